@@ -1,0 +1,26 @@
+"""A semantic response cache for Claude. Importing this file imports nothing heavy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cacheserver.client import AsyncClient as AsyncClient
+    from cacheserver.client import Client as Client
+    from cacheserver.local import open_cache as open_cache
+
+_LAZY = {
+    "AsyncClient": "cacheserver.client",
+    "Client": "cacheserver.client",
+    "open_cache": "cacheserver.local",
+}
+
+__all__ = ["AsyncClient", "Client", "open_cache"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of the front door, imported when first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

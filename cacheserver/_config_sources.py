@@ -1,0 +1,68 @@
+"""Where settings are written: `CACHESERVER_*` variables and one TOML file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from cacheserver.errors import SettingsError
+
+PREFIX = "CACHESERVER_"
+
+# Variables with our prefix that are not the server's: where its file is, and the client's own.
+_ELSEWHERE = frozenset({"CACHESERVER_CONFIG", "CACHESERVER_URL", "CACHESERVER_API_KEY"})
+# Kubernetes sets these for every pod beside a service called `cacheserver`.
+_SERVICE_LINKS = re.compile(r"CACHESERVER_(SERVICE_(HOST|PORT).*|PORT_[0-9]+_.*|PORT=tcp://.*)")
+
+
+def variable(name: str) -> str:
+    """The variable that holds a setting."""
+    return PREFIX + name.upper()
+
+
+def gather(environ: Mapping[str, str], directory: Path, known: Sequence[str]) -> dict[str, Any]:
+    """What was set, unchecked, by setting; a variable wins over the file.
+
+    Raises `SettingsError` for a name that is not `known`, with the nearest that is, and for a file
+    that cannot be read.
+    """
+    return _from_file(environ, directory, known) | _from_environment(environ, known)
+
+
+def _from_file(environ: Mapping[str, str], directory: Path, known: Sequence[str]) -> dict[str, Any]:
+    """What the TOML file says: the one that was named, else the one in the directory if any."""
+    named = environ.get("CACHESERVER_CONFIG")
+    path = Path(named) if named else directory / "cacheserver.toml"
+    if not named and not path.is_file():
+        return {}
+    try:
+        given = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"`CACHESERVER_CONFIG`: {path} cannot be read: {error}") from error
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"`{name}` in {path} is no setting{_nearest(name, known)}")
+    return given
+
+
+def _from_environment(environ: Mapping[str, str], known: Sequence[str]) -> dict[str, Any]:
+    names = {variable(name): name for name in known}
+    given = {}
+    for found, value in environ.items():
+        if not found.startswith(PREFIX) or found in _ELSEWHERE:
+            continue
+        if not value or _SERVICE_LINKS.fullmatch(f"{found}={value}"):
+            continue  # set to nothing is not set: compose files cannot leave a variable out
+        if found not in names:
+            raise SettingsError(f"`{found}` is no setting{_nearest(found, list(names))}")
+        given[names[found]] = value
+    return given
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else "; `cacheserver settings` lists them"

@@ -1,0 +1,173 @@
+"""What leaves: an answer, the headers that say where it came from, and the record kept of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cacheserver.types import Bar, Bypass, Candidate, Decision, Hit, Miss, Nanodollars, Query, Usage
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One request on its way through: settled exactly once, by whoever sees its end."""
+
+    started_at: float
+    id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a request ended, in tokens and money. None: not known."""
+
+    model: str | None = None
+    usage: Usage | None = None
+    cost: Nanodollars | None = None
+    saved: Nanodollars | None = None
+    prices: str | None = None  # the version of the prices behind `cost`
+    stored: str | None = None  # the id of the entry it left behind
+    unstored: str | None = None  # why it left none
+    ttl_s: int | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`body` is the message as JSON; a stream has `events` instead, raw SSE events."""
+
+    decision_id: str
+    decision: Decision
+    settlement: Settlement
+    headers: Mapping[str, str]
+    body: bytes = b""
+    events: AsyncGenerator[bytes, None] | None = None
+
+
+def kind_of(decision: Decision) -> str:
+    match decision:
+        case Hit(kind=kind):
+            return kind
+        case Miss():
+            return "miss"
+        case Bypass():
+            return "bypass"
+
+
+def usd(amount: Nanodollars) -> str:
+    """A plain decimal with 9 places, the sign in front."""
+    dollars, rest = divmod(abs(amount), 1_000_000_000)
+    return f"{'-' if amount < 0 else ''}{dollars}.{rest:09d}"
+
+
+def headers(
+    ticket: Ticket, decision: Decision, settlement: Settlement, now: float
+) -> dict[str, str]:
+    """The `x-cache*` and money headers; what is not known when headers leave is absent."""
+    found = {
+        "x-cache": kind_of(decision),
+        "x-cache-reason": decision.reason,
+        "x-cache-decision": ticket.id,
+    }
+    match decision:
+        case Hit(candidate=Candidate(entry=entry) as candidate):
+            found["x-cache-age"] = str(max(0, int(now - entry.created_at)))
+            found["x-cache-entry"] = entry.id
+            found["x-cache-ttl"] = str(round(entry.expires_at - entry.created_at))
+            if decision.kind == "semantic":
+                found["x-cache-similarity"] = f"{candidate.similarity:.6f}"
+        case Miss(nearest=Candidate(similarity=similarity)):
+            found["x-cache-similarity"] = f"{similarity:.6f}"
+    if settlement.stored is not None:
+        found["x-cache-entry"] = settlement.stored
+    if settlement.ttl_s is not None:
+        found["x-cache-ttl"] = str(settlement.ttl_s)
+    if settlement.cost is not None:
+        found["x-cost-usd"] = usd(settlement.cost)
+    if settlement.saved is not None:
+        found["x-saved-usd"] = usd(settlement.saved)
+    return found
+
+
+def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
+    """The decision as it is shown: kind, reason and the stored question it turned on."""
+    candidate = _candidate(decision)
+    shown: dict[str, Any] = {
+        "kind": kind_of(decision),
+        "reason": decision.reason,
+        "similarity": None,
+        "question": None,
+        "age_s": None,
+        "bar": None if bar is None else bar.similarity,
+    }
+    if candidate is not None:
+        shown["similarity"] = round(candidate.similarity, 6)
+        shown["question"] = candidate.entry.text
+        shown["age_s"] = max(0, int(now - candidate.entry.created_at))
+        shown["candidate"] = candidate.entry.id
+    return shown
+
+
+def record(
+    query: Query,
+    ticket: Ticket,
+    decision: Decision,
+    settlement: Settlement,
+    *,
+    outcome: str,
+    bar: Bar | None,
+    now: float,
+) -> dict[str, Any]:
+    """All of a decision, as `GET /v1/decisions/{id}` gives it for a day."""
+    return {
+        "id": ticket.id,
+        "at": ticket.started_at,
+        "seconds": round(now - ticket.started_at, 6),
+        "outcome": outcome,
+        "decision": explain(decision, bar, now),
+        "namespace": query.controls.namespace,
+        "task": query.controls.task,
+        "tags": query.controls.tags,
+        "fingerprint": query.fingerprint,
+        "scope": query.scope,
+        "stream": query.stream,
+        "model_asked": query.model,
+        "model": settlement.model,
+        "usage": None if settlement.usage is None else tokens(settlement.usage),
+        "cost_usd": None if settlement.cost is None else usd(settlement.cost),
+        "saved_usd": None if settlement.saved is None else usd(settlement.saved),
+        "prices": settlement.prices,
+        "entry_id": settlement.stored or _entry_id(decision),
+        "unstored": settlement.unstored,
+        "ttl_s": settlement.ttl_s,
+        "status": settlement.status,
+    }
+
+
+def tokens(usage: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+    }
+
+
+def _candidate(decision: Decision) -> Candidate | None:
+    match decision:
+        case Hit(candidate=candidate):
+            return candidate
+        case Miss(nearest=nearest):
+            return nearest
+        case Bypass():
+            return None
+
+
+def _entry_id(decision: Decision) -> str | None:
+    match decision:
+        case Hit(candidate=Candidate(entry=entry)):
+            return entry.id
+    return None

@@ -1,0 +1,104 @@
+"""`/admin`: keys, tenants, bars and purges, live. Always behind the admin key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api import errors
+from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.ops import purge_as, shown_stats
+from cacheserver.errors import BadRequest
+from cacheserver.policy.controls import name as checked_name
+from cacheserver.stores import tenantjson
+
+router = APIRouter(prefix="/admin", tags=["admin"])
+
+
+async def _admitted(request: Request) -> Edge:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    return edge
+
+
+async def _body(request: Request, edge: Edge) -> dict[str, Any]:
+    return errors.parse(await errors.read_body(request, edge.max_body_bytes))
+
+
+@router.get("/tenants", summary="Every tenant with settings or a key")
+async def tenants(request: Request) -> list[dict[str, Any]]:
+    edge = await _admitted(request)
+    found = await edge.parts.tenants.list_tenants()
+    return [{"name": tenant.name, **tenantjson.as_json(tenant)} for tenant in found]
+
+
+@router.get("/tenants/{name}", summary="One tenant's settings")
+async def tenant(request: Request, name: str) -> dict[str, Any]:
+    edge = await _admitted(request)
+    found = await edge.parts.tenants.get(checked_name("tenant", name))
+    return {"name": found.name, **tenantjson.as_json(found)}
+
+
+@router.put("/tenants/{name}", summary="Set a tenant's lifetimes, bars and rules")
+async def put_tenant(request: Request, name: str) -> dict[str, Any]:
+    """Change the settings that are given; the others stay.
+
+    Fields: `default_ttl_s`, `max_ttl_s`, `stale_s`, `ttl_rules` (list of `namespace`, `task`,
+    `tag`, `default_ttl_s`, `max_ttl_s`), `bar` (`similarity`, `top_k`), `scope_bars` (scope to
+    bar), `semantic`, `routing_epoch`. In force on every server within seconds.
+    """
+    edge = await _admitted(request)
+    base = await edge.parts.tenants.get(checked_name("tenant", name))
+    changed = tenantjson.read(name, await _body(request, edge), base)
+    await edge.parts.tenants.put(changed)
+    return {"name": name, **tenantjson.as_json(changed)}
+
+
+@router.get("/keys", summary="Every key, without the key itself")
+async def keys(request: Request) -> list[dict[str, Any]]:
+    edge = await _admitted(request)
+    return [asdict(key) for key in await edge.parts.tenants.list_keys()]
+
+
+@router.post("/keys", summary="Create a key; the answer is the only time it is shown")
+async def create_key(request: Request) -> dict[str, Any]:
+    edge = await _admitted(request)
+    fields = await _body(request, edge)
+    if unknown := fields.keys() - {"tenant", "label"}:
+        raise BadRequest(min(unknown), "is not known here; `tenant` and `label` are")
+    for field in ("tenant", "label"):
+        if not isinstance(fields.get(field, ""), str):
+            raise BadRequest(field, "must be a string")
+    key, plain = await edge.parts.tenants.create_key(
+        fields.get("tenant", ""), fields.get("label", "")
+    )
+    return {**asdict(key), "key": plain}
+
+
+@router.delete("/keys/{id}", summary="Revoke a key")
+async def revoke_key(request: Request, id: str) -> dict[str, Any]:
+    edge = await _admitted(request)
+    return asdict(await edge.parts.tenants.revoke_key(id))
+
+
+@router.get("/stats", summary="Counts and money of all tenants, or of one")
+async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
+    edge = await _admitted(request)
+    if tenant is not None:
+        checked_name("tenant", tenant)
+    sums = await edge.parts.journal.stats(tenant)
+    index = edge.parts.entries.index
+    used = await edge.parts.entries.entries.used_bytes()
+    return {**shown_stats(sums), "indexed": len(index), "stored_bytes": used}
+
+
+@router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")
+async def purge(request: Request) -> dict[str, int]:
+    edge = await _admitted(request)
+    fields = await _body(request, edge)
+    name = checked_name("tenant", fields.pop("tenant", None))
+    if not fields:
+        return {"purged": await edge.parts.entries.entries.purge_tenant(name)}
+    return {"purged": await purge_as(edge.parts, name, fields)}

@@ -1,0 +1,198 @@
+"""Who is asking, and which of their headers go on to Claude.
+
+Rule: isolation comes from here. A request is let in as the tenant of a key that we gave out, or as
+`default` on this machine where nobody set up keys; whatever is unclear is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from cacheserver.errors import (
+    BadRequest,
+    Forbidden,
+    Loop,
+    SettingsError,
+    Unauthenticated,
+)
+from cacheserver.stores.tenants import KEY_MARK, Tenants
+from cacheserver.types import Tenant
+
+OPEN_TENANT = "default"
+OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's Anthropic key
+
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+# A proxy on this machine makes the world look like this machine.
+_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_TO_CLAUDE = ("anthropic-", "x-claude-code-")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking. `credential` is their own Anthropic key, where it is to be used."""
+
+    tenant: Tenant
+    credential: str | None = field(repr=False)
+    key_id: str | None
+
+
+class Gate:
+    """Lets requests in. With no key given out it is open to this machine, and to it alone."""
+
+    def __init__(
+        self,
+        tenants: Tenants,
+        *,
+        credentials: Literal["server", "caller"],
+        admin_key: str | None,
+    ) -> None:
+        self._tenants = tenants
+        self._credentials = credentials
+        self._admin_key = admin_key
+
+    async def admit(self, request: HTTPConnection) -> Caller:
+        """Who is asking. Raises `Unauthenticated`, `Forbidden`, `Loop` and `Unavailable`."""
+        refuse_loops(request.headers)
+        if self._credentials == "caller":
+            return await self._admit_with_own(request)
+        if not await self._tenants.any_keys() and from_this_machine(request):
+            refuse_strangers(request.headers)
+            return Caller(await self._tenants.get(OPEN_TENANT), None, None)
+        ours = [key for key in presented(request.headers) if key.startswith(KEY_MARK)]
+        if len(ours) > 1:
+            raise Unauthenticated("two different cacheserver keys were sent; send one")
+        return await self._admit_key(ours[0] if ours else "", "`Authorization` or `x-api-key`")
+
+    def admit_admin(self, request: HTTPConnection) -> None:
+        """Return if the admin key was sent. Raises `Forbidden` where none is set."""
+        if self._admin_key is None:
+            raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
+        expected = self._admin_key.encode()
+        sent = [key.encode() for key in presented(request.headers)]
+        if not any([hmac.compare_digest(key, expected) for key in sent]):
+            raise Unauthenticated("this needs the admin key, in `Authorization` or `x-api-key`")
+
+    async def refuse_open_bind(self, host: str) -> None:
+        """Raise `SettingsError` where listening on `host` would let in whoever comes by."""
+        if not is_loopback(host) and not await self._tenants.any_keys():
+            raise SettingsError(
+                f"`CACHESERVER_HOST`: {host} is open to others and there is no key yet; create one "
+                "with `cacheserver key create --tenant NAME`, or listen on 127.0.0.1"
+            )
+
+    async def _admit_with_own(self, request: HTTPConnection) -> Caller:
+        """The caller's Anthropic key is a tenant of its own, inside the tenant of our key."""
+        theirs = presented(request.headers)
+        if len(theirs) != 1:
+            said = "two different keys were sent" if theirs else "no Anthropic key was sent"
+            raise Unauthenticated(f"{said}; send yours in `Authorization` or in `x-api-key`")
+        if theirs[0].startswith(KEY_MARK):
+            raise Unauthenticated(f"a cacheserver key belongs in `{OWN_KEY}` here")
+        our_key = request.headers.get(OWN_KEY)
+        if our_key is None and from_this_machine(request):
+            refuse_strangers(request.headers)
+            within = Caller(await self._tenants.get(OPEN_TENANT), None, None)
+        else:
+            within = await self._admit_key(our_key or "", f"`{OWN_KEY}`")
+        # No name an operator can give has an `@`, so nobody can be given this tenant by name.
+        name = f"{within.tenant.name}@{await self._tenants.pseudonym(theirs[0])}"
+        return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
+
+    async def _admit_key(self, plain: str, where: str) -> Caller:
+        if not plain:
+            raise Unauthenticated(f"no cacheserver key was sent; send one in {where}")
+        key = await self._tenants.key(plain)
+        if key is None:
+            raise Unauthenticated("the cacheserver key is not known, or was revoked")
+        return Caller(await self._tenants.get(key.tenant), None, key.id)
+
+
+def presented(headers: Mapping[str, str]) -> list[str]:
+    """The different credentials of a request. The SDK sends a bearer, older clients `x-api-key`."""
+    found = []
+    for name, value in headers.items():
+        if name == "authorization":
+            scheme, _, token = value.partition(" ")
+            if scheme.lower() != "bearer":
+                raise Unauthenticated("`Authorization` must be `Bearer` and a key")
+            found.append(token.strip())
+        elif name == "x-api-key":
+            found.append(value.strip())
+    return [key for key in dict.fromkeys(found) if key]
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's headers that go on to Claude as they came: versions, betas, attribution.
+
+    Only those known to be for Claude: what is not may be a secret between caller and us. Raises
+    `BadRequest` for a value that HTTP does not carry.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        if not name.startswith(_TO_CLAUDE):
+            continue
+        if not (value.isascii() and value.isprintable()):
+            raise BadRequest(name, "must be printable ASCII")
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
+
+
+def refuse_loops(headers: Mapping[str, str]) -> None:
+    """Raise `Loop` for a request that a cacheserver sent: it would ask itself for ever."""
+    if (via := headers.get("via")) is None:
+        return
+    for hop in via.split(","):
+        if hop.split()[1:2] == ["cacheserver"]:
+            raise Loop(
+                "this request has been through a cacheserver already; `CACHESERVER_UPSTREAM` "
+                "must be Claude, not a cacheserver"
+            )
+
+
+def from_this_machine(request: HTTPConnection) -> bool:
+    """True where both ends of the connection are loopback, or it has none (a Unix socket)."""
+    if any(name in request.headers for name in _PROXIED):
+        return False
+    ends = (request.scope.get("client"), request.scope.get("server"))
+    return all(end is None or end[1] is None or is_loopback(end[0]) for end in ends)
+
+
+def refuse_strangers(headers: Mapping[str, str]) -> None:
+    """Raise `Forbidden` for what a web page may have sent through a browser on this machine.
+
+    A name that is not this machine's is a DNS answer that was changed under the page; an `Origin`
+    is sent with every request that a page of another site makes and that could do something.
+    """
+    host = headers.get("host", "")
+    if _hostname(f"//{host}") not in _LOCAL_NAMES:
+        raise Forbidden(
+            "without keys only localhost, 127.0.0.1 and [::1] are served; create a key with "
+            "`cacheserver key create --tenant NAME` to use another name"
+        )
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Forbidden("without keys no other web page may ask; create a key for its server")
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # brackets that hold no address
+        return None

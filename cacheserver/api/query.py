@@ -1,0 +1,202 @@
+"""`/v1/query`: a plain question, and an answer that explains itself.
+
+It is translated to a Messages body, so it shares its entries with `/v1/messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.responses import Response
+
+from cacheserver import jsontext, plain
+from cacheserver.api import deps, errors
+from cacheserver.api.edge import edge_of
+from cacheserver.api.messages import respond
+from cacheserver.errors import BadRequest
+from cacheserver.parts import Parts
+from cacheserver.policy import fingerprint
+from cacheserver.policy.controls import query_controls
+from cacheserver.types import Query, Tenant
+
+router = APIRouter(tags=["query"])
+
+
+class QueryRequest(BaseModel):
+    """A question: `prompt`, or `messages` as the Messages API takes them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"prompt": "How do I reset my password?"},
+                {
+                    "prompt": "Summarise this ticket.",
+                    "system": "You are a support agent.",
+                    "model": "claude-sonnet-5-5",
+                    "max_tokens": 300,
+                    "ttl_s": 86400,
+                    "tags": ["ticket:42"],
+                },
+                {"prompt": "What changed today?", "cache": "refresh"},
+            ]
+        },
+    )
+
+    prompt: str | None = Field(None, description="The question. This or `messages`.", min_length=1)
+    messages: list[dict[str, Any]] | None = Field(
+        None, description="A conversation, last turn last."
+    )
+    system: str | list[dict[str, Any]] | None = Field(None, description="The system prompt.")
+    model: str = Field("auto", description="A model id, or `auto`: the server's default model.")
+    max_tokens: int | None = Field(None, ge=0, description="The longest answer; 1024 if absent.")
+    ttl_s: int | None = Field(
+        None, ge=0, description="Keep the answer for so many seconds; 0: do not store."
+    )
+    tags: list[str] | None = Field(None, description="To purge by, later.")
+    namespace: str | None = Field(None, description="A partition of your own; `default` if absent.")
+    cache: Literal["default", "refresh", "only", "off"] = Field(
+        "default",
+        description="`refresh`: ask Claude and replace. `only`: a stored answer or 404. "
+        "`off`: neither read nor stored.",
+    )
+    stream: bool = Field(False, description="Answer as Anthropic's server-sent events.")
+    task: str | None = Field(None, description="What kind of work it is; part of its identity.")
+    requires_deep_analysis: bool = Field(
+        False, description="Never answered with what was not asked for deep analysis."
+    )
+
+    @model_validator(mode="after")
+    def _one_question(self) -> QueryRequest:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give `prompt` or `messages`, one of them")
+        return self
+
+
+class DecisionShown(BaseModel):
+    """Where the answer came from and why."""
+
+    kind: str = Field(description="exact | semantic | coalesced | stale | miss | bypass")
+    reason: str
+    similarity: float | None = Field(description="Cosine to `question`, -1 to 1.")
+    question: str | None = Field(description="The stored question that matched, or came nearest.")
+    age_s: int | None = Field(description="Age of its answer, in seconds.")
+    bar: float | None = Field(description="The similarity that had to be reached.")
+
+
+class QueryAnswer(BaseModel):
+    """The answer, with what it cost and saved in US dollars (9 decimal places; null: unpriced)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "text": "Click “Forgot password” on the sign-in page.",
+                    "content": [
+                        {"type": "text", "text": "Click “Forgot password” on the sign-in page."}
+                    ],
+                    "decision": {
+                        "kind": "semantic",
+                        "reason": "similar",
+                        "similarity": 0.981244,
+                        "question": "How can I reset my password?",
+                        "age_s": 12,
+                        "bar": 0.95,
+                    },
+                    "model": "claude-haiku-5-5",
+                    "stop_reason": "end_turn",
+                    "usage": {"input_tokens": 14, "output_tokens": 11},
+                    "cost_usd": "0.000000000",
+                    "saved_usd": "0.000006900",
+                    "ttl_s": 3600,
+                    "batch_eligible": True,
+                    "entry_id": "019aa2f0c3d1b6c4f2a19e5d7b8c0a31",
+                    "decision_id": "dec_6f0e7c1f7d3b4b58a1c2d3e4",
+                }
+            ]
+        }
+    )
+
+    text: str
+    content: list[dict[str, Any]] = Field(description="Claude's content blocks.")
+    decision: DecisionShown
+    model: str
+    stop_reason: str | None
+    usage: dict[str, Any] = Field(description="Claude's usage; of a hit, that of its first asking.")
+    cost_usd: str | None
+    saved_usd: str | None
+    ttl_s: int | None = Field(description="How long the answer is kept, as granted.")
+    batch_eligible: bool = Field(description="Could have gone through Message Batches, half price.")
+    entry_id: str | None = Field(description="The stored answer: purge or give feedback by it.")
+    decision_id: str
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": QueryRequest.model_json_schema()}},
+    }
+}
+
+
+@router.post(
+    "/v1/query",
+    response_model=QueryAnswer,
+    summary="Ask a question",
+    openapi_extra=_BODY,
+)
+async def ask(request: Request) -> Response:
+    """Answer a question from the cache where that is safe, else from Claude.
+
+    With `stream`, the answer is Anthropic's server-sent events; `x-cache-decision` names the
+    decision, which `/v1/decisions/{id}` shows.
+    """
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    query = read_question(
+        fields,
+        headers=request.headers,
+        upstream_headers=deps.forwarded(request.headers),
+        tenant=caller.tenant,
+        parts=edge.parts,
+        credential=caller.credential,
+    )
+    answer = await edge.parts.service.answer(query)
+    if answer.events is not None:
+        return respond(answer)
+    shown = jsontext.dumps(plain.show(query, answer, edge.parts.clock()))
+    return Response(shown, media_type="application/json", headers=dict(answer.headers))
+
+
+def read_question(
+    fields: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str],
+    upstream_headers: Mapping[str, str],
+    tenant: Tenant,
+    parts: Parts,
+    credential: str | None = None,
+) -> Query:
+    """A question as a query. Raises `BadRequest` naming the field."""
+    try:
+        asked = QueryRequest.model_validate(fields).model_dump()
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "prompt"
+        raise BadRequest(where, first["msg"].removeprefix("Value error, ")) from None
+    body = plain.body_of(asked)
+    return fingerprint.read(
+        body,
+        jsontext.dumps(body),
+        headers=upstream_headers,
+        tenant=tenant,
+        controls=query_controls(asked, headers),
+        upstream=parts.upstream.identity,
+        embedder=parts.embedder_id,
+        credential=credential,
+    )

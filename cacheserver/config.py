@@ -1,0 +1,303 @@
+"""Settings: what an operator may set, read once from the environment and a TOML file.
+
+Rule: nothing else in this package reads the environment. `CACHESERVER_*` wins over the file; a
+name that is no setting is refused, for a typing error must not be a silent default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from cacheserver._config_sources import gather, variable
+from cacheserver.errors import SettingsError
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{unit}B": 1000**power for power, unit in enumerate("KMGT", start=1)}
+_UNITS |= {f"{unit}IB": 1024**power for power, unit in enumerate("KMGT", start=1)}
+_SIZE = re.compile(r"([0-9]{1,18}) ?([KMGT]?I?B)?", re.IGNORECASE)
+
+
+def _size(value: object) -> object:
+    """Bytes from `512MB`, `32MiB` or a number; what is no size is left to the type to refuse."""
+    if not isinstance(value, str) or not (found := _SIZE.fullmatch(value.strip())):
+        return value
+    return int(found[1]) * _UNITS[(found[2] or "").upper()]
+
+
+def _limit(value: object) -> object:
+    return None if isinstance(value, str) and value.strip().lower() == "unlimited" else _size(value)
+
+
+Bytes: TypeAlias = Annotated[int, BeforeValidator(_size), Field(gt=0)]
+BytesLimit: TypeAlias = Annotated[int | None, BeforeValidator(_limit), Field(gt=0)]
+Secret: TypeAlias = SecretStr | None
+Credentials: TypeAlias = Literal["server", "caller"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChoice:
+    """Who answers a miss. `base_url` is None for the simulated Claude, which has no address yet."""
+
+    name: Literal["anthropic", "simulated", "url"]
+    base_url: str | None
+
+
+def _setting(default: Any, help: str, why: str, **rules: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"why": why}, **rules)
+
+
+class Settings(BaseModel):
+    """One value per setting, checked. The constructor reads nothing; `load` does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    host: str = _setting(
+        "127.0.0.1",
+        "Address to listen on. Anything but loopback needs a key (`cacheserver key create`).",
+        "A server nobody has set up yet must not be reachable from a network.",
+        min_length=1,
+    )
+    port: int = _setting(
+        8080, "Port to listen on; 0 takes a free one.", "The customary one.", ge=0, le=65_535
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".local/share/cacheserver",
+        description="Where the embedded store, the index snapshot and the model are kept.",
+        json_schema_extra={
+            "why": "The XDG data home: what is kept outlives a reboot and needs no rights.",
+            "shown": "`$XDG_DATA_HOME/cacheserver`, else `~/.local/share/cacheserver`",
+        },
+    )
+    redis_url: Secret = _setting(
+        None,
+        "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`. A secret: it may hold a "
+        "password.",
+        "Without it, a Valkey is started in the data directory and nothing need be installed.",
+    )
+    redis_prefix: str = _setting(
+        "cs1:",
+        "In front of every key in Redis.",
+        "Short, since every entry pays for it; its digit is raised if the layout changes.",
+        pattern=r"^[A-Za-z0-9._:-]{1,32}$",
+    )
+    admin_key: Secret = _setting(
+        None,
+        "What `/admin` and `/metrics` ask for, at least 16 characters.",
+        "Without it both are closed: there is no safe default for a secret.",
+        min_length=16,
+    )
+    admin_key_file: Path | None = _setting(
+        None,
+        "A file that holds the admin key, instead of `CACHESERVER_ADMIN_KEY`.",
+        "An environment is easily shown by accident; a file with mode 0600 is not.",
+    )
+    upstream: str | None = _setting(
+        None,
+        "Who answers a miss: `anthropic`, `simulated`, or the http(s) URL of a Messages API.",
+        "Without it `anthropic`, if there is a key or callers bring theirs; else the server does "
+        "not start, rather than answer with something that is not Claude.",
+    )
+    anthropic_api_key: Secret = _setting(
+        None,
+        "The key for Claude. `ANTHROPIC_API_KEY` is read where this is absent.",
+        "The usual name works; the longer one tells the server from an application beside it.",
+        min_length=1,
+    )
+    credentials: Credentials = _setting(
+        "server",
+        "`server`: callers present a key of ours and Claude is asked with the server's. `caller`: "
+        "they present their own Anthropic key, which goes to Claude.",
+        "One key for Claude, kept in one place, never seen by callers.",
+    )
+    max_body_bytes: Bytes = _setting(
+        32 * 1024**2,
+        "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
+        "Anthropic's own limit for Messages (32 MB).",
+    )
+    max_bytes: BytesLimit = _setting(
+        1_000_000_000,
+        "How much the stored answers may take; beyond it the least useful go. `unlimited`: none.",
+        "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
+    )
+    default_model: str = _setting(
+        "claude-haiku-5-5",
+        "The model behind `auto`.",
+        "The cheapest current model; sonnet costs 20 times as much.",
+        min_length=1,
+    )
+    default_ttl_s: int = _setting(
+        3_600,
+        "How long an answer is served where nothing else is set; 0 stores nothing unless asked.",
+        "An hour: long enough for repeats of one day's work, short enough for facts that change.",
+        ge=0,
+    )
+    max_ttl_s: int = _setting(
+        2_592_000,
+        "The longest a caller may ask for; longer requests are cut to it.",
+        "30 days: models are replaced faster than answers older than that are worth keeping.",
+        ge=0,
+    )
+    similarity: float = _setting(
+        0.95,
+        "The cosine a stored question must reach to answer another one, where a tenant has no bar.",
+        "A high one: a wrong answer costs a user more than a call costs us.",
+        gt=0,
+        le=1,
+    )
+    top_k: int = _setting(
+        5,
+        "How many neighbours are looked at before it is a miss.",
+        "The nearest may be expired or vetoed; five came back in one round trip.",
+        ge=1,
+        le=100,
+    )
+    model_dir: Path | None = _setting(
+        None,
+        "The exported embedding model; `model` in the data directory where absent.",
+        "It is made once per machine and lives with the data it measures.",
+    )
+    max_concurrent: int = _setting(
+        64,
+        "Calls to Claude in flight at a time.",
+        "A call takes seconds: 64 are some 1,000 a minute, the smallest rate limit (Start).",
+        ge=1,
+    )
+    max_waiting: int = _setting(
+        256,
+        "Calls that wait for one of those; more are answered 529 at once.",
+        "Four rounds: whoever waits longer is better told to come back.",
+        ge=0,
+    )
+    timeout_s: float = _setting(
+        600.0, "How long Claude may take.", "The Anthropic SDK's own.", gt=0, le=86_400
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
+    )
+
+    @field_validator("data_dir", "admin_key_file", "model_dir")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @field_validator("upstream")
+    @classmethod
+    def _known_upstream(cls, value: str | None) -> str | None:
+        if value in (None, "anthropic", "simulated"):
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be `anthropic`, `simulated` or an http(s) URL")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must be a plain URL: no credentials, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: Secret) -> Secret:
+        if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must begin with `redis://`, `rediss://` or `unix://`")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.default_ttl_s > self.max_ttl_s:
+            raise ValueError("`CACHESERVER_DEFAULT_TTL_S` is above `CACHESERVER_MAX_TTL_S`")
+        if self.admin_key is not None and self.admin_key_file is not None:
+            raise ValueError("`CACHESERVER_ADMIN_KEY` and `CACHESERVER_ADMIN_KEY_FILE`: set one")
+        return self
+
+
+def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = None) -> Settings:
+    """Read the settings. `environ` and `directory` are the process's own where absent.
+
+    Raises `SettingsError` that names what is wrong, a line each, and shows no value.
+    """
+    environ = os.environ if environ is None else environ
+    given = gather(environ, directory or Path.cwd(), list(Settings.model_fields))
+    if "data_dir" not in given and (home := environ.get("XDG_DATA_HOME")):
+        given["data_dir"] = Path(home) / "cacheserver"
+    key = environ.get("ANTHROPIC_API_KEY", "")
+    if "anthropic_api_key" not in given and key and not key.startswith("cs_"):
+        given["anthropic_api_key"] = key  # a key of ours there is for an application beside us
+    try:
+        return Settings(**given)
+    except ValidationError as wrong:
+        raise SettingsError("\n".join(map(_line, wrong.errors(include_input=False)))) from None
+
+
+def resolve_upstream(settings: Settings) -> UpstreamChoice:
+    """Who answers a miss. Raises `SettingsError` where Claude was meant and there is no key."""
+    match settings.upstream:
+        case "simulated":
+            return UpstreamChoice("simulated", None)
+        case None | "anthropic":
+            if settings.anthropic_api_key is None and settings.credentials == "server":
+                raise SettingsError(
+                    "no key for Claude: set `ANTHROPIC_API_KEY`, or `CACHESERVER_CREDENTIALS="
+                    "caller` if callers bring theirs, or `CACHESERVER_UPSTREAM=simulated` to try "
+                    "the server without Claude"
+                )
+            return UpstreamChoice("anthropic", ANTHROPIC_URL)
+        case url:
+            return UpstreamChoice("url", url)
+
+
+def admin_key(settings: Settings) -> str | None:
+    """The admin key, from wherever it was set. Raises `SettingsError` on an unreadable file."""
+    if settings.admin_key_file is None:
+        return settings.admin_key.get_secret_value() if settings.admin_key else None
+    try:
+        key = settings.admin_key_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"`CACHESERVER_ADMIN_KEY_FILE`: {settings.admin_key_file} cannot be read: {error}"
+        ) from error
+    if len(key) < 16:
+        raise SettingsError("`CACHESERVER_ADMIN_KEY_FILE`: the key is under 16 characters")
+    return key
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The effective settings by variable, as text; of a secret only whether it is set."""
+    values = {variable(name): getattr(settings, name) for name in Settings.model_fields}
+    return {
+        name: "(set)" if isinstance(value, SecretStr) else "" if value is None else str(value)
+        for name, value in values.items()
+    }
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table: `docs/settings.md` is made from it."""
+    rows = ["| setting | default | what it is | why this default |", "|---|---|---|---|"]
+    for name, about in Settings.model_fields.items():
+        extra = about.json_schema_extra
+        assert isinstance(extra, dict)  # each is made by `_setting`
+        default = extra.get("shown") or ("none" if about.default is None else f"`{about.default}`")
+        rows.append(f"| `{variable(name)}` | {default} | {about.description} | {extra['why']} |")
+    return "\n".join(rows) + "\n"
+
+
+def _line(error: Any) -> str:
+    """One of pydantic's errors with the variable in front; never the value, it may be a secret."""
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"`{variable(str(error['loc'][0]))}`: {said}" if error["loc"] else said

@@ -1,0 +1,125 @@
+"""The error tree, by who is at fault. `api/errors.py` turns it into Anthropic-shaped responses.
+
+CacheServerError
+├── CallerError            the request
+│   ├── BadRequest         400  `field` names what was wrong
+│   ├── Unauthenticated    401
+│   ├── Forbidden          403
+│   ├── NotFound           404
+│   ├── NotCached          404  `only-if-cached` and it was not
+│   ├── TooLarge           413
+│   └── Loop               508  the request has been through a cacheserver already
+├── UpstreamError          Claude: its own status, headers and body
+│   └── Overloaded         529  our own queue to Claude is full
+├── StoreError             Redis; on the request path a miss, never an error
+├── SettingsError          a setting; the server does not start
+└── Unavailable            503  we cannot tell who is asking, so we answer nobody
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class CacheServerError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class CallerError(CacheServerError):
+    """The request is at fault. `status` and `type` are what the caller sees."""
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "invalid_request_error"
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = dict(headers or {})  # sent with the error
+
+
+class BadRequest(CallerError):
+    """Something in the request is malformed; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"`{field}`: {message}")
+        self.field = field
+
+
+class Unauthenticated(CallerError):
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(CallerError):
+    status = 403
+    type = "permission_error"
+
+
+class NotFound(CallerError):
+    status = 404
+    type = "not_found_error"
+
+
+class NotCached(CallerError):
+    """`only-if-cached`, and no stored answer may be served. Never worth a retry."""
+
+    status = 404
+    type = "not_found_error"
+
+
+class TooLarge(CallerError):
+    status = 413
+    type = "request_too_large"
+
+
+class Loop(CallerError):
+    status = 508
+
+
+class Unavailable(CacheServerError):
+    """We cannot know who is asking (the store is away), and isolation fails closed."""
+
+
+class StoreError(CacheServerError):
+    """Redis did not do what was asked. Callers on the request path treat it as a miss."""
+
+
+class SettingsError(CacheServerError):
+    """A setting is wrong; the message names it and says what to do."""
+
+
+class UpstreamError(CacheServerError):
+    """Claude failed or refused. Carries what goes back to the caller unchanged."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"upstream answered {status}")
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+
+    @property
+    def ours(self) -> bool:
+        """True where retrying or an older answer may help: 5xx and what never got through."""
+        return self.status >= 500
+
+    def with_headers(self, headers: Mapping[str, str]) -> UpstreamError:
+        """The same error, telling more."""
+        return UpstreamError(self.status, self.body, {**self.headers, **headers})
+
+    @classmethod
+    def shaped(cls, status: int, type: str, message: str) -> UpstreamError:
+        """An error that Claude did not word: a timeout, a lost connection."""
+        body = {"type": "error", "error": {"type": type, "message": message}}
+        return cls(status, json.dumps(body).encode(), {"content-type": "application/json"})
+
+
+class Overloaded(UpstreamError):
+    """More calls to Claude than we hold in flight and in the queue."""
+
+    def __init__(self) -> None:
+        shape = UpstreamError.shaped(
+            529, "overloaded_error", "too many requests are waiting for Claude; try again shortly"
+        )
+        super().__init__(shape.status, shape.body, shape.headers | {"retry-after": "1"})

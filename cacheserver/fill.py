@@ -1,0 +1,216 @@
+"""A miss, from the second look to the stored entry. Runs once however many wait for it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cacheserver import jsontext, sse
+from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.flight import Tape
+from cacheserver.policy import admission
+from cacheserver.policy.decide import fresh
+from cacheserver.policy.fingerprint import AUTO
+from cacheserver.policy.lifetime import lifetime
+from cacheserver.policy.money import usage_of
+from cacheserver.ports import Claude, Entries, Metrics, Pricer
+from cacheserver.types import Entry, Nanodollars, Query, Usage
+from cacheserver.upstream import Call, Reply, StreamReply
+
+# Claude's error events carry a type, not a status (facts 4): what a caller who did not ask for a
+# stream is told.
+_STATUS = {"overloaded_error": 529, "timeout_error": 504, "rate_limit_error": 429}
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a fill brought home."""
+
+    message: bytes  # without its "id"
+    raw: bytes | None  # Claude's own bytes, for the caller who led; None where it was streamed
+    headers: Mapping[str, str]
+    model: str
+    usage: Usage
+    cost: Nanodollars | None  # None: unpriced
+    prices: str | None  # the version of the prices `cost` was made with
+    paid: bool  # False: an answer had landed meanwhile, and `entry` is it
+    entry: Entry | None  # as stored
+    unstored: str | None  # why not
+    ttl_s: int
+
+
+class Filler:
+    """Asks Claude and keeps what may be kept."""
+
+    def __init__(
+        self,
+        *,
+        entries: Entries,
+        claude: Claude,
+        pricer: Pricer,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        default_model: str,
+    ) -> None:
+        self._entries = entries
+        self._claude = claude
+        self._pricer = pricer
+        self._metrics = metrics
+        self._clock = clock
+        self._default_model = default_model
+
+    async def fill(self, query: Query, tape: Tape, *, shared: bool) -> Filled:
+        """Return Claude's answer. Raises `UpstreamError`.
+
+        Events go to `tape` as they come where the query streams. `shared` False: nothing is
+        looked up and nothing stored.
+        """
+        if shared and (landed := await self._landed(query)) is not None:
+            tape.open({})
+            return landed
+        asked_at = self._clock()
+        call = Call(self._body(query), query.headers, query.credential)
+        if query.stream:
+            return await self._stream(query, call, tape, asked_at, shared=shared)
+        reply = await self._claude.create(call)
+        filled = await self._keep(query, _parse(reply.body), reply, asked_at, shared=shared)
+        tape.open(reply.headers)
+        return filled
+
+    async def _landed(self, query: Query) -> Filled | None:
+        """Look again: another fill may have landed between the caller's look and this one."""
+        if not query.controls.read:
+            return None
+        try:
+            entry = await self._entries.get(query.fingerprint)
+        except StoreError:
+            self._metrics.swallowed("look-again")
+            return None
+        if entry is None or not fresh(entry, query.controls, self._clock()):
+            return None
+        return Filled(
+            message=entry.message,
+            raw=None,
+            headers={},
+            model=entry.model,
+            usage=entry.usage,
+            cost=0,
+            prices=None,
+            paid=False,
+            entry=entry,
+            unstored=None,
+            ttl_s=round(entry.expires_at - entry.created_at),
+        )
+
+    def _body(self, query: Query) -> bytes:
+        if query.model != AUTO:
+            return query.raw
+        return jsontext.dumps({**query.body, "model": self._default_model})
+
+    async def _stream(
+        self, query: Query, call: Call, tape: Tape, asked_at: float, *, shared: bool
+    ) -> Filled:
+        fold = sse.Fold()
+        async with self._claude.stream(call) as reply:
+            tape.open(reply.headers)
+            try:
+                async for raw in reply.events():
+                    if (event := sse.decode(raw)) is not None:
+                        fold.feed(event)
+                    if fold.complete:
+                        break  # kept first, told after: who sees the end can ask again and hit
+                    tape.write(raw)
+            except UpstreamError:
+                tape.write(sse.error("api_error", "the stream from Claude broke off"))
+                raise
+        if fold.error is not None:  # Claude's own event, already on the tape
+            kind = str(fold.error.get("type", "api_error"))
+            message = str(fold.error.get("message", ""))
+            raise UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
+        if not fold.message:
+            tape.write(sse.error("api_error", "Claude's stream held no message"))
+            raise UpstreamError.shaped(502, "api_error", "Claude's stream held no message")
+        filled = await self._keep(
+            query, fold.message, reply, asked_at, shared=shared, doubt=_doubt(fold)
+        )
+        if fold.complete:
+            tape.write(raw)
+        return filled
+
+    async def _keep(
+        self,
+        query: Query,
+        message: Mapping[str, Any],
+        reply: Reply | StreamReply,
+        asked_at: float,
+        *,
+        shared: bool,
+        doubt: str | None = None,
+    ) -> Filled:
+        """Price an answer and store it where it may be."""
+        usage = usage_of(message)
+        model = str(message.get("model") or self._default_model)
+        bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
+        ttl_s = lifetime(query.controls, query.tenant) if shared else 0
+        entry = None
+        unstored = doubt or admission.unstorable(message)
+        if not shared:
+            unstored = "bypass"
+        elif ttl_s == 0:
+            unstored = unstored or "ttl-0"
+        bare = sse.without_id(message)
+        if unstored is None:
+            now = self._clock()
+            entry = Entry(
+                id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+                tenant=query.tenant.name,
+                namespace=query.controls.namespace,
+                fingerprint=query.fingerprint,
+                scope=query.scope,
+                text=query.text,
+                model=model,
+                message=bare,
+                usage=usage,
+                cost=None if bill is None else bill.cost,
+                tags=query.controls.tags,
+                created_at=now,
+                expires_at=now + ttl_s,
+            )
+            unstored = await self._put(entry, query, asked_at)
+        return Filled(
+            message=bare,
+            raw=reply.body if isinstance(reply, Reply) else None,
+            headers=reply.headers,
+            model=model,
+            usage=usage,
+            cost=None if bill is None else bill.cost,
+            prices=None if bill is None else bill.version,
+            paid=True,
+            entry=entry if unstored is None else None,
+            unstored=unstored,
+            ttl_s=ttl_s,
+        )
+
+    async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:
+        """Store an entry; return why it was not."""
+        try:
+            kept = await self._entries.put(entry, keep_s=query.tenant.stale_s, asked_at=asked_at)
+        except StoreError:
+            self._metrics.swallowed("put")
+            return "degraded"
+        return None if kept else "refused"
+
+
+def _parse(body: bytes) -> Mapping[str, Any]:
+    """Claude's message; an empty one where the body is none, which is then not stored."""
+    try:
+        message = jsontext.loads(body)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _doubt(fold: sse.Fold) -> str | None:
+    return None if fold.complete else fold.broken or "incomplete"

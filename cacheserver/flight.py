@@ -1,0 +1,116 @@
+"""Single-flight: one fill per key, watched by any number of readers, each from its beginning.
+
+A fill is a task of its own: a reader that hangs up cancels nothing that another still reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Tape:
+    """The raw events a fill has produced so far. One writer, any number of readers."""
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] | None = None  # set by `open`: the answer has begun
+        self.events: list[bytes] = []
+        self._changed = asyncio.Event()
+
+    def open(self, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+        self.wake()
+
+    def write(self, event: bytes) -> None:
+        self.events.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        # Waiters hold the old event; a new one for the next round means none can miss a change.
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        await self._changed.wait()
+
+
+class Flight(Generic[T]):
+    """A fill under way and its tape."""
+
+    def __init__(self, key: str, fill: Callable[[Tape], Coroutine[Any, Any, T]]) -> None:
+        self.key = key
+        self.tape = Tape()
+        self.readers = 0
+        self.task: asyncio.Task[T] = asyncio.create_task(fill(self.tape), name=f"fill:{key[:16]}")
+        self.task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        self.tape.wake()
+        if not task.cancelled():
+            task.exception()  # seen: with every reader gone, nobody else retrieves it
+
+    async def result(self) -> T:
+        """What the fill returned; raises what it raised. Cancelling a caller leaves it running."""
+        return await asyncio.shield(self.task)
+
+    async def opened(self) -> None:
+        """Return once the answer has begun. Raises what the fill raised before that."""
+        while self.tape.headers is None and not self.task.done():
+            await self.tape.changed()
+        if self.tape.headers is None:
+            await self.result()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Every event from the first, then live. Raises what the fill raised."""
+        seen = 0
+        while True:
+            while seen < len(self.tape.events):
+                yield self.tape.events[seen]
+                seen += 1
+            if self.task.done():
+                break
+            await self.tape.changed()
+        await self.result()
+
+
+class SingleFlight(Generic[T]):
+    """Joins callers that want the same key to one fill."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Flight[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def join(
+        self, key: str, fill: Callable[[Tape], Coroutine[Any, Any, T]]
+    ) -> tuple[Flight[T], bool]:
+        """The flight under `key`, and whether this caller's `fill` started it.
+
+        Every `join` is paired with one `leave`.
+        """
+        flight = self._running.get(key)
+        if led := flight is None:
+            flight = Flight(key, fill)
+            self._running[key] = flight
+            flight.task.add_done_callback(lambda _: self._forget(flight))
+        flight.readers += 1
+        return flight, led
+
+    def leave(self, flight: Flight[T], *, abandon: bool) -> None:
+        """A reader is done with it. The last one stops an unfinished fill where `abandon`."""
+        flight.readers -= 1
+        if abandon and flight.readers == 0 and not flight.task.done():
+            self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
+            flight.task.cancel()
+
+    def _forget(self, flight: Flight[T]) -> None:
+        if self._running.get(flight.key) is flight:
+            del self._running[flight.key]
+
+    async def drain(self) -> None:
+        """Wait for every fill under way."""
+        await asyncio.gather(*(f.task for f in self._running.values()), return_exceptions=True)

@@ -1,0 +1,98 @@
+"""The cache inside a process: the very same service, without a server.
+
+    async with open_cache(Settings(upstream="simulated")) as cache:
+        answer = await cache.query("How do I reset my password?")
+
+What it stores, a server on the same data serves later, and the reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Unpack
+
+from cacheserver import _client_wire, jsontext, plain, sse, wire
+from cacheserver._client_types import Answer
+from cacheserver.api import ops
+from cacheserver.api.query import read_question
+from cacheserver.client import Options
+from cacheserver.config import Settings, load
+from cacheserver.parts import Parts
+from cacheserver.types import Query
+
+
+@asynccontextmanager
+async def open_cache(
+    settings: Settings | None = None, *, tenant: str = "default"
+) -> AsyncIterator[Cache]:
+    """Open the cache as one tenant; without `settings`, those the server would read.
+
+    Raises `SettingsError` for what must be changed and `StoreError` where Redis is away. A data
+    directory serves one process at a time; a Redis of your own (`redis_url`) any number.
+    """
+    async with wire.build(load() if settings is None else settings) as parts:
+        yield Cache(parts, tenant)
+
+
+class Cache:
+    """Answers questions as one tenant. Errors are those of `cacheserver.errors`."""
+
+    def __init__(self, parts: Parts, tenant: str) -> None:
+        self._parts = parts
+        self._tenant = tenant
+
+    async def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
+        """The answer to a prompt, or to `messages`.
+
+        Raises `BadRequest`, `NotCached`, and `UpstreamError` where Claude fails.
+        """
+        query = await self._read(_client_wire.question(prompt, **options))
+        answer = await self._parts.service.answer(query)
+        shown = plain.show(query, answer, self._parts.clock())
+        return _client_wire.read_answer(200, answer.headers, jsontext.dumps(shown))
+
+    @asynccontextmanager
+    async def stream(
+        self, prompt: str | None = None, **options: Unpack[Options]
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The same as Anthropic's events, each a dictionary, as they come."""
+        query = await self._read(_client_wire.question(prompt, **options, stream=True))
+        answer = await self._parts.service.answer(query)
+        assert answer.events is not None  # it was asked for as a stream
+        async with aclosing(answer.events) as events:
+            yield _decoded(events)
+
+    async def stats(self) -> dict[str, Any]:
+        """What this tenant asked, was served, paid and saved."""
+        return ops.shown_stats(await self._parts.journal.stats(self._tenant))
+
+    async def purge(
+        self,
+        *,
+        entry_id: str | None = None,
+        tag: str | None = None,
+        namespace: str | None = None,
+    ) -> int:
+        """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
+        call = _client_wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
+        fields = jsontext.loads(call.body or b"{}")
+        return await ops.purge_as(self._parts, self._tenant, fields)
+
+    async def decision(self, id: str) -> dict[str, Any] | None:
+        """All of a decision, for a day; None after that."""
+        return await self._parts.journal.decision(self._tenant, id)
+
+    async def _read(self, call: _client_wire.Call) -> Query:
+        tenant = await self._parts.tenants.get(self._tenant)
+        fields = jsontext.loads(call.body or b"{}")
+        return read_question(
+            fields, headers={}, upstream_headers={}, tenant=tenant, parts=self._parts
+        )
+
+
+async def _decoded(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    async for raw in events:
+        event = sse.decode(raw)
+        if event is not None and event.get("type") != "ping":
+            yield event

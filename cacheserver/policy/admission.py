@@ -1,0 +1,118 @@
+"""What may be matched by similarity, what may be shared at all, and what may be stored.
+
+Doubt is a refusal: a kind of tool, block or stop reason that is not listed here is not cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Stateful or time-dependent by nature (facts 1.2): the same request need not mean the same answer.
+_STATEFUL_FIELDS = {
+    "container": "container",
+    "mcp_servers": "mcp",
+    "thread": "thread",
+    "compaction": "compaction",
+    "context_management": "context-management",
+    "fallbacks": "fallbacks",
+}
+# Tools that the caller's own side runs; every other typed tool is run by Anthropic's.
+_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
+
+# Blocks of earlier turns that leave the last text a plain question; the scope holds them exactly.
+_PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
+_EXACT_ONLY = {
+    "image": "image",
+    "document": "document",
+    "search_result": "document",
+    "tool_use": "tools",
+    "tool_result": "tool-result",
+}
+
+_STORABLE_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
+_STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+def bypass(body: Mapping[str, Any]) -> str | None:
+    """Why a request's answer may be neither shared nor stored; None where it may."""
+    for field, reason in _STATEFUL_FIELDS.items():
+        if body.get(field):
+            return reason
+    if body.get("max_tokens") == 0:
+        return "max-tokens-0"  # warms Claude's prompt cache; there is no answer
+    for tool in body.get("tools") or ():
+        kind = tool.get("type")
+        if kind is not None and not (isinstance(kind, str) and kind.startswith(_CLIENT_TOOLS)):
+            return "server-tools"
+    for block in _blocks(body):
+        source = block.get("source")
+        if isinstance(source, dict) and source.get("type") == "url":
+            return "url-source"  # what stands behind the address may change
+    return None
+
+
+def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The last user text where a similar question may stand for it, else why not: one is None."""
+    if body.get("tools"):
+        return None, "tools"
+    for block in _blocks(body):
+        if (kind := block.get("type")) not in _PLAIN_BLOCKS:
+            return None, _EXACT_ONLY.get(str(kind), "unknown-block")
+    last = body["messages"][-1]
+    if last["role"] != "user":
+        return None, "prefill"
+    content = last["content"]
+    if isinstance(content, list):
+        if not content or content[-1]["type"] != "text":
+            return None, "no-text"
+        content = content[-1]["text"]
+    if not content.strip():
+        return None, "no-text"
+    return content, None
+
+
+def _blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every content block of every turn, those inside tool results included."""
+    waiting = [m["content"] for m in body["messages"]]
+    while waiting:
+        content = waiting.pop()
+        if not isinstance(content, list):
+            continue
+        for block in content:
+            if isinstance(block, dict):
+                yield block
+                waiting.append(block.get("content"))
+
+
+def batchable(body: Mapping[str, Any]) -> bool:
+    """Whether the Message Batches API, at half the price, would take this request (facts 3)."""
+    barred = any(body.get(field) for field in ("stream", "speed", "thread"))
+    return not barred and body.get("max_tokens") != 0
+
+
+def unstorable(message: Mapping[str, Any]) -> str | None:
+    """Why Claude's answer must not be stored; None where it may be."""
+    if message.get("type") != "message" or not isinstance(message.get("usage"), dict):
+        return "malformed"
+    if (stop := message.get("stop_reason")) not in _STORABLE_STOPS:
+        return f"stop-{stop}" if isinstance(stop, str) else "malformed"
+    if message.get("container"):
+        return "container"
+    content = message.get("content")
+    if not isinstance(content, list) or not content:
+        return "no-content"
+    for block in content:
+        if not isinstance(block, dict) or block.get("type") not in _STORABLE_BLOCKS:
+            return "block"
+    return None
+
+
+def without_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message as another conversation may have it.
+
+    Thinking blocks are bound to the exact prefix they were written for (facts 1.4): sent back
+    after another question they make the caller's next turn a 400.
+    """
+    return {**message, "content": [b for b in message["content"] if b["type"] not in _THINKING]}

@@ -1,0 +1,181 @@
+"""What a caller may ask of the cache: `Cache-Control`, the `x-cache-*` headers, `/v1/query` fields.
+
+Rule: nothing asked for is ignored. What is not understood is refused by name, so that a control
+that was misspelt never gives away, or keeps, an answer its sender meant to protect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cacheserver.errors import BadRequest
+from cacheserver.types import Controls
+
+# Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME_RULE = "must be 1 to 64 letters, digits, `.`, `_` or `-`"
+
+# Tags name things of the caller's (`user:42`, `docs/intro`), hence `:` and `/`. 16 of 64 stay
+# within the 1,024 bytes that CDNs allow for the cache tags of one response.
+MAX_TAGS = 16
+_TAG = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+_TAG_RULE = "each tag must be 1 to 64 letters, digits, `.`, `_`, `:`, `/` or `-`"
+
+# Ten digits are 300 years; whatever a tenant's maximum is, more says nothing more.
+_SECONDS = re.compile(r"[0-9]{1,10}")
+_MAX_SECONDS = 9_999_999_999
+_SECONDS_RULE = "must be whole seconds, 0 or more"
+
+_HEADERS = frozenset(
+    {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
+)
+_PLAIN = Controls()
+
+
+def read_controls(headers: Mapping[str, str]) -> Controls:
+    """Read the controls of a request. `headers` have lower-case names.
+
+    `headers.items()` may give a name twice, as HTTP may: the values are one list then.
+    Raises `BadRequest` naming the header that is malformed, or that says what we do not know.
+    """
+    said: dict[str, str] = {}
+    for header, value in headers.items():
+        if header in _HEADERS:
+            said[header] = f"{said[header]},{value}" if header in said else value
+    if not said:
+        return _PLAIN
+    controls = _cache_control(said.get("cache-control", ""))
+    asked: dict[str, Any] = {}
+    if (seconds := said.get("x-cache-ttl")) is not None:
+        asked["ttl_s"] = _seconds("x-cache-ttl", seconds)
+    if (listed := said.get("x-cache-tags")) is not None:
+        asked["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
+    if (space := said.get("x-cache-namespace")) is not None:
+        asked["namespace"] = name("x-cache-namespace", space)
+    if (work := said.get("x-cache-task")) is not None:
+        asked["task"] = name("x-cache-task", work)
+    return replace(controls, **asked)
+
+
+def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
+    """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
+
+    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`; absent and
+    null are the same.
+    Raises `BadRequest` naming the field, also where body and headers contradict each other.
+    """
+    controls = read_controls(headers)
+    match fields.get("cache"):
+        case None | "default":
+            pass
+        case "refresh":
+            controls = replace(controls, read=False)
+        case "only":
+            controls = replace(controls, only=True)
+        case "off":
+            controls = replace(controls, read=False, store=False)
+        case _:
+            raise BadRequest("cache", "must be `default`, `refresh`, `only` or `off`")
+    if controls.only and not controls.read:
+        raise BadRequest("cache", "`only` was asked of an answer that must not come from the cache")
+    if (ttl_s := fields.get("ttl_s")) is not None:
+        ttl_s = ttl("ttl_s", ttl_s)
+        both = ttl_s if controls.ttl_s is None else min(ttl_s, controls.ttl_s)
+        controls = replace(controls, ttl_s=both)
+    if (listed := fields.get("tags")) is not None:
+        controls = replace(controls, tags=tags("tags", [*controls.tags, *_list("tags", listed)]))
+    if (space := fields.get("namespace")) is not None:
+        _same("namespace", name("namespace", space), headers.get("x-cache-namespace"))
+        controls = replace(controls, namespace=space)
+    if (work := fields.get("task")) is not None:
+        _same("task", name("task", work), headers.get("x-cache-task"))
+        controls = replace(controls, task=work)
+    if (deep := fields.get("requires_deep_analysis")) is not None:
+        if not isinstance(deep, bool):
+            raise BadRequest("requires_deep_analysis", "must be true or false")
+        controls = replace(controls, deep=deep)
+    return controls
+
+
+def name(field: str, value: object) -> str:
+    """A namespace, task or tenant name as it came, or `BadRequest` naming `field`."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise BadRequest(field, _NAME_RULE)
+    return value
+
+
+def ttl(field: str, value: object) -> int:
+    """Whole seconds from JSON, 0 or more; a string, a fraction and `true` are refused."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_SECONDS:
+        raise BadRequest(field, _SECONDS_RULE)
+    return value
+
+
+def tag(field: str, value: object) -> str:
+    """One tag as it came, or `BadRequest` naming `field`."""
+    if not isinstance(value, str) or not _TAG.fullmatch(value):
+        raise BadRequest(field, _TAG_RULE)
+    return value
+
+
+def tags(field: str, values: list[Any]) -> tuple[str, ...]:
+    """The tags in the order given, each once."""
+    once = tuple(dict.fromkeys(tag(field, value) for value in values))
+    if len(once) > MAX_TAGS:
+        raise BadRequest(field, f"at most {MAX_TAGS} tags, not {len(once)}")
+    return once
+
+
+def _cache_control(value: str) -> Controls:
+    """RFC 9111 request directives, of which we know four; names in any case, each once."""
+    said: dict[str, str | None] = {}
+    for part in value.split(","):
+        directive, given, argument = part.strip().partition("=")
+        if not directive and not given:
+            continue  # a list may have empty elements (RFC 9110, 5.6.1)
+        directive = directive.lower()
+        if directive in said:
+            raise BadRequest("cache-control", f"`{directive}` is given twice")
+        if directive not in ("no-store", "no-cache", "only-if-cached", "max-age"):
+            raise BadRequest(
+                "cache-control",
+                f"`{directive[:64]}` is not known here; `no-store`, `no-cache`, `max-age=N` and "
+                "`only-if-cached` are",
+            )
+        if directive != "max-age" and given:
+            raise BadRequest("cache-control", f"`{directive}` takes no value")
+        said[directive] = argument
+    store = "no-store" not in said
+    read = store and "no-cache" not in said
+    only = "only-if-cached" in said
+    if only and not read:
+        raise BadRequest(
+            "cache-control", "`only-if-cached` contradicts `no-cache` and `no-store`; send one"
+        )
+    age = said.get("max-age")
+    return Controls(
+        read=read,
+        store=store,
+        only=only,
+        max_age_s=_seconds("cache-control", age, "`max-age` ") if age is not None else None,
+    )
+
+
+def _seconds(field: str, text: str, subject: str = "") -> int:
+    if not _SECONDS.fullmatch(text):
+        raise BadRequest(field, subject + _SECONDS_RULE)
+    return int(text)
+
+
+def _list(field: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadRequest(field, "must be a list of strings")
+    return value
+
+
+def _same(field: str, in_body: str, in_header: str | None) -> None:
+    if in_header is not None and in_header != in_body:
+        raise BadRequest(field, f"is not what the header `x-cache-{field}` says; send one")

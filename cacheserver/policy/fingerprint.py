@@ -1,0 +1,199 @@
+"""A request's identity: its fingerprint (exact key) and scope (partition of the semantic index).
+
+Rule: whatever is not known to leave the answer alone is part of both. The fields that are left
+out are a deny-list, applied at the top level only; a field added to the API tomorrow costs a miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver import jsontext
+from cacheserver.errors import BadRequest
+from cacheserver.policy import admission
+from cacheserver.types import Controls, Query, Tenant
+
+AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
+
+# What the SDK sends where the caller names no version: saying it makes no other request of it.
+API_VERSION = "2026-10-21"
+
+SCHEMA = 1  # of what is digested below; a change empties every cache
+
+# Facts 1.2, "not in the key": the API's documentation says of each that it leaves the answer alone.
+UNSHAPING = frozenset(
+    {
+        "stream",
+        "metadata",
+        "service_tier",
+        "speed",
+        "diagnostics",
+        "billing_policy",
+        "fallback_credit_token",
+        "cache_control",
+    }
+)
+_UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
+
+# Headers that shape the answer, or promise where and for whom it is made.
+_KEYED_HEADERS = ("anthropic-version", "anthropic-workspace-id", "anthropic-user-profile-id")
+
+
+def read(
+    body: Mapping[str, Any],
+    raw: bytes,
+    *,
+    headers: Mapping[str, str],
+    tenant: Tenant,
+    controls: Controls,
+    upstream: str,
+    embedder: str,
+    credential: str | None = None,
+) -> Query:
+    """Read a Messages body once.
+
+    `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
+    what answers and what measures similarity. Raises `BadRequest` naming the field, for the
+    fields that we act on.
+    """
+    check(body)
+    shape = shaping(body)
+    headers = {"anthropic-version": API_VERSION, **headers}
+    envelope = {
+        "schema": SCHEMA,
+        "upstream": upstream,
+        "tenant": tenant.name,
+        "epoch": tenant.routing_epoch,
+        "namespace": controls.namespace,
+        "task": controls.task,
+        "deep": controls.deep,
+        "headers": [headers.get(name) for name in _KEYED_HEADERS],
+        "betas": sorted({b.strip() for b in headers.get("anthropic-beta", "").split(",")} - {""}),
+        "body": shape,
+    }
+    fingerprint = _digest(envelope)
+    text, exact_only = admission.question(body)
+    if text is not None and not tenant.semantic:
+        text, exact_only = None, "semantic-off"
+    return Query(
+        body=body,
+        raw=raw,
+        headers=headers,
+        tenant=tenant,
+        controls=controls,
+        fingerprint=fingerprint,
+        scope="" if text is None else _scope(envelope, shape, embedder),
+        text=text,
+        exact_only=exact_only,
+        bypass=admission.bypass(body) if controls.store else "no-store",
+        model=body["model"],
+        stream=body.get("stream") is True,
+        credential=credential,
+    )
+
+
+def shaping(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a body that shapes its answer, in one spelling.
+
+    A string is the same as one text block; an absent field the same as null. Prompt-cache marks
+    are left out wherever the API takes them, and nowhere else: a property of a tool's schema that
+    happens to be called `cache_control` or `metadata` stays.
+    """
+    kept = {k: v for k, v in body.items() if k not in UNSHAPING and v is not None}
+    if "system" in kept:
+        kept["system"] = _content(kept["system"])
+    kept["messages"] = [
+        {**message, "content": _content(message["content"])} for message in body["messages"]
+    ]
+    if "tools" in kept:
+        kept["tools"] = [
+            {k: v for k, v in tool.items() if k not in _UNSHAPING_OF_TOOLS}
+            for tool in kept["tools"]
+        ]
+    return kept
+
+
+def check(body: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for a field we act on that is missing or of the wrong type."""
+    _want(body, "model", str, "a model id, for example claude-haiku-5-5", required=True)
+    if not body["model"]:
+        raise BadRequest("model", "must not be empty")
+    _want(body, "messages", list, "a list of messages", required=True)
+    if not body["messages"]:
+        raise BadRequest("messages", "must hold at least one message")
+    _want(body, "stream", bool, "true or false")
+    _want(body, "max_tokens", int, "a whole number")
+    _want(body, "tools", list, "a list of tools")
+    _want(body, "system", (str, list), "a string or a list of text blocks")
+    if isinstance(body.get("system"), list):
+        _blocks(body["system"], "system")
+    for i, message in enumerate(body["messages"]):
+        at = f"messages.{i}"
+        if not isinstance(message, dict):
+            raise BadRequest(at, "must be an object with `role` and `content`")
+        if not isinstance(message.get("role"), str):
+            raise BadRequest(f"{at}.role", "must be a string")
+        content = message.get("content")
+        if not isinstance(content, str | list):
+            raise BadRequest(f"{at}.content", "must be a string or a list of content blocks")
+        if isinstance(content, list):
+            _blocks(content, f"{at}.content")
+    for i, tool in enumerate(body.get("tools") or ()):
+        if not isinstance(tool, dict):
+            raise BadRequest(f"tools.{i}", "must be an object")
+
+
+def _want(
+    body: Mapping[str, Any],
+    field: str,
+    kind: type | tuple[type, ...],
+    what: str,
+    *,
+    required: bool = False,
+) -> None:
+    value = body.get(field)
+    if value is None:
+        if required:
+            raise BadRequest(field, f"is required: {what}")
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BadRequest(field, f"must be {what}")
+
+
+def _blocks(blocks: list[Any], at: str) -> None:
+    for i, block in enumerate(blocks):
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise BadRequest(f"{at}.{i}", "must be an object with a `type`")
+        if block["type"] == "text" and not isinstance(block.get("text"), str):
+            raise BadRequest(f"{at}.{i}.text", "must be a string")
+
+
+def _content(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [_block(block) for block in content]
+
+
+def _block(block: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in block.items() if k != "cache_control"}
+    if block["type"] == "tool_result" and isinstance(inner := kept.get("content"), str | list):
+        well_formed = isinstance(inner, str) or all(
+            isinstance(b, dict) and isinstance(b.get("type"), str) for b in inner
+        )
+        if well_formed:
+            kept["content"] = _content(inner)
+    return kept
+
+
+def _scope(envelope: dict[str, Any], shape: dict[str, Any], embedder: str) -> str:
+    """Digest everything but the last user text, which `admission.question` found last of all."""
+    *earlier, last = shape["messages"]
+    # Null is no text a caller can send, so the placeholder cannot be forged.
+    content = [*last["content"][:-1], {**last["content"][-1], "text": None}]
+    blanked = {**shape, "messages": [*earlier, {**last, "content": content}]}
+    return _digest({**envelope, "embedder": embedder, "body": blanked})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(jsontext.dumps(value, sort_keys=True)).hexdigest()

@@ -1,0 +1,210 @@
+"""What a call to Claude cost, from the usage Claude reported: pure, offline, to the nanodollar.
+
+Prices are those bundled with `genai-prices` unless the operator's table has the model. What
+genai-prices leaves out is here: `inference_geo`, iterations, refusals that are not billed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+import genai_prices
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelPrice, TieredPrices
+
+from cacheserver.policy.pricetable import PriceTable, Rates, load_overrides
+from cacheserver.policy.usage import usage_of
+from cacheserver.types import Nanodollars, Usage
+
+__all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "price", "usage_of"]
+
+KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
+
+_PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
+_PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
+_US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
+_BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
+
+_DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4-5
+
+# Refused before any output and billed all the same, since 2026-09-24 (release notes).
+_BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a call cost. `parts`, by kind, sum to `cost`."""
+
+    cost: Nanodollars
+    parts: Mapping[str, Nanodollars]
+    version: str  # which prices; another version may give another cost
+
+
+def billable(message: Mapping[str, Any]) -> bool:
+    """False for a refusal before any output, which is free but for some categories."""
+    if message.get("stop_reason") != "refusal" or message.get("content"):
+        return True
+    details = message.get("stop_details")
+    return isinstance(details, Mapping) and details.get("category") in _BILLED_REFUSALS
+
+
+def price(
+    model: str, usage: Usage, at: datetime, overrides: PriceTable | None = None
+) -> Priced | None:
+    """What `usage` of `model` costs at `at` (aware); None where no price is known.
+
+    With iterations, they are the bill, each at its own model's price. The total is rounded
+    once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
+    """
+    table = overrides or PriceTable()
+    exact = dict.fromkeys(KINDS, Decimal(0))
+    for leg_model, leg in usage.iterations or ((model, usage),):
+        rates = _rates(leg_model, leg, usage, at, table)
+        if rates is None or not _add_tokens(exact, leg, rates, usage):
+            return None
+    if usage.web_searches:
+        rates = _rates(model, usage, usage, at, table)
+        if rates is None or rates.web_search is None:
+            return None
+        exact["web_search"] = rates.web_search * usage.web_searches * _PER_SEARCH
+    return _rounded(exact, _version(table))
+
+
+class Pricer:
+    """`price` with a memory: a hit prices the same usage again, and a look-up costs 20 us.
+
+    The memo is exact: prices change on UTC days, and the hour is part of its key.
+    """
+
+    def __init__(self, overrides: PriceTable | None = None, *, remember: int = 4_096) -> None:
+        self._overrides = overrides or PriceTable()
+        self._remember = remember  # about 1 kB each
+        self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
+
+    @property
+    def version(self) -> str:
+        """Which prices these are: kept beside each cost."""
+        return _version(self._overrides)
+
+    def price(self, model: str, usage: Usage, now: float) -> Priced | None:
+        """What `usage` costs at `now` (Unix seconds); None where no price is known."""
+        key = (model, usage, int(now // 3_600))
+        if key not in self._memo:
+            if len(self._memo) >= self._remember:
+                del self._memo[next(iter(self._memo))]  # the oldest; an hour makes all of them so
+            at = datetime.fromtimestamp(now, UTC)
+            self._memo[key] = price(model, usage, at, self._overrides)
+        return self._memo[key]
+
+    def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """The total alone."""
+        priced = self.price(model, usage, now)
+        return None if priced is None else priced.cost
+
+    def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
+        """What Claude charges for a message it sent at `now`: nothing for some refusals."""
+        if not billable(message):
+            return Priced(0, dict.fromkeys(KINDS, 0), self.version)
+        return self.price(str(message.get("model", "")), usage_of(message), now)
+
+
+def _add_tokens(exact: dict[str, Decimal], leg: Usage, rates: Rates, whole: Usage) -> bool:
+    """Add one leg's tokens to the exact parts; False where a kind it used has no price.
+
+    Tier, speed and place are of the request, so they are read from `whole`.
+    """
+    factor = _US_ONLY if whole.inference_geo == "us" else Decimal(1)
+    for kind, tokens, rate in (
+        ("input", leg.input_tokens, rates.input),
+        ("output", leg.output_tokens, rates.output),
+        ("cache_write_5m", leg.cache_write_5m_tokens, rates.cache_write_5m),
+        ("cache_write_1h", leg.cache_write_1h_tokens, rates.cache_write_1h),
+        ("cache_read", leg.cache_read_tokens, rates.cache_read),
+    ):
+        if tokens and rate is None:
+            return False
+        if rate is not None:
+            exact[kind] += rate * tokens * factor * _PER_TOKEN
+    return True
+
+
+def _rounded(exact: Mapping[str, Decimal], version: str) -> Priced:
+    cost = int(sum(exact.values(), Decimal(0)).to_integral_value(ROUND_HALF_EVEN))
+    parts = {kind: int(part.to_integral_value(ROUND_FLOOR)) for kind, part in exact.items()}
+    largest = max(KINDS, key=exact.__getitem__)
+    parts[largest] += cost - sum(parts.values())  # 0 to 5: each part was rounded down
+    return Priced(cost, parts, version)
+
+
+def _rates(model: str, leg: Usage, whole: Usage, at: datetime, table: PriceTable) -> Rates | None:
+    """The rates of one leg, tier, speed and prompt length applied."""
+    model = model.removeprefix("anthropic/")
+    prompt = (
+        leg.input_tokens
+        + leg.cache_write_5m_tokens
+        + leg.cache_write_1h_tokens
+        + leg.cache_read_tokens
+    )
+    batch = whole.service_tier == "batch"
+    day = at.astimezone(UTC).date()
+    own = model if table.knows(model, day) else _DATED.sub("", model)
+    if table.knows(own, day):
+        rates = table.rates(own, day, speed=whole.speed, prompt_tokens=prompt)
+        return _halved(rates) if rates and batch else rates
+    provider = get_snapshot().find_provider(None, "anthropic", None)
+    # Not `find_provider_model`: it remembers every name it was asked for, and callers choose names.
+    found = provider.find_model(model)
+    if found is None:
+        return None
+    standard = found.get_prices(at)
+    if whole.speed != "standard":
+        prices = found.get_prices(at, {"speed": whole.speed})
+        # No variant gives the standard price back: an unknown price is better than a wrong one.
+        return None if prices == standard else _resolved(prices, prompt)
+    if batch:
+        prices = found.get_prices(at, {"processing": "batch"})
+        if prices == standard:
+            return _halved(_resolved(standard, prompt))
+        return _resolved(prices, prompt)
+    return _resolved(standard, prompt)
+
+
+def _resolved(prices: ModelPrice, prompt_tokens: int) -> Rates:
+    def rate(value: Decimal | TieredPrices | None) -> Decimal | None:
+        if not isinstance(value, TieredPrices):
+            return value
+        reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
+        return reached[-1] if reached else value.base
+
+    return Rates(
+        input=rate(prices.input_mtok),
+        output=rate(prices.output_mtok),
+        cache_write_5m=rate(prices.cache_write_mtok),  # the unqualified write is the 5-minute one
+        cache_write_1h=rate(prices.cache_write_1h_mtok),
+        cache_read=rate(prices.cache_read_mtok),
+        web_search=rate(prices.web_searches_kcount),
+    )
+
+
+def _halved(rates: Rates) -> Rates:
+    def half(rate: Decimal | None) -> Decimal | None:
+        return None if rate is None else rate * _BATCH
+
+    return Rates(
+        input=half(rates.input),
+        output=half(rates.output),
+        cache_write_5m=half(rates.cache_write_5m),
+        cache_write_1h=half(rates.cache_write_1h),
+        cache_read=half(rates.cache_read),
+        web_search=rates.web_search,
+    )
+
+
+def _version(table: PriceTable) -> str:
+    bundled = f"genai-prices-{genai_prices.__version__}"
+    return f"{bundled}+{table.digest}" if table.digest else bundled

@@ -1,0 +1,62 @@
+"""What the path needs from the world, stated where it is used. `wire` plugs the real parts in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from cacheserver.types import Entry, Nanodollars, Near, Query, Usage
+from cacheserver.upstream import Call, Reply, StreamReply
+
+
+class Entries(Protocol):
+    """Stored answers, exact and by similarity. What cannot be done raises `StoreError`."""
+
+    async def get(self, fingerprint: str) -> Entry | None:
+        """The entry under a fingerprint, one past its deadline included."""
+
+    async def near(self, query: Query, top_k: int) -> Near:
+        """Live entries of the query's scope, or why similarity was not asked."""
+
+    async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
+        """Store, in place of what the fingerprint held. False: purged since, or too large."""
+
+    def touch(self, entry: Entry) -> None:
+        """Note a hit, for eviction. Never lengthens a life."""
+
+
+class Claude(Protocol):
+    """Claude, or what stands for it. Raises `UpstreamError` with Claude's own words."""
+
+    async def create(self, call: Call) -> Reply: ...
+    def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]: ...
+
+
+class Bill(Protocol):
+    @property
+    def cost(self) -> Nanodollars: ...
+    @property
+    def version(self) -> str:
+        """Which prices it was made with."""
+
+
+class Pricer(Protocol):
+    def bill(self, message: Mapping[str, Any], now: float) -> Bill | None:
+        """What Claude charges for a message sent at `now`; None where it has no price."""
+
+    def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """What that usage costs at `now`'s price; None where the model has no price."""
+
+
+class Journal(Protocol):
+    def record(
+        self, tenant: str, decision_id: str, decision: dict[str, Any], deltas: Mapping[str, int]
+    ) -> None:
+        """Keep a decision for a day and add to the tenant's statistics. Never blocks."""
+
+
+class Metrics(Protocol):
+    def settled(self, outcome: str, reason: str, seconds: float) -> None: ...
+    def money(self, cost: Nanodollars, saved: Nanodollars) -> None: ...
+    def swallowed(self, site: str) -> None: ...

@@ -1,0 +1,342 @@
+"""The one path of a request, top to bottom: look, decide, ask Claude once, settle.
+
+Rule: no step of ours can fail a request. A store, an index or a journal that fails is a miss and
+a count; only Claude's failure, or the caller's, is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from cacheserver import answer as answers
+from cacheserver import jsontext, sse
+from cacheserver.answer import Answer, Settlement, Ticket
+from cacheserver.errors import NotCached, StoreError, UpstreamError
+from cacheserver.fill import Filled, Filler
+from cacheserver.flight import Flight, SingleFlight
+from cacheserver.policy import admission
+from cacheserver.policy.decide import bar_of, decide, fresh, servable_stale
+from cacheserver.ports import Claude, Entries, Journal, Metrics, Pricer
+from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
+
+
+class CacheService:
+    """Answers queries, from the cache where that is safe."""
+
+    def __init__(
+        self,
+        *,
+        entries: Entries,
+        claude: Claude,
+        pricer: Pricer,
+        journal: Journal,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        default_model: str,
+    ) -> None:
+        self._entries = entries
+        self._pricer = pricer
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._flights = SingleFlight[Filled]()
+        self._filler = Filler(
+            entries=entries,
+            claude=claude,
+            pricer=pricer,
+            metrics=metrics,
+            clock=clock,
+            default_model=default_model,
+        )
+
+    async def answer(self, query: Query) -> Answer:
+        """Answer one request; a streaming one as soon as its first event is known.
+
+        Raises `UpstreamError` if Claude must be asked and fails, `NotCached` if the caller would
+        not have it asked. Both carry the `x-cache*` headers in `cache_headers`.
+        """
+        ticket = Ticket(self._clock())
+        decision = await self._look(query)
+        match decision:
+            case Hit(candidate=Candidate(entry=entry)):
+                return self._serve(query, ticket, decision, entry)
+            case Miss() if query.controls.only:
+                raise self._refuse(query, ticket, Miss("only-if-cached", decision.nearest))
+            case Miss() | Bypass():
+                return await self._ask(query, ticket, decision)
+        raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
+
+    async def drain(self) -> None:
+        """Wait for every call to Claude under way."""
+        await self._flights.drain()
+
+    async def _look(self, query: Query) -> Decision:
+        if query.bypass is not None:
+            return Bypass(query.bypass)
+        if not query.controls.read:
+            return Miss("refresh")
+        try:
+            entry = await self._entries.get(query.fingerprint)
+        except StoreError:
+            self._metrics.swallowed("get")
+            return Miss("degraded")
+        if entry is not None and fresh(entry, query.controls, self._clock()):
+            return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
+        if query.text is None:
+            return Miss(query.exact_only or "exact-only")
+        bar = bar_of(query.tenant, query.scope)
+        try:
+            near = await self._entries.near(query, bar.top_k)
+        except StoreError:
+            self._metrics.swallowed("near")
+            return Miss("degraded")
+        if near.skipped is not None:
+            return Miss(near.skipped)
+        return decide(near.candidates, bar, query.controls, self._clock())
+
+    async def _ask(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Answer:
+        """Ask Claude, or join who is asking already."""
+        shared = isinstance(decision, Miss)
+        flight, led = self._flights.join(
+            _flight_key(query) if shared else ticket.id,
+            lambda tape: self._filler.fill(query, tape, shared=shared),
+        )
+        if query.stream:
+            return await self._follow(query, ticket, decision, flight, led=led)
+        try:
+            filled = await flight.result()
+        except UpstreamError as error:
+            return await self._fall_back(query, ticket, decision, error)
+        else:
+            known, settlement = self._account(decision, filled, led=led)
+            headers = self._settle(query, ticket, known, settlement)
+            own = led and filled.raw is not None
+            body = filled.raw if own else sse.with_id(filled.message, sse.message_id())
+            return Answer(
+                decision_id=ticket.id,
+                decision=known,
+                settlement=settlement,
+                headers={**(filled.headers if led else {}), **headers},
+                body=body or b"",
+            )
+        finally:
+            self._depart(query, ticket, decision, flight, led=led)
+
+    async def _follow(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        *,
+        led: bool,
+    ) -> Answer:
+        """A streamed answer. Headers leave first, so they say what is known by then."""
+        try:
+            await flight.opened()
+        except UpstreamError as error:
+            self._flights.leave(flight, abandon=False)
+            return await self._fall_back(query, ticket, decision, error)
+        except asyncio.CancelledError:
+            self._depart(query, ticket, decision, flight, led=led)
+            raise
+        known: Decision = decision
+        settlement = Settlement()
+        if flight.task.done():
+            known, settlement = self._account(decision, flight.task.result(), led=led)
+        elif not led:
+            known, settlement = _coalesced(None), Settlement(cost=0)
+        headers = answers.headers(ticket, known, settlement, self._clock())
+        return Answer(
+            decision_id=ticket.id,
+            decision=known,
+            settlement=settlement,
+            headers={**(flight.tape.headers or {} if led else {}), **headers},
+            events=self._relay(query, ticket, decision, flight, led=led),
+        )
+
+    async def _relay(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        *,
+        led: bool,
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            async for event in flight.events():
+                yield event if led else _renamed(event)
+            filled = await flight.result()
+            if not flight.tape.events:
+                message = jsontext.loads(sse.with_id(filled.message, sse.message_id()))
+                for event in sse.replay(message):
+                    yield event
+        except UpstreamError:
+            pass  # told on the tape; counted when this reader departs
+        finally:
+            self._depart(query, ticket, decision, flight, led=led)
+
+    def _serve(self, query: Query, ticket: Ticket, decision: Hit, entry: Entry) -> Answer:
+        """Answer from a stored entry. Thinking stays behind where the prefix was another's."""
+        message = entry.message
+        if decision.kind == "semantic":
+            message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
+        self._entries.touch(entry)
+        settlement = Settlement(
+            model=entry.model,
+            usage=entry.usage,
+            cost=0,
+            saved=self._pricer.cost(entry.model, entry.usage, ticket.started_at),
+        )
+        headers = self._settle(query, ticket, decision, settlement)
+        body = sse.with_id(message, sse.message_id())
+        events = _iterate(sse.replay(jsontext.loads(body))) if query.stream else None
+        return Answer(ticket.id, decision, settlement, headers, body, events)
+
+    async def _fall_back(
+        self, query: Query, ticket: Ticket, decision: Miss | Bypass, error: UpstreamError
+    ) -> Answer:
+        """Serve what is past its deadline where the tenant allows it; else raise Claude's error."""
+        if error.ours and isinstance(decision, Miss):
+            try:
+                entry = await self._entries.get(query.fingerprint)
+            except StoreError:
+                self._metrics.swallowed("stale")
+                entry = None
+            now = self._clock()
+            if entry is not None and servable_stale(entry, query.tenant, query.controls, now):
+                stale = Hit(Candidate(entry, similarity=1.0), "stale", "upstream-failed")
+                return self._serve(query, ticket, stale, entry)
+        settlement = Settlement(status=error.status)
+        headers = self._settle(query, ticket, decision, settlement, outcome="failed")
+        raise error.with_headers(headers) from error
+
+    def _refuse(self, query: Query, ticket: Ticket, decision: Miss) -> NotCached:
+        headers = self._settle(query, ticket, decision, Settlement(cost=0, saved=0, status=404))
+        message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
+        return NotCached(message, headers={**headers, "x-should-retry": "false"})
+
+    def _account(
+        self, decision: Miss | Bypass, filled: Filled, *, led: bool
+    ) -> tuple[Decision, Settlement]:
+        """What a finished fill means for one of those who waited for it."""
+        ended = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
+        if filled.entry is not None and not filled.paid:
+            hit = Hit(Candidate(filled.entry, similarity=1.0), "exact", "landed")
+            saved = self._pricer.cost(filled.model, filled.usage, self._clock())
+            return hit, replace(ended, cost=0, saved=saved)
+        if not led:
+            return _coalesced(filled.entry), replace(ended, cost=0, saved=filled.cost)
+        stored = None if filled.entry is None else filled.entry.id
+        return decision, replace(
+            ended,
+            cost=filled.cost,
+            saved=0,
+            prices=filled.prices,
+            stored=stored,
+            unstored=filled.unstored,
+        )
+
+    def _depart(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        *,
+        led: bool,
+    ) -> None:
+        """A reader leaves its flight: at the end, or hanging up before.
+
+        An unfinished fill goes on for its other readers, and for the cache; not where nothing
+        may be stored, nor on a caller's own key once they are gone.
+        """
+        abandon = isinstance(decision, Bypass) or query.credential is not None
+        self._flights.leave(flight, abandon=abandon)
+        if not ticket.settled:
+            end = partial(self._settle_late, query, ticket, decision, flight, led)
+            if led and not flight.task.done():
+                flight.task.add_done_callback(lambda _: end())
+            else:
+                end()
+
+    def _settle_late(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        led: bool,
+    ) -> None:
+        """Settle a stream at its end, or a request whose caller is gone."""
+        task = flight.task
+        if not task.done():  # a follower that hung up early
+            coalesced = Settlement(cost=0)
+            self._settle(query, ticket, _coalesced(None), coalesced)
+        elif task.cancelled() or task.exception() is not None:
+            error = None if task.cancelled() else task.exception()
+            status = error.status if isinstance(error, UpstreamError) else 499
+            failed = Settlement(status=status, unstored="hung-up" if error is None else "failed")
+            self._settle(query, ticket, decision, failed, outcome="failed")
+        else:
+            known, settlement = self._account(decision, task.result(), led=led)
+            self._settle(query, ticket, known, settlement)
+
+    def _settle(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str | None = None,
+    ) -> dict[str, str]:
+        """Count a request, keep its record, and return the headers that tell of it."""
+        now = self._clock()
+        ticket.settled = True
+        outcome = outcome or answers.kind_of(decision)
+        bar = bar_of(query.tenant, query.scope) if query.text is not None else None
+        record = answers.record(
+            query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
+        )
+        cost, saved = settlement.cost or 0, settlement.saved or 0
+        deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
+        self._journal.record(query.tenant.name, ticket.id, record, deltas)
+        self._metrics.settled(outcome, decision.reason, now - ticket.started_at)
+        self._metrics.money(cost, saved)
+        return answers.headers(ticket, decision, settlement, now)
+
+
+def _flight_key(query: Query) -> str:
+    """Callers share a fill only if they would have made the same one.
+
+    Not by fingerprint alone: a refresh must not get what an ordinary look-again finds, and one
+    caller's lifetime or tags must not be another's.
+    """
+    c = query.controls
+    return f"{query.fingerprint}:{c.read}:{c.max_age_s}:{c.ttl_s}:{','.join(sorted(c.tags))}"
+
+
+def _coalesced(entry: Entry | None) -> Hit:
+    candidate = None if entry is None else Candidate(entry, similarity=1.0)
+    return Hit(candidate, "coalesced", "under-way")
+
+
+def _renamed(event: bytes) -> bytes:
+    """The opening event with an id of its own: two answers never share one."""
+    if not event.startswith(b"event: message_start"):
+        return event
+    opening = sse.decode(event)
+    if opening is None:
+        return event
+    message = {**opening["message"], "id": sse.message_id()}
+    return sse.encode({**opening, "message": message})
+
+
+async def _iterate(events: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    for event in events:
+        yield event

@@ -1,0 +1,270 @@
+"""The simulated API over HTTP. Every response says what it is: `x-upstream: simulated`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from cacheserver.simulated import caller, catalogue, faults, prompt, validation
+from cacheserver.simulated.caller import Caller
+from cacheserver.simulated.claude import Claude
+from cacheserver.simulated.delivery import Delivery, refuse
+from cacheserver.simulated.directives import Fault
+from cacheserver.simulated.errors import ApiError, invalid
+from cacheserver.simulated.labels import Labelled
+from cacheserver.simulated.requestlog import Received, without_secrets
+from cacheserver.simulated.settings import SimulatedSettings
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_BATCH_BYTES = 256 * 1024 * 1024
+
+
+class Simulated:
+    """A simulated Claude to test against: `app` to be served, the rest to look at and to set up."""
+
+    def __init__(self, settings: SimulatedSettings) -> None:
+        self._claude = Claude(settings)
+        self.app = _app(self._claude)
+        self.faults = self._claude.faults
+
+    @property
+    def requests(self) -> Sequence[Received]:
+        """Return the latest requests, the oldest first."""
+        return self._claude.log.requests
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return how many requests there were of each path."""
+        return self._claude.log.counts
+
+    def reset(self) -> None:
+        """Forget requests, faults, batches and cached prompts."""
+        self._claude.reset()
+
+
+def create_app(settings: SimulatedSettings) -> ASGIApp:
+    """Return a simulated Claude of its own as an ASGI app."""
+    return Simulated(settings).app
+
+
+def _app(claude: Claude) -> ASGIApp:
+    routes = _Routes(claude)
+    batch = "/v1/messages/batches/{id}"
+    api = Starlette(
+        routes=[
+            Route("/v1/messages", routes.create, methods=["POST"]),
+            Route("/v1/messages/count_tokens", routes.count_tokens, methods=["POST"]),
+            Route("/v1/messages/batches", routes.create_batch, methods=["POST"]),
+            Route("/v1/messages/batches", routes.list_batches, methods=["GET"]),
+            Route(batch, routes.show_batch, methods=["GET"]),
+            Route(batch, routes.delete_batch, methods=["DELETE"]),
+            Route(f"{batch}/cancel", routes.cancel_batch, methods=["POST"]),
+            Route(f"{batch}/results", routes.batch_results, methods=["GET"]),
+            Route("/v1/models", routes.list_models, methods=["GET"]),
+            Route("/v1/models/{id}", routes.show_model, methods=["GET"]),
+            Route("/_simulated/requests", routes.requests, methods=["GET"]),
+            Route("/_simulated/faults", routes.add_fault, methods=["POST"]),
+            Route("/_simulated/reset", routes.reset, methods=["POST"]),
+        ],
+        exception_handlers={ApiError: _refused, HTTPException: _unrouted},
+    )
+    return Labelled(api, claude.settings.clock)
+
+
+class _Routes:
+    """One method a route."""
+
+    def __init__(self, claude: Claude) -> None:
+        self._claude = claude
+
+    async def create(self, request: Request) -> Response:
+        """Answer one Messages request."""
+        who, raw, now, fault = await self._receive(request)
+        body = _json(raw)
+        answer = self._claude.answer(body, who, now=now)
+        fault = fault or answer.fault
+        refuse(fault)
+        return Delivery(
+            answer.message,
+            stream=bool(body.get("stream")),
+            settings=self._claude.settings,
+            fault=fault,
+            begun=lambda: self._claude.begin(answer),
+            request_id=request.scope["simulated.request_id"],
+        )
+
+    async def count_tokens(self, request: Request) -> Response:
+        """Estimate a prompt's tokens; cache marks make no difference."""
+        who, raw, _, _ = await self._receive(request)
+        body, model = validation.check(_json(raw), version=who.version, counting=True)
+        return _ok({"input_tokens": prompt.tokens(body, model)})
+
+    async def create_batch(self, request: Request) -> Response:
+        """Take a batch."""
+        who, raw, now, _ = await self._receive(request, MAX_BATCH_BYTES)
+        made = self._claude.batches.create(_json(raw), who, now=now)
+        return self._batch(request, who, made, now)
+
+    async def list_batches(self, request: Request) -> Response:
+        """Show the caller's batches, the newest first."""
+        who, _, now, _ = await self._receive(request)
+        ids = self._claude.batches.listed(who)
+        base_url = _base_url(request)
+        return _page(
+            {
+                each: self._claude.batches.show(each, who, base_url=base_url, now=now)
+                for each in ids
+            },
+            request,
+        )
+
+    async def show_batch(self, request: Request) -> Response:
+        """Show one batch."""
+        who, _, now, _ = await self._receive(request)
+        return self._batch(request, who, request.path_params["id"], now)
+
+    async def delete_batch(self, request: Request) -> Response:
+        """Forget a batch that has ended."""
+        who, _, _, _ = await self._receive(request)
+        self._claude.batches.delete(request.path_params["id"], who)
+        return _ok({"id": request.path_params["id"], "type": "message_batch_deleted"})
+
+    async def cancel_batch(self, request: Request) -> Response:
+        """Answer no more of a batch."""
+        who, _, now, _ = await self._receive(request)
+        self._claude.batches.cancel(request.path_params["id"], who, now=now)
+        return self._batch(request, who, request.path_params["id"], now)
+
+    async def batch_results(self, request: Request) -> Response:
+        """Send a batch's results, a line each."""
+        who, _, now, _ = await self._receive(request)
+        results = self._claude.batches.results(request.path_params["id"], who, now=now)
+        lines = b"".join(orjson.dumps(result) + b"\n" for result in results)
+        return Response(lines, media_type="application/x-jsonl")
+
+    async def list_models(self, request: Request) -> Response:
+        """Show the models."""
+        await self._receive(request)
+        return _page({model.id: model.info() for model in catalogue.MODELS}, request)
+
+    async def show_model(self, request: Request) -> Response:
+        """Show one model, by id or alias."""
+        await self._receive(request)
+        return _ok(catalogue.find(request.path_params["id"]).info())
+
+    async def requests(self, request: Request) -> Response:
+        """Show what arrived."""
+        log = self._claude.log
+        return _ok(
+            {"counts": dict(log.counts), "requests": [each.shown() for each in log.requests]}
+        )
+
+    async def add_fault(self, request: Request) -> Response:
+        """Let something go wrong with the requests to come."""
+        self._claude.faults.add(faults.read(_json(await request.body())))
+        return _ok({"waiting": len(self._claude.faults)})
+
+    async def reset(self, request: Request) -> Response:
+        """Forget everything."""
+        self._claude.reset()
+        return _ok({})
+
+    async def _receive(
+        self, request: Request, max_bytes: int = MAX_BODY_BYTES
+    ) -> tuple[Caller, bytes, float, Fault | None]:
+        """Note a request and return who it is from, its body, when it started and its fault."""
+        raw = await request.body()
+        path = request.url.path
+        headers = dict(request.headers)
+        self._claude.log.add(
+            Received(
+                method=request.method,
+                path=path,
+                query=request.url.query,
+                headers=without_secrets(headers),
+                account=caller.account(headers),
+                raw=raw,
+            )
+        )
+        who = caller.read(headers)
+        if len(raw) > max_bytes:
+            raise ApiError(413, f"Request exceeds the maximum size of {max_bytes} bytes")
+        now = self._claude.settings.clock()
+        self._claude.batches.advance(now)
+        fault = self._claude.faults.take(path)
+        refuse(fault)
+        return who, raw, now, fault
+
+    def _batch(self, request: Request, who: Caller, batch_id: str, now: float) -> Response:
+        base_url = _base_url(request)
+        return _ok(self._claude.batches.show(batch_id, who, base_url=base_url, now=now))
+
+
+def _page(items: Mapping[str, Any], request: Request) -> Response:
+    """Return the page of `items` (by id, in order) that the query asks for."""
+    ids = list(items)
+    try:
+        limit = int(request.query_params.get("limit", "20"))
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= 1_000:
+        raise invalid("limit: Input should be between 1 and 1000")
+    after, before = (request.query_params.get(name) for name in ("after_id", "before_id"))
+    if before is not None:
+        earlier = ids[: _index(ids, before)]
+        page, more = earlier[-limit:], len(earlier) > limit
+    else:
+        later = ids if after is None else ids[_index(ids, after) + 1 :]
+        page, more = later[:limit], len(later) > limit
+    return _ok(
+        {
+            "data": [items[each] for each in page],
+            "has_more": more,
+            "first_id": page[0] if page else None,
+            "last_id": page[-1] if page else None,
+        }
+    )
+
+
+def _index(ids: Sequence[str], wanted: str) -> int:
+    if wanted not in ids:
+        raise invalid(f"cursor: {wanted!r} was not found")
+    return ids.index(wanted)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise invalid("The request body is not valid JSON") from None
+
+
+def _ok(body: Any) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _base_url(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return Response(
+        orjson.dumps(error.body(request.scope["simulated.request_id"])),
+        status_code=error.status,
+        media_type="application/json",
+        headers=error.headers,
+    )
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return await _refused(request, ApiError(error.status_code, error.detail))

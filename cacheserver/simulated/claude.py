@@ -1,0 +1,122 @@
+"""The simulated Claude itself: its state, and how it answers one request. No HTTP."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cacheserver.simulated import (
+    directives,
+    promptcache,
+    reply,
+    signatures,
+    validation,
+)
+from cacheserver.simulated.batches import Batches
+from cacheserver.simulated.caller import Caller
+from cacheserver.simulated.catalogue import Model
+from cacheserver.simulated.directives import Directives, Fault
+from cacheserver.simulated.errors import ApiError
+from cacheserver.simulated.faults import Faults
+from cacheserver.simulated.promptcache import PromptCache, Use
+from cacheserver.simulated.reply import Draft
+from cacheserver.simulated.requestlog import RequestLog
+from cacheserver.simulated.settings import SimulatedSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message that is ready, what its prompt read and writes, and what is to go wrong with it."""
+
+    message: Mapping[str, Any]
+    use: Use
+    fault: Fault | None
+
+
+class Claude:
+    """One simulated Claude."""
+
+    def __init__(self, settings: SimulatedSettings) -> None:
+        self.settings = settings
+        self.log = RequestLog(settings.kept_requests)
+        self.faults = Faults()
+        self.batches = Batches(self._batched, batch_s=settings.batch_s, cancel_s=settings.cancel_s)
+        self._prompts = PromptCache()
+
+    def answer(self, body: Any, caller: Caller, *, now: float, batched: bool = False) -> Answer:
+        """Return the answer to a request that starts at `now`. Raises `ApiError`.
+
+        Nothing is written to the prompt cache before `begin`.
+        """
+        valid, model = validation.check(body, version=caller.version, batched=batched)
+        asked = self._directives(valid)
+        seen = signatures.readable(valid, model, caller.account)
+        use = self._prompts.look(promptcache.read(seen, model, owner=caller.owner), now=now)
+        draft = reply.compose(seen, model, caller.account, asked)
+        message = _message(draft, valid, model, use, tier="batch" if batched else "standard")
+        return Answer(message, use, asked.fault)
+
+    def begin(self, answer: Answer) -> None:
+        """Note that an answer is given: the one place where a request comes to cost something."""
+        self._prompts.keep(answer.use)
+
+    def reset(self) -> None:
+        """Forget requests, faults, batches and cached prompts."""
+        self.log.clear()
+        self.faults.clear()
+        self.batches.clear()
+        self._prompts.clear()
+
+    def _directives(self, body: Mapping[str, Any]) -> Directives:
+        asked = directives.read(body)
+        if asked == Directives() and self.settings.direct is not None:
+            return self.settings.direct(body) or asked
+        return asked
+
+    def _batched(self, params: Any, caller: Caller, now: float) -> Mapping[str, Any]:
+        try:
+            answer = self.answer(params, caller, now=now, batched=True)
+            if answer.fault is not None and answer.fault.kind == "error":
+                raise ApiError(answer.fault.status, "A simulated fault.")
+        except ApiError as error:
+            return {"type": "errored", "error": error.body(request_id())}
+        self.begin(answer)
+        return {"type": "succeeded", "message": answer.message}
+
+
+def request_id() -> str:
+    """Return a fresh id, marked as simulated."""
+    return f"req_sim{secrets.token_hex(10)}"
+
+
+def _message(
+    draft: Draft, body: Mapping[str, Any], model: Model, use: Use, *, tier: str
+) -> dict[str, Any]:
+    searches = {"web_search_requests": draft.web_searches, "web_fetch_requests": 0}
+    return {
+        "id": f"msg_sim{secrets.token_hex(10)}",
+        "type": "message",
+        "role": "assistant",
+        "model": model.id,
+        "content": draft.content,
+        "stop_reason": draft.stop_reason,
+        "stop_sequence": draft.stop_sequence,
+        "stop_details": draft.stop_details,
+        "usage": {
+            "input_tokens": use.input_tokens,
+            "cache_creation_input_tokens": use.written_5m_tokens + use.written_1h_tokens,
+            "cache_read_input_tokens": use.read_tokens,
+            "cache_creation": {
+                "ephemeral_5m_input_tokens": use.written_5m_tokens,
+                "ephemeral_1h_input_tokens": use.written_1h_tokens,
+            },
+            "output_tokens": draft.output_tokens,
+            "output_tokens_details": {"thinking_tokens": draft.thinking_tokens},
+            "server_tool_use": searches if draft.web_searches else None,
+            "service_tier": tier,
+            "inference_geo": body.get("inference_geo") or "global",
+            "speed": body.get("speed") or "standard",
+        },
+    }

@@ -1,0 +1,76 @@
+"""What the simulated API was asked: for tests that count calls and look at what arrived."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cacheserver.simulated.caller import masked
+
+_SECRET = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request as it arrived; secrets in its headers are masked."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    account: str | None
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        """Return the JSON of the request, or None where it is none."""
+        try:
+            return orjson.loads(self.raw)
+        except orjson.JSONDecodeError:
+            return None
+
+    def shown(self) -> dict[str, Any]:
+        """Return the request as `GET /_simulated/requests` shows it."""
+        return {
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "headers": self.headers,
+            "account": self.account,
+            "body_bytes": len(self.raw),
+            "body_sha256": hashlib.sha256(self.raw).hexdigest(),
+            "body": self.body,
+        }
+
+
+class RequestLog:
+    """The latest requests, and how many there were of each path."""
+
+    def __init__(self, kept: int) -> None:
+        self.requests: deque[Received] = deque(maxlen=kept)
+        self.counts: Counter[str] = Counter()
+
+    def add(self, received: Received) -> None:
+        """Note one request."""
+        self.requests.append(received)
+        self.counts[received.path] += 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.requests.clear()
+        self.counts.clear()
+
+
+def without_secrets(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers, each secret as its scheme and a fingerprint of the rest."""
+    return {name: _mask(value) if name in _SECRET else value for name, value in headers.items()}
+
+
+def _mask(value: str) -> str:
+    scheme, _, rest = value.rpartition(" ")
+    return f"{scheme} sha256:{masked(rest)}".strip()

@@ -1,0 +1,106 @@
+"""A simulated Claude on a real socket."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+
+from cacheserver.errors import SettingsError
+from cacheserver.simulated.app import Simulated
+from cacheserver.simulated.settings import SimulatedSettings
+
+_DRAIN_S = 1  # how long an answer under way may keep the server from stopping
+
+
+@asynccontextmanager
+async def serve_simulated(
+    claude: Simulated | SimulatedSettings | None = None, *, port: int = 0
+) -> AsyncIterator[str]:
+    """Serve a simulated Claude on 127.0.0.1 and give its base URL; stop it at the end.
+
+    Port 0 is a free one. Given settings or nothing, a Claude of its own is made; given a
+    `Simulated`, that one is served. Signals are left to whoever runs the process.
+    """
+    if not isinstance(claude, Simulated):
+        claude = Simulated(claude or SimulatedSettings())
+    with _listen("127.0.0.1", port) as listener:
+        server = _Guest(_config(claude))
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="simulated:serve")
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def main(argv: Sequence[str], *, announce: Callable[[str], None]) -> int:
+    """Serve until interrupted, as `cacheserver simulate-claude` does; returns the exit status.
+
+    `announce` is called with a line for the user. Raises `SettingsError` for a port in use.
+    """
+    parser = argparse.ArgumentParser(
+        prog="cacheserver simulate-claude", description="Serve a Claude that needs no key."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8081, help="port to listen on; 0: a free one")
+    parser.add_argument("--ttft-ms", type=float, default=0, help="time to the first token")
+    parser.add_argument("--tokens-per-s", type=float, help="how fast it writes; default: at once")
+    parser.add_argument("--batch-s", type=float, default=10, help="how long a batch takes")
+    asked = parser.parse_args(argv)
+    settings = SimulatedSettings(
+        ttft_s=asked.ttft_ms / 1_000, tokens_per_s=asked.tokens_per_s, batch_s=asked.batch_s
+    )
+    try:
+        listener = _listen(asked.host, asked.port)
+    except OSError as error:
+        raise SettingsError(f"`--port` {asked.port}: {error.strerror}") from None
+    with listener:
+        host, port = listener.getsockname()[:2]
+        announce(f"simulated Claude on http://{host}:{port} (no answer here is Claude's)")
+        uvicorn.Server(_config(Simulated(settings))).run(sockets=[listener])
+    return 0
+
+
+class _Guest(uvicorn.Server):
+    """A server in somebody else's process: it leaves the signals alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket that says it is TCP.
+
+    asyncio turns Nagle's algorithm off only for a socket that does, and `socket.create_server`
+    makes one that does not: each answer then waits 40 ms for the delayed acknowledgement of its
+    own headers.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _config(simulated: Simulated) -> uvicorn.Config:
+    return uvicorn.Config(
+        simulated.app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )

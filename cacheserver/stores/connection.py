@@ -1,0 +1,114 @@
+"""One way to reach Redis or Valkey, configured once; and what kind of server we accept.
+
+Nothing above `stores` sees a redis exception: `store_errors` is the edge. Commands are never
+retried here: a script that ran and whose answer was lost would run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError, ResponseError
+
+from cacheserver.errors import SettingsError, StoreError
+
+Connection: TypeAlias = Redis
+
+PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
+SCHEMA = 1
+OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
+
+
+def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 32) -> Connection:
+    """Return a client for `url`; it connects when first used and `aclose` closes it.
+
+    A request that waits longer than `timeout_s` for the store would have been served faster as a
+    miss. Raises `SettingsError` for a URL that cannot be read.
+    """
+    try:
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url,
+            protocol=2,  # RESP3 changes reply shapes and not every Redis-compatible server has it
+            decode_responses=False,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            max_connections=max_connections,
+            timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: {error}; use redis://, rediss:// or unix://"
+        ) from None
+    return Redis.from_pool(pool)
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what the client raises into `StoreError`.
+
+    The message holds the kind and the server's error code only, and the cause is dropped: a
+    pipeline's error repeats the command, and with it what a user asked.
+    """
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
+        code = f" {words[0]}" if words and words[0].isupper() else ""
+        raise StoreError(f"the store failed: {type(error).__name__}{code}") from None
+
+
+async def command(redis: Connection, *words: str | bytes | float) -> Any:
+    """Return the reply to one command, as redis-py shapes it. Raises `StoreError`."""
+    with store_errors():
+        # redis-py types every reply as bytes or str, whatever `decode_responses` says
+        return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+async def run(script: AsyncScript, *words: str | bytes | float) -> Any:
+    """Return the reply to a registered script. Raises `StoreError`."""
+    with store_errors():
+        return await script(args=words)
+
+
+async def check(redis: Connection, *, prefix: str = PREFIX) -> None:
+    """Refuse a server that would lose or misread what we store; claim the schema if it is new.
+
+    Raises `SettingsError` where the operator must act and `StoreError` where the server is away.
+    """
+    info: dict[str, Any] = await command(redis, "INFO")
+    await command(redis, "SETNX", f"{prefix}schema", SCHEMA)
+    stored = await command(redis, "GET", f"{prefix}schema")
+    version = str(info.get("redis_version", "0"))
+    if _numbers(version) < OLDEST:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the server is Redis {version}; 6.2 or later, or Valkey, "
+            "is needed"
+        )
+    if info.get("cluster_enabled"):
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: the server is a node of a cluster; an operation here touches "
+            "several keys at once, so name a server that is not clustered"
+        )
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys-"):
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the server's maxmemory-policy is {policy}, which may drop "
+            "API keys and accounts; set it to noeviction and bound the answers with "
+            "`CACHESERVER_MAX_BYTES`"
+        )
+    if stored is not None and int(stored) > SCHEMA:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the data were written by a newer cacheserver (schema "
+            f"{int(stored)}, this one reads {SCHEMA}); upgrade, or point it at another database"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -1,0 +1,210 @@
+"""Decisions and counts, written behind the answers.
+
+`record` only buffers. A task writes what has gathered, in one script, as long as there is any:
+alone, a record leaves at once; under load, one write carries all that came during the last. A
+batch that may or may not have been written is sent again under the same name and counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cacheserver.errors import StoreError
+from cacheserver.stores import scripts
+from cacheserver.stores.connection import PREFIX, Connection, command, run
+
+DECISION_S = 86_400  # a decision can be looked up for a day
+_BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store is away
+_PATIENCE_S = 5.0  # for the last write, at `close`
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is written together. `decisions` and `deltas` are by key and by (hash, field)."""
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    deltas: Counter[tuple[str, str]] = field(default_factory=Counter)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.decisions or self.deltas or self.waiters)
+
+
+class Journal:
+    """Records decisions and statistics; `limit` bounds each of the two while the store is away."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
+        self.overflowed = 0  # decisions and tenants' counts that were given up
+        self.failures = 0  # attempts to write that failed
+        self._prefix = prefix
+        self._limit = limit
+        self._redis = redis
+        self._write = redis.register_script(scripts.JOURNAL)
+        self._next = _Batch()
+        self._sending: _Batch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._closed = False
+
+    def record(
+        self,
+        tenant: str,
+        decision_id: str,
+        decision: Mapping[str, Any],
+        deltas: Mapping[str, int],
+    ) -> None:
+        """Buffer a decision, in place of an earlier one with its id, and add to the statistics.
+
+        `decision` must not change afterwards. Never blocks and never fails: where the buffer is
+        full, the oldest decision is given up, and counted.
+        """
+        if self._closed:
+            self.overflowed += 1
+            return
+        key = self._decision_key(tenant, decision_id)
+        decisions = self._next.decisions
+        decisions.pop(key, None)
+        decisions[key] = decision
+        if len(decisions) > self._limit:
+            del decisions[next(iter(decisions))]
+            self.overflowed += 1
+        for name, delta in deltas.items():
+            self._add(self._stats_key(None), name, delta)
+            self._add(self._stats_key(tenant), name, delta)
+        self._start()
+
+    async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+        """Return the decision `tenant` got under that id, within the last day."""
+        key = self._decision_key(tenant, decision_id)
+        for batch in (self._next, self._sending):
+            if batch is not None and key in batch.decisions:
+                return dict(batch.decisions[key])
+        stored = await command(self._redis, "GET", key)
+        return None if stored is None else orjson.loads(stored)
+
+    async def stats(self, tenant: str | None) -> dict[str, int]:
+        """Return the sums of all deltas so far, of one tenant or of all. Raises `StoreError`."""
+        await self.flush()
+        sums = await command(self._redis, "HGETALL", self._stats_key(tenant))
+        return {name.decode(): int(value) for name, value in sums.items()}
+
+    async def flush(self) -> None:
+        """Return once all that was recorded is stored. Raises `StoreError` if an attempt fails."""
+        if not self._next and self._sending is None:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        # behind a batch on its way there is always a next one, so its waiters cover both
+        self._next.waiters.append(waiter)
+        self._hurry.set()
+        self._start()
+        await waiter
+
+    async def close(self) -> None:
+        """Write what is left, for a few seconds at most. Later records are counted and given up."""
+        self._closed = True
+        if self._task is not None:
+            self._hurry.set()
+            await asyncio.wait({self._task}, timeout=_PATIENCE_S)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+        self._fail_waiters(StoreError("the journal is closed"))
+        left = [batch for batch in (self._sending, self._next) if batch]
+        lost = sum(len(batch.decisions) for batch in left if batch is not None)
+        if lost:
+            self.overflowed += lost
+            log.error("%d decisions could not be written", lost)
+
+    def _add(self, key: str, name: str, delta: int) -> None:
+        deltas = self._next.deltas
+        if (key, name) in deltas or len(deltas) < self._limit:
+            deltas[key, name] += delta
+        else:
+            self.overflowed += 1
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all(), name="store:journal")
+
+    async def _write_all(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._next or self._sending is not None:
+            if self._sending is None:
+                self._sending, self._next = self._next, _Batch()
+            try:
+                if self._sending.decisions or self._sending.deltas:
+                    await self._send(self._sending)
+            except StoreError as error:
+                self.failures += 1
+                self._fail_waiters(error)
+                log.warning("the journal could not be written: %s", error)
+                self._hurry.clear()
+                if self._closed:
+                    pause_s = _FIRST_PAUSE_S
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            for waiter in self._sending.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._sending = None
+            pause_s = _FIRST_PAUSE_S
+
+    async def _send(self, batch: _Batch) -> None:
+        written = [(key, _dumped(decision)) for key, decision in batch.decisions.items()]
+        pairs = [(key, value) for key, value in written if value is not None]
+        self.overflowed += len(written) - len(pairs)
+        arguments: list[str | bytes | int] = [
+            f"{self._prefix}b:{batch.name}",
+            _BATCH_S,
+            DECISION_S,
+            len(pairs),
+        ]
+        for pair in pairs:
+            arguments += pair
+        for (key, name), delta in batch.deltas.items():
+            arguments += (key, name, delta)
+        await run(self._write, *arguments)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the time given, or until somebody asks for the data."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    def _fail_waiters(self, error: StoreError) -> None:
+        for batch in (self._sending, self._next):
+            if batch is None:
+                continue
+            for waiter in batch.waiters:
+                if not waiter.done():
+                    waiter.set_exception(StoreError(*error.args))
+            batch.waiters.clear()
+
+    def _decision_key(self, tenant: str, decision_id: str) -> str:
+        # the length keeps a tenant from spelling another one's key in the id it asks for
+        return f"{self._prefix}d:{len(tenant)}:{tenant}:{decision_id}"
+
+    def _stats_key(self, tenant: str | None) -> str:
+        return f"{self._prefix}stats" if tenant is None else f"{self._prefix}stats:{tenant}"
+
+
+def _dumped(decision: Mapping[str, Any]) -> bytes | None:
+    try:
+        return orjson.dumps(decision)
+    except TypeError:  # a value JSON does not know: one decision is lost, not the batch with it
+        return None

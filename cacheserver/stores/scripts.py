@@ -1,0 +1,193 @@
+"""The Lua scripts of `entries` and `journal`: each is one atomic step, so a crash leaves no half.
+
+Keys, all under one prefix P:
+
+    P e:<fingerprint>      string  the entry; dies by itself
+    P v:<fingerprint>      string  its vector; the same life
+    P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
+    P deadlines            zset    entry id by when Redis drops it (ms)
+    P worth                zset    entry id by GDSF's H: what it saves per byte
+    P hits                 hash    entry id -> "hits time", decayed; only of entries hit since
+    P state                hash    bytes in use; inflation, GDSF's L
+    P g:<group>            set     entry ids of a tenant, a namespace, a tag
+    P p:<group>            string  when the group was last purged; for two days
+
+`ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
+outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
+built inside it, which a cluster would not allow.
+"""
+
+from __future__ import annotations
+
+# Every script starts with it. A stored id is compared before a value is deleted: what an old
+# id's drop finds under its fingerprint may belong to a newer entry by now. GETRANGE reads the id
+# that `codec` puts after the version byte.
+_PRELUDE = """
+local P = ARGV[1]
+local IDS, DEADLINES, WORTH = P .. 'ids', P .. 'deadlines', P .. 'worth'
+local HITS, STATE = P .. 'hits', P .. 'state'
+
+local function exact(number) return string.format('%.17g', number) end
+
+local function drop(id)
+  local raw = redis.call('HGET', IDS, id)
+  if not raw then return false end
+  local meta = cjson.decode(raw)
+  for _, key in ipairs({P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]}) do
+    if redis.call('GETRANGE', key, 1, 32) == id then redis.call('DEL', key) end
+  end
+  redis.call('HDEL', IDS, id)
+  redis.call('HDEL', HITS, id)
+  redis.call('ZREM', DEADLINES, id)
+  redis.call('ZREM', WORTH, id)
+  for _, group in ipairs(meta[5]) do redis.call('SREM', P .. 'g:' .. group, id) end
+  redis.call('HINCRBY', STATE, 'bytes', -meta[2])
+  return true
+end
+
+local function used() return tonumber(redis.call('HGET', STATE, 'bytes') or '0') end
+
+local function sweep(now_ms, limit, dropped)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, limit)) do
+    drop(id)
+    dropped[#dropped + 1] = id
+  end
+end
+
+-- Evict the least worth first until `need` bytes fit under `max`; false if `limit` was too few.
+local function make_room(need, max, limit, dropped)
+  for _ = 1, limit do
+    if used() + need <= max then return true end
+    local worst = redis.call('ZRANGE', WORTH, 0, 0, 'WITHSCORES')
+    if not worst[1] then return true end
+    redis.call('HSET', STATE, 'inflation', worst[2])
+    drop(worst[1])
+    dropped[#dropped + 1] = worst[1]
+  end
+  return used() + need <= max
+end
+"""
+
+# ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
+# max bytes or 0, limit. Returns {0 refused | 1 stored | 2 call again, dropped ids...}. A purge at
+# the very moment of asking covers the answer: doubt is a miss.
+PUT = (
+    _PRELUDE
+    + """
+local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
+local max, limit = tonumber(ARGV[10]), tonumber(ARGV[11])
+local marks = {P .. 'p:' .. ARGV[6]}
+for _, group in ipairs(meta[5]) do marks[#marks + 1] = P .. 'p:' .. group end
+for _, purged_at in ipairs(redis.call('MGET', unpack(marks))) do
+  if purged_at and tonumber(purged_at) >= tonumber(ARGV[9]) then return {0} end
+end
+
+local reply, dropped = {1}, {}
+local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
+local old = redis.call('GETRANGE', entry_key, 1, 32)
+if drop(old) and old ~= id then dropped[1] = old end
+sweep(now, limit, dropped)
+if max > 0 and not make_room(meta[2], max, limit, dropped) then reply[1] = 2 end
+
+if reply[1] == 1 then
+  redis.call('SET', entry_key, ARGV[3], 'PX', life)
+  if ARGV[4] == '' then
+    redis.call('DEL', vector_key)
+  else
+    redis.call('SET', vector_key, ARGV[4], 'PX', life)
+  end
+  local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+  redis.call('HSET', IDS, id, ARGV[5])
+  redis.call('ZADD', DEADLINES, now + life, id)
+  redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)
+  for _, group in ipairs(meta[5]) do redis.call('SADD', P .. 'g:' .. group, id) end
+  redis.call('HINCRBY', STATE, 'bytes', meta[2])
+end
+for _, gone in ipairs(dropped) do reply[#reply + 1] = gone end
+return reply
+"""
+)
+
+# ARGV: P, now (s), half life (s), then id, hits, id, hits... An entry that was never hit counts
+# as one: the question that made it.
+TOUCH = (
+    _PRELUDE
+    + """
+local now, half_life = tonumber(ARGV[2]), tonumber(ARGV[3])
+local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+for at = 4, #ARGV, 2 do
+  local id = ARGV[at]
+  local raw = redis.call('HGET', IDS, id)
+  if raw then
+    local meta, hits = cjson.decode(raw), 1
+    local before = redis.call('HGET', HITS, id)
+    if before then
+      local count, when = before:match('(%S+) (%S+)')
+      hits = tonumber(count) * 0.5 ^ (math.max(0, now - tonumber(when)) / half_life)
+    end
+    hits = hits + tonumber(ARGV[at + 1])
+    redis.call('HSET', HITS, id, exact(hits) .. ' ' .. ARGV[2])
+    redis.call('ZADD', WORTH, exact(inflation + hits * meta[3] / meta[2]), id)
+  end
+end
+return 1
+"""
+)
+
+# ARGV: P, now ms, max bytes or 0, limit. Returns the dropped ids; as many as the limit: call again.
+SWEEP = (
+    _PRELUDE
+    + """
+local dropped, limit = {}, tonumber(ARGV[4])
+sweep(ARGV[2], limit, dropped)
+if tonumber(ARGV[3]) > 0 then make_room(0, tonumber(ARGV[3]), limit - #dropped, dropped) end
+return dropped
+"""
+)
+
+# ARGV: P, group, now (s, as written by the caller), marker's life (s), limit. The marker comes with
+# the first step, so no answer asked for before can slip in between two. Returns the dropped ids;
+# as many as the limit: call again.
+PURGE = (
+    _PRELUDE
+    + """
+local mark = P .. 'p:' .. ARGV[2]
+local before = redis.call('GET', mark)
+if not before or tonumber(before) < tonumber(ARGV[3]) then
+  redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
+end
+local members = redis.call('SRANDMEMBER', P .. 'g:' .. ARGV[2], ARGV[5])
+for _, id in ipairs(members) do
+  if not drop(id) then redis.call('SREM', P .. 'g:' .. ARGV[2], id) end
+end
+return members
+"""
+)
+
+# ARGV: P, tenant, id, the id's own group, now (s), marker's life (s). Returns 1 if it was there.
+PURGE_ID = (
+    _PRELUDE
+    + """
+redis.call('SET', P .. 'p:' .. ARGV[4], ARGV[5], 'EX', ARGV[6])
+local raw = redis.call('HGET', IDS, ARGV[3])
+if not raw or cjson.decode(raw)[4] ~= ARGV[2] then return 0 end
+drop(ARGV[3])
+return 1
+"""
+)
+
+# ARGV: marker of the batch, its life (s), decisions' life (s), n, then n pairs of key, decision,
+# then hash, field, delta... A batch whose answer was lost is sent again and must count once.
+JOURNAL = """
+if not redis.call('SET', ARGV[1], 1, 'NX', 'EX', ARGV[2]) then return 0 end
+local at = 5
+for _ = 1, tonumber(ARGV[4]) do
+  redis.call('SET', ARGV[at], ARGV[at + 1], 'EX', ARGV[3])
+  at = at + 2
+end
+while at < #ARGV do
+  redis.call('HINCRBY', ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  at = at + 3
+end
+return 1
+"""

@@ -1,0 +1,148 @@
+"""A tenant's settings as JSON: how they are kept, and how an operator writes them.
+
+Rule: all of it is checked whenever it is read, so that no setting that makes no sense is ever
+acted on, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import orjson
+
+from cacheserver.errors import BadRequest
+from cacheserver.policy import controls
+from cacheserver.types import Bar, Tenant, TtlRule
+
+MAX_TTL_S = 365 * 86_400  # the clock of a key in Redis goes further; an answer's worth does not
+MAX_RULES = 100  # each is looked at for every answer that is stored
+MAX_TOP_K = 100
+
+_SCOPE = re.compile(r"[0-9a-f]{64}")
+
+
+def as_json(tenant: Tenant) -> dict[str, Any]:
+    """The settings, without the name: what `read` takes."""
+    return {name: value for name, value in asdict(_plain(tenant)).items() if name != "name"}
+
+
+def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
+    """The settings of tenant `name`: those given over those of `base`.
+
+    Raises `BadRequest` naming the first field that is unknown or will not do.
+    """
+    controls.name("tenant", name)
+    known = {
+        "default_ttl_s": _ttl,
+        "max_ttl_s": _ttl,
+        "stale_s": _ttl,
+        "ttl_rules": _rules,
+        "bar": _bar,
+        "scope_bars": _scope_bars,
+        "semantic": _flag,
+        "routing_epoch": _count,
+    }
+    found: dict[str, Any] = {}
+    for field, value in given.items():
+        if field not in known:
+            raise BadRequest(field[:64], f"is no setting of a tenant; there are {', '.join(known)}")
+        found[field] = known[field](field, value)
+    tenant = replace(base, name=name, **found)
+    if tenant.default_ttl_s > tenant.max_ttl_s:
+        raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
+    return tenant
+
+
+def encode(tenant: Tenant) -> bytes:
+    """The settings as they are kept. Raises `BadRequest` as `read` does."""
+    written = as_json(tenant)
+    read(tenant.name, written, tenant)
+    return orjson.dumps(written)
+
+
+def decode(name: str, record: bytes | str, base: Tenant) -> Tenant:
+    """Settings that were kept. Raises `BadRequest` or `ValueError` where someone spoilt them."""
+    kept = {field.name for field in fields(Tenant)} - {"name"}
+    given = _object("settings", orjson.loads(record))
+    # A newer version may have written fields that this one does not know: what it knows holds.
+    return read(name, {field: value for field, value in given.items() if field in kept}, base)
+
+
+def _plain(tenant: Tenant) -> Tenant:
+    return replace(tenant, scope_bars=dict(tenant.scope_bars))  # a read-only view is no dict
+
+
+def _rules(field: str, value: object) -> tuple[TtlRule, ...]:
+    if not isinstance(value, list | tuple) or len(value) > MAX_RULES:
+        raise BadRequest(field, f"must be a list of at most {MAX_RULES} rules")
+    return tuple(_rule(f"{field}.{place}", rule) for place, rule in enumerate(value))
+
+
+def _rule(field: str, value: object) -> TtlRule:
+    known = {
+        "namespace": controls.name,
+        "task": controls.name,
+        "tag": controls.tag,
+        "default_ttl_s": _ttl,
+        "max_ttl_s": _ttl,
+    }
+    found: dict[str, Any] = {}
+    for part, given in _object(field, value, set(known)).items():
+        if given is not None:
+            found[part] = known[part](f"{field}.{part}", given)
+    rule = TtlRule(**found)
+    if rule.namespace is None and rule.task is None and rule.tag is None:
+        raise BadRequest(field, "must name a namespace, a task or a tag")
+    if rule.default_ttl_s is None and rule.max_ttl_s is None:
+        raise BadRequest(field, "must set `default_ttl_s` or `max_ttl_s`")
+    return rule
+
+
+def _bar(field: str, value: object) -> Bar:
+    given = _object(field, value, {"similarity", "top_k"})
+    similarity, top_k = given.get("similarity"), given.get("top_k", Bar(similarity=1).top_k)
+    if not isinstance(similarity, int | float) or isinstance(similarity, bool):
+        raise BadRequest(f"{field}.similarity", "must be a number")
+    if not 0 < similarity <= 1:
+        raise BadRequest(f"{field}.similarity", "must be above 0 and at most 1")
+    if not 1 <= _count(f"{field}.top_k", top_k) <= MAX_TOP_K:
+        raise BadRequest(f"{field}.top_k", f"must be 1 to {MAX_TOP_K}")
+    return Bar(similarity=float(similarity), top_k=top_k)
+
+
+def _scope_bars(field: str, value: object) -> dict[str, Bar]:
+    if not isinstance(value, Mapping):
+        raise BadRequest(field, "must be an object: scope to bar")
+    for scope in value:
+        if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+            raise BadRequest(field, "a scope is 64 lower-case hex digits")
+    return {scope: _bar(f"{field}.{scope}", bar) for scope, bar in value.items()}
+
+
+def _ttl(field: str, value: object) -> int:
+    if (seconds := controls.ttl(field, value)) > MAX_TTL_S:
+        raise BadRequest(field, f"must be at most {MAX_TTL_S} seconds, a year")
+    return seconds
+
+
+def _count(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise BadRequest(field, "must be a whole number, 0 or more")
+    return value
+
+
+def _flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise BadRequest(field, "must be true or false")
+    return value
+
+
+def _object(field: str, value: object, known: set[str] | None = None) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadRequest(field, "must be an object")
+    if known is not None and (unknown := set(value) - known):
+        raise BadRequest(field, f"has no `{min(map(str, unknown))[:64]}`")
+    return value

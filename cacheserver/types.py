@@ -1,0 +1,155 @@
+"""The nouns. Frozen values with no behaviour beyond their own arithmetic; words as in the glossary.
+
+Times are Unix seconds (`float`), durations whole seconds (`_s`), money whole nanodollars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
+
+HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a caller asks of the cache for one request; it only tightens what the operator set."""
+
+    read: bool = True  # False for `no-cache`: the new answer replaces the entry
+    store: bool = True  # False for `no-store`: neither read nor written
+    only: bool = False  # `only-if-cached`: a miss is a 404
+    max_age_s: int | None = None  # only entries at most this old
+    ttl_s: int | None = None  # None: the default; 0: do not store
+    tags: tuple[str, ...] = ()
+    namespace: str = "default"
+    task: str | None = None
+    deep: bool = False  # the caller requires deep analysis
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One request, read once."""
+
+    body: Mapping[str, Any]  # the caller's JSON, opaque beyond the fields we act on
+    raw: bytes  # what goes upstream, as it came
+    headers: Mapping[str, str]  # the caller's headers that go upstream, lower-case names
+    tenant: Tenant
+    controls: Controls
+    fingerprint: str  # hex SHA-256
+    scope: str  # hex SHA-256
+    text: str | None  # the last user text; None where it must not be matched by similarity
+    exact_only: str | None  # why `text` is None: "tools", "image", ...
+    bypass: str | None  # why nothing may be shared or stored: "no-store", "container", ...
+    model: str  # as asked, "auto" included
+    stream: bool
+    credential: str | None = None  # the caller's own Anthropic key; None: the server's
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens by kind, as Claude reported them. `input_tokens` is the uncached remainder only."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0  # thinking included
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    web_searches: int = 0
+    service_tier: str = "standard"
+    speed: str = "standard"
+    inference_geo: str = ""
+    iterations: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each; then they are the bill
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored answer. Immutable: a newer answer is another entry with another id."""
+
+    id: str  # 32 hex digits, time-ordered, never reused
+    tenant: str
+    namespace: str
+    fingerprint: str
+    scope: str
+    text: str | None  # the question, for the semantic tier; None: exact only
+    model: str  # that answered
+    message: bytes  # Claude's message, a JSON object without its "id"
+    usage: Usage
+    cost: Nanodollars | None  # paid when it was made; None: unpriced
+    tags: tuple[str, ...]
+    created_at: float
+    expires_at: float  # past it, served only as `stale`
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry of the query's scope and the evidence for serving it."""
+
+    entry: Entry
+    similarity: float  # cosine, -1..1
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a candidate must clear in a scope."""
+
+    similarity: float  # cosine, inclusive
+    top_k: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    candidate: Candidate | None  # None: coalesced with an answer that is not an entry (yet)
+    kind: HitKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    reason: str
+    nearest: Candidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    reason: str
+
+
+Decision: TypeAlias = Hit | Miss | Bypass
+
+
+@dataclass(frozen=True, slots=True)
+class TtlRule:
+    """A default and a maximum for what matches every field that is set."""
+
+    namespace: str | None = None
+    task: str | None = None
+    tag: str | None = None
+    default_ttl_s: int | None = None
+    max_ttl_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who asks, and what the operator set for them."""
+
+    name: str
+    default_ttl_s: int = 3_600
+    max_ttl_s: int = 2_592_000  # 30 days
+    stale_s: int = 0
+    ttl_rules: tuple[TtlRule, ...] = ()
+    bar: Bar = Bar(similarity=0.95)
+    scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # scope -> its own bar
+    semantic: bool = True
+    routing_epoch: int = 0  # part of every fingerprint of this tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What a semantic look-up found: live candidates, best first, or why it was not made."""
+
+    candidates: Sequence[Candidate] = ()
+    skipped: str | None = None  # "warming", "window", "degraded", ...
+    vector: Any = None  # the question's embedding, to be stored with its answer

@@ -1,0 +1,197 @@
+"""Builds the whole from its settings, in order, and takes it down in reverse.
+
+Everything that runs in the background starts and ends here. `open_cache` is also how a process
+uses the cache without a server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from cacheserver import config
+from cacheserver.config import Settings, UpstreamChoice
+from cacheserver.errors import SettingsError, StoreError
+from cacheserver.metrics import Metrics
+from cacheserver.parts import Parts
+from cacheserver.policy.money import Pricer
+from cacheserver.service import CacheService
+from cacheserver.simulated import SimulatedSettings, serve_simulated
+from cacheserver.stores import connection
+from cacheserver.stores.connection import Connection
+from cacheserver.stores.embedded import EmbeddedStore
+from cacheserver.stores.entries import Entries
+from cacheserver.stores.journal import Journal
+from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.tenants import Tenants
+from cacheserver.types import Bar, Tenant
+from cacheserver.upstream import Upstream
+from index.batcher import Batcher
+from index.errors import IndexingError
+from index.models import OnnxEmbedder
+
+logger = logging.getLogger(__name__)
+
+_TEND_S = 5.0  # expired vectors leave, grown scopes are trained
+_SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us an entry
+_RETRY_S = 1.0
+_STORE_WAIT_S = 10.0  # for a user's Redis that starts beside us
+
+
+@asynccontextmanager
+async def build(
+    settings: Settings, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Parts]:
+    """Start every part and yield them; stop them on the way out, answers under way first.
+
+    Raises `SettingsError` for what an operator must change, `StoreError` where Redis is away.
+    """
+    choice = config.resolve_upstream(settings)  # refused before anything is started
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        embedder = _embedder(settings)
+        url = await _store_url(settings, stack)
+        redis = connection.connect(url)
+        stack.push_async_callback(redis.aclose)
+        await _wait_for_store(redis, settings)
+        entries = await stack.enter_async_context(
+            Entries(redis, prefix=settings.redis_prefix, max_bytes=settings.max_bytes, clock=clock)
+        )
+        journal = Journal(redis, prefix=settings.redis_prefix)
+        stack.push_async_callback(journal.close)
+        batcher = Batcher(embedder)
+        stack.push_async_callback(batcher.close)
+        semantic = SemanticEntries(
+            entries,
+            batcher,
+            dim=embedder.dim,
+            embedder_id=embedder.id,
+            snapshot_path=settings.data_dir / "index.snapshot",
+            clock=clock,
+            counts=metrics,
+        )
+        upstream = await _upstream(settings, choice, stack)
+        pricer = Pricer()
+        service = CacheService(
+            entries=semantic,
+            claude=upstream,
+            pricer=pricer,
+            journal=journal,
+            metrics=metrics,
+            clock=clock,
+            default_model=settings.default_model,
+        )
+        keeper = asyncio.create_task(_keep_index(semantic, metrics), name="index:keep")
+        stack.push_async_callback(_end_keeping, keeper, semantic, metrics)
+        stack.push_async_callback(service.drain)
+        yield Parts(
+            service=service,
+            entries=semantic,
+            journal=journal,
+            tenants=Tenants(
+                redis, prefix=settings.redis_prefix, defaults=_defaults(settings), now=clock
+            ),
+            metrics=metrics,
+            upstream=upstream,
+            embedder_id=embedder.id,
+            clock=clock,
+        )
+
+
+def _defaults(settings: Settings) -> Tenant:
+    """What holds for a tenant that nothing was set for."""
+    return Tenant(
+        name="default",
+        default_ttl_s=settings.default_ttl_s,
+        max_ttl_s=settings.max_ttl_s,
+        bar=Bar(similarity=settings.similarity, top_k=settings.top_k),
+    )
+
+
+def _embedder(settings: Settings) -> OnnxEmbedder:
+    folder = settings.model_dir or settings.data_dir / "model"
+    try:
+        return OnnxEmbedder(folder)
+    except IndexingError as error:
+        raise SettingsError(
+            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
+            f"`python -m index.export --to {folder}` (needs the `models` extra)"
+        ) from error
+
+
+async def _store_url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    store = EmbeddedStore(settings.data_dir)
+    stack.push_async_callback(store.stop)
+    return await store.start()
+
+
+async def _wait_for_store(redis: Connection, settings: Settings) -> None:
+    """Return once Redis answers and may be used. It may be starting beside us."""
+    deadline = time.monotonic() + _STORE_WAIT_S
+    while True:
+        try:
+            return await connection.check(redis, prefix=settings.redis_prefix)
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExitStack) -> Upstream:
+    key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
+    if choice.base_url is None:
+        base_url, key = (
+            await stack.enter_async_context(serve_simulated(SimulatedSettings())),
+            "simulated",
+        )
+    else:
+        base_url = choice.base_url
+    upstream = Upstream(
+        base_url=base_url,
+        api_key=None if settings.credentials == "caller" else key,
+        name=choice.name,
+        max_concurrent=settings.max_concurrent,
+        max_waiting=settings.max_waiting,
+        timeout_s=settings.timeout_s,
+    )
+    stack.push_async_callback(upstream.close)
+    return upstream
+
+
+async def _keep_index(semantic: SemanticEntries, metrics: Metrics) -> None:
+    """Restore the index, then keep it: expire, train, save. Ends only by cancellation."""
+    while not semantic.ready:
+        try:
+            await semantic.restore()
+        except StoreError:
+            metrics.swallowed("restore")
+            await asyncio.sleep(_RETRY_S)
+    saved_at = time.monotonic()
+    while True:
+        await asyncio.sleep(_TEND_S)
+        metrics.index_size(len(semantic.index))
+        try:
+            await semantic.tend()
+            if time.monotonic() - saved_at >= _SNAPSHOT_S:
+                await semantic.save()
+                saved_at = time.monotonic()
+        except (OSError, IndexingError) as error:  # a full disk: the next start reads from Redis
+            metrics.swallowed("keep-index")
+            logger.warning("the index could not be kept: %s", type(error).__name__)
+
+
+async def _end_keeping(
+    keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
+) -> None:
+    keeper.cancel()
+    await asyncio.wait({keeper})
+    try:
+        await semantic.save()
+    except OSError as error:
+        metrics.swallowed("snapshot")
+        logger.warning("the index snapshot could not be written: %s", type(error).__name__)

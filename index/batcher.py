@@ -1,0 +1,173 @@
+"""One model, many askers: texts wait while the model is busy, then go together, at once.
+
+Rule: the event loop never waits for the model, and the model for nothing but work. There is no
+delay to collect a batch; a batch is what queued up while the last one ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeAlias, TypeVar, TypeVarTuple
+
+from index.errors import Closed, QueueFull, Unreadable
+from index.models import Embedder, Vectors
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Outcome: TypeAlias = Vectors | Unreadable
+
+
+class Batcher:
+    """Embeds for one event loop, in one worker thread. After `close`, asking raises `Closed`."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        max_batch: int = 8,
+        max_waiting: int = 1_024,
+        memo: int = 2_048,
+    ) -> None:
+        """`max_batch`: texts a model call; every one waits for its whole batch, so this bounds
+        what a text in a crowd waits beyond its turn to a few milliseconds.
+        `max_waiting`: different texts queued; a full queue is about a second of work.
+        `memo`: texts whose vectors are kept (1.5 kB each); 0 for none.
+        """
+        self._embedder = embedder
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._memo_size = memo
+        self._memo: OrderedDict[str, Vectors] = OrderedDict()
+        self._queue: deque[str] = deque()
+        self._askers: dict[str, list[asyncio.Future[Vectors]]] = {}  # of queued and running texts
+        self._busy = False
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many different texts are queued."""
+        return len(self._queue)
+
+    async def embed(self, text: str) -> Vectors:
+        """Return the text's unit vector; it is shared, so read-only.
+
+        Raises `Unreadable`, `QueueFull`, `Closed`, or what the model raised.
+        """
+        if self._closed:
+            raise Closed("the batcher is closed")
+        if (known := self._memo.get(text)) is not None:
+            self._memo.move_to_end(text)
+            return known
+        asked: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+        if text in self._askers:  # queued or with the model already, for another
+            self._askers[text].append(asked)
+            return await asked
+        if len(self._queue) >= self._max_waiting:
+            raise QueueFull(f"{self._max_waiting} texts are waiting for the embedder")
+        self._queue.append(text)
+        self._askers[text] = [asked]
+        self._next()
+        return await asked
+
+    async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Call a function in the worker thread, between two batches. Raises what it raises.
+
+        For short work, such as a search: embedding waits for it. Trainings belong elsewhere.
+        """
+        if self._closed:
+            raise Closed("the batcher is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
+
+    async def close(self) -> None:
+        """Fail what waits, let the model finish what it is at, end the thread. Idempotent."""
+        self._closed = True
+        while self._queue:
+            self._fail(self._queue.popleft(), Closed("the batcher was closed"))
+        # `shutdown` blocks until the thread has ended.
+        await asyncio.to_thread(self._worker.shutdown)
+
+    def _next(self) -> None:
+        """Give the model what waits, unless it is busy: then its end calls this again."""
+        if self._busy or not (batch := self._take()):
+            return
+        self._busy = True
+        work = asyncio.get_running_loop().run_in_executor(self._worker, self._embed, batch)
+        work.add_done_callback(lambda done: self._settle(batch, done))
+
+    def _take(self) -> list[str]:
+        """Return the oldest texts that somebody still waits for, no longer queued."""
+        batch: list[str] = []
+        while self._queue and len(batch) < self._max_batch:
+            text = self._queue.popleft()
+            if all(asked.done() for asked in self._askers[text]):
+                del self._askers[text]  # all of them hung up
+            else:
+                batch.append(text)
+        return batch
+
+    def _settle(self, batch: Sequence[str], done: asyncio.Future[list[Outcome]]) -> None:
+        self._busy = False
+        if (failed := done.exception()) is not None:
+            for text in batch:
+                self._fail(text, failed)
+        else:
+            for text, outcome in zip(batch, done.result(), strict=True):
+                if isinstance(outcome, Unreadable):
+                    self._fail(text, outcome)
+                else:
+                    self._answer(text, outcome)
+        if not self._closed:
+            self._next()
+
+    def _answer(self, text: str, vector: Vectors) -> None:
+        self._remember(text, vector)
+        for asked in self._askers.pop(text):
+            if not asked.done():  # the asker may have hung up
+                asked.set_result(vector)
+
+    def _fail(self, text: str, problem: BaseException) -> None:
+        for asked in self._askers.pop(text):
+            if not asked.done():
+                asked.set_exception(problem)
+
+    def _remember(self, text: str, vector: Vectors) -> None:
+        if not self._memo_size:
+            return
+        self._memo[text] = vector
+        self._memo.move_to_end(text)
+        while len(self._memo) > self._memo_size:
+            self._memo.popitem(last=False)
+
+    def _embed(self, texts: Sequence[str]) -> list[Outcome]:
+        """In the worker thread: all together, or each for itself if one cannot be read."""
+        try:
+            return _rows(self._embedder.embed(texts))
+        except Unreadable as problem:
+            if len(texts) == 1:
+                return [problem]
+            return [outcome for text in texts for outcome in self._embed([text])]
+
+
+def _rows(vectors: Vectors) -> list[Outcome]:
+    rows: list[Outcome] = []
+    for vector in vectors:
+        row = vector.copy()  # a view would keep its whole batch in memory
+        row.flags.writeable = False
+        rows.append(row)
+    return rows

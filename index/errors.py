@@ -1,0 +1,58 @@
+"""What this library raises on purpose.
+
+IndexingError
+├── Unreadable       a text that the embedder cannot see the whole of
+│   ├── TooLong      beyond its window; nothing is ever truncated
+│   └── Unknown      signs outside its vocabulary: all of them would look the same
+├── ModelDamaged     a model folder that is not what its model.json says, or is not there
+├── ExportFailed     the model could not be made: wrong weights, or vectors that drifted
+├── BadVector        a vector of the wrong shape, or not of unit length
+├── SnapshotRefused  a snapshot that is damaged, or of another embedder
+├── QueueFull        more texts wait for the embedder than the batcher holds
+└── Closed           asked after `close()`
+"""
+
+from __future__ import annotations
+
+
+class IndexingError(Exception):
+    """Anything this package raises on purpose. No message ever holds a text."""
+
+
+class Unreadable(IndexingError):
+    """The vector would stand for less than the text: do not match it by similarity."""
+
+
+class TooLong(Unreadable):
+    """More word pieces than the embedder reads."""
+
+
+class Unknown(Unreadable):
+    """The text has signs the embedder knows only as "unknown", or none that it knows.
+
+    "What does \N{GRINNING FACE} mean?" has cosine 1 to the same question about any other sign.
+    """
+
+
+class ModelDamaged(IndexingError):
+    """The folder holds no usable model; export it again."""
+
+
+class ExportFailed(IndexingError):
+    """No model was written."""
+
+
+class BadVector(IndexingError):
+    """Not a finite unit vector of the index's dimension."""
+
+
+class SnapshotRefused(IndexingError):
+    """The file is no snapshot of this index; start from the store instead."""
+
+
+class QueueFull(IndexingError):
+    """Too many texts are waiting; treat it as a failed look-up."""
+
+
+class Closed(IndexingError):
+    """The batcher was closed."""

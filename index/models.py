@@ -1,0 +1,179 @@
+"""Text to unit vectors. Rule: a text that would be seen only in part is refused, never cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import ModelDamaged, TooLong, Unknown
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+
+MANIFEST = "model.json"
+MODEL = "model.onnx"
+TOKENIZER = "tokenizer.json"
+FORMAT = 1
+
+_SPECIAL = 2  # the pieces put around every text
+# The longest word piece has 18 letters: a text this long is beyond the window or mostly blanks,
+# and is not worth the tokeniser's time.
+_PIECE_CHARS = 64
+
+
+class Embedder(Protocol):
+    """Anything that turns texts into unit vectors. Calls may come from any one thread at a time."""
+
+    @property
+    def id(self) -> str:
+        """Names weights, quantisation and pooling: vectors of two ids are never compared."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def window(self) -> int:
+        """Word pieces read, the special tokens included."""
+
+    def count(self, text: str) -> int:
+        """Return the word pieces of `text`, the special tokens included."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit row per text, in order. Raises `Unreadable` if that holds for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `model.json` says of an exported model."""
+
+    id: str
+    dim: int
+    window: int
+    files: dict[str, str]  # name -> hex SHA-256
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what the folder holds, every file's hash checked. Raises `ModelDamaged`."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+        if found["format"] != FORMAT:
+            raise ModelDamaged(f"`{folder}` holds format {found['format']}, not {FORMAT}")
+        manifest = Manifest(found["id"], found["dim"], found["window"], found["files"])
+        for name in (MODEL, TOKENIZER):
+            if file_hash(folder / name) != manifest.files[name]:
+                raise ModelDamaged(f"`{folder / name}` is not the file that was exported")
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ModelDamaged(
+            f"`{folder}` holds no exported model; make one with `python -m index.export`"
+        ) from problem
+    return manifest
+
+
+def file_hash(path: Path) -> str:
+    """Return the file's hex SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class OnnxEmbedder:
+    """A model made by `index.export`, run by ONNX Runtime without torch. Raises `ModelDamaged`."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        # Imported late: a program that only keeps vectors pays for neither.
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        manifest = read_manifest(folder)
+        self.id = manifest.id
+        self.dim = manifest.dim
+        self.window = manifest.window
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        # The published file cuts at 128 pieces and pads to 128: the first would compare
+        # beginnings only, the second would cost ten times the work.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._unknown = self._tokenizer.token_to_id("[UNK]")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(
+            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+        )
+
+    def count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text).ids)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        rows = [self._pieces(text) for text in texts]
+        vectors = np.empty((len(rows), self.dim), np.float32)
+        # One text a run: int8 activations are scaled over the whole batch, so in company a text
+        # gets another vector (cosine 0.98 to itself was seen), and other tenants' texts would
+        # decide it. Runs of mixed length also cost more per text than single ones.
+        for at, pieces in enumerate(rows):
+            feed = {"input_ids": pieces, "attention_mask": np.ones_like(pieces)}
+            vectors[at] = self._session.run(None, feed)[0][0]
+        return vectors
+
+    def _pieces(self, text: str) -> npt.NDArray[np.int64]:
+        if len(text) > self.window * _PIECE_CHARS:
+            raise TooLong(f"the text has {len(text)} characters")
+        ids = self._tokenizer.encode(text).ids
+        _check(ids, self.window, self._unknown)
+        return np.array([ids], np.int64)
+
+
+class SentenceTransformerEmbedder:
+    """Any sentence-transformers model, by name or folder. Imports torch when it is made."""
+
+    def __init__(self, name_or_path: str, device: str = "cpu") -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self._model: SentenceTransformer = SentenceTransformer(name_or_path, device=device)
+        dim = self._model.get_embedding_dimension()
+        window = self._model.get_max_seq_length()
+        if dim is None or window is None:
+            raise ModelDamaged(f"`{name_or_path}` does not say its dimension or its window")
+        self.id = f"sentence-transformers:{Path(name_or_path).name}:{_weights(self._model)}"
+        self.dim = dim
+        self.window = window
+
+    def count(self, text: str) -> int:
+        return len(self._ids(text))
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        for text in texts:
+            _check(self._ids(text), self.window, self._model.tokenizer.unk_token_id)
+        rows = self._model.encode(
+            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+        return np.asarray(rows, np.float32).reshape(len(texts), self.dim)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]
+        return ids
+
+
+def _check(ids: Sequence[int], window: int, unknown: int | None) -> None:
+    """Raise `Unreadable` unless the model sees the whole of the text."""
+    if len(ids) > window:
+        raise TooLong(f"the text has {len(ids)} word pieces, the embedder reads {window}")
+    if unknown in ids or len(ids) <= _SPECIAL:
+        raise Unknown("the text has signs outside the embedder's vocabulary, or no others")
+
+
+def _weights(model: SentenceTransformer) -> str:
+    """Return a short hash of the weights: a fine-tuned model must not pass for its origin."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,216 @@
+"""The vectors of one scope. Rule: not thread-safe; `VectorIndex` holds its lock around every call.
+
+Rows lie in the order they were added and die in place (`_DEAD`); `compact` drops the dead. FAISS
+knows a row by its number while the structure is flat, by its key once it is inverted lists: keys
+rise, are never reused, and stay sorted, so a row is found from its key by bisection.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index.lists import Halves, Keys, one_thread
+from index.models import Vectors
+
+_faiss: Any = faiss  # its stubs show the C++ constructors, not the Python ones
+
+Shelf: TypeAlias = tuple[Keys, Halves]
+
+_DEAD = -math.inf  # the deadline of a removed row
+_SPARE = 8  # rows fetched past k: a few dead neighbours cost no second search
+_SHELF = 4_096  # flat rows copied under one lock: 3 MB, well under a millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A neighbour."""
+
+    id: str
+    cosine: float  # -1..1
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Entries of one scope, for copying: as many ids and deadlines as rows."""
+
+    scope: str
+    ids: list[str]
+    expires_at: npt.NDArray[np.float64]
+    vectors: Halves
+
+
+class Partition:
+    def __init__(self, scope: str, dim: int) -> None:
+        self.scope = scope
+        self.dim = dim
+        self.trained_at = 0  # rows when the inverted lists were made; 0: flat
+        self.frozen = False  # a copy is being made shelf by shelf: rows must not move
+        self.late: list[tuple[Keys, Vectors]] | None = None  # added since
+        self._near: Any = _faiss.IndexScalarQuantizer(
+            dim, _faiss.ScalarQuantizer.QT_fp16, _faiss.METRIC_INNER_PRODUCT
+        )
+        self._ids: list[str] = []
+        self._key_of: dict[str, int] = {}  # the live ones
+        self._keys = np.empty(1, np.int64)
+        self._expires = np.empty(1, np.float64)
+        self._next_key = 0
+        self._soonest = math.inf  # no live row expires before
+
+    def __len__(self) -> int:
+        return len(self._key_of)
+
+    def add(self, ids: list[str], vectors: Vectors, expires_at: npt.NDArray[np.float64]) -> None:
+        """Add rows; none of `ids` may be in already."""
+        start, end = len(self._ids), len(self._ids) + len(ids)
+        keys = np.arange(self._next_key, self._next_key + len(ids))
+        self._keys = _room(self._keys, end)
+        self._expires = _room(self._expires, end)
+        self._keys[start:end] = keys
+        self._expires[start:end] = expires_at
+        self._ids.extend(ids)
+        self._key_of.update(zip(ids, keys.tolist(), strict=True))
+        self._next_key += len(ids)
+        self._soonest = min(self._soonest, float(expires_at.min()))
+        if self.trained_at:
+            self._near.add_with_ids(vectors, keys)
+        else:
+            self._near.add(vectors)
+        if self.late is not None:
+            self.late.append((keys, vectors))
+
+    def remove(self, id: str) -> None:
+        key = self._key_of.pop(id)
+        self._expires[np.searchsorted(self._keys[: len(self._ids)], key)] = _DEAD
+        self.compact()
+
+    def expire(self, now: float) -> list[str]:
+        """Remove what is past its deadline and return it."""
+        if self._soonest > now:
+            return []
+        expires = self._expires[: len(self._ids)]
+        rows = np.flatnonzero((expires <= now) & (expires != _DEAD))
+        gone = [self._ids[row] for row in rows]
+        for id in gone:
+            del self._key_of[id]
+        expires[rows] = _DEAD
+        alive = expires[expires != _DEAD]
+        self._soonest = float(alive.min()) if len(alive) else math.inf
+        self.compact()
+        return gone
+
+    def compact(self) -> None:
+        """Drop the dead rows once they are a quarter, unless a copy is being made."""
+        rows = len(self._ids)
+        dead = rows - len(self._key_of)
+        if self.frozen or dead <= _SPARE or dead * 4 < rows:
+            return
+        gone = self._expires[:rows] == _DEAD
+        if self.trained_at:
+            self._near.remove_ids(_faiss.IDSelectorBatch(self._keys[:rows][gone]))
+        else:
+            self._near.remove_ids(_faiss.IDSelectorBitmap(np.packbits(gone, bitorder="little")))
+        self._keys = self._keys[:rows][~gone]
+        self._expires = self._expires[:rows][~gone]
+        self._ids = [id for id, dead in zip(self._ids, gone.tolist(), strict=True) if not dead]
+
+    def search(self, vector: Vectors, k: int, now: float) -> list[Match]:
+        """Return the k live rows most similar, best first, the newer of two equals first."""
+        one_thread()
+        fetch, chosen = k + _SPARE, None
+        while True:
+            fetch = min(fetch, len(self._ids))
+            scores, labels = self._near.search(vector[None], fetch, params=chosen)
+            known = labels[0] >= 0  # FAISS fills up with -1
+            scores, rows = scores[0][known], self._rows(labels[0][known])
+            live = self._expires[rows] > now
+            found, order = int(live.sum()), np.lexsort((-rows[live], -scores[live]))[:k]
+            # An equal of the k-th may lie beyond what was fetched, and be newer.
+            settled = found >= k and scores[live][order[-1]] > scores[-1]
+            seen_all = len(scores) < fetch or fetch == len(self._ids)
+            if settled or (seen_all and (chosen is not None or not self.trained_at)):
+                return [
+                    Match(self._ids[row], min(1.0, float(score)))
+                    for row, score in zip(rows[live][order], scores[live][order], strict=True)
+                ]
+            # The dead or the equal crowd the top: look again, wider, among the live only. In
+            # inverted lists that means all lists: a scope where this happens awaits a sweep.
+            fetch, chosen = fetch * 4, self._live_only(now)
+
+    def outgrown(self, ivf_from: int) -> bool:
+        """Whether to train inverted lists: there are none, or for a quarter of the rows at most."""
+        return len(self) >= max(ivf_from, 4 * self.trained_at)
+
+    def shelves(self) -> int:
+        """Return how many shelves `shelf` counts; they are stable while `frozen`."""
+        return self._near.nlist if self.trained_at else -(-len(self._ids) // _SHELF)
+
+    def shelf(self, number: int) -> Shelf:
+        """Return copies of a shelf's live keys and vectors."""
+        if self.trained_at:
+            lists = self._near.invlists
+            size = lists.list_size(number)
+            if not size:
+                return np.empty(0, np.int64), np.empty((0, self.dim), np.float16)
+            keys = _faiss.rev_swig_ptr(lists.get_ids(number), size)
+            codes = _faiss.rev_swig_ptr(lists.get_codes(number), size * self._near.code_size)
+        else:
+            start = number * _SHELF
+            size = min(_SHELF, len(self._ids) - start)
+            keys = self._keys[start : start + size]
+            pointer = _faiss.rev_swig_ptr(self._near.codes.data(), self._near.codes.size())
+            width = self._near.code_size
+            codes = pointer[start * width : (start + size) * width]
+        live = self._expires[self._rows_of_keys(keys)] != _DEAD
+        return keys[live], codes.view(np.float16).reshape(size, self.dim)[live]
+
+    def block(self, keys: Keys, vectors: Halves) -> Block:
+        """Return a shelf with the names and deadlines of its rows, the oldest first."""
+        order = np.argsort(keys)  # lists lose it; equal vectors share a shelf, so age survives
+        rows = self._rows_of_keys(keys[order])
+        ids = [self._ids[row] for row in rows]
+        return Block(self.scope, ids, self._expires[rows], vectors[order])
+
+    def freeze(self) -> int:
+        """Keep the rows where they are and note what is added; return the key that comes next."""
+        self.frozen, self.late = True, []
+        return self._next_key
+
+    def thaw(self) -> None:
+        self.frozen, self.late = False, None
+        self.compact()
+
+    def adopt(self, lists: Any) -> None:
+        """Search in `lists` from now on; they hold every row but those added since `freeze`."""
+        for keys, vectors in self.late or ():
+            lists.add_with_ids(vectors, keys)
+        self._near, self.trained_at = lists, len(self)
+
+    def _rows(self, labels: Keys) -> npt.NDArray[np.int64]:
+        return self._rows_of_keys(labels) if self.trained_at else labels
+
+    def _rows_of_keys(self, keys: Keys) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self._keys[: len(self._ids)], keys)
+
+    def _live_only(self, now: float) -> Any:
+        """Return FAISS search parameters that leave out the dead and, with lists, probe all."""
+        live = self._expires[: len(self._ids)] > now
+        if not self.trained_at:
+            bits = np.packbits(live, bitorder="little")
+            return _faiss.SearchParameters(sel=_faiss.IDSelectorBitmap(bits))
+        dead = _faiss.IDSelectorBatch(self._keys[: len(self._ids)][~live])
+        return _faiss.SearchParametersIVF(sel=_faiss.IDSelectorNot(dead), nprobe=self._near.nlist)
+
+
+def _room(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """Return the array with space for `rows`, doubled when it is full."""
+    if rows <= len(array):
+        return array
+    grown = np.empty(max(rows, 2 * len(array)), array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -1,0 +1,152 @@
+"""A `VectorIndex` in a file, to start sooner. Rule: whatever does not match is refused whole.
+
+The file: magic; records, each a length and JSON, with arrays behind it: a header, the blocks, an
+end with the count and `extra` behind it; SHA-256 of all before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from index.errors import BadVector, SnapshotRefused
+from index.vectors import IVF_FROM, VectorIndex
+
+_MAGIC = b"cacheserver-index\n"
+_FORMAT = 1
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_LENGTH_BYTES = 8
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a file held. Entries may have expired since: `index.expire(now)` sweeps them."""
+
+    index: VectorIndex
+    extra: bytes
+
+
+def save(path: Path, index: VectorIndex, *, embedder_id: str, extra: bytes = b"") -> int:
+    """Write the index, in use or not, in place of what `path` held; return how many vectors.
+
+    Killed or failing (`OSError`) at any point, it leaves the file that was there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        prefix=f".{path.name}-", dir=path.parent, delete=False
+    ) as file:
+        try:
+            count = _write(file, index, embedder_id, extra)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    _sync(path.parent)
+    return count
+
+
+def load(path: Path, *, embedder_id: str, dim: int, ivf_from: int = IVF_FROM) -> Snapshot:
+    """Return what `save` wrote. Raises `SnapshotRefused`, also where there is no file."""
+    try:
+        with path.open("rb") as file:
+            _verify(file)
+            return _read(file, embedder_id, VectorIndex(dim, ivf_from=ivf_from))
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadVector) as problem:
+        raise SnapshotRefused(f"`{path}` cannot be read: {type(problem).__name__}") from problem
+
+
+class _Writes(Protocol):
+    def __call__(self, data: Any, /) -> object: ...  # any buffer
+
+
+def _write(file: IO[bytes], index: VectorIndex, embedder_id: str, extra: bytes) -> int:
+    digest = hashlib.sha256()
+
+    def write(data: Any) -> None:
+        digest.update(data)
+        file.write(data)
+
+    count = 0
+    write(_MAGIC)
+    _record(write, {"format": _FORMAT, "dim": index.dim, "embedder": embedder_id})
+    with contextlib.closing(index.blocks()) as blocks:
+        for block in blocks:
+            _record(write, {"scope": block.scope, "ids": block.ids})
+            write(np.ascontiguousarray(block.expires_at, "<f8").data.cast("B"))
+            write(np.ascontiguousarray(block.vectors, "<f2").data.cast("B"))
+            count += len(block.ids)
+    _record(write, {"end": count, "extra": len(extra)})
+    write(extra)
+    file.write(digest.digest())
+    return count
+
+
+def _record(write: _Writes, about: Mapping[str, Any]) -> None:
+    data = json.dumps(about).encode()
+    write(len(data).to_bytes(_LENGTH_BYTES, "little"))
+    write(data)
+
+
+def _verify(file: IO[bytes]) -> None:
+    """Raise unless the file ends in the digest of all before; leave it behind the magic."""
+    left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+    digest = hashlib.sha256()
+    while left > 0:
+        chunk = _exactly(file, min(left, _CHUNK_BYTES))
+        digest.update(chunk)
+        left -= len(chunk)
+    if file.read() != digest.digest():
+        raise SnapshotRefused("the snapshot is damaged")
+    file.seek(0)
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise SnapshotRefused("the file is no snapshot")
+
+
+def _read(file: IO[bytes], embedder_id: str, index: VectorIndex) -> Snapshot:
+    header = _next(file)
+    dim = index.dim
+    found = (header["format"], header["embedder"], header["dim"])
+    if found != (_FORMAT, embedder_id, dim):
+        raise SnapshotRefused(f"the snapshot is of {found}, not {(_FORMAT, embedder_id, dim)}")
+    while "scope" in (about := _next(file)):
+        ids = about["ids"]
+        expires_at = np.frombuffer(_exactly(file, 8 * len(ids)), "<f8")
+        vectors = np.frombuffer(_exactly(file, 2 * dim * len(ids)), "<f2").reshape(-1, dim)
+        index.extend(about["scope"], ids, vectors, expires_at)
+    if len(index) != about["end"]:
+        raise SnapshotRefused(f"the snapshot holds {len(index)} vectors of {about['end']}")
+    return Snapshot(index, _exactly(file, about["extra"]))
+
+
+def _next(file: IO[bytes]) -> dict[str, Any]:
+    length = int.from_bytes(_exactly(file, _LENGTH_BYTES), "little")
+    about: dict[str, Any] = json.loads(_exactly(file, length))
+    return about
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError(f"{size} bytes expected, {len(data)} there")
+    return data
+
+
+def _sync(folder: Path) -> None:
+    """Make the new name outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

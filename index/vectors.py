@@ -1,0 +1,189 @@
+"""Vectors by scope, and their nearest neighbours within one scope.
+
+Exact search in half precision; inverted lists for a scope that outgrew it, once `maintain` has
+trained them. Thread-safe: one lock is held around single short calls (a search of a scope of
+100k untrained vectors, 2 ms, is the longest), never while training or writing. `maintain` and
+`blocks` exclude each other, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Generator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from index.errors import BadVector
+from index.lists import train
+from index.models import Vectors
+from index.partition import Block, Match, Partition
+
+__all__ = ["IVF_FROM", "Block", "Match", "VectorIndex"]
+
+IVF_FROM = 20_000  # exact search of these takes 0.4 ms, half as long as embedding a question
+_UNIT = 1e-3  # how far a length may be from 1; half precision moves it by about 1e-5
+
+
+class VectorIndex:
+    def __init__(self, dim: int, *, ivf_from: int = IVF_FROM) -> None:
+        """`ivf_from`: how many vectors of one scope make it worth training inverted lists."""
+        self.dim = dim
+        self._ivf_from = ivf_from
+        self._lock = threading.Lock()
+        self._long_job = threading.Lock()  # taken before `_lock`
+        self._scopes: dict[str, Partition] = {}
+        self._home: dict[str, Partition] = {}
+
+    def __len__(self) -> int:
+        return len(self._home)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._home
+
+    def ids(self) -> list[str]:
+        """Return the ids that are in, expired ones that were not swept included."""
+        with self._lock:
+            return list(self._home)
+
+    def scopes(self) -> Mapping[str, int]:
+        """Return how many vectors each scope has."""
+        with self._lock:
+            return {scope: len(partition) for scope, partition in self._scopes.items()}
+
+    def add(self, id: str, scope: str, vector: Vectors, expires_at: float) -> None:
+        """Add a unit vector, in the place of any with the same id. Raises `BadVector`."""
+        self.extend(scope, [id], np.asarray(vector)[None], [expires_at])
+
+    def extend(
+        self,
+        scope: str,
+        ids: Sequence[str],
+        vectors: npt.NDArray[np.floating],
+        expires_at: Sequence[float] | npt.NDArray[np.float64],
+    ) -> None:
+        """Add many at once; `ids` must differ from each other. Raises `BadVector`, adding none."""
+        rows = np.ascontiguousarray(vectors, np.float32)
+        deadlines = np.asarray(expires_at, np.float64)
+        if rows.shape != (len(ids), self.dim) or deadlines.shape != (len(ids),):
+            raise BadVector(f"{len(ids)} ids, vectors {rows.shape}, dimension {self.dim}")
+        # Written so that NaN fails: it compares false.
+        if not bool(np.all(np.abs(np.linalg.norm(rows, axis=1) - 1.0) <= _UNIT)):
+            raise BadVector("a vector is not of length 1")
+        if len(set(ids)) != len(ids) or not bool(np.all(deadlines > -math.inf)):
+            raise ValueError("an id is given twice, or a deadline is not a time")
+        if not ids:
+            return
+        with self._lock:
+            for id in ids:
+                self._remove(id)
+            partition = self._scopes.get(scope)
+            if partition is None:
+                partition = self._scopes[scope] = Partition(scope, self.dim)
+            partition.add(list(ids), rows, deadlines)
+            self._home.update(dict.fromkeys(ids, partition))
+
+    def remove(self, id: str) -> bool:
+        """Remove a vector; return whether it was in."""
+        with self._lock:
+            return self._remove(id)
+
+    def search(self, scope: str, vector: Vectors, k: int, now: float) -> list[Match]:
+        """Return up to `k` neighbours in the scope, best first, the newer of two equals first.
+
+        Never one that is expired at `now`, removed, or of another scope. Raises `BadVector`.
+        """
+        query = np.ascontiguousarray(vector, np.float32)
+        if query.shape != (self.dim,):
+            raise BadVector(f"vector {query.shape}, dimension {self.dim}")
+        with self._lock:
+            partition = self._scopes.get(scope)
+            return partition.search(query, k, now) if partition and k > 0 else []
+
+    def expire(self, now: float) -> list[str]:
+        """Remove what is past its deadline; return the ids."""
+        gone: list[str] = []
+        with self._lock:
+            partitions = list(self._scopes.values())
+        for partition in partitions:  # a lock each: searches get in between
+            with self._lock:
+                expired = partition.expire(now)
+                for id in expired:
+                    del self._home[id]
+                self._forget_if_empty(partition)
+            gone += expired
+        return gone
+
+    def pending(self) -> list[str]:
+        """Return the scopes that `maintain` would train."""
+        with self._lock:
+            return [s for s, p in self._scopes.items() if p.outgrown(self._ivf_from)]
+
+    def maintain(self) -> list[str]:
+        """Train inverted lists where a scope outgrew its structure; return those scopes.
+
+        Takes seconds: call it in a worker thread. Meanwhile everything else works, and what is
+        added or removed is neither lost nor brought back.
+        """
+        trained = []
+        with self._long_job:
+            for scope in self.pending():
+                partition = self._scopes.get(scope)
+                if partition is not None:
+                    self._train(partition)
+                    trained.append(scope)
+        return trained
+
+    def blocks(self) -> Generator[Block, None, None]:
+        """Copy everything out, a few thousand vectors at a time, the index in use meanwhile.
+
+        What is added after the call may be missing, what is removed may be there.
+        """
+        with self._long_job:
+            with self._lock:
+                partitions = list(self._scopes.values())
+            for partition in partitions:
+                with self._lock:
+                    partition.freeze()
+                    shelves = partition.shelves()
+                try:
+                    for number in range(shelves):
+                        with self._lock:
+                            block = partition.block(*partition.shelf(number))
+                        yield block
+                finally:
+                    with self._lock:
+                        partition.thaw()
+
+    def _train(self, partition: Partition) -> None:
+        with self._lock:
+            next_key = partition.freeze()
+            rows, shelves = len(partition), partition.shelves()
+        try:
+            keys, vectors = np.empty(rows, np.int64), np.empty((rows, self.dim), np.float16)
+            end = 0
+            for number in range(shelves):
+                with self._lock:
+                    some, halves = partition.shelf(number)
+                old = some < next_key  # the last shelf has filled up since
+                start, end = end, end + int(old.sum())
+                keys[start:end], vectors[start:end] = some[old], halves[old]
+            lists = train(keys[:end], vectors[:end])
+            with self._lock:
+                partition.adopt(lists)
+        finally:
+            with self._lock:
+                partition.thaw()
+
+    def _remove(self, id: str) -> bool:
+        partition = self._home.pop(id, None)
+        if partition is None:
+            return False
+        partition.remove(id)
+        self._forget_if_empty(partition)
+        return True
+
+    def _forget_if_empty(self, partition: Partition) -> None:
+        if not len(partition) and self._scopes.get(partition.scope) is partition:
+            del self._scopes[partition.scope]

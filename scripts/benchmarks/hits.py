@@ -1,0 +1,91 @@
+"""Hits against a bare FastAPI route of the same server, and semantic hits against an embedding."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from scripts.benchmarks import embed
+from scripts.benchmarks.load import Figures, Server, server, wrk
+from scripts.benchmarks.rows import at_least, at_most, row
+from scripts.benchmarks.server import body, question
+
+_NOWHERE = "http://127.0.0.1:9"  # hits ask nobody
+
+
+def measure(seconds: float, entries: list[int]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for count in entries:
+        with server(_NOWHERE, count) as under_load:
+            found.append(row(f"{count} entries: stored and indexed in", under_load.fill_s, "s"))
+            found += _exact(under_load, count, seconds)
+            found += _semantic(under_load, count, seconds)
+            found += _memory(under_load, count, last=count == entries[-1])
+    return found
+
+
+def _exact(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
+    template = json.dumps(body(question(0))).replace("order 0", "order @")
+    found = []
+    for clients in (1, 8, 64):
+
+        def ask(path: str, clients: int = clients) -> Figures:
+            some = min(count, 1_000)
+            return wrk(of.url, path, template, clients=clients, seconds=seconds, count=some)
+
+        ask("/v1/messages")  # warm
+        bare, exact = ask("/bare"), ask("/v1/messages")
+        if exact.errors or bare.errors:
+            raise RuntimeError("requests failed under load")
+        name = f"{count} entries, {clients} clients: exact hit"
+        found.append(row(f"{name}, requests", exact.per_s, "/s"))
+        found.append(row(f"{name}, p99", exact.p99_ms, "ms"))
+        share = exact.per_s / bare.per_s
+        if clients == 1:
+            found.append(row("  share of the bare route", share))
+            gap = exact.p50_ms - bare.p50_ms
+            found.append(at_most("  p50 over the bare route", gap, 0.5, "ms"))
+        else:
+            found.append(at_least("  share of the bare route", share, 0.4))
+    return found
+
+
+def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
+    # Never the same text twice: neither an exact hit nor a remembered embedding.
+    template = json.dumps(body(question(0))).replace("order 0", "order number @, please")
+    one_embedding = embed.p50_ms(seconds / 2)
+    found = [row("one embedding beside it, p50", one_embedding, "ms")]
+    alone, first = None, 0
+    for clients in (1, 8, 64):
+        figures = wrk(
+            of.url,
+            "/v1/messages",
+            template,
+            clients=clients,
+            seconds=seconds,
+            first=10_000_000 + first,
+            count=1_000_000,
+        )
+        first += 1_000_000
+        if figures.errors:
+            raise RuntimeError("requests failed under load")
+        name = f"{count} entries, {clients} clients: semantic hit"
+        found.append(row(f"{name}, requests", figures.per_s, "/s"))
+        if clients == 1:
+            alone = figures
+            found.append(at_most(f"{name}, p50", figures.p50_ms, one_embedding + 1.5, "ms"))
+        elif clients == 64 and alone is not None:
+            found.append(
+                at_least("  times the throughput of one", figures.per_s / alone.per_s, 1.5)
+            )
+            found.append(at_most("  p99 over p50", figures.p99_ms / figures.p50_ms, 3))
+    return found
+
+
+def _memory(of: Server, count: int, *, last: bool) -> list[dict[str, Any]]:
+    name = f"{count} entries: server process"
+    resident = of.resident_mb()
+    return [
+        at_most(name, resident, 450, "MB") if last else row(name, resident, "MB"),
+        row(f"{count} entries: store beside it", of.store_mb(), "MB"),
+    ]

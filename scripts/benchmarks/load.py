@@ -1,0 +1,143 @@
+"""Load from `wrk` (Debian), and the processes a measurement needs, pinned apart."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+SERVER_CORE, LOAD_CORE = "0", "1"
+
+# What `wrk` runs for each request, and the figures it prints at the end as JSON: its own text
+# rounds a millisecond to two digits.
+_LUA = """
+local path, template, first, count = %s, %s, %d, %d
+local n = 0
+function setup(thread) thread:set("offset", 0) end
+function request()
+  n = n + 1
+  local body = template:gsub("@", tostring(first + (n %% count)))
+  return wrk.format("POST", path, {["content-type"]="application/json", ["x-api-key"]="k"}, body)
+end
+function done(summary, latency, requests)
+  io.write(string.format('FIGURES {"requests": %%d, "seconds": %%f, "p50_ms": %%f, "p99_ms": %%f, '
+    .. '"errors": %%d}\\n', summary.requests, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+    def shown(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+def wrk(
+    url: str,
+    path: str,
+    template: str,
+    *,
+    clients: int,
+    seconds: float,
+    first: int = 0,
+    count: int = 1,
+) -> Figures:
+    """Post `template` for some seconds, each `@` in it one of `count` numbers from `first` on."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(_LUA % (json.dumps(path), json.dumps(template), first, count))
+        script.flush()
+        command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s"]
+        said = subprocess.run(
+            [*command, "-s", script.name, url], capture_output=True, text=True, check=True
+        ).stdout
+    found = re.search(r"FIGURES (\{.*\})", said)
+    if found is None:
+        raise RuntimeError(f"wrk said nothing of use: {said[-500:]}")
+    figures = json.loads(found[1])
+    return Figures(
+        per_s=figures["requests"] / figures["seconds"],
+        p50_ms=figures["p50_ms"],
+        p99_ms=figures["p99_ms"],
+        errors=figures["errors"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    pid: int
+    fill_s: float
+
+    def resident_mb(self) -> float:
+        """Megabytes resident of the server process alone."""
+        return _resident_mb(self.pid)
+
+    def store_mb(self) -> float:
+        """Megabytes resident of the store beside it."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(_resident_mb(int(child)) for child in children)
+
+
+def _resident_mb(pid: int) -> float:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+@contextlib.contextmanager
+def server(upstream: str, entries: int) -> Iterator[Server]:
+    """The server with that many entries, on its own core with the store beside it."""
+    with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "scripts.benchmarks.server",
+            folder,
+            upstream,
+            str(entries),
+        ]
+        child = subprocess.Popen(
+            ["taskset", "-c", SERVER_CORE, *command],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert child.stdout is not None
+        try:
+            port, fill_s = child.stdout.readline().split()
+            yield Server(f"http://127.0.0.1:{port}", child.pid, float(fill_s))
+        finally:
+            child.terminate()
+            child.wait()
+
+
+@contextlib.contextmanager
+def simulated_claude(*options: str) -> Iterator[str]:
+    """The simulated Claude in a process of its own, on the load's core."""
+    command = [sys.executable, "-m", "cacheserver.cli", "simulate-claude", "--port", "0", *options]
+    child = subprocess.Popen(
+        ["taskset", "-c", LOAD_CORE, *command], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    try:
+        said = child.stdout.readline()
+        found = re.search(r"http://\S+", said)
+        if found is None:
+            raise RuntimeError(f"the simulated Claude did not start: {said}")
+        yield found[0]
+    finally:
+        child.terminate()
+        child.wait()

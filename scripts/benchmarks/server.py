@@ -1,0 +1,169 @@
+"""The real server for a benchmark, filled with entries, and a bare route beside it to compare with.
+
+Run as `python -m scripts.benchmarks.server DATA_DIR UPSTREAM ENTRIES`; prints its port when ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from cacheserver import jsontext
+from cacheserver.api.edge import Edge
+from cacheserver.app import create_app
+from cacheserver.config import Settings
+from cacheserver.parts import Parts
+from cacheserver.policy import fingerprint
+from cacheserver.policy.money import usage_of
+from cacheserver.types import Controls, Entry, Query, Tenant
+
+ADMIN_KEY = "an-admin-key-for-benchmarks"
+MODEL = "claude-haiku-5-5"
+# A bar that every question of the same form clears: what is measured is the path, not the decision.
+BAR = 0.3
+_AT_ONCE = 64
+_ANSWER = "This answer stands for one of ordinary length. " * 20  # about 1 kB
+
+
+def body(text: str) -> dict[str, Any]:
+    return {"model": MODEL, "max_tokens": 300, "messages": [{"role": "user", "content": text}]}
+
+
+def question(number: int) -> str:
+    return f"How do I change the delivery address of order {number}?"
+
+
+def message() -> dict[str, Any]:
+    return {
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [{"type": "text", "text": _ANSWER}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 20, "output_tokens": 300},
+    }
+
+
+def read(parts: Parts, tenant: Tenant, text: str) -> Query:
+    asked = body(text)
+    return fingerprint.read(
+        asked,
+        jsontext.dumps(asked),
+        headers={},
+        tenant=tenant,
+        controls=Controls(),
+        upstream=parts.upstream.identity,
+        embedder=parts.embedder_id,
+    )
+
+
+def entry(query: Query) -> Entry:
+    now = time.time()
+    return Entry(
+        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        tenant=query.tenant.name,
+        namespace="default",
+        fingerprint=query.fingerprint,
+        scope=query.scope,
+        text=query.text,
+        model=MODEL,
+        message=jsontext.dumps(message()),
+        usage=usage_of(message()),
+        cost=152_000,
+        tags=(),
+        created_at=now,
+        expires_at=now + 86_400,
+    )
+
+
+async def fill(parts: Parts, entries: int) -> None:
+    """Store `entries` answers in one scope. The vectors of all but 1,000 are drawn, not computed.
+
+    They are spread around the real ones as other questions would be, so that an index built over
+    them has the shape of a real one.
+    """
+    tenant = await parts.tenants.get("default")
+    semantic = parts.entries
+    real = [read(parts, tenant, question(n)) for n in range(min(entries, 1_000))]
+    for start in range(0, len(real), _AT_ONCE):
+        await asyncio.gather(
+            *(
+                semantic.put(entry(q), keep_s=0, asked_at=time.time())
+                for q in real[start:][:_AT_ONCE]
+            )
+        )
+    near = await semantic.near(real[0], 1)
+    assert near.candidates
+    rng = np.random.default_rng(0)
+    centres = np.asarray([await semantic.vector(q.text or "") for q in real])
+    waiting: list[Any] = []
+    for n in range(len(real), entries):
+        drawn = rng.normal(size=centres.shape[1]).astype(np.float32)
+        vector = centres[n % len(centres)] + drawn / np.linalg.norm(drawn) * rng.uniform(0.3, 1.5)
+        made = entry(read(parts, tenant, question(n)))
+        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        waiting.append(semantic.put_vector(made, vector, keep_s=0, asked_at=time.time()))
+        if len(waiting) == _AT_ONCE:
+            await asyncio.gather(*waiting)
+            waiting.clear()
+    await asyncio.gather(*waiting)
+    await semantic.tend()
+
+
+def bare(app: FastAPI) -> None:
+    """A FastAPI route that does nothing: the yardstick, in the same server, with the same bytes."""
+    answer = jsontext.dumps({"id": "msg_cache_0123456789abcdef01234567", **message()})
+
+    @app.post("/bare")
+    async def _(request: Request) -> Response:
+        await request.body()
+        return Response(answer, media_type="application/json")
+
+
+async def main(data_dir: str, upstream: str, entries: int) -> None:
+    settings = Settings(
+        data_dir=Path(data_dir),
+        model_dir=Path("var/model"),
+        upstream=upstream,
+        anthropic_api_key="sk-ant-benchmark",
+        admin_key=ADMIN_KEY,
+        similarity=BAR,
+        default_ttl_s=86_400,
+        max_bytes=None,
+        max_waiting=1_000,
+    )
+    app = create_app(settings)
+    bare(app)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1_024)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not isinstance(getattr(app.state, "edge", None), Edge):
+        if serving.done():
+            return await serving
+        await asyncio.sleep(0.01)
+    parts = app.state.edge.parts
+    while not parts.entries.ready:  # noqa: ASYNC110 - nothing tells, and this is a benchmark
+        await asyncio.sleep(0.01)
+    started = time.perf_counter()
+    await fill(parts, entries)
+    print(listener.getsockname()[1], round(time.perf_counter() - started, 1), flush=True)
+    await serving
+    return None
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

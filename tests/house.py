@@ -1,0 +1,119 @@
+"""A whole server for a test: real sockets, real Valkey, real index, the simulated Claude behind it.
+
+async with House.open(tmp_path) as house: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+from anthropic import Anthropic, AsyncAnthropic
+
+from cacheserver.app import create_app
+from cacheserver.config import Settings
+from cacheserver.parts import Parts
+from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
+from tests.models import model_dir
+
+ADMIN_KEY = "an-admin-key-for-tests"
+MODEL = "claude-haiku-5-5"
+
+
+class Clock:
+    """Unix time, moved by hand: answers grow old without anybody waiting."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI app on a free port. It listens before it starts, so nobody has to wait."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+@dataclass
+class House:
+    """The server and what stands around it."""
+
+    url: str
+    upstream: Simulated
+    parts: Parts
+    clock: Clock
+    http: httpx2.AsyncClient
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, data_dir: Path, **settings: Any) -> AsyncIterator[House]:
+        async with AsyncExitStack() as stack:
+            simulated = Simulated(SimulatedSettings())
+            upstream_url = await stack.enter_async_context(serve_simulated(simulated))
+            clock = Clock()
+            chosen = Settings(
+                **{
+                    "data_dir": data_dir,
+                    "model_dir": model_dir(),
+                    "upstream": upstream_url,
+                    "anthropic_api_key": "sk-ant-the-servers-own",
+                    "admin_key": ADMIN_KEY,
+                    **settings,
+                }
+            )
+            app = create_app(chosen, clock=clock)
+            url = await stack.enter_async_context(serving(app))
+            http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))
+            while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            yield cls(url, simulated, app.state.edge.parts, clock, http)
+
+    def sdk(self, key: str = "any", **options: Any) -> AsyncAnthropic:
+        return AsyncAnthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+
+    def sync_sdk(self, key: str = "any", **options: Any) -> Anthropic:
+        return Anthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+
+    @property
+    def asked(self) -> list[Any]:
+        """The Messages requests that reached Claude."""
+        return [r for r in self.upstream.requests if r.path == "/v1/messages"]
+
+    async def ask(
+        self, text: str = "What is the capital of France?", /, *, key: str = "any", **given: Any
+    ) -> httpx2.Response:
+        """Post a Messages request; `headers` go with it, the rest are fields of its body."""
+        headers = {"x-api-key": key, **given.pop("headers", {})}
+        body = {
+            "model": MODEL,
+            "max_tokens": 100,
+            "messages": [{"role": "user", "content": text}],
+            **given,
+        }
+        return await self.http.post("/v1/messages", json=body, headers=headers)
+
+    async def key(self, tenant: str) -> str:
+        _, plain = await self.parts.tenants.create_key(tenant)
+        return plain
+
+
+def came_from(response: httpx2.Response) -> tuple[str, str]:
+    assert response.status_code == 200, response.text
+    return response.headers["x-cache"], response.headers["x-cache-reason"]

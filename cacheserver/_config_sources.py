@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,12 @@ def _from_environment(environ: Mapping[str, str], known: Sequence[str]) -> dict[
         if not value or _SERVICE_LINKS.fullmatch(f"{found}={value}"):
             continue  # set to nothing is not set: compose files cannot leave a variable out
         if found not in names:
-            raise SettingsError(f"`{found}` is no setting{_nearest(found, list(names))}")
+            near = _nearest(found.removeprefix(PREFIX).lower(), known, variable)
+            raise SettingsError(f"`{found}` is no setting{near}")
         given[names[found]] = value
     return given
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else "; `cacheserver settings` lists them"
+def _nearest(name: str, known: Sequence[str], spelt: Callable[[str], str] = str) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean `{spelt(near[0])}`?" if near else "; `cacheserver settings` lists them"

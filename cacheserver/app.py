@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
 
+import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import config, wire
-from cacheserver.api import admin, errors, messages, ops, query
+from cacheserver.api import admin, errors, label, messages, ops, query
 from cacheserver.api.deps import Gate
 from cacheserver.api.edge import Edge
 from cacheserver.config import Settings
+from cacheserver.errors import SettingsError
+from cacheserver.parts import Parts
+
+logger = logging.getLogger(__name__)
+
+# How long streams may go on after SIGTERM: what orchestrators wait by default before they kill.
+DRAIN_S = 25
 
 
-def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) -> FastAPI:
-    """The application; its parts start and stop with its lifespan. `clock` is Unix time."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with wire.build(settings, clock=clock) as parts:
-            gate = Gate(
-                parts.tenants,
-                credentials=settings.credentials,
-                admin_key=config.admin_key(settings),
-            )
-            app.state.edge = Edge(parts, gate, settings.max_body_bytes)
-            yield
-
+def create_app(parts: Parts, settings: Settings) -> FastAPI:
+    """The application over parts that run already."""
+    gate = Gate(
+        parts.tenants,
+        credentials=settings.credentials,
+        admin_key=config.admin_key(settings),
+    )
     app = FastAPI(
         title="cacheserver",
         description="A semantic response cache for Claude. `/v1/messages` is the Anthropic API.",
-        lifespan=lifespan,
         redoc_url=None,
     )
-    errors.install(app)
-    app.add_middleware(errors.Stamp, simulated=settings.upstream == "simulated")
+    app.state.edge = Edge(parts, gate, settings.max_body_bytes)
+    errors.install(app, failed=parts.metrics.refused)
+    if settings.upstream == "simulated":
+        app.add_middleware(label.Simulated)
     # The hot paths are plain routes: FastAPI's parsing costs 25 us a request (facts, engines Q3).
     app.add_route("/v1/messages", messages.create, methods=["POST"])
     app.add_route("/v1/messages/count_tokens", messages.forward, methods=["POST"])
@@ -45,3 +50,73 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     for router in (query.router, ops.router, admin.router):
         app.include_router(router)
     return app
+
+
+async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then let streams end. `announce` gets lines for the user.
+
+    Raises `SettingsError` for what must be changed, `StoreError` where Redis is away. To be run in
+    the main thread: signals and the store's parent-death signal belong to it.
+    """
+    with _bound(settings) as listener:
+        async with wire.build(settings) as parts:
+            app = create_app(parts, settings)
+            await app.state.edge.gate.refuse_open_bind(settings.host)
+            server = _Server(
+                uvicorn.Config(
+                    app,
+                    lifespan="off",
+                    ws="none",
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    timeout_graceful_shutdown=DRAIN_S,
+                )
+            )
+            for line in _greeting(settings, parts, listener):
+                announce(line)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, server.handle_exit, number, None)
+            await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn raises them again, and the store would stay behind."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    """A socket on the address, before anything is started. It says it is TCP.
+
+    asyncio turns Nagle's algorithm off only for a socket that does; else each answer waits 40 ms
+    for the delayed acknowledgement of its own headers.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+            )[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError as error:
+            raise SettingsError(
+                f"`CACHESERVER_HOST`, `CACHESERVER_PORT`: {settings.host}:{settings.port}: "
+                f"{error.strerror or error}"
+            ) from error
+        yield listener
+
+
+def _greeting(settings: Settings, parts: Parts, listener: socket.socket) -> Iterator[str]:
+    host, port = listener.getsockname()[:2]
+    at = f"[{host}]" if ":" in host else host
+    yield f"cacheserver on http://{at}:{port}"
+    if settings.upstream == "simulated":
+        yield "a SIMULATED Claude answers: its answers are made up (x-upstream: simulated)"
+    else:
+        yield f"misses are asked of {parts.upstream.name}"

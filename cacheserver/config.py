@@ -48,7 +48,7 @@ def _limit(value: object) -> object:
 
 
 Bytes: TypeAlias = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-BytesLimit: TypeAlias = Annotated[int | None, BeforeValidator(_limit), Field(gt=0)]
+BytesLimit: TypeAlias = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_limit)]
 Secret: TypeAlias = SecretStr | None
 Credentials: TypeAlias = Literal["server", "caller"]
 

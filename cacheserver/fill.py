@@ -72,11 +72,18 @@ class Filler:
             return landed
         asked_at = self._clock()
         call = Call(self._body(query), query.headers, query.credential)
-        if query.stream:
-            return await self._stream(query, call, tape, asked_at, shared=shared)
-        reply = await self._claude.create(call)
-        filled = await self._keep(query, _parse(reply.body), reply, asked_at, shared=shared)
-        tape.open(reply.headers)
+        try:
+            if query.stream:
+                filled = await self._stream(query, call, tape, asked_at, shared=shared)
+            else:
+                reply = await self._claude.create(call)
+                filled = await self._keep(query, _parse(reply.body), reply, asked_at, shared=shared)
+                tape.open(reply.headers)
+        except UpstreamError as error:
+            self._metrics.upstream(error.status, self._clock() - asked_at)
+            raise
+        self._metrics.upstream(200, self._clock() - asked_at)
+        self._metrics.tokens(filled.usage)
         return filled
 
     async def _landed(self, query: Query) -> Filled | None:

@@ -111,6 +111,12 @@ class SingleFlight(Generic[T]):
         if self._running.get(flight.key) is flight:
             del self._running[flight.key]
 
-    async def drain(self) -> None:
-        """Wait for every fill under way."""
-        await asyncio.gather(*(f.task for f in self._running.values()), return_exceptions=True)
+    async def drain(self, patience_s: float) -> None:
+        """Wait for every fill under way; stop those that take longer than `patience_s`."""
+        tasks = {flight.task for flight in self._running.values()}
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=patience_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

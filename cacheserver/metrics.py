@@ -17,8 +17,10 @@ from cacheserver.types import Nanodollars, Usage
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
 
 # From an exact hit (under 1 ms) to the longest stream Claude is given time for (600 s).
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
-_SECONDS += (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_SECONDS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+)
 
 # Reasons are words of our own code; should one ever be made from a request, it is not followed.
 _MAX_REASONS = 200

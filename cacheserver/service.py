@@ -69,9 +69,9 @@ class CacheService:
                 return await self._ask(query, ticket, decision)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
 
-    async def drain(self) -> None:
-        """Wait for every call to Claude under way."""
-        await self._flights.drain()
+    async def drain(self, patience_s: float) -> None:
+        """Wait for the calls to Claude under way; stop those that take longer than that."""
+        await self._flights.drain(patience_s)
 
     async def _look(self, query: Query) -> Decision:
         if query.bypass is not None:
@@ -145,7 +145,7 @@ class CacheService:
             raise
         known: Decision = decision
         settlement = Settlement()
-        if flight.task.done():
+        if flight.task.done() and flight.task.exception() is None:
             known, settlement = self._account(decision, flight.task.result(), led=led)
         elif not led:
             known, settlement = _coalesced(None), Settlement(cost=0)

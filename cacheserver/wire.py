@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 _TEND_S = 5.0  # expired vectors leave, grown scopes are trained
 _SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us an entry
 _RETRY_S = 1.0
+_DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
 _STORE_WAIT_S = 10.0  # for a user's Redis that starts beside us
 
 
@@ -86,7 +87,7 @@ async def build(
         )
         keeper = asyncio.create_task(_keep_index(semantic, metrics), name="index:keep")
         stack.push_async_callback(_end_keeping, keeper, semantic, metrics)
-        stack.push_async_callback(service.drain)
+        stack.push_async_callback(service.drain, _DRAIN_S)
         yield Parts(
             service=service,
             entries=semantic,

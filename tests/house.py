@@ -6,7 +6,6 @@ async with House.open(tmp_path) as house: ...
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,10 +17,12 @@ import httpx2
 import uvicorn
 from anthropic import Anthropic, AsyncAnthropic
 
+from cacheserver import wire
 from cacheserver.app import create_app
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
+from cacheserver.simulated.serve import listen
 from tests.models import model_dir
 
 ADMIN_KEY = "an-admin-key-for-tests"
@@ -41,8 +42,8 @@ class Clock:
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI app on a free port. It listens before it starts, so nobody has to wait."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    with listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -60,6 +61,7 @@ class House:
     parts: Parts
     clock: Clock
     http: httpx2.AsyncClient
+    stack: AsyncExitStack  # closes the clients a test makes
 
     @classmethod
     @asynccontextmanager
@@ -78,18 +80,23 @@ class House:
                     **settings,
                 }
             )
-            app = create_app(chosen, clock=clock)
+            parts = await stack.enter_async_context(wire.build(chosen, clock=clock))
+            app = create_app(parts, chosen)
             url = await stack.enter_async_context(serving(app))
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))
             while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            yield cls(url, simulated, app.state.edge.parts, clock, http)
+            yield cls(url, simulated, parts, clock, http, stack)
 
     def sdk(self, key: str = "any", **options: Any) -> AsyncAnthropic:
-        return AsyncAnthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+        client = AsyncAnthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+        self.stack.push_async_callback(client.close)
+        return client
 
     def sync_sdk(self, key: str = "any", **options: Any) -> Anthropic:
-        return Anthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+        client = Anthropic(api_key=key, base_url=self.url, max_retries=0, **options)
+        self.stack.callback(client.close)
+        return client
 
     @property
     def asked(self) -> list[Any]:

@@ -55,7 +55,7 @@ async def test_callers_of_different_keys_do_not_wait_for_each_other() -> None:
     two.release.set()
     assert (await flight.result(), led) == ("answer", True)
     one.release.set()
-    await flights.drain()
+    await flights.drain(10)
 
 
 async def test_a_finished_flight_is_forgotten() -> None:
@@ -100,7 +100,7 @@ async def test_a_fill_without_readers_goes_on_where_it_is_not_abandoned() -> Non
     flight, _ = flights.join("k", fill)
     flights.leave(flight, abandon=False)
     fill.release.set()
-    await flights.drain()
+    await flights.drain(10)
     assert flight.task.result() == "answer"
 
 

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from cacheserver.errors import (
-    BadRequest,
-    Forbidden,
-    Loop,
-    SettingsError,
-    Unauthenticated,
-)
+from cacheserver.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
 from cacheserver.stores.tenants import KEY_MARK, Tenants
 from cacheserver.types import Tenant
 
 OPEN_TENANT = "default"
 OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's Anthropic key
 
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # A proxy on this machine makes the world look like this machine.
 _PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
 _TO_CLAUDE = ("anthropic-", "x-claude-code-")
@@ -59,13 +53,15 @@ class Gate:
 
     async def admit(self, request: HTTPConnection) -> Caller:
         """Who is asking. Raises `Unauthenticated`, `Forbidden`, `Loop` and `Unavailable`."""
-        refuse_loops(request.headers)
+        headers = joined(request.headers)
+        refuse_loops(headers)
         if self._credentials == "caller":
-            return await self._admit_with_own(request)
-        if not await self._tenants.any_keys() and from_this_machine(request):
-            refuse_strangers(request.headers)
+            return await self._admit_with_own(request, headers)
+        if not await self._tenants.any_keys() and from_this_machine(request, headers):
+            refuse_strangers(headers)
             return Caller(await self._tenants.get(OPEN_TENANT), None, None)
-        ours = [key for key in presented(request.headers) if key.startswith(KEY_MARK)]
+        # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
+        ours = [key for key in presented(headers) if key.startswith(KEY_MARK)]
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
         return await self._admit_key(ours[0] if ours else "", "`Authorization` or `x-api-key`")
@@ -75,8 +71,8 @@ class Gate:
         if self._admin_key is None:
             raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
         expected = self._admin_key.encode()
-        sent = [key.encode() for key in presented(request.headers)]
-        if not any([hmac.compare_digest(key, expected) for key in sent]):
+        sent = [key.encode() for key in presented(joined(request.headers))]
+        if not any(hmac.compare_digest(key, expected) for key in sent):
             raise Unauthenticated("this needs the admin key, in `Authorization` or `x-api-key`")
 
     async def refuse_open_bind(self, host: str) -> None:
@@ -87,17 +83,19 @@ class Gate:
                 "with `cacheserver key create --tenant NAME`, or listen on 127.0.0.1"
             )
 
-    async def _admit_with_own(self, request: HTTPConnection) -> Caller:
+    async def _admit_with_own(self, request: HTTPConnection, headers: Mapping[str, str]) -> Caller:
         """The caller's Anthropic key is a tenant of its own, inside the tenant of our key."""
-        theirs = presented(request.headers)
+        theirs = presented(headers)
         if len(theirs) != 1:
             said = "two different keys were sent" if theirs else "no Anthropic key was sent"
             raise Unauthenticated(f"{said}; send yours in `Authorization` or in `x-api-key`")
         if theirs[0].startswith(KEY_MARK):
             raise Unauthenticated(f"a cacheserver key belongs in `{OWN_KEY}` here")
-        our_key = request.headers.get(OWN_KEY)
-        if our_key is None and from_this_machine(request):
-            refuse_strangers(request.headers)
+        if not (theirs[0].isascii() and theirs[0].isprintable()):
+            raise Unauthenticated("an Anthropic key is printable ASCII")
+        our_key = headers.get(OWN_KEY)
+        if our_key is None and from_this_machine(request, headers):
+            refuse_strangers(headers)
             within = Caller(await self._tenants.get(OPEN_TENANT), None, None)
         else:
             within = await self._admit_key(our_key or "", f"`{OWN_KEY}`")
@@ -114,18 +112,20 @@ class Gate:
         return Caller(await self._tenants.get(key.tenant), None, key.id)
 
 
-def presented(headers: Mapping[str, str]) -> list[str]:
-    """The different credentials of a request. The SDK sends a bearer, older clients `x-api-key`."""
-    found = []
+def joined(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with one value each: what was sent twice is one list, as HTTP has it."""
+    found: dict[str, str] = {}
     for name, value in headers.items():
-        if name == "authorization":
-            scheme, _, token = value.partition(" ")
-            if scheme.lower() != "bearer":
-                raise Unauthenticated("`Authorization` must be `Bearer` and a key")
-            found.append(token.strip())
-        elif name == "x-api-key":
-            found.append(value.strip())
-    return [key for key in dict.fromkeys(found) if key]
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def presented(headers: Mapping[str, str]) -> list[str]:
+    """The different credentials sent: the SDK's bearer, and `x-api-key` as older clients do."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    key = headers.get("x-api-key", "").strip()
+    return [sent for sent in dict.fromkeys((bearer, key)) if sent]
 
 
 def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
@@ -134,13 +134,10 @@ def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
     Only those known to be for Claude: what is not may be a secret between caller and us. Raises
     `BadRequest` for a value that HTTP does not carry.
     """
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        if not name.startswith(_TO_CLAUDE):
-            continue
+    found = {n: v for n, v in joined(headers).items() if n.startswith(_TO_CLAUDE)}
+    for name, value in found.items():
         if not (value.isascii() and value.isprintable()):
             raise BadRequest(name, "must be printable ASCII")
-        found[name] = f"{found[name]},{value}" if name in found else value
     return found
 
 
@@ -156,9 +153,9 @@ def refuse_loops(headers: Mapping[str, str]) -> None:
             )
 
 
-def from_this_machine(request: HTTPConnection) -> bool:
+def from_this_machine(request: HTTPConnection, headers: Mapping[str, str]) -> bool:
     """True where both ends of the connection are loopback, or it has none (a Unix socket)."""
-    if any(name in request.headers for name in _PROXIED):
+    if any(name in headers for name in _PROXIED):
         return False
     ends = (request.scope.get("client"), request.scope.get("server"))
     return all(end is None or end[1] is None or is_loopback(end[0]) for end in ends)
@@ -171,28 +168,21 @@ def refuse_strangers(headers: Mapping[str, str]) -> None:
     is sent with every request that a page of another site makes and that could do something.
     """
     host = headers.get("host", "")
-    if _hostname(f"//{host}") not in _LOCAL_NAMES:
+    if not _LOCAL_HOST.fullmatch(host):
         raise Forbidden(
             "without keys only localhost, 127.0.0.1 and [::1] are served; create a key with "
             "`cacheserver key create --tenant NAME` to use another name"
         )
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         raise Forbidden("without keys no other web page may ask; create a key for its server")
 
 
 def is_loopback(host: str) -> bool:
     """True for addresses that only this machine reaches."""
-    if host == "localhost":
+    if host in ("127.0.0.1", "localhost"):  # parsing an address takes longer than the rest here
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:  # brackets that hold no address
-        return None

@@ -1,191 +1,184 @@
-"""Bodies in, errors out: one shape for everything that goes wrong, Anthropic's.
+"""Errors as responses, in Anthropic's shape, each with a request id.
 
-Rule: Claude's own errors go back byte for byte; of ours, never more than was meant for a caller.
+Rule: a caller reads what they did wrong, or what Claude said, and of a failure of ours only that
+there was one. The log has its kind and place, never a message: that may hold what somebody asked.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import secrets
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cacheserver.api.body import parse, read_body
 from cacheserver.errors import (
     BadRequest,
+    CacheServerError,
     CallerError,
     StoreError,
-    TooLarge,
     Unavailable,
     UpstreamError,
 )
 
+__all__ = ["install", "parse", "read_body", "shape"]
+
 logger = logging.getLogger(__name__)
 
-_TYPES = {404: "not_found_error", 405: "invalid_request_error", 413: "request_too_large"}
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+# The body was decoded and is sent anew, on a connection of our own.
+_NOT_PASSED_ON = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
+    | {"date", "server", "set-cookie", "trailer", "upgrade"}
+)
+
+_FRAMES = 8  # of a failure, the innermost: where it happened and who called
+_CAUSES = 5
 
 
-def request_id() -> str:
-    return f"req_cache_{secrets.token_hex(12)}"
+def install(app: FastAPI, *, failed: Callable[[int], None] = lambda status: None) -> None:
+    """Turn every error of `app` into a response of ours.
 
-
-def install(app: FastAPI) -> None:
-    """Let `app` answer every error in the one shape."""
-    app.add_exception_handler(CallerError, _caller)
-    app.add_exception_handler(UpstreamError, _upstream)
-    app.add_exception_handler(Unavailable, _unavailable)
-    app.add_exception_handler(StoreError, _unavailable)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body. Raises `TooLarge` before more than `limit` bytes are held."""
-    told = request.headers.get("content-length")
-    if told is not None and told.isdecimal() and int(told) > limit:
-        raise TooLarge(f"the body has {told} bytes, at most {limit} are taken")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"the body is over {limit} bytes")
-    return bytes(body)
-
-
-def parse(raw: bytes) -> dict[str, Any]:
-    """A JSON object, read strictly. Raises `BadRequest`.
-
-    What two readers may take for different things is refused: duplicate keys, NaN and the like,
-    numbers beyond a double.
-    """
-    try:
-        found = json.loads(
-            raw, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
-    except RecursionError:
-        raise BadRequest("body", "is nested too deeply") from None
-    except UnicodeDecodeError:
-        raise BadRequest("body", "is not UTF-8") from None
-    except ValueError as error:
-        where = f" at byte {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadRequest("body", f"is not valid JSON{where}") from None
-    if not isinstance(found, dict):
-        raise BadRequest("body", "must be a JSON object")
-    return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise BadRequest(key[:64], "is there twice")
-            seen.add(key)
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise BadRequest("body", f"holds {name}, which is not JSON")
-
-
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise BadRequest("body", "holds a number too large to be read")
-    return value
-
-
-def _shaped(
-    status: int, type: str, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    id = request_id()
-    return JSONResponse(
-        {"type": "error", "error": {"type": type, "message": message}, "request_id": id},
-        status,
-        {"request-id": id, **(headers or {})},
-    )
-
-
-async def _caller(_: Request, error: Exception) -> Response:
-    assert isinstance(error, CallerError)
-    return _shaped(error.status, error.type, error.message, error.headers)
-
-
-async def _upstream(_: Request, error: Exception) -> Response:
-    assert isinstance(error, UpstreamError)
-    headers = {"content-type": "application/json", "request-id": request_id(), **error.headers}
-    return Response(error.body, error.status, headers)
-
-
-async def _unavailable(_: Request, error: Exception) -> Response:
-    logger.warning("503: %s", error)
-    return _shaped(503, "api_error", "the store is away; try again shortly", {"retry-after": "1"})
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:]) or "request"
-    return _shaped(400, "invalid_request_error", f"`{field}`: {first['msg']}")
-
-
-async def _http(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    type = _TYPES.get(error.status_code, "invalid_request_error")
-    message = {404: "there is nothing at this path", 405: "this path takes another method"}
-    said = message.get(error.status_code, str(error.detail))
-    return _shaped(error.status_code, type, said, error.headers)
-
-
-def _unexpected(error: Exception) -> Response:
-    """The last resort. What was raised may quote a prompt, so only its kind and place are told."""
-    response = _shaped(500, "api_error", "internal error; the server's log has this request's id")
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
-    logger.error("%s: %s at %s", response.headers["request-id"], type(error).__name__, where)
-    return response
-
-
-class Stamp:
-    """The outermost layer: gives every response its request id, names a simulated upstream, and
-    turns what nobody expected into a 500 that tells nothing.
+    `failed` is told the status of each that the cache did not see, to be counted.
     """
 
-    def __init__(self, app: ASGIApp, *, simulated: bool) -> None:
+    def answer(request: Request, error: Exception) -> Response:
+        response = _response(request, error)
+        if "x-cache" not in (getattr(error, "headers", None) or {}):  # else counted on the path
+            failed(response.status_code)
+        return response
+
+    for kind in (CacheServerError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, answer)
+    app.add_middleware(_Boundary, failed=failed)
+
+
+def shape(type: str, message: str, request_id: str) -> bytes:
+    """An error as Anthropic writes one."""
+    error = {"type": type, "message": message}
+    return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+
+
+class _Boundary:
+    """Gives every request an id, and is where what nobody expected ends."""
+
+    def __init__(self, app: ASGIApp, *, failed: Callable[[int], None]) -> None:
         self._app = app
-        self._simulated = simulated
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-
+        request_id = f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
-        async def stamped(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                names = {name for name, _ in message["headers"]}
-                if b"request-id" not in names:
-                    message["headers"].append((b"request-id", request_id().encode()))
-                if self._simulated and b"x-upstream" not in names:
-                    message["headers"].append((b"x-upstream", b"simulated"))
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("request-id", request_id)  # where Claude's own is not on it
             await send(message)
 
         try:
-            await self._app(scope, receive, stamped)
-        except Exception as error:  # the task boundary: logged here, and nowhere with its words
-            response = _unexpected(error)
-            if not started:
-                await response(scope, receive, stamped)
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            pass  # nobody is there to be told
+        except Exception as error:
+            # Not raised again: servers log what gets to them, message and all.
+            logger.error("%s: internal error: %s", request_id, place(error))
+            self._failed(500)
+            if started:
+                return  # the server sees an unfinished response and closes the connection
+            response = _response(Request(scope), error)
+            await response(scope, receive, send_with_id)
+
+
+def place(error: BaseException) -> str:
+    """The kind of an error and of its causes, and where they were raised. No messages."""
+    told: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(told) < _CAUSES:
+        frames = traceback.extract_tb(seen.__traceback__)[-_FRAMES:]
+        where = " < ".join(
+            f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)
+        )
+        told.append(f"{type(seen).__name__} at {where or 'unknown'}")
+        seen = seen.__cause__ or seen.__context__
+    return "; from ".join(told)
+
+
+def _response(request: Request, error: Exception) -> Response:
+    """The response to an error. Its shape is Anthropic's; `UpstreamError` is passed on as it is."""
+    headers: Mapping[str, str] = {}
+    match error:
+        case UpstreamError():
+            kept = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
+            return Response(error.body, error.status, kept)
+        case CallerError():
+            status, kind, message, headers = error.status, error.type, error.message, error.headers
+        case RequestValidationError():
+            wrong = _first(error)
+            status, kind, message = wrong.status, wrong.type, wrong.message
+        case HTTPException():
+            status, message, headers = (
+                error.status_code,
+                _about(request, error),
+                error.headers or {},
+            )
+            kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        case Unavailable() | StoreError():
+            status, kind, message = 503, "api_error", "the store is away; try again shortly"
+            headers = {"retry-after": "1"}
+        case _:
+            status, kind, message = 500, "api_error", "internal error"
+    if status == 401:
+        headers = {"www-authenticate": "Bearer", **headers}
+    if request.scope["path"].startswith("/v1/"):
+        # Refused before the cache was looked at; what got further says so itself.
+        headers = {"x-cache": "bypass", "x-cache-reason": "refused", **headers}
+    body = shape(kind, message, request.scope.get("state", {}).get("request_id", ""))
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _about(request: Request, error: HTTPException) -> str:
+    """What a route that is not there, or not for this method, is told."""
+    match error.status_code:
+        case 404 if error.detail == "Not Found":
+            return "there is no such route; `/docs` lists those there are"
+        case 405:
+            return f"this route does not take {request.method}"
+    return error.detail
+
+
+def _first(error: RequestValidationError) -> BadRequest:
+    """The first thing wrong, by its field; the value is not repeated."""
+    first: Mapping[str, Any] = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    if first["type"] == "json_invalid":
+        return BadRequest("body", "is not valid JSON")
+    return BadRequest(".".join(where) or "body", str(first["msg"]).removeprefix("Value error, "))

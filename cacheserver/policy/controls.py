@@ -31,6 +31,7 @@ _SECONDS_RULE = "must be whole seconds, 0 or more"
 
 _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
+    | {"x-cache-deep-analysis"}
 )
 _PLAIN = Controls()
 
@@ -57,6 +58,10 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
         asked["namespace"] = name("x-cache-namespace", space)
     if (work := said.get("x-cache-task")) is not None:
         asked["task"] = name("x-cache-task", work)
+    if (deep := said.get("x-cache-deep-analysis")) is not None:
+        if deep not in ("true", "false"):
+            raise BadRequest("x-cache-deep-analysis", "must be `true` or `false`")
+        asked["deep"] = deep == "true"
     return replace(controls, **asked)
 
 
@@ -96,7 +101,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     if (deep := fields.get("requires_deep_analysis")) is not None:
         if not isinstance(deep, bool):
             raise BadRequest("requires_deep_analysis", "must be true or false")
-        controls = replace(controls, deep=deep)
+        controls = replace(controls, deep=deep or controls.deep)
     return controls
 
 

@@ -28,7 +28,7 @@ async def serve_simulated(
     """
     if not isinstance(claude, Simulated):
         claude = Simulated(claude or SimulatedSettings())
-    with _listen("127.0.0.1", port) as listener:
+    with listen("127.0.0.1", port) as listener:
         server = _Guest(_config(claude))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="simulated:serve")
         try:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str], *, announce: Callable[[str], None]) -> int:
         ttft_s=asked.ttft_ms / 1_000, tokens_per_s=asked.tokens_per_s, batch_s=asked.batch_s
     )
     try:
-        listener = _listen(asked.host, asked.port)
+        listener = listen(asked.host, asked.port)
     except OSError as error:
         raise SettingsError(f"`--port` {asked.port}: {error.strerror}") from None
     with listener:
@@ -74,7 +74,7 @@ class _Guest(uvicorn.Server):
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket that says it is TCP.
 
     asyncio turns Nagle's algorithm off only for a socket that does, and `socket.create_server`

@@ -250,12 +250,14 @@ class Entries:
                 return total
 
     async def _purge_group(self, group: str) -> int:
-        now, total = repr(self._clock()), 0
+        now, cursor, total = repr(self._clock()), b"0", 0
         while True:
-            dropped = await run(self._purge, self._prefix, group, now, MARKER_S, _STEP)
+            cursor, *dropped = await run(
+                self._purge, self._prefix, group, now, MARKER_S, cursor, _STEP
+            )
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
-            if len(dropped) < _STEP:
+            if cursor == b"0":
                 return total
 
     async def _keep_up(self) -> None:

@@ -24,7 +24,6 @@ from cacheserver.stores.connection import PREFIX, Connection, command, run
 DECISION_S = 86_400  # a decision can be looked up for a day
 _BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store is away
-_PATIENCE_S = 5.0  # for the last write, at `close`
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +110,12 @@ class Journal:
         self._start()
         await waiter
 
-    async def close(self) -> None:
-        """Write what is left, for a few seconds at most. Later records are counted and given up."""
+    async def close(self, *, patience_s: float = 5.0) -> None:
+        """Write what is left, for `patience_s` at most. Later records are counted and given up."""
         self._closed = True
         if self._task is not None:
             self._hurry.set()
-            await asyncio.wait({self._task}, timeout=_PATIENCE_S)
+            await asyncio.wait({self._task}, timeout=patience_s)
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None

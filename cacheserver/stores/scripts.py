@@ -145,22 +145,24 @@ return dropped
 """
 )
 
-# ARGV: P, group, now (s, as written by the caller), marker's life (s), limit. The marker comes with
-# the first step, so no answer asked for before can slip in between two. Returns the dropped ids;
-# as many as the limit: call again.
+# ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit. The marker
+# comes with the first step, so no answer asked for before can slip in between two. Returns the
+# cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there was
+# at the start; SRANDMEMBER takes seconds in a large set that has become sparse.
 PURGE = (
     _PRELUDE
     + """
-local mark = P .. 'p:' .. ARGV[2]
+local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
 local before = redis.call('GET', mark)
 if not before or tonumber(before) < tonumber(ARGV[3]) then
   redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
 end
-local members = redis.call('SRANDMEMBER', P .. 'g:' .. ARGV[2], ARGV[5])
-for _, id in ipairs(members) do
-  if not drop(id) then redis.call('SREM', P .. 'g:' .. ARGV[2], id) end
+local step = redis.call('SSCAN', group, ARGV[5], 'COUNT', ARGV[6])
+local reply = {step[1]}
+for _, id in ipairs(step[2]) do
+  if drop(id) then reply[#reply + 1] = id end
 end
-return members
+return reply
 """
 )
 

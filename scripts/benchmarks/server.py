@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from pydantic import SecretStr
 
-from cacheserver import jsontext
-from cacheserver.api.edge import Edge
+from cacheserver import jsontext, wire
 from cacheserver.app import create_app
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
@@ -111,8 +111,8 @@ async def fill(parts: Parts, entries: int) -> None:
         drawn = rng.normal(size=centres.shape[1]).astype(np.float32)
         vector = centres[n % len(centres)] + drawn / np.linalg.norm(drawn) * rng.uniform(0.3, 1.5)
         made = entry(read(parts, tenant, question(n)))
-        vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-        waiting.append(semantic.put_vector(made, vector, keep_s=0, asked_at=time.time()))
+        unit = np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+        waiting.append(semantic.put_vector(made, unit, keep_s=0, asked_at=time.time()))
         if len(waiting) == _AT_ONCE:
             await asyncio.gather(*waiting)
             waiting.clear()
@@ -135,32 +135,32 @@ async def main(data_dir: str, upstream: str, entries: int) -> None:
         data_dir=Path(data_dir),
         model_dir=Path("var/model"),
         upstream=upstream,
-        anthropic_api_key="sk-ant-benchmark",
-        admin_key=ADMIN_KEY,
+        anthropic_api_key=SecretStr("sk-ant-benchmark"),
+        admin_key=SecretStr(ADMIN_KEY),
         similarity=BAR,
         default_ttl_s=86_400,
         max_bytes=None,
         max_waiting=1_000,
     )
-    app = create_app(settings)
+    async with wire.build(settings) as parts:
+        await _serve(create_app(parts, settings), parts, entries)
+
+
+async def _serve(app: FastAPI, parts: Parts, entries: int) -> None:
     bare(app)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1_024)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False)
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not isinstance(getattr(app.state, "edge", None), Edge):
-        if serving.done():
-            return await serving
-        await asyncio.sleep(0.01)
-    parts = app.state.edge.parts
     while not parts.entries.ready:  # noqa: ASYNC110 - nothing tells, and this is a benchmark
         await asyncio.sleep(0.01)
     started = time.perf_counter()
     await fill(parts, entries)
     print(listener.getsockname()[1], round(time.perf_counter() - started, 1), flush=True)
     await serving
-    return None
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ async def test_what_depends_on_the_moment_bypasses(
 
 async def test_tools_are_matched_exactly_only(house: House) -> None:
     tools = [{"name": "weather", "input_schema": {"type": "object"}}]
-    text = 'Weather? [[sim tool=weather input={"city":"Paris"}]]'
+    text = """Weather? [[sim tool=weather input='{"city": "Paris"}']]"""
     first = await house.ask(text, tools=tools)
     assert came_from(first) == ("miss", "tools")
     assert first.json()["stop_reason"] == "tool_use"
@@ -163,7 +163,7 @@ async def test_tools_are_matched_exactly_only(house: House) -> None:
 
 
 async def test_a_question_past_the_window_is_matched_exactly_only(house: House) -> None:
-    long = "word " * 400
+    long = "[[sim text=Yes.]] " + "word " * 400
     assert came_from(await house.ask(long)) == ("miss", "window")
     assert came_from(await house.ask(long + "word")) == ("miss", "window")
     assert came_from(await house.ask(long))[0] == "exact"
@@ -207,8 +207,11 @@ async def test_max_age_bounds_what_is_served(house: House) -> None:
     house.clock.ahead_s += 100
     young = {"cache-control": "max-age=99"}
     assert came_from(await house.ask(headers={"cache-control": "max-age=200"}))[0] == "exact"
-    assert came_from(await house.ask(PARAPHRASE, headers=young))[0] == "miss"
+    only = {"cache-control": "max-age=99, only-if-cached"}
+    for text in ("What is the capital of France?", PARAPHRASE):
+        assert (await house.ask(text, headers=only)).status_code == 404
     assert came_from(await house.ask(headers=young))[0] == "miss"
+    assert came_from(await house.ask(headers=only))[0] == "exact"
 
 
 async def test_only_if_cached_never_asks(house: House) -> None:
@@ -232,8 +235,10 @@ async def test_an_answer_dies_at_its_deadline_and_hits_do_not_lengthen_its_life(
     hit = await house.ask()
     assert (came_from(hit)[0], hit.headers["x-cache-age"]) == ("exact", "50")
     house.clock.ahead_s = 61
-    assert came_from(await house.ask(PARAPHRASE)) == ("miss", "empty")
-    assert came_from(await house.ask())[0] == "miss"
+    only = {"cache-control": "only-if-cached"}
+    for text in ("What is the capital of France?", PARAPHRASE):
+        assert (await house.ask(text, headers=only)).status_code == 404
+    assert came_from(await house.ask()) == ("miss", "empty")
 
 
 async def test_ttl_0_reads_but_does_not_store(house: House) -> None:

@@ -173,7 +173,7 @@ STEERING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "task": ({}, {"controls": Controls(task="analysis")}),
     "deep analysis": ({}, {"controls": Controls(deep=True)}),
     "upstream": ({}, {"upstream": "https://api.anthropic.com"}),
-    "version": ({}, {"headers": {"anthropic-version": "2026-10-21"}}),
+    "version": ({}, {"headers": {"anthropic-version": "2023-06-01"}}),
     "beta": ({}, {"headers": {"anthropic-beta": "x"}}),
     "workspace": ({}, {"headers": {"anthropic-workspace-id": "w"}}),
     "user profile": ({}, {"headers": {"anthropic-user-profile-id": "p"}}),

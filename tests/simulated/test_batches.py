@@ -85,14 +85,14 @@ async def test_bad_params_show_in_the_results_only(claude: Claude) -> None:
 
 
 async def test_a_cancelled_batch_keeps_what_was_answered(start: Start) -> None:
-    claude = await start(batch_s=100.0, cancel_s=5.0)
+    claude = await start(batch_s=100.0, cancel_s=3.0)
     batches = claude.sdk().messages.batches
     made = await batches.create(requests=[item(str(n)) for n in range(10)])
     claude.clock.now += 35
     cancelled = await batches.cancel(made.id)
     assert cancelled.processing_status == "canceling"
     assert cancelled.cancel_initiated_at
-    claude.clock.now += 4
+    claude.clock.now += 2
     assert (await batches.retrieve(made.id)).processing_status == "canceling"
     claude.clock.now += 1
     ended = await batches.retrieve(made.id)

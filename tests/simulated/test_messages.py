@@ -185,6 +185,22 @@ async def test_the_events_come_in_claudes_order(claude: Claude) -> None:
     assert {"type": "ping"} in events
 
 
+async def test_the_input_of_a_tool_comes_in_pieces_of_json_and_an_empty_one_in_none(
+    claude: Claude,
+) -> None:
+    async def pieces(given: str) -> list[str]:
+        text = f"[[sim tool=get_weather input={given}]]"
+        response = await claude.post(text, stream=True, tools=[WEATHER])
+        lines = [line for line in response.text.splitlines() if "input_json_delta" in line]
+        return [json.loads(line[len("data: ") :])["delta"]["partial_json"] for line in lines]
+
+    assert await pieces("{}") == [""]
+    first, *rest = await pieces("""'{"city": "Paris", "days": 3}'""")
+    assert first == ""
+    assert json.loads("".join(rest)) == {"city": "Paris", "days": 3}
+    assert len(rest) > 1
+
+
 async def test_thinking_is_off_unless_asked_for(claude: Claude) -> None:
     assert [b["type"] for b in (await claude.ask())["content"]] == ["text"]
     thought = await claude.ask(thinking={"type": "adaptive"})

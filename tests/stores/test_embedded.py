@@ -101,11 +101,22 @@ async def test_a_second_server_on_the_same_directory_is_refused(
 ) -> None:
     url = await store.start()
     second = EmbeddedStore(tmp_path)
-    with pytest.raises(SettingsError, match="CACHESERVER_DATA_DIR"):
+    with pytest.raises(SettingsError, match=r"CACHESERVER_DATA_DIR.*another cacheserver runs"):
         await second.start()
     await second.stop()
     assert listens(url)
+    assert store.restarts == 0
     assert running_url(tmp_path) == url
+
+
+async def test_a_store_stopped_long_ago_does_not_touch_its_successor(tmp_path: Path) -> None:
+    first, second = EmbeddedStore(tmp_path), EmbeddedStore(tmp_path)
+    await first.start()
+    await first.stop()
+    async with second as url:
+        await first.stop()
+        assert listens(url)
+        assert running_url(tmp_path) == url
 
 
 async def test_a_running_store_is_found_by_its_directory(

@@ -119,8 +119,9 @@ async def test_while_the_store_is_away_the_buffer_is_bounded_and_the_loss_counte
     with pytest.raises(StoreError):
         await journal.decision("t0", "d0")
     assert journal.failures > 0
+    await journal.close(patience_s=0)
+    assert journal.overflowed == 15 + 16 + 10
     await client.aclose()
-    await _stop(journal)
 
 
 async def test_what_was_recorded_while_the_store_was_away_is_written_once_when_it_is_back(
@@ -187,9 +188,3 @@ async def test_a_decision_json_cannot_hold_is_lost_alone(journal: Journal) -> No
     assert await journal.decision("acme", "good") == HIT
     assert await journal.decision("acme", "bad") is None
     assert journal.overflowed == 1
-
-
-async def _stop(journal: Journal) -> None:
-    """Close a journal that has nobody to write to, without its patience."""
-    closing = asyncio.create_task(journal.close())
-    await closing

@@ -63,6 +63,36 @@ async def test_an_answer_asked_for_again_outlives_one_that_is_not(
     assert await store.get("lonely") is None
 
 
+async def test_an_answer_that_nobody_asks_for_goes_in_the_end_however_dear(
+    redis: Connection, prefix: str
+) -> None:
+    dear = entry("f0", cost=10_000)
+    store = Entries(redis, prefix=prefix, max_bytes=2 * size(dear))
+    assert await put(store, dear)
+    survived = 0
+    for number in range(1, 30):
+        assert await put(store, entry(f"f{number % 9 + 1}", cost=3_000))
+        survived += await store.get("f0") is not None
+    assert 2 <= survived <= 10
+
+
+async def test_what_has_expired_makes_room_before_anything_is_evicted(
+    redis: Connection, prefix: str
+) -> None:
+    now = time.time()
+    left: list[str] = []
+    over, cheap = entry("f1", cost=9_000, expires_at=now + 1), entry("f2", cost=1)
+    store = Entries(
+        redis, prefix=prefix, max_bytes=2 * size(over), clock=lambda: now, forget=left.extend
+    )
+    assert await put(store, over)
+    assert await put(store, cheap)
+    now += 2
+    assert await put(store, entry("f3"))
+    assert left == [over.id]
+    assert await store.get("f2") == cheap
+
+
 async def test_an_answer_larger_than_the_limit_is_refused_and_evicts_nobody(
     redis: Connection, prefix: str
 ) -> None:
@@ -90,14 +120,14 @@ async def test_a_limit_lowered_far_is_kept_at_once_and_other_keys_stay(
     others = [f"{prefix}key:1", f"{prefix}stats", "e:f1"]
     for other in others:
         await command(redis, "SET", other, "kept")
-    many = [entry(f"f{n}") for n in range(1_300)]
+    many = [entry(f"f{n:04}") for n in range(1_300)]
     unlimited = Entries(redis, prefix=prefix)
     await asyncio.gather(*(put(unlimited, one) for one in many))
     limit = 3 * size(many[0])
     store = Entries(redis, prefix=prefix, max_bytes=limit)
     if by == "put":
-        assert await put(store, entry("new"))
-        assert await store.get("new") is not None
+        assert await put(store, entry("f9999"))
+        assert await store.get("f9999") is not None
     else:
         assert await store.upkeep() >= 1_297
     assert 0 < await store.used_bytes() <= limit

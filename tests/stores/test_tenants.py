@@ -147,8 +147,14 @@ async def test_a_key_seen_a_moment_ago_costs_no_round_trip(
 
 @pytest.mark.parametrize(
     ("tenant", "label", "field"),
-    [("", "", "tenant"), ("a/b", "", "tenant"), ("a" * 65, "", "tenant"), ("a@b", "", "tenant")]
-    + [("acme", "l" * 101, "label"), ("acme", "two\nlines", "label")],
+    [
+        ("", "", "tenant"),
+        ("a/b", "", "tenant"),
+        ("a" * 65, "", "tenant"),
+        ("a@b", "", "tenant"),
+        ("acme", "l" * 101, "label"),
+        ("acme", "two\nlines", "label"),
+    ],
 )
 async def test_a_key_for_a_wrong_name_is_refused(
     tenants: Tenants, tenant: str, label: str, field: str

@@ -1,0 +1,196 @@
+"""The command line: serve, keys, settings, and a Claude that needs no key.
+
+Rule: what goes wrong is one line on stderr and exit status 1; a usage error is 2. What a script
+may want to read goes to stdout, everything said to a person beside it to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cacheserver.errors import CacheServerError
+
+if TYPE_CHECKING:  # the base install, a client, has none of what these need
+    from cacheserver.config import Settings
+    from cacheserver.stores.tenants import Tenants
+
+SETTINGS_PAGE = """# Settings
+
+Each is a variable, or a key in a TOML file: there in lower case and without `CACHESERVER_`. The
+file is `cacheserver.toml` in the working directory, or the one that `CACHESERVER_CONFIG` names. A
+variable wins over it. What is misspelt is refused, with the nearest name there is.
+`cacheserver settings` shows what is in force.
+
+This page is made by `cacheserver settings --markdown`.
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if given[:1] == ["simulate-claude"]:  # it has options of its own, and its own --help
+            from cacheserver import simulated
+
+            return simulated.main(given[1:], announce=_say)
+        asked = _parser().parse_args(given)
+        run: Callable[[argparse.Namespace], int] = asked.run
+        return run(asked)
+    except CacheServerError as error:
+        _say(f"cacheserver: {error}")
+    except ModuleNotFoundError as error:
+        _say(f"cacheserver: {error.name} is not installed; pip install 'cacheserver[server]'")
+    except KeyboardInterrupt:
+        return 130  # as shells have it: 128 + SIGINT
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cacheserver",
+        description="A semantic response cache for Claude.",
+        epilog="Settings are CACHESERVER_* variables or cacheserver.toml: `cacheserver settings`.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the server")
+    serve.set_defaults(run=_serve)
+
+    settings = commands.add_parser("settings", help="show the settings in force, without secrets")
+    settings.add_argument(
+        "--markdown", action="store_true", help="describe all of them instead, as docs/settings.md"
+    )
+    settings.set_defaults(run=_settings)
+
+    commands.add_parser("simulate-claude", help="serve a Claude that needs no key", add_help=False)
+
+    key = commands.add_parser("key", help="create, list and revoke API keys")
+    verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    create = verbs.add_parser("create", help="create a key and print it, this once")
+    create.add_argument("--tenant", required=True, help="whom it lets in")
+    create.add_argument("--label", default="", help="to tell it from others in the list")
+    create.set_defaults(run=lambda asked: _with_tenants(_create(asked.tenant, asked.label)))
+    listing = verbs.add_parser("list", help="list the keys there are")
+    listing.set_defaults(run=lambda asked: _with_tenants(_list))
+    revoke = verbs.add_parser("revoke", help="stop a key, within seconds")
+    revoke.add_argument("id", help="as `list` shows it")
+    revoke.set_defaults(run=lambda asked: _with_tenants(_revoke(asked.id)))
+    return parser
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    from cacheserver import app, config
+
+    settings = config.load()
+    _log(settings.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(app.serve(settings, announce=_say))
+    return 0
+
+
+def _settings(asked: argparse.Namespace) -> int:
+    from cacheserver import config
+
+    if asked.markdown:
+        print(SETTINGS_PAGE + config.settings_table(), end="")
+        return 0
+    for variable, value in config.shown(config.load()).items():
+        print(f"{variable}={value}")
+    return 0
+
+
+Command = Callable[["Tenants"], Coroutine[Any, Any, None]]
+
+
+def _create(tenant: str, label: str) -> Command:
+    async def run(tenants: Tenants) -> None:
+        key, plain = await tenants.create_key(tenant, label)
+        print(plain)
+        _say(f"Key {key.id} of tenant {key.tenant}. It is kept hashed and not shown again.")
+
+    return run
+
+
+async def _list(tenants: Tenants) -> None:
+    for key in await tenants.list_keys():
+        created = datetime.fromtimestamp(key.created_at, UTC).isoformat(" ", "seconds")
+        print(f"{key.id}  {created}  {key.tenant}  {key.label}".rstrip())
+
+
+def _revoke(key_id: str) -> Command:
+    async def run(tenants: Tenants) -> None:
+        key = await tenants.revoke_key(key_id)
+        _say(f"Key {key.id} of tenant {key.tenant} is revoked; servers refuse it within seconds.")
+
+    return run
+
+
+def _with_tenants(command: Command) -> int:
+    from cacheserver import config
+
+    settings = config.load()
+
+    async def run() -> None:
+        async with _tenants(settings) as tenants:
+            await command(tenants)
+
+    asyncio.run(run())
+    return 0
+
+
+@asynccontextmanager
+async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
+    """The keys and tenants: in the store of a server that runs, else in one for the moment."""
+    from cacheserver.stores import connection, embedded
+    from cacheserver.stores.tenants import Tenants
+    from cacheserver.types import Tenant
+
+    async with AsyncExitStack() as stack:
+        if settings.redis_url is not None:
+            url: str | None = settings.redis_url.get_secret_value()
+        else:
+            url = embedded.running_url(settings.data_dir)
+        if url is None:
+            url = await stack.enter_async_context(embedded.EmbeddedStore(settings.data_dir))
+        redis = connection.connect(url)
+        stack.push_async_callback(redis.aclose)
+        await connection.check(redis, prefix=settings.redis_prefix)
+        yield Tenants(redis, prefix=settings.redis_prefix, defaults=Tenant(name="default"))
+
+
+def _log(level: str) -> None:
+    """Log our own words to stderr, and others' only when they warn.
+
+    At `debug` the Anthropic SDK logs bodies, and a variable of its own turns that on when it is
+    imported; so its level is set here, after that.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("cacheserver", "index", "uvicorn"):
+        logging.getLogger(name).setLevel(level.upper())
+    for name in ("anthropic", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where there is one: twice the requests of asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

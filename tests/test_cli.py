@@ -1,0 +1,156 @@
+"""The command line as a shell sees it: processes, exit statuses, and what is on which stream."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from cacheserver.stores.connection import connect
+from cacheserver.stores.embedded import EmbeddedStore, running_url
+from cacheserver.stores.tenants import Tenants
+from cacheserver.types import Tenant
+from tests.stores.conftest import ENGINES, serving
+
+SECRET = "redis-password-0123456789"
+
+
+class Shell:
+    """Runs `cacheserver` with nothing in its environment but what is set here."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.variables = {"CACHESERVER_DATA_DIR": str(directory / "data")}
+
+    def run(self, *args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "cacheserver.cli", *args],
+            cwd=self.directory,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+                **self.variables,
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[str]:
+    with serving(ENGINES["valkey"]) as address:
+        yield address
+
+
+@pytest.fixture
+async def tenants(redis_url: str) -> AsyncIterator[Tenants]:
+    client = connect(redis_url)
+    yield Tenants(client, defaults=Tenant(name="default"))
+    await client.aclose()
+
+
+async def test_a_key_that_was_created_lets_its_tenant_in_until_it_is_revoked(
+    shell: Shell, redis_url: str, tenants: Tenants
+) -> None:
+    shell.variables["CACHESERVER_REDIS_URL"] = redis_url
+    created = shell.run("key", "create", "--tenant", "acme", "--label", "laptop")
+    assert created.returncode == 0, created.stderr
+    plain = created.stdout.strip()
+    key = await tenants.key(plain)
+    assert key is not None
+    assert (key.tenant, key.label) == ("acme", "laptop")
+    assert plain not in created.stderr
+
+    listed = shell.run("key", "list")
+    assert listed.stdout.split()[0] == key.id
+    assert "acme  laptop" in listed.stdout
+    assert plain not in listed.stdout
+
+    revoked = shell.run("key", "revoke", key.id)
+    assert (revoked.returncode, revoked.stdout) == (0, "")
+    assert await tenants.list_keys() == []
+    again = shell.run("key", "revoke", key.id)
+    assert again.returncode == 1
+    assert key.id in again.stderr
+
+
+async def test_keys_are_kept_in_the_data_directory_with_no_server_running(shell: Shell) -> None:
+    created = shell.run("key", "create", "--tenant", "acme")
+    assert created.returncode == 0, created.stderr
+    assert running_url(shell.directory / "data") is None
+    assert "acme" in shell.run("key", "list").stdout
+
+
+async def test_keys_are_created_beside_a_server_that_runs(shell: Shell) -> None:
+    store = EmbeddedStore(shell.directory / "data")
+    client = connect(await store.start())
+    try:
+        created = shell.run("key", "create", "--tenant", "acme")
+        assert created.returncode == 0, created.stderr
+        found = await Tenants(client, defaults=Tenant(name="default")).key(created.stdout.strip())
+    finally:
+        await client.aclose()
+        await store.stop()
+    assert found is not None
+    assert found.tenant == "acme"
+
+
+@pytest.mark.parametrize(
+    ("args", "variables", "says"),
+    [
+        (["serve"], {"CACHESERVER_PORT": "http"}, "CACHESERVER_PORT"),
+        (["serve"], {"CACHESERVER_PROT": "1"}, "CACHESERVER_PORT"),
+        (["serve"], {}, "ANTHROPIC_API_KEY"),
+        (["settings"], {"CACHESERVER_TOP_K": "0"}, "CACHESERVER_TOP_K"),
+        (["key", "list"], {"CACHESERVER_REDIS_URL": "unix:///nowhere/redis.sock"}, "store"),
+        (["key", "create", "--tenant", "a/b"], {}, "tenant"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_status_1(
+    shell: Shell, args: list[str], variables: dict[str, str], says: str
+) -> None:
+    done = shell.run(*args, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cacheserver: ")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["fly"], ["key"], ["key", "create"], ["key", "revoke"], ["serve", "--fast"]]
+)
+def test_a_usage_error_is_status_2(shell: Shell, args: list[str]) -> None:
+    done = shell.run(*args)
+    assert done.returncode == 2
+    assert "usage: cacheserver" in done.stderr
+
+
+@pytest.mark.parametrize("args", [["--help"], ["key", "--help"], ["simulate-claude", "--help"]])
+def test_help_is_no_error(shell: Shell, args: list[str]) -> None:
+    done = shell.run(*args)
+    assert done.returncode == 0
+    assert "usage: cacheserver" in done.stdout
+
+
+def test_settings_in_force_are_shown_without_secrets(shell: Shell) -> None:
+    (shell.directory / "cacheserver.toml").write_text("port = 9000")
+    shown = shell.run(
+        "settings", CACHESERVER_REDIS_URL=f"redis://:{SECRET}@h", ANTHROPIC_API_KEY=SECRET
+    )
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert "CACHESERVER_PORT=9000" in lines
+    assert "CACHESERVER_REDIS_URL=(set)" in lines
+    assert "CACHESERVER_ANTHROPIC_API_KEY=(set)" in lines
+    assert SECRET not in shown.stdout + shown.stderr

@@ -172,8 +172,9 @@ def _log(level: str) -> None:
     At `debug` the Anthropic SDK logs bodies, and a variable of its own turns that on when it is
     imported; so its level is set here, after that.
     """
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("cacheserver", "index", "uvicorn"):
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, format=form, force=True)
+    for name in ("cacheserver", "index"):
         logging.getLogger(name).setLevel(level.upper())
     for name in ("anthropic", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -42,6 +42,10 @@ class Cache:
         self._parts = parts
         self._tenant = tenant
 
+    async def ready(self) -> None:
+        """Return once questions are matched by similarity; before, they are matched exactly."""
+        await self._parts.entries.restored.wait()
+
     async def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
         """The answer to a prompt, or to `messages`.
 

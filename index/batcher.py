@@ -132,8 +132,7 @@ class Batcher:
                     self._fail(text, outcome)
                 else:
                     self._answer(text, outcome)
-        if not self._closed:
-            self._next()
+        self._next()
 
     def _answer(self, text: str, vector: Vectors) -> None:
         self._remember(text, vector)

@@ -67,6 +67,7 @@ class Partition:
 
     def add(self, ids: list[str], vectors: Vectors, expires_at: npt.NDArray[np.float64]) -> None:
         """Add rows; none of `ids` may be in already."""
+        one_thread()
         start, end = len(self._ids), len(self._ids) + len(ids)
         keys = np.arange(self._next_key, self._next_key + len(ids))
         self._keys = _room(self._keys, end)
@@ -189,7 +190,7 @@ class Partition:
         """Search in `lists` from now on; they hold every row but those added since `freeze`."""
         for keys, vectors in self.late or ():
             lists.add_with_ids(vectors, keys)
-        self._near, self.trained_at = lists, len(self)
+        self._near, self.trained_at = lists, max(1, len(self))
 
     def _rows(self, labels: Keys) -> npt.NDArray[np.int64]:
         return self._rows_of_keys(labels) if self.trained_at else labels

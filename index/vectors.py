@@ -1,9 +1,9 @@
 """Vectors by scope, and their nearest neighbours within one scope.
 
 Exact search in half precision; inverted lists for a scope that outgrew it, once `maintain` has
-trained them. Thread-safe: one lock is held around single short calls (a search of a scope of
-100k untrained vectors, 2 ms, is the longest), never while training or writing. `maintain` and
-`blocks` exclude each other, and nothing else.
+trained them. Thread-safe: one lock is held around single short calls, never while training or
+writing. At 100k vectors in a scope the longest are an untrained search (3 ms) and, once in 25k
+removals, dropping the dead (10 ms). `maintain` and `blocks` exclude each other, nothing else.
 """
 
 from __future__ import annotations
@@ -169,9 +169,10 @@ class VectorIndex:
                 old = some < next_key  # the last shelf has filled up since
                 start, end = end, end + int(old.sum())
                 keys[start:end], vectors[start:end] = some[old], halves[old]
-            lists = train(keys[:end], vectors[:end])
-            with self._lock:
-                partition.adopt(lists)
+            if end:  # all may have been removed by now
+                lists = train(keys[:end], vectors[:end])
+                with self._lock:
+                    partition.adopt(lists)
         finally:
             with self._lock:
                 partition.thaw()

@@ -84,8 +84,7 @@ class House:
             app = create_app(parts, chosen)
             url = await stack.enter_async_context(serving(app))
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))
-            while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await parts.entries.restored.wait()
             yield cls(url, simulated, parts, clock, http, stack)
 
     def sdk(self, key: str = "any", **options: Any) -> AsyncAnthropic:

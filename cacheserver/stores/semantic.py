@@ -51,7 +51,7 @@ class SemanticEntries:
     ) -> None:
         self.entries = entries
         self.index = VectorIndex(dim)
-        self.ready = False  # until then a look-up by similarity is a miss, reason `warming`
+        self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._batcher = batcher
         self._dim = dim
         self._embedder_id = embedder_id
@@ -59,6 +59,10 @@ class SemanticEntries:
         self._clock = clock
         self._counts = counts
         self._changed = False  # since the last snapshot
+
+    @property
+    def ready(self) -> bool:
+        return self.restored.is_set()
 
     async def get(self, fingerprint: str) -> Entry | None:
         return await self.entries.get(fingerprint)
@@ -144,7 +148,7 @@ class SemanticEntries:
         async for row in self.entries.scan_vectors(known):
             added += self._restore_row(row)
         self._changed = bool(gone or added)
-        self.ready = True
+        self.restored.set()
         logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
 
     def _restore_row(self, row: VectorRow) -> bool:

@@ -108,7 +108,7 @@ async def fill(parts: Parts, entries: int) -> None:
     centres = np.asarray([await semantic.vector(q.text or "") for q in real])
     waiting: list[Any] = []
     for n in range(len(real), entries):
-        drawn = rng.normal(size=centres.shape[1]).astype(np.float32)
+        drawn = rng.standard_normal(centres.shape[1])
         vector = centres[n % len(centres)] + drawn / np.linalg.norm(drawn) * rng.uniform(0.3, 1.5)
         made = entry(read(parts, tenant, question(n)))
         unit = np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
@@ -155,8 +155,7 @@ async def _serve(app: FastAPI, parts: Parts, entries: int) -> None:
         uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False)
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not parts.entries.ready:  # noqa: ASYNC110 - nothing tells, and this is a benchmark
-        await asyncio.sleep(0.01)
+    await parts.entries.restored.wait()
     started = time.perf_counter()
     await fill(parts, entries)
     print(listener.getsockname()[1], round(time.perf_counter() - started, 1), flush=True)

@@ -213,6 +213,25 @@ def test_what_is_added_and_removed_during_a_training_is_neither_lost_nor_brought
     assert len(index) == 30_000
 
 
+def test_a_scope_that_is_emptied_during_its_training_is_gone() -> None:
+    index, rows = filled(20_000, ivf_from=20_000)
+    begun = Barrier(2)
+
+    def train() -> None:
+        begun.wait()
+        index.maintain()
+
+    with ThreadPoolExecutor(1) as pool:
+        trained = pool.submit(train)
+        begun.wait()
+        for id in index.ids():
+            index.remove(id)
+        trained.result()
+    assert (len(index), index.scopes(), index.search("s", rows[0], 5, 0.0)) == (0, {}, [])
+    index.add("again", "s", rows[0], FAR)
+    assert [match.id for match in index.search("s", rows[0], 5, 0.0)] == ["again"]
+
+
 def test_a_copy_in_progress_survives_removals_and_keeps_the_untouched() -> None:
     index, _ = filled(20_000, ivf_from=100_000)
     blocks = index.blocks()

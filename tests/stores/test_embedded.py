@@ -71,6 +71,12 @@ async def test_nobody_else_can_reach_it(store: EmbeddedStore) -> None:
     assert settings["port"] == "0"
 
 
+async def test_a_ctrl_c_at_the_terminal_does_not_reach_it(store: EmbeddedStore) -> None:
+    await store.start()
+    assert store.pid is not None
+    assert os.getpgid(store.pid) != os.getpgid(0)
+
+
 async def test_it_keeps_everything_on_disk_and_evicts_nothing(tmp_path: Path) -> None:
     async with EmbeddedStore(tmp_path, max_memory=20_000_000) as url:
         client = connect(url)

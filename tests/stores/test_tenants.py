@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -187,6 +189,27 @@ async def test_with_the_store_away_known_keys_work_for_the_stated_time_and_no_ot
         await tenants.create_key("acme")
 
 
+async def test_a_store_that_hangs_holds_up_one_request_and_not_all(clock: Clock) -> None:
+    with serving(ENGINES["valkey"]) as url:
+        impatient, client = connect(url, timeout_s=0.2), connect(url)
+        tenants = Tenants(impatient, defaults=DEFAULTS, clock=clock)
+        key, plain = await tenants.create_key("acme")
+        assert await tenants.key(plain) == key
+        clock.now += FRESH_S
+        pid = (await client.info("server"))["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert await tenants.key(plain) == key
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await Tenants(client, defaults=DEFAULTS).revoke_key(key.id)
+        assert await tenants.key(plain) == key  # not asked again so soon
+        clock.now += FRESH_S
+        assert await tenants.key(plain) is None
+        await impatient.aclose()
+        await client.aclose()
+
+
 async def test_settings_are_kept_and_the_defaults_hold_where_there_are_none(
     tenants: Tenants, elsewhere: Tenants, clock: Clock
 ) -> None:
@@ -202,6 +225,7 @@ async def test_settings_are_kept_and_the_defaults_hold_where_there_are_none(
         semantic=False,
         routing_epoch=3,
     )
+    assert await elsewhere.get("acme") == replace(DEFAULTS, name="acme")
     await elsewhere.put(mine)
     assert await elsewhere.get("acme") == mine
     clock.now += FRESH_S
@@ -324,6 +348,8 @@ async def test_a_pseudonym_is_the_same_for_all_servers_of_one_store_and_no_other
     both = await asyncio.gather(tenants.pseudonym("sk-ant-1"), elsewhere.pseudonym("sk-ant-1"))
     assert both[0] == both[1]
     assert len(both[0]) == 32
+    later = Tenants(redis, prefix=prefix, defaults=DEFAULTS)
+    assert await later.pseudonym("sk-ant-1") == both[0]
     assert await tenants.pseudonym("sk-ant-2") != both[0]
     stranger = Tenants(redis, prefix=f"{prefix}other:", defaults=DEFAULTS)
     assert await stranger.pseudonym("sk-ant-1") != both[0]

@@ -175,6 +175,11 @@ class Settings(BaseModel):
         "The exported embedding model; `model` in the data directory where absent.",
         "It is made once per machine and lives with the data it measures.",
     )
+    prices: Path | None = _setting(
+        None,
+        "A TOML file of prices that go before the built-in ones; `docs/running.md` has an example.",
+        "The built-in ones are Anthropic's list prices; yours may be negotiated.",
+    )
     max_concurrent: int = _setting(
         64,
         "Calls to Claude in flight at a time.",

@@ -18,6 +18,7 @@ from cacheserver.errors import SettingsError, StoreError
 from cacheserver.metrics import Metrics
 from cacheserver.parts import Parts
 from cacheserver.policy.money import Pricer
+from cacheserver.policy.pricetable import PriceTable, load_overrides
 from cacheserver.service import CacheService
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection
@@ -75,7 +76,7 @@ async def build(
             counts=metrics,
         )
         upstream = await _upstream(settings, choice, stack)
-        pricer = Pricer()
+        pricer = Pricer(_prices(settings))
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -85,7 +86,7 @@ async def build(
             clock=clock,
             default_model=settings.default_model,
         )
-        keeper = asyncio.create_task(_keep_index(semantic, metrics), name="index:keep")
+        keeper = asyncio.create_task(_keep(semantic, journal, metrics), name="index:keep")
         stack.push_async_callback(_end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)
         yield Parts(
@@ -110,6 +111,15 @@ def _defaults(settings: Settings) -> Tenant:
         max_ttl_s=settings.max_ttl_s,
         bar=Bar(similarity=settings.similarity, top_k=settings.top_k),
     )
+
+
+def _prices(settings: Settings) -> PriceTable | None:
+    if settings.prices is None:
+        return None
+    try:
+        return load_overrides(settings.prices.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
 
 
 def _embedder(settings: Settings) -> OnnxEmbedder:
@@ -164,7 +174,7 @@ async def _upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExit
     return upstream
 
 
-async def _keep_index(semantic: SemanticEntries, metrics: Metrics) -> None:
+async def _keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -> None:
     """Restore the index, then keep it: expire, train, save. Ends only by cancellation."""
     while not semantic.ready:
         try:
@@ -172,10 +182,11 @@ async def _keep_index(semantic: SemanticEntries, metrics: Metrics) -> None:
         except StoreError:
             metrics.swallowed("restore")
             await asyncio.sleep(_RETRY_S)
-    saved_at = time.monotonic()
+    saved_at, seen = time.monotonic(), (0, 0, 0)
     while True:
         await asyncio.sleep(_TEND_S)
         metrics.index_size(len(semantic.index))
+        seen = _report(semantic, journal, metrics, seen)
         try:
             await semantic.tend()
             if time.monotonic() - saved_at >= _SNAPSHOT_S:
@@ -184,6 +195,21 @@ async def _keep_index(semantic: SemanticEntries, metrics: Metrics) -> None:
         except (OSError, IndexingError) as error:  # a full disk: the next start reads from Redis
             metrics.swallowed("keep-index")
             logger.warning("the index could not be kept: %s", type(error).__name__)
+
+
+def _report(
+    semantic: SemanticEntries, journal: Journal, metrics: Metrics, seen: tuple[int, int, int]
+) -> tuple[int, int, int]:
+    """Bring to the metrics what the stores counted since `seen`; return what they count now."""
+    now = journal.overflowed, journal.failures, semantic.entries.failures
+    lost, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
+    if lost:
+        metrics.dropped("journal", lost)
+    for _ in range(failed):
+        metrics.swallowed("journal")
+    for _ in range(upkeep):
+        metrics.swallowed("upkeep")
+    return now
 
 
 async def _end_keeping(

@@ -154,3 +154,18 @@ def test_settings_in_force_are_shown_without_secrets(shell: Shell) -> None:
     assert "CACHESERVER_REDIS_URL=(set)" in lines
     assert "CACHESERVER_ANTHROPIC_API_KEY=(set)" in lines
     assert SECRET not in shown.stdout + shown.stderr
+
+
+def test_with_the_client_alone_installed_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pydantic'] = None; from cacheserver.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit(main(['settings']))"],
+        env={"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "cacheserver: pydantic is not installed; pip install 'cacheserver[server]'\n"
+    )

@@ -37,8 +37,7 @@ UNSHAPING = frozenset(
 )
 _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
 
-# Headers that shape the answer, or promise where and for whom it is made.
-_KEYED_HEADERS = ("anthropic-version", "anthropic-workspace-id", "anthropic-user-profile-id")
+_BETA = "anthropic-beta"  # a set, in any order
 
 
 def read(
@@ -69,8 +68,10 @@ def read(
         "namespace": controls.namespace,
         "task": controls.task,
         "deep": controls.deep,
-        "headers": [headers.get(name) for name in _KEYED_HEADERS],
-        "betas": sorted({b.strip() for b in headers.get("anthropic-beta", "").split(",")} - {""}),
+        # All of Claude's own headers: a new one may shape answers, and the old ones do, or promise
+        # where and for whom an answer is made (version, workspace, user profile).
+        "headers": {k: v for k, v in headers.items() if k.startswith("anthropic-") and k != _BETA},
+        "betas": sorted({b.strip() for b in headers.get(_BETA, "").split(",")} - {""}),
         "body": shape,
     }
     fingerprint = _digest(envelope)

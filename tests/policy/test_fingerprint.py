@@ -175,6 +175,7 @@ STEERING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "upstream": ({}, {"upstream": "https://api.anthropic.com"}),
     "version": ({}, {"headers": {"anthropic-version": "2023-06-01"}}),
     "beta": ({}, {"headers": {"anthropic-beta": "x"}}),
+    "header of tomorrow": ({}, {"headers": {"anthropic-of-tomorrow": "x"}}),
     "workspace": ({}, {"headers": {"anthropic-workspace-id": "w"}}),
     "user profile": ({}, {"headers": {"anthropic-user-profile-id": "p"}}),
 }

@@ -199,10 +199,13 @@ class Settings(BaseModel):
         "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
     )
 
-    @field_validator("data_dir", "admin_key_file", "model_dir")
+    @field_validator("data_dir", "admin_key_file", "model_dir", "prices")
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
-        return value and value.expanduser()
+        try:
+            return value and value.expanduser()
+        except RuntimeError:
+            raise ValueError("names the home of a user there is not") from None
 
     @field_validator("upstream")
     @classmethod

@@ -39,7 +39,9 @@ def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
     """An answer and all there is to know of it, as `/v1/query` gives it."""
     message = jsontext.loads(answer.body)
     settlement = answer.settlement
-    bar = None if query.text is None else bar_of(query.tenant, query.scope)
+    bar = (
+        None if query.text is None else bar_of(query.tenant, query.controls.namespace, query.scope)
+    )
     content = message.get("content") or []
     return {
         "text": "".join(block["text"] for block in content if block["type"] == "text"),

@@ -87,7 +87,9 @@ class CacheService:
             return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
         if query.text is None:
             return Miss(query.exact_only or "exact-only")
-        bar = bar_of(query.tenant, query.scope)
+        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        if bar.exact_only:
+            return Miss("exact-only")
         try:
             near = await self._entries.near(query, bar.top_k)
         except StoreError:
@@ -299,7 +301,11 @@ class CacheService:
         now = self._clock()
         ticket.settled = True
         outcome = outcome or answers.kind_of(decision)
-        bar = bar_of(query.tenant, query.scope) if query.text is not None else None
+        bar = (
+            bar_of(query.tenant, query.controls.namespace, query.scope)
+            if query.text is not None
+            else None
+        )
         record = answers.record(
             query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
         )

@@ -93,10 +93,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a candidate must clear in a scope."""
+    """What a candidate must clear: a threshold set by hand, or an error target; neither: no hit."""
 
-    similarity: float  # cosine, inclusive
+    similarity: float | None = None  # cosine, inclusive; goes before `target`
+    target: float | None = None  # the share of semantic hits that may be wrong, (0, 0.5]
     top_k: int = 5
+    vetoes_off: tuple[str, ...] = ()  # names of vetoes that do not hold here
+    audit_share: float | None = None  # of hits, asked again in the background; None: as needed
+
+    @property
+    def exact_only(self) -> bool:
+        return self.similarity is None and self.target is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,8 @@ class Tenant:
     stale_s: int = 0
     ttl_rules: tuple[TtlRule, ...] = ()
     bar: Bar = Bar(similarity=0.95)
-    scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # scope -> its own bar
+    namespace_bars: Mapping[str, Bar] = field(default_factory=dict)
+    scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # the narrowest holds
     semantic: bool = True
     routing_epoch: int = 0  # part of every fingerprint of this tenant
 

@@ -18,7 +18,7 @@ def decide(candidates: Sequence[Candidate], bar: Bar, controls: Controls, now: f
     if not live:
         return Miss("empty")
     best = max(live, key=lambda c: (c.similarity, c.entry.created_at))
-    if best.similarity >= bar.similarity:
+    if bar.similarity is not None and best.similarity >= bar.similarity:
         return Hit(best, "semantic", "similar")
     return Miss("below-threshold", nearest=best)
 
@@ -37,5 +37,6 @@ def servable_stale(entry: Entry, tenant: Tenant, controls: Controls, now: float)
     return controls.max_age_s is None or now - entry.created_at <= controls.max_age_s
 
 
-def bar_of(tenant: Tenant, scope: str) -> Bar:
-    return tenant.scope_bars.get(scope, tenant.bar)
+def bar_of(tenant: Tenant, namespace: str, scope: str) -> Bar:
+    """The bar that holds: the scope's own, else the namespace's, else the tenant's."""
+    return tenant.scope_bars.get(scope) or tenant.namespace_bars.get(namespace) or tenant.bar

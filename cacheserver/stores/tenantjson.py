@@ -26,7 +26,10 @@ _SCOPE = re.compile(r"[0-9a-f]{64}")
 
 def as_json(tenant: Tenant) -> dict[str, Any]:
     """The settings, without the name: what `read` takes."""
-    return {name: value for name, value in asdict(_plain(tenant)).items() if name != "name"}
+    shown = {name: value for name, value in asdict(_plain(tenant)).items() if name != "name"}
+    for bar in (shown["bar"], *shown["namespace_bars"].values(), *shown["scope_bars"].values()):
+        bar["exact_only"] = bar["similarity"] is None and bar["target"] is None
+    return shown
 
 
 def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
@@ -41,6 +44,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "stale_s": _ttl,
         "ttl_rules": _rules,
         "bar": _bar,
+        "namespace_bars": _namespace_bars,
         "scope_bars": _scope_bars,
         "semantic": _flag,
         "routing_epoch": _count,
@@ -72,7 +76,12 @@ def decode(name: str, record: bytes | str, base: Tenant) -> Tenant:
 
 
 def _plain(tenant: Tenant) -> Tenant:
-    return replace(tenant, scope_bars=dict(tenant.scope_bars))  # a read-only view is no dict
+    # A read-only view is no dict.
+    return replace(
+        tenant,
+        namespace_bars=dict(tenant.namespace_bars),
+        scope_bars=dict(tenant.scope_bars),
+    )
 
 
 def _rules(field: str, value: object) -> tuple[TtlRule, ...]:
@@ -102,15 +111,47 @@ def _rule(field: str, value: object) -> TtlRule:
 
 
 def _bar(field: str, value: object) -> Bar:
-    given = _object(field, value, {"similarity", "top_k"})
-    similarity, top_k = given.get("similarity"), given.get("top_k", Bar(similarity=1).top_k)
-    if not isinstance(similarity, int | float) or isinstance(similarity, bool):
-        raise BadRequest(f"{field}.similarity", "must be a number")
-    if not 0 < similarity <= 1:
-        raise BadRequest(f"{field}.similarity", "must be above 0 and at most 1")
+    known = {"similarity", "target", "exact_only", "top_k", "vetoes_off", "audit_share"}
+    given = {k: v for k, v in _object(field, value, known).items() if v is not None}
+    ways: list[str] = [way for way in ("similarity", "target") if way in given]
+    if "exact_only" in given and _flag(f"{field}.exact_only", given["exact_only"]):
+        ways.append("exact_only")
+    if len(ways) != 1:
+        raise BadRequest(f"{field}.similarity", "or `target`, or `exact_only`: give one of them")
+    top_k = given.get("top_k", Bar().top_k)
     if not 1 <= _count(f"{field}.top_k", top_k) <= MAX_TOP_K:
         raise BadRequest(f"{field}.top_k", f"must be 1 to {MAX_TOP_K}")
-    return Bar(similarity=float(similarity), top_k=top_k)
+    return Bar(
+        similarity=_number(f"{field}.similarity", given.get("similarity"), most=1),
+        target=_number(f"{field}.target", given.get("target"), most=0.5),
+        top_k=top_k,
+        vetoes_off=_vetoes(f"{field}.vetoes_off", given.get("vetoes_off", ())),
+        audit_share=_number(f"{field}.audit_share", given.get("audit_share"), most=1, zero=True),
+    )
+
+
+def _number(field: str, value: object, *, most: float, zero: bool = False) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise BadRequest(field, "must be a number")
+    if not (0 < value <= most or (zero and value == 0)):
+        raise BadRequest(field, f"must be {'0' if zero else 'above 0'} to {most}")
+    return float(value)
+
+
+def _vetoes(field: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise BadRequest(field, "must be a list of the names of vetoes")
+    return tuple(controls.name(field, name) for name in dict.fromkeys(value))
+
+
+def _namespace_bars(field: str, value: object) -> dict[str, Bar]:
+    if not isinstance(value, Mapping):
+        raise BadRequest(field, "must be an object: namespace to bar")
+    for namespace in value:
+        controls.name(field, namespace)
+    return {name: _bar(f"{field}.{name}", bar) for name, bar in value.items()}
 
 
 def _scope_bars(field: str, value: object) -> dict[str, Bar]:

@@ -31,7 +31,7 @@ def _exact(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
 
         def ask(path: str, clients: int = clients) -> Figures:
             some = min(count, 1_000)
-            return wrk(of.url, path, template, clients=clients, seconds=seconds, count=some)
+            return wrk(of, path, template, clients=clients, seconds=seconds, count=some)
 
         ask("/v1/messages")  # warm
         bare, exact = ask("/bare"), ask("/v1/messages")
@@ -40,6 +40,8 @@ def _exact(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
         name = f"{count} entries, {clients} clients: exact hit"
         found.append(row(f"{name}, requests", exact.per_s, "/s"))
         found.append(row(f"{name}, p99", exact.p99_ms, "ms"))
+        found += _cpu(exact)
+        found.append(row("  bare route, CPU of the server process", bare.server_us, "us"))
         share = exact.per_s / bare.per_s
         if clients == 1:
             found.append(row("  share of the bare route", share))
@@ -58,7 +60,7 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
     alone, first = None, 0
     for clients in (1, 8, 64):
         figures = wrk(
-            of.url,
+            of,
             "/v1/messages",
             template,
             clients=clients,
@@ -71,6 +73,7 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
             raise RuntimeError("requests failed under load")
         name = f"{count} entries, {clients} clients: semantic hit"
         found.append(row(f"{name}, requests", figures.per_s, "/s"))
+        found += _cpu(figures)
         if clients == 1:
             alone = figures
             found.append(at_most(f"{name}, p50", figures.p50_ms, one_embedding + 1.5, "ms"))
@@ -80,6 +83,14 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
             )
             found.append(at_most("  p99 over p50", figures.p99_ms / figures.p50_ms, 3))
     return found
+
+
+def _cpu(figures: Figures) -> list[dict[str, Any]]:
+    """The steadiest figure on a machine that others use too."""
+    return [
+        row("  CPU of the server process, each", figures.server_us, "us"),
+        row("  CPU of the store, each", figures.store_us, "us"),
+    ]
 
 
 def _memory(of: Server, count: int, *, last: bool) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 SERVER_CORE, LOAD_CORE = "0", "1"
@@ -41,13 +41,12 @@ class Figures:
     p50_ms: float
     p99_ms: float
     errors: int
-
-    def shown(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in asdict(self).items()}
+    server_us: float  # CPU of the server process for one request
+    store_us: float  # the same of the store beside it
 
 
 def wrk(
-    url: str,
+    of: Server,
     path: str,
     template: str,
     *,
@@ -61,9 +60,11 @@ def wrk(
         script.write(_LUA % (json.dumps(path), json.dumps(template), first, count))
         script.flush()
         command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s"]
+        before = of.cpu_s()
         said = subprocess.run(
-            [*command, "-s", script.name, url], capture_output=True, text=True, check=True
+            [*command, "-s", script.name, of.url], capture_output=True, text=True, check=True
         ).stdout
+        after = of.cpu_s()
     found = re.search(r"FIGURES (\{.*\})", said)
     if found is None:
         raise RuntimeError(f"wrk said nothing of use: {said[-500:]}")
@@ -73,6 +74,8 @@ def wrk(
         p50_ms=figures["p50_ms"],
         p99_ms=figures["p99_ms"],
         errors=figures["errors"],
+        server_us=(after[0] - before[0]) / figures["requests"] * 1e6,
+        store_us=(after[1] - before[1]) / figures["requests"] * 1e6,
     )
 
 
@@ -88,13 +91,26 @@ class Server:
 
     def store_mb(self) -> float:
         """Megabytes resident of the store beside it."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(_resident_mb(int(child)) for child in children)
+        return sum(_resident_mb(child) for child in self._children())
+
+    def cpu_s(self) -> tuple[float, float]:
+        """CPU seconds so far of the server process and of the store beside it."""
+        return _cpu_s(self.pid), sum(_cpu_s(child) for child in self._children())
+
+    def _children(self) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(child) for child in children.split()]
 
 
 def _resident_mb(pid: int) -> float:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time, all threads, in steps of 10 ms."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

@@ -100,6 +100,7 @@ def test_stale_is_opted_into_and_bounded(
     assert servable_stale(entry(), tenant, Controls(read=read), now) == expected
 
 
-def test_a_scope_may_have_a_bar_of_its_own() -> None:
-    tenant = Tenant("t", bar=Bar(0.9), scope_bars={"s": Bar(0.99)})
-    assert (bar_of(tenant, "s"), bar_of(tenant, "x")) == (Bar(0.99), Bar(0.9))
+def test_the_narrowest_bar_holds() -> None:
+    tenant = Tenant("t", bar=Bar(0.9), namespace_bars={"n": Bar(0.8)}, scope_bars={"s": Bar(0.99)})
+    found = [bar_of(tenant, *at) for at in (("n", "s"), ("n", "x"), ("m", "x"))]
+    assert found == [Bar(0.99), Bar(0.8), Bar(0.9)]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
-from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.errors import NotCached, StoreError, UpstreamError
@@ -20,6 +18,7 @@ from cacheserver.flight import Flight, SingleFlight
 from cacheserver.policy import admission
 from cacheserver.policy.decide import bar_of, decide, fresh, servable_stale
 from cacheserver.ports import Claude, Entries, Journal, Metrics, Pricer
+from cacheserver.settling import Settler, coalesced
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
 
 
@@ -39,10 +38,10 @@ class CacheService:
     ) -> None:
         self._entries = entries
         self._pricer = pricer
-        self._journal = journal
         self._metrics = metrics
         self._clock = clock
         self._flights = SingleFlight[Filled]()
+        self._settler = Settler(pricer=pricer, journal=journal, metrics=metrics, clock=clock)
         self._filler = Filler(
             entries=entries,
             claude=claude,
@@ -113,8 +112,8 @@ class CacheService:
         except UpstreamError as error:
             return await self._fall_back(query, ticket, decision, error)
         else:
-            known, settlement = self._account(decision, filled, led=led)
-            headers = self._settle(query, ticket, known, settlement)
+            known, settlement = self._settler.account(decision, filled, led=led)
+            headers = self._settler.settle(query, ticket, known, settlement)
             own = led and filled.raw is not None
             body = filled.raw if own else sse.with_id(filled.message, sse.message_id())
             return Answer(
@@ -148,10 +147,10 @@ class CacheService:
         known: Decision = decision
         settlement = Settlement()
         if flight.task.done() and flight.task.exception() is None:
-            known, settlement = self._account(decision, flight.task.result(), led=led)
+            known, settlement = self._settler.account(decision, flight.task.result(), led=led)
         elif not led:
-            known, settlement = _coalesced(None), Settlement(cost=0)
-        headers = answers.headers(ticket, known, settlement, self._clock())
+            known, settlement = coalesced(None), Settlement(cost=0)
+        headers = self._settler.known(ticket, known, settlement)
         return Answer(
             decision_id=ticket.id,
             decision=known,
@@ -194,7 +193,7 @@ class CacheService:
             cost=0,
             saved=self._pricer.cost(entry.model, entry.usage, ticket.started_at),
         )
-        headers = self._settle(query, ticket, decision, settlement)
+        headers = self._settler.settle(query, ticket, decision, settlement)
         body = sse.with_id(message, sse.message_id())
         events = _iterate(sse.replay(jsontext.loads(body))) if query.stream else None
         return Answer(ticket.id, decision, settlement, headers, body, events)
@@ -214,34 +213,15 @@ class CacheService:
                 stale = Hit(Candidate(entry, similarity=1.0), "stale", "upstream-failed")
                 return self._serve(query, ticket, stale, entry)
         settlement = Settlement(status=error.status)
-        headers = self._settle(query, ticket, decision, settlement, outcome="failed")
+        headers = self._settler.settle(query, ticket, decision, settlement, outcome="failed")
         raise error.with_headers(headers) from error
 
     def _refuse(self, query: Query, ticket: Ticket, decision: Miss) -> NotCached:
-        headers = self._settle(query, ticket, decision, Settlement(cost=0, saved=0, status=404))
+        headers = self._settler.settle(
+            query, ticket, decision, Settlement(cost=0, saved=0, status=404)
+        )
         message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
         return NotCached(message, headers={**headers, "x-should-retry": "false"})
-
-    def _account(
-        self, decision: Miss | Bypass, filled: Filled, *, led: bool
-    ) -> tuple[Decision, Settlement]:
-        """What a finished fill means for one of those who waited for it."""
-        ended = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
-        if filled.entry is not None and not filled.paid:
-            hit = Hit(Candidate(filled.entry, similarity=1.0), "exact", "landed")
-            saved = self._pricer.cost(filled.model, filled.usage, self._clock())
-            return hit, replace(ended, cost=0, saved=saved)
-        if not led:
-            return _coalesced(filled.entry), replace(ended, cost=0, saved=filled.cost)
-        stored = None if filled.entry is None else filled.entry.id
-        return decision, replace(
-            ended,
-            cost=filled.cost,
-            saved=0,
-            prices=filled.prices,
-            stored=stored,
-            unstored=filled.unstored,
-        )
 
     def _depart(
         self,
@@ -260,61 +240,11 @@ class CacheService:
         abandon = isinstance(decision, Bypass) or query.credential is not None
         self._flights.leave(flight, abandon=abandon)
         if not ticket.settled:
-            end = partial(self._settle_late, query, ticket, decision, flight, led)
+            end = partial(self._settler.settle_late, query, ticket, decision, flight, led=led)
             if led and not flight.task.done():
                 flight.task.add_done_callback(lambda _: end())
             else:
                 end()
-
-    def _settle_late(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Miss | Bypass,
-        flight: Flight[Filled],
-        led: bool,
-    ) -> None:
-        """Settle a stream at its end, or a request whose caller is gone."""
-        task = flight.task
-        if not task.done():  # a follower that hung up early
-            coalesced = Settlement(cost=0)
-            self._settle(query, ticket, _coalesced(None), coalesced)
-        elif task.cancelled() or task.exception() is not None:
-            error = None if task.cancelled() else task.exception()
-            status = error.status if isinstance(error, UpstreamError) else 499
-            failed = Settlement(status=status, unstored="hung-up" if error is None else "failed")
-            self._settle(query, ticket, decision, failed, outcome="failed")
-        else:
-            known, settlement = self._account(decision, task.result(), led=led)
-            self._settle(query, ticket, known, settlement)
-
-    def _settle(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str | None = None,
-    ) -> dict[str, str]:
-        """Count a request, keep its record, and return the headers that tell of it."""
-        now = self._clock()
-        ticket.settled = True
-        outcome = outcome or answers.kind_of(decision)
-        bar = (
-            bar_of(query.tenant, query.controls.namespace, query.scope)
-            if query.text is not None
-            else None
-        )
-        record = answers.record(
-            query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
-        )
-        cost, saved = settlement.cost or 0, settlement.saved or 0
-        deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
-        self._journal.record(query.tenant.name, ticket.id, record, deltas)
-        self._metrics.settled(outcome, decision.reason, now - ticket.started_at)
-        self._metrics.money(cost, saved)
-        return answers.headers(ticket, decision, settlement, now)
 
 
 def _flight_key(query: Query) -> str:
@@ -325,11 +255,6 @@ def _flight_key(query: Query) -> str:
     """
     c = query.controls
     return f"{query.fingerprint}:{c.read}:{c.max_age_s}:{c.ttl_s}:{','.join(sorted(c.tags))}"
-
-
-def _coalesced(entry: Entry | None) -> Hit:
-    candidate = None if entry is None else Candidate(entry, similarity=1.0)
-    return Hit(candidate, "coalesced", "under-way")
 
 
 def _renamed(event: bytes) -> bytes:

@@ -89,6 +89,7 @@ class Candidate:
 
     entry: Entry
     similarity: float  # cosine, -1..1
+    group: str = ""  # entries of one group say the same; "": not compared
 
 
 @dataclass(frozen=True, slots=True)

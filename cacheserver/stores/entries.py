@@ -116,6 +116,33 @@ class Entries:
             for entry, (_, entry_id) in zip(found, refs, strict=True)
         ]
 
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[tuple[Entry, str] | None]:
+        """`get_many`, each with its answer group: entries of one group say the same.
+
+        An entry that nobody has compared yet is a group of its own, named by its id.
+        """
+        keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "eg" for ref in refs]
+        values = await self._reads.read(keys)
+        found: list[tuple[Entry, str] | None] = []
+        for (_, entry_id), value, group in zip(
+            refs, values[: len(refs)], values[len(refs) :], strict=True
+        ):
+            entry = unpack_entry(value)
+            if entry is None or entry.id != entry_id:
+                found.append(None)
+                continue
+            name = entry_id.encode()
+            mine = group is not None and group.startswith(name)
+            found.append((entry, group[len(name) :].decode() if mine and group else entry_id))
+        return found
+
+    async def set_group(self, entry: Entry, group: str) -> None:
+        """Say that `entry`'s answer says what `group`'s do; forgotten with the entry."""
+        life_ms = round((entry.expires_at - self._clock()) * 1000)
+        if life_ms > 0:
+            key = f"{self._prefix}g:{entry.fingerprint}"
+            await command(self._redis, "SET", key, entry.id + group, "PX", life_ms)
+
     async def by_id(self, tenant: str, entry_id: str) -> Entry | None:
         """Return the entry with that id if it is `tenant`'s."""
         meta = await command(self._redis, "HGET", f"{self._prefix}ids", entry_id)

@@ -86,13 +86,13 @@ class SemanticEntries:
             raise StoreError(f"the embedder failed: {type(error).__name__}") from error
         for _ in range(_ROUNDS):
             matches = self.index.search(query.scope, vector, top_k, self._clock())
-            found = await self.entries.get_many([_unname(match.id) for match in matches])
+            found = await self.entries.grouped([_unname(match.id) for match in matches])
             live, gone = [], 0
-            for match, entry in zip(matches, found, strict=True):
-                if entry is None:  # purged, evicted or replaced: Redis says so, the view follows
+            for match, stored in zip(matches, found, strict=True):
+                if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
                     gone += self.index.remove(match.id)
-                elif entry.scope == query.scope:
-                    live.append(Candidate(entry, match.cosine))
+                elif stored[0].scope == query.scope:
+                    live.append(Candidate(stored[0], match.cosine, stored[1]))
             if not gone:
                 break  # else what was gone may have hidden what is not
         return Near(live)

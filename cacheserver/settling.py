@@ -1,0 +1,112 @@
+"""The end of a request: counted once, recorded for a day, told in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cacheserver import answer as answers
+from cacheserver.answer import Settlement, Ticket
+from cacheserver.errors import UpstreamError
+from cacheserver.fill import Filled
+from cacheserver.flight import Flight
+from cacheserver.policy.decide import bar_of
+from cacheserver.ports import Journal, Metrics, Pricer
+from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
+
+_GONE = 499  # a caller who left before there was an answer, as nginx logs it
+
+
+class Settler:
+    """Settles tickets. Everything here is synchronous: nothing can come between."""
+
+    def __init__(
+        self,
+        *,
+        pricer: Pricer,
+        journal: Journal,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pricer = pricer
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+
+    def settle(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str | None = None,
+    ) -> dict[str, str]:
+        """Count a request, keep its record, and return the headers that tell of it."""
+        now = self._clock()
+        ticket.settled = True
+        outcome = outcome or answers.kind_of(decision)
+        bar = None
+        if query.text is not None:
+            bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        record = answers.record(
+            query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
+        )
+        cost, saved = settlement.cost or 0, settlement.saved or 0
+        deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
+        self._journal.record(query.tenant.name, ticket.id, record, deltas)
+        self._metrics.settled(outcome, decision.reason, now - ticket.started_at)
+        self._metrics.money(cost, saved)
+        return answers.headers(ticket, decision, settlement, now)
+
+    def known(self, ticket: Ticket, decision: Decision, settlement: Settlement) -> dict[str, str]:
+        """The headers of a stream, which leave before it is settled."""
+        return answers.headers(ticket, decision, settlement, self._clock())
+
+    def account(
+        self, decision: Miss | Bypass, filled: Filled, *, led: bool
+    ) -> tuple[Decision, Settlement]:
+        """What a finished fill means for one of those who waited for it."""
+        ended = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
+        if filled.entry is not None and not filled.paid:
+            hit = Hit(Candidate(filled.entry, similarity=1.0), "exact", "landed")
+            saved = self._pricer.cost(filled.model, filled.usage, self._clock())
+            return hit, replace(ended, cost=0, saved=saved)
+        if not led:
+            return coalesced(filled.entry), replace(ended, cost=0, saved=filled.cost)
+        return decision, replace(
+            ended,
+            cost=filled.cost,
+            saved=0,
+            prices=filled.prices,
+            stored=None if filled.entry is None else filled.entry.id,
+            unstored=filled.unstored,
+        )
+
+    def settle_late(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        *,
+        led: bool,
+    ) -> None:
+        """Settle a stream at its end, or a request whose caller is gone."""
+        task = flight.task
+        if not task.done():  # a follower that hung up early
+            self.settle(query, ticket, coalesced(None), Settlement(cost=0))
+        elif task.cancelled() or task.exception() is not None:
+            error = None if task.cancelled() else task.exception()
+            status = error.status if isinstance(error, UpstreamError) else _GONE
+            failed = Settlement(status=status, unstored="hung-up" if error is None else "failed")
+            self.settle(query, ticket, decision, failed, outcome="failed")
+        else:
+            known, settlement = self.account(decision, task.result(), led=led)
+            self.settle(query, ticket, known, settlement)
+
+
+def coalesced(entry: Entry | None) -> Hit:
+    """A hit on what another caller's fill brings; None where it is not stored, or not yet."""
+    candidate = None if entry is None else Candidate(entry, similarity=1.0)
+    return Hit(candidate, "coalesced", "under-way")

@@ -1,7 +1,7 @@
 # Two stages: torch makes the model in the first and stays there.
 #
 #   docker build -t cacheserver .
-#   docker run --rm -v cacheserver:/data cacheserver key create my-team
+#   docker run --rm -v cacheserver:/data cacheserver key create --tenant my-team
 #   docker run -p 8080:8080 -v cacheserver:/data -e ANTHROPIC_API_KEY cacheserver
 #
 # The key comes first: off loopback, a server that knows no key refuses to start.

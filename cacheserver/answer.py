@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cacheserver.types import Bar, Bypass, Candidate, Decision, Hit, Miss, Nanodollars, Query, Usage
@@ -77,9 +77,9 @@ def headers(
             found["x-cache-entry"] = entry.id
             found["x-cache-ttl"] = str(round(entry.expires_at - entry.created_at))
             if decision.kind == "semantic":
-                found["x-cache-similarity"] = f"{candidate.similarity:.6f}"
-        case Miss(nearest=Candidate(similarity=similarity)):
-            found["x-cache-similarity"] = f"{similarity:.6f}"
+                found |= _told(candidate)
+        case Miss(nearest=Candidate() as nearest):
+            found |= _told(nearest)
     if settlement.stored is not None:
         found["x-cache-entry"] = settlement.stored
     if settlement.ttl_s is not None:
@@ -91,6 +91,15 @@ def headers(
     return found
 
 
+def _told(candidate: Candidate) -> dict[str, str]:
+    told = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
+    if candidate.probability is not None:
+        told["x-cache-probability"] = f"{candidate.probability:.6f}"
+    if candidate.veto is not None:
+        told["x-cache-veto"] = candidate.veto
+    return told
+
+
 def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
     """The decision as it is shown: kind, reason and the stored question it turned on."""
     candidate = _candidate(decision)
@@ -100,13 +109,22 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
         "similarity": None,
         "question": None,
         "age_s": None,
+        "probability": None,
         "bar": None if bar is None else bar.similarity,
+        "target": None if bar is None else bar.target,
     }
     if candidate is not None:
         shown["similarity"] = round(candidate.similarity, 6)
         shown["question"] = candidate.entry.text
         shown["age_s"] = max(0, int(now - candidate.entry.created_at))
         shown["candidate"] = candidate.entry.id
+        shown["veto"] = candidate.veto
+        if candidate.probability is not None and candidate.evidence is not None:
+            shown["probability"] = round(candidate.probability, 6)
+            shown["evidence"] = asdict(candidate.evidence)
+    if isinstance(decision, Hit | Miss) and decision.level is not None:
+        shown["bar"] = round(decision.level, 6)  # a probability: what the target asks for here
+        shown["basis"] = decision.basis
     return shown
 
 
@@ -127,6 +145,8 @@ def record(
         "seconds": round(now - ticket.started_at, 6),
         "outcome": outcome,
         "decision": explain(decision, bar, now),
+        "asked": query.text,
+        "volatile": query.volatile,
         "namespace": query.controls.namespace,
         "task": query.controls.task,
         "tags": query.controls.tags,

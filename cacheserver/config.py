@@ -156,10 +156,24 @@ class Settings(BaseModel):
         "30 days: models are replaced faster than answers older than that are worth keeping.",
         ge=0,
     )
-    similarity: float = _setting(
-        0.95,
+    target: float = _setting(
+        0.01,
+        "The share of semantic hits that may be wrong, where a tenant has no bar of its own.",
+        "One in a hundred: fewer than people who answer support mail get wrong.",
+        gt=0,
+        le=0.5,
+    )
+    audit_usd_per_day: float = _setting(
+        1.0,
+        "What asking hits again, to see whether they were right, may cost a tenant a day.",
+        "Some 5,000 short answers of the cheapest model; without audits no error is ever measured.",
+        ge=0,
+        le=100_000,
+    )
+    similarity: float | None = _setting(
+        None,
         "The cosine a stored question must reach to answer another one, where a tenant has no bar.",
-        "A high one: a wrong answer costs a user more than a call costs us.",
+        "None: a cosine alone serves a quarter to a half of the near misses written to fool it.",
         gt=0,
         le=1,
     )

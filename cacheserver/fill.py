@@ -61,13 +61,13 @@ class Filler:
         self._clock = clock
         self._default_model = default_model
 
-    async def fill(self, query: Query, tape: Tape, *, shared: bool) -> Filled:
+    async def fill(self, query: Query, tape: Tape, *, shared: bool, again: bool = True) -> Filled:
         """Return Claude's answer. Raises `UpstreamError`.
 
         Events go to `tape` as they come where the query streams. `shared` False: nothing is
-        looked up and nothing stored.
+        looked up and nothing stored; `again` False: stored, but not looked up again.
         """
-        if shared and (landed := await self._landed(query)) is not None:
+        if shared and again and (landed := await self._landed(query)) is not None:
             tape.open({})
             return landed
         asked_at = self._clock()
@@ -161,6 +161,8 @@ class Filler:
         model = str(message.get("model") or self._default_model)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
         ttl_s = lifetime(query.controls, query.tenant) if shared else 0
+        if query.ttl_cap_s is not None:
+            ttl_s = min(ttl_s, query.ttl_cap_s)
         entry = None
         unstored = doubt or admission.unstorable(message)
         if not shared:

@@ -99,6 +99,12 @@ class Metrics:
             ["site"],
             registry=self._registry,
         )
+        self._vetoed = Counter(
+            "cacheserver_vetoed_total",
+            "Candidates that were passed over, by the veto that caught them",
+            ["veto"],
+            registry=self._registry,
+        )
         self._dropped = Counter(
             "cacheserver_dropped_total",
             "Records given up because their buffer was full",
@@ -151,6 +157,10 @@ class Metrics:
 
     def swallowed(self, site: str) -> None:
         self._swallowed.labels(site).inc()
+
+    def vetoed(self, veto: str) -> None:
+        """Count what a veto caught. `veto` is one of a fixed list of names."""
+        self._vetoed.labels(veto).inc()
 
     def dropped(self, buffer: str, count: int = 1) -> None:
         self._dropped.labels(buffer).inc(count)

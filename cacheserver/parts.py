@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cacheserver.learning.feedback import Feedback
+from cacheserver.learning.pairs import Pairs
 from cacheserver.metrics import Metrics
 from cacheserver.service import CacheService
+from cacheserver.stores.bars import Bars
 from cacheserver.stores.journal import Journal
+from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.upstream import Upstream
@@ -18,6 +22,10 @@ class Parts:
     service: CacheService
     entries: SemanticEntries
     journal: Journal
+    feedback: Feedback
+    pairs: Pairs
+    bars: Bars
+    reviews: ReviewQueue
     tenants: Tenants
     metrics: Metrics
     upstream: Upstream

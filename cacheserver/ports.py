@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from cacheserver.types import Entry, Nanodollars, Near, Query, Usage
+from cacheserver.types import (
+    Bar,
+    Candidate,
+    Entry,
+    Hit,
+    Miss,
+    Nanodollars,
+    Near,
+    Query,
+    Usage,
+)
 from cacheserver.upstream import Call, Reply, StreamReply
 
 
@@ -55,8 +65,36 @@ class Journal(Protocol):
     ) -> None:
         """Keep a decision for a day and add to the tenant's statistics. Never blocks."""
 
+    async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+        """A decision of the tenant's within the last day."""
+
+    def count(self, tenant: str, deltas: Mapping[str, int]) -> None:
+        """Add to the tenant's statistics alone."""
+
+
+class Decider(Protocol):
+    async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+        """The candidate whose answer may be served, or why none may. Raises nothing."""
+
+
+class Learner(Protocol):
+    """Learns off the request path; nothing of it is waited for."""
+
+    def missed(self, query: Query, decision: Miss, message: bytes, entry: Entry | None) -> None:
+        """Claude answered what stored answers came near to."""
+
+    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+        """A hit is to be asked again; `share` of such hits are."""
+
+
+class Groups(Protocol):
+    async def set_group(self, entry: Entry, group: str) -> None:
+        """Say that an entry's answer says what the group's do."""
+
 
 class Metrics(Protocol):
+    def vetoed(self, veto: str) -> None: ...
+    def dropped(self, buffer: str, count: int = 1) -> None: ...
     def settled(self, outcome: str, reason: str, seconds: float) -> None: ...
     def money(self, cost: Nanodollars, saved: Nanodollars) -> None: ...
     def swallowed(self, site: str) -> None: ...

@@ -14,10 +14,10 @@ from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.errors import NotCached, StoreError, UpstreamError
 from cacheserver.fill import Filled, Filler
-from cacheserver.flight import Flight, SingleFlight
+from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
-from cacheserver.policy.decide import bar_of, decide, fresh, servable_stale
-from cacheserver.ports import Claude, Entries, Journal, Metrics, Pricer
+from cacheserver.policy.decide import bar_of, fresh, servable_stale
+from cacheserver.ports import Claude, Decider, Entries, Journal, Learner, Metrics, Pricer
 from cacheserver.settling import Settler, coalesced
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
 
@@ -35,7 +35,13 @@ class CacheService:
         metrics: Metrics,
         clock: Callable[[], float],
         default_model: str,
+        decider: Decider,
+        learner: Learner,
+        chance: Callable[[], float],
     ) -> None:
+        self._decider = decider
+        self._learner = learner
+        self._chance = chance
         self._entries = entries
         self._pricer = pricer
         self._metrics = metrics
@@ -59,6 +65,8 @@ class CacheService:
         """
         ticket = Ticket(self._clock())
         decision = await self._look(query)
+        if query.tenant.shadow and isinstance(decision, Hit):
+            decision = Miss("shadow", decision.candidate, _seen(decision))
         match decision:
             case Hit(candidate=Candidate(entry=entry)):
                 return self._serve(query, ticket, decision, entry)
@@ -96,14 +104,14 @@ class CacheService:
             return Miss("degraded")
         if near.skipped is not None:
             return Miss(near.skipped)
-        return decide(near.candidates, bar, query.controls, self._clock())
+        return await self._decider.decide(query, near.candidates, bar)
 
     async def _ask(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Answer:
         """Ask Claude, or join who is asking already."""
         shared = isinstance(decision, Miss)
         flight, led = self._flights.join(
             _flight_key(query) if shared else ticket.id,
-            lambda tape: self._filler.fill(query, tape, shared=shared),
+            lambda tape: self._fill(query, decision, tape),
         )
         if query.stream:
             return await self._follow(query, ticket, decision, flight, led=led)
@@ -125,6 +133,14 @@ class CacheService:
             )
         finally:
             self._depart(query, ticket, decision, flight, led=led)
+
+    async def _fill(self, query: Query, decision: Miss | Bypass, tape: Tape) -> Filled:
+        again = not (isinstance(decision, Miss) and decision.reason == "shadow")
+        shared = isinstance(decision, Miss)
+        filled = await self._filler.fill(query, tape, shared=shared, again=again)
+        if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
+            self._learner.missed(query, decision, filled.message, filled.entry)
+        return filled
 
     async def _follow(
         self,
@@ -187,6 +203,7 @@ class CacheService:
         if decision.kind == "semantic":
             message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
         self._entries.touch(entry)
+        self._audit(query, decision)
         settlement = Settlement(
             model=entry.model,
             usage=entry.usage,
@@ -197,6 +214,13 @@ class CacheService:
         body = sse.with_id(message, sse.message_id())
         events = _iterate(sse.replay(jsontext.loads(body))) if query.stream else None
         return Answer(ticket.id, decision, settlement, headers, body, events)
+
+    def _audit(self, query: Query, hit: Hit) -> None:
+        """Have a share of hits asked again; never on a caller's own key behind their back."""
+        if hit.candidate is None or query.credential is not None:
+            return
+        if hit.audit_share > 0 and self._chance() < hit.audit_share:
+            self._learner.audit(query, hit.candidate, hit.audit_share)
 
     async def _fall_back(
         self, query: Query, ticket: Ticket, decision: Miss | Bypass, error: UpstreamError
@@ -255,6 +279,10 @@ def _flight_key(query: Query) -> str:
     """
     c = query.controls
     return f"{query.fingerprint}:{c.read}:{c.max_age_s}:{c.ttl_s}:{','.join(sorted(c.tags))}"
+
+
+def _seen(hit: Hit) -> tuple[Candidate, ...]:
+    return () if hit.candidate is None else (hit.candidate,)
 
 
 def _renamed(event: bytes) -> bytes:

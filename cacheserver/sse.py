@@ -29,8 +29,8 @@ def message_id() -> str:
 
 
 def with_id(message: bytes, id: str) -> bytes:
-    """A stored message (a non-empty JSON object without an "id") as one that has it."""
-    return b'{"id":"' + id.encode() + b'",' + message[1:]
+    """A stored message (a JSON object without an "id") as one that has it."""
+    return b'{"id":"' + id.encode() + (b'"}' if message == b"{}" else b'",' + message[1:])
 
 
 def without_id(message: Mapping[str, Any]) -> bytes:
@@ -76,7 +76,7 @@ def replay(message: Mapping[str, Any]) -> Iterator[bytes]:
     for field in ("stop_details", "container"):
         opening.pop(field, None)
     yield encode({"type": "message_start", "message": opening})
-    for index, block in enumerate(message["content"]):
+    for index, block in enumerate(message.get("content") or ()):
         yield from _replay_block(index, block)
     yield encode({"type": "message_delta", "delta": closing, "usage": usage})
     yield encode({"type": "message_stop"})
@@ -98,14 +98,14 @@ def _deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         case "text":
             for citation in block.get("citations") or ():
                 yield {"type": "citations_delta", "citation": citation}
-            yield {"type": "text_delta", "text": block["text"]}
+            yield {"type": "text_delta", "text": block.get("text", "")}
         case "thinking":
             if block.get("thinking"):
                 yield {"type": "thinking_delta", "thinking": block["thinking"]}
             yield {"type": "signature_delta", "signature": block.get("signature", "")}
         case "tool_use" | "server_tool_use":
             yield {"type": "input_json_delta", "partial_json": ""}
-            if block["input"]:
+            if block.get("input"):
                 text = jsontext.dumps(block["input"]).decode()
                 yield {"type": "input_json_delta", "partial_json": text}
 
@@ -135,6 +135,8 @@ class Fold:
     def _feed(self, event: Mapping[str, Any]) -> None:
         match event["type"]:
             case "message_start":
+                if self.message:
+                    raise ValueError("a second message")
                 self.message = {**event["message"], "content": []}
             case "content_block_start":
                 if event["index"] != len(self.message["content"]):
@@ -150,6 +152,8 @@ class Fold:
                 usage = {k: v for k, v in event.get("usage", {}).items() if v is not None}
                 self.message["usage"] = {**self.message.get("usage", {}), **usage}
             case "message_stop":
+                if self._text or self._json:  # a tool's input that `max_tokens` cut short
+                    self.broken = self.broken or "unclosed"
                 self.complete = self.broken is None and "usage" in self.message
             case "error":
                 self.error = event.get("error") or {}

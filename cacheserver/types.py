@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:  # a name for readers; importing it would turn the layers around
+    from cacheserver.policy.neighbours import Evidence
 
 Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
 
@@ -46,6 +49,8 @@ class Query:
     model: str  # as asked, "auto" included
     stream: bool
     credential: str | None = None  # the caller's own Anthropic key; None: the server's
+    volatile: str | None = None  # what the answer depends on: "time", "place", "personal"
+    ttl_cap_s: int | None = None  # the longest such an answer may be kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,9 @@ class Candidate:
     entry: Entry
     similarity: float  # cosine, -1..1
     group: str = ""  # entries of one group say the same; "": not compared
+    evidence: Evidence | None = None  # what the probability was made of
+    probability: float | None = None  # that its answer serves; None: not asked for
+    veto: str | None = None  # why it was passed over
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,18 @@ class Hit:
     candidate: Candidate | None  # None: coalesced with an answer that is not an entry (yet)
     kind: HitKind
     reason: str
+    level: float | None = None  # the probability that had to be reached
+    basis: str | None = None  # what set it: "prior" or "labels"
+    audit_share: float = 0.0  # of hits like this one that are asked again
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
     reason: str
     nearest: Candidate | None = None
+    neighbours: Sequence[Candidate] = ()  # all that came near, for what is learned of them
+    level: float | None = None
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,16 @@ class TtlRule:
 
 
 @dataclass(frozen=True, slots=True)
+class VolatilityCaps:
+    """The longest a volatile answer may live, in seconds. 0: not shared; None: no cap."""
+
+    time_s: int | None = 300  # weather and rates move within minutes; a burst of askers still hits
+    drift_s: int | None = 86_400  # a new president or record is rarely older news than a day
+    place_s: int | None = 0  # one asker's "near me" is not another's
+    personal_s: int | None = 0  # an operator who keeps one namespace a customer may raise it
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Who asks, and what the operator set for them."""
 
@@ -152,6 +176,8 @@ class Tenant:
     namespace_bars: Mapping[str, Bar] = field(default_factory=dict)
     scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # the narrowest holds
     semantic: bool = True
+    volatility: VolatilityCaps = VolatilityCaps()
+    shadow: bool = False  # decide and compare, and always ask Claude
     routing_epoch: int = 0  # part of every fingerprint of this tenant
 
 

@@ -7,6 +7,7 @@ cookies are kept out, because a shell set up for an application must not steer t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import ipaddress
 import re
@@ -31,6 +32,7 @@ VIA = "1.1 cacheserver"  # marks what we send; a request that arrives with it ha
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 _CONNECT_S = 5.0  # the SDK's own default
+_END_S = 0.05  # for the end of a stream whose last event is here: a handshake takes no longer
 
 # What never goes up: the hop's own, the credential (set per call), and what speaks to the cache.
 _NOT_SENT = frozenset(
@@ -69,7 +71,7 @@ class StreamReply:
     """Claude's answer as it arrives."""
 
     def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
+        self._chunks = response.aiter_bytes()
         self.headers: Mapping[str, str] = _passed_back(response.headers)
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -79,11 +81,22 @@ class StreamReply:
         """
         cut = EventSplitter()
         with _told():
-            async for chunk in self._response.aiter_bytes():
+            async for chunk in self._chunks:
                 for event in cut.feed(chunk):
                     yield event
         for event in cut.end():
             yield event
+
+    async def finish(self) -> None:
+        """Read what follows the last event that was wanted: an end, and mostly there already.
+
+        A connection whose answer was read to its end serves the next call, else each stream costs
+        the next one a TLS handshake.
+        """
+        with contextlib.suppress(TimeoutError, httpx2.HTTPError, httpx2.StreamError):
+            async with asyncio.timeout(_END_S):
+                async for _ in self._chunks:
+                    pass
 
 
 class EventSplitter:
@@ -170,8 +183,10 @@ class Upstream:
         async with self._slots.hold():
             with _told():
                 response = await self._send("POST", "/v1/messages", call, stream=True)
+            reply = StreamReply(response)
             try:
-                yield StreamReply(response)
+                yield reply
+                await reply.finish()
             finally:
                 await response.aclose()
 

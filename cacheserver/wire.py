@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from cacheserver import config
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
+from cacheserver.learning.answers import Answers
+from cacheserver.learning.deciding import Decider, Score
+from cacheserver.learning.feedback import Feedback
+from cacheserver.learning.pairs import Pairs
+from cacheserver.learning.states import States
+from cacheserver.learning.worker import Worker
 from cacheserver.metrics import Metrics
 from cacheserver.parts import Parts
+from cacheserver.policy.lexicon import standard
 from cacheserver.policy.money import Pricer
 from cacheserver.policy.pricetable import PriceTable, load_overrides
 from cacheserver.service import CacheService
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection
+from cacheserver.stores.bars import Bars
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.embedded import EmbeddedStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.journal import Journal
+from cacheserver.stores.labels import Labels
+from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.types import Bar, Tenant
@@ -33,6 +44,7 @@ from cacheserver.upstream import Upstream
 from index.batcher import Batcher
 from index.errors import IndexingError
 from index.models import OnnxEmbedder
+from index.pairs import PairScorer
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +89,40 @@ async def build(
         )
         upstream = await _upstream(settings, choice, stack)
         pricer = Pricer(_prices(settings))
+        reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
+        labels = Labels(redis, prefix=settings.redis_prefix)
+        stack.push_async_callback(labels.close)
+        scorer = _verifier(settings)
+        lexicon = standard()
+        states = States(
+            labels,
+            metrics,
+            embedder=embedder.id,
+            verifier="none" if scorer is None else scorer.id,
+            clock=clock,
+        )
+        worker = Worker(
+            answers=Answers(semantic.vector, lexicon),
+            states=states,
+            labels=labels,
+            groups=entries,
+            claude=upstream,
+            pricer=pricer,
+            journal=journal,
+            metrics=metrics,
+            clock=clock,
+            audit_cap=round(settings.audit_usd_per_day * 1_000_000_000),
+        )
+        worker.start()
+        stack.push_async_callback(worker.close)
+        decider = Decider(
+            states=states,
+            labels=labels,
+            score=None if scorer is None else _scoring(scorer, batcher),
+            lexicon=lexicon,
+            metrics=metrics,
+            clock=clock,
+        )
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -85,6 +131,9 @@ async def build(
             metrics=metrics,
             clock=clock,
             default_model=settings.default_model,
+            decider=decider,
+            learner=worker,
+            chance=random.random,
         )
         keeper = asyncio.create_task(_keep(semantic, journal, metrics), name="index:keep")
         stack.push_async_callback(_end_keeping, keeper, semantic, metrics)
@@ -93,6 +142,14 @@ async def build(
             service=service,
             entries=semantic,
             journal=journal,
+            feedback=Feedback(
+                entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
+            ),
+            pairs=Pairs(
+                vector=semantic.vector, probability=decider.pair, labels=labels, journal=journal
+            ),
+            bars=Bars(redis, prefix=settings.redis_prefix),
+            reviews=reviews,
             tenants=Tenants(
                 redis, prefix=settings.redis_prefix, defaults=_defaults(settings), now=clock
             ),
@@ -109,7 +166,11 @@ def _defaults(settings: Settings) -> Tenant:
         name="default",
         default_ttl_s=settings.default_ttl_s,
         max_ttl_s=settings.max_ttl_s,
-        bar=Bar(similarity=settings.similarity, top_k=settings.top_k),
+        bar=Bar(
+            similarity=settings.similarity,
+            target=None if settings.similarity is not None else settings.target,
+            top_k=settings.top_k,
+        ),
     )
 
 
@@ -120,6 +181,29 @@ def _prices(settings: Settings) -> PriceTable | None:
         return load_overrides(settings.prices.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
+
+
+def _verifier(settings: Settings) -> PairScorer | None:
+    """The pair verifier, where it was exported; without it the cosine and the words decide."""
+    folder = (settings.model_dir or settings.data_dir / "model") / "verifier"
+    try:
+        return PairScorer(folder)
+    except IndexingError as error:
+        logger.warning("no verifier: %s", error)
+        return None
+
+
+def _scoring(scorer: PairScorer, batcher: Batcher) -> Score:
+    """Scores in the embedder's thread: one model at work at a time, the event loop free."""
+
+    async def score(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        try:
+            found = await batcher.run(scorer.score, list(pairs))
+        except IndexingError as error:
+            raise StoreError(f"the verifier failed: {type(error).__name__}") from error
+        return [float(one) for one in found]
+
+    return score
 
 
 def _embedder(settings: Settings) -> OnnxEmbedder:

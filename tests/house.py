@@ -77,6 +77,7 @@ class House:
                     "upstream": upstream_url,
                     "anthropic_api_key": "sk-ant-the-servers-own",
                     "admin_key": ADMIN_KEY,
+                    "similarity": 0.95,
                     **settings,
                 }
             )

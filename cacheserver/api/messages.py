@@ -6,6 +6,8 @@ we do not know reaches Claude as it came.
 
 from __future__ import annotations
 
+import re
+
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -13,9 +15,16 @@ from cacheserver import sse
 from cacheserver.answer import Answer
 from cacheserver.api import deps, errors
 from cacheserver.api.edge import edge_of
+from cacheserver.api.presence import while_there
+from cacheserver.errors import NotFound
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import read_controls
 from cacheserver.upstream import Call
+
+# A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
+# read whatever the account holds, and everybody's batches with it.
+_SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._:@-]*"
+_MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 
 
 async def create(request: Request) -> Response:
@@ -33,7 +42,7 @@ async def create(request: Request) -> Response:
         embedder=edge.parts.embedder_id,
         credential=caller.credential,
     )
-    return respond(await edge.parts.service.answer(query))
+    return respond(await while_there(request, edge.parts.service.answer(query)))
 
 
 def respond(answer: Answer) -> Response:
@@ -50,8 +59,11 @@ async def forward(request: Request) -> Response:
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
+    model = request.path_params.get("id")
+    if model is not None and not _MODEL_ID.fullmatch(model):
+        raise NotFound("no model has such an id")
     call = Call(raw, deps.forwarded(request.headers), caller.credential)
-    reply = await edge.parts.upstream.forward(
-        request.method, request.url.path, request.url.query, call
-    )
+    path, query = request.url.path, request.url.query
+    asked = edge.parts.upstream.forward(request.method, path, query, call)
+    reply = await while_there(request, asked)
     return Response(reply.body, status_code=reply.status, headers=dict(reply.headers))

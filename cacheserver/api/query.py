@@ -16,6 +16,7 @@ from cacheserver import jsontext, plain
 from cacheserver.api import deps, errors
 from cacheserver.api.edge import edge_of
 from cacheserver.api.messages import respond
+from cacheserver.api.presence import while_there
 from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import fingerprint
@@ -166,7 +167,7 @@ async def ask(request: Request) -> Response:
         parts=edge.parts,
         credential=caller.credential,
     )
-    answer = await edge.parts.service.answer(query)
+    answer = await while_there(request, edge.parts.service.answer(query))
     if answer.events is not None:
         return respond(answer)
     shown = jsontext.dumps(plain.show(query, answer, edge.parts.clock()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
-from cacheserver.policy import admission
+from cacheserver.policy import admission, volatility
 from cacheserver.types import Controls, Query, Tenant
 
 AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
@@ -76,6 +76,10 @@ def read(
     }
     fingerprint = _digest(envelope)
     text, exact_only = admission.question(body)
+    bypass = admission.bypass(body) if controls.store else "no-store"
+    volatile, cap = (None, None) if text is None else _volatility(text, tenant)
+    if cap == 0:
+        bypass = bypass or f"volatile-{volatile}"
     if text is not None and not tenant.semantic:
         text, exact_only = None, "semantic-off"
     return Query(
@@ -88,11 +92,21 @@ def read(
         scope="" if text is None else _scope(envelope, shape, embedder),
         text=text,
         exact_only=exact_only,
-        bypass=admission.bypass(body) if controls.store else "no-store",
+        bypass=bypass,
         model=body["model"],
         stream=body.get("stream") is True,
         credential=credential,
+        volatile=volatile,
+        ttl_cap_s=cap,
     )
+
+
+def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
+    """What the answer depends on besides the question, and the longest it may be kept for it."""
+    found = volatility.volatility(text)
+    if found.kind == "stable":
+        return None, None
+    return found.kind, volatility.ttl_cap_s(found, tenant.volatility)
 
 
 def shaping(body: Mapping[str, Any]) -> dict[str, Any]:

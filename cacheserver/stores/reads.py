@@ -1,8 +1,9 @@
 """Look-ups of one moment share one round trip.
 
-redis-py costs about 0.1 ms of our CPU per command, whatever its size, so it and not the server
+redis-py costs about 60 us of our CPU per command, whatever its size, so it and not the server
 bounds the look-ups per second. Keys asked for in the same turn of the event loop, or while as many
-commands as allowed are under way, leave together in one MGET.
+commands as allowed are under way, leave together in one MGET. It goes over a connection of our own,
+without the client in between, which is half of that cost.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as ConnectionLost
+
 from cacheserver.errors import StoreError
-from cacheserver.stores.connection import Connection, command
+from cacheserver.stores.connection import Connection, store_errors
 
 _MOST_KEYS = 256  # of one MGET: at 4 kB an entry, a megabyte
 _MOST_UNDER_WAY = 2  # one being answered while the next is written
@@ -32,6 +36,7 @@ class Reads:
         self._asked: list[_Ask] = []
         self._scheduled = False
         self._under_way: set[asyncio.Task[None]] = set()
+        self._idle: list[AbstractConnection] = []
 
     async def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values of `keys` in their order. Raises `StoreError`."""
@@ -46,9 +51,11 @@ class Reads:
         return await ask.answer
 
     async def close(self) -> None:
-        """Wait for what is under way; later reads still work."""
+        """Wait for what is under way and give the connections back; later reads still work."""
         while self._under_way:
             await asyncio.wait(set(self._under_way))
+        while self._idle:
+            await self._redis.connection_pool.release(self._idle.pop())
 
     def _send(self) -> None:
         self._scheduled = False
@@ -72,7 +79,7 @@ class Reads:
     async def _fetch(self, batch: Sequence[_Ask]) -> None:
         keys = [key for ask in batch for key in ask.keys]
         try:
-            values = await command(self._redis, "MGET", *keys)
+            values = await self._mget(keys)
         except StoreError as error:
             for ask in batch:
                 if not ask.answer.done():
@@ -87,3 +94,26 @@ class Reads:
             if not ask.answer.done():
                 ask.answer.set_result(values[at : at + len(ask.keys)])
             at += len(ask.keys)
+
+    async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        with store_errors():
+            while self._idle:
+                try:
+                    return await self._ask(self._idle.pop(), keys)
+                except ConnectionLost:
+                    continue  # the store was started anew since; reading again does no harm
+            pool = self._redis.connection_pool
+            fresh: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+            return await self._ask(fresh, keys)
+
+    async def _ask(self, connection: AbstractConnection, keys: Sequence[str]) -> list[bytes | None]:
+        """One command over a connection of ours alone, kept for the next if all is well."""
+        try:
+            await connection.send_command("MGET", *keys, check_health=False)
+            values: list[bytes | None] = await connection.read_response()
+        except BaseException:  # half an answer may be on its way: nobody else may read it
+            await connection.disconnect(nowait=True)
+            await self._redis.connection_pool.release(connection)
+            raise
+        self._idle.append(connection)
+        return values

@@ -15,7 +15,7 @@ import orjson
 
 from cacheserver.errors import BadRequest
 from cacheserver.policy import controls
-from cacheserver.types import Bar, Tenant, TtlRule
+from cacheserver.types import Bar, Tenant, TtlRule, VolatilityCaps
 
 MAX_TTL_S = 365 * 86_400  # the clock of a key in Redis goes further; an answer's worth does not
 MAX_RULES = 100  # each is looked at for every answer that is stored
@@ -47,6 +47,8 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "namespace_bars": _namespace_bars,
         "scope_bars": _scope_bars,
         "semantic": _flag,
+        "volatility": _volatility,
+        "shadow": _flag,
         "routing_epoch": _count,
     }
     found: dict[str, Any] = {}
@@ -161,6 +163,13 @@ def _scope_bars(field: str, value: object) -> dict[str, Bar]:
         if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
             raise BadRequest(field, "a scope is 64 lower-case hex digits")
     return {scope: _bar(f"{field}.{scope}", bar) for scope, bar in value.items()}
+
+
+def _volatility(field: str, value: object) -> VolatilityCaps:
+    known = {part.name for part in fields(VolatilityCaps)}
+    given = _object(field, value, known)
+    caps = {k: None if v is None else _ttl(f"{field}.{k}", v) for k, v in given.items()}
+    return VolatilityCaps(**caps)
 
 
 def _ttl(field: str, value: object) -> int:

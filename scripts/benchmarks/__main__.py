@@ -8,11 +8,16 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import embed, hits, misses
+from scripts.benchmarks import embed, hits, misses, starts
 
 
 def main() -> None:
-    parts = {"embed": embed.measure, "hits": hits.measure, "misses": misses.measure}
+    parts = {
+        "embed": embed.measure,
+        "hits": hits.measure,
+        "misses": misses.measure,
+        "starts": starts.measure,
+    }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "part", nargs="*", choices=[[], *parts], help="all of them if none is named"

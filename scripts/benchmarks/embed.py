@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,17 @@ def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
     ]
 
 
-def p50_ms(seconds: float) -> float:
-    """One embedding's p50, to hold a semantic hit against."""
+def p50_ms(texts: Iterator[str], seconds: float, core: str) -> float:
+    """The p50 of embedding one text after the other on a core, to hold semantic hits against."""
     from index.models import OnnxEmbedder
 
-    onnx = OnnxEmbedder(Path("var/model"))
-    first, _ = _interleaved(lambda: onnx.embed([_QUESTION]), lambda: None, seconds)
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(core)})
+    try:
+        onnx = OnnxEmbedder(Path("var/model"))
+        first, _ = _interleaved(lambda: onnx.embed([next(texts)]), lambda: None, seconds)
+    finally:
+        os.sched_setaffinity(0, everywhere)
     return first
 
 

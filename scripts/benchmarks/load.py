@@ -95,7 +95,7 @@ class Server:
 
     def cpu_s(self) -> tuple[float, float]:
         """CPU seconds so far of the server process and of the store beside it."""
-        return _cpu_s(self.pid), sum(_cpu_s(child) for child in self._children())
+        return cpu_s(self.pid), sum(cpu_s(child) for child in self._children())
 
     def _children(self) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
@@ -107,37 +107,43 @@ def _resident_mb(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time, all threads, in steps of 10 ms."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
-def server(upstream: str, entries: int) -> Iterator[Server]:
+def server(upstream: str, entries: int, data_dir: Path | None = None) -> Iterator[Server]:
     """The server with that many entries, on its own core with the store beside it."""
-    with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "scripts.benchmarks.server",
-            folder,
-            upstream,
-            str(entries),
-        ]
-        child = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, *command],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+    with contextlib.ExitStack() as stack:
+        folder = data_dir or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="cacheserver-bench-"))
         )
+        command = ["-m", "scripts.benchmarks.server", str(folder), upstream, str(entries)]
+        child = stack.enter_context(serving(command, {}))
         assert child.stdout is not None
-        try:
-            port, fill_s = child.stdout.readline().split()
-            yield Server(f"http://127.0.0.1:{port}", child.pid, float(fill_s))
-        finally:
-            child.terminate()
-            child.wait()
+        port, fill_s = child.stdout.readline().split()
+        yield Server(f"http://127.0.0.1:{port}", child.pid, float(fill_s))
+
+
+@contextlib.contextmanager
+def serving(
+    arguments: list[str], settings: dict[str, str], *, stderr: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python process on the server's core, stopped as an operator would."""
+    child = subprocess.Popen(
+        ["taskset", "-c", SERVER_CORE, sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
+    )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait()
 
 
 @contextlib.contextmanager

@@ -248,3 +248,4 @@ async def test_whatever_happens_redis_holds_what_gdsf_says(
             assert await store.get(fingerprint) == model.held.get(fingerprint)
     await store.purge_tenant("acme")
     assert await store.used_bytes() == 0
+    await store.close()  # hundreds of these share one pool

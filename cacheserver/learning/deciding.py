@@ -1,0 +1,196 @@
+"""The decision on what came near: a threshold set by hand, or a probability held to a target."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from cacheserver.errors import StoreError
+from cacheserver.learning.states import States
+from cacheserver.policy import bound, profile, vetoes
+from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.decide import decide, fresh
+from cacheserver.policy.judge import Ask, Judged, Verdict, judge
+from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.profile import Profile
+from cacheserver.ports import Metrics
+from cacheserver.stores.labels import Labels
+from cacheserver.types import Bar, Candidate, Hit, Miss, Query
+
+Score: TypeAlias = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[float]]]
+
+_PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
+_STRENGTH = 2.0  # right ones that weigh up half of a wrong one
+_PER_WRONG = 2.0  # log odds an entry loses for each wrong hit: from 0.99 to 0.93
+
+
+class Decider:
+    """Decides on candidates. Whatever of ours fails on the way is a miss, and counted."""
+
+    def __init__(
+        self,
+        *,
+        states: States,
+        labels: Labels,
+        score: Score | None,
+        lexicon: Lexicon,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._states = states
+        self._labels = labels
+        self._score = score
+        self._lexicon = lexicon
+        self._metrics = metrics
+        self._clock = clock
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+
+    async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+        """The candidate whose answer may be served, or why none may."""
+        live = [c for c in found if fresh(c.entry, query.controls, self._clock())]
+        if not live:
+            return Miss("empty")
+        try:
+            live, wrongs = await self._past(query, live)
+            if not live:
+                return Miss("condemned")
+            if bar.target is not None:
+                return await self._judge(query, live, wrongs, bar, bar.target)
+        except StoreError:
+            self._metrics.swallowed("decide")
+            return Miss("degraded")
+        decision = decide(_lowered(live, wrongs), bar, query.controls, self._clock())
+        if isinstance(decision, Hit):
+            return replace(decision, audit_share=bar.audit_share or 0.0)
+        return replace(decision, neighbours=live)
+
+    async def pair(self, one: str, other: str, similarity: float) -> float:
+        """The prior's probability that one answer serves both, the verifier asked; vetoes are 0."""
+        asked = profile.read(one, self._lexicon)
+        neighbour = Neighbour("", similarity, "", self._profile(other))
+        scores = None
+        if self._score is not None:
+            found = await self._score([(one, other), (other, one)])
+            scores = {"": sum(found) / len(found)}
+        step = judge(
+            asked,
+            [neighbour],
+            scores,
+            Calibration(),
+            1.0,
+            lexicon=self._lexicon,
+            enabled=frozenset(vetoes.VETOES),
+        )
+        return step.judged[0].probability if isinstance(step, Verdict) else 0.0
+
+    async def _past(
+        self, query: Query, live: Sequence[Candidate]
+    ) -> tuple[list[Candidate], Mapping[str, float]]:
+        """Those never condemned for this question, and how often each was wrong for others."""
+        tenant, ids = query.tenant.name, [c.entry.id for c in live]
+        condemned, past = await asyncio.gather(
+            self._labels.tombstones(tenant, query.fingerprint, ids),
+            self._labels.adjustments(tenant, ids),
+        )
+        kept = [c for c in live if c.entry.id not in condemned]
+        return kept, {id: wrong / (1 + right / _STRENGTH) for id, (wrong, right) in past.items()}
+
+    async def _judge(
+        self,
+        query: Query,
+        live: Sequence[Candidate],
+        wrongs: Mapping[str, float],
+        bar: Bar,
+        target: float,
+    ) -> Hit | Miss:
+        """The verdict by probability; the verifier is asked where cheap evidence is not enough."""
+        tenant = query.tenant.name
+        state = await self._states.get(tenant, query.scope)
+        needed = self._states.bar(tenant, query.scope, target)
+        level, basis = needed.level, needed.basis
+        if basis == "closed":
+            return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
+        asked = profile.read(query.text or "", self._lexicon)
+        by_id = {c.entry.id: c for c in live}
+        neighbours = [
+            Neighbour(
+                id=c.entry.id,
+                similarity=c.similarity,
+                group=c.group or c.entry.id,
+                profile=self._profile(c.entry.text or ""),
+                adjustment=-_PER_WRONG * wrongs.get(c.entry.id, 0.0),
+            )
+            for c in live
+        ]
+        enabled = frozenset(vetoes.VETOES) - frozenset(bar.vetoes_off)
+        scores: dict[str, float] | None = None if self._score is None else {}
+        while True:
+            step = judge(
+                asked,
+                neighbours,
+                scores,
+                state,
+                level,
+                lexicon=self._lexicon,
+                enabled=enabled,
+            )
+            if isinstance(step, Verdict):
+                break
+            assert scores is not None  # a judge without a verifier asks for nothing
+            scores[step.id] = await self._verify(query, by_id[step.id], step)
+        judged = [_with(by_id[one.id], one) for one in step.judged]
+        for one in judged:
+            if one.veto is not None:
+                self._metrics.vetoed(one.veto)
+        if step.serve is not None:
+            served = _with(by_id[step.serve.id], step.serve)
+            share = bar.audit_share
+            if share is None:
+                share = bound.audit_share(state, target)
+            return Hit(served, "semantic", "probable", level, basis, audit_share=share)
+        reason = "vetoed" if all(one.veto for one in judged) else "below-bar"
+        return Miss(reason, judged[0], neighbours=live, level=level, basis=basis)
+
+    async def _verify(self, query: Query, candidate: Candidate, ask: Ask) -> float:
+        """The verifier's score, both orders averaged where asked. One that fails says no."""
+        one, other = query.text or "", candidate.entry.text or ""
+        pairs = [(one, other), (other, one)] if ask.both else [(one, other)]
+        assert self._score is not None
+        try:
+            found = await self._score(pairs)
+        except StoreError:
+            self._metrics.swallowed("verifier")
+            return 0.0
+        return sum(found) / len(found)
+
+    def _profile(self, text: str) -> Profile:
+        """The profile of a stored question, which comes up again and again."""
+        found = self._profiles.get(text)
+        if found is None:
+            found = self._profiles[text] = profile.read(text, self._lexicon)
+            if len(self._profiles) > _PROFILES:
+                self._profiles.popitem(last=False)
+        return found
+
+
+def _with(candidate: Candidate, judged: Judged) -> Candidate:
+    return replace(
+        candidate,
+        evidence=judged.evidence,
+        probability=judged.probability,
+        veto=judged.veto,
+    )
+
+
+def _lowered(live: Sequence[Candidate], wrongs: Mapping[str, float]) -> list[Candidate]:
+    """Each wrong hit halves what an entry's similarity gives it: its bar by hand rises."""
+    return [
+        replace(c, similarity=c.similarity - (1 - c.similarity) * (2 ** wrongs[c.entry.id] - 1))
+        if wrongs.get(c.entry.id)
+        else c
+        for c in live
+    ]

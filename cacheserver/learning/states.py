@@ -1,0 +1,152 @@
+"""Calibration states at hand: read from Redis now and then, written after each refit.
+
+The labels are the truth and stand in Redis; the weights are made of them, by whichever server gets
+to it first. A state that cannot be read is the prior: doubt decides, conservatively.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cacheserver.errors import StoreError
+from cacheserver.policy import bound, calibrate
+from cacheserver.policy.calibrate import Calibration, Label
+from cacheserver.policy.neighbours import Evidence
+from cacheserver.ports import Metrics
+from cacheserver.stores.labels import Labels
+
+_LOOK_S = 15.0  # between looks for what other servers learned
+_REMEMBERED = 64  # scopes in memory, each up to a megabyte of labels
+_TRIES = 3  # at writing a state that other servers write too
+
+
+@dataclass(slots=True)
+class _Scope:
+    state: Calibration = field(default_factory=Calibration)
+    version: int = 0
+    last: str | None = None  # the newest label that `state` has
+    looked_at: float = 0.0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
+    bars: dict[float, bound.Bar] = field(default_factory=dict)
+
+
+class States:
+    """One calibration per tenant and scope, of this embedder and verifier."""
+
+    def __init__(
+        self,
+        labels: Labels,
+        metrics: Metrics,
+        *,
+        embedder: str,
+        verifier: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self.embedder = embedder
+        self.verifier = verifier
+        self._labels = labels
+        self._metrics = metrics
+        self._clock = clock
+        self._scopes: OrderedDict[tuple[str, str], _Scope] = OrderedDict()
+
+    async def get(self, tenant: str, scope: str) -> Calibration:
+        """The scope's state; the prior where nothing was learned or Redis is away."""
+        kept = self._kept(tenant, scope)
+        if self._clock() - kept.looked_at >= _LOOK_S:
+            kept.looked_at = self._clock()
+            try:
+                async with kept.lock:
+                    await self._look(tenant, scope, kept)
+            except StoreError:
+                self._metrics.swallowed("calibration")
+        return kept.state
+
+    def bar(self, tenant: str, scope: str, target: float) -> bound.Bar:
+        """How sure is sure enough there, for an error target."""
+        kept = self._kept(tenant, scope)
+        found = kept.bars.get(target)
+        if found is None:
+            found = kept.bars[target] = bound.bar_for(kept.state, target)
+        return found
+
+    async def learn(
+        self, tenant: str, scope: str, label: Label, *, once: str | None = None
+    ) -> None:
+        """Keep a label, and refit where that is worth it. Raises `StoreError`."""
+        await self._labels.add(tenant, scope, encode(label), once=once)
+        kept = self._kept(tenant, scope)
+        async with kept.lock:
+            await self._look(tenant, scope, kept)
+            for _ in range(_TRIES):
+                if not kept.state.due:
+                    return
+                fitted = await asyncio.to_thread(calibrate.refit, kept.state)
+                data = json.dumps({"weights": fitted.weights, "root": fitted.root}).encode()
+                saved = await self._labels.save_state(tenant, scope, data, version=kept.version)
+                kept.state = fitted
+                kept.bars.clear()
+                if saved:
+                    return
+                await self._look(tenant, scope, kept)
+
+    async def _look(self, tenant: str, scope: str, kept: _Scope) -> None:
+        """Bring `kept` up to what Redis has."""
+        data, version = await self._labels.state(tenant, scope)
+        state = kept.state
+        if version != kept.version and data is not None:
+            state = _with_weights(state, data)
+        for label_id, row in await self._labels.window(tenant, scope, after=kept.last):
+            kept.last = label_id
+            if (label := self._read(row)) is not None:
+                state = calibrate.learn(state, label)
+        if state is not kept.state:
+            kept.bars.clear()
+        kept.state, kept.version, kept.looked_at = state, version, self._clock()
+
+    def _read(self, row: Mapping[str, Any]) -> Label | None:
+        """A label of our models; what the verifier of another said is left out."""
+        label = decode(row)
+        if label is None or label.embedder != self.embedder:
+            return None
+        if label.verifier != self.verifier:
+            return decode({**row, "evidence": {**row["evidence"], "verified": None}})
+        return label
+
+    def _kept(self, tenant: str, scope: str) -> _Scope:
+        kept = self._scopes.get((tenant, scope))
+        if kept is None:
+            kept = self._scopes[tenant, scope] = _Scope(looked_at=-_LOOK_S)
+            if len(self._scopes) > _REMEMBERED:
+                self._scopes.popitem(last=False)
+        self._scopes.move_to_end((tenant, scope))
+        return kept
+
+
+def encode(label: Label) -> dict[str, Any]:
+    return asdict(label)
+
+
+def decode(row: Mapping[str, Any]) -> Label | None:
+    """A label as it was kept; None for one that another version wrote."""
+    try:
+        return Label(**{**row, "evidence": Evidence(**row["evidence"])})
+    except (TypeError, KeyError):
+        return None
+
+
+def _with_weights(state: Calibration, data: bytes) -> Calibration:
+    found = json.loads(data)
+    weights = tuple(found["weights"])
+    if len(weights) != len(calibrate.NAMES):  # of another version: begin again with the prior's
+        return state
+    return Calibration(
+        weights=weights,
+        labels=state.labels,
+        fresh=state.fresh,
+        root=tuple(tuple(row) for row in found["root"]),
+    )

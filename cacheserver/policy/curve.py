@@ -1,0 +1,75 @@
+"""Precision against hit rate: what a bar would have served of labelled pairs or shadow records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+_Z = 1.96  # 95%, two-sided
+_POINTS = 50  # of a curve: more cannot be told apart on a screen
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One question with a candidate: how sure, and whether its answer would have served."""
+
+    score: float  # a probability or a cosine
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a bar at `bar` serves: `hits` of all, `wrong` of them; the interval is Wilson's, 95%."""
+
+    bar: float
+    hits: int
+    hit_rate: float
+    wrong: int
+    wrong_rate: float
+    wrong_low: float
+    wrong_high: float
+
+
+def wilson(wrong: int, of: int) -> tuple[float, float]:
+    """The 95% interval of a rate (Wilson 1927); (0, 1) where nothing was seen."""
+    if of == 0:
+        return 0.0, 1.0
+    rate = wrong / of
+    middle = rate + _Z**2 / (2 * of)
+    spread = _Z * sqrt(rate * (1 - rate) / of + _Z**2 / (4 * of**2))
+    scale = 1 + _Z**2 / of
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:
+    """What a bar serves, inclusive. `asked` counts all questions, those without candidate too."""
+    served = [one for one in scored if one.score >= bar]
+    wrong = sum(not one.right for one in served)
+    low, high = wilson(wrong, len(served))
+    return Point(
+        bar=bar,
+        hits=len(served),
+        hit_rate=len(served) / asked if asked else 0.0,
+        wrong=wrong,
+        wrong_rate=wrong / len(served) if served else 0.0,
+        wrong_low=low,
+        wrong_high=high,
+    )
+
+
+def curve(scored: Sequence[Scored], *, asked: int) -> list[Point]:
+    """Points from the strictest bar to the loosest, each at a score that was seen."""
+    scores = sorted({one.score for one in scored}, reverse=True)
+    step = max(1, len(scores) // _POINTS)
+    return [at(scored, bar, asked=asked) for bar in scores[::step]]
+
+
+def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point | None:
+    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none."""
+    best: Point | None = None
+    for bar in sorted({one.score for one in scored}, reverse=True):
+        point = at(scored, bar, asked=asked)
+        if point.wrong_high <= target:
+            best = point
+    return best

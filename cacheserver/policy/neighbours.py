@@ -1,0 +1,60 @@
+"""The stored questions nearest to a new one, and what speaks for serving one of their answers.
+
+"Same answer" and "different answer" are answer groups: entries whose answers say the same. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+from cacheserver.policy.profile import Profile
+
+_NEAR = 5  # neighbours whose agreement counts most
+_REACH = 15.0  # of `pull`, per unit of cosine: a neighbour 0.05 further counts half
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A stored question of the query's scope."""
+
+    id: str
+    similarity: float  # cosine, -1..1
+    group: str  # of its answer; its own id where none was found
+    profile: Profile
+    adjustment: float = 0.0  # log odds that its own labels and its group's add
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for one candidate. Every number grows with it, but for `second`."""
+
+    cosine: float
+    margin: float  # to the nearest neighbour with a different answer; negative behind it
+    share: float  # of the nearest five that have its answer, 0..1
+    pull: float  # the same of all, nearer ones counting more
+    second: float  # cosine of the second nearest
+    prior: float  # log odds by cosine and words
+    verified: float | None = None  # log odds by the verifier too; None: not asked
+
+
+def evidence_for(
+    candidate: Neighbour, neighbours: Sequence[Neighbour], prior: float, verified: float | None
+) -> Evidence:
+    """The evidence for `candidate`, one of `neighbours`; these come nearest first."""
+    best = neighbours[0].similarity
+    others = [n.similarity for n in neighbours if n.group != candidate.group]
+    # Nothing else in sight: what was not found is no nearer than the last that was.
+    other = others[0] if others else min(neighbours[-1].similarity, candidate.similarity - 0.1)
+    near = neighbours[:_NEAR]
+    pulls = [(exp(_REACH * (n.similarity - best)), n.group == candidate.group) for n in neighbours]
+    return Evidence(
+        cosine=candidate.similarity,
+        margin=candidate.similarity - other,
+        share=sum(n.group == candidate.group for n in near) / max(len(near), _NEAR),
+        pull=sum(pull for pull, same in pulls if same) / sum(pull for pull, _ in pulls),
+        second=neighbours[1].similarity if len(neighbours) > 1 else 0.0,
+        prior=prior,
+        verified=verified,
+    )

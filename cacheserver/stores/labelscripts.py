@@ -1,0 +1,207 @@
+"""The Lua scripts of `labels`, `reviews` and `bars`: each is one atomic step.
+
+Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
+
+    P labels:T:<scope>    stream  the scope's rolling window of labels
+    P windows:T           zset    scopes with labels, by their last label (ms)
+    P sizes:T             hash    s:<scope> -> labels in its window; total
+    P calib:T:<scope>     string  16 digits of version, then the calibration state
+    P calibs:T            zset    scopes with a state, by when it was last saved (ms)
+    P evid:T:<entry>      string  "wrong right": evidence of one entry
+    P gevid:T:<name>      string  the same of a group
+    P tomb:T:<n>:<question>:<entry>  string  never serve this entry for that question
+    P spend:T:<n>:<purpose>:<period>:<number>  string  nanodollars spent in that period
+    P review:T:<id>       string  a pair for a person to look at
+    P reviews:T           zset    ids of such pairs, by when they came (us)
+    P once:T:<digest>     string  what a step that must happen once gave back
+    P bars:T              hash    what an operator set: tenant, n:<namespace>, s:<scope>
+    P barlog:T            stream  the changes of them
+
+The keys of a script are built inside it, which a cluster would not allow.
+"""
+
+from __future__ import annotations
+
+# Names the scopes in `zset` to be dropped: those idle for longer than `life`, and the idlest beyond
+# `most`; never `keep`. A few per step: a step adds one, so the rest is for the next ones.
+_IDLE = """
+local function idle(zset, now, life, most, keep)
+  local found, over = {}, redis.call('ZCARD', zset) - most
+  for at, scope in ipairs(redis.call('ZRANGE', zset, 0, 20)) do
+    if scope ~= keep then
+      local since = tonumber(redis.call('ZSCORE', zset, scope))
+      if since > now - life * 1000 and #found >= over then break end
+      found[#found + 1] = scope
+    end
+  end
+  return found
+end
+"""
+
+# ARGV: P, T, scope, label, key of `once` or '', its life (s), labels of a scope, labels of all
+# scopes, scopes, life (s), now (ms). Returns the label's id. `total` is the sum of the sizes
+# whatever has died by itself meanwhile, since only these two lines change either.
+ADD = (
+    _IDLE
+    + """
+local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
+local most, life, now = tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
+if ARGV[5] ~= '' then
+  local before = redis.call('GET', ARGV[5])
+  if before then return before end
+end
+
+local windows, sizes = P .. 'windows:' .. T, P .. 'sizes:' .. T
+local stream = P .. 'labels:' .. T .. ':'
+local total
+local function resize(name, size)
+  local before = tonumber(redis.call('HGET', sizes, 's:' .. name) or '0')
+  redis.call('HSET', sizes, 's:' .. name, size)
+  total = redis.call('HINCRBY', sizes, 'total', size - before)
+end
+local function drop(name)
+  redis.call('DEL', stream .. name)
+  resize(name, 0)
+  redis.call('HDEL', sizes, 's:' .. name)
+  redis.call('ZREM', windows, name)
+end
+
+local id = redis.call('XADD', stream .. scope, 'MAXLEN', '=', ARGV[7], '*', 'l', ARGV[4])
+redis.call('ZADD', windows, now, scope)
+resize(scope, redis.call('XLEN', stream .. scope))
+for _, name in ipairs(idle(windows, now, life, tonumber(ARGV[9]), scope)) do drop(name) end
+for _, name in ipairs(redis.call('ZRANGE', windows, 0, 20)) do
+  if total <= most then break end
+  if name ~= scope then drop(name) end
+end
+for _, key in ipairs({stream .. scope, windows, sizes}) do redis.call('EXPIRE', key, life) end
+if ARGV[5] ~= '' then redis.call('SET', ARGV[5], id, 'EX', ARGV[6]) end
+return id
+"""
+)
+
+# ARGV: P, T, scope, version read (16 digits), state, scopes, life (s), now (ms). Returns 1 if it
+# was saved. Versions are of the clock, so that a state that was dropped and began again never has
+# a version that an earlier one had.
+SAVE = (
+    _IDLE
+    + """
+local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
+local key, calibs = P .. 'calib:' .. T .. ':' .. scope, P .. 'calibs:' .. T
+local before = redis.call('GETRANGE', key, 0, 15)
+if before == '' then before = '0000000000000000' end
+if before ~= ARGV[4] then return 0 end
+local time = redis.call('TIME')
+local version = math.max(time[1] * 1000000 + time[2], tonumber(before) + 1)
+local life, now = tonumber(ARGV[7]), tonumber(ARGV[8])
+redis.call('SET', key, string.format('%016.0f', version) .. ARGV[5], 'EX', life)
+redis.call('ZADD', calibs, now, scope)
+redis.call('EXPIRE', calibs, life)
+for _, name in ipairs(idle(calibs, now, life, tonumber(ARGV[6]), scope)) do
+  redis.call('DEL', P .. 'calib:' .. T .. ':' .. name)
+  redis.call('ZREM', calibs, name)
+end
+return 1
+"""
+)
+
+# ARGV: P, tenant, key of the evidence, entry id, or '' where the life is given, life (ms), wrong,
+# right, key of `once` or '', its life (s). Returns 1, or 0 if the entry is gone or not the
+# tenant's. Evidence dies with its entry, by the entry's own key: see `scripts` for `ids` and `e:`.
+ADJUST = """
+local P, key, life = ARGV[1], ARGV[3], tonumber(ARGV[5])
+if ARGV[4] ~= '' then
+  local raw = redis.call('HGET', P .. 'ids', ARGV[4])
+  if not raw then return 0 end
+  local meta = cjson.decode(raw)
+  local entry = P .. 'e:' .. meta[1]
+  if meta[4] ~= ARGV[2] or redis.call('GETRANGE', entry, 1, 32) ~= ARGV[4] then return 0 end
+  life = redis.call('PTTL', entry)
+end
+if life <= 0 then return 0 end
+if ARGV[8] ~= '' and not redis.call('SET', ARGV[8], 1, 'NX', 'EX', ARGV[9]) then return 1 end
+local wrong, right = (redis.call('GET', key) or '0 0'):match('(%S+) (%S+)')
+local sums = {wrong + ARGV[6], right + ARGV[7]}
+redis.call('SET', key, string.format('%.17g %.17g', sums[1], sums[2]), 'PX', life)
+return 1
+"""
+
+# ARGV: key, nanodollars, cap, life (s). Returns 1 if they were reserved.
+SPEND = """
+local spent = tonumber(redis.call('GET', ARGV[1]) or '0')
+if spent + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return 0 end
+redis.call('INCRBY', ARGV[1], ARGV[2])
+redis.call('EXPIRE', ARGV[1], ARGV[4])
+return 1
+"""
+
+# ARGV: key, nanodollars. Never below zero: a refund must not make room for more than the cap.
+REFUND = """
+local spent = tonumber(redis.call('GET', ARGV[1]) or '0')
+local back = math.min(spent, tonumber(ARGV[2]))
+if back > 0 then redis.call('DECRBY', ARGV[1], string.format('%.0f', back)) end
+return 1
+"""
+
+# ARGV: P, T, item, items, life (ms), key of `once` or ''. Returns the item's id: microseconds, and
+# later than the last one's.
+REVIEW = """
+local P, T = ARGV[1], ARGV[2]
+if ARGV[6] ~= '' then
+  local before = redis.call('GET', ARGV[6])
+  if before then return before end
+end
+local zset, item = P .. 'reviews:' .. T, P .. 'review:' .. T .. ':'
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local last = redis.call('ZRANGE', zset, -1, -1)[1]
+if last then us = math.max(us, tonumber(last) + 1) end
+local id = string.format('%016.0f', us)
+redis.call('ZADD', zset, id, id)
+redis.call('SET', item .. id, ARGV[3], 'PX', ARGV[5])
+redis.call('PEXPIRE', zset, ARGV[5])
+for _, old in ipairs(redis.call('ZRANGE', zset, 0, -1 - ARGV[4])) do
+  redis.call('DEL', item .. old)
+  redis.call('ZREM', zset, old)
+end
+if ARGV[6] ~= '' then redis.call('SET', ARGV[6], id, 'PX', ARGV[5]) end
+return id
+"""
+
+# ARGV: P, T, after or '-inf', limit. Returns id, item, id, item... of those still there; fewer than
+# the limit only at the end.
+REVIEWS = """
+local P, T, from, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local zset, reply = P .. 'reviews:' .. T, {}
+while #reply < 2 * limit do
+  local ids = redis.call('ZRANGEBYSCORE', zset, from, '+inf', 'LIMIT', 0, limit - #reply / 2)
+  if not ids[1] then break end
+  for _, id in ipairs(ids) do
+    local item = redis.call('GET', P .. 'review:' .. T .. ':' .. id)
+    if item then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = item
+    else
+      redis.call('ZREM', zset, id)
+    end
+  end
+  from = '(' .. ids[#ids]
+end
+return reply
+"""
+
+# ARGV: P, T, field, bar or '', bars, changes, who, at, level, name. Returns {id, before or false},
+# or false if there are too many bars. The change and its record come together or not at all.
+SET_BAR = """
+local bars, log = ARGV[1] .. 'bars:' .. ARGV[2], ARGV[1] .. 'barlog:' .. ARGV[2]
+local before = redis.call('HGET', bars, ARGV[3])
+if ARGV[4] == '' then
+  redis.call('HDEL', bars, ARGV[3])
+else
+  if not before and redis.call('HLEN', bars) >= tonumber(ARGV[5]) then return false end
+  redis.call('HSET', bars, ARGV[3], ARGV[4])
+end
+local id = redis.call('XADD', log, 'MAXLEN', '=', ARGV[6], '*', 'who', ARGV[7], 'at', ARGV[8],
+  'level', ARGV[9], 'name', ARGV[10], 'before', before or '', 'after', ARGV[4])
+return {id, before}
+"""

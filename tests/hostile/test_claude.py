@@ -1,0 +1,152 @@
+"""A Claude, or what stands in between, that answers nonsense: nobody gets worse, nothing is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from cacheserver import sse
+from tests.hostile.claude import EVENTS, JSON, Script, scripted
+from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
+from tests.house import House
+
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-haiku-5-5",
+    "content": [{"type": "text", "text": "Yes."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+
+
+async def test_streams_use_a_connection_again(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.kind, claude.body = EVENTS, b"".join(sse.replay(MESSAGE))
+        for n in range(3):
+            answer = await house.ask(f"Question {n}?", stream=True)
+            assert answer.content.count(b"message_stop") > 0
+        assert (claude.asked, claude.connections) == (3, 1)
+
+
+WHOLE = {
+    "a page": b"<html>Sign in</html>",
+    "nothing": b"",
+    "a list": b"[1]",
+    "an empty object": b"{}",
+    "no content": json.dumps({**MESSAGE, "content": None}).encode(),
+    "no usage": json.dumps({**MESSAGE, "usage": None}).encode(),
+    "strange usage": json.dumps({**MESSAGE, "usage": {"input_tokens": "x"}, "model": 3}).encode(),
+    "strange blocks": json.dumps({**MESSAGE, "content": [3, {"type": 4}, {}]}).encode(),
+    "no words": json.dumps({**MESSAGE, "content": [{"type": "text"}]}).encode(),
+    "deep": b'{"type":"message","content":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "a long number": b'{"type":"message","content":[],"n":' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("what", sorted(WHOLE))
+async def test_an_answer_that_is_no_message_hurts_nobody(tmp_path: Path, what: str) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.body = WHOLE[what]
+        await _asked_by_four(house, claude, "Whole?")
+
+
+STREAMS = {
+    "nothing": b"",
+    "a page": b"<html>Sign in</html>\n\n",
+    "no start": sse.encode({"type": "message_stop"}),
+    "an empty start": b"event: message_start\ndata: {}\n\n" + sse.encode({"type": "message_stop"}),
+    "a start of null": b'event: message_start\ndata: {"type":"message_start","message":null}\n\n',
+    "two starts": 2 * next(sse.replay(MESSAGE)),
+    "a deep event": b'event: message_start\ndata: {"type":' + b"[" * 5000 + b"]" * 5000 + b"}\n\n",
+    "not UTF-8": b"event: message_start\ndata: \xff\xfe\n\n",
+    "an error of no kind": b'event: error\ndata: {"type":"error","error":null}\n\n',
+    "an error that is a word": b'event: error\ndata: {"type":"error","error":"busy"}\n\n',
+    "a message, whole": json.dumps(MESSAGE).encode(),
+}
+
+
+@pytest.mark.parametrize("what", sorted(STREAMS))
+async def test_a_stream_that_is_none_hurts_nobody(tmp_path: Path, what: str) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.kind, claude.body = EVENTS, STREAMS[what]
+        await _asked_by_four(house, claude, "Streamed?", leader_streams=True)
+
+
+async def _asked_by_four(
+    house: House, claude: Script, text: str, *, leader_streams: bool = False
+) -> None:
+    """One asks, three join, all get an end, each is counted once, and the next one is asked anew."""
+    claude.go.clear()
+    asking = [asyncio.create_task(_ask(house, text, stream=leader_streams))]
+    await until(lambda: claude.asked == 1)
+    asking += [asyncio.create_task(_ask(house, text, stream=n % 2 == 0)) for n in range(3)]
+    await until(lambda: sum(f.readers for f in _flights(house)) == 4)
+    claude.go.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*asking)
+    assert under_way(house) == 0
+    found = await stats(house)
+    outcomes(found)
+    assert found["requests"] == 4
+    claude.kind, claude.body = JSON, json.dumps(MESSAGE).encode()
+    asked = claude.asked
+    answer = await house.ask(text)
+    assert answer.status_code == 200
+    if answer.headers["x-cache"] == "miss":
+        assert claude.asked == asked + 1
+        assert answer.json()["content"] == MESSAGE["content"]
+
+
+async def _ask(house: House, text: str, *, stream: bool) -> None:
+    """Read to the end: JSON, whole events, or a lost connection; nothing that only looks right."""
+    async with wire(house) as caller:
+        caller.send(request(body_of(text, stream=stream)))
+        try:
+            status, headers, body = await caller.answer()
+        except asyncio.IncompleteReadError:
+            return  # cut: a client knows
+    leads = headers.get("x-cache") == "miss"
+    if status == 200 and not leads and headers["content-type"] == JSON:
+        json.loads(body)
+
+
+def _flights(house: House) -> list[object]:
+    return list(house.parts.service._flights._running.values())
+
+
+CUT = b"".join(list(sse.replay(MESSAGE))[:-2])  # a clean end of the stream, in the middle
+
+
+async def test_nobody_is_given_half_an_answer_as_a_whole_one(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.kind, claude.body = EVENTS, CUT
+        claude.go.clear()
+        leading = asyncio.create_task(house.ask("Half?", stream=True))
+        await until(lambda: claude.asked == 1)
+        joining = [asyncio.create_task(house.ask("Half?")) for _ in range(2)]
+        await until(lambda: sum(f.readers for f in _flights(house)) == 3)
+        claude.go.set()
+        assert (await leading).content == CUT
+        assert [(await j).status_code for j in joining] == [502, 502]
+        assert outcomes(await stats(house)) == {"miss": 1, "failed": 2}
+
+
+async def test_nobody_is_given_a_copy_of_what_is_no_message(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.body = b"{}"
+        claude.go.clear()
+        leading = asyncio.create_task(house.ask("None?"))
+        await until(lambda: claude.asked == 1)
+        whole = asyncio.create_task(house.ask("None?"))
+        streamed = asyncio.create_task(house.ask("None?", stream=True))
+        await until(lambda: sum(f.readers for f in _flights(house)) == 3)
+        claude.go.set()
+        assert (await leading).content == b"{}"
+        assert (await whole).status_code == 502
+        assert (await streamed).text.startswith("event: error\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
+from cacheserver.learning.worker import Worker
 from cacheserver.metrics import Metrics
 from cacheserver.service import CacheService
 from cacheserver.stores.bars import Bars
@@ -22,6 +23,7 @@ class Parts:
     service: CacheService
     entries: SemanticEntries
     journal: Journal
+    learner: Worker
     feedback: Feedback
     pairs: Pairs
     bars: Bars

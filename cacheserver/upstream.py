@@ -93,6 +93,8 @@ class StreamReply:
         A connection whose answer was read to its end serves the next call, else each stream costs
         the next one a TLS handshake.
         """
+        # An answer that came in one piece would be over before those who wait learn it has begun.
+        await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError, httpx2.HTTPError, httpx2.StreamError):
             async with asyncio.timeout(_END_S):
                 async for _ in self._chunks:

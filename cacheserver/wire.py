@@ -142,6 +142,7 @@ async def build(
             service=service,
             entries=semantic,
             journal=journal,
+            learner=worker,
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
             ),

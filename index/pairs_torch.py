@@ -34,7 +34,7 @@ class PairModel(nn.Module):
         self.encoder = AutoModel.from_pretrained(
             weights,
             attn_implementation="eager",
-            # Hardly a pair is seen twice, and on one core dropout is slow.
+            # Hardly a pair is seen twice: there is nothing for dropout to prevent.
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )

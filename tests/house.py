@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,15 @@ from cacheserver import wire
 from cacheserver.app import create_app
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
-from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
+from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.serve import listen
 from tests.models import model_dir
 
 ADMIN_KEY = "an-admin-key-for-tests"
 MODEL = "claude-haiku-5-5"
+
+
+Answering = Callable[[Mapping[str, Any]], Directives | None]
 
 
 class Clock:
@@ -65,9 +68,11 @@ class House:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, data_dir: Path, **settings: Any) -> AsyncIterator[House]:
+    async def open(
+        cls, data_dir: Path, *, claude: Answering | None = None, **settings: Any
+    ) -> AsyncIterator[House]:
         async with AsyncExitStack() as stack:
-            simulated = Simulated(SimulatedSettings())
+            simulated = Simulated(SimulatedSettings(direct=claude))
             upstream_url = await stack.enter_async_context(serve_simulated(simulated))
             clock = Clock()
             chosen = Settings(

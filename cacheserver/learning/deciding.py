@@ -150,7 +150,7 @@ class Decider:
             served = _with(by_id[step.serve.id], step.serve)
             share = bar.audit_share
             if share is None:
-                share = bound.audit_share(state, target)
+                share = bound.audit_share(needed, step.serve.probability)
             return Hit(served, "semantic", "probable", level, basis, audit_share=share)
         reason = "vetoed" if all(one.veto for one in judged) else "below-bar"
         return Miss(reason, judged[0], neighbours=live, level=level, basis=basis)

@@ -1,73 +1,131 @@
-"""How sure is sure enough: the lowest probability at which an error target is still kept. Pure."""
+"""How sure is sure enough: the lowest probability at which an error target is still kept.
+
+The wrong share among what a bar would serve is told by the scope's own logistic, pooled over all
+labels, corrected by what was seen against what was told, and widened by how well the weights are
+known. A label that had one chance in twenty of being taken stands for twenty. Pure.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from cacheserver.policy import calibrate as C
 from typing import Literal, TypeAlias
+
+from cacheserver.policy.calibrate import Calibration, Label, probability, terms, variance
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
 
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    probability: float
-    right: bool
-    weight: float
+CLOSED = 2.0  # a level that no probability reaches
+LEAST = 100  # labels before a scope's own count; below them the prior decides
+FLOOR = 0.01  # least share of hits that is audited
+CEILING = 0.3  # and most, while nothing is known
+# Where no bar is shown to keep the target, every single hit must keep a quarter of it.
+CAUTION = 0.25
+_SIGMA = 0.5  # one-sided, of the weights; of 0, 0.5, 1 the least that kept 1% on both streams
+_DOUBT = (
+    0.5  # wrong labels' worth of doubt in "seen against told": a conformal bound's "+1", halved
+)
+_STEPS = 60  # bars tried
+_FIRST = 20  # labels; fewer show nothing
+_RECENT = 300  # labels that the drift monitor looks at
+_ALARM = 2.33  # one-sided 99%
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    target: float
+    """What a candidate's probability must reach, inclusive."""
+
+    target: float  # greatest wrong share among semantic hits, 0..0.5
     level: float
     basis: Basis
-    upper: float = 1.0
-    labels: int = 0
+    upper: float  # bound on the wrong share at this level; 1 where none is shown
+    labels: int  # that show it
+    audits: int  # labels of hits among all
 
 
-Z = 1.0
-SHRINK = 3.0
-PRIOR_K = 0.25
-STEPS = 60
-ZE = 0.0
-LEAST = 100
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one level would have done on the window."""
+
+    level: float
+    served: float  # share of the look-ups with a candidate
+    upper: float  # bound on the wrong share
+    labels: int
 
 
-def bar_for(state: C.Calibration, target: float) -> Bar:
-    ranked = sorted(
-        ((C.probability(state, l.evidence), l) for l in state.labels), key=lambda x: -x[0]
-    )
-    n = len(ranked)
-    if n < LEAST:
-        return Bar(target, 1 - target * PRIOR_K, "prior")
-    total = wrong = told = sq = 0.0
+def bar_for(state: Calibration, target: float) -> Bar:
+    """The bar at which the most is served with `target` kept. Raises nothing."""
+    audits = sum(label.served for label in state.labels)
+    shown: Point | None = None
+    if len(state.labels) >= LEAST:
+        if broken(state.labels, target):
+            return Bar(target, CLOSED, "closed", 1.0, len(state.labels), audits)
+        shown = next((p for p in reversed(curve(state)) if p.upper <= target), None)
+    if shown is not None:
+        return Bar(target, shown.level, "labels", shown.upper, shown.labels, audits)
+    return Bar(target, 1 - CAUTION * target, "prior", 1.0, len(state.labels), audits)
+
+
+def curve(state: Calibration) -> tuple[Point, ...]:
+    """Levels from the strictest down: the trade between hits and errors."""
+    told_of = [(probability(state, label.evidence), label) for label in state.labels]
+    told_of.sort(key=lambda pair: -pair[0])
+    whole = sum(label.weight for label in state.labels)
+    every = max(1, len(told_of) // _STEPS)
     along = [0.0] * len(state.weights)
-    best = None
-    every = max(1, n // STEPS)
-    for at, (p, one) in enumerate(ranked):
-        w = one.weight
-        total += w
-        sq += w * w
-        told += w * (1 - p)
-        wrong += w * (not one.right)
-        f = w * p * (1 - p)
-        for i, x in enumerate(C.terms(one.evidence)):
-            along[i] += f * x
-        if (at + 1) % every or at < 20:
-            continue
-        a = SHRINK * sq / total
-        ratio = (wrong + a) / (told + a)
-        sd = sqrt(C.variance(state, along))
-        upper = (ratio * told + Z * sd + ZE * sqrt(told * sq / total)) / total
-        if upper <= target:
-            best = Bar(target, p, "labels", upper, at + 1)
-    return best or Bar(target, 1 - target * PRIOR_K, "prior")
+    points: list[Point] = []
+    total = squares = told = wrong = 0.0
+    for at, (p, label) in enumerate(told_of, 1):
+        weight = label.weight
+        total += weight
+        squares += weight * weight
+        told += weight * (1 - p)
+        wrong += 0.0 if label.right else weight
+        steep = weight * p * (1 - p)
+        for i, x in enumerate(terms(label.evidence)):
+            along[i] += steep * x
+        if at >= _FIRST and at % every == 0:
+            doubt = _DOUBT * squares / total
+            corrected = told * (wrong + doubt) / (told + doubt)
+            upper = (corrected + _SIGMA * sqrt(variance(state, along))) / total
+            points.append(Point(p, total / whole, min(1.0, upper), at))
+    return tuple(points)
 
 
-def audit_share(state: C.Calibration, target: float) -> float:
-    """The share of hits to ask again: high in a new scope, down to 1% once it has told enough."""
-    told = sum(label.source == "audit" for label in state.labels)
-    enough = 3 / target  # clean audits that bound an error of `target` at 95% (rule of three)
-    return max(0.01, 0.2 * (1 - told / enough))
+def broken(labels: Sequence[Label], target: float) -> bool:
+    """Whether recent hits were wrong more often than `target` beyond chance.
+
+    A closed scope only misses, and a miss is a label: the hits leave the recent labels and the
+    scope opens again, with a bar made of what was learned.
+    """
+    served = [label for label in labels[-_RECENT:] if label.served]
+    if not served:
+        return False
+    total = sum(label.weight for label in served)
+    effective = total * total / sum(label.weight**2 for label in served)
+    share = sum(label.weight for label in served if not label.right) / total
+    return wilson(share * effective, effective, _ALARM)[0] > target
+
+
+def audit_share(bar: Bar, probability: float) -> float:
+    """Chance with which a hit of this probability is asked again, in the background.
+
+    From `CEILING` down to `FLOOR` as the window fills with as many audits as the target needs
+    (one in 1 / target). Hits just over the bar are audited most: that is where errors are.
+    """
+    needed = 1 / bar.target
+    share = CEILING * max(0.0, 1 - bar.audits / needed)
+    if bar.level < 1:
+        share *= sqrt(min(1.0, (1 - probability) / (1 - bar.level)))
+    return max(FLOOR, share)
+
+
+def wilson(wrong: float, count: float, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a share; (0, 1) where nothing was counted."""
+    if count <= 0:
+        return 0.0, 1.0
+    share, room = wrong / count, z * z / count
+    middle = share + room / 2
+    reach = sqrt(share * (1 - share) * room + room * room / 4)
+    return max(0.0, (middle - reach) / (1 + room)), min(1.0, (middle + reach) / (1 + room))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 
-_Z = 1.96  # 95%, two-sided
+from cacheserver.policy.bound import wilson
+
 _POINTS = 50  # of a curve: more cannot be told apart on a screen
 
 
@@ -29,17 +29,6 @@ class Point:
     wrong_rate: float
     wrong_low: float
     wrong_high: float
-
-
-def wilson(wrong: int, of: int) -> tuple[float, float]:
-    """The 95% interval of a rate (Wilson 1927); (0, 1) where nothing was seen."""
-    if of == 0:
-        return 0.0, 1.0
-    rate = wrong / of
-    middle = rate + _Z**2 / (2 * of)
-    spread = _Z * sqrt(rate * (1 - rate) / of + _Z**2 / (4 * of**2))
-    scale = 1 + _Z**2 / of
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:

@@ -17,6 +17,7 @@ from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Evidence, Neighbour, evidence_for
 from cacheserver.policy.profile import Profile
 
+JUDGED = 3  # nearest neighbours that may be served; the others only speak for or against
 MOST_ASKED = 3  # candidates the verifier reads, 2 to 4 ms each
 # Below this share of the bar's odds no verifier lifts a candidate over it: of the pairs it was
 # fitted on, one in 200 rose by more.
@@ -66,7 +67,7 @@ def judge(
     """
     judged = [
         _judged(question, n, neighbours, scores, state, lexicon=lexicon, enabled=enabled)
-        for n in neighbours
+        for n in neighbours[:JUDGED]
     ]
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
     asked = 0 if scores is None else len(scores)

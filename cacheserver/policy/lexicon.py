@@ -26,7 +26,8 @@ somebody possible able mean advance appreciated grateful lost guys sir madam app
 detail give wants trying try bit much ever even still go about
 """
 
-# (words, idf): from how many of 120,000 public questions hold them; anything else counts as rare.
+# (words, idf): roughly the log of how many public questions (QQP and AskUbuntu train, counts only)
+# come on one that holds the word, rounded to halves; anything else counts as rare.
 _COMMON = (
     (4.0, "best good way people life make most time new use people between like"),
     (4.5, """

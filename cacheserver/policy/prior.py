@@ -14,8 +14,10 @@ from cacheserver.policy.features import NAMES
 
 _VERIFIER_RANGE = 7.0  # logits beyond are the same certainty
 # Fitted at or above 0: a better score or a higher cosine never lowers the probability.
-RISING = tuple(
-    f"verifier_{part}_{at}" for part in ("low", "middle", "high") for at in ("near", "far")
+RISING = (
+    *("cosine", "cosine_80", "cosine_92"),
+    *("verifier_low_near", "verifier_middle_near", "verifier_high_near"),
+    *("verifier_low_far", "verifier_middle_far", "verifier_high_far"),
 )
 # What only ever speaks against serving: fitted at or below 0, whatever a sample suggests.
 FALLING = (
@@ -30,7 +32,7 @@ def prior(cosine: float, verifier: float | None, lexical: Sequence[float]) -> fl
     """Probability in (0, 1). `lexical` is what `features` gave.
 
     `verifier` is its score, both orders averaged; None where it was not asked, and then other
-    weights hold. Never decreasing in the score of the verifier.
+    weights hold. Never decreasing in either.
     """
     weights = prior_weights.WITHOUT if verifier is None else prior_weights.WITH
     terms = basis(cosine, verifier, lexical)
@@ -45,8 +47,6 @@ def basis(cosine: float, verifier: float | None, lexical: Sequence[float]) -> Ma
     terms["cosine"] = similar
     terms["cosine_80"] = max(0.0, similar - 0.80) * 5  # bends: 0..1 from 0.8 up
     terms["cosine_92"] = max(0.0, similar - 0.92) * 12.5
-    for name in ("unlike_words", "rarest", "both_miss", "same_words"):
-        terms[f"cosine*{name}"] = similar * terms[name]
     if verifier is not None:
         sure = logit_of(verifier)
         near = 1 - min(1.0, terms["unlike_words"])  # the verifier tells more of near twins

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.curve import Scored, at, curve, recommended, wilson
+from cacheserver.policy.bound import wilson
+from cacheserver.policy.curve import Scored, at, curve, recommended
 
 scored = st.lists(
     st.builds(Scored, score=st.sampled_from([0.1, 0.5, 0.9, 0.95, 0.99]), right=st.booleans()),
@@ -19,7 +20,7 @@ scored = st.lists(
     [(0, 299, 0.0, 0.01268), (5, 100, 0.02154, 0.11175), (0, 0, 0.0, 1.0), (10, 10, 0.72247, 1.0)],
 )
 def test_the_interval_is_wilsons(wrong: int, of: int, low: float, high: float) -> None:
-    assert wilson(wrong, of) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert wilson(wrong, of) == pytest.approx((low, high), abs=1e-4)
 
 
 @given(scored)

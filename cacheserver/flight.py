@@ -93,7 +93,7 @@ class SingleFlight(Generic[T]):
         Every `join` is paired with one `leave`.
         """
         flight = self._running.get(key)
-        if led := flight is None:
+        if led := flight is None or flight.task.done():  # over, and about to be forgotten
             flight = Flight(key, fill)
             self._running[key] = flight
             flight.task.add_done_callback(lambda _: self._forget(flight))

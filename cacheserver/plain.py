@@ -55,5 +55,5 @@ def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
         "batch_eligible": admission.batchable(query.body),
         "entry_id": answer.headers.get("x-cache-entry"),
         "decision_id": answer.decision_id,
-        "ttl_s": settlement.ttl_s,
+        "ttl_s": int(ttl) if (ttl := answer.headers.get("x-cache-ttl")) else None,
     }

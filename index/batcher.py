@@ -7,6 +7,9 @@ delay to collect a batch; a batch is what queued up while the last one ran.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +34,14 @@ class Batcher:
         max_batch: int = 8,
         max_waiting: int = 1_024,
         memo: int = 2_048,
+        nice: int = 0,
     ) -> None:
         """`max_batch`: texts a model call; every one waits for its whole batch, so this bounds
         what a text in a crowd waits beyond its turn to a few milliseconds.
         `max_waiting`: different texts queued; a full queue is about a second of work.
         `memo`: texts whose vectors are kept (1.5 kB each); 0 for none.
+        `nice`: how far the worker thread stands back for others, up to 19; for work that nobody
+        waits for, with a batcher of its own. Linux only, elsewhere it is ignored.
         """
         self._embedder = embedder
         self._max_batch = max_batch
@@ -45,7 +51,9 @@ class Batcher:
         self._queue: deque[str] = deque()
         self._askers: dict[str, list[asyncio.Future[Vectors]]] = {}  # of queued and running texts
         self._busy = False
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+        self._worker = ThreadPoolExecutor(
+            1, thread_name_prefix="embedder", initializer=_stand_back, initargs=(nice,)
+        )
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -161,6 +169,13 @@ class Batcher:
             if len(texts) == 1:
                 return [problem]
             return [outcome for text in texts for outcome in self._embed([text])]
+
+
+def _stand_back(nice: int) -> None:
+    """Lower the calling thread's priority. Linux has one a thread, others one a process."""
+    if nice and sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)
 
 
 def _rows(vectors: Vectors) -> list[Outcome]:

@@ -77,7 +77,7 @@ class Partition:
         self._ids.extend(ids)
         self._key_of.update(zip(ids, keys.tolist(), strict=True))
         self._next_key += len(ids)
-        self._soonest = min(self._soonest, float(expires_at.min()))
+        self._soonest = min(self._soonest, float(np.min(expires_at)))
         if self.trained_at:
             self._near.add_with_ids(vectors, keys)
         else:

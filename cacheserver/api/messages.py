@@ -66,4 +66,5 @@ async def forward(request: Request) -> Response:
     path, query = request.url.path, request.url.query
     asked = edge.parts.upstream.forward(request.method, path, query, call)
     reply = await while_there(request, asked)
-    return Response(reply.body, status_code=reply.status, headers=dict(reply.headers))
+    headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "forwarded"}
+    return Response(reply.body, status_code=reply.status, headers=headers)

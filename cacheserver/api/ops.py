@@ -105,10 +105,12 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="The store answers and the index is restored")
 async def readyz(request: Request) -> Response:
-    """503 while the index is restored or Redis is away; requests are answered all the same."""
+    """503 while the index is restored, or Redis is away or takes no writes (a full disk); requests
+    are answered all the same.
+    """
     parts = edge_of(request).parts
     try:
-        await parts.entries.entries.used_bytes()
+        await parts.entries.entries.probe()
         store = "ok"
     except StoreError:
         store = "away"

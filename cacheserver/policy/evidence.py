@@ -10,6 +10,8 @@ from cacheserver.policy.profile import Profile
 
 _PREFIXES = ("un", "in", "im", "ir", "dis", "non", "il")  # that turn a word into its opposite
 
+_ASKING = frozenset(("what", "who", "how", "where", "when", "why", "which"))
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -45,6 +47,29 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
         misdirected=few and not free and _misdirected(a, b, lexicon.directed),
         misordered=few and not free and _misordered(a, b),
     )
+
+
+def twins(d: Difference) -> bool:
+    """Whether two questions are one, word for word but for the frame: "how do I", "how can I".
+
+    The same meaning words in the same order, and the same question word, numbers, times, quoted
+    parts, pronouns and negations.
+    """
+    a, b = d.a, d.b
+    return (
+        _ASKING.issuperset(d.only_a)
+        and _ASKING.issuperset(d.only_b)
+        and [w for w in a.content if w not in _ASKING] == [w for w in b.content if w not in _ASKING]
+        and _asks(a) == _asks(b)
+        and (a.negations, a.numbers, a.times, a.spans) == (b.negations, b.numbers, b.times, b.spans)
+        and sorted(a.pronouns) == sorted(b.pronouns)
+        and not d.flips
+    )
+
+
+def _asks(profile: Profile) -> str:
+    """The question word, also where it is run together with its verb: "what's"."""
+    return profile.asks or next((word for word in profile.content if word in _ASKING), "")
 
 
 def idf(word: str, rarest: Set[str], lexicon: Lexicon) -> float:

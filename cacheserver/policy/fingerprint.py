@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from cacheserver import jsontext
@@ -36,6 +37,11 @@ UNSHAPING = frozenset(
     }
 )
 _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
+
+# The same questions come again, and an exact hit should not pay 10 to 20 us for reading them again.
+# `volatility` reads the last 1,500 characters, so whatever is asked this remembers 8 MB at most.
+_remembered = lru_cache(maxsize=4_096)(volatility.volatility)
+_REMEMBERED_CHARS = 2_000
 
 _BETA = "anthropic-beta"  # a set, in any order
 
@@ -103,7 +109,7 @@ def read(
 
 def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
     """What the answer depends on besides the question, and the longest it may be kept for it."""
-    found = volatility.volatility(text)
+    found = _remembered(text[-_REMEMBERED_CHARS:])
     if found.kind == "stable":
         return None, None
     return found.kind, volatility.ttl_cap_s(found, tenant.volatility)

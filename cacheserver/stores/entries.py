@@ -256,6 +256,10 @@ class Entries:
             if cursor == 0:
                 return live
 
+    async def probe(self) -> None:
+        """Write one key, to see that the store takes writes. Raises `StoreError`."""
+        await command(self._redis, "SET", f"{self._prefix}probe", 1, "PX", 60_000)
+
     async def used_bytes(self) -> int:
         """Return what the entries take, in the size limit's own arithmetic."""
         return int(await command(self._redis, "HGET", f"{self._prefix}state", "bytes") or 0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import embed, hits, misses, starts
+from scripts.benchmarks import embed, hits, misses, starts, table
 
 
 def main() -> None:
@@ -25,8 +27,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
     parser.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="show an earlier --json as Markdown, and end"
+    )
     asked = parser.parse_args()
-    figures: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    if asked.table:
+        print("\n".join(table.markdown(json.loads(asked.table.read_text()))))
+        return
+    figures: dict[str, Any] = {"machine": _machine()}
     for name in asked.part or parts:
         figures[name] = parts[name](asked.seconds, asked.entries)
         for row in figures[name]:
@@ -35,6 +43,13 @@ def main() -> None:
             print(f" {row.get('target') or ''}{kept}", flush=True)
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _machine() -> str:
+    """The processor's name; how many of them; how busy they were with other work at the start."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    name = found[1] if found else platform.machine()
+    return f"{name}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before"
 
 
 main()

@@ -13,7 +13,7 @@ from scripts.benchmarks.server import body, question
 
 # About as long as the question of `embed`. Never the same text twice: neither an exact hit nor a
 # remembered embedding.
-_ASKED = "Where is order @?"
+_ASKED = "How can I return item @?"
 _FIRST = 10_000_000
 _NOWHERE = "http://127.0.0.1:9"  # hits ask nobody
 
@@ -30,7 +30,7 @@ def measure(seconds: float, entries: list[int]) -> list[dict[str, Any]]:
 
 
 def _exact(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
-    template = json.dumps(body(question(0))).replace("order 0", "order @")
+    template = json.dumps(body(question(0))).replace("item 0", "item @")
     found = []
     for clients in (1, 8, 64):
 
@@ -48,6 +48,7 @@ def _exact(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
         found += _cpu(exact)
         found.append(row("  bare route, CPU of the server process", bare.server_us, "us"))
         share = exact.per_s / bare.per_s
+        found.append(row("  share of the bare route by CPU", bare.cpu_us / exact.cpu_us))
         if clients == 1:
             found.append(row("  share of the bare route", share))
             gap = exact.p50_ms - bare.p50_ms
@@ -86,6 +87,8 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
             found.append(
                 at_least("  times the throughput of one", figures.per_s / alone.per_s, 1.5)
             )
+            possible = alone.p50_ms * 1e3 / figures.cpu_us
+            found.append(row("  times the throughput of one, by CPU and that one's p50", possible))
             found.append(at_most("  p99 over p50", figures.p99_ms / figures.p50_ms, 3))
     return found
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+# A bar that every question of the same form clears: what is measured is the path, not the decision.
+BAR = 0.3
 SERVER_CORE, LOAD_CORE = "0", "1"
 
 # What `wrk` runs for each request, and the figures it prints at the end as JSON: its own text
@@ -43,6 +45,11 @@ class Figures:
     errors: int
     server_us: float  # CPU of the server process for one request
     store_us: float  # the same of the store beside it
+
+    @property
+    def cpu_us(self) -> float:
+        """What bounds the throughput of one core: both are on it."""
+        return self.server_us + self.store_us
 
 
 def wrk(
@@ -114,13 +121,16 @@ def cpu_s(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def server(upstream: str, entries: int, data_dir: Path | None = None) -> Iterator[Server]:
+def server(
+    upstream: str, entries: int, data_dir: Path | None = None, *, bar: float = BAR
+) -> Iterator[Server]:
     """The server with that many entries, on its own core with the store beside it."""
     with contextlib.ExitStack() as stack:
         folder = data_dir or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="cacheserver-bench-"))
         )
         command = ["-m", "scripts.benchmarks.server", str(folder), upstream, str(entries)]
+        command.append(str(bar))
         child = stack.enter_context(serving(command, {}))
         assert child.stdout is not None
         port, fill_s = child.stdout.readline().split()
@@ -129,13 +139,13 @@ def server(upstream: str, entries: int, data_dir: Path | None = None) -> Iterato
 
 @contextlib.contextmanager
 def serving(
-    arguments: list[str], settings: dict[str, str], *, stderr: int | None = None
+    arguments: list[str], settings: dict[str, str], *, core: str = SERVER_CORE
 ) -> Iterator[subprocess.Popen[str]]:
-    """A Python process on the server's core, stopped as an operator would."""
+    """A Python process on a core of its own, stopped as an operator would."""
     child = subprocess.Popen(
-        ["taskset", "-c", SERVER_CORE, sys.executable, *arguments],
+        ["taskset", "-c", core, sys.executable, *arguments],
         stdout=subprocess.PIPE,
-        stderr=stderr,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **settings},
     )
@@ -143,23 +153,23 @@ def serving(
         yield child
     finally:
         child.terminate()
-        child.wait()
+        child.communicate()
+
+
+def announced(child: subprocess.Popen[str]) -> str:
+    """The address a process says it serves on; people are told on stderr."""
+    said = []
+    assert child.stderr is not None
+    for line in child.stderr:
+        if found := re.search(r"http://\S+", line):
+            return found[0]
+        said.append(line)
+    raise RuntimeError(f"it did not start: {''.join(said)}")
 
 
 @contextlib.contextmanager
 def simulated_claude(*options: str) -> Iterator[str]:
     """The simulated Claude in a process of its own, on the load's core."""
-    command = [sys.executable, "-m", "cacheserver.cli", "simulate-claude", "--port", "0", *options]
-    child = subprocess.Popen(
-        ["taskset", "-c", LOAD_CORE, *command], stdout=subprocess.PIPE, text=True
-    )
-    assert child.stdout is not None
-    try:
-        said = child.stdout.readline()
-        found = re.search(r"http://\S+", said)
-        if found is None:
-            raise RuntimeError(f"the simulated Claude did not start: {said}")
-        yield found[0]
-    finally:
-        child.terminate()
-        child.wait()
+    command = ["-m", "cacheserver.cli", "simulate-claude", "--port", "0", *options]
+    with serving(command, {}, core=LOAD_CORE) as child:
+        yield announced(child)

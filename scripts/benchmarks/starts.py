@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from scripts.benchmarks.load import cpu_s, server, serving
+from scripts.benchmarks.load import announced, cpu_s, server, serving
 from scripts.benchmarks.rows import at_most, row
 
 _ENTRIES = 10_000
@@ -43,9 +42,8 @@ def measure(_seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
 def _start(settings: dict[str, str]) -> tuple[float, float]:
     """Seconds until `/readyz` says so, and CPU seconds until then."""
     started = time.perf_counter()
-    with serving(_COMMAND, settings, stderr=subprocess.PIPE) as child:
-        assert child.stderr is not None
-        address = urlsplit(child.stderr.readline().split()[-1])
+    with serving(_COMMAND, settings) as child:
+        address = urlsplit(announced(child))
         while not _ready(address.hostname or "", address.port):
             if time.perf_counter() - started > _PATIENCE_S:
                 raise RuntimeError("the server did not become ready")

@@ -12,6 +12,17 @@ from tests.house import House
 
 JSON, EVENTS = "application/json", "text/event-stream"
 
+MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-haiku-5-5",
+    "content": [{"type": "text", "text": "Yes."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+
 
 class Script:
     """What it answers next, and what it was asked."""

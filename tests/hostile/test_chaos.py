@@ -24,8 +24,8 @@ from tests.house import House, serving
 REQUESTS, AT_ONCE, SLOTS = 1_000, 48, 16
 PLACES = ("France", "Japan", "Kenya", "Peru", "Norway", "Egypt", "Canada", "Vietnam", "Cuba")
 SPELLINGS = ("What is the capital of {}?", "What's the capital of {}?")
-MOODS = ("well",) * 12 + ("slow",) * 4 + ("cut", "broken", "hang", "refusal", "long")
-MOODS += ("429", "529", "400")
+MOODS = [*["well"] * 12, *["slow"] * 4, "cut", "broken", "hang", "refusal", "long"]
+MOODS += ["429", "529", "400"]
 CONTROLS = (("", ""),) * 10 + (
     ("cache-control", "no-store"),
     ("cache-control", "no-cache"),
@@ -192,14 +192,15 @@ async def accounts_add_up(house: House, keys: dict[str, str], seen: Seen) -> Non
 
 
 async def recorded(house: House, tenant: str) -> Any:
-    redis = house.parts.entries.entries._redis
+    redis: Any = house.parts.entries.entries._redis
     async for key in redis.scan_iter(match=f"cs1:d:{len(tenant)}:{tenant}:*", count=1_000):
         yield json.loads(await redis.get(key))
 
 
 async def what_is_stored_may_be(house: House) -> None:
     """Whole answers only, each under the tenant and namespace it was made for, none a secret."""
-    redis, stored = house.parts.entries.entries._redis, 0
+    redis: Any = house.parts.entries.entries._redis
+    stored = 0
     async for key in redis.scan_iter(match="cs1:e:*", count=1_000):
         entry = unpack_entry(await redis.get(key))
         assert entry is not None

@@ -1,4 +1,4 @@
-"""A Claude, or what stands in between, that answers nonsense: nobody gets worse, nothing is kept."""
+"""A Claude, or what stands in between, that answers nonsense: nobody is hurt, nothing kept."""
 
 from __future__ import annotations
 
@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 
 from cacheserver import sse
-from tests.hostile.claude import EVENTS, JSON, Script, scripted
+from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House
-
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-haiku-5-5",
-    "content": [{"type": "text", "text": "Yes."}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 1, "output_tokens": 1},
-}
 
 
 async def test_streams_use_a_connection_again(tmp_path: Path) -> None:
@@ -81,12 +70,12 @@ async def test_a_stream_that_is_none_hurts_nobody(tmp_path: Path, what: str) -> 
 async def _asked_by_four(
     house: House, claude: Script, text: str, *, leader_streams: bool = False
 ) -> None:
-    """One asks, three join, all get an end, each is counted once, and the next one is asked anew."""
+    """One asks, three join: all get an end, each is counted once, the next one is asked anew."""
     claude.go.clear()
     asking = [asyncio.create_task(_ask(house, text, stream=leader_streams))]
     await until(lambda: claude.asked == 1)
     asking += [asyncio.create_task(_ask(house, text, stream=n % 2 == 0)) for n in range(3)]
-    await until(lambda: sum(f.readers for f in _flights(house)) == 4)
+    await until(lambda: _readers(house) == 4)
     claude.go.set()
     async with asyncio.timeout(10):
         await asyncio.gather(*asking)
@@ -116,8 +105,8 @@ async def _ask(house: House, text: str, *, stream: bool) -> None:
         json.loads(body)
 
 
-def _flights(house: House) -> list[object]:
-    return list(house.parts.service._flights._running.values())
+def _readers(house: House) -> int:
+    return sum(flight.readers for flight in house.parts.service._flights._running.values())
 
 
 CUT = b"".join(list(sse.replay(MESSAGE))[:-2])  # a clean end of the stream, in the middle
@@ -130,7 +119,7 @@ async def test_nobody_is_given_half_an_answer_as_a_whole_one(tmp_path: Path) -> 
         leading = asyncio.create_task(house.ask("Half?", stream=True))
         await until(lambda: claude.asked == 1)
         joining = [asyncio.create_task(house.ask("Half?")) for _ in range(2)]
-        await until(lambda: sum(f.readers for f in _flights(house)) == 3)
+        await until(lambda: _readers(house) == 3)
         claude.go.set()
         assert (await leading).content == CUT
         assert [(await j).status_code for j in joining] == [502, 502]
@@ -145,7 +134,7 @@ async def test_nobody_is_given_a_copy_of_what_is_no_message(tmp_path: Path) -> N
         await until(lambda: claude.asked == 1)
         whole = asyncio.create_task(house.ask("None?"))
         streamed = asyncio.create_task(house.ask("None?", stream=True))
-        await until(lambda: sum(f.readers for f in _flights(house)) == 3)
+        await until(lambda: _readers(house) == 3)
         claude.go.set()
         assert (await leading).content == b"{}"
         assert (await whole).status_code == 502

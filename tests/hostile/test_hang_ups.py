@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+from asyncio import create_task
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
+from cacheserver import sse
+from cacheserver.answer import Ticket
+from cacheserver.policy import fingerprint
 from cacheserver.simulated import Fault
+from cacheserver.types import Controls, Miss, Query, Tenant
+from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House, came_from
 
 BYPASS = (("x-api-key", "any"), ("cache-control", "no-store"))
-PLAIN = (("x-api-key", "any"),)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -47,3 +59,134 @@ async def test_a_bypassed_stream_hung_up_in_the_middle_is_stopped(house: House) 
         caller.hang_up()
         await until(lambda: not under_way(house))
     assert outcomes(await stats(house)) == {"failed": 1}
+
+
+async def test_a_callers_own_key_works_for_nobody_once_they_are_gone(tmp_path: Path) -> None:
+    async with House.open(tmp_path, credentials="caller") as house:
+        house.upstream.faults.add(Fault("hang"))
+        async with wire(house) as caller:
+            caller.send(request(body_of("Mine?"), headers=(("x-api-key", "sk-ant-mine"),)))
+            await until(lambda: len(house.asked) == 1)
+            caller.hang_up()
+            await until(lambda: not under_way(house))
+        assert outcomes(await stats(house, "sk-ant-mine")) == {"failed": 1}
+
+
+async def test_count_tokens_waits_for_nobody_either(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.go.clear()
+        slots = house.parts.upstream._slots._semaphore
+        free = slots._value
+        async with wire(house) as caller:
+            caller.send(request(body_of("Count."), target="/v1/messages/count_tokens"))
+            await until(lambda: claude.asked == 1)
+            assert slots._value == free - 1
+            caller.hang_up()
+            await until(lambda: slots._value == free)
+        claude.go.set()
+
+
+STREAMS = list(product((False, True), repeat=3))
+LEAVERS = [(0,), (1,), (0, 1), (1, 0), (2, 0), (0, 1, 2), (2, 1, 0)]
+
+
+async def test_in_whatever_order_they_leave_those_who_stay_are_answered(tmp_path: Path) -> None:
+    """Three share a fill. Whoever is left gets all of it; everybody is counted once."""
+    async with scripted(tmp_path) as (house, claude):
+        claude.body = json.dumps(MESSAGE).encode()
+        orders = list(product(STREAMS, LEAVERS))
+        for n, (streams, leavers) in enumerate(orders):
+            await _some_leave(house, claude, f"n{n}", streams, leavers)
+        assert claude.asked == len(orders)
+        assert (await stats(house))["requests"] == 3 * len(orders)
+        outcomes(await stats(house))
+
+
+async def _some_leave(
+    house: House, claude: Script, space: str, streams: tuple[bool, ...], leavers: tuple[int, ...]
+) -> None:
+    claude.kind = EVENTS if streams[0] else JSON
+    claude.body = b"".join(sse.replay(MESSAGE)) if streams[0] else json.dumps(MESSAGE).encode()
+    claude.go.clear()
+    async with AsyncExitStack() as stack:
+        callers = [await stack.enter_async_context(wire(house)) for _ in streams]
+        apart = [("x-api-key", "any"), ("x-cache-namespace", space)]
+        for n, (caller, stream) in enumerate(zip(callers, streams, strict=True)):
+            caller.send(request(body_of("Shared?", stream=stream), headers=apart))
+            await until(partial(_has_readers, house, n + 1))
+        for gone, leaver in enumerate(leavers, 1):
+            callers[leaver].hang_up()
+            await until(partial(_has_readers, house, len(callers) - gone))
+        claude.go.set()
+        for n in set(range(len(callers))) - set(leavers):
+            status, _, body = await callers[n].answer()
+            assert status == 200
+            assert b"Yes." in body
+        await until(lambda: not under_way(house))
+
+
+def _has_readers(house: House, number: int) -> bool:
+    running = house.parts.service._flights._running.values()
+    return sum(flight.readers for flight in running) == number
+
+
+async def test_a_failure_nobody_foresaw_hangs_nobody_and_is_counted(tmp_path: Path) -> None:
+    """Whatever a fill raises, its leader and those who joined hear of it, streamed or not."""
+    async with scripted(tmp_path) as (house, claude):
+        claude.go.clear()
+        filler = house.parts.service._filler
+        filler._pricer = None  # type: ignore[assignment]  # any step may fail; this one will
+        claude.body = json.dumps(MESSAGE).encode()
+        asking = [create_task(house.ask("Failing?"))]
+        await until(lambda: claude.asked == 1)
+        asking += [create_task(house.ask("Failing?", stream=n == 0)) for n in range(2)]
+        await until(partial(_has_readers, house, 3))
+        claude.go.set()
+        assert [(await each).status_code for each in asking] == [500, 500, 500]
+        assert under_way(house) == 0
+        assert outcomes(await stats(house)) == {"failed": 3}
+        claude.kind, claude.body = EVENTS, b"".join(sse.replay(MESSAGE))
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await house.ask("Failing in the middle?", stream=True)
+        assert outcomes(await stats(house)) == {"failed": 4}
+
+
+async def test_an_answer_that_is_never_read_in_process_is_let_go(house: House) -> None:
+    """Used without a server, a stream may be dropped before its first event."""
+    query = reading(body_of("Dropped? [[sim slow=0.1]]", stream=True))
+    answer = await house.parts.service.answer(query)
+    assert answer.events is not None
+    await answer.events.aclose()
+    await until(lambda: not under_way(house))
+    assert outcomes(await stats(house)) == {"miss": 1}
+
+
+async def test_an_answer_that_landed_between_a_look_and_its_fill_is_not_asked_for_again(
+    house: House,
+) -> None:
+    """The caller looked before it was there, and joins when its fill is over already."""
+    service, query = house.parts.service, reading(body_of("Landed?"))
+    first = await service.answer(query)
+    late = await service._ask(query, Ticket(house.clock()), Miss("empty"))
+    assert (late.decision.reason, len(house.asked)) == ("landed", 1)
+    assert (late.settlement.cost, late.settlement.saved) == (0, first.settlement.cost)
+    streamed = await service._ask(replace(query, stream=True), Ticket(house.clock()), Miss("empty"))
+    assert streamed.events is not None
+    events = [sse.decode(event) async for event in streamed.events if event]
+    assert events[-1] == {"type": "message_stop"}
+    house.clock.ahead_s = 4_000
+    again = await service._ask(query, Ticket(house.clock()), Miss("empty"))
+    assert (again.decision.reason, len(house.asked)) == ("empty", 2)
+    assert outcomes(await stats(house)) == {"exact": 2, "miss": 2}
+
+
+def reading(body: dict[str, Any]) -> Query:
+    return fingerprint.read(
+        body,
+        json.dumps(body).encode(),
+        headers={},
+        tenant=Tenant("default"),
+        controls=Controls(),
+        upstream="claude",
+        embedder="e",
+    )

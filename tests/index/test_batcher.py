@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -195,3 +197,14 @@ async def test_other_work_runs_in_the_same_thread_and_its_errors_come_back(gate:
         with pytest.raises(ValueError, match="invalid literal"):
             await batcher.run(int, "x")
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+async def test_a_batcher_that_stands_back_does_so_in_its_own_thread_alone(
+    embedder: OnnxEmbedder,
+) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    async with Batcher(embedder, nice=7) as aside, Batcher(embedder) as ahead:
+        assert await aside.run(os.getpriority, os.PRIO_PROCESS, 0) == min(19, before + 7)
+        assert await ahead.run(os.getpriority, os.PRIO_PROCESS, 0) == before
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

@@ -1,0 +1,1 @@
+"""Making and scoring the pair verifier: own questions, generators, training. Offline only."""

@@ -1,0 +1,124 @@
+"""The generators of training pairs: the label they claim, on questions written here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.pairs import families, mix, near_misses, paraphrases, sets
+from scripts.pairs.types import Pair
+
+HERE = Path(families.__file__).parent
+TEXTS = [
+    "Is it safe to mail 3 kg of honey from Oslo to Bergen before Monday?",
+    "How do I install the old driver without a disk on Windows?",
+    "Should I walk with Karl or with Ines?",
+    "What is the difference between tea and milk?",
+    "If it rains in May, how can I dry a tent?",
+]
+WORDS = near_misses.gather(TEXTS)
+seeds = st.integers(0, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "possible"),
+    [
+        ("unit", "Is 3 kg much?", {"Is 3 lbs much?", "Is 3 grams much?"}),
+        ("antonym", "Raise or open it", {"Raise and open it", "Raise or close it"}),
+        ("negation", "Should I go?", {"Should I not go?"}),
+        ("negation", "I do not go", {"I do go"}),
+        ("negation", "Why can't I go?", {"Why can I go?"}),
+        ("direction", "Go from Oslo to Bergen", {"Go from Bergen to Oslo"}),
+        ("exchanged", "Does Karl owe Ines money?", {"Does Ines owe Karl money?"}),
+        ("general", "Where do I buy honey for bees?", {"Where do I buy honey?"}),
+    ],
+)
+def test_a_near_miss_changes_the_one_thing_it_is_named_for(
+    kind: str, text: str, possible: set[str]
+) -> None:
+    maker, _ = near_misses.MAKERS[kind]
+    assert maker(text, WORDS, Random(1)) in possible
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "made"),
+    [
+        ("clauses", "In Oslo, where do I park?", "Where do I park in Oslo?"),
+        (
+            "clauses",
+            "Where do I park the car when it rains?",
+            "When it rains, where do I park the car?",
+        ),
+        ("symmetric", "difference between tea and milk?", "difference between milk and tea?"),
+        ("symmetric", "tea vs milk", "milk vs tea"),
+        ("spelled_number", "boil two eggs", "boil 2 eggs"),
+        ("contraction", "it is not so", "it's not so"),
+    ],
+)
+def test_a_paraphrase_changes_only_the_wording(kind: str, text: str, made: str) -> None:
+    maker, _ = paraphrases.MAKERS[kind]
+    assert maker(text, Random(4)) in {made, made.replace("it's not", "it isn't")}
+
+
+@given(st.sampled_from(TEXTS), seeds)
+def test_a_near_miss_always_differs_and_names_its_kind(text: str, seed: int) -> None:
+    made = near_misses.near_miss(text, WORDS, Random(seed))
+    assert made is not None
+    assert made[0].lower() != text.lower()
+    assert made[1] in near_misses.MAKERS
+
+
+@given(st.sampled_from(TEXTS), seeds)
+def test_a_paraphrase_keeps_every_digit(text: str, seed: int) -> None:
+    made = paraphrases.paraphrase(text, Random(seed))
+    assert made is not None
+    if made[1] != "spelled_number":
+        assert [c for c in made[0] if c.isdigit()] == [c for c in text if c.isdigit()]
+
+
+@given(seeds)
+def test_the_same_seed_makes_the_same_pair(seed: int) -> None:
+    assert mix.generated(TEXTS[0], WORDS, Random(seed)) == mix.generated(
+        TEXTS[0], WORDS, Random(seed)
+    )
+
+
+@given(seeds)
+def test_every_family_pair_is_filled_and_labelled(seed: int) -> None:
+    slots = families.read_slots(HERE / "slots.txt")
+    known = families.read_families(HERE / "families.txt")
+    pair = families.draw_pair(known, slots, Random(seed))
+    assert pair.label in (0, 1)
+    assert "{" not in pair.a + pair.b
+    assert pair.a != pair.b or pair.label == 1
+
+
+def test_a_directed_family_exchanged_is_a_trap_and_a_symmetric_one_is_not() -> None:
+    slots = {"city": (("Oslo",), ("Bergen",), ("Porto",), ("Rome",))}
+    directed = families.Family(("From {city1} to {city2}?", "To {city2} from {city1}?"), (), "dir")
+    symmetric = families.Family(("{city1} or {city2}?", "{city2} or {city1}?"), (), "sym")
+    drawn = [families.draw_pair([directed, symmetric], slots, Random(i)) for i in range(200)]
+    by_source: dict[str, set[int]] = {}
+    for pair in drawn:
+        by_source.setdefault(pair.source, set()).add(pair.label)
+    assert by_source["own:direction"] == {0}
+    assert by_source["own:symmetric"] == {1}
+    assert by_source["own:wording"] == {1}
+
+
+def test_a_slot_line_without_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "slots.txt").write_text("Oslo | Bergen\n")
+    with pytest.raises(ValueError, match="needs a name"):
+        families.read_slots(tmp_path / "slots.txt")
+
+
+def test_no_question_is_on_both_sides_of_a_split() -> None:
+    pairs = [Pair(f"q{i}", f"q{i + 1}" if i % 3 else f"z{i}", i % 2, "own") for i in range(300)]
+    rest, held = sets.split_by_component(pairs, 0.2)
+    assert len(rest) + len(held) == 300
+    assert held
+    assert {t for p in rest for t in (p.a, p.b)}.isdisjoint({t for p in held for t in (p.a, p.b)})

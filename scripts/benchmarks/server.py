@@ -29,6 +29,16 @@ from cacheserver.types import Controls, Entry, Query, Tenant
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
 _AT_ONCE = 64
+_VERBS = (
+    "cancel change check clean compare copy debug describe export find fix install measure merge "
+    "move open paint pay print repair replace sell share translate update"
+).split()
+_NOUNS = (
+    "account address bicycle budget camera car contract database dog email garden guitar house "
+    "insurance invoice kitchen laptop letter loan map medicine passport password phone piano "
+    "picture plan poem printer program recipe report roof router song spreadsheet tax ticket "
+    "website window"
+).split()
 _ANSWER = "This answer stands for one of ordinary length. " * 20  # about 1 kB
 
 
@@ -87,8 +97,8 @@ def entry(query: Query) -> Entry:
 async def fill(parts: Parts, entries: int) -> None:
     """Store `entries` answers in one scope. The vectors of all but 1,000 are drawn, not computed.
 
-    They are spread around the real ones as other questions would be, so that an index built over
-    them has the shape of a real one.
+    They are spread around questions of many subjects, so that inverted lists built over them are
+    as even as real ones: around a thousand questions of one form most lists would be empty.
     """
     tenant = await parts.tenants.get("default")
     semantic = parts.entries
@@ -103,7 +113,8 @@ async def fill(parts: Parts, entries: int) -> None:
     near = await semantic.near(real[0], 1)
     assert near.candidates
     rng = np.random.default_rng(0)
-    centres = np.asarray([await semantic.vector(q.text or "") for q in real])
+    subjects = [f"How do I {verb} my {noun}?" for verb in _VERBS for noun in _NOUNS]
+    centres = np.asarray([await semantic.vector(subject) for subject in subjects])
     waiting: list[Any] = []
     for n in range(len(real), entries):
         drawn = rng.standard_normal(centres.shape[1])

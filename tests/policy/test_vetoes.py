@@ -128,7 +128,11 @@ def test_the_case_and_the_question_mark_veto_nothing_in_lower_case_texts(text: s
     assert fired(low, f"{low} ?") == ()
 
 
-@given(phrases, phrases, st.sampled_from([" please", " thanks", ", thank you please"]))
+# Without figures: what follows one is read as its unit, and "3 paint, please" is three of nothing.
+worded = phrases.filter(lambda text: not any(sign.isdigit() for sign in text))
+
+
+@given(worded, worded, st.sampled_from([" please", " thanks", ", thank you please"]))
 def test_the_same_courtesy_on_both_keeps_the_verdict(a: str, b: str, suffix: str) -> None:
     assert fired(a, b) == fired(a + suffix, b + suffix)
 

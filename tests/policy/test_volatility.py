@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from cacheserver.policy.volatility import (
     STABLE,
     Volatility,
-    VolatilityCaps,
     VolatilityKind,
     features,
     ttl_cap_s,
     volatility,
 )
+from cacheserver.types import VolatilityCaps
 
 CAPS = VolatilityCaps()
 

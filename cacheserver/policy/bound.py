@@ -18,14 +18,13 @@ Basis: TypeAlias = Literal["prior", "labels", "closed"]
 
 CLOSED = 2.0  # a level that no probability reaches
 LEAST = 100  # labels before a scope's own count; below them the prior decides
+NEED=1.0
 FLOOR = 0.01  # least share of hits that is audited
 CEILING = 0.3  # and most, while nothing is known
 # Where no bar is shown to keep the target, every single hit must keep a quarter of it.
 CAUTION = 0.25
 _SIGMA = 0.5  # one-sided, of the weights; of 0, 0.5, 1 the least that kept 1% on both streams
-_DOUBT = (
-    0.5  # wrong labels' worth of doubt in "seen against told": a conformal bound's "+1", halved
-)
+_DOUBT = 0.5  # wrong labels' worth of doubt in "seen against told": a conformal bound's "+1", halved
 _STEPS = 60  # bars tried
 _FIRST = 20  # labels; fewer show nothing
 _RECENT = 300  # labels that the drift monitor looks at
@@ -75,19 +74,22 @@ def curve(state: Calibration) -> tuple[Point, ...]:
     every = max(1, len(told_of) // _STEPS)
     along = [0.0] * len(state.weights)
     points: list[Point] = []
-    total = squares = told = wrong = 0.0
+    total = told = halves = half_squares = half_told = wrong = 0.0
     for at, (p, label) in enumerate(told_of, 1):
         weight = label.weight
         total += weight
-        squares += weight * weight
         told += weight * (1 - p)
-        wrong += 0.0 if label.right else weight
+        half = sqrt(weight)
+        halves += half
+        half_squares += weight
+        half_told += half * (1 - p)
+        wrong += 0.0 if label.right else half
         steep = weight * p * (1 - p)
         for i, x in enumerate(terms(label.evidence)):
             along[i] += steep * x
         if at >= _FIRST and at % every == 0:
-            doubt = _DOUBT * squares / total
-            corrected = told * (wrong + doubt) / (told + doubt)
+            doubt = _DOUBT * half_squares / halves
+            corrected = told * (wrong + doubt) / (half_told + doubt)
             upper = (corrected + _SIGMA * sqrt(variance(state, along))) / total
             points.append(Point(p, total / whole, min(1.0, upper), at))
     return tuple(points)
@@ -114,8 +116,8 @@ def audit_share(bar: Bar, probability: float) -> float:
     From `CEILING` down to `FLOOR` as the window fills with as many audits as the target needs
     (one in 1 / target). Hits just over the bar are audited most: that is where errors are.
     """
-    needed = 1 / bar.target
-    share = CEILING * max(0.0, 1 - bar.audits / needed)
+    needed = NEED / bar.target
+    share = max(FLOOR, CEILING * max(0.0, 1 - bar.audits / needed))
     if bar.level < 1:
         share *= sqrt(min(1.0, (1 - probability) / (1 - bar.level)))
     return max(FLOOR, share)

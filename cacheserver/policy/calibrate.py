@@ -6,7 +6,7 @@ frozen value: `learn` and `refit` give a new one; `refit` is meant for off the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 from typing import Literal, TypeAlias
@@ -17,17 +17,22 @@ Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]
 
 WINDOW = 2_000  # labels; more slow a refit down and tell of traffic long gone
 EVERY = 100  # labels between two refits, once the window is half full
-_POWER = (
-    0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
-)
+_POWER = 0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
 _SPREAD = 2.0  # log odds by which entries differ beyond their evidence
 _MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust
 _RIDGE = 1.0  # how strongly weights are held to the prior, in labels
 _STEPS = 12  # of Newton; 4 suffice from a warm start
 _FAR = 30.0  # log odds beyond are the same certainty
 
-NAMES = ("bias", "cosine", "bend", "margin", "share", "pull", "second", "prior", "verified")
-_START = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)  # with these it is the prior
+NAMES = (
+    *("bias", "cosine", "bend", "margin", "share", "pull", "second", "prior"),
+    *("prior alone", "verified"),
+)
+# What neighbours usually tell: rounded from a fit to streams of our own questions
+# (`scripts/pairs/families.txt`), with less trust in the cosine and more in the words than on
+# those templates. A candidate without company is told by the prior alone.
+START = (-1.5, 1.5, -0.3, 0.8, 0.8, 2.0, 0.6, 0.3, 1.0, 1.0)
+_COMPANY = 5  # neighbours from which on they are evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Record:
 class Calibration:
     """What a scope has learned."""
 
-    weights: tuple[float, ...] = _START
+    weights: tuple[float, ...] = START
     labels: tuple[Label, ...] = ()  # oldest first
     fresh: int = 0  # labels since the last fit
     root: tuple[tuple[float, ...], ...] = ()  # Cholesky root of the weights' precision
@@ -77,8 +82,10 @@ class Calibration:
 
 def terms(evidence: Evidence) -> tuple[float, ...]:
     """The terms of the logistic, each of the order of 1, in the order of `NAMES`."""
+    verified = 0.0 if evidence.verified is None else evidence.verified - evidence.prior
+    if evidence.company < _COMPANY:
+        return (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, evidence.prior, verified)
     cosine = (evidence.cosine - 0.8) * 5
-    verified = evidence.verified
     return (
         1.0,
         cosine,
@@ -88,7 +95,8 @@ def terms(evidence: Evidence) -> tuple[float, ...]:
         evidence.pull,
         (evidence.second - 0.8) * 5,
         evidence.prior,
-        0.0 if verified is None else verified - evidence.prior,
+        0.0,
+        verified,
     )
 
 
@@ -165,9 +173,9 @@ def _newton(
     before = inf
     root: list[list[float]] = []
     for _ in range(_STEPS):
-        slope = [_RIDGE * (w - s) for w, s in zip(weights, _START, strict=True)]
+        slope = [_RIDGE * (w - s) for w, s in zip(weights, START, strict=True)]
         bend = [[_RIDGE * (i == j) for j in range(i + 1)] for i in range(width)]
-        loss = sum((w - s) ** 2 for w, s in zip(weights, _START, strict=True)) * _RIDGE / 2
+        loss = sum((w - s) ** 2 for w, s in zip(weights, START, strict=True)) * _RIDGE / 2
         for row, y, count in zip(rows, wanted, counts, strict=True):
             told = expit(sum([w * x for w, x in zip(weights, row, strict=True)]))
             loss -= count * log(told if y else 1 - told)

@@ -37,6 +37,7 @@ class Evidence:
     second: float  # cosine of the second nearest
     prior: float  # log odds by cosine and words
     verified: float | None = None  # log odds by the verifier too; None: not asked
+    company: int = 0  # neighbours found; of few, what stands beside the candidate tells nothing
 
 
 def evidence_for(
@@ -57,4 +58,5 @@ def evidence_for(
         second=neighbours[1].similarity if len(neighbours) > 1 else 0.0,
         prior=prior,
         verified=verified,
+        company=len(neighbours),
     )

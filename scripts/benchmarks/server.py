@@ -29,16 +29,75 @@ from cacheserver.types import Controls, Entry, Query, Tenant
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
 _AT_ONCE = 64
-_VERBS = (
-    "cancel change check clean compare copy debug describe export find fix install measure merge "
-    "move open paint pay print repair replace sell share translate update"
-).split()
-_NOUNS = (
-    "account address bicycle budget camera car contract database dog email garden guitar house "
-    "insurance invoice kitchen laptop letter loan map medicine passport password phone piano "
-    "picture plan poem printer program recipe report roof router song spreadsheet tax ticket "
-    "website window"
-).split()
+_VERBS = [
+    "cancel",
+    "change",
+    "check",
+    "clean",
+    "compare",
+    "copy",
+    "debug",
+    "describe",
+    "export",
+    "find",
+    "fix",
+    "install",
+    "measure",
+    "merge",
+    "move",
+    "open",
+    "paint",
+    "pay",
+    "print",
+    "repair",
+    "replace",
+    "sell",
+    "share",
+    "translate",
+    "update",
+]
+_NOUNS = [
+    "account",
+    "address",
+    "bicycle",
+    "budget",
+    "camera",
+    "car",
+    "contract",
+    "database",
+    "dog",
+    "email",
+    "garden",
+    "guitar",
+    "house",
+    "insurance",
+    "invoice",
+    "kitchen",
+    "laptop",
+    "letter",
+    "loan",
+    "map",
+    "medicine",
+    "passport",
+    "password",
+    "phone",
+    "piano",
+    "picture",
+    "plan",
+    "poem",
+    "printer",
+    "program",
+    "recipe",
+    "report",
+    "roof",
+    "router",
+    "song",
+    "spreadsheet",
+    "tax",
+    "ticket",
+    "website",
+    "window",
+]
 _ANSWER = "This answer stands for one of ordinary length. " * 20  # about 1 kB
 
 

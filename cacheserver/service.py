@@ -200,7 +200,7 @@ class CacheService:
     def _serve(self, query: Query, ticket: Ticket, decision: Hit, entry: Entry) -> Answer:
         """Answer from a stored entry. Thinking stays behind where the prefix was another's."""
         message = entry.message
-        if decision.kind == "semantic":
+        if decision.kind == "semantic" and b'thinking"' in message:
             message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
         self._entries.touch(entry)
         self._audit(query, decision)

@@ -26,6 +26,7 @@ from cacheserver.upstream import Call
 logger = logging.getLogger(__name__)
 
 _QUEUE = 1_000  # jobs; each holds a question, its answer and up to five others
+_COMPARED = 3  # nearest answers a fresh one is held against; each may cost an embedding
 _DAY_S = 86_400
 SHADOW = "shadow"  # the window, no scope's, of what would have been served in shadow mode
 
@@ -98,7 +99,9 @@ class Worker:
 
     def missed(self, query: Query, decision: Miss, message: bytes, entry: Entry | None) -> None:
         """A miss was answered; its neighbours' answers are held against the fresh one."""
-        if decision.neighbours and query.credential is None:
+        # Where a threshold was set by hand nothing is learned, unless shadow mode asks for it.
+        wanted = decision.level is not None or query.tenant.shadow
+        if wanted and decision.neighbours and query.credential is None:
             self._put(Missed(query, decision, message, entry))
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:
@@ -134,7 +137,7 @@ class Worker:
     async def _learn_from_miss(self, job: Missed) -> None:
         neighbours = job.decision.neighbours
         if job.entry is not None:
-            others = [(c.group or c.entry.id, c.entry.message) for c in neighbours]
+            others = [(c.group or c.entry.id, c.entry.message) for c in neighbours[:_COMPARED]]
             group = await self._answers.group(job.message, others)
             if group is not None:
                 await self._groups.set_group(job.entry, group)

@@ -29,75 +29,16 @@ from cacheserver.types import Controls, Entry, Query, Tenant
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
 _AT_ONCE = 64
-_VERBS = [
-    "cancel",
-    "change",
-    "check",
-    "clean",
-    "compare",
-    "copy",
-    "debug",
-    "describe",
-    "export",
-    "find",
-    "fix",
-    "install",
-    "measure",
-    "merge",
-    "move",
-    "open",
-    "paint",
-    "pay",
-    "print",
-    "repair",
-    "replace",
-    "sell",
-    "share",
-    "translate",
-    "update",
-]
-_NOUNS = [
-    "account",
-    "address",
-    "bicycle",
-    "budget",
-    "camera",
-    "car",
-    "contract",
-    "database",
-    "dog",
-    "email",
-    "garden",
-    "guitar",
-    "house",
-    "insurance",
-    "invoice",
-    "kitchen",
-    "laptop",
-    "letter",
-    "loan",
-    "map",
-    "medicine",
-    "passport",
-    "password",
-    "phone",
-    "piano",
-    "picture",
-    "plan",
-    "poem",
-    "printer",
-    "program",
-    "recipe",
-    "report",
-    "roof",
-    "router",
-    "song",
-    "spreadsheet",
-    "tax",
-    "ticket",
-    "website",
-    "window",
-]
+_VERBS = (
+    "cancel change check clean compare copy debug describe export find fix install measure merge "
+    "move open paint pay print repair replace sell share translate update"
+)
+_NOUNS = (
+    "account address bicycle budget camera car contract database dog email garden guitar house "
+    "insurance invoice kitchen laptop letter loan map medicine passport password phone piano "
+    "picture plan poem printer program recipe report roof router song spreadsheet tax ticket "
+    "website window"
+)
 _ANSWER = "This answer stands for one of ordinary length. " * 20  # about 1 kB
 
 
@@ -172,7 +113,7 @@ async def fill(parts: Parts, entries: int) -> None:
     near = await semantic.near(real[0], 1)
     assert near.candidates
     rng = np.random.default_rng(0)
-    subjects = [f"How do I {verb} my {noun}?" for verb in _VERBS for noun in _NOUNS]
+    subjects = [f"How do I {verb} my {noun}?" for verb in _VERBS.split() for noun in _NOUNS.split()]
     centres = np.asarray([await semantic.vector(subject) for subject in subjects])
     waiting: list[Any] = []
     for n in range(len(real), entries):

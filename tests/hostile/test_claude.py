@@ -14,13 +14,31 @@ from tests.hostile.raw import body_of, outcomes, request, stats, under_way, unti
 from tests.house import House
 
 
-async def test_streams_use_a_connection_again(tmp_path: Path) -> None:
+async def test_streams_come_as_they_were_sent_and_use_a_connection_again(tmp_path: Path) -> None:
     async with scripted(tmp_path) as (house, claude):
         claude.kind, claude.body = EVENTS, b"".join(sse.replay(MESSAGE))
         for n in range(3):
             answer = await house.ask(f"Question {n}?", stream=True)
-            assert answer.content.count(b"message_stop") > 0
+            assert answer.content == claude.body
         assert (claude.asked, claude.connections) == (3, 1)
+
+
+async def test_who_has_seen_the_end_of_a_stream_finds_it_stored(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude), wire(house) as caller:
+        claude.kind, claude.body = EVENTS, b"".join(sse.replay(MESSAGE))
+        for n in range(10):
+            caller.send(request(body_of(f"Question {n}?", stream=True)))
+            await caller.reader.readuntil(b'{"type":"message_stop"}')
+            answer = await house.ask(f"Question {n}?")
+            assert answer.headers["x-cache"] == "exact"
+            await caller.reader.readuntil(b"0\r\n\r\n")
+        assert claude.asked == 10
+
+
+async def test_what_was_not_to_be_stored_says_so(house: House) -> None:
+    answer = await house.ask(headers={"cache-control": "no-store"})
+    record = await house.http.get(f"/v1/decisions/{answer.headers['x-cache-decision']}")
+    assert (record.json()["unstored"], record.json()["entry_id"]) == ("bypass", None)
 
 
 WHOLE = {

@@ -21,7 +21,7 @@ from cacheserver.simulated import Fault
 from cacheserver.types import Controls, Miss, Query, Tenant
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 
 BYPASS = (("x-api-key", "any"), ("cache-control", "no-store"))
 
@@ -190,3 +190,44 @@ def reading(body: dict[str, Any]) -> Query:
         upstream="claude",
         embedder="e",
     )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"x-cache-tags": "b"},
+        {"x-cache-ttl": "60"},
+        {"cache-control": "no-cache"},
+        {"cache-control": "max-age=5"},
+    ],
+)
+async def test_callers_who_would_have_stored_another_answer_do_not_share_a_fill(
+    tmp_path: Path, other: dict[str, str]
+) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.body = json.dumps(MESSAGE).encode()
+        claude.go.clear()
+        asking = [create_task(house.ask("Ours?", headers={"x-cache-tags": "a"}))]
+        await until(lambda: claude.asked == 1)
+        asking.append(create_task(house.ask("Ours?", headers={"x-cache-tags": "a", **other})))
+        await until(lambda: claude.asked == 2)
+        claude.go.set()
+        assert [(await each).headers["x-cache"] for each in asking] == ["miss", "miss"]
+
+
+async def test_what_claude_refuses_is_no_failure_that_an_old_answer_may_hide(house: House) -> None:
+    await _allow_stale(house)
+    await house.ask(headers={"x-cache-ttl": "10"})
+    house.clock.ahead_s = 20
+    for status in (400, 401, 403, 404, 413, 429):
+        house.upstream.faults.add(Fault("error", status=status, should_retry=False))
+        assert (await house.ask()).status_code == status
+    house.upstream.faults.add(Fault("error", status=529, should_retry=False))
+    assert came_from(await house.ask())[0] == "stale"
+
+
+async def _allow_stale(house: House) -> None:
+    allowed = await house.http.put(
+        "/admin/tenants/default", json={"stale_s": 60}, headers={"x-api-key": ADMIN_KEY}
+    )
+    assert allowed.status_code == 200, allowed.text

@@ -71,3 +71,14 @@ def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None
     )
     assert (done.returncode, "weights" in done.stderr) == (1, True)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_model_made_again_keeps_the_verifier_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir(), folder)
+    (folder / "verifier").mkdir(exist_ok=True)
+    (folder / "verifier" / "mark").write_text("mine")
+    (folder / "model.onnx").write_bytes(b"damaged")
+    export(folder)
+    assert read_manifest(folder).id == EMBEDDER_ID
+    assert (folder / "verifier" / "mark").read_text() == "mine"

@@ -231,3 +231,27 @@ async def _allow_stale(house: House) -> None:
         "/admin/tenants/default", json={"stale_s": 60}, headers={"x-api-key": ADMIN_KEY}
     )
     assert allowed.status_code == 200, allowed.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_purged_while_it_is_made_is_not_stored(tmp_path: Path, stream: bool) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.kind = EVENTS if stream else JSON
+        claude.body = b"".join(sse.replay(MESSAGE)) if stream else json.dumps(MESSAGE).encode()
+        claude.go.clear()
+        headers = {"x-cache-tags": "a"}
+        asking = create_task(house.ask("Old?", headers=headers, stream=stream))
+        await until(lambda: claude.asked == 1)
+        assert (await house.http.post("/v1/purge", json={"tag": "a"})).json() == {"purged": 0}
+        claude.go.set()
+        record = await house.http.get(f"/v1/decisions/{(await asking).headers['x-cache-decision']}")
+        assert record.json()["unstored"] == "refused"
+        assert came_from(await house.ask("Old?", headers=headers, stream=stream))[0] == "miss"
+
+
+async def test_an_answer_that_may_be_served_stale_is_kept_for_as_long(house: House) -> None:
+    await _allow_stale(house)
+    await house.ask(headers={"x-cache-ttl": "10"})
+    redis: Any = house.parts.entries.entries._redis
+    (key,) = [key async for key in redis.scan_iter(match="cs1:e:*")]
+    assert 60_000 < await redis.pttl(key) <= 70_000

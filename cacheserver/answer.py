@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from cacheserver.types import Bar, Bypass, Candidate, Decision, Hit, Miss, Nanodollars, Query, Usage
 
@@ -34,6 +34,29 @@ class Settlement:
     status: int = 200
 
 
+class Events:
+    """A stream's raw events. `aclose` ends it, also where nobody began to read."""
+
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], unread: Callable[[], None] | None = None
+    ) -> None:
+        self._events = events
+        self._unread = unread  # called once where it is closed before the first event
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._unread = None
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            unread()
+        await self._events.aclose()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`body` is the message as JSON; a stream has `events` instead, raw SSE events."""
@@ -43,7 +66,7 @@ class Answer:
     settlement: Settlement
     headers: Mapping[str, str]
     body: bytes = b""
-    events: AsyncGenerator[bytes, None] | None = None
+    events: Events | None = None
 
 
 def kind_of(decision: Decision) -> str:

@@ -37,6 +37,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         title="cacheserver",
         description="A semantic response cache for Claude. `/v1/messages` is the Anthropic API.",
         redoc_url=None,
+        redirect_slashes=False,  # another path is another path
     )
     app.state.edge = Edge(parts, gate, settings.max_body_bytes)
     errors.install(app, failed=parts.metrics.refused)

@@ -36,6 +36,7 @@ class Filled:
     cost: Nanodollars | None  # None: unpriced
     prices: str | None  # the version of the prices `cost` was made with
     paid: bool  # False: an answer had landed meanwhile, and `entry` is it
+    whole: bool  # False: not a message as we know it; only who led the call gets what came
     entry: Entry | None  # as stored
     unstored: str | None  # why not
     ttl_s: int
@@ -106,6 +107,7 @@ class Filler:
             cost=0,
             prices=None,
             paid=False,
+            whole=True,
             entry=entry,
             unstored=None,
             ttl_s=round(entry.expires_at - entry.created_at),
@@ -136,9 +138,9 @@ class Filler:
             kind = str(fold.error.get("type", "api_error"))
             message = str(fold.error.get("message", ""))
             raise UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
-        if not fold.message:
-            tape.write(sse.error("api_error", "Claude's stream held no message"))
-            raise UpstreamError.shaped(502, "api_error", "Claude's stream held no message")
+        if not fold.message or not (fold.complete or fold.broken):
+            tape.write(sse.error("api_error", "Claude's stream ended before its message did"))
+            raise UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
         filled = await self._keep(
             query, fold.message, reply, asked_at, shared=shared, doubt=_doubt(fold)
         )
@@ -197,6 +199,7 @@ class Filler:
             cost=None if bill is None else bill.cost,
             prices=None if bill is None else bill.version,
             paid=True,
+            whole=doubt is None and message.get("type") == "message",
             entry=entry if unstored is None else None,
             unstored=unstored,
             ttl_s=ttl_s,

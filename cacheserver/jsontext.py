@@ -13,8 +13,11 @@ import orjson
 
 
 def loads(raw: bytes | str) -> Any:
-    """Parse JSON text. Raises `ValueError`."""
-    return json.loads(raw)
+    """Parse JSON text. Raises `ValueError`, also for what is nested too deeply to be read."""
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def dumps(value: Any, *, sort_keys: bool = False) -> bytes:

@@ -6,12 +6,11 @@ a count; only Claude's failure, or the caller's, is an error.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 
 from cacheserver import jsontext, sse
-from cacheserver.answer import Answer, Settlement, Ticket
+from cacheserver.answer import Answer, Events, Settlement, Ticket
 from cacheserver.errors import NotCached, StoreError, UpstreamError
 from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
@@ -116,7 +115,7 @@ class CacheService:
         if query.stream:
             return await self._follow(query, ticket, decision, flight, led=led)
         try:
-            filled = await flight.result()
+            filled = _for(await flight.result(), led=led)
         except UpstreamError as error:
             return await self._fall_back(query, ticket, decision, error)
         else:
@@ -155,9 +154,11 @@ class CacheService:
         try:
             await flight.opened()
         except UpstreamError as error:
-            self._flights.leave(flight, abandon=False)
-            return await self._fall_back(query, ticket, decision, error)
-        except asyncio.CancelledError:
+            try:
+                return await self._fall_back(query, ticket, decision, error)
+            finally:
+                self._depart(query, ticket, decision, flight, led=led)
+        except BaseException:  # cancelled, or what nobody foresaw: settled here, told further up
             self._depart(query, ticket, decision, flight, led=led)
             raise
         known: Decision = decision
@@ -172,7 +173,10 @@ class CacheService:
             decision=known,
             settlement=settlement,
             headers={**(flight.tape.headers or {} if led else {}), **headers},
-            events=self._relay(query, ticket, decision, flight, led=led),
+            events=Events(
+                self._relay(query, ticket, decision, flight, led=led),
+                unread=partial(self._depart, query, ticket, decision, flight, led=led),
+            ),
         )
 
     async def _relay(
@@ -187,13 +191,14 @@ class CacheService:
         try:
             async for event in flight.events():
                 yield event if led else _renamed(event)
-            filled = await flight.result()
             if not flight.tape.events:
+                filled = _for(await flight.result(), led=led)
                 message = jsontext.loads(sse.with_id(filled.message, sse.message_id()))
                 for event in sse.replay(message):
                     yield event
-        except UpstreamError:
-            pass  # told on the tape; counted when this reader departs
+        except UpstreamError:  # counted when this reader departs, and told on the tape if it began
+            if not flight.tape.events:
+                yield sse.error("api_error", "Claude's answer to another caller was no message")
         finally:
             self._depart(query, ticket, decision, flight, led=led)
 
@@ -212,7 +217,7 @@ class CacheService:
         )
         headers = self._settler.settle(query, ticket, decision, settlement)
         body = sse.with_id(message, sse.message_id())
-        events = _iterate(sse.replay(jsontext.loads(body))) if query.stream else None
+        events = Events(_iterate(sse.replay(jsontext.loads(body)))) if query.stream else None
         return Answer(ticket.id, decision, settlement, headers, body, events)
 
     def _audit(self, query: Query, hit: Hit) -> None:
@@ -279,6 +284,13 @@ def _flight_key(query: Query) -> str:
     """
     c = query.controls
     return f"{query.fingerprint}:{c.read}:{c.max_age_s}:{c.ttl_s}:{','.join(sorted(c.tags))}"
+
+
+def _for(filled: Filled, *, led: bool) -> Filled:
+    """What a caller may be given of a fill: of what is no whole message there are no copies."""
+    if led or filled.whole:
+        return filled
+    raise UpstreamError.shaped(502, "api_error", "Claude's answer to another caller was no message")
 
 
 def _seen(hit: Hit) -> tuple[Candidate, ...]:

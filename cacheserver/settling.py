@@ -98,7 +98,9 @@ class Settler:
             self.settle(query, ticket, coalesced(None), Settlement(cost=0))
         elif task.cancelled() or task.exception() is not None:
             error = None if task.cancelled() else task.exception()
-            status = error.status if isinstance(error, UpstreamError) else _GONE
+            status = _GONE if error is None else 500
+            if isinstance(error, UpstreamError):
+                status = error.status
             failed = Settlement(status=status, unstored="hung-up" if error is None else "failed")
             self.settle(query, ticket, decision, failed, outcome="failed")
         else:

@@ -264,8 +264,9 @@ async def _keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -
     while not semantic.ready:
         try:
             await semantic.restore()
-        except StoreError:
+        except Exception as error:  # the task boundary: similarity stays off until it is restored
             metrics.swallowed("restore")
+            logger.warning("the index could not be restored yet: %s", type(error).__name__)
             await asyncio.sleep(_RETRY_S)
     saved_at, seen = time.monotonic(), (0, 0, 0)
     while True:
@@ -277,7 +278,7 @@ async def _keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -
             if time.monotonic() - saved_at >= _SNAPSHOT_S:
                 await semantic.save()
                 saved_at = time.monotonic()
-        except (OSError, IndexingError) as error:  # a full disk: the next start reads from Redis
+        except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
             metrics.swallowed("keep-index")
             logger.warning("the index could not be kept: %s", type(error).__name__)
 

@@ -18,13 +18,15 @@ Basis: TypeAlias = Literal["prior", "labels", "closed"]
 
 CLOSED = 2.0  # a level that no probability reaches
 LEAST = 100  # labels before a scope's own count; below them the prior decides
-NEED=1.0
+NEED = 1.0
 FLOOR = 0.01  # least share of hits that is audited
 CEILING = 0.3  # and most, while nothing is known
 # Where no bar is shown to keep the target, every single hit must keep a quarter of it.
 CAUTION = 0.25
 _SIGMA = 0.5  # one-sided, of the weights; of 0, 0.5, 1 the least that kept 1% on both streams
-_DOUBT = 0.5  # wrong labels' worth of doubt in "seen against told": a conformal bound's "+1", halved
+_DOUBT = (
+    0.5  # wrong labels' worth of doubt in "seen against told": a conformal bound's "+1", halved
+)
 _STEPS = 60  # bars tried
 _FIRST = 20  # labels; fewer show nothing
 _RECENT = 300  # labels that the drift monitor looks at

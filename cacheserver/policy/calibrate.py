@@ -6,7 +6,7 @@ frozen value: `learn` and `refit` give a new one; `refit` is meant for off the r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, log
 from typing import Literal, TypeAlias
@@ -17,7 +17,9 @@ Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]
 
 WINDOW = 2_000  # labels; more slow a refit down and tell of traffic long gone
 EVERY = 100  # labels between two refits, once the window is half full
-_POWER = 0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
+_POWER = (
+    0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
+)
 _SPREAD = 2.0  # log odds by which entries differ beyond their evidence
 _MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust
 _RIDGE = 1.0  # how strongly weights are held to the prior, in labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from asyncio import create_task
+from asyncio import Event, create_task, wait
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,6 +16,7 @@ import pytest
 
 from cacheserver import sse
 from cacheserver.answer import Ticket
+from cacheserver.flight import SingleFlight, Tape
 from cacheserver.policy import fingerprint
 from cacheserver.simulated import Fault
 from cacheserver.types import Controls, Miss, Query, Tenant
@@ -255,3 +256,31 @@ async def test_an_answer_that_may_be_served_stale_is_kept_for_as_long(house: Hou
     redis: Any = house.parts.entries.entries._redis
     (key,) = [key async for key in redis.scan_iter(match="cs1:e:*")]
     assert 60_000 < await redis.pttl(key) <= 70_000
+
+
+async def test_ttl_0_leaves_nothing_behind_not_even_for_bad_times(house: House) -> None:
+    await _allow_stale(house)
+    await house.ask(headers={"x-cache-ttl": "0"})
+    redis: Any = house.parts.entries.entries._redis
+    assert [key async for key in redis.scan_iter(match="cs1:e:*")] == []
+
+
+async def test_a_stopped_fill_takes_nobody_elses_flight_with_it() -> None:
+    """It ends after another has begun under its key, and that one is still there to be joined."""
+    release = Event()
+
+    async def fill(tape: Tape) -> str:
+        await release.wait()
+        return "answer"
+
+    flights = SingleFlight[str]()
+    stopped, _ = flights.join("k", fill)
+    flights.leave(stopped, abandon=True)
+    second, led = flights.join("k", fill)
+    assert led
+    await wait({stopped.task})
+    await until(lambda: len(flights) == 1)
+    third, led = flights.join("k", fill)
+    assert (third, led) == (second, False)
+    release.set()
+    assert await second.result() == "answer"

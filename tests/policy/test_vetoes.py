@@ -128,18 +128,6 @@ def test_the_case_and_the_question_mark_veto_nothing_in_lower_case_texts(text: s
     assert fired(low, f"{low} ?") == ()
 
 
-# Of four words and more without figures: three words are too few for an order, a fourth is not;
-# and what follows a figure is read as its unit: "3 paint, please" is three of nothing.
-worded = phrases.filter(
-    lambda text: len(text.split()) > 3 and not any(sign.isdigit() for sign in text)
-)
-
-
-@given(worded, worded, st.sampled_from([" please", " thanks", ", thank you please"]))
-def test_the_same_courtesy_on_both_keeps_the_verdict(a: str, b: str, suffix: str) -> None:
-    assert fired(a, b) == fired(a + suffix, b + suffix)
-
-
 @given(texts, texts, st.sets(st.sampled_from(sorted(VETOES))))
 def test_switching_vetoes_off_only_takes_names_away(a: str, b: str, on: set[str]) -> None:
     assert fired(a, b, frozenset(on)) == tuple(name for name in fired(a, b) if name in on)

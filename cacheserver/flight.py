@@ -12,6 +12,17 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancel a background task until it is over.
+
+    Once may not be enough: a library on the way may take a cancellation for a time-out of its own,
+    and the task, which outlives failures, would go on for ever.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
+
+
 class Tape:
     """The raw events a fill has produced so far. One writer, any number of readers."""
 

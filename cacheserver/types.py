@@ -98,6 +98,7 @@ class Candidate:
     evidence: Evidence | None = None  # what the probability was made of
     probability: float | None = None  # that its answer serves; None: not asked for
     veto: str | None = None  # why it was passed over
+    adjustment: float = 0.0  # log odds that its own past took away
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Bar:
 
     similarity: float | None = None  # cosine, inclusive; goes before `target`
     target: float | None = None  # the share of semantic hits that may be wrong, (0, 0.5]
-    top_k: int = 5
+    top_k: int = 10
     vetoes_off: tuple[str, ...] = ()  # names of vetoes that do not hold here
     audit_share: float | None = None  # of hits, asked again in the background; None: as needed
 

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from cacheserver import config
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
+from cacheserver.flight import end
 from cacheserver.learning.answers import Answers
 from cacheserver.learning.deciding import Decider, Score
 from cacheserver.learning.feedback import Feedback
@@ -185,13 +186,14 @@ def _prices(settings: Settings) -> PriceTable | None:
 
 
 def _verifier(settings: Settings) -> PairScorer | None:
-    """The pair verifier, where it was exported; without it the cosine and the words decide."""
+    """The pair verifier, where it is wanted; without it words and neighbours decide."""
+    if not settings.verifier:
+        return None
     folder = (settings.model_dir or settings.data_dir / "model") / "verifier"
     try:
         return PairScorer(folder)
     except IndexingError as error:
-        logger.warning("no verifier: %s", error)
-        return None
+        raise SettingsError(f"`CACHESERVER_VERIFIER`: {error}") from error
 
 
 def _scoring(scorer: PairScorer, batcher: Batcher) -> Score:
@@ -301,8 +303,7 @@ def _report(
 async def _end_keeping(
     keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
 ) -> None:
-    keeper.cancel()
-    await asyncio.wait({keeper})
+    await end(keeper)
     try:
         await semantic.save()
     except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from cacheserver.errors import UpstreamError
-from cacheserver.flight import Flight, SingleFlight, Tape
+from cacheserver.flight import Flight, SingleFlight, Tape, end
 
 
 class Fill:
@@ -24,6 +24,25 @@ class Fill:
         self.tape = tape
         await self.release.wait()
         return "answer"
+
+
+async def test_a_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.cancelled()
+    assert swallowed == 2
 
 
 async def settle() -> None:

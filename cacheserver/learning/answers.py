@@ -7,7 +7,7 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.policy import profile
-from cacheserver.policy.compare import SAME, Grouped, assign, same_answer
+from cacheserver.policy.compare import Grouped, assign, verdict
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
 
@@ -28,13 +28,14 @@ class Answers:
         self._lexicon = lexicon
 
     async def same(self, one: bytes, other: bytes) -> bool | None:
-        """Whether two stored messages say the same; None where that cannot be told."""
+        """Whether two stored messages say the same; None where that is not sure."""
         a, b = text_of(one), text_of(other)
         one_vector, other_vector = await self._vector(a), await self._vector(b)
         if one_vector is None or other_vector is None:
             return None
         cosine = float(one_vector @ other_vector)
-        return same_answer(cosine, self._profile(a), self._profile(b)) >= SAME
+        theirs = Grouped("", cosine, self._profile(b))
+        return verdict(self._profile(a), [theirs])
 
     async def group(self, message: bytes, others: Sequence[tuple[str, bytes]]) -> str | None:
         """The group, of those given with their messages, whose answer says the same."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from cacheserver.errors import StoreError
 from cacheserver.learning.states import States
 from cacheserver.policy import bound, profile, vetoes
-from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.calibrate import Calibration, Record
 from cacheserver.policy.decide import decide, fresh
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
@@ -25,7 +25,7 @@ Score: TypeAlias = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[floa
 
 _PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
 _STRENGTH = 2.0  # right ones that weigh up half of a wrong one
-_PER_WRONG = 2.0  # log odds an entry loses for each wrong hit: from 0.99 to 0.93
+_TYPICAL = 0.99  # probability of a hit that turned out wrong, where only the count is kept
 
 
 class Decider:
@@ -122,7 +122,7 @@ class Decider:
                 similarity=c.similarity,
                 group=c.group or c.entry.id,
                 profile=self._profile(c.entry.text or ""),
-                adjustment=-_PER_WRONG * wrongs.get(c.entry.id, 0.0),
+                adjustment=_adjustment(wrongs.get(c.entry.id, 0.0)),
             )
             for c in live
         ]
@@ -142,12 +142,13 @@ class Decider:
                 break
             assert scores is not None  # a judge without a verifier asks for nothing
             scores[step.id] = await self._verify(query, by_id[step.id], step)
-        judged = [_with(by_id[one.id], one) for one in step.judged]
+        past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
+        judged = [_with(by_id[one.id], one, past[one.id]) for one in step.judged]
         for one in judged:
             if one.veto is not None:
                 self._metrics.vetoed(one.veto)
         if step.serve is not None:
-            served = _with(by_id[step.serve.id], step.serve)
+            served = _with(by_id[step.serve.id], step.serve, past[step.serve.id])
             share = bar.audit_share
             if share is None:
                 share = bound.audit_share(needed, step.serve.probability)
@@ -177,12 +178,18 @@ class Decider:
         return found
 
 
-def _with(candidate: Candidate, judged: Judged) -> Candidate:
+def _adjustment(wrong: float) -> float:
+    """Log odds that an entry's wrong hits take away; callers and audits only tighten."""
+    return Record(-wrong * _TYPICAL, wrong * _TYPICAL * (1 - _TYPICAL)).adjustment
+
+
+def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
     return replace(
         candidate,
         evidence=judged.evidence,
         probability=judged.probability,
         veto=judged.veto,
+        adjustment=adjustment,
     )
 
 

@@ -33,6 +33,7 @@ class _Scope:
     looked_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
     bars: dict[float, bound.Bar] = field(default_factory=dict)
+    old: set[float] = field(default_factory=set)  # targets whose bars a refit has outdated
 
 
 class States:
@@ -70,8 +71,9 @@ class States:
         """How sure is sure enough there, for an error target."""
         kept = self._kept(tenant, scope)
         found = kept.bars.get(target)
-        if found is None:
-            found = kept.bars[target] = bound.bar_for(kept.state, target)
+        if found is None or target in kept.old:
+            kept.old.discard(target)
+            found = kept.bars[target] = bound.bar_for(kept.state, target, found)
         return found
 
     async def learn(
@@ -89,7 +91,7 @@ class States:
                 data = json.dumps({"weights": fitted.weights, "root": fitted.root}).encode()
                 saved = await self._labels.save_state(tenant, scope, data, version=kept.version)
                 kept.state = fitted
-                kept.bars.clear()
+                kept.old.update(kept.bars)
                 if saved:
                     return
                 await self._look(tenant, scope, kept)
@@ -104,8 +106,8 @@ class States:
             kept.last = label_id
             if (label := self._read(row)) is not None:
                 state = calibrate.learn(state, label)
-        if state is not kept.state:
-            kept.bars.clear()
+        if state.weights != kept.state.weights:
+            kept.old.update(kept.bars)
         kept.state, kept.version, kept.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from cacheserver import jsontext, sse
 from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.flight import end
 from cacheserver.learning.answers import Answers
 from cacheserver.learning.states import States
 from cacheserver.policy import admission
@@ -89,8 +90,7 @@ class Worker:
     async def close(self) -> None:
         """Stop; what waits is forgotten, and was only a chance to learn."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
             self._task = None
 
     async def idle(self) -> None:
@@ -216,5 +216,6 @@ class Worker:
             served=served,
             embedder=self._states.embedder,
             verifier=self._states.verifier,
+            adjustment=candidate.adjustment,
         )
         await self._states.learn(query.tenant.name, query.scope, label)

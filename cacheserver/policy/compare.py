@@ -22,7 +22,8 @@ _BIAS, _COSINE, _SHARED = -32.0, 35.0, 11.0
 _SHORT = 12  # words; up to here one more "not" is another answer, beyond it is often style
 _AGAINST_NUMBERS = 16.0  # log odds; each has figures that the other lacks
 _AGAINST_LONE_NUMBER = 2.0  # one of them has figures, the other none
-_AGAINST_DENIAL = 8.0
+_AGAINST_DENIAL = 12.0
+_YES_NO = frozenset(("yes", "no"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def same_answer(cosine: float, a: Profile, b: Profile) -> float:
         logit -= _AGAINST_NUMBERS
     elif bool(a.numbers) != bool(b.numbers):
         logit -= _AGAINST_LONE_NUMBER
-    if max(a.length, b.length) <= _SHORT and (a.negations - b.negations) % 2:
+    short = max(a.length, b.length) <= _SHORT
+    if _opposed(a, b) or (short and bool(a.negations) != bool(b.negations)):
         logit -= _AGAINST_DENIAL
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
@@ -74,4 +76,10 @@ def assign(answer: Profile, neighbours: Iterable[Grouped]) -> str | None:
 def _contained(a: Profile, b: Profile) -> float:
     """Share of the words with meaning of the one with fewer that the other has too."""
     fewer = min(len(a.bag), len(b.bag))
-    return len(a.bag & b.bag) / fewer if fewer else 1.0
+    return len(a.bag & b.bag) / fewer if fewer else 0.5
+
+
+def _opposed(a: Profile, b: Profile) -> bool:
+    """One says yes where the other says no."""
+    one, other = a.every & _YES_NO, b.every & _YES_NO
+    return bool(one and other) and one.isdisjoint(other)

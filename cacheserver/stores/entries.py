@@ -19,6 +19,7 @@ from types import TracebackType
 import orjson
 
 from cacheserver.errors import StoreError
+from cacheserver.flight import end
 from cacheserver.stores import scripts
 from cacheserver.stores.codec import (
     VectorRow,
@@ -94,8 +95,7 @@ class Entries:
     async def close(self) -> None:
         """Stop the upkeep. What was touched since its last round is forgotten."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
             self._task = None
         await self._reads.close()
 

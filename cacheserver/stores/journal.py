@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from cacheserver.errors import StoreError
+from cacheserver.flight import end
 from cacheserver.stores import scripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 
@@ -128,8 +129,7 @@ class Journal:
         if self._task is not None:
             self._hurry.set()
             await asyncio.wait({self._task}, timeout=patience_s)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
             self._task = None
         self._fail_waiters(StoreError("the journal is closed"))
         left = [batch for batch in (self._sending, self._next) if batch]

@@ -85,7 +85,10 @@ class SemanticEntries:
         except IndexingError as error:
             raise StoreError(f"the embedder failed: {type(error).__name__}") from error
         for _ in range(_ROUNDS):
-            matches = self.index.search(query.scope, vector, top_k, self._clock())
+            try:
+                matches = self.index.search(query.scope, vector, top_k, self._clock())
+            except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
+                raise StoreError(f"the index failed: {type(error).__name__}") from error
             found = await self.entries.grouped([_unname(match.id) for match in matches])
             live, gone = [], 0
             for match, stored in zip(matches, found, strict=True):

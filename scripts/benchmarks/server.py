@@ -146,6 +146,7 @@ async def main(data_dir: str, upstream: str, entries: int, bar: float) -> None:
         upstream=upstream,
         anthropic_api_key=SecretStr("sk-ant-benchmark"),
         admin_key=SecretStr(ADMIN_KEY),
+        top_k=5,
         similarity=bar,
         default_ttl_s=86_400,
         max_bytes=None,

@@ -1,0 +1,1 @@
+"""`scripts/evaluate`: the serving decision replayed over labelled pairs and streams."""

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from cacheserver.policy import calibrate
+from cacheserver.policy.calibrate import Calibration, Label, Record
+from cacheserver.policy.neighbours import Evidence
+
+ALONE = Evidence(0.9, 0.1, 0.2, 1.0, 0.0, prior=1.2)
+
+
+def evidence(rng: Random) -> Evidence:
+    return Evidence(
+        cosine=rng.uniform(0.5, 1.0),
+        margin=rng.uniform(-0.1, 0.4),
+        share=rng.randrange(6) / 5,
+        pull=rng.random(),
+        second=rng.uniform(0.4, 0.9),
+        prior=rng.gauss(0, 1),
+        company=10,
+    )
+
+
+def label(found: Evidence, right: bool, weight: float = 1.0) -> Label:
+    return Label(found, right, weight, "miss", False, "embedder", "verifier")
+
+
+def taught(count: int, seed: int = 1, flip: float = 0.0) -> Calibration:
+    """A scope in which the margin alone decides."""
+    rng, state = Random(seed), Calibration()
+    for _ in range(count):
+        found = evidence(rng)
+        right = found.margin > 0.1
+        state = calibrate.learn(state, label(found, right != (rng.random() < flip)))
+    return calibrate.refit(state)
+
+
+def test_a_new_scope_with_one_entry_says_what_the_prior_says() -> None:
+    assert calibrate.probability(Calibration(), ALONE) == pytest.approx(calibrate.expit(1.2))
+    read = replace(ALONE, verified=3.0)
+    assert calibrate.probability(Calibration(), read) == pytest.approx(calibrate.expit(3.0))
+
+
+def test_labels_bend_the_probability_towards_what_they_show() -> None:
+    state = taught(600)
+    found = evidence(Random(9))
+    assert calibrate.probability(state, replace(found, margin=0.3)) > 0.95
+    assert calibrate.probability(state, replace(found, margin=-0.05)) < 0.05
+
+
+def test_the_fit_is_calibrated_on_labels_it_has_not_seen() -> None:
+    state, rng = taught(1_500, flip=0.2), Random(77)
+    unseen = [evidence(rng) for _ in range(1_500)]
+    told = sum(calibrate.probability(state, found) for found in unseen)
+    right = sum((found.margin > 0.1) != (rng.random() < 0.2) for found in unseen)
+    assert told == pytest.approx(right, rel=0.1)
+
+
+def test_a_few_labels_move_the_prior_little() -> None:
+    before = calibrate.probability(Calibration(), ALONE)
+    state = calibrate.refit(calibrate.learn(Calibration(), label(ALONE, False)))
+    assert before - 0.25 < calibrate.probability(state, ALONE) < before
+
+
+def test_the_window_forgets_the_oldest() -> None:
+    state = Calibration()
+    for at in range(calibrate.WINDOW + 5):
+        state = calibrate.learn(state, label(replace(ALONE, cosine=at / 10_000), True))
+    assert len(state.labels) == calibrate.WINDOW
+    assert state.labels[0].evidence.cosine == pytest.approx(5 / 10_000)
+
+
+def test_a_fit_where_everything_is_right_stays_finite() -> None:
+    rng, state = Random(3), Calibration()
+    for _ in range(300):
+        state = calibrate.learn(state, label(evidence(rng), True, weight=rng.choice((1.0, 100.0))))
+    for _ in range(5):
+        state = calibrate.refit(state)
+    assert max(map(abs, state.weights)) < 50
+
+
+def test_learning_is_due_often_at_first_and_seldom_later() -> None:
+    state = Calibration()
+    for _ in range(10):
+        assert not state.due
+        state = calibrate.learn(state, label(ALONE, True))
+    assert state.due
+    assert not calibrate.refit(state).due
+
+
+def test_a_new_embedder_voids_labels_and_a_new_verifier_only_its_scores() -> None:
+    read = label(replace(ALONE, verified=2.0), True)
+    state = calibrate.learn(Calibration(), read)
+    assert calibrate.of_models(state, "other", "verifier").labels == ()
+    (kept,) = calibrate.of_models(state, "embedder", "other").labels
+    assert kept.evidence.verified is None
+    assert calibrate.of_models(state, "embedder", "verifier").labels == (read,)
+
+
+def test_one_wrong_hit_tightens_an_entry_more_than_many_right_ones_loosen_it() -> None:
+    wrong = calibrate.surprised(Record(), False, 0.99)
+    right = Record()
+    for _ in range(1_000):
+        right = calibrate.surprised(right, True, 0.9)
+    assert wrong.adjustment < -3
+    assert 0 < right.adjustment <= 1
+
+
+def test_the_variance_shrinks_as_labels_come() -> None:
+    along = calibrate.terms(evidence(Random(5)))
+    few, many = taught(50), taught(1_500)
+    assert calibrate.variance(many, along) < calibrate.variance(few, along) / 3
+
+
+def test_a_state_survives_being_written_and_read() -> None:
+    state = calibrate.learn(taught(40), label(replace(ALONE, verified=2.0), False, 20.0))
+    assert calibrate.from_json(json.loads(json.dumps(calibrate.to_json(state)))) == state

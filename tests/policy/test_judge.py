@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cacheserver.policy import lexicon, vetoes
+from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
+from cacheserver.policy.neighbours import Neighbour, evidence_for
+from cacheserver.policy.profile import read
+
+WORDS = lexicon.standard()
+ALL = frozenset(vetoes.VETOES)
+ASKED = "How do I reset the password of my router?"
+SAME = "How can I reset my router's password?"
+OTHER = "Which wines go with grilled fish?"
+
+
+def stored(id: str, text: str, similarity: float, group: str | None = None) -> Neighbour:
+    return Neighbour(id, similarity, group or id, read(text, WORDS))
+
+
+def decide(
+    neighbours: Sequence[Neighbour],
+    *,
+    scores: dict[str, float] | None = None,
+    level: float = 0.5,
+    question: str = ASKED,
+    enabled: frozenset[str] = ALL,
+) -> Verdict | Ask:
+    return judge(
+        read(question, WORDS),
+        neighbours,
+        scores,
+        Calibration(),
+        level,
+        lexicon=WORDS,
+        enabled=enabled,
+    )
+
+
+def verdict(step: Verdict | Ask) -> Verdict:
+    assert isinstance(step, Verdict)
+    return step
+
+
+def test_a_near_twin_is_served_and_the_verdict_says_why() -> None:
+    found = verdict(decide([stored("a", SAME, 0.97)]))
+    assert found.serve is not None
+    assert found.serve.id == "a"
+    assert found.serve.evidence is not None
+    assert found.serve.probability >= 0.5
+
+
+def test_nothing_stored_is_a_miss_without_a_candidate() -> None:
+    assert decide([]) == Verdict(None, ())
+
+
+def test_the_bar_is_inclusive() -> None:
+    neighbours = [stored("a", SAME, 0.9)]
+    (judged,) = verdict(decide(neighbours, level=2.0)).judged
+    assert verdict(decide(neighbours, level=judged.probability)).serve == judged
+    assert verdict(decide(neighbours, level=judged.probability + 1e-9)).serve is None
+
+
+def test_a_vetoed_candidate_gives_way_to_the_next() -> None:
+    trap = stored("trap", "How do I not reset the password of my router?", 0.98)
+    found = verdict(decide([trap, stored("a", SAME, 0.95)], level=0.2))
+    assert found.serve is not None
+    assert found.serve.id == "a"
+    assert [j.veto for j in found.judged if j.id == "trap"] == ["negation"]
+
+
+def test_a_veto_that_is_switched_off_does_not_hold() -> None:
+    trap = stored("trap", "How do I not reset the password of my router?", 0.98)
+    (judged,) = verdict(decide([trap], enabled=ALL - {"negation"})).judged
+    assert judged.veto is None
+    assert judged.probability > 0
+
+
+def test_the_verifier_is_asked_about_the_best_first_in_both_orders() -> None:
+    neighbours = [stored("a", SAME, 0.9), stored("b", OTHER, 0.3)]
+    assert decide(neighbours, scores={}, level=0.9) == Ask("a", both=True)
+
+
+def test_a_second_candidate_is_read_in_one_order() -> None:
+    neighbours = [stored("a", SAME, 0.9), stored("b", SAME, 0.89)]
+    assert decide(neighbours, scores={"a": 0.4}, level=0.9) == Ask("b", both=False)
+
+
+def test_the_verifier_is_not_asked_where_cheap_evidence_has_decided() -> None:
+    assert verdict(decide([stored("a", ASKED, 1.0)], scores={}, level=0.5)).serve is not None
+    far = verdict(decide([stored("b", OTHER, 0.1)], scores={}, level=0.99))
+    assert far.serve is None
+
+
+def test_at_most_three_are_read() -> None:
+    neighbours = [stored(str(i), SAME, 0.9 - i / 100) for i in range(8)]
+    scores: dict[str, float] = {}
+    while isinstance(step := decide(neighbours, scores=scores, level=2.0), Ask):
+        scores[step.id] = 0.5
+    assert len(scores) <= MOST_ASKED
+    assert step.serve is None
+
+
+def test_the_verifiers_word_moves_the_probability_its_way() -> None:
+    neighbours = [stored("a", SAME, 0.9)]
+    told = [
+        verdict(decide(neighbours, scores={"a": score}, level=2.0)).judged[0].probability
+        for score in (0.02, 0.5, 0.98)
+    ]
+    assert told == sorted(told)
+    assert told[0] < told[2]
+
+
+def test_the_margin_is_to_another_answer_and_not_to_another_wording() -> None:
+    neighbours = [
+        stored("a", SAME, 0.90, "g"),
+        stored("b", SAME, 0.88, "g"),
+        stored("c", OTHER, 0.70, "h"),
+    ]
+    found = evidence_for(neighbours[0], neighbours, 0.0, None)
+    assert round(found.margin, 6) == 0.20
+    assert found.share == 2 / 5
+    assert found.second == 0.88
+    behind = evidence_for(neighbours[2], neighbours, 0.0, None)
+    assert behind.margin < 0
+
+
+def test_an_entrys_own_record_counts() -> None:
+    a = stored("a", SAME, 0.95)
+    doubted = Neighbour(a.id, a.similarity, a.group, a.profile, adjustment=-4.0)
+    plain, less = (verdict(decide([n], level=2.0)).judged[0].probability for n in (a, doubted))
+    assert less < plain

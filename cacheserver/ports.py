@@ -80,7 +80,7 @@ class Decider(Protocol):
 class Learner(Protocol):
     """Learns off the request path; nothing of it is waited for."""
 
-    def missed(self, query: Query, decision: Miss, message: bytes, entry: Entry | None) -> None:
+    def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
         """Claude answered what stored answers came near to."""
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:

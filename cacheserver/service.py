@@ -60,7 +60,7 @@ class CacheService:
         """Answer one request; a streaming one as soon as its first event is known.
 
         Raises `UpstreamError` if Claude must be asked and fails, `NotCached` if the caller would
-        not have it asked. Both carry the `x-cache*` headers in `cache_headers`.
+        not have it asked. Both carry the `x-cache*` headers in `headers`.
         """
         ticket = Ticket(self._clock())
         decision = await self._look(query)
@@ -138,7 +138,7 @@ class CacheService:
         shared = isinstance(decision, Miss)
         filled = await self._filler.fill(query, tape, shared=shared, again=again)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
-            self._learner.missed(query, decision, filled.message, filled.entry)
+            self._learner.missed(query, decision, filled.entry)
         return filled
 
     async def _follow(

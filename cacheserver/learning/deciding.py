@@ -194,7 +194,7 @@ def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
 
 
 def _lowered(live: Sequence[Candidate], wrongs: Mapping[str, float]) -> list[Candidate]:
-    """Each wrong hit halves what an entry's similarity gives it: its bar by hand rises."""
+    """Each wrong hit doubles what an entry lacks of a cosine of 1: its bar by hand rises."""
     return [
         replace(c, similarity=c.similarity - (1 - c.similarity) * (2 ** wrongs[c.entry.id] - 1))
         if wrongs.get(c.entry.id)

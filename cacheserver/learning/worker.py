@@ -38,8 +38,7 @@ class Missed:
 
     query: Query
     decision: Miss
-    message: bytes  # the fresh answer
-    entry: Entry | None  # as stored
+    entry: Entry  # the fresh answer, as stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ Job: TypeAlias = Missed | Audit
 
 
 class Worker:
-    """Takes jobs one after the other. As an async context it works in the background."""
+    """Takes jobs one after the other, in the background from `start` to `close`."""
 
     def __init__(
         self,
@@ -97,12 +96,12 @@ class Worker:
         """Return once all that was given so far is done."""
         await self._queue.join()
 
-    def missed(self, query: Query, decision: Miss, message: bytes, entry: Entry | None) -> None:
+    def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
         """A miss was answered; its neighbours' answers are held against the fresh one."""
         # Where a threshold was set by hand nothing is learned, unless shadow mode asks for it.
         wanted = decision.level is not None or query.tenant.shadow
         if wanted and decision.neighbours and query.credential is None:
-            self._put(Missed(query, decision, message, entry))
+            self._put(Missed(query, decision, entry))
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:
         """Ask again, in the background, what `hit` answered."""
@@ -136,15 +135,14 @@ class Worker:
 
     async def _learn_from_miss(self, job: Missed) -> None:
         neighbours = job.decision.neighbours
-        if job.entry is not None:
-            others = [(c.group or c.entry.id, c.entry.message) for c in neighbours[:_COMPARED]]
-            group = await self._answers.group(job.message, others)
-            if group is not None:
-                await self._groups.set_group(job.entry, group)
+        others = [(c.group or c.entry.id, c.entry.message) for c in neighbours[:_COMPARED]]
+        group = await self._answers.group(job.entry.message, others)
+        if group is not None:
+            await self._groups.set_group(job.entry, group)
         nearest = job.decision.nearest
         if nearest is None:
             return
-        right = await self._answers.same(job.message, nearest.entry.message)
+        right = await self._answers.same(job.entry.message, nearest.entry.message)
         if right is None:
             return
         served = job.decision.reason == "shadow"

@@ -24,8 +24,8 @@ CEILING = 0.3  # and most, while nothing is known
 # it by the prior, whose held-out reliability is no better than that; all of it by a fitted scope.
 CAUTION = 0.25
 # Standard errors of the weights, and wrong labels' worth of doubt in "seen against told" (the
-# "+1" of a conformal bound is 1). 0.75 for both served 34% of Banking77's first 6,000 at 0.7%
-# wrong, 0.5 served 42% at 0.9%, and over 1% on longer runs: trust first.
+# "+1" of a conformal bound is 1). On BANKING77 0.75 for both serves 44.0% at 0.80% wrong; 0.5
+# served 47.5% at 1.03% (docs/quality.md): trust first.
 _SIGMA = 0.75
 _DOUBT = 0.75
 _STEPS = 60  # bars tried

@@ -9,12 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from cacheserver.rules.batching import BatchRules
+from cacheserver.rules.budgets import BudgetRules
+from cacheserver.rules.caching import CachingRules
+from cacheserver.rules.history import HistoryRules
+from cacheserver.rules.lengths import LengthRules
+from cacheserver.rules.routing import RoutingRules
+
 if TYPE_CHECKING:  # a name for readers; importing it would turn the layers around
     from cacheserver.policy.neighbours import Evidence
 
 Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
 
 HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
+
+# What a miss is made cheaper by; each can be switched off, by a tenant and for one request.
+LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Controls:
     namespace: str = "default"
     task: str | None = None
     deep: bool = False  # the caller requires deep analysis
+    off: tuple[str, ...] = ()  # levers the caller wants left alone, of `LEVERS`
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class Query:
     model: str  # as asked, "auto" included
     stream: bool
     credential: str | None = None  # the caller's own Anthropic key; None: the server's
+    key_id: str | None = None  # which of the tenant's keys asked; None: it has none
     volatile: str | None = None  # what the answer depends on: "time", "place", "personal"
     ttl_cap_s: int | None = None  # the longest such an answer may be kept
 
@@ -133,6 +145,7 @@ class Miss:
     neighbours: Sequence[Candidate] = ()  # all that came near, for what is learned of them
     level: float | None = None
     basis: str | None = None
+    vector: Any = None  # the question's embedding, where it was made; for the router
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +154,67 @@ class Bypass:
 
 
 Decision: TypeAlias = Hit | Miss | Bypass
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The model that is asked, and why."""
+
+    model: str
+    reason: str  # "named", "default", "task", "complexity", "unsure", "sticky", "capability", ...
+    tier: str | None = None  # "low", "middle", "high"; None: no tier of ours was asked for
+    baseline: str | None = None  # the model asked had we not routed; None: the same
+    task: str | None = None  # the type of work, given or inferred
+    confidence: float | None = None  # of the classifier, 0..1; None: it was not asked
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A `cache_control` of ours, on the block or tool at `path` in the body."""
+
+    path: tuple[str | int, ...]  # ("tools", 3), ("system", 0), ("messages", 4, "content", 1)
+    ttl: Literal["5m", "1h"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where Claude's prompt cache is asked to write and read, and what that should bring."""
+
+    marks: tuple[Mark, ...]  # in the order of the prompt, at most 4
+    reason: str
+    expected: Nanodollars = 0  # gain over no marks; negative: a premium paid ahead
+    prefix: str | None = None  # hash of the longest prefix marked
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The `max_tokens` that goes upstream, and whose it is."""
+
+    max_tokens: int
+    reason: str  # "asked", "default", "learned", "tenant"
+    asked: int | None = None  # what the caller wrote
+    ours: bool = False  # an answer cut here was cut by us: it is not stored
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """What was left out of a long conversation."""
+
+    reason: str  # "window", "summary"
+    turns: int  # messages left out
+    tokens: int  # input tokens that saves, estimated
+    cost: Nanodollars = 0  # what writing the summary cost
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How Claude is asked on a miss: the body that goes upstream, and what each lever did."""
+
+    body: bytes
+    route: Route
+    plan: Plan | None = None
+    cap: Cap | None = None
+    trim: Trim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +254,12 @@ class Tenant:
     volatility: VolatilityCaps = VolatilityCaps()
     shadow: bool = False  # decide and compare, and always ask Claude
     routing_epoch: int = 0  # part of every fingerprint of this tenant
+    routing: RoutingRules = field(default_factory=RoutingRules)
+    caching: CachingRules = field(default_factory=CachingRules)
+    batching: BatchRules = field(default_factory=BatchRules)
+    lengths: LengthRules = field(default_factory=LengthRules)
+    history: HistoryRules = field(default_factory=HistoryRules)
+    budgets: BudgetRules = field(default_factory=BudgetRules)
 
 
 @dataclass(frozen=True, slots=True)

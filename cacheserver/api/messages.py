@@ -41,6 +41,7 @@ async def create(request: Request) -> Response:
         upstream=edge.parts.upstream.identity,
         embedder=edge.parts.embedder_id,
         credential=caller.credential,
+        key_id=caller.key_id,
     )
     return respond(await while_there(request, edge.parts.service.answer(query)))
 

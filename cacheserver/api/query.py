@@ -21,7 +21,7 @@ from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import query_controls
-from cacheserver.types import Query, Tenant
+from cacheserver.types import LEVERS, Query, Tenant
 
 router = APIRouter(tags=["query"])
 
@@ -69,6 +69,9 @@ class QueryRequest(BaseModel):
     task: str | None = Field(None, description="What kind of work it is; part of its identity.")
     requires_deep_analysis: bool = Field(
         False, description="Never answered with what was not asked for deep analysis."
+    )
+    levers_off: list[str] | None = Field(
+        None, description="Levers to leave alone: " + ", ".join(LEVERS) + "."
     )
 
     @model_validator(mode="after")
@@ -166,6 +169,7 @@ async def ask(request: Request) -> Response:
         tenant=caller.tenant,
         parts=edge.parts,
         credential=caller.credential,
+        key_id=caller.key_id,
     )
     answer = await while_there(request, edge.parts.service.answer(query))
     if answer.events is not None:
@@ -182,6 +186,7 @@ def read_question(
     tenant: Tenant,
     parts: Parts,
     credential: str | None = None,
+    key_id: str | None = None,
 ) -> Query:
     """A question as a query. Raises `BadRequest` naming the field."""
     try:
@@ -200,4 +205,5 @@ def read_question(
         upstream=parts.upstream.identity,
         embedder=parts.embedder_id,
         credential=credential,
+        key_id=key_id,
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cacheserver.errors import BadRequest
-from cacheserver.types import Controls
+from cacheserver.types import LEVERS, Controls
 
 # Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,7 +31,7 @@ _SECONDS_RULE = "must be whole seconds, 0 or more"
 
 _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
-    | {"x-cache-deep-analysis"}
+    | {"x-cache-deep-analysis", "x-cache-off"}
 )
 _PLAIN = Controls()
 
@@ -62,14 +62,17 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
         if deep not in ("true", "false"):
             raise BadRequest("x-cache-deep-analysis", "must be `true` or `false`")
         asked["deep"] = deep == "true"
+    if (listed := said.get("x-cache-off")) is not None:
+        parts = [part for part in map(str.strip, listed.split(",")) if part]
+        asked["off"] = levers("x-cache-off", parts)
     return replace(controls, **asked)
 
 
 def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
     """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
 
-    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`; absent and
-    null are the same.
+    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`;
+    absent and null are the same.
     Raises `BadRequest` naming the field, also where body and headers contradict each other.
     """
     controls = read_controls(headers)
@@ -102,7 +105,18 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
         if not isinstance(deep, bool):
             raise BadRequest("requires_deep_analysis", "must be true or false")
         controls = replace(controls, deep=deep or controls.deep)
+    if (listed := fields.get("levers_off")) is not None:
+        off = levers("levers_off", _list("levers_off", listed))
+        controls = replace(controls, off=tuple(dict.fromkeys((*controls.off, *off))))
     return controls
+
+
+def levers(field: str, values: list[Any]) -> tuple[str, ...]:
+    """The levers named, each once, or `BadRequest` naming those there are."""
+    for value in values:
+        if value not in LEVERS:
+            raise BadRequest(field, f"knows {', '.join(f'`{lever}`' for lever in LEVERS)} only")
+    return tuple(dict.fromkeys(values))
 
 
 def name(field: str, value: object) -> str:

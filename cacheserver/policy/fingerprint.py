@@ -56,6 +56,7 @@ def read(
     upstream: str,
     embedder: str,
     credential: str | None = None,
+    key_id: str | None = None,
 ) -> Query:
     """Read a Messages body once.
 
@@ -102,6 +103,7 @@ def read(
         model=body["model"],
         stream=body.get("stream") is True,
         credential=credential,
+        key_id=key_id,
         volatile=volatile,
         ttl_cap_s=cap,
     )

@@ -7,19 +7,37 @@ acted on, whoever wrote it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from cacheserver.errors import BadRequest
 from cacheserver.policy import controls
+from cacheserver.rules.batching import BatchRules
+from cacheserver.rules.budgets import BudgetRules
+from cacheserver.rules.caching import CachingRules
+from cacheserver.rules.history import HistoryRules
+from cacheserver.rules.lengths import LengthRules
+from cacheserver.rules.routing import RoutingRules
 from cacheserver.types import Bar, Tenant, TtlRule, VolatilityCaps
 
 MAX_TTL_S = 365 * 86_400  # the clock of a key in Redis goes further; an answer's worth does not
 MAX_RULES = 100  # each is looked at for every answer that is stored
 MAX_TOP_K = 100
+
+# Rules are plain data whose bounds are in their types; pydantic reads them, and says where.
+_LEVERS: dict[str, TypeAdapter[Any]] = {
+    "routing": TypeAdapter(RoutingRules),
+    "caching": TypeAdapter(CachingRules),
+    "batching": TypeAdapter(BatchRules),
+    "lengths": TypeAdapter(LengthRules),
+    "history": TypeAdapter(HistoryRules),
+    "budgets": TypeAdapter(BudgetRules),
+}
 
 _SCOPE = re.compile(r"[0-9a-f]{64}")
 
@@ -38,7 +56,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     Raises `BadRequest` naming the first field that is unknown or will not do.
     """
     controls.name("tenant", name)
-    known = {
+    known: dict[str, Callable[[str, Any], Any]] = {
         "default_ttl_s": _ttl,
         "max_ttl_s": _ttl,
         "stale_s": _ttl,
@@ -50,6 +68,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "volatility": _volatility,
         "shadow": _flag,
         "routing_epoch": _count,
+        **{lever: partial(_lever, kind) for lever, kind in _LEVERS.items()},
     }
     found: dict[str, Any] = {}
     for field, value in given.items():
@@ -170,6 +189,17 @@ def _volatility(field: str, value: object) -> VolatilityCaps:
     given = _object(field, value, known)
     caps = {k: None if v is None else _ttl(f"{field}.{k}", v) for k, v in given.items()}
     return VolatilityCaps(**caps)
+
+
+def _lever(kind: TypeAdapter[Any], field: str, value: object) -> object:
+    """One lever's rules. What is not given has its default, not what was set before."""
+    _object(field, value)
+    try:
+        return kind.validate_json(orjson.dumps(value))
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join([field, *map(str, first["loc"])])
+        raise BadRequest(where[:128], first["msg"][:1].lower() + first["msg"][1:]) from None
 
 
 def _ttl(field: str, value: object) -> int:

@@ -1,0 +1,1 @@
+"""How Claude is asked on a miss: the shell around routing, prompt caching, caps and history."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,10 @@ from cacheserver.errors import StoreError, UpstreamError
 from cacheserver.flight import Tape
 from cacheserver.policy import admission
 from cacheserver.policy.decide import fresh
-from cacheserver.policy.fingerprint import AUTO
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.money import usage_of
-from cacheserver.ports import Claude, Entries, Metrics, Pricer
-from cacheserver.types import Entry, Nanodollars, Query, Usage
+from cacheserver.ports import Asker, Claude, Entries, Metrics, Pricer
+from cacheserver.types import Asked, Entry, Nanodollars, Query, Usage
 from cacheserver.upstream import Call, Reply, StreamReply
 
 # Claude's error events carry a type, not a status (facts 4): what a caller who did not ask for a
@@ -40,6 +40,7 @@ class Filled:
     entry: Entry | None  # as stored
     unstored: str | None  # why not
     ttl_s: int
+    asked: Asked | None = None  # how Claude was asked; None: it was not
 
 
 class Filler:
@@ -53,32 +54,45 @@ class Filler:
         pricer: Pricer,
         metrics: Metrics,
         clock: Callable[[], float],
-        default_model: str,
+        asker: Asker,
     ) -> None:
         self._entries = entries
         self._claude = claude
         self._pricer = pricer
         self._metrics = metrics
         self._clock = clock
-        self._default_model = default_model
+        self._asker = asker
 
-    async def fill(self, query: Query, tape: Tape, *, shared: bool, again: bool = True) -> Filled:
+    async def fill(
+        self,
+        query: Query,
+        tape: Tape,
+        *,
+        shared: bool,
+        again: bool = True,
+        vector: Any | None = None,
+    ) -> Filled:
         """Return Claude's answer. Raises `UpstreamError`.
 
         Events go to `tape` as they come where the query streams. `shared` False: nothing is
-        looked up and nothing stored; `again` False: stored, but not looked up again.
+        looked up and nothing stored; `again` False: stored, but not looked up again. `vector` is
+        the question's embedding where it was made.
         """
         if shared and again and (landed := await self._landed(query)) is not None:
             tape.open({})
             return landed
         asked_at = self._clock()
-        call = Call(self._body(query), query.headers, query.credential)
+        asked = await self._asker.prepare(query, vector, asked_at)
+        call = Call(asked.body, query.headers, query.credential)
         try:
             if query.stream:
-                filled = await self._stream(query, call, tape, asked_at, shared=shared)
+                filled = await self._stream(query, call, tape, asked, asked_at, shared=shared)
             else:
-                reply = await self._claude.create(call)
-                filled = await self._keep(query, _parse(reply.body), reply, asked_at, shared=shared)
+                async with self._asker.turn(query, asked):
+                    reply = await self._claude.create(call)
+                filled = await self.keep(
+                    query, _parse(reply.body), asked_at, asked=asked, reply=reply, shared=shared
+                )
                 tape.open(reply.headers)
         except UpstreamError as error:
             self._metrics.upstream(error.status, self._clock() - asked_at)
@@ -113,16 +127,20 @@ class Filler:
             ttl_s=round(entry.expires_at - entry.created_at),
         )
 
-    def _body(self, query: Query) -> bytes:
-        if query.model != AUTO:
-            return query.raw
-        return jsontext.dumps({**query.body, "model": self._default_model})
-
     async def _stream(
-        self, query: Query, call: Call, tape: Tape, asked_at: float, *, shared: bool
+        self,
+        query: Query,
+        call: Call,
+        tape: Tape,
+        asked: Asked,
+        asked_at: float,
+        *,
+        shared: bool,
     ) -> Filled:
         fold = sse.Fold()
-        async with self._claude.stream(call) as reply:
+        async with AsyncExitStack() as stack:
+            async with self._asker.turn(query, asked):
+                reply = await stack.enter_async_context(self._claude.stream(call))
             tape.open(reply.headers)
             try:
                 async for raw in reply.events():
@@ -141,26 +159,38 @@ class Filler:
         if not fold.message or not (fold.complete or fold.broken):
             tape.write(sse.error("api_error", "Claude's stream ended before its message did"))
             raise UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
-        filled = await self._keep(
-            query, fold.message, reply, asked_at, shared=shared, doubt=_doubt(fold)
+        filled = await self.keep(
+            query,
+            fold.message,
+            asked_at,
+            asked=asked,
+            reply=reply,
+            shared=shared,
+            doubt=_doubt(fold),
         )
         if fold.complete:
             tape.write(raw)
         return filled
 
-    async def _keep(
+    async def keep(
         self,
         query: Query,
         message: Mapping[str, Any],
-        reply: Reply | StreamReply,
         asked_at: float,
         *,
-        shared: bool,
+        asked: Asked,
+        reply: Reply | StreamReply | None = None,
+        shared: bool = True,
         doubt: str | None = None,
     ) -> Filled:
-        """Price an answer and store it where it may be."""
+        """Price an answer of Claude's and store it where it may be. Raises nothing.
+
+        `message` is as it came; `reply` what brought it, None where it was a batch's. `doubt` is
+        why it may be no whole message.
+        """
         usage = usage_of(message)
-        model = str(message.get("model") or self._default_model)
+        model = str(message.get("model") or asked.route.model)
+        self._asker.answered(query, asked, message, usage, asked_at)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
         ttl_s = lifetime(query.controls, query.tenant) if shared else 0
         if query.ttl_cap_s is not None:
@@ -193,7 +223,7 @@ class Filler:
         return Filled(
             message=bare,
             raw=reply.body if isinstance(reply, Reply) else None,
-            headers=reply.headers,
+            headers={} if reply is None else reply.headers,
             model=model,
             usage=usage,
             cost=None if bill is None else bill.cost,
@@ -203,6 +233,7 @@ class Filler:
             entry=entry if unstored is None else None,
             unstored=unstored,
             ttl_s=ttl_s,
+            asked=asked,
         )
 
     async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:

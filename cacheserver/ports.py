@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from cacheserver.types import (
+    Asked,
     Bar,
     Candidate,
     Entry,
@@ -41,6 +42,21 @@ class Claude(Protocol):
 
     async def create(self, call: Call) -> Reply: ...
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]: ...
+
+
+class Asker(Protocol):
+    """How Claude is asked on a miss. What of it fails is counted, and left out."""
+
+    async def prepare(self, query: Query, vector: Any | None, now: float) -> Asked:
+        """The body that goes upstream, and what each lever did to it. Raises nothing."""
+
+    def turn(self, query: Query, asked: Asked) -> AbstractAsyncContextManager[None]:
+        """Held from before the call until its first bytes."""
+
+    def answered(
+        self, query: Query, asked: Asked, message: Mapping[str, Any], usage: Usage, now: float
+    ) -> None:
+        """Learn from what came back. Never blocks."""
 
 
 class Bill(Protocol):

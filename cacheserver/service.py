@@ -7,6 +7,7 @@ a count; only Claude's failure, or the caller's, is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from cacheserver import jsontext, sse
@@ -16,7 +17,7 @@ from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
 from cacheserver.policy.decide import bar_of, fresh, servable_stale
-from cacheserver.ports import Claude, Decider, Entries, Journal, Learner, Metrics, Pricer
+from cacheserver.ports import Asker, Claude, Decider, Entries, Journal, Learner, Metrics, Pricer
 from cacheserver.settling import Settler, coalesced
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
 
@@ -33,7 +34,7 @@ class CacheService:
         journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
-        default_model: str,
+        asker: Asker,
         decider: Decider,
         learner: Learner,
         chance: Callable[[], float],
@@ -53,7 +54,7 @@ class CacheService:
             pricer=pricer,
             metrics=metrics,
             clock=clock,
-            default_model=default_model,
+            asker=asker,
         )
 
     async def answer(self, query: Query) -> Answer:
@@ -63,7 +64,7 @@ class CacheService:
         not have it asked. Both carry the `x-cache*` headers in `headers`.
         """
         ticket = Ticket(self._clock())
-        decision = await self._look(query)
+        decision = await self.look(query)
         if query.tenant.shadow and isinstance(decision, Hit):
             decision = Miss("shadow", decision.candidate, _seen(decision))
         match decision:
@@ -79,7 +80,8 @@ class CacheService:
         """Wait for the calls to Claude under way; stop those that take longer than that."""
         await self._flights.drain(patience_s)
 
-    async def _look(self, query: Query) -> Decision:
+    async def look(self, query: Query) -> Decision:
+        """What is stored that may be served, or why nothing is. Raises nothing, asks nobody."""
         if query.bypass is not None:
             return Bypass(query.bypass)
         if not query.controls.read:
@@ -102,8 +104,9 @@ class CacheService:
             self._metrics.swallowed("near")
             return Miss("degraded")
         if near.skipped is not None:
-            return Miss(near.skipped)
-        return await self._decider.decide(query, near.candidates, bar)
+            return Miss(near.skipped, vector=near.vector)
+        decision = await self._decider.decide(query, near.candidates, bar)
+        return replace(decision, vector=near.vector) if isinstance(decision, Miss) else decision
 
     async def _ask(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Answer:
         """Ask Claude, or join who is asking already."""
@@ -136,7 +139,8 @@ class CacheService:
     async def _fill(self, query: Query, decision: Miss | Bypass, tape: Tape) -> Filled:
         again = not (isinstance(decision, Miss) and decision.reason == "shadow")
         shared = isinstance(decision, Miss)
-        filled = await self._filler.fill(query, tape, shared=shared, again=again)
+        vector = decision.vector if isinstance(decision, Miss) else None
+        filled = await self._filler.fill(query, tape, shared=shared, again=again, vector=vector)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
             self._learner.missed(query, decision, filled.entry)
         return filled

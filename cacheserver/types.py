@@ -63,6 +63,8 @@ class Query:
     key_id: str | None = None  # which of the tenant's keys asked; None: it has none
     volatile: str | None = None  # what the answer depends on: "time", "place", "personal"
     ttl_cap_s: int | None = None  # the longest such an answer may be kept
+    open_ended: bool = False  # the caller left `max_tokens` to us; the body's is a placeholder
+    conversation: str | None = None  # the caller's name for it, on `/v1/query`
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from cacheserver import config
+from cacheserver.asking.asker import Asker
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
 from cacheserver.flight import end
@@ -131,7 +132,7 @@ async def build(
             journal=journal,
             metrics=metrics,
             clock=clock,
-            default_model=settings.default_model,
+            asker=Asker(default_model=settings.default_model, metrics=metrics),
             decider=decider,
             learner=worker,
             chance=random.random,

@@ -7,7 +7,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from cacheserver.types import Bar, Bypass, Candidate, Decision, Hit, Miss, Nanodollars, Query, Usage
+from cacheserver.types import (
+    Asked,
+    Bar,
+    Bypass,
+    Candidate,
+    Decision,
+    Hit,
+    Miss,
+    Nanodollars,
+    Query,
+    Usage,
+)
 
 
 @dataclass(slots=True)
@@ -32,6 +43,8 @@ class Settlement:
     unstored: str | None = None  # why it left none
     ttl_s: int | None = None
     status: int = 200
+    asked: Asked | None = None  # how Claude was asked, where it was for this request
+    estimated: bool = False  # `usage` is ours: Claude's never came
 
 
 class Events:
@@ -114,6 +127,20 @@ def headers(
     return found
 
 
+def told(asked: Asked) -> dict[str, str]:
+    """The headers that say what a lever changed of what the caller asked; none: nothing."""
+    found = {}
+    if asked.route.reason not in ("named", "default"):
+        found["x-cache-route"] = f"{asked.route.model}; {asked.route.reason}"
+    if asked.plan is not None and asked.plan.marks:
+        found["x-cache-plan"] = f"{len(asked.plan.marks)}; {asked.plan.reason}"
+    if asked.cap is not None and asked.cap.ours:
+        found["x-cache-cap"] = f"{asked.cap.max_tokens}; {asked.cap.reason}"
+    if asked.trim is not None:
+        found["x-cache-history"] = f"{asked.trim.turns}; {asked.trim.reason}"
+    return found
+
+
 def _told(candidate: Candidate) -> dict[str, str]:
     told = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
     if candidate.probability is not None:
@@ -186,6 +213,18 @@ def record(
         "unstored": settlement.unstored,
         "ttl_s": settlement.ttl_s,
         "status": settlement.status,
+        "usage_estimated": settlement.estimated,
+        "asked_how": None if settlement.asked is None else shaped(settlement.asked),
+    }
+
+
+def shaped(asked: Asked) -> dict[str, Any]:
+    """What each lever did to a call, without the call itself."""
+    return {
+        "route": asdict(asked.route),
+        "plan": None if asked.plan is None else asdict(asked.plan),
+        "cap": None if asked.cap is None else asdict(asked.cap),
+        "history": None if asked.trim is None else asdict(asked.trim),
     }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.errors import StoreError, UpstreamError
 from cacheserver.flight import Tape
+from cacheserver.metering import Meter
 from cacheserver.policy import admission
 from cacheserver.policy.decide import fresh
 from cacheserver.policy.lifetime import lifetime
@@ -41,6 +43,7 @@ class Filled:
     unstored: str | None  # why not
     ttl_s: int
     asked: Asked | None = None  # how Claude was asked; None: it was not
+    estimated: bool = False  # we ended the stream, and Claude's usage never came
 
 
 class Filler:
@@ -93,7 +96,7 @@ class Filler:
                 filled = await self.keep(
                     query, _parse(reply.body), asked_at, asked=asked, reply=reply, shared=shared
                 )
-                tape.open(reply.headers)
+                tape.open(filled.headers)
         except UpstreamError as error:
             self._metrics.upstream(error.status, self._clock() - asked_at)
             raise
@@ -137,11 +140,11 @@ class Filler:
         *,
         shared: bool,
     ) -> Filled:
-        fold = sse.Fold()
+        fold, meter, cut = sse.Fold(), self._meter(query, asked, asked_at), False
         async with AsyncExitStack() as stack:
             async with self._asker.turn(query, asked):
                 reply = await stack.enter_async_context(self._claude.stream(call))
-            tape.open(reply.headers)
+            tape.open({**reply.headers, **answers.told(asked)})
             try:
                 async for raw in reply.events():
                     if (event := sse.decode(raw)) is not None:
@@ -149,6 +152,9 @@ class Filler:
                     if fold.complete:
                         break  # kept first, told after: who sees the end can ask again and hit
                     tape.write(raw)
+                    if event is not None and meter is not None and meter.over(event):
+                        cut = True
+                        break
             except UpstreamError:
                 tape.write(sse.error("api_error", "the stream from Claude broke off"))
                 raise
@@ -156,6 +162,8 @@ class Filler:
             kind = str(fold.error.get("type", "api_error"))
             message = str(fold.error.get("message", ""))
             raise UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
+        if cut and meter is not None:
+            return await self._cut_short(query, fold, meter, tape, asked, asked_at)
         if not fold.message or not (fold.complete or fold.broken):
             tape.write(sse.error("api_error", "Claude's stream ended before its message did"))
             raise UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
@@ -171,6 +179,36 @@ class Filler:
         if fold.complete:
             tape.write(raw)
         return filled
+
+    def _meter(self, query: Query, asked: Asked, asked_at: float) -> Meter | None:
+        """What watches a stream's price, where the tenant set a limit."""
+        usd = query.tenant.lengths.stream_usd
+        if usd is None or "output-cap" in query.controls.off:
+            return None
+        model = asked.route.model
+        return Meter(
+            round(usd * 1_000_000_000),
+            lambda tokens: self._pricer.cost(model, Usage(output_tokens=tokens), asked_at),
+        )
+
+    async def _cut_short(
+        self,
+        query: Query,
+        fold: sse.Fold,
+        meter: Meter,
+        tape: Tape,
+        asked: Asked,
+        asked_at: float,
+    ) -> Filled:
+        """End a stream that ran past the tenant's limit, as `max_tokens` would have."""
+        for event in meter.ending(dict(fold.message)):
+            fold.feed(event)
+        filled = await self.keep(
+            query, fold.message, asked_at, asked=asked, shared=False, doubt="cost-cap"
+        )
+        for raw in meter.events({}):
+            tape.write(raw)
+        return replace(filled, unstored="cost-cap", whole=True, estimated=True)
 
     async def keep(
         self,
@@ -190,7 +228,8 @@ class Filler:
         """
         usage = usage_of(message)
         model = str(message.get("model") or asked.route.model)
-        self._asker.answered(query, asked, message, usage, asked_at)
+        if doubt is None:
+            self._asker.answered(query, asked, message, usage, asked_at)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
         ttl_s = lifetime(query.controls, query.tenant) if shared else 0
         if query.ttl_cap_s is not None:
@@ -223,7 +262,7 @@ class Filler:
         return Filled(
             message=bare,
             raw=reply.body if isinstance(reply, Reply) else None,
-            headers={} if reply is None else reply.headers,
+            headers={**({} if reply is None else reply.headers), **answers.told(asked)},
             model=model,
             usage=usage,
             cost=None if bill is None else bill.cost,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cacheserver.asking.lengths import Lengths
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
 from cacheserver.learning.worker import Worker
@@ -31,5 +32,6 @@ class Parts:
     tenants: Tenants
     metrics: Metrics
     upstream: Upstream
+    lengths: Lengths
     embedder_id: str
     clock: Callable[[], float]

@@ -16,7 +16,8 @@ from cacheserver.policy.decide import bar_of
 from cacheserver.policy.fingerprint import AUTO
 from cacheserver.types import Query
 
-# Until lengths are learned by task: room for a long answer that costs little where it is not used.
+# Where the caller names no length it is ours to choose on a miss (`policy.lengths`); this one only
+# stands for "left to us" in the body's identity, and is sent where that lever is off.
 MAX_TOKENS = 1_024
 
 

@@ -81,6 +81,8 @@ class Settler:
             prices=filled.prices,
             stored=None if filled.entry is None else filled.entry.id,
             unstored=filled.unstored,
+            asked=filled.asked,
+            estimated=filled.estimated,
         )
 
     def settle_late(

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from cacheserver import config
 from cacheserver.asking.asker import Asker
+from cacheserver.asking.lengths import Lengths
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
 from cacheserver.flight import end
@@ -38,6 +39,7 @@ from cacheserver.stores.embedded import EmbeddedStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.labels import Labels
+from cacheserver.stores.lengths import LengthStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
@@ -125,6 +127,8 @@ async def build(
             metrics=metrics,
             clock=clock,
         )
+        lengths = Lengths(LengthStore(redis, prefix=settings.redis_prefix), metrics)
+        stack.push_async_callback(lengths.close)
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -132,7 +136,7 @@ async def build(
             journal=journal,
             metrics=metrics,
             clock=clock,
-            asker=Asker(default_model=settings.default_model, metrics=metrics),
+            asker=Asker(default_model=settings.default_model, metrics=metrics, lengths=lengths),
             decider=decider,
             learner=worker,
             chance=random.random,
@@ -158,6 +162,7 @@ async def build(
             ),
             metrics=metrics,
             upstream=upstream,
+            lengths=lengths,
             embedder_id=embedder.id,
             clock=clock,
         )

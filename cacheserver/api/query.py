@@ -54,7 +54,7 @@ class QueryRequest(BaseModel):
     )
     system: str | list[dict[str, Any]] | None = Field(None, description="The system prompt.")
     model: str = Field("auto", description="A model id, or `auto`: the server's default model.")
-    max_tokens: int | None = Field(None, ge=0, description="The longest answer; 1024 if absent.")
+    max_tokens: int | None = Field(None, ge=0, description="The longest answer; by the task if absent.")
     ttl_s: int | None = Field(
         None, ge=0, description="Keep the answer for so many seconds; 0: do not store."
     )
@@ -206,4 +206,5 @@ def read_question(
         embedder=parts.embedder_id,
         credential=credential,
         key_id=key_id,
+        open_ended=asked["max_tokens"] is None,
     )

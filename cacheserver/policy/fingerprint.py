@@ -57,11 +57,13 @@ def read(
     embedder: str,
     credential: str | None = None,
     key_id: str | None = None,
+    open_ended: bool = False,
 ) -> Query:
     """Read a Messages body once.
 
     `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
-    what answers and what measures similarity. Raises `BadRequest` naming the field, for the
+    what answers and what measures similarity. `open_ended`: the body's `max_tokens` is a
+    placeholder of ours. Raises `BadRequest` naming the field, for the
     fields that we act on.
     """
     check(body)
@@ -104,6 +106,7 @@ def read(
         stream=body.get("stream") is True,
         credential=credential,
         key_id=key_id,
+        open_ended=open_ended,
         volatile=volatile,
         ttl_cap_s=cap,
     )

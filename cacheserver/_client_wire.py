@@ -67,6 +67,8 @@ def question(
     cache: CacheMode = "default",
     task: str | None = None,
     requires_deep_analysis: bool = False,
+    conversation: str | None = None,
+    levers_off: Sequence[str] = (),
     stream: bool = False,
 ) -> Call:
     """The call for one question. What is not given is not sent: the server's default holds."""
@@ -84,6 +86,8 @@ def question(
         "cache": cache,
         "task": task,
         "requires_deep_analysis": requires_deep_analysis or None,
+        "conversation": conversation,
+        "levers_off": list(levers_off) or None,
         "stream": stream or None,
     }
     return _post("/v1/query", {name: value for name, value in fields.items() if value is not None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -55,13 +55,22 @@ class Events:
     ) -> None:
         self._events = events
         self._unread = unread  # called once where it is closed before the first event
+        self._watch: Callable[[bytes], Awaitable[None]] | None = None
+
+    def watched(self, watch: Callable[[bytes], Awaitable[None]]) -> Self:
+        """The same, with `watch` awaited for each event before it leaves."""
+        self._watch = watch
+        return self
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         self._unread = None
-        return await anext(self._events)
+        event = await anext(self._events)
+        if self._watch is not None:
+            await self._watch(event)
+        return event
 
     async def aclose(self) -> None:
         unread, self._unread = self._unread, None

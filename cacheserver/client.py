@@ -79,6 +79,8 @@ class Options(TypedDict, total=False):
     cache: CacheMode  # refresh: ask Claude and replace; only: never ask Claude; off: share nothing
     task: str  # what kind of work it is; part of what is asked
     requires_deep_analysis: bool  # never answered with what was not asked for that
+    conversation: str  # a name of yours: the turns so far are kept by the server and come before
+    levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
 
 
 class Client:

@@ -15,7 +15,8 @@ from typing import Any, Unpack
 from cacheserver import _client_wire, jsontext, plain, sse, wire
 from cacheserver._client_types import Answer
 from cacheserver.api import ops
-from cacheserver.api.query import read_question
+from cacheserver.api.query import query_of, validated
+from cacheserver.api.talk import Talk
 from cacheserver.client import Options
 from cacheserver.config import Settings, load
 from cacheserver.parts import Parts
@@ -51,8 +52,10 @@ class Cache:
 
         Raises `BadRequest`, `NotCached`, and `UpstreamError` where Claude fails.
         """
-        query = await self._read(_client_wire.question(prompt, **options))
+        query, talk = await self._read(_client_wire.question(prompt, **options))
         answer = await self._parts.service.answer(query)
+        if talk is not None:
+            answer = await talk.remembered(query, answer)
         shown = plain.show(query, answer, self._parts.clock())
         return _client_wire.read_answer(200, answer.headers, jsontext.dumps(shown))
 
@@ -61,8 +64,10 @@ class Cache:
         self, prompt: str | None = None, **options: Unpack[Options]
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The same as Anthropic's events, each a dictionary, as they come."""
-        query = await self._read(_client_wire.question(prompt, **options, stream=True))
+        query, talk = await self._read(_client_wire.question(prompt, **options, stream=True))
         answer = await self._parts.service.answer(query)
+        if talk is not None:
+            answer = await talk.remembered(query, answer)
         assert answer.events is not None  # it was asked for as a stream
         async with aclosing(answer.events) as events:
             yield _decoded(events)
@@ -87,12 +92,18 @@ class Cache:
         """All of a decision, for a day; None after that."""
         return await self._parts.journal.decision(self._tenant, id)
 
-    async def _read(self, call: _client_wire.Call) -> Query:
+    async def _read(self, call: _client_wire.Call) -> tuple[Query, Talk | None]:
         tenant = await self._parts.tenants.get(self._tenant)
-        fields = jsontext.loads(call.body or b"{}")
-        return read_question(
-            fields, headers={}, upstream_headers={}, tenant=tenant, parts=self._parts
+        asked = validated(jsontext.loads(call.body or b"{}"))
+        talk = await Talk.of(asked, {}, tenant, self._parts)
+        query = query_of(
+            {**asked, "messages": talk.messages} if talk else asked,
+            headers={},
+            upstream_headers={},
+            tenant=tenant,
+            parts=self._parts,
         )
+        return query, talk
 
 
 async def _decoded(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

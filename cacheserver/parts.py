@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cacheserver.asking.history import History
 from cacheserver.asking.lengths import Lengths
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
@@ -16,6 +17,7 @@ from cacheserver.stores.journal import Journal
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
+from cacheserver.stores.turns import Turns
 from cacheserver.upstream import Upstream
 
 
@@ -33,5 +35,7 @@ class Parts:
     metrics: Metrics
     upstream: Upstream
     lengths: Lengths
+    history: History
+    turns: Turns
     embedder_id: str
     clock: Callable[[], float]

@@ -18,6 +18,7 @@ from cacheserver.rules.routing import RoutingRules
 
 if TYPE_CHECKING:  # a name for readers; importing it would turn the layers around
     from cacheserver.policy.neighbours import Evidence
+    from cacheserver.policy.promptcache import Draft
 
 Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
 
@@ -168,6 +169,7 @@ class Route:
     baseline: str | None = None  # the model asked had we not routed; None: the same
     task: str | None = None  # the type of work, given or inferred
     confidence: float | None = None  # of the classifier, 0..1; None: it was not asked
+    spent: Nanodollars = 0  # on asking another model which one it should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ class Plan:
     reason: str
     expected: Nanodollars = 0  # gain over no marks; negative: a premium paid ahead
     prefix: str | None = None  # hash of the longest prefix marked
+    draft: Draft | None = None  # what it was made of, for its outcome to be booked
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from cacheserver import config
 from cacheserver.asking.asker import Asker
+from cacheserver.asking.history import History
 from cacheserver.asking.lengths import Lengths
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
@@ -43,6 +44,7 @@ from cacheserver.stores.lengths import LengthStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
+from cacheserver.stores.turns import Turns
 from cacheserver.types import Bar, Tenant
 from cacheserver.upstream import Upstream
 from index.batcher import Batcher
@@ -129,6 +131,15 @@ async def build(
         )
         lengths = Lengths(LengthStore(redis, prefix=settings.redis_prefix), metrics)
         stack.push_async_callback(lengths.close)
+        turns = Turns(redis, prefix=settings.redis_prefix)
+        history = History(
+            turns,
+            claude=upstream,
+            pricer=pricer,
+            metrics=metrics,
+            model=settings.default_model,
+        )
+        stack.push_async_callback(history.close)
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -136,7 +147,12 @@ async def build(
             journal=journal,
             metrics=metrics,
             clock=clock,
-            asker=Asker(default_model=settings.default_model, metrics=metrics, lengths=lengths),
+            asker=Asker(
+                default_model=settings.default_model,
+                metrics=metrics,
+                lengths=lengths,
+                history=history,
+            ),
             decider=decider,
             learner=worker,
             chance=random.random,
@@ -163,6 +179,8 @@ async def build(
             metrics=metrics,
             upstream=upstream,
             lengths=lengths,
+            history=history,
+            turns=turns,
             embedder_id=embedder.id,
             clock=clock,
         )

@@ -6,6 +6,7 @@ It is translated to a Messages body, so it shares its entries with `/v1/messages
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -17,6 +18,7 @@ from cacheserver.api import deps, errors
 from cacheserver.api.edge import edge_of
 from cacheserver.api.messages import respond
 from cacheserver.api.presence import while_there
+from cacheserver.api.talk import Talk
 from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import fingerprint
@@ -54,7 +56,9 @@ class QueryRequest(BaseModel):
     )
     system: str | list[dict[str, Any]] | None = Field(None, description="The system prompt.")
     model: str = Field("auto", description="A model id, or `auto`: the server's default model.")
-    max_tokens: int | None = Field(None, ge=0, description="The longest answer; by the task if absent.")
+    max_tokens: int | None = Field(
+        None, ge=0, description="The longest answer; by the task if absent."
+    )
     ttl_s: int | None = Field(
         None, ge=0, description="Keep the answer for so many seconds; 0: do not store."
     )
@@ -69,6 +73,9 @@ class QueryRequest(BaseModel):
     task: str | None = Field(None, description="What kind of work it is; part of its identity.")
     requires_deep_analysis: bool = Field(
         False, description="Never answered with what was not asked for deep analysis."
+    )
+    conversation: str | None = Field(
+        None, description="A name of yours: the turns so far are kept here and come before."
     )
     levers_off: list[str] | None = Field(
         None, description="Levers to leave alone: " + ", ".join(LEVERS) + "."
@@ -161,9 +168,10 @@ async def ask(request: Request) -> Response:
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
-    query = read_question(
-        fields,
+    asked = validated(errors.parse(await errors.read_body(request, edge.max_body_bytes)))
+    talk = await Talk.of(asked, request.headers, caller.tenant, edge.parts)
+    query = query_of(
+        {**asked, "messages": talk.messages} if talk else asked,
         headers=request.headers,
         upstream_headers=deps.forwarded(request.headers),
         tenant=caller.tenant,
@@ -172,14 +180,26 @@ async def ask(request: Request) -> Response:
         key_id=caller.key_id,
     )
     answer = await while_there(request, edge.parts.service.answer(query))
+    if talk is not None:
+        answer = await talk.remembered(query, answer)
     if answer.events is not None:
         return respond(answer)
     shown = jsontext.dumps(plain.show(query, answer, edge.parts.clock()))
     return Response(shown, media_type="application/json", headers=dict(answer.headers))
 
 
-def read_question(
-    fields: Mapping[str, Any],
+def validated(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a question, all of them. Raises `BadRequest` naming the first that is wrong."""
+    try:
+        return QueryRequest.model_validate(fields).model_dump()
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "prompt"
+        raise BadRequest(where, first["msg"].removeprefix("Value error, ")) from None
+
+
+def query_of(
+    asked: Mapping[str, Any],
     *,
     headers: Mapping[str, str],
     upstream_headers: Mapping[str, str],
@@ -188,15 +208,9 @@ def read_question(
     credential: str | None = None,
     key_id: str | None = None,
 ) -> Query:
-    """A question as a query. Raises `BadRequest` naming the field."""
-    try:
-        asked = QueryRequest.model_validate(fields).model_dump()
-    except ValidationError as wrong:
-        first = wrong.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "prompt"
-        raise BadRequest(where, first["msg"].removeprefix("Value error, ")) from None
+    """A question, validated, as a query. Raises `BadRequest` naming the field."""
     body = plain.body_of(asked)
-    return fingerprint.read(
+    query = fingerprint.read(
         body,
         jsontext.dumps(body),
         headers=upstream_headers,
@@ -208,3 +222,5 @@ def read_question(
         key_id=key_id,
         open_ended=asked["max_tokens"] is None,
     )
+    name = asked.get("conversation")
+    return query if name is None else replace(query, conversation=name)

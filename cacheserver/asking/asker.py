@@ -33,6 +33,9 @@ class History(Protocol):
     ) -> tuple[Mapping[str, Any], Trim | None]:
         """The body with older turns left out, where the rules say so."""
 
+    def answered(self, query: Query, usage: Usage, now: float) -> None:
+        """Note how long the prompt was. Never blocks."""
+
 
 class Lengths(Protocol):
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
@@ -122,6 +125,8 @@ class Asker:
         """Learn from what came back; nothing of it is waited for."""
         if self._router is not None:
             self._router.answered(query, asked.route, message, usage, now)
+        if self._history is not None:
+            self._history.answered(query, usage, now)
         if self._lengths is not None:
             self._lengths.answered(query, asked, message, usage, now)
         if self._prompts is not None and asked.plan is not None:

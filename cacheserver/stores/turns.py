@@ -1,0 +1,114 @@
+"""Conversations by the name a caller gave them: their turns, their summaries, their growth.
+
+Turns are appended two at a time, a question and its answer, in one script: of two requests on one
+conversation at once neither loses the other's, and no question is left without its answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cacheserver import jsontext
+from cacheserver.policy import history
+from cacheserver.stores.connection import PREFIX, Connection, command, run
+
+MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
+MAX_BYTES = 4_000_000  # of a conversation: an eighth of the largest request Claude takes
+_SAMPLES = 200
+_BLOATED_S = 86_400
+
+# ARGV: key, kept seconds, most turns, most bytes, then the turns.
+_APPEND = """
+for i = 5, #ARGV do redis.call('RPUSH', ARGV[1], ARGV[i]) end
+local over = redis.call('LLEN', ARGV[1]) - tonumber(ARGV[3])
+if over > 0 then redis.call('LTRIM', ARGV[1], over + over % 2, -1) end
+local size = redis.call('HINCRBY', ARGV[1] .. ':size', 'bytes', 0)
+for i = 5, #ARGV do size = size + #ARGV[i] end
+while size > tonumber(ARGV[4]) and redis.call('LLEN', ARGV[1]) > 2 do
+  for i = 1, 2 do size = size - #redis.call('LPOP', ARGV[1]) end
+end
+redis.call('HSET', ARGV[1] .. ':size', 'bytes', size)
+redis.call('EXPIRE', ARGV[1], ARGV[2])
+redis.call('EXPIRE', ARGV[1] .. ':size', ARGV[2])
+return redis.call('LLEN', ARGV[1])
+"""
+
+# ARGV: key, kept seconds, tokens, most samples.
+_SAMPLE = """
+redis.call('RPUSH', ARGV[1], ARGV[3])
+redis.call('LTRIM', ARGV[1], -tonumber(ARGV[4]), -1)
+redis.call('EXPIRE', ARGV[1], ARGV[2])
+return redis.call('LRANGE', ARGV[1], 0, -1)
+"""
+
+
+class Turns:
+    """Keeps conversations. Every method raises `StoreError`."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._append = redis.register_script(_APPEND)
+        self._sample = redis.register_script(_SAMPLE)
+
+    async def load(self, tenant: str, namespace: str, name: str) -> list[dict[str, Any]]:
+        """The turns so far, oldest first; none for a conversation that is new or forgotten."""
+        kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
+        return [jsontext.loads(turn) for turn in kept]
+
+    async def append(
+        self,
+        tenant: str,
+        namespace: str,
+        name: str,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        keep_s: int,
+    ) -> None:
+        """Add the turns of a question and its answer, all or none."""
+        key = self._key("t", tenant, namespace, name)
+        words = [jsontext.dumps(dict(turn)) for turn in turns]
+        await run(self._append, key, keep_s, MAX_TURNS, MAX_BYTES, *words)
+
+    async def forget(self, tenant: str, namespace: str, name: str) -> bool:
+        """Forget a conversation; whether there was one."""
+        key = self._key("t", tenant, namespace, name)
+        grown = self._key("g", tenant, namespace, name)
+        return bool(await command(self._redis, "DEL", key, f"{key}:size", grown))
+
+    async def summary(self, tenant: str, digest: str) -> str | None:
+        """The summary of turns that were summarised before."""
+        kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
+        return None if kept is None else kept.decode()
+
+    async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
+        """Keep a summary for the next question of its conversation."""
+        key = f"{self._prefix}sum:{tenant}:{digest}"
+        await command(self._redis, "SET", key, text, "EX", keep_s)
+
+    async def grew(
+        self, tenant: str, namespace: str, name: str, tokens: int, *, keep_s: int, now: float
+    ) -> float:
+        """Note how long a prompt was; the tokens each turn adds, as far as they are known."""
+        key = self._key("g", tenant, namespace, name)
+        kept = await run(self._sample, key, keep_s, tokens, _SAMPLES)
+        samples = [int(one) for one in kept]
+        if history.bloated(samples):
+            marked = f"{self._prefix}bloat:{tenant}"
+            await command(
+                self._redis, "ZADD", marked, now, hashlib.sha256(key.encode()).hexdigest()
+            )
+            await command(self._redis, "EXPIRE", marked, _BLOATED_S)
+        return history.growth(samples)
+
+    async def bloated(self, tenant: str, now: float) -> int:
+        """How many conversations have grown past the measure within the last day."""
+        marked = f"{self._prefix}bloat:{tenant}"
+        await command(self._redis, "ZREMRANGEBYSCORE", marked, "-inf", now - _BLOATED_S)
+        return int(await command(self._redis, "ZCARD", marked))
+
+    def _key(self, kind: str, tenant: str, namespace: str, name: str) -> str:
+        # each part with its length: no tenant can spell another one's key
+        return f"{self._prefix}cv{kind}:{len(tenant)}:{tenant}:{len(namespace)}:{namespace}:{name}"

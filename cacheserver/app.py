@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import config, wire
-from cacheserver.api import admin, errors, label, learning, messages, ops, query, talk
+from cacheserver.api import admin, errors, label, learning, lint, messages, ops, query, talk
 from cacheserver.api.deps import Gate
 from cacheserver.api.edge import Edge
 from cacheserver.config import Settings
@@ -48,7 +48,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
     app.add_route("/v1/messages/count_tokens", messages.forward, methods=["POST"])
     app.add_route("/v1/models", messages.forward, methods=["GET"])
     app.add_route("/v1/models/{id:path}", messages.forward, methods=["GET"])
-    for router in (query.router, talk.router, ops.router, learning.router, admin.router):
+    for router in (query.router, talk.router, lint.router, ops.router, learning.router, admin.router):
         app.include_router(router)
     return app
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cacheserver.errors import CacheServerError
@@ -72,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("simulate-claude", help="serve a Claude that needs no key", add_help=False)
 
+    lint = commands.add_parser("lint", help="find what costs tokens for nothing in a prompt")
+    lint.add_argument("files", nargs="+", metavar="FILE", help="a Messages body as JSON, or a text")
+    lint.add_argument("--model", default="claude-haiku-5-5", help="whose tokens and prices")
+    lint.add_argument("--requests-a-day", type=int, default=1_000, help="how often it is sent")
+    lint.add_argument("--json", action="store_true", help="all of it, for programs")
+    lint.set_defaults(run=_lint)
+
     key = commands.add_parser("key", help="create, list and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
     create = verbs.add_parser("create", help="create a key and print it, this once")
@@ -105,6 +113,18 @@ def _settings(asked: argparse.Namespace) -> int:
     for variable, value in config.shown(config.load()).items():
         print(f"{variable}={value}")
     return 0
+
+
+def _lint(asked: argparse.Namespace) -> int:
+    from cacheserver import linting
+
+    return linting.run(
+        [Path(name) for name in asked.files],
+        model=asked.model,
+        requests_a_day=asked.requests_a_day,
+        as_json=asked.json,
+        say=_say,
+    )
 
 
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]

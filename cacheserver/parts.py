@@ -11,6 +11,7 @@ from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
 from cacheserver.learning.worker import Worker
 from cacheserver.metrics import Metrics
+from cacheserver.policy.money import Pricer
 from cacheserver.service import CacheService
 from cacheserver.stores.bars import Bars
 from cacheserver.stores.journal import Journal
@@ -34,6 +35,8 @@ class Parts:
     tenants: Tenants
     metrics: Metrics
     upstream: Upstream
+    pricer: Pricer
+    default_model: str
     lengths: Lengths
     history: History
     turns: Turns

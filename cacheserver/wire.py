@@ -178,6 +178,8 @@ async def build(
             ),
             metrics=metrics,
             upstream=upstream,
+            pricer=pricer,
+            default_model=settings.default_model,
             lengths=lengths,
             history=history,
             turns=turns,

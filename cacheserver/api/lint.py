@@ -1,0 +1,61 @@
+"""`POST /v1/lint`: what in a request costs tokens for nothing. Changes nothing, asks nobody."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.answer import usd
+from cacheserver.api import errors
+from cacheserver.api.edge import edge_of
+from cacheserver.errors import BadRequest
+from cacheserver.policy import fingerprint, lint
+from cacheserver.policy.estimate import prompt_tokens
+from cacheserver.types import Nanodollars, Usage
+
+router = APIRouter(tags=["query"])
+
+# Where nobody says how often a prompt is sent: a figure to compare findings by.
+REQUESTS_A_DAY = 1_000
+_MOST = 1_000_000_000
+
+
+@router.post("/v1/lint", summary="Find wasted tokens in a request")
+async def check(request: Request, requests_a_day: int = REQUESTS_A_DAY) -> dict[str, Any]:
+    """The findings for a Messages body, dearest first.
+
+    Each has tokens as they are and as proposed (estimates), and what the proposal saves a day.
+    """
+    edge = edge_of(request)
+    await edge.gate.admit(request)
+    body = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    if not 1 <= requests_a_day <= _MOST:
+        raise BadRequest("requests_a_day", f"must be 1 to {_MOST}")
+    now, pricer = edge.parts.clock(), edge.parts.pricer
+
+    def price(model: str, usage: Usage) -> Nanodollars | None:
+        return pricer.cost(model, usage, now)
+
+    return report(body, requests_a_day, price, edge.parts.default_model)
+
+
+def report(
+    body: dict[str, Any], requests_a_day: int, price: lint.Price, default_model: str
+) -> dict[str, Any]:
+    """The findings as they are shown. Raises `BadRequest` for a body that is none."""
+    fingerprint.check(body)
+    model = default_model if body["model"] == fingerprint.AUTO else body["model"]
+    found = lint.lint(body, model=model, requests_a_day=requests_a_day, price=price)
+    shown = [
+        {**asdict(one), "saves": None if one.saves is None else usd(one.saves)} for one in found
+    ]
+    for one in shown:
+        one["saves_usd_a_day"] = one.pop("saves")
+    return {
+        "model": model,
+        "tokens": prompt_tokens(body, model),
+        "requests_a_day": requests_a_day,
+        "findings": shown,
+    }

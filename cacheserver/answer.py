@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from asyncio import Event
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from cacheserver.types import (
     Asked,
@@ -16,6 +17,7 @@ from cacheserver.types import (
     Hit,
     Miss,
     Nanodollars,
+    Plan,
     Query,
     Usage,
 )
@@ -28,6 +30,7 @@ class Ticket:
     started_at: float
     id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
     settled: bool = False
+    written: Event | None = None  # set once its row is in the ledger, or could not be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Settlement:
     status: int = 200
     asked: Asked | None = None  # how Claude was asked, where it was for this request
     estimated: bool = False  # `usage` is ours: Claude's never came
+    call: str | None = None  # Claude's id of the message that was paid for; None: none was
+    lost: int = 0  # tries that may be billed though their usage never came
+    heard: Usage | None = None  # of the last of them, what its `message_start` said
+    way: Literal["direct", "batch", "queued"] = "direct"  # "batch": the caller's own; else ours
 
 
 class Events:
@@ -150,6 +157,15 @@ def told(asked: Asked) -> dict[str, str]:
     return found
 
 
+def _planned(plan: Plan) -> dict[str, Any]:
+    return {
+        "reason": plan.reason,
+        "marks": len(plan.marks),
+        "prefix": plan.prefix,
+        "expected_usd": usd(plan.expected),
+    }
+
+
 def _told(candidate: Candidate) -> dict[str, str]:
     told = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
     if candidate.probability is not None:
@@ -231,9 +247,10 @@ def shaped(asked: Asked) -> dict[str, Any]:
     """What each lever did to a call, without the call itself."""
     return {
         "route": asdict(asked.route),
-        "plan": None if asked.plan is None else asdict(asked.plan),
+        "plan": None if asked.plan is None else _planned(asked.plan),
         "cap": None if asked.cap is None else asdict(asked.cap),
         "history": None if asked.trim is None else asdict(asked.trim),
+        "tried": None if asked.tried is None else asdict(asked.tried),
     }
 
 

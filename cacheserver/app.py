@@ -13,7 +13,23 @@ import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import config, wire
-from cacheserver.api import admin, errors, label, learning, lint, messages, ops, query, talk
+from cacheserver.api import (
+    admin,
+    batches,
+    errors,
+    jobs,
+    label,
+    learning,
+    lint,
+    messages,
+    ops,
+    prices,
+    prompts,
+    query,
+    routing,
+    talk,
+    usage,
+)
 from cacheserver.api.deps import Gate
 from cacheserver.api.edge import Edge
 from cacheserver.config import Settings
@@ -48,8 +64,9 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
     app.add_route("/v1/messages/count_tokens", messages.forward, methods=["POST"])
     app.add_route("/v1/models", messages.forward, methods=["GET"])
     app.add_route("/v1/models/{id:path}", messages.forward, methods=["GET"])
-    for router in (query.router, talk.router, lint.router, ops.router, learning.router, admin.router):
-        app.include_router(router)
+    batches.install(app, parts.batching)
+    for part in (query, talk, jobs, lint, prompts, usage, prices, ops, learning, routing, admin):
+        app.include_router(part.router)
     return app
 
 

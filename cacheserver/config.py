@@ -170,6 +170,27 @@ class Settings(BaseModel):
         ge=0,
         le=100_000,
     )
+    judge_usd_per_day: float = _setting(
+        0.0,
+        "What asking Claude whether two answers say the same, where embeddings leave it open, may "
+        "cost a tenant a day; 0: never asked.",
+        "Off: what is open counts as different, which costs hits and never a wrong one.",
+        ge=0,
+        le=100_000,
+    )
+    judge_share: float = _setting(
+        0.2,
+        "The share of such pairs that Claude is asked about, where it may be asked.",
+        "One in five tells of a scope what all would, at a fifth of the price.",
+        gt=0,
+        le=1,
+    )
+    judge_model: str = _setting(
+        "claude-haiku-5-5",
+        "The model that is asked; it must take `thinking` of type `disabled`.",
+        "The cheapest current model reads two answers well enough, in one word.",
+        min_length=1,
+    )
     similarity: float | None = _setting(
         None,
         "The cosine a stored question must reach to answer another one, where a tenant has no bar.",

@@ -20,7 +20,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
+    from cacheserver.types import Asked, Usage
 
 
 class CacheServerError(Exception):
@@ -98,6 +101,9 @@ class UpstreamError(CacheServerError):
         self.status = status
         self.body = body
         self.headers = dict(headers or {})
+        self.lost = 0  # tries that were sent and never answered: Claude may bill each
+        self.heard: Usage | None = None  # of the last of them, what its `message_start` said
+        self.asked: Asked | None = None  # how Claude was asked
 
     @property
     def ours(self) -> bool:

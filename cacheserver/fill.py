@@ -17,7 +17,7 @@ from cacheserver.policy import admission
 from cacheserver.policy.decide import fresh
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.money import usage_of
-from cacheserver.ports import Asker, Claude, Entries, Metrics, Pricer
+from cacheserver.ports import Asker, Claude, Entries, Metrics, Pricer, Validation
 from cacheserver.types import Asked, Entry, Nanodollars, Query, Usage
 from cacheserver.upstream import Call, Reply, StreamReply
 
@@ -44,6 +44,9 @@ class Filled:
     ttl_s: int
     asked: Asked | None = None  # how Claude was asked; None: it was not
     estimated: bool = False  # we ended the stream, and Claude's usage never came
+    call: str | None = None  # Claude's id of the message; None: nothing was paid for
+    lost: int = 0  # tries that may be billed though their usage never came
+    heard: Usage | None = None  # of the last of them, what its `message_start` said
 
 
 class Filler:
@@ -58,6 +61,7 @@ class Filler:
         metrics: Metrics,
         clock: Callable[[], float],
         asker: Asker,
+        validation: Validation,
     ) -> None:
         self._entries = entries
         self._claude = claude
@@ -65,6 +69,7 @@ class Filler:
         self._metrics = metrics
         self._clock = clock
         self._asker = asker
+        self._validation = validation
 
     async def fill(
         self,
@@ -86,23 +91,56 @@ class Filler:
             return landed
         asked_at = self._clock()
         asked = await self._asker.prepare(query, vector, asked_at)
-        call = Call(asked.body, query.headers, query.credential)
+        held_back = query.stream and self._validation.holds_back(query, asked)
+        if held_back:
+            asked = replace(asked, body=_unstreamed(asked.body))
         try:
-            if query.stream:
+            if query.stream and not held_back:
+                call = Call(asked.body, query.headers, query.credential)
                 filled = await self._stream(query, call, tape, asked, asked_at, shared=shared)
             else:
-                async with self._asker.turn(query, asked):
-                    reply = await self._claude.create(call)
-                filled = await self.keep(
-                    query, _parse(reply.body), asked_at, asked=asked, reply=reply, shared=shared
-                )
+                filled = await self._whole(query, asked, asked_at, shared=shared)
                 tape.open(filled.headers)
         except UpstreamError as error:
+            error.asked = asked
             self._metrics.upstream(error.status, self._clock() - asked_at)
             raise
         self._metrics.upstream(200, self._clock() - asked_at)
         self._metrics.tokens(filled.usage)
         return filled
+
+    async def _whole(self, query: Query, asked: Asked, asked_at: float, *, shared: bool) -> Filled:
+        """Claude's answer in one piece; where it will not do, the next tier's."""
+        async with self._asker.turn(query, asked):
+            reply = await self._claude.create(Call(asked.body, query.headers, query.credential))
+        message = _parse(reply.body)
+        why = self._validation.verdict(query, asked, message)
+        again = None
+        if why is not None:
+            again = self._validation.escalate(query, asked, message, why, asked_at)
+        if again is not None:
+            try:
+                better = await self._claude.create(
+                    Call(again.body, query.headers, query.credential)
+                )
+            except UpstreamError:  # what there is goes out, as it would have
+                self._metrics.swallowed("escalate")
+            else:
+                usage = usage_of(message)
+                self._asker.answered(query, asked, message, usage, asked_at)
+                self._metrics.tokens(usage)
+                self._validation.replaced(query, message, asked_at)
+                asked, reply, message = again, better, _parse(better.body)
+                why = self._validation.verdict(query, asked, message)
+        return await self.keep(
+            query,
+            message,
+            asked_at,
+            asked=asked,
+            reply=reply,
+            shared=shared,
+            flaw=None if why is None else f"invalid-{why}",
+        )
 
     async def _landed(self, query: Query) -> Filled | None:
         """Look again: another fill may have landed between the caller's look and this one."""
@@ -155,18 +193,21 @@ class Filler:
                     if event is not None and meter is not None and meter.over(event):
                         cut = True
                         break
-            except UpstreamError:
+            except UpstreamError as error:
                 tape.write(sse.error("api_error", "the stream from Claude broke off"))
-                raise
+                raise _unfinished(error, reply, fold) from error
         if fold.error is not None:  # Claude's own event, already on the tape
             kind = str(fold.error.get("type", "api_error"))
             message = str(fold.error.get("message", ""))
-            raise UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
+            told = UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
+            raise _unfinished(told, reply, fold)
         if cut and meter is not None:
             return await self._cut_short(query, fold, meter, tape, asked, asked_at)
         if not fold.message or not (fold.complete or fold.broken):
             tape.write(sse.error("api_error", "Claude's stream ended before its message did"))
-            raise UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
+            early = UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
+            raise _unfinished(early, reply, fold)
+        why = self._validation.verdict(query, asked, fold.message)  # too late to ask again
         filled = await self.keep(
             query,
             fold.message,
@@ -175,6 +216,7 @@ class Filler:
             reply=reply,
             shared=shared,
             doubt=_doubt(fold),
+            flaw=None if why is None else f"invalid-{why}",
         )
         if fold.complete:
             tape.write(raw)
@@ -208,7 +250,16 @@ class Filler:
         )
         for raw in meter.events({}):
             tape.write(raw)
-        return replace(filled, unstored="cost-cap", whole=True, estimated=True)
+        heard = replace(filled.usage, output_tokens=1)
+        return replace(
+            filled,
+            unstored="cost-cap",
+            whole=True,
+            estimated=True,
+            call=None,
+            lost=filled.lost + 1,
+            heard=heard,
+        )
 
     async def keep(
         self,
@@ -220,11 +271,12 @@ class Filler:
         reply: Reply | StreamReply | None = None,
         shared: bool = True,
         doubt: str | None = None,
+        flaw: str | None = None,
     ) -> Filled:
         """Price an answer of Claude's and store it where it may be. Raises nothing.
 
         `message` is as it came; `reply` what brought it, None where it was a batch's. `doubt` is
-        why it may be no whole message.
+        why it may be no whole message, `flaw` why it is not what was asked for.
         """
         usage = usage_of(message)
         model = str(message.get("model") or asked.route.model)
@@ -235,7 +287,7 @@ class Filler:
         if query.ttl_cap_s is not None:
             ttl_s = min(ttl_s, query.ttl_cap_s)
         entry = None
-        unstored = doubt or admission.unstorable(message)
+        unstored = doubt or admission.unstorable(message) or flaw
         if not shared:
             unstored = "bypass"
         elif ttl_s == 0:
@@ -273,6 +325,8 @@ class Filler:
             unstored=unstored,
             ttl_s=ttl_s,
             asked=asked,
+            call=str(message.get("id") or "") if "usage" in message else None,
+            lost=0 if reply is None else reply.lost,
         )
 
     async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:
@@ -292,6 +346,18 @@ def _parse(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return message if isinstance(message, dict) else {}
+
+
+def _unfinished(error: UpstreamError, reply: StreamReply, fold: sse.Fold) -> UpstreamError:
+    """The error of a stream that began and did not end: what it cost never came."""
+    error.lost = reply.lost + 1
+    error.heard = usage_of(fold.message) if fold.message else None
+    return error
+
+
+def _unstreamed(body: bytes) -> bytes:
+    """The same call, answered in one piece."""
+    return jsontext.dumps({**jsontext.loads(body), "stream": False})
 
 
 def _doubt(fold: sse.Fold) -> str | None:

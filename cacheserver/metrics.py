@@ -64,6 +64,11 @@ class Metrics:
             "Not paid to Claude, in 1e-9 US dollars",
             registry=self._registry,
         )
+        self._unpriced = Counter(
+            "cacheserver_unpriced_total",
+            "Calls to a model that has no price: their cost is in no sum",
+            registry=self._registry,
+        )
         self._lost = Counter(
             "cacheserver_lost_nanodollars_total",
             "Savings below zero, in 1e-9 US dollars: what was saved on balance is saved - lost",
@@ -111,6 +116,12 @@ class Metrics:
             ["buffer"],
             registry=self._registry,
         )
+        self._batched = Counter(
+            "cacheserver_batch_total",
+            "What became of queued work, item by item, and of the webhooks that tell of it",
+            ["event"],
+            registry=self._registry,
+        )
         self._index = Gauge(
             "cacheserver_index_vectors",
             "Questions in the semantic index",
@@ -155,6 +166,9 @@ class Metrics:
     def refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()
 
+    def unpriced(self) -> None:
+        self._unpriced.inc()
+
     def swallowed(self, site: str) -> None:
         self._swallowed.labels(site).inc()
 
@@ -164,6 +178,10 @@ class Metrics:
 
     def dropped(self, buffer: str, count: int = 1) -> None:
         self._dropped.labels(buffer).inc(count)
+
+    def batched(self, event: str, count: int = 1) -> None:
+        """Count queued work. `event` is one of a fixed list of names."""
+        self._batched.labels(event).inc(count)
 
     def index_size(self, vectors: int) -> None:
         self._index.set(vectors)

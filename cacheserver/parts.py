@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cacheserver.asking.asker import Asker
+from cacheserver.asking.batches import Batching
+from cacheserver.asking.drift import PromptCare
+from cacheserver.asking.gold import GoldRuns
 from cacheserver.asking.history import History
 from cacheserver.asking.lengths import Lengths
+from cacheserver.asking.router import Router
+from cacheserver.asking.trials import Trials
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
+from cacheserver.learning.rehearsal import Rehearsal
+from cacheserver.learning.reviewing import Reviewing
 from cacheserver.learning.worker import Worker
+from cacheserver.learning.wronghits import WrongHitShares
 from cacheserver.metrics import Metrics
 from cacheserver.policy.money import Pricer
 from cacheserver.service import CacheService
 from cacheserver.stores.bars import Bars
 from cacheserver.stores.journal import Journal
+from cacheserver.stores.ledger import Ledger
+from cacheserver.stores.ledgerexport import LedgerExport
+from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
@@ -27,16 +39,28 @@ class Parts:
     service: CacheService
     entries: SemanticEntries
     journal: Journal
+    ledger: Ledger
+    ledger_sums: LedgerSums
+    ledger_export: LedgerExport
+    wrong_hits: WrongHitShares
     learner: Worker
     feedback: Feedback
     pairs: Pairs
     bars: Bars
     reviews: ReviewQueue
+    rehearsal: Rehearsal
+    reviewing: Reviewing
     tenants: Tenants
     metrics: Metrics
     upstream: Upstream
     pricer: Pricer
     default_model: str
+    batching: Batching
+    asker: Asker
+    router: Router
+    prompts: PromptCare
+    trials: Trials
+    gold: GoldRuns
     lengths: Lengths
     history: History
     turns: Turns

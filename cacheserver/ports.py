@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+from cacheserver.policy.row import Row
 from cacheserver.types import (
     Asked,
     Bar,
@@ -44,6 +46,15 @@ class Claude(Protocol):
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]: ...
 
 
+# Told of a call that nobody waits for: its kind (`policy.row.SPENDS`), the tenant, Claude's
+# message, when it was sent. Never blocks.
+Spent: TypeAlias = Callable[[str, str, Mapping[str, Any], float], None]
+
+
+def untold(kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
+    """A `Spent` that keeps no books."""
+
+
 class Asker(Protocol):
     """How Claude is asked on a miss. What of it fails is counted, and left out."""
 
@@ -57,6 +68,24 @@ class Asker(Protocol):
         self, query: Query, asked: Asked, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from what came back. Never blocks."""
+
+
+class Validation(Protocol):
+    """Answers of cheaper tiers, looked at before anybody has them. Raises nothing."""
+
+    def holds_back(self, query: Query, asked: Asked) -> bool:
+        """Whether a stream is to be asked for whole, looked at, and then streamed."""
+
+    def verdict(self, query: Query, asked: Asked, message: Mapping[str, Any]) -> str | None:
+        """Why an answer will not do; None: it will."""
+
+    def escalate(
+        self, query: Query, asked: Asked, message: Mapping[str, Any], why: str, now: float
+    ) -> Asked | None:
+        """How it is asked again, one tier up; None: it is not."""
+
+    def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
+        """A better answer has come in place of this one, which was paid for all the same."""
 
 
 class Bill(Protocol):
@@ -73,6 +102,14 @@ class Pricer(Protocol):
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """What that usage costs at `now`'s price; None where the model has no price."""
+
+
+class Ledger(Protocol):
+    def put(self, row: Row) -> asyncio.Event:
+        """Take a row; the event is set once it is in Redis or could not be written."""
+
+    async def written(self, done: asyncio.Event) -> None:
+        """Wait for such an event; not where Redis is away. Raises nothing."""
 
 
 class Journal(Protocol):
@@ -113,6 +150,7 @@ class Metrics(Protocol):
     def dropped(self, buffer: str, count: int = 1) -> None: ...
     def settled(self, outcome: str, reason: str, seconds: float) -> None: ...
     def money(self, cost: Nanodollars, saved: Nanodollars) -> None: ...
+    def unpriced(self) -> None: ...
     def swallowed(self, site: str) -> None: ...
     def tokens(self, usage: Usage) -> None: ...
     def upstream(self, status: int, seconds: float) -> None: ...

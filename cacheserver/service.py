@@ -17,9 +17,20 @@ from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
 from cacheserver.policy.decide import bar_of, fresh, servable_stale
-from cacheserver.ports import Asker, Claude, Decider, Entries, Journal, Learner, Metrics, Pricer
+from cacheserver.ports import (
+    Asker,
+    Claude,
+    Decider,
+    Entries,
+    Learner,
+    Metrics,
+    Pricer,
+    Validation,
+)
 from cacheserver.settling import Settler, coalesced
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
+
+_LAST = b"event: message_stop"
 
 
 class CacheService:
@@ -31,10 +42,11 @@ class CacheService:
         entries: Entries,
         claude: Claude,
         pricer: Pricer,
-        journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
+        settler: Settler,
         asker: Asker,
+        validation: Validation,
         decider: Decider,
         learner: Learner,
         chance: Callable[[], float],
@@ -47,14 +59,15 @@ class CacheService:
         self._metrics = metrics
         self._clock = clock
         self._flights = SingleFlight[Filled]()
-        self._settler = Settler(pricer=pricer, journal=journal, metrics=metrics, clock=clock)
-        self._filler = Filler(
+        self._settler = settler
+        self.filler = Filler(
             entries=entries,
             claude=claude,
             pricer=pricer,
             metrics=metrics,
             clock=clock,
             asker=asker,
+            validation=validation,
         )
 
     async def answer(self, query: Query) -> Answer:
@@ -69,9 +82,13 @@ class CacheService:
             decision = Miss("shadow", decision.candidate, _seen(decision))
         match decision:
             case Hit(candidate=Candidate(entry=entry)):
-                return self._serve(query, ticket, decision, entry)
+                answer = self._serve(query, ticket, decision, entry)
+                await self._settler.written(ticket)
+                return answer
             case Miss() if query.controls.only:
-                raise self._refuse(query, ticket, Miss("only-if-cached", decision.nearest))
+                refusal = self._refuse(query, ticket, Miss("only-if-cached", decision.nearest))
+                await self._settler.written(ticket)
+                raise refusal
             case Miss() | Bypass():
                 return await self._ask(query, ticket, decision)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
@@ -120,10 +137,11 @@ class CacheService:
         try:
             filled = _for(await flight.result(), led=led)
         except UpstreamError as error:
-            return await self._fall_back(query, ticket, decision, error)
+            return await self._fall_back(query, ticket, decision, error, led=led)
         else:
             known, settlement = self._settler.account(decision, filled, led=led)
             headers = self._settler.settle(query, ticket, known, settlement)
+            await self._settler.written(ticket)
             own = led and filled.raw is not None
             body = filled.raw if own else sse.with_id(filled.message, sse.message_id())
             return Answer(
@@ -140,7 +158,7 @@ class CacheService:
         again = not (isinstance(decision, Miss) and decision.reason == "shadow")
         shared = isinstance(decision, Miss)
         vector = decision.vector if isinstance(decision, Miss) else None
-        filled = await self._filler.fill(query, tape, shared=shared, again=again, vector=vector)
+        filled = await self.filler.fill(query, tape, shared=shared, again=again, vector=vector)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
             self._learner.missed(query, decision, filled.entry)
         return filled
@@ -159,7 +177,7 @@ class CacheService:
             await flight.opened()
         except UpstreamError as error:
             try:
-                return await self._fall_back(query, ticket, decision, error)
+                return await self._fall_back(query, ticket, decision, error, led=led)
             finally:
                 self._depart(query, ticket, decision, flight, led=led)
         except BaseException:  # cancelled, or what nobody foresaw: settled here, told further up
@@ -194,10 +212,13 @@ class CacheService:
     ) -> AsyncGenerator[bytes, None]:
         try:
             async for event in flight.events():
+                if event.startswith(_LAST) and flight.task.done():
+                    await self._settle_end(query, ticket, decision, flight, led=led)
                 yield event if led else _renamed(event)
             if not flight.tape.events:
                 filled = _for(await flight.result(), led=led)
                 message = jsontext.loads(sse.with_id(filled.message, sse.message_id()))
+                await self._settle_end(query, ticket, decision, flight, led=led)
                 for event in sse.replay(message):
                     yield event
         except UpstreamError:  # counted when this reader departs, and told on the tape if it began
@@ -206,7 +227,29 @@ class CacheService:
         finally:
             self._depart(query, ticket, decision, flight, led=led)
 
-    def _serve(self, query: Query, ticket: Ticket, decision: Hit, entry: Entry) -> Answer:
+    async def _settle_end(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        flight: Flight[Filled],
+        *,
+        led: bool,
+    ) -> None:
+        """Settle a stream whose end is known, before its last event leaves."""
+        if not ticket.settled:
+            self._settler.settle_late(query, ticket, decision, flight, led=led)
+        await self._settler.written(ticket)
+
+    def _serve(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Hit,
+        entry: Entry,
+        *,
+        failed: UpstreamError | None = None,
+    ) -> Answer:
         """Answer from a stored entry. Thinking stays behind where the prefix was another's."""
         message = entry.message
         if decision.kind == "semantic" and b'thinking"' in message:
@@ -219,6 +262,10 @@ class CacheService:
             cost=0,
             saved=self._pricer.cost(entry.model, entry.usage, ticket.started_at),
         )
+        if failed is not None:  # stale: the call that failed may be billed all the same
+            settlement = replace(
+                settlement, asked=failed.asked, lost=failed.lost, heard=failed.heard
+            )
         headers = self._settler.settle(query, ticket, decision, settlement)
         body = sse.with_id(message, sse.message_id())
         events = Events(_iterate(sse.replay(jsontext.loads(body)))) if query.stream else None
@@ -232,7 +279,13 @@ class CacheService:
             self._learner.audit(query, hit.candidate, hit.audit_share)
 
     async def _fall_back(
-        self, query: Query, ticket: Ticket, decision: Miss | Bypass, error: UpstreamError
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Miss | Bypass,
+        error: UpstreamError,
+        *,
+        led: bool,
     ) -> Answer:
         """Serve what is past its deadline where the tenant allows it; else raise Claude's error."""
         if error.ours and isinstance(decision, Miss):
@@ -244,9 +297,14 @@ class CacheService:
             now = self._clock()
             if entry is not None and servable_stale(entry, query.tenant, query.controls, now):
                 stale = Hit(Candidate(entry, similarity=1.0), "stale", "upstream-failed")
-                return self._serve(query, ticket, stale, entry)
+                answer = self._serve(query, ticket, stale, entry, failed=error if led else None)
+                await self._settler.written(ticket)
+                return answer
         settlement = Settlement(status=error.status)
+        if led:  # who waited for it is billed nothing
+            settlement = replace(settlement, asked=error.asked, lost=error.lost, heard=error.heard)
         headers = self._settler.settle(query, ticket, decision, settlement, outcome="failed")
+        await self._settler.written(ticket)
         raise error.with_headers(headers) from error
 
     def _refuse(self, query: Query, ticket: Ticket, decision: Miss) -> NotCached:

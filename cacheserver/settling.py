@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from cacheserver import answer as answers
 from cacheserver.answer import Settlement, Ticket
@@ -11,10 +12,15 @@ from cacheserver.errors import UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.flight import Flight
 from cacheserver.policy.decide import bar_of
-from cacheserver.ports import Journal, Metrics, Pricer
-from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
+from cacheserver.ports import Journal, Ledger, Metrics, Pricer
+from cacheserver.recording import Recorder
+from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Nanodollars, Query
 
 _GONE = 499  # a caller who left before there was an answer, as nginx logs it
+
+
+# Told of each request that has ended: the query, when, what was paid.
+Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], None]
 
 
 class Settler:
@@ -27,11 +33,17 @@ class Settler:
         journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
+        recorder: Recorder,
+        ledger: Ledger,
+        watch: Watch = lambda *_: None,
     ) -> None:
         self._pricer = pricer
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
+        self._watch = watch
+        self._recorder = recorder
+        self._ledger = ledger
 
     def settle(
         self,
@@ -46,6 +58,12 @@ class Settler:
         now = self._clock()
         ticket.settled = True
         outcome = outcome or answers.kind_of(decision)
+        row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
+        ticket.written = self._ledger.put(row)
+        if row.unpriced:
+            self._metrics.unpriced()
+        if settlement.saved is not None:
+            settlement = replace(settlement, saved=row.net)
         bar = None
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.scope)
@@ -57,7 +75,13 @@ class Settler:
         self._journal.record(query.tenant.name, ticket.id, record, deltas)
         self._metrics.settled(outcome, decision.reason, now - ticket.started_at)
         self._metrics.money(cost, saved)
+        self._watch(query, now, settlement.cost)
         return answers.headers(ticket, decision, settlement, now)
+
+    async def written(self, ticket: Ticket) -> None:
+        """Return once the request's row is in the ledger; at once where Redis is away."""
+        if ticket.written is not None:
+            await self._ledger.written(ticket.written)
 
     def known(self, ticket: Ticket, decision: Decision, settlement: Settlement) -> dict[str, str]:
         """The headers of a stream, which leave before it is settled."""
@@ -83,6 +107,9 @@ class Settler:
             unstored=filled.unstored,
             asked=filled.asked,
             estimated=filled.estimated,
+            call=filled.call,
+            lost=filled.lost,
+            heard=filled.heard,
         )
 
     def settle_late(
@@ -103,7 +130,13 @@ class Settler:
             status = _GONE if error is None else 500
             if isinstance(error, UpstreamError):
                 status = error.status
-            failed = Settlement(status=status, unstored="hung-up" if error is None else "failed")
+            failed = Settlement(
+                status=status, unstored="hung-up" if error is None else "failed", lost=1
+            )
+            if isinstance(error, UpstreamError):
+                failed = replace(
+                    failed, asked=error.asked, lost=error.lost if led else 0, heard=error.heard
+                )
             self.settle(query, ticket, decision, failed, outcome="failed")
         else:
             known, settlement = self.account(decision, task.result(), led=led)

@@ -15,6 +15,7 @@ from cacheserver.rules.caching import CachingRules
 from cacheserver.rules.history import HistoryRules
 from cacheserver.rules.lengths import LengthRules
 from cacheserver.rules.routing import RoutingRules
+from cacheserver.rules.validation import Check
 
 if TYPE_CHECKING:  # a name for readers; importing it would turn the layers around
     from cacheserver.policy.neighbours import Evidence
@@ -42,6 +43,7 @@ class Controls:
     task: str | None = None
     deep: bool = False  # the caller requires deep analysis
     off: tuple[str, ...] = ()  # levers the caller wants left alone, of `LEVERS`
+    check: Check | None = None  # what the answer must be like; else it is asked again, not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,16 @@ class Trim:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """An answer that would not do, and was paid for all the same."""
+
+    model: str
+    why: str  # "refused", "truncated", "schema", ...
+    usage: Usage
+    cost: Nanodollars | None  # None: unpriced
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """How Claude is asked on a miss: the body that goes upstream, and what each lever did."""
 
@@ -220,6 +232,7 @@ class Asked:
     plan: Plan | None = None
     cap: Cap | None = None
     trim: Trim | None = None
+    tried: Tried | None = None  # asked before, of the tier below
 
 
 @dataclass(frozen=True, slots=True)

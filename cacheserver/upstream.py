@@ -11,16 +11,18 @@ import contextlib
 import hashlib
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anthropic
 import httpx2
 
 from cacheserver.errors import Overloaded, UpstreamError
+from cacheserver.headroom import Headroom
 
 if TYPE_CHECKING:
     from anthropic._types import RequestOptions
@@ -65,12 +67,14 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    lost: int = 0  # earlier tries that were sent and never answered
 
 
 class StreamReply:
     """Claude's answer as it arrives."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, lost: int = 0) -> None:
+        self.lost = lost  # earlier tries that were sent and never answered
         self._chunks = response.aiter_bytes()
         self.headers: Mapping[str, str] = _passed_back(response.headers)
 
@@ -80,7 +84,7 @@ class StreamReply:
         Raises `UpstreamError` where the stream breaks off.
         """
         cut = EventSplitter()
-        with _told():
+        with _shaped():
             async for chunk in self._chunks:
                 for event in cut.feed(chunk):
                     yield event
@@ -155,6 +159,7 @@ class Upstream:
     ) -> None:
         self.name = name
         self.identity = _identity(name, base_url, api_key)
+        self.headroom = Headroom()
         self._api_key = api_key
         self._timeout_s = timeout_s
         self._slots = _Slots(max_concurrent, max_waiting)
@@ -176,16 +181,17 @@ class Upstream:
         is full.
         """
         async with self._slots.hold():
-            with _told():
-                return _reply(await self._send("POST", "/v1/messages", call))
+            with _told() as lost:
+                response = await self._send("POST", "/v1/messages", call)
+                return _reply(response, lost=len(lost))
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
         """Open a streamed answer. Errors before its first byte are those of `create`."""
         async with self._slots.hold():
-            with _told():
+            with _told() as lost:
                 response = await self._send("POST", "/v1/messages", call, stream=True)
-            reply = StreamReply(response)
+            reply = StreamReply(response, lost=len(lost))
             try:
                 yield reply
                 await reply.finish()
@@ -207,12 +213,57 @@ class Upstream:
                     response = error.response
                 return _reply(response)
 
+    async def create_batch(self, call: Call) -> Reply:
+        """Create a Message Batch: once, without retries, for Claude knows no idempotency key.
+
+        Raises `UpstreamError`. After a 5xx or a lost connection the batch may be there.
+        """
+        async with self._slots.hold():
+            with _told():
+                return _reply(await self._send("POST", "/v1/messages/batches", call, retries=0))
+
+    async def batch_lines(self, batch_id: str, call: Call) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of a batch's results as they come. Raises `UpstreamError`.
+
+        To be closed where it is not read to its end.
+        """
+        path = f"/v1/messages/batches/{batch_id}/results"
+        async with self._slots.hold():
+            # Not `_told`: a generator may end in another task, and context variables may not.
+            with _shaped():
+                response = await self._send("GET", path, call, stream=True)
+                buffer = bytearray()
+                try:
+                    async for chunk in response.aiter_bytes():
+                        buffer += chunk
+                        *lines, rest = buffer.split(b"\n")
+                        for line in lines:
+                            yield bytes(line)
+                        buffer = rest
+                        if len(buffer) > MAX_EVENT_BYTES:
+                            raise UpstreamError.shaped(502, "api_error", "a result is too large")
+                    if buffer:
+                        yield bytes(buffer)
+                finally:
+                    await response.aclose()
+
     async def close(self) -> None:
         """Close the connections. A call made afterwards raises `UpstreamError`."""
         await self._client.close()
 
     async def _send(
-        self, method: str, url: str, call: Call, *, stream: bool = False
+        self, method: str, url: str, call: Call, *, stream: bool = False, retries: int | None = None
+    ) -> httpx2.Response:
+        try:
+            response = await self._request(method, url, call, stream=stream, retries=retries)
+        except anthropic.APIStatusError as error:
+            self.headroom.note(error.response.headers)
+            raise
+        self.headroom.note(response.headers)
+        return response
+
+    async def _request(
+        self, method: str, url: str, call: Call, *, stream: bool, retries: int | None
     ) -> httpx2.Response:
         if self._client.is_closed():
             raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
@@ -224,6 +275,8 @@ class Upstream:
             "headers": _sent(call.headers, key),
             "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
         }
+        if retries is not None:
+            options["max_retries"] = retries
         body = _Body(call.body)
         match method, stream:
             case "POST", True:
@@ -241,6 +294,15 @@ class Upstream:
                 return await self._client.post(
                     url, cast_to=httpx2.Response, content=body, options=options
                 )
+            case "GET", True:
+                opened = await self._client.get(
+                    url,
+                    cast_to=httpx2.Response,
+                    options=options,
+                    stream=True,
+                    stream_cls=anthropic.AsyncStream[httpx2.Response],
+                )
+                return cast(httpx2.Response, opened)
             case "GET", False:
                 return await self._client.get(url, cast_to=httpx2.Response, options=options)
             case "DELETE", False:
@@ -297,6 +359,29 @@ def _identity(name: str, base_url: str, api_key: str | None) -> str:
     return f"{str(httpx2.URL(base_url)).rstrip('/')}#{account}"
 
 
+# The tries of the call under way that were sent and never answered. The SDK tries again by itself,
+# and of what it gave up nobody else is told.
+_lost: ContextVar[list[type[Exception]] | None] = ContextVar("lost", default=None)
+
+
+class _Counting(httpx2.AsyncClient):
+    """Notes each try that Claude may have answered, and bill, though we never saw the answer."""
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            return await super().send(request, **options)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
+            raise  # nothing was sent
+        except httpx2.HTTPError as error:
+            if (lost := _lost.get()) is not None:
+                lost.append(type(error))
+            raise
+
+
+class _CountingOut(_Counting, anthropic.DefaultAsyncHttpxClient):
+    """The same with the SDK's own defaults."""
+
+
 def _http_client(base_url: str, max_concurrent: int) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=max_concurrent, max_keepalive_connections=max_concurrent)
     # One jar would carry a cookie set for one caller's key into another's call.
@@ -304,12 +389,8 @@ def _http_client(base_url: str, max_concurrent: int) -> httpx2.AsyncClient:
     # A redirect would take prompts where nobody configured them to go.
     if _is_loopback(httpx2.URL(base_url).host):
         # A proxy set for the way out has no way back in.
-        return httpx2.AsyncClient(
-            limits=limits, cookies=no_cookies, follow_redirects=False, trust_env=False
-        )
-    return anthropic.DefaultAsyncHttpxClient(
-        limits=limits, cookies=no_cookies, follow_redirects=False
-    )
+        return _Counting(limits=limits, cookies=no_cookies, follow_redirects=False, trust_env=False)
+    return _CountingOut(limits=limits, cookies=no_cookies, follow_redirects=False)
 
 
 def _is_loopback(host: str) -> bool:
@@ -344,13 +425,27 @@ def _passed_back(headers: httpx2.Headers) -> dict[str, str]:
     }
 
 
-def _reply(response: httpx2.Response) -> Reply:
-    return Reply(response.status_code, _passed_back(response.headers), response.content)
+def _reply(response: httpx2.Response, lost: int = 0) -> Reply:
+    return Reply(response.status_code, _passed_back(response.headers), response.content, lost)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what the SDK raises into `UpstreamError`."""
+def _told() -> Iterator[list[type[Exception]]]:
+    """Turn what the SDK raises into `UpstreamError`; yields the tries that were lost."""
+    lost: list[type[Exception]] = []
+    before = _lost.set(lost)
+    try:
+        with _shaped():
+            yield lost
+    except UpstreamError as error:
+        error.lost = max(error.lost, len(lost))
+        raise
+    finally:
+        _lost.reset(before)
+
+
+@contextmanager
+def _shaped() -> Iterator[None]:
     try:
         yield
     except anthropic.APIStatusError as error:

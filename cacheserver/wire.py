@@ -7,81 +7,88 @@ uses the cache without a server.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
-from cacheserver import config
-from cacheserver.asking.asker import Asker
-from cacheserver.asking.history import History
-from cacheserver.asking.lengths import Lengths
-from cacheserver.config import Settings, UpstreamChoice
-from cacheserver.errors import SettingsError, StoreError
+from cacheserver import config, keeping, making
+from cacheserver.asking import webhooks
+from cacheserver.asking.batch_desk import Desk, Pace
+from cacheserver.asking.batches import Batching
+from cacheserver.asking.comparing import Comparer
+from cacheserver.asking.levers import levers as build_levers
+from cacheserver.asking.webhooks import Resolve
+from cacheserver.config import Settings
 from cacheserver.flight import end
-from cacheserver.learning.answers import Answers
-from cacheserver.learning.deciding import Decider, Score
+from cacheserver.learning.answers import READING, Answers
+from cacheserver.learning.deciding import Decider
 from cacheserver.learning.feedback import Feedback
+from cacheserver.learning.judging import Judge, Judging
 from cacheserver.learning.pairs import Pairs
+from cacheserver.learning.rehearsal import Rehearsal
+from cacheserver.learning.reviewing import Reviewing
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import Worker
+from cacheserver.learning.wronghits import WrongHitShares
 from cacheserver.metrics import Metrics
 from cacheserver.parts import Parts
+from cacheserver.policy.batching_eligible import Series
 from cacheserver.policy.lexicon import standard
 from cacheserver.policy.money import Pricer
-from cacheserver.policy.pricetable import PriceTable, load_overrides
+from cacheserver.recording import Books, Recorder
 from cacheserver.service import CacheService
-from cacheserver.simulated import SimulatedSettings, serve_simulated
-from cacheserver.stores import connection
+from cacheserver.settling import Settler
+from cacheserver.stores import connection, ledgerkeeper
+from cacheserver.stores.answervectors import AnswerVectors
 from cacheserver.stores.bars import Bars
-from cacheserver.stores.connection import Connection
-from cacheserver.stores.embedded import EmbeddedStore
 from cacheserver.stores.entries import Entries
+from cacheserver.stores.jobs import Jobs
+from cacheserver.stores.jobwork import JobWork
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.labels import Labels
-from cacheserver.stores.lengths import LengthStore
+from cacheserver.stores.ledger import Ledger
+from cacheserver.stores.ledgerexport import LedgerExport
+from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
-from cacheserver.stores.turns import Turns
-from cacheserver.types import Bar, Tenant
-from cacheserver.upstream import Upstream
+from cacheserver.stores.warmth import Warmth
 from index.batcher import Batcher
-from index.errors import IndexingError
-from index.models import OnnxEmbedder
-from index.pairs import PairScorer
 
-logger = logging.getLogger(__name__)
-
-_TEND_S = 5.0  # expired vectors leave, grown scopes are trained
-_SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us an entry
-_RETRY_S = 1.0
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
-_STORE_WAIT_S = 10.0  # for a user's Redis that starts beside us
 
 
 @asynccontextmanager
 async def build(
-    settings: Settings, *, clock: Callable[[], float] = time.time
+    settings: Settings,
+    *,
+    clock: Callable[[], float] = time.time,
+    pace: Pace | None = None,
+    resolve: Resolve = webhooks.resolve,
 ) -> AsyncIterator[Parts]:
     """Start every part and yield them; stop them on the way out, answers under way first.
+
+    `pace` and `resolve` are how often batches are looked after and how webhooks' hosts are found.
 
     Raises `SettingsError` for what an operator must change, `StoreError` where Redis is away.
     """
     choice = config.resolve_upstream(settings)  # refused before anything is started
     async with AsyncExitStack() as stack:
         metrics = Metrics()
-        embedder = _embedder(settings)
-        url = await _store_url(settings, stack)
+        embedder = making.embedder(settings)
+        url = await making.store_url(settings, stack)
         redis = connection.connect(url)
         stack.push_async_callback(redis.aclose)
-        await _wait_for_store(redis, settings)
+        await making.wait_for_store(redis, settings)
         entries = await stack.enter_async_context(
             Entries(redis, prefix=settings.redis_prefix, max_bytes=settings.max_bytes, clock=clock)
         )
         journal = Journal(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(journal.close)
+        ledger = Ledger(redis, prefix=settings.redis_prefix)
+        stack.push_async_callback(ledger.close)
         batcher = Batcher(embedder)
         stack.push_async_callback(batcher.close)
         semantic = SemanticEntries(
@@ -93,12 +100,12 @@ async def build(
             clock=clock,
             counts=metrics,
         )
-        upstream = await _upstream(settings, choice, stack)
-        pricer = Pricer(_prices(settings))
+        upstream = await making.upstream(settings, choice, stack)
+        pricer = Pricer(making.prices(settings))
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
         labels = Labels(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(labels.close)
-        scorer = _verifier(settings)
+        scorer = making.verifier(settings)
         lexicon = standard()
         states = States(
             labels,
@@ -107,8 +114,34 @@ async def build(
             verifier="none" if scorer is None else scorer.id,
             clock=clock,
         )
+        books = Books(ledger, pricer)
+        answers = Answers(
+            semantic.vector,
+            lexicon,
+            AnswerVectors(
+                redis,
+                made_by=f"{embedder.id}/{READING}",
+                dim=embedder.dim,
+                prefix=settings.redis_prefix,
+            ),
+        )
+        judge = Judge(
+            judging=Judging(
+                model=settings.judge_model,
+                share=settings.judge_share,
+                cap=round(settings.judge_usd_per_day * 1_000_000_000),
+            ),
+            labels=labels,
+            claude=upstream,
+            pricer=pricer,
+            journal=journal,
+            metrics=metrics,
+            clock=clock,
+            chance=random.random,
+            spent=books.spent,
+        )
         worker = Worker(
-            answers=Answers(semantic.vector, lexicon),
+            answers=answers,
             states=states,
             labels=labels,
             groups=entries,
@@ -118,220 +151,135 @@ async def build(
             metrics=metrics,
             clock=clock,
             audit_cap=round(settings.audit_usd_per_day * 1_000_000_000),
+            judge=judge,
+            spent=books.spent,
         )
         worker.start()
         stack.push_async_callback(worker.close)
         decider = Decider(
             states=states,
             labels=labels,
-            score=None if scorer is None else _scoring(scorer, batcher),
+            score=None if scorer is None else making.scoring(scorer, batcher),
             lexicon=lexicon,
             metrics=metrics,
             clock=clock,
         )
-        lengths = Lengths(LengthStore(redis, prefix=settings.redis_prefix), metrics)
-        stack.push_async_callback(lengths.close)
-        turns = Turns(redis, prefix=settings.redis_prefix)
-        history = History(
-            turns,
-            claude=upstream,
-            pricer=pricer,
-            metrics=metrics,
-            model=settings.default_model,
+        tenants = Tenants(
+            redis, prefix=settings.redis_prefix, defaults=making.defaults(settings), now=clock
         )
-        stack.push_async_callback(history.close)
+        levers = await stack.enter_async_context(
+            build_levers(
+                redis=redis,
+                prefix=settings.redis_prefix,
+                upstream=upstream,
+                semantic=semantic,
+                tenants=tenants,
+                pricer=pricer,
+                metrics=metrics,
+                clock=clock,
+                default_model=settings.default_model,
+                spent=books.spent,
+                labels=labels,
+                journal=journal,
+                comparer=Comparer(answers, judge),
+                chance=random.random,
+            )
+        )
+        series = Series()
+        settler = partial(
+            Settler,
+            pricer=pricer,
+            journal=journal,
+            metrics=metrics,
+            clock=clock,
+            recorder=Recorder(pricer, Warmth()),
+            ledger=ledger,
+        )
         service = CacheService(
             entries=semantic,
             claude=upstream,
             pricer=pricer,
-            journal=journal,
             metrics=metrics,
             clock=clock,
-            asker=Asker(
-                default_model=settings.default_model,
-                metrics=metrics,
-                lengths=lengths,
-                history=history,
-            ),
+            settler=settler(watch=series.note),
+            asker=levers.asker,
+            validation=levers.validation,
             decider=decider,
             learner=worker,
             chance=random.random,
         )
-        keeper = asyncio.create_task(_keep(semantic, journal, metrics), name="index:keep")
-        stack.push_async_callback(_end_keeping, keeper, semantic, metrics)
+        spiller = ledgerkeeper.LedgerKeeper(
+            redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
+        )
+        bookkeeper = asyncio.create_task(
+            ledgerkeeper.keep(spiller, ledger, metrics, clock), name="ledger:keep"
+        )
+        stack.push_async_callback(end, bookkeeper)
+        keeper = asyncio.create_task(keeping.keep(semantic, journal, metrics), name="index:keep")
+        stack.push_async_callback(keeping.end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)
+        desk = Desk(
+            jobs=Jobs(redis, prefix=settings.redis_prefix),
+            work=JobWork(redis, prefix=settings.redis_prefix),
+            service=service,
+            tenants=tenants,
+            settler=settler(),
+            pricer=pricer,
+            journal=journal,
+            metrics=metrics,
+            headroom=upstream.headroom,
+            clock=clock,
+            upstream=upstream.identity,
+            embedder=embedder.id,
+            pace=pace or Pace(),
+        )
+        batching = Batching(
+            desk,
+            decider=decider,
+            asker=levers.asker,
+            keeper=service.filler,
+            claude=upstream,
+            ready=semantic.restored.wait,
+            resolve=resolve,
+            series=series,
+        )
+        batching.start()
+        stack.push_async_callback(batching.close)
         yield Parts(
             service=service,
             entries=semantic,
             journal=journal,
+            ledger=ledger,
+            ledger_sums=LedgerSums(redis, prefix=settings.redis_prefix),
+            ledger_export=LedgerExport(
+                redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
+            ),
+            wrong_hits=WrongHitShares(labels, metrics, clock),
             learner=worker,
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
             ),
-            pairs=Pairs(
-                vector=semantic.vector, probability=decider.pair, labels=labels, journal=journal
-            ),
+            pairs=Pairs(vector=semantic.vector, probability=decider.pair, labels=labels),
             bars=Bars(redis, prefix=settings.redis_prefix),
             reviews=reviews,
-            tenants=Tenants(
-                redis, prefix=settings.redis_prefix, defaults=_defaults(settings), now=clock
+            rehearsal=Rehearsal(decisions=journal, labels=labels, states=states),
+            reviewing=Reviewing(
+                reviews=reviews, entries=entries, states=states, worker=worker, journal=journal
             ),
+            tenants=tenants,
             metrics=metrics,
             upstream=upstream,
             pricer=pricer,
             default_model=settings.default_model,
-            lengths=lengths,
-            history=history,
-            turns=turns,
+            batching=batching,
+            lengths=levers.lengths,
+            history=levers.history,
+            turns=levers.turns,
+            asker=levers.asker,
+            router=levers.router,
+            prompts=levers.prompts,
+            trials=levers.trials,
+            gold=levers.gold,
             embedder_id=embedder.id,
             clock=clock,
         )
-
-
-def _defaults(settings: Settings) -> Tenant:
-    """What holds for a tenant that nothing was set for."""
-    return Tenant(
-        name="default",
-        default_ttl_s=settings.default_ttl_s,
-        max_ttl_s=settings.max_ttl_s,
-        bar=Bar(
-            similarity=settings.similarity,
-            target=None if settings.similarity is not None else settings.target,
-            top_k=settings.top_k,
-        ),
-    )
-
-
-def _prices(settings: Settings) -> PriceTable | None:
-    if settings.prices is None:
-        return None
-    try:
-        return load_overrides(settings.prices.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
-
-
-def _verifier(settings: Settings) -> PairScorer | None:
-    """The pair verifier, where it is wanted; without it words and neighbours decide."""
-    if not settings.verifier:
-        return None
-    folder = (settings.model_dir or settings.data_dir / "model") / "verifier"
-    try:
-        return PairScorer(folder)
-    except IndexingError as error:
-        raise SettingsError(f"`CACHESERVER_VERIFIER`: {error}") from error
-
-
-def _scoring(scorer: PairScorer, batcher: Batcher) -> Score:
-    """Scores in the embedder's thread: one model at work at a time, the event loop free."""
-
-    async def score(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
-        try:
-            found = await batcher.run(scorer.score, list(pairs))
-        except IndexingError as error:
-            raise StoreError(f"the verifier failed: {type(error).__name__}") from error
-        return [float(one) for one in found]
-
-    return score
-
-
-def _embedder(settings: Settings) -> OnnxEmbedder:
-    folder = settings.model_dir or settings.data_dir / "model"
-    try:
-        return OnnxEmbedder(folder)
-    except IndexingError as error:
-        raise SettingsError(
-            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
-            f"`python -m index.export --to {folder}` (needs the `models` extra)"
-        ) from error
-
-
-async def _store_url(settings: Settings, stack: AsyncExitStack) -> str:
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    store = EmbeddedStore(settings.data_dir)
-    stack.push_async_callback(store.stop)
-    return await store.start()
-
-
-async def _wait_for_store(redis: Connection, settings: Settings) -> None:
-    """Return once Redis answers and may be used. It may be starting beside us."""
-    deadline = time.monotonic() + _STORE_WAIT_S
-    while True:
-        try:
-            return await connection.check(redis, prefix=settings.redis_prefix)
-        except StoreError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.2)
-
-
-async def _upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExitStack) -> Upstream:
-    key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
-    if choice.base_url is None:
-        base_url, key = (
-            await stack.enter_async_context(serve_simulated(SimulatedSettings())),
-            "simulated",
-        )
-    else:
-        base_url = choice.base_url
-    upstream = Upstream(
-        base_url=base_url,
-        api_key=None if settings.credentials == "caller" else key,
-        name=choice.name,
-        max_concurrent=settings.max_concurrent,
-        max_waiting=settings.max_waiting,
-        timeout_s=settings.timeout_s,
-    )
-    stack.push_async_callback(upstream.close)
-    return upstream
-
-
-async def _keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -> None:
-    """Restore the index, then keep it: expire, train, save. Ends only by cancellation."""
-    while not semantic.ready:
-        try:
-            await semantic.restore()
-        except Exception as error:  # the task boundary: similarity stays off until it is restored
-            metrics.swallowed("restore")
-            logger.warning("the index could not be restored yet: %s", type(error).__name__)
-            await asyncio.sleep(_RETRY_S)
-    saved_at, seen = time.monotonic(), (0, 0, 0)
-    while True:
-        await asyncio.sleep(_TEND_S)
-        metrics.index_size(len(semantic.index))
-        seen = _report(semantic, journal, metrics, seen)
-        try:
-            await semantic.tend()
-            if time.monotonic() - saved_at >= _SNAPSHOT_S:
-                await semantic.save()
-                saved_at = time.monotonic()
-        except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
-            metrics.swallowed("keep-index")
-            logger.warning("the index could not be kept: %s", type(error).__name__)
-
-
-def _report(
-    semantic: SemanticEntries, journal: Journal, metrics: Metrics, seen: tuple[int, int, int]
-) -> tuple[int, int, int]:
-    """Bring to the metrics what the stores counted since `seen`; return what they count now."""
-    now = journal.overflowed, journal.failures, semantic.entries.failures
-    lost, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
-    if lost:
-        metrics.dropped("journal", lost)
-    for _ in range(failed):
-        metrics.swallowed("journal")
-    for _ in range(upkeep):
-        metrics.swallowed("upkeep")
-    return now
-
-
-async def _end_keeping(
-    keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
-) -> None:
-    await end(keeper)
-    try:
-        await semantic.save()
-    except OSError as error:
-        metrics.swallowed("snapshot")
-        logger.warning("the index snapshot could not be written: %s", type(error).__name__)

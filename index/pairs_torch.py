@@ -114,17 +114,71 @@ def load(deltas: Path, weights: Path) -> PairModel:
     return model.eval()
 
 
+class OnePair(nn.Module):
+    """`PairModel` for one pair alone, which is what is served: no mask, no padding, no batch.
+
+    The three projections of attention are one product, and shapes are known but for the length:
+    about a fifth of the time, and a score that no other pair can move.
+    """
+
+    def __init__(self, model: PairModel) -> None:
+        super().__init__()
+        self.embeddings = model.encoder.embeddings
+        self.layers = model.encoder.encoder.layer
+        self.head = model.head
+        self.heads = model.encoder.config.num_attention_heads
+        self.joined = nn.ModuleList(_joined(layer.attention.self) for layer in self.layers)
+
+    def forward(self, ids: Tensor, types: Tensor) -> Tensor:
+        """The logit; `ids` and `types` are of one dimension."""
+        known = self.embeddings
+        x = known.word_embeddings(ids) + known.token_type_embeddings(types)
+        x = known.LayerNorm(x + known.position_embeddings.weight[: ids.shape[0]])
+        for layer, joined in zip(self.layers, self.joined, strict=True):
+            parts = joined(x).reshape(-1, 3 * self.heads, WIDTH // self.heads).transpose(0, 1)
+            query, key, value = parts.split(self.heads)
+            seen = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+            seen = seen.transpose(0, 1).reshape(-1, WIDTH)
+            x = layer.attention.output.LayerNorm(layer.attention.output.dense(seen) + x)
+            wide = nn.functional.gelu(layer.intermediate.dense(x))
+            x = layer.output.LayerNorm(layer.output.dense(wide) + x)
+        second = types.to(x.dtype)
+        one, other = (
+            nn.functional.normalize(part @ x / part.sum().clamp(min=1), dim=0) * WIDTH**0.5
+            for part in (1 - second, second)
+        )
+        return cast(Tensor, self.head(torch.cat([x.mean(0), (one - other).abs(), one * other])))
+
+
+def _joined(attention: nn.Module) -> nn.Linear:
+    """Query, key and value as one product, the query scaled already."""
+    parts = [cast(nn.Linear, getattr(attention, name)) for name in ("query", "key", "value")]
+    scales = (cast(int, attention.attention_head_size) ** -0.5, 1.0, 1.0)
+    made = nn.Linear(WIDTH, 3 * WIDTH)
+    with torch.no_grad():
+        made.weight.copy_(torch.cat([p.weight * s for p, s in zip(parts, scales, strict=True)]))
+        made.bias.copy_(torch.cat([p.bias * s for p, s in zip(parts, scales, strict=True)]))
+    return made
+
+
 def write_onnx(model: PairModel, to: Path) -> None:
-    """Write `model` as int8 ONNX with inputs of any batch and length."""
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    example = tuple(torch.ones((2, 8), dtype=torch.long) for _ in names)
-    example[2][:, :4] = 0
+    """Write `model` as int8 ONNX for one pair of any length."""
+    ids, types = torch.ones(8, dtype=torch.long), torch.tensor([0] * 4 + [1] * 4)
     with tempfile.TemporaryDirectory() as folder:
         exact = Path(folder) / "exact.onnx"
         with warnings.catch_warnings():
             # The newer exporter needs packages that nothing else here does, for the same graph.
             warnings.simplefilter("ignore")
-            _trace(model, example, exact, names)
+            torch.onnx.export(
+                OnePair(model).eval(),
+                (ids, types),
+                str(exact),
+                input_names=["ids", "types"],
+                output_names=["logit"],
+                dynamic_axes={"ids": {0: "tokens"}, "types": {0: "tokens"}},
+                opset_version=17,
+                dynamo=False,
+            )
         quantize_dynamic(
             exact,
             to,
@@ -132,20 +186,6 @@ def write_onnx(model: PairModel, to: Path) -> None:
             per_channel=True,  # halves the distance to the exact logits: 0.51 to 0.24
             reduce_range=True,  # as the embedder: else scores differ by machine
         )
-
-
-def _trace(model: PairModel, example: tuple[Tensor, ...], to: Path, names: tuple[str, ...]) -> None:
-    free = {0: "pairs", 1: "tokens"}
-    torch.onnx.export(
-        model,
-        example,
-        str(to),
-        input_names=list(names),
-        output_names=["logit"],
-        dynamic_axes={**dict.fromkeys(names, free), "logit": {0: "pairs"}},
-        opset_version=17,
-        dynamo=False,
-    )
 
 
 def _digest(weights: Path) -> str:

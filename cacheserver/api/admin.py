@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api import errors
 from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.learning import refuse_unknown_scopes
 from cacheserver.api.ops import purge_as, shown_stats
 from cacheserver.errors import BadRequest
 from cacheserver.policy.controls import name as checked_name
@@ -52,6 +53,8 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     edge = await _admitted(request)
     base = await edge.parts.tenants.get(checked_name("tenant", name))
     changed = tenantjson.read(name, await _body(request, edge), base)
+    await refuse_unknown_scopes(edge, base, changed)
+    await edge.parts.router.check(changed.routing, edge.parts.clock())
     await edge.parts.tenants.put(changed)
     return {"name": name, **tenantjson.as_json(changed)}
 

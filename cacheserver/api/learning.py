@@ -1,4 +1,4 @@
-"""Feedback, for callers; bars with their history, and the review queue, for the admin."""
+"""Feedback, for callers; bars, tried and set, shadow reports and labelled pairs, for the admin."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api import errors
-from cacheserver.api.edge import edge_of
+from cacheserver.api import errors, reviews
+from cacheserver.api.edge import Edge, edge_of
 from cacheserver.errors import BadRequest
 from cacheserver.learning.pairs import read_pairs
 from cacheserver.policy.controls import name as checked_name
@@ -16,6 +16,7 @@ from cacheserver.stores import tenantjson
 from cacheserver.types import Tenant
 
 router = APIRouter()
+router.include_router(reviews.router)
 
 _FEEDBACK_BODY = {
     "requestBody": {
@@ -69,7 +70,8 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
 
     Fields: `level` (`tenant`, `namespace`, `scope`), `name` (of the namespace or scope), `bar`
     (`target` or `similarity` or `exact_only`; `top_k`, `vetoes_off`, `audit_share`), `who`, and
-    `dry_run`: then nothing changes. The answer has the bars before and after.
+    `dry_run`: then nothing changes. The answer has the bars before and after; of a dry run, too,
+    what would have become of the last day's decisions, and how much of it labels say was wrong.
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
@@ -78,13 +80,13 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
         raise BadRequest(min(unknown)[:64], "is not known here")
     before = await edge.parts.tenants.get(checked_name("tenant", name))
     after = _changed(before, fields)
-    change = {
-        "before": _bars(before),
-        "after": _bars(after),
-        "dry_run": bool(fields.get("dry_run")),
-    }
-    if change["dry_run"]:
-        return change
+    await refuse_unknown_scopes(edge, before, after)
+    dry = fields.get("dry_run", False)
+    if not isinstance(dry, bool):
+        raise BadRequest("dry_run", "must be true or false")
+    change = {"before": _bars(before), "after": _bars(after), "dry_run": dry}
+    if dry:
+        return {**change, "would_have": await edge.parts.rehearsal.of(before, after)}
     who = fields.get("who", "admin")
     if not isinstance(who, str):
         raise BadRequest("who", "must be a string")
@@ -105,40 +107,22 @@ async def history(request: Request, name: str, limit: int = 100) -> list[dict[st
     return [asdict(change) for change in found]
 
 
-@router.get("/admin/tenants/{name}/reviews", tags=["admin"], summary="Answers people called good")
-async def reviews(
-    request: Request, name: str, after: str | None = None, limit: int = 100
-) -> list[dict[str, Any]]:
-    """The review queue, the oldest first: each with the two questions, to be labelled and sent to
-    `/admin/calibrate`. `after` is the id of the last one seen.
-    """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    if not 1 <= limit <= 1_000:
-        raise BadRequest("limit", "must be 1 to 1000")
-    if after is not None and not (after.isdecimal() and len(after) == 16):
-        raise BadRequest("after", "must be the id of an item")
-    tenant = checked_name("tenant", name)
-    found = await edge.parts.reviews.items(tenant, after=after, limit=limit)
-    return [{"id": item_id, **item} for item_id, item in found]
-
-
-@router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
-async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return {"removed": await edge.parts.reviews.remove(checked_name("tenant", name), [id])}
-
-
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
 async def shadow(request: Request, name: str) -> dict[str, Any]:
     """Of the last questions that came near a stored one: what would have been served, how much of
-    it was wrong (Wilson's 95% interval), what it would have saved, and the same at other bars.
+    it was wrong (Wilson's 95% interval), what it would have saved, and the same at other bars; with
+    `probability` or `similarity`, at exactly that bar too.
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    target = _target(request.query_params.get("target", "0.01"))
-    return await edge.parts.pairs.shadow(checked_name("tenant", name), target)
+    asked = request.query_params
+    target = _share("target", asked.get("target", "0.01"), most=0.5)
+    at = {
+        field: _share(field, asked[field], most=1)
+        for field in ("probability", "similarity")
+        if field in asked
+    }
+    return await edge.parts.pairs.shadow(checked_name("tenant", name), target, at)
 
 
 @router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
@@ -153,18 +137,34 @@ async def calibrate(request: Request) -> dict[str, Any]:
     fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
     if unknown := fields.keys() - {"pairs", "tsv", "target"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
-    target = _target(fields.get("target", 0.01))
+    target = _share("target", fields.get("target", 0.01), most=0.5)
     return await edge.parts.pairs.calibrate(read_pairs(fields), target)
 
 
-def _target(value: object) -> float:
+async def refuse_unknown_scopes(edge: Edge, before: Tenant, after: Tenant) -> None:
+    """Raise `BadRequest` where a bar is set in a scope that nothing was ever asked in.
+
+    It would hold for nobody: most likely the id is of another tenant, or was cut.
+    """
+    if not edge.parts.entries.ready:
+        return  # what was asked before the start is not known yet
+    for scope in after.scope_bars.keys() - before.scope_bars.keys():
+        asked = scope in edge.parts.entries.index.scopes()
+        if not (asked or await edge.parts.rehearsal.knows(before, scope)):
+            raise BadRequest(
+                "name", "no question was asked in this scope; see a decision's `scope`"
+            )
+
+
+def _share(field: str, value: object, *, most: float) -> float:
+    """A number above 0 to `most`. Raises `BadRequest`."""
     try:
-        target = float(value) if isinstance(value, str | int | float) else 0.0
-    except ValueError:
-        target = 0.0
-    if isinstance(value, bool) or not 0 < target <= 0.5:
-        raise BadRequest("target", "must be above 0 to 0.5")
-    return target
+        share = float(value) if isinstance(value, str | int | float) else 0.0
+    except (ValueError, OverflowError):
+        share = 0.0
+    if isinstance(value, bool) or not 0 < share <= most:
+        raise BadRequest(field, f"must be above 0 to {most}")
+    return share
 
 
 def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:

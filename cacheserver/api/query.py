@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from starlette.responses import Response
 
 from cacheserver import jsontext, plain
-from cacheserver.api import deps, errors
+from cacheserver.api import deps, errors, later
 from cacheserver.api.edge import edge_of
 from cacheserver.api.messages import respond
 from cacheserver.api.presence import while_there
@@ -77,8 +77,21 @@ class QueryRequest(BaseModel):
     conversation: str | None = Field(
         None, description="A name of yours: the turns so far are kept here and come before."
     )
+    when: Literal["now", "batch"] | None = Field(
+        None, description="`batch`: answered later, as a job, for half the price."
+    )
+    deadline: int | float | str | None = Field(
+        None, description="It may wait until then: seconds from now, or an ISO 8601 time."
+    )
+    webhook: str | None = Field(None, description="An https URL that is told when a job has ended.")
     levers_off: list[str] | None = Field(
         None, description="Levers to leave alone: " + ", ".join(LEVERS) + "."
+    )
+
+    check: dict[str, Any] | None = Field(
+        None,
+        description="What the answer must be like: `json`, `schema`, `one_of`, `contains`, "
+        "`lacks`, `min_chars`, `max_chars`. Else it is asked again one tier up, and not kept.",
     )
 
     @model_validator(mode="after")
@@ -168,7 +181,9 @@ async def ask(request: Request) -> Response:
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    asked = validated(errors.parse(await errors.read_body(request, edge.max_body_bytes)))
+    given = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    wait, fields = later.read_later(given, edge.parts.clock())
+    asked = validated(fields)
     talk = await Talk.of(asked, request.headers, caller.tenant, edge.parts)
     query = query_of(
         {**asked, "messages": talk.messages} if talk else asked,
@@ -179,6 +194,8 @@ async def ask(request: Request) -> Response:
         credential=caller.credential,
         key_id=caller.key_id,
     )
+    if wait is not None:
+        return await later.queue(request, caller, query, wait)
     answer = await while_there(request, edge.parts.service.answer(query))
     if talk is not None:
         answer = await talk.remembered(query, answer)

@@ -60,6 +60,11 @@ class Prompts(Protocol):
         """Learn from an answer. Never blocks."""
 
 
+class Trials(Protocol):
+    def answered(self, query: Query, asked: Asked, message: Mapping[str, Any]) -> None:
+        """Ask again by chance, of another model, to compare. Never blocks."""
+
+
 class Asker:
     """Prepares a call to Claude and learns from what comes back. A lever absent is switched off."""
 
@@ -72,6 +77,7 @@ class Asker:
         history: History | None = None,
         lengths: Lengths | None = None,
         prompts: Prompts | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self._default_model = default_model
         self._metrics = metrics
@@ -79,6 +85,7 @@ class Asker:
         self._history = history
         self._lengths = lengths
         self._prompts = prompts
+        self._trials = trials
 
     async def prepare(self, query: Query, vector: Any | None, now: float) -> Asked:
         """The call for a miss; `vector` is the question's embedding, where it was made."""
@@ -131,6 +138,8 @@ class Asker:
             self._lengths.answered(query, asked, message, usage, now)
         if self._prompts is not None and asked.plan is not None:
             self._prompts.answered(query, asked.plan, asked.route.model, usage, now)
+        if self._trials is not None:
+            self._trials.answered(query, asked, message)
 
     async def _route(self, query: Query, vector: Any | None, now: float) -> Route:
         rules_hold = query.tenant.routing.enabled and "routing" not in query.controls.off

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,21 +10,21 @@ from typing import TypeAlias
 from cacheserver.errors import StoreError
 from cacheserver.learning.states import States
 from cacheserver.policy import bound, profile, vetoes
-from cacheserver.policy.calibrate import Calibration, Record
+from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.decide import decide, fresh
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import Profile
+from cacheserver.policy.shrinkage import adjustment
 from cacheserver.ports import Metrics
-from cacheserver.stores.labels import Labels
+from cacheserver.stores.labels import Labels, Past
 from cacheserver.types import Bar, Candidate, Hit, Miss, Query
 
 Score: TypeAlias = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[float]]]
 
 _PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
 _STRENGTH = 2.0  # right ones that weigh up half of a wrong one
-_TYPICAL = 0.99  # probability of a hit that turned out wrong, where only the count is kept
 
 
 class Decider:
@@ -55,15 +54,15 @@ class Decider:
         if not live:
             return Miss("empty")
         try:
-            live, wrongs = await self._past(query, live)
+            live, pasts = await self._past(query, live)
             if not live:
                 return Miss("condemned")
             if bar.target is not None:
-                return await self._judge(query, live, wrongs, bar, bar.target)
+                return await self._judge(query, live, pasts, bar, bar.target)
         except StoreError:
             self._metrics.swallowed("decide")
             return Miss("degraded")
-        decision = decide(_lowered(live, wrongs), bar, query.controls, self._clock())
+        decision = decide(_lowered(live, pasts), bar, query.controls, self._clock())
         if isinstance(decision, Hit):
             return replace(decision, audit_share=bar.audit_share or 0.0)
         return replace(decision, neighbours=live)
@@ -89,28 +88,23 @@ class Decider:
 
     async def _past(
         self, query: Query, live: Sequence[Candidate]
-    ) -> tuple[list[Candidate], Mapping[str, float]]:
-        """Those never condemned for this question, and how often each was wrong for others."""
-        tenant, ids = query.tenant.name, [c.entry.id for c in live]
-        condemned, past = await asyncio.gather(
-            self._labels.tombstones(tenant, query.fingerprint, ids),
-            self._labels.adjustments(tenant, ids),
-        )
-        kept = [c for c in live if c.entry.id not in condemned]
-        return kept, {id: wrong / (1 + right / _STRENGTH) for id, (wrong, right) in past.items()}
+    ) -> tuple[list[Candidate], Mapping[str, Past]]:
+        """Those never condemned for this question, and what became of each for others."""
+        refs = [(c.entry.id, c.group or c.entry.id) for c in live]
+        pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs)
+        return [c for c in live if not pasts[c.entry.id].condemned], pasts
 
     async def _judge(
         self,
         query: Query,
         live: Sequence[Candidate],
-        wrongs: Mapping[str, float],
+        pasts: Mapping[str, Past],
         bar: Bar,
         target: float,
     ) -> Hit | Miss:
         """The verdict by probability; the verifier is asked where cheap evidence is not enough."""
         tenant = query.tenant.name
-        state = await self._states.get(tenant, query.scope)
-        needed = self._states.bar(tenant, query.scope, target)
+        state, needed = await self._states.barred(tenant, query.scope, target)
         level, basis = needed.level, needed.basis
         if basis == "closed":
             return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
@@ -122,7 +116,7 @@ class Decider:
                 similarity=c.similarity,
                 group=c.group or c.entry.id,
                 profile=self._profile(c.entry.text or ""),
-                adjustment=_adjustment(wrongs.get(c.entry.id, 0.0)),
+                adjustment=adjustment(pasts[c.entry.id].entry, pasts[c.entry.id].group),
             )
             for c in live
         ]
@@ -178,11 +172,6 @@ class Decider:
         return found
 
 
-def _adjustment(wrong: float) -> float:
-    """Log odds that an entry's wrong hits take away; callers and audits only tighten."""
-    return Record(-wrong * _TYPICAL, wrong * _TYPICAL * (1 - _TYPICAL)).adjustment
-
-
 def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
     return replace(
         candidate,
@@ -193,11 +182,11 @@ def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
     )
 
 
-def _lowered(live: Sequence[Candidate], wrongs: Mapping[str, float]) -> list[Candidate]:
+def _lowered(live: Sequence[Candidate], pasts: Mapping[str, Past]) -> list[Candidate]:
     """Each wrong hit doubles what an entry lacks of a cosine of 1: its bar by hand rises."""
-    return [
-        replace(c, similarity=c.similarity - (1 - c.similarity) * (2 ** wrongs[c.entry.id] - 1))
-        if wrongs.get(c.entry.id)
-        else c
-        for c in live
-    ]
+    lowered: list[Candidate] = []
+    for one in live:
+        wrong, right = pasts[one.entry.id].entry
+        doubled = 2 ** (wrong / (1 + right / _STRENGTH)) - 1
+        lowered.append(replace(one, similarity=one.similarity - (1 - one.similarity) * doubled))
+    return lowered

@@ -16,7 +16,7 @@ from cacheserver.policy.neighbours import Evidence
 from cacheserver.ports import Journal
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.reviews import ReviewQueue
-from cacheserver.types import Entry
+from cacheserver.types import Candidate, Entry
 
 _FIELDS = frozenset({"decision_id", "entry_id", "verdict"})
 
@@ -60,7 +60,11 @@ class Feedback:
         if record is None or record["decision"]["kind"] != "semantic":
             await self._entries.purge_id(tenant, entry.id)  # the answer itself was bad
             return {"verdict": "bad", "entry_id": entry.id, "done": "evicted"}
-        await self._worker.condemn(tenant, record["fingerprint"], entry, once=decision_id)
+        (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
+        hit = Candidate(
+            entry, record["decision"]["similarity"], "" if stored is None else stored[1]
+        )
+        await self._worker.condemn(tenant, record["fingerprint"], hit, once=decision_id)
         await self._negative(tenant, record, source="feedback")
         return {"verdict": "bad", "entry_id": entry.id, "done": "tombstoned"}
 
@@ -68,13 +72,22 @@ class Feedback:
         self, tenant: str, entry: Entry, record: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         self._journal.count(tenant, {"feedback_good": 1})
-        item = {
+        item: dict[str, Any] = {
             "query_a": entry.text,
             "query_b": None if record is None else record.get("asked"),
             "entry_id": entry.id,
             "decision_id": None if record is None else record["id"],
             "verdict": "good",
         }
+        if record is not None and record["decision"].get("evidence") is not None:
+            # What makes it a label once a person has spoken; its decision is gone by then.
+            item["decided"] = {
+                "evidence": record["decision"]["evidence"],
+                "scope": record["scope"],
+                "fingerprint": record["fingerprint"],
+                "embedder": self._states.embedder,
+                "verifier": self._states.verifier,
+            }
         await self._reviews.put(tenant, item, once=None if record is None else record["id"])
         return {"verdict": "good", "entry_id": entry.id, "done": "queued for review"}
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
-from cacheserver import answer as answers
 from cacheserver.errors import BadRequest
+from cacheserver.learning.rehearsal import as_json
 from cacheserver.learning.worker import SHADOW
-from cacheserver.policy.curve import Scored, at, curve, recommended
+from cacheserver.policy import replay
+from cacheserver.policy.curve import Scored, curve, recommended
+from cacheserver.policy.replay import Told
 from cacheserver.stores.labels import Labels
 
 MAX_PAIRS = 20_000  # some two minutes of embedding and verifying
-
-
-class Sums(Protocol):
-    async def stats(self, tenant: str | None) -> dict[str, int]: ...
 
 
 class Pairs:
@@ -28,12 +26,10 @@ class Pairs:
         vector: Callable[[str], Awaitable[Any | None]],
         probability: Callable[[str, str, float], Awaitable[float]],
         labels: Labels,
-        journal: Sums,
     ) -> None:
         self._vector = vector
         self._probability = probability
         self._labels = labels
-        self._journal = journal
 
     async def calibrate(
         self, pairs: Sequence[tuple[str, str, bool]], target: float
@@ -57,26 +53,29 @@ class Pairs:
             **{name: _report(scored, target, asked=len(pairs)) for name, scored in by.items()},
         }
 
-    async def shadow(self, tenant: str, target: float) -> dict[str, Any]:
-        """What shadow mode saw of the last questions that came near a stored one."""
+    async def shadow(
+        self, tenant: str, target: float, at: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """What shadow mode saw of the last questions that came near a stored one.
+
+        `at` names bars to report on besides, by `probability` and by `similarity`.
+        """
         rows = [row for _, row in await self._labels.window(tenant, SHADOW)]
-        served = [row for row in rows if row["served"]]
-        asked = (await self._journal.stats(tenant)).get("requests", 0)
-        found = at(
-            [Scored(1.0, bool(row["right"])) for row in served], 1.0, asked=max(asked, len(rows))
-        )
-        return {
-            "compared": len(rows),
-            "asked": asked,
-            "would_have": {
-                **{k: v for k, v in asdict(found).items() if k != "bar"},
-                "saved_usd": answers.usd(sum(row["saved"] for row in served)),
-            },
-            **{
-                name: _report(_scored(rows, name), target, asked=max(asked, len(rows)))
-                for name in ("probability", "similarity")
-            },
-        }
+        asked = sum(1 + row.get("alone", 0) for row in rows)
+        served = [_told(row, 1.0) for row in rows if row["served"]]
+        would_have = as_json(replay.rate(served, 1.0, asked=asked))
+        del would_have["bar"]
+        report: dict[str, Any] = {"compared": len(rows), "asked": asked, "would_have": would_have}
+        for name in ("probability", "similarity"):
+            told = [_told(row, row[name]) for row in rows if row.get(name) is not None]
+            best = replay.recommended(told, target, asked=asked)
+            report[name] = {
+                "curve": [as_json(point) for point in replay.rates(told, asked=asked)],
+                "recommended": None if best is None else as_json(best),
+            }
+            if at is not None and name in at:
+                report[name]["at"] = as_json(replay.rate(told, at[name], asked=asked))
+        return report
 
 
 def read_pairs(fields: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
@@ -92,18 +91,23 @@ def read_pairs(fields: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 def _lines(text: object) -> list[dict[str, str]]:
     if not isinstance(text, str) or not text.strip():
         raise BadRequest("tsv", "must be a table with tabs and a header line")
-    header, *lines = [line for line in text.splitlines() if line.strip()]
+    numbered = enumerate(text.splitlines(), start=1)
+    (first, header), *lines = [(number, line) for number, line in numbered if line.strip()]
     columns = header.split("\t")
     if missing := {"query_a", "query_b", "label"} - set(columns):
-        raise BadRequest("tsv", f"line 1 has no column `{min(missing)}`")
+        raise BadRequest("tsv", f"line {first} has no column `{min(missing)}`")
     rows = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         cells = line.split("\t")
         if len(cells) != len(columns):
             raise BadRequest("tsv", f"line {number} has {len(cells)} cells, not {len(columns)}")
-        rows.append(dict(zip(columns, cells, strict=True)))
-        if rows[-1]["label"] not in ("0", "1"):
+        row = dict(zip(columns, cells, strict=True))
+        if row["label"] not in ("0", "1"):
             raise BadRequest("tsv", f"line {number}: `label` must be 0 or 1")
+        for name in ("query_a", "query_b"):
+            if not row[name].strip():
+                raise BadRequest("tsv", f"line {number}: `{name}` must be a question")
+        rows.append(row)
     return rows
 
 
@@ -113,13 +117,20 @@ def _pair(field: str, row: object) -> tuple[str, str, bool]:
     for name in ("query_a", "query_b"):
         if not isinstance(row.get(name), str) or not row[name].strip():
             raise BadRequest(f"{field}.{name}", "must be a question")
-    if row.get("label") not in (0, 1, "0", "1"):
+    if (right := label_of(row.get("label"))) is None:
         raise BadRequest(f"{field}.label", "must be 0 or 1")
-    return row["query_a"], row["query_b"], row["label"] in (1, "1")
+    return row["query_a"], row["query_b"], right
 
 
-def _scored(rows: Sequence[Mapping[str, Any]], name: str) -> list[Scored]:
-    return [Scored(row[name], bool(row["right"])) for row in rows if row.get(name) is not None]
+def label_of(value: object) -> bool | None:
+    """Whether one answer serves both, as a person wrote it: 0 or 1; None for anything else."""
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        return None
+    return {"0": False, "1": True}.get(str(value))
+
+
+def _told(row: Mapping[str, Any], score: float) -> Told:
+    return Told(score, row["right"], worth=row["saved"])
 
 
 def _report(scored: Sequence[Scored], target: float, *, asked: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cacheserver.errors import StoreError
@@ -32,8 +32,7 @@ class _Scope:
     last: str | None = None  # the newest label that `state` has
     looked_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
-    bars: dict[float, bound.Bar] = field(default_factory=dict)
-    old: set[float] = field(default_factory=set)  # targets whose bars a refit has outdated
+    bars: dict[float, bound.Bar] = field(default_factory=dict)  # by target, as of the last fit
 
 
 class States:
@@ -67,14 +66,19 @@ class States:
                 self._metrics.swallowed("calibration")
         return kept.state
 
-    def bar(self, tenant: str, scope: str, target: float) -> bound.Bar:
-        """How sure is sure enough there, for an error target."""
+    async def barred(self, tenant: str, scope: str, target: float) -> tuple[Calibration, bound.Bar]:
+        """The scope's state, and how sure is sure enough there for a target; both of one fit."""
+        await self.get(tenant, scope)
         kept = self._kept(tenant, scope)
-        found = kept.bars.get(target)
-        if found is None or target in kept.old:
-            kept.old.discard(target)
-            found = kept.bars[target] = bound.bar_for(kept.state, target, found)
-        return found
+        while (bar := kept.bars.get(target)) is None:  # with each fit after, it is made beside
+            state = kept.state
+            if state.young:
+                kept.bars[target] = bound.bar_for(state, target)
+            else:  # some milliseconds, away from the event loop
+                made = await asyncio.to_thread(bound.bar_for, state, target)
+                if kept.state.weights == state.weights:
+                    kept.bars[target] = made
+        return kept.state, bar
 
     async def learn(
         self, tenant: str, scope: str, label: Label, *, once: str | None = None
@@ -87,11 +91,11 @@ class States:
             for _ in range(_TRIES):
                 if not kept.state.due:
                     return
-                fitted = await asyncio.to_thread(calibrate.refit, kept.state)
-                data = json.dumps({"weights": fitted.weights, "root": fitted.root}).encode()
+                fitted, bars = await _fit(kept, kept.state, calibrate.refit)
+                data = json.dumps({"weights": fitted.weights}).encode()
                 saved = await self._labels.save_state(tenant, scope, data, version=kept.version)
                 kept.state = fitted
-                kept.old.update(kept.bars)
+                kept.bars.update(bars)
                 if saved:
                     return
                 await self._look(tenant, scope, kept)
@@ -107,7 +111,8 @@ class States:
             if (label := self._read(row)) is not None:
                 state = calibrate.learn(state, label)
         if state.weights != kept.state.weights:
-            kept.old.update(kept.bars)
+            state, bars = await _fit(kept, state, calibrate.grouped)
+            kept.bars.update(bars)
         kept.state, kept.version, kept.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
@@ -129,6 +134,19 @@ class States:
         return kept
 
 
+async def _fit(
+    kept: _Scope, state: Calibration, fit: Callable[[Calibration], Calibration]
+) -> tuple[Calibration, dict[float, bound.Bar]]:
+    """The fitted state with the bars that are asked for, as of it: some 40 ms, in a thread."""
+    targets = list(kept.bars)
+
+    def work() -> tuple[Calibration, dict[float, bound.Bar]]:
+        fitted = fit(state)
+        return fitted, {target: bound.bar_for(fitted, target) for target in targets}
+
+    return await asyncio.to_thread(work)
+
+
 def encode(label: Label) -> dict[str, Any]:
     return asdict(label)
 
@@ -146,9 +164,4 @@ def _with_weights(state: Calibration, data: bytes) -> Calibration:
     weights = tuple(found["weights"])
     if len(weights) != len(calibrate.NAMES):  # of another version: begin again with the prior's
         return state
-    return Calibration(
-        weights=weights,
-        labels=state.labels,
-        fresh=state.fresh,
-        root=tuple(tuple(row) for row in found["root"]),
-    )
+    return replace(state, weights=weights)

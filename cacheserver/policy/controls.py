@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy import validate
 from cacheserver.types import LEVERS, Controls
 
 # Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
@@ -31,7 +32,7 @@ _SECONDS_RULE = "must be whole seconds, 0 or more"
 
 _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
-    | {"x-cache-deep-analysis", "x-cache-off"}
+    | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check"}
 )
 _PLAIN = Controls()
 
@@ -65,14 +66,16 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
     if (listed := said.get("x-cache-off")) is not None:
         parts = [part for part in map(str.strip, listed.split(",")) if part]
         asked["off"] = levers("x-cache-off", parts)
+    if (check := said.get("x-cache-check")) is not None:
+        asked["check"] = validate.read("x-cache-check", check)
     return replace(controls, **asked)
 
 
 def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
     """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
 
-    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`;
-    absent and null are the same.
+    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`,
+    `check`; absent and null are the same.
     Raises `BadRequest` naming the field, also where body and headers contradict each other.
     """
     controls = read_controls(headers)
@@ -108,6 +111,10 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     if (listed := fields.get("levers_off")) is not None:
         off = levers("levers_off", _list("levers_off", listed))
         controls = replace(controls, off=tuple(dict.fromkeys((*controls.off, *off))))
+    if (check := fields.get("check")) is not None:
+        if controls.check is not None:
+            raise BadRequest("check", "is in the header `x-cache-check` too; send one")
+        controls = replace(controls, check=validate.read("check", check))
     return controls
 
 

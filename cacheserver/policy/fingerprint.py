@@ -7,13 +7,15 @@ out are a deny-list, applied at the top level only; a field added to the API tom
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
-from cacheserver.policy import admission, volatility
+from cacheserver.policy import admission, fragments, tiers, volatility
+from cacheserver.rules.caching import FragmentKind
 from cacheserver.types import Controls, Query, Tenant
 
 AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
@@ -67,6 +69,8 @@ def read(
     fields that we act on.
     """
     check(body)
+    if body["model"] == AUTO:
+        tiers.check_task(controls.task, tenant.routing, "task" if open_ended else "x-cache-task")
     shape = shaping(body)
     headers = {"anthropic-version": API_VERSION, **headers}
     envelope = {
@@ -83,7 +87,10 @@ def read(
         "betas": sorted({b.strip() for b in headers.get(_BETA, "").split(",")} - {""}),
         "body": shape,
     }
+    if controls.check is not None:  # who wants answers checked gets none that were not
+        envelope["check"] = asdict(controls.check)
     fingerprint = _digest(envelope)
+    ignored = tenant.caching.ignore_in_scope
     text, exact_only = admission.question(body)
     bypass = admission.bypass(body) if controls.store else "no-store"
     volatile, cap = (None, None) if text is None else _volatility(text, tenant)
@@ -98,7 +105,7 @@ def read(
         tenant=tenant,
         controls=controls,
         fingerprint=fingerprint,
-        scope="" if text is None else _scope(envelope, shape, embedder),
+        scope="" if text is None else _scope(envelope, shape, embedder, ignored),
         text=text,
         exact_only=exact_only,
         bypass=bypass,
@@ -212,12 +219,23 @@ def _block(block: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _scope(envelope: dict[str, Any], shape: dict[str, Any], embedder: str) -> str:
-    """Digest everything but the last user text, which `admission.question` found last of all."""
+def _scope(
+    envelope: dict[str, Any],
+    shape: dict[str, Any],
+    embedder: str,
+    ignored: Sequence[FragmentKind] = (),
+) -> str:
+    """Digest everything but the last user text, which `admission.question` found last of all.
+
+    `ignored` are the kinds of fragments in the system prompt that a tenant has opted to leave out.
+    """
     *earlier, last = shape["messages"]
     # Null is no text a caller can send, so the placeholder cannot be forged.
     content = [*last["content"][:-1], {**last["content"][-1], "text": None}]
     blanked = {**shape, "messages": [*earlier, {**last, "content": content}]}
+    if ignored:
+        blanked["system"] = fragments.without_fragments(blanked.get("system"), ignored)
+        envelope = {**envelope, "ignored": sorted(ignored)}
     return _digest({**envelope, "embedder": embedder, "body": blanked})
 
 

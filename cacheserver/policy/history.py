@@ -8,6 +8,7 @@ be had the conversation goes as it came.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def growth(samples: Sequence[int]) -> float:
     """
     if len(samples) < 3:
         return 0.0
-    return float(statistics.median(b - a for a, b in zip(samples, samples[1:], strict=False)))
+    return float(statistics.median(b - a for a, b in itertools.pairwise(samples)))
 
 
 def bloated(samples: Sequence[int], *, times: float = 4.0, least: int = 8_000) -> bool:

@@ -1,15 +1,17 @@
 """What a call to Claude cost, from the usage Claude reported: pure, offline, to the nanodollar.
 
 Prices are those bundled with `genai-prices` unless the operator's table has the model. What
-genai-prices leaves out is here: `inference_geo`, iterations, refusals that are not billed.
+genai-prices leaves out is here: `inference_geo`, iterations, refusals that are not billed, batches
+before their rates were published, a price cut of which it knows the later price only. Hours of
+code execution stand in no usage, so they are in no cost.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -34,6 +36,10 @@ _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4
 
 # Refused before any output and billed all the same, since 2026-09-24 (release notes).
 _BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+_BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
+
+# Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (facts 5).
+_READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +51,15 @@ class Priced:
     version: str  # which prices; another version may give another cost
 
 
-def billable(message: Mapping[str, Any]) -> bool:
-    """False for a refusal before any output, which is free but for some categories."""
+def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
+    """False for a refusal before any output, which is free but for some categories.
+
+    `now` is when it was given: before 2026-09-24 every such refusal was free. None: today.
+    """
     if message.get("stop_reason") != "refusal" or message.get("content"):
         return True
+    if now is not None and now < _BILLED_SINCE:
+        return False
     details = message.get("stop_details")
     return isinstance(details, Mapping) and details.get("category") in _BILLED_REFUSALS
 
@@ -106,9 +117,29 @@ class Pricer:
         priced = self.price(model, usage, now)
         return None if priced is None else priced.cost
 
+    def rates(
+        self,
+        model: str,
+        now: float,
+        *,
+        speed: str = "standard",
+        tier: str = "standard",
+        prompt_tokens: int = 1,
+    ) -> Rates | None:
+        """What a million tokens of each kind cost at `now`, for prompts so long; to be shown."""
+        asked = Usage(prompt_tokens, speed=speed, service_tier=tier)
+        return _rates(model, asked, asked, datetime.fromtimestamp(now, UTC), self._overrides)
+
+    def models(self, now: float) -> list[str]:
+        """Every model that has a price at `now`, by name."""
+        day = datetime.fromtimestamp(now, UTC).date()
+        provider = get_snapshot().find_provider(None, "anthropic", None)
+        bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
+        return sorted(bundled | {row.model for row in self._overrides.rows if row.start <= day})
+
     def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
         """What Claude charges for a message it sent at `now`: nothing for some refusals."""
-        if not billable(message):
+        if not billable(message, now):
             return Priced(0, dict.fromkeys(KINDS, 0), self.version)
         return self.price(str(message.get("model", "")), usage_of(message), now)
 
@@ -166,12 +197,18 @@ def _rates(model: str, leg: Usage, whole: Usage, at: datetime, table: PriceTable
         prices = found.get_prices(at, {"speed": whole.speed})
         # No variant gives the standard price back: an unknown price is better than a wrong one.
         return None if prices == standard else _resolved(prices, prompt)
+    rates = _resolved(standard, prompt)
     if batch:
         prices = found.get_prices(at, {"processing": "batch"})
-        if prices == standard:
-            return _halved(_resolved(standard, prompt))
-        return _resolved(prices, prompt)
-    return _resolved(standard, prompt)
+        rates = _halved(rates) if prices == standard else _resolved(prices, prompt)
+    return _before_cut(rates, found.id, day)
+
+
+def _before_cut(rates: Rates, model: str, day: date) -> Rates:
+    cut = _READS_CUT.get(model)
+    if cut is None or day >= cut[0] or rates.cache_read is None:
+        return rates
+    return replace(rates, cache_read=rates.cache_read * cut[1])
 
 
 def _resolved(prices: ModelPrice, prompt_tokens: int) -> Rates:

@@ -38,10 +38,19 @@ class Evidence:
     prior: float  # log odds by cosine and words
     verified: float | None = None  # log odds by the verifier too; None: not asked
     company: int = 0  # neighbours found; of few, what stands beside the candidate tells nothing
+    twin: bool = False  # word for word the same question, but for the frame around it
+    group: str = ""  # of the candidate's answer
+    entry: str = ""  # the candidate itself
+    told: float | None = None  # the probability it was decided by
 
 
 def evidence_for(
-    candidate: Neighbour, neighbours: Sequence[Neighbour], prior: float, verified: float | None
+    candidate: Neighbour,
+    neighbours: Sequence[Neighbour],
+    prior: float,
+    verified: float | None,
+    *,
+    twin: bool = False,
 ) -> Evidence:
     """The evidence for `candidate`, one of `neighbours`; these come nearest first."""
     best = neighbours[0].similarity
@@ -59,4 +68,7 @@ def evidence_for(
         prior=prior,
         verified=verified,
         company=len(neighbours),
+        twin=twin,
+        group=candidate.group,
+        entry=candidate.id,
     )

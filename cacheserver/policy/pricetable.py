@@ -16,6 +16,7 @@ web_search = 10               # optional: USD per 1,000 searches
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,8 +80,16 @@ class PriceTable:
         return max(holds, key=lambda row: (row.start, row.over_prompt_tokens)).rates
 
 
+class _Wrong(Exception):
+    """What is wrong with a row, and which of its keys; None: all of it."""
+
+    def __init__(self, key: str | None, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def load_overrides(text: str) -> PriceTable:
-    """The table in a TOML text. Raises `SettingsError` naming the line or the key at fault."""
+    """The table in a TOML text. Raises `SettingsError` naming the line and the key at fault."""
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
@@ -92,44 +101,69 @@ def load_overrides(text: str) -> PriceTable:
     listed = document.get("price", [])
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
         raise SettingsError("`price` must be a list of tables: write [[price]], not [price]")
-    rows = tuple(_row(row, f"price[{index}]") for index, row in enumerate(listed))
+    rows: list[PriceRow] = []
     seen: dict[tuple[object, ...], int] = {}
-    for index, row in enumerate(rows):
-        key = (row.model, row.start, row.speed, row.over_prompt_tokens)
-        if key in seen:
-            raise SettingsError(
-                f"`price[{index}]` prices the same as `price[{seen[key]}]`; remove one"
-            )
+    for index, given in enumerate(listed):
+        try:
+            row = _row(given)
+            key = (row.model, row.start, row.speed, row.over_prompt_tokens)
+            if key in seen:
+                raise _Wrong(None, f"prices the same as `price[{seen[key]}]`; remove one")
+        except _Wrong as wrong:
+            at = f"price[{index}]" + (f".{wrong.key}" if wrong.key else "")
+            line = _line(text, index, wrong.key)
+            raise SettingsError(f"line {line}: `{at}` {wrong}") from None
         seen[key] = index
-    return PriceTable(rows, hashlib.sha256(repr(rows).encode()).hexdigest()[:8])
+        rows.append(row)
+    digest = hashlib.sha256(repr(tuple(rows)).encode()).hexdigest()[:8]
+    return PriceTable(tuple(rows), digest)
 
 
-def _row(row: Mapping[str, Any], at: str) -> PriceRow:
+def _line(text: str, index: int, key: str | None) -> int:
+    """The line of a row's key, from 1; of its head where the key stands nowhere.
+
+    TOML's own parser keeps no positions. A row written in another way (an inline array) is said to
+    be where it could begin.
+    """
+    heads = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.fullmatch(r"\s*\[\[\s*[\"']?price[\"']?\s*\]\]\s*(#.*)?", line)
+    ]
+    if index >= len(heads):
+        return heads[-1] if heads else 1
+    end = heads[index + 1] - 1 if index + 1 < len(heads) else len(text.splitlines())
+    for number in range(heads[index], end + 1):
+        line = text.splitlines()[number - 1]
+        if key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+    return heads[index]
+
+
+def _row(row: Mapping[str, Any]) -> PriceRow:
     if unknown := row.keys() - _KEYS:
-        raise SettingsError(
-            f"`{at}.{min(unknown)}` is not a key of a price; see the documented ones"
-        )
+        raise _Wrong(min(unknown), "is not a key of a price; see the documented ones")
     model = row.get("model")
     if not isinstance(model, str) or not model:
-        raise SettingsError(f"`{at}.model` must name a model")
+        raise _Wrong("model", "must name a model")
     start = row.get("from", date.min)
     if not isinstance(start, date) or isinstance(start, datetime):
-        raise SettingsError(f"`{at}.from` must be a day such as 2027-01-15, unquoted")
+        raise _Wrong("from", "must be a day such as 2027-01-15, unquoted")
     speed = row.get("speed", "standard")
     if speed not in ("standard", "fast"):
-        raise SettingsError(f'`{at}.speed` must be "standard" or "fast"')
+        raise _Wrong("speed", 'must be "standard" or "fast"')
     over = row.get("over_prompt_tokens", 0)
     if not isinstance(over, int) or isinstance(over, bool) or over < 0:
-        raise SettingsError(f"`{at}.over_prompt_tokens` must be a whole number, 0 or more")
-    rates = {kind: _rate(row.get(kind), f"{at}.{kind}") for kind in _RATES}
-    web_search = _rate(row.get("web_search", WEB_SEARCH), f"{at}.web_search")
+        raise _Wrong("over_prompt_tokens", "must be a whole number, 0 or more")
+    rates = {kind: _rate(kind, row.get(kind)) for kind in _RATES}
+    web_search = _rate("web_search", row.get("web_search", WEB_SEARCH))
     return PriceRow(model, Rates(**rates, web_search=web_search), start, speed, over)
 
 
-def _rate(value: object, at: str) -> Decimal:
+def _rate(key: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise SettingsError(f"`{at}` must be a price in USD, a number")
+        raise _Wrong(key, "must be a price in USD, a number")
     rate = Decimal(value)
     if not rate.is_finite() or rate < 0:
-        raise SettingsError(f"`{at}` must be 0 or more")
+        raise _Wrong(key, "must be 0 or more")
     return rate

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cacheserver.simulated import caller, catalogue, faults, prompt, validation
+from cacheserver.simulated.books import Line
 from cacheserver.simulated.caller import Caller
 from cacheserver.simulated.claude import Claude
 from cacheserver.simulated.delivery import Delivery, refuse
@@ -45,8 +46,13 @@ class Simulated:
         """Return how many requests there were of each path."""
         return self._claude.log.counts
 
+    @property
+    def invoice(self) -> Sequence[Line]:
+        """Return every charge, the oldest first."""
+        return self._claude.books.lines
+
     def reset(self) -> None:
-        """Forget requests, faults, batches and cached prompts."""
+        """Forget requests, faults, batches, cached prompts and what was charged."""
         self._claude.reset()
 
 
@@ -71,6 +77,7 @@ def _app(claude: Claude) -> ASGIApp:
             Route("/v1/models", routes.list_models, methods=["GET"]),
             Route("/v1/models/{id}", routes.show_model, methods=["GET"]),
             Route("/_simulated/requests", routes.requests, methods=["GET"]),
+            Route("/_simulated/invoice", routes.invoice, methods=["GET"]),
             Route("/_simulated/faults", routes.add_fault, methods=["POST"]),
             Route("/_simulated/reset", routes.reset, methods=["POST"]),
         ],
@@ -97,7 +104,7 @@ class _Routes:
             stream=bool(body.get("stream")),
             settings=self._claude.settings,
             fault=fault,
-            begun=lambda: self._claude.begin(answer),
+            begun=lambda: self._claude.begin(answer, now=now),
             request_id=request.scope["simulated.request_id"],
         )
 
@@ -166,6 +173,12 @@ class _Routes:
         return _ok(
             {"counts": dict(log.counts), "requests": [each.shown() for each in log.requests]}
         )
+
+    async def invoice(self, request: Request) -> Response:
+        """Show what was charged."""
+        books = self._claude.books
+        lines = [[line.message_id, line.nanodollars] for line in books.lines]
+        return _ok({"total_nanodollars": books.total, "lines": lines})
 
     async def add_fault(self, request: Request) -> Response:
         """Let something go wrong with the requests to come."""

@@ -15,6 +15,7 @@ from cacheserver.simulated import (
     validation,
 )
 from cacheserver.simulated.batches import Batches
+from cacheserver.simulated.books import Books
 from cacheserver.simulated.caller import Caller
 from cacheserver.simulated.catalogue import Model
 from cacheserver.simulated.directives import Directives, Fault
@@ -42,6 +43,7 @@ class Claude:
         self.settings = settings
         self.log = RequestLog(settings.kept_requests)
         self.faults = Faults()
+        self.books = Books()
         self.batches = Batches(self._batched, batch_s=settings.batch_s, cancel_s=settings.cancel_s)
         self._prompts = PromptCache()
 
@@ -58,14 +60,16 @@ class Claude:
         message = _message(draft, valid, model, use, tier="batch" if batched else "standard")
         return Answer(message, use, asked.fault)
 
-    def begin(self, answer: Answer) -> None:
+    def begin(self, answer: Answer, *, now: float) -> None:
         """Note that an answer is given: the one place where a request comes to cost something."""
         self._prompts.keep(answer.use)
+        self.books.charge(answer.message, now)
 
     def reset(self) -> None:
-        """Forget requests, faults, batches and cached prompts."""
+        """Forget requests, faults, batches, cached prompts and what was charged."""
         self.log.clear()
         self.faults.clear()
+        self.books.clear()
         self.batches.clear()
         self._prompts.clear()
 
@@ -82,7 +86,7 @@ class Claude:
                 raise ApiError(answer.fault.status, "A simulated fault.")
         except ApiError as error:
             return {"type": "errored", "error": error.body(request_id())}
-        self.begin(answer)
+        self.begin(answer, now=now)
         return {"type": "succeeded", "message": answer.message}
 
 

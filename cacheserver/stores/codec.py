@@ -1,7 +1,7 @@
 """Entries and vectors as bytes.
 
 A value is one version byte, the entry's id (32 bytes, read in place by the Lua scripts), the
-length of a JSON header, the header, and the payload (Claude's message, or the vector). The
+length of a JSON header, the header, and the payload (Claude's message, or vectors). The
 message is never parsed or re-encoded: it leaves as it was stored. What cannot be read - another
 version, a torn value - is absent, never an error: doubt is a miss.
 """
@@ -32,6 +32,15 @@ class VectorRow:
     tenant: str
     expires_at: float
     vector: bytes  # fp16, as it was put
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """The embedding of a stored answer: its mean, and of a long one its first and last part."""
+
+    entry_id: str
+    made_by: str  # which embedder read which parts: of two, rows are never compared
+    vectors: bytes  # fp16, one after the other
 
 
 def pack_entry(entry: Entry) -> bytes:
@@ -92,6 +101,22 @@ def unpack_vector(value: bytes | None) -> VectorRow | None:
     try:
         entry_id, (fingerprint, scope, tenant, expires_at), vector = _unpack(value)
         return VectorRow(entry_id, fingerprint, scope, tenant, expires_at, vector)
+    except _UNREADABLE:
+        return None
+
+
+def pack_answer(row: AnswerRow) -> bytes:
+    """Return the bytes of the embedding of an answer."""
+    return _pack(row.entry_id, [row.made_by], row.vectors)
+
+
+def unpack_answer(value: bytes | None) -> AnswerRow | None:
+    """Return the row in `value`, None where there is none that this version can read."""
+    if value is None:
+        return None
+    try:
+        entry_id, (made_by,), vectors = _unpack(value)
+        return AnswerRow(entry_id, made_by, vectors)
     except _UNREADABLE:
         return None
 

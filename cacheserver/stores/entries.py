@@ -104,22 +104,12 @@ class Entries:
         (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
         return unpack_entry(value)
 
-    async def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Entry | None]:
-        """Return the entries of (fingerprint, entry id), in one round trip.
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[tuple[Entry, str] | None]:
+        """The entries of (fingerprint, entry id) with their answer groups, in one round trip.
 
         None stands for one that is gone, or was replaced by a newer answer with another id.
-        """
-        values = await self._reads.read([f"{self._prefix}e:{ref[0]}" for ref in refs])
-        found = [unpack_entry(value) for value in values]
-        return [
-            entry if entry is not None and entry.id == entry_id else None
-            for entry, (_, entry_id) in zip(found, refs, strict=True)
-        ]
-
-    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[tuple[Entry, str] | None]:
-        """`get_many`, each with its answer group: entries of one group say the same.
-
-        An entry that nobody has compared yet is a group of its own, named by its id.
+        Entries of one group say the same; one that nobody has compared yet is a group of its own,
+        named by its id.
         """
         keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "eg" for ref in refs]
         values = await self._reads.read(keys)
@@ -167,7 +157,8 @@ class Entries:
             return False
         value = pack_entry(entry)
         row = b"" if vector is None else pack_vector(entry, vector)
-        size = len(value) + len(row) + OVERHEAD_BYTES
+        # Once its answer is compared, vectors of that are kept too (`answervectors`).
+        size = len(value) + 2 * len(row) + OVERHEAD_BYTES
         if self.max_bytes is not None and size > self.max_bytes:
             return False
         meta = [entry.fingerprint, size, max(entry.cost or 0, 1), entry.tenant, _groups(entry)]

@@ -23,9 +23,11 @@ from cacheserver.stores import scripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 
 DECISION_S = 86_400  # a decision can be looked up for a day
+NEAR = 1_000  # of a tenant's last decisions that turned on a similarity: what a bar is tried on
 _BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
 # What a killed server loses at most; a single client's hits come 5 to 10 in that time.
 _GATHER_S = 0.005
+_AT_ONCE = 200  # decisions read by one command, some 300 kB
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store is away
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class _Batch:
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)  # key of a decision -> its tenant's list
     deltas: Counter[tuple[str, str]] = field(default_factory=Counter)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -79,8 +82,13 @@ class Journal:
         decisions = self._next.decisions
         decisions.pop(key, None)
         decisions[key] = decision
+        self._next.near.pop(key, None)
+        if _came_near(decision):
+            self._next.near[key] = self._near_key(tenant)
         if len(decisions) > self._limit:
-            del decisions[next(iter(decisions))]
+            oldest = next(iter(decisions))
+            del decisions[oldest]
+            self._next.near.pop(oldest, None)
             self.overflowed += 1
         for name, delta in deltas.items():
             self._add(self._stats_key(None), name, delta)
@@ -105,6 +113,20 @@ class Journal:
                 return dict(batch.decisions[key])
         stored = await command(self._redis, "GET", key)
         return None if stored is None else orjson.loads(stored)
+
+    async def near(self, tenant: str) -> list[dict[str, Any]]:
+        """The tenant's last `NEAR` decisions that turned on a similarity, the newest first.
+
+        Raises `StoreError`.
+        """
+        await self.flush()
+        listed = await command(self._redis, "LRANGE", self._near_key(tenant), 0, NEAR - 1)
+        keys = list(dict.fromkeys(listed))  # one that was recorded twice stands there twice
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(keys), _AT_ONCE):
+            values = await command(self._redis, "MGET", *keys[start : start + _AT_ONCE])
+            found += [orjson.loads(value) for value in values if value is not None]
+        return found
 
     async def stats(self, tenant: str | None) -> dict[str, int]:
         """Return the sums of all deltas so far, of one tenant or of all. Raises `StoreError`."""
@@ -185,9 +207,10 @@ class Journal:
             _BATCH_S,
             DECISION_S,
             len(pairs),
+            NEAR,
         ]
-        for pair in pairs:
-            arguments += pair
+        for key, value in pairs:
+            arguments += (key, value, batch.near.get(key, ""))
         for (key, name), delta in batch.deltas.items():
             arguments += (key, name, delta)
         await run(self._write, *arguments)
@@ -213,8 +236,19 @@ class Journal:
         # the length keeps a tenant from spelling another one's key in the id it asks for
         return f"{self._prefix}d:{len(tenant)}:{tenant}:{decision_id}"
 
+    def _near_key(self, tenant: str) -> str:
+        return f"{self._prefix}near:{len(tenant)}:{tenant}"
+
     def _stats_key(self, tenant: str | None) -> str:
         return f"{self._prefix}stats" if tenant is None else f"{self._prefix}stats:{tenant}"
+
+
+def _came_near(decision: Mapping[str, Any]) -> bool:
+    """Whether it turned on how similar a stored question was."""
+    shown = decision.get("decision")
+    if not isinstance(shown, Mapping) or shown.get("kind") not in ("semantic", "miss"):
+        return False
+    return shown.get("similarity") is not None
 
 
 def _dumped(decision: Mapping[str, Any]) -> bytes | None:

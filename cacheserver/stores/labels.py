@@ -14,6 +14,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cacheserver.errors import StoreError
@@ -35,6 +36,15 @@ _REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
 _NO_VERSION = 0
 
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What became of an entry's hits, as (wrong, right)."""
+
+    condemned: bool  # for the question that is asked
+    entry: tuple[float, float]
+    group: tuple[float, float]  # of all entries that say the same, this one among them
 
 
 class Labels:
@@ -190,6 +200,22 @@ class Labels:
         found = await self._reads.read(keys)
         return {
             name: _evidence(value) for name, value in zip((*entry_ids, *groups), found, strict=True)
+        }
+
+    async def past(
+        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+    ) -> Mapping[str, Past]:
+        """What became of each (entry id, group) so far, by entry id; in one round trip."""
+        keys = [self._tombstone(tenant, question_key, entry_id) for entry_id, _ in refs]
+        keys += [self._evidence(tenant, entry_id, entry=True) for entry_id, _ in refs]
+        groups = list(dict.fromkeys(group for _, group in refs))
+        keys += [self._evidence(tenant, group, entry=False) for group in groups]
+        found = await self._reads.read(keys)
+        marks, entries = found[: len(refs)], found[len(refs) : 2 * len(refs)]
+        of_group = dict(zip(groups, map(_evidence, found[2 * len(refs) :]), strict=True))
+        return {
+            entry_id: Past(mark is not None, _evidence(counts), of_group[group])
+            for (entry_id, group), mark, counts in zip(refs, marks, entries, strict=True)
         }
 
     async def spend(

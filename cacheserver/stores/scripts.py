@@ -4,6 +4,7 @@ Keys, all under one prefix P:
 
     P e:<fingerprint>      string  the entry; dies by itself
     P v:<fingerprint>      string  its vector; the same life
+    P a:<fingerprint>      string  its answer's vectors, once it was compared; the same life
     P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
     P deadlines            zset    entry id by when Redis drops it (ms)
     P worth                zset    entry id by GDSF's H: what it saves per byte
@@ -33,7 +34,7 @@ local function drop(id)
   local raw = redis.call('HGET', IDS, id)
   if not raw then return false end
   local meta = cjson.decode(raw)
-  for _, key in ipairs({P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]}) do
+  for _, key in ipairs({P .. 'e:' .. meta[1], P .. 'v:' .. meta[1], P .. 'a:' .. meta[1]}) do
     if redis.call('GETRANGE', key, 1, 32) == id then redis.call('DEL', key) end
   end
   redis.call('HDEL', IDS, id)
@@ -108,6 +109,17 @@ return reply
 """
 )
 
+# ARGV: P, id, fingerprint, the answer's vectors. Returns 0 where the entry is gone or replaced.
+ANSWER = """
+local P = ARGV[1]
+local entry = P .. 'e:' .. ARGV[3]
+if redis.call('GETRANGE', entry, 1, 32) ~= ARGV[2] then return 0 end
+local life = redis.call('PTTL', entry)
+if life <= 0 then return 0 end
+redis.call('SET', P .. 'a:' .. ARGV[3], ARGV[4], 'PX', life)
+return 1
+"""
+
 # ARGV: P, now (s), half life (s), then id, hits, id, hits... An entry that was never hit counts
 # as one: the question that made it.
 TOUCH = (
@@ -178,14 +190,21 @@ return 1
 """
 )
 
-# ARGV: marker of the batch, its life (s), decisions' life (s), n, then n pairs of key, decision,
-# then hash, field, delta... A batch whose answer was lost is sent again and must count once.
+# ARGV: marker of the batch, its life (s), decisions' life (s), n, how many recent ones are kept,
+# then n of key, decision, list of recent keys or '', then hash, field, delta... A batch whose
+# answer was lost is sent again and must count once.
 JOURNAL = """
 if not redis.call('SET', ARGV[1], 1, 'NX', 'EX', ARGV[2]) then return 0 end
-local at = 5
+local at = 6
 for _ = 1, tonumber(ARGV[4]) do
   redis.call('SET', ARGV[at], ARGV[at + 1], 'EX', ARGV[3])
-  at = at + 2
+  local recent = ARGV[at + 2]
+  if recent ~= '' then
+    redis.call('LPUSH', recent, ARGV[at])
+    redis.call('LTRIM', recent, 0, ARGV[5] - 1)
+    redis.call('EXPIRE', recent, ARGV[3])
+  end
+  at = at + 3
 end
 while at < #ARGV do
   redis.call('HINCRBY', ARGV[at], ARGV[at + 1], ARGV[at + 2])

@@ -98,7 +98,7 @@ class SemanticEntries:
                     live.append(Candidate(stored[0], match.cosine, stored[1]))
             if not gone:
                 break  # else what was gone may have hidden what is not
-        return Near(live)
+        return Near(live, vector=vector)
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
         """Store an entry, then index its question. False: purged since `asked_at`, or too large."""

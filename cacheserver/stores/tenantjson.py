@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from cacheserver.errors import BadRequest
-from cacheserver.policy import controls
+from cacheserver.policy import controls, tiers
 from cacheserver.rules.batching import BatchRules
 from cacheserver.rules.budgets import BudgetRules
 from cacheserver.rules.caching import CachingRules
@@ -78,6 +78,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     tenant = replace(base, name=name, **found)
     if tenant.default_ttl_s > tenant.max_ttl_s:
         raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
+    tiers.check(tenant.routing)
     return tenant
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import embed, hits, misses, starts, table
+from scripts.benchmarks import embed, hits, ledger, levers, misses, starts, table
 
 
 def main() -> None:
@@ -20,9 +20,17 @@ def main() -> None:
         "misses": misses.measure,
         "starts": starts.measure,
     }
+    # Only where they are named: they take minutes, or data that is not part of the repository.
+    named = {
+        "ledger": ledger.measure,
+        "miss": lambda seconds, entries: levers.measure(asked.data),
+    }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "part", nargs="*", choices=[[], *parts], help="all of them if none is named"
+        "part",
+        nargs="*",
+        choices=[[], *parts, *named],
+        help="all of them but `ledger` and `miss` if none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
@@ -30,13 +38,16 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="show an earlier --json as Markdown, and end"
     )
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
+    )
     asked = parser.parse_args()
     if asked.table:
         print("\n".join(table.markdown(json.loads(asked.table.read_text()))))
         return
     figures: dict[str, Any] = {"machine": _machine()}
     for name in asked.part or parts:
-        figures[name] = parts[name](asked.seconds, asked.entries)
+        figures[name] = {**parts, **named}[name](asked.seconds, asked.entries)
         for row in figures[name]:
             kept = "" if row.get("target") is None else ("  ok" if row["met"] else "  MISSED")
             print(f"{row['what']:<66} {row['value']:>10.3f} {row['unit']:<5}", end="")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from random import Random
 
-import numpy as np
-from numpy.typing import NDArray
-
+from scripts.evaluation.meanings import folded
+from scripts.evaluation.near import Kept
 from scripts.evaluation.stream import TOP, Outcome, Traffic
 from scripts.evaluation.vcache import Entry, exploration
 
@@ -19,18 +17,19 @@ def exact(traffic: Traffic) -> Outcome:
     """Hits on the same text but for case and blanks."""
     outcome, seen = Outcome(), dict[str, str]()
     for one in traffic.asked:
-        key = " ".join(one.text.lower().split())
-        _note(outcome, hit=key in seen, right=seen.setdefault(key, one.meaning) == one.meaning)
+        key = folded(one.text)
+        hit = key in seen
+        outcome.note(hit=hit, right=seen.setdefault(key, one.meaning) == one.meaning)
     return outcome
 
 
 def static(traffic: Traffic, threshold: float) -> Outcome:
     """Hits wherever the nearest cosine reaches `threshold`."""
-    outcome, store = Outcome(), _Store(traffic)
+    outcome, store = Outcome(), Kept(traffic.vectors)
     for at, one in enumerate(traffic.asked):
         near = store.nearest(at, 1)
         hit = bool(near) and near[0][1] >= threshold
-        _note(outcome, hit=hit, right=hit and traffic.asked[near[0][0]].meaning == one.meaning)
+        outcome.note(hit=hit, right=hit and traffic.asked[near[0][0]].meaning == one.meaning)
         if not hit:
             store.add(at)
     return outcome
@@ -38,10 +37,10 @@ def static(traffic: Traffic, threshold: float) -> Outcome:
 
 def perfect(traffic: Traffic) -> Outcome:
     """Hits wherever any of the neighbours has the right answer: the ceiling of these neighbours."""
-    outcome, store = Outcome(), _Store(traffic)
+    outcome, store = Outcome(), Kept(traffic.vectors)
     for at, one in enumerate(traffic.asked):
         hit = any(traffic.asked[i].meaning == one.meaning for i, _ in store.nearest(at, TOP))
-        _note(outcome, hit=hit, right=hit)
+        outcome.note(hit=hit, right=hit)
         if not hit:
             store.add(at)
     return outcome
@@ -49,51 +48,22 @@ def perfect(traffic: Traffic) -> Outcome:
 
 def vcache(traffic: Traffic, target: float, seed: int) -> Outcome:
     """vCache by its published formulas; its labels are the truth, which flatters it."""
-    outcome, store, rng = Outcome(), _Store(traffic), Random(seed)
+    outcome, store, rng = Outcome(), Kept(traffic.vectors), Random(seed)
     entries: dict[int, Entry] = {}
     for at, one in enumerate(traffic.asked):
         near = store.nearest(at, 1)
         if not near:
-            _note(outcome, hit=False, right=False)
+            outcome.note(hit=False, right=False)
             entries[at] = Entry()
             store.add(at)
             continue
         nearest, similarity = near[0]
         right = traffic.asked[nearest].meaning == one.meaning
         hit = rng.random() > exploration(entries[nearest], similarity, target)
-        _note(outcome, hit=hit, right=right)
+        outcome.note(hit=hit, right=right)
         if not hit:
             entries[nearest].observe(similarity, right)
             if not right:
                 entries[at] = Entry()
                 store.add(at)
     return outcome
-
-
-class _Store:
-    """Stored rows of the traffic, searched whole."""
-
-    def __init__(self, traffic: Traffic) -> None:
-        self._vectors = traffic.vectors
-        self._kept = np.empty_like(traffic.vectors)
-        self._ids: list[int] = []
-
-    def add(self, at: int) -> None:
-        self._kept[len(self._ids)] = self._vectors[at]
-        self._ids.append(at)
-
-    def nearest(self, at: int, top: int) -> Sequence[tuple[int, float]]:
-        if not self._ids:
-            return ()
-        near: NDArray[np.float32] = self._kept[: len(self._ids)] @ self._vectors[at]
-        if top == 1:
-            row = int(near.argmax())
-            return ((self._ids[row], float(near[row])),)
-        rows = np.argsort(-near, kind="stable")[:top]
-        return [(self._ids[row], float(near[row])) for row in rows]
-
-
-def _note(outcome: Outcome, *, hit: bool, right: bool) -> None:
-    outcome.hits.append(hit)
-    outcome.wrong.append(hit and not right)
-    outcome.audited.append(False)

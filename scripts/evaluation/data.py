@@ -1,4 +1,4 @@
-"""The sets of a data folder: pair files and streams, known by their columns, not their names."""
+"""The sets of a data folder: pair files, streams and logs, known by their columns, not names."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.pairs import sets
+from scripts.evaluation.meanings import PARAMETRIC, Rule, meaning
 from scripts.pairs.evaluate import cleaned
+from scripts.pairs.sets import HARD
 from scripts.pairs.types import Pair
 
-# Same intent, other answer: what is asked for stands in the question ("what is 4 times 9").
-# CLINC150's names (its rows have a domain too): the facts' list, gone on with by name.
-_NAMES = (
-    *("translate", "weather", "calculator", "exchange_rate", "timer", "definition", "spelling"),
-    *("alarm", "reminder_update", "measurement_conversion", "directions", "distance", "traffic"),
-    *("nutrition_info", "calories", "recipe", "restaurant_reviews", "restaurant_suggestion"),
-    *("restaurant_reservation", "book_flight", "book_hotel", "car_rental", "time", "timezone"),
-    *("ingredient_substitution", "ingredients_list", "cook_time", "food_last"),
-    *("shopping_list_update", "todo_list_update", "make_call", "text", "transfer"),
-    *("calendar_update", "schedule_meeting", "play_music", "update_playlist"),
-)  # fmt: skip
-PARAMETRIC = frozenset(_NAMES)
-UNLIKE = frozenset(("oos",))  # no intent at all: each its own answer
+_PAIRS = frozenset(("query_a", "query_b", "label"))
+_STREAM = frozenset(("query", "intent"))
+_LOG = frozenset(("Date", "Query"))
+
+
+class Malformed(Exception):
+    """A file that cannot be judged; the message is one line that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,16 @@ class Asked:
     text: str
     meaning: str
     topic: str  # what its answer is about
+    intent: str = ""
     trap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A question of a log, and the day it was asked."""
+
+    day: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,51 +46,113 @@ class Folder:
 
     pairs: Mapping[str, Sequence[Pair]]
     streams: Mapping[str, Sequence[Asked]]
-    logs: Mapping[str, Sequence[str]]  # questions without labels, in order
+    logs: Mapping[str, Sequence[Logged]]  # without labels, in order
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    name: str  # folder/stem
+    columns: frozenset[str]
 
 
 def read(folder: Path, only: str | None = None) -> Folder:
     """Every file whose columns are known; `only` keeps sets whose name contains it.
 
-    The files of one folder make one stream. Raises `ValueError` for a file that has the columns
-    but not the rows.
+    The files of one folder make one stream; where its intents are parametric, a second one by the
+    rule for rewordings. Raises `Malformed`.
     """
     pairs: dict[str, Sequence[Pair]] = {}
     streams: dict[str, list[Asked]] = defaultdict(list)
-    logs: dict[str, Sequence[str]] = {}
-    for path in sorted(folder.glob("*/*.tsv")):
-        name = f"{path.parent.name}/{path.stem}"
-        if only is not None and only not in name:
-            continue
-        with path.open(encoding="utf-8") as file:
-            columns = frozenset(file.readline().rstrip("\n").split("\t"))
-        if {"query_a", "query_b", "label"} <= columns:
-            pairs.update(_pair_sets(path, name, columns))
-        elif {"query", "intent"} <= columns:
-            streams[path.parent.name] += _stream(path)
-        elif {"Date", "Query"} <= columns:
-            logs[path.parent.name] = [row["Query"] for row in sets.rows(path)]
+    logs: dict[str, list[Logged]] = defaultdict(list)
+    for file in _files(folder, only):
+        if file.columns >= _PAIRS:
+            pairs.update(_pair_sets(file))
+        elif file.columns >= _STREAM:
+            name = file.path.parent.name
+            listed = [row for _, row in _rows(file.path)]
+            streams[name] += _stream(listed, "strict")
+            if any(_parametric(row) for row in listed):
+                streams[f"{name}, reworded"] += _stream(listed, "reworded")
+        elif file.columns >= _LOG:
+            rows = (row for _, row in _rows(file.path))
+            logs[file.path.parent.name] += [Logged(row["Date"], row["Query"]) for row in rows]
+    if not (pairs or streams or logs):
+        wanted = "" if only is None else f" whose name contains `{only}`"
+        raise Malformed(f"`{folder}` holds no set{wanted}: no */*.tsv with known columns")
     return Folder(pairs, streams, logs)
 
 
-def _pair_sets(path: Path, name: str, columns: frozenset[str]) -> Iterator[tuple[str, list[Pair]]]:
-    # Easy QQP pairs an embedder refuses by itself: only the slice that resembles is judged.
-    if "char4_jaccard" in columns:
-        hard = [p for p in sets.read_qqp(path, hard=True) if p.a != p.b]
-        yield f"{name} hard", hard
-        yield f"{name} hard, cleaned", cleaned(hard)
-        return
-    by = next((c for c in ("category", "test") if c in columns), None)
+def _files(folder: Path, only: str | None) -> Iterator[_File]:
+    for path in sorted(folder.glob("*/*.tsv")):
+        name = f"{path.parent.name}/{path.stem}"
+        if only is None or only in name:
+            with path.open("rb") as file:
+                head = file.readline().decode("utf-8", "replace")
+            yield _File(path, name, frozenset(head.rstrip("\r\n").split("\t")))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, row) of a tab-separated file with a header and no quoting."""
+    columns: list[str] = []
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                fields = raw.decode("utf-8").rstrip("\r\n").split("\t")
+            except UnicodeDecodeError as problem:
+                raise Malformed(f"`{path}`, line {number}: not UTF-8") from problem
+            if number == 1:
+                columns = fields
+            elif len(fields) != len(columns):
+                raise Malformed(
+                    f"`{path}`, line {number}: {len(fields)} columns, the header has {len(columns)}"
+                )
+            else:
+                yield number, dict(zip(columns, fields, strict=True))
+
+
+def _pair_sets(file: _File) -> Iterator[tuple[str, list[Pair]]]:
+    by = next((c for c in ("category", "test") if c in file.columns), None)
+    listed, hard = [], []
+    for number, row in _rows(file.path):
+        if row["label"] not in ("0", "1"):
+            raise Malformed(
+                f"`{file.path}`, line {number}: `label` is {row['label'][:20]!r}, not 0 or 1"
+            )
+        source = file.name if by is None else f"{file.name}:{row[by]}"
+        listed.append(Pair(row["query_a"], row["query_b"], int(row["label"]), source))
+        if "char4_jaccard" in row:
+            if (
+                _number(file.path, number, row["char4_jaccard"]) < HARD
+                or row["query_a"] == row["query_b"]
+            ):
+                continue
+            hard.append(listed[-1])
+    # Easy pairs an embedder refuses by itself: only the slice that resembles is judged.
+    if "char4_jaccard" in file.columns:
+        yield f"{file.name} hard", hard
+        yield f"{file.name} hard, cleaned", cleaned(hard)
+    else:
+        yield file.name, listed
+
+
+def _number(path: Path, line: int, text: str) -> float:
     try:
-        yield name, sets.read(path, name, by=by)
-    except (TypeError, ValueError) as problem:
-        raise ValueError(f"`{path}`: every row needs two questions and a label 0 or 1") from problem
+        return float(text)
+    except ValueError as problem:
+        raise Malformed(
+            f"`{path}`, line {line}: `char4_jaccard` is {text[:20]!r}, not a number"
+        ) from problem
 
 
-def _stream(path: Path) -> Iterator[Asked]:
-    for row in sets.rows(path):
+def _parametric(row: Mapping[str, str]) -> bool:
+    return "domain" in row and row["intent"] in PARAMETRIC
+
+
+def _stream(rows: Sequence[Mapping[str, str]], rule: Rule) -> Iterator[Asked]:
+    for row in rows:
         text, intent = row["query"], row["intent"]
-        if intent in UNLIKE or ("domain" in row and intent in PARAMETRIC):
-            yield Asked(text, f"{intent}: {' '.join(text.lower().split())}", text)
-        else:
-            yield Asked(text, intent, intent.replace("_", " "))
+        named = meaning(text, intent, parametric=_parametric(row), rule=rule)
+        # An answer is about the intent where all of it has one, else about what was asked.
+        topic = intent.replace("_", " ") if named == intent else text
+        yield Asked(text, named, topic, intent)

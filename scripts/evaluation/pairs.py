@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cacheserver.policy import bound, lexicon, vetoes
+from cacheserver.policy.bound import wilson
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.judge import Ask, judge
+from cacheserver.policy.judge import Verdict, judge
 from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import read
 from scripts.evaluation.scores import Scores
@@ -17,77 +20,102 @@ from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
 
-_UNREACHED = 2.0  # a level that keeps the verifier asked and serves nothing
+_UNREACHED = 2.0  # a level at which nothing is served
+KEPT = 0.6  # share of the duplicates kept where traps are counted
+_CURVE = tuple(n / 20 for n in range(1, 21))
+
+Floats: TypeAlias = NDArray[np.float64]
+Curve: TypeAlias = Sequence[tuple[float, float]]  # (duplicates kept, traps served)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one set, by the shipped prior: no scope has learned anything."""
+    """Of one set and one way to decide."""
 
     name: str
-    told: evaluate.Figures  # by probability, vetoed pairs at 0
-    cosine: evaluate.Figures
-    vetoed_traps: float  # share of the traps that a veto refuses
-    vetoed_duplicates: float
-    served_traps: float  # share served at the prior's own bar
-    served_duplicates: float
-    by_source: Mapping[str, tuple[int, float]]  # (label, share) served where 60% are kept
+    way: str
+    told: evaluate.Figures
+    interval: tuple[float, float]  # Wilson, 95%, of the traps served where `KEPT` are kept
+    curve: Curve
+    vetoed_traps: float = 0.0  # share of the traps that a veto refuses
+    vetoed_duplicates: float = 0.0
+    served_traps: float = 0.0  # share served by a scope that has learned nothing
+    served_duplicates: float = 0.0
+    by_source: Mapping[str, tuple[int, float]] | None = None  # (label, share served at `KEPT`)
+
+
+def cosines(pairs: Sequence[Pair], embeddings: Embeddings) -> Floats:
+    """Of each pair's two questions."""
+    ones, others = (embeddings.of([getattr(p, side) for p in pairs]) for side in ("a", "b"))
+    return np.asarray(np.einsum("ij,ij->i", ones, others), np.float64)
+
+
+def threshold(name: str, pairs: Sequence[Pair], near: Floats) -> Figures:
+    """The figures of a threshold on the cosine."""
+    return figures(name, "cosine", near, pairs)
 
 
 def replay(
     name: str,
+    way: str,
     pairs: Sequence[Pair],
-    embeddings: Embeddings,
+    near: Floats,
     scores: Scores | None,
     target: float,
     enabled: frozenset[str] = frozenset(vetoes.VETOES),
-) -> Figures | None:
-    """The figures of a set; None where it holds one label only."""
+) -> Figures:
+    """The figures of what serves, by the shipped prior: no scope has learned anything."""
     labels = np.array([p.label for p in pairs])
-    if len(set(labels.tolist())) < 2:
-        return None
-    ones, others = (
-        embeddings.of(list(texts)) for texts in zip(*[(p.a, p.b) for p in pairs], strict=True)
-    )
-    cosines = np.einsum("ij,ij->i", ones, others).astype(np.float64)
-    made = [_told(p, float(c), scores, enabled) for p, c in zip(pairs, cosines, strict=True)]
+    made = [_told(p, float(c), scores, enabled) for p, c in zip(pairs, near, strict=True)]
     told = np.array([p for p, _ in made])
     vetoed = np.array([v for _, v in made])
     level = bound.bar_for(Calibration(), target).level
     good, bad = labels == 1, labels == 0
-    bar = float(np.sort(told[good])[::-1][max(0, int(np.ceil(0.6 * good.sum())) - 1)])
-    return Figures(
-        name,
-        evaluate.figures(told, labels),
-        evaluate.figures(cosines, labels),
-        float(vetoed[bad].mean()),
-        float(vetoed[good].mean()),
-        float((told[bad] >= level).mean()),
-        float((told[good] >= level).mean()),
-        evaluate.by_source(told, pairs, bar),
+    found = figures(name, way, told, pairs)
+    return replace(
+        found,
+        vetoed_traps=float(vetoed[bad].mean()),
+        vetoed_duplicates=float(vetoed[good].mean()),
+        served_traps=float((told[bad] >= level).mean()),
+        served_duplicates=float((told[good] >= level).mean()),
+        by_source=evaluate.by_source(told, pairs, _bar(told[good], KEPT)),
     )
+
+
+def judgeable(pairs: Sequence[Pair]) -> bool:
+    """Whether there are both duplicates and traps."""
+    return len({p.label for p in pairs}) == 2
+
+
+def figures(name: str, way: str, told: Floats, pairs: Sequence[Pair]) -> Figures:
+    """Of probabilities, or of anything that orders the pairs."""
+    labels = np.array([p.label for p in pairs])
+    good, bad = told[labels == 1], told[labels == 0]
+    served = int((bad >= _bar(good, KEPT)).sum())
+    curve = [(kept, float((bad >= _bar(good, kept)).mean())) for kept in _CURVE]
+    return Figures(name, way, evaluate.figures(told, labels), wilson(served, len(bad)), curve)
+
+
+def _bar(good: Floats, kept: float) -> float:
+    return float(np.sort(good)[::-1][max(0, int(np.ceil(kept * len(good))) - 1)])
 
 
 def _told(
     pair: Pair, cosine: float, scores: Scores | None, enabled: frozenset[str]
 ) -> tuple[float, bool]:
-    """(probability, vetoed)."""
+    """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
     words = lexicon.standard()
     stored = Neighbour("stored", cosine, "stored", read(pair.a, words))
-    said: dict[str, float] = {}
-    while True:
-        step = judge(
-            read(pair.b, words),
-            [stored],
-            None if scores is None else said,
-            Calibration(),
-            _UNREACHED,
-            lexicon=words,
-            enabled=enabled,
-        )
-        if isinstance(step, Ask):
-            assert scores is not None
-            said[step.id] = scores.of(pair.a, pair.b, both=step.both)
-            continue
-        (judged,) = step.judged
-        return judged.probability, judged.veto is not None
+    said = None if scores is None else {"stored": scores.of(pair.b, pair.a, both=True)}
+    step = judge(
+        read(pair.b, words),
+        [stored],
+        said,
+        Calibration(),
+        _UNREACHED,
+        lexicon=words,
+        enabled=enabled,
+    )
+    assert isinstance(step, Verdict)  # what the verifier says is known already
+    (judged,) = step.judged
+    return judged.probability, judged.veto is not None

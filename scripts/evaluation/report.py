@@ -1,12 +1,12 @@
-"""Runs of several seeds as one row, and the rows as a table."""
+"""Runs of several seeds as one row, and what was found as lines of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from cacheserver.policy.bound import wilson
-from scripts.evaluation.pairs import Figures
+from scripts.evaluation import latency, logs, pairs
 from scripts.evaluation.stream import Outcome
 
 
@@ -18,35 +18,52 @@ class Row:
     way: str
     target: float | None
     requests: int  # of all seeds
-    hits: float  # share of the requests
+    exact: float  # share of the requests: the same text again, served without a decision
+    hits: float  # share of the requests served by similarity
     charged: float  # the same, audited hits taken off: they cost a call
-    wrong: float  # share of the hits
+    wrong: float  # share of `hits`, mean over seeds
     interval: tuple[float, float]  # Wilson, 95%, all seeds' hits as one sample
     seeds: tuple[float, ...]  # the wrong share of each
     second_half: float  # wrong share there, mean over seeds
     second_interval: tuple[float, float]
+    traps: float | None = None  # share of the traps served; None: there were none
     read: float = 0.0  # pairs the verifier read, a request
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All of a run, as `--json` writes it."""
+
+    streams: list[Row]
+    pairs: list[pairs.Figures]
+    logs: list[logs.Figures]
+    latency: list[latency.Figures]
+
+    def as_json(self) -> object:
+        return asdict(self)
 
 
 def row(stream: str, way: str, target: float | None, outcomes: Sequence[Outcome]) -> Row:
     """The row of `outcomes`, one a seed."""
     requests = sum(len(o.hits) for o in outcomes)
     hits, wrong = sum(sum(o.hits) for o in outcomes), sum(sum(o.wrong) for o in outcomes)
-    audited = sum(sum(o.audited) for o in outcomes)
+    audited, traps = sum(sum(o.audited) for o in outcomes), sum(o.traps for o in outcomes)
     second = [_second_half(o) for o in outcomes]
-    late_hits, late_wrong = sum(h for h, _ in second), sum(w for _, w in second)
+    seeds = [sum(o.wrong) / max(1, sum(o.hits)) for o in outcomes]
     return Row(
         stream=stream,
         way=way,
         target=target,
         requests=requests,
+        exact=sum(sum(o.exact) for o in outcomes) / requests,
         hits=hits / requests,
         charged=(hits - audited) / requests,
-        wrong=wrong / hits if hits else 0.0,
+        wrong=sum(seeds) / len(seeds),
         interval=wilson(wrong, hits),
-        seeds=tuple(round(sum(o.wrong) / max(1, sum(o.hits)), 4) for o in outcomes),
+        seeds=tuple(round(share, 4) for share in seeds),
         second_half=sum(w / max(1, h) for h, w in second) / len(second),
-        second_interval=wilson(late_wrong, late_hits),
+        second_interval=wilson(sum(w for _, w in second), sum(h for h, _ in second)),
+        traps=sum(o.trapped for o in outcomes) / traps if traps else None,
         read=sum(o.asked for o in outcomes) / requests,
     )
 
@@ -56,41 +73,64 @@ def _second_half(outcome: Outcome) -> tuple[int, int]:
     return sum(outcome.hits[middle:]), sum(outcome.wrong[middle:])
 
 
-HEAD = (
-    f"{'stream':<22}{'way':<24}{'hits':>7}{'charged':>9}{'wrong':>8}  {'95%':<14}"
-    f"{'2nd half':>9}  {'95%':<14}{'seeds'}"
+STREAM_HEAD = (
+    f"{'stream':<32}{'way':<22}{'exact':>6}{'hits':>6}{'charged':>8}{'wrong':>7}  {'95%':<14}"
+    f"{'2nd half':>9}  {'95%':<14}{'traps':>6}  wrong by seed"
+)
+PAIR_HEAD = (
+    f"{'pairs':<30}{'way':<22}{'count':>6}{'AUC':>7}{'traps at 60% kept':>19}  {'95%':<14}"
+    f"{'at 80%':>7}  vetoed traps, duplicates"
 )
 
 
 def line(row: Row) -> str:
     """A row of the table, in percent."""
     seeds = " ".join(f"{100 * s:.2f}" for s in row.seeds)
+    traps = "" if row.traps is None else f"{100 * row.traps:.1f}"
     return (
-        f"{row.stream:<22}{row.way:<24}{100 * row.hits:>7.1f}{100 * row.charged:>9.1f}"
-        f"{100 * row.wrong:>8.2f}  {_interval(row.interval):<14}{100 * row.second_half:>9.2f}  "
-        f"{_interval(row.second_interval):<14}{seeds}"
+        f"{row.stream:<32}{row.way:<22}{100 * row.exact:>6.1f}{100 * row.hits:>6.1f}"
+        f"{100 * row.charged:>8.1f}{100 * row.wrong:>7.2f}  {_interval(row.interval):<14}"
+        f"{100 * row.second_half:>9.2f}  {_interval(row.second_interval):<14}{traps:>6}  {seeds}"
     )
 
 
-def pair_line(figures: Figures) -> str:
-    """A set of pairs in one line."""
-    told, cosine = figures.told, figures.cosine
+def pair_line(found: pairs.Figures) -> str:
+    """A set of pairs and a way to decide in one line."""
+    told = found.told
+    vetoed = ""
+    if found.by_source is not None:
+        vetoed = f"  {100 * found.vetoed_traps:.0f}%, {100 * found.vetoed_duplicates:.0f}%"
+    served = f"{100 * told.traps_at_60:>19.1f}  {_interval(found.interval):<14}"
+    if found.vetoed_duplicates > 1 - pairs.KEPT:  # a bar below 0 would be needed
+        served = f"{'(keeps fewer)':>19}  {'':<14}"
     return (
-        f"{figures.name:<34}{told.pairs:>6} pairs  AUC {told.auc:.3f} (cosine {cosine.auc:.3f})  "
-        f"traps at 60 / 80% kept {100 * told.traps_at_60:.1f} / {100 * told.traps_at_80:.1f}% "
-        f"(cosine {100 * cosine.traps_at_60:.1f} / {100 * cosine.traps_at_80:.1f}%)  vetoed "
-        f"{100 * figures.vetoed_traps:.0f}% of traps, {100 * figures.vetoed_duplicates:.0f}% of "
-        f"duplicates"
+        f"{found.name:<30}{found.way:<22}{told.pairs:>6}{told.auc:>7.3f}{served}"
+        f"{100 * told.traps_at_80:>7.1f}{vetoed}"
     )
 
 
-def as_json(rows: Sequence[Row], pairs: Sequence[Figures], logs: Mapping[str, object]) -> object:
-    """All of it, for `--json`."""
-    return {
-        "streams": [asdict(row) for row in rows],
-        "pairs": [asdict(figures) for figures in pairs],
-        "logs": dict(logs),
-    }
+def log_lines(found: logs.Figures) -> list[str]:
+    """A log in some lines."""
+    shares = ", ".join(f"{tier} {100 * share:.1f}%" for tier, share in found.shares.items())
+    static = ", ".join(
+        f"cosine {level} would serve {100 * share:.1f}%, and a veto contradicts "
+        f"{100 * found.contradicted[level]:.0f}% of that"
+        for level, share in found.static.items()
+    )
+    p50, p95 = found.decision_ms
+    return [
+        f"{found.name}: {found.requests} requests, {found.entries} stored: {shares}",
+        f"  beyond exact and folded: {static}",
+        f"  search and decision p50 {p50:.2f} ms, p95 {p95:.2f} ms; no labels, so no wrong share",
+    ]
+
+
+def latency_line(found: latency.Figures) -> str:
+    return (
+        f"decision beyond the embedding, {found.name}: p50 {found.p50:.2f} ms, p95 {found.p95:.2f} "
+        f"ms ({found.questions} questions of {found.tokens:.0f} tokens, {found.entries} stored, "
+        f"{found.read:.2f} pairs read by the verifier)"
+    )
 
 
 def _interval(interval: tuple[float, float]) -> str:

@@ -1,9 +1,10 @@
-"""What the verifier says of pairs, kept on disk by verifier and pair."""
+"""Verifier scores of pairs, kept on disk by verifier and pair."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from math import exp, log
 from pathlib import Path
 
@@ -16,31 +17,33 @@ class Scores:
 
     def __init__(self, folder: Path, cache: Path = CACHE) -> None:
         self._scorer = PairScorer(folder)
-        self.id = self._scorer.id
         cache.mkdir(parents=True, exist_ok=True)
-        self._kept = sqlite3.connect(cache / f"scores-{self.id}.sqlite")
+        self._kept = sqlite3.connect(cache / f"scores-{self._scorer.id}.sqlite", timeout=60)
         self._kept.execute("CREATE TABLE IF NOT EXISTS scores (pair BLOB PRIMARY KEY, score REAL)")
         self._known: dict[bytes, float] = dict(self._kept.execute("SELECT pair, score FROM scores"))
+        self._fresh: dict[bytes, float] = {}
 
     def of(self, a: str, b: str, *, both: bool) -> float:
-        """Probability that one answer serves both; `both`: the mean of both orders' log odds."""
-        one = self._one(a, b)
-        if not both:
-            return one
-        return 1 / (1 + exp(-(_logit(one) + _logit(self._one(b, a))) / 2))
+        """Probability that one answer serves both; `both`: the mean of both orders."""
+        return average([self._one(a, b), self._one(b, a)] if both else [self._one(a, b)])
 
     def save(self) -> None:
-        self._kept.commit()
+        """Keep what was scored since; at once, or another run would wait for the file."""
+        with self._kept:
+            rows = self._fresh.items()
+            self._kept.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+        self._fresh.clear()
 
     def _one(self, a: str, b: str) -> float:
         key = hashlib.sha1(f"{a}\t{b}".encode(), usedforsecurity=False).digest()
         score = self._known.get(key)
         if score is None:
-            score = self._known[key] = float(self._scorer.score([(a, b)])[0])
-            self._kept.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", (key, score))
+            score = float(self._scorer.score([(a, b)])[0])
+            self._known[key] = self._fresh[key] = score
         return score
 
 
-def _logit(score: float) -> float:
-    inner = min(max(score, 1e-6), 1 - 1e-6)
-    return log(inner / (1 - inner))
+def average(scores: Sequence[float]) -> float:
+    """Of one order or both, on the scale of log odds, which is what the prior was fitted on."""
+    logits = [log(inner / (1 - inner)) for inner in (min(max(s, 1e-6), 1 - 1e-6) for s in scores)]
+    return 1 / (1 + exp(-sum(logits) / len(logits)))

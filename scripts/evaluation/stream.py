@@ -6,24 +6,24 @@ What the service does with sockets and stores, in one loop; everything decided i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cacheserver.policy import bound, calibrate, compare, lexicon, vetoes
+from cacheserver.policy import bound, calibrate, compare, lexicon, shrinkage, vetoes
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import Profile, read
 from scripts.evaluation import answers
 from scripts.evaluation.data import Asked
+from scripts.evaluation.near import Kept
 from scripts.evaluation.scores import Scores
 from scripts.evaluation.vectors import Embeddings, Vectors
 
 TOP = 10  # neighbours looked at
+_COMPARED = 5  # nearest answers that a fresh one is held against, as in `learning.worker`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,23 @@ class Settings:
 class Outcome:
     """What happened to each request, in order."""
 
-    hits: list[bool] = field(default_factory=list)
+    exact: list[bool] = field(default_factory=list)  # the same text was stored: not judged
+    hits: list[bool] = field(default_factory=list)  # by similarity
     wrong: list[bool] = field(default_factory=list)
     audited: list[bool] = field(default_factory=list)
+    traps: int = 0  # requests that look like another and need a different answer
+    trapped: int = 0  # of these, answered from the cache
     asked: int = 0  # pairs that the verifier read
-    vetoed: dict[str, int] = field(default_factory=dict)
-    bars: list[bound.Bar] = field(default_factory=list)
+    vetoed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unsure: int = 0  # comparisons of answers that gave no label
     mislabelled: int = 0
+
+    def note(self, *, hit: bool, right: bool, exact: bool = False, audited: bool = False) -> None:
+        """One request more."""
+        self.exact.append(exact)
+        self.hits.append(hit)
+        self.wrong.append(hit and not right)
+        self.audited.append(audited)
 
 
 def prepare(asked: Sequence[Asked], embeddings: Embeddings, seed: int) -> Traffic:
@@ -75,87 +84,111 @@ class Replay:
     def __init__(
         self, traffic: Traffic, settings: Settings, scores: Scores | None, seed: int
     ) -> None:
-        self._traffic = traffic
-        self._settings = settings
+        self.traffic = traffic
+        self.settings = settings
         self._scores = scores
         self._lexicon = lexicon.standard()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
         self._answers: dict[int, Profile] = {}
-        self._stored: list[int] = []
+        self._texts: set[str] = set()
         self._groups: dict[int, str] = {}
-        self._surprise: dict[int, calibrate.Record] = {}
+        # (wrong, right) of audited hits, by entry and by group
+        self._past: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        self._condemned: set[tuple[str, int]] = set()  # (question, entry)
+        self.stored = Kept(traffic.vectors)
         self.state = Calibration()
         self.bar = bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        for at in range(len(self._traffic)):
+        for at in range(len(self.traffic)):
             self._ask(at)
         return self.outcome
 
     def _ask(self, at: int) -> None:
+        one = self.traffic.asked[at]
+        if one.text in self._texts:
+            self.outcome.note(hit=False, right=True, exact=True)
+            return
         neighbours = self._neighbours(at)
-        verdict = self._decide(at, neighbours)
-        best = next((j for j in verdict.judged if j.evidence is not None), None)
-        chosen = verdict.serve or best
-        served = verdict.serve is not None
-        share = 1.0
-        if verdict.serve is not None:
-            share = bound.audit_share(self.bar, verdict.serve.probability)
-        # What a miss tells costs nothing; an audit is a call more.
-        fresh = not served or self._rng.random() < share
-        outcome, asked = self.outcome, self._traffic.asked
-        right = chosen is not None and asked[int(chosen.id)].meaning == asked[at].meaning
-        outcome.hits.append(served)
-        outcome.wrong.append(served and not right)
-        outcome.audited.append(served and fresh)
-        outcome.bars.append(self.bar)
+        verdict = self.decide(self._profile(at), neighbours, one.text, self._scores)
         for judged in verdict.judged:
             if judged.veto is not None:
-                outcome.vetoed[judged.veto] = outcome.vetoed.get(judged.veto, 0) + 1
-        if fresh:
-            if chosen is not None:
-                self._label(at, chosen, neighbours, right, served=served, weight=1 / share)
-            self._store(at, neighbours)
+                self.outcome.vetoed[judged.veto] += 1
+        self.outcome.traps += one.trap
+        if verdict.serve is not None:
+            self._hit(at, verdict.serve)
+            return
+        self.outcome.note(hit=False, right=True)
+        nearest = next((j for j in verdict.judged if j.evidence is not None), None)
+        near = neighbours[:_COMPARED]
+        if nearest is not None:
+            near = near + [n for n in neighbours[_COMPARED:] if n.id == nearest.id]
+            mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
+            self._label(at, nearest, mine, served=False, weight=1.0)
+        self._store(at, near)
+
+    def _hit(self, at: int, served: Judged) -> None:
+        """An answer from the cache, and perhaps an audit, which is a call more."""
+        entry, one = int(served.id), self.traffic.asked[at]
+        right = self.traffic.asked[entry].meaning == one.meaning
+        share = bound.audit_share(self.bar, served.probability)
+        audited = self._rng.random() < share
+        self.outcome.note(hit=True, right=right, audited=audited)
+        self.outcome.trapped += one.trap and not right
+        if not audited:
+            return
+        stored = Neighbour(served.id, 0.0, self._groups[entry], self._profile(entry))
+        same = self._label(at, served, [stored], served=True, weight=1 / share)
+        if same is not None:
+            for name in (f"entry {entry}", f"group {self._groups[entry]}"):
+                wrong, good = self._past[name]
+                self._past[name] = (wrong + (not same), good + same)
+        if same is False:
+            self._condemned.add((one.text, entry))
 
     def _neighbours(self, at: int) -> list[Neighbour]:
-        if not self._stored:
-            return []
-        vectors = self._traffic.vectors
-        stored = np.array(self._stored)
-        near: NDArray[np.float32] = vectors[stored] @ vectors[at]
-        top = min(self._settings.top, len(stored))
-        rows = np.argpartition(-near, top - 1)[:top]
-        rows = rows[np.argsort(-near[rows], kind="stable")]
+        text = self.traffic.asked[at].text
         return [
-            Neighbour(
-                str(stored[row]),
-                float(near[row]),
-                self._groups[int(stored[row])],
-                self._profile(int(stored[row])),
-                self._surprise.get(int(stored[row]), calibrate.Record()).adjustment,
-            )
-            for row in rows
+            self.neighbour(row, cosine)
+            for row, cosine in self.stored.nearest(at, self.settings.top)
+            if (text, row) not in self._condemned
         ]
 
-    def _decide(self, at: int, neighbours: Sequence[Neighbour]) -> Verdict:
-        scores: dict[str, float] = {}
+    def neighbour(self, row: int, cosine: float) -> Neighbour:
+        """A stored row beside a question."""
+        return Neighbour(
+            str(row), cosine, self._groups[row], self._profile(row), self._adjustment(row)
+        )
+
+    def _adjustment(self, row: int) -> float:
+        group = self._groups[row]
+        return shrinkage.adjustment(self._past[f"entry {row}"], self._past[f"group {group}"])
+
+    def decide(
+        self,
+        question: Profile,
+        neighbours: Sequence[Neighbour],
+        text: str,
+        scores: Scores | None,
+    ) -> Verdict:
+        """The verdict as the service comes to it."""
+        said: dict[str, float] = {}
         while True:
             step = judge(
-                self._profile(at),
+                question,
                 neighbours,
-                None if self._scores is None else scores,
+                None if scores is None else said,
                 self.state,
                 self.bar.level,
                 lexicon=self._lexicon,
-                enabled=self._settings.vetoes,
+                enabled=self.settings.vetoes,
             )
             match step:
                 case Ask(id, both):
-                    assert self._scores is not None
-                    texts = self._traffic.asked[int(id)].text, self._traffic.asked[at].text
-                    scores[id] = self._scores.of(*texts, both=both)
+                    assert scores is not None
+                    said[id] = scores.of(text, self.traffic.asked[int(id)].text, both=both)
                     self.outcome.asked += 1
                 case Verdict():
                     return step
@@ -164,56 +197,50 @@ class Replay:
         self,
         at: int,
         chosen: Judged,
-        neighbours: Sequence[Neighbour],
-        truth: bool,
+        near: Sequence[Neighbour],
         *,
         served: bool,
         weight: float,
-    ) -> None:
+    ) -> bool | None:
+        """What the answers tell of the pair; None where that is not sure."""
         assert chosen.evidence is not None
         entry = int(chosen.id)
-        group = self._groups[entry]
-        same = compare.verdict(self._answer(at), self._grouped(at, neighbours, group))
+        same = compare.verdict(self._answer(at), self._grouped(at, near))
         if same is None:
             self.outcome.unsure += 1
-            return
-        self.outcome.mislabelled += same != truth
-        before = self._surprise.get(entry, calibrate.Record())
+            return None
+        asked = self.traffic.asked
+        self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
+        adjustment = self._adjustment(entry)
         source: calibrate.Source = "audit" if served else "miss"
-        label = Label(chosen.evidence, same, weight, source, served, "", "", before.adjustment)
+        label = Label(chosen.evidence, same, weight, source, served, "", "", adjustment)
         self.state = calibrate.learn(self.state, label)
-        told = calibrate.probability(self.state, chosen.evidence)
-        self._surprise[entry] = calibrate.surprised(before, same, told)
         if self.state.due:
             self.state = calibrate.refit(self.state)
-            self.bar = bound.bar_for(self.state, self._settings.target, self.bar)
+            self.bar = bound.bar_for(self.state, self.settings.target)
+        return same
 
-    def _store(self, at: int, neighbours: Sequence[Neighbour]) -> None:
-        group = compare.assign(self._answer(at), self._grouped(at, neighbours, None))
+    def _store(self, at: int, near: Sequence[Neighbour]) -> None:
+        group = compare.assign(self._answer(at), self._grouped(at, near))
         self._groups[at] = group or str(at)
-        self._stored.append(at)
+        self.stored.add(at)
+        self._texts.add(self.traffic.asked[at].text)
 
-    def _grouped(
-        self, at: int, neighbours: Sequence[Neighbour], group: str | None
-    ) -> list[compare.Grouped]:
-        vectors = self._traffic.answer_vectors
+    def _grouped(self, at: int, near: Sequence[Neighbour]) -> list[compare.Grouped]:
+        vectors = self.traffic.answer_vectors
         return [
             compare.Grouped(
                 n.group, float(vectors[int(n.id)] @ vectors[at]), self._answer(int(n.id))
             )
-            for n in neighbours
-            if group is None or n.group == group
+            for n in near
         ]
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
-            self._profiles[at] = read(self._traffic.asked[at].text, self._lexicon)
+            self._profiles[at] = read(self.traffic.asked[at].text, self._lexicon)
         return self._profiles[at]
 
     def _answer(self, at: int) -> Profile:
         if at not in self._answers:
-            self._answers[at] = read(self._traffic.answers[at], self._lexicon)
+            self._answers[at] = read(self.traffic.answers[at], self._lexicon)
         return self._answers[at]
-
-
-Summary = Mapping[str, float]

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from random import Random
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]*\.\d)")
+SPELLED = (
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fifteen", "twenty", "thirty", "fifty"),
+)
+_SPELLED_NUMBER = re.compile(rf"(?i)\b({'|'.join(SPELLED)})\b")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][A-Za-z0-9+#.]*[A-Za-z0-9+#]")
 
@@ -79,6 +84,12 @@ has had there their they them he she his her we our if so than then get
 
 _SKIP = frozenset(_STOP.split())
 
+# What stands between two words that may change places.
+_JOINED = re.compile(r"\s*(and|or|,|vs\.?|versus|with)?\s*")
+
+_THING = re.compile(r"(?i)(?<=\b(?:my|an) )[a-z]{3,}|(?<=\bthe )[a-z]{3,}|(?<=\ba )[a-z]{3,}")
+_MAY_TURN = re.compile(r"(?i)\b(and|or|between|both|compare|compatible|same|vs|versus)\b")
+
 NearMiss = Callable[[str, "Words", Random], str | None]
 
 
@@ -103,7 +114,9 @@ def gather(texts: Sequence[str]) -> Words:
 
 
 def number(text: str, words: Words, rng: Random) -> str | None:
-    return _replace_one(_NUMBER.finditer(text), text, lambda old: _other_number(old, rng), rng)
+    """Another number, in digits or in words."""
+    found = [*_NUMBER.finditer(text), *_SPELLED_NUMBER.finditer(text)]
+    return _replace_one(found, text, lambda old: _other_number(old, rng), rng)
 
 
 def unit(text: str, words: Words, rng: Random) -> str | None:
@@ -169,9 +182,23 @@ def exchanged(text: str, words: Words, rng: Random) -> str | None:
         return None
     one, other = sorted(rng.sample(found, 2), key=lambda m: m.start())
     between = text[one.end() : other.start()]
-    if one[0] == other[0] or re.fullmatch(r"\s*(and|or|,|vs\.?|versus|with)?\s*", between):
+    if one[0] == other[0] or _JOINED.fullmatch(between):
         return None
     return text[: one.start()] + other[0] + between + one[0] + text[other.end() :]
+
+
+def reordered(text: str, words: Words, rng: Random) -> str | None:
+    """Exchange two numbers, or two things: "my phone to the router", "3 guests, 12 eggs"."""
+    if _MAY_TURN.search(text):
+        return None
+    for shape in rng.sample((_NUMBER, _THING), 2):
+        found = list(shape.finditer(text))
+        if len({m[0].lower() for m in found}) < 2:
+            continue
+        one, other = sorted(rng.sample(found, 2), key=lambda m: m.start())
+        between = text[one.end() : other.start()]
+        return text[: one.start()] + other[0] + between + one[0] + text[other.end() :]
+    return None
 
 
 def qualifier(text: str, words: Words, rng: Random) -> str | None:
@@ -208,7 +235,8 @@ MAKERS: Mapping[str, tuple[NearMiss, float]] = {
     "name": (name, 1.6),
     "content_word": (content_word, 2.2),
     "direction": (direction, 1.6),
-    "exchanged": (exchanged, 1.2),
+    "exchanged": (exchanged, 1.6),
+    "reordered": (reordered, 1.0),
     "qualifier": (qualifier, 1.4),
     "general": (general, 0.7),
 }
@@ -229,6 +257,9 @@ def _ending(word: str) -> str:
 
 
 def _other_number(old: str, rng: Random) -> str:
+    if old.isalpha():
+        new = rng.choice([word for word in SPELLED if word != old.lower()])
+        return new.capitalize() if old[0].isupper() else new
     value = float(old)
     if value >= 1900 and value <= 2100 and "." not in old:
         return str(int(value) + rng.choice((-3, -2, -1, 1, 2, 4)))

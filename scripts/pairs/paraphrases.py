@@ -45,7 +45,7 @@ SYNONYMS = (
     ("big", "large"), ("quick", "fast"), ("quickly", "fast"), ("error", "problem", "issue"),
     ("error", "error message"), ("picture", "image", "photo"), ("movie", "film"),
     ("create", "make"), ("show", "display"), ("folder", "directory"), ("get", "obtain"),
-    ("use", "utilize"), ("job", "position"), ("pay", "salary"), ("kids", "children"),
+    ("use", "utilize"), ("job", "position"), ("kids", "children"),
     ("help", "assist"), ("doctor", "physician"), ("illness", "disease"), ("car", "automobile"),
     ("wrong", "incorrect"), ("right", "correct"), ("easiest", "simplest"), ("hard", "difficult"),
     ("mobile", "cell phone"), ("cellphone", "mobile phone"), ("laptop", "notebook"),
@@ -63,6 +63,23 @@ SYNONYMS = (
     ("switch on", "turn on"), ("enable", "activate"), ("disable", "turn off"),
     ("copy", "duplicate"),
     ("whole", "entire"), ("maximum", "highest possible"), ("cheap", "inexpensive"),
+    # As patients and as doctors say it.
+    ("heart attack", "myocardial infarction"), ("high blood pressure", "hypertension"),
+    ("stomach pain", "abdominal pain", "belly ache"), ("flu", "influenza"),
+    ("throwing up", "vomiting"), ("kidney stones", "renal calculi"), ("rash", "skin rash"),
+    ("pregnant", "expecting a baby"), ("hurts", "is painful"), ("headache", "pain in my head"),
+    ("drug", "medication"), ("symptoms", "signs"), ("treatment", "therapy"), ("pill", "tablet"),
+    ("surgery", "an operation"), ("tired", "exhausted"), ("swollen", "puffy"),
+    ("cancer", "a malignant tumor"), ("fever", "a high temperature"), ("dose", "dosage"),
+    ("blood thinner", "anticoagulant"), ("painkiller", "analgesic", "pain reliever"),
+    ("birth control", "contraception"), ("broken bone", "fracture"), ("baby", "infant"),
+    ("side effects", "adverse effects", "unwanted effects"), ("toddler", "small child"),
+    # And everyone.
+    ("worried about", "concerned about"), ("take place", "happen"),
+    ("how much does it cost to", "what is the price to"), ("how old", "what age"),
+    ("how long does it take to", "how much time do i need to"), ("how many times", "how often"),
+    ("when does", "at what time does"), ("who wrote", "who is the author of"),
+    ("why do", "for what reason do"), ("what kind of", "what sort of", "which kind of"),
 )  # fmt: skip
 _CONTRACTIONS = (
     ("what is", "what's"), ("do not", "don't"), ("does not", "doesn't"), ("is not", "isn't"),
@@ -72,8 +89,11 @@ _CONTRACTIONS = (
 )  # fmt: skip
 _NUMBERS = tuple(
     zip(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"),
-        ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12"),
+        (
+            *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+            *("eleven", "twelve", "thirteen", "fifteen", "twenty", "thirty", "fifty", "a hundred"),
+        ),
+        (*"123456789", "10", "11", "12", "13", "15", "20", "30", "50", "100"),
         strict=True,
     )
 )
@@ -114,6 +134,8 @@ def contraction(text: str, rng: Random) -> str | None:
 
 
 def spelled_number(text: str, rng: Random) -> str | None:
+    if re.search(r"\d\.\d", text):
+        return None  # "version 12.04" is no dozen
     return _swap_phrase(text, _NUMBERS, rng)
 
 
@@ -168,6 +190,12 @@ def clauses(text: str, rng: Random) -> str | None:
     return None
 
 
+def genitive(text: str, rng: Random) -> str | None:
+    """The same two words in another order: "the capital of France", "France's capital"."""
+    m = re.search(r"\bthe ([a-z]{4,}) of ([A-Z][\w-]+)(?=[?.,]|$| (?:in|on|do) )", text)
+    return None if m is None else f"{text[: m.start()]}{m[2]}'s {m[1]}{text[m.end() :]}"
+
+
 def symmetric(text: str, rng: Random) -> str | None:
     """Exchange two sides that may be: "difference between A and B", "A vs B"."""
     m = re.search(
@@ -188,12 +216,13 @@ MAKERS: Mapping[str, tuple[Paraphrase, float]] = {
     "frame": (frame, 3.0),
     "synonym": (synonym, 2.5),
     "contraction": (contraction, 0.6),
-    "spelled_number": (spelled_number, 0.8),
+    "spelled_number": (spelled_number, 1.6),
     "inert": (inert, 0.6),
     "casing": (casing, 1.0),
     "typo": (typo, 1.0),
     "clauses": (clauses, 2.0),
     "symmetric": (symmetric, 1.5),
+    "genitive": (genitive, 1.5),
 }
 
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from index.pairs_torch import PairModel
+from index.pairs_torch import PairModel, load
+from index.pairs_torch import trained as trained_by
 from scripts.pairs import mix
 from scripts.pairs.types import Pair
 
@@ -39,7 +40,7 @@ class Plan:
     variant: mix.Variant
     minutes: float
     seed: int
-    start: Path | None = None  # a checkpoint to go on from
+    start: Path | None = None  # to go on from: a checkpoint, or deltas that `pack` wrote
 
 
 def train(plan: Plan) -> None:
@@ -52,7 +53,7 @@ def train(plan: Plan) -> None:
     plan.out.mkdir(parents=True, exist_ok=True)
     model = PairModel(plan.weights)
     if plan.start is not None:
-        model.load_state_dict(load_file(plan.start), strict=False)
+        model.load_state_dict(_started(plan.start, plan.weights), strict=False)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         [
@@ -87,6 +88,11 @@ def train(plan: Plan) -> None:
             saved = time.monotonic()
             _save(plan, trained, losses)
     _save(plan, trained, losses)
+
+
+def _started(file: Path, weights: Path) -> Mapping[str, Tensor]:
+    made = load_file(file)
+    return trained_by(load(file, weights)) if any(n.endswith(".scale") for n in made) else made
 
 
 def encode(tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]]) -> dict[str, Tensor]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import Counter
 from random import Random
 
 import numpy as np
 import pytest
 
-from scripts.evaluation import baselines, data, mixed, report, vcache
+from scripts.evaluation import baselines, mixed, pairs, report, vcache, zipf
 from scripts.evaluation.answers import WORDINGS, answer
 from scripts.evaluation.data import Asked
+from scripts.evaluation.near import Kept
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic
 from scripts.pairs.types import Pair
 
 
-def traffic(meanings: list[int], seed: int = 1) -> Traffic:
-    """Questions near their meaning's own direction; answers likewise."""
+def traffic(meanings: list[int], seed: int = 1, *, repeated: bool = False) -> Traffic:
+    """Questions near their meaning's own direction; answers likewise. Texts differ in blanks."""
     rng = np.random.default_rng(seed)
     rows = np.eye(16, dtype=np.float32)[meanings] + rng.normal(0, 0.05, (len(meanings), 16))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
@@ -24,41 +25,13 @@ def traffic(meanings: list[int], seed: int = 1) -> Traffic:
         *("amber", "birch", "cedar", "delta", "ember", "frost"),
         *("grove", "heath", "iris", "jade", "kelp", "lotus"),
     )
-    asked = [Asked(f"where is the {words[m]} kept", str(m), words[m]) for m in meanings]
+    asked = [
+        Asked(f"where is the {words[m]} kept{' ' * i * (not repeated)}", str(m), words[m])
+        for i, m in enumerate(meanings)
+    ]
     told = [answer(a.meaning, a.topic, i) for i, a in enumerate(asked)]
     plain = np.eye(16, dtype=np.float32)[meanings]
     return Traffic(asked, rows, told, plain)
-
-
-def test_a_folder_is_known_by_its_columns(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/near.tsv").write_text("query_a\tquery_b\tlabel\na\tb\t1\na\tc\t0\n")
-    (tmp_path / "mine/talk.tsv").write_text("query\tintent\nhello\tgreet\nwhat\toos\n")
-    (tmp_path / "mine/notes.tsv").write_text("something\telse\n1\t2\n")
-    found = data.read(tmp_path)
-    assert [p.label for p in found.pairs["mine/near"]] == [1, 0]
-    assert [a.meaning for a in found.streams["mine"]] == ["greet", "oos: what"]
-    assert not found.logs
-    assert not data.read(tmp_path, "talk").pairs
-
-
-def test_a_malformed_pair_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/near.tsv").write_text("query_a\tquery_b\tlabel\na\tb\tyes\n")
-    with pytest.raises(ValueError, match=r"near\.tsv"):
-        data.read(tmp_path)
-
-
-def test_parametric_intents_are_unique_answers_only_where_rows_have_a_domain(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/x.tsv").write_text("query\tintent\tdomain\nto Rome\ttranslate\ttravel\n")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b/x.tsv").write_text("query\tintent\nwhat rate\texchange_rate\n")
-    streams = data.read(tmp_path).streams
-    assert streams["a"][0].meaning == "translate: to rome"
-    assert streams["b"][0].meaning == "exchange_rate"
 
 
 def test_wordings_of_one_meaning_differ_and_meanings_differ_more() -> None:
@@ -105,7 +78,7 @@ def test_a_replay_learns_to_serve_what_repeats_and_charges_its_audits() -> None:
     outcome = Replay(made, Settings(target=0.05), None, seed=1).run()
     assert sum(outcome.hits[350:]) > 200
     assert sum(outcome.wrong) / sum(outcome.hits) <= 0.05
-    row = report.row("mine", "calibrated", 0.05, [outcome])
+    row = report.row("mine", "ours", 0.05, [outcome])
     assert row.charged < row.hits
     assert row.charged == pytest.approx(
         (sum(outcome.hits) - sum(outcome.audited)) / len(outcome.hits)
@@ -113,7 +86,49 @@ def test_a_replay_learns_to_serve_what_repeats_and_charges_its_audits() -> None:
 
 
 def test_a_row_pools_the_seeds_and_bounds_the_wrong_share() -> None:
-    one = Outcome(hits=[True] * 100, wrong=[True] + [False] * 99, audited=[False] * 100)
+    one = Outcome()
+    for i in range(100):
+        one.note(hit=True, right=i > 0)
     row = report.row("s", "w", 0.01, [one, one])
     assert (row.hits, row.wrong, row.second_half) == (1.0, 0.01, 0.0)
     assert row.interval[0] < 0.01 < row.interval[1]
+
+
+def test_the_same_text_again_is_an_exact_hit_and_no_decision() -> None:
+    made = traffic([0, 1, 0, 0], repeated=True)
+    outcome = Replay(made, Settings(), None, seed=1).run()
+    assert outcome.exact == [False, False, True, True]
+    assert not any(outcome.hits)
+
+
+def test_zipf_traffic_asks_few_intents_often_and_each_in_several_wordings() -> None:
+    asked = [Asked(f"q{i}", f"m{i % 50}", "t", f"m{i % 50}") for i in range(1_000)]
+    drawn = zipf.draw(asked, 4_000, seed=5)
+    counts = sorted(Counter(one.intent for one in drawn).values(), reverse=True)
+    harmonic = sum(1 / n for n in range(1, 51))
+    assert counts[0] / 4_000 == pytest.approx(1 / harmonic, rel=0.15)
+    assert counts[0] > 5 * counts[25]
+    most = max(set(drawn), key=drawn.count).intent
+    assert len({one.text for one in drawn if one.intent == most}) > 10
+    assert drawn == zipf.draw(asked, 4_000, seed=5)
+
+
+def test_the_nearest_stored_rows_come_nearest_first() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(40, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    kept = Kept(rows)
+    for at in range(39):
+        kept.add(at)
+    expected = sorted(range(39), key=lambda i: -float(rows[i] @ rows[39]))
+    assert [row for row, _ in kept.nearest(39, 7)] == expected[:7]
+    assert [row for row, _ in kept.nearest(39, 1)] == expected[:1]
+
+
+def test_traps_at_a_share_kept_are_counted_with_ties_against_us() -> None:
+    listed = [Pair(f"a{i}", f"b{i}", int(i < 5), "x") for i in range(10)]
+    told = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.95, 0.7, 0.1, 0.0, 0.0])
+    made = pairs.figures("x", "mine", told, listed)
+    assert made.told.traps_at_60 == pytest.approx(2 / 5)  # the bar is 0.7, reached by two
+    assert dict(made.curve)[0.6] == pytest.approx(2 / 5)
+    assert made.interval[0] < 2 / 5 < made.interval[1]

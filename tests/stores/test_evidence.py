@@ -10,7 +10,7 @@ import pytest
 
 from cacheserver.stores.connection import Connection, command
 from cacheserver.stores.entries import Entries
-from cacheserver.stores.labels import Labels
+from cacheserver.stores.labels import Labels, Past
 from tests.stores.clock import Clock
 from tests.stores.making import HALF, entry
 
@@ -141,6 +141,30 @@ async def test_tombstones_and_evidence_asked_for_together_share_a_round_trip(
     ids = ["a", "b", "c", "d", "e"]
     await asyncio.gather(labels.tombstones("acme", "q", ids), labels.adjustments("acme", ids))
     assert await reads() == before + 1
+
+
+async def test_the_past_of_entries_and_their_groups_is_one_round_trip(
+    labels: Labels, redis: Connection, prefix: str
+) -> None:
+    one, other = await stored(redis, prefix), await stored(redis, prefix, fingerprint="f2")
+    await labels.adjust("acme", one, wrong=1, right=2)
+    await labels.adjust("acme", one, wrong=3, right=4, life_s=60)  # the group of that name
+    await labels.tombstone("acme", "q", other, life_s=60)
+
+    async def reads() -> int:
+        stats = await command(redis, "INFO", "commandstats")
+        return int(stats.get("cmdstat_mget", {"calls": 0})["calls"])
+
+    before = await reads()
+    refs = [(one, one), (other, one), ("e", "own")]
+    assert await labels.past("acme", "q", refs) == {
+        one: Past(False, (1, 2), (3, 4)),
+        other: Past(True, (0, 0), (3, 4)),
+        "e": Past(False, (0, 0), (0, 0)),
+    }
+    assert await reads() == before + 1
+    assert await labels.past("acme", "q", []) == {}
+    assert await labels.past("beta", "q", refs[1:2]) == {other: Past(False, (0, 0), (0, 0))}
 
 
 # Spending

@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cacheserver.errors import StoreError
 from cacheserver.stores.connection import Connection, command, connect
 from cacheserver.stores.embedded import EmbeddedStore
-from cacheserver.stores.journal import DECISION_S, Journal
+from cacheserver.stores.journal import DECISION_S, NEAR, Journal
 
 HIT = {"kind": "exact", "reason": "fresh"}
 
@@ -188,3 +189,49 @@ async def test_a_decision_json_cannot_hold_is_lost_alone(journal: Journal) -> No
     assert await journal.decision("acme", "good") == HIT
     assert await journal.decision("acme", "bad") is None
     assert journal.overflowed == 1
+
+
+def near(number: int, kind: str = "miss", similarity: float | None = 0.9) -> dict[str, Any]:
+    return {"id": number, "decision": {"kind": kind, "similarity": similarity}}
+
+
+async def numbers(journal: Journal, tenant: str = "acme") -> list[int]:
+    return [one["id"] for one in await journal.near(tenant)]
+
+
+async def test_the_last_decisions_that_turned_on_a_similarity_are_listed_newest_first(
+    journal: Journal,
+) -> None:
+    assert await numbers(journal) == []
+    kinds = [("miss", 0.9), ("semantic", 1.0), ("exact", 1.0), ("miss", None), ("bypass", None)]
+    for number, (kind, similarity) in enumerate(kinds):
+        journal.record("acme", f"d{number}", near(number, kind, similarity), {})
+        journal.record("beta", f"d{number}", HIT, {})
+    assert await numbers(journal) == [1, 0]
+    assert await numbers(journal, "beta") == []
+    journal.record("acme", "d0", near(0), {})  # again, under its id
+    journal.record("acme", "d9", near(9), {})
+    assert await numbers(journal) == [9, 0, 1]
+    journal.record("acme", "d5", near(5), {})
+    journal.record("acme", "d5", HIT, {})  # what replaces it did not turn on one
+    assert await numbers(journal) == [9, 0, 1]
+
+
+async def test_no_more_of_them_are_listed_than_a_bar_is_tried_on(
+    journal: Journal, redis: Connection, prefix: str
+) -> None:
+    for number in range(NEAR + 5):
+        journal.record("acme", f"d{number}", near(number), {})
+    assert await numbers(journal) == [*range(NEAR + 4, 4, -1)]
+    assert await command(redis, "LLEN", f"{prefix}near:4:acme") == NEAR
+    assert 0 < await command(redis, "TTL", f"{prefix}near:4:acme") <= DECISION_S
+
+
+async def test_a_decision_that_has_gone_is_left_out(
+    journal: Journal, redis: Connection, prefix: str
+) -> None:
+    for number in range(3):
+        journal.record("acme", f"d{number}", near(number), {})
+    await journal.flush()
+    await command(redis, "DEL", f"{prefix}d:4:acme:d1")
+    assert await numbers(journal) == [2, 0]

@@ -19,7 +19,7 @@ from tests.stores.making import HALF, entry
 
 
 def size(one: Entry) -> int:
-    return len(pack_entry(one)) + len(pack_vector(one, HALF)) + OVERHEAD_BYTES
+    return len(pack_entry(one)) + 2 * len(pack_vector(one, HALF)) + OVERHEAD_BYTES
 
 
 async def put(store: Entries, one: Entry) -> bool:

@@ -1,0 +1,185 @@
+"""`/v1/usage`: what was asked, paid and saved, told apart as one likes; and the rows themselves.
+
+A tenant sees its own; with the admin key, all of them or the one that `tenant` names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from cacheserver.api import usageasked, usageshown
+from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.usageasked import TIMES, Asked
+from cacheserver.errors import BadRequest, Forbidden, Unauthenticated
+from cacheserver.parts import Parts
+from cacheserver.policy.timerange import SECONDS
+from cacheserver.stores import ledgerfiles
+from cacheserver.stores.ledgerexport import FORMATS, written
+from cacheserver.stores.ledgersums import Cell
+
+router = APIRouter(tags=["usage"])
+
+_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+_PARAMETERS = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        for name in sorted(usageasked.PARAMETERS)
+    ]
+}
+
+
+@router.get("/v1/usage", summary="Usage, cost and savings", openapi_extra=_PARAMETERS)
+async def usage(request: Request) -> dict[str, Any]:
+    """Sums over a range of time.
+
+    `from` and `to` are ISO 8601 or Unix seconds, by default the last 30 days; `group_by` takes up
+    to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone.
+    """
+    edge = edge_of(request)
+    own = await _own(edge, request)
+    asked = usageasked.read(_once(request), edge.parts.clock())
+    return await report(edge.parts, asked, _allowed(own, asked.tenant))
+
+
+@router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
+async def export(request: Request) -> Response:
+    """Every row of a range, streamed. `format` is `csv`, `jsonl` or `parquet`."""
+    edge = edge_of(request)
+    own = await _own(edge, request)
+    params = dict(_once(request))
+    format = params.pop("format", "csv")
+    if format not in FORMATS:
+        raise BadRequest("format", f"must be one of {', '.join(FORMATS)}")
+    if format == "parquet" and not ledgerfiles.available():
+        raise BadRequest("format", "`parquet` needs the `ledger` extra on the server")
+    if unknown := params.keys() - {"from", "to", "tenant"}:
+        raise BadRequest(min(unknown)[:64], "is not known here")
+    start, end = usageasked.span(params, edge.parts.clock())
+    tenant = _allowed(own, params.get("tenant"))
+    await edge.parts.ledger.flush()
+    pages = edge.parts.ledger_export.rows(start, end, tenant)
+    name = f'attachment; filename="usage.{format}"'
+    return StreamingResponse(
+        written(pages, format),
+        media_type=_TYPES[format],
+        headers={"content-disposition": name},
+    )
+
+
+async def report(parts: Parts, asked: Asked, tenant: str | None) -> dict[str, Any]:
+    """A report as JSON; `tenant` None is everybody. Raises `StoreError`."""
+    await parts.ledger.flush()
+    sums = parts.ledger_sums
+    tenants = [tenant] if tenant is not None else await sums.tenants(asked.start, asked.end)
+    alone = asked.by[0] if asked.by and asked.by[0] in usageasked.ALONE else None
+    dimensions = () if alone else tuple(by for by in asked.by if by not in usageasked.EXPANDED)
+
+    def group(cell: Cell) -> tuple[Any, ...] | None:
+        if asked.key not in (None, cell.key_id) or asked.model not in (None, cell.model):
+            return None
+        return (cell.model, *(_part(cell, dimension) for dimension in dimensions))
+
+    alone = asked.by[0] if asked.by and asked.by[0] in usageasked.ALONE else None
+    every_s = next((SECONDS[TIMES[by]] for by in asked.by if by in TIMES), None)
+    found = await sums.read(tenants, asked.tiles, group, every_s=every_s)
+    found.pop(None, None)
+    whole = _folded(found, ())
+    models = {key[0]: counted for key, counted in _folded(found, (0,)).items()}
+    everything = whole.get((), {})
+    share = await parts.wrong_hits.share(tenants) if everything.get("semantic") else None
+    shown = {
+        "from": _iso(asked.start),
+        "to": _iso(asked.end),
+        "tenant": tenant,
+        "totals": usageshown.totals(everything, asked.target),
+        "models": usageshown.models(models),
+        "wrong_hits": usageshown.wrong_hits(everything, share, asked.wrong_price),
+    }
+    days = asked.start // 86_400, -(-asked.end // 86_400)
+    if tenant is not None:
+        talks = await sums.short("lc", tenants, *days)
+        shown["conversations"] = usageshown.conversations(talks, asked.target)
+    if alone is not None:
+        kind = {"task": "lk", "tag": "lg"}[alone]
+        shown["groups"] = usageshown.short(await sums.short(kind, tenants, *days), alone)
+    elif asked.by:
+        places = tuple(range(1, len(dimensions) + 1))
+        # On a thread: by the minute there are tens of thousands of groups, and hits must not wait.
+        shown["groups"] = await asyncio.to_thread(_groups, _folded(found, places), asked)
+    return shown
+
+
+def _groups(found: Mapping[tuple[Any, ...], dict[str, int]], asked: Asked) -> list[dict[str, Any]]:
+    dimensions = [group for group in asked.by if group not in usageasked.EXPANDED]
+    by = next((group for group in asked.by if group in usageasked.EXPANDED), None)
+    shown: list[dict[str, Any]] = []
+    for key in sorted(found, key=lambda key: tuple(str(part) for part in key)):
+        names = dict(zip(dimensions, key, strict=True))
+        if by is None:
+            shown.append({**names, **usageshown.totals(found[key], asked.target)})
+        else:
+            shown += ({**names, **part} for part in usageshown.expanded(found[key], by))
+    return shown
+
+
+def _part(cell: Cell, dimension: str) -> str:
+    match dimension:
+        case "tenant":
+            return cell.tenant
+        case "key":
+            return cell.key_id
+        case "model":
+            return cell.model or "other"
+    assert cell.at is not None  # a unit of time was asked for
+    return _iso(cell.at)
+
+
+def _folded(
+    found: Mapping[tuple[Any, ...], dict[str, int]], places: Iterable[int]
+) -> dict[tuple[Any, ...], dict[str, int]]:
+    """The sums of groups that are equal in these places of their names."""
+    folded: dict[tuple[Any, ...], dict[str, int]] = {}
+    kept = tuple(places)
+    for key, sums in found.items():
+        into = folded.setdefault(tuple(key[place] for place in kept), {})
+        for name, number in sums.items():
+            into[name] = into.get(name, 0) + number
+    return folded
+
+
+async def _own(edge: Edge, request: Request) -> str | None:
+    """Whose usage may be seen: a tenant's name, or None for everybody's with the admin key."""
+    try:
+        edge.gate.admit_admin(request)
+    except (Forbidden, Unauthenticated):
+        return (await edge.gate.admit(request)).tenant.name
+    return None
+
+
+def _allowed(own: str | None, named: str | None) -> str | None:
+    if own is not None and named not in (None, own):
+        raise Forbidden("only the admin key shows another tenant's usage")
+    return named if own is None else own
+
+
+def _once(request: Request) -> Mapping[str, str]:
+    """The query's parameters. Raises `BadRequest` for one that is there twice."""
+    params = request.query_params
+    for name in params:
+        if len(params.getlist(name)) > 1:
+            raise BadRequest(name[:64], "is there twice")
+    return params
+
+
+def _iso(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,249 @@
+"""What all who work on queued work share: the stores, the clock, and how an item is read and told.
+
+Rule: an item's line of the results is written in one place, whoever ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol, TypeVar
+
+from cacheserver import answer as answers
+from cacheserver import jsontext, sse
+from cacheserver.answer import Answer, Settlement, Ticket
+from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.fill import Filled
+from cacheserver.headroom import Headroom
+from cacheserver.policy import fingerprint
+from cacheserver.ports import Journal, Pricer
+from cacheserver.stores.jobs import Job, Jobs
+from cacheserver.stores.jobwork import JobWork, Told, Waiter
+from cacheserver.types import (
+    Asked,
+    Bar,
+    Candidate,
+    Cap,
+    Decision,
+    Hit,
+    Miss,
+    Query,
+    Route,
+    Tenant,
+    Trim,
+    Usage,
+)
+from cacheserver.upstream import Reply
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    async def look(self, query: Query) -> Decision: ...
+    async def answer(self, query: Query) -> Answer: ...
+
+
+class Decider(Protocol):
+    async def decide(self, query: Query, found: list[Candidate], bar: Bar) -> Hit | Miss: ...
+
+
+class Asker(Protocol):
+    async def prepare(self, query: Query, vector: Any | None, now: float) -> Asked: ...
+
+
+class Keeper(Protocol):
+    async def keep(
+        self,
+        query: Query,
+        message: Mapping[str, Any],
+        asked_at: float,
+        *,
+        asked: Asked,
+        reply: Reply | None = None,
+        shared: bool = True,
+    ) -> Filled: ...
+
+
+class Settler(Protocol):
+    def settle(
+        self, query: Query, ticket: Ticket, decision: Decision, settlement: Settlement
+    ) -> Mapping[str, str]: ...
+
+
+class Tenants(Protocol):
+    async def get(self, tenant: str) -> Tenant: ...
+    async def pseudonym(self, credential: str) -> str: ...
+
+
+class Metrics(Protocol):
+    def batched(self, event: str, count: int = 1) -> None: ...
+    def swallowed(self, site: str) -> None: ...
+    def tokens(self, usage: Usage) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the work goes. Seconds."""
+
+    tick_s: float = 1.0  # between rounds with nothing to hurry for: a few commands to the store
+    lease_s: float = 15.0  # a killed server's work waits so long for another's
+    poll_first_s: float = 5.0  # small batches are often done within a minute
+    poll_longest_s: float = 300.0  # under 0.4 calls a minute; "most < 1 h", so 5 minutes are little
+    # How long after a call of unknown outcome its batch may still appear: longer than any request
+    # is held by a proxy on the way.
+    settle_s: float = 60.0
+    hook_waits_s: tuple[float, ...] = (10, 60, 300, 1_800, 7_200, 21_600)  # a night's outage
+
+
+@dataclass(slots=True)
+class Desk:
+    """The shared part. `held_until` is the end of the lease, by the monotonic clock."""
+
+    jobs: Jobs
+    work: JobWork
+    service: Service
+    tenants: Tenants
+    settler: Settler
+    pricer: Pricer
+    journal: Journal
+    metrics: Metrics
+    headroom: Headroom
+    clock: Callable[[], float]
+    upstream: str  # identity of Claude, part of every fingerprint
+    embedder: str
+    pace: Pace
+    held_until: float = field(default=0.0)
+
+    def read(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
+        """An item as a query. Raises `BadRequest`, also for what is no JSON object."""
+        body = jsontext.loads(raw)
+        return fingerprint.read(
+            body,
+            raw,
+            headers=job.headers or {},
+            tenant=tenant,
+            controls=job.controls,
+            upstream=self.upstream,
+            embedder=self.embedder,
+            key_id=job.key_id,
+            open_ended=job.open_ended,
+        )
+
+    def still_held(self) -> None:
+        """Raise `StoreError` where the lease may be over: nothing may be sent any more."""
+        if time.monotonic() >= self.held_until:
+            raise StoreError("the lease of the batch work may have run out")
+
+    async def tried(self, site: str, step: Coroutine[Any, Any, T]) -> T | None:
+        """What `step` returns; None where it failed, which is counted and holds up nothing else."""
+        try:
+            return await step
+        except (StoreError, UpstreamError) as error:
+            self.metrics.swallowed(site)
+            logger.warning("a step of the batch work failed: %s: %s", site, type(error).__name__)
+        except Exception as error:  # the task boundary: it is tried again in the next round
+            self.metrics.swallowed(site)
+            logger.error("a step of the batch work failed: %s: %s", site, type(error).__name__)
+        return None
+
+    def count(self, tenant: str, event: str, count: int = 1) -> None:
+        if count:
+            self.metrics.batched(event, count)
+            self.journal.count(tenant, {f"batch_{event}": count})
+
+
+def key_of(query: Query) -> str:
+    """What asks are one: those that would have been made, kept and shared in the same way."""
+    c = query.controls
+    told = (query.fingerprint, c.read, c.max_age_s, c.ttl_s, sorted(c.tags), sorted(c.off))
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:40]
+
+
+def pool_of(share: Mapping[str, Any]) -> str:
+    """The pool of what may go out in one batch."""
+    return hashlib.sha256(jsontext.dumps(share, sort_keys=True)).hexdigest()[:24]
+
+
+def packed(asked: Asked) -> bytes:
+    """How Claude is asked, to be remembered until it has answered.
+
+    Without the body, and without the prompt-cache plan: a day later its outcome says nothing of
+    how soon a prefix comes again.
+    """
+    parts = {"route": asked.route, "cap": asked.cap, "trim": asked.trim}
+    return jsontext.dumps({name: part and asdict(part) for name, part in parts.items()})
+
+
+def unpacked(raw: bytes) -> Asked:
+    """What `packed` wrote, here or by another version: fields it does not know are left out."""
+    parts = jsontext.loads(raw)
+    route = _known(Route, parts["route"])
+    cap = _known(Cap, parts["cap"]) if parts.get("cap") else None
+    trim = _known(Trim, parts["trim"]) if parts.get("trim") else None
+    return Asked(b"", route, cap=cap, trim=trim)
+
+
+def _known(kind: type[T], given: Mapping[str, Any]) -> T:
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in given.items() if name in names})
+
+
+def succeeded(bare: bytes) -> bytes:
+    """A result; `bare` is a message without its id, and gets one of its own."""
+    return b'{"type":"succeeded","message":' + sse.with_id(bare, sse.message_id()) + b"}"
+
+
+def errored(type: str, message: str) -> bytes:
+    """A result that says why there is none, as Anthropic words it."""
+    error = {"type": "error", "error": {"type": type, "message": message}}
+    return jsontext.dumps({"type": "errored", "error": error})
+
+
+def as_result(body: bytes) -> bytes:
+    """Claude's error to a request as a result."""
+    error = object_of(body)
+    if error.get("type") != "error":
+        return errored("api_error", "Claude refused the request")
+    return jsontext.dumps({"type": "errored", "error": error})
+
+
+def object_of(raw: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one where it is anything else."""
+    try:
+        value = jsontext.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+CANCELED = b'{"type":"canceled"}'
+EXPIRED = b'{"type":"expired"}'
+
+
+def told(
+    waiter: Waiter,
+    custom_id: str,
+    end: str,
+    result: bytes,
+    *,
+    ticket: Ticket | None = None,
+    decision: Decision | None = None,
+    settlement: Settlement | None = None,
+) -> Told:
+    """An item's end and its line; `cache` beside Anthropic's own fields says where it came from."""
+    line = b'{"custom_id":' + jsontext.dumps(custom_id) + b',"result":' + result
+    if ticket is not None and decision is not None and settlement is not None:
+        shown = {
+            "kind": answers.kind_of(decision),
+            "reason": decision.reason,
+            "decision_id": ticket.id,
+            "cost_usd": None if settlement.cost is None else answers.usd(settlement.cost),
+            "saved_usd": None if settlement.saved is None else answers.usd(settlement.saved),
+        }
+        line += b',"cache":' + jsontext.dumps(shown)
+    return Told(waiter, end, line + b"}")

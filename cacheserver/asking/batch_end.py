@@ -1,0 +1,102 @@
+"""Ends that come early: jobs that were cancelled, asks whose time is over."""
+
+from __future__ import annotations
+
+from cacheserver.asking import batch_desk as desks
+from cacheserver.asking.batch_desk import Desk
+from cacheserver.asking.batch_harvest import Harvester
+from cacheserver.asking.batch_ship import Shipper
+from cacheserver.stores.jobs import Job
+from cacheserver.stores.jobwork import DIRECT, Ship, Waiter
+
+
+class Ender:
+    """Ends what nobody waits for any more.
+
+    What is at Claude's already is cancelled there only where nobody else waits for that batch;
+    else its answer is paid for in any case, comes, and is reported.
+    """
+
+    def __init__(self, desk: Desk, shipper: Shipper, harvester: Harvester) -> None:
+        self._desk = desk
+        self._shipper = shipper
+        self._harvester = harvester
+
+    async def cancel(self) -> None:
+        """Take each job that is to be cancelled as far as it goes now."""
+        desk = self._desk
+        for id in await desk.work.cancelling():
+            job = await desk.jobs.find(id)
+            if job is None or job.status == "ended":
+                await desk.work.drop_cancelling(id)
+                continue
+            await self._cancel(job)
+
+    async def late(self) -> None:
+        """Ask at once, or give up, what has waited too long."""
+        desk = self._desk
+        for key in await desk.work.late(desk.clock()):
+            (ask,) = await desk.work.asks([key], "ship")
+            _, items = await self._harvester.items(key)
+            if "ship" in ask:
+                ship = await desk.work.ship(ask["ship"].decode())
+                # Claude gives up a batch's own items itself, a day after it got them.
+                if ship is not None and any(item.job.kind == "query" for item in items):
+                    if ship.state != "sent":
+                        continue  # not known there yet; it is looked for
+                    await self._shipper.cancel(ship)
+                await desk.work.in_time(key)
+            elif items and all(item.job.kind == "batch" for item in items):
+                await self._harvester.failed(key, "expired", desks.EXPIRED)
+            elif items:
+                await desk.work.requeue(key, DIRECT, desk.clock(), {})
+                desk.count(items[0].job.tenant, "late")
+            else:
+                await desk.work.in_time(key)
+
+    async def _cancel(self, job: Job) -> None:
+        desk = self._desk
+        waiting = await desk.work.asked_by(job.id)
+        for item in range(job.cursor, job.total):
+            if item not in waiting:
+                await self._end(job, item)
+        nonces: set[str] = set()
+        for item, key in waiting.items():
+            (ask,) = await desk.work.asks([key], "ship")
+            if "ship" in ask:
+                nonces.add(ask["ship"].decode())
+                continue
+            (waiters,) = await desk.work.waiters([key])
+            for waiter in waiters:
+                if (waiter.job, waiter.item) == (job.id, item):
+                    await self._leave(job, waiter, key)
+        for nonce in nonces:
+            ship = await desk.work.ship(nonce)
+            if ship is not None and not ship.cancelled and await self._unwanted(ship):
+                await self._shipper.cancel(ship)
+
+    async def _end(self, job: Job, item: int) -> None:
+        desk = self._desk
+        (found,) = await desk.jobs.items(job.id, [item])
+        if found is None:
+            return
+        told = desks.told(Waiter(job.id, item, "same"), found[0], "canceled", desks.CANCELED)
+        if await desk.work.answer(told, desk.clock(), cursor=item + 1):
+            desk.count(job.tenant, "canceled")
+
+    async def _leave(self, job: Job, waiter: Waiter, key: str) -> None:
+        desk = self._desk
+        (found,) = await desk.jobs.items(job.id, [waiter.item])
+        if found is not None:
+            told = desks.told(waiter, found[0], "canceled", desks.CANCELED)
+            if await desk.work.leave(told, key, desk.clock()):
+                desk.count(job.tenant, "canceled")
+
+    async def _unwanted(self, ship: Ship) -> bool:
+        """Whether only cancelled jobs wait for a batch."""
+        desk = self._desk
+        cancelling = set(await desk.work.cancelling())
+        for waiters in await desk.work.waiters(await desk.work.load(ship.nonce)):
+            if any(waiter.job not in cancelling for waiter in waiters):
+                return False
+        return True

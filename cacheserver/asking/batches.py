@@ -1,0 +1,137 @@
+"""Queued work, from the moment it is taken to the line that answers it.
+
+One server of those that share a Redis does the work, in rounds, while it holds the lease; all of
+them take jobs and show them. A round that fails is counted, and the next one goes on from what is
+in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from cacheserver.asking.batch_desk import Asker, Decider, Desk, Keeper
+from cacheserver.asking.batch_direct import Direct
+from cacheserver.asking.batch_end import Ender
+from cacheserver.asking.batch_harvest import Harvester
+from cacheserver.asking.batch_ship import Claude, Shipper
+from cacheserver.asking.batch_sort import Sorter
+from cacheserver.asking.webhooks import Resolve, Webhooks, resolve
+from cacheserver.errors import StoreError
+from cacheserver.flight import end
+from cacheserver.policy.batching_eligible import Series
+from cacheserver.stores.jobs import Job, Jobs
+
+
+class Batching:
+    """Takes jobs, works on them between `start` and `close`, and tells how far they are."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        decider: Decider,
+        asker: Asker,
+        keeper: Keeper,
+        claude: Claude,
+        ready: Callable[[], Awaitable[object]],  # returns once similarity is asked
+        resolve: Resolve = resolve,
+        series: Series | None = None,
+    ) -> None:
+        self.series = Series() if series is None else series
+        self._desk = desk
+        self._ready = ready
+        self._sorter = Sorter(desk, decider, asker)
+        harvester = Harvester(desk, keeper, self._sorter)
+        self._shipper = Shipper(desk, claude, harvester)
+        self._ender = Ender(desk, self._shipper, harvester)
+        self._direct = Direct(desk, harvester)
+        self.webhooks = Webhooks(desk, resolve=resolve)
+        self._hurry = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def jobs(self) -> Jobs:
+        return self._desk.jobs
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._work(), name="batches:work"),
+            asyncio.create_task(self._hold(), name="batches:lease"),
+        ]
+
+    async def close(self) -> None:
+        """Stop; what is under way goes on here or elsewhere after a start."""
+        for task in self._tasks:
+            await end(task)
+        self._tasks = []
+        await self._direct.close()
+        await self.webhooks.close()
+        try:
+            await self._desk.work.give_back()
+        except StoreError:
+            self._desk.metrics.swallowed("batch-lease")
+
+    async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
+        """Keep a job; from here on it is answered, whatever happens. Raises `StoreError`."""
+        job = replace(job, created_at=self._desk.clock(), total=len(items))
+        await self._desk.jobs.create(job, items, keep_s=keep_s)
+        self._hurry.set()
+        return await self._desk.jobs.find(job.id) or job
+
+    async def cancel(self, job: Job) -> bool:
+        """Ask for a job's end. False where it has ended."""
+        done = await self._desk.jobs.cancel(job.id, self._desk.clock())
+        self._hurry.set()
+        return done
+
+    async def changed(self) -> None:
+        """Return after the next round, or soon: then a job may have come further."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout(self._desk.pace.tick_s):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    async def _hold(self) -> None:
+        """Hold on to the lease, while rounds may take longer than it lasts."""
+        desk = self._desk
+        while True:
+            began = time.monotonic()
+            try:
+                if await desk.work.take(desk.pace.lease_s):
+                    desk.held_until = began + desk.pace.lease_s
+            except StoreError:
+                desk.metrics.swallowed("batch-lease")
+            held = desk.held_until > began
+            if held:
+                self._hurry.set()
+            await asyncio.sleep(desk.pace.lease_s / 3 if held else desk.pace.tick_s)
+
+    async def _work(self) -> None:
+        await self._ready()  # while the index is restored, what it would find were sent
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._desk.pace.tick_s):
+                    await self._hurry.wait()
+            self._hurry.clear()
+            if self._desk.work.token:
+                await self._round()
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def _round(self) -> None:
+        """Everything that is due, each a step further. What fails holds up nothing else."""
+        await self._desk.tried("batch-cancel", self._ender.cancel())
+        if await self._desk.tried("batch-sort", self._sorter.sort()):
+            self._hurry.set()
+        await self._desk.tried("batch-late", self._ender.late())
+        await self._desk.tried("batch-pack", self._shipper.pack())
+        await self._desk.tried("batch-tend", self._shipper.tend())
+        await self._desk.tried("batch-direct", self._direct.start())
+        await self._desk.tried("webhook", self.webhooks.start())

@@ -1,0 +1,87 @@
+"""Posts to addresses that others chose: to those that were checked, and to nobody inside.
+
+Rule: the name is resolved once and the connection goes to an address that was checked, so a name
+that leads elsewhere a moment later leads nobody in. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+
+import httpx2
+
+from cacheserver.asking.webhooks import Resolve, resolve
+from cacheserver.errors import BadRequest
+from cacheserver.policy import webhooks
+from cacheserver.policy.webhooks import Target
+from cacheserver.rules.batching import BatchRules
+
+_TIMEOUT_S = 10.0  # whoever has more to do than that answers first and works then
+
+
+class Poster:
+    """Sends small JSON bodies. Where they may go stands in a tenant's rules for webhooks."""
+
+    def __init__(
+        self, *, resolve: Resolve = resolve, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._resolve = resolve
+        self._client = httpx2.AsyncClient(
+            timeout=_TIMEOUT_S,
+            follow_redirects=False,
+            trust_env=False,
+            verify=ssl.create_default_context() if context is None else context,
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+
+    async def check(self, field: str, url: object, rules: BatchRules) -> None:
+        """Raise `BadRequest` naming `field` where `url` may not be posted to now."""
+        await self._checked(field, url, rules)
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], rules: BatchRules
+    ) -> str | None:
+        """Send it. None where the other side said 2xx, else why it is not there."""
+        try:
+            target, address = await self._checked("url", url, rules)
+        except BadRequest:
+            return "address-refused"
+        try:
+            reply = await self._client.post(
+                _pinned(target, address),
+                content=body,
+                headers={
+                    "content-type": "application/json",
+                    "host": _authority(target),
+                    **headers,
+                },
+                # The certificate must be the name's: the address only says where to go.
+                extensions={"sni_hostname": target.host},
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            return type(error).__name__
+        return None if reply.is_success else f"status-{reply.status_code}"
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def _checked(self, field: str, url: object, rules: BatchRules) -> tuple[Target, str]:
+        target = webhooks.read_target(field, url, rules)
+        try:
+            addresses = await self._resolve(target.host, target.port)
+        except OSError:
+            raise BadRequest(field, "names a host that is not known") from None
+        if not webhooks.allowed(target, addresses, rules):
+            raise BadRequest(field, "names an address that webhooks may not go to")
+        return target, addresses[0]
+
+
+def _authority(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.secure else 80) else f"{host}:{target.port}"
+
+
+def _pinned(target: Target, address: str) -> str:
+    at = f"[{address}]" if ":" in address else address
+    return f"{'https' if target.secure else 'http'}://{at}:{target.port}{target.path}"

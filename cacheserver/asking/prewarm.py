@@ -1,0 +1,120 @@
+"""Writes listed prefixes into Claude's cache ahead of their requests, one server at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from cacheserver import jsontext
+from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.flight import end
+from cacheserver.policy import prewarm
+from cacheserver.policy.fingerprint import API_VERSION
+from cacheserver.policy.promptcache import Booking
+from cacheserver.policy.promptcache_layout import lay_out, with_marks
+from cacheserver.ports import Bill, Metrics, Spent, untold
+from cacheserver.rules.caching import Warm
+from cacheserver.stores.prefixes import Prefixes, Used
+from cacheserver.types import Mark, Tenant
+from cacheserver.upstream import Call, Reply
+
+logger = logging.getLogger(__name__)
+
+_HEADERS = {"anthropic-version": API_VERSION, "content-type": "application/json"}
+
+
+class Claude(Protocol):
+    async def create(self, call: Call) -> Reply: ...
+
+
+class Tenants(Protocol):
+    async def list_tenants(self) -> Sequence[Tenant]: ...
+
+
+class Pricer(Protocol):
+    def bill(self, message: Mapping[str, Any], now: float) -> Bill | None: ...
+
+
+class Prewarmer:
+    """Keeps the prefixes that tenants list. What fails is counted, and tried in the next slot."""
+
+    def __init__(
+        self,
+        *,
+        claude: Claude,
+        tenants: Tenants,
+        prefixes: Prefixes,
+        pricer: Pricer,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        spent: Spent = untold,
+    ) -> None:
+        self._spent = spent
+        self._claude = claude
+        self._tenants = tenants
+        self._prefixes = prefixes
+        self._pricer = pricer
+        self._metrics = metrics
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep(), name="prompts:prewarm")
+
+    async def close(self) -> None:
+        """Stop. A prefix that is being written is paid for and may still be read."""
+        if self._task is not None:
+            await end(self._task)
+            self._task = None
+
+    async def round(self) -> int:
+        """Make the calls that are due now; returns how many this server made.
+
+        Raises `StoreError`.
+        """
+        made = 0
+        for tenant in await self._tenants.list_tenants():
+            for warm in tenant.caching.prewarm if tenant.caching.enabled else ():
+                made += await self._warm(tenant.name, warm)
+        return made
+
+    async def _warm(self, tenant: str, warm: Warm) -> bool:
+        now = self._clock()
+        slot = prewarm.slot(warm, now)
+        if slot is None:
+            return False
+        if not await self._prefixes.take_slot(tenant, warm.name, slot, prewarm.every_s(warm)):
+            return False
+        plain = prewarm.body(warm)
+        asked = with_marks(plain, [Mark(("system", 0), warm.ttl)])
+        try:
+            reply = await self._claude.create(Call(jsontext.dumps(asked), _HEADERS, None))
+            message = jsontext.loads(reply.body)
+        except (UpstreamError, ValueError):
+            self._metrics.swallowed("prewarm")
+            return True
+        layout = lay_out(plain, warm.model, _HEADERS)
+        bookings = [
+            Booking(spot.prefix, 0.0, True, warm.ttl)
+            for spot in layout.spots
+            if spot.path == ("system", 0)
+        ]
+        await self._prefixes.book(tenant, bookings, now)
+        bill = self._pricer.bill(message, now)
+        cost = 0 if bill is None else bill.cost
+        self._spent("prewarm", tenant, message, now)
+        await self._prefixes.count(tenant, Used(warmed=1, warm_cost=cost), now)
+        return True
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.round()
+            except StoreError:
+                self._metrics.swallowed("prewarm")
+            except Exception as error:  # the task boundary: what one round met, the next may not
+                self._metrics.swallowed("prewarm")
+                logger.warning("pre-warming failed: %s", type(error).__name__)
+            await asyncio.sleep(prewarm.TICK_S)

@@ -1,0 +1,68 @@
+"""The index kept in step with Redis while the server runs: restored, tended, saved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from cacheserver.flight import end
+from cacheserver.metrics import Metrics
+from cacheserver.stores.journal import Journal
+from cacheserver.stores.semantic import SemanticEntries
+
+logger = logging.getLogger(__name__)
+
+_TEND_S = 5.0  # expired vectors leave, grown scopes are trained
+_SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us an entry
+_RETRY_S = 1.0
+
+
+async def keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -> None:
+    """Restore the index, then keep it: expire, train, save. Ends only by cancellation."""
+    while not semantic.ready:
+        try:
+            await semantic.restore()
+        except Exception as error:  # the task boundary: similarity stays off until it is restored
+            metrics.swallowed("restore")
+            logger.warning("the index could not be restored yet: %s", type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+    saved_at, seen = time.monotonic(), (0, 0, 0)
+    while True:
+        await asyncio.sleep(_TEND_S)
+        metrics.index_size(len(semantic.index))
+        seen = report(semantic, journal, metrics, seen)
+        try:
+            await semantic.tend()
+            if time.monotonic() - saved_at >= _SNAPSHOT_S:
+                await semantic.save()
+                saved_at = time.monotonic()
+        except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
+            metrics.swallowed("keep-index")
+            logger.warning("the index could not be kept: %s", type(error).__name__)
+
+
+def report(
+    semantic: SemanticEntries, journal: Journal, metrics: Metrics, seen: tuple[int, int, int]
+) -> tuple[int, int, int]:
+    """Bring to the metrics what the stores counted since `seen`; return what they count now."""
+    now = journal.overflowed, journal.failures, semantic.entries.failures
+    lost, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
+    if lost:
+        metrics.dropped("journal", lost)
+    for _ in range(failed):
+        metrics.swallowed("journal")
+    for _ in range(upkeep):
+        metrics.swallowed("upkeep")
+    return now
+
+
+async def end_keeping(
+    keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
+) -> None:
+    await end(keeper)
+    try:
+        await semantic.save()
+    except OSError as error:
+        metrics.swallowed("snapshot")
+        logger.warning("the index snapshot could not be written: %s", type(error).__name__)

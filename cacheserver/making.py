@@ -1,0 +1,124 @@
+"""Parts made from settings alone. Each raises `SettingsError` for what an operator must change."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from cacheserver.config import Settings, UpstreamChoice
+from cacheserver.errors import SettingsError, StoreError
+from cacheserver.learning.deciding import Score
+from cacheserver.policy.pricetable import PriceTable, load_overrides
+from cacheserver.simulated import SimulatedSettings, serve_simulated
+from cacheserver.stores import connection
+from cacheserver.stores.connection import Connection
+from cacheserver.stores.embedded import EmbeddedStore
+from cacheserver.types import Bar, Tenant
+from cacheserver.upstream import Upstream
+from index.batcher import Batcher
+from index.errors import IndexingError
+from index.models import OnnxEmbedder
+from index.pairs import PairScorer
+
+_STORE_WAIT_S = 10.0  # for a user's Redis that starts beside us
+
+
+def defaults(settings: Settings) -> Tenant:
+    """What holds for a tenant that nothing was set for."""
+    return Tenant(
+        name="default",
+        default_ttl_s=settings.default_ttl_s,
+        max_ttl_s=settings.max_ttl_s,
+        bar=Bar(
+            similarity=settings.similarity,
+            target=None if settings.similarity is not None else settings.target,
+            top_k=settings.top_k,
+        ),
+    )
+
+
+def prices(settings: Settings) -> PriceTable | None:
+    if settings.prices is None:
+        return None
+    try:
+        return load_overrides(settings.prices.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
+
+
+def verifier(settings: Settings) -> PairScorer | None:
+    """The pair verifier, where it is wanted; without it words and neighbours decide."""
+    if not settings.verifier:
+        return None
+    folder = (settings.model_dir or settings.data_dir / "model") / "verifier"
+    try:
+        return PairScorer(folder)
+    except IndexingError as error:
+        raise SettingsError(f"`CACHESERVER_VERIFIER`: {error}") from error
+
+
+def scoring(scorer: PairScorer, batcher: Batcher) -> Score:
+    """Scores in the embedder's thread: one model at work at a time, the event loop free."""
+
+    async def score(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        try:
+            found = await batcher.run(scorer.score, list(pairs))
+        except IndexingError as error:
+            raise StoreError(f"the verifier failed: {type(error).__name__}") from error
+        return [float(one) for one in found]
+
+    return score
+
+
+def embedder(settings: Settings) -> OnnxEmbedder:
+    folder = settings.model_dir or settings.data_dir / "model"
+    try:
+        return OnnxEmbedder(folder)
+    except IndexingError as error:
+        raise SettingsError(
+            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
+            f"`python -m index.export --to {folder}` (needs the `models` extra)"
+        ) from error
+
+
+async def store_url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    store = EmbeddedStore(settings.data_dir)
+    stack.push_async_callback(store.stop)
+    return await store.start()
+
+
+async def wait_for_store(redis: Connection, settings: Settings) -> None:
+    """Return once Redis answers and may be used. It may be starting beside us."""
+    deadline = time.monotonic() + _STORE_WAIT_S
+    while True:
+        try:
+            return await connection.check(redis, prefix=settings.redis_prefix)
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExitStack) -> Upstream:
+    key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
+    if choice.base_url is None:
+        base_url, key = (
+            await stack.enter_async_context(serve_simulated(SimulatedSettings())),
+            "simulated",
+        )
+    else:
+        base_url = choice.base_url
+    upstream = Upstream(
+        base_url=base_url,
+        api_key=None if settings.credentials == "caller" else key,
+        name=choice.name,
+        max_concurrent=settings.max_concurrent,
+        max_waiting=settings.max_waiting,
+        timeout_s=settings.timeout_s,
+    )
+    stack.push_async_callback(upstream.close)
+    return upstream

@@ -1,0 +1,201 @@
+"""A settled request as a row of the ledger: its decision, what its call cost, what it saved."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver.answer import Settlement, Ticket
+from cacheserver.policy import admission, saving
+from cacheserver.policy.counterfactual import Levers, missed
+from cacheserver.policy.row import NOTHING, Bounds, Row
+from cacheserver.policy.usage import usage_of
+from cacheserver.ports import Ledger, Pricer
+from cacheserver.stores.warmth import Warmth
+from cacheserver.types import Asked, Candidate, Decision, Hit, Nanodollars, Query, Usage
+
+
+class Recorder:
+    """Makes rows. Everything here is synchronous and cheap: hits pay for it too."""
+
+    def __init__(self, pricer: Pricer, warmth: Warmth) -> None:
+        self._pricer = pricer
+        self._warmth = warmth
+
+    def row(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str,
+    ) -> Row:
+        """The row of a request that has ended. Raises nothing."""
+        now, asked = ticket.started_at, settlement.asked
+        paid = settlement.call is not None
+        usage = settlement.usage if paid and settlement.usage is not None else NOTHING
+        saved: Mapping[str, Nanodollars] = {}
+        if isinstance(decision, Hit) and outcome == decision.kind:
+            saved = self._of_hit(query, decision, settlement, now)
+        elif paid and settlement.cost is not None and settlement.model is not None:
+            levers = levers_of(asked, way=settlement.way)
+            price = self._price(now)
+            saved = saving.of_call(price, settlement.model, usage, settlement.cost, levers)
+            self._warmth.note(query.scope, usage, now)
+        return Row(
+            id=ticket.id,
+            at=ticket.started_at,
+            tenant=query.tenant.name,
+            outcome=outcome,
+            reason=decision.reason,
+            asked=query.model,
+            model=settlement.model,
+            baseline=None if asked is None else asked.route.baseline,
+            key_id=query.key_id,
+            task=query.controls.task,
+            tags=query.controls.tags,
+            conversation=query.conversation,
+            usage=usage,
+            cost=settlement.cost if paid else None if settlement.lost else 0,
+            saved=saved,
+            spent=_spent(asked),
+            prices=settlement.prices,
+            call=settlement.call,
+            status=settlement.status,
+            unknown=self._unknown(query, settlement, now),
+            stream=query.stream,
+            batch_eligible=admission.batchable(query.body),
+            batched=settlement.way != "direct" and paid,
+        )
+
+    def _of_hit(
+        self, query: Query, hit: Hit, settlement: Settlement, now: float
+    ) -> Mapping[str, Nanodollars]:
+        if hit.kind == "coalesced":  # asked together: what one paid, the other would have paid
+            return saving.of_hit(hit.kind, settlement.saved)
+        match hit.candidate:
+            case Candidate(entry=entry):
+                longer = 0
+                if hit.kind == "semantic":
+                    longer = len(query.text or "") - len(entry.text or "")
+                usage = missed(
+                    entry.usage,
+                    warm=self._warmth.warm(query.scope, entry, now),
+                    speed=str(query.body.get("speed") or "standard"),
+                    batch=settlement.way != "direct",
+                    longer_chars=longer,
+                    model=entry.model,
+                )
+                self._warmth.note(query.scope, entry.usage, now)
+                return saving.of_hit(hit.kind, self._pricer.cost(entry.model, usage, now))
+        return {}
+
+    def _unknown(self, query: Query, settlement: Settlement, now: float) -> Bounds | None:
+        """What may be billed for tries that were sent and not answered to the end."""
+        if not settlement.lost:
+            return None
+        asked = settlement.asked
+        model = query.model if asked is None else asked.route.model
+        body = query.raw if asked is None else asked.body
+        cap = None if asked is None or asked.cap is None else asked.cap.max_tokens
+        return saving.bounds(
+            self._price(now),
+            model,
+            asked=Usage(
+                speed=str(query.body.get("speed") or "standard"),
+                inference_geo=str(query.body.get("inference_geo") or ""),
+            ),
+            prompt=settlement.heard,
+            body_bytes=len(body),
+            max_tokens=cap or query.body.get("max_tokens"),
+            opaque=_opaque(query.body),
+            attempts=settlement.lost,
+        )
+
+    def _price(self, now: float) -> saving.Price:
+        return lambda model, usage: self._pricer.cost(model, usage, now)
+
+
+def levers_of(asked: Asked | None, *, way: str = "direct") -> Levers:
+    """What was done to a call, as the saving needs it. `way` "queued": we put it into a batch."""
+    if asked is None:
+        return Levers(queued=way == "queued")
+    return Levers(
+        baseline=asked.route.baseline,
+        planned=asked.plan is not None and bool(asked.plan.marks),
+        queued=way == "queued",
+        trimmed=0 if asked.trim is None else asked.trim.tokens,
+    )
+
+
+def background(
+    spend: str,
+    *,
+    id: str,
+    at: float,
+    tenant: str,
+    model: str,
+    usage: Usage,
+    cost: Nanodollars | None,
+    call: str | None,
+    prices: str | None,
+) -> Row:
+    """The row of a call that nobody waits for: an audit, a judge, a trial, a pre-warming.
+
+    Its bill is `spent` under `spend` (of `SPENDS`), not `cost`: no answer left for it.
+    """
+    return Row(
+        id=id,
+        at=at,
+        tenant=tenant,
+        outcome="background",
+        reason=spend,
+        asked=model,
+        model=model,
+        usage=usage,
+        cost=None if cost is None else 0,
+        spent={} if cost is None else {spend: cost},
+        prices=prices,
+        call=call or id,
+    )
+
+
+class Books:
+    """Writes down the calls that nobody waits for."""
+
+    def __init__(self, ledger: Ledger, pricer: Pricer) -> None:
+        self._ledger = ledger
+        self._pricer = pricer
+
+    def spent(self, kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
+        """Enter one call, by Claude's own message. Never blocks, never fails."""
+        usage = usage_of(message)
+        bill = self._pricer.bill(message, now) if message.get("usage") else None
+        call = str(message.get("id") or "") or f"{kind}_{secrets.token_hex(12)}"
+        self._ledger.put(
+            background(
+                kind,
+                id=f"{kind}:{call}",
+                at=now,
+                tenant=tenant,
+                model=str(message.get("model") or ""),
+                usage=usage,
+                cost=None if bill is None else bill.cost,
+                call=call,
+                prices=None if bill is None else bill.version,
+            )
+        )
+
+
+def _spent(asked: Asked | None) -> Mapping[str, Nanodollars]:
+    if asked is None or asked.trim is None or not asked.trim.cost:
+        return {}
+    return {"summary": asked.trim.cost}
+
+
+def _opaque(body: Mapping[str, Any]) -> bool:
+    """Whether the prompt may hold tokens that are not in the body's bytes."""
+    reason = admission.bypass(body)
+    return reason not in (None, "max-tokens-0") or b'"file"' in repr(body).encode()

@@ -1,0 +1,112 @@
+"""The simulated Claude's own books: what each answer is charged, a line each.
+
+They exist to be held against somebody else's: nothing here is shared with who asks, and the prices
+are a table written by hand from the published list (November 2026). An answer that has begun is
+charged whole, also where the connection is lost before its end. Free are errors, and refusals
+before any output but for three categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+# Nanodollars a token, that is thousandths of a dollar a million tokens:
+# input, output, 5-minute write, 1-hour write, read.
+_OPUS_5 = (5_000, 25_000, 6_250, 10_000, 500)
+_SONNET_4 = (3_000, 15_000, 3_750, 6_000, 300)
+_PRICES: Mapping[str, tuple[int, int, int, int, int]] = {
+    "claude-haiku-5-5": (100, 500, 125, 200, 10),
+    "claude-sonnet-5-5": (2_000, 10_000, 2_500, 4_000, 100),
+    "claude-opus-5-5": (4_000, 20_000, 5_000, 8_000, 200),
+    "claude-fable-5-2": (8_000, 40_000, 10_000, 16_000, 200),
+    "claude-sonnet-5": (2_000, 10_000, 2_500, 4_000, 200),
+    "claude-opus-5": _OPUS_5,
+    "claude-opus-4-8": _OPUS_5,
+    "claude-opus-4-7": _OPUS_5,
+    "claude-opus-4-6": _OPUS_5,
+    "claude-sonnet-4-6": _SONNET_4,
+    "claude-sonnet-4-5-20250929": _SONNET_4,
+    "claude-haiku-4-5-20251001": (1_000, 5_000, 1_250, 2_000, 100),
+}
+_SEARCH = 10_000_000  # nanodollars: 10 dollars a thousand
+_FAST = frozenset({"claude-opus-5-5", "claude-opus-5", "claude-opus-4-8", "claude-fable-5-2"})
+_LONG_PROMPT = 100_000  # tokens; a longer prompt of Haiku 5.5 costs five times, every token of it
+_SONNET_READS_FELL = datetime(2026, 10, 7, tzinfo=UTC).timestamp()  # from 200 to 100
+_REFUSALS_BILLED = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
+_BILLED_CATEGORIES = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One answer that was charged."""
+
+    at: float
+    message_id: str
+    model: str
+    nanodollars: int
+    tier: str  # "standard" or "batch"
+
+
+class Books:
+    """Every charge since the start, or since `clear`."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    @property
+    def total(self) -> int:
+        """All of it, in nanodollars."""
+        return sum(line.nanodollars for line in self.lines)
+
+    def charge(self, message: Mapping[str, Any], now: float) -> None:
+        """Write down what an answer costs; one that is free has no line."""
+        cost = charged(message, now)
+        if cost:
+            tier = str(message["usage"]["service_tier"])
+            model, id = str(message["model"]), str(message["id"])
+            self.lines.append(Line(now, id, model, cost, tier))
+
+    def clear(self) -> None:
+        """Forget every charge."""
+        self.lines.clear()
+
+
+def charged(message: Mapping[str, Any], now: float) -> int:
+    """What an answer costs in nanodollars, rounded once, to the even one of two as near."""
+    if message["stop_reason"] == "refusal" and not message["content"]:
+        category = (message["stop_details"] or {}).get("category")
+        if now < _REFUSALS_BILLED or category not in _BILLED_CATEGORIES:
+            return 0
+    usage = message["usage"]
+    split = usage["cache_creation"]
+    tokens = (
+        usage["input_tokens"],
+        usage["output_tokens"],
+        split["ephemeral_5m_input_tokens"],
+        split["ephemeral_1h_input_tokens"],
+        usage["cache_read_input_tokens"],
+    )
+    model = str(message["model"])
+    rates = _PRICES[model]
+    if model == "claude-sonnet-5-5" and now < _SONNET_READS_FELL:
+        rates = (*rates[:4], 200)
+    twentieths = 20 * sum(count * rate for count, rate in zip(tokens, rates, strict=True))
+    prompt = sum(tokens) - usage["output_tokens"]
+    if model == "claude-haiku-5-5" and prompt > _LONG_PROMPT:
+        twentieths *= 5
+    if usage["speed"] == "fast" and model in _FAST:
+        twentieths *= 2
+    if usage["inference_geo"] == "us":
+        twentieths = twentieths * 11 // 10  # exact: there are 20 of them
+    if usage["service_tier"] == "batch":
+        twentieths //= 2
+    searches = int((usage["server_tool_use"] or {}).get("web_search_requests", 0))
+    return _nearest(twentieths) + searches * _SEARCH
+
+
+def _nearest(twentieths: int) -> int:
+    whole, rest = divmod(twentieths, 20)
+    return whole + (rest > 10 or (rest == 10 and whole % 2 == 1))

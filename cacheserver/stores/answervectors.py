@@ -1,0 +1,57 @@
+"""What stored answers look like to the embedder, so that each is embedded once in its life.
+
+Kept beside the entry and gone with it. A row that another embedder made, or that is of an answer
+replaced since, is absent: whoever needs it makes it again.
+
+Every method raises `StoreError` when the store fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cacheserver.stores import scripts
+from cacheserver.stores.codec import AnswerRow, pack_answer, unpack_answer
+from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.types import Entry
+
+Vectors = npt.NDArray[np.float32]  # one row a vector
+
+
+class AnswerVectors:
+    """Rows of vectors by entry, of one `made_by`: an embedder and the way it is used."""
+
+    def __init__(self, redis: Connection, *, made_by: str, dim: int, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._made_by = made_by
+        self._dim = dim
+        self._put = redis.register_script(scripts.ANSWER)
+
+    async def get(self, entries: Sequence[Entry]) -> list[Vectors | None]:
+        """The vectors of each entry's answer, None where there are none; in one round trip."""
+        if not entries:
+            return []
+        keys = [f"{self._prefix}a:{entry.fingerprint}" for entry in entries]
+        values = await command(self._redis, "MGET", *keys)
+        return [
+            self._read(entry, unpack_answer(value))
+            for entry, value in zip(entries, values, strict=True)
+        ]
+
+    async def put(self, entry: Entry, vectors: Vectors) -> bool:
+        """Keep the vectors for as long as the entry lives. False: it is gone or replaced."""
+        packed = vectors.astype(np.float16).tobytes()
+        value = pack_answer(AnswerRow(entry.id, self._made_by, packed))
+        return bool(await run(self._put, self._prefix, entry.id, entry.fingerprint, value))
+
+    def _read(self, entry: Entry, row: AnswerRow | None) -> Vectors | None:
+        if row is None or row.entry_id != entry.id or row.made_by != self._made_by:
+            return None
+        flat = np.frombuffer(row.vectors, dtype=np.float16).astype(np.float32)
+        if not flat.size or flat.size % self._dim:
+            return None
+        return flat.reshape(-1, self._dim)

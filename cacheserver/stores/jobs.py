@@ -1,0 +1,207 @@
+"""Jobs as their callers see them: queued, looked at, cancelled, read, deleted.
+
+Rule: a job is there once all of its items are, in one step, and only its tenant finds it.
+
+Every method raises `StoreError` when the store fails.
+"""
+
+from __future__ import annotations
+
+import secrets
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from cacheserver.stores import jobscripts
+from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.stores.values import owner
+from cacheserver.types import Controls
+
+Kind: TypeAlias = Literal["batch", "query"]
+Status: TypeAlias = Literal["in_progress", "canceling", "ended"]
+
+ENDS = ("succeeded", "errored", "canceled", "expired")
+
+_CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
+_PAGE = 50  # result lines read at once: some 100 kB
+_PACK_LEVEL = 1  # of zlib: half the size of JSON at 50 MB a second
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was asked for together, and how far it is."""
+
+    id: str
+    kind: Kind
+    tenant: str
+    created_at: float
+    total: int
+    key_id: str | None = None
+    headers: Mapping[str, str] | None = None  # the caller's, that go to Claude
+    controls: Controls = field(default_factory=Controls)
+    deadline: float | None = None
+    wait: bool = True  # a batch was asked for; False: only a deadline was given
+    open_ended: bool = False  # the caller gave no `max_tokens`: ours is in the body
+    webhook: str | None = None
+    cursor: int = 0  # items before it have been looked up
+    status: Status = "in_progress"
+    counts: Mapping[str, int] | None = None  # by how they ended
+    ended_at: float | None = None
+    cancel_at: float | None = None
+    told: str | None = None  # how the webhook went: "sent", "failed"; None: not yet
+    attempts: int = 0  # of the webhook
+
+    @property
+    def done(self) -> int:
+        return sum((self.counts or {}).values())
+
+
+class Jobs:
+    """The jobs of every tenant."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._open = redis.register_script(jobscripts.OPEN)
+        self._cancel = redis.register_script(jobscripts.CANCEL)
+        self._delete = redis.register_script(jobscripts.DELETE)
+
+    async def create(self, job: Job, items: Sequence[tuple[str, bytes]], *, keep_s: int) -> None:
+        """Keep a job and its items, (custom id, request) each. It is there when this returns."""
+        life_ms = keep_s * 1000
+        key = f"{self._prefix}bt:in:{job.id}"
+        chunk: dict[Any, Any] = {}
+        size = 0
+        for place, (custom_id, raw) in enumerate(items):
+            packed = custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+            chunk[str(place)] = packed
+            size += len(packed)
+            if size >= _CHUNK_BYTES or place == len(items) - 1:
+                with store_errors():
+                    async with self._redis.pipeline(transaction=True) as pipe:
+                        pipe.hset(key, mapping=chunk)
+                        pipe.pexpire(key, life_ms)
+                        await pipe.execute()
+                chunk, size = {}, 0
+        fields = [word for pair in _written(job).items() for word in pair]
+        listed = owner(job.tenant) if job.kind == "batch" else ""
+        created_ms = round(job.created_at * 1000)
+        await run(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
+
+    async def get(self, tenant: str, id: str) -> Job | None:
+        """A tenant's job; None where it has none of that id."""
+        job = await self.find(id)
+        return job if job is not None and job.tenant == tenant else None
+
+    async def find(self, id: str) -> Job | None:
+        fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:job:{id}")
+        return _read(id, fields) if b"total" in fields else None
+
+    async def batches(self, tenant: str) -> list[str]:
+        """The ids of a tenant's batches, the newest first."""
+        key = f"{self._prefix}bt:mine:{owner(tenant)}"
+        found = await command(self._redis, "ZREVRANGE", key, 0, -1)
+        return [id.decode() for id in found]
+
+    async def unlist(self, tenant: str, id: str) -> None:
+        """Forget that a tenant had a batch: its results are no longer kept."""
+        await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{owner(tenant)}", id)
+
+    async def cancel(self, id: str, now: float) -> bool:
+        """Ask for a job's end. False where it has ended."""
+        return bool(await run(self._cancel, self._prefix, "", id, repr(now)))
+
+    async def delete(self, tenant: str, id: str) -> bool:
+        """Forget a job and its results. False where it has not ended."""
+        return bool(await run(self._delete, self._prefix, "", id, owner(tenant)))
+
+    async def lines(self, job: Job) -> AsyncIterator[bytes]:
+        """The lines of a job's results in the order of its items, a page in memory at a time."""
+        for start in range(0, job.total, _PAGE):
+            for line in await self.some(job.id, range(start, min(start + _PAGE, job.total))):
+                if line is not None:
+                    yield line
+
+    async def some(self, id: str, items: Sequence[int]) -> list[bytes | None]:
+        """The lines of these items; None where one is not answered."""
+        found: list[bytes | None] = await command(
+            self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items
+        )
+        return found
+
+    async def items(self, id: str, items: Sequence[int]) -> list[tuple[str, bytes] | None]:
+        """The custom ids and requests of these items; None where one is answered."""
+        found = await command(self._redis, "HMGET", f"{self._prefix}bt:in:{id}", *items)
+        return [None if packed is None else _unpacked(packed) for packed in found]
+
+
+def new_id(kind: Kind) -> str:
+    """A fresh id; that of a batch looks as Anthropic's do."""
+    return ("msgbatch_" if kind == "batch" else "job_") + secrets.token_hex(12)
+
+
+def _unpacked(packed: bytes) -> tuple[str, bytes]:
+    custom_id, _, raw = packed.partition(b"\n")
+    return custom_id.decode(), zlib.decompress(raw)
+
+
+def _written(job: Job) -> dict[str, str | bytes | float]:
+    fields: dict[str, str | bytes | float | None] = {
+        "kind": job.kind,
+        "tenant": job.tenant,
+        "created_at": repr(job.created_at),
+        "total": job.total,
+        "key_id": job.key_id,
+        "headers": orjson.dumps(dict(job.headers or {})),
+        "controls": orjson.dumps(asdict(job.controls)),
+        "deadline": None if job.deadline is None else repr(job.deadline),
+        "wait": int(job.wait),
+        "open_ended": int(job.open_ended),
+        "webhook": job.webhook,
+        "cursor": job.cursor,
+        "status": job.status,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
+    text: dict[str, str] = {name.decode(): value.decode() for name, value in fields.items()}
+
+    def number(name: str) -> float | None:
+        return float(text[name]) if name in text else None
+
+    said = orjson.loads(text["controls"])
+    controls: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
+    return Job(
+        id=id,
+        kind="batch" if text["kind"] == "batch" else "query",
+        tenant=text["tenant"],
+        created_at=float(text["created_at"]),
+        total=int(text["total"]),
+        key_id=text.get("key_id"),
+        headers=orjson.loads(text["headers"]),
+        controls=Controls(**controls),
+        deadline=number("deadline"),
+        wait=text["wait"] == "1",
+        open_ended=text["open_ended"] == "1",
+        webhook=text.get("webhook"),
+        cursor=int(text["cursor"]),
+        status=_status(text["status"]),
+        counts={end: int(text.get(end, 0)) for end in ENDS},
+        ended_at=number("ended_at"),
+        cancel_at=number("cancel_at"),
+        told=text.get("told"),
+        attempts=int(text.get("attempts", 0)),
+    )
+
+
+def _status(text: str) -> Status:
+    match text:
+        case "canceling":
+            return "canceling"
+        case "ended":
+            return "ended"
+    return "in_progress"

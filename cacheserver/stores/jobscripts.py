@@ -1,0 +1,288 @@
+"""The Lua scripts of `jobs` and `jobwork`: each is one atomic step, so a crash leaves no half.
+
+Keys, all under one prefix P, a job's for as long as its results are kept:
+
+    P bt:job:<id>     hash    what a job is, how far it is, how its items ended
+    P bt:in:<id>      hash    item -> its custom id and request, until it is answered
+    P bt:out:<id>     hash    item -> its line of the results
+    P bt:asks:<id>    hash    item -> the ask it waits for
+    P bt:mine:<owner> zset    a tenant's batches, by creation
+    P bt:open         zset    jobs whose items have not all been looked up, by creation
+    P bt:cancel       set     jobs that are to end early
+    P bt:ask:<key>    hash    a request to Claude, to be made once; the pool or ship it is in
+    P bt:wait:<key>   list    who waits for it: "<job>:<item>:<kind>"
+    P bt:pools        hash    pool -> what its asks have in common
+    P bt:pool:<pool>  zset    asks that have not been sent, by when they are due (ms)
+    P bt:late         zset    asks by when they are no longer waited for (ms)
+    P bt:ship:<nonce> hash    one batch of Claude's: packed -> sending -> sent, and its id there
+    P bt:load:<nonce> list    its asks, in the order of their custom ids
+    P bt:ships        zset    batches by when to look after them (ms)
+    P bt:hooks        zset    jobs whose end is to be told, by when (ms)
+    P bt:lease        string  the token of the one server that works; P bt:fence counts tokens
+
+Every step of the worker's names its token: a server that lost its lease while it was held up
+changes nothing any more.
+"""
+
+from __future__ import annotations
+
+WORK_MS = 7 * 86_400_000  # of what is under way: twice the longest it can be
+
+PRELUDE = """
+local P, token = ARGV[1], ARGV[2]
+if token ~= '' and redis.call('GET', P .. 'bt:lease') ~= token then
+  return redis.error_reply('FENCED another server does the work')
+end
+
+local function finish(id, now)
+  local job = P .. 'bt:job:' .. id
+  redis.call('HSET', job, 'status', 'ended', 'ended_at', now)
+  redis.call('DEL', P .. 'bt:in:' .. id, P .. 'bt:asks:' .. id)
+  redis.call('ZREM', P .. 'bt:open', id)
+  redis.call('SREM', P .. 'bt:cancel', id)
+  if redis.call('HGET', job, 'webhook') then
+    redis.call('ZADD', P .. 'bt:hooks', math.floor(tonumber(now) * 1000), id)
+  end
+end
+
+-- The first answer of an item is its answer: whatever comes a second time changes nothing.
+local function answer(id, item, kind, line, now)
+  local job, out = P .. 'bt:job:' .. id, P .. 'bt:out:' .. id
+  local total = redis.call('HGET', job, 'total')
+  if not total or redis.call('HSETNX', out, item, line) == 0 then return 0 end
+  local done = redis.call('HINCRBY', job, 'done', 1)
+  if done == 1 then redis.call('PEXPIRE', out, redis.call('PTTL', job)) end
+  redis.call('HDEL', P .. 'bt:in:' .. id, item)
+  redis.call('HDEL', P .. 'bt:asks:' .. id, item)
+  redis.call('HINCRBY', job, kind, 1)
+  if done == tonumber(total) then finish(id, now) end
+  return 1
+end
+
+local function forget(key)
+  local pool = redis.call('HGET', P .. 'bt:ask:' .. key, 'pool')
+  if pool then redis.call('ZREM', P .. 'bt:pool:' .. pool, key) end
+  redis.call('ZREM', P .. 'bt:late', key)
+  redis.call('DEL', P .. 'bt:ask:' .. key, P .. 'bt:wait:' .. key)
+end
+
+local function unload(key)
+  local ask = P .. 'bt:ask:' .. key
+  local ship = redis.call('HGET', ask, 'ship')
+  if not ship then return end
+  redis.call('HDEL', ask, 'ship')
+  if redis.call('HINCRBY', P .. 'bt:ship:' .. ship, 'left', -1) <= 0 then
+    redis.call('DEL', P .. 'bt:ship:' .. ship, P .. 'bt:load:' .. ship)
+    redis.call('ZREM', P .. 'bt:ships', ship)
+  end
+end
+"""
+
+# ARGV: P, '', id, owner or '', created ms, life ms, then field, value... The items are there
+# before: with this step the job is, whole.
+OPEN = (
+    PRELUDE
+    + """
+local job = P .. 'bt:job:' .. ARGV[3]
+for at = 7, #ARGV, 2 do redis.call('HSET', job, ARGV[at], ARGV[at + 1]) end
+redis.call('PEXPIRE', job, ARGV[6])
+if ARGV[4] ~= '' then
+  local mine = P .. 'bt:mine:' .. ARGV[4]
+  redis.call('ZADD', mine, ARGV[5], ARGV[3])
+  if redis.call('PTTL', mine) < tonumber(ARGV[6]) then redis.call('PEXPIRE', mine, ARGV[6]) end
+end
+redis.call('ZADD', P .. 'bt:open', ARGV[5], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: P, '', id, now (s). Returns 1 if it was under way.
+CANCEL = (
+    PRELUDE
+    + """
+local job = P .. 'bt:job:' .. ARGV[3]
+local status = redis.call('HGET', job, 'status')
+if not status or status == 'ended' then return 0 end
+if status == 'in_progress' then
+  redis.call('HSET', job, 'status', 'canceling', 'cancel_at', ARGV[4])
+end
+redis.call('SADD', P .. 'bt:cancel', ARGV[3])
+return 1
+"""
+)
+
+# ARGV: P, '', id, owner. Returns 1 if it had ended and is gone.
+DELETE = (
+    PRELUDE
+    + """
+local id = ARGV[3]
+if redis.call('HGET', P .. 'bt:job:' .. id, 'status') ~= 'ended' then return 0 end
+redis.call('DEL', P .. 'bt:job:' .. id, P .. 'bt:out:' .. id)
+redis.call('ZREM', P .. 'bt:mine:' .. ARGV[4], id)
+redis.call('ZREM', P .. 'bt:hooks', id)
+return 1
+"""
+)
+
+# ARGV: P, '', life ms. Returns the token, '' where another server holds the lease.
+LEASE = """
+local P = ARGV[1]
+if redis.call('EXISTS', P .. 'bt:lease') == 1 then return '' end
+local token = tostring(redis.call('INCR', P .. 'bt:fence'))
+redis.call('SET', P .. 'bt:lease', token, 'PX', ARGV[3])
+return token
+"""
+
+# ARGV: P, token, life ms or 0 to give it back.
+RENEW = (
+    PRELUDE
+    + """
+if ARGV[3] == '0' then return redis.call('DEL', P .. 'bt:lease') end
+return redis.call('PEXPIRE', P .. 'bt:lease', ARGV[3])
+"""
+)
+
+# ARGV: P, token, now (s), id, item, next cursor or '', kind, line.
+ANSWER = (
+    PRELUDE
+    + """
+if ARGV[6] ~= '' then redis.call('HSET', P .. 'bt:job:' .. ARGV[4], 'cursor', ARGV[6]) end
+return answer(ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[3])
+"""
+)
+
+# ARGV: P, token, life ms, id, item, next cursor or '', key, kind, pool, due ms, late ms, what the
+# pool's asks share, then field, value... of the ask. Returns 1 where the item waits now, 0 where it
+# was answered, and -1 where a `near` item's leader is not there any more.
+JOIN = (
+    PRELUDE
+    + """
+local id, item, key, kind, pool = ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[9]
+local job, ask, wait = P .. 'bt:job:' .. id, P .. 'bt:ask:' .. key, P .. 'bt:wait:' .. key
+local there = redis.call('EXISTS', ask) == 1
+if kind == 'near' and not there then return -1 end
+if ARGV[6] ~= '' then redis.call('HSET', job, 'cursor', ARGV[6]) end
+if redis.call('HEXISTS', P .. 'bt:out:' .. id, item) == 1 then return 0 end
+local asks = P .. 'bt:asks:' .. id
+if redis.call('HGET', asks, item) ~= key then
+  redis.call('HSET', asks, item, key)
+  redis.call('PEXPIRE', asks, ARGV[3])
+  redis.call('RPUSH', wait, id .. ':' .. item .. ':' .. kind)
+  redis.call('PEXPIRE', wait, ARGV[3])
+end
+if there then
+  -- Who cannot wait takes the others along.
+  local now_in = redis.call('HGET', ask, 'pool')
+  if now_in and now_in ~= pool and pool == 'direct' then
+    redis.call('ZREM', P .. 'bt:pool:' .. now_in, key)
+    redis.call('HSET', ask, 'pool', pool)
+    redis.call('ZADD', P .. 'bt:pool:' .. pool, ARGV[10], key)
+  elseif now_in then
+    redis.call('ZADD', P .. 'bt:pool:' .. now_in, 'XX', 'LT', ARGV[10], key)
+  end
+  redis.call('ZADD', P .. 'bt:late', 'XX', 'LT', ARGV[11], key)
+else
+  for at = 13, #ARGV, 2 do redis.call('HSET', ask, ARGV[at], ARGV[at + 1]) end
+  redis.call('HSET', ask, 'pool', pool)
+  redis.call('PEXPIRE', ask, ARGV[3])
+  redis.call('HSET', P .. 'bt:pools', pool, ARGV[12])
+  redis.call('ZADD', P .. 'bt:pool:' .. pool, ARGV[10], key)
+  redis.call('ZADD', P .. 'bt:late', ARGV[11], key)
+end
+return 1
+"""
+)
+
+# ARGV: P, token, id. Every item has been looked up.
+SORTED = (
+    PRELUDE
+    + """
+return redis.call('ZREM', P .. 'bt:open', ARGV[3])
+"""
+)
+
+# ARGV: P, token, life ms, now ms, pool, nonce, then keys... Returns how many were packed.
+PACK = (
+    PRELUDE
+    + """
+local pool, nonce = ARGV[5], ARGV[6]
+local ship, load, count = P .. 'bt:ship:' .. nonce, P .. 'bt:load:' .. nonce, 0
+for at = 7, #ARGV do
+  local key = ARGV[at]
+  if redis.call('ZREM', P .. 'bt:pool:' .. pool, key) == 1
+      and redis.call('EXISTS', P .. 'bt:ask:' .. key) == 1 then
+    redis.call('HDEL', P .. 'bt:ask:' .. key, 'pool')
+    redis.call('HSET', P .. 'bt:ask:' .. key, 'ship', nonce)
+    redis.call('RPUSH', load, key)
+    count = count + 1
+  end
+end
+if count == 0 then return 0 end
+redis.call('HSET', ship, 'state', 'packed', 'size', count, 'left', count, 'polls', 0, 'tries', 0,
+  'share', redis.call('HGET', P .. 'bt:pools', pool) or '{}')
+redis.call('PEXPIRE', ship, ARGV[3])
+redis.call('PEXPIRE', load, ARGV[3])
+redis.call('ZADD', P .. 'bt:ships', ARGV[4], nonce)
+return count
+"""
+)
+
+# ARGV: P, token, nonce, state it is in, due ms, then field, value... Returns 0 where it is not.
+MOVE = (
+    PRELUDE
+    + """
+local ship = P .. 'bt:ship:' .. ARGV[3]
+if redis.call('HGET', ship, 'state') ~= ARGV[4] then return 0 end
+for at = 6, #ARGV, 2 do redis.call('HSET', ship, ARGV[at], ARGV[at + 1]) end
+redis.call('ZADD', P .. 'bt:ships', ARGV[5], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: P, token, now (s), key, number who wait, then id, item, kind, line... of those answered.
+# Returns 0 where others came to wait meanwhile, 1 where all are told, 2 where that is long done.
+TELL = (
+    PRELUDE
+    + """
+local key = ARGV[4]
+if redis.call('EXISTS', P .. 'bt:ask:' .. key) == 0 then return 2 end
+if redis.call('LLEN', P .. 'bt:wait:' .. key) ~= tonumber(ARGV[5]) then return 0 end
+for at = 6, #ARGV, 4 do
+  answer(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[3])
+end
+unload(key)
+forget(key)
+return 1
+"""
+)
+
+# ARGV: P, token, key, pool, due ms, what the pool's asks share. An ask that is to be made anew.
+REQUEUE = (
+    PRELUDE
+    + """
+local key, ask = ARGV[3], P .. 'bt:ask:' .. ARGV[3]
+if redis.call('EXISTS', ask) == 0 then return 0 end
+local old = redis.call('HGET', ask, 'pool')
+if old then redis.call('ZREM', P .. 'bt:pool:' .. old, key) end
+unload(key)
+redis.call('HSET', ask, 'pool', ARGV[4])
+redis.call('HSET', P .. 'bt:pools', ARGV[4], ARGV[6])
+redis.call('ZADD', P .. 'bt:pool:' .. ARGV[4], ARGV[5], key)
+if ARGV[4] == 'direct' then redis.call('ZREM', P .. 'bt:late', key) end
+return 1
+"""
+)
+
+# ARGV: P, token, now (s), key, who (as in its list), id, item, line. An item no longer waits for an
+# ask that was not sent; the last one takes it along. Returns 0 where it was sent.
+LEAVE = (
+    PRELUDE
+    + """
+local key, wait = ARGV[4], P .. 'bt:wait:' .. ARGV[4]
+if redis.call('HEXISTS', P .. 'bt:ask:' .. key, 'ship') == 1 then return 0 end
+redis.call('LREM', wait, 0, ARGV[5])
+answer(ARGV[6], ARGV[7], 'canceled', ARGV[8], ARGV[3])
+if redis.call('LLEN', wait) == 0 then forget(key) end
+return 1
+"""
+)

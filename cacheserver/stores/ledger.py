@@ -1,0 +1,239 @@
+"""The ledger: every request's row is in Redis before the last byte of its answer leaves.
+
+Group commit: a row that finds the lane idle is written at once; those that come while a commit is
+on its way go together in the next. So a quiet server waits for one round trip, and a busy one
+writes many rows for the price of one. Rows and sums are written in one script, or not at all, and
+a row whose id is there already counts once.
+
+While Redis is away rows are kept here, `limit` of them, and nobody waits; what has to be given up
+is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from itertools import islice
+
+from cacheserver.errors import StoreError
+from cacheserver.flight import end
+from cacheserver.policy import sums
+from cacheserver.policy.row import Row
+from cacheserver.stores import ledgerrows
+from cacheserver.stores.connection import PREFIX, Connection
+from cacheserver.stores.lane import Lane
+from cacheserver.stores.ledgerscripts import COMMIT
+
+DAY_S = 86_400
+ROW_S = 31 * DAY_S  # rows are kept for 30 days; a day more for what spills them
+
+# Seconds each grain is kept: a month to look at by the hour, a year to compare days with.
+KEPT_S: Mapping[str, int] = {"m": 2 * DAY_S, "h": 35 * DAY_S, "d": 400 * DAY_S}
+GRAIN_S: Mapping[str, int] = {"m": 60, "h": 3_600, "d": DAY_S}
+BLOCK: Mapping[str, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
+
+_SHORT_S = 90 * DAY_S
+# Fields of a hash before the rest is added up as one: callers choose models, tasks and tags.
+_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lg": 4_000, "lc": 100_000}
+
+_TOGETHER = 500  # rows of one commit: some 10 ms of Redis' time, which others wait for
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+
+SEP = "\x1f"  # between the parts of a field; no name has it
+
+log = logging.getLogger(__name__)
+
+
+class _Group:
+    """Rows that are written together, and what those who wait for them wait on."""
+
+    __slots__ = ("done", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.done = asyncio.Event()
+
+
+class Ledger:
+    """Takes rows. `overflowed` and `failures` are for the metrics, as the journal's."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
+        self.overflowed = 0  # rows that were given up
+        self.failures = 0  # commits that failed
+        self.prefix = prefix
+        self.redis = redis
+        self._limit = limit
+        self._lane = Lane(redis, COMMIT)
+        self._next = _Group()
+        self._sending: _Group | None = None
+        self._minutes: set[int] = set()  # of the last commit
+        self._away = False  # the last commit failed: nobody waits for the next
+        self._closed = False
+        self._hurry = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def record(self, row: Row) -> None:
+        """Return once `row` is in Redis; at once where Redis is away. Raises nothing."""
+        await self.written(self.put(row))
+
+    async def written(self, done: asyncio.Event) -> None:
+        """Wait for what `put` gave; at once where Redis is away. Raises nothing."""
+        if not self._away:
+            await done.wait()
+
+    def put(self, row: Row) -> asyncio.Event:
+        """Take a row; the event is set when it is in Redis, or a commit of it has failed.
+
+        A later row of the same id takes the place of one that waits. Never blocks, never fails.
+        """
+        group = self._next
+        if self._closed:
+            self.overflowed += 1
+            group.done.set()
+            return group.done
+        group.rows[row.id] = row
+        if len(group.rows) > self._limit:
+            del group.rows[next(iter(group.rows))]
+            self.overflowed += 1
+        self._start()
+        return group.done
+
+    async def flush(self) -> None:
+        """Return once all rows taken so far are in Redis. Raises `StoreError` if that fails."""
+        while self._next.rows or self._sending is not None:
+            failures = self.failures
+            self._hurry.set()
+            group = self._next if self._next.rows else self._sending
+            assert group is not None  # the loop's condition
+            self._start()
+            await group.done.wait()
+            if self.failures > failures:
+                raise StoreError("the ledger could not be written")
+
+    async def close(self, *, patience_s: float = 5.0) -> None:
+        """Write what is left, for `patience_s` at most. Later rows are counted and given up."""
+        self._closed = True
+        if self._task is not None:
+            self._hurry.set()
+            await asyncio.wait({self._task}, timeout=patience_s)
+            await end(self._task)
+            self._task = None
+        left = [group for group in (self._sending, self._next) if group is not None]
+        if lost := sum(len(group.rows) for group in left):
+            self.overflowed += lost
+            log.error("%d rows of the ledger could not be written", lost)
+        for group in left:
+            group.done.set()
+        await self._lane.close()
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._commit_all(), name="store:ledger")
+
+    async def _commit_all(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._next.rows or self._sending is not None:
+            if self._sending is None:
+                self._sending, self._next = self._next, _Group()
+            try:
+                await self._commit(self._sending)
+            except StoreError as error:
+                self.failures += 1
+                self._away = True
+                log.warning("the ledger could not be written: %s", error)
+                self._give_back(self._sending)
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            self._away = False
+            self._sending.done.set()
+            self._sending = None
+            pause_s = _FIRST_PAUSE_S
+
+    async def _commit(self, group: _Group) -> None:
+        """Write a group, in parts where it is large; rows leave it as they are written."""
+        while group.rows:
+            part = list(islice(group.rows.values(), _TOGETHER))
+            minutes = {int(row.at // 60) for row in part}
+            new = minutes != self._minutes  # to Redis perhaps not: then it is told once more
+            known = await self._lane.run(*_words(self.prefix, part, new=new))
+            self._minutes = minutes
+            gone = [part[place - 1] for place in known] or part
+            for row in gone:
+                del group.rows[row.id]
+
+    def _give_back(self, group: _Group) -> None:
+        """What could not be written goes before what came meanwhile, as far as there is room."""
+        group.done.set()
+        waiting = _Group()
+        waiting.rows = {**group.rows, **self._next.rows}
+        self._next.done.set()
+        while len(waiting.rows) > self._limit:
+            del waiting.rows[next(iter(waiting.rows))]
+            self.overflowed += 1
+        self._next, self._sending = waiting, None
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+
+def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes | int]:
+    """The arguments of a commit: the rows, and what they add to each cell.
+
+    `new`: a minute of theirs may have no rows yet.
+    """
+    cells: dict[tuple[str, str, int, int], dict[str, dict[int, int]]] = {}
+    yield prefix
+    yield ROW_S
+    yield int(new)
+    yield len(rows)
+    for row in rows:
+        yield int(row.at // 60)
+        yield row.id
+        yield ledgerrows.encode(row)
+        for key, field, numbers in _cells(row):
+            kind = key[:2]
+            life = KEPT_S[key[3]] if kind == "ls" else _SHORT_S
+            cell = cells.setdefault((key, kind, life, _MOST[kind]), {}).setdefault(field, {})
+            for place, number in numbers:
+                cell[place] = cell.get(place, 0) + number
+    for (key, kind, life, most), fields in cells.items():
+        for field, added in fields.items():
+            yield key
+            yield life
+            yield most
+            yield field
+            yield f"{field.partition(SEP)[0]}{SEP}{SEP}" if kind == "ls" else ""
+            yield b"".join(_PAIR(place, number) for place, number in added.items())
+
+
+def _cells(row: Row) -> Iterator[tuple[str, str, tuple[tuple[int, int], ...]]]:
+    """Where a row counts: its key, its field, and the numbers by place."""
+    numbers = tuple(sums.of(row))
+    model = row.model or row.asked
+    for grain, seconds in GRAIN_S.items():
+        slot = int(row.at // seconds)
+        key = f"ls:{grain}:{slot // BLOCK[grain]}:{row.tenant}"
+        yield key, f"{slot}{SEP}{row.key_id or ''}{SEP}{model}", numbers
+    if row.task is None and not row.tags and row.conversation is None:
+        return
+    short = sums.short(row)
+    at = f"{int(row.at // DAY_S)}:{row.tenant}"
+    if row.task is not None:
+        yield f"lk:{at}", row.task, short
+    for tag in row.tags:
+        yield f"lg:{at}", tag, short
+    if row.conversation is not None:
+        # A name of any length, and a caller's own: only which is the same matters here.
+        yield f"lc:{at}", sha256(row.conversation.encode()).hexdigest()[:16], short
+
+
+_PAIR = struct.Struct("<Bq").pack

@@ -1,0 +1,87 @@
+"""The Lua of the ledger, and its keys.
+
+    P lr:{minute}              hash: id -> row
+    P lr                       sorted set of the minutes that have rows
+    P lrn                      how many rows there are
+    P ls:{grain}:{block}:{tenant}   hash: slot, key, model -> sums    grain d, h, m
+    P lt:{block}               set: tenants with sums in that block of days
+    P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
+
+Times are whole minutes, hours and days since 1970, UTC. A block is 30 days of days, a day of hours
+or an hour of minutes, so that a query over a range reads few keys. Sums are 64-bit integers, packed
+one after the other; Lua counts in doubles, which are exact to 9 million dollars in one cell.
+"""
+
+from __future__ import annotations
+
+# ARGV: P, rows' life (s), whether a minute may be new, n; then n of minute, id, row; then of each
+# cell its key, life (s), most fields, field, field for what is beyond them, and the numbers to add
+# as (place 1 byte, amount 8). Rows that are there already are a commit whose reply was lost:
+# nothing stays written, and their places are returned, so that what is left can be sent again.
+# Else an empty list.
+COMMIT = """
+local P, n = ARGV[1], tonumber(ARGV[4])
+local known, fresh = {}, {}
+for i = 1, n do
+  local at = 3 * i + 2
+  local key = P .. 'lr:' .. ARGV[at]
+  if redis.call('HSETNX', key, ARGV[at + 1], ARGV[at + 2]) == 1 then
+    fresh[#fresh + 1] = at
+  else
+    known[#known + 1] = i
+  end
+end
+if #known > 0 then
+  for _, at in ipairs(fresh) do redis.call('HDEL', P .. 'lr:' .. ARGV[at], ARGV[at + 1]) end
+  return known
+end
+if ARGV[3] == '1' then
+  for _, at in ipairs(fresh) do
+    redis.call('EXPIRE', P .. 'lr:' .. ARGV[at], ARGV[2])
+    redis.call('ZADD', P .. 'lr', ARGV[at], ARGV[at])
+  end
+end
+redis.call('INCRBY', P .. 'lrn', n)
+local at = 3 * n + 5
+while at < #ARGV do
+  local key, field, packed = P .. ARGV[at], ARGV[at + 3], ARGV[at + 5]
+  local old = redis.call('HGET', key, field)
+  if not old and redis.call('HLEN', key) >= tonumber(ARGV[at + 2]) then
+    field = ARGV[at + 4]
+    old = redis.call('HGET', key, field)
+  end
+  local value, from = old or '', 1
+  while from <= #packed do
+    local place, amount
+    place, amount, from = struct.unpack('<I1i8', packed, from)
+    place = place * 8
+    if #value < place + 8 then value = value .. string.rep('\\0', place + 8 - #value) end
+    amount = amount + struct.unpack('<i8', value, place + 1)
+    value = value:sub(1, place) .. struct.pack('<i8', amount) .. value:sub(place + 9)
+  end
+  redis.call('HSET', key, field, value)
+  if not old and redis.call('HLEN', key) == 1 then
+    redis.call('EXPIRE', key, ARGV[at + 1])
+    local block, tenant = ARGV[at]:match('^ls:d:(%d+):(.*)$')
+    if block then
+      redis.call('SADD', P .. 'lt:' .. block, tenant)
+      redis.call('EXPIRE', P .. 'lt:' .. block, ARGV[at + 1])
+    end
+  end
+  at = at + 6
+end
+return {}
+"""
+
+# ARGV: P, minute, how many rows were taken care of. A minute that got another row meanwhile stays,
+# and is taken care of again. Returns 1 where it is gone.
+FORGET = """
+local P = ARGV[1]
+local key = P .. 'lr:' .. ARGV[2]
+local held = redis.call('HLEN', key)
+if held > tonumber(ARGV[3]) then return 0 end
+redis.call('DEL', key)
+redis.call('ZREM', P .. 'lr', ARGV[2])
+if held > 0 then redis.call('DECRBY', P .. 'lrn', held) end
+return 1
+"""

@@ -1,0 +1,194 @@
+"""What a miss costs with each lever off and on, by the simulated Claude's own invoice.
+
+Real arrival times and lengths (`azure_trace`), real questions (`banking77`, `clinc150`), virtual
+time. System prompts, conversations, what may wait and what runs away are ours, and stated below.
+Every request is asked anew (`cache: refresh`), so that only the levers make the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from cacheserver import wire
+from cacheserver.app import create_app
+from cacheserver.asking.batch_desk import Pace
+from cacheserver.config import Settings
+from cacheserver.parts import Parts
+from cacheserver.rules.history import HistoryRules
+from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
+from cacheserver.types import LEVERS
+from scripts.benchmarks.rows import at_most, row
+
+REQUESTS = 600
+_START = 1_795_000_000.0  # November 2026: today's prices
+_SYSTEMS = (200, 600, 1_200, 2_500, 5_000)  # tokens of the five system prompts there are
+_WAITS = 0.2  # of the requests may wait for a batch
+_TALKS = 0.1  # come at the end of a long conversation of 12 exchanges
+_RUNAWAYS = 0.02  # are answered with 4,000 words where nothing stops them
+_DEFAULT = "claude-sonnet-5-5"  # what `auto` is without routing
+_QUICK = Pace(tick_s=0.01, poll_first_s=0.01, poll_longest_s=0.05)
+_WORDS = ("order", "refund", "policy", "account", "delivery", "invoice", "customer", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of the trace."""
+
+    at: float  # seconds since the first
+    text: str
+    system: str
+    words: int  # of the answer
+    waits: bool
+    earlier: tuple[dict[str, str], ...]
+
+
+def measure(data: Path, *, requests: int = REQUESTS) -> list[dict[str, Any]]:
+    """Cost per 1,000 requests with no lever, each alone, and all; and what preparing takes."""
+    trace = list(_trace(data, requests))
+    costs: dict[str, float] = {}
+    for name, on in [("none", ()), *((lever, (lever,)) for lever in LEVERS), ("all", LEVERS)]:
+        costs[name], taken = asyncio.run(_play(trace, frozenset(on)))
+    rows = [row("no lever", costs["none"], "$/1k")]
+    for lever in LEVERS:
+        rows.append(row(f"{lever} alone", costs[lever], "$/1k"))
+    rows.append(row("all of them", costs["all"], "$/1k"))
+    rows.append(row("  of what no lever costs", costs["all"] / costs["none"], ""))
+    taken.sort()
+    rows.append(row("preparing a miss with all of them, p50", statistics.median(taken), "ms"))
+    rows.append(at_most("preparing a miss with all of them, p95", _p95(taken), 1, "ms"))
+    return rows
+
+
+def _trace(data: Path, requests: int) -> Iterator[Asked]:
+    """The requests, the same in every run."""
+    chance = random.Random(7)
+    questions = [
+        *_column(data / "banking77" / "train.tsv"),
+        *_column(data / "clinc150" / "train.tsv"),
+    ]
+    chance.shuffle(questions)
+    systems = [_text(random.Random(size), size) for size in _SYSTEMS]
+    with (data / "azure_trace" / "conv.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:requests]
+    first = datetime.fromisoformat(rows[0]["TIMESTAMP"][:26])
+    for place, one in enumerate(rows):
+        context = int(one["ContextTokens"])
+        near = min(range(len(_SYSTEMS)), key=lambda at: abs(_SYSTEMS[at] - context))
+        runs_away = chance.random() < _RUNAWAYS
+        talks = chance.random() < _TALKS
+        yield Asked(
+            at=(datetime.fromisoformat(one["TIMESTAMP"][:26]) - first).total_seconds(),
+            text=f"{questions[place]} ({place})",
+            system=systems[near],
+            words=4_000 if runs_away else max(1, int(one["GeneratedTokens"]) * 3 // 4),
+            waits=chance.random() < _WAITS,
+            earlier=tuple(_talk(place)) if talks else (),
+        )
+
+
+def _talk(seed: int) -> Iterator[dict[str, str]]:
+    chance = random.Random(seed)
+    for _ in range(12):
+        yield {"role": "user", "content": _text(chance, 40)}
+        yield {"role": "assistant", "content": _text(chance, 160)}
+
+
+def _text(chance: random.Random, tokens: int) -> str:
+    return " ".join(chance.choice(_WORDS) for _ in range(round(tokens * 2.5 / 7)))
+
+
+def _column(file: Path) -> list[str]:
+    with file.open(newline="") as rows:
+        return [
+            one["query"] for one in csv.DictReader(rows, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]
+
+
+async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list[float]]:
+    """Dollars per 1,000 requests on Claude's invoice, and milliseconds each preparing took."""
+    now = [_START]
+    lengths = {asked.text: asked.words for asked in trace}
+
+    def answer(body: Mapping[str, Any]) -> Directives | None:
+        last = body["messages"][-1]["content"]
+        text = last if isinstance(last, str) else last[-1].get("text", "")
+        return Directives(words=lengths.get(text, 20))
+
+    simulated = Simulated(SimulatedSettings(direct=answer, batch_s=0.0, clock=lambda: now[0]))
+    with tempfile.TemporaryDirectory(prefix="cs-levers-") as folder:
+        async with serve_simulated(simulated) as url:
+            settings = Settings(
+                data_dir=Path(folder),
+                model_dir=Path("var/model"),
+                upstream=url,
+                anthropic_api_key="sk-ant-benchmark",
+                default_model=_DEFAULT,
+            )
+            async with wire.build(settings, clock=lambda: now[0], pace=_QUICK) as parts:
+                taken = await _asked(parts, settings, trace, on, now)
+        lines = simulated.invoice
+    return sum(line.nanodollars for line in lines) / 1e9 / len(trace) * 1_000, taken
+
+
+async def _asked(
+    parts: Parts,
+    settings: Settings,
+    trace: Sequence[Asked],
+    on: frozenset[str],
+    now: list[float],
+) -> list[float]:
+    tenant = await parts.tenants.get("default")
+    await parts.tenants.put(replace(tenant, history=HistoryRules(messages=True)))
+    taken: list[float] = []
+    prepare = parts.asker.prepare
+
+    async def timed(*given: Any) -> Any:
+        started = time.perf_counter()
+        made = await prepare(*given)
+        taken.append((time.perf_counter() - started) * 1e3)
+        return made
+
+    parts.asker.prepare = timed  # type: ignore[method-assign]
+    transport = httpx2.ASGITransport(create_app(parts, settings))
+    jobs: list[str] = []
+    async with httpx2.AsyncClient(
+        transport=transport, base_url="http://127.0.0.1", timeout=120
+    ) as http:
+        await parts.entries.restored.wait()
+        for asked in trace:
+            now[0] = _START + asked.at
+            body = {
+                "messages": [*asked.earlier, {"role": "user", "content": asked.text}],
+                "system": asked.system,
+                "cache": "refresh",
+                "levers_off": [lever for lever in LEVERS if lever not in on],
+            }
+            if asked.waits and "batching" in on:
+                reply = await http.post("/v1/query", json={**body, "when": "batch"})
+                jobs.append(reply.json()["id"])
+            else:
+                reply = await http.post("/v1/query", json=body)
+            if reply.status_code not in (200, 202):
+                raise RuntimeError(f"status {reply.status_code}: {reply.text[:200]}")
+        now[0] += 7_200  # what waits is sent at the latest now
+        for job in jobs:
+            async with http.stream("GET", f"/v1/jobs/{job}/events") as events:
+                async for _ in events.aiter_bytes():
+                    pass
+    return taken
+
+
+def _p95(taken: Sequence[float]) -> float:
+    return taken[round(0.95 * (len(taken) - 1))] if taken else 0.0

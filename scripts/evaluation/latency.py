@@ -1,0 +1,105 @@
+"""What a decision costs beyond the embedding: search, reading the question, evidence, verifier.
+
+On the scope that a replay has filled and fitted, with questions it was not asked, by the code that
+serves; the stored questions' profiles are at hand, as in a warm server. The verifier scores afresh.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from cacheserver.policy import lexicon
+from cacheserver.policy.profile import read
+from index.pairs import PairScorer
+from index.vectors import VectorIndex
+from scripts.evaluation.scores import Scores, average
+from scripts.evaluation.stream import Replay
+from scripts.evaluation.vectors import Embeddings, Vectors
+
+TOKENS = 24
+_ASKED = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Milliseconds of one core: time the thread ran, so that other work does not count."""
+
+    name: str
+    entries: int
+    questions: int
+    tokens: float  # of a question, mean
+    p50: float
+    p95: float
+    read: float  # pairs the verifier read, a question
+
+
+class Fresh(Scores):
+    """The verifier itself: every pair is scored whenever it is asked for."""
+
+    def __init__(self, scorer: PairScorer) -> None:
+        self._uncached = scorer
+
+    def of(self, a: str, b: str, *, both: bool) -> float:
+        pairs = [(a, b), (b, a)] if both else [(a, b)]
+        return average([float(score) for score in self._uncached.score(pairs)])
+
+
+def longest_like(texts: Sequence[str], embedder: Path) -> list[tuple[str, int]]:
+    """(text, tokens) of those nearest to `TOKENS` tokens, at most as many as are timed."""
+    tokenizer = Tokenizer.from_file(str(embedder / "tokenizer.json"))
+    tokenizer.no_padding()
+    counted = [(text, len(tokenizer.encode(text).ids)) for text in dict.fromkeys(texts)]
+    counted.sort(key=lambda one: abs(one[1] - TOKENS))
+    return counted[:_ASKED]
+
+
+def measure(
+    name: str,
+    replay: Replay,
+    texts: Sequence[str],
+    embeddings: Embeddings,
+    embedder: Path,
+    verifier: Path | None,
+) -> Figures:
+    """The figures of deciding on `texts` in the scope of `replay`, which has run."""
+    chosen = longest_like(texts, embedder)
+    vectors = embeddings.of([text for text, _ in chosen])
+    index, rows = VectorIndex(vectors.shape[1]), replay.stored.ids
+    kept = _unit(replay.traffic.vectors[rows])
+    index.extend("scope", [str(row) for row in rows], kept, [1e12] * len(rows))
+    words = lexicon.standard()
+    scores = None if verifier is None else Fresh(PairScorer(verifier))
+    took: list[float] = []
+    before = 0
+    for _ in range(2):  # the first warms up
+        took.clear()
+        before = replay.outcome.asked
+        for (text, _), vector in zip(chosen, _unit(vectors), strict=True):
+            begun = time.thread_time()
+            found = index.search("scope", vector, replay.settings.top, 0.0)
+            near = [replay.neighbour(int(match.id), match.cosine) for match in found]
+            replay.decide(read(text, words), near, text, scores)
+            took.append(1e3 * (time.thread_time() - begun))
+    return Figures(
+        name=name,
+        entries=len(rows),
+        questions=len(took),
+        tokens=float(np.mean([count for _, count in chosen])),
+        p50=float(np.percentile(took, 50)),
+        p95=float(np.percentile(took, 95)),
+        read=(replay.outcome.asked - before) / max(1, len(took)),
+    )
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Of length 1; what the embedder could not read points nowhere in particular."""
+    made = np.array(vectors, np.float32)
+    made[np.linalg.norm(made, axis=1) < 0.5, 0] = 1.0
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    return made

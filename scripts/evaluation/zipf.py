@@ -1,0 +1,23 @@
+"""Traffic as it comes: few intents asked often, most hardly ever, each in any of its wordings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from scripts.evaluation.data import Asked
+
+EXPONENT = 1.0  # the n-th most frequent intent is asked 1/n as often as the first
+
+
+def draw(asked: Sequence[Asked], count: int, seed: int) -> list[Asked]:
+    """`count` requests; which intent is the frequent one, and each wording, is drawn by `seed`."""
+    rng = Random(seed)
+    by_intent: dict[str, list[Asked]] = defaultdict(list)
+    for one in asked:
+        by_intent[one.intent].append(one)
+    names = sorted(by_intent)
+    rng.shuffle(names)
+    weights = [1 / rank**EXPONENT for rank in range(1, len(names) + 1)]
+    return [rng.choice(by_intent[name]) for name in rng.choices(names, weights, k=count)]

@@ -1,0 +1,1 @@
+"""Labelled prompts, and how the classifier that routes them is fitted. Offline only."""

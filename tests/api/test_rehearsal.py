@@ -1,0 +1,220 @@
+"""Bars tried on what was asked lately, and shadow reports at any bar, through the front door."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cacheserver.simulated import Directives
+from tests.house import ADMIN_KEY, House, came_from
+
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
+LESS_ALIKE = "Which city is the capital of the country France?"
+BARS = "/admin/tenants/default/bars"
+
+
+def answering(body: Mapping[str, Any]) -> Directives:
+    """A Claude that says something else where the question is abbreviated."""
+    if "what's" in str(body["messages"][-1]["content"]).lower():
+        return Directives(text="Berlin has been the capital of Germany since 1990.")
+    return Directives(text="The capital of France is Paris, on the river Seine.")
+
+
+@pytest.fixture
+async def calibrated(tmp_path: Path) -> AsyncIterator[House]:
+    async with House.open(tmp_path, claude=answering, similarity=None, target=0.5) as house:
+        yield house
+
+
+async def put(house: House, path: str, **fields: Any) -> dict[str, Any]:
+    response = await house.http.put(path, headers=ADMIN, json=fields)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert isinstance(found, dict)
+    return found
+
+
+async def tried(house: House, **fields: Any) -> dict[str, Any]:
+    change = await put(house, BARS, dry_run=True, **fields)
+    found = change["would_have"]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_a_dry_run_shows_what_another_threshold_would_have_served(house: House) -> None:
+    await house.ask(PARIS)
+    hit, miss = await house.ask(SIMILAR), await house.ask(LESS_ALIKE)
+    assert [came_from(one)[0] for one in (hit, miss)] == ["semantic", "miss"]
+    strict = (await tried(house, bar={"similarity": 1.0}))["replayed"]
+    assert (strict["decisions"], strict["untold"]) == (2, 0)
+    assert (strict["hits_before"], strict["hits_after"]) == (1, 0)
+    assert (strict["begun"], strict["ended"]) == (0, 1)
+    assert strict["saved_before_usd"] == hit.headers["x-saved-usd"]
+    assert strict["saved_after_usd"] == "0.000000000"
+    loose = (await tried(house, bar={"similarity": 0.5}))["replayed"]
+    assert (loose["hits_before"], loose["hits_after"], loose["begun"]) == (1, 2, 1)
+    assert float(loose["saved_after_usd"]) == pytest.approx(
+        float(hit.headers["x-saved-usd"]) + float(miss.headers["x-cost-usd"])
+    )
+    assert came_from(await house.ask("Whats the capital of France?"))[0] != "bypass"
+    shown = (await house.http.get(BARS, headers=ADMIN)).json()
+    assert shown["tenant"]["similarity"] == 0.95  # nothing has changed
+    assert (await house.http.get(f"{BARS}/history", headers=ADMIN)).json() == []
+
+
+async def test_a_probability_that_was_recorded_is_held_to_another_target(
+    calibrated: House,
+) -> None:
+    await calibrated.ask(PARIS)
+    assert came_from(await calibrated.ask(SIMILAR))[0] == "semantic"
+    less = await calibrated.ask(LESS_ALIKE)
+    probability = float(less.headers["x-cache-probability"])
+    strict = (await tried(calibrated, bar={"target": 0.001}))["replayed"]
+    assert (strict["decisions"], strict["untold"]) == (2, 0)
+    assert strict["hits_after"] == 0
+    by_hand = (await tried(calibrated, bar={"similarity": 0.5}))["replayed"]
+    assert by_hand["hits_after"] == 2
+    expected = by_hand["expected_wrong"]
+    assert expected >= 1 - probability - 1e-6
+    closed = (await tried(calibrated, bar={"exact_only": True}))["replayed"]
+    assert (closed["hits_after"], closed["saved_after_usd"]) == (0, "0.000000000")
+
+
+async def test_what_no_record_tells_is_counted_apart(house: House) -> None:
+    await house.ask(PARIS)
+    await house.ask(SIMILAR)  # by a threshold: no probability was asked for
+    found = (await tried(house, bar={"target": 0.1}))["replayed"]
+    assert (found["decisions"], found["untold"], found["hits_after"]) == (1, 1, 0)
+
+
+async def test_only_where_the_bar_changes_is_anything_replayed(house: House) -> None:
+    await house.ask(PARIS)
+    hit = await house.ask(SIMILAR)
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
+    await house.ask(SIMILAR, headers={"x-cache-namespace": "faq"})
+    faq = await tried(house, level="namespace", name="faq", bar={"similarity": 1.0})
+    assert (faq["replayed"]["decisions"], faq["replayed"]["ended"]) == (1, 1)
+    path = f"/v1/decisions/{hit.headers['x-cache-decision']}"
+    scope = (await house.http.get(path)).json()["scope"]
+    one = await tried(house, level="scope", name=scope, bar={"exact_only": True})
+    assert one["replayed"]["ended"] >= 1
+    same = await tried(house, bar={"similarity": 0.95})
+    assert same["replayed"]["decisions"] == 0
+
+
+async def test_labels_say_how_much_of_it_was_wrong(calibrated: House) -> None:
+    await put(calibrated, BARS, bar={"target": 0.5, "audit_share": 1.0})
+    await calibrated.ask(PARIS)
+    assert came_from(await calibrated.ask(SIMILAR))[0] == "semantic"
+    await calibrated.parts.learner.idle()
+    labels = (await tried(calibrated, bar={"similarity": 0.5}))["labels"]
+    assert (labels["hits"], labels["wrong"], labels["wrong_rate"]) == (1, 1, 1.0)
+    assert 0 < labels["wrong_low"] < labels["wrong_high"] == 1
+    none = await tried(calibrated, bar={"exact_only": True})
+    assert none["labels"] is None
+
+
+async def test_what_shadow_mode_compared_is_part_of_a_dry_run(calibrated: House) -> None:
+    await put(calibrated, "/admin/tenants/default", shadow=True)
+    await calibrated.ask(PARIS)
+    for text in (LESS_ALIKE, SIMILAR):
+        await calibrated.ask(text)
+        await calibrated.parts.learner.idle()
+    shadow = (await tried(calibrated, bar={"similarity": 0.5}))["shadow"]
+    assert (shadow["hits"], shadow["wrong"]) == (2, 1)
+    assert float(shadow["saved_usd"]) > 0
+    strict = await tried(calibrated, bar={"similarity": 1.0})
+    assert strict["shadow"] is None
+
+
+async def test_a_shadow_report_can_be_asked_for_at_any_bar(calibrated: House) -> None:
+    await put(calibrated, "/admin/tenants/default", shadow=True)
+    await calibrated.ask(PARIS)
+    await calibrated.ask("Who wrote the play about the prince of Denmark?")
+    for text in (LESS_ALIKE, SIMILAR):
+        await calibrated.ask(text)
+        await calibrated.parts.learner.idle()
+    path = "/admin/tenants/default/shadow?similarity=0.5&probability=1&target=0.2"
+    report = (await calibrated.http.get(path, headers=ADMIN)).json()
+    assert (report["asked"], report["compared"]) == (4, 3)  # nothing came near the first
+    loose = report["similarity"]["at"]
+    assert (loose["hits"], loose["wrong"], loose["hit_rate"]) == (2, 1, 0.5)
+    assert loose["wrong_low"] < loose["wrong_rate"] == 0.5 < loose["wrong_high"]
+    assert float(loose["saved_usd"]) > 0
+    strict = report["probability"]["at"]
+    assert (strict["hits"], strict["saved_usd"]) == (0, "0.000000000")
+    assert [p["hits"] for p in report["similarity"]["curve"]] == [1, 2, 3]
+    assert all("saved_usd" in point for point in report["similarity"]["curve"])
+
+
+async def test_a_bar_that_makes_no_sense_is_400(house: House) -> None:
+    shares = {"target": ("0", "0.51", "-1", "nan", "x", ""), "probability": ("0", "2", "nan")}
+    shares["similarity"] = ("0", "1.01", "inf")
+    for field, values in shares.items():
+        for value in values:
+            path = f"/admin/tenants/default/shadow?{field}={value}"
+            refused = await house.http.get(path, headers=ADMIN)
+            assert refused.status_code == 400, path
+            assert f"`{field}`" in refused.json()["error"]["message"]
+
+
+async def test_a_target_that_makes_no_sense_is_400_wherever_it_is_given(house: House) -> None:
+    pairs = [{"query_a": "a", "query_b": "b", "label": 1}]
+    refused_ones: list[Any] = [0, 0.50001, -0.1, 1, True, "x", None, [], 10**400, "$huge"]
+    for target in refused_ones:
+        for path, asked in (
+            ("/admin/calibrate", {"pairs": pairs, "target": target}),
+            (BARS, {"bar": {"target": target}}),
+        ):
+            method = "PUT" if path == BARS else "POST"
+            body = json.dumps(asked).replace('"$huge"', "1e400").encode()
+            refused = await house.http.request(method, path, headers=ADMIN, content=body)
+            assert refused.status_code == 400, (path, target)
+
+
+async def test_a_bar_in_a_scope_that_nothing_was_asked_in_is_400(house: House) -> None:
+    answer = await house.ask(PARIS)
+    path = f"/v1/decisions/{answer.headers['x-cache-decision']}"
+    scope = (await house.http.get(path)).json()["scope"]
+    for unknown in ("zz", "ab" * 32, scope.upper(), scope[:-1]):
+        given = {"level": "scope", "name": unknown, "bar": {"target": 0.1}}
+        refused = await house.http.put(BARS, headers=ADMIN, json=given)
+        assert refused.status_code == 400, unknown
+    settings = {"scope_bars": {"ab" * 32: {"target": 0.1}}}
+    refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
+    assert refused.status_code == 400
+    for bar in ({"target": 0.1}, None):
+        await put(house, BARS, level="scope", name=scope, bar=bar)
+    assert (await house.http.get(BARS, headers=ADMIN)).json()["scopes"] == {}
+
+
+async def test_a_dry_run_is_asked_for_by_true_or_false(house: House) -> None:
+    given = {"bar": {"similarity": 0.9}, "dry_run": "yes"}
+    refused = await house.http.put(BARS, headers=ADMIN, json=given)
+    assert refused.status_code == 400
+    assert "`dry_run`" in refused.json()["error"]["message"]
+
+
+async def test_a_malformed_pair_file_is_400_with_its_line(house: House) -> None:
+    for tsv, told in {
+        "query_a\tquery_b\tlabel\n\nx\ty\t2": "line 3: `label`",
+        "\nquery_a\tquery_b\nx\ty": "line 2 has no column `label`",
+        "query_a\tquery_b\tlabel\nx\ty": "line 2 has 2 cells",
+        "query_a\tquery_b\tlabel\nx\t \t1": "line 2: `query_b`",
+    }.items():
+        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"tsv": tsv})
+        assert refused.status_code == 400
+        assert told in refused.json()["error"]["message"]
+
+
+async def test_a_pair_whose_label_is_no_label_is_400(house: House) -> None:
+    for label in (True, 2, 1.5, None, "yes", [1]):
+        pairs = [{"query_a": "a", "query_b": "b", "label": label}]
+        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"pairs": pairs})
+        assert refused.status_code == 400
+        assert "`pairs.0.label`" in refused.json()["error"]["message"]

@@ -1,0 +1,258 @@
+"""Killed with -9 at every step, a server that comes back answers everything once, paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from cacheserver.simulated import Simulated, SimulatedSettings
+from cacheserver.stores import jobscripts
+from cacheserver.stores.child import find_server
+from cacheserver.stores.connection import connect
+from tests.batches.house import Gatekeeper, item
+from tests.house import serving
+from tests.stores.conftest import serving as serving_redis
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {
+    name: text
+    for name, text in vars(jobscripts).items()
+    if name.isupper() and isinstance(text, str) and name != "PRELUDE"
+}
+NAMES = {hashlib.sha1(text.encode()).hexdigest().encode(): n for n, text in SCRIPTS.items()}
+
+
+@dataclass
+class Wire:
+    """Stands between the server and the store; stops at the `nth` run of a script."""
+
+    target: str
+    script: str = ""
+    nth: int = 1
+    when: str = "before"
+    seen: Counter[str] = field(default_factory=Counter)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hold(self, script: str, nth: int, when: str) -> None:
+        self.script, self.nth, self.when = script, nth, when
+        self.seen.clear()
+        self.reached = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_unix_connection(self.target)
+        held: asyncio.Event | None = None
+
+        async def answers() -> None:
+            nonlocal held
+            while chunk := await back_reader.read(65_536):
+                if held is not None:
+                    held.set()  # done, and nobody is told
+                    return
+                writer.write(chunk)
+
+        relay = asyncio.create_task(answers())
+        try:
+            while chunk := await reader.read(1 << 20):
+                if self._is_it(chunk):
+                    if self.when == "before":
+                        self.reached.set()
+                        continue
+                    held = self.reached
+                back_writer.write(chunk)
+        except ConnectionError:
+            pass
+        finally:
+            relay.cancel()
+            for each in (writer, back_writer):
+                each.close()
+
+    def _is_it(self, chunk: bytes) -> bool:
+        if b"EVALSHA" not in chunk:
+            return False
+        name = next((name for digest, name in NAMES.items() if digest in chunk), "")
+        self.seen[name] += 1
+        return name == self.script and self.seen[name] == self.nth
+
+
+@dataclass
+class Stage:
+    """The store and Claude, which outlive the server."""
+
+    claude: Simulated
+    door: Gatekeeper
+    store: Wire
+    run: Callable[[], Any]
+
+    def asked(self) -> Counter[str]:
+        """How often each question was put to Claude."""
+        return Counter(
+            request["params"]["messages"][-1]["content"]
+            for received in self.claude.requests
+            if received.path == "/v1/messages/batches" and received.method == "POST"
+            for request in json.loads(received.raw)["requests"]
+        )
+
+
+@asynccontextmanager
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    claude = Simulated(SimulatedSettings())
+    door = Gatekeeper(claude.app)
+    with serving_redis(find_server()) as redis_url:
+        redis = connect(redis_url)
+        for text in SCRIPTS.values():
+            await redis.script_load(text)
+        store = Wire(redis_url.removeprefix("unix://"))
+        path = tmp_path / "wire.sock"
+        listening = await asyncio.start_unix_server(store.serve, path, limit=1 << 20)
+        async with serving(door) as url:
+
+            @asynccontextmanager
+            async def run() -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "tests.batches.child"),
+                    *(str(tmp_path / "data"), f"unix://{path}", url),
+                    cwd=ROOT,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                assert process.stdout is not None
+                try:
+                    yield process, (await process.stdout.readline()).decode().strip()
+                finally:
+                    if process.returncode is None:
+                        process.kill()
+                    await process.wait()
+
+            yield Stage(claude, door, store, run)
+        listening.close()
+        await redis.aclose()
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the server is held, and killed."""
+
+    at: str  # a script, or what is said to Claude
+    nth: int = 1
+    when: str = "before"  # "after": it is done, and the server has not heard
+
+    def hold(self, stage: Stage) -> asyncio.Event:
+        if self.at in SCRIPTS:
+            stage.store.hold(self.at, self.nth, self.when)
+            return stage.store.reached
+        stage.door.hold_at(
+            {
+                "create": lambda method, path: method == "POST",
+                "poll": lambda method, path: method == "GET" and path.count("/") == 4,
+                "results": lambda method, path: path.endswith("/results"),
+            }[self.at],
+            self.when,
+        )
+        return stage.door.reached
+
+
+def requests(n: int) -> list[Any]:
+    """Two questions, one of them twice, and one that Claude need not see."""
+    return [
+        item("one", f"How far is star number {n}?"),
+        item("again", f"How far is star number {n}?"),
+        item("two", f"Who wrote book number {n}?", system=f"Library {n}."),
+        item("bad", messages=[]),
+    ]
+
+
+async def ended(url: str, id: str) -> str:
+    """The results, once the job has ended."""
+    async with httpx2.AsyncClient(timeout=60) as http:
+        async with http.stream("GET", f"{url}/v1/jobs/{id}/events") as response:
+            assert response.status_code == 200
+            last = [line async for line in response.aiter_lines() if line.startswith("event:")][-1]
+        assert last == "event: ended"
+        return (await http.get(f"{url}/v1/messages/batches/{id}/results")).text
+
+
+async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
+    """At each step a batch is taken and the server killed; the next one ends it, and takes another.
+
+    Every item is answered once, and every question put to Claude once.
+    """
+    made: str | None = None
+    for n, step in enumerate([*steps, None]):
+        async with stage.run() as (process, url), httpx2.AsyncClient(timeout=60) as http:
+            if made is not None:
+                lines = [json.loads(line) for line in (await ended(url, made)).splitlines()]
+                kinds = {line["custom_id"]: line["result"]["type"] for line in lines}
+                assert len(lines) == len(kinds)
+                expected = dict.fromkeys(("one", "again", "two"), "succeeded") | {"bad": "errored"}
+                assert kinds == expected, steps[n - 1]
+                assert stage.asked() == expected_questions(n), steps[n - 1]
+            if step is None:
+                return
+            reached = step.hold(stage)
+            body = {"requests": requests(n)}
+            made = (await http.post(f"{url}/v1/messages/batches", json=body)).json()["id"]
+            await asyncio.wait_for(reached.wait(), 30)
+            process.kill()
+            await process.wait()
+        stage.door.release(gone=True)
+
+
+def expected_questions(steps: int) -> Counter[str]:
+    asked = [
+        request for n in range(steps) for request in requests(n) if request["params"]["messages"]
+    ]
+    return Counter({request["params"]["messages"][0]["content"]: 1 for request in asked})
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_it_speaks_with_claude(tmp_path: Path) -> None:
+    steps = [
+        Step(said, when=when)
+        for said in ("create", "poll", "results")
+        for when in ("before", "after")
+    ]
+    async with stage(tmp_path) as at:
+        await killed_at_each(at, steps)
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_it_looks_items_up(tmp_path: Path) -> None:
+    steps = [
+        Step("JOIN"),
+        Step("JOIN", when="after"),
+        Step("JOIN", 2),
+        Step("JOIN", 3, "after"),
+        Step("ANSWER"),
+        Step("ANSWER", when="after"),
+        Step("SORTED"),
+    ]
+    async with stage(tmp_path) as at:
+        await killed_at_each(at, steps)
+
+
+@pytest.mark.timeout(300)
+async def test_killed_while_it_sends_and_tells(tmp_path: Path) -> None:
+    steps = [
+        Step("PACK"),
+        Step("PACK", when="after"),
+        Step("MOVE"),  # about to be sent
+        Step("MOVE", when="after"),
+        Step("MOVE", 2),  # sent
+        Step("MOVE", 2, "after"),
+        Step("TELL"),
+        Step("TELL", when="after"),
+        Step("TELL", 2),
+        Step("TELL", 2, "after"),
+    ]
+    async with stage(tmp_path) as at:
+        await killed_at_each(at, steps)

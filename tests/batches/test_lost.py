@@ -1,0 +1,140 @@
+"""A batch whose creation ended nobody knows how: looked for by its nonce, never sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anthropic import AsyncAnthropic
+
+from cacheserver.simulated.directives import Fault
+from tests.batches.house import BatchHouse, item
+from tests.batches.test_batches import results, until, until_sent
+
+CREATE = "/v1/messages/batches"
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[BatchHouse]:
+    async with BatchHouse.start(tmp_path, batch_s=1_000.0) as house:
+        yield house
+
+
+async def taken(house: BatchHouse) -> str:
+    return (await house.sdk().messages.batches.create(requests=[item("a"), item("b", "Why?")])).id
+
+
+async def state(house: BatchHouse) -> str:
+    work = house.batching._desk.work
+    ships = [await work.ship(nonce) for nonce in await work.ships()]
+    return ",".join(ship.state for ship in ships if ship is not None)
+
+
+async def past_the_search(house: BatchHouse, searches: int) -> None:
+    """Return once the account's batches were looked through so often, none of them ours."""
+
+    async def looked() -> bool:
+        lists = [r for r in house.upstream.requests if r.path == CREATE and r.method == "GET"]
+        return len(lists) >= searches
+
+    while not await looked():
+        house.clock.ahead_s += 1
+        await house.batching.changed()
+
+
+async def test_an_answer_that_was_lost_costs_no_second_batch(house: BatchHouse) -> None:
+    house.door.hold_at(lambda method, path: method == "POST", "lost")
+    id = await taken(house)
+    await past_the_search(house, 2)
+    assert await state(house) == "sending"  # it is there, and its custom ids do not show yet
+    house.clock.ahead_s += 1_000
+    assert {line["result"]["type"] for line in (await results(house, id)).values()} == {"succeeded"}
+    assert len(house.sent) == 1
+
+
+async def test_another_batch_of_the_account_is_not_taken_for_ours(house: BatchHouse) -> None:
+    anthropic = AsyncAnthropic(
+        api_key="sk-ant-the-servers-own",
+        base_url=str(house.parts.upstream._client.base_url),
+        max_retries=0,
+    )
+    async with anthropic as own:
+        house.door.hold_at(lambda method, path: method == "POST", "lost")
+        id = await taken(house)
+        await house.door.reached.wait()
+        await own.messages.batches.create(requests=[item("c"), item("d", "Who?")])
+    house.clock.ahead_s += 500
+    await past_the_search(house, 2)
+    house.clock.ahead_s += 1_000
+    found = await results(house, id)
+    assert "Why?" in found["b"]["result"]["message"]["content"][0]["text"]
+    assert len(house.sent) == 2  # ours and the other
+
+
+async def test_a_batch_that_is_known_to_be_another_of_ours_holds_nothing_up(
+    house: BatchHouse,
+) -> None:
+    first = await taken(house)
+    await until_sent(house)
+    house.upstream.faults.add(Fault("error", status=500, path=CREATE))
+    requests = [item("c", "Where?"), item("d", "Whence?")]
+    second = (await house.sdk().messages.batches.create(requests=requests)).id
+    await past_the_search(house, 1)
+    await until_sent(house)
+    house.clock.ahead_s += 1_000
+    for id in (first, second):
+        kinds = {line["result"]["type"] for line in (await results(house, id)).values()}
+        assert kinds == {"succeeded"}
+
+
+async def test_a_batch_of_another_size_holds_nothing_up(house: BatchHouse) -> None:
+    anthropic = AsyncAnthropic(
+        api_key="sk-ant-the-servers-own",
+        base_url=str(house.parts.upstream._client.base_url),
+        max_retries=0,
+    )
+    async with anthropic as own:
+        await own.messages.batches.create(requests=[item("c")])
+    house.upstream.faults.add(Fault("error", status=500, path=CREATE))
+    await taken(house)
+    await past_the_search(house, 1)
+    await until_sent(house)  # before the other has ended, after 1,000 seconds
+
+
+async def test_what_never_arrived_is_sent_again_once_that_is_certain(house: BatchHouse) -> None:
+    house.upstream.faults.add(Fault("error", status=500, path=CREATE))
+    id = await taken(house)
+    await past_the_search(house, 1)
+    await until_sent(house)
+    house.clock.ahead_s += 1_000
+    assert (await results(house, id))["a"]["result"]["type"] == "succeeded"
+    nonces = {request["custom_id"].split("-")[0] for sent in house.sent for request in sent}
+    assert len(nonces) == 1
+
+
+@pytest.mark.parametrize("status", [429, 529])
+async def test_a_refusal_for_now_is_sent_again_without_a_search(
+    house: BatchHouse, status: int
+) -> None:
+    house.upstream.faults.add(Fault("error", status=status, path=CREATE))
+    id = await taken(house)
+
+    async def put_off() -> bool:
+        return bool(house.sent) and await state(house) == "packed"
+
+    await until(house, put_off)
+    house.clock.ahead_s += 15
+    await until_sent(house)
+    house.clock.ahead_s += 1_000
+    assert (await results(house, id))["a"]["result"]["type"] == "succeeded"
+    assert not [r for r in house.upstream.requests if r.path == CREATE and r.method == "GET"]
+
+
+async def test_a_refusal_for_good_is_every_items_error(house: BatchHouse) -> None:
+    house.upstream.faults.add(Fault("error", status=400, path=CREATE))
+    id = await taken(house)
+    found: dict[str, Any] = await results(house, id)
+    kinds = {line["result"]["error"]["error"]["type"] for line in found.values()}
+    assert (kinds, len(house.sent)) == ({"invalid_request_error"}, 1)

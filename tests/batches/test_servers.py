@@ -1,0 +1,151 @@
+"""Several servers over one Redis: one works at a time, and what it does is done once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cacheserver.errors import StoreError
+from cacheserver.stores.child import find_server
+from cacheserver.stores.connection import Connection
+from cacheserver.stores.jobs import Job, Jobs, new_id
+from cacheserver.stores.jobwork import JobWork, Told, Waiter
+from tests.batches.house import QUICK, BatchHouse, item
+from tests.stores.conftest import prefix, redis, serving, url
+
+__all__ = ["prefix", "redis", "url"]  # fixtures
+
+
+async def opened(redis: Connection, prefix: str) -> tuple[Jobs, Job]:
+    jobs = Jobs(redis, prefix=prefix)
+    job = Job(new_id("batch"), "batch", "shop", 1_000.0, total=2)
+    await jobs.create(job, [("a", b"{}"), ("b", b"{}")], keep_s=3_600)
+    return jobs, job
+
+
+async def test_two_servers_answer_each_item_once(tmp_path: Path) -> None:
+    with serving(find_server()) as shared:
+        async with (
+            BatchHouse.start(tmp_path / "one", redis_url=shared) as one,
+            BatchHouse.start(tmp_path / "two", redis_url=shared) as two,
+        ):
+            made = []
+            for n, house in enumerate([one, two, one, two]):
+                requests = [item(f"r{m}", f"Tell me of {n} and {m}.") for m in range(5)]
+                answer = await house.http.post("/v1/messages/batches", json={"requests": requests})
+                made.append(answer.json()["id"])
+            await asyncio.gather(*(two.ended(id) for id in made))
+            sent = [len(batch) for house in (one, two) for batch in house.sent]
+            assert sum(sent) == 20
+            assert [] in (one.sent, two.sent)  # one of the two did all the work
+
+
+async def test_the_next_server_takes_over_what_one_leaves(tmp_path: Path) -> None:
+    with serving(find_server()) as shared:
+        async with BatchHouse.start(tmp_path / "two", redis_url=shared) as two:
+            async with BatchHouse.start(tmp_path / "one", redis_url=shared) as one:
+                answer = await one.http.post("/v1/messages/batches", json={"requests": [item("a")]})
+            ended = await two.ended(answer.json()["id"])
+            assert ended["counts"]["succeeded"] == 1
+            assert len(one.sent) + len(two.sent) == 1
+
+
+async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, prefix: str) -> None:
+    jobs, job = await opened(redis, prefix)
+    held_up, next_one = JobWork(redis, prefix=prefix), JobWork(redis, prefix=prefix)
+    assert await held_up.take(60)
+    assert not await next_one.take(60)
+    await redis.delete(f"{prefix}bt:lease")  # it has run out
+    assert await next_one.take(60)
+    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}")
+    with pytest.raises(StoreError, match="FENCED"):
+        await held_up.answer(told, 1.0)
+    with pytest.raises(StoreError, match="FENCED"):
+        await held_up.take(60)
+    assert not await held_up.take(60)
+    assert await next_one.answer(told, 1.0)
+    await held_up.give_back()  # of nothing
+    assert await next_one.take(60)
+    assert (await jobs.find(job.id)) is not None
+
+
+async def test_an_item_is_answered_once_and_the_last_ends_the_job(
+    redis: Connection, prefix: str
+) -> None:
+    jobs, job = await opened(redis, prefix)
+    work = JobWork(redis, prefix=prefix)
+    await work.take(60)
+
+    async def answer(place: int, line: bytes) -> bool:
+        return await work.answer(Told(Waiter(job.id, place, "same"), "succeeded", line), 2_000.0)
+
+    assert await answer(0, b"first")
+    assert not await answer(0, b"second")
+    found = await jobs.get("shop", job.id)
+    assert found is not None
+    assert (found.status, found.done) == ("in_progress", 1)
+    assert await answer(1, b"last")
+    found = await jobs.get("shop", job.id)
+    assert found is not None
+    assert (found.status, found.ended_at) == ("ended", 2_000.0)
+    assert [line async for line in jobs.lines(found)] == [b"first", b"last"]
+    assert await jobs.get("other", job.id) is None
+    assert await work.open_jobs() == []
+
+
+async def test_who_joins_while_an_answer_is_told_is_told_as_well(
+    redis: Connection, prefix: str
+) -> None:
+    jobs, job = await opened(redis, prefix)
+    work = JobWork(redis, prefix=prefix)
+    await work.take(60)
+    ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
+    first, second = Waiter(job.id, 0, "same"), Waiter(job.id, 1, "same")
+    await work.join(first, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+    told = [Told(first, "succeeded", b"{}")]
+    await work.join(second, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+    assert await work.tell("k", 1, told, 2.0) == 0
+    assert await jobs.some(job.id, [0, 1]) == [None, None]
+    assert await work.tell("k", 2, [*told, Told(second, "succeeded", b"{}")], 2.0) == 1
+    assert await jobs.some(job.id, [0, 1]) == [b"{}", b"{}"]
+
+
+async def test_nothing_is_sent_once_the_lease_may_be_over(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path, pace=replace(QUICK, lease_s=600)) as house:
+        desk = house.batching._desk
+        while not desk.work.token:
+            await house.batching.changed()
+        held_until, desk.held_until = desk.held_until, 0.0  # held up, for who knows how long
+        answer = await house.http.post("/v1/messages/batches", json={"requests": [item("a")]})
+        while not await desk.work.ships():
+            await house.batching.changed()
+        for _ in range(3):
+            await house.batching.changed()
+        assert house.sent == []
+        desk.held_until = held_until
+        ended = await house.ended(answer.json()["id"])
+        assert (ended["counts"]["succeeded"], len(house.sent)) == (1, 1)
+
+
+async def test_everything_of_a_job_dies_with_its_results(redis: Connection, prefix: str) -> None:
+    jobs, job = await opened(redis, prefix)
+    work = JobWork(redis, prefix=prefix)
+    await work.take(60)
+    waiter = Waiter(job.id, 0, "same")
+    ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
+    await work.join(waiter, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+    await work.pack("p", "nonce", ["k"], 1.0)
+    await work.answer(Told(Waiter(job.id, 1, "same"), "errored", b"{}"), 1.0)
+    forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
+    keys = [key async for key in redis.scan_iter(f"{prefix}*")]
+    kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
+    assert kept <= forever
+    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}")], 2.0) == 1
+    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}")], 2.0) == 2
+    assert await work.ships() == []
+    assert await jobs.delete("shop", job.id)
+    left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}
+    assert left <= {b"bt:fence", b"bt:pools", b"bt:lease"}

@@ -1,0 +1,116 @@
+"""The whole evaluation over a small folder of our own, with the real models."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from math import log
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.evaluation import logs
+from scripts.evaluation.data import Logged
+from scripts.evaluation.run import Evaluation, Plan
+from scripts.evaluation.scores import average
+from scripts.evaluation.vectors import Embeddings
+from tests.models import model_dir
+
+FRAMES = ("how do i {}", "how can i {}", "what is the way to {}", "please help me {}", "i must {}")
+DEEDS = (
+    *("block my card", "reset my password", "change my address", "close the account"),
+    *("order a new phone", "cancel the trip", "find my invoice", "raise the limit"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("data")
+    asked = [(frame.format(deed), deed) for deed in DEEDS for frame in FRAMES]
+    traps = [(f"how do i {a}", f"how do i {b}") for a, b in pairwise(DEEDS)]
+    duplicates = [(f"how do i {deed}", f"how can i {deed}") for deed in DEEDS]
+    files = {
+        "desk/all.tsv": ["query\tintent", *(f"{text}\t{deed}" for text, deed in asked)],
+        "near/pairs.tsv": [
+            "query_a\tquery_b\tlabel",
+            *(f"{a}\t{b}\t0" for a, b in traps),
+            *(f"{a}\t{b}\t1" for a, b in duplicates),
+        ],
+        "log/days.tsv": [
+            "Date\tQuery",
+            *(f"2020-01-0{i % 3 + 1}\t{text}" for i, (text, _) in enumerate(asked + asked[:9])),
+        ],
+    }
+    for name, lines in files.items():
+        (made / name).parent.mkdir()
+        (made / name).write_text("\n".join(lines) + "\n")
+    return made
+
+
+def test_every_part_is_run_with_its_baselines_and_written_as_json(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan(
+        folder,
+        model_dir(),
+        verifier=model_dir() / "verifier",
+        quick=True,
+        json=tmp_path / "found.json",
+        cache=tmp_path / "cache",
+    )
+    found = Evaluation(plan).run()
+    ways = {(row.stream, row.way) for row in found.streams}
+    for stream in ("desk", "desk, zipf", "desk +5% traps"):
+        assert {(stream, "ours 1%"), (stream, "ours 1% with verifier")} <= ways
+    for way in ("exact", "static 0.60", "GPTCache 0.60", "vCache 1%", "perfect verifier"):
+        assert ("desk", way) in ways
+    assert [(one.name, one.way) for one in found.pairs] == [
+        ("near/pairs", "cosine"),
+        ("near/pairs", "words"),
+        ("near/pairs", "words and verifier"),
+    ]
+    assert [one.name for one in found.latency] == ["desk", "desk with verifier"]
+    assert found.latency[0].p50 < found.latency[0].p95 < 100
+    (log,) = found.logs
+    assert log.requests == 49
+    assert log.shares["exact"] + log.shares["semantic"] > 0.18  # nine are asked twice
+    assert set(json.loads((tmp_path / "found.json").read_text())) == {
+        "streams",
+        "pairs",
+        "logs",
+        "latency",
+    }
+    assert "decision beyond the embedding, desk: p50" in capsys.readouterr().out
+
+
+def test_a_question_answered_by_similarity_is_not_stored_so_it_is_no_exact_hit_later(
+    tmp_path: Path,
+) -> None:
+    texts = (
+        "how do i reset my password",
+        "how can i reset my password",
+        "HOW DO I reset my password",
+    )
+    asked = [Logged(f"2020-01-0{i + 1}", texts[at]) for i, at in enumerate((0, 1, 1, 0, 2))]
+    found = logs.Replay(asked, Embeddings(model_dir(), tmp_path), None, 0.01).run("desk")
+    tiers = [tier for _, _, shares in found.days for tier, share in shares.items() if share]
+    assert tiers == ["semantic", "semantic", "exact", "folded"]
+    assert found.sample == [(texts[1], texts[0])]
+    assert found.entries == 1
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
+def test_two_orders_are_averaged_on_the_scale_of_log_odds(one: float, other: float) -> None:
+    both = average([one, other])
+    assert min(one, other) - 1e-9 <= both <= max(one, other) + 1e-9
+    assert log(both / (1 - both)) == pytest.approx(
+        (log(one / (1 - one)) + log(other / (1 - other))) / 2, abs=1e-6
+    )
+
+
+def test_only_the_parts_asked_for_are_run(folder: Path, tmp_path: Path) -> None:
+    plan = Plan(folder, model_dir(), quick=True, parts=("logs",), cache=tmp_path)
+    found = Evaluation(plan).run()
+    assert (found.streams, found.pairs, found.latency, len(found.logs)) == ([], [], [], 1)

@@ -1,0 +1,136 @@
+"""Rows beyond their bounds go to files, and an export has each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+
+from cacheserver.policy.row import Row
+from cacheserver.stores import ledgerfiles, ledgerrows
+from cacheserver.stores.connection import Connection, command
+from cacheserver.stores.ledger import Ledger
+from cacheserver.stores.ledgerexport import LedgerExport, written
+from cacheserver.stores.ledgerkeeper import LedgerKeeper
+from tests.ledger.making import AT, row, rows
+
+DAY = 86_400
+
+
+async def recorded(redis: Connection, prefix: str, made: Sequence[Row]) -> None:
+    ledger = Ledger(redis, prefix=prefix)
+    for each in made:
+        ledger.put(each)
+    await ledger.flush()
+    await ledger.close()
+
+
+async def exported(redis: Connection, prefix: str, folder: Path, **range: float) -> list[str]:
+    export = LedgerExport(redis, prefix=prefix, folder=folder)
+    start, end = range.get("start", AT - 100 * DAY), range.get("end", AT + DAY)
+    return [each["id"] async for page in export.rows(start, end) for each in page]
+
+
+async def test_rows_past_their_days_are_spilled_and_still_exported(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    made = [row(at=AT - 40 * DAY + n * DAY / 2) for n in range(80)]
+    await recorded(redis, prefix, made)
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    assert await keeper.tend(AT) == 20
+    assert await keeper.count() == 60
+    assert await keeper.tend(AT) == 0
+    assert await exported(redis, prefix, tmp_path) == [each.id for each in made]
+    some = await exported(redis, prefix, tmp_path, start=made[10].at, end=made[30].at)
+    assert some == [each.id for each in made[10:30]]
+
+
+async def test_beyond_the_most_rows_the_oldest_go(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    made = [row(at=AT + n * 60) for n in range(50)]
+    await recorded(redis, prefix, made)
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_rows=30)
+    assert await keeper.tend(AT + 3_600) == 20
+    assert await keeper.count() == 30
+    assert await exported(redis, prefix, tmp_path) == [each.id for each in made]
+
+
+async def test_what_was_written_and_not_forgotten_is_exported_and_written_once(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    made = [row(at=AT - 31 * DAY + n) for n in range(200)]
+    await recorded(redis, prefix, made)
+    await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    await recorded(redis, prefix, made)  # as a server killed before it could forget leaves them
+    ids = [each.id for each in made]
+    assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
+    await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
+
+
+async def test_without_a_folder_rows_end_with_their_days(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    await recorded(redis, prefix, [row(at=AT - 31 * DAY), row(at=AT)])
+    assert await LedgerKeeper(redis, prefix=prefix).tend(AT) == 1
+    assert len(await exported(redis, prefix, tmp_path)) == 1
+
+
+async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_path: Path) -> None:
+    await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    await command(redis, "SET", f"{prefix}lrk", "another", "EX", 60)
+    assert await keeper.tend(AT) == 0
+    await command(redis, "DEL", f"{prefix}lrk")
+    assert await keeper.tend(AT) == 1
+
+
+async def test_files_end_after_their_time(redis: Connection, prefix: str, tmp_path: Path) -> None:
+    await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, file_days=90)
+    await keeper.tend(AT)
+    assert len(ledgerfiles.files(tmp_path)) == 1
+    await keeper.tend(AT + 58 * DAY)
+    assert len(ledgerfiles.files(tmp_path)) == 1
+    await keeper.tend(AT + 60 * DAY)
+    assert ledgerfiles.files(tmp_path) == []
+
+
+@given(rows)
+def test_a_row_comes_back_as_it_was_kept(one: Row) -> None:
+    found = ledgerrows.decode(one.id, ledgerrows.encode(one))
+    assert found is not None
+    assert found.at == round(one.at, 3)
+    assert (found.saved, found.spent) == (dict(one.saved), dict(one.spent))
+    for name in ("usage", "cost", "tags", "unknown", "batched", "stream", "tenant", "conversation"):
+        assert getattr(found, name) == getattr(one, name)
+
+
+def test_a_row_of_another_layout_is_no_row() -> None:
+    assert ledgerrows.decode("x", b"[2,1]") is None
+    assert ledgerrows.decode("x", b"{}") is None
+
+
+async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
+    async def pages() -> Any:
+        yield [ledgerrows.flat(row(task="=1+1", conversation="@x"))]
+
+    sheet = b"".join([chunk async for chunk in written(pages(), "csv")]).decode()
+    assert ",'=1+1," in sheet
+    assert ",'@x," in sheet
+
+
+@given(rows)
+def test_an_exported_row_says_what_the_sums_say(one: Row) -> None:
+    flat = ledgerrows.flat(one)
+    assert list(flat) == list(ledgerrows.COLUMNS)
+    assert flat["saved_nanodollars"] == sum(one.saved.values())
+    assert (
+        sum(v for k, v in flat.items() if k.startswith("spent_") and k != "spent_nanodollars")
+        == (flat["spent_nanodollars"])
+    )
+    if one.cost is not None:
+        assert flat["counterfactual_nanodollars"] == one.cost + flat["saved_nanodollars"]

@@ -1,0 +1,87 @@
+"""The training of the complexity classifier: what is fitted is what the server reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cacheserver.policy import complexity
+from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.policy.tasks import infer
+from cacheserver.rules.routing import RoutingRules
+from scripts.routing import train, weightsfile
+from scripts.routing.fitting import LEVELS, Example, Fitted, Settings, softmax, temperature
+
+HARD = ["Prove it holds", "Derive the bound", "Prove the lemma", "Derive the law"]
+EASY = ["What is tea", "What is rain", "Who is Ann", "Who is Bob"]
+MIDDLING = ["Compare a with b", "Compare c with d", "Explain the sea", "Explain the wind"]
+
+
+def examples() -> list[Example]:
+    rng = np.random.default_rng(1)
+    made = zip(LEVELS, (EASY, MIDDLING, HARD), strict=True)
+    return [
+        Example(p, label, "x", 1.0, rng.normal(size=384) / 20) for label, ps in made for p in ps
+    ]
+
+
+@pytest.mark.parametrize("vector", [True, False])
+def test_the_server_computes_what_was_fitted(vector: bool) -> None:
+    known = examples()
+    fit = Fitted(known, vector=vector, settings=Settings(drop_below=0.0))
+    weights = fit.weights(1.0)
+    shares = softmax(fit.logits(known))
+    for example, expected in zip(known, shares, strict=True):
+        given = example.vector.tolist() if vector else None
+        seen = complexity.read(
+            example.prompt,
+            infer({}, example.prompt),
+            given,
+            with_vector=weights if vector else WITH_VECTOR,
+            without=weights,
+        )
+        found = [seen.simple, seen.medium, seen.complex]
+        assert found == pytest.approx(list(expected), abs=0.01)
+        assert LEVELS[int(np.argmax(found))] == example.label
+
+
+def test_a_temperature_makes_bold_probabilities_modest_and_meek_ones_bold() -> None:
+    labels = ["SIMPLE", "SIMPLE", "MEDIUM", "COMPLEX"]
+    bold = np.array([[9.0, 0, 0], [0, 0, 9.0], [0, 9.0, 0], [0, 0, 9.0]])
+    meek = np.array([[0.1, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]])
+    assert temperature(bold, labels) > 1 > temperature(meek, labels)
+
+
+def test_the_weights_file_holds_the_weights_and_is_the_same_each_time() -> None:
+    text = weightsfile.source(WITH_VECTOR, WITHOUT)
+    assert text == weightsfile.source(WITH_VECTOR, WITHOUT)
+    assert max(map(len, text.splitlines())) <= 100
+    names: dict[str, complexity.Weights] = {}
+    exec(compile(text, "weights", "exec"), names)
+    assert names["WITHOUT"] == WITHOUT
+    assert names["WITH_VECTOR"].features == WITH_VECTOR.features
+    assert (len(WITH_VECTOR.vector[0]), len(WITH_VECTOR.vector[1])) == (384, 384)
+
+
+def grams(text: str) -> set[str]:
+    plain = " ".join(text.lower().split())
+    return {plain[i : i + 4] for i in range(max(1, len(plain) - 3))}
+
+
+def test_our_own_prompts_are_nothing_like_the_test_half_and_each_stands_once() -> None:
+    ours = [e.prompt for kind in ("own", "later") for e in train.own(kind)]
+    assert len(ours) == len(set(ours)) > 1_000
+    assert {e.label for e in train.own()} == set(LEVELS)
+    held = [grams(e.prompt) for e in train.half("test")]
+    alike = 0  # counted, not shown: nobody who writes features reads that half
+    for one in map(grams, ours):
+        alike += any(len(one & other) / len(one | other) >= 0.5 for other in held)
+    assert alike == 0
+
+
+def test_what_ships_beats_the_keywords_on_the_train_half_by_its_words_alone() -> None:
+    known = train.half("train")
+    shares = train.shipped(known, WITH_VECTOR, WITHOUT)
+    ours = train.judged("", shares, known, RoutingRules(), embedded=False)
+    assert ours.right > 0.8 > 0.5 > train.baseline(known).right
+    assert ours.complex_to_low <= 0.02

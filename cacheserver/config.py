@@ -200,7 +200,7 @@ class Settings(BaseModel):
     )
     verifier: bool = _setting(
         False,
-        "Whether the pair verifier reads what the cheaper evidence leaves open, 3 to 7 ms a pair.",
+        "Whether the pair verifier reads what the cheaper evidence leaves open, 2 to 4 ms a pair.",
         "On replayed streams it has not yet been shown to serve more at the same error.",
     )
     top_k: int = _setting(

@@ -15,6 +15,7 @@ from cacheserver.policy.decide import decide, fresh
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.prior import both_orders
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.shrinkage import adjustment
 from cacheserver.ports import Metrics
@@ -74,7 +75,7 @@ class Decider:
         scores = None
         if self._score is not None:
             found = await self._score([(one, other), (other, one)])
-            scores = {"": sum(found) / len(found)}
+            scores = {"": both_orders(found)}
         step = judge(
             asked,
             [neighbour],
@@ -160,7 +161,7 @@ class Decider:
         except StoreError:
             self._metrics.swallowed("verifier")
             return 0.0
-        return sum(found) / len(found)
+        return both_orders(found)
 
     def _profile(self, text: str) -> Profile:
         """The profile of a stored question, which comes up again and again."""

@@ -12,7 +12,7 @@ _STOP = """
 a an the is are was were be been being am do does did done doing i me my mine myself you your
 yours yourself it its itself this that these those of to in on at for from with by as and or but
 if so than then there here can could should would will shall may might must have has had having
-what how why when where who whom whose which whether we us our they them their he him his she her
+what how why when where who whom whose which whether we our they them their he him his she her
 about into out up down off over under between through during before after above below again not no
 nor any some all just very too also only own same s t d ll m o re ve y got gets get's let lets 's
 """

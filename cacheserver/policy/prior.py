@@ -61,6 +61,11 @@ def basis(cosine: float, verifier: float | None, lexical: Sequence[float]) -> Ma
     return terms
 
 
+def both_orders(scores: Sequence[float]) -> float:
+    """One score of a pair's two orders: the mean of their log odds, as the prior was fitted."""
+    return 1 / (1 + exp(-sum(map(logit_of, scores)) / len(scores)))
+
+
 def logit_of(score: float) -> float:
     """Log odds of a verifier score, cut to what differs."""
     inner = min(max(score, 1e-6), 1 - 1e-6)

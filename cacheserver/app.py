@@ -16,6 +16,7 @@ from cacheserver import config, wire
 from cacheserver.api import (
     admin,
     batches,
+    budgets,
     errors,
     jobs,
     label,
@@ -65,7 +66,9 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
     app.add_route("/v1/models", messages.forward, methods=["GET"])
     app.add_route("/v1/models/{id:path}", messages.forward, methods=["GET"])
     batches.install(app, parts.batching)
-    for part in (query, talk, jobs, lint, prompts, usage, prices, ops, learning, routing, admin):
+    for part in (query, talk, jobs, lint, prompts, usage, budgets, prices, ops):
+        app.include_router(part.router)
+    for part in (learning, routing, admin):
         app.include_router(part.router)
     return app
 

@@ -235,6 +235,32 @@ class Settings(BaseModel):
     timeout_s: float = _setting(
         600.0, "How long Claude may take.", "The Anthropic SDK's own.", gt=0, le=86_400
     )
+    smtp_host: str | None = _setting(
+        None,
+        "The mail server that alerts by mail are handed in at.",
+        "Without it there is no mail; the log and webhooks have the alerts all the same.",
+        min_length=1,
+    )
+    smtp_port: int = _setting(
+        587, "Its port.", "The one for submission (RFC 6409).", ge=1, le=65_535
+    )
+    smtp_user: str | None = _setting(
+        None, "Who logs in there.", "None: it takes mail from this machine without.", min_length=1
+    )
+    smtp_password: Secret = _setting(
+        None, "Their password.", "There is no safe default for a secret.", min_length=1
+    )
+    smtp_from: str | None = _setting(
+        None,
+        "The address that alerts come from; needed with `CACHESERVER_SMTP_HOST`.",
+        "A server that guesses one sends what nobody accepts.",
+        pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+$",
+    )
+    smtp_security: Literal["starttls", "tls", "none"] = _setting(
+        "starttls",
+        "How the connection is made safe; `none` is for a mail server on this machine.",
+        "What port 587 speaks; a password never leaves in the clear.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
     )

@@ -4,6 +4,7 @@ CacheServerError
 ├── CallerError            the request
 │   ├── BadRequest         400  `field` names what was wrong
 │   ├── Unauthenticated    401
+│   ├── OverBudget         402  what may be spent is spent
 │   ├── Forbidden          403
 │   ├── NotFound           404
 │   ├── NotCached          404  `only-if-cached` and it was not
@@ -53,6 +54,13 @@ class BadRequest(CallerError):
 class Unauthenticated(CallerError):
     status = 401
     type = "authentication_error"
+
+
+class OverBudget(CallerError):
+    """What the tenant or the key may spend is spent. The message says until when."""
+
+    status = 402
+    type = "billing_error"
 
 
 class Forbidden(CallerError):

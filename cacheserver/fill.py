@@ -116,7 +116,7 @@ class Filler:
         message = _parse(reply.body)
         why = self._validation.verdict(query, asked, message)
         again = None
-        if why is not None:
+        if why is not None and not query.cheapest:  # the tier above is what the budget forbids
             again = self._validation.escalate(query, asked, message, why, asked_at)
         if again is not None:
             try:
@@ -292,6 +292,8 @@ class Filler:
             unstored = "bypass"
         elif ttl_s == 0:
             unstored = unstored or "ttl-0"
+        elif query.cheapest:  # once there is money again, the model asked for is to answer
+            unstored = unstored or "budget"
         bare = sse.without_id(message)
         if unstored is None:
             now = self._clock()

@@ -96,6 +96,11 @@ class SingleFlight(Generic[T]):
     def __len__(self) -> int:
         return len(self._running)
 
+    def under_way(self, key: str) -> bool:
+        """Whether who joins now would follow another's fill."""
+        flight = self._running.get(key)
+        return flight is not None and not flight.task.done()
+
     def join(
         self, key: str, fill: Callable[[Tape], Coroutine[Any, Any, T]]
     ) -> tuple[Flight[T], bool]:

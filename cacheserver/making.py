@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from cacheserver.asking.mail import MailServer
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
 from cacheserver.learning.deciding import Score
@@ -46,6 +47,23 @@ def prices(settings: Settings) -> PriceTable | None:
         return load_overrides(settings.prices.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
+
+
+def mail(settings: Settings) -> MailServer | None:
+    """The operator's mail server, where alerts may go by mail."""
+    if settings.smtp_host is None:
+        return None
+    if settings.smtp_from is None:
+        raise SettingsError("`CACHESERVER_SMTP_FROM`: mail needs an address to come from")
+    password = settings.smtp_password
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_from,
+        settings.smtp_port,
+        settings.smtp_user,
+        None if password is None else password.get_secret_value(),
+        settings.smtp_security,
+    )
 
 
 def verifier(settings: Settings) -> PairScorer | None:

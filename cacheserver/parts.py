@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cacheserver.asking.alerting import Alerting
 from cacheserver.asking.asker import Asker
 from cacheserver.asking.batches import Batching
+from cacheserver.asking.budgets import Budgets
 from cacheserver.asking.drift import PromptCare
 from cacheserver.asking.gold import GoldRuns
 from cacheserver.asking.history import History
@@ -40,6 +42,8 @@ class Parts:
     entries: SemanticEntries
     journal: Journal
     ledger: Ledger
+    budgets: Budgets
+    alerting: Alerting
     ledger_sums: LedgerSums
     ledger_export: LedgerExport
     wrong_hits: WrongHitShares

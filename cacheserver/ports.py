@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeAlias
 
+from cacheserver.policy.budget import Admission
 from cacheserver.policy.row import Row
 from cacheserver.types import (
     Asked,
@@ -86,6 +87,11 @@ class Validation(Protocol):
 
     def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
         """A better answer has come in place of this one, which was paid for all the same."""
+
+
+class Budgets(Protocol):
+    async def admit(self, query: Query, id: str, now: float) -> Admission:
+        """Whether Claude may be asked. Raises nothing."""
 
 
 class Bill(Protocol):

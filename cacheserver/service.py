@@ -12,13 +12,15 @@ from functools import partial
 
 from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Events, Settlement, Ticket
-from cacheserver.errors import NotCached, StoreError, UpstreamError
+from cacheserver.errors import CallerError, NotCached, OverBudget, StoreError, UpstreamError
 from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
+from cacheserver.policy.budget import Reservation, Verdict
 from cacheserver.policy.decide import bar_of, fresh, servable_stale
 from cacheserver.ports import (
     Asker,
+    Budgets,
     Claude,
     Decider,
     Entries,
@@ -46,11 +48,13 @@ class CacheService:
         clock: Callable[[], float],
         settler: Settler,
         asker: Asker,
+        budgets: Budgets,
         validation: Validation,
         decider: Decider,
         learner: Learner,
         chance: Callable[[], float],
     ) -> None:
+        self._budgets = budgets
         self._decider = decider
         self._learner = learner
         self._chance = chance
@@ -74,7 +78,8 @@ class CacheService:
         """Answer one request; a streaming one as soon as its first event is known.
 
         Raises `UpstreamError` if Claude must be asked and fails, `NotCached` if the caller would
-        not have it asked. Both carry the `x-cache*` headers in `headers`.
+        not have it asked, `OverBudget` if they may not spend more. All carry the `x-cache*`
+        headers in `headers`.
         """
         ticket = Ticket(self._clock())
         decision = await self.look(query)
@@ -90,8 +95,22 @@ class CacheService:
                 await self._settler.written(ticket)
                 raise refusal
             case Miss() | Bypass():
+                query = await self._afford(query, ticket, decision)
                 return await self._ask(query, ticket, decision)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
+
+    async def _afford(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Query:
+        """The query as its budgets let it be asked. Raises `NotCached` and `OverBudget`."""
+        if isinstance(decision, Miss) and self._flights.under_way(_flight_key(query)):
+            return query  # another's call answers it, and nothing more is spent
+        match await self._budgets.admit(query, ticket.id, ticket.started_at):
+            case Reservation(cheapest=True):
+                return replace(query, cheapest=True)
+            case Verdict() as verdict:
+                refusal = self._over_budget(query, ticket, decision, verdict)
+                await self._settler.written(ticket)
+                raise refusal
+        return query
 
     async def drain(self, patience_s: float) -> None:
         """Wait for the calls to Claude under way; stop those that take longer than that."""
@@ -314,6 +333,15 @@ class CacheService:
         message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
         return NotCached(message, headers={**headers, "x-should-retry": "false"})
 
+    def _over_budget(
+        self, query: Query, ticket: Ticket, decision: Miss | Bypass, verdict: Verdict
+    ) -> CallerError:
+        kind = NotCached if verdict.at_limit == "cache-only" else OverBudget
+        refused = Miss("budget", decision.nearest if isinstance(decision, Miss) else None)
+        settlement = Settlement(cost=0, saved=0, status=kind.status)
+        headers = self._settler.settle(query, ticket, refused, settlement)
+        return kind(verdict.message, headers={**headers, **verdict.headers})
+
     def _depart(
         self,
         query: Query,
@@ -345,7 +373,8 @@ def _flight_key(query: Query) -> str:
     caller's lifetime or tags must not be another's.
     """
     c = query.controls
-    return f"{query.fingerprint}:{c.read}:{c.max_age_s}:{c.ttl_s}:{','.join(sorted(c.tags))}"
+    way = f"{c.read}:{c.max_age_s}:{c.ttl_s}:{query.cheapest}"
+    return f"{query.fingerprint}:{way}:{','.join(sorted(c.tags))}"
 
 
 def _for(filled: Filled, *, led: bool) -> Filled:

@@ -68,6 +68,7 @@ class Query:
     ttl_cap_s: int | None = None  # the longest such an answer may be kept
     open_ended: bool = False  # the caller left `max_tokens` to us; the body's is a placeholder
     conversation: str | None = None  # the caller's name for it, on `/v1/query`
+    cheapest: bool = False  # a budget is at its end: only the cheapest tier may be asked
 
 
 @dataclass(frozen=True, slots=True)

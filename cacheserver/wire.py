@@ -15,10 +15,13 @@ from functools import partial
 
 from cacheserver import config, keeping, making
 from cacheserver.asking import webhooks
+from cacheserver.asking.alerting import Sources
 from cacheserver.asking.batch_desk import Desk, Pace
 from cacheserver.asking.batches import Batching
+from cacheserver.asking.budgets import Booked, Budgets
 from cacheserver.asking.comparing import Comparer
 from cacheserver.asking.levers import levers as build_levers
+from cacheserver.asking.watch import watch
 from cacheserver.asking.webhooks import Resolve
 from cacheserver.config import Settings
 from cacheserver.flight import end
@@ -43,6 +46,7 @@ from cacheserver.settling import Settler
 from cacheserver.stores import connection, ledgerkeeper
 from cacheserver.stores.answervectors import AnswerVectors
 from cacheserver.stores.bars import Bars
+from cacheserver.stores.budgets import BudgetStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.jobs import Jobs
 from cacheserver.stores.jobwork import JobWork
@@ -114,7 +118,20 @@ async def build(
             verifier="none" if scorer is None else scorer.id,
             clock=clock,
         )
-        books = Books(ledger, pricer)
+        tenants = Tenants(
+            redis, prefix=settings.redis_prefix, defaults=making.defaults(settings), now=clock
+        )
+        budgets = Budgets(
+            BudgetStore(redis, prefix=settings.redis_prefix),
+            tenants=tenants,
+            pricer=pricer,
+            metrics=metrics,
+            clock=clock,
+            default_model=settings.default_model,
+        )
+        stack.push_async_callback(budgets.close)
+        booked = Booked(ledger, budgets)
+        books = Books(booked, pricer)
         answers = Answers(
             semantic.vector,
             lexicon,
@@ -164,9 +181,6 @@ async def build(
             metrics=metrics,
             clock=clock,
         )
-        tenants = Tenants(
-            redis, prefix=settings.redis_prefix, defaults=making.defaults(settings), now=clock
-        )
         levers = await stack.enter_async_context(
             build_levers(
                 redis=redis,
@@ -193,7 +207,7 @@ async def build(
             metrics=metrics,
             clock=clock,
             recorder=Recorder(pricer, Warmth()),
-            ledger=ledger,
+            ledger=booked,
         )
         service = CacheService(
             entries=semantic,
@@ -204,6 +218,7 @@ async def build(
             settler=settler(watch=series.note),
             asker=levers.asker,
             validation=levers.validation,
+            budgets=budgets,
             decider=decider,
             learner=worker,
             chance=random.random,
@@ -245,16 +260,36 @@ async def build(
         )
         batching.start()
         stack.push_async_callback(batching.close)
+        ledger_sums = LedgerSums(redis, prefix=settings.redis_prefix)
+        wrong_hits = WrongHitShares(labels, metrics, clock)
+        alerting = await stack.enter_async_context(
+            watch(
+                redis=redis,
+                prefix=settings.redis_prefix,
+                budgets=budgets.store,
+                ledger=ledger,
+                sums=ledger_sums,
+                tenants=tenants,
+                secret=batching.webhooks.secret,
+                resolve=resolve,
+                mail=making.mail(settings),
+                sources=Sources(wrong_hits, levers.trials.store, levers.turns),
+                metrics=metrics,
+                clock=clock,
+            )
+        )
         yield Parts(
             service=service,
             entries=semantic,
             journal=journal,
             ledger=ledger,
-            ledger_sums=LedgerSums(redis, prefix=settings.redis_prefix),
+            budgets=budgets,
+            alerting=alerting,
+            ledger_sums=ledger_sums,
             ledger_export=LedgerExport(
                 redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
             ),
-            wrong_hits=WrongHitShares(labels, metrics, clock),
+            wrong_hits=wrong_hits,
             learner=worker,
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews

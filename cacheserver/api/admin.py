@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api import errors
+from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.learning import refuse_unknown_scopes
 from cacheserver.api.ops import purge_as, shown_stats
@@ -55,6 +56,7 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     changed = tenantjson.read(name, await _body(request, edge), base)
     await refuse_unknown_scopes(edge, base, changed)
     await edge.parts.router.check(changed.routing, edge.parts.clock())
+    await refuse_closed_addresses(edge.parts, changed)
     await edge.parts.tenants.put(changed)
     return {"name": name, **tenantjson.as_json(changed)}
 

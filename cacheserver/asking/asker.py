@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from cacheserver import jsontext
 from cacheserver.errors import StoreError
+from cacheserver.policy import cheapest
 from cacheserver.policy.fingerprint import AUTO
 from cacheserver.ports import Metrics
 from cacheserver.types import Asked, Cap, Plan, Query, Route, Trim, Usage
@@ -142,6 +143,9 @@ class Asker:
             self._trials.answered(query, asked, message)
 
     async def _route(self, query: Query, vector: Any | None, now: float) -> Route:
+        if query.cheapest:
+            rules = query.tenant.routing
+            return cheapest.route(query.model, query.body, rules, default_model=self._default_model)
         rules_hold = query.tenant.routing.enabled and "routing" not in query.controls.off
         if self._router is not None and rules_hold:
             return await self._router.route(query, vector, now)

@@ -1,0 +1,204 @@
+"""Looks every minute at what happened, and tells what an operator should know.
+
+One server looks for all that share a Redis; any of them delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cacheserver.asking.delivery import Delivery
+from cacheserver.asking.spending import Spending, merged
+from cacheserver.errors import StoreError
+from cacheserver.flight import end
+from cacheserver.policy import alerts, budget, budgetalerts
+from cacheserver.policy.alerts import Alert, Hour
+from cacheserver.policy.digest import digest, last_week
+from cacheserver.policy.timerange import Tile
+from cacheserver.policy.wronghits import WrongShare
+from cacheserver.ports import Metrics
+from cacheserver.stores.budgets import BudgetStore
+from cacheserver.types import Tenant
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 60
+_TICK_S = 5.0  # for deliveries that are due again
+_DAY_S = 86_400
+_DIGEST_H = 7  # hours after a week's end: people's morning in Europe, and all rows are in
+
+
+class Tenants(Protocol):
+    async def get(self, tenant: str) -> Tenant: ...
+    async def list_tenants(self) -> list[Tenant]: ...
+    async def list_keys(self) -> Sequence[Any]: ...
+
+
+class WrongHits(Protocol):
+    async def share(self, tenants: Sequence[str]) -> WrongShare | None: ...
+
+
+class RollBacks(Protocol):
+    async def alerts(self, tenant: str) -> Iterable[Mapping[str, Any]]: ...
+
+
+class Conversations(Protocol):
+    async def bloated(self, tenant: str, now: float) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is looked at beside the ledger. None: nothing is known of it."""
+
+    wrong_hits: WrongHits | None = None
+    roll_backs: RollBacks | None = None
+    conversations: Conversations | None = None
+
+
+class Alerting:
+    """The watch. `start` begins it, `close` ends it."""
+
+    def __init__(
+        self,
+        *,
+        delivery: Delivery,
+        spending: Spending,
+        budgets: BudgetStore,
+        tenants: Tenants,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        sources: Sources = Sources(),
+        flush: Callable[[], Awaitable[None]] | None = None,
+        tick_s: float = _TICK_S,
+    ) -> None:
+        self.delivery = delivery
+        self.spending = spending
+        self._budgets = budgets
+        self._tenants = tenants
+        self._metrics = metrics
+        self._clock = clock
+        self._sources = sources
+        self._flush = flush
+        self._tick_s = tick_s
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._watch(), name="alerts:watch")
+
+    async def close(self) -> None:
+        """What is queued stays in Redis, for another server or the next start."""
+        if self._task is not None:
+            await end(self._task)
+            self._task = None
+        await self.delivery.poster.close()
+
+    async def look(self) -> list[Alert]:
+        """Look at every tenant now; returns what was new and is queued. Raises `StoreError`."""
+        now = self._clock()
+        if self._flush is not None:
+            await self._flush()
+        keys: dict[str, list[str]] = {}
+        for key in await self._tenants.list_keys():
+            keys.setdefault(key.tenant, []).append(key.id)
+        names = {tenant.name for tenant in await self._tenants.list_tenants()}
+        names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
+        told = []
+        for name in sorted(names):
+            tenant = await self._tenants.get(name)
+            if not tenant.budgets.alerts.enabled:
+                continue
+            for alert in await self._found(tenant, keys.get(name, ()), now):
+                if await self.delivery.tell(tenant, alert, now):
+                    told.append(alert)
+        return told
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick_s)
+            try:
+                slot = int(self._clock() // _EVERY_S)
+                if await self.delivery.store.mine(slot, life_s=2 * _EVERY_S):
+                    await self.look()
+                await self.delivery.send_due()
+            except StoreError:
+                self._metrics.swallowed("alerts")
+            except Exception as error:  # the task boundary: the next round looks again
+                self._metrics.swallowed("alerts")
+                logger.error("the watch failed: %s", type(error).__name__)
+
+    async def _found(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
+        found = await self._of_budgets(tenant, keys, now)
+        found += await self._of_use(tenant, now)
+        found += await self._of_sources(tenant, now)
+        if tenant.budgets.alerts.digest:
+            found += await self._digest(tenant, now)
+        return found
+
+    async def _of_budgets(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
+        rules = tenant.budgets
+        wanted = [None, *keys] if rules.enabled else []
+        accounts = [
+            account
+            for key_id in wanted
+            for account in budget.accounts(tenant.name, key_id, rules, now)
+            if account.limited and account.key_id == key_id
+        ]
+        if not accounts:
+            return []
+        balances = await self._budgets.balances(tenant.name, accounts, now)
+        found: list[Alert] = []
+        for account, balance in zip(accounts, balances, strict=True):
+            ahead = await self.spending.ahead(account, balance, now)
+            found += budgetalerts.of(account, balance, ahead, share=rules.alert_at)
+        return found
+
+    async def _of_use(self, tenant: Tenant, now: float) -> list[Alert]:
+        """What the ledger's sums show."""
+        name, rules = tenant.name, tenant.budgets.alerts
+        past = await self.spending.past(name, now)
+        so_far = await self.spending.this_hour(name, now)
+        day, number = alerts.day_name(now), int(now // 3_600)
+        everything = Hour(merged(so_far), past.by_hour(), number, day)
+        found = alerts.spend(name, "tenant", "", everything, rules)
+        for model, sums in so_far.items():
+            hour = Hour(sums, past.by_hour(model=model), number, day)
+            found += alerts.spend(name, "model", model, hour, rules)
+        if so_far:  # tasks are counted by the day; idle tenants have none to look at
+            found += await self._of_tasks(tenant, now)
+        recent = await self.spending.last_hour(name, now)
+        last = Hour(merged(recent), everything.before, number, day)
+        ratio = tenant.caching.read_ratio_alert if tenant.caching.enabled else None
+        found += alerts.habits(name, last, rules, read_ratio=ratio)
+        return found + alerts.unpriced(name, recent, day)
+
+    async def _of_tasks(self, tenant: Tenant, now: float) -> list[Alert]:
+        today = int(now // _DAY_S)
+        found: list[Alert] = []
+        for task, days in (await self.spending.tasks(tenant.name, now)).items():
+            before = {day: sums for day, sums in days.items() if day < today}
+            hour = Hour(days.get(today, {}), before, today, alerts.day_name(now), cycle=1)
+            found += alerts.spend(tenant.name, "task", task, hour, tenant.budgets.alerts)
+        return found
+
+    async def _of_sources(self, tenant: Tenant, now: float) -> list[Alert]:
+        name, sources, day = tenant.name, self._sources, alerts.day_name(now)
+        found: list[Alert] = []
+        if sources.wrong_hits is not None and tenant.bar.target is not None:
+            share = await sources.wrong_hits.share([name])
+            found += alerts.wrong_hits(name, share, tenant.bar.target, day)
+        if sources.roll_backs is not None:
+            found += alerts.downshifts(name, await sources.roll_backs.alerts(name), now)
+        if sources.conversations is not None:
+            found += alerts.conversations(name, await sources.conversations.bloated(name, now), day)
+        return found
+
+    async def _digest(self, tenant: Tenant, now: float) -> list[Alert]:
+        start, until = last_week(now)
+        if now < until + _DIGEST_H * 3_600:
+            return []
+        tile = Tile("d", start // _DAY_S, until // _DAY_S)
+        return [digest(tenant.name, await self.spending.models(tenant.name, tile), start)]

@@ -1,0 +1,116 @@
+"""The Lua of budgets, and its keys.
+
+    P bg:{account}     hash: n, t  spent nanodollars and tokens;  rn, rt  reserved
+    P bl:{tenant}      sorted set: reservation -> when it is given up
+    P br:{tenant}      hash: reservation -> [nanodollars, tokens, account ...]
+    P bs:{id}          a request that was settled
+
+Amounts are whole and below 2^53, so that Lua's doubles are exact: 9 million dollars.
+"""
+
+from __future__ import annotations
+
+# ARGV: P, tenant, now. Frees what a server held that never came back: its requests may have
+# been paid for, but nobody knows, and a budget must not stay shut by a server that is gone.
+_FREE = """
+local P, who, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
+local function release(id)
+  local kept = redis.call('HGET', held, id)
+  if not kept then return false end
+  local parts = cjson.decode(kept)
+  for i = 3, #parts do
+    local key = P .. 'bg:' .. parts[i]
+    if redis.call('EXISTS', key) == 1 then
+      for place, field in ipairs({'rn', 'rt'}) do  -- Redis reads "-0" as no number
+        if parts[place] ~= '0' then redis.call('HINCRBY', key, field, '-' .. parts[place]) end
+      end
+    end
+  end
+  redis.call('HDEL', held, id)
+  redis.call('ZREM', leases, id)
+  return true
+end
+local function free()
+  local gone = redis.call('ZRANGEBYSCORE', leases, '-inf', ARGV[3], 'LIMIT', 0, 100)
+  for _, id in ipairs(gone) do release(id) end
+  return #gone
+end
+local function numbers(key)
+  local kept = redis.call('HMGET', key, 'n', 't', 'rn', 'rt')
+  for i = 1, 4 do kept[i] = tonumber(kept[i] or '0') end
+  return kept
+end
+"""
+
+# ARGV: P, tenant, now, id, lease (s), nanodollars, tokens, the same for the cheapest tier, then of
+# each account: name, life (s), limit in nanodollars, limit in tokens ('' for none), what it does at
+# its end (0 nothing, 1 the cheapest tier, 2 no reservation).
+# Returns whether it was reserved (0, 1, 2 for the cheapest tier's), how many leases were freed, and
+# of each account spent nanodollars and tokens, reserved nanodollars and tokens, before.
+RESERVE = (
+    _FREE
+    + """
+local freed = free()
+local reply, worst = {0, freed}, 0
+-- Its caller gave up, and said so before this came through: nobody would settle it.
+if redis.call('EXISTS', P .. 'bs:' .. ARGV[4]) == 1 then return {1, freed} end
+for i = 10, #ARGV, 5 do
+  local kept = numbers(P .. 'bg:' .. ARGV[i])
+  local nano, tokens = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  if (nano and kept[1] + kept[3] >= nano) or (tokens and kept[2] + kept[4] >= tokens) then
+    worst = math.max(worst, tonumber(ARGV[i + 4]))
+  end
+  for place = 1, 4 do reply[#reply + 1] = kept[place] end
+end
+if worst == 2 then return reply end
+local nano, tokens = ARGV[6], ARGV[7]
+if worst == 1 then nano, tokens = ARGV[8], ARGV[9] end
+reply[1] = worst + 1
+local parts, longest = {nano, tokens}, 0
+for i = 10, #ARGV, 5 do
+  local key = P .. 'bg:' .. ARGV[i]
+  redis.call('HINCRBY', key, 'rn', nano)
+  redis.call('HINCRBY', key, 'rt', tokens)
+  if redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, ARGV[i + 1]) end
+  parts[#parts + 1] = ARGV[i]
+  longest = math.max(longest, tonumber(ARGV[i + 1]))
+end
+redis.call('HSET', held, ARGV[4], cjson.encode(parts))
+redis.call('ZADD', leases, now + tonumber(ARGV[5]), ARGV[4])
+redis.call('EXPIRE', held, longest)
+redis.call('EXPIRE', leases, longest)
+return reply
+"""
+)
+
+# ARGV: P, tenant, now, id, nanodollars, tokens, how long the id is remembered (s), then of each
+# account: name, life (s). What was reserved goes, what was spent comes: once for each id, so that
+# a call whose reply was lost can be made again.
+SETTLE = (
+    _FREE
+    + """
+if not redis.call('SET', P .. 'bs:' .. ARGV[4], '1', 'NX', 'EX', ARGV[7]) then return 0 end
+release(ARGV[4])
+for i = 8, #ARGV, 2 do
+  local key = P .. 'bg:' .. ARGV[i]
+  redis.call('HINCRBY', key, 'n', ARGV[5])
+  redis.call('HINCRBY', key, 't', ARGV[6])
+  if redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, ARGV[i + 1]) end
+end
+return 1
+"""
+)
+
+# ARGV: P, tenant, now, then the accounts' names. Frees, and returns four numbers of each.
+READ = (
+    _FREE
+    + """
+free()
+local reply = {}
+for i = 4, #ARGV do
+  for _, number in ipairs(numbers(P .. 'bg:' .. ARGV[i])) do reply[#reply + 1] = number end
+end
+return reply
+"""
+)

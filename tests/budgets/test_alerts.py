@@ -1,0 +1,196 @@
+"""What is unusual, and what is only small, new, or as ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cacheserver.policy import alerts, budgetalerts
+from cacheserver.policy.alerts import Hour, Sums
+from cacheserver.policy.budget import Account, Amount, Balance, periods
+from cacheserver.policy.digest import digest, last_week
+from cacheserver.policy.forecast import Forecast
+from cacheserver.policy.wronghits import WrongShare
+from cacheserver.rules.alerts import AlertRules
+
+RULES = AlertRules()
+NUMBER = 500_000
+USD = 1_000_000_000
+DAY, MONTH = periods(NUMBER * 3_600.0)
+
+
+def hour(sums: Sums, before: dict[int, Sums] | None = None, **given: Any) -> Hour:
+    return Hour(sums, before or {}, NUMBER, "2027-01-15", **given)
+
+
+def days(count: int, at: int, **sums: int) -> dict[int, Sums]:
+    """The same hour on the days before."""
+    return {NUMBER - 24 * day + at: sums for day in range(1, count + 1)}
+
+
+def kinds(found: list[alerts.Alert]) -> list[str]:
+    return [alert.kind for alert in found]
+
+
+def spend(cost: int, before: dict[int, Sums]) -> list[str]:
+    return kinds(alerts.spend("acme", "model", "m", hour({"cost": cost}, before), RULES))
+
+
+def test_an_hour_at_several_times_its_usual_is_told() -> None:
+    usual = days(10, 0, cost=2 * USD)
+    assert spend(8 * USD, usual) == ["spend"]
+    assert spend(8 * USD - 1, usual) == []
+
+
+def test_a_busy_hour_of_the_day_is_usual_where_it_is_busy_every_day() -> None:
+    busy = days(10, 0, cost=100 * USD) | days(10, -1, cost=1 * USD)
+    assert spend(110 * USD, busy) == []
+    assert spend(110 * USD, days(10, -1, cost=1 * USD) | {NUMBER - 241: {}}) == ["spend"]
+
+
+def test_one_wild_day_behind_does_not_hide_the_next() -> None:
+    usual = days(10, 0, cost=USD)
+    usual[NUMBER - 24] = {"cost": 500 * USD}
+    assert spend(50 * USD, usual) == ["spend"]
+
+
+def test_what_swings_widely_by_itself_is_not_unusual() -> None:
+    costs = (0, 0, 0, 0, 0, 2, 4, 4, 5, 6, 7)  # median 2, MAD 2
+    swinging: dict[int, Sums] = {
+        NUMBER - 24 * day: {"cost": cost * USD} for day, cost in enumerate(costs, start=1)
+    }
+    assert spend(14 * USD, swinging) == []
+    assert spend(14 * USD + 1, swinging) == ["spend"]
+
+
+def test_cents_are_not_worth_an_alert_nor_is_a_first_day() -> None:
+    assert spend(USD - 1, days(10, 0, cost=1)) == []
+    assert spend(50 * USD, {NUMBER - at: {"cost": 1} for at in range(1, 24)}) == []
+    assert spend(50 * USD, {NUMBER - at: {"cost": 1} for at in range(1, 25)}) == ["spend"]
+    assert spend(50 * USD, {}) == []
+
+
+def test_a_task_is_compared_by_the_day() -> None:
+    before: dict[int, Sums] = {NUMBER - day: {"cost": USD} for day in range(1, 6)}
+    found = alerts.spend("acme", "task", "qa", hour({"cost": 9 * USD}, before, cycle=1), RULES)
+    assert kinds(found) == ["spend"]
+    assert "in this day" in found[0].text
+
+
+def habits(recent: Sums, usual: Sums | None = None, **given: Any) -> list[str]:
+    before = {NUMBER - at: usual or {} for at in range(1, 9)}
+    watched = hour(recent, before)
+    rules = replace(RULES, **given)
+    return kinds(alerts.habits("acme", watched, rules, read_ratio=0.3))
+
+
+@pytest.mark.parametrize(
+    ("recent", "usual", "expected"),
+    [
+        ({"calls": 20, "output": 4_001}, {"calls": 20, "output": 2_000}, ["output-length"]),
+        ({"calls": 20, "output": 4_000}, {"calls": 20, "output": 2_000}, []),
+        ({"calls": 19, "output": 9_000}, {"calls": 20, "output": 2_000}, []),
+        ({"calls": 20, "output": 9_000}, {"calls": 19, "output": 2_000}, []),
+        ({"requests": 100, "exact": 24}, {"requests": 100, "semantic": 50}, ["hit-rate"]),
+        ({"requests": 100, "exact": 25}, {"requests": 100, "semantic": 50}, []),
+        ({"requests": 19, "exact": 0}, {"requests": 100, "semantic": 50}, []),
+        ({"requests": 100, "failed": 11}, None, ["errors"]),
+        ({"requests": 100, "failed": 10}, None, []),
+        ({"calls": 20, "cache_write_5m": 51, "input": 49}, None, ["cache-writes"]),
+        ({"calls": 20, "cache_write_1h": 51, "cache_read": 52, "input": 0}, None, []),
+        ({"calls": 20, "cache_write_5m": 10, "cache_read": 29, "input": 61}, None, ["cache-reads"]),
+        ({"calls": 20, "cache_write_5m": 10, "cache_read": 30, "input": 60}, None, []),
+        ({"calls": 20, "input": 100}, None, []),  # it uses no prompt cache
+        ({"calls": 19, "cache_write_5m": 100}, None, []),
+    ],
+)
+def test_habits_that_change_are_told_where_enough_is_known(
+    recent: Sums, usual: Sums | None, expected: list[str]
+) -> None:
+    assert habits(recent, usual) == expected
+
+
+def test_reads_are_not_looked_at_where_prompt_caching_is_off() -> None:
+    recent = hour({"calls": 20, "cache_write_5m": 10, "cache_read": 1, "input": 90})
+    assert alerts.habits("acme", recent, RULES, read_ratio=None) == []
+
+
+def test_a_model_without_a_price_is_named_and_cannot_write_into_a_log() -> None:
+    (found,) = alerts.unpriced("acme", {"gpt\n\x1b[2J": {"unpriced": 2}, "m": {}}, "2027-01-15")
+    assert found.about == "gpt??[2J"
+    assert found.text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (WrongShare(0.05, 0.011, 0.2, 40), ["wrong-hits"]),
+        (WrongShare(0.05, 0.01, 0.2, 40), []),
+        (WrongShare(0.0, 0.0, 0.9, 1), []),  # few labels are no wrong hits
+        (None, []),
+    ],
+)
+def test_wrong_hits_are_told_once_they_are_shown(
+    share: WrongShare | None, expected: list[str]
+) -> None:
+    assert kinds(alerts.wrong_hits("acme", share, 0.01, "2027-01-15")) == expected
+
+
+def test_a_tier_that_was_taken_back_is_told_for_a_day() -> None:
+    rolled = {"at": 1_000.0, "task": "qa", "from_model": "dear", "to_model": "cheap", "count": 9}
+    (found,) = alerts.downshifts("acme", [rolled], 1_000.0 + 86_399)
+    assert "cheap no longer agrees with dear on qa" in found.text
+    assert alerts.downshifts("acme", [rolled], 1_000.0 + 86_400) == []
+
+
+def test_conversations_that_grow_are_told() -> None:
+    assert alerts.conversations("acme", 0, "d") == []
+    assert alerts.conversations("acme", 1, "d")[0].text.startswith("A conversation has")
+    assert alerts.conversations("acme", 3, "d")[0].facts == {"conversations": 3}
+
+
+def of(spent: int, expected: Forecast | None = None, limit: int = 10 * USD) -> list[alerts.Alert]:
+    ahead = {} if expected is None else {"usd": expected}
+    account = Account("acme", None, MONTH, limit, None, "refuse")
+    return budgetalerts.of(account, Balance(Amount(spent), Amount()), ahead, share=0.8)
+
+
+def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
+    over = Forecast(11 * USD, 9 * USD, 13 * USD, "linear")
+    assert kinds(of(8 * USD - 1)) == []
+    assert kinds(of(8 * USD)) == ["budget-near"]
+    assert kinds(of(10 * USD, over)) == ["budget-reached"]
+    assert kinds(of(USD, over)) == ["budget-forecast"]
+    assert kinds(of(USD, replace(over, total=10 * USD - 1))) == []
+    assert kinds(of(USD, replace(over, method="spent"))) == []
+    assert kinds(of(0, limit=0)) == ["budget-reached"]
+
+
+def test_an_alert_of_another_period_is_another_alert() -> None:
+    one = of(8 * USD)[0]
+    day = Account("acme", None, DAY, 10 * USD, None, "refuse")
+    other = budgetalerts.of(day, Balance(Amount(8 * USD), Amount()), {}, share=0.8)[0]
+    assert one.id != other.id
+    assert one.once_s > 31 * 86_400
+    assert one.id == of(9 * USD)[0].id
+
+
+def test_a_weeks_digest_says_what_was_asked_paid_and_saved() -> None:
+    sums = {"requests": 10, "calls": 4, "cost": 3 * USD, "exact_saved": 5 * USD, "audit_spent": USD}
+    made = digest("acme", {"m": sums, "n": {"requests": 1, "routing_saved": -USD}}, 0)
+    assert made.facts == {
+        "requests": 11,
+        "calls": 4,
+        "cost_nanodollars": 3 * USD,
+        "saved_nanodollars": 4 * USD,
+        "spent_nanodollars": USD,
+    }
+    assert "m: 4 calls, $3.00." in made.text
+
+
+def test_a_week_runs_from_monday_to_monday() -> None:
+    monday = 1_795_392_000  # 2026-11-23
+    assert last_week(monday) == (monday - 7 * 86_400, monday)
+    assert last_week(monday - 1) == (monday - 14 * 86_400, monday - 7 * 86_400)

@@ -1,0 +1,165 @@
+"""Budgets as callers meet them: over HTTP, with the simulated Claude behind."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+
+from tests.house import ADMIN_KEY, House, came_from
+
+ADMIN = {"x-api-key": ADMIN_KEY}
+OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
+
+
+async def rules(house: House, tenant: str = "default", **budgets: Any) -> None:
+    answer = await house.http.put(
+        f"/admin/tenants/{tenant}", json={"budgets": budgets}, headers=ADMIN
+    )
+    assert answer.status_code == 200, answer.text
+    house.clock.ahead_s += 4  # settings are believed for three seconds
+
+
+async def stands(house: House, key: str = "any") -> Any:
+    found = await house.http.get("/v1/budget", headers={"x-api-key": key})
+    assert found.status_code == 200, found.text
+    return found.json()["budgets"]
+
+
+async def test_a_budget_that_is_used_up_is_a_402_that_says_until_when(house: House) -> None:
+    await rules(house, daily={"tokens": 1}, at_limit="refuse")
+    assert came_from(await house.ask())[0] == "miss"
+    assert came_from(await house.ask())[0] == "exact"  # hits are free
+    refused = await house.ask("And of Spain?")
+    assert refused.status_code == 402
+    error = refused.json()
+    assert error["error"]["type"] == "billing_error"
+    resets = refused.headers["x-budget-resets-at"]
+    assert resets in error["error"]["message"]
+    assert refused.headers["x-budget"] == "tenant/day/tokens"
+    assert (refused.headers["x-cache"], refused.headers["x-cache-reason"]) == ("miss", "budget")
+    assert len(house.asked) == 1
+    house.clock.ahead_s += 86_400
+    assert came_from(await house.ask("And of Spain?"))[0] == "miss"
+
+
+async def test_the_sdk_does_not_try_a_spent_budget_again(house: House) -> None:
+    await rules(house, daily={"usd": 0}, at_limit="refuse")
+    client = house.sdk().with_options(max_retries=2)
+    with pytest.raises(anthropic.APIStatusError) as refused:
+        await client.messages.create(
+            model=HAIKU, max_tokens=10, messages=[{"role": "user", "content": "Hi"}]
+        )
+    assert refused.value.status_code == 402
+    assert house.asked == []
+
+
+async def test_cache_only_answers_what_is_stored_and_nothing_else(house: House) -> None:
+    await house.ask()
+    await rules(house, daily={"usd": 0}, at_limit="cache-only")
+    assert came_from(await house.ask())[0] == "exact"
+    refused = await house.ask("And of Spain?")
+    assert (refused.status_code, refused.headers["x-cache-reason"]) == (404, "budget")
+    bypass = await house.ask(headers={"cache-control": "no-store"})
+    assert (bypass.status_code, bypass.headers["x-cache-reason"]) == (404, "budget")
+
+
+async def test_the_cheapest_tier_answers_at_the_end_and_is_not_kept_for_later(
+    house: House,
+) -> None:
+    await rules(house, daily={"usd": 0}, at_limit="cheaper")
+    answer = await house.ask(model=OPUS)
+    assert answer.json()["model"] == HAIKU
+    await rules(house, at_limit="cheaper")
+    again = await house.ask(model=OPUS)
+    assert came_from(again)[0] == "miss"
+    assert again.json()["model"] == OPUS
+
+
+async def test_what_is_spent_is_what_the_bill_says_and_nothing_stays_held(house: House) -> None:
+    key = await house.key("acme")
+    await rules(house, "acme", monthly={"usd": 5})
+    one, two = await asyncio.gather(house.ask(key=key), house.ask("And of Spain?", key=key))
+    assert (one.status_code, two.status_code) == (200, 200)
+    paid = sum(float(answer.headers["x-cost-usd"]) for answer in (one, two))
+    tokens = sum(sum(a.json()["usage"][n] for n in ("input_tokens", "output_tokens"))
+                 for a in (one, two))  # fmt: skip
+    day, month, own_day, own_month = await stands(house, key)
+    for found in (day, month, own_day, own_month):
+        assert (float(found["usd"]["spent"]), found["tokens"]["spent"]) == (paid, tokens)
+        assert (float(found["usd"]["reserved"]), found["tokens"]["reserved"]) == (0, 0)
+    assert float(month["usd"]["left"]) == pytest.approx(5 - paid)
+    assert day["usd"]["limit"] is None
+
+
+async def test_two_servers_on_one_redis_share_a_budget(tmp_path: Path) -> None:
+    async with House.open(tmp_path / "one") as house:
+        url = next((tmp_path / "one").rglob("*.sock"))
+        other_house = House.open(tmp_path / "two", redis_url=f"unix://{url}")
+        async with other_house as other:
+            await rules(house, daily={"tokens": 1}, at_limit="refuse")
+            other.clock.ahead_s += 4
+            assert came_from(await house.ask())[0] == "miss"
+            await house.parts.budgets.flush()
+            assert (await other.ask("And of Spain?")).status_code == 402
+
+
+async def test_callers_who_ask_the_same_at_once_pay_once(house: House) -> None:
+    await rules(house, daily={"tokens": 150}, at_limit="refuse")
+    answers = await asyncio.gather(*(house.ask() for _ in range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 402}
+    assert len(house.asked) == 1
+    day, _ = await stands(house)
+    assert day["tokens"]["reserved"] == 0
+
+
+async def test_a_stream_is_booked_at_its_end(house: House) -> None:
+    await rules(house, daily={"usd": 1})
+    answer = await house.ask(stream=True)
+    assert "message_stop" in answer.text
+    day, _ = await stands(house)
+    assert day["tokens"]["spent"] > 0
+    assert day["tokens"]["reserved"] == 0
+
+
+async def test_a_failure_of_claudes_gives_back_what_was_held(house: House) -> None:
+    await rules(house, daily={"usd": 1})
+    answer = await house.ask(model="claude-no-such-model")
+    assert answer.status_code == 404
+    day, _ = await stands(house)
+    assert (float(day["usd"]["spent"]), float(day["usd"]["reserved"])) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"daily": {"usd": -1}}, "budgets.daily.usd"),
+        ({"monthly": {}}, "budgets.monthly"),
+        ({"alerts": {"webhook": "https://10.0.0.1/x"}}, "budgets.alerts.webhook"),
+        ({"alerts": {"slack": "http://hooks.example.com/x"}}, "budgets.alerts.slack"),
+    ],
+)
+async def test_a_budget_that_will_not_do_is_a_400_by_name(
+    house: House, given: dict[str, Any], field: str
+) -> None:
+    answer = await house.http.put("/admin/tenants/acme", json={"budgets": given}, headers=ADMIN)
+    assert answer.status_code == 400
+    assert f"`{field}`" in answer.json()["error"]["message"]
+
+
+async def test_alerts_are_shown_to_the_admin_alone(house: House) -> None:
+    await rules(house, daily={"usd": 0})
+    await house.parts.alerting.look()
+    shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
+    assert [one["kind"] for one in shown] == ["budget-reached"]
+    named = await house.http.get("/admin/alerts?tenant=nobody", headers=ADMIN)
+    assert named.json() == {"alerts": []}
+    assert (await house.http.get("/admin/alerts")).status_code == 401
+    assert (await house.http.get("/admin/alerts?limit=0", headers=ADMIN)).status_code == 400
+    tried = await house.http.post("/admin/tenants/default/alerts/test", headers=ADMIN)
+    assert tried.json() == {"delivered": {}}
+    by_key = await house.http.get("/admin/tenants/default/budget", headers=ADMIN)
+    assert [one["period"] for one in by_key.json()["budgets"]] == ["day", "month"]

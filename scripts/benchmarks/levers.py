@@ -118,7 +118,11 @@ def _column(file: Path) -> list[str]:
 
 async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list[float]]:
     """Dollars per 1,000 requests on Claude's invoice, and milliseconds each preparing took."""
-    now = [_START]
+    now, began = [_START], time.monotonic()
+
+    def clock() -> float:  # virtual, but it never stands still: what polls would wait for ever
+        return now[0] + time.monotonic() - began
+
     lengths = {asked.text: asked.words for asked in trace}
 
     def answer(body: Mapping[str, Any]) -> Directives | None:
@@ -126,7 +130,7 @@ async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list
         text = last if isinstance(last, str) else last[-1].get("text", "")
         return Directives(words=lengths.get(text, 20))
 
-    simulated = Simulated(SimulatedSettings(direct=answer, batch_s=0.0, clock=lambda: now[0]))
+    simulated = Simulated(SimulatedSettings(direct=answer, batch_s=0.0, clock=clock))
     with tempfile.TemporaryDirectory(prefix="cs-levers-") as folder:
         async with serve_simulated(simulated) as url:
             settings = Settings(
@@ -136,7 +140,7 @@ async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list
                 anthropic_api_key="sk-ant-benchmark",
                 default_model=_DEFAULT,
             )
-            async with wire.build(settings, clock=lambda: now[0], pace=_QUICK) as parts:
+            async with wire.build(settings, clock=clock, pace=_QUICK) as parts:
                 taken = await _asked(parts, settings, trace, on, now)
         lines = simulated.invoice
     return sum(line.nanodollars for line in lines) / 1e9 / len(trace) * 1_000, taken

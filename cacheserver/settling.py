@@ -70,6 +70,7 @@ class Settler:
         record = answers.record(
             query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
         )
+        record["saved_by_usd"] = {cause: answers.usd(part) for cause, part in row.saved.items()}
         cost, saved = settlement.cost or 0, settlement.saved or 0
         deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
         self._journal.record(query.tenant.name, ticket.id, record, deltas)

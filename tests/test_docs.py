@@ -26,7 +26,15 @@ from tests.house import ADMIN_KEY, House
 from tests.models import ROOT, model_dir
 
 PAGES = ("README.md", "docs/api.md", "docs/client.md", "docs/running.md")
-LINKED = (*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/decisions.md", "docs/routing.md", "docs/budgets.md")
+LINKED = (
+    *PAGES,
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/decisions.md",
+    "docs/routing.md",
+    "docs/budgets.md",
+)
 URL = "http://127.0.0.1:8080"
 
 # What differs from run to run, or from one processor to another (the last digits of a cosine).

@@ -10,27 +10,31 @@ from fastapi import APIRouter, Request
 from cacheserver.answer import usd
 from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
-from cacheserver.errors import BadRequest
-from cacheserver.policy import fingerprint, lint
+from cacheserver.errors import BadRequest, StoreError
+from cacheserver.parts import Parts
+from cacheserver.policy import fingerprint, lint, timerange
 from cacheserver.policy.estimate import prompt_tokens
 from cacheserver.types import Nanodollars, Usage
 
 router = APIRouter(tags=["query"])
 
-# Where nobody says how often a prompt is sent: a figure to compare findings by.
+# Where nobody says how often a prompt is sent, and nothing was asked yet: to compare findings by.
 REQUESTS_A_DAY = 1_000
 _MOST = 1_000_000_000
 
 
 @router.post("/v1/lint", summary="Find wasted tokens in a request")
-async def check(request: Request, requests_a_day: int = REQUESTS_A_DAY) -> dict[str, Any]:
+async def check(request: Request, requests_a_day: int | None = None) -> dict[str, Any]:
     """The findings for a Messages body, dearest first.
 
-    Each has tokens as they are and as proposed (estimates), and what the proposal saves a day.
+    Each has tokens as they are and as proposed (estimates), and what the proposal saves a day: at
+    `requests_a_day`, or at what the tenant asked in the last 24 hours.
     """
     edge = edge_of(request)
-    await edge.gate.admit(request)
+    caller = await edge.gate.admit(request)
     body = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    if requests_a_day is None:
+        requests_a_day = await _measured(edge.parts, caller.tenant.name) or REQUESTS_A_DAY
     if not 1 <= requests_a_day <= _MOST:
         raise BadRequest("requests_a_day", f"must be 1 to {_MOST}")
     now, pricer = edge.parts.clock(), edge.parts.pricer
@@ -39,6 +43,18 @@ async def check(request: Request, requests_a_day: int = REQUESTS_A_DAY) -> dict[
         return pricer.cost(model, usage, now)
 
     return report(body, requests_a_day, price, edge.parts.default_model)
+
+
+async def _measured(parts: Parts, tenant: str) -> int:
+    """The tenant's requests of the last 24 hours; 0 where the ledger cannot be read."""
+    now = parts.clock()
+    tiles = list(timerange.tiles(*timerange.covered(now - 86_400, now, now)))
+    try:
+        sums = await parts.ledger_sums.read([tenant], tiles, lambda cell: "all")
+    except StoreError:
+        parts.metrics.swallowed("lint")
+        return 0
+    return sums.get("all", {}).get("requests", 0)
 
 
 def report(

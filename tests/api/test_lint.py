@@ -35,6 +35,14 @@ async def test_findings_come_with_money_at_the_volume_asked(house: House) -> Non
     assert house.asked == []
 
 
+async def test_the_volume_is_what_the_tenant_asked_where_nobody_says(house: House) -> None:
+    new = (await house.http.post("/v1/lint", json=BODY)).json()
+    assert new["requests_a_day"] == 1_000
+    for number in range(3):
+        await house.ask(f"Question {number}?")
+    assert (await house.http.post("/v1/lint", json=BODY)).json()["requests_a_day"] == 3
+
+
 async def test_auto_is_the_default_model(house: House) -> None:
     found = await house.http.post("/v1/lint", json={**BODY, "model": "auto"})
     assert found.json()["model"] == "claude-haiku-5-5"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from cacheserver._client_types import (
     Answer,
@@ -106,6 +106,18 @@ def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Ca
 
 def stats() -> Call:
     return Call("GET", "/v1/stats")
+
+
+def usage(
+    *,
+    start: str | float | None = None,
+    end: str | float | None = None,
+    group_by: Sequence[str] = (),
+) -> Call:
+    """The call for a report. Times are ISO 8601 or Unix seconds."""
+    asked = {"from": start, "to": end, "group_by": ",".join(group_by) or None}
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
 
 
 def decision(id: str) -> Call:

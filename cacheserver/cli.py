@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -80,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     lint.add_argument("--json", action="store_true", help="all of it, for programs")
     lint.set_defaults(run=_lint)
 
+    estimate = commands.add_parser("estimate", help="price a prompt or a plan before it is sent")
+    estimate.add_argument("file", help="a Messages body, or a planned workload, as JSON")
+    estimate.set_defaults(run=_estimate)
+
     key = commands.add_parser("key", help="create, list and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
     create = verbs.add_parser("create", help="create a key and print it, this once")
@@ -125,6 +131,22 @@ def _lint(asked: argparse.Namespace) -> int:
         as_json=asked.json,
         say=_say,
     )
+
+
+def _estimate(asked: argparse.Namespace) -> int:
+    from cacheserver.api import prices
+    from cacheserver.policy.money import Pricer
+
+    try:
+        fields = json.loads(Path(asked.file).read_text())
+    except (OSError, ValueError) as error:
+        _say(f"cacheserver: {asked.file}: {error}")
+        return 2
+    if not isinstance(fields, dict):
+        _say(f"cacheserver: {asked.file}: must hold one JSON object")
+        return 2
+    print(json.dumps(prices.answer(Pricer(), fields, time.time()), indent=2))
+    return 0
 
 
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]

@@ -133,6 +133,20 @@ class Client:
         """What this key's tenant asked, was served, paid and saved."""
         return self._object(wire.stats())
 
+    def usage(
+        self,
+        *,
+        start: str | float | None = None,
+        end: str | float | None = None,
+        group_by: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Tokens, cost and savings between two times (ISO 8601 or Unix seconds; 30 days at first).
+
+        `group_by`: up to three of "key", "model", "cause" or "decision", and one of "minute",
+        "hour", "day"; or "task" or "tag" alone.
+        """
+        return self._object(wire.usage(start=start, end=end, group_by=group_by))
+
     def purge(
         self,
         *,
@@ -236,6 +250,20 @@ class AsyncClient:
     async def stats(self) -> dict[str, Any]:
         """What this key's tenant asked, was served, paid and saved."""
         return await self._object(wire.stats())
+
+    async def usage(
+        self,
+        *,
+        start: str | float | None = None,
+        end: str | float | None = None,
+        group_by: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Tokens, cost and savings between two times (ISO 8601 or Unix seconds; 30 days at first).
+
+        `group_by`: up to three of "key", "model", "cause" or "decision", and one of "minute",
+        "hour", "day"; or "task" or "tag" alone.
+        """
+        return await self._object(wire.usage(start=start, end=end, group_by=group_by))
 
     async def purge(
         self,

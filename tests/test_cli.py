@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.cli import main
 from cacheserver.stores.connection import connect
 from cacheserver.stores.embedded import EmbeddedStore, running_url
 from cacheserver.stores.tenants import Tenants
@@ -169,3 +171,24 @@ def test_with_the_client_alone_installed_it_says_what_to_install() -> None:
     assert done.stderr == (
         "cacheserver: pydantic is not installed; pip install 'cacheserver[server]'\n"
     )
+
+
+def test_a_prompt_and_a_plan_are_priced_before_they_are_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body, wrong = tmp_path / "body.json", tmp_path / "wrong.json"
+    question = {"role": "user", "content": "x" * 250}
+    asked = {"model": "claude-haiku-5-5", "max_tokens": 10, "messages": [question]}
+    body.write_text(json.dumps(asked))
+    assert main(["estimate", str(body)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["input_tokens"], found["least_usd"]) == (100, "0.000010000")
+    assert found["most_usd"] == "0.000015000"  # 10 tokens at 0.50 dollars a million
+    wrong.write_text("{")
+    assert main(["estimate", str(wrong)]) == 2
+    assert "wrong.json" in capsys.readouterr().err
+    wrong.write_text("[]")
+    assert main(["estimate", str(wrong)]) == 2
+    wrong.write_text('{"messages": []}')
+    assert main(["estimate", str(wrong)]) == 1
+    assert "`model`" in capsys.readouterr().err

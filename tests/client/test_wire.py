@@ -92,4 +92,7 @@ def test_thinking_is_not_text() -> None:
 
 
 def test_an_id_cannot_leave_its_path() -> None:
+    asked = wire.usage(start="2026-11-01", end=1795000000, group_by=["day", "cause"])
+    assert asked.path == "/v1/usage?from=2026-11-01&to=1795000000&group_by=day%2Ccause"
+    assert wire.usage().path == "/v1/usage"
     assert wire.decision("../stats?x=1").path == "/v1/decisions/..%2Fstats%3Fx%3D1"

@@ -26,10 +26,13 @@ from cacheserver.app import create_app
 from cacheserver.asking.batch_desk import Pace
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
+from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.rules.history import HistoryRules
+from cacheserver.rules.routing import RoutingRules
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.types import LEVERS
-from scripts.benchmarks.rows import at_most, row
+from scripts.benchmarks.rows import at_least, at_most, row
+from scripts.routing import train
 
 REQUESTS = 600
 _START = 1_795_000_000.0  # November 2026: today's prices
@@ -68,7 +71,22 @@ def measure(data: Path, *, requests: int = REQUESTS) -> list[dict[str, Any]]:
     taken.sort()
     rows.append(row("preparing a miss with all of them, p50", statistics.median(taken), "ms"))
     rows.append(at_most("preparing a miss with all of them, p95", _p95(taken), 1, "ms"))
-    return rows
+    return rows + _routing()
+
+
+def _routing() -> list[dict[str, Any]]:
+    """How right the shipped classifier is on the test half of the labelled set."""
+    held = train.Vectors(Path("var/model")).give(train.half("test"))
+    shares = train.shipped(held, WITH_VECTOR, WITHOUT)
+    found = train.judged("shipped", shares, held, RoutingRules(), embedded=True)
+    return [
+        at_least("routing, test half: right", found.right, 0.85),
+        *(
+            row(f"  recall of {level}", share)
+            for level, share in zip(train.LEVELS, found.recall, strict=True)
+        ),
+        at_most("  COMPLEX sent to the lowest tier", found.complex_to_low, 0.02),
+    ]
 
 
 def _trace(data: Path, requests: int) -> Iterator[Asked]:

@@ -23,8 +23,6 @@ EVERY = 100  # labels between two refits, once the window is half full
 _POWER = (
     0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
 )
-_SPREAD = 2.0  # log odds by which entries differ beyond their evidence
-_MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust; trust of 0 cost a quarter of hits
 _RIDGE = 1.0  # how strongly weights are held to the prior, in labels
 _STEPS = 12  # of Newton; 4 suffice from a warm start
 _FAR = 30.0  # log odds beyond are the same certainty
@@ -52,23 +50,6 @@ class Label:
     embedder: str
     verifier: str
     adjustment: float = 0.0  # log odds that the entry's own labels added to the decision
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What an entry's or a group's own labels say beyond its evidence."""
-
-    surprise: float = 0.0  # sum of right - probability
-    known: float = 0.0  # sum of probability * (1 - probability)
-
-    @property
-    def adjustment(self) -> float:
-        """Log odds to add: one Newton step of an offset that is 0 give or take `_SPREAD`.
-
-        A confirmed wrong hit at 0.99 takes 3.8 away; no number of right ones adds more than 1.
-        """
-        offset = self.surprise / (self.known + 1 / _SPREAD**2)
-        return max(-_MOST_OFF, min(_MOST_ON, offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +103,6 @@ def learn(state: Calibration, label: Label) -> Calibration:
     """The state with one label more; its weights change with the next `refit`."""
     kept = state.labels[1 - WINDOW :] if len(state.labels) >= WINDOW else state.labels
     return replace(state, labels=(*kept, label), fresh=state.fresh + 1)
-
-
-def surprised(record: Record, right: bool, probability: float) -> Record:
-    """The record with one label more."""
-    return Record(
-        record.surprise + float(right) - probability,
-        record.known + probability * (1 - probability),
-    )
 
 
 def refit(state: Calibration) -> Calibration:

@@ -114,17 +114,6 @@ def bloated(samples: Sequence[int], *, times: float = 4.0, least: int = 8_000) -
     return len(samples) >= 3 and samples[-1] >= max(least, times * samples[0])
 
 
-def cheaper_to_keep(dropped: int, kept: int, *, read: float, write: float, turns: int) -> bool:
-    """Whether keeping `dropped` tokens costs less than leaving them out, over the next `turns`.
-
-    Kept, all is read from Claude's prompt cache at `read` times the input price; cut, what stays
-    is written anew once at `write` times, and read after that (formulas: facts 2).
-    """
-    keeping = turns * read * (dropped + kept)
-    cutting = write * kept + (turns - 1) * read * kept
-    return keeping < cutting
-
-
 def _exchanges(messages: Sequence[Turn]) -> list[int]:
     """Where each exchange begins: at a user's own words, never at a tool's result."""
     return [

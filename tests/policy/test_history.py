@@ -186,9 +186,3 @@ def test_a_conversation_is_bloated_past_eight_thousand_tokens_and_fourfold() -> 
     assert not history.bloated([1_000, 5_000, 7_999])
     assert not history.bloated([3_000, 9_000, 11_999])
     assert not history.bloated([1_000, 9_000])
-
-
-def test_keeping_is_cheaper_where_claudes_cache_reads_for_little() -> None:
-    assert history.cheaper_to_keep(2_000, 2_000, read=0.05, write=1.25, turns=1)
-    assert not history.cheaper_to_keep(50_000, 2_000, read=0.1, write=1.25, turns=1)
-    assert not history.cheaper_to_keep(2_000, 2_000, read=1.0, write=1.0, turns=1)

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.calibrate import Record
 from cacheserver.policy.shrinkage import Counts, adjustment
 
 number = st.floats(0, 500, allow_nan=False)
@@ -18,10 +17,6 @@ def plus(one: Counts, other: Counts) -> Counts:
 
 def test_nothing_known_changes_nothing() -> None:
     assert adjustment((0, 0)) == adjustment((0, 0), (0, 0)) == 0
-
-
-def test_an_entry_alone_is_held_as_its_record_is() -> None:
-    assert adjustment((1, 0), (1, 0)) == pytest.approx(Record(-0.99, 0.0099).adjustment)
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,16 @@ class Series:
         self._most = most
         self._known: OrderedDict[tuple[str, str | None, str], _Series] = OrderedDict()
 
-    def note(self, query: Query, now: float, cost: Nanodollars | None) -> None:
-        """Take note of a request that was answered at once. Its cost is 0 where it was a hit."""
+    def note(self, query: Query, now: float, cost: Nanodollars | None) -> bool:
+        """Take note of a request that was answered at once. Its cost is 0 where it was a hit.
+
+        Returns whether it was one of a series that is known to be regular by now.
+        """
         if len(query.body["messages"]) > 1:
-            return  # somebody goes on from an answer, so somebody waited for it
+            return False  # somebody goes on from an answer, so somebody waited for it
         name = query.scope or (f"task:{query.controls.task}" if query.controls.task else "")
         if not name:
-            return
+            return False
         key = (query.tenant.name, query.key_id, name)
         series = self._known.get(key)
         if series is None:
@@ -71,6 +74,7 @@ class Series:
         else:
             self._known.move_to_end(key)
         _add(series, now, cost or 0)
+        return _regular(series, now)
 
     def eligible(self, now: float, tenant: str | None = None) -> list[Eligible]:
         """What is regular and still goes on, of one tenant or of all, the dearest first."""

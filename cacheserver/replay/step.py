@@ -28,6 +28,7 @@ class Step:
     like: str | None = None  # the `source` of the request whose answer would have been served
     similarity: float | None = None  # cosine to that one's question
     right: bool | None = None  # whether the two logged answers say the same; None: not compared
+    stands_for: float = 1.0  # would-be hits, this one included, where only a share is compared
     late: float | None = None  # seconds by which an identical request missed the entry's lifetime
     route: Route | None = None  # what the router would have chosen; None: it was not asked
     plan: str | None = None  # the prompt-cache planner's reason; None: it was not asked

@@ -24,16 +24,16 @@ from cacheserver.stores import prefixscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.values import owner
 
-_MOST = 4_096  # prefixes of a tenant, some 200 bytes each
+MOST = 4_096  # prefixes of a tenant, some 200 bytes each
 # A change of habit is learned within some 60 sightings; of a kind, within some 100 prefixes.
-_KEEP = 1 - 1 / 64
-_KEEP_KIND = 1 - 1 / 128
+KEEP = 1 - 1 / 64
+KEEP_KIND = 1 - 1 / 128
 # How long a call may take to begin before it counts as lost. Its premium is spent in any case.
 _WRITING_S = 120
 _HOUR_S = 3_600
 _KEPT_HOURS = 8 * 24  # of usage, hour by hour
 
-_EDGES = tuple(LIFETIME_S[ttl] - MARGIN_S for ttl in ("5m", "1h"))
+EDGES = tuple(LIFETIME_S[ttl] - MARGIN_S for ttl in ("5m", "1h"))
 _TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.items()}
 
 
@@ -60,7 +60,7 @@ class Prefixes:
     """Sightings, lifetimes and accounts of prefixes. Raises `StoreError` where the store fails."""
 
     def __init__(
-        self, redis: Connection, *, prefix: str = PREFIX, most: int = _MOST, server: str = ""
+        self, redis: Connection, *, prefix: str = PREFIX, most: int = MOST, server: str = ""
     ) -> None:
         self._redis = redis
         self._prefix = prefix
@@ -83,9 +83,9 @@ class Prefixes:
             _day(now),
             self._server,
             self._most,
-            _KEEP,
-            _KEEP_KIND,
-            *_EDGES,
+            KEEP,
+            KEEP_KIND,
+            *EDGES,
             *words,
         )
         return [self._sight(row, now) for row in found]

@@ -20,12 +20,12 @@ from cacheserver.policy.promptcache import CARRIED
 # What has not been seen for two days is new when it comes again: its gaps say nothing any more,
 # and its account was opened anew since. One that was seen once is kept for two hours only, which
 # is as long as its first gap can matter: most prefixes end with somebody's own words.
-_LIFE_S = 172_800
-_ONCE_S = 7_200
+LIFE_S = 172_800
+ONCE_S = 7_200
 
 _PRELUDE = f"""
 local P, T = ARGV[1], ARGV[2]
-local LIFE, ONCE, CARRIED = {_LIFE_S}, {_ONCE_S}, {CARRIED}
+local LIFE, ONCE, CARRIED = {LIFE_S}, {ONCE_S}, {CARRIED}
 local BASE, ALL = P .. 'pc:' .. T .. ':', P .. 'pcs:' .. T
 local function exact(number) return string.format('%.17g', number) end
 -- The account as it stands on `day`: a new day forgives a debt, and keeps so much of a profit.

@@ -1,0 +1,106 @@
+"""The router in a replay: `asking.router`'s steps with what a log knows, and one rule more.
+
+Rule: nothing is sent to a dearer model than it was sent to. Who reads what a router would save
+them asks what may be moved down; a router that also moves work up is one they can have too, and no
+saving.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from cacheserver.policy import capabilities, complexity, routing, routing_turns, tasks
+from cacheserver.policy.complexity import Reading
+from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.policy.fingerprint import AUTO
+from cacheserver.policy.money import Pricer
+from cacheserver.policy.routing import Ask
+from cacheserver.policy.routing_turns import Kept
+from cacheserver.replay.seen import Seen
+from cacheserver.types import Route, Usage
+from index.models import Vectors
+
+_READINGS = 100_000
+_CONVERSATIONS = 100_000
+
+
+class Routes:
+    """One world in which whatever is asked is asked as `auto`."""
+
+    def __init__(self, pricer: Pricer, readings: Readings) -> None:
+        self._pricer = pricer
+        self._readings = readings
+        self._conversations: OrderedDict[str, Kept] = OrderedDict()
+
+    def route(self, seen: Seen, asked: str, usage: Usage, now: float) -> Route:
+        """The model that would be asked in the place of `asked`."""
+        query = seen.query
+        rules = query.tenant.routing
+        text = query.text if query.text is not None else tasks.last_text(query.body)
+        looks = tasks.infer(query.body, text)
+        ask = Ask(AUTO, None, looks if rules.infer_tasks else None, False)
+        ask = replace(ask, needs=capabilities.needs(query.body), sticky=self._sticky(seen, now))
+        if text is not None and routing.wants_reading(ask, rules):
+            ask = replace(ask, reading=self._readings.of(seen, text, looks))
+        route = routing.choose(ask, rules, {})
+        if route.model != asked:
+            route = self._held(route, asked, seen, usage, now)
+        return replace(route, baseline=asked if route.model != asked else None)
+
+    def answered(self, seen: Seen, route: Route, usage: Usage, now: float) -> None:
+        """Remember which model the conversation is on."""
+        if seen.query.tenant.routing.sticky_s == 0:
+            return
+        own = routing_turns.turns(seen.query).own
+        self._conversations[own] = routing_turns.kept(route.model, usage, now)
+        self._conversations.move_to_end(own)
+        if len(self._conversations) > _CONVERSATIONS:
+            self._conversations.popitem(last=False)
+
+    def _held(self, route: Route, asked: str, seen: Seen, usage: Usage, now: float) -> Route:
+        """The route, or the model of the log where it is no dearer, or takes what the other not."""
+        lack = capabilities.lacks(
+            capabilities.of(route.model, {}), capabilities.needs(seen.query.body)
+        )
+        if lack is not None:
+            return replace(route, model=asked, reason=f"capability:{lack}")
+        here = self._pricer.cost(asked, usage, now)
+        there = self._pricer.cost(route.model, usage, now)
+        if here is None or there is None:
+            return replace(route, model=asked, reason="unpriced")
+        return replace(route, model=asked, reason="no-dearer") if there > here else route
+
+    def _sticky(self, seen: Seen, now: float) -> str | None:
+        if len(seen.query.body["messages"]) == 1 or not self._conversations:
+            return None
+        for digest in routing_turns.turns(seen.query).earlier:
+            last = self._conversations.get(digest)
+            if last is not None:
+                lost = routing_turns.would_lose(seen.query.body, last, now)
+                return last.model if lost else None
+        return None
+
+
+class Readings:
+    """What the classifier makes of each text, read once for all worlds."""
+
+    def __init__(self, vector: Callable[[Seen], Vectors | None]) -> None:
+        self._vector = vector
+        self._known: OrderedDict[str, Reading] = OrderedDict()
+
+    def knows(self, seen: Seen) -> bool:
+        return seen.query.fingerprint in self._known
+
+    def of(self, seen: Seen, text: str, looks: str | None) -> Reading:
+        key = seen.query.fingerprint
+        found = self._known.get(key)
+        if found is None:
+            vector = self._vector(seen)
+            numbers = None if vector is None else vector.tolist()  # policy knows no numpy
+            found = complexity.read(text, looks, numbers, with_vector=WITH_VECTOR, without=WITHOUT)
+            self._known[key] = found
+            if len(self._known) > _READINGS:
+                self._known.popitem(last=False)
+        return found

@@ -1,0 +1,80 @@
+"""A request read once, whatever is asked of it after: its keys, its layout, its place.
+
+Rule: what is made here depends on the body alone, so a scenario reads each distinct request once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+from cacheserver import jsontext
+from cacheserver.errors import BadRequest
+from cacheserver.policy import fingerprint, promptcache_layout
+from cacheserver.policy.promptcache_layout import Layout
+from cacheserver.replay.call import Call
+from cacheserver.types import Controls, Query, Tenant
+
+UPSTREAM = "claude"  # one for all of a log: nobody logs two accounts as one
+_TENANTS = 10_000
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request as the policies see it."""
+
+    query: Query
+    root: str  # digest of tenant, model, tools and system
+    layouts: dict[str, Layout] = field(default_factory=dict)  # by the model it would go to
+
+    def layout(self, model: str) -> Layout:
+        """Where marks for Claude's prompt cache may stand, for that model."""
+        found = self.layouts.get(model)
+        if found is None:
+            body = self.query.body
+            found = promptcache_layout.lay_out(body, model, self.query.headers)
+            self.layouts[model] = found
+        return found
+
+
+class Reader:
+    """Reads calls as requests of a tenant who set what `tenant` says."""
+
+    def __init__(self, tenant: Tenant, embedder: str) -> None:
+        self._tenant = tenant
+        self._embedder = embedder
+        self._tenants: OrderedDict[str, Tenant] = OrderedDict()
+
+    def see(self, call: Call) -> Seen | None:
+        """The call as a request; None where no prompt was logged, or not one that can be read."""
+        if call.body is None:
+            return None
+        try:
+            query = fingerprint.read(
+                call.body,
+                b"",
+                headers=call.headers,
+                tenant=self._of(call.tenant),
+                controls=Controls(),
+                upstream=UPSTREAM,
+                embedder=self._embedder,
+                key_id=call.key,
+            )
+        except BadRequest:
+            return None
+        return Seen(query, _root(query))
+
+    def _of(self, name: str) -> Tenant:
+        found = self._tenants.get(name)
+        if found is None:
+            found = self._tenants[name] = replace(self._tenant, name=name)
+            if len(self._tenants) > _TENANTS:
+                self._tenants.popitem(last=False)
+        return found
+
+
+def _root(query: Query) -> str:
+    body = query.body
+    start = [query.tenant.name, query.model, body.get("tools"), body.get("system")]
+    return hashlib.blake2b(jsontext.dumps(start), digest_size=16).hexdigest()

@@ -1,0 +1,361 @@
+"""The semantic tier in memory: `stores.semantic`, `learning.deciding` and `learning.worker` in one.
+
+The decision is the server's (`policy.judge` at the bar of `policy.bound`), and what it learns too:
+here the logged answer is what Claude would say, so a miss is a label, and a hit can be audited for
+nothing. Comparing two answers costs tens of milliseconds, so beyond the first of a scope only a
+share of them is compared, and each stands for the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cacheserver import jsontext
+from cacheserver.learning.answers import Answers, Said, beside, group_of, same
+from cacheserver.policy import bound, calibrate, profile, shrinkage, vetoes
+from cacheserver.policy.calibrate import Calibration, Label, Source
+from cacheserver.policy.judge import Judged, Verdict, judge
+from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.profile import Profile
+from cacheserver.replay.call import Call
+from cacheserver.replay.seen import Seen
+from cacheserver.replay.vectors import Embedding
+from index.models import Vectors
+from index.vectors import VectorIndex
+
+_COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `learning.worker`
+_PROFILES: Final = 5_000  # as in `learning.deciding`
+_ALL: Final = 200  # comparisons of a scope before it is only a share of them...
+_SHARE: Final = 0.05  # ...this one
+_CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
+_ANSWER_CHARS: Final = 12_000  # kept of an answer: about the words that are read of one
+_SCOPES: Final = 2_000  # whose calibration is remembered, those asked last
+_TEND: Final = 1_000  # stored entries between two sweeps of the index
+
+
+@dataclass(slots=True)
+class Stored:
+    """A stored question, and what was answered."""
+
+    id: str
+    text: str
+    answer: bytes | None  # the message, packed; None: not logged
+    expires_at: float
+    source: str  # where it stands in the log
+    group: str
+    said: Said | None = None
+
+
+@dataclass(slots=True)
+class _Scope:
+    state: Calibration = field(default_factory=Calibration)
+    bar: bound.Bar | None = None
+    met: int = 0  # misses with a neighbour
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look brought: the entry that is served, or what came near for the fresh answer."""
+
+    served: Stored | None
+    reason: str
+    similarity: float | None = None
+    right: bool | None = None  # whether the logged answer says what the served one does
+    stands_for: float = 1.0  # hits like it, where only a share is checked
+    audit_share: float = 0.0  # of such hits the server would ask again
+    vector: Vectors | None = None
+    near: Sequence[Neighbour] = ()
+    nearest: Judged | None = None
+
+
+class Similar:
+    """Stored questions by similarity. `most` bounds them; the oldest goes first."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        lexicon: Lexicon,
+        *,
+        most: int = 100_000,
+        compare: int = 3_000,
+        seed: int = 1,
+    ) -> None:
+        """`compare`: pairs of answers held against each other, of misses and of hits alike."""
+        self._embedding = embedding
+        self._lexicon = lexicon
+        self._most = most
+        self._left = {"miss": compare, "audit": compare}
+        self._random = Random(seed)
+        self._index = VectorIndex(embedding.dim)
+        self._stored: OrderedDict[str, Stored] = OrderedDict()
+        self._by_id = 0
+        self._scopes: OrderedDict[tuple[str, str], _Scope] = OrderedDict()
+        self._past: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (wrong, right)
+        self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._hits = 0
+        self._answers = Answers(self._embed, lexicon)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._runner.close()
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def ahead(self, seen: Seen) -> None:
+        """Have the question embedded that `look` will be asked for."""
+        if seen.query.text is not None:
+            self._embedding.ahead(seen.query.text)
+
+    def vector(self, seen: Seen) -> Vectors | None:
+        """The question's vector, as the router would have it."""
+        return None if seen.query.text is None else self._embedding.get(seen.query.text)
+
+    def look(self, seen: Seen, call: Call) -> Found:
+        """What the server would decide, at the time of the call."""
+        query = seen.query
+        bar = query.tenant.bar
+        if query.text is None:
+            return Found(None, query.exact_only or "exact-only")
+        vector = self._embedding.get(query.text)
+        if vector is None:
+            return Found(None, "unreadable")
+        matches = self._index.search(query.scope, vector, bar.top_k, call.at)
+        near = [
+            self._neighbour(self._stored[m.id], m.cosine)
+            for m in matches
+            if (query.fingerprint, m.id) not in self._condemned
+        ]
+        if not near:
+            return Found(None, "empty", vector=vector)
+        if bar.target is None:
+            return self._by_hand(seen, call, near, vector)
+        scope = self._scope(seen)
+        if scope.bar is None:
+            scope.bar = bound.bar_for(scope.state, bar.target)
+        verdict = judge(
+            self._profile(query.text),
+            near,
+            None,
+            scope.state,
+            scope.bar.level,
+            lexicon=self._lexicon,
+            enabled=frozenset(vetoes.VETOES) - frozenset(bar.vetoes_off),
+        )
+        assert isinstance(verdict, Verdict)  # without a verifier there is nothing to ask
+        if verdict.serve is not None:
+            return self._hit(seen, call, verdict.serve, scope.bar, vector)
+        reason = "vetoed" if all(one.veto for one in verdict.judged) else "below-bar"
+        nearest = next((one for one in verdict.judged if one.evidence is not None), None)
+        return Found(None, reason, near[0].similarity, vector=vector, near=near, nearest=nearest)
+
+    def store(self, seen: Seen, call: Call, found: Found, expires_at: float) -> None:
+        """Keep a fresh answer, after a look that found none to serve; learn from it."""
+        if found.vector is None or seen.query.text is None:
+            return
+        self._by_id += 1
+        fresh = Stored(
+            id=str(self._by_id),
+            text=seen.query.text,
+            answer=_packed(call.message),
+            expires_at=expires_at,
+            source=call.source,
+            group=str(self._by_id),
+        )
+        if found.near:
+            self._learn(seen, fresh, found)
+        self._stored[fresh.id] = fresh
+        self._index.add(fresh.id, seen.query.scope, found.vector, expires_at)
+        if len(self._stored) > self._most:
+            self._forget(next(iter(self._stored)))
+        if self._by_id % _TEND == 0:
+            for gone in self._index.expire(call.at):
+                self._stored.pop(gone, None)
+            self._index.maintain()
+
+    def _forget(self, id: str) -> None:
+        del self._stored[id]
+        self._index.remove(id)
+
+    def _by_hand(self, seen: Seen, call: Call, near: Sequence[Neighbour], vector: Vectors) -> Found:
+        """A threshold set by hand, or none: the most similar, at or over it."""
+        least, best = seen.query.tenant.bar.similarity, near[0]
+        if least is None or best.similarity < least:
+            return Found(None, "below-threshold", best.similarity, vector=vector)
+        stored, share = self._stored[best.id], seen.query.tenant.bar.audit_share or 0.0
+        checked = self._checked(share)
+        right = self._compared(call, stored, "audit") if self._random.random() < checked else None
+        return Found(
+            stored,
+            "similar",
+            best.similarity,
+            right=right,
+            stands_for=1 / checked,
+            audit_share=share,
+            vector=vector,
+        )
+
+    def _hit(
+        self, seen: Seen, call: Call, served: Judged, bar: bound.Bar, vector: Vectors
+    ) -> Found:
+        stored = self._stored[served.id]
+        share = seen.query.tenant.bar.audit_share
+        if share is None:
+            share = bound.audit_share(bar, served.probability)
+        checked = self._checked(share)
+        right = None
+        if self._random.random() < checked:
+            right = self._compared(call, stored, "audit")
+            if right is not None:
+                self._teach(seen, served, right, "audit", weight=1 / checked)
+                self._count(stored, right)
+                if not right:
+                    self._condemned.add((seen.query.fingerprint, stored.id))
+        assert served.evidence is not None
+        return Found(
+            stored,
+            "probable",
+            served.evidence.cosine,
+            right=right,
+            stands_for=1 / checked,
+            audit_share=share,
+            vector=vector,
+        )
+
+    def _checked(self, share: float) -> float:
+        """The chance with which this hit's answers are compared; never nothing."""
+        self._hits += 1
+        return max(share, min(1.0, _CHECKED / self._hits))
+
+    def _learn(self, seen: Seen, fresh: Stored, found: Found) -> None:
+        """Hold a fresh answer against those that came near, as the server does behind a miss."""
+        scope = self._scope(seen)
+        scope.met += 1
+        weight = 1.0 if scope.met <= _ALL else 1 / _SHARE
+        if self._random.random() * weight >= 1.0 or self._left["miss"] <= 0:
+            return
+        near = list(found.near[:_COMPARED])
+        nearest = found.nearest
+        if nearest is not None:
+            near += [n for n in found.near[_COMPARED:] if n.id == nearest.id]
+        said = self._read(fresh)
+        if said is None:
+            return
+        others = {n.id: (n, self._read(self._stored[n.id])) for n in near if n.id in self._stored}
+        told = {
+            id: beside(said, other, n.group)
+            for id, (n, other) in others.items()
+            if other is not None
+        }
+        self._left["miss"] -= 1
+        group = group_of(said, list(told.values()))
+        if nearest is not None and nearest.id in told:
+            mine = self._stored[nearest.id].group
+            right = same(said, [one for one in told.values() if one.grouped.group == mine])
+            if right is not None:
+                self._teach(seen, nearest, right, "miss", weight=weight)
+        fresh.group = group or fresh.group
+
+    def _compared(self, call: Call, stored: Stored, kind: str) -> bool | None:
+        """Whether the logged answer says what the stored one does; None where that is not sure."""
+        if self._left[kind] <= 0:
+            return None
+        self._left[kind] -= 1
+        fresh = Stored("", "", _packed(call.message), 0.0, "", "")
+        said, other = self._read(fresh), self._read(stored)
+        if said is None or other is None:
+            return None
+        return same(said, [beside(said, other, stored.group)])
+
+    def _read(self, stored: Stored) -> Said | None:
+        if stored.said is None and stored.answer is not None:
+            message = zlib.decompress(stored.answer)
+            stored.said = self._runner.run(self._answers.read(message))
+            stored.answer = None if stored.said is None else stored.answer
+        return stored.said
+
+    async def _embed(self, text: str) -> Vectors | None:
+        return self._embedding.get(text)
+
+    def _teach(
+        self, seen: Seen, chosen: Judged, right: bool, source: Source, *, weight: float
+    ) -> None:
+        assert chosen.evidence is not None
+        adjustment = self._adjustment(self._stored[chosen.id])
+        label = Label(chosen.evidence, right, weight, source, source == "audit", "", "", adjustment)
+        scope, target = self._scope(seen), seen.query.tenant.bar.target
+        scope.state = calibrate.learn(scope.state, label)
+        if scope.state.due:
+            scope.state = calibrate.refit(scope.state)
+            scope.bar = None if target is None else bound.bar_for(scope.state, target)
+
+    def _count(self, stored: Stored, right: bool) -> None:
+        for name in (f"entry {stored.id}", f"group {stored.group}"):
+            wrong, good = self._past.pop(name, (0.0, 0.0))
+            self._past[name] = (wrong + (not right), good + right)
+            if len(self._past) > self._most:
+                self._past.popitem(last=False)
+
+    def _adjustment(self, stored: Stored) -> float:
+        nothing = (0.0, 0.0)
+        return shrinkage.adjustment(
+            self._past.get(f"entry {stored.id}", nothing),
+            self._past.get(f"group {stored.group}", nothing),
+        )
+
+    def _neighbour(self, stored: Stored, cosine: float) -> Neighbour:
+        return Neighbour(
+            stored.id, cosine, stored.group, self._profile(stored.text), self._adjustment(stored)
+        )
+
+    def _profile(self, text: str) -> Profile:
+        found = self._profiles.get(text)
+        if found is None:
+            found = self._profiles[text] = profile.read(text, self._lexicon)
+            if len(self._profiles) > _PROFILES:
+                self._profiles.popitem(last=False)
+        return found
+
+    def _scope(self, seen: Seen) -> _Scope:
+        key = (seen.query.tenant.name, seen.query.scope)
+        scope = self._scopes.get(key)
+        if scope is None:
+            scope = self._scopes[key] = _Scope()
+            if len(self._scopes) > _SCOPES:
+                self._scopes.popitem(last=False)
+        self._scopes.move_to_end(key)
+        return scope
+
+
+def _packed(message: Mapping[str, Any] | None) -> bytes | None:
+    """What is kept of an answer: its text, of a long one both ends."""
+    if message is None:
+        return None
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else []
+    texts = [b["text"] for b in blocks if isinstance(b, Mapping) and b.get("type") == "text"]
+    text = "\n".join(one for one in texts if isinstance(one, str))
+    if not text.strip():
+        return None
+    if len(text) > _ANSWER_CHARS:
+        half = _ANSWER_CHARS // 2
+        text = f"{text[:half]} {text[-half:]}"
+    kept = {"content": [{"type": "text", "text": text}]}
+    return zlib.compress(jsontext.dumps(kept), 1)

@@ -1,0 +1,68 @@
+"""Texts to vectors for a replay: asked for ahead, made in threads beside it, each once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
+
+from index.errors import Unreadable
+from index.models import Embedder, Vectors
+
+_MEMO = 20_000  # vectors, 1.5 kB each
+
+Asked: TypeAlias = "Future[Vectors | None]"
+
+
+class Embedding:
+    """An embedder behind threads. `close` ends them; what waits then is not made."""
+
+    def __init__(
+        self, embedder: Embedder, *, threads: int = 1, on_text: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_text` is called for each text that was embedded, in its thread."""
+        self._embedder = embedder
+        self._on_text = on_text
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="replay-embed")
+        self._made: OrderedDict[bytes, Asked] = OrderedDict()
+
+    @property
+    def id(self) -> str:
+        return self._embedder.id
+
+    @property
+    def dim(self) -> int:
+        return self._embedder.dim
+
+    def ahead(self, text: str) -> None:
+        """Have a text embedded that will be asked for soon."""
+        self._ask(text)
+
+    def get(self, text: str) -> Vectors | None:
+        """The text's unit vector; None where the embedder cannot read it."""
+        return self._ask(text).result()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self, text: str) -> Asked:
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self._pool.submit(self._embed, text)
+            if len(self._made) > _MEMO:
+                self._made.popitem(last=False)
+        else:
+            self._made.move_to_end(key)
+        return found
+
+    def _embed(self, text: str) -> Vectors | None:
+        try:
+            vector: Vectors = self._embedder.embed([text])[0]
+        except Unreadable:
+            return None
+        finally:
+            self._on_text()
+        return vector

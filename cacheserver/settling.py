@@ -20,7 +20,7 @@ _GONE = 499  # a caller who left before there was an answer, as nginx logs it
 
 
 # Told of each request that has ended: the query, when, what was paid.
-Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], None]
+Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], object]
 
 
 class Settler:

@@ -9,11 +9,11 @@ code execution stand in no usage, so they are in no cost.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
@@ -40,6 +40,11 @@ _BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
 
 # Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (facts 5).
 _READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
+
+
+# Rates by length of prompt: each holds for prompts longer than its start, the first for all.
+Ladder: TypeAlias = tuple[tuple[int, Rates], ...]
+LadderOf: TypeAlias = Callable[[str, str, bool], Ladder]  # of a model, a speed, in a batch or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +78,11 @@ def price(
     once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
     """
     table = overrides or PriceTable()
-    exact = dict.fromkeys(KINDS, Decimal(0))
-    for leg_model, leg in usage.iterations or ((model, usage),):
-        rates = _rates(leg_model, leg, usage, at, table)
-        if rates is None or not _add_tokens(exact, leg, rates, usage):
-            return None
-    if usage.web_searches:
-        rates = _rates(model, usage, usage, at, table)
-        if rates is None or rates.web_search is None:
-            return None
-        exact["web_search"] = rates.web_search * usage.web_searches * _PER_SEARCH
-    return _rounded(exact, _version(table))
+
+    def ladder(model: str, speed: str, batch: bool) -> Ladder:
+        return _ladder(model, speed, batch, at, table)
+
+    return _priced(model, usage, ladder, _version(table))
 
 
 class Pricer:
@@ -96,11 +95,13 @@ class Pricer:
         self._overrides = overrides or PriceTable()
         self._remember = remember  # about 1 kB each
         self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
+        self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
+        self._version = _version(self._overrides)
 
     @property
     def version(self) -> str:
         """Which prices these are: kept beside each cost."""
-        return _version(self._overrides)
+        return self._version
 
     def price(self, model: str, usage: Usage, now: float) -> Priced | None:
         """What `usage` costs at `now` (Unix seconds); None where no price is known."""
@@ -108,8 +109,7 @@ class Pricer:
         if key not in self._memo:
             if len(self._memo) >= self._remember:
                 del self._memo[next(iter(self._memo))]  # the oldest; an hour makes all of them so
-            at = datetime.fromtimestamp(now, UTC)
-            self._memo[key] = price(model, usage, at, self._overrides)
+            self._memo[key] = _priced(model, usage, self._ladder_at(now), self._version)
         return self._memo[key]
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
@@ -127,8 +127,7 @@ class Pricer:
         prompt_tokens: int = 1,
     ) -> Rates | None:
         """What a million tokens of each kind cost at `now`, for prompts so long; to be shown."""
-        asked = Usage(prompt_tokens, speed=speed, service_tier=tier)
-        return _rates(model, asked, asked, datetime.fromtimestamp(now, UTC), self._overrides)
+        return _step(self._ladder_at(now)(model, speed, tier == "batch"), prompt_tokens)
 
     def models(self, now: float) -> list[str]:
         """Every model that has a price at `now`, by name."""
@@ -136,6 +135,21 @@ class Pricer:
         provider = get_snapshot().find_provider(None, "anthropic", None)
         bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
         return sorted(bundled | {row.model for row in self._overrides.rows if row.start <= day})
+
+    def _ladder_at(self, now: float) -> LadderOf:
+        """Looks prices up once an hour for each model, speed and way: that costs 20 us."""
+        hour = int(now // 3_600)
+
+        def ladder(model: str, speed: str, batch: bool) -> Ladder:
+            key = (model, speed, batch, hour)
+            if key not in self._ladders:
+                if len(self._ladders) >= self._remember:
+                    self._ladders.clear()
+                at = datetime.fromtimestamp(now, UTC)
+                self._ladders[key] = _ladder(model, speed, batch, at, self._overrides)
+            return self._ladders[key]
+
+        return ladder
 
     def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
         """What Claude charges for a message it sent at `now`: nothing for some refusals."""
@@ -172,36 +186,69 @@ def _rounded(exact: Mapping[str, Decimal], version: str) -> Priced:
     return Priced(cost, parts, version)
 
 
-def _rates(model: str, leg: Usage, whole: Usage, at: datetime, table: PriceTable) -> Rates | None:
-    """The rates of one leg, tier, speed and prompt length applied."""
-    model = model.removeprefix("anthropic/")
-    prompt = (
-        leg.input_tokens
-        + leg.cache_write_5m_tokens
-        + leg.cache_write_1h_tokens
-        + leg.cache_read_tokens
+def _priced(model: str, usage: Usage, ladder: LadderOf, version: str) -> Priced | None:
+    """`price`, with prices looked up by `ladder`."""
+    batch = usage.service_tier == "batch"
+    exact = dict.fromkeys(KINDS, Decimal(0))
+    for leg_model, leg in usage.iterations or ((model, usage),):
+        rates = _step(ladder(leg_model, usage.speed, batch), _prompt(leg))
+        if rates is None or not _add_tokens(exact, leg, rates, usage):
+            return None
+    if usage.web_searches:
+        rates = _step(ladder(model, usage.speed, batch), _prompt(usage))
+        if rates is None or rates.web_search is None:
+            return None
+        exact["web_search"] = rates.web_search * usage.web_searches * _PER_SEARCH
+    return _rounded(exact, version)
+
+
+def _prompt(usage: Usage) -> int:
+    return (
+        usage.input_tokens
+        + usage.cache_write_5m_tokens
+        + usage.cache_write_1h_tokens
+        + usage.cache_read_tokens
     )
-    batch = whole.service_tier == "batch"
+
+
+def _step(ladder: Ladder, prompt_tokens: int) -> Rates | None:
+    """The rates for a prompt so long: those of the highest step below it."""
+    found = None
+    for start, rates in ladder:
+        if prompt_tokens > start or start == 0:
+            found = rates
+    return found
+
+
+def _ladder(model: str, speed: str, batch: bool, at: datetime, table: PriceTable) -> Ladder:
+    """The rates by length of prompt, shortest first; empty where no price is known."""
+    model = model.removeprefix("anthropic/")
     day = at.astimezone(UTC).date()
     own = model if table.knows(model, day) else _DATED.sub("", model)
     if table.knows(own, day):
-        rates = table.rates(own, day, speed=whole.speed, prompt_tokens=prompt)
-        return _halved(rates) if rates and batch else rates
+        steps = table.steps(own, day, speed=speed)
+        return tuple((start, _halved(rates) if batch else rates) for start, rates in steps)
     provider = get_snapshot().find_provider(None, "anthropic", None)
     # Not `find_provider_model`: it remembers every name it was asked for, and callers choose names.
     found = provider.find_model(model)
     if found is None:
-        return None
+        return ()
     standard = found.get_prices(at)
-    if whole.speed != "standard":
-        prices = found.get_prices(at, {"speed": whole.speed})
+    if speed != "standard":
+        prices = found.get_prices(at, {"speed": speed})
         # No variant gives the standard price back: an unknown price is better than a wrong one.
-        return None if prices == standard else _resolved(prices, prompt)
-    rates = _resolved(standard, prompt)
-    if batch:
-        prices = found.get_prices(at, {"processing": "batch"})
-        rates = _halved(rates) if prices == standard else _resolved(prices, prompt)
-    return _before_cut(rates, found.id, day)
+        return () if prices == standard else _resolved(prices)
+    if not batch:
+        return _cut(_resolved(standard), found.id, day)
+    prices = found.get_prices(at, {"processing": "batch"})
+    if prices != standard:
+        return _cut(_resolved(prices), found.id, day)
+    halved = tuple((start, _halved(rates)) for start, rates in _resolved(standard))
+    return _cut(halved, found.id, day)
+
+
+def _cut(ladder: Ladder, model: str, day: date) -> Ladder:
+    return tuple((start, _before_cut(rates, model, day)) for start, rates in ladder)
 
 
 def _before_cut(rates: Rates, model: str, day: date) -> Rates:
@@ -211,21 +258,28 @@ def _before_cut(rates: Rates, model: str, day: date) -> Rates:
     return replace(rates, cache_read=rates.cache_read * cut[1])
 
 
-def _resolved(prices: ModelPrice, prompt_tokens: int) -> Rates:
-    def rate(value: Decimal | TieredPrices | None) -> Decimal | None:
-        if not isinstance(value, TieredPrices):
-            return value
-        reached = [tier.price for tier in value.tiers if prompt_tokens > tier.start]
-        return reached[-1] if reached else value.base
-
-    return Rates(
-        input=rate(prices.input_mtok),
-        output=rate(prices.output_mtok),
-        cache_write_5m=rate(prices.cache_write_mtok),  # the unqualified write is the 5-minute one
-        cache_write_1h=rate(prices.cache_write_1h_mtok),
-        cache_read=rate(prices.cache_read_mtok),
-        web_search=rate(prices.web_searches_kcount),
+def _resolved(prices: ModelPrice) -> Ladder:
+    """A model's prices, a step for each length of prompt at which one of them changes."""
+    fields = (
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_write_mtok,  # the unqualified write is the 5-minute one
+        prices.cache_write_1h_mtok,
+        prices.cache_read_mtok,
+        prices.web_searches_kcount,
     )
+    starts = {tier.start for one in fields if isinstance(one, TieredPrices) for tier in one.tiers}
+    return tuple(
+        (start, Rates(*(_reached(one, start) for one in fields))) for start in sorted({0, *starts})
+    )
+
+
+def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:
+    """A price on the step that begins behind `start` tokens."""
+    if not isinstance(value, TieredPrices):
+        return value
+    reached = [tier.price for tier in value.tiers if tier.start <= start]
+    return reached[-1] if reached else value.base
 
 
 def _halved(rates: Rates) -> Rates:

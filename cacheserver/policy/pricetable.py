@@ -66,18 +66,22 @@ class PriceTable:
         """True where a row for the model holds on that UTC day: then no bundled price is used."""
         return any(row.model == model and row.start <= day for row in self.rows)
 
-    def rates(self, model: str, day: date, *, speed: str, prompt_tokens: int) -> Rates | None:
-        """The newest row that holds, of those the one for the longest prompts; None without one."""
+    def steps(self, model: str, day: date, *, speed: str) -> tuple[tuple[int, Rates], ...]:
+        """Rates by length of prompt, each with the tokens a prompt must exceed, shortest first.
+
+        Of the rows that hold for a length the newest, of those the one for the longest prompts.
+        """
         holds = [
             row
             for row in self.rows
-            if (row.model, row.speed) == (model, speed)
-            and row.start <= day
-            and (prompt_tokens > row.over_prompt_tokens or row.over_prompt_tokens == 0)
+            if (row.model, row.speed) == (model, speed) and row.start <= day
         ]
-        if not holds:
-            return None
-        return max(holds, key=lambda row: (row.start, row.over_prompt_tokens)).rates
+        found = []
+        for length in sorted({row.over_prompt_tokens for row in holds}):
+            reached = [row for row in holds if row.over_prompt_tokens <= length]
+            newest = max(reached, key=lambda row: (row.start, row.over_prompt_tokens))
+            found.append((length, newest.rates))
+        return tuple(found)
 
 
 class _Wrong(Exception):

@@ -222,7 +222,7 @@ class Engine:
             usage, _ = self._prompts.used(seen, model, usage, at)
             note("prompt-caching", self._cost(model, usage, at))
         if route is not None:
-            self._routes.answered(seen, route, usage, at)
+            self._routes.answered(seen, call, route, usage)
         return Step(spent, together=parts, reason=reason)
 
     def _routed_alone(
@@ -236,7 +236,7 @@ class Engine:
             seen, route.model, usage, call.at, elsewhere=route.model != call.model
         )
         _note(alone, "routing", spent, self._cost(route.model, usage, call.at))
-        self._routes_alone.answered(seen, route, usage, call.at)
+        self._routes_alone.answered(seen, call, route, usage)
         return route
 
     def _routable(self, call: Call) -> bool:

@@ -8,7 +8,7 @@ saving.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cacheserver.policy import capabilities, complexity, routing, routing_turns, tasks
@@ -18,6 +18,7 @@ from cacheserver.policy.fingerprint import AUTO
 from cacheserver.policy.money import Pricer
 from cacheserver.policy.routing import Ask
 from cacheserver.policy.routing_turns import Kept
+from cacheserver.replay.call import Call
 from cacheserver.replay.seen import Seen
 from cacheserver.types import Route, Usage
 from index.models import Vectors
@@ -41,7 +42,7 @@ class Routes:
         text = query.text if query.text is not None else tasks.last_text(query.body)
         looks = tasks.infer(query.body, text)
         ask = Ask(AUTO, None, looks if rules.infer_tasks else None, False)
-        ask = replace(ask, needs=capabilities.needs(query.body), sticky=self._sticky(seen, now))
+        ask = replace(ask, needs=seen.needs, sticky=self._sticky(seen, now))
         if text is not None and routing.wants_reading(ask, rules):
             ask = replace(ask, reading=self._readings.of(seen, text, looks))
         route = routing.choose(ask, rules, {})
@@ -49,21 +50,20 @@ class Routes:
             route = self._held(route, asked, seen, usage, now)
         return replace(route, baseline=asked if route.model != asked else None)
 
-    def answered(self, seen: Seen, route: Route, usage: Usage, now: float) -> None:
-        """Remember which model the conversation is on."""
-        if seen.query.tenant.routing.sticky_s == 0:
+    def answered(self, seen: Seen, call: Call, route: Route, usage: Usage) -> None:
+        """Remember which model the conversation is on, where another would lose something of it."""
+        kept = routing_turns.kept(route.model, usage, call.at)
+        if seen.query.tenant.routing.sticky_s == 0 or not (kept.cached_until or _thought(call)):
             return
-        own = routing_turns.turns(seen.query).own
-        self._conversations[own] = routing_turns.kept(route.model, usage, now)
+        own = seen.turns.own
+        self._conversations[own] = kept
         self._conversations.move_to_end(own)
         if len(self._conversations) > _CONVERSATIONS:
             self._conversations.popitem(last=False)
 
     def _held(self, route: Route, asked: str, seen: Seen, usage: Usage, now: float) -> Route:
         """The route, or the model of the log where it is no dearer, or takes what the other not."""
-        lack = capabilities.lacks(
-            capabilities.of(route.model, {}), capabilities.needs(seen.query.body)
-        )
+        lack = capabilities.lacks(capabilities.of(route.model, {}), seen.needs)
         if lack is not None:
             return replace(route, model=asked, reason=f"capability:{lack}")
         here = self._pricer.cost(asked, usage, now)
@@ -75,12 +75,18 @@ class Routes:
     def _sticky(self, seen: Seen, now: float) -> str | None:
         if len(seen.query.body["messages"]) == 1 or not self._conversations:
             return None
-        for digest in routing_turns.turns(seen.query).earlier:
+        for digest in seen.turns.earlier:
             last = self._conversations.get(digest)
             if last is not None:
                 lost = routing_turns.would_lose(seen.query.body, last, now)
                 return last.model if lost else None
         return None
+
+
+def _thought(call: Call) -> bool:
+    content = None if call.message is None else call.message.get("content")
+    blocks = content if isinstance(content, list) else []
+    return any(isinstance(b, Mapping) and b.get("type") == "thinking" for b in blocks)
 
 
 class Readings:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
-from cacheserver.policy import fingerprint, promptcache_layout
+from cacheserver.policy import capabilities, fingerprint, promptcache_layout, routing_turns
+from cacheserver.policy.capabilities import Needs
 from cacheserver.policy.promptcache_layout import Layout
+from cacheserver.policy.routing_turns import Turns
 from cacheserver.replay.call import Call
 from cacheserver.types import Controls, Query, Tenant
 
@@ -27,6 +29,22 @@ class Seen:
     query: Query
     root: str  # digest of tenant, model, tools and system
     layouts: dict[str, Layout] = field(default_factory=dict)  # by the model it would go to
+    _needs: Needs | None = None
+    _turns: Turns | None = None
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of whatever model answers it."""
+        if self._needs is None:
+            self._needs = capabilities.needs(self.query.body)
+        return self._needs
+
+    @property
+    def turns(self) -> Turns:
+        """Its place in its conversation."""
+        if self._turns is None:
+            self._turns = routing_turns.turns(self.query)
+        return self._turns
 
     def layout(self, model: str) -> Layout:
         """Where marks for Claude's prompt cache may stand, for that model."""

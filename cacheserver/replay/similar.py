@@ -103,7 +103,8 @@ class Similar:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
         self._answers = Answers(self._embed, lexicon)
-        self._runner = asyncio.Runner()
+        # Not a Runner: for a signal handler that spells out what each run returned, arrays and all.
+        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +115,8 @@ class Similar:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._runner.close()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -287,7 +289,7 @@ class Similar:
     def _read(self, stored: Stored) -> Said | None:
         if stored.said is None and stored.answer is not None:
             message = zlib.decompress(stored.answer)
-            stored.said = self._runner.run(self._answers.read(message))
+            stored.said = self._loop.run_until_complete(self._answers.read(message))
             stored.answer = None if stored.said is None else stored.answer
         return stored.said
 

@@ -103,6 +103,10 @@ class Similar:
         # Not a Runner: for a signal handler that spells out what each run returned, arrays and all.
         self._loop = asyncio.new_event_loop()
 
+    def close(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,8 +116,7 @@ class Similar:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        self.close()
 
     def __len__(self) -> int:
         return len(self._stored)

@@ -1,0 +1,5 @@
+"""`cacheserver audit`: what people's own logs say they would have saved.
+
+Rule: a log is somebody else's text. A line that cannot be read is counted and shown by its place,
+never by its words; nothing in it ends the run.
+"""

@@ -1,0 +1,90 @@
+"""What logs spell in many ways: models, times, keys, amounts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from cacheserver.types import Nanodollars
+
+_CLAUDE = re.compile(r"claude-[a-z0-9-]*[a-z0-9]")
+_BEDROCK_VERSION = re.compile(r"-v\d+$")  # us.anthropic.claude-sonnet-4-5-20250929-v1:0
+_HASH = re.compile(r"[0-9a-f]{16,64}")
+_NAME = re.compile(r"[A-Za-z0-9 ._@-]{1,64}")
+_SECRET = re.compile(r"^(sk-|key-|Bearer )", re.IGNORECASE)
+
+
+def model_of(name: object) -> str | None:
+    """Anthropic's id of a Claude model, however a gateway spells it; None for any other model."""
+    if not isinstance(name, str):
+        return None
+    found = _CLAUDE.search(name.lower().replace("@", "-"))
+    return None if found is None else _BEDROCK_VERSION.sub("", found[0])
+
+
+def time_of(value: object) -> float | None:
+    """Unix seconds of a time: ISO 8601 (UTC where it says no zone) or a number of any unit."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            try:
+                at = datetime.fromisoformat(str(value).strip())
+            except ValueError:
+                return None
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    if not isinstance(value, int | float) or not 0 < value < 1e20:
+        return None
+    for unit in (1e9, 1e6, 1e3):  # nano-, micro-, milliseconds: seconds have ten digits until 2286
+        if value >= 1e10 * unit / 10:
+            return value / unit
+    return float(value)
+
+
+def key_of(value: object) -> str | None:
+    """A key's name or hash; of what may be the key itself, eight digits of its hash."""
+    if not isinstance(value, str) or not value:
+        return None
+    if _SECRET.match(value) or not (_HASH.fullmatch(value) or _NAME.fullmatch(value)):
+        return hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:8]
+    return value
+
+
+def nanodollars(value: object) -> Nanodollars | None:
+    """US dollars, as a number or its text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return int(amount * 1_000_000_000) if amount.is_finite() else None
+
+
+def word(record: Mapping[str, Any], *names: str) -> str | None:
+    """The first of these that is a text and not empty."""
+    for name in names:
+        if isinstance(found := record.get(name), str) and found:
+            return found
+    return None
+
+
+def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
+    """The first of these that is an object."""
+    for name in names:
+        if isinstance(found := record.get(name), Mapping):
+            return found
+    return None
+
+
+def count(value: object) -> int:
+    """A number of tokens; 0 for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+        return 0
+    return int(value)

@@ -1,0 +1,90 @@
+"""JSONL of Messages requests and answers, as an application or a proxy writes them down.
+
+A line is an object with the body under `request`, `body`, `params` or `request_body`, and the
+answer under `response`, `message`, `completion` or `response_body` (a whole message, or an answer
+of the Batches API with its `result`). Its time is `timestamp`, `created_at`, `time`, `start_time`
+or `request_created_at`; who asked is `tenant`, `organization`, `customer` or `user_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver import jsontext
+from cacheserver.audit.fields import key_of, model_of, nanodollars, part, time_of, word
+from cacheserver.policy import estimate
+from cacheserver.policy.usage import usage_of
+from cacheserver.replay.call import Call
+from cacheserver.types import Usage
+
+_BODY = ("request", "body", "params", "request_body")
+_ANSWER = ("response", "message", "completion", "response_body")
+_TIME = ("timestamp", "created_at", "time", "start_time", "request_created_at", "at")
+
+
+def fits(record: Mapping[str, Any]) -> bool:
+    """Whether a record looks like one of these."""
+    body = part(record, *_BODY)
+    return body is not None and isinstance(body.get("messages"), list) and "model" in body
+
+
+def call_of(record: Mapping[str, Any], source: str) -> Call | str:
+    """The call, or why the record is none."""
+    body = part(record, *_BODY)
+    if body is None:
+        return "no request body"
+    model = model_of(body.get("model"))
+    if model is None:
+        return f"model:{str(body.get('model'))[:60]}"
+    at = next((t for name in _TIME if (t := time_of(record.get(name))) is not None), None)
+    if at is None:
+        return "no time"
+    status = record.get("status", record.get("status_code", record.get("response_status", 200)))
+    message = _message(part(record, *_ANSWER))
+    usage = usage_of(message) if message is not None and message.get("usage") else None
+    failed = not isinstance(status, int) or status >= 400
+    return Call(
+        at=at,
+        model=model,
+        usage=usage or (Usage() if failed else _estimated(body, message, model)),
+        body={**body, "model": model},
+        message=message,
+        headers=_headers(part(record, "headers", "request_headers")),
+        tenant=word(record, "tenant", "organization", "customer", "user_id") or "default",
+        key=key_of(record.get("key") or record.get("api_key_name")),
+        purpose=word(record, "purpose", "task", "feature", "name"),
+        conversation=word(record, "conversation", "conversation_id", "session_id"),
+        cost=nanodollars(record.get("cost_usd", record.get("cost"))),
+        status=status if isinstance(status, int) else 0,
+        hit=record.get("cache_hit") is True,
+        stream=body.get("stream") is True,
+        estimated=usage is None and not failed,
+        source=source,
+    )
+
+
+def _message(answer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Claude's message; None where there is none, or an error."""
+    if answer is None:
+        return None
+    result = part(answer, "result")
+    if result is not None:
+        answer = part(result, "message") or {}
+    return answer if isinstance(answer.get("content"), list) else None
+
+
+def _estimated(body: Mapping[str, Any], message: Mapping[str, Any] | None, model: str) -> Usage:
+    """Tokens by characters, where the log has none."""
+    said = jsontext.dumps((message or {}).get("content") or "")
+    per = estimate.chars_per_token(model)
+    return Usage(estimate.prompt_tokens(body, model), round(len(said) / per) if message else 0)
+
+
+def _headers(headers: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Claude's own headers; never a credential."""
+    return {
+        str(name).lower(): value
+        for name, value in (headers or {}).items()
+        if str(name).lower().startswith("anthropic-") and isinstance(value, str)
+    }

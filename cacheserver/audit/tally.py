@@ -1,0 +1,204 @@
+"""One pass over a replay: what was spent, what each lever would have saved, and on what.
+
+Bounded whatever the log: of groups the dearest are kept (Space-Saving: the cheapest makes room, and
+what it had is counted under `other`), so totals are exact and a large group is never missed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cacheserver.policy.bound import wilson
+from cacheserver.replay.call import Call
+from cacheserver.replay.step import LEVERS, Step
+from cacheserver.types import Nanodollars
+
+_GROUPS: Final = 1_000
+_BLAMED: Final = 3
+OTHER: Final = "other"
+_NAME: Final = 60  # characters of a system prompt that name its group
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests that are alike: of one purpose, model and system prompt, or to one leak."""
+
+    name: str
+    model: str = ""
+    requests: int = 0
+    spent: Nanodollars = 0
+    alone: Counter[str] = field(default_factory=Counter)
+    together: Counter[str] = field(default_factory=Counter)
+    blamed: list[str] = field(default_factory=list)
+
+    def add(self, call: Call, step: Step) -> None:
+        self.requests += 1
+        self.spent += step.spent or 0
+        self.alone.update(step.alone)
+        self.together.update(step.together)
+        if len(self.blamed) < _BLAMED:
+            self.blamed.append(call.source)
+
+    def take(self, other: Group) -> None:
+        """Count another group in."""
+        self.requests += other.requests
+        self.spent += other.spent
+        self.alone.update(other.alone)
+        self.together.update(other.together)
+
+
+class Groups:
+    """The dearest groups by key."""
+
+    def __init__(self, most: int = _GROUPS) -> None:
+        self._most = most
+        self._kept: dict[tuple[str, ...], Group] = {}
+        self.other = Group(OTHER)
+
+    def of(self, key: tuple[str, ...], name: str, model: str = "") -> Group:
+        """The group of a key, made where it is new."""
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= self._most:
+                self._make_room()
+            found = self._kept[key] = Group(name, model)
+        return found
+
+    def dearest(self) -> list[Group]:
+        """All that are kept, the dearest first, then what is in none of them."""
+        found = sorted(self._kept.values(), key=lambda one: (-one.spent, one.name))
+        return [*found, self.other] if self.other.requests else found
+
+    def _make_room(self) -> None:
+        """Fold the cheaper half: one at a time would cost a look at all for each newcomer."""
+        ranked = sorted(self._kept, key=lambda key: self._kept[key].spent)
+        for key in ranked[: max(1, len(ranked) // 2)]:
+            self.other.take(self._kept.pop(key))
+
+
+@dataclass(slots=True)
+class WrongHits:
+    """Of would-be hits, those whose logged answer says something else."""
+
+    hits: int = 0
+    compared: int = 0
+    wrong: int = 0
+    stood_for: float = 0.0  # hits that those compared stand for
+    wrong_for: float = 0.0
+    squares: float = 0.0
+
+    def add(self, step: Step) -> None:
+        self.hits += 1
+        if step.right is None:
+            return
+        self.compared += 1
+        self.wrong += not step.right
+        self.stood_for += step.stands_for
+        self.wrong_for += step.stands_for * (not step.right)
+        self.squares += step.stands_for**2
+
+    @property
+    def share(self) -> float | None:
+        """Of the would-be hits; None where none was compared."""
+        return self.wrong_for / self.stood_for if self.compared else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%, by Wilson; heavy comparisons stand for many and know of one."""
+        if not self.compared:
+            return 0.0, 1.0
+        effective = self.stood_for**2 / self.squares
+        return wilson((self.share or 0.0) * effective, effective)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Everything that is told of a log."""
+
+    whole: Group = field(default_factory=lambda: Group("all"))
+    by_model: Groups = field(default_factory=lambda: Groups(200))
+    by_day: Groups = field(default_factory=lambda: Groups(400))
+    groups: Groups = field(default_factory=Groups)
+    tokens: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    wrong: WrongHits = field(default_factory=WrongHits)
+    unpriced: Counter[str] = field(default_factory=Counter)
+    estimated: Nanodollars = 0  # of what was spent, that rests on characters
+    told: Nanodollars = 0  # what the log itself says was spent...
+    told_of: Nanodollars = 0  # ...and what we make of the same requests
+    no_prompt: Nanodollars = 0  # spent on requests of which nothing more is known
+
+    def add(self, call: Call, step: Step) -> str:
+        """Count one request in; the name of its group."""
+        self.reasons[step.reason] += 1
+        name = call.purpose or _system(call.body)
+        if step.spent is None:
+            self.unpriced[call.model] += 1
+            return name
+        self.whole.add(call, step)
+        self.by_model.of((call.model,), call.model).add(call, step)
+        day = datetime.fromtimestamp(call.at, UTC).date().isoformat()
+        self.by_day.of((day,), day).add(call, step)
+        key = (call.purpose or "", call.model, step.root)
+        self.groups.of(key, name, call.model).add(call, step)
+        for kind, tokens in _tokens(call).items():
+            self.tokens[kind] += tokens
+        self.kinds[step.kind or "asked"] += 1
+        if step.kind == "semantic":
+            self.wrong.add(step)
+        self.estimated += step.spent if call.estimated else 0
+        self.no_prompt += step.spent if step.reason == "no-prompt" else 0
+        if call.cost is not None:
+            self.told += call.cost
+            self.told_of += step.spent
+        return name
+
+    @property
+    def saved(self) -> Nanodollars:
+        """With all levers together."""
+        return sum(self.whole.together.values())
+
+    def semantic_interval(self, wrong_hit: Nanodollars = 0) -> tuple[Nanodollars, Nanodollars]:
+        """What the semantic tier would save at least and at most, 95%.
+
+        A wrong answer saves nothing, and costs `wrong_hit` besides.
+        """
+        saved, hits = self.whole.together["semantic"], self.wrong.hits
+        low, high = self.wrong.interval
+        return (
+            round(saved * (1 - high)) - round(hits * high * wrong_hit),
+            round(saved * (1 - low)) - round(hits * low * wrong_hit),
+        )
+
+    def parts(self) -> Mapping[str, tuple[Nanodollars, Nanodollars]]:
+        """By lever, what it saves alone and as a part of all."""
+        return {lever: (self.whole.alone[lever], self.whole.together[lever]) for lever in LEVERS}
+
+
+def _tokens(call: Call) -> Mapping[str, int]:
+    usage = call.usage
+    return {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_write_5m": usage.cache_write_5m_tokens,
+        "cache_write_1h": usage.cache_write_1h_tokens,
+        "cache_read": usage.cache_read_tokens,
+    }
+
+
+def _system(body: Mapping[str, Any] | None) -> str:
+    """A group's name where the log gives none: the beginning of its system prompt."""
+    if body is None:
+        return "no prompt logged"
+    system = body.get("system")
+    if isinstance(system, list):
+        texts = [b.get("text") for b in system if isinstance(b, Mapping)]
+        system = " ".join(text for text in texts if isinstance(text, str))
+    if not isinstance(system, str) or not system.strip():
+        return "no system prompt"
+    return " ".join(system[: 4 * _NAME].split())[:_NAME]

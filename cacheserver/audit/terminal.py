@@ -1,0 +1,117 @@
+"""The report for a terminal: plain text, 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_BAR = 30  # columns
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The report of `data.report`, line by line."""
+    yield from _read(found["read"])
+    if not found["read"]["requests"]:
+        return
+    spent, saved = float(found["spent_usd"]), float(found["saved_usd"])
+    yield ""
+    yield f"Spent            ${spent:,.2f}"
+    if float(found["log_says_usd"]):
+        told, ours = float(found["log_says_usd"]), float(found["of_the_same_requests_usd"])
+        yield f"The log says     ${told:,.2f} of requests that we make ${ours:,.2f}"
+    for name, what in (
+        ("rests_on_estimated_tokens_usd", "rest on tokens estimated from characters"),
+        ("without_prompt_usd", "went to requests whose prompt was not logged: nothing is known"),
+    ):
+        if float(found[name]):
+            yield f"                 ${float(found[name]):,.2f} {what}"
+    for model, count in found["unpriced_models"].items():
+        yield f"Unpriced         {count:,} requests of {model}"
+    yield f"With all levers  ${spent - saved:,.2f}, {_percent(saved, spent)} less"
+    yield ""
+    yield "Lever                  alone       together"
+    whole = max((abs(float(one["alone_usd"])) for one in found["levers"].values()), default=0.0)
+    for lever, one in found["levers"].items():
+        alone, together = float(one["alone_usd"]), float(one["together_usd"])
+        bar = "#" * round(_BAR * max(0.0, alone) / whole) if whole else ""
+        yield f"{lever:<15} {_usd(alone):>13}  {_usd(together):>13}  {bar}"
+    yield from _semantic(found["semantic"])
+    yield from _table("By model", found["by_model"][:8])
+    yield from _table("By purpose and system prompt", found["groups"][:10])
+    yield from _leaks(found["leaks"])
+    yield ""
+    yield "What this rests on"
+    for one in found["assumptions"]:
+        yield from _wrapped(one)
+
+
+def _read(read: Mapping[str, Any]) -> Iterator[str]:
+    formats = ", ".join(f"{count:,} {name}" for name, count in read["formats"].items()) or "none"
+    yield f"Read             {read['lines']:,} lines of {read['files']:,} files: {formats}"
+    if read["requests"]:
+        yield f"Requests         {read['requests']:,} from {read['from']} to {read['to']}"
+    for why, count in read["skipped"].items():
+        yield f"Left out         {count:,}: {_plain(why)}"
+    if read["bad"]:
+        yield f"Could not read   {read['bad']:,} lines, the first of them:"
+        for one in read["bad_shown"]:
+            yield f"                 {_plain(one)}"
+
+
+def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
+    if not found["hits"]:
+        return
+    low, high = (float(one) for one in found["saved_95_usd"])
+    least, most = found["wrong_share_95"]
+    yield (
+        f"{'':<16} semantic hits {found['hits']:,}; of {found['compared']:,} compared "
+        f"{found['wrong']:,} wrong ({least:.1%} to {most:.1%}), so {_usd(low)} to {_usd(high)}"
+    )
+
+
+def _table(title: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield ""
+    yield f"{title:<62} {'requests':>10} {'spent':>12} {'saved':>12}"
+    for row in rows:
+        name = _plain(row["name"])
+        if row["model"] and row["model"] != row["name"]:
+            name = f"{name[:36]}  {row['model']}"
+        spent, saved = float(row["spent_usd"]), float(row["saved_usd"])
+        yield f"{name[:62]:<62} {row['requests']:>10,} {_usd(spent):>12} {_usd(saved):>12}"
+
+
+def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
+    if not leaks:
+        return
+    yield ""
+    yield "The worst leaks, in 30 days (two may be after the same money)"
+    for number, leak in enumerate(leaks, 1):
+        where = f"{_plain(leak['what'])}, {leak['model']}"
+        yield f"{number:>2}. {_usd(float(leak['month_usd']))}  {leak['kind']}: {where}"[:100]
+        blamed = ", ".join(_plain(one) for one in leak["blamed"])
+        note = f"; {leak['note']}" if leak["note"] else ""
+        yield f"    {leak['requests']:,} requests, such as {blamed}{note}"
+        yield f"    {leak['fix']}"
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    row = "  -"
+    for word in text.split():
+        if len(row) + len(word) >= 100:
+            yield row
+            row = "   "
+        row += f" {word}"
+    yield row
+
+
+def _usd(amount: float) -> str:
+    return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "0%"
+
+
+def _plain(text: str) -> str:
+    """A log's own words without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)

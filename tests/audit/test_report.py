@@ -1,0 +1,148 @@
+"""What an audit says, from the tally to the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cacheserver.audit import data, terminal
+from cacheserver.audit.leaks import FIXES, Leaks
+from cacheserver.audit.reading import Reading
+from cacheserver.audit.tally import OTHER, Groups, Tally
+from cacheserver.replay.step import LEVERS, Step
+from tests.audit.records import pair
+from tests.models import model_dir
+from tests.replay.making import call, played
+
+parts = st.dictionaries(st.sampled_from(LEVERS), st.integers(-1_000, 9_000), max_size=5)
+steps = st.builds(
+    Step,
+    spent=st.none() | st.integers(0, 10**9),
+    alone=parts,
+    together=parts,
+    kind=st.sampled_from([None, "exact", "semantic"]),
+    right=st.sampled_from([None, True, False]),
+    root=st.sampled_from(["a", "b", "c"]),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(steps, st.sampled_from(["x", "y", None])), max_size=40))
+def test_groups_sum_to_the_whole_however_few_are_kept(found: list[tuple[Step, str | None]]) -> None:
+    tally = Tally(groups=Groups(2), by_model=Groups(1), by_day=Groups(1))
+    for n, (step, purpose) in enumerate(found):
+        one = call(at=n * 50_000)
+        tally.add(
+            one if purpose is None else type(one)(one.at, one.model, one.usage, purpose=purpose),
+            step,
+        )
+    priced = [step for step, _ in found if step.spent is not None]
+    for groups in (tally.groups, tally.by_model, tally.by_day):
+        assert sum(one.spent for one in groups.dearest()) == sum(step.spent or 0 for step in priced)
+        assert sum(one.requests for one in groups.dearest()) == len(priced)
+    assert tally.saved == sum(sum(step.together.values()) for step in priced)
+    assert sum(tally.unpriced.values()) == len(found) - len(priced)
+    low, high = tally.semantic_interval()
+    if tally.whole.together["semantic"] >= 0:
+        assert low <= high <= tally.whole.together["semantic"]
+
+
+def test_what_makes_room_is_counted_as_other() -> None:
+    groups = Groups(2)
+    for name, spent in (("a", 5), ("b", 1), ("c", 3)):
+        groups.of((name,), name).add(call(), Step(spent))
+    assert [(one.name, one.spent) for one in groups.dearest()] == [("a", 5), ("c", 3), (OTHER, 1)]
+
+
+def test_wrong_hits_widen_the_interval_by_what_they_stand_for() -> None:
+    tally = Tally()
+    for n in range(100):
+        step = Step(
+            10**9, together={"semantic": 10**9}, kind="semantic", right=n > 0, stands_for=2.0
+        )
+        tally.add(call(at=n), step)
+    assert tally.wrong.share == 0.01
+    low, high = tally.wrong.interval
+    assert low < 0.01 < high < 0.06
+    least, most = tally.semantic_interval()
+    assert (least, most) == (round(1e11 * (1 - high)), round(1e11 * (1 - low)))
+    assert tally.semantic_interval(10**9)[0] < least - 10**9
+
+
+def test_the_worst_leaks_are_named_with_requests_and_what_ends_them() -> None:
+    text, dear = "Is this good or bad? 'Fine.'", "claude-opus-5-5"
+    calls = [call(text, n, source=f"log:{n}", model=dear) for n in range(300)]
+    tally, leaks = Tally(), Leaks()
+    for one, step in zip(calls, played(calls), strict=True):
+        leaks.add(one, step, tally.add(one, step))
+    found = leaks.worst(tally.whole.spent, 30 * 86_400.0)
+    assert [leak.kind for leak in found] == ["identical requests", "simple work, dear model"]
+    assert found[0].requests == 299
+    assert found[0].month == sum(step.alone["exact"] for step in played(calls) if step.kind)
+    assert found[0].blamed[0] == "log:1"
+    assert found[0].fix == FIXES["identical requests"]
+    assert leaks.worst(tally.whole.spent * 1_000, 30 * 86_400.0) == []
+
+
+def test_a_hostile_log_steers_no_terminal() -> None:
+    tally, leaks = Tally(), Leaks()
+    one = call(system="\x1b[2J\x1b]0;owned\x07 Be brief.")
+    leaks.add(one, Step(10**9), tally.add(one, Step(10**9)))
+    told = data.report(Reading(requests=1, lines=1, shown=["a\x1b[2J:1: no"]), tally, [])
+    text = "\n".join(terminal.lines(told))
+    assert "Be brief." in text
+    assert "\x1b" not in text
+
+
+def audit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cacheserver.cli", "audit", *words]
+    environment = {**os.environ, "CACHESERVER_MODEL_DIR": str(model_dir())}
+    environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
+    times = [f"2026-11-02T10:00:{second:02}Z" for second in range(4)]
+    texts = ["What is the capital of France?", "What is the capital of France?"]
+    texts += ["What's the capital of France?", "Who wrote Hamlet?"]
+    log = tmp_path / "log.jsonl"
+    lines = [json.dumps(pair(text, at=at)) for text, at in zip(texts, times, strict=True)]
+    log.write_text("\n".join([*lines, "not json"]))
+    done = audit("log.jsonl", "--json", "out.json", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["format"] == data.FORMAT
+    assert told["requests_by_kind"] == {"asked": 2, "exact": 1, "semantic": 1}
+    assert (told["read"]["requests"], told["read"]["bad"]) == (4, 1)
+    assert told["spent_usd"] == "0.012000000"  # 4 x (1,000 x $2 + 100 x $10) a million
+    assert told["levers"]["exact"]["alone_usd"] == "0.003000000"
+    assert "log.jsonl:5: no JSON" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["nothing.jsonl"], 1, "nothing.jsonl"),
+        (["bad.jsonl"], 2, ""),
+        (["bad.jsonl", "--target", "0.9"], 1, "--target"),
+        (["bad.jsonl", "--since", "soon"], 1, "--since"),
+        (["bad.jsonl", "--prices", "bad.jsonl"], 1, "price table"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    tmp_path: Path, words: list[str], status: int, says: str
+) -> None:
+    (tmp_path / "bad.jsonl").write_text("garbage\n")
+    done = audit(*words, cwd=tmp_path)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -123,14 +123,16 @@ class Filler:
                 better = await self._claude.create(
                     Call(again.body, query.headers, query.credential)
                 )
-            except UpstreamError:  # what there is goes out, as it would have
+            except UpstreamError as error:  # what there is goes out, as it would have
                 self._metrics.swallowed("escalate")
+                reply = replace(reply, lost=reply.lost + error.lost)
             else:
                 usage = usage_of(message)
                 self._asker.answered(query, asked, message, usage, asked_at)
                 self._metrics.tokens(usage)
                 self._validation.replaced(query, message, asked_at)
-                asked, reply, message = again, better, _parse(better.body)
+                asked, message = again, _parse(better.body)
+                reply = replace(better, lost=reply.lost + better.lost)
                 why = self._validation.verdict(query, asked, message)
         return await self.keep(
             query,

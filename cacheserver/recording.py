@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
+from cacheserver import jsontext
 from cacheserver.answer import Settlement, Ticket
+from cacheserver.errors import UpstreamError
 from cacheserver.policy import admission, saving
 from cacheserver.policy.counterfactual import Levers, missed
 from cacheserver.policy.row import NOTHING, Bounds, Row
 from cacheserver.policy.usage import usage_of
-from cacheserver.ports import Ledger, Pricer
+from cacheserver.ports import Claude, Ledger, Pricer
 from cacheserver.stores.warmth import Warmth
 from cacheserver.types import Asked, Candidate, Decision, Hit, Nanodollars, Query, Usage
+from cacheserver.upstream import Call, Reply, StreamReply
 
 
 class Recorder:
@@ -60,7 +65,6 @@ class Recorder:
             usage=usage,
             cost=settlement.cost if paid else None if settlement.lost else 0,
             saved=saved,
-            spent=_spent(asked),
             prices=settlement.prices,
             call=settlement.call,
             status=settlement.status,
@@ -103,10 +107,7 @@ class Recorder:
         return saving.bounds(
             self._price(now),
             model,
-            asked=Usage(
-                speed=str(query.body.get("speed") or "standard"),
-                inference_geo=str(query.body.get("inference_geo") or ""),
-            ),
+            asked=_asked(query.body),
             prompt=settlement.heard,
             body_bytes=len(body),
             max_tokens=cap or query.body.get("max_tokens"),
@@ -163,7 +164,7 @@ def background(
 
 
 class Books:
-    """Writes down the calls that nobody waits for."""
+    """Writes down the calls that nobody waits for, and those among them that got no answer."""
 
     def __init__(self, ledger: Ledger, pricer: Pricer) -> None:
         self._ledger = ledger
@@ -188,11 +189,70 @@ class Books:
             )
         )
 
+    def lost(self, kind: str, call: Call, now: float, *, tries: int) -> None:
+        """Enter tries whose usage never came, with what they may cost. Never blocks."""
+        body = jsontext.loads(call.body)
+        model = str(body.get("model") or "")
+        row = background(
+            kind,
+            id=f"{kind}:lost:{secrets.token_hex(12)}",
+            at=now,
+            tenant=call.tenant,
+            model=model,
+            usage=NOTHING,
+            cost=None,
+            call=None,
+            prices=None,
+        )
+        unknown = saving.bounds(
+            lambda model, usage: self._pricer.cost(model, usage, now),
+            model,
+            asked=_asked(body),
+            prompt=None,
+            body_bytes=len(call.body),
+            max_tokens=body.get("max_tokens"),
+            opaque=_opaque(body),
+            attempts=tries,
+        )
+        self._ledger.put(replace(row, call=None, unknown=unknown))
 
-def _spent(asked: Asked | None) -> Mapping[str, Nanodollars]:
-    if asked is None or asked.trim is None or not asked.trim.cost:
-        return {}
-    return {"summary": asked.trim.cost}
+
+class Watched:
+    """Claude for one kind of such work: a try that was sent and not answered is written down."""
+
+    def __init__(
+        self, kind: str, *, claude: Claude, books: Books, clock: Callable[[], float]
+    ) -> None:
+        self._kind = kind
+        self._claude = claude
+        self._books = books
+        self._clock = clock
+
+    async def create(self, call: Call) -> Reply:
+        """As Claude's own. Raises `UpstreamError`."""
+        lost = 1  # where we stop waiting: it may be answered all the same
+        try:
+            reply = await self._claude.create(call)
+            lost = reply.lost
+        except UpstreamError as error:
+            lost = error.lost
+            raise
+        finally:
+            if lost:
+                self._books.lost(self._kind, call, self._clock(), tries=lost)
+        return reply
+
+    def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]:
+        """As Claude's own; nothing behind the answers streams."""
+        return self._claude.stream(call)
+
+
+def _asked(body: Mapping[str, Any]) -> Usage:
+    """How fast and where it was asked for."""
+    return Usage(
+        speed=str(body.get("speed") or "standard"),
+        inference_geo=str(body.get("inference_geo") or ""),
+    )
 
 
 def _opaque(body: Mapping[str, Any]) -> bool:

@@ -58,6 +58,7 @@ class Call:
     headers: Mapping[str, str]
     credential: str | None = None  # the caller's own key; None: the server's
     timeout_s: float | None = None  # None: the upstream's
+    tenant: str = ""  # whose work it is, where nobody waits for it: for the books
 
 
 @dataclass(frozen=True, slots=True)

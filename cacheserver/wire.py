@@ -40,7 +40,7 @@ from cacheserver.parts import Parts
 from cacheserver.policy.batching_eligible import Series
 from cacheserver.policy.lexicon import standard
 from cacheserver.policy.money import Pricer
-from cacheserver.recording import Books, Recorder
+from cacheserver.recording import Books, Recorder, Watched
 from cacheserver.service import CacheService
 from cacheserver.settling import Settler
 from cacheserver.stores import connection, ledgerkeeper
@@ -149,7 +149,7 @@ async def build(
                 cap=round(settings.judge_usd_per_day * 1_000_000_000),
             ),
             labels=labels,
-            claude=upstream,
+            claude=Watched("judge", claude=upstream, books=books, clock=clock),
             pricer=pricer,
             journal=journal,
             metrics=metrics,
@@ -162,7 +162,7 @@ async def build(
             states=states,
             labels=labels,
             groups=entries,
-            claude=upstream,
+            claude=Watched("audit", claude=upstream, books=books, clock=clock),
             pricer=pricer,
             journal=journal,
             metrics=metrics,
@@ -192,7 +192,7 @@ async def build(
                 metrics=metrics,
                 clock=clock,
                 default_model=settings.default_model,
-                spent=books.spent,
+                books=books,
                 labels=labels,
                 journal=journal,
                 comparer=Comparer(answers, judge),

@@ -225,8 +225,19 @@ class Harvester:
 
 
 def _free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:
-    """What it means for one who paid nothing."""
-    return replace(settlement, cost=0, saved=saved, prices=None, stored=None, unstored=None)
+    """What it means for one who paid nothing: the call stands on the first one's row only."""
+    return replace(
+        settlement,
+        cost=0,
+        saved=saved,
+        prices=None,
+        stored=None,
+        unstored=None,
+        asked=None,
+        call=None,
+        lost=0,
+        heard=None,
+    )
 
 
 def _tenant(items: list[Item], told: Told) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from cacheserver.asking.asker import Asker
 from cacheserver.asking.catalogue import Catalogue
@@ -22,6 +23,7 @@ from cacheserver.asking.validation import Validation
 from cacheserver.metrics import Metrics
 from cacheserver.policy.money import Pricer
 from cacheserver.ports import Journal, Spent
+from cacheserver.recording import Books, Watched
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.conversations import Conversations
@@ -64,19 +66,26 @@ async def levers(
     metrics: Metrics,
     clock: Callable[[], float],
     default_model: str,
-    spent: Spent,
+    books: Books,
     labels: Labels,
     journal: Journal,
     comparer: Comparer,
     chance: Callable[[], float],
 ) -> AsyncIterator[Levers]:
     """Start the levers; what they have learned is written on the way out."""
+    spent: Spent = books.spent
+    watched = partial(Watched, claude=upstream, books=books, clock=clock)
     async with AsyncExitStack() as stack:
         lengths = Lengths(LengthStore(redis, prefix=prefix), metrics)
         stack.push_async_callback(lengths.close)
         turns = Turns(redis, prefix=prefix)
         history = History(
-            turns, claude=upstream, pricer=pricer, metrics=metrics, model=default_model
+            turns,
+            claude=watched("summary"),
+            pricer=pricer,
+            metrics=metrics,
+            model=default_model,
+            spent=spent,
         )
         stack.push_async_callback(history.close)
         prefixes, log = Prefixes(redis, prefix=prefix), PromptLog(redis, prefix=prefix)
@@ -84,7 +93,7 @@ async def levers(
         stack.push_async_callback(booking.close)
         watch = PromptWatch(log=log, behind=booking, cost=pricer.cost)
         prewarmer = Prewarmer(
-            claude=upstream,
+            claude=watched("prewarm"),
             tenants=tenants,
             prefixes=prefixes,
             pricer=pricer,
@@ -102,7 +111,7 @@ async def levers(
         calls = TrialCalls(
             labels=labels,
             catalogue=catalogue,
-            claude=upstream,
+            claude=watched("trial"),
             pricer=pricer,
             journal=journal,
             metrics=metrics,
@@ -132,7 +141,7 @@ async def levers(
         router = Router(
             conversations=Conversations(redis, prefix=prefix),
             catalogue=catalogue,
-            claude=upstream,
+            claude=watched("classifier"),
             pricer=pricer,
             metrics=metrics,
             default_model=default_model,

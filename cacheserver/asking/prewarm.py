@@ -90,7 +90,7 @@ class Prewarmer:
         plain = prewarm.body(warm)
         asked = with_marks(plain, [Mark(("system", 0), warm.ttl)])
         try:
-            reply = await self._claude.create(Call(jsontext.dumps(asked), _HEADERS, None))
+            reply = await self._claude.create(Call(jsontext.dumps(asked), _HEADERS, tenant=tenant))
             message = jsontext.loads(reply.body)
         except (UpstreamError, ValueError):
             self._metrics.swallowed("prewarm")

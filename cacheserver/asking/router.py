@@ -166,7 +166,7 @@ class Router:
         model = rules.haiku.model or rules.tiers.low
         able = capabilities.of(model, told)
         body = routing_haiku.question(text, model, able, rules.haiku.max_chars)
-        call = Call(jsontext.dumps(body), {"anthropic-version": API_VERSION})
+        call = Call(jsontext.dumps(body), {"anthropic-version": API_VERSION}, tenant=tenant)
         try:
             async with asyncio.timeout(rules.haiku.timeout_ms / 1_000):
                 reply = await self._claude.create(call)

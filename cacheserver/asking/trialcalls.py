@@ -89,7 +89,7 @@ class TrialCalls:
             self._metrics.swallowed("trial-cap")
             return Untold("cap")
         try:
-            reply = await self._claude.create(Call(raw, headers, None))
+            reply = await self._claude.create(Call(raw, headers, tenant=tenant.name))
             message = jsontext.loads(reply.body)
         except (UpstreamError, ValueError):
             await self._refund(tenant.name, reserved, now)

@@ -76,7 +76,7 @@ class Judge:
             self._metrics.swallowed("judge-cap")
             return None
         try:
-            reply = await self._claude.create(Call(jsontext.dumps(body), {}, None))
+            reply = await self._claude.create(Call(jsontext.dumps(body), {}, tenant=tenant))
             message = jsontext.loads(reply.body)
         except (UpstreamError, ValueError):
             await self._refund(tenant, reserved, now)

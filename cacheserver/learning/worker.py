@@ -216,7 +216,7 @@ class Worker:
             return
         body = jsontext.dumps({**job.query.body, "model": job.hit.entry.model, "stream": False})
         try:
-            reply = await self._claude.create(Call(body, job.query.headers, None))
+            reply = await self._claude.create(Call(body, job.query.headers, tenant=tenant))
         except UpstreamError:
             await self._labels.refund(tenant, "audit", expected, period_s=_DAY_S, now=now)
             raise

@@ -177,7 +177,7 @@ class _Routes:
     async def invoice(self, request: Request) -> Response:
         """Show what was charged."""
         books = self._claude.books
-        lines = [[line.message_id, line.nanodollars] for line in books.lines]
+        lines = [[line.message_id, line.nanodollars, line.question] for line in books.lines]
         return _ok({"total_nanodollars": books.total, "lines": lines})
 
     async def add_fault(self, request: Request) -> Response:

@@ -48,6 +48,7 @@ class Line:
     model: str
     nanodollars: int
     tier: str  # "standard" or "batch"
+    question: str = ""  # digest of the text it answered: a charge nobody heard of has an asker
 
 
 class Books:
@@ -61,13 +62,13 @@ class Books:
         """All of it, in nanodollars."""
         return sum(line.nanodollars for line in self.lines)
 
-    def charge(self, message: Mapping[str, Any], now: float) -> None:
+    def charge(self, message: Mapping[str, Any], now: float, question: str = "") -> None:
         """Write down what an answer costs; one that is free has no line."""
         cost = charged(message, now)
         if cost:
             tier = str(message["usage"]["service_tier"])
             model, id = str(message["model"]), str(message["id"])
-            self.lines.append(Line(now, id, model, cost, tier))
+            self.lines.append(Line(now, id, model, cost, tier, question))
 
     def clear(self) -> None:
         """Forget every charge."""
@@ -81,6 +82,22 @@ def charged(message: Mapping[str, Any], now: float) -> int:
         if now < _REFUSALS_BILLED or category not in _BILLED_CATEGORIES:
             return 0
     usage = message["usage"]
+    model = str(message["model"])
+    steps = usage.get("iterations") or [usage]  # where a call took several, they are the bill
+    twentieths = sum(
+        _step(str(step.get("model") or model), step, fast=usage["speed"] == "fast", now=now)
+        for step in steps
+    )
+    if usage["inference_geo"] == "us":
+        twentieths = twentieths * 11 // 10  # exact: there are 20 of them
+    if usage["service_tier"] == "batch":
+        twentieths //= 2
+    searches = int((usage["server_tool_use"] or {}).get("web_search_requests", 0))
+    return _nearest(twentieths) + searches * _SEARCH
+
+
+def _step(model: str, usage: Mapping[str, Any], *, fast: bool, now: float) -> int:
+    """One step's tokens in twentieths of a nanodollar."""
     split = usage["cache_creation"]
     tokens = (
         usage["input_tokens"],
@@ -89,22 +106,16 @@ def charged(message: Mapping[str, Any], now: float) -> int:
         split["ephemeral_1h_input_tokens"],
         usage["cache_read_input_tokens"],
     )
-    model = str(message["model"])
     rates = _PRICES[model]
     if model == "claude-sonnet-5-5" and now < _SONNET_READS_FELL:
         rates = (*rates[:4], 200)
-    twentieths = 20 * sum(count * rate for count, rate in zip(tokens, rates, strict=True))
+    twentieths: int = 20 * sum(count * rate for count, rate in zip(tokens, rates, strict=True))
     prompt = sum(tokens) - usage["output_tokens"]
     if model == "claude-haiku-5-5" and prompt > _LONG_PROMPT:
         twentieths *= 5
-    if usage["speed"] == "fast" and model in _FAST:
+    if fast and model in _FAST:
         twentieths *= 2
-    if usage["inference_geo"] == "us":
-        twentieths = twentieths * 11 // 10  # exact: there are 20 of them
-    if usage["service_tier"] == "batch":
-        twentieths //= 2
-    searches = int((usage["server_tool_use"] or {}).get("web_search_requests", 0))
-    return _nearest(twentieths) + searches * _SEARCH
+    return twentieths
 
 
 def _nearest(twentieths: int) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cacheserver.simulated import (
+    catalogue,
     directives,
     promptcache,
     reply,
@@ -34,6 +36,7 @@ class Answer:
     message: Mapping[str, Any]
     use: Use
     fault: Fault | None
+    question: str  # digest of the text it answers
 
 
 class Claude:
@@ -58,12 +61,14 @@ class Claude:
         use = self._prompts.look(promptcache.read(seen, model, owner=caller.owner), now=now)
         draft = reply.compose(seen, model, caller.account, asked)
         message = _message(draft, valid, model, use, tier="batch" if batched else "standard")
-        return Answer(message, use, asked.fault)
+        _add_steps(message["usage"], asked.steps)
+        text = directives.last_text(valid)
+        return Answer(message, use, asked.fault, hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def begin(self, answer: Answer, *, now: float) -> None:
         """Note that an answer is given: the one place where a request comes to cost something."""
         self._prompts.keep(answer.use)
-        self.books.charge(answer.message, now)
+        self.books.charge(answer.message, now, answer.question)
 
     def reset(self) -> None:
         """Forget requests, faults, batches, cached prompts and what was charged."""
@@ -124,3 +129,26 @@ def _message(
             "speed": body.get("speed") or "standard",
         },
     }
+
+
+def _add_steps(usage: dict[str, Any], models: Sequence[str]) -> None:
+    """Put `iterations` into a usage: a step of each model, then the answer itself."""
+    if not models:
+        return
+    names = ("input_tokens", "output_tokens", "cache_creation_input_tokens")
+    own = {name: usage[name] for name in (*names, "cache_read_input_tokens", "cache_creation")}
+    none = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
+    usage["iterations"] = [
+        *(
+            {
+                **dict.fromkeys(own, 0),
+                "type": "advisor_message",
+                "model": catalogue.find(model).id,
+                "input_tokens": usage["input_tokens"] + place,
+                "output_tokens": 10 + place,
+                "cache_creation": none,
+            }
+            for place, model in enumerate(models)
+        ),
+        {**own, "type": "message"},
+    ]

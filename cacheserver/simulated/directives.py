@@ -13,6 +13,7 @@ directive is another question; it is left out of the echo.
     refusal=CATEGORY      a refusal: before any output, or after `text`
     pause                 stop in the middle of a server tool: `pause_turn`
     stop=REASON           that stop reason, whatever the content
+    steps=MODEL,MODEL     `iterations`: a step of each of these models before the answer's own
 
     error=STATUS retry_after=SECONDS should_retry=false    this error
     cut=N                 the connection is lost after N events (at once where nothing streams)
@@ -71,18 +72,19 @@ class Directives:
     refusal: str | None = None
     pause: bool = False
     stop: str | None = None
+    steps: tuple[str, ...] = ()
     fault: Fault | None = None
 
 
 def question(body: Mapping[str, Any]) -> str:
     """Return the last user text without its directives."""
-    return " ".join(_DIRECTIVE.sub("", _last_text(body)).split())
+    return " ".join(_DIRECTIVE.sub("", last_text(body)).split())
 
 
 def read(body: Mapping[str, Any]) -> Directives:
     """Return the directives of a valid request. Raises a 400 for one that is malformed."""
     found: dict[str, str] = {}
-    for inside in _DIRECTIVE.findall(_last_text(body)):
+    for inside in _DIRECTIVE.findall(last_text(body)):
         try:
             words = shlex.split(inside)
         except ValueError as error:
@@ -118,6 +120,7 @@ def _directives(found: dict[str, str]) -> Directives:
         refusal=take("refusal", None),
         pause=take("pause", None) is not None,
         stop=take("stop", None),
+        steps=tuple(take("steps", "").split(",")) if found.get("steps") else (),
         fault=fault,
     )
     if found:
@@ -148,7 +151,7 @@ def _fault(found: dict[str, str]) -> Fault | None:
     return None
 
 
-def _last_text(body: Mapping[str, Any]) -> str:
+def last_text(body: Mapping[str, Any]) -> str:
     """Return the text of the last user message; of a tool result where it has nothing else."""
     for message in reversed(body["messages"]):
         if message["role"] != "user":

@@ -17,6 +17,7 @@ _LATE_USAGE = (
     "output_tokens",
     "output_tokens_details",
     "server_tool_use",
+    "iterations",
 )
 
 
@@ -37,6 +38,7 @@ def of(message: Mapping[str, Any]) -> list[Event]:
     """Return the events of `message`, a ping after the first has begun."""
     early = {**message["usage"], "output_tokens": 1}
     early.pop("output_tokens_details", None)
+    early.pop("iterations", None)
     start = {
         **message,
         "content": [],

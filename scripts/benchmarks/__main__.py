@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import embed, hits, ledger, levers, misses, starts, table
+from scripts.benchmarks import embed, hits, invoice, ledger, levers, misses, starts, table
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     # Only where they are named: they take minutes, or data that is not part of the repository.
     named = {
         "ledger": ledger.measure,
+        "invoice": lambda seconds, entries: invoice.measure(asked.requests),
         "miss": lambda seconds, entries: levers.measure(asked.data),
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
@@ -30,7 +31,7 @@ def main() -> None:
         "part",
         nargs="*",
         choices=[[], *parts, *named],
-        help="all of them but `ledger` and `miss` if none is named",
+        help="all of them but `ledger`, `invoice` and `miss` if none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
+    parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
     asked = parser.parse_args()
     if asked.table:
         print("\n".join(table.markdown(json.loads(asked.table.read_text()))))

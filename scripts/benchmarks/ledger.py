@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from cacheserver.stores.embedded import EmbeddedStore
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgersums import Cell, LedgerSums
 from cacheserver.types import Usage
-from scripts.benchmarks.load import LOAD_CORE, Server, serving, simulated_claude, wrk
+from scripts.benchmarks.load import LOAD_CORE, Server, cpu_s, serving, simulated_claude, wrk
 from scripts.benchmarks.rows import at_least, at_most, row
 from scripts.benchmarks.server import MODEL, body, question
 
@@ -35,13 +36,15 @@ _NOWHERE = "http://127.0.0.1:9"
 _ENTRIES = 1_000
 _TURNS = 3  # on and off in turns, so that noise falls on both
 _RATE = 2_000  # requests a second that a killed server must have been serving
+_MIXES = (20, 100)  # a miss in so many requests
 _TENANTS, _DAYS = 100, 30
 _DAY_S = 86_400
 
 
 def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
     """Hits with and without a ledger; a crash under load; reports over a month."""
-    return [*_hits(seconds), *_crash(seconds), *_reports()]
+    crashes = [_crash(seconds, miss_every) for miss_every in _MIXES]
+    return [*_hits(seconds), *itertools.chain(*crashes), *_reports()]
 
 
 def _hits(seconds: float) -> list[dict[str, Any]]:
@@ -87,7 +90,7 @@ def _hits(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _crash(seconds: float) -> list[dict[str, Any]]:
+def _crash(seconds: float, miss_every: int) -> list[dict[str, Any]]:
     """kill -9 under load; then the ledger is held against the simulated Claude's invoice."""
     clients = 64
     with (
@@ -97,13 +100,15 @@ def _crash(seconds: float) -> list[dict[str, Any]]:
         claude = stack.enter_context(simulated_claude())
         server = stack.enter_context(_server(claude, "on", Path(folder)))
         load = subprocess.Popen(
-            [*_LOAD, server.url, str(clients), str(_ENTRIES)],
+            [*_LOAD, server.url, str(clients), str(_ENTRIES), str(miss_every)],
             stdout=subprocess.PIPE,
             text=True,
         )
         assert load.stdout is not None
         load.stdout.readline()  # it has begun
+        before = _cpu(server, load.pid)
         time.sleep(seconds)  # the load's length, not a wait for anything
+        used = [now - then for now, then in zip(_cpu(server, load.pid), before, strict=True)]
         os.kill(server.pid, signal.SIGKILL)
         answered, per_s = json.loads(load.communicate()[0])
         with urllib.request.urlopen(f"{claude}/_simulated/invoice") as response:
@@ -112,13 +117,21 @@ def _crash(seconds: float) -> list[dict[str, Any]]:
     each = invoice["total_nanodollars"] / max(1, len(invoice["lines"]))
     missing = (invoice["total_nanodollars"] - cost) / each
     return [
-        at_least("killed -9 while serving", per_s, _RATE, "/s"),
+        at_least(f"killed -9 while serving, a miss in {miss_every}", per_s, _RATE, "/s"),
+        row("  core of the server and its store, busy", sum(used[:2]) / seconds),
+        row("  core of the load and the simulated Claude: the load's share", used[2] / seconds),
+        row("  CPU of server and store, a request", sum(used[:2]) / seconds / per_s * 1e6, "us"),
         row("  answers that clients have", answered),
         row("  rows in the ledger", recorded),
         at_most("  answers without a row", max(0, answered - recorded), 0),
         row("  calls on Claude's invoice", len(invoice["lines"])),
         at_most("  calls on the invoice and not in the ledger", missing, clients),
     ]
+
+
+def _cpu(server: Server, load: int) -> tuple[float, float, float]:
+    """CPU seconds so far of the server, the store and the load."""
+    return (*server.cpu_s(), cpu_s(load))
 
 
 def _reports() -> list[dict[str, Any]]:

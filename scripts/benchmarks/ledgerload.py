@@ -1,8 +1,8 @@
-"""Load that counts what it was answered, until the server is gone: hits, and a miss in twenty.
+"""Load that counts what it was answered, until the server is gone: hits, and now and then a miss.
 
-Run as `python -m scripts.benchmarks.ledgerload URL CLIENTS ENTRIES`; prints `begun`, and at the end
-how many answers and how many a second. They are counted when their last byte is here: what is
-counted must be in the ledger.
+Run as `python -m scripts.benchmarks.ledgerload URL CLIENTS ENTRIES MISS_EVERY`; prints `begun`, and
+at the end how many answers and how many a second. They are counted when their last byte is here:
+what is counted must be in the ledger.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import uvloop
 
 from scripts.benchmarks.server import body, question
 
-_MISS_EVERY = 20
 _FIRST_NEW = 50_000_000
 
 
-async def main(url: str, clients: int, entries: int) -> None:
+async def main(url: str, clients: int, entries: int, miss_every: int) -> None:
     address = urlsplit(url)
     numbers = itertools.count()
     answered = 0
@@ -33,7 +32,7 @@ async def main(url: str, clients: int, entries: int) -> None:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         while True:
             number = next(numbers)
-            new = number % _MISS_EVERY == 0
+            new = number % miss_every == 0
             asked = question(_FIRST_NEW + number if new else number % entries)
             raw = json.dumps(body(asked)).encode()
             writer.write(
@@ -60,4 +59,4 @@ async def main(url: str, clients: int, entries: int) -> None:
     print(json.dumps([answered, (answered - clients) / (time.perf_counter() - started)]))
 
 
-uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

@@ -1,120 +1,316 @@
-"""Mixed traffic through a whole server: hits, misses, streams, refusals, errors, lost lines."""
+"""Mixed traffic through a whole server: hits, misses, streams, batches, refusals, lost lines."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
-from tests.house import MODEL, House
+from tests.batches.house import BatchHouse, item
+from tests.house import ADMIN_KEY, MODEL
 
 _LONG = "You answer questions about a warehouse of garden tools, politely and at length. " * 25
+_VERY_LONG = "A catalogue of garden tools, page after page. " * 6_500  # 120,000 tokens of Haiku's
+_LOSE = re.compile(rb"item \d+ of the catalogue\? \[\[lose=(\d)\]\]")
 _SEARCH = [{"type": "web_search_20250305", "name": "web_search"}]
 _CATEGORIES = ("bio", "cyber", "reasoning_extraction")
 _FAST = ("claude-opus-5-5", "claude-fable-5-2")
 _MODELS = (MODEL, "claude-sonnet-5-5", "claude-opus-5-5", "claude-sonnet-4-6", "claude-haiku-4-5")
+_PLACES = ("France", "Peru", "Kenya", "Japan", "Norway", "Chile", "Egypt", "Cuba", "Nepal", "Iran")
 
 # Kinds of request and how often each comes.
 KINDS = {
-    "repeat": 30,
-    "new": 20,
-    "stream": 15,
-    "cached-prompt": 10,
-    "model": 5,
-    "refusal": 4,
-    "search": 3,
-    "fast": 3,
-    "in-the-us": 3,
-    "warm": 2,
-    "error": 3,
-    "cut": 2,
-    "cut-stream": 3,
-    "broken": 2,
-    "hang-up": 2,
-    "unknown-model": 1,
+    "repeat": 280,
+    "paraphrase": 40,
+    "new": 150,
+    "together": 30,
+    "stream": 120,
+    "batch": 60,
+    "job": 20,
+    "planned-prompt": 40,
+    "cached-prompt": 60,
+    "model": 40,
+    "auto": 30,
+    "refusal": 30,
+    "late-refusal": 10,
+    "search": 20,
+    "steps": 15,
+    "steps-stream": 10,
+    "long-prompt": 2,
+    "fast": 20,
+    "in-the-us": 20,
+    "warm": 10,
+    "only-if-cached": 10,
+    "error": 20,
+    "error-retried": 5,
+    "cut": 10,
+    "cut-stream": 20,
+    "broken": 15,
+    "lost-once": 6,
+    "lost-stream": 4,
+    "lost-always": 3,
+    "hang-up": 10,
+    "hang-up-early": 5,
+    "hang-up-shared": 10,
+    "unknown-model": 5,
+    "capped": 10,
+    "auto-lost": 4,
+    "escalated": 8,
 }
+_TAKEN_TOGETHER = {"together": 4, "batch": 30}  # requests of one kind that go at once
+
+# Where what a caller asked may be billed though its usage never comes.
+_MAY_LOSE = frozenset(
+    {"cut", "cut-stream", "broken", "lost-once", "lost-stream", "lost-always", "hang-up"}
+    | {"hang-up-early", "capped", "auto-lost"}
+)
+
+
+class Losing:
+    """The line to Claude. What says `[[lose=N]]` is answered and billed, and its first N answers
+    never arrive: the connection ends before their first byte."""
+
+    def __init__(self) -> None:
+        self.port = 0  # Claude's own
+        self._lost: Counter[bytes] = Counter()
+        self._lines: set[asyncio.Task[Any] | None] = set()
+
+    @asynccontextmanager
+    async def url(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._lines.add(asyncio.current_task())  # else nothing holds a line that waits
+        up, down = await asyncio.open_connection("127.0.0.1", self.port)
+        said = bytearray()
+
+        async def ask() -> None:
+            while sent := await reader.read(2**16):
+                said.extend(sent)
+                down.write(sent)
+            down.close()
+
+        asking = asyncio.create_task(ask())
+        try:
+            while reply := await up.read(2**16):
+                if (found := _LOSE.search(said)) is not None:
+                    text = bytes(found[0])
+                    self._lost[text] += 1
+                    if self._lost[text] <= int(found[1]):
+                        return
+                said.clear()
+                writer.write(reply)
+                await writer.drain()
+        except OSError:
+            return  # who asked has left
+        finally:
+            self._lines.discard(asyncio.current_task())
+            asking.cancel()
+            for each in (down, writer):
+                each.close()
 
 
 @dataclass
 class Traffic:
-    """Makes requests; the same seed makes the same ones."""
+    """Makes requests; the same seed makes the same ones. `asked` is each one's text, by its tag."""
 
-    house: House
+    house: BatchHouse
     seed: int
+    asked: dict[str, str] = field(default_factory=dict)
+    sent: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._number = 0
+        self._jobs: list[str] = []
 
-    async def send(self, count: int, *, at_once: int = 16) -> None:
-        """Send so many requests, `at_once` of them side by side."""
-        kinds = self._random.choices(list(KINDS), list(KINDS.values()), k=count)
-        waiting = iter([self._asked(kind) for kind in kinds])
+    async def prepare(self) -> None:
+        """Give the tenants their rules."""
+        warm = {"name": "shelf", "model": MODEL, "system": f"{_LONG} Shelf 0."}
+        routing = {
+            "haiku": {"ask": "always", "timeout_ms": 10_000},
+            "trials": {"share": 1.0},
+            "tasks": {"extraction": {"tier": "low", "min_agreement": 0.9}},
+        }
+        await self._put("tenants/default", caching={"prewarm": [warm]}, routing=routing)
+        await self._put("tenants/default/bars", bar={"target": 0.5, "audit_share": 0.5})
+        self._key = await self.house.key("default")
+        self._capped = await self.house.key("capped")
+        await self._put("tenants/capped", lengths={"stream_usd": 0.000_01})
+
+    async def send(self, count: int, *, at_once: int = 48) -> None:
+        """Send so many requests, `at_once` of them side by side, and wait for what is queued."""
+        kinds: list[str] = []
+        while len(kinds) < count:
+            kind = self._random.choices(list(KINDS), list(KINDS.values()))[0]
+            kinds += [kind] * min(_TAKEN_TOGETHER.get(kind, 1), count - len(kinds))
+        self.sent.update(kinds)
+        groups: list[tuple[str, int]] = []
+        place = 0
+        while place < len(kinds):
+            kind = kinds[place]
+            size = 1
+            most = _TAKEN_TOGETHER.get(kind, 1)
+            while size < most and place + size < len(kinds) and kinds[place + size] == kind:
+                size += 1
+            groups.append((kind, size))
+            place += size
+        waiting = iter(groups)
 
         async def ask() -> None:
-            for kind, body in waiting:
-                await self._send(kind, body)
+            for kind, size in waiting:
+                await self._send(kind, size)
 
         await asyncio.gather(*(ask() for _ in range(at_once)))
+        for id in self._jobs:
+            await self.house.ended(id, key=self._key)
 
-    def _asked(self, kind: str) -> tuple[str, dict[str, Any]]:
-        self._number += 1
-        text = f"What is item {self._number} of the catalogue?"
+    async def _send(self, kind: str, size: int) -> None:
+        if kind == "batch":
+            items = [item(f"i{n}", **self._item()) for n in range(size)]
+            made = await self.house.sdk(self._key).messages.batches.create(requests=items)
+            self._jobs.append(made.id)
+        elif kind == "job":
+            text = f"What is job {self._next()} of the catalogue?"
+            taken = await self.house.job(text, key=self._key, when="batch")
+            assert taken.status_code == 202, taken.text
+            self._jobs.append(taken.json()["id"])
+        elif kind == "together":
+            body = self._asked("new")
+            await asyncio.gather(*(self._post(kind, *body) for _ in range(size)))
+        else:
+            await self._post(kind, *self._asked(kind))
+
+    def _item(self) -> dict[str, Any]:
+        chance = self._random.random()
+        text = f"What is part {self._next()} of the catalogue?"
+        if chance < 0.2:
+            text = f"What is item {self._random.randrange(20)}?"
+        elif chance < 0.3:
+            text += f" [[sim refusal={self._random.choice(_CATEGORIES)}]]"
+        given: dict[str, Any] = {"text": text, "model": self._random.choice(_MODELS)}
+        if 0.3 <= chance < 0.45:
+            mark = {"type": "ephemeral", "ttl": "1h"}
+            given["system"] = [{"type": "text", "text": f"{_LONG} Batch.", "cache_control": mark}]
+        return given
+
+    def _asked(self, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """A body, and the headers that go with it."""
+        choice = self._random.choice
+        text = f"What is item {self._next()} of the catalogue?"
         body: dict[str, Any] = {"model": MODEL, "max_tokens": 200}
         match kind:
             case "repeat":
                 text = f"What is item {self._random.randrange(20)}?"
                 body["stream"] = self._random.random() < 0.3
+            case "paraphrase":
+                words = choice(("What is", "What's"))
+                text = f"{words} the capital of {choice(_PLACES)}?"
             case "stream":
                 body["stream"] = True
                 text += " [[sim words=30]]"
+            case "planned-prompt":  # the same prefix each time: ours to mark
+                body["system"] = f"{_LONG} Shelf {self._random.randrange(3)}."
+                body["model"] = choice(_MODELS[:3])
             case "cached-prompt":
-                ttl = self._random.choice(["5m", "1h"])
-                mark = {"type": "ephemeral", "ttl": ttl}
+                mark = {"type": "ephemeral", "ttl": choice(["5m", "1h"])}
                 shelf = f"{_LONG} Shelf {self._random.randrange(4)}."
                 body["system"] = [{"type": "text", "text": shelf, "cache_control": mark}]
-                body["model"] = self._random.choice(_MODELS[:3])
+                body["model"] = choice(_MODELS[:3])
             case "model":
-                body["model"] = self._random.choice(_MODELS)
+                body["model"] = choice(_MODELS)
+            case "auto":
+                body["model"] = "auto"
+            case "escalated":  # cut short: asked again one up, where the tier was the low one
+                body["model"] = "auto"
+                text += " [[sim text=begun stop=max_tokens]]"
+            case "auto-lost":
+                body["model"] = "auto"
+                text += " [[lose=1]]"
             case "refusal":
-                text += f" [[sim refusal={self._random.choice(_CATEGORIES)}]]"
+                text += f" [[sim refusal={choice(_CATEGORIES)}]]"
+            case "late-refusal":
+                text += f" [[sim text=begun refusal={choice(_CATEGORIES)}]]"
+                body["stream"] = choice([True, False])
             case "search":
                 body["tools"] = _SEARCH
                 text += " [[sim search]]"
+            case "steps" | "steps-stream":
+                text += f" [[sim steps={choice(_MODELS)},{choice(_MODELS)}]]"
+                body["model"] = choice(_MODELS[:3])
+                body["stream"] = kind == "steps-stream"
+            case "long-prompt":
+                body["system"] = _VERY_LONG
             case "fast":
-                body |= {"model": self._random.choice(_FAST), "speed": "fast"}
+                body |= {"model": choice(_FAST), "speed": "fast"}
             case "in-the-us":
                 body["inference_geo"] = "us"
             case "warm":
                 body["max_tokens"] = 0
             case "error":
-                status = self._random.choice([400, 429, 500, 529])
-                text += f" [[sim error={status} should_retry=false]]"
+                text += f" [[sim error={choice([400, 429, 500, 529])} should_retry=false]]"
+            case "error-retried":
+                text += f" [[sim error={choice([500, 529])}]]"
             case "cut":
                 text += " [[sim cut=0]]"
             case "cut-stream" | "broken":
                 body["stream"] = True
                 what = "cut" if kind == "cut-stream" else "broken"
                 text += f" [[sim words=20 {what}={self._random.randrange(6)}]]"
+            case "lost-once" | "lost-stream":
+                body["stream"] = kind == "lost-stream"
+                text += " [[lose=1]]"
+            case "lost-always":
+                text += " [[lose=9]]"
             case "hang-up":
                 body["stream"] = True
                 text += " [[sim words=20 hang=4]]"
+            case "hang-up-early":
+                body["stream"] = True
+                text += " [[sim words=20 hang=0]]"
+            case "hang-up-shared":
+                body["stream"] = True
+                text += " [[sim words=20]]"
             case "unknown-model":
                 body["model"] = "claude-haiku-99"
-        return kind, {**body, "messages": [{"role": "user", "content": text}]}
-
-    async def _send(self, kind: str, body: dict[str, Any]) -> None:
-        headers = {"x-api-key": "any"}
-        if kind == "hang-up":
+            case "capped":
+                body["stream"] = True
+                text += " [[sim words=400]]"
+        headers = {"x-api-key": self._capped if kind == "capped" else self._key}
+        if kind in _MAY_LOSE:
+            tag = f"n{self._number}"
+            self.asked[tag] = text
+            headers["x-cache-tags"] = tag
+        if kind in ("hang-up", "hang-up-early"):
             headers["cache-control"] = "no-store"  # abandoned where nobody reads it any more
+        if kind == "only-if-cached":
+            headers["cache-control"] = "only-if-cached"
+        return {**body, "messages": [{"role": "user", "content": text}]}, headers
+
+    async def _post(self, kind: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         asked = self.house.http.stream("POST", "/v1/messages", json=body, headers=headers)
         try:
-            async with asked as response:
+            async with asyncio.timeout(0.2 if kind == "hang-up-early" else None), asked as response:
                 async for _ in response.aiter_bytes():
-                    if kind == "hang-up":
+                    if kind in ("hang-up", "hang-up-shared"):
                         return
-        except httpx2.HTTPError:
-            assert kind in ("cut", "cut-stream", "broken")
+        except (httpx2.HTTPError, TimeoutError):
+            assert kind in ("cut", "cut-stream", "broken", "hang-up-early"), kind
+
+    async def _put(self, path: str, **fields: Any) -> None:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        done = await self.house.http.put(f"/admin/{path}", headers=headers, json=fields)
+        assert done.status_code == 200, done.text
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number

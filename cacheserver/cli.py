@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cacheserver.errors import CacheServerError
+from cacheserver.scenarios import command as scenarios
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
     from cacheserver.config import Settings
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     estimate = commands.add_parser("estimate", help="price a prompt or a plan before it is sent")
     estimate.add_argument("file", help="a Messages body, or a planned workload, as JSON")
     estimate.set_defaults(run=_estimate)
+
+    scenarios.add(commands)
 
     key = commands.add_parser("key", help="create, list and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")

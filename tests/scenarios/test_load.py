@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cacheserver.errors import SettingsError
@@ -132,3 +134,9 @@ def test_the_seeds_prices_are_as_they_state_them(
 def test_a_file_that_is_not_there_is_refused_with_what_there_is() -> None:
     with pytest.raises(SettingsError, match="support-chatbot"):
         shelf.scenario("no-such-scenario")
+
+
+def test_the_example_in_the_documentation_can_be_read() -> None:
+    page = (Path(__file__).parents[2] / "docs/scenarios.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert load.load(example).name == "help-desk"

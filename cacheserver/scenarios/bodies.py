@@ -87,9 +87,9 @@ class Bodies:
         del messages[-1]  # the answer that is asked for
         body: dict[str, Any] = {"model": model, "max_tokens": 4_096, "messages": messages}
         if kind.system.tokens:
-            body["system"] = self._part("Instructions", kind.system, first, per)
+            body["system"] = self._part(f"Instructions for {kind.name}", kind.system, first, per)
         if kind.tools.tokens:
-            about = self._part("Tools", kind.tools, first, per)
+            about = self._part(f"Tools for {kind.name}", kind.tools, first, per)
             body["tools"] = [
                 {"name": "look_up", "description": about, "input_schema": {"type": "object"}}
             ]

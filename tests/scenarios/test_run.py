@@ -157,6 +157,16 @@ def test_what_waits_every_night_is_batched_from_the_fifth_on() -> None:
     assert ran(replace(made, kinds=(replace(made.kinds[0], waits=False),))).whole.batched == 0
 
 
+def test_what_comes_by_day_under_another_prompt_hides_no_nightly_series() -> None:
+    nightly = scenario(waits=True, arrivals=Arrivals("nightly"), levers={"batch"}, days=8)
+    (kind,) = nightly.kinds
+    other = replace(kind, name="other", share=0.5, waits=False, arrivals=Arrivals("office"))
+    made = replace(nightly, conversations=1_600, kinds=(replace(kind, share=0.5), other))
+    result = ran(made)
+    assert result.kinds["one"].batched == 400
+    assert result.kinds["other"].batched == 0
+
+
 def test_the_same_seed_gives_the_same_report_and_another_another() -> None:
     made = replace(shelf.scenario("support-chatbot"), conversations=100)
     first, again = report.as_json(ran(made)), report.as_json(ran(made))

@@ -11,8 +11,8 @@ the bill before a lever less the bill with it, so they sum to what was billed le
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -31,7 +31,6 @@ from cacheserver.replay.step import LEVERS, Step
 from cacheserver.types import Nanodollars, Route, Usage
 from index.models import Vectors
 
-_WINDOW: Final = 256  # calls read ahead, so that their questions are embedded meanwhile
 _PREFIXES: Final = 50_000  # system prompts and models of which it is known when they were asked
 _LIFETIME_S: Final = {"5m": 300.0, "1h": 3_600.0}
 
@@ -59,6 +58,9 @@ class Engine:
     ) -> None:
         """`similar` None: no semantic tier. Of `levers` those not named are off in every world."""
         self.reader = reader
+        self.window = (
+            256  # calls seen ahead of their step, so that questions are embedded meanwhile
+        )
         self._pricer = pricer
         self._similar = similar if "semantic" in levers else None
         self._levers = levers
@@ -74,20 +76,21 @@ class Engine:
 
     def replay(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Step]]:
         """Each call with its step, in the order they come; times must not go back."""
-        waiting: list[tuple[Call, Seen | None]] = []
+        window: deque[tuple[Call, Seen | None]] = deque()
         for call in calls:
-            seen = self.reader.see(call)
-            if seen is not None:
-                self.ahead(call, seen)
-            waiting.append((call, seen))
-            if len(waiting) == _WINDOW:
-                yield from self._through(waiting)
-                waiting = []
-        yield from self._through(waiting)
+            window.append((call, self.see(call)))
+            if len(window) > self.window:
+                first, seen = window.popleft()
+                yield first, self.step(first, seen)
+        for first, seen in window:
+            yield first, self.step(first, seen)
 
-    def _through(self, waiting: list[tuple[Call, Seen | None]]) -> Iterator[tuple[Call, Step]]:
-        for call, seen in waiting:
-            yield call, self.step(call, seen)
+    def see(self, call: Call) -> Seen | None:
+        """Read a call that `step` will get; what that will wait for is begun."""
+        seen = self.reader.see(call)
+        if seen is not None:
+            self.ahead(call, seen)
+        return seen
 
     def ahead(self, call: Call, seen: Seen) -> None:
         """Begin what a step will wait for: the embedding of a question not answered before."""
@@ -115,7 +118,7 @@ class Engine:
             found, step = self._cached(call, seen, spent, alone)
         if "prompt-caching" in self._levers and not _batched(call):
             marked, plan = self._prompts_alone.used(seen, call.model, call.usage, call.at)
-            _note(alone, "prompt-caching", spent, self._cost(call.model, marked, call.at))
+            _note(alone, "prompt-caching", spent, self._again(call, spent, call.model, marked))
         else:
             plan = ""
         route = self._routed_alone(call, seen, spent, alone)
@@ -131,7 +134,8 @@ class Engine:
                 step = replace(step, similarity=found.similarity)
         return replace(
             step,
-            alone={lever: part for lever, part in alone.items() if part},
+            alone=_parts(alone),
+            together=_parts(step.together),
             late=late,
             route=route,
             plan=plan or None,
@@ -153,7 +157,7 @@ class Engine:
         late = self._alone.late(fingerprint, call.at)
         self._keep(self._alone, call, seen)
         colder = self._warm_alone.missed(seen, call.model, call.usage, call.at)
-        _note(alone, "exact", spent, self._cost(call.model, colder, call.at))
+        _note(alone, "exact", spent, self._again(call, spent, call.model, colder))
         return late
 
     def _cached(
@@ -172,7 +176,7 @@ class Engine:
             self._semantic_alone(alone, spent - audits)
             return found, Step(
                 spent,
-                together={"semantic": spent - audits} if spent != audits else {},
+                together={"semantic": spent - audits},
                 kind="semantic",
                 reason=found.reason,
                 like=found.served.source,
@@ -184,7 +188,7 @@ class Engine:
         if expires_at is not None and found is not None and self._similar is not None:
             self._similar.store(seen, call, found, expires_at)
         colder = self._warm_both.missed(seen, call.model, call.usage, call.at)
-        cost = self._cost(call.model, colder, call.at)
+        cost = self._again(call, spent, call.model, colder)
         if cost is not None:
             self._semantic_alone(alone, spent - cost)
         return found, None
@@ -208,8 +212,11 @@ class Engine:
 
         route = self._routes.route(seen, model, usage, at) if self._routable(call) else None
         if route is None or route.model == model:
-            usage = self._warm.missed(seen, model, usage, at)
-            note("exact", self._cost(model, usage, at))  # hits took calls that kept it warm
+            # Calls that kept a prefix warm were answered here, or went to another model.
+            colder = "exact" if "exact" in self._levers else "routing"
+            if colder in self._levers:
+                usage = self._warm.missed(seen, model, usage, at)
+                note(colder, self._again(call, spent, model, usage))
         else:
             usage = rescaled(usage, model, route.model)
             model = route.model
@@ -219,8 +226,10 @@ class Engine:
         if "batch" in self._levers and wait:
             note("batch", self._in_batch(model, usage, at))
         elif "prompt-caching" in self._levers and not _batched(call):
-            usage, _ = self._prompts.used(seen, model, usage, at)
-            note("prompt-caching", self._cost(model, usage, at))
+            marked, _ = self._prompts.used(seen, model, usage, at)
+            if marked is not usage:
+                usage = marked
+                note("prompt-caching", self._cost(model, usage, at))
         if route is not None:
             self._routes.answered(seen, call, route, usage)
         return Step(spent, together=parts, reason=reason)
@@ -235,7 +244,7 @@ class Engine:
         usage = self._warm_routed.missed(
             seen, route.model, usage, call.at, elsewhere=route.model != call.model
         )
-        _note(alone, "routing", spent, self._cost(route.model, usage, call.at))
+        _note(alone, "routing", spent, self._again(call, spent, route.model, usage))
         self._routes_alone.answered(seen, call, route, usage)
         return route
 
@@ -262,6 +271,14 @@ class Engine:
 
     def _cost(self, model: str, usage: Usage, at: float) -> Nanodollars | None:
         return self._pricer.cost(model, usage, at)
+
+    def _again(
+        self, call: Call, spent: Nanodollars, model: str, usage: Usage
+    ) -> Nanodollars | None:
+        """A bill that may be the one there was: then it is not made again."""
+        if usage is call.usage and model == call.model:
+            return spent
+        return self._cost(model, usage, call.at)
 
     def _in_batch(self, model: str, usage: Usage, at: float) -> Nanodollars | None:
         return self._cost(model, replace(usage, service_tier="batch", speed="standard"), at)
@@ -314,6 +331,10 @@ def _note(
 ) -> None:
     if cost is not None:
         alone[lever] = spent - cost
+
+
+def _parts(saved: Mapping[str, Nanodollars]) -> Mapping[str, Nanodollars]:
+    return {lever: part for lever, part in saved.items() if part}
 
 
 def _batched(call: Call) -> bool:

@@ -20,7 +20,7 @@ from cacheserver.policy.promptcache import (
     draft,
     settle,
 )
-from cacheserver.policy.promptcache_layout import Spot, marked_by_caller
+from cacheserver.policy.promptcache_layout import Spot, marked_by_caller, minimum
 from cacheserver.policy.promptcache_money import Cost, Rates, prompt_tokens, rates
 from cacheserver.replay.seen import Seen
 from cacheserver.replay.sights import Sights
@@ -98,8 +98,8 @@ class Prompts:
         priced = self._rates_of(model, now)
         if priced is None:
             return usage, "unpriced"
-        layout = seen.layout(model)
-        if not layout.spots:
+        # By what was billed first: laying a prompt out means to hash it.
+        if usage.input_tokens < minimum(model) or not seen.layout(model).spots:
             return usage, "too-short"
         sights, kept = self._of(seen.query.tenant.name)
         drafted = self._draft(seen, model, sights, priced, now)

@@ -37,18 +37,13 @@ class Routes:
 
     def route(self, seen: Seen, asked: str, usage: Usage, now: float) -> Route:
         """The model that would be asked in the place of `asked`."""
-        query = seen.query
-        rules = query.tenant.routing
-        text = query.text if query.text is not None else tasks.last_text(query.body)
-        looks = tasks.infer(query.body, text)
-        ask = Ask(AUTO, None, looks if rules.infer_tasks else None, False)
-        ask = replace(ask, needs=seen.needs, sticky=self._sticky(seen, now))
-        if text is not None and routing.wants_reading(ask, rules):
-            ask = replace(ask, reading=self._readings.of(seen, text, looks))
-        route = routing.choose(ask, rules, {})
-        if route.model != asked:
-            route = self._held(route, asked, seen, usage, now)
-        return replace(route, baseline=asked if route.model != asked else None)
+        sticky = self._sticky(seen, now)
+        route = seen.routes.get(sticky)
+        if route is None:
+            route = seen.routes[sticky] = self._chosen(seen, sticky)
+        if route.model == asked:
+            return route
+        return self._held(route, asked, seen, usage, now)
 
     def answered(self, seen: Seen, call: Call, route: Route, usage: Usage) -> None:
         """Remember which model the conversation is on, where another would lose something of it."""
@@ -61,6 +56,17 @@ class Routes:
         if len(self._conversations) > _CONVERSATIONS:
             self._conversations.popitem(last=False)
 
+    def _chosen(self, seen: Seen, sticky: str | None) -> Route:
+        """What the policy chooses, whatever was asked."""
+        query, rules = seen.query, seen.query.tenant.routing
+        text = query.text if query.text is not None else tasks.last_text(query.body)
+        looks = tasks.infer(query.body, text)
+        inferred = looks if rules.infer_tasks else None
+        ask = Ask(AUTO, None, inferred, needs=seen.needs, sticky=sticky)
+        if text is not None and routing.wants_reading(ask, rules):
+            ask = replace(ask, reading=self._readings.of(seen, text, looks))
+        return routing.choose(ask, rules, {})
+
     def _held(self, route: Route, asked: str, seen: Seen, usage: Usage, now: float) -> Route:
         """The route, or the model of the log where it is no dearer, or takes what the other not."""
         lack = capabilities.lacks(capabilities.of(route.model, {}), seen.needs)
@@ -70,7 +76,9 @@ class Routes:
         there = self._pricer.cost(route.model, usage, now)
         if here is None or there is None:
             return replace(route, model=asked, reason="unpriced")
-        return replace(route, model=asked, reason="no-dearer") if there > here else route
+        if there > here:
+            return replace(route, model=asked, reason="no-dearer")
+        return replace(route, baseline=asked)
 
     def _sticky(self, seen: Seen, now: float) -> str | None:
         if len(seen.query.body["messages"]) == 1 or not self._conversations:

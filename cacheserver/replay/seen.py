@@ -16,7 +16,7 @@ from cacheserver.policy.capabilities import Needs
 from cacheserver.policy.promptcache_layout import Layout
 from cacheserver.policy.routing_turns import Turns
 from cacheserver.replay.call import Call
-from cacheserver.types import Controls, Query, Tenant
+from cacheserver.types import Controls, Query, Route, Tenant
 
 UPSTREAM = "claude"  # one for all of a log: nobody logs two accounts as one
 _TENANTS = 10_000
@@ -29,6 +29,7 @@ class Seen:
     query: Query
     root: str  # digest of tenant, model, tools and system
     layouts: dict[str, Layout] = field(default_factory=dict)  # by the model it would go to
+    routes: dict[str | None, Route] = field(default_factory=dict)  # by its conversation's model
     _needs: Needs | None = None
     _turns: Turns | None = None
 

@@ -2,8 +2,8 @@
 
 The decision is the server's (`policy.judge` at the bar of `policy.bound`), and what it learns too:
 here the logged answer is what Claude would say, so a miss is a label, and a hit can be audited for
-nothing. Comparing two answers costs tens of milliseconds, so beyond the first of a scope only a
-share of them is compared, and each stands for the others.
+nothing. Questions and answers cost milliseconds each to embed: `texts` bounds how many are, and
+what comes after is not sought by similarity.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from index.vectors import VectorIndex
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `learning.worker`
 _PROFILES: Final = 5_000  # as in `learning.deciding`
-_ALL: Final = 200  # comparisons of a scope before it is only a share of them...
-_SHARE: Final = 0.05  # ...this one
 _CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
 _ANSWER_CHARS: Final = 12_000  # kept of an answer: about the words that are read of one
 _SCOPES: Final = 2_000  # whose calibration is remembered, those asked last
@@ -58,7 +56,6 @@ class Stored:
 class _Scope:
     state: Calibration = field(default_factory=Calibration)
     bar: bound.Bar | None = None
-    met: int = 0  # misses with a neighbour
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +82,14 @@ class Similar:
         lexicon: Lexicon,
         *,
         most: int = 100_000,
-        compare: int = 3_000,
+        texts: int | None = None,
         seed: int = 1,
     ) -> None:
-        """`compare`: pairs of answers held against each other, of misses and of hits alike."""
+        """`texts`: how many questions and answers may be embedded; None: all."""
         self._embedding = embedding
         self._lexicon = lexicon
         self._most = most
-        self._left = {"miss": compare, "audit": compare}
+        self._texts = texts
         self._random = Random(seed)
         self._index = VectorIndex(embedding.dim)
         self._stored: OrderedDict[str, Stored] = OrderedDict()
@@ -121,14 +118,24 @@ class Similar:
     def __len__(self) -> int:
         return len(self._stored)
 
+    @property
+    def spent(self) -> bool:
+        """Whether as many texts were embedded as may be."""
+        return self._texts is not None and self._embedding.asked >= self._texts
+
     def ahead(self, seen: Seen) -> None:
         """Have the question embedded that `look` will be asked for."""
-        if seen.query.text is not None:
+        if seen.query.text is not None and not self.spent:
             self._embedding.ahead(seen.query.text)
 
     def vector(self, seen: Seen) -> Vectors | None:
         """The question's vector, as the router would have it."""
-        return None if seen.query.text is None else self._embedding.get(seen.query.text)
+        return None if seen.query.text is None else self._vector(seen.query.text)
+
+    def _vector(self, text: str) -> Vectors | None:
+        if self.spent and not self._embedding.has(text):
+            return None
+        return self._embedding.get(text)
 
     def look(self, seen: Seen, call: Call) -> Found:
         """What the server would decide, at the time of the call."""
@@ -136,9 +143,9 @@ class Similar:
         bar = query.tenant.bar
         if query.text is None:
             return Found(None, query.exact_only or "exact-only")
-        vector = self._embedding.get(query.text)
+        vector = self._vector(query.text)
         if vector is None:
-            return Found(None, "unreadable")
+            return Found(None, "not-sought" if self.spent else "unreadable")
         matches = self._index.search(query.scope, vector, bar.top_k, call.at)
         near = [
             self._neighbour(self._stored[m.id], m.cosine)
@@ -203,7 +210,7 @@ class Similar:
             return Found(None, "below-threshold", best.similarity, vector=vector)
         stored, share = self._stored[best.id], seen.query.tenant.bar.audit_share or 0.0
         checked = self._checked(share)
-        right = self._compared(call, stored, "audit") if self._random.random() < checked else None
+        right = self._compared(call, stored) if self._random.random() < checked else None
         return Found(
             stored,
             "similar",
@@ -224,7 +231,7 @@ class Similar:
         checked = self._checked(share)
         right = None
         if self._random.random() < checked:
-            right = self._compared(call, stored, "audit")
+            right = self._compared(call, stored)
             if right is not None:
                 self._teach(seen, served, right, "audit", weight=1 / checked)
                 self._count(stored, right)
@@ -248,11 +255,6 @@ class Similar:
 
     def _learn(self, seen: Seen, fresh: Stored, found: Found) -> None:
         """Hold a fresh answer against those that came near, as the server does behind a miss."""
-        scope = self._scope(seen)
-        scope.met += 1
-        weight = 1.0 if scope.met <= _ALL else 1 / _SHARE
-        if self._random.random() * weight >= 1.0 or self._left["miss"] <= 0:
-            return
         near = list(found.near[:_COMPARED])
         nearest = found.nearest
         if nearest is not None:
@@ -266,20 +268,16 @@ class Similar:
             for id, (n, other) in others.items()
             if other is not None
         }
-        self._left["miss"] -= 1
         group = group_of(said, list(told.values()))
         if nearest is not None and nearest.id in told:
             mine = self._stored[nearest.id].group
             right = same(said, [one for one in told.values() if one.grouped.group == mine])
             if right is not None:
-                self._teach(seen, nearest, right, "miss", weight=weight)
+                self._teach(seen, nearest, right, "miss", weight=1.0)
         fresh.group = group or fresh.group
 
-    def _compared(self, call: Call, stored: Stored, kind: str) -> bool | None:
+    def _compared(self, call: Call, stored: Stored) -> bool | None:
         """Whether the logged answer says what the stored one does; None where that is not sure."""
-        if self._left[kind] <= 0:
-            return None
-        self._left[kind] -= 1
         fresh = Stored("", "", _packed(call.message), 0.0, "", "")
         said, other = self._read(fresh), self._read(stored)
         if said is None or other is None:
@@ -294,7 +292,7 @@ class Similar:
         return stored.said
 
     async def _embed(self, text: str) -> Vectors | None:
-        return self._embedding.get(text)
+        return self._vector(text)
 
     def _teach(
         self, seen: Seen, chosen: Judged, right: bool, source: Source, *, weight: float

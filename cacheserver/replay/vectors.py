@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -19,12 +18,9 @@ Asked: TypeAlias = "Future[Vectors | None]"
 class Embedding:
     """An embedder behind threads. `close` ends them; what waits then is not made."""
 
-    def __init__(
-        self, embedder: Embedder, *, threads: int = 1, on_text: Callable[[], None] = lambda: None
-    ) -> None:
-        """`on_text` is called for each text that was embedded, in its thread."""
+    def __init__(self, embedder: Embedder, *, threads: int = 1) -> None:
+        self.asked = 0  # texts that were, or will be, embedded
         self._embedder = embedder
-        self._on_text = on_text
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="replay-embed")
         self._made: OrderedDict[bytes, Asked] = OrderedDict()
 
@@ -44,13 +40,18 @@ class Embedding:
         """The text's unit vector; None where the embedder cannot read it."""
         return self._ask(text).result()
 
+    def has(self, text: str) -> bool:
+        """Whether a text is embedded, or about to be."""
+        return _key(text) in self._made
+
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, text: str) -> Asked:
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = _key(text)
         found = self._made.get(key)
         if found is None:
+            self.asked += 1
             found = self._made[key] = self._pool.submit(self._embed, text)
             if len(self._made) > _MEMO:
                 self._made.popitem(last=False)
@@ -63,6 +64,8 @@ class Embedding:
             vector: Vectors = self._embedder.embed([text])[0]
         except Unreadable:
             return None
-        finally:
-            self._on_text()
         return vector
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

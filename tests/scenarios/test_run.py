@@ -21,6 +21,7 @@ from cacheserver.scenarios.scenario import (
     Similarities,
     Spread,
 )
+from cacheserver.scenarios.totals import Totals
 from cacheserver.scenarios.traffic import asks
 
 FAR = Spread(0.0, 0.0)  # nothing is like anything
@@ -195,3 +196,23 @@ def test_turns_come_in_the_order_of_time_and_none_is_lost() -> None:
     assert by_kind == {"extraction": 250, "analysis": 150, "nightly": 100}
     assert made.start <= came[0].at
     assert came[-1].at <= made.start + made.days * 86_400
+
+
+def test_a_turn_is_billed_for_all_that_was_said_before() -> None:
+    made = scenario(
+        turns=2,
+        output=Length(100, 100),
+        question=Length(20, 20),
+        document=Length(500, 500),
+        conversations=10,
+        levers=frozenset(),
+    )
+    # Sonnet: 1,500 + 500 + 20 in and 100 out; then 1,500 + 500 + 20 + 100 + 20 in and 100 out:
+    # (2,020 + 2,140) x 3 + 200 x 15 millionths of a dollar
+    assert ran(made).whole.spent == 10 * 15_480_000
+
+
+def test_parts_are_what_remains_of_the_whole() -> None:
+    totals = Totals(spent=10)
+    totals.together["exact"], totals.alone["exact"] = 3, 4
+    assert totals.left == 7

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
+from cacheserver.scenarios import command as scenarios
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
     from cacheserver.config import Settings
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     estimate.set_defaults(run=_estimate)
 
     audit.add(commands)
+    scenarios.add(commands)
 
     key = commands.add_parser("key", help="create, list and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -1,0 +1,66 @@
+"""`cacheserver simulate`: a scenario through the policies, or what there is, or the claims."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add the command to argparse's subparsers. Nothing else is imported until it runs."""
+    command = commands.add_parser("simulate", help="what a workload would cost, and save")
+    command.add_argument("scenario", nargs="?", help="a name from --list, or a TOML file")
+    command.add_argument("--list", action="store_true", help="the scenarios that ship")
+    command.add_argument(
+        "--claims", action="store_true", help="what others claim to save, checked; as a page"
+    )
+    command.add_argument(
+        "--prices", default="today", help="`today`, `seeds`, or a price file (default: today)"
+    )
+    command.add_argument("--seed", type=int, help="of the randomness, in place of the scenario's")
+    command.add_argument("--requests", type=_count, help="only the first so many")
+    command.add_argument(
+        "--conversations", type=_count, help="so many over the same days, in place of its own"
+    )
+    command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
+    command.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """The exit status. Raises `SettingsError` for a scenario or prices that cannot be read."""
+    from cacheserver.errors import SettingsError
+    from cacheserver.scenarios import claims, report, shelf
+    from cacheserver.scenarios.run import run as simulate
+
+    if asked.claims:
+        print(claims.page(), end="")
+        return 0
+    if asked.list:
+        for name in shelf.names():
+            print(f"{name:<22} {shelf.scenario(name).about}")
+        return 0
+    if asked.scenario is None:
+        raise SettingsError("name a scenario: `cacheserver simulate --list` shows those there are")
+    scenario = shelf.scenario(asked.scenario)
+    if asked.seed is not None:
+        scenario = replace(scenario, seed=asked.seed)
+    if asked.conversations is not None:
+        scenario = replace(scenario, conversations=asked.conversations)
+    result = simulate(scenario, shelf.prices(asked.prices), requests=asked.requests)
+    print("\n".join(report.told(result)))
+    if asked.json is not None:
+        try:
+            Path(asked.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
+        except OSError as error:
+            raise SettingsError(f"`{asked.json}`: {error.strerror or error}") from error
+    return 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

@@ -59,6 +59,7 @@ from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.warmth import Warmth
+from cacheserver.telling import Told
 from index.batcher import Batcher
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -130,7 +131,7 @@ async def build(
             default_model=settings.default_model,
         )
         stack.push_async_callback(budgets.close)
-        booked = Booked(ledger, budgets)
+        booked = Told(Booked(ledger, budgets))
         books = Books(booked, pricer)
         answers = Answers(
             semantic.vector,

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from cacheserver import visit
 from cacheserver.types import (
     Asked,
     Bar,
@@ -31,6 +32,14 @@ class Ticket:
     id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
     settled: bool = False
     written: Event | None = None  # set once its row is in the ledger, or could not be written
+
+    @classmethod
+    def taken(cls, now: float) -> Self:
+        """A ticket for the HTTP request under way, if there is one: logs and traces name it."""
+        ticket = cls(now)
+        if (seen := visit.current()) is not None:
+            seen.decision_id = ticket.id
+        return ticket
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from cacheserver.api import (
     lint,
     messages,
     ops,
+    plainroute,
     prices,
     prompts,
     query,
@@ -31,11 +32,13 @@ from cacheserver.api import (
     talk,
     usage,
 )
+from cacheserver.api.access import AccessLog
 from cacheserver.api.deps import Gate
 from cacheserver.api.edge import Edge
 from cacheserver.config import Settings
 from cacheserver.errors import SettingsError
 from cacheserver.parts import Parts
+from cacheserver.visit import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -55,16 +58,17 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         description="A semantic response cache for Claude. `/v1/messages` is the Anthropic API.",
         redoc_url=None,
         redirect_slashes=False,  # another path is another path
+        # Its own spans hold paths and queries, and those may hold what somebody typed.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.edge = Edge(parts, gate, settings.max_body_bytes)
-    errors.install(app, failed=parts.metrics.refused)
+    errors.install(app, failed=parts.metrics.refused, observers=_observers(parts, settings))
     if settings.upstream == "simulated":
         app.add_middleware(label.Simulated)
-    # The hot paths are plain routes: FastAPI's parsing costs 25 us a request (facts, engines Q3).
-    app.add_route("/v1/messages", messages.create, methods=["POST"])
-    app.add_route("/v1/messages/count_tokens", messages.forward, methods=["POST"])
-    app.add_route("/v1/models", messages.forward, methods=["GET"])
-    app.add_route("/v1/models/{id:path}", messages.forward, methods=["GET"])
+    plainroute.add(app, "/v1/messages", messages.create, ["POST"])
+    plainroute.add(app, "/v1/messages/count_tokens", messages.forward, ["POST"])
+    plainroute.add(app, "/v1/models", messages.forward, ["GET"])
+    plainroute.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
     batches.install(app, parts.batching)
     for part in (query, talk, jobs, lint, prompts, usage, budgets, prices, ops):
         app.include_router(part.router)
@@ -100,6 +104,14 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.handle_exit, number, None)
             await server.serve(sockets=[listener])
+
+
+def _observers(parts: Parts, settings: Settings) -> list[Observer]:
+    """Who is told of requests; nobody costs nothing."""
+    wanted = settings.access_log
+    if wanted == "on" or (wanted == "auto" and settings.log_format == "json"):
+        return [AccessLog()]
+    return []
 
 
 class _Server(uvicorn.Server):

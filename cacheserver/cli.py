@@ -106,12 +106,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(asked: argparse.Namespace) -> int:
-    from cacheserver import app, config
+    from cacheserver import app, config, logs
 
     settings = config.load()
-    _log(settings.log_level)
+    logs.install(settings.log_level, settings.log_format)
+    # Where lines are read by a program, ours are no exception.
+    announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else _say
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(app.serve(settings, announce=_say))
+        runner.run(app.serve(settings, announce=announce))
     return 0
 
 
@@ -211,20 +213,6 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
         stack.push_async_callback(redis.aclose)
         await connection.check(redis, prefix=settings.redis_prefix)
         yield Tenants(redis, prefix=settings.redis_prefix, defaults=Tenant(name="default"))
-
-
-def _log(level: str) -> None:
-    """Log our own words to stderr, and others' only when they warn.
-
-    At `debug` the Anthropic SDK logs bodies, and a variable of its own turns that on when it is
-    imported; so its level is set here, after that.
-    """
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, format=form, force=True)
-    for name in ("cacheserver", "index"):
-        logging.getLogger(name).setLevel(level.upper())
-    for name in ("anthropic", "httpx2", "httpcore2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -264,6 +264,16 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
     )
+    log_format: Literal["text", "json"] = _setting(
+        "text",
+        "Lines of text, or of one JSON object each ([monitoring](monitoring.md#logs)).",
+        "Text is for people; a collector of logs is set up by somebody who can set this too.",
+    )
+    access_log: Literal["auto", "on", "off"] = _setting(
+        "auto",
+        "Whether each request is a line of the log; `auto`: with `CACHESERVER_LOG_FORMAT=json`.",
+        "Collected logs are expected to have them; a terminal would show nothing else.",
+    )
 
     @field_validator("data_dir", "admin_key_file", "model_dir", "prices")
     @classmethod

@@ -6,12 +6,18 @@
 one outcome, so its sum is the number of requests. What was refused before (400, 401, 413 ...) is
 `cacheserver_refused_total{status}`. Tenants, tags and models asked for are no labels: a caller
 could make up as many as they like.
+
+    saved - lost = sum over requests of what each saved on balance
+
+What the ledger's rows say is in `rowmetrics`, what stands at something in `gauges`.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from cacheserver.gauges import Gauges
+from cacheserver.rowmetrics import RowMetrics
 from cacheserver.types import Nanodollars, Usage
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
@@ -122,11 +128,19 @@ class Metrics:
             ["event"],
             registry=self._registry,
         )
-        self._index = Gauge(
-            "cacheserver_index_vectors",
-            "Questions in the semantic index",
+        self._alerts = Counter(
+            "cacheserver_alerts_total",
+            "Alerts that were raised, each once in its period, by this server",
+            ["kind"],
             registry=self._registry,
         )
+        self.rows = RowMetrics(self._registry)
+        self.gauges = Gauges(self._registry)
+        # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
+        for site in ("embed", "get", "near", "put", "ledger"):
+            self._swallowed.labels(site)
+        for buffer in ("journal", "ledger", "budget", "alert"):
+            self._dropped.labels(buffer)
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:
         """Count one request, at its end. `outcome` is one of `OUTCOMES`, else a `KeyError`."""
@@ -183,8 +197,12 @@ class Metrics:
         """Count queued work. `event` is one of a fixed list of names."""
         self._batched.labels(event).inc(count)
 
+    def alerted(self, kind: str) -> None:
+        """Count an alert. `kind` is one of a fixed list of names."""
+        self._alerts.labels(kind).inc()
+
     def index_size(self, vectors: int) -> None:
-        self._index.set(vectors)
+        self.gauges.index(vectors)
 
     def counts(self) -> dict[str, int]:
         """Requests by outcome, and their sum as `requests`."""

@@ -10,6 +10,7 @@ from cacheserver.asking.asker import Asker
 from cacheserver.asking.batches import Batching
 from cacheserver.asking.budgets import Budgets
 from cacheserver.asking.drift import PromptCare
+from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.gold import GoldRuns
 from cacheserver.asking.history import History
 from cacheserver.asking.lengths import Lengths
@@ -44,6 +45,7 @@ class Parts:
     ledger: Ledger
     budgets: Budgets
     alerting: Alerting
+    gauging: Gauging
     ledger_sums: LedgerSums
     ledger_export: LedgerExport
     wrong_hits: WrongHitShares

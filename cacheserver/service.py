@@ -81,7 +81,7 @@ class CacheService:
         not have it asked, `OverBudget` if they may not spend more. All carry the `x-cache*`
         headers in `headers`.
         """
-        ticket = Ticket(self._clock())
+        ticket = Ticket.taken(self._clock())
         decision = await self.look(query)
         if query.tenant.shadow and isinstance(decision, Hit):
             decision = Miss("shadow", decision.candidate, _seen(decision))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anthropic
 import httpx2
 
+from cacheserver import visit
 from cacheserver.errors import Overloaded, UpstreamError
 from cacheserver.headroom import Headroom
 
@@ -273,7 +274,7 @@ class Upstream:
             raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         options: RequestOptions = {
-            "headers": _sent(call.headers, key),
+            "headers": _traced(_sent(call.headers, key)),
             "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
         }
         if retries is not None:
@@ -416,6 +417,14 @@ def _sent(headers: Mapping[str, str], key: str) -> dict[str, str]:
         "authorization": _Secret(f"Bearer {key}"),
         "via": f"{via}, {VIA}" if via else VIA,
     }
+
+
+def _traced(headers: dict[str, str]) -> dict[str, str]:
+    """The same with the place in the trace of the request under way, where there is one."""
+    seen = visit.current()
+    if seen is not None and seen.trace is not None:
+        headers.setdefault("traceparent", seen.trace.header)
+    return headers
 
 
 def _passed_back(headers: httpx2.Headers) -> dict[str, str]:

@@ -20,6 +20,7 @@ from cacheserver.asking.batch_desk import Desk, Pace
 from cacheserver.asking.batches import Batching
 from cacheserver.asking.budgets import Booked, Budgets
 from cacheserver.asking.comparing import Comparer
+from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.levers import levers as build_levers
 from cacheserver.asking.watch import watch
 from cacheserver.asking.webhooks import Resolve
@@ -59,6 +60,7 @@ from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.warmth import Warmth
+from cacheserver.telling import Told
 from index.batcher import Batcher
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -130,7 +132,8 @@ async def build(
             default_model=settings.default_model,
         )
         stack.push_async_callback(budgets.close)
-        booked = Booked(ledger, budgets)
+        metrics.gauges.watch_ledger(lambda: ledger.waiting)
+        booked = Told(Booked(ledger, budgets), [metrics.rows.booked])
         books = Books(booked, pricer)
         answers = Answers(
             semantic.vector,
@@ -262,6 +265,17 @@ async def build(
         stack.push_async_callback(batching.close)
         ledger_sums = LedgerSums(redis, prefix=settings.redis_prefix)
         wrong_hits = WrongHitShares(labels, metrics, clock)
+        gauging = Gauging(
+            budgets=budgets.store,
+            tenants=tenants,
+            open_tenant=making.defaults(settings),
+            wrong_hits=wrong_hits,
+            stored=entries.used_bytes,
+            metrics=metrics,
+            clock=clock,
+        )
+        gauging.start()
+        stack.push_async_callback(gauging.close)
         alerting = await stack.enter_async_context(
             watch(
                 redis=redis,
@@ -285,6 +299,7 @@ async def build(
             ledger=ledger,
             budgets=budgets,
             alerting=alerting,
+            gauging=gauging,
             ledger_sums=ledger_sums,
             ledger_export=LedgerExport(
                 redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"

@@ -34,6 +34,7 @@ LINKED = (
     "docs/decisions.md",
     "docs/routing.md",
     "docs/budgets.md",
+    "docs/monitoring.md",
 )
 URL = "http://127.0.0.1:8080"
 

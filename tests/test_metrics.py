@@ -21,6 +21,10 @@ def scraped(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
+def above_zero(samples: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    return {labels: value for labels, value in samples.items() if value}
+
+
 settlements = st.tuples(
     st.sampled_from(OUTCOMES),
     st.sampled_from(["identical", "similar", "empty", "no-store"]) | st.text(max_size=5),
@@ -103,8 +107,8 @@ def test_everything_else_is_counted_where_it_belongs() -> None:
     assert seen["cacheserver_upstream_calls_total"] == {("200",): 1, ("529",): 1}
     assert seen["cacheserver_upstream_seconds_count"] == {(): 2}
     assert seen["cacheserver_refused_total"] == {("401",): 1}
-    assert seen["cacheserver_swallowed_total"] == {("put",): 2}
-    assert seen["cacheserver_dropped_total"] == {("journal",): 7}
+    assert above_zero(seen["cacheserver_swallowed_total"]) == {("put",): 2}
+    assert above_zero(seen["cacheserver_dropped_total"]) == {("journal",): 7}
     assert seen["cacheserver_index_vectors"] == {(): 8}
 
 

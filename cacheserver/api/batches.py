@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cacheserver import jsontext
-from cacheserver.api import deps, errors
+from cacheserver.api import deps, errors, plainroute
 from cacheserver.api.deps import Caller
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.asking.batches import Batching
@@ -48,7 +48,7 @@ def install(app: Starlette, batching: Batching) -> None:
         (f"{one}/cancel", "POST", cancel),
         (f"{one}/results", "GET", results),
     ):
-        app.add_route(path, endpoint, methods=[method])
+        plainroute.add(app, path, endpoint, [method])
 
 
 def batching_of(request: Request) -> Batching:

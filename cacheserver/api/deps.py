@@ -15,6 +15,7 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
+from cacheserver import visit
 from cacheserver.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
 from cacheserver.stores.tenants import KEY_MARK, Tenants
 from cacheserver.types import Tenant
@@ -53,6 +54,12 @@ class Gate:
 
     async def admit(self, request: HTTPConnection) -> Caller:
         """Who is asking. Raises `Unauthenticated`, `Forbidden`, `Loop` and `Unavailable`."""
+        caller = await self._admitted(request)
+        if (seen := visit.current()) is not None:
+            seen.tenant = caller.tenant.name
+        return caller
+
+    async def _admitted(self, request: HTTPConnection) -> Caller:
         headers = joined(request.headers)
         refuse_loops(headers)
         if self._credentials == "caller":

@@ -6,23 +6,18 @@ there was one. The log has its kind and place, never a message: that may hold wh
 
 from __future__ import annotations
 
-import logging
-import secrets
-import traceback
-from collections.abc import Callable, Mapping
-from pathlib import PurePath
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cacheserver.api.body import parse, read_body
+from cacheserver.api.boundary import Boundary
 from cacheserver.errors import (
     BadRequest,
     CacheServerError,
@@ -31,10 +26,9 @@ from cacheserver.errors import (
     Unavailable,
     UpstreamError,
 )
+from cacheserver.visit import Observer
 
 __all__ = ["install", "parse", "read_body", "shape"]
-
-logger = logging.getLogger(__name__)
 
 _TYPES = {
     400: "invalid_request_error",
@@ -54,14 +48,17 @@ _NOT_PASSED_ON = frozenset(
     | {"date", "server", "set-cookie", "trailer", "upgrade"}
 )
 
-_FRAMES = 8  # of a failure, the innermost: where it happened and who called
-_CAUSES = 5
 
-
-def install(app: FastAPI, *, failed: Callable[[int], None] = lambda status: None) -> None:
+def install(
+    app: FastAPI,
+    *,
+    failed: Callable[[int], None] = lambda status: None,
+    observers: Sequence[Observer] = (),
+) -> None:
     """Turn every error of `app` into a response of ours.
 
-    `failed` is told the status of each that the cache did not see, to be counted.
+    `failed` is told the status of each that the cache did not see, to be counted; `observers` are
+    told of every request.
     """
 
     def answer(request: Request, error: Exception) -> Response:
@@ -72,64 +69,13 @@ def install(app: FastAPI, *, failed: Callable[[int], None] = lambda status: None
 
     for kind in (CacheServerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(_Boundary, failed=failed)
+    app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)
 
 
 def shape(type: str, message: str, request_id: str) -> bytes:
     """An error as Anthropic writes one."""
     error = {"type": type, "message": message}
     return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
-
-
-class _Boundary:
-    """Gives every request an id, and is where what nobody expected ends."""
-
-    def __init__(self, app: ASGIApp, *, failed: Callable[[int], None]) -> None:
-        self._app = app
-        self._failed = failed
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("request-id", request_id)  # where Claude's own is not on it
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_id)
-        except ClientDisconnect:
-            pass  # nobody is there to be told
-        except Exception as error:
-            # Not raised again: servers log what gets to them, message and all.
-            logger.error("%s: internal error: %s", request_id, place(error))
-            self._failed(500)
-            if started:
-                return  # the server sees an unfinished response and closes the connection
-            response = _response(Request(scope), error)
-            await response(scope, receive, send_with_id)
-
-
-def place(error: BaseException) -> str:
-    """The kind of an error and of its causes, and where they were raised. No messages."""
-    told: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(told) < _CAUSES:
-        frames = traceback.extract_tb(seen.__traceback__)[-_FRAMES:]
-        where = " < ".join(
-            f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)
-        )
-        told.append(f"{type(seen).__name__} at {where or 'unknown'}")
-        seen = seen.__cause__ or seen.__context__
-    return "; from ".join(told)
 
 
 def _response(request: Request, error: Exception) -> Response:

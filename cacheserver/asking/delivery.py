@@ -67,6 +67,7 @@ class Delivery:
         channels = channels_of(tenant.budgets.alerts)
         new = await self.store.raise_once(told, channels, once_s=alert.once_s, now=now)
         if new:
+            self._metrics.alerted(alert.kind)
             logger.warning("alert %s: %s", alert.id, alert.text.replace("\n", " "))
         return new
 

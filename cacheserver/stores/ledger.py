@@ -75,6 +75,11 @@ class Ledger:
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many rows are not in Redis yet."""
+        return len(self._next.rows) + (0 if self._sending is None else len(self._sending.rows))
+
     async def record(self, row: Row) -> None:
         """Return once `row` is in Redis; at once where Redis is away. Raises nothing."""
         await self.written(self.put(row))

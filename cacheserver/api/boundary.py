@@ -1,0 +1,95 @@
+"""The outermost of our layers: requests get their ids here, and what nobody expected ends here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cacheserver import visit
+from cacheserver.logs import place
+from cacheserver.visit import Observer, Visit
+
+logger = logging.getLogger(__name__)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Boundary:
+    """Begins and ends a visit around each request, and tells `observers` of it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        failed: Callable[[int], None],
+        respond: Callable[[Request, Exception], Response],
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._app = app
+        self._failed = failed
+        self._respond = respond
+        self._observers = observers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        method = scope["method"]
+        seen = Visit(
+            method if method in _METHODS else "_OTHER", trace=visit.trace_of(scope["headers"])
+        )
+        visit.enter(seen)
+        scope.setdefault("state", {})["request_id"] = seen.id
+        if not self._observers:
+            await self._answer(seen, scope, receive, send)
+            return
+        for observer in self._observers:
+            observer.began(seen)
+        began = time.perf_counter()
+        try:
+            await self._answer(seen, scope, receive, send)
+        finally:
+            seen.seconds = time.perf_counter() - began
+            seen.route = getattr(scope.get("route"), "path", None)
+            for observer in self._observers:
+                observer.ended(seen)
+
+    async def _answer(self, seen: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # Claude's own stays, where it answered: it is what Anthropic's support asks for.
+                seen.id = headers.setdefault("request-id", seen.id)
+                seen.status = message["status"]
+                if self._observers:
+                    _note(seen, headers)
+            elif not message.get("more_body", False):
+                seen.whole = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            pass  # nobody is there to be told
+        except Exception as error:
+            # Not raised again: servers log what gets to them, message and all.
+            logger.error("%s: internal error: %s", seen.id, place(error))
+            self._failed(500)
+            if seen.status is not None:
+                return  # the server sees an unfinished response and closes the connection
+            response = self._respond(Request(scope), error)
+            await response(scope, receive, noted)
+
+
+def _note(seen: Visit, headers: Headers) -> None:
+    """What the headers of a response say of where it came from."""
+    seen.cache, seen.reason = headers.get("x-cache"), headers.get("x-cache-reason")
+    similarity = headers.get("x-cache-similarity")
+    if similarity is not None:
+        seen.similarity = float(similarity)

@@ -1,0 +1,75 @@
+"""What stands at something rather than adds up, for Prometheus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.process_collector import ProcessCollector
+
+STATES = ("within", "near", "reached")  # of budgets
+BOUNDS = ("low", "estimate", "high")  # of the share of wrong hits, 95%
+
+
+class Gauges:
+    """Set by whoever looks: some at each scrape, some once a minute."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, help: str, *labels: str) -> Gauge:
+            return Gauge(f"cacheserver_{name}", help, labels, registry=registry)
+
+        ProcessCollector(registry=registry)
+        gauge("info", "Always 1; which version runs", "version").labels(_version()).set(1)
+        self._ledger = gauge("ledger_waiting_rows", "Rows that are not in Redis yet")
+        self._stored = gauge("stored_bytes", "What the stored answers take")
+        self._index = gauge("index_vectors", "Questions in the semantic index")
+        self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
+        self._used = gauge(
+            "budget_used_ratio",
+            "Of the budget that is used most: spent over its limit",
+            *("period", "unit"),
+        )
+        self._wrong = gauge(
+            "wrong_hits_ratio",
+            "The share of semantic hits that were wrong, by labels, and its 95% interval",
+            "bound",
+        )
+        self._over = gauge(
+            "wrong_hits_over_target_tenants",
+            "Tenants whose wrong hits are above their target, by the interval's lower end",
+        )
+        self.budgets({}, dict.fromkeys(STATES, 0))
+        self.wrong_hits(None, over=0)
+
+    def watch_ledger(self, waiting: Callable[[], int]) -> None:
+        """Ask `waiting` at each scrape."""
+        self._ledger.set_function(waiting)
+
+    def stored(self, size: int) -> None:
+        self._stored.set(size)
+
+    def index(self, vectors: int) -> None:
+        self._index.set(vectors)
+
+    def budgets(self, used: dict[tuple[str, str], float], states: dict[str, int]) -> None:
+        """`used` by period and unit, of the fullest; `states` counts all of `STATES`."""
+        for period in ("day", "month"):
+            for unit in ("usd", "tokens"):
+                self._used.labels(period, unit).set(used.get((period, unit), 0.0))
+        for state in STATES:
+            self._budgets.labels(state).set(states[state])
+
+    def wrong_hits(self, shares: tuple[float, float, float] | None, *, over: int) -> None:
+        """`shares` in the order of `BOUNDS`; None: no label tells."""
+        for bound, share in zip(BOUNDS, shares or (math.nan,) * 3, strict=True):
+            self._wrong.labels(bound).set(share)
+        self._over.set(over)
+
+
+def _version() -> str:
+    try:
+        return version("cacheserver")
+    except PackageNotFoundError:  # run from its folder
+        return "unknown"

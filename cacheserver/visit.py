@@ -1,0 +1,91 @@
+"""One HTTP request from its first byte to its last, as logs and traces tell of it.
+
+Rule: nothing of a request's body, and no header's value but a trace's ids, ever gets in here.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cacheserver.policy.row import Row
+
+# W3C Trace Context: version, trace, parent, flags. A later version may have more behind them.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where in a trace something happens. Ids are lower-case hexadecimal."""
+
+    trace_id: str
+    span_id: str
+    flags: str = "00"
+
+    @property
+    def header(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+@dataclass(slots=True)
+class Visit:
+    """What is known of a request so far. Filled in by whoever learns it."""
+
+    method: str
+    id: str = field(default_factory=lambda: f"req_{secrets.token_hex(12)}")  # as the caller sees it
+    trace: Trace | None = None  # the caller's; where tracing is on, our own span in it
+    decision_id: str | None = None
+    tenant: str | None = None
+    row: Row | None = None  # set where the request is settled
+    route: str | None = None  # the template: a path may hold what somebody typed
+    status: int | None = None  # None: nothing has been sent
+    cache: str | None = None  # `x-cache` and `x-cache-reason`, for what was not settled
+    reason: str | None = None
+    similarity: float | None = None
+    whole: bool = False  # the last byte has left
+    seconds: float = 0.0
+    span: Any = None  # the tracer's own
+
+    @property
+    def shown_status(self) -> int:
+        """The status sent; 499 for a caller who left before there was one, as nginx logs it."""
+        return 499 if self.status is None else self.status
+
+
+class Observer(Protocol):
+    """Told of requests. Raises nothing."""
+
+    def began(self, visit: Visit) -> None: ...
+    def ended(self, visit: Visit) -> None:
+        """The last byte has left, or the caller has."""
+
+
+# The request under way. Tasks begun on its behalf carry it on: a fill belongs to who led it.
+_current: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+def current() -> Visit | None:
+    return _current.get()
+
+
+def enter(visit: Visit) -> None:
+    """Make `visit` the one under way in this task, and in those it begins."""
+    _current.set(visit)
+
+
+def trace_of(headers: Iterable[tuple[bytes, bytes]]) -> Trace | None:
+    """The caller's place in a trace, from `traceparent`; None where it sent none, or two.
+
+    `tracestate` is left out: it is free text of other vendors.
+    """
+    sent = [value for name, value in headers if name == b"traceparent"]
+    if len(sent) != 1 or (found := _TRACEPARENT.fullmatch(sent[0].strip())) is None:
+        return None
+    trace_id, span_id, flags = (part.decode() for part in found.groups())
+    return Trace(trace_id, span_id, flags)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@cache
 def model_dir() -> Path:
-    """Return the exported model's folder, making it on the first call (about ten seconds).
+    """Return the exported model's folder, made and checked once a process.
 
     `CACHESERVER_MODEL_DIR` names it, else it is `var/model` in the checkout.
     """

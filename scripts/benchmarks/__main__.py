@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import embed, hits, invoice, ledger, levers, misses, starts, table
+from scripts.benchmarks import audit, embed, hits, invoice, ledger, levers, misses, starts, table
 
 
 def main() -> None:
@@ -25,13 +25,14 @@ def main() -> None:
         "ledger": ledger.measure,
         "invoice": lambda seconds, entries: invoice.measure(asked.requests),
         "miss": lambda seconds, entries: levers.measure(asked.data),
+        "audit": lambda seconds, entries: audit.measure(asked.lines),
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "part",
         nargs="*",
         choices=[[], *parts, *named],
-        help="all of them but `ledger`, `invoice` and `miss` if none is named",
+        help="all of them but `ledger`, `invoice`, `audit` and `miss` if none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
@@ -43,6 +44,7 @@ def main() -> None:
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="of `audit`'s log")
     asked = parser.parse_args()
     if asked.table:
         print("\n".join(table.markdown(json.loads(asked.table.read_text()))))

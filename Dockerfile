@@ -15,7 +15,7 @@ COPY . .
 RUN /models/bin/pip install --no-cache-dir '.[server,models]' \
     && /models/bin/python -m index.export --to /model \
     && /models/bin/python -m index.pairs --to /model/verifier
-RUN python -m venv /app && /app/bin/pip install --no-cache-dir '.[server]'
+RUN python -m venv /app && /app/bin/pip install --no-cache-dir '.[server,otel]'
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin cacheserver \

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import config, wire
+from cacheserver._config_otel import otel
 from cacheserver.api import (
     admin,
     batches,
@@ -84,7 +85,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     the main thread: signals and the store's parent-death signal belong to it.
     """
     with _bound(settings) as listener:
-        async with wire.build(settings) as parts:
+        async with wire.build(settings, otel=otel()) as parts:
             app = create_app(parts, settings)
             await app.state.edge.gate.refuse_open_bind(settings.host)
             server = _Server(
@@ -110,8 +111,8 @@ def _observers(parts: Parts, settings: Settings) -> list[Observer]:
     """Who is told of requests; nobody costs nothing."""
     wanted = settings.access_log
     if wanted == "on" or (wanted == "auto" and settings.log_format == "json"):
-        return [AccessLog()]
-    return []
+        return [*parts.observers, AccessLog()]
+    return list(parts.observers)
 
 
 class _Server(uvicorn.Server):

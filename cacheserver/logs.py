@@ -40,6 +40,8 @@ def install(level: str, form: Form) -> None:
         logging.getLogger(name).setLevel(level.upper())
     for name in ("anthropic", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Of exports that fail it tells with each, every few seconds; ours tell once, and are counted.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 
 class Text(logging.Formatter):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
+from cacheserver._config_otel import OtelChoice
 from cacheserver.asking.mail import MailServer
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
@@ -22,6 +24,9 @@ from index.batcher import Batcher
 from index.errors import IndexingError
 from index.models import OnnxEmbedder
 from index.pairs import PairScorer
+
+if TYPE_CHECKING:  # the SDK is an extra, and takes its time to load
+    from cacheserver.telemetry.start import Telemetry
 
 _STORE_WAIT_S = 10.0  # for a user's Redis that starts beside us
 
@@ -121,7 +126,26 @@ async def wait_for_store(redis: Connection, settings: Settings) -> None:
             await asyncio.sleep(0.2)
 
 
-async def upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExitStack) -> Upstream:
+def telemetry(choice: OtelChoice | None, dropped: Callable[[str, int], None]) -> Telemetry | None:
+    """OpenTelemetry, where it is asked for; None, and nothing imported, where not."""
+    if choice is None:
+        return None
+    try:
+        from cacheserver.telemetry.start import start
+    except ModuleNotFoundError as missing:
+        raise SettingsError(
+            f"`{choice.asked_by}` asks for OpenTelemetry, and {missing.name} is not installed; "
+            "pip install 'cacheserver[server,otel]', or set `OTEL_SDK_DISABLED=true`"
+        ) from None
+    return start(choice, dropped)
+
+
+async def upstream(
+    settings: Settings,
+    choice: UpstreamChoice,
+    stack: AsyncExitStack,
+    make: Callable[..., Upstream] = Upstream,
+) -> Upstream:
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
     if choice.base_url is None:
         base_url, key = (
@@ -130,7 +154,7 @@ async def upstream(settings: Settings, choice: UpstreamChoice, stack: AsyncExitS
         )
     else:
         base_url = choice.base_url
-    upstream = Upstream(
+    upstream = make(
         base_url=base_url,
         api_key=None if settings.credentials == "caller" else key,
         name=choice.name,

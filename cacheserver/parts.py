@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cacheserver.asking.alerting import Alerting
@@ -35,6 +35,7 @@ from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.turns import Turns
 from cacheserver.upstream import Upstream
+from cacheserver.visit import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,5 @@ class Parts:
     history: History
     turns: Turns
     embedder_id: str
+    observers: Sequence[Observer]  # told of every request, in this order
     clock: Callable[[], float]

@@ -11,12 +11,12 @@ import contextlib
 import hashlib
 import ipaddress
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anthropic
 import httpx2
@@ -78,7 +78,13 @@ class StreamReply:
     def __init__(self, response: httpx2.Response, lost: int = 0) -> None:
         self.lost = lost  # earlier tries that were sent and never answered
         self._chunks = response.aiter_bytes()
+        self._watch: Callable[[bytes], None] | None = None
         self.headers: Mapping[str, str] = _passed_back(response.headers)
+
+    def watched(self, watch: Callable[[bytes], None]) -> Self:
+        """The same, with `watch` shown each event before it is yielded."""
+        self._watch = watch
+        return self
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield each complete event as the bytes that came, blank line, pings and all.
@@ -89,6 +95,8 @@ class StreamReply:
         with _shaped():
             async for chunk in self._chunks:
                 for event in cut.feed(chunk):
+                    if self._watch is not None:
+                        self._watch(event)
                     yield event
         for event in cut.end():
             yield event

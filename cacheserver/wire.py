@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from cacheserver import config, keeping, making
+from cacheserver._config_otel import OtelChoice
 from cacheserver.asking import webhooks
 from cacheserver.asking.alerting import Sources
 from cacheserver.asking.batch_desk import Desk, Pace
@@ -61,6 +62,7 @@ from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.warmth import Warmth
 from cacheserver.telling import Told
+from cacheserver.upstream import Upstream
 from index.batcher import Batcher
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -73,16 +75,21 @@ async def build(
     clock: Callable[[], float] = time.time,
     pace: Pace | None = None,
     resolve: Resolve = webhooks.resolve,
+    otel: OtelChoice | None = None,
 ) -> AsyncIterator[Parts]:
     """Start every part and yield them; stop them on the way out, answers under way first.
 
-    `pace` and `resolve` are how often batches are looked after and how webhooks' hosts are found.
+    `pace` and `resolve` are how often batches are looked after and how webhooks' hosts are found;
+    `otel` is where traces and metrics go, if anywhere.
 
     Raises `SettingsError` for what an operator must change, `StoreError` where Redis is away.
     """
     choice = config.resolve_upstream(settings)  # refused before anything is started
     async with AsyncExitStack() as stack:
         metrics = Metrics()
+        telemetry = making.telemetry(otel, metrics.dropped)
+        if telemetry is not None:
+            stack.push_async_callback(telemetry.close)
         embedder = making.embedder(settings)
         url = await making.store_url(settings, stack)
         redis = connection.connect(url)
@@ -106,7 +113,8 @@ async def build(
             clock=clock,
             counts=metrics,
         )
-        upstream = await making.upstream(settings, choice, stack)
+        make = Upstream if telemetry is None else telemetry.upstream
+        upstream = await making.upstream(settings, choice, stack, make)
         pricer = Pricer(making.prices(settings))
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
         labels = Labels(redis, prefix=settings.redis_prefix)
@@ -133,7 +141,8 @@ async def build(
         )
         stack.push_async_callback(budgets.close)
         metrics.gauges.watch_ledger(lambda: ledger.waiting)
-        booked = Told(Booked(ledger, budgets), [metrics.rows.booked])
+        listeners = () if telemetry is None else telemetry.listeners
+        booked = Told(Booked(ledger, budgets), [metrics.rows.booked, *listeners])
         books = Books(booked, pricer)
         answers = Answers(
             semantic.vector,
@@ -331,5 +340,6 @@ async def build(
             trials=levers.trials,
             gold=levers.gold,
             embedder_id=embedder.id,
+            observers=() if telemetry is None else telemetry.observers,
             clock=clock,
         )

@@ -18,7 +18,9 @@ import uvicorn
 from anthropic import Anthropic, AsyncAnthropic
 
 from cacheserver import wire
+from cacheserver._config_otel import OtelChoice
 from cacheserver.app import create_app
+from cacheserver.asking.batch_desk import Pace
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
@@ -69,7 +71,13 @@ class House:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, data_dir: Path, *, claude: Answering | None = None, **settings: Any
+        cls,
+        data_dir: Path,
+        *,
+        claude: Answering | None = None,
+        otel: OtelChoice | None = None,
+        pace: Pace | None = None,
+        **settings: Any,
     ) -> AsyncIterator[House]:
         async with AsyncExitStack() as stack:
             simulated = Simulated(SimulatedSettings(direct=claude))
@@ -86,7 +94,9 @@ class House:
                     **settings,
                 }
             )
-            parts = await stack.enter_async_context(wire.build(chosen, clock=clock))
+            parts = await stack.enter_async_context(
+                wire.build(chosen, clock=clock, pace=pace, otel=otel)
+            )
             app = create_app(parts, chosen)
             url = await stack.enter_async_context(serving(app))
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))

@@ -44,11 +44,11 @@ def read_target(field: str, url: object, rules: BatchRules) -> Target:
         port = found.port
     except ValueError:
         raise BadRequest(field, "is no URL") from None
-    if found.scheme not in ("https", "http") or not found.hostname:
+    host = (found.hostname or "").rstrip(".").lower()
+    if found.scheme not in ("https", "http") or not host:
         raise BadRequest(field, "must begin with `https://` and name a host")
     if found.username is not None or found.password is not None or found.fragment:
         raise BadRequest(field, "must hold no credentials and no fragment")
-    host = found.hostname.rstrip(".").lower()
     if rules.webhook_hosts and not any(_matches(host, each) for each in rules.webhook_hosts):
         raise BadRequest(field, "names a host that is not in this tenant's `webhook_hosts`")
     secure = found.scheme == "https"

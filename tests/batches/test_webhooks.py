@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -219,6 +219,7 @@ def test_hosts_may_be_listed() -> None:
             webhooks.read_target("webhook", url, listed)
 
 
+@example("HTTPS://.")
 @given(st.text(max_size=60) | st.from_regex(r"https?://[\x20-\x7e]{0,40}", fullmatch=True))
 def test_whatever_is_sent_as_an_address_is_read_or_refused(url: str) -> None:
     try:

@@ -10,7 +10,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks import audit, embed, hits, invoice, ledger, levers, misses, starts, table
+from scripts.benchmarks import (
+    audit,
+    embed,
+    hits,
+    invoice,
+    ledger,
+    levers,
+    misses,
+    observing,
+    starts,
+    table,
+)
 
 
 def main() -> None:
@@ -26,13 +37,14 @@ def main() -> None:
         "invoice": lambda seconds, entries: invoice.measure(asked.requests),
         "miss": lambda seconds, entries: levers.measure(asked.data),
         "audit": lambda seconds, entries: audit.measure(asked.lines),
+        "observe": observing.measure,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "part",
         nargs="*",
         choices=[[], *parts, *named],
-        help="all of them but `ledger`, `invoice`, `audit` and `miss` if none is named",
+        help="all of them but `ledger`, `invoice`, `audit`, `observe` and `miss` if none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")

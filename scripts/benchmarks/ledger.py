@@ -227,11 +227,11 @@ def _server(upstream: str, recording: str, folder: Path | None = None) -> Iterat
         assert child.stdout is not None
         port, fill_s = child.stdout.readline().split()
         server = Server(f"http://127.0.0.1:{port}", child.pid, float(fill_s))
-        _warm(server.url)
+        warm(server.url)
         yield server
 
 
-def _warm(url: str) -> None:
+def warm(url: str) -> None:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port)
     asked = json.dumps(body(question(0)))

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import uvicorn
@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
 from cacheserver import jsontext, wire
+from cacheserver._config_otel import OtelChoice
 from cacheserver.app import create_app
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
@@ -139,7 +140,15 @@ def bare(app: FastAPI) -> None:
         return Response(answer, media_type="application/json")
 
 
-async def main(data_dir: str, upstream: str, entries: int, bar: float) -> None:
+async def main(
+    data_dir: str,
+    upstream: str,
+    entries: int,
+    bar: float,
+    *,
+    access_log: Literal["on", "off"] = "off",
+    otel: OtelChoice | None = None,
+) -> None:
     settings = Settings(
         data_dir=Path(data_dir),
         model_dir=Path("var/model"),
@@ -151,8 +160,9 @@ async def main(data_dir: str, upstream: str, entries: int, bar: float) -> None:
         default_ttl_s=86_400,
         max_bytes=None,
         max_waiting=1_000,
+        access_log=access_log,
     )
-    async with wire.build(settings) as parts:
+    async with wire.build(settings, otel=otel) as parts:
         await _serve(create_app(parts, settings), parts, entries)
 
 

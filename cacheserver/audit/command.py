@@ -82,7 +82,7 @@ def run(asked: argparse.Namespace) -> int:
     from cacheserver.audit.reading import Reading, calls
     from cacheserver.audit.tally import Tally
     from cacheserver.errors import SettingsError
-    from cacheserver.policy.money import load_overrides
+    from cacheserver.policy.money import Pricer, load_overrides
     from cacheserver.replay import workers
     from cacheserver.types import Bar, Tenant
     from index.errors import ModelDamaged
@@ -122,7 +122,9 @@ def run(asked: argparse.Namespace) -> int:
     making = Making(
         model_dir, tenant, prices, asked.most_entries // processes, asked.most_texts // processes
     )
-    reading, tally, leaks, shown = Reading(), Tally(), Leaks(), Shown(_say)
+    pricer = Pricer(None if prices is None else load_overrides(prices))
+    reading, tally, shown = Reading(), Tally(), Shown(_say)
+    leaks = Leaks(pricer.cost, ttl_s=asked.ttl)
     found = calls(
         asked.paths,
         since=_time("--since", asked.since),

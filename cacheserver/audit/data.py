@@ -13,6 +13,7 @@ from cacheserver.audit.tally import Group, Tally
 from cacheserver.types import Nanodollars
 
 FORMAT = 1
+_GROUPS = 100
 
 # What the figures rest on, in words: shown with every report.
 ASSUMPTIONS = (
@@ -21,10 +22,12 @@ ASSUMPTIONS = (
     "Semantic: decided by the policies of the server at the error target, learning from the logged "
     "answers; the answers of a sample are compared, and a wrong one saves nothing.",
     "Routing: what the classifier finds simple goes to a cheaper model, nothing to a dearer one. "
-    "It was right on 82% of its own test prompts (docs/routing.md): try it before you trust it.",
+    "The interval is how often that was right on its own test prompts (docs/routing.md), and a "
+    "wrong one saves nothing; yours are others: try it before you trust it.",
     "Prompt caching: Claude keeps prefixes as documented; requests with own marks are left alone.",
     "Batch: single requests at regular times may wait up to a day.",
     "Alone is each lever by itself; together they are after the same money, so the parts differ.",
+    "A month is 30 days like those of the log; of less than a day no month is told.",
 )
 
 
@@ -35,7 +38,7 @@ def usd(amount: Nanodollars) -> str:
 def report(
     reading: Reading, tally: Tally, leaks: Sequence[Leak], *, wrong_hit: Nanodollars = 0
 ) -> dict[str, Any]:
-    """Everything that the audit found."""
+    """Everything that the audit found: amounts are of the log, but those called a month's."""
     low, high = tally.semantic_interval(wrong_hit)
     wrong_low, wrong_high = tally.wrong.interval
     return {
@@ -60,10 +63,7 @@ def report(
         "unpriced_models": dict(tally.unpriced),
         "tokens": dict(tally.tokens),
         "saved_usd": usd(tally.saved),
-        "levers": {
-            lever: {"alone_usd": usd(alone), "together_usd": usd(together)}
-            for lever, (alone, together) in tally.parts().items()
-        },
+        "levers": _levers(tally, wrong_hit),
         "semantic": {
             "hits": tally.wrong.hits,
             "compared": tally.wrong.compared,
@@ -76,10 +76,23 @@ def report(
         "requests_by_reason": dict(tally.reasons),
         "by_model": [_group(one) for one in tally.by_model.dearest()],
         "by_day": sorted((_group(one) for one in tally.by_day.dearest()), key=lambda g: g["name"]),
-        "groups": [_group(one) for one in tally.groups.dearest()[:100]],
+        "groups": [_group(one) for one in tally.groups.dearest(_GROUPS)],
         "leaks": [_leak(one) for one in leaks],
         "assumptions": list(ASSUMPTIONS),
     }
+
+
+def _levers(tally: Tally, wrong_hit: Nanodollars) -> Mapping[str, Any]:
+    levers: dict[str, dict[str, Any]] = {
+        lever: {"alone_usd": usd(alone), "together_usd": usd(together)}
+        for lever, (alone, together) in tally.parts().items()
+    }
+    alone, together = tally.routing_interval()
+    levers["routing"]["alone_95_usd"] = [usd(end) for end in alone]
+    levers["routing"]["together_95_usd"] = [usd(end) for end in together]
+    semantic = tally.semantic_interval(wrong_hit)
+    levers["semantic"]["together_95_usd"] = [usd(end) for end in semantic]
+    return levers
 
 
 def _group(group: Group) -> Mapping[str, Any]:
@@ -99,7 +112,8 @@ def _leak(leak: Leak) -> Mapping[str, Any]:
         "what": leak.what,
         "model": leak.model,
         "requests": leak.requests,
-        "month_usd": usd(leak.month),
+        "saved_usd": usd(leak.saved),
+        "month_usd": None if leak.month is None else usd(leak.month),
         "blamed": list(leak.blamed),
         "fix": leak.fix,
         "note": leak.note,

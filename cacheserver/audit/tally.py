@@ -1,7 +1,7 @@
 """One pass over a replay: what was spent, what each lever would have saved, and on what.
 
-Bounded whatever the log: of groups the dearest are kept (Space-Saving: the cheapest makes room, and
-what it had is counted under `other`), so totals are exact and a large group is never missed.
+Bounded whatever the log: of groups the dearest are kept (`Dearest`), what the others had is counted
+under `other`, and all of them sum to the whole.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cacheserver.audit.dearest import Dearest
 from cacheserver.policy.bound import wilson
 from cacheserver.replay.call import Call
 from cacheserver.replay.step import LEVERS, Step
@@ -55,29 +56,25 @@ class Groups:
     """The dearest groups by key."""
 
     def __init__(self, most: int = _GROUPS) -> None:
-        self._most = most
-        self._kept: dict[tuple[str, ...], Group] = {}
-        self.other = Group(OTHER)
+        self._other = Group(OTHER)
+        self._kept: Dearest[tuple[str, ...], Group] = Dearest(most, _spent, self._other.take)
 
     def of(self, key: tuple[str, ...], name: str, model: str = "") -> Group:
         """The group of a key, made where it is new."""
-        found = self._kept.get(key)
-        if found is None:
-            if len(self._kept) >= self._most:
-                self._make_room()
-            found = self._kept[key] = Group(name, model)
-        return found
+        return self._kept.of(key, lambda: Group(name, model))
 
-    def dearest(self) -> list[Group]:
-        """All that are kept, the dearest first, then what is in none of them."""
-        found = sorted(self._kept.values(), key=lambda one: (-one.spent, one.name))
-        return [*found, self.other] if self.other.requests else found
+    def dearest(self, most: int | None = None) -> list[Group]:
+        """So many, the dearest first, and last what is in none of them, as one."""
+        found = [group for _, group in self._kept]
+        other = Group(OTHER)
+        other.take(self._other)
+        for group in found[most:] if most is not None else ():
+            other.take(group)
+        return [*found[:most], other] if other.requests else found[:most]
 
-    def _make_room(self) -> None:
-        """Fold the cheaper half: one at a time would cost a look at all for each newcomer."""
-        ranked = sorted(self._kept, key=lambda key: self._kept[key].spent)
-        for key in ranked[: max(1, len(ranked) // 2)]:
-            self.other.take(self._kept.pop(key))
+
+def _spent(group: Group) -> Nanodollars:
+    return group.spent
 
 
 @dataclass(slots=True)
@@ -115,18 +112,48 @@ class WrongHits:
         return wilson((self.share or 0.0) * effective, effective)
 
 
+# Of the classifier's test prompts that go to a tier, those that ask no more than it gives
+# (docs/routing.md; a test counts them again).
+ROUTED_RIGHT: Final[Mapping[str, tuple[int, int]]] = {"low": (183, 194), "middle": (234, 268)}
+
+
+@dataclass(slots=True)
+class Routed:
+    """What routing saves, by the tier it goes to: how often that is right differs."""
+
+    alone: Counter[str] = field(default_factory=Counter)
+    together: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: Step) -> None:
+        if step.route is not None:
+            tier = step.route.tier or ""
+            self.alone[tier] += step.alone.get("routing", 0)
+            self.together[tier] += step.together.get("routing", 0)
+
+
+def _routed_interval(saved: Mapping[str, Nanodollars]) -> tuple[Nanodollars, Nanodollars]:
+    """95% by Wilson; a request on too small a model is asked again, so it saves nothing."""
+    least = most = 0
+    for tier, amount in saved.items():
+        low, high = wilson(*ROUTED_RIGHT[tier]) if tier in ROUTED_RIGHT else (1.0, 1.0)
+        ends = sorted((round(amount * low), round(amount * high)))
+        least, most = least + ends[0], most + ends[1]
+    return least, most
+
+
 @dataclass(slots=True)
 class Tally:
     """Everything that is told of a log."""
 
     whole: Group = field(default_factory=lambda: Group("all"))
     by_model: Groups = field(default_factory=lambda: Groups(200))
-    by_day: Groups = field(default_factory=lambda: Groups(400))
+    by_day: Groups = field(default_factory=lambda: Groups(4_000))
     groups: Groups = field(default_factory=Groups)
     tokens: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     wrong: WrongHits = field(default_factory=WrongHits)
+    routed: Routed = field(default_factory=Routed)
     unpriced: Counter[str] = field(default_factory=Counter)
     estimated: Nanodollars = 0  # of what was spent, that rests on characters
     told: Nanodollars = 0  # what the log itself says was spent...
@@ -151,6 +178,7 @@ class Tally:
         self.kinds[step.kind or "asked"] += 1
         if step.kind == "semantic":
             self.wrong.add(step)
+        self.routed.add(step)
         self.estimated += step.spent if call.estimated else 0
         self.no_prompt += step.spent if step.reason == "no-prompt" else 0
         if call.cost is not None:
@@ -174,6 +202,10 @@ class Tally:
             round(saved * (1 - high)) - round(hits * high * wrong_hit),
             round(saved * (1 - low)) - round(hits * low * wrong_hit),
         )
+
+    def routing_interval(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What routing would save at least and at most, 95%: alone, and with the others."""
+        return _routed_interval(self.routed.alone), _routed_interval(self.routed.together)
 
     def parts(self) -> Mapping[str, tuple[Nanodollars, Nanodollars]]:
         """By lever, what it saves alone and as a part of all."""

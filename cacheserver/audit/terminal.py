@@ -36,6 +36,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         bar = "#" * round(_BAR * max(0.0, alone) / whole) if whole else ""
         yield f"{lever:<15} {_usd(alone):>13}  {_usd(together):>13}  {bar}"
     yield from _semantic(found["semantic"])
+    if float(found["levers"]["routing"]["alone_usd"]):
+        low, high = (_usd(float(one)) for one in found["levers"]["routing"]["alone_95_usd"])
+        yield f"{'':<16} routing alone {low} to {high}"
     yield from _table("By model", found["by_model"][:8])
     yield from _table("By purpose and system prompt", found["groups"][:10])
     yield from _leaks(found["leaks"])
@@ -84,10 +87,13 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
     if not leaks:
         return
     yield ""
-    yield "The worst leaks, in 30 days (two may be after the same money)"
+    month = leaks[0]["month_usd"] is not None
+    over = "30 days like these" if month else "the log, too short to tell a month by"
+    yield f"The worst leaks, in {over} (two may be after the same money)"
     for number, leak in enumerate(leaks, 1):
         where = f"{_plain(leak['what'])}, {leak['model']}"
-        yield f"{number:>2}. {_usd(float(leak['month_usd']))}  {leak['kind']}: {where}"[:100]
+        amount = _usd(float(leak["month_usd"] if month else leak["saved_usd"]))
+        yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
         blamed = ", ".join(_plain(one) for one in leak["blamed"])
         note = f"; {leak['note']}" if leak["note"] else ""
         yield f"    {leak['requests']:,} requests, such as {blamed}{note}"

@@ -46,7 +46,7 @@ def worlds(model: str, usage: Usage, levers: Levers) -> Iterator[World]:
         yield World("", model, direct)
         yield World("batch", model, usage)
         return
-    unplanned = _unmarked(direct) if levers.planned else direct
+    unplanned = unmarked(direct) if levers.planned else direct
     uncapped = unplanned
     if levers.uncut is not None and levers.uncut > usage.output_tokens:
         uncapped = replace(unplanned, output_tokens=levers.uncut)
@@ -126,7 +126,7 @@ def rescaled(usage: Usage, counted_by: str, model: str) -> Usage:
     )
 
 
-def _unmarked(usage: Usage) -> Usage:
+def unmarked(usage: Usage) -> Usage:
     """The same prompt without prompt caching: every token of it an ordinary one."""
     return replace(
         usage,

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.audit import data, terminal
-from cacheserver.audit.leaks import FIXES, Leaks
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import OTHER, Groups, Tally
+from cacheserver.policy.bound import wilson
 from cacheserver.replay.step import LEVERS, Step
+from cacheserver.types import Route
 from tests.audit.records import pair
 from tests.models import model_dir
-from tests.replay.making import call, played
+from tests.replay.making import call
 
 parts = st.dictionaries(st.sampled_from(LEVERS), st.integers(-1_000, 9_000), max_size=5)
 steps = st.builds(
@@ -76,25 +79,38 @@ def test_wrong_hits_widen_the_interval_by_what_they_stand_for() -> None:
     assert tally.semantic_interval(10**9)[0] < least - 10**9
 
 
-def test_the_worst_leaks_are_named_with_requests_and_what_ends_them() -> None:
-    text, dear = "Is this good or bad? 'Fine.'", "claude-opus-5-5"
-    calls = [call(text, n, source=f"log:{n}", model=dear) for n in range(300)]
-    tally, leaks = Tally(), Leaks()
-    for one, step in zip(calls, played(calls), strict=True):
-        leaks.add(one, step, tally.add(one, step))
-    found = leaks.worst(tally.whole.spent, 30 * 86_400.0)
-    assert [leak.kind for leak in found] == ["identical requests", "simple work, dear model"]
-    assert found[0].requests == 299
-    assert found[0].month == sum(step.alone["exact"] for step in played(calls) if step.kind)
-    assert found[0].blamed[0] == "log:1"
-    assert found[0].fix == FIXES["identical requests"]
-    assert leaks.worst(tally.whole.spent * 1_000, 30 * 86_400.0) == []
+def test_the_report_sums_to_what_was_spent_however_many_groups_there_are() -> None:
+    tally = Tally()
+    for n in range(250):
+        one = replace(call(at=n), purpose=f"p{n}")
+        tally.add(one, Step(n + 1, together={"exact": n}))
+    told = data.report(Reading(requests=250), tally, [])
+    assert len(told["groups"]) == 101
+    assert told["groups"][-1]["name"] == OTHER
+    for name in ("groups", "by_model", "by_day"):
+        assert sum(Decimal(one["spent_usd"]) for one in told[name]) == Decimal(told["spent_usd"])
+        assert sum(Decimal(one["saved_usd"]) for one in told[name]) == Decimal(told["saved_usd"])
+        assert sum(one["requests"] for one in told[name]) == 250
+
+
+def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
+    tally = Tally()
+    for tier in ("low", "middle", "high", None):
+        route = Route("claude-haiku-5-5", "complexity", tier)
+        tally.add(call(), Step(2_000, alone={"routing": 1_000}, route=route))
+    (least, most), together = tally.routing_interval()
+    low, middle = wilson(183, 194), wilson(234, 268)
+    assert least == round(1_000 * low[0]) + round(1_000 * middle[0]) + 2_000
+    assert most == round(1_000 * low[1]) + round(1_000 * middle[1]) + 2_000
+    assert together == (0, 0)
+    told = data.report(Reading(requests=4), tally, [])
+    assert told["levers"]["routing"]["alone_95_usd"] == [data.usd(least), data.usd(most)]
+    assert "routing alone $0.00 to $0.00" in "\n".join(terminal.lines(told))
 
 
 def test_a_hostile_log_steers_no_terminal() -> None:
-    tally, leaks = Tally(), Leaks()
-    one = call(system="\x1b[2J\x1b]0;owned\x07 Be brief.")
-    leaks.add(one, Step(10**9), tally.add(one, Step(10**9)))
+    tally = Tally()
+    tally.add(call(system="\x1b[2J\x1b]0;owned\x07 Be brief."), Step(10**9))
     told = data.report(Reading(requests=1, lines=1, shown=["a\x1b[2J:1: no"]), tally, [])
     text = "\n".join(terminal.lines(told))
     assert "Be brief." in text

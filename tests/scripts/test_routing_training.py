@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cacheserver.audit.tally import ROUTED_RIGHT
 from cacheserver.policy import complexity
 from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.policy.tasks import infer
 from cacheserver.rules.routing import RoutingRules
 from scripts.routing import train, weightsfile
 from scripts.routing.fitting import LEVELS, Example, Fitted, Settings, softmax, temperature
+from tests.models import model_dir
 
 HARD = ["Prove it holds", "Derive the bound", "Prove the lemma", "Derive the law"]
 EASY = ["What is tea", "What is rain", "Who is Ann", "Who is Bob"]
@@ -85,3 +87,15 @@ def test_what_ships_beats_the_keywords_on_the_train_half_by_its_words_alone() ->
     ours = train.judged("", shares, known, RoutingRules(), embedded=False)
     assert ours.right > 0.8 > 0.5 > train.baseline(known).right
     assert ours.complex_to_low <= 0.02
+
+
+def test_an_audit_tells_of_each_tier_how_often_it_is_enough() -> None:
+    """On the test half. Another CPU may move a prompt or two over a cut."""
+    held = train.Vectors(model_dir()).give(train.half("test"))
+    shares = train.shipped(held, WITH_VECTOR, WITHOUT)
+    found = train.levels(shares, RoutingRules(), embedded=True)
+    for tier, level in (("low", "SIMPLE"), ("middle", "MEDIUM")):
+        most = LEVELS.index(level)
+        sent = [e for e, one in zip(held, found, strict=True) if (one or "MEDIUM") == level]
+        enough = sum(LEVELS.index(e.label) <= most for e in sent)
+        assert (enough, len(sent)) == pytest.approx(ROUTED_RIGHT[tier], abs=3)

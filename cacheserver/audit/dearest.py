@@ -1,0 +1,54 @@
+"""The dearest of many, by key, in bounded memory.
+
+What is worth no more than the median makes room at once, and a newcomer starts from that median
+(Misra-Gries in batches: Anderson et al., A High-Performance Algorithm for Identifying Frequent
+Items in Data Streams, IMC 2017). Whenever that floor rises, half of the kept lose as much each, so
+it never passes 2/most of all that was counted in, and whatever is worth more is kept. A value that
+came back may miss what it was worth before, at most the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Dearest(Generic[K, T]):
+    """Values by key; of more than `most` the cheap ones are handed to `let_go`."""
+
+    def __init__(
+        self, most: int, worth: Callable[[T], int], let_go: Callable[[T], None] = lambda value: None
+    ) -> None:
+        """`worth` must not fall while a value is kept; below 0 counts as 0."""
+        self.floor = 0
+        self._most = most
+        self._worth = worth
+        self._let_go = let_go
+        self._kept: dict[K, tuple[int, T]] = {}  # with the floor it came at
+
+    def of(self, key: K, make: Callable[[], T]) -> T:
+        """The value of a key, made where it is new."""
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= self._most:
+                self._make_room()
+            found = self._kept[key] = self.floor, make()
+        return found[1]
+
+    def __iter__(self) -> Iterator[tuple[K, T]]:
+        """All that are kept, the dearest first."""
+        ranked = sorted(self._kept.items(), key=lambda one: -self._worth(one[1][1]))
+        return ((key, value) for key, (_, value) in ranked)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _make_room(self) -> None:
+        levels = {key: came + max(0, self._worth(one)) for key, (came, one) in self._kept.items()}
+        self.floor = sorted(levels.values())[(len(levels) - 1) // 2]
+        for key, level in levels.items():
+            if level <= self.floor:
+                self._let_go(self._kept.pop(key)[1])

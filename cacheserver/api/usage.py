@@ -84,15 +84,24 @@ async def report(parts: Parts, asked: Asked, tenant: str | None) -> dict[str, An
     alone = asked.by[0] if asked.by and asked.by[0] in usageasked.ALONE else None
     dimensions = () if alone else tuple(by for by in asked.by if by not in usageasked.EXPANDED)
 
-    def group(cell: Cell) -> tuple[Any, ...] | None:
+    def group(cell: Cell) -> tuple[str, ...] | None:
         if asked.key not in (None, cell.key_id) or asked.model not in (None, cell.model):
             return None
-        return (cell.model, *(_part(cell, dimension) for dimension in dimensions))
+        return (cell.model, *(_part(cell, by) for by in dimensions if by not in TIMES))
 
-    alone = asked.by[0] if asked.by and asked.by[0] in usageasked.ALONE else None
-    every_s = next((SECONDS[TIMES[by]] for by in asked.by if by in TIMES), None)
-    found = await sums.read(tenants, asked.tiles, group, every_s=every_s)
-    found.pop(None, None)
+    unit = next((by for by in dimensions if by in TIMES), None)
+    found: dict[tuple[str, ...], dict[str, int]]
+    if unit is None:
+        cells = await sums.read(tenants, asked.tiles, group)
+        found = {key: each for key, each in cells.items() if key is not None}
+    else:
+        place = 1 + dimensions.index(unit)
+        apart = await sums.over_time(tenants, asked.tiles, group, SECONDS[TIMES[unit]])
+        found = {
+            (*key[:place], _iso(at), *key[place:]): each
+            for (key, at), each in apart.items()
+            if key is not None
+        }
     whole = _folded(found, ())
     models = {key[0]: counted for key, counted in _folded(found, (0,)).items()}
     everything = whole.get((), {})
@@ -138,10 +147,7 @@ def _part(cell: Cell, dimension: str) -> str:
             return cell.tenant
         case "key":
             return cell.key_id
-        case "model":
-            return cell.model or "other"
-    assert cell.at is not None  # a unit of time was asked for
-    return _iso(cell.at)
+    return cell.model or "other"
 
 
 def _folded(

@@ -94,15 +94,12 @@ class Spending:
         }
 
     async def _read(self, tenant: str, tile: Tile) -> dict[tuple[str, str], dict[int, Sums]]:
-        found = await self.sums.read(
-            [tenant],
-            [tile],
-            lambda cell: (cell.key_id, cell.model, cell.at),
-            every_s=_HOUR_S,
+        found = await self.sums.over_time(
+            [tenant], [tile], lambda cell: (cell.key_id, cell.model), _HOUR_S
         )
         cells: dict[tuple[str, str], dict[int, Sums]] = {}
-        for (key, model, at), sums in found.items():
-            cells.setdefault((key, model), {})[at // _HOUR_S] = sums
+        for (key_and_model, at), sums in found.items():
+            cells.setdefault(key_and_model, {})[at // _HOUR_S] = sums
         return cells
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,22 +14,23 @@ from cacheserver.policy.timerange import SECONDS, Tile
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
 from cacheserver.stores.ledger import BLOCK, SEP
 
-_AT_ONCE = 500  # hashes of one trip
+_AT_ONCE = 50  # hashes of one trip
+_ABREAST = 3  # trips
 _DAY_S = 86_400
 _SEP = SEP.encode()
 _WIDTH = len(sums.NAMES) * 8
 
 
-class Cell(NamedTuple):  # cheap to make: a report by the day makes one for each cell it reads
-    """Whose sums these are. `at` is where its span of time begins, None where none was asked for.
-
-    "" as model stands for all that came when a tenant had too many already.
-    """
+class Cell(NamedTuple):
+    """Whose sums these are. "" as model: all that came when a tenant had too many already."""
 
     tenant: str
     key_id: str
     model: str
-    at: int | None
+
+
+_By: TypeAlias = Callable[[Cell], Any]
+_Spans: TypeAlias = defaultdict[int, list[bytes]]  # packed sums, by where their span of time begins
 
 
 class LedgerSums:
@@ -45,27 +47,40 @@ class LedgerSums:
         return sorted({name.decode() for names in found for name in names})
 
     async def read(
-        self,
-        tenants: Iterable[str],
-        tiles: Sequence[Tile],
-        by: Callable[[Cell], Any],
-        *,
-        every_s: int | None = None,
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By
     ) -> dict[Any, dict[str, int]]:
-        """The sums by name, of each group that `by` makes of cells, apart by spans of `every_s`."""
+        """The sums by name, of each group that `by` makes of cells."""
+        gathered = await self._gathered(tenants, tiles, by, None)
+        return {group: _named(sums.NAMES, _summed(spans[0])) for group, spans in gathered.items()}
+
+    async def over_time(
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int
+    ) -> dict[tuple[Any, int], dict[str, int]]:
+        """The same apart by spans of so many seconds: by group and when each span begins."""
+        gathered = await self._gathered(tenants, tiles, by, every_s)
+        return {
+            (group, at): _named(sums.NAMES, _summed(found))
+            for group, spans in gathered.items()
+            for at, found in spans.items()
+        }
+
+    async def _gathered(
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int | None
+    ) -> Mapping[Any, _Spans]:
         wanted = [
             (tenant, tile, f"{self._prefix}ls:{tile.grain}:{block}:{tenant}")
             for tenant in tenants
             for tile in tiles
             for block in _blocks(tile)
         ]
-        gathered: defaultdict[Any, list[bytes]] = defaultdict(list)
-        for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
-            hashes = await self._trip([("HGETALL", key) for _, _, key in some])
-            for (tenant, tile, _), fields in zip(some, hashes, strict=True):
-                _gather(gathered, tenant, tile, fields, by, every_s)
-        return {group: _named(sums.NAMES, _summed(found)) for group, found in gathered.items()}
+        gathered: defaultdict[Any, _Spans] = defaultdict(lambda: defaultdict(list))
+
+        def gather(place: int, fields: Mapping[bytes, bytes]) -> None:
+            tenant, tile, _ = wanted[place]
+            _gather(gathered, tenant, tile, fields, by, every_s)
+
+        await self._each([key for _, _, key in wanted], gather)
+        return gathered
 
     async def short(
         self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
@@ -81,11 +96,30 @@ class LedgerSums:
         ]
         gathered: defaultdict[str, list[bytes]] = defaultdict(list)
         width = len(sums.SHORT) * 8
-        for start in range(0, len(keys), _AT_ONCE):
-            for fields in await self._trip([("HGETALL", key) for key in keys[start:][:_AT_ONCE]]):
-                for name, packed in fields.items():
-                    gathered[name.decode()].append(packed.ljust(width, b"\0"))
-        return {name: _named(sums.SHORT, _summed(found)) for name, found in gathered.items()}
+
+        def gather(_: int, fields: Mapping[bytes, bytes]) -> None:
+            for name, packed in fields.items():
+                gathered[name.decode()].append(packed)
+
+        await self._each(keys, gather)
+        return {name: _named(sums.SHORT, _summed(found, width)) for name, found in gathered.items()}
+
+    async def _each(
+        self, keys: Sequence[str], use: Callable[[int, Mapping[bytes, bytes]], None]
+    ) -> None:
+        """Every hash, by the place of its key, in no order.
+
+        Some are used while the store makes others ready.
+        """
+        starts = iter(range(0, len(keys), _AT_ONCE))
+
+        async def some() -> None:
+            for start in starts:
+                hashes = await self._trip([("HGETALL", k) for k in keys[start : start + _AT_ONCE]])
+                for place, fields in enumerate(hashes, start):
+                    use(place, fields)
+
+        await asyncio.gather(*(some() for _ in range(_ABREAST)))
 
     async def _trip(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         with store_errors():
@@ -96,33 +130,33 @@ class LedgerSums:
 
 
 def _gather(
-    gathered: defaultdict[Any, list[bytes]],
+    gathered: Mapping[Any, _Spans],
     tenant: str,
     tile: Tile,
     fields: Mapping[bytes, bytes],
-    by: Callable[[Cell], Any],
+    by: _By,
     every_s: int | None,
 ) -> None:
-    """Put the cells of a hash to their groups. `by` is asked once for each that differs in it."""
+    """Put the cells of a hash to their groups. `by` is asked once for each key and model in it.
+
+    A report by the day goes through here for each tenant, day, key and model: it is most of what
+    such a report takes.
+    """
     first, end, seconds = tile.first, tile.end, SECONDS[tile.grain]
-    names: dict[bytes, tuple[str, str]] = {}
-    known: dict[tuple[bytes, int | None], list[bytes]] = {}
-    at = None
+    known: dict[bytes, _Spans] = {}
+    at = 0
     for field, packed in fields.items():
         slot, _, rest = field.partition(_SEP)
         number = int(slot)
         if not first <= number < end:
             continue
+        spans = known.get(rest)
+        if spans is None:
+            key_id, _, model = rest.decode().partition(SEP)
+            spans = known[rest] = gathered[by(Cell(tenant, key_id, model))]
         if every_s is not None:
             at = number * seconds // every_s * every_s
-        into = known.get((rest, at))
-        if into is None:
-            name = names.get(rest)
-            if name is None:
-                key_id, _, model = rest.decode().partition(SEP)
-                name = names[rest] = key_id, model
-            into = known[rest, at] = gathered[by(Cell(tenant, *name, at))]
-        into.append(packed if len(packed) == _WIDTH else packed.ljust(_WIDTH, b"\0"))
+        spans[at].append(packed)
 
 
 def _blocks(tile: Tile) -> range:
@@ -130,10 +164,10 @@ def _blocks(tile: Tile) -> range:
     return range(tile.first // size, (tile.end - 1) // size + 1)
 
 
-def _summed(packed: Sequence[bytes]) -> list[int]:
-    numbers: list[int] = (
-        np.frombuffer(b"".join(packed), "<i8").reshape(len(packed), -1).sum(0).tolist()
-    )
+def _summed(packed: Sequence[bytes], width: int = _WIDTH) -> list[int]:
+    """Of vectors that end with the last number they need."""
+    whole = b"".join([one.ljust(width, b"\0") for one in packed])
+    numbers: list[int] = np.frombuffer(whole, "<i8").reshape(len(packed), -1).sum(0).tolist()
     return numbers
 
 

@@ -76,11 +76,12 @@ def agree(both: Both) -> None:
     owed: Counter[str] = Counter()
     for line in rest:
         owed[line.question] += line.nanodollars
+    # Each by the text that was asked; what nobody waits for, and items of batches, have no tag.
     for row in doubtful:
-        if row.outcome != "background":  # each by the text that was asked
+        if row.tags:
             least, most = _bounds(row)
             assert least <= owed.pop(_digest(asked[row.tags[0]]), 0) <= most, row
-    behind = [_bounds(row) for row in doubtful if row.outcome == "background"]
+    behind = [_bounds(row) for row in doubtful if not row.tags]
     assert sum(least for least, _ in behind) <= owed.total() <= sum(most for _, most in behind)
     assert len(owed) <= len(behind)
 

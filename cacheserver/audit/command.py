@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ def add(commands: Any) -> None:
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
     audit.add_argument("--since", help="only requests from then on (ISO 8601 or Unix seconds)")
     audit.add_argument("--until", help="only requests before then")
+    audit.add_argument(
+        "--one-tenant", action="store_true", help="all users may be given each other's answers"
+    )
     audit.add_argument("--target", type=float, default=0.01, help="wrong share of semantic hits")
     audit.add_argument("--ttl", type=int, default=3_600, help="how long an answer may be served, s")
     audit.add_argument("--prices", type=Path, help="a TOML price file, as CACHESERVER_PRICES")
@@ -132,6 +135,8 @@ def run(asked: argparse.Namespace) -> int:
         reading=reading,
         progress=shown.read,
     )
+    if asked.one_tenant:
+        found = (replace(call, tenant="default") for call in found)
     interrupted = False
     try:
         for done, (call, step) in enumerate(workers.replay(found, making, processes=processes), 1):

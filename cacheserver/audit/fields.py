@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cacheserver.types import Nanodollars
+from cacheserver import jsontext
+from cacheserver.types import Nanodollars, Usage
 
 _CLAUDE = re.compile(r"claude-[a-z0-9-]*[a-z0-9]")
 _BEDROCK_VERSION = re.compile(r"-v\d+$")  # us.anthropic.claude-sonnet-4-5-20250929-v1:0
@@ -84,7 +85,49 @@ def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
 
 
 def count(value: object) -> int:
-    """A number of tokens; 0 for what is none."""
+    """A number of tokens; 0 for what is none. Cells of a table are texts."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
         return 0
     return int(value)
+
+
+def status_of(value: object) -> int:
+    """An HTTP status; 0 for what is none."""
+    found = count(value)
+    return found if 100 <= found < 600 else 0
+
+
+def parsed(value: object) -> object:
+    """JSON comes as text or as what it says. None for text that should be JSON and is none."""
+    if isinstance(value, str) and value[:1] in "[{":
+        try:
+            return jsontext.loads(value)
+        except ValueError:
+            return None
+    return value
+
+
+def mapped(value: object) -> Mapping[str, Any] | None:
+    """An object, or its JSON."""
+    value = parsed(value)
+    return value if isinstance(value, Mapping) else None
+
+
+def listed(value: object) -> Sequence[Any]:
+    """A list, or its JSON; empty for anything else."""
+    value = parsed(value)
+    return value if isinstance(value, list) else []
+
+
+def inclusive(prompt: int, *, read: int, written: int, output: int) -> Usage:
+    """Usage of a prompt that counts what Claude's cache read and wrote.
+
+    Some logs count the uncached rest alone: there the cache's part may be more than the whole.
+    """
+    rest = prompt - read - written if prompt >= read + written else prompt
+    return Usage(rest, output, cache_write_5m_tokens=written, cache_read_tokens=read)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cacheserver import jsontext
-from cacheserver.audit.fields import key_of, model_of, nanodollars, part, time_of, word
+from cacheserver.audit.fields import key_of, model_of, nanodollars, part, status_of, time_of, word
 from cacheserver.policy import estimate
 from cacheserver.policy.usage import usage_of
 from cacheserver.replay.call import Call
@@ -40,10 +40,12 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     at = next((t for name in _TIME if (t := time_of(record.get(name))) is not None), None)
     if at is None:
         return "no time"
-    status = record.get("status", record.get("status_code", record.get("response_status", 200)))
+    status = status_of(
+        record.get("status", record.get("status_code", record.get("response_status", 200)))
+    )
     message = _message(part(record, *_ANSWER))
     usage = usage_of(message) if message is not None and message.get("usage") else None
-    failed = not isinstance(status, int) or status >= 400
+    failed = not status or status >= 400
     return Call(
         at=at,
         model=model,
@@ -56,8 +58,8 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         purpose=word(record, "purpose", "task", "feature", "name"),
         conversation=word(record, "conversation", "conversation_id", "session_id"),
         cost=nanodollars(record.get("cost_usd", record.get("cost"))),
-        status=status if isinstance(status, int) else 0,
-        hit=record.get("cache_hit") is True,
+        status=status,
+        hit=str(record.get("cache_hit")).lower() == "true",
         stream=body.get("stream") is True,
         estimated=usage is None and not failed,
         source=source,

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
-from cacheserver import jsontext
-from cacheserver.audit import litellm, messages
+from cacheserver.audit import helicone, langfuse, litellm, messages, otel
+from cacheserver.audit.containers import opened, records
 from cacheserver.audit.order import in_order
 from cacheserver.errors import CacheServerError
 from cacheserver.replay.call import Call
 
-_GZIP: Final = b"\x1f\x8b"
-_LINE: Final = 64 * 1024 * 1024  # bytes; twice the largest body the API takes
+_UNKNOWN: Final = "of no format that is known"
 _SHOWN: Final = 10
 _DAY_S: Final = 86_400.0
 DAYS: Final = 30
 
 
 class Format(Protocol):
-    """A module for each: whether a record is of it, and the call it tells of, or why of none."""
+    """A module for each: whether a record is of it, and the call it tells of, or why of none.
+
+    "model:" and what follows is another provider's; "skip:" and why is no call, and nothing bad.
+    """
 
     def fits(self, record: Mapping[str, Any]) -> bool: ...
     def call_of(self, record: Mapping[str, Any], source: str) -> Call | str: ...
@@ -34,7 +34,13 @@ class Format(Protocol):
 Progress = Callable[[int, int], None]  # bytes read, of so many
 
 # Asked in this order; a record is read by the first that knows it.
-FORMATS: Final[Mapping[str, Format]] = {"litellm": litellm, "messages": messages}
+FORMATS: Final[Mapping[str, Format]] = {
+    "litellm": litellm,
+    "helicone": helicone,
+    "langfuse": langfuse,
+    "otel": otel,
+    "messages": messages,
+}
 
 
 @dataclass(slots=True)
@@ -118,57 +124,40 @@ def _read(files: Sequence[Path], reading: Reading, progress: Progress) -> Iterat
         reading.files += 1
         number = 0
         try:
-            with ExitStack() as stack:
-                raw = stack.enter_context(path.open("rb"))
-                lines: BinaryIO = raw
-                if raw.peek(2)[:2] == _GZIP:
-                    lines = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw)))
-                for line in _lines(lines):
+            with path.open("rb") as raw:
+                for where, record in records(opened(raw), path.name):
                     number += 1
                     if number % 256 == 0:
                         progress(before + raw.tell(), whole)
-                    call = _call(line, f"{path.name}:{number}", reading)
+                    call = _call(record, where, reading)
                     if call is not None:
                         yield call
         except (OSError, EOFError, zlib.error) as error:
-            reading.wrong(
-                f"{path.name}:{number + 1}", f"the file ends here: {type(error).__name__}"
-            )
+            reading.wrong(path.name, f"the file ends here: {type(error).__name__}")
         before += path.stat().st_size
         progress(before, whole)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines; what is longer than any request comes in pieces, each of them bad."""
-    while line := file.readline(_LINE):
-        yield line
-
-
-def _call(line: bytes, source: str, reading: Reading) -> Call | None:
-    if not line.strip():
-        return None
+def _call(record: Mapping[str, Any] | str, source: str, reading: Reading) -> Call | None:
     reading.lines += 1
-    try:
-        record = jsontext.loads(line)
-    except (ValueError, RecursionError):
-        reading.wrong(source, "no JSON")
-        return None
-    if not isinstance(record, dict):
-        reading.wrong(source, "no JSON object")
-        return None
-    name = next((name for name, known in FORMATS.items() if known.fits(record)), None)
-    if name is None:
-        reading.wrong(source, "of no format that is known")
+    if isinstance(record, str):
+        reading.wrong(source, record)
         return None
     try:
-        found = FORMATS[name].call_of(record, source)
+        name = next((name for name, known in FORMATS.items() if known.fits(record)), None)
+        found = _UNKNOWN if name is None else FORMATS[name].call_of(record, source)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
         found = "a field that holds something else than it should"
     if isinstance(found, str):
-        if found.startswith("model:"):
-            reading.skipped[f"another model: {found[6:]}"] += 1
-        else:
-            reading.wrong(source, found)
+        kind, _, rest = found.partition(":")
+        match kind:
+            case "model":
+                reading.skipped[f"another model: {rest}"] += 1
+            case "skip":
+                reading.skipped[rest] += 1
+            case _:
+                reading.wrong(source, found)
         return None
+    assert name is not None
     reading.formats[name] += 1
     return found

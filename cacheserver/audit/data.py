@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
+from cacheserver.audit import invoicedata
+from cacheserver.audit.invoice import Told
 from cacheserver.audit.leaks import Leak
+from cacheserver.audit.money import usd
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import Group, Tally
 from cacheserver.types import Nanodollars
@@ -30,13 +32,19 @@ ASSUMPTIONS = (
     "A month is 30 days like those of the log; of less than a day no month is told.",
 )
 
-
-def usd(amount: Nanodollars) -> str:
-    return f"{Decimal(amount).scaleb(-9):.9f}"
+_OF_SUMS = (
+    "Anthropic's reports hold sums: they are priced as prompts of up to 100,000 tokens, so the "
+    "least they can have cost; what caching or batches would save is at most that.",
+)
 
 
 def report(
-    reading: Reading, tally: Tally, leaks: Sequence[Leak], *, wrong_hit: Nanodollars = 0
+    reading: Reading,
+    tally: Tally,
+    leaks: Sequence[Leak],
+    *,
+    wrong_hit: Nanodollars = 0,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """Everything that the audit found: amounts are of the log, but those called a month's."""
     low, high = tally.semantic_interval(wrong_hit)
@@ -78,7 +86,8 @@ def report(
         "by_day": sorted((_group(one) for one in tally.by_day.dearest()), key=lambda g: g["name"]),
         "groups": [_group(one) for one in tally.groups.dearest(_GROUPS)],
         "leaks": [_leak(one) for one in leaks],
-        "assumptions": list(ASSUMPTIONS),
+        "anthropic_reports": None if told is None else invoicedata.section(told, tally),
+        "assumptions": [*ASSUMPTIONS, *(() if told is None else _OF_SUMS)],
     }
 
 

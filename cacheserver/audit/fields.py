@@ -13,6 +13,7 @@ from cacheserver import jsontext
 from cacheserver.types import Nanodollars, Usage
 
 _CLAUDE = re.compile(r"claude-[a-z0-9-]*[a-z0-9]")
+_SPELT = str.maketrans("@ .", "---")  # claude-haiku-4-5@20251001, Claude Haiku 4.5
 _BEDROCK_VERSION = re.compile(r"-v\d+$")  # us.anthropic.claude-sonnet-4-5-20250929-v1:0
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 _NAME = re.compile(r"[A-Za-z0-9 ._@-]{1,64}")
@@ -23,7 +24,7 @@ def model_of(name: object) -> str | None:
     """Anthropic's id of a Claude model, however a gateway spells it; None for any other model."""
     if not isinstance(name, str):
         return None
-    found = _CLAUDE.search(name.lower().replace("@", "-"))
+    found = _CLAUDE.search(name.lower().translate(_SPELT))
     return None if found is None else _BEDROCK_VERSION.sub("", found[0])
 
 

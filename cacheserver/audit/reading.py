@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from cacheserver.audit import helicone, langfuse, litellm, messages, otel
+from cacheserver.audit import helicone, langfuse, litellm, messages, otel, reports
 from cacheserver.audit.containers import opened, records
+from cacheserver.audit.invoice import Invoice
 from cacheserver.audit.order import in_order
 from cacheserver.errors import CacheServerError
 from cacheserver.replay.call import Call
 
 _UNKNOWN: Final = "of no format that is known"
+_ODD: Final = "a field that holds something else than it should"
 _SHOWN: Final = 10
 _DAY_S: Final = 86_400.0
 DAYS: Final = 30
@@ -57,11 +59,23 @@ class Reading:
     without_prompt: int = 0
     first: float | None = None
     last: float | None = None
+    invoice: Invoice = field(default_factory=Invoice)  # what reports say, apart from the requests
 
     def wrong(self, source: str, why: str) -> None:
         self.bad += 1
         if len(self.shown) < _SHOWN:
             self.shown.append(f"{source}: {why}")
+
+    def leave_out(self, source: str, why: str) -> None:
+        """A record that tells of no call of ours: bad, or of something else."""
+        kind, _, rest = why.partition(":")
+        match kind:
+            case "model":
+                self.skipped[f"another model: {rest}"] += 1
+            case "skip":
+                self.skipped[rest] += 1
+            case _:
+                self.wrong(source, why)
 
 
 class Unreadable(CacheServerError):
@@ -143,21 +157,30 @@ def _call(record: Mapping[str, Any] | str, source: str, reading: Reading) -> Cal
     if isinstance(record, str):
         reading.wrong(source, record)
         return None
+    if reports.fits(record):
+        book(record, source, reading)
+        return None
     try:
         name = next((name for name, known in FORMATS.items() if known.fits(record)), None)
         found = _UNKNOWN if name is None else FORMATS[name].call_of(record, source)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
-        found = "a field that holds something else than it should"
+        found = _ODD
     if isinstance(found, str):
-        kind, _, rest = found.partition(":")
-        match kind:
-            case "model":
-                reading.skipped[f"another model: {rest}"] += 1
-            case "skip":
-                reading.skipped[rest] += 1
-            case _:
-                reading.wrong(source, found)
+        reading.leave_out(source, found)
         return None
     assert name is not None
     reading.formats[name] += 1
     return found
+
+
+def book(record: Mapping[str, Any], source: str, reading: Reading) -> None:
+    """Enter a stretch of one of Anthropic's own reports."""
+    try:
+        for found in reports.buckets_of(record, source):
+            if isinstance(found, str):
+                reading.leave_out(source, found)
+            else:
+                reading.formats["anthropic report"] += 1
+                reading.invoice.add(found)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
+        reading.wrong(source, _ODD)

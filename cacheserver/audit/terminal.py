@@ -11,6 +11,10 @@ _BAR = 30  # columns
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The report of `data.report`, line by line."""
     yield from _read(found["read"])
+    if found["anthropic_reports"] is not None:
+        yield from _reports(found["anthropic_reports"])
+        if not found["read"]["requests"]:
+            yield from _leaks(found["leaks"])
     if not found["read"]["requests"]:
         return
     spent, saved = float(found["spent_usd"]), float(found["saved_usd"])
@@ -61,6 +65,31 @@ def _read(read: Mapping[str, Any]) -> Iterator[str]:
             yield f"                 {_plain(one)}"
 
 
+def _reports(found: Mapping[str, Any]) -> Iterator[str]:
+    spent, told = float(found["spent_usd"]), float(found["cost_report_usd"])
+    yield ""
+    yield f"Anthropic's own reports, {found['days']:,} days"
+    if told:
+        yield f"Cost report      ${told:,.2f}"
+    if found["tokens"]:
+        yield f"Tokens           ${spent:,.2f} at our prices, as short prompts"
+        saved = float(found["caching_in_place_saved_usd"])
+        yield f"Caching in place {_usd(saved)} saved"
+        for lever, amount in found["at_most_usd"].items():
+            yield f"At most          {_usd(float(amount))} more by {lever}"
+        if float(found["older_models_usd"]):
+            yield f"Older models     {_usd(float(found['older_models_usd']))} more than successors"
+    for model, tokens in found["unpriced_tokens"].items():
+        yield f"Unpriced         {tokens:,} tokens of {_plain(model)}"
+    yield ""
+    columns = ("at our prices", "cost report", "in the logs")
+    yield f"{'By model':<40} {columns[0]:>14} {columns[1]:>14} {columns[2]:>14}"
+    for row in found["by_model"][:8]:
+        amounts = (row["spent_usd"], row["cost_report_usd"], row["logged_usd"])
+        cells = " ".join(f"{_usd(float(amount)):>14}" for amount in amounts)
+        yield f"{_plain(row['name'])[:40]:<40} {cells}"
+
+
 def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["hits"]:
         return
@@ -96,7 +125,8 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
         blamed = ", ".join(_plain(one) for one in leak["blamed"])
         note = f"; {leak['note']}" if leak["note"] else ""
-        yield f"    {leak['requests']:,} requests, such as {blamed}{note}"
+        if leak["requests"]:
+            yield f"    {leak['requests']:,} requests, such as {blamed}{note}"
         yield f"    {leak['fix']}"
 
 

@@ -117,6 +117,19 @@ class Pricer:
         priced = self.price(model, usage, now)
         return None if priced is None else priced.cost
 
+    def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """What many calls cost, `usage` being their sum: at the prices of short prompts.
+
+        A sum does not tell how long each prompt was, so this is the least it can have been.
+        """
+        ladder = self._ladder_at(now)
+
+        def least(model: str, speed: str, batch: bool) -> Ladder:
+            return ladder(model, speed, batch)[:1]
+
+        priced = _priced(model, usage, least, self._version)
+        return None if priced is None else priced.cost
+
     def rates(
         self,
         model: str,

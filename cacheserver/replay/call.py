@@ -41,8 +41,6 @@ class Bucket:
     model: str | None
     usage: Usage = NOTHING  # tokens by kind, summed; the service tier they were served at
     cost: Nanodollars | None = None  # None: the report has no money
-    requests: int | None = None  # None: the report does not count them
     key: str | None = None
     workspace: str | None = None
-    what: str | None = None  # a cost report's own words for the line
     source: str = ""

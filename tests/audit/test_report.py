@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.audit import data, terminal
+from cacheserver.audit.money import usd
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import OTHER, Groups, Tally
 from cacheserver.policy.bound import wilson
@@ -104,7 +105,7 @@ def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
     assert most == round(1_000 * low[1]) + round(1_000 * middle[1]) + 2_000
     assert together == (0, 0)
     told = data.report(Reading(requests=4), tally, [])
-    assert told["levers"]["routing"]["alone_95_usd"] == [data.usd(least), data.usd(most)]
+    assert told["levers"]["routing"]["alone_95_usd"] == [usd(least), usd(most)]
     assert "routing alone $0.00 to $0.00" in "\n".join(terminal.lines(told))
 
 

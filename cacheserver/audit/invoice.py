@@ -1,0 +1,179 @@
+"""What Anthropic's own reports say was spent, and what can be told from sums alone.
+
+Rule: exact repeats, equal questions and routing need requests; of sums only bounds are told, and
+they are called so. Tokens are priced as short prompts, so what is spent is the least it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from cacheserver.audit.successors import successor
+from cacheserver.policy.counterfactual import rescaled, unmarked
+from cacheserver.policy.money import Pricer
+from cacheserver.policy.promptcache_money import prompt_tokens
+from cacheserver.policy.row import NOTHING
+from cacheserver.replay.call import Bucket
+from cacheserver.types import Nanodollars, Usage
+
+_DAY_S: Final = 86_400
+_SUMMED: Final = (
+    *("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
+    *("cache_read_tokens", "web_searches"),
+)
+_UNKNOWN: Final = "not told"
+
+
+class Cell(NamedTuple):
+    """Whose tokens these are."""
+
+    day: int  # since 1970, UTC
+    model: str
+    workspace: str
+    key: str
+    way: tuple[str, str, str]  # service tier, speed, place
+
+
+@dataclass(slots=True)
+class Sums:
+    """One line of a table."""
+
+    spent: Nanodollars = 0  # tokens at our prices
+    told: Nanodollars = 0  # what the cost report says
+    tokens: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Invoice:
+    """Gathers reports. A report given twice counts twice."""
+
+    usage: dict[Cell, Usage] = field(default_factory=dict)
+    costs: Counter[tuple[int, str, str]] = field(default_factory=Counter)  # day, model, workspace
+
+    def add(self, bucket: Bucket) -> None:
+        day = int(bucket.start // _DAY_S)
+        model, workspace = bucket.model or _UNKNOWN, bucket.workspace or "default"
+        if bucket.cost is not None:
+            self.costs[day, model, workspace] += bucket.cost
+            return
+        usage = bucket.usage
+        way = (usage.service_tier, usage.speed, usage.inference_geo)
+        cell = Cell(day, model, workspace, bucket.key or _UNKNOWN, way)
+        self.usage[cell] = _plus(self.usage.get(cell, NOTHING), usage)
+
+    def __bool__(self) -> bool:
+        return bool(self.usage or self.costs)
+
+    def within(self, since: float | None, until: float | None, days: int) -> Invoice:
+        """Of so many days to the last, or of the range asked for."""
+        every = [*(cell.day for cell in self.usage), *(day for day, _, _ in self.costs)]
+        last = max(every, default=0)
+        first = last - days + 1 if since is None else int(since // _DAY_S)
+        end = last + 1 if until is None else -int(-until // _DAY_S)
+        found = Invoice()
+        found.usage = {cell: u for cell, u in self.usage.items() if first <= cell.day < end}
+        found.costs = Counter({key: c for key, c in self.costs.items() if first <= key[0] < end})
+        return found
+
+
+@dataclass(slots=True)
+class Told:
+    """What reports come to."""
+
+    whole: Sums = field(default_factory=Sums)
+    by_model: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
+    by_day: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
+    by_workspace: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
+    by_key: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
+    unpriced: Counter[str] = field(default_factory=Counter)  # tokens
+    batched: Nanodollars = 0  # spent in batches
+    # What the caching in place saved, and at most would where all plain input was read instead.
+    caching_saved: Nanodollars = 0
+    caching_bound: Nanodollars = 0
+    batch_bound: Nanodollars = 0  # were everything that is not in a batch put into one
+    successor_saved: Nanodollars = 0  # the same texts at the prices of each model's successor
+    # Where marks cost more than they saved: model and key, with that.
+    unread: Counter[tuple[str, str]] = field(default_factory=Counter)
+    older: Counter[str] = field(default_factory=Counter)
+
+
+def told(invoice: Invoice, pricer: Pricer) -> Told:
+    """Add everything up. The lines of each table sum to the whole, to the nanodollar."""
+    found = Told()
+    for cell, usage in invoice.usage.items():
+        at = float(cell.day * _DAY_S)
+
+        def cost(usage: Usage, model: str = cell.model, at: float = at) -> Nanodollars | None:
+            return pricer.summed(model, usage, at)
+
+        spent = cost(usage)
+        if spent is None:
+            found.unpriced[cell.model] += prompt_tokens(usage) + usage.output_tokens
+            continue
+        for sums in _lines(found, cell.day, cell.model, cell.workspace, cell.key):
+            sums.spent += spent
+            sums.tokens.update(_tokens(usage))
+        _bounds(found, cell, usage, spent, cost, pricer, at)
+    for (day, model, workspace), amount in invoice.costs.items():
+        for sums in _lines(found, day, model, workspace, None):
+            sums.told += amount
+    found.unread = Counter({key: lost for key, lost in found.unread.items() if lost > 0})
+    return found
+
+
+def _lines(found: Told, day: int, model: str, workspace: str, key: str | None) -> Iterable[Sums]:
+    date = datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
+    lines = [
+        found.whole,
+        found.by_model[model],
+        found.by_day[date],
+        found.by_workspace[workspace],
+    ]
+    return lines if key is None else [*lines, found.by_key[key]]
+
+
+def _bounds(
+    found: Told,
+    cell: Cell,
+    usage: Usage,
+    spent: Nanodollars,
+    cost: Callable[[Usage], Nanodollars | None],
+    pricer: Pricer,
+    at: float,
+) -> None:
+    plain = cost(unmarked(usage))
+    if plain is not None:
+        found.caching_saved += plain - spent
+        found.unread[cell.model, cell.key] += spent - plain
+    read = cost(
+        replace(
+            usage,
+            input_tokens=0,
+            cache_read_tokens=usage.cache_read_tokens + usage.input_tokens,
+        )
+    )
+    found.caching_bound += spent - read if read is not None else 0
+    if usage.service_tier == "batch":
+        found.batched += spent
+    else:
+        queued = cost(replace(usage, service_tier="batch", speed="standard"))
+        found.batch_bound += spent - queued if queued is not None else 0
+    newer = successor(cell.model)
+    if newer is not None:
+        there = pricer.summed(newer, rescaled(usage, cell.model, newer), at)
+        if there is not None and there < spent:
+            found.successor_saved += spent - there
+            found.older[cell.model] += spent - there
+
+
+def _tokens(usage: Usage) -> Mapping[str, int]:
+    return {name.removesuffix("_tokens"): getattr(usage, name) for name in _SUMMED}
+
+
+def _plus(one: Usage, other: Usage) -> Usage:
+    """The sum of two, served the way of the second."""
+    return replace(other, **{name: getattr(one, name) + getattr(other, name) for name in _SUMMED})

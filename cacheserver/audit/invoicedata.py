@@ -1,0 +1,88 @@
+"""What Anthropic's own reports come to, as data; and what leaks in sums alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cacheserver.audit.invoice import Sums, Told
+from cacheserver.audit.leakkinds import FIXES
+from cacheserver.audit.leaks import Leak, month_scale
+from cacheserver.audit.money import usd
+from cacheserver.audit.tally import Tally
+
+_DAY_S: Final = 86_400.0
+_MOST: Final = 100  # lines of a table
+
+
+def section(told: Told, tally: Tally) -> Mapping[str, Any]:
+    """The part of the report that rests on Anthropic's own; amounts are of all its days."""
+    logged = {group.name: group.spent for group in tally.by_model.dearest()}
+    return {
+        "days": len(told.by_day),
+        "spent_usd": usd(told.whole.spent),
+        "cost_report_usd": usd(told.whole.told),
+        "tokens": dict(told.whole.tokens),
+        "unpriced_tokens": dict(told.unpriced),
+        "batched_usd": usd(told.batched),
+        "caching_in_place_saved_usd": usd(told.caching_saved),
+        "at_most_usd": {
+            "prompt-caching": usd(told.caching_bound),
+            "batch": usd(told.batch_bound),
+        },
+        "older_models_usd": usd(told.successor_saved),
+        "by_model": [
+            {**line, "logged_usd": usd(logged.get(str(line["name"]), 0))}
+            for line in _table(told.by_model)
+        ],
+        "by_workspace": _table(told.by_workspace),
+        "by_key": _table(told.by_key),
+        "by_day": sorted(_table(told.by_day, None), key=lambda line: line["name"]),
+    }
+
+
+def leaks(told: Told) -> list[Leak]:
+    """What sums show: no request is to blame, but a key or a model is."""
+    scale = month_scale(len(told.by_day) * _DAY_S)
+    found = [
+        *(
+            ("marks nobody reads", f"key {key}", model, lost)
+            for (model, key), lost in told.unread.items()
+        ),
+        *(("older model", "all keys", model, saved) for model, saved in told.older.items()),
+    ]
+    least = max(1, told.whole.spent // 100)
+    made = [
+        Leak(
+            kind=kind,
+            what=what,
+            model=model,
+            requests=0,
+            saved=saved,
+            month=None if scale is None else round(saved * scale),
+            blamed=(),
+            fix=FIXES[kind],
+        )
+        for kind, what, model, saved in found
+        if saved >= least
+    ]
+    return sorted(made, key=lambda leak: (-leak.saved, leak.kind, leak.what))[:10]
+
+
+def _table(lines: Mapping[str, Sums], most: int | None = _MOST) -> list[dict[str, Any]]:
+    """The dearest lines, and the rest of them as one."""
+    ranked = sorted(lines.items(), key=lambda one: (-max(one[1].spent, one[1].told), one[0]))
+    rest = Sums()
+    for _, sums in ranked[most:] if most is not None else ():
+        rest.spent += sums.spent
+        rest.told += sums.told
+    shown = [*ranked[:most], *([("other", rest)] if rest.spent or rest.told else [])]
+    return [
+        {
+            "name": name,
+            "spent_usd": usd(sums.spent),
+            "cost_report_usd": usd(sums.told),
+            "tokens": dict(sums.tokens),
+        }
+        for name, sums in shown
+    ]

@@ -1,0 +1,58 @@
+"""How far an audit is: a line that is written over on a terminal, else one now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final, TextIO
+
+_WIDTH: Final = 78
+_EVERY_S: Final = (0.2, 10.0)  # on a terminal, and elsewhere
+
+
+class Progress:
+    """Writes to a stream; nothing where it is switched off."""
+
+    def __init__(self, *, on: bool = True, to: TextIO = sys.stderr) -> None:
+        self._on = on
+        self._to = to
+        self._terminal = to.isatty()
+        self._next = 0.0
+        self._began: dict[str, float] = {}
+
+    def read(self, done: int, whole: int) -> None:
+        """So many bytes of so many are read."""
+        share = done / whole if whole else 1.0
+        self._show("reading", f"{share:4.0%} of {whole / 1e6:,.1f} MB", share)
+
+    def replayed(self, done: int, whole: int) -> None:
+        """So many requests of so many are replayed."""
+        rate = done / max(0.001, time.monotonic() - self._begun("replaying"))
+        text = f"{done:,} of {whole:,} requests, {rate:,.0f} a second"
+        self._show("replaying", text, done / whole if whole else 1.0)
+
+    def end(self) -> None:
+        if self._on and self._terminal:
+            print(file=self._to)
+
+    def _show(self, doing: str, text: str, share: float) -> None:
+        now = time.monotonic()
+        began = self._begun(doing)
+        if not self._on or (now < self._next and share < 1):
+            return
+        self._next = now + _EVERY_S[0 if self._terminal else 1]
+        line = f"{doing}: {text}"
+        if 0 < share < 1 and now - began >= 1:
+            line += f", {_span((now - began) * (1 - share) / share)} left"
+        if self._terminal:
+            print(f"\r{line:<{_WIDTH}}", end="", file=self._to, flush=True)
+        else:
+            print(line, file=self._to, flush=True)
+
+    def _begun(self, doing: str) -> float:
+        return self._began.setdefault(doing, time.monotonic())
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         help="fetch Anthropic's usage and cost reports with ANTHROPIC_ADMIN_KEY",
     )
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
     audit.add_argument("--since", help="only requests from then on (ISO 8601 or Unix seconds)")
     audit.add_argument("--until", help="only requests before then")
     audit.add_argument(
@@ -58,7 +59,7 @@ def add(commands: Any) -> None:
 def run(asked: argparse.Namespace) -> int:
     """Print the report. The exit status: 2 where nothing at all could be read."""
     from cacheserver import jsontext
-    from cacheserver.audit import data, invoice, invoicedata, terminal
+    from cacheserver.audit import data, html, invoice, invoicedata, terminal
     from cacheserver.audit.leaks import Leaks
     from cacheserver.audit.making import pricer
     from cacheserver.audit.progress import Progress
@@ -70,7 +71,7 @@ def run(asked: argparse.Namespace) -> int:
     since, until = _time("--since", asked.since), _time("--until", asked.until)
     priced = pricer(prices)
     reading, tally, progress = Reading(), Tally(), Progress(on=asked.progress)
-    leaks = Leaks(priced.cost, ttl_s=asked.ttl)
+    leaks = Leaks(priced.cost, ttl_s=asked.ttl, systems=tally.systems)
     interrupted = False
     try:
         if asked.admin:
@@ -94,6 +95,8 @@ def run(asked: argparse.Namespace) -> int:
         print(line)
     if asked.json is not None:
         asked.json.write_bytes(jsontext.dumps(report))
+    if asked.html is not None:
+        asked.html.write_text(html.page(report), "utf-8")
     if interrupted:
         return 130
     return 0 if reading.requests or reports else 2

@@ -9,9 +9,9 @@ from typing import Any
 from cacheserver.audit import invoicedata
 from cacheserver.audit.invoice import Told
 from cacheserver.audit.leaks import Leak
-from cacheserver.audit.money import usd
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import Group, Tally
+from cacheserver.audit.words import usd
 from cacheserver.types import Nanodollars
 
 FORMAT = 1

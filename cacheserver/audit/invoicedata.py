@@ -8,8 +8,8 @@ from typing import Any, Final
 from cacheserver.audit.invoice import Sums, Told
 from cacheserver.audit.leakkinds import FIXES
 from cacheserver.audit.leaks import Leak, month_scale
-from cacheserver.audit.money import usd
 from cacheserver.audit.tally import Tally
+from cacheserver.audit.words import usd
 
 _DAY_S: Final = 86_400.0
 _MOST: Final = 100  # lines of a table

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from cacheserver.audit.successors import successor
-from cacheserver.policy import estimate, fragments, history
+from cacheserver.audit.systems import Systems
+from cacheserver.policy import estimate, history
 from cacheserver.policy.counterfactual import rescaled, unmarked
-from cacheserver.policy.estimate import chars_per_token
 from cacheserver.policy.promptcache_layout import minimum
 from cacheserver.policy.promptcache_money import prompt_tokens
 from cacheserver.replay.call import Call
@@ -22,7 +22,6 @@ LATE: Final = "identical, too late"
 _DYNAMIC: Final = "dynamic system prompt"
 _LONG_HAIKU: Final = 100_000  # tokens, from which on every one costs five times as much (facts 5)
 _LIFETIME_S: Final = 300.0  # of a prefix in Claude's cache
-_MOVED: Final = frozenset({"timestamp", "date", "uuid", "name"})
 _SYSTEMS: Final = 10_000
 _HISTORY: Final = HistoryRules()
 
@@ -60,9 +59,9 @@ class _System:
 class Leaking:
     """Finds what each request leaks; remembers system prompts to tell those that are alike."""
 
-    def __init__(self, cost: Cost) -> None:
+    def __init__(self, cost: Cost, systems: Systems) -> None:
         self._cost = cost
-        self._skeletons: OrderedDict[str, tuple[str, int] | None] = OrderedDict()  # by root
+        self._moving = systems
         self._systems: OrderedDict[tuple[str, str, str], _System] = OrderedDict()
 
     def of(self, call: Call, step: Step) -> Iterator[_Leaked]:
@@ -70,7 +69,8 @@ class Leaking:
 
         Money may be negative, where one request pays for others.
         """
-        spent, alone, group = step.spent or 0, step.alone, step.root
+        spent, alone = step.spent or 0, step.alone
+        group = self._moving.group(step.root, call.body, call.model)
         if step.reason == "failed":
             if spent:
                 yield "failures that were billed", spent, group
@@ -92,7 +92,7 @@ class Leaking:
         yield from self._dearer(call, spent, group)
         if call.body is not None:
             yield from self._longer(call, call.body, spent, group)
-            yield from self._dynamic(call, call.body, step)
+            yield from self._dynamic(call, call.body, step, group)
 
     def _dearer(self, call: Call, spent: Nanodollars, group: str) -> Iterator[_Leaked]:
         """What a newer model, or a shorter prompt, would not have cost."""
@@ -120,19 +120,21 @@ class Leaking:
             saved = self._less(spent, call.model, kept, call.at)
             yield "growing conversations", saved, group
 
-    def _dynamic(self, call: Call, body: Mapping[str, Any], step: Step) -> Iterator[_Leaked]:
+    def _dynamic(
+        self, call: Call, body: Mapping[str, Any], step: Step, group: str
+    ) -> Iterator[_Leaked]:
         """What Claude's cache would read if a system prompt stood still.
 
         Within five minutes of a request with the same one but for such words its tokens are read,
         else they are written.
         """
-        known = self._skeleton(step.root, body, call.model)
-        if known is None or call.usage.cache_read_tokens:
+        moving = self._moving.moving(step.root, body, call.model)
+        if moving is None or call.usage.cache_read_tokens:
             return
-        skeleton, tokens = known
+        tokens = moving.tokens
         if tokens < minimum(call.model) or tokens > call.usage.input_tokens:
             return
-        key = (call.tenant, call.model, skeleton)
+        key = (call.tenant, call.model, moving.digest)
         last = self._systems.pop(key, None)
         self._systems[key] = _System(step.root, call.at)
         if len(self._systems) > _SYSTEMS:
@@ -146,20 +148,7 @@ class Leaking:
             cache_read_tokens=tokens if warm else 0,
             cache_write_5m_tokens=call.usage.cache_write_5m_tokens + (0 if warm else tokens),
         )
-        yield _DYNAMIC, self._less(step.spent or 0, call.model, usage, call.at), skeleton
-
-    def _skeleton(self, root: str, body: Mapping[str, Any], model: str) -> tuple[str, int] | None:
-        """A system prompt's digest without its changing words, and its tokens; None: none."""
-        if root in self._skeletons:
-            return self._skeletons[root]
-        text = fragments.text_of(body.get("system"))
-        found = fragments.skeleton(text)
-        changes = any(one.kind in _MOVED for one in found.fragments)
-        made = (found.digest, round(len(text) / chars_per_token(model))) if changes else None
-        self._skeletons[root] = made
-        if len(self._skeletons) > _SYSTEMS:
-            self._skeletons.popitem(last=False)
-        return made
+        yield _DYNAMIC, self._less(step.spent or 0, call.model, usage, call.at), group
 
     def _premium(self, call: Call, spent: Nanodollars) -> Nanodollars:
         """What marks cost over plain input; negative where they were read."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from cacheserver.audit.dearest import Dearest
 from cacheserver.audit.leakkinds import FIXES, LATE, Cost, Leaking
+from cacheserver.audit.systems import Systems
 from cacheserver.audit.tally import Group
 from cacheserver.replay.call import Call
 from cacheserver.replay.step import Step
@@ -57,9 +58,11 @@ def _gross(one: _Sum) -> Nanodollars:
 class Leaks:
     """Gathers leaks of every kind, by purpose, model and system prompt."""
 
-    def __init__(self, cost: Cost, *, ttl_s: float = 3_600.0) -> None:
+    def __init__(
+        self, cost: Cost, *, ttl_s: float = 3_600.0, systems: Systems | None = None
+    ) -> None:
         """`ttl_s`: how long answers were kept in the replay."""
-        self._leaking = Leaking(cost)
+        self._leaking = Leaking(cost, systems or Systems())
         self._ttl_s = ttl_s
         self._sums: Dearest[tuple[str, ...], _Sum] = Dearest(_KEPT, _gross)
 

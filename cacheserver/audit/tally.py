@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cacheserver.audit.dearest import Dearest
+from cacheserver.audit.systems import Systems
 from cacheserver.policy.bound import wilson
 from cacheserver.replay.call import Call
 from cacheserver.replay.step import LEVERS, Step
@@ -155,6 +156,7 @@ class Tally:
     wrong: WrongHits = field(default_factory=WrongHits)
     routed: Routed = field(default_factory=Routed)
     unpriced: Counter[str] = field(default_factory=Counter)
+    systems: Systems = field(default_factory=Systems)
     estimated: Nanodollars = 0  # of what was spent, that rests on characters
     told: Nanodollars = 0  # what the log itself says was spent...
     told_of: Nanodollars = 0  # ...and what we make of the same requests
@@ -171,7 +173,8 @@ class Tally:
         self.by_model.of((call.model,), call.model).add(call, step)
         day = datetime.fromtimestamp(call.at, UTC).date().isoformat()
         self.by_day.of((day,), day).add(call, step)
-        key = (call.purpose or "", call.model, step.root)
+        group = self.systems.group(step.root, call.body, call.model)
+        key = (call.purpose or "", call.model, group)
         self.groups.of(key, name, call.model).add(call, step)
         for kind, tokens in _tokens(call).items():
             self.tokens[kind] += tokens

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cacheserver.audit.words import dollars, percent, plain
+
 _BAR = 30  # columns
 
 
@@ -31,17 +33,17 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"                 ${float(found[name]):,.2f} {what}"
     for model, count in found["unpriced_models"].items():
         yield f"Unpriced         {count:,} requests of {model}"
-    yield f"With all levers  ${spent - saved:,.2f}, {_percent(saved, spent)} less"
+    yield f"With all levers  ${spent - saved:,.2f}, {percent(saved, spent)} less"
     yield ""
     yield "Lever                  alone       together"
     whole = max((abs(float(one["alone_usd"])) for one in found["levers"].values()), default=0.0)
     for lever, one in found["levers"].items():
         alone, together = float(one["alone_usd"]), float(one["together_usd"])
         bar = "#" * round(_BAR * max(0.0, alone) / whole) if whole else ""
-        yield f"{lever:<15} {_usd(alone):>13}  {_usd(together):>13}  {bar}"
+        yield f"{lever:<15} {dollars(alone):>13}  {dollars(together):>13}  {bar}"
     yield from _semantic(found["semantic"])
     if float(found["levers"]["routing"]["alone_usd"]):
-        low, high = (_usd(float(one)) for one in found["levers"]["routing"]["alone_95_usd"])
+        low, high = (dollars(one) for one in found["levers"]["routing"]["alone_95_usd"])
         yield f"{'':<16} routing alone {low} to {high}"
     yield from _table("By model", found["by_model"][:8])
     yield from _table("By purpose and system prompt", found["groups"][:10])
@@ -58,11 +60,11 @@ def _read(read: Mapping[str, Any]) -> Iterator[str]:
     if read["requests"]:
         yield f"Requests         {read['requests']:,} from {read['from']} to {read['to']}"
     for why, count in read["skipped"].items():
-        yield f"Left out         {count:,}: {_plain(why)}"
+        yield f"Left out         {count:,}: {plain(why)}"
     if read["bad"]:
         yield f"Could not read   {read['bad']:,} lines, the first of them:"
         for one in read["bad_shown"]:
-            yield f"                 {_plain(one)}"
+            yield f"                 {plain(one)}"
 
 
 def _reports(found: Mapping[str, Any]) -> Iterator[str]:
@@ -74,30 +76,30 @@ def _reports(found: Mapping[str, Any]) -> Iterator[str]:
     if found["tokens"]:
         yield f"Tokens           ${spent:,.2f} at our prices, as short prompts"
         saved = float(found["caching_in_place_saved_usd"])
-        yield f"Caching in place {_usd(saved)} saved"
+        yield f"Caching in place {dollars(saved)} saved"
         for lever, amount in found["at_most_usd"].items():
-            yield f"At most          {_usd(float(amount))} more by {lever}"
-        if float(found["older_models_usd"]):
-            yield f"Older models     {_usd(float(found['older_models_usd']))} more than successors"
+            yield f"At most          {dollars(amount)} more by {lever}"
+        if float(older := found["older_models_usd"]):
+            yield f"Older models     {dollars(older)} more than their successors"
     for model, tokens in found["unpriced_tokens"].items():
-        yield f"Unpriced         {tokens:,} tokens of {_plain(model)}"
+        yield f"Unpriced         {tokens:,} tokens of {plain(model)}"
     yield ""
     columns = ("at our prices", "cost report", "in the logs")
     yield f"{'By model':<40} {columns[0]:>14} {columns[1]:>14} {columns[2]:>14}"
     for row in found["by_model"][:8]:
         amounts = (row["spent_usd"], row["cost_report_usd"], row["logged_usd"])
-        cells = " ".join(f"{_usd(float(amount)):>14}" for amount in amounts)
-        yield f"{_plain(row['name'])[:40]:<40} {cells}"
+        cells = " ".join(f"{dollars(amount):>14}" for amount in amounts)
+        yield f"{plain(row['name'])[:40]:<40} {cells}"
 
 
 def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["hits"]:
         return
-    low, high = (float(one) for one in found["saved_95_usd"])
+    low, high = (dollars(one) for one in found["saved_95_usd"])
     least, most = found["wrong_share_95"]
     yield (
         f"{'':<16} semantic hits {found['hits']:,}; of {found['compared']:,} compared "
-        f"{found['wrong']:,} wrong ({least:.1%} to {most:.1%}), so {_usd(low)} to {_usd(high)}"
+        f"{found['wrong']:,} wrong ({least:.1%} to {most:.1%}), so {low} to {high}"
     )
 
 
@@ -105,11 +107,11 @@ def _table(title: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield f"{title:<62} {'requests':>10} {'spent':>12} {'saved':>12}"
     for row in rows:
-        name = _plain(row["name"])
+        name = plain(row["name"])
         if row["model"] and row["model"] != row["name"]:
             name = f"{name[:36]}  {row['model']}"
         spent, saved = float(row["spent_usd"]), float(row["saved_usd"])
-        yield f"{name[:62]:<62} {row['requests']:>10,} {_usd(spent):>12} {_usd(saved):>12}"
+        yield f"{name[:62]:<62} {row['requests']:>10,} {dollars(spent):>12} {dollars(saved):>12}"
 
 
 def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -120,10 +122,10 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
     over = "30 days like these" if month else "the log, too short to tell a month by"
     yield f"The worst leaks, in {over} (two may be after the same money)"
     for number, leak in enumerate(leaks, 1):
-        where = f"{_plain(leak['what'])}, {leak['model']}"
-        amount = _usd(float(leak["month_usd"] if month else leak["saved_usd"]))
+        where = f"{plain(leak['what'])}, {leak['model']}"
+        amount = dollars(leak["month_usd"] if month else leak["saved_usd"])
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
-        blamed = ", ".join(_plain(one) for one in leak["blamed"])
+        blamed = ", ".join(plain(one) for one in leak["blamed"])
         note = f"; {leak['note']}" if leak["note"] else ""
         if leak["requests"]:
             yield f"    {leak['requests']:,} requests, such as {blamed}{note}"
@@ -138,16 +140,3 @@ def _wrapped(text: str) -> Iterator[str]:
             row = "   "
         row += f" {word}"
     yield row
-
-
-def _usd(amount: float) -> str:
-    return f"-${-amount:,.2f}" if amount < 0 else f"${amount:,.2f}"
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else "0%"
-
-
-def _plain(text: str) -> str:
-    """A log's own words without what would steer a terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.audit import data, terminal
-from cacheserver.audit.money import usd
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import OTHER, Groups, Tally
+from cacheserver.audit.words import usd
 from cacheserver.policy.bound import wilson
 from cacheserver.replay.step import LEVERS, Step
 from cacheserver.types import Route
@@ -106,7 +106,7 @@ def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
     assert together == (0, 0)
     told = data.report(Reading(requests=4), tally, [])
     assert told["levers"]["routing"]["alone_95_usd"] == [usd(least), usd(most)]
-    assert "routing alone $0.00 to $0.00" in "\n".join(terminal.lines(told))
+    assert "routing alone <$0.01 to <$0.01" in "\n".join(terminal.lines(told))
 
 
 def test_a_hostile_log_steers_no_terminal() -> None:

@@ -1,0 +1,238 @@
+"""The report as one page that needs nothing else: no script, no request, bars made of CSS.
+
+Rule: whatever comes from a log is escaped, and no word of it is an attribute.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any, Final
+
+from cacheserver.audit import htmlreports
+from cacheserver.audit.words import dollars, percent, plain
+from cacheserver.replay.step import LEVERS
+
+Data = Mapping[str, Any]
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+_NAMES: Final = {
+    "exact": "exact repeats",
+    "semantic": "equal questions",
+    "routing": "routing",
+    "prompt-caching": "prompt caching",
+    "batch": "batches",
+}
+
+
+def page(found: Data) -> str:
+    """The page of a report as `data.report` makes it."""
+    style = (resources.files("cacheserver.audit") / "report.css").read_text("utf-8")
+    read = found["read"]
+    parts = [*_head(found)]
+    if read["requests"]:
+        parts += [*_days(found["by_day"]), *_levers(found), *_leaks(found["leaks"])]
+        parts += _table("By model", found["by_model"][:20])
+        parts += _table("By purpose and system prompt", found["groups"][:30])
+    if found["anthropic_reports"] is not None:
+        parts += htmlreports.section(found["anthropic_reports"])
+        if not read["requests"]:
+            parts += _leaks(found["leaks"])
+    parts += [*_reading(read), *_rests(found)]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>What your logs would have saved</title>\n<style>\n{style}</style>\n</head>\n"
+        "<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+    )
+
+
+def _head(found: Data) -> Iterator[str]:
+    read = found["read"]
+    yield "<header><h1>What your logs would have saved</h1>"
+    if not read["requests"]:
+        yield "<p>No request was read.</p></header>"
+        return
+    spent, saved = float(found["spent_usd"]), float(found["saved_usd"])
+    yield (
+        f'<p class="faint">{read["requests"]:,} requests from {_time(read["from"])} '
+        f"to {_time(read['to'])} (UTC)</p></header>"
+    )
+    sums = [
+        ("Spent", dollars(spent)),
+        ("With all levers", dollars(spent - saved)),
+        ("Saved", f"{dollars(saved)}, {percent(saved, spent)}"),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in sums)
+    yield f'<dl class="sums">{cells}</dl>'
+    for name, what in (
+        ("rests_on_estimated_tokens_usd", "rest on tokens estimated from characters."),
+        ("without_prompt_usd", "went to requests whose prompt was not logged."),
+    ):
+        if float(found[name]):
+            yield f"<p>{dollars(found[name])} {what}</p>"
+    if float(found["log_says_usd"]):
+        told, ours = dollars(found["log_says_usd"]), dollars(found["of_the_same_requests_usd"])
+        yield f"<p>The log says {told} of requests that we make {ours}.</p>"
+    for model, count in found["unpriced_models"].items():
+        yield f"<p>No price is known for {count:,} requests of <code>{_e(model)}</code>.</p>"
+
+
+def _days(days: Sequence[Data]) -> Iterator[str]:
+    """A bar a day: what is left below, what each lever saves on top of it."""
+    top = max((float(day["spent_usd"]) for day in days), default=0.0)
+    if not top:
+        return
+    yield '<h2>By day</h2><figure><div class="days" role="img" aria-label="Spent by day: '
+    yield f'most on one day {dollars(top)}; the numbers are in the table below">'
+    for day in days:
+        spent = float(day["spent_usd"])
+        parts = {k: max(0.0, float(v)) for k, v in day["saved_by_usd"].items() if k in LEVERS}
+        left = max(0.0, spent - sum(parts.values()))
+        bars = [("left", left), *((lever, parts.get(lever, 0.0)) for lever in LEVERS)]
+        inner = "".join(
+            f'<i class="{name}" style="height:{100 * amount / top:.2f}%"></i>'
+            for name, amount in bars
+            if amount > 0
+        )
+        yield f'<div title="{_e(day["name"])}: {dollars(spent)}">{inner}</div>'
+    yield f'</div><div class="ends faint"><span>{_e(days[0]["name"])}</span>'
+    yield f"<span>at most {dollars(top)} a day</span><span>{_e(days[-1]['name'])}</span></div>"
+    names = [("left", "what is left"), *_NAMES.items()]
+    yield '<ul class="key">'
+    yield "".join(f'<li><i class="{kind}"></i>{name}</li>' for kind, name in names)
+    yield "</ul></figure>"
+    yield "<details><summary>The numbers</summary>"
+    yield from _table("", days, first="day")
+    yield "</details>"
+
+
+def _levers(found: Data) -> Iterator[str]:
+    """Each lever alone as a bar, with its interval and, thin, its part of all."""
+    levers = found["levers"]
+    amounts = [0.0]
+    for one in levers.values():
+        amounts += [float(one["alone_usd"]), float(one["together_usd"])]
+        amounts += [float(end) for end in (*one.get("alone_95_usd", ()), *_ends(one))]
+    low, high = min(amounts), max(amounts)
+    yield "<h2>What each lever would have saved</h2>"
+    yield '<div class="wide"><table class="bars"><thead><tr><th scope="col">lever</th>'
+    yield '<th scope="col" class="n">alone</th><th scope="col" class="n">together</th>'
+    yield '<th scope="col"><span class="faint">alone, its interval of 95%, together (thin)</span>'
+    yield "</th></tr></thead><tbody>"
+    for lever, one in levers.items():
+        bar = _bar(lever, one, low, high) if high > low else ""
+        yield (
+            f'<tr><th scope="row" class="name">{_e(_NAMES.get(lever, lever))}</th>'
+            f'<td class="n">{dollars(one["alone_usd"])}</td>'
+            f'<td class="n">{dollars(one["together_usd"])}</td><td>{bar}</td></tr>'
+        )
+    yield "</tbody></table></div>"
+    semantic = found["semantic"]
+    if semantic["hits"]:
+        least, most = semantic["wrong_share_95"]
+        ends = " to ".join(dollars(end) for end in semantic["saved_95_usd"])
+        yield (
+            f"<p>Of {semantic['hits']:,} answers to equal questions {semantic['compared']:,} were "
+            f"compared and {semantic['wrong']:,} were wrong: {least:.1%} to {most:.1%} of all, so "
+            f"{ends}.</p>"
+        )
+
+
+def _ends(one: Data) -> Sequence[str]:
+    found: Sequence[str] = one.get("alone_95_usd", one.get("together_95_usd", ()))
+    return found
+
+
+def _bar(lever: str, one: Data, low: float, high: float) -> str:
+    def at(amount: float) -> float:
+        return 100 * (amount - low) / (high - low)
+
+    def span(amount: float) -> str:
+        left, right = sorted((at(0.0), at(amount)))
+        return f"left:{left:.2f}%;width:{right - left:.2f}%"
+
+    kind = lever if lever in LEVERS else "left"
+    parts = [f'<i class="{kind}" style="{span(float(one["alone_usd"]))}"></i>']
+    parts.append(f'<i class="{kind} together" style="{span(float(one["together_usd"]))}"></i>')
+    ends = [float(end) for end in _ends(one)]
+    if ends and ends[1] > ends[0]:
+        left, right = at(ends[0]), at(ends[1])
+        parts.append(f'<u style="left:{left:.2f}%;width:{right - left:.2f}%"></u>')
+    parts.append(f'<b style="left:{at(0.0):.2f}%"></b>')
+    return f'<div class="track">{"".join(parts)}</div>'
+
+
+def _leaks(leaks: Sequence[Data]) -> Iterator[str]:
+    if not leaks:
+        return
+    month = leaks[0]["month_usd"] is not None
+    over = "in 30 days like these" if month else "in the log, too short to tell a month by"
+    yield f'<h2>The worst leaks, {over}</h2><p class="faint">Two may be after the same money.</p>'
+    yield '<ol class="leaks">'
+    for leak in leaks:
+        amount = dollars(leak["month_usd"] if month else leak["saved_usd"])
+        yield f"<li><h3><span>{_e(leak['kind'])}</span><span>{amount}</span></h3>"
+        yield f"<p>{_e(leak['what'])} <code>{_e(leak['model'])}</code></p>"
+        if leak["requests"]:
+            blamed = ", ".join(f"<code>{_e(one)}</code>" for one in leak["blamed"])
+            yield f'<p class="faint">{leak["requests"]:,} requests, such as {blamed}</p>'
+        if leak["note"]:
+            yield f"<p>{_e(leak['note'])}</p>"
+        yield f"<p><strong>What ends it:</strong> {_marked(leak['fix'])}</p></li>"
+    yield "</ol>"
+
+
+def _table(title: str, rows: Sequence[Data], *, first: str = "") -> Iterator[str]:
+    if title:
+        yield f"<h2>{title}</h2>"
+    yield '<div class="wide"><table><thead><tr>'
+    yield f'<th scope="col" class="name">{first}</th>'
+    yield "".join(
+        f'<th scope="col" class="n">{name}</th>' for name in ("requests", "spent", "saved")
+    )
+    yield "</tr></thead><tbody>"
+    for row in rows:
+        model = row["model"] if row["model"] != row["name"] else ""
+        shown = f" <code>{_e(model)}</code>" if model else ""
+        yield (
+            f'<tr><th scope="row" class="name">{_e(row["name"])}{shown}</th>'
+            f'<td class="n">{row["requests"]:,}</td>'
+            f'<td class="n">{dollars(row["spent_usd"])}</td>'
+            f'<td class="n">{dollars(row["saved_usd"])}</td></tr>'
+        )
+    yield "</tbody></table></div>"
+
+
+def _reading(read: Data) -> Iterator[str]:
+    formats = ", ".join(f"{count:,} {_e(name)}" for name, count in read["formats"].items())
+    yield "<h2>What was read</h2>"
+    yield f"<p>{read['lines']:,} records of {read['files']:,} files: {formats or 'none'}.</p>"
+    left = [f"<li>{count:,}: {_e(why)}</li>" for why, count in read["skipped"].items()]
+    if left:
+        yield f'<p>Left out:</p><ul class="plain">{"".join(left)}</ul>'
+    if read["bad"]:
+        shown = "".join(f"<li>{_e(one)}</li>" for one in read["bad_shown"])
+        yield f'<p>{read["bad"]:,} could not be read, first:</p><ul class="plain">{shown}</ul>'
+
+
+def _rests(found: Data) -> Iterator[str]:
+    yield '<h2>What this rests on</h2><ul class="plain">'
+    yield "".join(f"<li>{_e(one)}</li>" for one in found["assumptions"])
+    yield "</ul>"
+
+
+def _time(iso: str | None) -> str:
+    return _e((iso or "")[:16].replace("T", " "))
+
+
+def _marked(text: str) -> str:
+    """Our own words, with what stands in backticks as code."""
+    parts = _e(text).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+
+
+def _e(text: object) -> str:
+    return html.escape(plain(text))

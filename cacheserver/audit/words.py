@@ -1,0 +1,29 @@
+"""Amounts and names as a report writes them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from cacheserver.types import Nanodollars
+
+
+def usd(amount: Nanodollars) -> str:
+    """US dollars as text, to the nanodollar."""
+    return f"{Decimal(amount).scaleb(-9):.9f}"
+
+
+def dollars(amount: str | float) -> str:
+    """US dollars to be read: cents, and what is less than a cent as that."""
+    found = float(amount)
+    if 0 < abs(found) < 0.005:
+        return "<$0.01" if found > 0 else "-<$0.01"
+    return f"-${-found:,.2f}" if found < 0 else f"${found:,.2f}"
+
+
+def percent(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "0%"
+
+
+def plain(text: object) -> str:
+    """A log's own words without what would steer a terminal or turn a line around."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(text))

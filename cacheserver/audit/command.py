@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
     audit.add_argument("--wrong-hit-usd", type=float, default=0.0, help="what a wrong answer costs")
     audit.add_argument("--most-entries", type=int, default=500_000, help="answers remembered")
     audit.add_argument(
-        "--most-texts", type=int, default=200_000, help="questions and answers embedded, at most"
+        "--most-texts", type=int, default=100_000, help="questions and answers embedded, at most"
     )
     audit.add_argument(
         "--admin-url",

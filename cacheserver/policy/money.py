@@ -28,6 +28,8 @@ __all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "pric
 KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
 
 _PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
+_SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
+_INEXACT = -1  # a rate has more: no cost is negative
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
 _US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
@@ -44,6 +46,9 @@ _READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
 
 # Rates by length of prompt: each holds for prompts longer than its start, the first for all.
 Ladder: TypeAlias = tuple[tuple[int, Rates], ...]
+# The same in whole numbers: input, output, writes for 5 minutes and an hour, reads; by `_SCALE`.
+_Scaled: TypeAlias = tuple[int | None, ...]
+_Steps: TypeAlias = tuple[tuple[int, _Scaled], ...]
 LadderOf: TypeAlias = Callable[[str, str, bool], Ladder]  # of a model, a speed, in a batch or not
 
 
@@ -96,6 +101,7 @@ class Pricer:
         self._remember = remember  # about 1 kB each
         self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
         self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
+        self._steps: dict[tuple[str, str, bool, int], _Steps | None] = {}
         self._version = _version(self._overrides)
 
     @property
@@ -113,9 +119,52 @@ class Pricer:
         return self._memo[key]
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """The total alone."""
+        """The total alone: the same as `price` has, in a tenth of its time for a new usage."""
+        if not usage.iterations and not usage.web_searches:
+            found = self._quick(model, usage, now)
+            if found is not _INEXACT:
+                return found
         priced = self.price(model, usage, now)
         return None if priced is None else priced.cost
+
+    def _quick(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """Tokens of one leg in whole parts of a nanodollar, rounded as `_rounded` does."""
+        batch = usage.service_tier == "batch"
+        key = (model, usage.speed, batch, int(now // 3_600))
+        if key not in self._steps:
+            if len(self._steps) >= self._remember:
+                self._steps.clear()
+            self._steps[key] = _whole(self._ladder_at(now)(model, usage.speed, batch))
+        steps = self._steps[key]
+        if steps is None:
+            return _INEXACT
+        found = None
+        prompt = _prompt(usage)
+        for start, rates in steps:
+            if prompt > start or start == 0:
+                found = rates
+        if found is None:
+            return None
+        total = 0
+        for tokens, rate in zip(
+            (
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_write_5m_tokens,
+                usage.cache_write_1h_tokens,
+                usage.cache_read_tokens,
+            ),
+            found,
+            strict=True,
+        ):
+            if tokens:
+                if rate is None:
+                    return None
+                total += tokens * rate
+        if usage.inference_geo == "us":
+            total = total * 11 // 10  # `_US_ONLY`; every rate is a multiple of ten
+        whole, rest = divmod(total, _SCALE)
+        return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
 
     def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """What many calls cost, `usage` being their sum: at the prices of short prompts.
@@ -293,6 +342,27 @@ def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None
         return value
     reached = [tier.price for tier in value.tiers if tier.start <= start]
     return reached[-1] if reached else value.base
+
+
+def _whole(ladder: Ladder) -> _Steps | None:
+    """A ladder in parts of a nanodollar a token; None where a rate has more decimals than that."""
+    steps: list[tuple[int, _Scaled]] = []
+    for start, rates in ladder:
+        found = [
+            None if rate is None else rate * _PER_TOKEN * _SCALE
+            for rate in (
+                rates.input,
+                rates.output,
+                rates.cache_write_5m,
+                rates.cache_write_1h,
+                rates.cache_read,
+            )
+        ]
+        # In the US they are 11/10 of it, so a whole number of tens.
+        if any(rate is not None and rate % 10 for rate in found):
+            return None
+        steps.append((start, tuple(None if rate is None else int(rate) for rate in found)))
+    return tuple(steps)
 
 
 def _halved(rates: Rates) -> Rates:

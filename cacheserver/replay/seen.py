@@ -1,13 +1,15 @@
 """A request read once, whatever is asked of it after: its keys, its layout, its place.
 
-Rule: what is made here depends on the body alone, so a scenario reads each distinct request once.
+Rule: what is made here depends on the body alone, so each distinct request is read once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
@@ -20,6 +22,7 @@ from cacheserver.types import Controls, Query, Route, Tenant
 
 UPSTREAM = "claude"  # one for all of a log: nobody logs two accounts as one
 _TENANTS = 10_000
+_REMEMBERED = 8_000_000  # bytes of requests; as objects some five times as much
 
 
 @dataclass(slots=True)
@@ -64,14 +67,33 @@ class Reader:
         self._tenant = tenant
         self._embedder = embedder
         self._tenants: OrderedDict[str, Tenant] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[Seen | None, int]] = OrderedDict()
+        self._bytes = 0
 
     def see(self, call: Call) -> Seen | None:
-        """The call as a request; None where no prompt was logged, or not one that can be read."""
+        """The call as a request; None where no prompt was logged, or not one that can be read.
+
+        The last ones are remembered: in many a log every other request came a moment before.
+        """
         if call.body is None:
             return None
+        text = jsontext.dumps([call.tenant, call.key, call.headers, call.body])
+        digest = hashlib.blake2b(text, digest_size=16).digest()
+        known = self._seen.get(digest)
+        if known is not None:
+            self._seen.move_to_end(digest)
+            return known[0]
+        seen = self._read(call, call.body)
+        self._seen[digest] = seen, len(text)
+        self._bytes += len(text)
+        while self._bytes > _REMEMBERED:
+            self._bytes -= self._seen.popitem(last=False)[1][1]
+        return seen
+
+    def _read(self, call: Call, body: Mapping[str, Any]) -> Seen | None:
         try:
             query = fingerprint.read(
-                call.body,
+                body,
                 b"",
                 headers=call.headers,
                 tenant=self._of(call.tenant),

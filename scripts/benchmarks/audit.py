@@ -31,8 +31,8 @@ def measure(lines: int) -> list[dict[str, Any]]:
         log = Path(folder) / "log.jsonl"
         with log.open("w") as file:
             file.writelines(json.dumps(one) + "\n" for one in _log(lines))
-        # The default, 200,000, is a fifth of a million lines: of a shorter log the same part.
-        texts = str(max(1, lines // 5))
+        # The default, 100,000, is a tenth of a million lines: of a shorter log the same part.
+        texts = str(max(1, lines // 10))
         command = [sys.executable, "-m", "cacheserver.cli", "audit", str(log), "--processes", "0"]
         command += ["--most-texts", texts]
         began, before = time.perf_counter(), _cpu()

@@ -8,7 +8,7 @@ from typing import Any
 
 import genai_prices
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.errors import SettingsError
@@ -406,3 +406,44 @@ def test_more_of_anything_never_costs_less(model: str, usage: Usage, kind: str, 
     assert one is not None
     assert two is not None
     assert one.cost < two.cost
+
+
+ODD = (
+    OVERRIDES
+    + """
+[[price]]
+model = "claude-odd-1"
+from = 2026-01-01
+input = 0.1234567890123
+output = 1.5
+cache_write_5m = 0.333333333333
+cache_write_1h = 0.2
+cache_read = 0.01
+web_search = 5
+"""
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(
+        [
+            *("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-7"),
+            *("claude-odd-1", "claude-unknown"),
+        ]
+    ),
+    usages,
+    st.booleans(),
+    st.sampled_from(["2026-10-01", "2026-11-21", "2027-02-01"]),
+)
+def test_the_cost_alone_is_that_of_the_parts(
+    model: str, usage: Usage, searched: bool, day: str
+) -> None:
+    usage = usage if searched else replace(usage, web_searches=0)
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    whole = price(model, usage, at, load_overrides(ODD))
+    found = QUICK.cost(model, usage, at.timestamp())
+    assert found == (None if whole is None else whole.cost)
+
+
+QUICK = Pricer(load_overrides(ODD), remember=8)

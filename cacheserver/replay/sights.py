@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from cacheserver.policy.promptcache import CARRIED, Booking, Gaps, Sight, Ttl
 from cacheserver.stores.prefixes import EDGES, KEEP, KEEP_KIND, MOST
@@ -138,7 +139,7 @@ class Sights:
         """Make room for a newcomer; what owes a premium today is not forgotten for it."""
         if name in self._known or len(self._known) < self._most:
             return True
-        for old in list(self._known)[:10]:
+        for old in list(islice(self._known, 10)):
             if self._known[old].on(day) >= 0:
                 del self._known[old]
                 return True

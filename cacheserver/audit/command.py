@@ -94,12 +94,22 @@ def run(asked: argparse.Namespace) -> int:
     for line in terminal.lines(report):
         print(line)
     if asked.json is not None:
-        asked.json.write_bytes(jsontext.dumps(report))
+        _write("--json", asked.json, jsontext.dumps(report))
     if asked.html is not None:
-        asked.html.write_text(html.page(report), "utf-8")
+        _write("--html", asked.html, html.page(report).encode())
     if interrupted:
         return 130
     return 0 if reading.requests or reports else 2
+
+
+def _write(option: str, path: Path, text: bytes) -> None:
+    """Raises `SettingsError` where the disk or its rights refuse."""
+    from cacheserver.errors import SettingsError
+
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        raise SettingsError(f"`{option}`: {error}") from error
 
 
 def _check(asked: argparse.Namespace) -> None:
@@ -112,6 +122,10 @@ def _check(asked: argparse.Namespace) -> None:
         raise SettingsError("`--target` must be above 0 and at most 0.5")
     if asked.ttl < 0 or asked.wrong_hit_usd < 0:
         raise SettingsError("`--ttl` and `--wrong-hit-usd` must be 0 or more")
+    for option, path in (("--json", asked.json), ("--html", asked.html)):
+        # Told now, not after an hour of replaying.
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")
 
 
 def _prices(path: Path | None) -> str | None:

@@ -152,6 +152,9 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
         (["bad.jsonl"], 2, ""),
         (["bad.jsonl", "--target", "0.9"], 1, "--target"),
         (["bad.jsonl", "--since", "soon"], 1, "--since"),
+        (["bad.jsonl", "--html", "no/folder/report.html"], 1, "--html"),
+        (["bad.jsonl", "--json", "."], 1, "--json"),
+        (["bad.jsonl", "--html", "/dev/full"], 1, "--html"),
         (["bad.jsonl", "--prices", "bad.jsonl"], 1, "price table"),
     ],
 )
@@ -163,3 +166,9 @@ def test_what_is_wrong_is_said_in_a_line(
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_report_that_can_be_written_nowhere_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(pair()))
+    done = audit("log.jsonl", "--html", "no/folder/report.html", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")

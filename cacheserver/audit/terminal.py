@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cacheserver.audit.days import bars, unit
 from cacheserver.audit.words import dollars, percent, plain
 
 _BAR = 30  # columns
+_HEIGHTS = ".:-=+*#"
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -32,7 +34,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         if float(found[name]):
             yield f"                 ${float(found[name]):,.2f} {what}"
     for model, count in found["unpriced_models"].items():
-        yield f"Unpriced         {count:,} requests of {model}"
+        yield f"Unpriced         {count:,} requests of {plain(model)}"
     yield f"With all levers  ${spent - saved:,.2f}, {percent(saved, spent)} less"
     yield ""
     yield "Lever                  alone       together"
@@ -45,6 +47,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     if float(found["levers"]["routing"]["alone_usd"]):
         low, high = (dollars(one) for one in found["levers"]["routing"]["alone_95_usd"])
         yield f"{'':<16} routing alone {low} to {high}"
+    yield from _days(found["by_day"])
     yield from _table("By model", found["by_model"][:8])
     yield from _table("By purpose and system prompt", found["groups"][:10])
     yield from _leaks(found["leaks"])
@@ -103,13 +106,28 @@ def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _days(days: list[Mapping[str, Any]]) -> Iterator[str]:
+    """A sign a day, the higher the dearer; blank where nothing was spent."""
+    found = bars(days)
+    top = max((bar.spent for bar in found), default=0.0)
+    if len(found) < 2 or not top:
+        return
+    share = [bar.spent / top for bar in found]
+    yield ""
+    span = f"{found[0].first} to {found[-1].last}"
+    yield f"Spent by day, {span}: at most {dollars(top)} in {unit(found)}"
+    yield "".join(
+        _HEIGHTS[min(len(_HEIGHTS) - 1, int(one * len(_HEIGHTS)))] if one else " " for one in share
+    )
+
+
 def _table(title: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield f"{title:<62} {'requests':>10} {'spent':>12} {'saved':>12}"
     for row in rows:
         name = plain(row["name"])
         if row["model"] and row["model"] != row["name"]:
-            name = f"{name[:36]}  {row['model']}"
+            name = f"{name[:36]}  {plain(row['model'])}"
         spent, saved = float(row["spent_usd"]), float(row["saved_usd"])
         yield f"{name[:62]:<62} {row['requests']:>10,} {dollars(spent):>12} {dollars(saved):>12}"
 
@@ -122,7 +140,7 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
     over = "30 days like these" if month else "the log, too short to tell a month by"
     yield f"The worst leaks, in {over} (two may be after the same money)"
     for number, leak in enumerate(leaks, 1):
-        where = f"{plain(leak['what'])}, {leak['model']}"
+        where = f"{plain(leak['what'])}, {plain(leak['model'])}"
         amount = dollars(leak["month_usd"] if month else leak["saved_usd"])
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
         blamed = ", ".join(plain(one) for one in leak["blamed"])

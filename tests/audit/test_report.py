@@ -112,10 +112,22 @@ def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
 def test_a_hostile_log_steers_no_terminal() -> None:
     tally = Tally()
     tally.add(call(system="\x1b[2J\x1b]0;owned\x07 Be brief."), Step(10**9))
+    tally.add(call(model="claude-\x1b[2J"), Step(10**9))
+    tally.add(call(model="claude-\x1b[2J"), Step(None))
     told = data.report(Reading(requests=1, lines=1, shown=["a\x1b[2J:1: no"]), tally, [])
     text = "\n".join(terminal.lines(told))
     assert "Be brief." in text
     assert "\x1b" not in text
+
+
+def test_the_terminal_shows_days_as_a_row() -> None:
+    tally = Tally()
+    for at, spent in ((0, 10**9), (86_400, 4 * 10**9), (3 * 86_400, 8 * 10**9)):
+        tally.add(call(at=at), Step(spent))
+    told = list(terminal.lines(data.report(Reading(requests=3), tally, [])))
+    (place,) = [n for n, line in enumerate(told) if line.startswith("Spent by day, 2026-11-")]
+    assert told[place].endswith("at most $8.00 in a day")
+    assert told[place + 1] == ".= #"
 
 
 def audit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

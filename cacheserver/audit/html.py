@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: no script, no request, bars made of CSS.
+"""The report as one page that needs nothing else: no script, no request, charts as inline SVG.
 
 Rule: whatever comes from a log is escaped, and no word of it is an attribute.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
-from cacheserver.audit import htmlreports
+from cacheserver.audit import charts, htmlreports
 from cacheserver.audit.words import dollars, percent, plain
 from cacheserver.replay.step import LEVERS
 
@@ -61,9 +61,9 @@ def _head(found: Data) -> Iterator[str]:
         f"to {_time(read['to'])} (UTC)</p></header>"
     )
     sums = [
-        ("Spent", dollars(spent)),
-        ("With all levers", dollars(spent - saved)),
-        ("Saved", f"{dollars(saved)}, {percent(saved, spent)}"),
+        ("Spent", _usd(spent)),
+        ("With all levers", _usd(spent - saved)),
+        ("Saved", f"{_usd(saved)}, {percent(saved, spent)}"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in sums)
     yield f'<dl class="sums">{cells}</dl>'
@@ -72,34 +72,19 @@ def _head(found: Data) -> Iterator[str]:
         ("without_prompt_usd", "went to requests whose prompt was not logged."),
     ):
         if float(found[name]):
-            yield f"<p>{dollars(found[name])} {what}</p>"
+            yield f"<p>{_usd(found[name])} {what}</p>"
     if float(found["log_says_usd"]):
-        told, ours = dollars(found["log_says_usd"]), dollars(found["of_the_same_requests_usd"])
+        told, ours = _usd(found["log_says_usd"]), _usd(found["of_the_same_requests_usd"])
         yield f"<p>The log says {told} of requests that we make {ours}.</p>"
     for model, count in found["unpriced_models"].items():
         yield f"<p>No price is known for {count:,} requests of <code>{_e(model)}</code>.</p>"
 
 
 def _days(days: Sequence[Data]) -> Iterator[str]:
-    """A bar a day: what is left below, what each lever saves on top of it."""
-    top = max((float(day["spent_usd"]) for day in days), default=0.0)
-    if not top:
+    chart = "".join(charts.by_day(days))
+    if not chart:
         return
-    yield '<h2>By day</h2><figure><div class="days" role="img" aria-label="Spent by day: '
-    yield f'most on one day {dollars(top)}; the numbers are in the table below">'
-    for day in days:
-        spent = float(day["spent_usd"])
-        parts = {k: max(0.0, float(v)) for k, v in day["saved_by_usd"].items() if k in LEVERS}
-        left = max(0.0, spent - sum(parts.values()))
-        bars = [("left", left), *((lever, parts.get(lever, 0.0)) for lever in LEVERS)]
-        inner = "".join(
-            f'<i class="{name}" style="height:{100 * amount / top:.2f}%"></i>'
-            for name, amount in bars
-            if amount > 0
-        )
-        yield f'<div title="{_e(day["name"])}: {dollars(spent)}">{inner}</div>'
-    yield f'</div><div class="ends faint"><span>{_e(days[0]["name"])}</span>'
-    yield f"<span>at most {dollars(top)} a day</span><span>{_e(days[-1]['name'])}</span></div>"
+    yield f"<h2>By day</h2><figure>{chart}"
     names = [("left", "what is left"), *_NAMES.items()]
     yield '<ul class="key">'
     yield "".join(f'<li><i class="{kind}"></i>{name}</li>' for kind, name in names)
@@ -110,30 +95,26 @@ def _days(days: Sequence[Data]) -> Iterator[str]:
 
 
 def _levers(found: Data) -> Iterator[str]:
-    """Each lever alone as a bar, with its interval and, thin, its part of all."""
     levers = found["levers"]
-    amounts = [0.0]
-    for one in levers.values():
-        amounts += [float(one["alone_usd"]), float(one["together_usd"])]
-        amounts += [float(end) for end in (*one.get("alone_95_usd", ()), *_ends(one))]
-    low, high = min(amounts), max(amounts)
+    low, high = charts.scale(list(levers.values()))
     yield "<h2>What each lever would have saved</h2>"
     yield '<div class="wide"><table class="bars"><thead><tr><th scope="col">lever</th>'
     yield '<th scope="col" class="n">alone</th><th scope="col" class="n">together</th>'
-    yield '<th scope="col"><span class="faint">alone, its interval of 95%, together (thin)</span>'
-    yield "</th></tr></thead><tbody>"
+    yield '<th scope="col"><span class="faint">alone, below it together; lines: 95% intervals'
+    yield "</span></th></tr></thead><tbody>"
     for lever, one in levers.items():
-        bar = _bar(lever, one, low, high) if high > low else ""
+        name = _NAMES.get(lever, lever)
+        bar = charts.lever(name, lever if lever in LEVERS else "left", one, low, high)
         yield (
-            f'<tr><th scope="row" class="name">{_e(_NAMES.get(lever, lever))}</th>'
-            f'<td class="n">{dollars(one["alone_usd"])}</td>'
-            f'<td class="n">{dollars(one["together_usd"])}</td><td>{bar}</td></tr>'
+            f'<tr><th scope="row" class="name">{_e(name)}</th>'
+            f'<td class="n">{_amount(one, "alone")}</td>'
+            f'<td class="n">{_amount(one, "together")}</td><td>{bar}</td></tr>'
         )
     yield "</tbody></table></div>"
     semantic = found["semantic"]
     if semantic["hits"]:
         least, most = semantic["wrong_share_95"]
-        ends = " to ".join(dollars(end) for end in semantic["saved_95_usd"])
+        ends = " to ".join(_usd(end) for end in semantic["saved_95_usd"])
         yield (
             f"<p>Of {semantic['hits']:,} answers to equal questions {semantic['compared']:,} were "
             f"compared and {semantic['wrong']:,} were wrong: {least:.1%} to {most:.1%} of all, so "
@@ -141,28 +122,11 @@ def _levers(found: Data) -> Iterator[str]:
         )
 
 
-def _ends(one: Data) -> Sequence[str]:
-    found: Sequence[str] = one.get("alone_95_usd", one.get("together_95_usd", ()))
-    return found
-
-
-def _bar(lever: str, one: Data, low: float, high: float) -> str:
-    def at(amount: float) -> float:
-        return 100 * (amount - low) / (high - low)
-
-    def span(amount: float) -> str:
-        left, right = sorted((at(0.0), at(amount)))
-        return f"left:{left:.2f}%;width:{right - left:.2f}%"
-
-    kind = lever if lever in LEVERS else "left"
-    parts = [f'<i class="{kind}" style="{span(float(one["alone_usd"]))}"></i>']
-    parts.append(f'<i class="{kind} together" style="{span(float(one["together_usd"]))}"></i>')
-    ends = [float(end) for end in _ends(one)]
-    if ends and ends[1] > ends[0]:
-        left, right = at(ends[0]), at(ends[1])
-        parts.append(f'<u style="left:{left:.2f}%;width:{right - left:.2f}%"></u>')
-    parts.append(f'<b style="left:{at(0.0):.2f}%"></b>')
-    return f'<div class="track">{"".join(parts)}</div>'
+def _amount(one: Data, which: str) -> str:
+    """What a lever saves and, where it is known, its interval."""
+    ends = charts.interval(one, which)
+    told = f"<small>{' to '.join(_usd(end) for end in ends)}</small>" if ends else ""
+    return _usd(one[f"{which}_usd"]) + told
 
 
 def _leaks(leaks: Sequence[Data]) -> Iterator[str]:
@@ -173,7 +137,7 @@ def _leaks(leaks: Sequence[Data]) -> Iterator[str]:
     yield f'<h2>The worst leaks, {over}</h2><p class="faint">Two may be after the same money.</p>'
     yield '<ol class="leaks">'
     for leak in leaks:
-        amount = dollars(leak["month_usd"] if month else leak["saved_usd"])
+        amount = _usd(leak["month_usd"] if month else leak["saved_usd"])
         yield f"<li><h3><span>{_e(leak['kind'])}</span><span>{amount}</span></h3>"
         yield f"<p>{_e(leak['what'])} <code>{_e(leak['model'])}</code></p>"
         if leak["requests"]:
@@ -200,8 +164,8 @@ def _table(title: str, rows: Sequence[Data], *, first: str = "") -> Iterator[str
         yield (
             f'<tr><th scope="row" class="name">{_e(row["name"])}{shown}</th>'
             f'<td class="n">{row["requests"]:,}</td>'
-            f'<td class="n">{dollars(row["spent_usd"])}</td>'
-            f'<td class="n">{dollars(row["saved_usd"])}</td></tr>'
+            f'<td class="n">{_usd(row["spent_usd"])}</td>'
+            f'<td class="n">{_usd(row["saved_usd"])}</td></tr>'
         )
     yield "</tbody></table></div>"
 
@@ -232,6 +196,10 @@ def _marked(text: str) -> str:
     """Our own words, with what stands in backticks as code."""
     parts = _e(text).split("`")
     return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+
+
+def _usd(amount: str | float) -> str:
+    return html.escape(dollars(amount))
 
 
 def _e(text: object) -> str:

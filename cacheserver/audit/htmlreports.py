@@ -25,7 +25,7 @@ def section(found: Data) -> Iterator[str]:
             *((f"at most, by {lever}", usd) for lever, usd in found["at_most_usd"].items()),
         ]
     rows = "".join(
-        f'<tr><th scope="row" class="name">{what}</th><td class="n">{dollars(usd)}</td></tr>'
+        f'<tr><th scope="row" class="name">{what}</th><td class="n">{_e(dollars(usd))}</td></tr>'
         for what, usd in lines
     )
     yield f'<div class="wide"><table><tbody>{rows}</tbody></table></div>'
@@ -46,7 +46,7 @@ def _table(title: str, rows: Sequence[Data], *, logged: bool = False) -> Iterato
     for row in rows:
         amounts = [row["spent_usd"], row["cost_report_usd"]]
         amounts += [row["logged_usd"]] if logged else []
-        cells = "".join(f'<td class="n">{dollars(amount)}</td>' for amount in amounts)
+        cells = "".join(f'<td class="n">{_e(dollars(amount))}</td>' for amount in amounts)
         yield f'<tr><th scope="row" class="name">{_e(row["name"])}</th>{cells}</tr>'
     yield "</tbody></table></div>"
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -155,7 +157,8 @@ def _worker(making: Making) -> Iterator[_Worker]:
 
 
 def _work(given: Any, done: Any, making: Making) -> None:
-    """A process, until it is killed."""
+    """A process, until it is killed, or whoever gave it work is."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     made = making()
     engine, window = made.engine, deque[Any]()
     while True:
@@ -169,3 +172,11 @@ def _work(given: Any, done: Any, making: Making) -> None:
             steps.append(engine.step(*window.popleft()))
         if steps:
             done.put(steps)
+
+
+def _end_with_parent() -> None:
+    """A queue does not tell: who reads of it holds its other end too, and waits for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

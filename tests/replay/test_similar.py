@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -107,6 +111,21 @@ def test_several_processes_say_what_one_says() -> None:
 def test_a_process_that_dies_is_told_and_not_waited_for() -> None:
     with pytest.raises(RuntimeError, match="ended before"):
         list(workers.replay(log(), broken, processes=2))
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes of others")
+def test_no_process_outlives_the_one_that_gave_it_work() -> None:
+    command = [sys.executable, "-m", "tests.replay.parent"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        children = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(children) == 2
+        parent.kill()
+        for child in children:  # readable once it has ended
+            assert select.select([child], [], [], 60)[0] == [child]
+            os.close(child)
 
 
 ASKED = (

@@ -48,7 +48,10 @@ class Clock:
 async def serving(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI app on a free port. It listens before it starts, so nobody has to wait."""
     with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        server = uvicorn.Server(
+            # A request that waits for who has left would have a test wait for ever.
+            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=10)
+        )
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -45,7 +45,7 @@ class Recorder:
         if isinstance(decision, Hit) and outcome == decision.kind:
             saved = self._of_hit(query, decision, settlement, now)
         elif paid and settlement.cost is not None and settlement.model is not None:
-            levers = levers_of(asked, way=settlement.way)
+            levers = levers_of(asked, way=settlement.way, output=usage.output_tokens)
             price = self._price(now)
             saved = saving.of_call(price, settlement.model, usage, settlement.cost, levers)
             self._warmth.note(query.scope, usage, now)
@@ -119,8 +119,11 @@ class Recorder:
         return lambda model, usage: self._pricer.cost(model, usage, now)
 
 
-def levers_of(asked: Asked | None, *, way: str = "direct") -> Levers:
-    """What was done to a call, as the saving needs it. `way` "queued": we put it into a batch."""
+def levers_of(asked: Asked | None, *, way: str = "direct", output: int = 0) -> Levers:
+    """What was done to a call, as the saving needs it. `way` "queued": we put it into a batch.
+
+    `output`: tokens of its answer; one as long as our cap was cut there.
+    """
     if asked is None:
         return Levers(queued=way == "queued")
     return Levers(
@@ -128,6 +131,7 @@ def levers_of(asked: Asked | None, *, way: str = "direct") -> Levers:
         planned=asked.plan is not None and bool(asked.plan.marks),
         queued=way == "queued",
         trimmed=0 if asked.trim is None else asked.trim.tokens,
+        uncut=asked.cap.longer if asked.cap and output >= asked.cap.max_tokens else None,
     )
 
 

@@ -202,6 +202,7 @@ class Cap:
     reason: str  # "asked", "default", "learned", "tenant"
     asked: int | None = None  # what the caller wrote
     ours: bool = False  # an answer cut here was cut by us: it is not stored
+    longer: int | None = None  # tokens that an answer cut here would have had; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ BY_TASK: Final[Mapping[str, int]] = {"classification": 10, "summarisation": 150,
 # A histogram's buckets grow by a quarter: 60 of them reach a million tokens.
 _GROWTH: Final = 1.25
 _ENOUGH: Final = 50  # answers before a length counts as learned: 1% of them is then half an answer
+_LONGER: Final = 20  # answers longer than a cap, before their mean is worth a figure of money
+WITHOUT: Final = 1_024  # what is given where the lever is off, and the caller said nothing
 _SHARE: Final = 0.99
 _MARGIN: Final = 2.0  # over the 99th percentile; tails of answer lengths are long
 _LEAST: Final = 32  # under it a single longer word cuts an answer
@@ -90,7 +92,23 @@ def cap(
         tokens, reason = seen.raised, "raised"
     if rules.ceiling is not None and tokens > rules.ceiling:
         tokens, reason = rules.ceiling, "tenant"
-    return Cap(_above_budget(body, tokens), reason, ours=True)
+    tokens = _above_budget(body, tokens)
+    return Cap(tokens, reason, ours=True, longer=longer(seen, tokens))
+
+
+def longer(seen: Seen, cap: int) -> int | None:
+    """How long answers to such a task are that are longer than a cap, and at most what they would
+    have been given without us; None where too few were seen.
+
+    The mean of what was measured before the cap was there, or after it was raised; a bucket counts
+    as its shortest length. Of tasks whose answers were always cut nothing is known.
+    """
+    found = {at: count for at, count in seen.counts.items() if upper(at - 1) >= cap}
+    many = sum(found.values())
+    if many < _LONGER:
+        return None
+    mean = sum(min(upper(at - 1), WITHOUT) * count for at, count in found.items()) / many
+    return int(mean) if mean > cap else None
 
 
 def raised(cap: Cap) -> int:

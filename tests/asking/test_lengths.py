@@ -96,6 +96,22 @@ async def test_a_higher_length_is_cut_where_the_tenant_says_so_and_the_answer_sa
     assert "x-cache-cap" not in own.headers
 
 
+async def test_what_a_cap_saved_is_booked_by_how_long_such_answers_were(house: House) -> None:
+    for number in range(50):
+        await question(house, f"Note {number} [[sim words=200]]", task="note", cache="refresh")
+    await house.parts.lengths.settle()
+    house.clock.ahead_s += 60
+    await rules(house, ceiling=50)
+    cut = await question(house, "One more note [[sim words=200]]", task="note", cache="refresh")
+    assert cut.json()["stop_reason"] == "max_tokens"
+    shown = await house.http.get(f"/v1/decisions/{cut.json()['decision_id']}")
+    longer = shown.json()["asked_how"]["cap"]["longer"]
+    assert 150 < longer < 350  # 200 words
+    usage = await house.http.get("/v1/usage")
+    saved = usage.json()["totals"]["saved_by_cause_usd"]["output-cap"]
+    assert float(saved) == pytest.approx((longer - 50) * 5e-6)  # $5 a million
+
+
 async def test_a_messages_body_without_a_length_goes_on_as_it_came(house: House) -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
     answer = await house.http.post("/v1/messages", json=body)

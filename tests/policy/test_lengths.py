@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.lengths import BY_TASK, Seen, bucket, cap, learned, raised, upper
+from cacheserver.policy.lengths import (
+    BY_TASK,
+    WITHOUT,
+    Seen,
+    bucket,
+    cap,
+    learned,
+    longer,
+    raised,
+    upper,
+)
 from cacheserver.rules.lengths import LengthRules
 from cacheserver.types import Cap
 
@@ -99,7 +109,7 @@ def test_a_callers_longer_length_is_cut_only_where_the_tenant_says_so() -> None:
 
 def test_what_is_left_to_us_never_passes_the_ceiling() -> None:
     rules = LengthRules(ceiling=700, thinking_room=0)
-    assert capped(rules=rules, seen=taken(5_000)) == Cap(700, "tenant", ours=True)
+    assert capped(rules=rules, seen=taken(5_000)) == Cap(700, "tenant", ours=True, longer=WITHOUT)
 
 
 def test_fifty_answers_teach_a_length_and_fewer_do_not() -> None:
@@ -144,3 +154,28 @@ def test_a_tenants_own_figures_go_before_ours() -> None:
     assert capped(task="classification", rules=rules) == Cap(40, "task", ours=True)
     assert capped(task="poem", rules=rules) == Cap(400, "task", ours=True)
     assert capped(task="analysis", rules=rules) == Cap(BY_TASK["analysis"], "task", ours=True)
+
+
+def test_what_a_cut_answer_would_have_had_is_the_mean_of_longer_ones() -> None:
+    seen = Seen({bucket(20): 100, bucket(200): 15, bucket(600): 15})
+    short = [upper(bucket(tokens) - 1) for tokens in (200, 600)]
+    assert longer(seen, 50) == sum(short) // 2
+    assert longer(seen, 500) is None  # 15 are too few
+    assert longer(Seen({bucket(20): 100}), 50) is None
+    runaways = Seen({bucket(50_000): 20})
+    assert longer(runaways, 300) == WITHOUT  # without us it would have been cut there
+    assert longer(runaways, 2_000) is None
+    made = capped(rules=LengthRules(thinking_room=0, ceiling=50), seen=seen)
+    assert made is not None
+    assert made.longer == longer(seen, 50)
+    own = capped({"max_tokens": 400}, open_ended=False)
+    assert own is not None
+    assert own.longer is None
+
+
+@given(st.dictionaries(st.integers(0, 60), st.integers(1, 50)), st.integers(1, 5_000))
+def test_what_an_answer_would_have_had_is_more_than_its_cap(
+    counts: dict[int, int], tokens: int
+) -> None:
+    found = longer(Seen(counts), tokens)
+    assert found is None or tokens < found <= WITHOUT

@@ -125,7 +125,7 @@ def _said(turn: object) -> list[dict[str, Any]] | None:
         return None
     if isinstance(turn.get("content"), str):
         return [{"type": "text", "text": turn["content"]}]
-    return _blocks(listed(turn.get("parts")))
+    return _blocks(listed(turn["parts"])) if "parts" in turn else None
 
 
 def _blocks(parts: object) -> list[dict[str, Any]] | None:
@@ -160,8 +160,8 @@ def _tool(tool: object) -> Any:
 def _numbered(told: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
     """Turns whose parts are attributes of their own: `gen_ai.prompt.0.role`."""
     turns: list[Mapping[str, Any]] = []
-    while f"{prefix}.{len(turns)}.content" in told:
-        at = f"{prefix}.{len(turns)}."
+    while any(name.startswith(f"{prefix}.{len(turns)}.") for name in told):
+        at = f"{prefix}.{len(turns)}."  # of one that calls tools there is no content
         fields = ("role", "content", "finish_reason")
         turns.append({name: told[at + name] for name in fields if at + name in told})
     return turns

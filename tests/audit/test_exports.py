@@ -96,6 +96,21 @@ def test_spans_of_before_the_conventions_are_read(tmp_path: Path) -> None:
     }
 
 
+def test_a_turn_of_tools_alone_leaves_the_prompt_unknown(tmp_path: Path) -> None:
+    older = {
+        "gen_ai.system": "anthropic",
+        "gen_ai.request.model": "claude-haiku-5-5",
+        "gen_ai.prompt.0.role": "user",
+        "gen_ai.prompt.0.content": "Weather?",
+        "gen_ai.prompt.1.role": "assistant",
+        "gen_ai.prompt.1.tool_calls.0.name": "weather",
+        "gen_ai.prompt.2.role": "user",
+        "gen_ai.prompt.2.content": "And tomorrow?",
+    }
+    flat = {"name": "chat", "context": {}, "start_time": "2026-11-02T10:00:00Z"}
+    assert one(tmp_path, {**flat, "attributes": older}).body is None
+
+
 TOOLS = {
     "messages": [
         {"role": "user", "content": [{"type": "text", "text": "Weather in Oslo and Rome?"}]},

@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 # How long streams may go on after SIGTERM: what orchestrators wait by default before they kill.
 DRAIN_S = 25
+# A connection nobody uses is the client's to close: httpx (and so the anthropic SDK) keeps one for
+# 5 s, load balancers for 60. Closed here first, a request that is just being sent on it is lost.
+KEEP_ALIVE_S = 75
 
 
 def create_app(parts: Parts, settings: Settings) -> FastAPI:
@@ -97,6 +100,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
                     access_log=False,
                     server_header=False,
                     timeout_graceful_shutdown=DRAIN_S,
+                    timeout_keep_alive=KEEP_ALIVE_S,
                 )
             )
             for line in _greeting(settings, parts, listener):

@@ -19,7 +19,7 @@ from anthropic import Anthropic, AsyncAnthropic
 
 from cacheserver import wire
 from cacheserver._config_otel import OtelChoice
-from cacheserver.app import create_app
+from cacheserver.app import KEEP_ALIVE_S, create_app
 from cacheserver.asking.batch_desk import Pace
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
@@ -50,7 +50,13 @@ async def serving(app: Any) -> AsyncIterator[str]:
     with listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(
             # A request that waits for who has left would have a test wait for ever.
-            uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=10)
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                lifespan="off",
+                timeout_graceful_shutdown=10,
+                timeout_keep_alive=KEEP_ALIVE_S,
+            )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -103,4 +103,5 @@ def _config(simulated: Simulated) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_DRAIN_S,
+        timeout_keep_alive=75,  # as an edge would: clients put idle connections away before
     )

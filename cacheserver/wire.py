@@ -142,7 +142,8 @@ async def build(
         stack.push_async_callback(budgets.close)
         metrics.gauges.watch_ledger(lambda: ledger.waiting)
         listeners = () if telemetry is None else telemetry.listeners
-        booked = Told(Booked(ledger, budgets), [metrics.rows.booked, *listeners])
+        told = [metrics.rows.booked, *listeners]
+        booked = Told(Booked(ledger, budgets), told)
         books = Books(booked, pricer)
         answers = Answers(
             semantic.vector,
@@ -219,7 +220,6 @@ async def build(
             metrics=metrics,
             clock=clock,
             recorder=Recorder(pricer, Warmth()),
-            ledger=booked,
         )
         service = CacheService(
             entries=semantic,
@@ -227,7 +227,7 @@ async def build(
             pricer=pricer,
             metrics=metrics,
             clock=clock,
-            settler=settler(watch=series.note),
+            settler=settler(ledger=booked, watch=series.note),
             asker=levers.asker,
             validation=levers.validation,
             budgets=budgets,
@@ -250,7 +250,8 @@ async def build(
             work=JobWork(redis, prefix=settings.redis_prefix),
             service=service,
             tenants=tenants,
-            settler=settler(),
+            settler=settler(ledger=Told(ledger, told)),
+            budgets=budgets,
             pricer=pricer,
             journal=journal,
             metrics=metrics,

@@ -84,6 +84,7 @@ async def create(request: Request) -> Response:
         controls=read_controls(request.headers),
         webhook=webhook,
     )
+    await batching.afford(job, caller.tenant)
     return _shown(await batching.take(job, items, keep_s=rules.keep_s))
 
 

@@ -55,13 +55,17 @@ def read_later(fields: Mapping[str, Any], now: float) -> tuple[Later | None, dic
 
 
 async def queue(request: Request, caller: Caller, query: Query, later: Later) -> Response:
-    """Take a question as a job: 202 and the job. Raises `BadRequest` and `StoreError`."""
+    """Take a question as a job: 202 and the job.
+
+    Raises `BadRequest`, `StoreError`, and `OverBudget` where it could not be asked any more.
+    """
     batching, rules = batching_of(request), caller.tenant.batching
     if query.credential is not None:
         raise BadRequest("when", "needs the server's key: a key of your own is not kept for later")
     webhook = later.webhook
     if webhook is not None:
         webhook = await batching.webhooks.check(webhook, rules, field="webhook")
+    await batching.afford_one(query)
     job = Job(
         id=new_id("query"),
         kind="query",
@@ -106,7 +110,7 @@ def show(job: Job, line: bytes | None) -> dict[str, Any]:
 def _result(line: Mapping[str, Any]) -> dict[str, Any]:
     result = line["result"]
     if result["type"] != "succeeded":
-        return dict(result)
+        return {**result, **line.get("cache", {})}
     message = result["message"]
     content = message.get("content") or []
     return {

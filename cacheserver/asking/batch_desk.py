@@ -1,7 +1,4 @@
-"""What all who work on queued work share: the stores, the clock, and how an item is read and told.
-
-Rule: an item's line of the results is written in one place, whoever ends it.
-"""
+"""What all who work on queued work share: the stores, the clock, how items are read and counted."""
 
 from __future__ import annotations
 
@@ -12,16 +9,18 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, TypeVar
 
-from cacheserver import answer as answers
-from cacheserver import jsontext, sse
+from cacheserver import jsontext
 from cacheserver.answer import Answer, Settlement, Ticket
-from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.asking import batch_lines as lines
+from cacheserver.asking.batch_lines import Line
+from cacheserver.errors import BadRequest, StoreError, UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.headroom import Headroom
 from cacheserver.policy import fingerprint
+from cacheserver.policy.budget import Admission, Verdict
 from cacheserver.ports import Journal, Pricer
 from cacheserver.stores.jobs import Job, Jobs
-from cacheserver.stores.jobwork import JobWork, Told, Waiter
+from cacheserver.stores.jobwork import JobWork
 from cacheserver.types import (
     Asked,
     Bar,
@@ -71,8 +70,24 @@ class Keeper(Protocol):
 
 class Settler(Protocol):
     def settle(
-        self, query: Query, ticket: Ticket, decision: Decision, settlement: Settlement
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str | None = None,
     ) -> Mapping[str, str]: ...
+
+    async def written(self, ticket: Ticket) -> None: ...
+
+
+class Budgets(Protocol):
+    async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
+        """Whether Claude may be asked in a batch. Raises `StoreError`."""
+
+    async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
+        """What refuses all that would have Claude asked. Raises `StoreError`."""
 
 
 class Tenants(Protocol):
@@ -108,7 +123,8 @@ class Desk:
     work: JobWork
     service: Service
     tenants: Tenants
-    settler: Settler
+    settler: Settler  # its rows are not booked in the budgets: that is done as an ask ends
+    budgets: Budgets
     pricer: Pricer
     journal: Journal
     metrics: Metrics
@@ -134,6 +150,20 @@ class Desk:
             open_ended=job.open_ended,
         )
 
+    def whose(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
+        """An item as a query, to be counted: also where it can not be read."""
+        try:
+            return self.read(job, tenant, raw)
+        except BadRequest:
+            return lines.unreadable(job, tenant, raw)
+
+    def ended(self, line: Line, event: str | None = None) -> None:
+        """Count an item that has been told, and enter its row. `event` None: as it ended."""
+        self.settler.settle(
+            line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
+        )
+        self.count(line.query.tenant.name, event or line.end)
+
     def still_held(self) -> None:
         """Raise `StoreError` where the lease may be over: nothing may be sent any more."""
         if time.monotonic() >= self.held_until:
@@ -158,9 +188,20 @@ class Desk:
 
 
 def key_of(query: Query) -> str:
-    """What asks are one: those that would have been made, kept and shared in the same way."""
-    c = query.controls
-    told = (query.fingerprint, c.read, c.max_age_s, c.ttl_s, sorted(c.tags), sorted(c.off))
+    """What asks are one: those that would have been made, kept and shared in the same way.
+
+    Where a budget at its end has the cheapest tier asked, that is another ask.
+    """
+    c, cheapest = query.controls, query.cheapest
+    told = (
+        query.fingerprint,
+        c.read,
+        c.max_age_s,
+        c.ttl_s,
+        sorted(c.tags),
+        sorted(c.off),
+        cheapest,
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:40]
 
 
@@ -191,59 +232,3 @@ def unpacked(raw: bytes) -> Asked:
 def _known(kind: type[T], given: Mapping[str, Any]) -> T:
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in given.items() if name in names})
-
-
-def succeeded(bare: bytes) -> bytes:
-    """A result; `bare` is a message without its id, and gets one of its own."""
-    return b'{"type":"succeeded","message":' + sse.with_id(bare, sse.message_id()) + b"}"
-
-
-def errored(type: str, message: str) -> bytes:
-    """A result that says why there is none, as Anthropic words it."""
-    error = {"type": "error", "error": {"type": type, "message": message}}
-    return jsontext.dumps({"type": "errored", "error": error})
-
-
-def as_result(body: bytes) -> bytes:
-    """Claude's error to a request as a result."""
-    error = object_of(body)
-    if error.get("type") != "error":
-        return errored("api_error", "Claude refused the request")
-    return jsontext.dumps({"type": "errored", "error": error})
-
-
-def object_of(raw: bytes) -> dict[str, Any]:
-    """A JSON object; an empty one where it is anything else."""
-    try:
-        value = jsontext.loads(raw)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-CANCELED = b'{"type":"canceled"}'
-EXPIRED = b'{"type":"expired"}'
-
-
-def told(
-    waiter: Waiter,
-    custom_id: str,
-    end: str,
-    result: bytes,
-    *,
-    ticket: Ticket | None = None,
-    decision: Decision | None = None,
-    settlement: Settlement | None = None,
-) -> Told:
-    """An item's end and its line; `cache` beside Anthropic's own fields says where it came from."""
-    line = b'{"custom_id":' + jsontext.dumps(custom_id) + b',"result":' + result
-    if ticket is not None and decision is not None and settlement is not None:
-        shown = {
-            "kind": answers.kind_of(decision),
-            "reason": decision.reason,
-            "decision_id": ticket.id,
-            "cost_usd": None if settlement.cost is None else answers.usd(settlement.cost),
-            "saved_usd": None if settlement.saved is None else answers.usd(settlement.saved),
-        }
-        line += b',"cache":' + jsontext.dumps(shown)
-    return Told(waiter, end, line + b"}")

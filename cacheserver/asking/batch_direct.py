@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections import Counter
 
-from cacheserver.asking import batch_desk as desks
+from cacheserver.answer import Ticket
+from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Desk
 from cacheserver.asking.batch_harvest import Harvester
 from cacheserver.errors import CallerError, StoreError, UpstreamError
 from cacheserver.flight import end
 from cacheserver.stores.jobwork import DIRECT
+from cacheserver.types import Miss
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Direct:
             _, items = await self._harvester.items(key)
             first = next((item for item in items if item.waiter.kind == "same"), None)
             if first is None:  # all of them left meanwhile
-                await self._harvester.failed(key, "canceled", desks.CANCELED)
+                await self._harvester.failed(key, "canceled", lines.CANCELED)
                 return
             try:
                 answer = await desk.service.answer(first.query)
@@ -71,17 +73,22 @@ class Direct:
             self._running.pop(key, None)
 
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
-        """Try again what another time may work; else say what Claude said."""
+        """Try again what another time may work; else say what Claude said, or our refusal."""
         desk = self._desk
         self._failures[key] += 1
-        passing = isinstance(error, UpstreamError) and (error.status >= 500 or error.status == 429)
+        if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
+            passing = error.headers.get("x-should-retry") == "true"
+            result = lines.errored(error.type, error.message)
+        else:
+            passing = error.status >= 500 or error.status == 429
+            result = lines.as_result(error.body)
         if passing and self._failures[key] < _TRIES:
             wait_s = _RETRY_S * 2 ** (self._failures[key] - 1)
             await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
             return
         self._failures.pop(key, None)
-        if isinstance(error, UpstreamError):
-            result = desks.as_result(error.body)
-        else:
-            result = desks.errored(error.type, error.message)
-        await self._harvester.failed(key, "errored", result)
+        counted, decision = None, None
+        if (id := error.headers.get("x-cache-decision")) is not None:
+            counted = Ticket(desk.clock(), id)
+            decision = Miss("budget") if refused else None
+        await self._harvester.failed(key, "errored", result, counted=counted, decision=decision)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from cacheserver.asking import batch_desk as desks
+from cacheserver.answer import Ticket
+from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Desk
 from cacheserver.asking.batch_harvest import Harvester
+from cacheserver.asking.batch_lines import Line
 from cacheserver.asking.batch_ship import Shipper
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import DIRECT, Ship, Waiter
+from cacheserver.types import Tenant
 
 
 class Ender:
@@ -47,7 +50,7 @@ class Ender:
                     await self._shipper.cancel(ship)
                 await desk.work.in_time(key)
             elif items and all(item.job.kind == "batch" for item in items):
-                await self._harvester.failed(key, "expired", desks.EXPIRED)
+                await self._harvester.failed(key, "expired", lines.EXPIRED)
             elif items:
                 await desk.work.requeue(key, DIRECT, desk.clock(), {})
                 desk.count(items[0].job.tenant, "late")
@@ -56,10 +59,11 @@ class Ender:
 
     async def _cancel(self, job: Job) -> None:
         desk = self._desk
+        tenant = await desk.tenants.get(job.tenant)
         waiting = await desk.work.asked_by(job.id)
         for item in range(job.cursor, job.total):
             if item not in waiting:
-                await self._end(job, item)
+                await self._end(job, tenant, item)
         nonces: set[str] = set()
         for item, key in waiting.items():
             (ask,) = await desk.work.asks([key], "ship")
@@ -69,28 +73,38 @@ class Ender:
             (waiters,) = await desk.work.waiters([key])
             for waiter in waiters:
                 if (waiter.job, waiter.item) == (job.id, item):
-                    await self._leave(job, waiter, key)
+                    await self._leave(job, tenant, waiter, key)
         for nonce in nonces:
             ship = await desk.work.ship(nonce)
             if ship is not None and not ship.cancelled and await self._unwanted(ship):
                 await self._shipper.cancel(ship)
 
-    async def _end(self, job: Job, item: int) -> None:
-        desk = self._desk
-        (found,) = await desk.jobs.items(job.id, [item])
-        if found is None:
-            return
-        told = desks.told(Waiter(job.id, item, "same"), found[0], "canceled", desks.CANCELED)
-        if await desk.work.answer(told, desk.clock(), cursor=item + 1):
-            desk.count(job.tenant, "canceled")
+    async def _end(self, job: Job, tenant: Tenant, item: int) -> None:
+        line = await self._canceled(job, tenant, Waiter(job.id, item, "same"))
+        if line is not None:
+            desk = self._desk
+            if await desk.work.answer(line.told, desk.clock(), cursor=item + 1):
+                desk.ended(line)
 
-    async def _leave(self, job: Job, waiter: Waiter, key: str) -> None:
+    async def _leave(self, job: Job, tenant: Tenant, waiter: Waiter, key: str) -> None:
+        line = await self._canceled(job, tenant, waiter)
+        if line is not None:
+            desk = self._desk
+            if await desk.work.leave(line.told, key, desk.clock()):
+                desk.ended(line)
+
+    async def _canceled(self, job: Job, tenant: Tenant, waiter: Waiter) -> Line | None:
+        """The line of an item that is cancelled; None where it has ended."""
         desk = self._desk
         (found,) = await desk.jobs.items(job.id, [waiter.item])
-        if found is not None:
-            told = desks.told(waiter, found[0], "canceled", desks.CANCELED)
-            if await desk.work.leave(told, key, desk.clock()):
-                desk.count(job.tenant, "canceled")
+        if found is None:
+            return None
+        custom_id, raw = found
+        return lines.unanswered(
+            *(waiter, custom_id, desk.whose(job, tenant, raw), "canceled", lines.CANCELED),
+            decision=lines.GIVEN_UP["canceled"],
+            ticket=Ticket(desk.clock()),
+        )
 
     async def _unwanted(self, ship: Ship) -> bool:
         """Whether only cancelled jobs wait for a batch."""

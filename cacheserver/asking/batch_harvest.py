@@ -13,14 +13,17 @@ from typing import Any
 from cacheserver import jsontext
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.asking import batch_desk as desks
+from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Desk, Keeper
+from cacheserver.asking.batch_lines import Line
 from cacheserver.asking.batch_sort import Sorter
 from cacheserver.errors import BadRequest
 from cacheserver.fill import Filled
-from cacheserver.policy import admission
+from cacheserver.policy import admission, budget
+from cacheserver.policy.budget import NOTHING, Account, Amount
 from cacheserver.settling import coalesced
 from cacheserver.stores.jobs import Job
-from cacheserver.stores.jobwork import Told, Waiter
+from cacheserver.stores.jobwork import Waiter
 from cacheserver.types import Bypass, Decision, Miss, Nanodollars, Query
 
 
@@ -32,17 +35,6 @@ class Item:
     custom_id: str
     job: Job
     query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """An item's end, and how it is counted once it has been told."""
-
-    told: Told
-    item: Item
-    ticket: Ticket
-    decision: Decision
-    settlement: Settlement
 
 
 class Harvester:
@@ -73,89 +65,90 @@ class Harvester:
     async def message(self, key: str, message: Mapping[str, Any], asked_at: float) -> None:
         """Claude answered an ask in a batch."""
         desk = self._desk
-        (ask,) = await desk.work.asks([key], "kind", "reason", "asked")
+        (ask,) = await desk.work.asks([key], "kind", "reason", "asked", "cheapest")
         if "asked" not in ask:
             return
-        asked = desks.unpacked(ask["asked"])
-        shared, reason = ask["kind"] == b"miss", ask["reason"].decode()
+        asked, decision = desks.unpacked(ask["asked"]), _decision(ask)
+        shared = isinstance(decision, Miss)
         filled: Filled | None = None
         while True:
             waiting, items = await self.items(key)
             same = [item for item in items if item.waiter.kind == "same"]
             if filled is None and same:
+                # As it was asked: what stood in for the model asked for is not kept as its answer.
+                query = replace(same[0].query, cheapest="cheapest" in ask)
                 filled = await self._keeper.keep(
-                    same[0].query, message, asked_at, asked=asked, shared=shared
+                    query, message, asked_at, asked=asked, shared=shared
                 )
-            lines: list[_Line] = []
+            told: list[Line] = []
             if filled is not None:
-                decision: Decision = Miss(reason) if shared else Bypass(reason)
-                lines = [
-                    self._line(item, filled, decision, item is same[0])
-                    for item in items
-                    if item.waiter.kind == "same"
-                ]
-                lines += [
+                told = [self._line(item, filled, decision, item is same[0]) for item in same]
+                told += [
                     line
                     for item in items
                     if item.waiter.kind == "near"
                     and (line := await self._like(item, filled)) is not None
                 ]
-            if await self._tell(key, waiting, lines):
+            if await self._tell(key, waiting, told, filled=filled):
                 return
 
-    async def failed(self, key: str, end: str, result: bytes) -> None:
-        """An ask brought no answer: `end` is `errored`, `expired` or `canceled`."""
+    async def failed(
+        self,
+        key: str,
+        end: str,
+        result: bytes,
+        *,
+        counted: Ticket | None = None,
+        decision: Miss | None = None,
+    ) -> None:
+        """An ask brought no answer: `end` is `errored`, `expired` or `canceled`.
+
+        `counted`: the ticket of the first who waited, where the service has counted it. `decision`:
+        why Claude was not asked, where that is so.
+        """
         desk = self._desk
+        (ask,) = await desk.work.asks([key], "kind", "reason")
+        why = decision or lines.GIVEN_UP.get(end) or _decision(ask)
         while True:
             waiting, items = await self.items(key)
-            told = []
+            told: list[Line] = []
             for item in items:
                 if item.waiter.kind == "near":
-                    await self._sorter.again(item.job, item.waiter, item.query)
-                else:
-                    told.append(desks.told(item.waiter, item.custom_id, end, result))
-            state = await desk.work.tell(key, waiting, told, desk.clock())
+                    await self._sorter.again(item.job, item.waiter, item.custom_id, item.query)
+                    continue
+                ticket = counted if counted is not None and not told else Ticket(desk.clock())
+                line = lines.unanswered(
+                    *(item.waiter, item.custom_id, item.query, end, result),
+                    decision=why,
+                    ticket=ticket,
+                )
+                told.append(line if decision is None else replace(line, outcome=None))
+            state = await desk.work.tell(key, waiting, [line.told for line in told], desk.clock())
             if state:
                 break
-        if state == 1:
-            for each in told:
-                desk.count(_tenant(items, each), end)
+        for line in told if state == 1 else ():
+            if line.ticket is counted:
+                desk.count(line.query.tenant.name, end)
+            else:
+                desk.ended(line)
 
     async def answered(self, key: str, answer: Answer) -> None:
         """The service answered an ask directly, and has counted it for the first who waited."""
-        desk = self._desk
         message = jsontext.loads(answer.body)
         bare = jsontext.dumps({k: v for k, v in message.items() if k != "id"})
         while True:
             waiting, items = await self.items(key)
-            lines = []
+            told: list[Line] = []
             for at, item in enumerate(items):
-                first = at == 0
-                lines.append(
-                    _Line(
-                        desks.told(
-                            item.waiter,
-                            item.custom_id,
-                            "succeeded",
-                            desks.succeeded(bare),
-                            ticket=(ticket := Ticket(desk.clock())),
-                            decision=(decision := answer.decision if first else coalesced(None)),
-                            settlement=(
-                                settlement := answer.settlement
-                                if first
-                                else _free(answer.settlement, answer.settlement.cost)
-                            ),
-                        ),
-                        item,
-                        ticket,
-                        decision,
-                        settlement,
-                    )
-                )
-            if await self._tell(key, waiting, lines, counted=1):
+                decision, settlement, id = answer.decision, answer.settlement, answer.decision_id
+                if at:
+                    decision, settlement = coalesced(None), _free(settlement, settlement.cost)
+                line = self._shown(item, bare, decision, settlement)
+                told.append(line if at else replace(line, ticket=replace(line.ticket, id=id)))
+            if await self._tell(key, waiting, told, counted=1):
                 return
 
-    def _line(self, item: Item, filled: Filled, decision: Decision, led: bool) -> _Line:
+    def _line(self, item: Item, filled: Filled, decision: Decision, led: bool) -> Line:
         """The line of an item that asked just this; the first of them pays."""
         settlement = Settlement(
             model=filled.model,
@@ -176,46 +169,62 @@ class Harvester:
             decision, settlement = coalesced(filled.entry), _free(settlement, filled.cost)
         return self._shown(item, filled.message, decision, settlement)
 
-    async def _like(self, item: Item, filled: Filled) -> _Line | None:
-        """The line of an item that asked alike. What may not be stored may not be given on."""
-        if filled.entry is None:
-            await self._sorter.again(item.job, item.waiter, item.query)
+    async def _like(self, item: Item, filled: Filled) -> Line | None:
+        """The line of an item that asked alike. What may not be stored may not be given on.
+
+        But for a cheaper model's answer: that is what this one would be given, too.
+        """
+        if filled.entry is None and filled.unstored != "budget":
+            await self._sorter.again(item.job, item.waiter, item.custom_id, item.query)
             return None
         message = jsontext.loads(filled.message)
         bare = jsontext.dumps(admission.without_thinking(message))
         paid = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
         return self._shown(item, bare, coalesced(filled.entry), _free(paid, filled.cost))
 
-    def _shown(self, item: Item, bare: bytes, decision: Decision, settlement: Settlement) -> _Line:
-        ticket = Ticket(self._desk.clock())
-        told = desks.told(
-            item.waiter,
-            item.custom_id,
-            "succeeded",
-            desks.succeeded(bare),
-            ticket=ticket,
-            decision=decision,
-            settlement=settlement,
+    def _shown(self, item: Item, bare: bytes, decision: Decision, settlement: Settlement) -> Line:
+        result, ticket = lines.succeeded(bare), Ticket(self._desk.clock())
+        return Line(
+            *(item.waiter, item.custom_id, item.query, "succeeded", result),
+            *(decision, settlement, ticket),
         )
-        return _Line(told, item, ticket, decision, settlement)
 
-    async def _tell(self, key: str, waiting: int, lines: list[_Line], *, counted: int = 0) -> bool:
-        """End the items and count them, but for the first `counted`. False: others joined them."""
-        desk = self._desk
-        state = await desk.work.tell(key, waiting, [line.told for line in lines], desk.clock())
-        if state == 1:
-            for at, line in enumerate(lines):
-                if at >= counted:
-                    desk.settler.settle(
-                        line.item.query, line.ticket, line.decision, line.settlement
-                    )
-                if isinstance(line.decision, Miss | Bypass):
-                    if line.settlement.usage is not None and at >= counted:
-                        desk.metrics.tokens(line.settlement.usage)
-                else:
-                    desk.count(line.item.job.tenant, "deduped")
-                desk.count(line.item.job.tenant, "succeeded")
-        return state != 0
+    async def _tell(
+        self,
+        key: str,
+        waiting: int,
+        told: list[Line],
+        *,
+        filled: Filled | None = None,
+        counted: int = 0,
+    ) -> bool:
+        """End the items and count them, but for the first `counted`. False: others joined them.
+
+        What `filled` cost is booked in the same step.
+        """
+        desk, now = self._desk, self._desk.clock()
+        spent, accounts = NOTHING, list[Account]()
+        if filled is not None and filled.call is not None and told:
+            payer = told[0].query
+            spent = Amount(filled.cost or 0, budget.tokens(filled.usage))
+            tenant = payer.tenant
+            accounts = budget.accounts(tenant.name, payer.key_id, tenant.budgets, now)
+        state = await desk.work.tell(
+            *(key, waiting, [line.told for line in told], now), spent=spent, accounts=accounts
+        )
+        if state != 1:
+            return state != 0
+        for at, line in enumerate(told):
+            paid = isinstance(line.decision, Miss | Bypass)
+            if at < counted:
+                desk.count(line.query.tenant.name, line.end)
+            else:
+                desk.ended(line)
+                if paid and line.settlement.usage is not None:
+                    desk.metrics.tokens(line.settlement.usage)
+            if not paid:
+                desk.count(line.query.tenant.name, "deduped")
+        return True
 
     def _batch_saving(self, filled: Filled) -> Nanodollars | None:
         """What the same tokens would have cost at once, less what they did."""
@@ -240,5 +249,7 @@ def _free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:
     )
 
 
-def _tenant(items: list[Item], told: Told) -> str:
-    return next(item.job.tenant for item in items if item.waiter == told.waiter)
+def _decision(ask: Mapping[str, bytes]) -> Miss | Bypass:
+    """Why an ask was made; as a look-up in which nothing was found where it is gone."""
+    reason = ask.get("reason", b"empty").decode()
+    return Bypass(reason) if ask.get("kind") == b"bypass" else Miss(reason)

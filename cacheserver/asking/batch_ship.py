@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from cacheserver import jsontext
 from cacheserver.asking import batch_desk as desks
+from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Desk
 from cacheserver.asking.batch_harvest import Harvester
 from cacheserver.errors import UpstreamError
@@ -122,7 +123,7 @@ class Shipper:
         except UpstreamError as error:
             await self._not_made(sending, error)
             return
-        made = desks.object_of(reply.body).get("id")
+        made = lines.object_of(reply.body).get("id")
         if isinstance(made, str):
             due = now + desk.pace.poll_first_s
             await desk.work.move(sending, due=due, state="sent", upstream=made, polls=0)
@@ -133,7 +134,7 @@ class Shipper:
             wait_s = min(_RETRY_S * 2 ** (ship.tries - 1), _LONGEST_RETRY_S)
             await desk.work.move(ship, due=now + wait_s, state="packed")
         elif error.status < _UNKNOWN:
-            result = desks.as_result(error.body)
+            result = lines.as_result(error.body)
             for key in await desk.work.load(ship.nonce):
                 await self._harvester.failed(key, "errored", result)
         else:
@@ -189,7 +190,7 @@ class Shipper:
             )
             if reply.status != 200:
                 raise UpstreamError(reply.status, reply.body)
-            page = desks.object_of(reply.body)
+            page = lines.object_of(reply.body)
             batches = [b for b in page.get("data") or () if isinstance(b, dict) and b.get("id")]
             for batch in batches:
                 if _created(batch) < ship.at - _SKEW_S:
@@ -207,8 +208,8 @@ class Shipper:
 
     async def _carries(self, batch_id: str, ship: Ship) -> bool:
         """Whether an ended batch is the one with this nonce, by its first result."""
-        async with aclosing(self._lines(batch_id, ship)) as lines:
-            async for line in lines:
+        async with aclosing(self._lines(batch_id, ship)) as results:
+            async for line in results:
                 name = line.get("custom_id")
                 return isinstance(name, str) and name.startswith(_custom_id(ship.nonce, 0)[:-1])
         return False
@@ -219,13 +220,13 @@ class Shipper:
         reply = await self._claude.forward("GET", path, "", _call(ship))
         if reply.status == 404:
             logger.warning("a batch has vanished at Claude's; its items are reported errored")
-            result = desks.errored(
+            result = lines.errored(
                 "not_found_error", "the batch has vanished upstream; send this request again"
             )
             for key in await desk.work.load(ship.nonce):
                 await self._harvester.failed(key, "errored", result)
         elif (
-            reply.status == 200 and desks.object_of(reply.body).get("processing_status") == "ended"
+            reply.status == 200 and lines.object_of(reply.body).get("processing_status") == "ended"
         ):
             await self._unload(ship)
         else:
@@ -236,8 +237,8 @@ class Shipper:
         desk = self._desk
         keys = await desk.work.load(ship.nonce)
         mine = _custom_id(ship.nonce, 0)[:-1]
-        async with aclosing(self._lines(ship.upstream or "", ship)) as lines:
-            async for line in lines:
+        async with aclosing(self._lines(ship.upstream or "", ship)) as results:
+            async for line in results:
                 name = str(line.get("custom_id"))
                 place = name.removeprefix(mine)
                 if name.startswith(mine) and place.isdecimal() and int(place) < len(keys):
@@ -246,7 +247,7 @@ class Shipper:
         left = await desk.work.asks(keys, "ship")
         for key, row in zip(keys, left, strict=True):
             if row.get("ship") == ship.nonce.encode():
-                result = desks.errored("api_error", "the batch's results did not have this one")
+                result = lines.errored("api_error", "the batch's results did not have this one")
                 await self._harvester.failed(key, "errored", result)
 
     async def _told(self, key: str, result: Any, ship: Ship) -> None:
@@ -254,13 +255,13 @@ class Shipper:
             case {"type": "succeeded", "message": dict(message)}:
                 await self._harvester.message(key, message, ship.at)
             case {"type": "expired"}:
-                await self._harvester.failed(key, "expired", desks.EXPIRED)
+                await self._harvester.failed(key, "expired", lines.EXPIRED)
             case {"type": "canceled"}:
                 await self._cancelled(key)
             case {"type": "errored"}:
                 await self._harvester.failed(key, "errored", jsontext.dumps(result))
             case _:
-                unknown = desks.errored("api_error", "Claude sent a result of an unknown kind")
+                unknown = lines.errored("api_error", "Claude sent a result of an unknown kind")
                 await self._harvester.failed(key, "errored", unknown)
 
     async def _cancelled(self, key: str) -> None:
@@ -269,7 +270,7 @@ class Shipper:
         _, items = await self._harvester.items(key)
         left = [item for item in items if item.job.status != "canceling"]
         if not left:
-            await self._harvester.failed(key, "canceled", desks.CANCELED)
+            await self._harvester.failed(key, "canceled", lines.CANCELED)
             return
         job, query = left[0].job, left[0].query
         overdue = job.kind == "query" and (
@@ -280,10 +281,10 @@ class Shipper:
         await desk.work.requeue(key, pool, now, share)
 
     async def _lines(self, batch_id: str, ship: Ship) -> AsyncGenerator[Mapping[str, Any], None]:
-        async with aclosing(self._claude.batch_lines(batch_id, _call(ship))) as lines:
-            async for line in lines:
+        async with aclosing(self._claude.batch_lines(batch_id, _call(ship))) as results:
+            async for line in results:
                 if line.strip():
-                    yield desks.object_of(line)
+                    yield lines.object_of(line)
 
     def _pause_s(self, ship: Ship) -> float:
         pace = self._desk.pace

@@ -8,35 +8,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from cacheserver import jsontext
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.asking import batch_desk as desks
+from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Asker, Decider, Desk
+from cacheserver.asking.batch_lines import Line
+from cacheserver.asking.batch_near import Leaders
 from cacheserver.errors import BadRequest
-from cacheserver.policy import admission, batching
-from cacheserver.policy.decide import bar_of
+from cacheserver.policy import admission, batching, budget
+from cacheserver.policy.budget import Verdict
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import DIRECT, Waiter
-from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query, Tenant, Usage
+from cacheserver.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
 
 _SLICE = 8  # items looked up together: their round trips overlap, and requests get in between
 _ROUND = 1_000  # items of one job before others have their turn: some seconds
-_LEADERS = 2_000  # texts of a scope that new ones are held against: 3 MB, 0.1 ms
-_CLOSE = 0.9  # cosine; no bar that ships is reached below it, and deciding costs a round trip
 
 
-@dataclass(slots=True)
-class _Leaders:
-    """What a job asks under one scope: texts, their vectors, and the asks they lead."""
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One item of a job that is looked up."""
 
-    texts: list[str] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    vectors: list[Any] = field(default_factory=list)
+    job: Job
+    tenant: Tenant
+    waiter: Waiter
+    custom_id: str
+    raw: bytes
 
 
 class Sorter:
@@ -44,10 +46,8 @@ class Sorter:
 
     def __init__(self, desk: Desk, decider: Decider, asker: Asker) -> None:
         self._desk = desk
-        self._decider = decider
         self._asker = asker
-        # Of this process only: after a restart a batch's later items find fewer to be like.
-        self._leaders: dict[str, dict[str, _Leaders]] = {}
+        self._leaders = Leaders(decider)
 
     async def sort(self) -> bool:
         """Look up a round of each open job. True where some are left."""
@@ -57,7 +57,7 @@ class Sorter:
             job = await desk.jobs.find(id)
             if job is None or job.cursor >= job.total or job.status == "ended":
                 await desk.work.drop_open(id)
-                self._leaders.pop(id, None)
+                self._leaders.forget(id)
                 continue
             if job.status == "canceling":
                 continue  # whatever was not looked up is cancelled
@@ -73,11 +73,13 @@ class Sorter:
             items = await desk.jobs.items(job.id, places)
             there = [(p, *item) for p, item in zip(places, items, strict=True) if item is not None]
             found = await asyncio.gather(*(self._look(job, tenant, raw) for _, _, raw in there))
-            for (place, custom_id, _), (query, decision) in zip(there, found, strict=True):
-                await self._place(job, tenant, place, custom_id, query, decision)
+            for (place, custom_id, raw), (query, decision) in zip(there, found, strict=True):
+                item = _Item(job, tenant, Waiter(job.id, place, "same"), custom_id, raw)
+                if not await self._place(item, query, decision):
+                    return False  # until there is room in a budget: looked at again in a while
         if end == job.total:
             await desk.work.drop_open(job.id)
-            self._leaders.pop(job.id, None)
+            self._leaders.forget(job.id)
         return end < job.total
 
     async def _look(
@@ -96,48 +98,44 @@ class Sorter:
         return query, decision
 
     async def _place(
-        self,
-        job: Job,
-        tenant: Tenant,
-        place: int,
-        custom_id: str,
-        query: Query | None,
-        decision: Decision | BadRequest,
-    ) -> None:
-        waiter, after = Waiter(job.id, place, "same"), place + 1
+        self, item: _Item, query: Query | None, decision: Decision | BadRequest
+    ) -> bool:
+        """End an item, or have it wait for an ask. False: it has to be looked at again."""
         desk = self._desk
         if query is None or isinstance(decision, BadRequest):
-            result = desks.errored("invalid_request_error", str(decision))
-            told = desks.told(waiter, custom_id, "errored", result)
-            await desk.work.answer(told, desk.clock(), cursor=after)
-            desk.count(job.tenant, "errored")
-            return
+            result = lines.errored("invalid_request_error", str(decision))
+            unread = lines.unreadable(item.job, item.tenant, item.raw)
+            line = lines.unanswered(
+                *(item.waiter, item.custom_id, unread, "errored", result),
+                decision=Bypass("refused"),
+                ticket=Ticket(desk.clock()),
+            )
+            await self._end(line)
+            return True
         match decision:
             case Hit(candidate=Candidate() as candidate):
-                await self._serve(waiter, custom_id, query, decision, candidate, after)
+                await self._serve(item, query, decision, candidate)
             case Miss() if query.controls.only:
-                result = desks.errored(
-                    "not_found_error",
-                    "no stored answer may be served, and `only-if-cached` forbids asking Claude",
+                await self._end(
+                    lines.refused(
+                        item.waiter, item.custom_id, query, decision, ticket=Ticket(desk.clock())
+                    )
                 )
-                told = desks.told(waiter, custom_id, "errored", result)
-                await desk.work.answer(told, desk.clock(), cursor=after)
-            case _:
-                await self._wait(job, tenant, waiter, query, decision, after)
+            case Miss() | Bypass():
+                return await self._wait(item, query, decision)
+        return True
 
-    async def _serve(
-        self,
-        waiter: Waiter,
-        custom_id: str,
-        query: Query,
-        decision: Hit,
-        candidate: Candidate,
-        after: int,
-    ) -> None:
+    async def _end(self, line: Line, event: str | None = None, *, moves: bool = True) -> None:
+        """End an item that waits for nothing. `moves`: what comes after it is looked at next."""
+        desk, cursor = self._desk, line.waiter.item + 1 if moves else None
+        if await desk.work.answer(line.told, desk.clock(), cursor=cursor):
+            desk.ended(line, event)
+
+    async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
         """End an item with a stored answer, as the service serves one."""
         desk, entry = self._desk, candidate.entry
         message, now = entry.message, desk.clock()
-        if decision.kind == "semantic" and b'thinking"' in message:
+        if hit.kind == "semantic" and b'thinking"' in message:
             message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
         settlement = Settlement(
             model=entry.model,
@@ -145,72 +143,99 @@ class Sorter:
             cost=0,
             saved=desk.pricer.cost(entry.model, entry.usage, now),
         )
-        ticket, result = Ticket(now), desks.succeeded(message)
-        told = desks.told(
-            waiter,
-            custom_id,
-            "succeeded",
-            result,
-            ticket=ticket,
-            decision=decision,
-            settlement=settlement,
+        result = lines.succeeded(message)
+        line = Line(
+            *(item.waiter, item.custom_id, query, "succeeded", result),
+            *(hit, settlement, Ticket(now)),
         )
-        if await desk.work.answer(told, now, cursor=after):
-            desk.settler.settle(query, ticket, decision, settlement)
-            desk.count(query.tenant.name, "hits")
+        await self._end(line, "hits")
 
     async def _wait(
-        self,
-        job: Job,
-        tenant: Tenant,
-        waiter: Waiter,
-        query: Query,
-        decision: Decision,
-        after: int | None,
-    ) -> None:
-        """Have an item wait for an ask of its own, or for one that is made anyway."""
+        self, item: _Item, query: Query, decision: Miss | Bypass, *, moves: bool = True
+    ) -> bool:
+        """Have an item wait for an ask of its own, or for one that is made anyway.
+
+        False: a budget has no room for it now, and may have. `moves`: as in `_end`.
+        """
         desk, now = self._desk, self._desk.clock()
+        cursor = item.waiter.item + 1 if moves else None
+        pool, due, late = self._when(item, query, now)
+        join = partial(desk.work.join, due=due, late=late, cursor=cursor)
+        vector = decision.vector if isinstance(decision, Miss) else None
+        if vector is not None and decision.reason != "shadow" and moves:
+            leader = await self._leaders.find(item.job.id, query, vector, now)
+            if leader is not None:
+                like = Waiter(item.job.id, item.waiter.item, "near")
+                if await join(like, leader, pool="", share={}, ask={}):
+                    return True
+        share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
+        join = partial(join, pool=pool or desks.pool_of(share), share=share)
+        shared, key = isinstance(decision, Miss), item.waiter.hold
+        if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
+            # Who waits for an ask that is there spends nothing more.
+            if shared and await join(item.waiter, desks.key_of(query), ask={}):
+                self._joined(item, query, vector, desks.key_of(query), pool, moves=moves)
+                return True
+            admitted = await desk.budgets.hold(query, item.waiter.hold, now, token=desk.work.token)
+            if isinstance(admitted, Verdict):
+                return await self._refuse(item, query, decision, admitted, late, moves=moves)
+            if admitted is not None and admitted.cheapest:
+                query = replace(query, cheapest=True)
+        if shared:
+            key = desks.key_of(query)
+        await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
+        self._joined(item, query, vector, key, pool, moves=moves)
+        return True
+
+    def _when(self, item: _Item, query: Query, now: float) -> tuple[str, float, float]:
+        """The pool (none: of its kind), when it is sent, and when it is no longer waited for."""
+        job, rules = item.job, item.tenant.batching
+        if job.kind == "batch":
+            return "", now, job.created_at + batching.EXPIRES_S
         choice = batching.choose(
             wait=job.wait,
             deadline=job.deadline,
             now=now,
-            rules=tenant.batching,
+            rules=rules,
             controls=job.controls,
-            headroom=desk.headroom.least(now),
+            headroom=self._desk.headroom.least(now),
             batchable=admission.batchable(query.body),
         )
-        whole = job.kind == "batch"
-        direct = not whole and choice.way == "direct"
-        due, late = now, job.created_at + batching.EXPIRES_S
-        if not whole:
-            late = batching.give_up_at(now, job.deadline, tenant.batching)
-            if not direct:
-                due = batching.flush_at(now, job.deadline, tenant.batching)
-        vector = decision.vector if isinstance(decision, Miss) else None
-        if vector is not None and decision.reason != "shadow" and after is not None:
-            leader = await self._leader(job, query, vector, now)
-            if leader is not None:
-                like = Waiter(waiter.job, waiter.item, "near")
-                if await desk.work.join(
-                    like, leader, pool="", share={}, due=due, late=late, ask={}, cursor=after
-                ):
-                    return
-        shared = isinstance(decision, Miss)
-        key = desks.key_of(query) if shared else f"{job.id}.{waiter.item}"
-        share = {"tenant": job.tenant, "headers": dict(query.headers)}
-        await desk.work.join(
-            waiter,
-            key,
-            pool=DIRECT if direct else desks.pool_of(share),
-            share=share,
-            due=due,
-            late=late,
-            ask=await self._ask(query, decision, vector, now),
-            cursor=after,
+        late = batching.give_up_at(now, job.deadline, rules)
+        if choice.way == "direct":
+            return DIRECT, now, late
+        return "", batching.flush_at(now, job.deadline, rules), late
+
+    async def _refuse(
+        self,
+        item: _Item,
+        query: Query,
+        decision: Miss | Bypass,
+        verdict: Verdict,
+        late: float,
+        *,
+        moves: bool,
+    ) -> bool:
+        """End an item a budget has no money for; False where that may come while there is time.
+
+        What is only held is held at the most it may cost, and much of it comes back.
+        """
+        now = self._desk.clock()
+        late = min(late, item.job.created_at + item.tenant.batching.max_wait_s)
+        if moves and verdict.full is not None and verdict.full.held and now < late:
+            return False
+        line = lines.refused(
+            *(item.waiter, item.custom_id, query, decision), ticket=Ticket(now), verdict=verdict
         )
-        if vector is not None and after is not None:
-            self._lead(job, query, vector, key)
-        desk.count(job.tenant, "direct" if direct else "items")
+        await self._end(line, moves=moves)
+        return True
+
+    def _joined(
+        self, item: _Item, query: Query, vector: Any, key: str, pool: str, *, moves: bool
+    ) -> None:
+        if vector is not None and moves:
+            self._leaders.add(item.job.id, query, vector, key)
+        self._desk.count(item.job.tenant, "direct" if pool == DIRECT else "items")
 
     async def _ask(
         self, query: Query, decision: Decision, vector: Any, now: float
@@ -223,41 +248,17 @@ class Sorter:
             "asked": desks.packed(asked),
             "size": len(asked.body) + 200,  # its custom id and what JSON puts around it
         }
+        if query.cheapest:
+            found["cheapest"] = 1
         if asked.body != query.raw:
             found["body"] = asked.body
         return found
 
-    async def again(self, job: Job, waiter: Waiter, query: Query) -> None:
+    async def again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
         """Have an item that was like another's be asked for itself: the other brought nothing."""
         own = Waiter(waiter.job, waiter.item, "same")
-        await self._wait(job, query.tenant, own, query, Miss("near-failed"), None)
-
-    async def _leader(self, job: Job, query: Query, vector: Any, now: float) -> str | None:
-        """The ask of this job whose answer will serve this item, too."""
-        known = self._leaders.get(job.id, {}).get(query.scope)
-        if known is None or query.text is None:
-            return None
-        cosines = np.asarray(known.vectors) @ np.asarray(vector)
-        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
-        best = np.argsort(-cosines)[: bar.top_k]
-        near = [
-            Candidate(_stand_in(query, known.texts[at], at, now), float(cosines[at]))
-            for at in map(int, best)
-            if cosines[at] >= _CLOSE
-        ]
-        if not near:
-            return None
-        decision = await self._decider.decide(query, near, bar)
-        if not isinstance(decision, Hit) or decision.candidate is None:
-            return None
-        return known.keys[int(decision.candidate.entry.id)]
-
-    def _lead(self, job: Job, query: Query, vector: Any, key: str) -> None:
-        known = self._leaders.setdefault(job.id, {}).setdefault(query.scope, _Leaders())
-        if query.text is not None and len(known.texts) < _LEADERS:
-            known.texts.append(query.text)
-            known.keys.append(key)
-            known.vectors.append(np.asarray(vector))
+        item = _Item(job, query.tenant, own, custom_id, query.raw)
+        await self._wait(item, query, Miss("near-failed"), moves=False)
 
 
 def _passed_on(query: Query) -> Bypass | None:
@@ -267,22 +268,3 @@ def _passed_on(query: Query) -> Bypass | None:
     if not admission.batchable(query.body):
         return Bypass("not-batchable")  # Claude says what is wrong with it
     return None
-
-
-def _stand_in(query: Query, text: str, place: int, now: float) -> Entry:
-    """What the decider reads of an answer that is still to come."""
-    return Entry(
-        id=f"{place:032d}",
-        tenant=query.tenant.name,
-        namespace=query.controls.namespace,
-        fingerprint="",
-        scope=query.scope,
-        text=text,
-        model=query.model,
-        message=b"{}",
-        usage=Usage(),
-        cost=None,
-        tags=(),
-        created_at=now,
-        expires_at=now + 1,
-    )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from cacheserver.answer import Settlement, Ticket
 from cacheserver.asking.batch_desk import Asker, Decider, Desk, Keeper
 from cacheserver.asking.batch_direct import Direct
 from cacheserver.asking.batch_end import Ender
@@ -20,10 +21,11 @@ from cacheserver.asking.batch_harvest import Harvester
 from cacheserver.asking.batch_ship import Claude, Shipper
 from cacheserver.asking.batch_sort import Sorter
 from cacheserver.asking.webhooks import Resolve, Webhooks, resolve
-from cacheserver.errors import StoreError
+from cacheserver.errors import OverBudget, StoreError
 from cacheserver.flight import end
 from cacheserver.policy.batching_eligible import Series
 from cacheserver.stores.jobs import Job, Jobs
+from cacheserver.types import Hit, Miss, Query, Tenant
 
 
 class Batching:
@@ -75,6 +77,35 @@ class Batching:
             await self._desk.work.give_back()
         except StoreError:
             self._desk.metrics.swallowed("batch-lease")
+
+    async def afford(self, job: Job, tenant: Tenant) -> None:
+        """Raise `OverBudget` where a batch could have nothing asked, and the tenant refuses then.
+
+        One that will only have what is stored spends nothing, and is taken.
+        """
+        if job.controls.only:
+            return
+        verdict = await self._desk.budgets.spent_out(tenant, job.key_id, self._desk.clock())
+        if verdict is not None:
+            self._desk.count(tenant.name, "refused")
+            headers = {"x-cache": "miss", "x-cache-reason": "budget", **verdict.headers}
+            raise OverBudget(verdict.message, headers=headers)
+
+    async def afford_one(self, query: Query) -> None:
+        """The same of one question, which is looked up first: what is stored is free."""
+        desk = self._desk
+        ticket = Ticket.taken(desk.clock())
+        verdict = await desk.budgets.spent_out(query.tenant, query.key_id, ticket.started_at)
+        if (
+            verdict is None
+            or query.controls.only
+            or isinstance(await desk.service.look(query), Hit)
+        ):
+            return
+        settlement = Settlement(cost=0, saved=0, status=OverBudget.status)
+        headers = desk.settler.settle(query, ticket, Miss("budget"), settlement)
+        await desk.settler.written(ticket)
+        raise OverBudget(verdict.message, headers={**headers, **verdict.headers})
 
     async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
         """Keep a job; from here on it is answered, whatever happens. Raises `StoreError`."""

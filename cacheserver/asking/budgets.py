@@ -10,17 +10,26 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from cacheserver.asking.budget_estimate import Estimate
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
 from cacheserver.policy import budget, tiers
-from cacheserver.policy.budget import NOTHING, Account, Admission, Amount, Reservation, Verdict
-from cacheserver.policy.fingerprint import AUTO
+from cacheserver.policy.budget import (
+    NOTHING,
+    Account,
+    Admission,
+    Amount,
+    Full,
+    Reservation,
+    Verdict,
+)
 from cacheserver.policy.row import Row
 from cacheserver.ports import Ledger, Metrics, Pricer
-from cacheserver.stores.budgets import BudgetStore, Held
-from cacheserver.types import Nanodollars, Query, Tenant, Usage
+from cacheserver.stores.budgets import HOLD_S, BudgetStore, Held
+from cacheserver.types import Query, Tenant
 
 _SITE = "budget"
 _MOST = 10_000  # settlements that wait while the store is away, some 5 MB
@@ -73,10 +82,9 @@ class Budgets:
     ) -> None:
         self.store = store
         self._tenants = tenants
-        self._pricer = pricer
+        self._estimate = Estimate(pricer, default_model)
         self._metrics = metrics
         self._clock = clock
-        self._default_model = default_model
         self._held: dict[str, Reservation] = {}  # by the request's id, until its row comes
         self._waiting: OrderedDict[str, _Bill] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
@@ -96,9 +104,9 @@ class Budgets:
             return None
         name = query.tenant.name
         accounts = tuple(budget.accounts(name, query.key_id, rules, now))
-        amount, cheapest = self._amounts(query, now)
+        amounts = self._estimate.of(query, now)
         try:
-            held = await self._reserve(name, id, accounts, amount, cheapest, now)
+            held = await self._reserve(name, id, accounts, amounts, now)
         except StoreError:
             self._give_back(name, id, now)  # it may have been made all the same
             self._metrics.swallowed(_SITE)
@@ -108,12 +116,47 @@ class Budgets:
         except asyncio.CancelledError:
             self._give_back(name, id, now)
             raise
-        if held.made:
-            return self._reserved(query, id, accounts, held, amount, cheapest)
-        full = budget.strictest(held.full(accounts))
-        assert full is not None  # else it would have been made
-        soft = full.account.at_limit == "cache-only"
-        return Verdict("cache-only" if soft else "refuse", budget.describe(full), full)
+        if not held.made:
+            return _refused(budget.strictest(held.full(accounts)))
+        made = _reserved(query, id, accounts, held, amounts)
+        self._held[id] = made
+        if len(self._held) > _MOST_HELD:
+            del self._held[next(iter(self._held))]  # its lease frees it
+        return made
+
+    async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
+        """Whether Claude may be asked in a batch, at half the price.
+
+        What is held under `id` is not this process's: the jobs' scripts hand it on to the ask and
+        free it at its end, whichever server comes to it. Asked again, the same `id` is told the
+        same. `token` is the jobs' worker's. Raises `StoreError`.
+        """
+        rules = query.tenant.budgets
+        if not budget.wanted(rules, query.key_id):
+            return None
+        name = query.tenant.name
+        accounts = tuple(budget.accounts(name, query.key_id, rules, now))
+        amounts = self._estimate.of(query, now, tier="batch")
+        held = await self._reserve(name, id, accounts, amounts, now, lease_s=HOLD_S, token=token)
+        if not held.made:
+            return _refused(budget.hardest(held.full(accounts)))
+        return _reserved(query, id, accounts, held, amounts)
+
+    async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
+        """What refuses whatever would have Claude asked, and is not only held: nothing need be
+        taken that cannot be answered. None: nothing does. Raises `StoreError`.
+        """
+        if not budget.wanted(tenant.budgets, key_id):
+            return None
+        accounts = budget.accounts(tenant.name, key_id, tenant.budgets, now)
+        balances = await self.store.balances(tenant.name, accounts, now)
+        found = [
+            one for pair in zip(accounts, balances, strict=True) if (one := budget.full(*pair))
+        ]
+        full = budget.hardest(found)
+        if full is None or full.held or full.account.at_limit != "refuse":
+            return None
+        return _refused(full)
 
     def settle(self, row: Row) -> None:
         """Book what a request of the ledger spent, and free what was held for it. Never blocks."""
@@ -146,61 +189,34 @@ class Budgets:
             self._waiting.clear()
         self._told.set()
 
-    def _reserved(
-        self,
-        query: Query,
-        id: str,
-        accounts: tuple[Account, ...],
-        held: Held,
-        amount: Amount,
-        cheapest: Amount,
-    ) -> Reservation:
-        model = tiers.model_of("low", query.tenant.routing)
-        # An old model may be cheaper than any tier; one without a price is taken for dearer.
-        gains = query.model != model and not 0 < amount.nano <= cheapest.nano
-        put_aside = cheapest if held.cheapest else amount
-        made = Reservation(id, accounts, put_aside, cheapest=held.cheapest and gains)
-        self._held[id] = made
-        if len(self._held) > _MOST_HELD:
-            del self._held[next(iter(self._held))]  # its lease frees it
-        return made
-
     async def _reserve(
         self,
         tenant: str,
         id: str,
         accounts: tuple[Account, ...],
-        amount: Amount,
-        cheapest: Amount,
+        amounts: tuple[Amount, Amount],
         now: float,
+        *,
+        lease_s: float | None = None,
+        token: str = "",
     ) -> Held:
-        held = await self.store.reserve(
-            tenant, id, accounts, amount=amount, cheapest=cheapest, now=now
+        reserve = partial(
+            self.store.reserve,
+            *(tenant, id, accounts),
+            amount=amounts[0],
+            cheapest=amounts[1],
+            now=now,
+            lease_s=lease_s,
+            token=token,
         )
+        held = await reserve()
         if held.freed:
             self._metrics.dropped("budget-lease", held.freed)
         if not held.made and self._waiting and all(one.held for one in held.full(accounts)):
             # It is not spent, only held, perhaps by what this process has not yet told.
             await self.flush()
-            held = await self.store.reserve(
-                tenant, id, accounts, amount=amount, cheapest=cheapest, now=now
-            )
+            held = await reserve()
         return held
-
-    def _amounts(self, query: Query, now: float) -> tuple[Amount, Amount]:
-        """What a request may cost as it was asked, and of the cheapest tier."""
-        rules = query.tenant.routing
-        model = query.model
-        if model == AUTO:
-            model = self._default_model
-            if rules.enabled and "routing" not in query.controls.off:
-                model = tiers.model_of(rules.default_tier, rules)
-
-        def price(model: str, usage: Usage) -> Nanodollars | None:
-            return self._pricer.cost(model, usage, now)
-
-        low = tiers.model_of("low", rules)
-        return budget.most(query.body, model, price), budget.most(query.body, low, price)
 
     def _give_back(self, tenant: str, id: str, now: float) -> None:
         self._add(id, _Bill(tenant, None, now, (), Amount()))
@@ -248,3 +264,24 @@ class Budgets:
                 await self._hurry.wait()
         except TimeoutError:
             return
+
+
+def _refused(full: Full | None) -> Verdict:
+    assert full is not None  # else it would have been reserved
+    soft = full.account.at_limit == "cache-only"
+    return Verdict("cache-only" if soft else "refuse", budget.describe(full), full)
+
+
+def _reserved(
+    query: Query,
+    id: str,
+    accounts: tuple[Account, ...],
+    held: Held,
+    amounts: tuple[Amount, Amount],
+) -> Reservation:
+    amount, cheapest = amounts
+    model = tiers.model_of("low", query.tenant.routing)
+    # An old model may be cheaper than any tier; one without a price is taken for dearer.
+    gains = query.model != model and not 0 < amount.nano <= cheapest.nano
+    put_aside = cheapest if held.cheapest else amount
+    return Reservation(id, accounts, put_aside, cheapest=held.cheapest and gains)

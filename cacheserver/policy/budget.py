@@ -9,7 +9,7 @@ overrun by no more than the one request that was let in last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
@@ -175,11 +175,15 @@ def strictest(found: Iterable[Full]) -> Full | None:
 
 
 def most(
-    body: Mapping[str, Any], model: str, price: Callable[[str, Usage], Nanodollars | None]
+    body: Mapping[str, Any],
+    model: str,
+    price: Callable[[str, Usage], Nanodollars | None],
+    *,
+    tier: str = "standard",
 ) -> Amount:
     """What a request may cost: its prompt, estimated, and all the output it allows.
 
-    An unpriced model counts its tokens only.
+    `tier` "batch" is half the price. An unpriced model counts its tokens only.
     """
     prompt = prompt_tokens(body, model)
     allowed = body.get("max_tokens")
@@ -187,6 +191,7 @@ def most(
     usage = Usage(
         prompt,
         max(0, output),
+        service_tier=tier,
         speed=str(body.get("speed") or "standard"),
         inference_geo=str(body.get("inference_geo") or ""),
     )
@@ -218,6 +223,14 @@ def tokens(usage: Usage) -> int:
         + leg.cache_read_tokens
         for leg in ([leg for _, leg in usage.iterations] or [usage])
     )
+
+
+def hardest(found: Sequence[Full]) -> Full | None:
+    """The one that refuses for good, where one does; else the strictest, which room may come to."""
+    gone = [
+        one for one in found if not one.held and one.account.at_limit in ("cache-only", "refuse")
+    ]
+    return strictest(gone or found)
 
 
 def describe(one: Full) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from cacheserver.policy.budget import Account, Amount, Balance, Full, full
 from cacheserver.stores import budgetscripts
 from cacheserver.stores.connection import PREFIX, Connection, run
+from cacheserver.stores.jobscripts import WORK_MS
 from cacheserver.stores.values import owner
 
 # The longest a call takes is 600 s by default, and one that was answered badly is made once more.
 LEASE_S = 1_800
+HOLD_S = WORK_MS // 1_000  # an ask in a batch holds what it may cost as long as it is there
 _SETTLED_S = 600  # a settlement whose reply was lost is sent again within seconds
 _KEPT_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be looked at
 
@@ -54,13 +56,25 @@ class BudgetStore:
         amount: Amount,
         cheapest: Amount,
         now: float,
+        lease_s: float | None = None,
+        token: str = "",
     ) -> Held:
         """Put `amount` aside in all `accounts`, unless one is full that must not be overrun.
 
         Where one is full that has the cheapest tier asked, it is `cheapest` that is put aside.
+        It is free again after `lease_s`, that of the store by default. Where `id` holds something
+        already, that stays as it is. `token` is the jobs' worker's: once it is no more, nothing is
+        put aside (`StoreError`, code FENCED).
         """
         words: list[str | int | float] = [self._prefix, owner(tenant), repr(now), id]
-        words += [self._lease_s, amount.nano, amount.tokens, cheapest.nano, cheapest.tokens]
+        words += [
+            lease_s or self._lease_s,
+            amount.nano,
+            amount.tokens,
+            cheapest.nano,
+            cheapest.tokens,
+        ]
+        words.append(token)
         for account in accounts:
             words += [_name(account), _KEPT_S[account.period.span], *_limits(account)]
             words.append(_SOFT[account.at_limit])
@@ -72,9 +86,7 @@ class BudgetStore:
     ) -> bool:
         """Put what was spent in the place of what was reserved. False: it was settled before."""
         words: list[str | int | float] = [self._prefix, owner(tenant), repr(now), id]
-        words += [spent.nano, spent.tokens, _SETTLED_S]
-        for account in accounts:
-            words += [_name(account), _KEPT_S[account.period.span]]
+        words += [spent.nano, spent.tokens, _SETTLED_S, *named(accounts)]
         return bool(await run(self._settle, *words))
 
     async def balances(
@@ -83,6 +95,11 @@ class BudgetStore:
         """What the accounts of a tenant stand at, in their order."""
         names = [_name(account) for account in accounts]
         return _balances(await run(self._read, self._prefix, owner(tenant), repr(now), *names))
+
+
+def named(accounts: Sequence[Account]) -> list[str | int]:
+    """Accounts as the scripts take them: the name and the life (s) of each."""
+    return [word for one in accounts for word in (_name(one), _KEPT_S[one.period.span])]
 
 
 def _name(account: Account) -> str:

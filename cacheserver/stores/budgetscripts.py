@@ -2,7 +2,7 @@
 
     P bg:{account}     hash: n, t  spent nanodollars and tokens;  rn, rt  reserved
     P bl:{tenant}      sorted set: reservation -> when it is given up
-    P br:{tenant}      hash: reservation -> [nanodollars, tokens, account ...]
+    P br:{tenant}      hash: reservation -> [nanodollars, tokens, 1 or 2 (cheapest), account ...]
     P bs:{id}          a request that was settled
 
 Amounts are whole and below 2^53, so that Lua's doubles are exact: 9 million dollars.
@@ -10,16 +10,15 @@ Amounts are whole and below 2^53, so that Lua's doubles are exact: 9 million dol
 
 from __future__ import annotations
 
-# ARGV: P, tenant, now. Frees what a server held that never came back: its requests may have
-# been paid for, but nobody knows, and a budget must not stay shut by a server that is gone.
-_FREE = """
-local P, who, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
-local function release(id)
+# For whatever knows P: the jobs' scripts end what their asks hold in the step that ends the ask.
+HOLDS = """
+-- What was reserved, [nanodollars, tokens, kind, account ...], which is free now; or false.
+local function release(who, id)
+  local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
   local kept = redis.call('HGET', held, id)
   if not kept then return false end
   local parts = cjson.decode(kept)
-  for i = 3, #parts do
+  for i = 4, #parts do
     local key = P .. 'bg:' .. parts[i]
     if redis.call('EXISTS', key) == 1 then
       for place, field in ipairs({'rn', 'rt'}) do  -- Redis reads "-0" as no number
@@ -29,11 +28,42 @@ local function release(id)
   end
   redis.call('HDEL', held, id)
   redis.call('ZREM', leases, id)
+  return parts
+end
+-- What was reserved under one id is so under another; false where nothing was.
+local function pass_on(who, id, to)
+  local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
+  local kept = redis.call('HGET', held, id)
+  if not kept then return false end
+  release(who, to)
+  redis.call('HSET', held, to, kept)
+  redis.call('HDEL', held, id)
+  redis.call('ZADD', leases, redis.call('ZSCORE', leases, id), to)
+  redis.call('ZREM', leases, id)
   return true
 end
+-- Without a life, only where the account is still kept.
+local function spend(account, nano, tokens, life)
+  local key = P .. 'bg:' .. account
+  if not life and redis.call('EXISTS', key) == 0 then return end
+  redis.call('HINCRBY', key, 'n', nano)
+  redis.call('HINCRBY', key, 't', tokens)
+  if life and redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, life) end
+end
+"""
+
+# ARGV: P, tenant, now. Frees what a server held that never came back: its requests may have
+# been paid for, but nobody knows, and a budget must not stay shut by a server that is gone.
+_FREE = (
+    """
+local P, who, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
+"""
+    + HOLDS
+    + """
 local function free()
   local gone = redis.call('ZRANGEBYSCORE', leases, '-inf', ARGV[3], 'LIMIT', 0, 100)
-  for _, id in ipairs(gone) do release(id) end
+  for _, id in ipairs(gone) do release(who, id) end
   return #gone
 end
 local function numbers(key)
@@ -42,20 +72,28 @@ local function numbers(key)
   return kept
 end
 """
+)
 
-# ARGV: P, tenant, now, id, lease (s), nanodollars, tokens, the same for the cheapest tier, then of
-# each account: name, life (s), limit in nanodollars, limit in tokens ('' for none), what it does at
-# its end (0 nothing, 1 the cheapest tier, 2 no reservation).
+# ARGV: P, tenant, now, id, lease (s), nanodollars, tokens, the same for the cheapest tier, the
+# token of the jobs' worker where it is for one of theirs or '', then of each account: name, life
+# (s), limit in nanodollars, limit in tokens ('' for none), what it does at its end (0 nothing, 1
+# the cheapest tier, 2 no reservation).
 # Returns whether it was reserved (0, 1, 2 for the cheapest tier's), how many leases were freed, and
-# of each account spent nanodollars and tokens, reserved nanodollars and tokens, before.
+# of each account spent nanodollars and tokens, reserved nanodollars and tokens, before. An id that
+# holds something keeps it, and is told what it was told before.
 RESERVE = (
     _FREE
     + """
+if ARGV[10] ~= '' and redis.call('GET', P .. 'bt:lease') ~= ARGV[10] then
+  return redis.error_reply('FENCED another server does the work')
+end
 local freed = free()
 local reply, worst = {0, freed}, 0
 -- Its caller gave up, and said so before this came through: nobody would settle it.
 if redis.call('EXISTS', P .. 'bs:' .. ARGV[4]) == 1 then return {1, freed} end
-for i = 10, #ARGV, 5 do
+local before = redis.call('HGET', held, ARGV[4])
+if before then return {tonumber(cjson.decode(before)[3]), freed} end
+for i = 11, #ARGV, 5 do
   local kept = numbers(P .. 'bg:' .. ARGV[i])
   local nano, tokens = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   if (nano and kept[1] + kept[3] >= nano) or (tokens and kept[2] + kept[4] >= tokens) then
@@ -67,8 +105,8 @@ if worst == 2 then return reply end
 local nano, tokens = ARGV[6], ARGV[7]
 if worst == 1 then nano, tokens = ARGV[8], ARGV[9] end
 reply[1] = worst + 1
-local parts, longest = {nano, tokens}, 0
-for i = 10, #ARGV, 5 do
+local parts, longest = {nano, tokens, tostring(reply[1])}, 0
+for i = 11, #ARGV, 5 do
   local key = P .. 'bg:' .. ARGV[i]
   redis.call('HINCRBY', key, 'rn', nano)
   redis.call('HINCRBY', key, 'rt', tokens)
@@ -91,13 +129,8 @@ SETTLE = (
     _FREE
     + """
 if not redis.call('SET', P .. 'bs:' .. ARGV[4], '1', 'NX', 'EX', ARGV[7]) then return 0 end
-release(ARGV[4])
-for i = 8, #ARGV, 2 do
-  local key = P .. 'bg:' .. ARGV[i]
-  redis.call('HINCRBY', key, 'n', ARGV[5])
-  redis.call('HINCRBY', key, 't', ARGV[6])
-  if redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, ARGV[i + 1]) end
-end
+release(who, ARGV[4])
+for i = 8, #ARGV, 2 do spend(ARGV[i], ARGV[5], ARGV[6], ARGV[i + 1]) end
 return 1
 """
 )

@@ -152,6 +152,7 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
     fields: dict[str, str | bytes | float | None] = {
         "kind": job.kind,
         "tenant": job.tenant,
+        "who": owner(job.tenant),  # for the scripts: whose budget
         "created_at": repr(job.created_at),
         "total": job.total,
         "key_id": job.key_id,

@@ -9,7 +9,8 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:mine:<owner> zset    a tenant's batches, by creation
     P bt:open         zset    jobs whose items have not all been looked up, by creation
     P bt:cancel       set     jobs that are to end early
-    P bt:ask:<key>    hash    a request to Claude, to be made once; the pool or ship it is in
+    P bt:ask:<key>    hash    a request to Claude, to be made once; the pool or ship it is in;
+                              `who`: whose budget holds something for it, as `ask:<key>`
     P bt:wait:<key>   list    who waits for it: "<job>:<item>:<kind>"
     P bt:pools        hash    pool -> what its asks have in common
     P bt:pool:<pool>  zset    asks that have not been sent, by when they are due (ms)
@@ -22,18 +23,26 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
 
 Every step of the worker's names its token: a server that lost its lease while it was held up
 changes nothing any more.
+
+What an item reserved of a budget (under `<id>:<item>`) becomes its ask's, or ends with the item;
+what an ask holds ends with it. In the same step: nothing is booked twice, and nothing left held.
 """
 
 from __future__ import annotations
 
+from cacheserver.stores import budgetscripts
+
 WORK_MS = 7 * 86_400_000  # of what is under way: twice the longest it can be
 
-PRELUDE = """
+PRELUDE = (
+    """
 local P, token = ARGV[1], ARGV[2]
 if token ~= '' and redis.call('GET', P .. 'bt:lease') ~= token then
   return redis.error_reply('FENCED another server does the work')
 end
-
+"""
+    + budgetscripts.HOLDS
+    + """
 local function finish(id, now)
   local job = P .. 'bt:job:' .. id
   redis.call('HSET', job, 'status', 'ended', 'ended_at', now)
@@ -54,12 +63,22 @@ local function answer(id, item, kind, line, now)
   if done == 1 then redis.call('PEXPIRE', out, redis.call('PTTL', job)) end
   redis.call('HDEL', P .. 'bt:in:' .. id, item)
   redis.call('HDEL', P .. 'bt:asks:' .. id, item)
+  local who = redis.call('HGET', job, 'who')
+  if who then release(who, id .. ':' .. item) end
   redis.call('HINCRBY', job, kind, 1)
   if done == tonumber(total) then finish(id, now) end
   return 1
 end
 
+local function let_go(key)
+  local who = redis.call('HGET', P .. 'bt:ask:' .. key, 'who')
+  if not who then return false end
+  redis.call('HDEL', P .. 'bt:ask:' .. key, 'who')
+  return release(who, 'ask:' .. key)
+end
+
 local function forget(key)
+  let_go(key)
   local pool = redis.call('HGET', P .. 'bt:ask:' .. key, 'pool')
   if pool then redis.call('ZREM', P .. 'bt:pool:' .. pool, key) end
   redis.call('ZREM', P .. 'bt:late', key)
@@ -77,6 +96,7 @@ local function unload(key)
   end
 end
 """
+)
 
 # ARGV: P, '', id, owner or '', created ms, life ms, then field, value... The items are there
 # before: with this step the job is, whole.
@@ -153,16 +173,20 @@ return answer(ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[3])
 
 # ARGV: P, token, life ms, id, item, next cursor or '', key, kind, pool, due ms, late ms, what the
 # pool's asks share, then field, value... of the ask. Returns 1 where the item waits now, 0 where it
-# was answered, and -1 where a `near` item's leader is not there any more.
+# was answered, and -1 where there is no such ask and nothing to make it of. What the item reserved
+# is the ask's where this made it; else it is freed.
 JOIN = (
     PRELUDE
     + """
 local id, item, key, kind, pool = ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[9]
 local job, ask, wait = P .. 'bt:job:' .. id, P .. 'bt:ask:' .. key, P .. 'bt:wait:' .. key
 local there = redis.call('EXISTS', ask) == 1
-if kind == 'near' and not there then return -1 end
+if not there and #ARGV < 13 then return -1 end
 if ARGV[6] ~= '' then redis.call('HSET', job, 'cursor', ARGV[6]) end
-if redis.call('HEXISTS', P .. 'bt:out:' .. id, item) == 1 then return 0 end
+local answered = redis.call('HEXISTS', P .. 'bt:out:' .. id, item) == 1
+local who, reserved = redis.call('HGET', job, 'who'), id .. ':' .. item
+if who and (there or answered or pool == 'direct') then release(who, reserved) end
+if answered then return 0 end
 local asks = P .. 'bt:asks:' .. id
 if redis.call('HGET', asks, item) ~= key then
   redis.call('HSET', asks, item, key)
@@ -174,6 +198,7 @@ if there then
   -- Who cannot wait takes the others along.
   local now_in = redis.call('HGET', ask, 'pool')
   if now_in and now_in ~= pool and pool == 'direct' then
+    let_go(key)  -- it is let in anew, at full price
     redis.call('ZREM', P .. 'bt:pool:' .. now_in, key)
     redis.call('HSET', ask, 'pool', pool)
     redis.call('ZADD', P .. 'bt:pool:' .. pool, ARGV[10], key)
@@ -183,6 +208,7 @@ if there then
   redis.call('ZADD', P .. 'bt:late', 'XX', 'LT', ARGV[11], key)
 else
   for at = 13, #ARGV, 2 do redis.call('HSET', ask, ARGV[at], ARGV[at + 1]) end
+  if who and pass_on(who, reserved, 'ask:' .. key) then redis.call('HSET', ask, 'who', who) end
   redis.call('HSET', ask, 'pool', pool)
   redis.call('PEXPIRE', ask, ARGV[3])
   redis.call('HSET', P .. 'bt:pools', pool, ARGV[12])
@@ -239,15 +265,23 @@ return 1
 """
 )
 
-# ARGV: P, token, now (s), key, number who wait, then id, item, kind, line... of those answered.
-# Returns 0 where others came to wait meanwhile, 1 where all are told, 2 where that is long done.
+# ARGV: P, token, now (s), key, number who wait, nanodollars and tokens that were spent, n, then n
+# of account, life (s), then id, item, kind, line... of those answered. What was spent is booked
+# where it was held; where nothing was, in the accounts given. Returns 0 where others came to wait
+# meanwhile, 1 where all are told, 2 where that is long done.
 TELL = (
     PRELUDE
     + """
 local key = ARGV[4]
 if redis.call('EXISTS', P .. 'bt:ask:' .. key) == 0 then return 2 end
 if redis.call('LLEN', P .. 'bt:wait:' .. key) ~= tonumber(ARGV[5]) then return 0 end
-for at = 6, #ARGV, 4 do
+local nano, tokens, lines = ARGV[6], ARGV[7], 9 + 2 * tonumber(ARGV[8])
+local held = let_go(key)
+if nano ~= '0' or tokens ~= '0' then
+  for at = 4, held and #held or 0 do spend(held[at], nano, tokens) end
+  for at = 9, held and 0 or lines - 1, 2 do spend(ARGV[at], nano, tokens, ARGV[at + 1]) end
+end
+for at = lines, #ARGV, 4 do
   answer(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[3])
 end
 unload(key)
@@ -265,6 +299,7 @@ if redis.call('EXISTS', ask) == 0 then return 0 end
 local old = redis.call('HGET', ask, 'pool')
 if old then redis.call('ZREM', P .. 'bt:pool:' .. old, key) end
 unload(key)
+if ARGV[4] == 'direct' then let_go(key) end  -- it is let in anew, at full price
 redis.call('HSET', ask, 'pool', ARGV[4])
 redis.call('HSET', P .. 'bt:pools', ARGV[4], ARGV[6])
 redis.call('ZADD', P .. 'bt:pool:' .. ARGV[4], ARGV[5], key)
@@ -274,7 +309,8 @@ return 1
 )
 
 # ARGV: P, token, now (s), key, who (as in its list), id, item, line. An item no longer waits for an
-# ask that was not sent; the last one takes it along. Returns 0 where it was sent.
+# ask that was not sent; the last one takes it along, else what it holds is held for the others.
+# Returns 0 where it was sent.
 LEAVE = (
     PRELUDE
     + """

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from cacheserver.errors import StoreError
+from cacheserver.policy.budget import NOTHING, Account, Amount
 from cacheserver.stores import jobscripts
+from cacheserver.stores.budgets import named
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 
 DIRECT = "direct"  # the pool of what is asked at once, at full price
@@ -29,6 +31,11 @@ class Waiter:
     job: str
     item: int
     kind: WaitKind
+
+    @property
+    def hold(self) -> str:
+        """What it reserves of a budget under: the same however often it is tried."""
+        return f"{self.job}:{self.item}"
 
     def __str__(self) -> str:
         return f"{self.job}:{self.item}:{self.kind}"
@@ -123,9 +130,11 @@ class JobWork:
         ask: Mapping[str, str | bytes | int],
         cursor: int | None = None,
     ) -> bool:
-        """Have an item wait for an ask, made where there is none. False: it is not there (`near`).
+        """Have an item wait for an ask, made of `ask` where there is none.
 
-        `due` and `late`: Unix seconds at which it is sent, and no longer waited for.
+        False: it is not there, and `ask` is empty. `due` and `late`: Unix seconds at which it is
+        sent, and no longer waited for. What the item reserved (`Waiter.hold`) is the ask's from now
+        on where this made it, and free where it did not.
         """
         words: list[str | bytes | int] = [
             jobscripts.WORK_MS,
@@ -234,9 +243,23 @@ class JobWork:
             await run(self._move, self._prefix, self.token, ship.nonce, ship.state, due_ms, *words)
         )
 
-    async def tell(self, key: str, waiting: int, told: Sequence[Told], now: float) -> int:
-        """End what waits for an ask. 0: others came to wait; 1: done; 2: it was done before."""
-        words: list[str | bytes | int] = [repr(now), key, waiting]
+    async def tell(
+        self,
+        key: str,
+        waiting: int,
+        told: Sequence[Told],
+        now: float,
+        *,
+        spent: Amount = NOTHING,
+        accounts: Sequence[Account] = (),
+    ) -> int:
+        """End what waits for an ask. 0: others came to wait; 1: done; 2: it was done before.
+
+        In the same step what it held of a budget is freed, and `spent` booked there; where it held
+        nothing, in `accounts`.
+        """
+        words: list[str | bytes | int] = [repr(now), key, waiting, spent.nano, spent.tokens]
+        words += [len(accounts), *named(accounts)]
         for each in told:
             words += (each.waiter.job, each.waiter.item, each.end, each.line)
         return int(await run(self._tell, self._prefix, self.token, *words))

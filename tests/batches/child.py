@@ -17,6 +17,7 @@ from cacheserver.app import create_app
 from cacheserver.config import Settings
 from cacheserver.simulated.serve import listen
 from tests.batches.house import QUICK
+from tests.house import ADMIN_KEY
 from tests.models import model_dir
 
 
@@ -27,6 +28,7 @@ async def main(data_dir: str, redis_url: str, claude: str) -> None:
         redis_url=SecretStr(redis_url),
         upstream=claude,
         anthropic_api_key=SecretStr("sk-ant-the-servers-own"),
+        admin_key=SecretStr(ADMIN_KEY),
         similarity=0.95,
     )
     async with wire.build(settings, pace=QUICK) as parts:

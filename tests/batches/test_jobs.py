@@ -184,7 +184,11 @@ async def test_a_cancelled_job_is_never_sent(house: BatchHouse) -> None:
     await pooled(house, 1)
     assert (await house.http.delete(f"/v1/jobs/{id}")).status_code == 200
     job = await house.ended(id)
-    assert job["result"] == {"type": "canceled"}
+    result = job["result"]
+    assert (result["type"], result["reason"], result["cost_usd"]) == (
+        *("canceled", "canceled"),
+        "0.000000000",
+    )
     house.clock.ahead_s += 60
     await pooled(house, 0)
     assert (house.sent, (await house.http.delete(f"/v1/jobs/{id}")).status_code) == ([], 400)

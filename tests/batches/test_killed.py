@@ -1,4 +1,7 @@
-"""Killed with -9 at every step, a server that comes back answers everything once, paid for once."""
+"""Killed with -9 at every step, a server that comes back answers everything once, paid for once.
+
+And books it once: of the tenant's budget is spent what Claude billed, and nothing stays held.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ import httpx2
 import pytest
 
 from cacheserver.simulated import Simulated, SimulatedSettings
-from cacheserver.stores import jobscripts
+from cacheserver.stores import budgetscripts, jobscripts
 from cacheserver.stores.child import find_server
 from cacheserver.stores.connection import connect
 from tests.batches.house import Gatekeeper, item
-from tests.house import serving
+from tests.house import ADMIN_KEY, serving
 from tests.stores.conftest import serving as serving_redis
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +32,7 @@ SCRIPTS = {
     name: text
     for name, text in vars(jobscripts).items()
     if name.isupper() and isinstance(text, str) and name != "PRELUDE"
-}
+} | {"RESERVE": budgetscripts.RESERVE}
 NAMES = {hashlib.sha1(text.encode()).hexdigest().encode(): n for n, text in SCRIPTS.items()}
 
 
@@ -197,7 +200,12 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
                 assert kinds == expected, steps[n - 1]
                 assert stage.asked() == expected_questions(n), steps[n - 1]
             if step is None:
+                await booked(stage, http, url)
                 return
+            if made is None:
+                rules = {"budgets": {"monthly": {"usd": 1_000}, "at_limit": "refuse"}}
+                headers = {"x-api-key": ADMIN_KEY}
+                await http.put(f"{url}/admin/tenants/default", json=rules, headers=headers)
             reached = step.hold(stage)
             body = {"requests": requests(n)}
             made = (await http.post(f"{url}/v1/messages/batches", json=body)).json()["id"]
@@ -205,6 +213,15 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
             process.kill()
             await process.wait()
         stage.door.release(gone=True)
+
+
+async def booked(stage: Stage, http: httpx2.AsyncClient, url: str) -> None:
+    """The budget's books and Claude's own are the same."""
+    month = (await http.get(f"{url}/v1/budget")).json()["budgets"][1]
+    assert (month["at_limit"], float(month["usd"]["reserved"])) == ("refuse", 0), month
+    billed = sum(line.nanodollars for line in stage.claude.invoice)
+    assert billed > 0
+    assert round(float(month["usd"]["spent"]) * 1_000_000_000) == billed
 
 
 def expected_questions(steps: int) -> Counter[str]:
@@ -232,6 +249,9 @@ async def test_killed_while_it_looks_items_up(tmp_path: Path) -> None:
         Step("JOIN", when="after"),
         Step("JOIN", 2),
         Step("JOIN", 3, "after"),
+        Step("RESERVE"),
+        Step("RESERVE", when="after"),
+        Step("RESERVE", 2, "after"),
         Step("ANSWER"),
         Step("ANSWER", when="after"),
         Step("SORTED"),

@@ -45,17 +45,16 @@ def records(file: BinaryIO, name: str) -> Iterator[Found]:
 
     Raises `OSError`, `EOFError` and `zlib.error` where the file cannot be read to its end.
     """
-    first = file.readline(_LINE).removeprefix(_BOM)
-    while first and not first.strip():
-        first = file.readline(_LINE)
-    if _is_document(first):
-        file.seek(0)
+    first, second, third = (_next(file) for _ in range(3))
+    file.seek(0)
+    first = first.removeprefix(_BOM)
+    # Two objects on lines of their own: whatever stands before them is garbage, and no list.
+    lined = isinstance(_json(second), dict) and isinstance(_json(third), dict)
+    if _is_document(first) and not lined:
         found = _document(file, name)
-    elif _is_table(first, file.readline(_LINE)):
-        file.seek(0)
+    elif _is_table(first, second):
         found = _table(file, name)
     else:
-        file.seek(0)
         found = _lines(file, name)
     for where, record in found:
         if isinstance(record, str):
@@ -86,6 +85,13 @@ def _holds(record: Record, name: str) -> bool:
         and bool(held)
         and all(isinstance(one, dict) for one in held)
     )
+
+
+def _next(file: BinaryIO) -> bytes:
+    """The next line that is not blank; nothing at the end."""
+    while (line := file.readline(_LINE)) and not line.strip():
+        pass
+    return line
 
 
 def _is_document(first: bytes) -> bool:
@@ -161,7 +167,7 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found]:
     """Objects of a list, at the top or under the first name that holds one; by their number."""
     prefix = _prefix(file)
     file.seek(0)
-    number = 0
+    number, objects = 0, 0
     held = re.sub(r"\.?item$", "", prefix)
     try:
         for value in ijson.items(file, prefix, multiple_values=True):
@@ -171,9 +177,10 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found]:
             if not isinstance(value, dict):
                 yield where, "no JSON object"
             else:
+                objects += 1
                 yield where, {held: [value]} if held == "resourceSpans" else value
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        if number:
+        if objects:
             yield f"{name}[{number + 1}]", f"the JSON ends here: {type(error).__name__}"
             return
         file.seek(0)  # lines after all, the first of them garbage

@@ -217,6 +217,18 @@ def test_one_document_of_spans_and_one_record_alone(tmp_path: Path) -> None:
     assert (len(found), reading.bad) == (3, 0)
 
 
+@pytest.mark.parametrize("garbage", ["[", "[1", "{", "[{}", "a,b,c"])
+def test_garbage_before_lines_costs_no_line(tmp_path: Path, garbage: str) -> None:
+    found, reading = read(write(tmp_path / "a.jsonl", garbage, pair(), pair()))
+    assert (len(found), reading.bad) == (2, 1)
+
+
+def test_a_list_of_one_object_is_a_document(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(f"[\n{json.dumps(pair())}\n]\n")
+    found, reading = read(tmp_path / "a.json")
+    assert (len(found), reading.bad) == (1, 0)
+
+
 def test_a_document_that_breaks_off_has_what_came_before(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([langfuse(), langfuse()], indent=1)[:-40])

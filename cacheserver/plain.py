@@ -14,11 +14,12 @@ from cacheserver.answer import Answer
 from cacheserver.policy import admission
 from cacheserver.policy.decide import bar_of
 from cacheserver.policy.fingerprint import AUTO
+from cacheserver.policy.lengths import WITHOUT
 from cacheserver.types import Query
 
 # Where the caller names no length it is ours to choose on a miss (`policy.lengths`); this one only
 # stands for "left to us" in the body's identity, and is sent where that lever is off.
-MAX_TOKENS = 1_024
+MAX_TOKENS = WITHOUT
 
 
 def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:

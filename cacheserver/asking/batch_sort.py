@@ -170,19 +170,19 @@ class Sorter:
                     return True
         share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
         join = partial(join, pool=pool or desks.pool_of(share), share=share)
-        shared, key = isinstance(decision, Miss), item.waiter.hold
+        shared = isinstance(decision, Miss)
+        key = desks.key_of(query) if shared else item.waiter.hold
         if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
             # Who waits for an ask that is there spends nothing more.
-            if shared and await join(item.waiter, desks.key_of(query), ask={}):
-                self._joined(item, query, vector, desks.key_of(query), pool, moves=moves)
+            if shared and await join(item.waiter, key, ask={}):
+                self._joined(item, query, vector, key, pool, moves=moves)
                 return True
             admitted = await desk.budgets.hold(query, item.waiter.hold, now, token=desk.work.token)
             if isinstance(admitted, Verdict):
                 return await self._refuse(item, query, decision, admitted, late, moves=moves)
             if admitted is not None and admitted.cheapest:
                 query = replace(query, cheapest=True)
-        if shared:
-            key = desks.key_of(query)
+                key = desks.key_of(query) if shared else key  # that is another ask
         await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
         self._joined(item, query, vector, key, pool, moves=moves)
         return True

@@ -5,12 +5,11 @@ Rule: a chart is never the only place of a number; a table beside it has it too.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cacheserver.audit.days import bars, unit
-from cacheserver.audit.words import dollars, plain
+from cacheserver.audit.words import dollars, escaped
 
 Data = Mapping[str, Any]
 
@@ -24,7 +23,7 @@ def by_day(days: Sequence[Data]) -> Iterator[str]:
     if not top:
         return
     dearest = max(found, key=lambda bar: bar.spent)
-    most = _e(dollars(dearest.spent))
+    most = escaped(dollars(dearest.spent))
     yield f'<svg class="days" viewBox="0 0 {max(_FEWEST, len(found))} 100" role="img"'
     yield ' preserveAspectRatio="none" aria-labelledby="days-title days-desc">'
     yield f'<title id="days-title">Spent from {found[0].first} to {found[-1].last}</title>'
@@ -32,7 +31,7 @@ def by_day(days: Sequence[Data]) -> Iterator[str]:
     yield f"{most}. The table below has the numbers.</desc>"
     for place, bar in enumerate(found):
         floor = 100.0
-        yield f"<g><title>{bar.first}: {_e(dollars(bar.spent))}</title>"
+        yield f"<g><title>{bar.first}: {escaped(dollars(bar.spent))}</title>"
         for kind, amount in bar.parts:
             if amount > 0:
                 high = 100 * amount / top
@@ -76,7 +75,7 @@ def lever(name: str, kind: str, one: Data, low: float, high: float) -> str:
     drawn.append(f'<path class="zero" d="M{at(0.0):.3f} 0V22"/>')
     return (
         '<svg class="lever" viewBox="0 0 100 22" preserveAspectRatio="none" role="img">'
-        f"<title>{_e(name)}: {_e(', '.join(told))}</title>{''.join(drawn)}</svg>"
+        f"<title>{escaped(name)}: {escaped(', '.join(told))}</title>{''.join(drawn)}</svg>"
     )
 
 
@@ -95,7 +94,3 @@ def scale(levers: Sequence[Data]) -> tuple[float, float]:
         for which in ("alone", "together"):
             amounts += [float(one[f"{which}_usd"]), *(interval(one, which) or ())]
     return min(amounts), max(amounts)
-
-
-def _e(text: object) -> str:
-    return html.escape(plain(text))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cacheserver.audit.progress import Progress
     from cacheserver.audit.reading import Reading
     from cacheserver.replay.call import Call
     from cacheserver.replay.step import Step
@@ -63,7 +62,7 @@ def run(asked: argparse.Namespace) -> int:
     from cacheserver.audit.leaks import Leaks
     from cacheserver.audit.making import pricer
     from cacheserver.audit.progress import Progress
-    from cacheserver.audit.reading import DAYS, Reading
+    from cacheserver.audit.reading import DAYS, Reading, calls
     from cacheserver.audit.tally import Tally
 
     _check(asked)
@@ -77,7 +76,10 @@ def run(asked: argparse.Namespace) -> int:
         if asked.admin:
             _fetch(asked.admin_url, reading, since, until)
         if asked.paths:
-            for done, (call, step) in enumerate(_steps(asked, prices, reading, progress), 1):
+            found = calls(
+                asked.paths, since=since, until=until, reading=reading, progress=progress.read
+            )
+            for done, (call, step) in enumerate(_steps(asked, prices, found), 1):
                 leaks.add(call, step, tally.add(call, step))
                 progress.replayed(done, reading.formats.total())
     except KeyboardInterrupt:
@@ -144,12 +146,11 @@ def _prices(path: Path | None) -> str | None:
 
 
 def _steps(
-    asked: argparse.Namespace, prices: str | None, reading: Reading, progress: Progress
+    asked: argparse.Namespace, prices: str | None, found: Iterator[Call]
 ) -> Iterator[tuple[Call, Step]]:
-    """Every request of the files, replayed."""
+    """Every request, replayed."""
     from cacheserver import config
     from cacheserver.audit.making import Making
-    from cacheserver.audit.reading import calls
     from cacheserver.errors import SettingsError
     from cacheserver.replay import workers
     from cacheserver.types import Bar, Tenant
@@ -172,13 +173,6 @@ def _steps(
     making = Making(
         model_dir, tenant, prices, asked.most_entries // processes, asked.most_texts // processes
     )
-    found = calls(
-        asked.paths,
-        since=_time("--since", asked.since),
-        until=_time("--until", asked.until),
-        reading=reading,
-        progress=progress.read,
-    )
     if asked.one_tenant:
         found = (replace(call, tenant="default") for call in found)
     return workers.replay(found, making, processes=processes)
@@ -186,16 +180,11 @@ def _steps(
 
 def _processes(asked: argparse.Namespace) -> int:
     """As many as were asked for; else one for a short log, and one for each core for a long one."""
+    from cacheserver.audit.reading import files_of, size_of
+
     if asked.processes is not None:
         return asked.processes or os.cpu_count() or 1
-    files = (
-        one
-        for path in asked.paths
-        for one in ([path] if path.is_file() else path.rglob("*"))
-        if one.is_file()
-    )
-    size = sum(one.stat().st_size for one in files)
-    return 1 if size < _SEVERAL else os.cpu_count() or 1
+    return 1 if size_of(files_of(asked.paths)) < _SEVERAL else os.cpu_count() or 1
 
 
 def _fetch(url: str, reading: Reading, since: float | None, until: float | None) -> None:

@@ -168,7 +168,7 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found]:
     prefix = _prefix(file)
     file.seek(0)
     number, objects = 0, 0
-    held = re.sub(r"\.?item$", "", prefix)
+    spans = prefix == "resourceSpans.item"
     try:
         for value in ijson.items(file, prefix, multiple_values=True):
             number += 1
@@ -178,7 +178,7 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found]:
                 yield where, "no JSON object"
             else:
                 objects += 1
-                yield where, {held: [value]} if held == "resourceSpans" else value
+                yield where, {"resourceSpans": [value]} if spans else value
     except (ijson.JSONError, UnicodeDecodeError) as error:
         if objects:
             yield f"{name}[{number + 1}]", f"the JSON ends here: {type(error).__name__}"

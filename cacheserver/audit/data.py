@@ -47,7 +47,7 @@ def report(
     told: Told | None = None,
 ) -> dict[str, Any]:
     """Everything that the audit found: amounts are of the log, but those called a month's."""
-    low, high = tally.semantic_interval(wrong_hit)
+    semantic = [usd(end) for end in tally.semantic_interval(wrong_hit)]
     wrong_low, wrong_high = tally.wrong.interval
     return {
         "format": FORMAT,
@@ -71,14 +71,14 @@ def report(
         "unpriced_models": dict(tally.unpriced),
         "tokens": dict(tally.tokens),
         "saved_usd": usd(tally.saved),
-        "levers": _levers(tally, wrong_hit),
+        "levers": _levers(tally, semantic),
         "semantic": {
             "hits": tally.wrong.hits,
             "compared": tally.wrong.compared,
             "wrong": tally.wrong.wrong,
             "wrong_share": tally.wrong.share,
             "wrong_share_95": [wrong_low, wrong_high],
-            "saved_95_usd": [usd(low), usd(high)],
+            "saved_95_usd": semantic,
         },
         "requests_by_kind": dict(tally.kinds),
         "requests_by_reason": dict(tally.reasons),
@@ -91,7 +91,7 @@ def report(
     }
 
 
-def _levers(tally: Tally, wrong_hit: Nanodollars) -> Mapping[str, Any]:
+def _levers(tally: Tally, semantic: Sequence[str]) -> Mapping[str, Any]:
     levers: dict[str, dict[str, Any]] = {
         lever: {"alone_usd": usd(alone), "together_usd": usd(together)}
         for lever, (alone, together) in tally.parts().items()
@@ -99,8 +99,7 @@ def _levers(tally: Tally, wrong_hit: Nanodollars) -> Mapping[str, Any]:
     alone, together = tally.routing_interval()
     levers["routing"]["alone_95_usd"] = [usd(end) for end in alone]
     levers["routing"]["together_95_usd"] = [usd(end) for end in together]
-    semantic = tally.semantic_interval(wrong_hit)
-    levers["semantic"]["together_95_usd"] = [usd(end) for end in semantic]
+    levers["semantic"]["together_95_usd"] = semantic
     return levers
 
 

@@ -28,6 +28,11 @@ def model_of(name: object) -> str | None:
     return None if found is None else _BEDROCK_VERSION.sub("", found[0])
 
 
+def model_among(*names: object) -> str | None:
+    """The first of these that is a Claude model's."""
+    return next((found for name in names if (found := model_of(name)) is not None), None)
+
+
 def time_of(value: object) -> float | None:
     """Unix seconds of a time: ISO 8601 (UTC where it says no zone) or a number of any unit."""
     if isinstance(value, bool):
@@ -47,6 +52,12 @@ def time_of(value: object) -> float | None:
         if value >= 1e10 * unit / 10:
             return value / unit
     return float(value)
+
+
+def time_among(record: Mapping[str, Any], *names: str) -> float | None:
+    """The first of these that is a time."""
+    found = (time_of(record.get(name)) for name in names)
+    return next((at for at in found if at is not None), None)
 
 
 def key_of(value: object) -> str | None:

@@ -15,7 +15,7 @@ from cacheserver.audit.fields import (
     count,
     listed,
     mapped,
-    model_of,
+    model_among,
     nanodollars,
     part,
     status_of,
@@ -42,7 +42,7 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     """The call, or why the record is none."""
     asked = mapped(record.get("request_body")) or {}
     names = (record.get("response_model"), record.get("request_model"), asked.get("model"))
-    model = next((found for name in names if (found := model_of(name)) is not None), None)
+    model = model_among(*names)
     if model is None:
         return f"model:{next((str(name) for name in names if name), '')[:60]}"
     at = time_of(record.get("request_created_at"))

@@ -5,13 +5,12 @@ Rule: whatever comes from a log is escaped, and no word of it is an attribute.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
 from cacheserver.audit import charts, htmlreports
-from cacheserver.audit.words import dollars, percent, plain
+from cacheserver.audit.words import dollars, escaped, percent
 from cacheserver.replay.step import LEVERS
 
 Data = Mapping[str, Any]
@@ -77,7 +76,7 @@ def _head(found: Data) -> Iterator[str]:
         told, ours = _usd(found["log_says_usd"]), _usd(found["of_the_same_requests_usd"])
         yield f"<p>The log says {told} of requests that we make {ours}.</p>"
     for model, count in found["unpriced_models"].items():
-        yield f"<p>No price is known for {count:,} requests of <code>{_e(model)}</code>.</p>"
+        yield f"<p>No price is known for {count:,} requests of <code>{escaped(model)}</code>.</p>"
 
 
 def _days(days: Sequence[Data]) -> Iterator[str]:
@@ -106,7 +105,7 @@ def _levers(found: Data) -> Iterator[str]:
         name = _NAMES.get(lever, lever)
         bar = charts.lever(name, lever if lever in LEVERS else "left", one, low, high)
         yield (
-            f'<tr><th scope="row" class="name">{_e(name)}</th>'
+            f'<tr><th scope="row" class="name">{escaped(name)}</th>'
             f'<td class="n">{_amount(one, "alone")}</td>'
             f'<td class="n">{_amount(one, "together")}</td><td>{bar}</td></tr>'
         )
@@ -138,13 +137,13 @@ def _leaks(leaks: Sequence[Data]) -> Iterator[str]:
     yield '<ol class="leaks">'
     for leak in leaks:
         amount = _usd(leak["month_usd"] if month else leak["saved_usd"])
-        yield f"<li><h3><span>{_e(leak['kind'])}</span><span>{amount}</span></h3>"
-        yield f"<p>{_e(leak['what'])} <code>{_e(leak['model'])}</code></p>"
+        yield f"<li><h3><span>{escaped(leak['kind'])}</span><span>{amount}</span></h3>"
+        yield f"<p>{escaped(leak['what'])} <code>{escaped(leak['model'])}</code></p>"
         if leak["requests"]:
-            blamed = ", ".join(f"<code>{_e(one)}</code>" for one in leak["blamed"])
+            blamed = ", ".join(f"<code>{escaped(one)}</code>" for one in leak["blamed"])
             yield f'<p class="faint">{leak["requests"]:,} requests, such as {blamed}</p>'
         if leak["note"]:
-            yield f"<p>{_e(leak['note'])}</p>"
+            yield f"<p>{escaped(leak['note'])}</p>"
         yield f"<p><strong>What ends it:</strong> {_marked(leak['fix'])}</p></li>"
     yield "</ol>"
 
@@ -160,9 +159,9 @@ def _table(title: str, rows: Sequence[Data], *, first: str = "") -> Iterator[str
     yield "</tr></thead><tbody>"
     for row in rows:
         model = row["model"] if row["model"] != row["name"] else ""
-        shown = f" <code>{_e(model)}</code>" if model else ""
+        shown = f" <code>{escaped(model)}</code>" if model else ""
         yield (
-            f'<tr><th scope="row" class="name">{_e(row["name"])}{shown}</th>'
+            f'<tr><th scope="row" class="name">{escaped(row["name"])}{shown}</th>'
             f'<td class="n">{row["requests"]:,}</td>'
             f'<td class="n">{_usd(row["spent_usd"])}</td>'
             f'<td class="n">{_usd(row["saved_usd"])}</td></tr>'
@@ -171,36 +170,32 @@ def _table(title: str, rows: Sequence[Data], *, first: str = "") -> Iterator[str
 
 
 def _reading(read: Data) -> Iterator[str]:
-    formats = ", ".join(f"{count:,} {_e(name)}" for name, count in read["formats"].items())
+    formats = ", ".join(f"{count:,} {escaped(name)}" for name, count in read["formats"].items())
     yield "<h2>What was read</h2>"
     yield f"<p>{read['lines']:,} records of {read['files']:,} files: {formats or 'none'}.</p>"
-    left = [f"<li>{count:,}: {_e(why)}</li>" for why, count in read["skipped"].items()]
+    left = [f"<li>{count:,}: {escaped(why)}</li>" for why, count in read["skipped"].items()]
     if left:
         yield f'<p>Left out:</p><ul class="plain">{"".join(left)}</ul>'
     if read["bad"]:
-        shown = "".join(f"<li>{_e(one)}</li>" for one in read["bad_shown"])
+        shown = "".join(f"<li>{escaped(one)}</li>" for one in read["bad_shown"])
         yield f'<p>{read["bad"]:,} could not be read, first:</p><ul class="plain">{shown}</ul>'
 
 
 def _rests(found: Data) -> Iterator[str]:
     yield '<h2>What this rests on</h2><ul class="plain">'
-    yield "".join(f"<li>{_e(one)}</li>" for one in found["assumptions"])
+    yield "".join(f"<li>{escaped(one)}</li>" for one in found["assumptions"])
     yield "</ul>"
 
 
 def _time(iso: str | None) -> str:
-    return _e((iso or "")[:16].replace("T", " "))
+    return escaped((iso or "")[:16].replace("T", " "))
 
 
 def _marked(text: str) -> str:
     """Our own words, with what stands in backticks as code."""
-    parts = _e(text).split("`")
+    parts = escaped(text).split("`")
     return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
 
 
 def _usd(amount: str | float) -> str:
-    return html.escape(dollars(amount))
-
-
-def _e(text: object) -> str:
-    return html.escape(plain(text))
+    return escaped(dollars(amount))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cacheserver.audit.words import dollars, plain
+from cacheserver.audit.words import dollars, escaped
 
 Data = Mapping[str, Any]
 
@@ -25,12 +24,13 @@ def section(found: Data) -> Iterator[str]:
             *((f"at most, by {lever}", usd) for lever, usd in found["at_most_usd"].items()),
         ]
     rows = "".join(
-        f'<tr><th scope="row" class="name">{what}</th><td class="n">{_e(dollars(usd))}</td></tr>'
+        f'<tr><th scope="row" class="name">{what}</th>'
+        f'<td class="n">{escaped(dollars(usd))}</td></tr>'
         for what, usd in lines
     )
     yield f'<div class="wide"><table><tbody>{rows}</tbody></table></div>'
     for model, tokens in found["unpriced_tokens"].items():
-        yield f"<p>No price is known for {tokens:,} tokens of <code>{_e(model)}</code>.</p>"
+        yield f"<p>No price is known for {tokens:,} tokens of <code>{escaped(model)}</code>.</p>"
     yield from _table("By model", found["by_model"][:20], logged=True)
     yield from _table("By workspace", found["by_workspace"][:20])
     yield from _table("By key", found["by_key"][:20])
@@ -46,10 +46,6 @@ def _table(title: str, rows: Sequence[Data], *, logged: bool = False) -> Iterato
     for row in rows:
         amounts = [row["spent_usd"], row["cost_report_usd"]]
         amounts += [row["logged_usd"]] if logged else []
-        cells = "".join(f'<td class="n">{_e(dollars(amount))}</td>' for amount in amounts)
-        yield f'<tr><th scope="row" class="name">{_e(row["name"])}</th>{cells}</tr>'
+        cells = "".join(f'<td class="n">{escaped(dollars(amount))}</td>' for amount in amounts)
+        yield f'<tr><th scope="row" class="name">{escaped(row["name"])}</th>{cells}</tr>'
     yield "</tbody></table></div>"
-
-
-def _e(text: object) -> str:
-    return html.escape(plain(text))

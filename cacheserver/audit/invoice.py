@@ -7,7 +7,7 @@ they are called so. Tokens are priced as short prompts, so what is spent is the 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -17,7 +17,6 @@ from cacheserver.policy.counterfactual import rescaled, unmarked
 from cacheserver.policy.money import Pricer
 from cacheserver.policy.promptcache_money import prompt_tokens
 from cacheserver.policy.row import NOTHING
-from cacheserver.replay.call import Bucket
 from cacheserver.types import Nanodollars, Usage
 
 _DAY_S: Final = 86_400
@@ -28,6 +27,18 @@ _SUMMED: Final = (
 _UNKNOWN: Final = "not told"
 
 
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What a usage or cost report says of a stretch of time: sums, no requests."""
+
+    start: float
+    model: str | None
+    usage: Usage = NOTHING  # tokens by kind, summed; the service tier they were served at
+    cost: Nanodollars | None = None  # None: the report has no money
+    key: str | None = None
+    workspace: str | None = None
+
+
 class Cell(NamedTuple):
     """Whose tokens these are."""
 
@@ -36,6 +47,11 @@ class Cell(NamedTuple):
     workspace: str
     key: str
     way: tuple[str, str, str]  # service tier, speed, place
+
+    @property
+    def at(self) -> float:
+        """When its day begins, Unix seconds."""
+        return float(self.day * _DAY_S)
 
 
 @dataclass(slots=True)
@@ -95,9 +111,9 @@ class Told:
     caching_saved: Nanodollars = 0
     caching_bound: Nanodollars = 0
     batch_bound: Nanodollars = 0  # were everything that is not in a batch put into one
-    successor_saved: Nanodollars = 0  # the same texts at the prices of each model's successor
     # Where marks cost more than they saved: model and key, with that.
     unread: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # By model, what the same texts would cost less at the prices of its successor.
     older: Counter[str] = field(default_factory=Counter)
 
 
@@ -105,19 +121,14 @@ def told(invoice: Invoice, pricer: Pricer) -> Told:
     """Add everything up. The lines of each table sum to the whole, to the nanodollar."""
     found = Told()
     for cell, usage in invoice.usage.items():
-        at = float(cell.day * _DAY_S)
-
-        def cost(usage: Usage, model: str = cell.model, at: float = at) -> Nanodollars | None:
-            return pricer.summed(model, usage, at)
-
-        spent = cost(usage)
+        spent = pricer.summed(cell.model, usage, cell.at)
         if spent is None:
             found.unpriced[cell.model] += prompt_tokens(usage) + usage.output_tokens
             continue
         for sums in _lines(found, cell.day, cell.model, cell.workspace, cell.key):
             sums.spent += spent
             sums.tokens.update(_tokens(usage))
-        _bounds(found, cell, usage, spent, cost, pricer, at)
+        _bounds(found, cell, usage, spent, pricer)
     for (day, model, workspace), amount in invoice.costs.items():
         for sums in _lines(found, day, model, workspace, None):
             sums.told += amount
@@ -136,38 +147,26 @@ def _lines(found: Told, day: int, model: str, workspace: str, key: str | None) -
     return lines if key is None else [*lines, found.by_key[key]]
 
 
-def _bounds(
-    found: Told,
-    cell: Cell,
-    usage: Usage,
-    spent: Nanodollars,
-    cost: Callable[[Usage], Nanodollars | None],
-    pricer: Pricer,
-    at: float,
-) -> None:
-    plain = cost(unmarked(usage))
-    if plain is not None:
-        found.caching_saved += plain - spent
-        found.unread[cell.model, cell.key] += spent - plain
-    read = cost(
-        replace(
-            usage,
-            input_tokens=0,
-            cache_read_tokens=usage.cache_read_tokens + usage.input_tokens,
-        )
-    )
-    found.caching_bound += spent - read if read is not None else 0
+def _bounds(found: Told, cell: Cell, usage: Usage, spent: Nanodollars, pricer: Pricer) -> None:
+    def less(other: Usage, model: str = cell.model) -> Nanodollars:
+        """What the same would have cost less as that; 0 where that has no price."""
+        there = pricer.summed(model, other, cell.at)
+        return 0 if there is None else spent - there
+
+    premium = less(unmarked(usage))
+    found.caching_saved -= premium
+    found.unread[cell.model, cell.key] += premium
+    reads = usage.cache_read_tokens + usage.input_tokens
+    found.caching_bound += less(replace(usage, input_tokens=0, cache_read_tokens=reads))
     if usage.service_tier == "batch":
         found.batched += spent
     else:
-        queued = cost(replace(usage, service_tier="batch", speed="standard"))
-        found.batch_bound += spent - queued if queued is not None else 0
+        found.batch_bound += less(replace(usage, service_tier="batch", speed="standard"))
     newer = successor(cell.model)
     if newer is not None:
-        there = pricer.summed(newer, rescaled(usage, cell.model, newer), at)
-        if there is not None and there < spent:
-            found.successor_saved += spent - there
-            found.older[cell.model] += spent - there
+        saved = less(rescaled(usage, cell.model, newer), newer)
+        if saved > 0:
+            found.older[cell.model] += saved
 
 
 def _tokens(usage: Usage) -> Mapping[str, int]:

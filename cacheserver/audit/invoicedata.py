@@ -30,7 +30,7 @@ def section(told: Told, tally: Tally) -> Mapping[str, Any]:
             "prompt-caching": usd(told.caching_bound),
             "batch": usd(told.batch_bound),
         },
-        "older_models_usd": usd(told.successor_saved),
+        "older_models_usd": usd(told.older.total()),
         "by_model": [
             {**line, "logged_usd": usd(logged.get(str(line["name"]), 0))}
             for line in _table(told.by_model)

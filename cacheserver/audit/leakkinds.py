@@ -11,6 +11,7 @@ from cacheserver.audit.successors import successor
 from cacheserver.audit.systems import Systems
 from cacheserver.policy import estimate, history
 from cacheserver.policy.counterfactual import rescaled, unmarked
+from cacheserver.policy.promptcache import LIFETIME_S
 from cacheserver.policy.promptcache_layout import minimum
 from cacheserver.policy.promptcache_money import prompt_tokens
 from cacheserver.replay.call import Call
@@ -21,7 +22,6 @@ from cacheserver.types import Nanodollars, Usage
 LATE: Final = "identical, too late"
 _DYNAMIC: Final = "dynamic system prompt"
 _LONG_HAIKU: Final = 100_000  # tokens, from which on every one costs five times as much (facts 5)
-_LIFETIME_S: Final = 300.0  # of a prefix in Claude's cache
 _SYSTEMS: Final = 10_000
 _HISTORY: Final = HistoryRules()
 
@@ -61,8 +61,8 @@ class Leaking:
 
     def __init__(self, cost: Cost, systems: Systems) -> None:
         self._cost = cost
-        self._moving = systems
-        self._systems: OrderedDict[tuple[str, str, str], _System] = OrderedDict()
+        self._systems = systems
+        self._last: OrderedDict[tuple[str, str, str], _System] = OrderedDict()
 
     def of(self, call: Call, step: Step) -> Iterator[_Leaked]:
         """Each kind with its money and the group: requests of one system prompt, mostly.
@@ -70,7 +70,7 @@ class Leaking:
         Money may be negative, where one request pays for others.
         """
         spent, alone = step.spent or 0, step.alone
-        group = self._moving.group(step.root, call.body, call.model)
+        group = self._systems.group(step.root, call.body, call.model)
         if step.reason == "failed":
             if spent:
                 yield "failures that were billed", spent, group
@@ -128,20 +128,20 @@ class Leaking:
         Within five minutes of a request with the same one but for such words its tokens are read,
         else they are written.
         """
-        moving = self._moving.moving(step.root, body, call.model)
+        moving = self._systems.moving(step.root, body, call.model)
         if moving is None or call.usage.cache_read_tokens:
             return
         tokens = moving.tokens
         if tokens < minimum(call.model) or tokens > call.usage.input_tokens:
             return
         key = (call.tenant, call.model, moving.digest)
-        last = self._systems.pop(key, None)
-        self._systems[key] = _System(step.root, call.at)
-        if len(self._systems) > _SYSTEMS:
-            self._systems.popitem(last=False)
+        last = self._last.pop(key, None)
+        self._last[key] = _System(step.root, call.at)
+        if len(self._last) > _SYSTEMS:
+            self._last.popitem(last=False)
         if last is not None and last.root == step.root:
             return  # it stood still: that is "unmarked prefix"
-        warm = last is not None and call.at - last.at <= _LIFETIME_S
+        warm = last is not None and call.at - last.at <= LIFETIME_S["5m"]
         usage = replace(
             call.usage,
             input_tokens=call.usage.input_tokens - tokens,

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from cacheserver import jsontext
-from cacheserver.audit.fields import key_of, model_of, nanodollars, part, status_of, time_of, word
+from cacheserver.audit.fields import (
+    key_of,
+    model_of,
+    nanodollars,
+    part,
+    status_of,
+    time_among,
+    word,
+)
 from cacheserver.policy import estimate
 from cacheserver.policy.usage import usage_of
 from cacheserver.replay.call import Call
@@ -37,7 +45,7 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     model = model_of(body.get("model"))
     if model is None:
         return f"model:{str(body.get('model'))[:60]}"
-    at = next((t for name in _TIME if (t := time_of(record.get(name))) is not None), None)
+    at = time_among(record, *_TIME)
     if at is None:
         return "no time"
     status = status_of(

@@ -11,25 +11,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cacheserver.audit.fields import count, inclusive, listed, model_of, parsed, time_of, word
+from cacheserver.audit.fields import (
+    count,
+    inclusive,
+    listed,
+    model_among,
+    parsed,
+    part,
+    time_among,
+    word,
+)
 from cacheserver.audit.openai import STOPS
 from cacheserver.replay.call import Call
 from cacheserver.types import Usage
 
 _OTHERS: Final = "skip:spans of other work"
 _CALLS: Final = frozenset({"chat", "text_completion", "generate_content", "completion"})
+_STARTS: Final = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
 _ASKED: Final = ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences")
 
 
 def spans(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Each span of a batch of them, with its resource's attributes under its own."""
-    for resource in listed(record.get("resourceSpans")):
-        about = resource.get("resource") if isinstance(resource, Mapping) else None
-        shared = _attributes(about.get("attributes")) if isinstance(about, Mapping) else {}
-        for scope in listed(resource.get("scopeSpans")) if isinstance(resource, Mapping) else ():
-            for span in listed(scope.get("spans")) if isinstance(scope, Mapping) else ():
-                if isinstance(span, Mapping):
-                    yield {**span, "attributes": {**shared, **_attributes(span.get("attributes"))}}
+    for resource in _objects(record.get("resourceSpans")):
+        shared = _attributes((part(resource, "resource") or {}).get("attributes"))
+        for scope in _objects(resource.get("scopeSpans")):
+            for span in _objects(scope.get("spans")):
+                yield {**span, "attributes": {**shared, **_attributes(span.get("attributes"))}}
 
 
 def fits(record: Mapping[str, Any]) -> bool:
@@ -42,18 +50,16 @@ def fits(record: Mapping[str, Any]) -> bool:
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     """The call, or why the span is none."""
     told = _attributes(parsed(record.get("attributes")))
-    for event in listed(record.get("events")):
-        if isinstance(event, Mapping):
-            told |= _attributes(event.get("attributes"))
+    for event in _objects(record.get("events")):
+        told |= _attributes(event.get("attributes"))
     operation = told.get("gen_ai.operation.name", told.get("llm.request.type", "chat"))
     names = [told.get(f"gen_ai.{which}.model") for which in ("response", "request")]
     if operation not in _CALLS or not any(names):
         return _OTHERS
-    model = next((found for name in names if (found := model_of(name)) is not None), None)
+    model = model_among(*names)
     if model is None:
         return f"model:{next(str(name) for name in names if name)[:60]}"
-    start = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
-    at = next((t for name in start if (t := time_of(record.get(name))) is not None), None)
+    at = time_among(record, *_STARTS)
     if at is None:
         return "no time"
     return Call(
@@ -131,16 +137,16 @@ def _said(turn: object) -> list[dict[str, Any]] | None:
 def _blocks(parts: object) -> list[dict[str, Any]] | None:
     """Blocks of Messages; None for what they cannot be made of."""
     blocks: list[dict[str, Any]] = []
-    for part in listed(parts):
-        match part:
+    for one in listed(parts):
+        match one:
             case {"type": "text", "content": str(text)}:
                 blocks.append({"type": "text", "text": text})
             case {"type": "tool_call", "id": str(id), "name": str(name)}:
-                given = parsed(part.get("arguments"))
+                given = parsed(one.get("arguments"))
                 arguments = given if isinstance(given, Mapping) else {}
                 blocks.append({"type": "tool_use", "id": id, "name": name, "input": arguments})
             case {"type": "tool_call_response", "id": str(id)}:
-                said = part.get("response", part.get("result"))
+                said = one.get("response", one.get("result"))
                 told = said if isinstance(said, str | list) else str(said)
                 blocks.append({"type": "tool_result", "tool_use_id": id, "content": told})
             case {"type": "reasoning"}:
@@ -172,10 +178,15 @@ def _attributes(given: object) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return dict(given)
     found: dict[str, Any] = {}
-    for one in listed(given):
-        if isinstance(one, Mapping) and isinstance(one.get("key"), str):
+    for one in _objects(given):
+        if isinstance(one.get("key"), str):
             found[one["key"]] = _value(one.get("value"))
     return found
+
+
+def _objects(given: object) -> Iterator[Mapping[str, Any]]:
+    """Those of a list; nothing of anything else."""
+    return (one for one in listed(given) if isinstance(one, Mapping))
 
 
 def _value(given: object) -> Any:

@@ -17,7 +17,7 @@ from cacheserver.errors import CacheServerError
 from cacheserver.replay.call import Call
 
 _UNKNOWN: Final = "of no format that is known"
-_ODD: Final = "a field that holds something else than it should"
+_ODD: Final = reports.ODD
 _SHOWN: Final = 10
 _DAY_S: Final = 86_400.0
 DAYS: Final = 30
@@ -96,7 +96,7 @@ def calls(
     Raises `Unreadable` for a path that is not there. What comes first cannot be told before all is
     read, so nothing comes before that.
     """
-    files = _files(paths)
+    files = files_of(paths)
     newest = 0.0
 
     def noted() -> Iterator[Call]:
@@ -119,7 +119,7 @@ def calls(
         yield call
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def files_of(paths: Sequence[Path]) -> list[Path]:
     """The files, those of a folder by name. Raises `Unreadable`."""
     found: list[Path] = []
     for path in paths:
@@ -132,8 +132,13 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def size_of(files: Sequence[Path]) -> int:
+    """Bytes, packed as they are."""
+    return sum(path.stat().st_size for path in files)
+
+
 def _read(files: Sequence[Path], reading: Reading, progress: Progress) -> Iterator[Call]:
-    whole, before = sum(path.stat().st_size for path in files), 0
+    whole, before = size_of(files), 0
     for path in files:
         reading.files += 1
         number = 0
@@ -176,7 +181,7 @@ def _call(record: Mapping[str, Any] | str, source: str, reading: Reading) -> Cal
 def book(record: Mapping[str, Any], source: str, reading: Reading) -> None:
     """Enter a stretch of one of Anthropic's own reports."""
     try:
-        for found in reports.buckets_of(record, source):
+        for found in reports.buckets_of(record):
             if isinstance(found, str):
                 reading.leave_out(source, found)
             else:

@@ -12,11 +12,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from cacheserver.audit.fields import count, listed, model_of, nanodollars, part, time_of, word
-from cacheserver.replay.call import Bucket
+from cacheserver.audit.invoice import Bucket
 from cacheserver.types import Usage
 
-_DAY_S: Final = 86_400.0
-_TIERS: Final = ("batch",)  # that are priced otherwise; priority was paid for beforehand
+ODD: Final = "a field that holds something else than it should"
 
 
 def fits(record: Mapping[str, Any]) -> bool:
@@ -27,93 +26,77 @@ def fits(record: Mapping[str, Any]) -> bool:
     )
 
 
-def buckets_of(record: Mapping[str, Any], source: str) -> Iterator[Bucket | str]:
+def buckets_of(record: Mapping[str, Any]) -> Iterator[Bucket | str]:
     """What it says, part by part; a text is why a part says nothing."""
-    if "usage_date_utc" in record:
-        yield _row(record, source)
-        return
-    start = time_of(record["starting_at"])
-    end = time_of(record.get("ending_at"))
+    start = time_of(record.get("usage_date_utc", record.get("starting_at")))
     if start is None:
         yield "no time"
-        return
-    for one in listed(record["results"]):
-        try:
-            read = _cost if "amount" in one else _usage
-            found = read(one, start, end or start + _DAY_S, source)
-        except (TypeError, ValueError, AttributeError, OverflowError):
-            found = "a result with a field that holds something else than it should"
-        yield found  # the others of its page are none the worse
+    elif "usage_date_utc" in record:
+        yield _row(record, start)
+    else:
+        for one in listed(record["results"]):
+            try:
+                found = _cost(one, start) if "amount" in one else _usage(one, start)
+            except (TypeError, ValueError, AttributeError, OverflowError):
+                found = ODD
+            yield found  # the others of its page are none the worse
 
 
-def _usage(one: Mapping[str, Any], start: float, end: float, source: str) -> Bucket | str:
+def _usage(one: Mapping[str, Any], start: float) -> Bucket | str:
+    name = one.get("model")
+    model = model_of(name)
+    if model is None and name is not None:
+        return f"model:{str(name)[:60]}"
     written = part(one, "cache_creation") or {}
-    searches = (part(one, "server_tool_use") or {}).get("web_search_requests")
+    used = part(one, "server_tool_use") or {}
     usage = Usage(
         input_tokens=count(one.get("uncached_input_tokens")),
         output_tokens=count(one.get("output_tokens")),
         cache_write_5m_tokens=count(written.get("ephemeral_5m_input_tokens")),
         cache_write_1h_tokens=count(written.get("ephemeral_1h_input_tokens")),
         cache_read_tokens=count(one.get("cache_read_input_tokens")),
-        web_searches=count(searches),
-        service_tier=_tier(one.get("service_tier")),
-        speed=_speed(one.get("speed")),
-        inference_geo=_geo(one.get("inference_geo")),
+        web_searches=count(used.get("web_search_requests")),
+        # Priority was paid for beforehand, and is priced as the rest.
+        service_tier="batch" if one.get("service_tier") == "batch" else "standard",
+        speed="fast" if one.get("speed") == "fast" else "standard",
+        inference_geo="us" if one.get("inference_geo") == "us" else "",
     )
     key, workspace = word(one, "api_key_id"), word(one, "workspace_id")
-    name = one.get("model")
-    model = model_of(name)
-    if model is None and name is not None:
-        return f"model:{str(name)[:60]}"
-    return Bucket(start, end, model, usage, key=key, workspace=workspace, source=source)
+    return Bucket(start, model, usage, key=key, workspace=workspace)
 
 
-def _cost(one: Mapping[str, Any], start: float, end: float, source: str) -> Bucket | str:
+def _cost(one: Mapping[str, Any], start: float) -> Bucket | str:
     cents = nanodollars(one["amount"])
     if cents is None:
         return "an amount that is none"
     model = model_of(one.get("model")) or model_of(one.get("description"))
-    cost = int(Decimal(cents) / 100)
-    workspace = word(one, "workspace_id")
-    return Bucket(start, end, model, cost=cost, workspace=workspace, source=source)
+    return Bucket(start, model, cost=int(Decimal(cents) / 100), workspace=word(one, "workspace_id"))
 
 
-def _row(row: Mapping[str, Any], source: str) -> Bucket | str:
-    start = time_of(row["usage_date_utc"])
-    if start is None:
-        return "no time"
+def _row(row: Mapping[str, Any], start: float) -> Bucket | str:
     name = word(row, "model_version", "model")
-    model = model_of(name)
-    key, workspace = word(row, "api_key"), word(row, "workspace")
-    end = start + _DAY_S
+    model, key, workspace = model_of(name), word(row, "api_key"), word(row, "workspace")
     if "cost_usd" in row:
         cost = nanodollars(row["cost_usd"])
         if cost is None:
             return "an amount that is none"
-        return Bucket(start, end, model, cost=cost, key=key, workspace=workspace, source=source)
+        return Bucket(start, model, cost=cost, key=key, workspace=workspace)
     if model is None:
         return f"model:{str(name)[:60]}"
-    usage = Usage(
-        input_tokens=count(row.get("usage_input_tokens_no_cache")),
-        output_tokens=count(row.get("usage_output_tokens")),
-        cache_write_5m_tokens=count(row.get("usage_input_tokens_cache_write_5m")),
-        cache_write_1h_tokens=count(row.get("usage_input_tokens_cache_write_1h")),
-        cache_read_tokens=count(row.get("usage_input_tokens_cache_read")),
-        web_searches=count(row.get("web_search_count")),
-        service_tier=_tier(row.get("usage_type")),
-        speed=_speed(row.get("speed")),
-        inference_geo=_geo(row.get("inference_geo")),
-    )
-    return Bucket(start, end, model, usage, key=key, workspace=workspace, source=source)
-
-
-def _tier(given: object) -> str:
-    return given if isinstance(given, str) and given in _TIERS else "standard"
-
-
-def _speed(given: object) -> str:
-    return "fast" if given == "fast" else "standard"
-
-
-def _geo(given: object) -> str:
-    return "us" if given == "us" else ""
+    as_result = {
+        "model": name,
+        "api_key_id": key,
+        "workspace_id": workspace,
+        "uncached_input_tokens": row.get("usage_input_tokens_no_cache"),
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": row.get("usage_input_tokens_cache_write_5m"),
+            "ephemeral_1h_input_tokens": row.get("usage_input_tokens_cache_write_1h"),
+        },
+        "cache_read_input_tokens": row.get("usage_input_tokens_cache_read"),
+        "output_tokens": row.get("usage_output_tokens"),
+        "server_tool_use": {"web_search_requests": row.get("web_search_count")},
+        "service_tier": row.get("usage_type"),
+        "speed": row.get("speed"),
+        "inference_geo": row.get("inference_geo"),
+    }
+    return _usage(as_result, start)

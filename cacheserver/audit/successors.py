@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Final
 
-# The newest of each family at the time of writing (facts 5); Fable has no older one with a price.
-_NEWEST: Final = {
-    "haiku": "claude-haiku-5-5",
-    "sonnet": "claude-sonnet-5-5",
-    "opus": "claude-opus-5-5",
-}
+from cacheserver.rules.routing import Tiers
+
+# The newest of each family is what a tier asks unless told otherwise: claude-<family>-<version>.
+_NEWEST: Final = {str(model).split("-")[1]: str(model) for model in astuple(Tiers())}
 
 
 def successor(model: str) -> str | None:

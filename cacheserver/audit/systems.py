@@ -10,7 +10,6 @@ from typing import Any, Final
 from cacheserver.policy import fragments
 from cacheserver.policy.estimate import chars_per_token
 
-_MOVED: Final = frozenset({"timestamp", "date", "uuid", "name"})
 _KEPT: Final = 10_000
 
 
@@ -36,7 +35,7 @@ class Systems:
             return self._known[root]
         text = fragments.text_of(body.get("system"))
         found = fragments.skeleton(text)
-        changes = any(one.kind in _MOVED for one in found.fragments)
+        changes = any(one.kind in fragments.MOVED for one in found.fragments)
         made = Moving(found.digest, round(len(text) / chars_per_token(model))) if changes else None
         self._known[root] = made
         if len(self._known) > _KEPT:

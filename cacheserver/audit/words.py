@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from decimal import Decimal
 
 from cacheserver.types import Nanodollars
@@ -27,3 +28,8 @@ def percent(part: float, whole: float) -> str:
 def plain(text: object) -> str:
     """A log's own words without what would steer a terminal or turn a line around."""
     return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+
+
+def escaped(text: object) -> str:
+    """The same for a page."""
+    return html.escape(plain(text))

@@ -61,7 +61,7 @@ _PIECE: Final = re.compile(r".{1,400}?(?:[.!?;]\s+|\n+|$)|.{400}", re.DOTALL)
 _HINT: Final = re.compile(r"[\d@]")
 _NAME_HINTS = ("user", "customer", "client", "name", "assist", "help", "talking to")
 _GREETINGS = ("speaking with", "hello ", "dear ", "hi ")
-_MOVED: Final = frozenset({"timestamp", "date", "uuid", "name"})  # numbers are rules more often
+MOVED: Final = frozenset({"timestamp", "date", "uuid", "name"})  # numbers are rules more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def reordered(system: Any) -> list[dict[str, Any]] | None:
     moving: list[str] = []
     for line in text.split("\n"):
         kinds = {kind for _, _, kind in _found(line)}
-        (moving if kinds & _MOVED else stable).append(line)
+        (moving if kinds & MOVED else stable).append(line)
     if not moving or not "".join(stable).strip():
         return None
     blocks = [

@@ -23,7 +23,8 @@ BY_TASK: Final[Mapping[str, int]] = {"classification": 10, "summarisation": 150,
 _GROWTH: Final = 1.25
 _ENOUGH: Final = 50  # answers before a length counts as learned: 1% of them is then half an answer
 _LONGER: Final = 20  # answers longer than a cap, before their mean is worth a figure of money
-WITHOUT: Final = 1_024  # what is given where the lever is off, and the caller said nothing
+# What is given where the lever is off, and the caller said nothing.
+WITHOUT: Final = 1_024
 _SHARE: Final = 0.99
 _MARGIN: Final = 2.0  # over the 99th percentile; tails of answer lengths are long
 _LEAST: Final = 32  # under it a single longer word cuts an answer

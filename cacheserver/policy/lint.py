@@ -35,7 +35,6 @@ _WANTS_JSON: Final = re.compile(
 _AROUND_JSON: Final = 40
 _USUAL_ANSWER: Final = 1_024  # the cap before anything is learned (policy.lengths)
 _MOST_MARKS: Final = 4
-_DYNAMIC: Final = frozenset({"timestamp", "date", "uuid", "name"})
 
 Price = Callable[[str, Usage], Nanodollars | None]
 
@@ -157,7 +156,7 @@ def _dynamic(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
     """What differs between requests within the system prompt: two caches are empty for it."""
     for where, text in _of("system", body.get("system")):
         for fragment in fragments.skeleton(text).fragments:
-            if fragment.kind not in _DYNAMIC:
+            if fragment.kind not in fragments.MOVED:
                 continue
             behind = _tokens(text[fragment.start :], model)
             message = (
@@ -204,7 +203,7 @@ def _marks(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
     for where, control in marks:
         if control and where.startswith("system") and isinstance(body.get("system"), list):
             text = body["system"][int(where.split(".")[1])].get("text", "")
-            if any(one.kind in _DYNAMIC for one in fragments.skeleton(str(text)).fragments):
+            if any(one.kind in fragments.MOVED for one in fragments.skeleton(str(text)).fragments):
                 message = "marks a text that differs from request to request: written, never read"
                 yield Finding("mark-on-fragment", where, message)
 

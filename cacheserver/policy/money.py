@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
@@ -25,11 +25,13 @@ from cacheserver.types import Nanodollars, Usage
 
 __all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "price", "usage_of"]
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
 
 _PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
 _SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
-_INEXACT = -1  # a rate has more: no cost is negative
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
 _US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
@@ -100,6 +102,7 @@ class Pricer:
         self._overrides = overrides or PriceTable()
         self._remember = remember  # about 1 kB each
         self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
+        self._costs: dict[tuple[str, Usage, int], Nanodollars | None] = {}
         self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
         self._steps: dict[tuple[str, str, bool, int], _Steps | None] = {}
         self._version = _version(self._overrides)
@@ -113,22 +116,18 @@ class Pricer:
         """What `usage` costs at `now` (Unix seconds); None where no price is known."""
         key = (model, usage, int(now // 3_600))
         if key not in self._memo:
-            if len(self._memo) >= self._remember:
-                del self._memo[next(iter(self._memo))]  # the oldest; an hour makes all of them so
-            self._memo[key] = _priced(model, usage, self._ladder_at(now), self._version)
+            priced = _priced(model, usage, self._ladder_at(now), self._version)
+            _put(self._memo, key, priced, self._remember)
         return self._memo[key]
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """The total alone: the same as `price` has, in a tenth of its time for a new usage."""
-        if not usage.iterations and not usage.web_searches:
-            found = self._quick(model, usage, now)
-            if found is not _INEXACT:
-                return found
-        priced = self.price(model, usage, now)
-        return None if priced is None else priced.cost
+        """The total alone, the same as `price` has: for a new usage without making its parts."""
+        key = (model, usage, int(now // 3_600))
+        if key not in self._costs:
+            _put(self._costs, key, self._total(model, usage, now), self._remember)
+        return self._costs[key]
 
-    def _quick(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """Tokens of one leg in whole parts of a nanodollar, rounded as `_rounded` does."""
+    def _total(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         batch = usage.service_tier == "batch"
         key = (model, usage.speed, batch, int(now // 3_600))
         if key not in self._steps:
@@ -136,35 +135,10 @@ class Pricer:
                 self._steps.clear()
             self._steps[key] = _whole(self._ladder_at(now)(model, usage.speed, batch))
         steps = self._steps[key]
-        if steps is None:
-            return _INEXACT
-        found = None
-        prompt = _prompt(usage)
-        for start, rates in steps:
-            if prompt > start or start == 0:
-                found = rates
-        if found is None:
-            return None
-        total = 0
-        for tokens, rate in zip(
-            (
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_write_5m_tokens,
-                usage.cache_write_1h_tokens,
-                usage.cache_read_tokens,
-            ),
-            found,
-            strict=True,
-        ):
-            if tokens:
-                if rate is None:
-                    return None
-                total += tokens * rate
-        if usage.inference_geo == "us":
-            total = total * 11 // 10  # `_US_ONLY`; every rate is a multiple of ten
-        whole, rest = divmod(total, _SCALE)
-        return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
+        if steps is None or usage.iterations or usage.web_searches:
+            priced = self.price(model, usage, now)
+            return None if priced is None else priced.cost
+        return _quick(steps, usage)
 
     def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """What many calls cost, `usage` being their sum: at the prices of short prompts.
@@ -218,6 +192,13 @@ class Pricer:
         if not billable(message, now):
             return Priced(0, dict.fromkeys(KINDS, 0), self.version)
         return self.price(str(message.get("model", "")), usage_of(message), now)
+
+
+def _put(memo: dict[K, V], key: K, value: V, most: int) -> None:
+    """Remember a value; the oldest makes room, and an hour makes all of them so."""
+    if len(memo) >= most:
+        del memo[next(iter(memo))]
+    memo[key] = value
 
 
 def _add_tokens(exact: dict[str, Decimal], leg: Usage, rates: Rates, whole: Usage) -> bool:
@@ -363,6 +344,33 @@ def _whole(ladder: Ladder) -> _Steps | None:
             return None
         steps.append((start, tuple(None if rate is None else int(rate) for rate in found)))
     return tuple(steps)
+
+
+def _quick(steps: _Steps, usage: Usage) -> Nanodollars | None:
+    """The tokens of one leg in whole parts of a nanodollar, rounded as `_rounded` does."""
+    prompt, rates = _prompt(usage), None
+    for start, reached in steps:
+        if prompt > start or start == 0:
+            rates = reached
+    if rates is None:
+        return None
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.cache_read_tokens,
+    )
+    total = 0
+    for tokens, rate in zip(counts, rates, strict=True):
+        if tokens:
+            if rate is None:
+                return None
+            total += tokens * rate
+    if usage.inference_geo == "us":
+        total = total * 11 // 10  # `_US_ONLY`; every rate is a multiple of ten
+    whole, rest = divmod(total, _SCALE)
+    return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
 
 
 def _halved(rates: Rates) -> Rates:

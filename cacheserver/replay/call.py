@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cacheserver.policy.row import NOTHING
 from cacheserver.types import Nanodollars, Usage
 
 
@@ -30,17 +29,3 @@ class Call:
     stream: bool = False
     estimated: bool = False  # the log has no tokens: `usage` is made of characters
     source: str = ""  # where it stands: "spend.jsonl:1203"
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """What a usage or cost report says of a stretch of time: sums, no requests."""
-
-    start: float
-    end: float
-    model: str | None
-    usage: Usage = NOTHING  # tokens by kind, summed; the service tier they were served at
-    cost: Nanodollars | None = None  # None: the report has no money
-    key: str | None = None
-    workspace: str | None = None
-    source: str = ""

@@ -22,7 +22,7 @@ from cacheserver.types import Controls, Query, Route, Tenant
 
 UPSTREAM = "claude"  # one for all of a log: nobody logs two accounts as one
 _TENANTS = 10_000
-_REMEMBERED = 8_000_000  # bytes of requests; as objects some five times as much
+_REMEMBERED = 8_000_000  # bytes of requests as JSON; as objects they are several times as large
 
 
 @dataclass(slots=True)

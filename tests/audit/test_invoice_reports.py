@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cacheserver.audit import admin, data, invoice, invoicedata, reports, terminal
-from cacheserver.audit.invoice import Invoice
-from cacheserver.audit.reading import Reading
+from cacheserver.audit import admin, data, invoice, invoicedata, terminal
+from cacheserver.audit.invoice import Bucket, Invoice
+from cacheserver.audit.reading import Reading, book
 from cacheserver.audit.tally import Tally
-from cacheserver.replay.call import Bucket
+from cacheserver.replay.step import Step
 from cacheserver.types import Usage
 from tests.audit.records import pair
 from tests.audit.test_reading import json_values, read, write
@@ -141,7 +141,7 @@ def test_the_consoles_tables_are_read(tmp_path: Path) -> None:
     )  # (5 + 2.50) / 2, in the US a tenth more
     assert told.whole.told == 4_125_000_000
     assert list(told.by_model) == ["claude-opus-5"]
-    assert told.successor_saved == 825_000_000  # $4/20 for $5/25
+    assert told.older.total() == 825_000_000  # $4/20 for $5/25
     (leak,) = invoicedata.leaks(told)
     assert (leak.kind, leak.saved, leak.month) == ("older model", 825_000_000, 24_750_000_000)
 
@@ -156,7 +156,7 @@ def test_marks_that_cost_more_than_they_save_are_a_leak_of_their_key() -> None:
     book = Invoice()
     for key, read_tokens in (("apikey_1", 0), ("apikey_2", 50_000_000)):
         usage = Usage(0, 0, cache_write_5m_tokens=1_000_000, cache_read_tokens=read_tokens)
-        book.add(Bucket(DAY, DAY + 86_400, "claude-sonnet-5-5", usage, key=key))
+        book.add(Bucket(DAY, "claude-sonnet-5-5", usage, key=key))
     (leak,) = invoicedata.leaks(invoice.told(book, PRICER))
     assert (leak.kind, leak.what, leak.saved) == ("marks nobody reads", "key apikey_1", 500_000_000)
 
@@ -165,7 +165,6 @@ tokens = st.integers(0, 10**9)
 buckets = st.builds(
     Bucket,
     start=st.integers(0, 40).map(lambda day: DAY + day * 86_400),
-    end=st.just(0.0),
     model=st.sampled_from(["claude-sonnet-5-5", "claude-opus-5", "claude-haiku-5-5", "claude-x"]),
     usage=st.builds(
         Usage, tokens, tokens, tokens, tokens, tokens, st.integers(0, 9), st.sampled_from(["batch"])
@@ -201,7 +200,7 @@ def test_the_lines_of_each_table_sum_to_the_whole(given: list[Bucket]) -> None:
 def test_the_last_thirty_days_count_or_those_asked_for() -> None:
     book = Invoice()
     for day in range(40):
-        book.add(Bucket(DAY + day * 86_400, 0.0, None, cost=1))
+        book.add(Bucket(DAY + day * 86_400, None, cost=1))
     assert sum(book.within(None, None, 30).costs.values()) == 30
     assert sum(book.within(DAY, DAY + 86_400, 30).costs.values()) == 1
     assert sum(book.within(DAY + 39 * 86_400, None, 30).costs.values()) == 1
@@ -226,11 +225,12 @@ def test_whatever_a_report_holds_is_never_fatal(
 def test_reports_beside_a_log_say_what_the_log_covers(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", pair())
     write(tmp_path / "b.json", usage_page(result()))
-    _, reading = read(tmp_path)
+    (logged,), reading = read(tmp_path)
     tally = Tally()
+    tally.add(logged, Step(3_000_000))
     told = invoice.told(reading.invoice, PRICER)
     shown = data.report(reading, tally, invoicedata.leaks(told), told=told)
-    assert shown["anthropic_reports"]["by_model"][0]["logged_usd"] == "0.000000000"
+    assert shown["anthropic_reports"]["by_model"][0]["logged_usd"] == "0.003000000"
     text = "\n".join(terminal.lines(shown))
     assert "Anthropic's own reports, 1 days" in text
     assert "claude-sonnet-5-5" in text
@@ -345,7 +345,5 @@ def test_without_a_key_or_a_path_it_is_said_what_is_missing(
 
 def test_a_stretch_without_a_time_is_bad() -> None:
     reading = Reading()
-    odd = {"starting_at": "soon", "results": []}
-    assert reports.fits(odd)
-    assert list(reports.buckets_of(odd, "x")) == ["no time"]
-    assert not reading.invoice
+    book({"starting_at": "soon", "results": []}, "x", reading)
+    assert (reading.shown, bool(reading.invoice)) == (["x: no time"], False)

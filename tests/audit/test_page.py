@@ -19,7 +19,6 @@ from cacheserver.audit.leaks import Leaks
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import Tally
 from cacheserver.audit.words import dollars
-from cacheserver.replay.call import Bucket
 from cacheserver.replay.step import Step
 from cacheserver.types import Route, Usage
 from tests.replay.making import PRICER, call
@@ -50,8 +49,8 @@ def made(*, days: int = 30, sign: int = 1) -> dict[str, Any]:
     reading.formats["messages"] = days * 10
     reading.first, reading.last = 1_793_613_600.0, 1_793_613_600.0 + days * 86_400
     book = invoice.Invoice()
-    book.add(Bucket(1_793_577_600.0, 0.0, "claude-opus-5", Usage(10**6, 10**5), key=HOSTILE))
-    book.add(Bucket(1_793_577_600.0, 0.0, "claude-opus-5", cost=10**9))
+    book.add(invoice.Bucket(1_793_577_600.0, "claude-opus-5", Usage(10**6, 10**5), key=HOSTILE))
+    book.add(invoice.Bucket(1_793_577_600.0, "claude-opus-5", cost=10**9))
     worst = leaks.worst(tally.whole.spent, days * 86_400.0)
     return data.report(reading, tally, worst, told=invoice.told(book, PRICER))
 

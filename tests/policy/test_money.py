@@ -346,7 +346,8 @@ def test_a_pricer_remembers_no_more_than_it_may_and_stays_right() -> None:
         priced = pricer.price("claude-haiku-5-5", Usage(tokens), now)
         assert priced is not None
         assert priced.cost == tokens * 100
-    assert len(pricer._memo) == 3
+        assert pricer.cost("claude-haiku-5-5", Usage(tokens), now) == tokens * 100
+    assert (len(pricer._memo), len(pricer._costs)) == (3, 3)
 
 
 def test_a_pricer_sees_a_price_change_at_its_hour() -> None:

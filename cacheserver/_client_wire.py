@@ -113,9 +113,26 @@ def usage(
     start: str | float | None = None,
     end: str | float | None = None,
     group_by: Sequence[str] = (),
+    cause: Sequence[str] = (),
+    decision: Sequence[str] = (),
+    key: str | None = None,
+    model: str | None = None,
+    tenant: str | None = None,
+    target_usd: str | float | None = None,
+    wrong_hit_usd: str | float | None = None,
 ) -> Call:
     """The call for a report. Times are ISO 8601 or Unix seconds."""
-    asked = {"from": start, "to": end, "group_by": ",".join(group_by) or None}
+    lists = {"group_by": group_by, "cause": cause, "decision": decision}
+    asked = {
+        "from": start,
+        "to": end,
+        **{name: ",".join(names) or None for name, names in lists.items()},
+        "key": key,
+        "model": model,
+        "tenant": tenant,
+        "target_usd": target_usd,
+        "wrong_hit_usd": wrong_hit_usd,
+    }
     given = {name: str(value) for name, value in asked.items() if value is not None}
     return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
 

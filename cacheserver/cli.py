@@ -11,7 +11,6 @@ import asyncio
 import json
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -36,6 +35,10 @@ variable wins over it. What is misspelt is refused, with the nearest name there 
 This page is made by `cacheserver settings --markdown`.
 
 """
+
+
+_MODEL = "claude-haiku-5-5"
+_PRICES = "a TOML price file (default: CACHESERVER_PRICES)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,13 +82,24 @@ def _parser() -> argparse.ArgumentParser:
 
     lint = commands.add_parser("lint", help="find what costs tokens for nothing in a prompt")
     lint.add_argument("files", nargs="+", metavar="FILE", help="a Messages body as JSON, or a text")
-    lint.add_argument("--model", default="claude-haiku-5-5", help="whose tokens and prices")
+    lint.add_argument("--model", default=_MODEL, help="whose tokens and prices")
+    lint.add_argument("--prices", type=Path, help=_PRICES)
     lint.add_argument("--requests-a-day", type=int, default=1_000, help="how often it is sent")
     lint.add_argument("--json", action="store_true", help="all of it, for programs")
     lint.set_defaults(run=_lint)
 
     estimate = commands.add_parser("estimate", help="price a prompt or a plan before it is sent")
-    estimate.add_argument("file", help="a Messages body, or a planned workload, as JSON")
+    estimate.add_argument(
+        "file",
+        type=Path,
+        help="a Messages body, a batch's, or a plan as JSON; lines of them; a text",
+    )
+    estimate.add_argument("--model", default=_MODEL, help="that a text is asked of")
+    estimate.add_argument("--max-tokens", type=int, default=1_024, help="that answer a text")
+    estimate.add_argument(
+        "--batch", action="store_true", help="price lines and texts as in a batch"
+    )
+    estimate.add_argument("--prices", type=Path, help=_PRICES)
     estimate.set_defaults(run=_estimate)
 
     audit.add(commands)
@@ -129,10 +143,12 @@ def _settings(asked: argparse.Namespace) -> int:
 
 
 def _lint(asked: argparse.Namespace) -> int:
-    from cacheserver import linting
+    from cacheserver import config, linting, pricefile
 
+    pricer = pricefile.pricer(pricefile.text_of(config.load(), asked.prices))
     return linting.run(
         [Path(name) for name in asked.files],
+        pricer=pricer,
         model=asked.model,
         requests_a_day=asked.requests_a_day,
         as_json=asked.json,
@@ -141,18 +157,18 @@ def _lint(asked: argparse.Namespace) -> int:
 
 
 def _estimate(asked: argparse.Namespace) -> int:
-    from cacheserver.api import prices
-    from cacheserver.policy.money import Pricer
+    from cacheserver import config, estimating, pricefile
+    from cacheserver.errors import BadRequest
 
+    pricer = pricefile.pricer(pricefile.text_of(config.load(), asked.prices))
     try:
-        fields = json.loads(Path(asked.file).read_text())
-    except (OSError, ValueError) as error:
+        found = estimating.run(
+            asked.file, pricer, model=asked.model, max_tokens=asked.max_tokens, batch=asked.batch
+        )
+    except (OSError, ValueError, BadRequest) as error:
         _say(f"cacheserver: {asked.file}: {error}")
         return 2
-    if not isinstance(fields, dict):
-        _say(f"cacheserver: {asked.file}: must hold one JSON object")
-        return 2
-    print(json.dumps(prices.answer(Pricer(), fields, time.time()), indent=2))
+    print(json.dumps(found, indent=2))
     return 0
 
 

@@ -54,6 +54,7 @@ __all__ = [
     "NotFoundError",
     "Options",
     "RateLimitError",
+    "Report",
     "StatusError",
     "Stream",
     "UnexpectedAnswer",
@@ -81,6 +82,22 @@ class Options(TypedDict, total=False):
     requires_deep_analysis: bool  # never answered with what was not asked for that
     conversation: str  # a name of yours: the turns so far are kept by the server and come before
     levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
+
+
+class Report(TypedDict, total=False):
+    """What a report on usage is asked for. Times are ISO 8601 or Unix seconds."""
+
+    start: str | float  # 30 days ago, where it is left out
+    end: str | float
+    group_by: Sequence[str]  # up to three of "key", "model", "cause" or "decision", and one of
+    # "minute", "hour", "day"; or "task" or "tag" alone
+    cause: Sequence[str]  # those shown, where grouped by them
+    decision: Sequence[str]
+    key: str  # only this key's, by its id
+    model: str
+    tenant: str  # with the admin key: only this one's
+    target_usd: str | float  # what a call and a conversation may cost
+    wrong_hit_usd: str | float  # what a wrong answer costs
 
 
 class Client:
@@ -133,19 +150,9 @@ class Client:
         """What this key's tenant asked, was served, paid and saved."""
         return self._object(wire.stats())
 
-    def usage(
-        self,
-        *,
-        start: str | float | None = None,
-        end: str | float | None = None,
-        group_by: Sequence[str] = (),
-    ) -> dict[str, Any]:
-        """Tokens, cost and savings between two times (ISO 8601 or Unix seconds; 30 days at first).
-
-        `group_by`: up to three of "key", "model", "cause" or "decision", and one of "minute",
-        "hour", "day"; or "task" or "tag" alone.
-        """
-        return self._object(wire.usage(start=start, end=end, group_by=group_by))
+    def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
+        """Tokens, cost and savings between two times. See `Report`."""
+        return self._object(wire.usage(**asked))
 
     def purge(
         self,
@@ -251,19 +258,9 @@ class AsyncClient:
         """What this key's tenant asked, was served, paid and saved."""
         return await self._object(wire.stats())
 
-    async def usage(
-        self,
-        *,
-        start: str | float | None = None,
-        end: str | float | None = None,
-        group_by: Sequence[str] = (),
-    ) -> dict[str, Any]:
-        """Tokens, cost and savings between two times (ISO 8601 or Unix seconds; 30 days at first).
-
-        `group_by`: up to three of "key", "model", "cause" or "decision", and one of "minute",
-        "hour", "day"; or "task" or "tag" alone.
-        """
-        return await self._object(wire.usage(start=start, end=end, group_by=group_by))
+    async def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
+        """Tokens, cost and savings between two times. See `Report`."""
+        return await self._object(wire.usage(**asked))
 
     async def purge(
         self,

@@ -220,6 +220,20 @@ class Settings(BaseModel):
         "A TOML file of prices that go before the built-in ones; `docs/running.md` has an example.",
         "The built-in ones are Anthropic's list prices; yours may be negotiated.",
     )
+    wrong_hit_usd: float = _setting(
+        0.0,
+        "What a wrong answer costs you, in US dollars: it is taken off the savings in reports.",
+        "Only you know; at 0 the estimate of wrong answers stands beside the savings all the same.",
+        ge=0,
+        le=1_000_000,
+    )
+    ledger_file_days: int = _setting(
+        365,
+        "How many days rows of the ledger are kept in Parquet files, after their 30 in Redis.",
+        "A year, to be held against last year's.",
+        ge=1,
+        le=36_500,
+    )
     max_concurrent: int = _setting(
         64,
         "Calls to Claude in flight at a time.",

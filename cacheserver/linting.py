@@ -1,4 +1,4 @@
-"""`cacheserver lint FILE...`: the linter for a terminal, with list prices and no server."""
+"""`cacheserver lint FILE...`: the linter for a terminal, without a server."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cacheserver.policy.money import Pricer
 def run(
     files: Sequence[Path],
     *,
+    pricer: Pricer,
     model: str,
     requests_a_day: int,
     as_json: bool,
@@ -25,7 +26,7 @@ def run(
 
     A file that is no JSON object is a system prompt.
     """
-    pricer, now, status = Pricer(), time.time(), 0
+    now, status = time.time(), 0
     for file in files:
         try:
             body = _body(file.read_text(), model)

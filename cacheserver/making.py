@@ -13,7 +13,6 @@ from cacheserver.asking.mail import MailServer
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
 from cacheserver.learning.deciding import Score
-from cacheserver.policy.pricetable import PriceTable, load_overrides
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection
 from cacheserver.stores.connection import Connection
@@ -43,15 +42,6 @@ def defaults(settings: Settings) -> Tenant:
             top_k=settings.top_k,
         ),
     )
-
-
-def prices(settings: Settings) -> PriceTable | None:
-    if settings.prices is None:
-        return None
-    try:
-        return load_overrides(settings.prices.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"`CACHESERVER_PRICES`: {error}") from error
 
 
 def mail(settings: Settings) -> MailServer | None:

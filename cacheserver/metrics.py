@@ -162,6 +162,7 @@ class Metrics:
 
     def tokens(self, usage: Usage) -> None:
         """Add what one call to Claude used."""
+        usage = usage.billed
         for kind, count in (
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),

@@ -34,6 +34,7 @@ from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.turns import Turns
+from cacheserver.types import Nanodollars
 from cacheserver.upstream import Upstream
 from cacheserver.visit import Observer
 
@@ -50,6 +51,7 @@ class Parts:
     ledger_sums: LedgerSums
     ledger_export: LedgerExport
     wrong_hits: WrongHitShares
+    wrong_price: Nanodollars  # what the operator says one costs
     learner: Worker
     feedback: Feedback
     pairs: Pairs

@@ -6,7 +6,7 @@ Times are Unix seconds (`float`), durations whole seconds (`_s`), money whole na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cacheserver.rules.batching import BatchRules
@@ -85,6 +85,24 @@ class Usage:
     speed: str = "standard"
     inference_geo: str = ""
     iterations: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each; then they are the bill
+
+    @property
+    def billed(self) -> Usage:
+        """The tokens that are on the bill: with iterations their sum, for the counts beside them
+        leave some of them out (facts 1.3).
+        """
+        if not self.iterations:
+            return self
+        legs = [leg for _, leg in self.iterations]
+        return replace(
+            self,
+            input_tokens=sum(leg.input_tokens for leg in legs),
+            output_tokens=sum(leg.output_tokens for leg in legs),
+            cache_write_5m_tokens=sum(leg.cache_write_5m_tokens for leg in legs),
+            cache_write_1h_tokens=sum(leg.cache_write_1h_tokens for leg in legs),
+            cache_read_tokens=sum(leg.cache_read_tokens for leg in legs),
+            iterations=(),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from cacheserver import config, keeping, making
+from cacheserver import config, keeping, making, pricefile
 from cacheserver._config_otel import OtelChoice
 from cacheserver.asking import webhooks
 from cacheserver.asking.alerting import Sources
@@ -41,7 +41,6 @@ from cacheserver.metrics import Metrics
 from cacheserver.parts import Parts
 from cacheserver.policy.batching_eligible import Series
 from cacheserver.policy.lexicon import standard
-from cacheserver.policy.money import Pricer
 from cacheserver.recording import Books, Recorder, Watched
 from cacheserver.service import CacheService
 from cacheserver.settling import Settler
@@ -86,6 +85,8 @@ async def build(
     """
     choice = config.resolve_upstream(settings)  # refused before anything is started
     async with AsyncExitStack() as stack:
+        # What must be changed is told before anything is started.
+        pricer, mail = pricefile.pricer(pricefile.text_of(settings)), making.mail(settings)
         metrics = Metrics()
         telemetry = making.telemetry(otel, metrics.dropped)
         if telemetry is not None:
@@ -115,7 +116,6 @@ async def build(
         )
         make = Upstream if telemetry is None else telemetry.upstream
         upstream = await making.upstream(settings, choice, stack, make)
-        pricer = Pricer(making.prices(settings))
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
         labels = Labels(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(labels.close)
@@ -236,8 +236,12 @@ async def build(
             chance=random.random,
         )
         spiller = ledgerkeeper.LedgerKeeper(
-            redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
+            redis,
+            prefix=settings.redis_prefix,
+            folder=settings.data_dir / "ledger",
+            file_days=settings.ledger_file_days,
         )
+        wrong_price = round(settings.wrong_hit_usd * 1_000_000_000)
         bookkeeper = asyncio.create_task(
             ledgerkeeper.keep(spiller, ledger, metrics, clock), name="ledger:keep"
         )
@@ -296,8 +300,9 @@ async def build(
                 tenants=tenants,
                 secret=batching.webhooks.secret,
                 resolve=resolve,
-                mail=making.mail(settings),
+                mail=mail,
                 sources=Sources(wrong_hits, levers.trials.store, levers.turns),
+                wrong_price=wrong_price,
                 metrics=metrics,
                 clock=clock,
             )
@@ -315,6 +320,7 @@ async def build(
                 redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
             ),
             wrong_hits=wrong_hits,
+            wrong_price=wrong_price,
             learner=worker,
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews

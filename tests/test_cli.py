@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,5 +191,41 @@ def test_a_prompt_and_a_plan_are_priced_before_they_are_sent(
     wrong.write_text("[]")
     assert main(["estimate", str(wrong)]) == 2
     wrong.write_text('{"messages": []}')
-    assert main(["estimate", str(wrong)]) == 1
+    assert main(["estimate", str(wrong)]) == 2
     assert "`model`" in capsys.readouterr().err
+
+
+def test_a_text_and_lines_are_priced_at_the_operators_prices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def priced(*words: str) -> dict[str, Any]:
+        assert main(["estimate", *words]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    text, lines, table = tmp_path / "a.txt", tmp_path / "b.jsonl", tmp_path / "prices.toml"
+    text.write_text("x" * 250)
+    assert priced(str(text), "--max-tokens", "10")["most_usd"] == "0.000015000"
+    assert priced(str(text), "--max-tokens", "10", "--batch")["most_usd"] == "0.000007500"
+    body = {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": "x" * 250}],
+    }
+    lines.write_text(f"{json.dumps(body)}\n\n{json.dumps({'custom_id': 'a', 'params': body})}\n")
+    found = priced(str(lines))
+    assert (found["requests"], found["input_tokens"], found["most_usd"]) == (2, 200, "0.000030000")
+    table.write_text(
+        '[[price]]\nmodel = "claude-haiku-5-5"\ninput = 1\noutput = 5\ncache_write_5m = 1\n'
+        "cache_write_1h = 1\ncache_read = 1\n"
+    )
+    assert priced(str(lines), "--prices", str(table))["most_usd"] == "0.000300000"
+    monkeypatch.setenv("CACHESERVER_PRICES", str(table))
+    assert priced(str(lines))["most_usd"] == "0.000300000"
+    table.write_text("rate = 1")
+    assert main(["estimate", str(lines)]) == 1
+    assert "line 1: `rate`" in capsys.readouterr().err
+    monkeypatch.delenv("CACHESERVER_PRICES")
+    lines.write_text(f"{json.dumps(body)}\nnot json\n")
+    assert main(["estimate", str(lines)]) == 2
+    assert "`line 2`: must be one JSON object" in capsys.readouterr().err

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx2
 import pytest
 
+from cacheserver.app import KEEP_ALIVE_S
 from tests.models import model_dir
 
 MODEL = "claude-haiku-5-5"
@@ -230,3 +232,21 @@ def test_what_cannot_work_is_refused_at_start_by_name(
     assert refused.returncode == 1
     assert named in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_price_that_cannot_be_is_refused_by_its_line_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    table, data = tmp_path / "prices.toml", tmp_path / "data"
+    table.write_text('[[price]]\nmodel = "m"\ninput = -1\n')
+    refused = run("serve", env=environment(data, upstream="simulated", prices=str(table)))
+    assert refused.returncode == 1
+    assert "`CACHESERVER_PRICES`" in refused.stderr
+    assert "line 3: `price[0].input` must be 0 or more" in refused.stderr
+    assert not data.exists()
+
+
+def test_idle_connections_outlive_those_that_clients_keep() -> None:
+    """One that both close at the same time loses the request that is just on it."""
+    theirs = httpx2.Limits().keepalive_expiry, anthropic.DEFAULT_CONNECTION_LIMITS.keepalive_expiry
+    assert all(one is not None and one < KEEP_ALIVE_S for one in theirs), theirs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,32 +11,39 @@ from pydantic import TypeAdapter, ValidationError
 
 from cacheserver import jsontext
 from cacheserver.answer import usd
-from cacheserver.api import errors
+from cacheserver.api import errors, usageasked
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest
 from cacheserver.policy import estimate
+from cacheserver.policy.budget import iso
 from cacheserver.policy.estimate import Workload
-from cacheserver.policy.money import Pricer
+from cacheserver.policy.money import US_ONLY, Pricer
+from cacheserver.policy.pricetable import Rates
+from cacheserver.policy.saving import Price
 from cacheserver.types import Nanodollars, Usage
 
 router = APIRouter(tags=["usage"])
 
 _KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-_LONG = 10_000_000  # tokens: beyond the last tier there is
 
 
 @router.get("/v1/prices", summary="What each model costs now")
-async def prices(request: Request) -> dict[str, Any]:
-    """US dollars a million tokens, by kind: standard, in a batch, fast, and of long prompts."""
+async def prices(request: Request, at: str | None = None) -> dict[str, Any]:
+    """US dollars a million tokens, by kind: standard, in a batch, fast, and of long prompts.
+
+    `at`: the prices of another time, ISO 8601 or Unix seconds.
+    """
     edge = edge_of(request)
     await edge.gate.admit(request)
-    return shown(edge.parts.pricer, edge.parts.clock())
+    now = edge.parts.clock() if at is None else usageasked.time("at", at)
+    return shown(edge.parts.pricer, now)
 
 
 @router.post("/v1/estimate", summary="What a prompt or a planned workload will cost")
 async def estimated(request: Request) -> dict[str, Any]:
-    """A Messages body (it has `messages`), or a workload: `model`, `requests`, `input_tokens`,
-    `output_tokens`, and where it applies `prefix_tokens`, `ttl`, `reused`, `answered`, `batch`.
+    """A Messages body (it has `messages`), the body of a batch (its `requests` are a list), or a
+    workload: `model`, `requests`, `input_tokens`, `output_tokens`, and where it applies
+    `prefix_tokens`, `ttl`, `reused`, `answered`, `batch`.
 
     Nothing is sent to Claude. Tokens are estimated from characters.
     """
@@ -47,23 +54,14 @@ async def estimated(request: Request) -> dict[str, Any]:
 
 
 def shown(pricer: Pricer, now: float) -> dict[str, Any]:
-    """Every priced model, with today's rates."""
+    """Every model priced at `now`, with its rates then."""
     return {
         "version": pricer.version,
+        "at": iso(now),
         "currency": "USD",
         "per_tokens": 1_000_000,
-        "models": [
-            {
-                "model": model,
-                "standard": (standard := _rates(pricer, model, now)),
-                "batch": _rates(pricer, model, now, tier="batch"),
-                "fast": _rates(pricer, model, now, speed="fast"),
-                "long_prompt": None
-                if (long := _rates(pricer, model, now, prompt_tokens=_LONG)) == standard
-                else long,
-            }
-            for model in pricer.models(now)
-        ],
+        "us_only_factor": f"{US_ONLY}",  # `inference_geo: "us"`, on every token
+        "models": [_model(pricer, model, now) for model in pricer.models(now)],
     }
 
 
@@ -74,19 +72,23 @@ def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, A
         return pricer.cost(model, usage, now)
 
     if "messages" in fields:
-        model = fields.get("model")
-        if not isinstance(model, str) or not model:
-            raise BadRequest("model", "must name a model")
-        found = estimate.prompt(fields, model, price)
+        found = _prompt("", fields, price, "standard")
         return {
             "estimate": "prompt",
-            "model": model,
+            "model": found.model,
             "input_tokens": found.input_tokens,
             "max_tokens": found.max_tokens,
             "least_usd": _usd(found.least),
             "most_usd": _usd(found.most),
             "prices": pricer.version,
         }
+    if isinstance(requests := fields.get("requests"), list):
+        bodies = []
+        for at, one in enumerate(requests):
+            if not isinstance(one, Mapping) or not isinstance(one.get("params"), Mapping):
+                raise BadRequest(f"requests.{at}.params", "must be a Messages body")
+            bodies.append((f"requests.{at}.params.", one["params"]))
+        return several(pricer, bodies, now, batch=True)
     planned = _workload(fields)
     forecast = estimate.workload(planned, price)
     return {
@@ -102,6 +104,60 @@ def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, A
     }
 
 
+def several(
+    pricer: Pricer, bodies: Iterable[tuple[str, Mapping[str, Any]]], now: float, *, batch: bool
+) -> dict[str, Any]:
+    """Many Messages bodies as JSON, each with what its fields are named after.
+
+    Raises `BadRequest` naming the field.
+    """
+    tier = "batch" if batch else "standard"
+    found = [
+        _prompt(where, body, lambda model, usage: pricer.cost(model, usage, now), tier)
+        for where, body in bodies
+    ]
+    priced = [one for one in found if one.most is not None]
+    return {
+        "estimate": "batch" if batch else "prompts",
+        "requests": len(found),
+        "input_tokens": sum(one.input_tokens for one in found),
+        "max_tokens": sum(one.max_tokens for one in found),
+        "least_usd": usd(sum(one.least or 0 for one in priced)),
+        "most_usd": usd(sum(one.most or 0 for one in priced)),
+        "unpriced": len(found) - len(priced),
+        "prices": pricer.version,
+    }
+
+
+def _prompt(where: str, fields: Mapping[str, Any], price: Price, tier: str) -> estimate.Prompt:
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest(f"{where}model", "must name a model")
+    if not isinstance(fields.get("messages"), list) or not fields["messages"]:
+        raise BadRequest(f"{where}messages", "must be a list of at least one message")
+    allowed = fields.get("max_tokens")
+    if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 0:
+        raise BadRequest(f"{where}max_tokens", "must be a whole number, 0 or more")
+    return estimate.prompt(fields, model, price, tier=tier)
+
+
+def _model(pricer: Pricer, model: str, now: float) -> dict[str, Any]:
+    rates = pricer.rates(model, now)
+    searches = None if rates is None else rates.web_search
+    return {
+        "model": model,
+        "standard": _shown(rates),
+        "batch": _shown(pricer.rates(model, now, tier="batch")),
+        "fast": _shown(pricer.rates(model, now, speed="fast")),
+        "long_prompts": [  # each holds for all tokens of a prompt longer than that
+            {"over_prompt_tokens": over, **(_shown(long) or {})}
+            for over, long in pricer.steps(model, now)
+            if over
+        ],
+        "web_search_per_1000": None if searches is None else f"{searches.normalize():f}",
+    }
+
+
 def _workload(fields: Mapping[str, Any]) -> Workload:
     try:
         return _WORKLOAD.validate_json(jsontext.dumps(fields))
@@ -111,8 +167,7 @@ def _workload(fields: Mapping[str, Any]) -> Workload:
         raise BadRequest(where[:64], first["msg"][:1].lower() + first["msg"][1:]) from None
 
 
-def _rates(pricer: Pricer, model: str, now: float, **how: Any) -> dict[str, str | None] | None:
-    rates = pricer.rates(model, now, **how)
+def _shown(rates: Rates | None) -> dict[str, str | None] | None:
     if rates is None:
         return None
     found = {kind: getattr(rates, kind) for kind in _KINDS}

@@ -43,7 +43,8 @@ async def usage(request: Request) -> dict[str, Any]:
     """Sums over a range of time.
 
     `from` and `to` are ISO 8601 or Unix seconds, by default the last 30 days; `group_by` takes up
-    to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone.
+    to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone;
+    `cause` and `decision` then name those to be shown.
     """
     edge = edge_of(request)
     own = await _own(edge, request)
@@ -106,13 +107,14 @@ async def report(parts: Parts, asked: Asked, tenant: str | None) -> dict[str, An
     models = {key[0]: counted for key, counted in _folded(found, (0,)).items()}
     everything = whole.get((), {})
     share = await parts.wrong_hits.share(tenants) if everything.get("semantic") else None
+    wrong_price = parts.wrong_price if asked.wrong_price is None else asked.wrong_price
     shown = {
         "from": _iso(asked.start),
         "to": _iso(asked.end),
         "tenant": tenant,
         "totals": usageshown.totals(everything, asked.target),
         "models": usageshown.models(models),
-        "wrong_hits": usageshown.wrong_hits(everything, share, asked.wrong_price),
+        "wrong_hits": usageshown.wrong_hits(everything, share, wrong_price),
     }
     days = asked.start // 86_400, -(-asked.end // 86_400)
     if tenant is not None:
@@ -137,7 +139,8 @@ def _groups(found: Mapping[tuple[Any, ...], dict[str, int]], asked: Asked) -> li
         if by is None:
             shown.append({**names, **usageshown.totals(found[key], asked.target)})
         else:
-            shown += ({**names, **part} for part in usageshown.expanded(found[key], by))
+            parts = usageshown.expanded(found[key], by)
+            shown += ({**names, **one} for one in parts if not asked.only or one[by] in asked.only)
     return shown
 
 

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy.row import CAUSES, OUTCOMES, SPENDS
 from cacheserver.policy.timerange import KEPT_S, Grain, Tile, covered, tiles
 from cacheserver.types import Nanodollars
+
+D = TypeVar("D")
 
 # By what sums can be told apart. Tasks and tags are counted by themselves, by the day.
 DIMENSIONS = ("tenant", "key", "model")
@@ -21,7 +25,11 @@ GROUPS = (*DIMENSIONS, *EXPANDED, *TIMES, *ALONE)
 
 PARAMETERS = frozenset(
     {"from", "to", "group_by", "tenant", "key", "model", "target_usd", "wrong_hit_usd"}
+    | set(EXPANDED)
 )
+
+# What `cause` and `decision` can name.
+_NAMES: Mapping[str, tuple[str, ...]] = {"cause": (*CAUSES, *SPENDS), "decision": OUTCOMES}
 
 TARGET: Nanodollars = 10_000_000  # a cent a call and a conversation, the issue's default
 _DEFAULT_S = 30 * 86_400
@@ -40,7 +48,8 @@ class Asked:
     key: str | None
     model: str | None
     target: Nanodollars
-    wrong_price: Nanodollars
+    wrong_price: Nanodollars | None  # None: the operator's
+    only: tuple[str, ...] = ()  # of the causes or decisions grouped by; empty: all
 
     @property
     def tiles(self) -> list[Tile]:
@@ -75,14 +84,15 @@ def read(params: Mapping[str, str], now: float) -> Asked:
         key=params.get("key"),
         model=params.get("model"),
         target=_usd("target_usd", params.get("target_usd"), TARGET),
-        wrong_price=_usd("wrong_hit_usd", params.get("wrong_hit_usd"), 0),
+        wrong_price=_usd("wrong_hit_usd", params.get("wrong_hit_usd"), None),
+        only=_only(params, by),
     )
 
 
 def span(params: Mapping[str, str], now: float) -> tuple[float, float]:
     """`from` and `to`, by default the last 30 days. Raises `BadRequest`."""
-    end = _time("to", params["to"]) if "to" in params else now
-    start = _time("from", params["from"]) if "from" in params else end - _DEFAULT_S
+    end = time("to", params["to"]) if "to" in params else now
+    start = time("from", params["from"]) if "from" in params else end - _DEFAULT_S
     if start >= end:
         raise BadRequest("from", "must be before `to`")
     if end - start > KEPT_S["d"]:
@@ -104,7 +114,23 @@ def _groups(text: str) -> tuple[str, ...]:
     return by
 
 
-def _time(field: str, text: str) -> float:
+def _only(params: Mapping[str, str], by: tuple[str, ...]) -> tuple[str, ...]:
+    """The causes or decisions that are named: those groups are shown."""
+    found: tuple[str, ...] = ()
+    for field in EXPANDED:
+        if field not in params:
+            continue
+        found = tuple(part.strip() for part in params[field].split(","))
+        for name in found:
+            if name not in _NAMES[field]:
+                known = ", ".join(_NAMES[field])
+                raise BadRequest(field, f"{name[:32]!r} is none; there are {known}")
+        if field not in by:
+            raise BadRequest(field, f"chooses among the groups of `group_by={field}`")
+    return found
+
+
+def time(field: str, text: str) -> float:
     """Unix seconds, or ISO 8601; without a zone it is UTC."""
     if _UNIX.fullmatch(text):
         return float(text)
@@ -118,7 +144,7 @@ def _time(field: str, text: str) -> float:
     return at
 
 
-def _usd(field: str, text: str | None, default: Nanodollars) -> Nanodollars:
+def _usd(field: str, text: str | None, default: D) -> Nanodollars | D:
     if text is None:
         return default
     try:

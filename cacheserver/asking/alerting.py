@@ -22,7 +22,7 @@ from cacheserver.policy.timerange import Tile
 from cacheserver.policy.wronghits import WrongShare
 from cacheserver.ports import Metrics
 from cacheserver.stores.budgets import BudgetStore
-from cacheserver.types import Tenant
+from cacheserver.types import Nanodollars, Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Alerting:
         clock: Callable[[], float],
         sources: Sources = Sources(),
         flush: Callable[[], Awaitable[None]] | None = None,
+        wrong_price: Nanodollars = 0,
         tick_s: float = _TICK_S,
     ) -> None:
         self.delivery = delivery
@@ -83,17 +84,22 @@ class Alerting:
         self._clock = clock
         self._sources = sources
         self._flush = flush
+        self._wrong_price = wrong_price
         self._tick_s = tick_s
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._watch(), name="alerts:watch")
+        # Apart: a receiver that is slow to answer holds up no look.
+        self._tasks = [
+            asyncio.create_task(self._again_and_again(self._look_in_turn), name="alerts:watch"),
+            asyncio.create_task(self._again_and_again(self.delivery.send_due), name="alerts:send"),
+        ]
 
     async def close(self) -> None:
         """What is queued stays in Redis, for another server or the next start."""
-        if self._task is not None:
-            await end(self._task)
-            self._task = None
+        for task in self._tasks:
+            await end(task)
+        self._tasks = []
         await self.delivery.poster.close()
 
     async def look(self) -> list[Alert]:
@@ -108,22 +114,28 @@ class Alerting:
         names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
         told = []
         for name in sorted(names):
-            tenant = await self._tenants.get(name)
-            if not tenant.budgets.alerts.enabled:
-                continue
-            for alert in await self._found(tenant, keys.get(name, ()), now):
-                if await self.delivery.tell(tenant, alert, now):
-                    told.append(alert)
+            try:
+                tenant = await self._tenants.get(name)
+                for alert in await self._found(tenant, keys.get(name, ()), now):
+                    if await self.delivery.tell(tenant, alert, now):
+                        told.append(alert)
+            except StoreError:
+                raise
+            except Exception as error:  # one tenant's fault leaves nobody else unwatched
+                self._metrics.swallowed("alerts")
+                logger.error("the watch failed for a tenant: %s", type(error).__name__)
         return told
 
-    async def _watch(self) -> None:
+    async def _look_in_turn(self) -> None:
+        slot = int(self._clock() // _EVERY_S)
+        if await self.delivery.store.mine(slot, life_s=2 * _EVERY_S):
+            await self.look()
+
+    async def _again_and_again(self, step: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             try:
-                slot = int(self._clock() // _EVERY_S)
-                if await self.delivery.store.mine(slot, life_s=2 * _EVERY_S):
-                    await self.look()
-                await self.delivery.send_due()
+                await step()
             except StoreError:
                 self._metrics.swallowed("alerts")
             except Exception as error:  # the task boundary: the next round looks again
@@ -131,10 +143,12 @@ class Alerting:
                 logger.error("the watch failed: %s", type(error).__name__)
 
     async def _found(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
-        found = await self._of_budgets(tenant, keys, now)
-        found += await self._of_use(tenant, now)
-        found += await self._of_sources(tenant, now)
-        if tenant.budgets.alerts.digest:
+        rules, found = tenant.budgets.alerts, list[Alert]()
+        if rules.enabled:
+            found += await self._of_budgets(tenant, keys, now)
+            found += await self._of_use(tenant, now)
+            found += await self._of_sources(tenant, now)
+        if rules.digest:
             found += await self._digest(tenant, now)
         return found
 
@@ -167,22 +181,15 @@ class Alerting:
         for model, sums in so_far.items():
             hour = Hour(sums, past.by_hour(model=model), number, day)
             found += alerts.spend(name, "model", model, hour, rules)
-        if so_far:  # tasks are counted by the day; idle tenants have none to look at
-            found += await self._of_tasks(tenant, now)
+        if so_far:  # idle tenants have no tasks to look at
+            for task, sums in (await self.spending.tasks_this_hour(name, now)).items():
+                hour = Hour(sums, past.tasks.get(task, {}), number, day)
+                found += alerts.spend(name, "task", task or "other", hour, rules)
         recent = await self.spending.last_hour(name, now)
         last = Hour(merged(recent), everything.before, number, day)
         ratio = tenant.caching.read_ratio_alert if tenant.caching.enabled else None
         found += alerts.habits(name, last, rules, read_ratio=ratio)
         return found + alerts.unpriced(name, recent, day)
-
-    async def _of_tasks(self, tenant: Tenant, now: float) -> list[Alert]:
-        today = int(now // _DAY_S)
-        found: list[Alert] = []
-        for task, days in (await self.spending.tasks(tenant.name, now)).items():
-            before = {day: sums for day, sums in days.items() if day < today}
-            hour = Hour(days.get(today, {}), before, today, alerts.day_name(now), cycle=1)
-            found += alerts.spend(tenant.name, "task", task, hour, tenant.budgets.alerts)
-        return found
 
     async def _of_sources(self, tenant: Tenant, now: float) -> list[Alert]:
         name, sources, day = tenant.name, self._sources, alerts.day_name(now)
@@ -201,4 +208,8 @@ class Alerting:
         if now < until + _DIGEST_H * 3_600:
             return []
         tile = Tile("d", start // _DAY_S, until // _DAY_S)
-        return [digest(tenant.name, await self.spending.models(tenant.name, tile), start)]
+        models = await self.spending.models(tenant.name, tile)
+        share = None
+        if self._sources.wrong_hits is not None:
+            share = await self._sources.wrong_hits.share([tenant.name])
+        return [digest(tenant.name, models, start, share, self._wrong_price)]

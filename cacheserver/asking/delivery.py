@@ -6,6 +6,7 @@ operator named. Addresses are those of now, not of when it was raised.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 # Ten seconds for a hiccup, two hours for somebody's deployment; then a person reads the log.
 WAITS_S = (10.0, 60.0, 300.0, 1_800.0, 7_200.0)
-_LEASE_S = 60.0  # longer than one try takes
-_AT_ONCE = 50
+_LEASE_S = 120.0  # longer than a round takes: mail has 15 s a step, and a few threads
+_AT_ONCE = 20
 
 # A tenant's secret of this epoch, with which its webhooks are signed. Raises `Unavailable`.
 Secret = Callable[[str, int], Awaitable[str]]
@@ -68,14 +69,17 @@ class Delivery:
         new = await self.store.raise_once(told, channels, once_s=alert.once_s, now=now)
         if new:
             self._metrics.alerted(alert.kind)
-            logger.warning("alert %s: %s", alert.id, alert.text.replace("\n", " "))
+            level = logging.INFO if alert.kind == "digest" else logging.WARNING
+            logger.log(level, "alert %s: %s", alert.id, alert.text.replace("\n", " "))
         return new
 
     async def send_due(self) -> int:
-        """Try all that are due; how many were tried. Raises `StoreError`."""
+        """Try all that are due, together; how many were tried. Raises `StoreError`."""
         due = await self.store.take(self._clock(), lease_s=_LEASE_S, most=_AT_ONCE)
-        for one in due:
-            await self._try(one)
+        tried = await asyncio.gather(*(self._try(one) for one in due), return_exceptions=True)
+        for failed in tried:
+            if isinstance(failed, BaseException):
+                raise failed  # the store's: whatever was not noted comes again, with the same id
         return len(due)
 
     async def test(self, tenant: Tenant) -> dict[str, str | None]:
@@ -88,7 +92,11 @@ class Delivery:
         }
 
     async def _try(self, due: Due) -> None:
-        why = await self._send(await self._tenants.get(due.alert["tenant"]), due.channel, due.alert)
+        tenant = await self._tenants.get(due.alert["tenant"])
+        try:
+            why = await self._send(tenant, due.channel, due.alert)
+        except Exception as error:  # whatever it is: tried again, then given up, as any failure
+            why = type(error).__name__
         if why is None:
             await self.store.delivered(due)
             return

@@ -11,9 +11,7 @@ from cacheserver.policy.timerange import Tile
 from cacheserver.stores.ledgersums import LedgerSums
 
 _HOUR_S = 3_600
-_DAY_S = 86_400
 _PAST_H = 28 * 24  # hours are kept for 35 days
-_PAST_D = 28
 _REMEMBERED = 1_000  # tenants, a few hundred kB each where they are busy
 
 TOKENS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
@@ -27,6 +25,7 @@ class Past:
 
     hour: int  # up to this one, which is not in it
     cells: Mapping[tuple[str, str], Mapping[int, Sums]]
+    tasks: Mapping[str, Mapping[int, Sums]]  # the same by task
 
     def by_hour(self, *, key_id: str | None = None, model: str | None = None) -> dict[int, Sums]:
         """All of the tenant, or of one key, or of one model."""
@@ -53,7 +52,11 @@ class Spending:
         hour = int(now // _HOUR_S)
         known = self._known.pop(tenant, None)
         if known is None or known.hour != hour:
-            known = Past(hour, await self._read(tenant, Tile("h", hour - _PAST_H, hour)))
+            known = Past(
+                hour,
+                await self._read(tenant, Tile("h", hour - _PAST_H, hour)),
+                await self._tasks(tenant, hour - _PAST_H, hour),
+            )
         if len(self._known) >= _REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[tenant] = known
@@ -73,14 +76,11 @@ class Spending:
         """The sums over a range, by model."""
         return dict(await self.sums.read([tenant], tiles, lambda cell: cell.model))
 
-    async def tasks(self, tenant: str, now: float) -> dict[str, dict[int, Sums]]:
-        """The days of the last four weeks and today, by task."""
-        today = int(now // _DAY_S)
-        found: dict[str, dict[int, Sums]] = {}
-        for day in range(today - _PAST_D, today + 1):
-            for task, sums in (await self.sums.short("lk", [tenant], day, day + 1)).items():
-                found.setdefault(task, {})[day] = sums
-        return found
+    async def tasks_this_hour(self, tenant: str, now: float) -> dict[str, Sums]:
+        """The hour so far, by task."""
+        hour = int(now // _HOUR_S)
+        found = await self._tasks(tenant, hour, hour + 1)
+        return {task: hours[hour] for task, hours in found.items()}
 
     async def ahead(self, account: Account, balance: Balance, now: float) -> dict[str, Forecast]:
         """What an account will have come to at its period's end, in dollars and tokens."""
@@ -92,6 +92,15 @@ class Spending:
             "usd": forecast(balance.spent.nano, nano, now, end),
             "tokens": forecast(balance.spent.tokens, tokens, now, end),
         }
+
+    async def _tasks(self, tenant: str, first: int, end: int) -> dict[str, Mapping[int, Sums]]:
+        """The hours from `first` on, before `end`, by task; those that had any."""
+        days = first // 24, (end - 1) // 24 + 1
+        found: dict[str, Mapping[int, Sums]] = {}
+        for task, hours in (await self.sums.tasks_by_hour(tenant, *days)).items():
+            if inside := {hour: sums for hour, sums in hours.items() if first <= hour < end}:
+                found[task] = inside
+        return found
 
     async def _read(self, tenant: str, tile: Tile) -> dict[tuple[str, str], dict[int, Sums]]:
         found = await self.sums.over_time(

@@ -18,6 +18,7 @@ from cacheserver.stores.connection import Connection
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.tenants import Tenants
+from cacheserver.types import Nanodollars
 
 
 @asynccontextmanager
@@ -33,6 +34,7 @@ async def watch(
     resolve: Resolve,
     mail: MailServer | None,
     sources: Sources,
+    wrong_price: Nanodollars,
     metrics: Metrics,
     clock: Callable[[], float],
 ) -> AsyncIterator[Alerting]:
@@ -54,6 +56,7 @@ async def watch(
         metrics=metrics,
         clock=clock,
         sources=sources,
+        wrong_price=wrong_price,
         flush=ledger.flush,
     )
     alerting.start()

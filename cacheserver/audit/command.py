@@ -36,7 +36,9 @@ def add(commands: Any) -> None:
     )
     audit.add_argument("--target", type=float, default=0.01, help="wrong share of semantic hits")
     audit.add_argument("--ttl", type=int, default=3_600, help="how long an answer may be served, s")
-    audit.add_argument("--prices", type=Path, help="a TOML price file, as CACHESERVER_PRICES")
+    audit.add_argument(
+        "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
+    )
     audit.add_argument("--wrong-hit-usd", type=float, default=0.0, help="what a wrong answer costs")
     audit.add_argument("--most-entries", type=int, default=500_000, help="answers remembered")
     audit.add_argument(
@@ -57,18 +59,17 @@ def add(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Print the report. The exit status: 2 where nothing at all could be read."""
-    from cacheserver import jsontext
+    from cacheserver import config, jsontext, pricefile
     from cacheserver.audit import data, html, invoice, invoicedata, terminal
     from cacheserver.audit.leaks import Leaks
-    from cacheserver.audit.making import pricer
     from cacheserver.audit.progress import Progress
     from cacheserver.audit.reading import DAYS, Reading, calls
     from cacheserver.audit.tally import Tally
 
     _check(asked)
-    prices = _prices(asked.prices)
+    prices = pricefile.text_of(config.load(), asked.prices)
     since, until = _time("--since", asked.since), _time("--until", asked.until)
-    priced = pricer(prices)
+    priced = pricefile.pricer(prices)
     reading, tally, progress = Reading(), Tally(), Progress(on=asked.progress)
     leaks = Leaks(priced.cost, ttl_s=asked.ttl, systems=tally.systems)
     interrupted = False
@@ -128,21 +129,6 @@ def _check(asked: argparse.Namespace) -> None:
         # Told now, not after an hour of replaying.
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")
-
-
-def _prices(path: Path | None) -> str | None:
-    """The text of a price file, which can be read. Raises `SettingsError`."""
-    from cacheserver.errors import SettingsError
-    from cacheserver.policy.money import load_overrides
-
-    if path is None:
-        return None
-    try:
-        prices = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"`--prices`: {error}") from error
-    load_overrides(prices)  # told here, not in a process
-    return prices
 
 
 def _steps(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cacheserver import pricefile
 from cacheserver.policy import lexicon
-from cacheserver.policy.money import Pricer, load_overrides
 from cacheserver.replay.engine import Engine
 from cacheserver.replay.seen import Reader
 from cacheserver.replay.similar import Similar
@@ -31,7 +31,7 @@ class Making:
         similar = Similar(embedding, lexicon.standard(), texts=self.texts)
         engine = Engine(
             reader=Reader(self.tenant, embedding.id),
-            pricer=pricer(self.prices),
+            pricer=pricefile.pricer(self.prices),
             similar=similar,
             most=self.entries,
         )
@@ -41,8 +41,3 @@ class Making:
             embedding.close()
 
         return Made(engine, close)
-
-
-def pricer(prices: str | None) -> Pricer:
-    """Prices as they ship, or with an operator's table over them."""
-    return Pricer(None if prices is None else load_overrides(prices))

@@ -1,4 +1,4 @@
-"""How far an audit is: a line that is written over on a terminal, else one now and then."""
+"""How far an audit is: a bar that is drawn over on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 import time
 from typing import Final, TextIO
 
-_WIDTH: Final = 78
+_WIDTH: Final = 79
+_BAR: Final = 20
 _EVERY_S: Final = (0.2, 10.0)  # on a terminal, and elsewhere
 
 
@@ -41,7 +42,11 @@ class Progress:
         if not self._on or (now < self._next and share < 1):
             return
         self._next = now + _EVERY_S[0 if self._terminal else 1]
-        line = f"{doing}: {text}"
+        bar = ""
+        if self._terminal:
+            full = int(min(1.0, share) * _BAR)
+            bar = f"[{'#' * full:.<{_BAR}}] "
+        line = f"{doing}: {bar}{text}"
         if 0 < share < 1 and now - began >= 1:
             line += f", {_span((now - began) * (1 - share) / share)} left"
         if self._terminal:

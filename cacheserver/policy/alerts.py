@@ -48,13 +48,12 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """A span under watch beside those before it, all of one length: an hour, or for tasks a day."""
+    """An hour under watch beside those before it."""
 
-    sums: Sums  # of the span so far
-    before: Mapping[int, Sums]  # by the span's number since 1970; missing ones had nothing
+    sums: Sums  # of the hour so far
+    before: Mapping[int, Sums]  # by the hour's number since 1970; missing ones had nothing
     number: int  # of this one
     day: str  # that it lies in
-    cycle: int = 24  # spans after which things come again
 
 
 def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> list[Alert]:
@@ -68,8 +67,7 @@ def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> l
         return []
     name = clean(name)
     whose = f"Tenant {tenant}" if kind == "tenant" else f"{kind.capitalize()} {name} of {tenant}"
-    span = "day" if kind == "task" else "hour"
-    text = f"{whose} has cost {_usd(now)} in this {span}; usual is {_usd(round(median))}."
+    text = f"{whose} has cost {_usd(now)} in this hour; usual is {_usd(round(median))}."
     facts = {"cost_nanodollars": now, "usual_nanodollars": round(median)}
     return [_daily("spend", tenant, f"{kind}:{name}", hour.day, text, facts)]
 
@@ -199,7 +197,7 @@ def _same_hour(hour: Hour, name: str) -> Sequence[float]:
     if not hour.before:
         return ()
     known = range(min(hour.before), hour.number)
-    same = [at for at in known if (hour.number - at) % hour.cycle == 0]
+    same = [at for at in known if (hour.number - at) % 24 == 0]
     if len(same) < _LEAST_SAMPLES:
         same = list(known) if len(known) >= _LEAST_HOURS else []
     return [hour.before.get(at, {}).get(name, 0) for at in same]

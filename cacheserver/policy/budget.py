@@ -214,14 +214,14 @@ def of_row(row: Row, held: Amount = NOTHING) -> Amount:
 
 
 def tokens(usage: Usage) -> int:
-    """All tokens Claude counted. With iterations, those are what it did."""
-    return sum(
-        leg.input_tokens
-        + leg.output_tokens
-        + leg.cache_write_5m_tokens
-        + leg.cache_write_1h_tokens
-        + leg.cache_read_tokens
-        for leg in ([leg for _, leg in usage.iterations] or [usage])
+    """All tokens on the bill, of every kind."""
+    billed = usage.billed
+    return (
+        billed.input_tokens
+        + billed.output_tokens
+        + billed.cache_write_5m_tokens
+        + billed.cache_write_1h_tokens
+        + billed.cache_read_tokens
     )
 
 

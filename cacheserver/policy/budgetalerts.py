@@ -13,7 +13,8 @@ from cacheserver.policy.forecast import Forecast
 def of(
     account: Account, balance: Balance, ahead: Mapping[str, Forecast], *, share: float
 ) -> list[Alert]:
-    """What to tell of a budget: reached, `share` of it spent, or forecast to be. The worst only.
+    """What to tell of a budget: all of it spent, `share` of it, or `share` forecast by its period's
+    end. The worst only.
 
     `ahead` has the forecasts by unit, "usd" and "tokens".
     """
@@ -31,7 +32,9 @@ def of(
             kind, said = "budget-reached", "is used up"
         elif spent >= share * limit:
             kind, said = "budget-near", f"is used to {spent / limit:.0%}"
-        elif expected is not None and expected.method != "spent" and expected.total >= limit:
+        elif (
+            expected is not None and expected.method != "spent" and expected.total >= share * limit
+        ):
             kind = "budget-forecast"
             said = f"will be used to {expected.total / limit:.0%} at this rate"
         else:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from cacheserver.rules.bounds import STRICT, Bound
@@ -85,15 +85,18 @@ def prompt_tokens(body: Mapping[str, Any], model: str) -> int:
 
 
 def prompt(
-    body: Mapping[str, Any], model: str, price: Callable[[str, Usage], Nanodollars | None]
+    body: Mapping[str, Any],
+    model: str,
+    price: Callable[[str, Usage], Nanodollars | None],
+    *,
+    tier: str = "standard",
 ) -> Prompt:
-    """What one Messages body costs, at least and at most."""
-    tokens = prompt_tokens(body, model)
-    allowed = body.get("max_tokens")
-    most = allowed if isinstance(allowed, int) and not isinstance(allowed, bool) else 0
+    """What one Messages body costs, at least and at most; it has `max_tokens`."""
+    tokens, most = prompt_tokens(body, model), int(body["max_tokens"])
     asked = Usage(
         tokens,
-        speed=str(body.get("speed") or "standard"),
+        service_tier=tier,
+        speed="standard" if tier == "batch" else str(body.get("speed") or "standard"),
         inference_geo=str(body.get("inference_geo") or ""),
     )
     return Prompt(
@@ -101,10 +104,7 @@ def prompt(
         input_tokens=tokens,
         max_tokens=most,
         least=price(model, asked),
-        most=price(
-            model,
-            Usage(tokens, most, speed=asked.speed, inference_geo=asked.inference_geo),
-        ),
+        most=price(model, replace(asked, output_tokens=most)),
     )
 
 

@@ -33,7 +33,7 @@ KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "w
 _PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
 _SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
-_US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
+US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
 
 _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4-5
@@ -165,6 +165,10 @@ class Pricer:
         """What a million tokens of each kind cost at `now`, for prompts so long; to be shown."""
         return _step(self._ladder_at(now)(model, speed, tier == "batch"), prompt_tokens)
 
+    def steps(self, model: str, now: float) -> Ladder:
+        """The standard rates by length of prompt: each holds for prompts of more tokens."""
+        return self._ladder_at(now)(model, "standard", False)
+
     def models(self, now: float) -> list[str]:
         """Every model that has a price at `now`, by name."""
         day = datetime.fromtimestamp(now, UTC).date()
@@ -206,7 +210,7 @@ def _add_tokens(exact: dict[str, Decimal], leg: Usage, rates: Rates, whole: Usag
 
     Tier, speed and place are of the request, so they are read from `whole`.
     """
-    factor = _US_ONLY if whole.inference_geo == "us" else Decimal(1)
+    factor = US_ONLY if whole.inference_geo == "us" else Decimal(1)
     for kind, tokens, rate in (
         ("input", leg.input_tokens, rates.input),
         ("output", leg.output_tokens, rates.output),
@@ -368,7 +372,7 @@ def _quick(steps: _Steps, usage: Usage) -> Nanodollars | None:
                 return None
             total += tokens * rate
     if usage.inference_geo == "us":
-        total = total * 11 // 10  # `_US_ONLY`; every rate is a multiple of ten
+        total = total * 11 // 10  # `US_ONLY`; every rate is a multiple of ten
     whole, rest = divmod(total, _SCALE)
     return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
 

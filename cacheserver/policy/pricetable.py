@@ -99,12 +99,17 @@ def load_overrides(text: str) -> PriceTable:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the price table is not TOML: {error}") from error
     if unknown := document.keys() - {"price"}:
+        first = min(unknown)
         raise SettingsError(
-            f"the price table has an unknown key `{min(unknown)}`; rows are [[price]]"
+            f"line {_line_of(text, first)}: `{first}` is not known in a price table; "
+            "rows are [[price]]"
         )
     listed = document.get("price", [])
     if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
-        raise SettingsError("`price` must be a list of tables: write [[price]], not [price]")
+        raise SettingsError(
+            f"line {_line_of(text, 'price')}: `price` must be a list of tables: write [[price]], "
+            "not [price]"
+        )
     rows: list[PriceRow] = []
     seen: dict[tuple[object, ...], int] = {}
     for index, given in enumerate(listed):
@@ -142,6 +147,14 @@ def _line(text: str, index: int, key: str | None) -> int:
         if key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
             return number
     return heads[index]
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line that a key of the document, or a table of that name, stands in; from 1."""
+    name = rf"[\"']?{re.escape(key)}[\"']?"
+    begins = re.compile(rf"\s*(?:\[{{1,2}}\s*)?{name}\s*[=.\]]")
+    lines = enumerate(text.splitlines(), 1)
+    return next((number for number, line in lines if begins.match(line)), 1)
 
 
 def _row(row: Mapping[str, Any]) -> PriceRow:

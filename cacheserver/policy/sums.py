@@ -50,13 +50,14 @@ def _of(row: Row) -> Iterator[tuple[int, int]]:
     yield PLACE["cost"], row.cost or 0
     yield PLACE["unpriced"], int(row.unpriced)
     if row.call is not None:
+        usage = row.usage.billed
         yield PLACE["calls"], 1
-        yield PLACE["input"], row.usage.input_tokens
-        yield PLACE["output"], row.usage.output_tokens
-        yield PLACE["cache_read"], row.usage.cache_read_tokens
-        yield PLACE["cache_write_5m"], row.usage.cache_write_5m_tokens
-        yield PLACE["cache_write_1h"], row.usage.cache_write_1h_tokens
-        yield PLACE["web_searches"], row.usage.web_searches
+        yield PLACE["input"], usage.input_tokens
+        yield PLACE["output"], usage.output_tokens
+        yield PLACE["cache_read"], usage.cache_read_tokens
+        yield PLACE["cache_write_5m"], usage.cache_write_5m_tokens
+        yield PLACE["cache_write_1h"], usage.cache_write_1h_tokens
+        yield PLACE["web_searches"], usage.web_searches
     if row.unknown is not None:
         yield PLACE["unknown"], 1
         yield PLACE["unknown_least"], row.unknown.least

@@ -19,7 +19,7 @@ class AlertRules:
 
     __pydantic_config__ = STRICT
 
-    enabled: bool = True
+    enabled: bool = True  # the digest has a switch of its own
     webhook: Url | None = None  # signed as those of jobs are; where it may go: `batching`
     slack: Url | None = None  # an incoming webhook of Slack's, or of what speaks like it
     email: Annotated[tuple[Address, ...], Bound(most=20)] = ()

@@ -64,8 +64,8 @@ class BudgetRules:
     at_limit: AtLimit = "warn"
     keys: Annotated[dict[KeyId, KeyBudget], Bound(most=1_000)] = field(default_factory=dict)
     each_key: KeyBudget | None = None  # for those that `keys` does not name
-    # Of a budget spent, and of a budget that the forecast reaches by the period's end. Four fifths
-    # leave time to act: six days of a month.
+    # Of a budget: spent, or forecast to be by its period's end. Four fifths leave time to act: six
+    # days of a month.
     alert_at: Share = 0.8
     # With the store away what was spent is not known. Open: answers are worth more than a bound
     # that is missed by what Claude does in an outage; closed for who would rather have none.

@@ -37,7 +37,7 @@ BLOCK: Mapping[str, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that 
 
 _SHORT_S = 90 * DAY_S
 # Fields of a hash before the rest is added up as one: callers choose models, tasks and tags.
-_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lg": 4_000, "lc": 100_000}
+_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
 
 _TOGETHER = 500  # rows of one commit: some 10 ms of Redis' time, which others wait for
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
@@ -206,7 +206,7 @@ def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes |
         yield ledgerrows.encode(row)
         for key, field, numbers in _cells(row):
             kind = key[:2]
-            life = KEPT_S[key[3]] if kind == "ls" else _SHORT_S
+            life = KEPT_S[key[3]] if kind == "ls" else KEPT_S["h"] if kind == "lj" else _SHORT_S
             cell = cells.setdefault((key, kind, life, _MOST[kind]), {}).setdefault(field, {})
             for place, number in numbers:
                 cell[place] = cell.get(place, 0) + number
@@ -216,7 +216,8 @@ def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes |
             yield life
             yield most
             yield field
-            yield f"{field.partition(SEP)[0]}{SEP}{SEP}" if kind == "ls" else ""
+            slot = field.partition(SEP)[0]
+            yield f"{slot}{SEP}{SEP}" if kind == "ls" else f"{slot}{SEP}" if kind == "lj" else ""
             yield b"".join(_PAIR(place, number) for place, number in added.items())
 
 
@@ -234,6 +235,7 @@ def _cells(row: Row) -> Iterator[tuple[str, str, tuple[tuple[int, int], ...]]]:
     at = f"{int(row.at // DAY_S)}:{row.tenant}"
     if row.task is not None:
         yield f"lk:{at}", row.task, short
+        yield f"lj:{at}", f"{int(row.at // GRAIN_S['h'])}{SEP}{row.task}", short
     for tag in row.tags:
         yield f"lg:{at}", tag, short
     if row.conversation is not None:

@@ -96,7 +96,7 @@ def decode(id: str, kept: bytes) -> Row | None:
 def flat(row: Row) -> dict[str, Any]:
     """A row as it is exported: the columns of the CSV, JSONL and Parquet files, in order."""
     saved, spent = sum(row.saved.values()), sum(row.spent.values())
-    cost = row.cost
+    cost, usage = row.cost, row.usage.billed
     return {
         "id": row.id,
         "at": datetime.fromtimestamp(row.at, UTC),
@@ -112,10 +112,10 @@ def flat(row: Row) -> dict[str, Any]:
         "conversation": row.conversation,
         "stream": row.stream,
         "status": row.status,
-        **{name: getattr(row.usage, name) for name in TOKENS},
-        "service_tier": row.usage.service_tier,
-        "speed": row.usage.speed,
-        "inference_geo": row.usage.inference_geo,
+        **{name: getattr(usage, name) for name in TOKENS},
+        "service_tier": usage.service_tier,
+        "speed": usage.speed,
+        "inference_geo": usage.inference_geo,
         "prices": row.prices,
         "cost_nanodollars": cost,
         "saved_nanodollars": saved,

@@ -6,6 +6,7 @@
     P ls:{grain}:{block}:{tenant}   hash: slot, key, model -> sums    grain d, h, m
     P lt:{block}               set: tenants with sums in that block of days
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
+    P lj:{day}:{tenant}        hash: hour, task -> short sums
 
 Times are whole minutes, hours and days since 1970, UTC. A block is 30 days of days, a day of hours
 or an hour of minutes, so that a query over a range reads few keys. Sums are 64-bit integers, packed

@@ -19,6 +19,7 @@ _ABREAST = 3  # trips
 _DAY_S = 86_400
 _SEP = SEP.encode()
 _WIDTH = len(sums.NAMES) * 8
+_SHORT_WIDTH = len(sums.SHORT) * 8
 
 
 class Cell(NamedTuple):
@@ -95,14 +96,37 @@ class LedgerSums:
             for day in range(first_day, end_day)
         ]
         gathered: defaultdict[str, list[bytes]] = defaultdict(list)
-        width = len(sums.SHORT) * 8
 
         def gather(_: int, fields: Mapping[bytes, bytes]) -> None:
             for name, packed in fields.items():
                 gathered[name.decode()].append(packed)
 
         await self._each(keys, gather)
-        return {name: _named(sums.SHORT, _summed(found, width)) for name, found in gathered.items()}
+        return {
+            name: _named(sums.SHORT, _summed(found, _SHORT_WIDTH))
+            for name, found in gathered.items()
+        }
+
+    async def tasks_by_hour(
+        self, tenant: str, first_day: int, end_day: int
+    ) -> dict[str, dict[int, dict[str, int]]]:
+        """Short sums by task, then by the hour's number. "": of tasks beyond what is told apart."""
+        gathered: defaultdict[str, dict[int, list[bytes]]] = defaultdict(dict)
+
+        def gather(_: int, fields: Mapping[bytes, bytes]) -> None:
+            for field, packed in fields.items():
+                slot, task = field.split(_SEP, 1)
+                gathered[task.decode()][int(slot)] = [packed]
+
+        keys = [f"{self._prefix}lj:{day}:{tenant}" for day in range(first_day, end_day)]
+        await self._each(keys, gather)
+        return {
+            task: {
+                hour: _named(sums.SHORT, _summed(packed, _SHORT_WIDTH))
+                for hour, packed in hours.items()
+            }
+            for task, hours in gathered.items()
+        }
 
     async def _each(
         self, keys: Sequence[str], use: Callable[[int, Mapping[bytes, bytes]], None]

@@ -19,8 +19,9 @@ def test_a_terminal_has_one_line_that_is_written_over() -> None:
     progress.read(100, 100)
     progress.replayed(3, 3)
     progress.end()
-    assert "reading: 100% of 0.0 MB" in to.getvalue()
-    assert "replaying: 3 of 3 requests" in to.getvalue()
+    assert "reading: [##########..........]  50% of 0.0 MB" in to.getvalue()
+    assert "reading: [####################] 100% of 0.0 MB" in to.getvalue()
+    assert "replaying: [####################] 3 of 3 requests" in to.getvalue()
     assert to.getvalue().count("\n") == 1
 
 

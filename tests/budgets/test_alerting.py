@@ -8,8 +8,9 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from cacheserver.asking.mail import Mailer, MailServer
 from cacheserver.asking.posting import Poster
 from cacheserver.asking.spending import Spending
 from cacheserver.errors import BadRequest
+from cacheserver.flight import end
 from cacheserver.metrics import Metrics
 from cacheserver.policy import budget
 from cacheserver.policy.alerts import Alert
@@ -128,6 +130,13 @@ async def watch(redis: Connection, prefix: str) -> AsyncIterator[Watch]:
         yield one
 
 
+@contextmanager
+def silent() -> Iterator[str]:
+    """Where connections are taken and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/hook"
+
+
 def alert(**given: Any) -> Alert:
     return Alert(**{"kind": "errors", "tenant": "acme", "about": "", "period": "p"} | given,
                  text="11% of requests fail & <!channel>")  # fmt: skip
@@ -184,6 +193,67 @@ async def test_a_spending_spree_is_told_by_tenant_model_and_task(watch: Watch) -
     assert await watch.look() == []
 
 
+async def test_a_task_is_held_against_its_usual_hour(watch: Watch) -> None:
+    """All day it costs as much as ever; in this hour, many times its usual."""
+    usual = [
+        row(at=AT - HOUR * (24 * day + h), cost=5 * USD, task="nightly")
+        for day in range(1, 9)
+        for h in (1, 2, 3)
+    ]
+    quiet = [row(at=AT - HOUR * h, cost=USD // 10, task="chat") for h in range(1, 9 * 24)]
+    await watch.rows(*usual, *quiet, row(cost=6 * USD, task="nightly"), row(task="chat"))
+    told = await watch.alerting.look()
+    assert "task:nightly" in [one.about for one in told]
+    assert "task:chat" not in [one.about for one in told]
+    facts = next(one.facts for one in told if one.about == "task:nightly")
+    assert facts == {"cost_nanodollars": 6 * USD, "usual_nanodollars": 0}
+
+
+async def test_one_tenants_fault_leaves_the_others_watched(watch: Watch) -> None:
+    class Broken:
+        async def bloated(self, tenant: str, now: float) -> int:
+            if tenant == "acme":
+                raise ZeroDivisionError
+            return 1
+
+    await watch.put()
+    await watch.tenants.put(Tenant("beta"))
+    watching = watch.server(sources=Sources(conversations=Broken()))
+    assert [(one.tenant, one.kind) for one in await watching.look()] == [("beta", "conversation")]
+    assert b'swallowed_total{site="alerts"} 1.0' in watch.metrics.render()
+    await watching.close()
+
+
+async def test_a_slow_receiver_holds_up_no_other(watch: Watch) -> None:
+    """One that never answers waits beside the others, not before them."""
+    with silent() as slow:
+        async with listening() as listener:
+            tenant = await watch.put(AlertRules(webhook=slow, slack=f"{listener.url}/services/x"))
+            for number in range(5):
+                await watch.alerting.delivery.tell(tenant, alert(period=str(number)), AT)
+            sending = asyncio.create_task(watch.send())
+            async with asyncio.timeout(5):
+                for _ in range(5):
+                    await listener.got.get()
+            assert not sending.done()
+            await end(sending)
+
+
+async def test_what_cannot_be_sent_at_all_is_given_up_like_the_rest(watch: Watch) -> None:
+    class Torn:
+        async def send(self, to: Any, subject: str, text: str) -> str | None:
+            raise UnicodeError
+
+    tenant = await watch.put(AlertRules(email=("ops@example.com",)))
+    watch.alerting.delivery._mailer = Torn()  # type: ignore[assignment]
+    await watch.alerting.delivery.tell(tenant, alert(), AT)
+    for _ in range(3):
+        assert await watch.send() == 1
+        watch.now += 100
+    assert await watch.send() == 0
+    assert b'dropped_total{buffer="alert"} 1.0' in watch.metrics.render()
+
+
 async def test_errors_and_missing_prices_are_told(watch: Watch) -> None:
     failed = [row(outcome="failed", call=None, cost=0, usage=Usage()) for _ in range(5)]
     unpriced = [row(model="claude-new", cost=None) for _ in range(20)]
@@ -194,6 +264,10 @@ async def test_errors_and_missing_prices_are_told(watch: Watch) -> None:
 async def test_a_tenant_that_wants_no_alerts_gets_none(watch: Watch) -> None:
     await watch.put(AlertRules(enabled=False), daily=Limit(usd=0))
     assert await watch.look() == []
+    monday = 1_795_392_000.0  # 2026-11-23
+    watch.now = monday + 8 * HOUR
+    await watch.put(AlertRules(enabled=False, digest=True), daily=Limit(usd=0))
+    assert await watch.look() == ["digest"]
 
 
 async def test_what_others_watch_is_told_through_here(watch: Watch) -> None:
@@ -340,13 +414,21 @@ async def test_one_of_several_servers_looks_and_it_arrives_once(watch: Watch) ->
         assert len(await watch.store.recent()) == 1
 
 
-async def test_a_weeks_digest_is_sent_on_its_monday_once(watch: Watch) -> None:
+async def test_a_weeks_digest_is_sent_on_its_monday_once(
+    watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
     monday = 1_795_392_000.0  # 2026-11-23
     await watch.rows(row(at=monday - HOUR, cost=3 * USD), row(at=monday + HOUR, cost=9 * USD))
-    await watch.put(AlertRules(digest=True))
-    watch.now = monday + 7 * HOUR - 1
-    assert await watch.look() == []
-    watch.now += 1
-    (made,) = await watch.alerting.look()
-    assert (made.kind, made.facts["cost_nanodollars"]) == ("digest", 3 * USD)
-    assert await watch.look() == []
+    async with listening() as listener:
+        await watch.put(AlertRules(digest=True, webhook=f"{listener.url}/hook"))
+        watch.now = monday + 7 * HOUR - 1
+        assert await watch.look() == []
+        watch.now += 1
+        with caplog.at_level(logging.INFO):
+            (made,) = await watch.alerting.look()
+        assert (made.kind, made.facts["cost_nanodollars"]) == ("digest", 3 * USD)
+        assert [one.levelname for one in caplog.records if "digest" in one.message] == ["INFO"]
+        assert await watch.look() == []
+        assert await watch.send() == 1
+        _, body = await listener.got.get()
+        assert json.loads(body)["data"]["facts"]["cost_nanodollars"] == 3 * USD

@@ -21,8 +21,8 @@ USD = 1_000_000_000
 DAY, MONTH = periods(NUMBER * 3_600.0)
 
 
-def hour(sums: Sums, before: dict[int, Sums] | None = None, **given: Any) -> Hour:
-    return Hour(sums, before or {}, NUMBER, "2027-01-15", **given)
+def hour(sums: Sums, before: dict[int, Sums] | None = None) -> Hour:
+    return Hour(sums, before or {}, NUMBER, "2027-01-15")
 
 
 def days(count: int, at: int, **sums: int) -> dict[int, Sums]:
@@ -70,13 +70,6 @@ def test_cents_are_not_worth_an_alert_nor_is_a_first_day() -> None:
     assert spend(50 * USD, {NUMBER - at: {"cost": 1} for at in range(1, 24)}) == []
     assert spend(50 * USD, {NUMBER - at: {"cost": 1} for at in range(1, 25)}) == ["spend"]
     assert spend(50 * USD, {}) == []
-
-
-def test_a_task_is_compared_by_the_day() -> None:
-    before: dict[int, Sums] = {NUMBER - day: {"cost": USD} for day in range(1, 6)}
-    found = alerts.spend("acme", "task", "qa", hour({"cost": 9 * USD}, before, cycle=1), RULES)
-    assert kinds(found) == ["spend"]
-    assert "in this day" in found[0].text
 
 
 def habits(recent: Sums, usual: Sums | None = None, **given: Any) -> list[str]:
@@ -163,7 +156,8 @@ def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
     assert kinds(of(8 * USD)) == ["budget-near"]
     assert kinds(of(10 * USD, over)) == ["budget-reached"]
     assert kinds(of(USD, over)) == ["budget-forecast"]
-    assert kinds(of(USD, replace(over, total=10 * USD - 1))) == []
+    assert kinds(of(USD, replace(over, total=8 * USD))) == ["budget-forecast"]
+    assert kinds(of(USD, replace(over, total=8 * USD - 1))) == []
     assert kinds(of(USD, replace(over, method="spent"))) == []
     assert kinds(of(0, limit=0)) == ["budget-reached"]
 
@@ -186,8 +180,25 @@ def test_a_weeks_digest_says_what_was_asked_paid_and_saved() -> None:
         "cost_nanodollars": 3 * USD,
         "saved_nanodollars": 4 * USD,
         "spent_nanodollars": USD,
+        "net_saved_nanodollars": 3 * USD,
     }
     assert "m: 4 calls, $3.00." in made.text
+    assert "Paid $4.00, $0.3636 a request: $3.00 for answers, $1.00 beside them." in made.text
+
+
+def test_a_digest_has_the_wrong_hits_beside_the_savings() -> None:
+    sums = {"requests": 300, "semantic": 200, "semantic_saved": 20 * USD}
+    made = digest("acme", {"m": sums}, 0, WrongShare(0.01, 0.002, 0.04, 90), USD)
+    assert "Of 200 similar hits some 2.0 were wrong (0.4 to 8.0 by 90 labels)." in made.text
+    assert "At what a wrong answer costs, net $18.00." in made.text
+    assert made.facts["net_saved_less_wrong_nanodollars"] == 18 * USD
+    assert (made.facts["wrong_hits_low"], made.facts["wrong_hits_high"]) == (0.4, 8.0)
+    free = digest("acme", {"m": sums}, 0, WrongShare(0.01, 0.002, 0.04, 90))
+    assert "wrong answer costs" not in free.text
+    untold = digest("acme", {"m": sums}, 0)
+    assert "were wrong is not known" in untold.text
+    assert untold.facts["wrong_hits_high"] == 200
+    assert "wrong" not in digest("acme", {"m": {"requests": 1}}, 0).text
 
 
 def test_a_week_runs_from_monday_to_monday() -> None:

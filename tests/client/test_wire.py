@@ -95,4 +95,6 @@ def test_an_id_cannot_leave_its_path() -> None:
     asked = wire.usage(start="2026-11-01", end=1795000000, group_by=["day", "cause"])
     assert asked.path == "/v1/usage?from=2026-11-01&to=1795000000&group_by=day%2Ccause"
     assert wire.usage().path == "/v1/usage"
+    chosen = wire.usage(group_by=["cause"], cause=["exact", "audit"], model="m", target_usd=0.05)
+    assert chosen.path == "/v1/usage?group_by=cause&cause=exact%2Caudit&model=m&target_usd=0.05"
     assert wire.decision("../stats?x=1").path == "/v1/decisions/..%2Fstats%3Fx%3D1"

@@ -40,13 +40,20 @@ def hit(**given: Any) -> Row:
 
 
 _tokens = st.integers(0, 500_000)
+_counts = {
+    "input_tokens": _tokens,
+    "output_tokens": _tokens,
+    "cache_write_5m_tokens": _tokens,
+    "cache_write_1h_tokens": _tokens,
+    "cache_read_tokens": _tokens,
+}
+_legs = st.tuples(
+    st.sampled_from(["claude-haiku-5-5", "claude-opus-5-5"]), st.builds(Usage, **_counts)
+)
 usages = st.builds(
     Usage,
-    input_tokens=_tokens,
-    output_tokens=_tokens,
-    cache_write_5m_tokens=_tokens,
-    cache_write_1h_tokens=_tokens,
-    cache_read_tokens=_tokens,
+    **_counts,
+    iterations=st.just(()) | st.lists(_legs, min_size=1, max_size=3).map(tuple),
     web_searches=st.integers(0, 9),
     service_tier=st.sampled_from(["standard", "batch"]),
     speed=st.sampled_from(["standard", "fast"]),

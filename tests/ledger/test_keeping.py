@@ -8,12 +8,14 @@ from typing import Any
 
 from hypothesis import given
 
+from cacheserver.policy import sums
 from cacheserver.policy.row import Row
 from cacheserver.stores import ledgerfiles, ledgerrows
 from cacheserver.stores.connection import Connection, command
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport, written
 from cacheserver.stores.ledgerkeeper import LedgerKeeper
+from cacheserver.types import Usage
 from tests.ledger.making import AT, row, rows
 
 DAY = 86_400
@@ -121,6 +123,19 @@ async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
     sheet = b"".join([chunk async for chunk in written(pages(), "csv")]).decode()
     assert ",'=1+1," in sheet
     assert ",'@x," in sheet
+
+
+def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
+    """The counts beside the steps leave some out: a compaction, an adviser (facts 1.3)."""
+    steps = (("claude-opus-5-5", Usage(10, 1, 2, 3, 4)), ("claude-haiku-5-5", Usage(100, 10)))
+    one = row(usage=Usage(10, 1, 2, 3, 4, web_searches=5, iterations=steps))
+    counted = {sums.NAMES[place]: number for place, number in sums.of(one)}
+    assert (counted["input"], counted["output"], counted["web_searches"]) == (110, 11, 5)
+    flat = ledgerrows.flat(one)
+    assert [flat[name] for name in ledgerrows.TOKENS] == [110, 11, 2, 3, 4, 5]
+    decoded = ledgerrows.decode(one.id, ledgerrows.encode(one))
+    assert decoded is not None
+    assert decoded.usage == one.usage
 
 
 @given(rows)

@@ -77,6 +77,9 @@ cache_read = 1
         (_TABLE.replace('model = "n"\n', ""), 10, "`price[1].model`"),
         (_TABLE.replace('"n"', '"m"'), 10, "`price[1]`"),
         ("price = [{model = 3}]", 1, "`price[0].model`"),
+        (f"{_TABLE}\n[discount]\nall = 0.1\n", 18, "`discount`"),
+        (f"# ours\n\nrate = 3\n{_TABLE}", 3, "`rate`"),
+        ("# one\n[price]\nmodel = 3\n", 2, "`price`"),
     ],
 )
 def test_a_wrong_price_is_refused_with_its_line(text: str, line: int, named: str) -> None:

@@ -92,6 +92,29 @@ async def test_groups_sum_to_the_whole(asked: tuple[House, str], by: str) -> Non
         assert sum(group["requests"] for group in groups) == 3
 
 
+async def test_causes_and_decisions_that_are_named_are_shown_alone(
+    asked: tuple[House, str],
+) -> None:
+    house, key = asked
+    found = await usage(house, key, group_by="day,decision", decision="exact,stale")
+    assert [(one["decision"], one["requests"]) for one in found["groups"]] == [("exact", 2)]
+    found = await usage(house, key, group_by="cause", cause="exact")
+    assert [one["cause"] for one in found["groups"]] == ["exact"]
+    assert (await usage(house, key, group_by="cause", cause="audit"))["groups"] == []
+
+
+async def test_the_operators_price_of_a_wrong_answer_holds_where_none_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with House.open(tmp_path, similarity=0.7, wrong_hit_usd=3.0) as house:
+        await house.ask("How do I reset my password?")
+        await house.ask("How can I reset my password?")
+        wrong = (await usage(house, "any"))["wrong_hits"]
+        assert (wrong["semantic_hits"], wrong["price_per_wrong_usd"]) == (1, "3.000000000")
+        asked = (await usage(house, "any", wrong_hit_usd="0"))["wrong_hits"]
+        assert asked["price_per_wrong_usd"] == "0.000000000"
+
+
 async def test_an_estimate_of_wrong_hits_stands_beside_the_savings(tmp_path: Path) -> None:
     async with House.open(tmp_path, similarity=0.7) as house:
         await house.ask("How do I reset my password?")
@@ -149,7 +172,9 @@ async def test_tasks_tags_and_conversations_are_counted_by_themselves(tmp_path: 
         ({"group_by": "tenant,key,model,day"}, "group_by"),
         ({"target_usd": "-1"}, "target_usd"),
         ({"wrong_hit_usd": "nan"}, "wrong_hit_usd"),
-        ({"cause": "magic"}, "cause"),
+        ({"cause": "magic", "group_by": "cause"}, "cause"),
+        ({"cause": "exact"}, "cause"),
+        ({"decision": "exact,maybe", "group_by": "decision"}, "decision"),
     ],
 )
 async def test_a_bad_question_is_a_400_naming_the_field(
@@ -210,8 +235,25 @@ async def test_prices_are_todays_with_their_version(house: House) -> None:
     assert rates["claude-opus-5-5"]["fast"]["output"] == "40"
     assert rates["claude-sonnet-5-5"]["batch"]["input"] == "1"
     assert rates["claude-sonnet-5-5"]["fast"] is None
-    assert rates["claude-haiku-5-5"]["long_prompt"]["input"] == "0.5"
+    (long,) = rates["claude-haiku-5-5"]["long_prompts"]
+    assert (long["over_prompt_tokens"], long["input"], long["output"]) == (100_000, "0.5", "2.5")
+    assert rates["claude-opus-5-5"]["long_prompts"] == []
+    assert rates["claude-opus-5-5"]["web_search_per_1000"] == "10"
     assert found["version"].startswith("genai-prices-")
+    assert found["us_only_factor"] == "1.1"
+
+
+async def test_prices_are_those_of_another_day_where_one_is_named(house: House) -> None:
+    read = {}
+    for day in ("2026-10-06", "2026-10-07"):
+        found = (await house.http.get("/v1/prices", params={"at": day})).json()
+        assert found["at"] == f"{day}T00:00:00Z"
+        rates = {model["model"]: model for model in found["models"]}
+        read[day] = rates["claude-sonnet-5-5"]["standard"]["cache_read"]
+    assert read == {"2026-10-06": "0.2", "2026-10-07": "0.1"}
+    got = await house.http.get("/v1/prices", params={"at": "soon"})
+    assert got.status_code == 400
+    assert got.json()["error"]["message"].startswith("`at`")
 
 
 async def test_a_prompt_is_priced_before_it_is_sent(house: House) -> None:
@@ -224,6 +266,26 @@ async def test_a_prompt_is_priced_before_it_is_sent(house: House) -> None:
     assert (found["input_tokens"], found["max_tokens"]) == (1_000, 1_000)
     assert (found["least_usd"], found["most_usd"]) == ("0.000100000", "0.000600000")
     assert house.asked == []
+
+
+async def test_a_batch_is_priced_before_it_is_sent_at_half_the_price(house: House) -> None:
+    body = {
+        "model": MODEL,
+        "max_tokens": 1_000,
+        "messages": [{"role": "user", "content": "x" * 2_500}],
+    }
+    items = [{"custom_id": name, "params": body} for name in "abc"]
+    items.append({"custom_id": "d", "params": {**body, "model": "claude-unheard-of"}})
+    found = (await house.http.post("/v1/estimate", json={"requests": items})).json()
+    assert (found["estimate"], found["requests"], found["unpriced"]) == ("batch", 4, 1)
+    assert (found["least_usd"], found["most_usd"]) == ("0.000150000", "0.000900000")
+    for wrong, field in (
+        ({"custom_id": "e"}, "requests.1.params"),
+        ({"custom_id": "e", "params": {**body, "max_tokens": -1}}, "requests.1.params.max_tokens"),
+    ):
+        got = await house.http.post("/v1/estimate", json={"requests": [items[0], wrong]})
+        assert got.status_code == 400
+        assert got.json()["error"]["message"].startswith(f"`{field}`")
 
 
 async def test_a_workload_is_priced_with_its_levers(house: House) -> None:
@@ -249,6 +311,8 @@ async def test_a_workload_is_priced_with_its_levers(house: House) -> None:
     ("body", "field"),
     [
         ({"messages": []}, "model"),
+        ({"model": MODEL, "messages": [], "max_tokens": 1}, "messages"),
+        ({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}, "max_tokens"),
         ({"model": MODEL}, "requests"),
         ({"model": MODEL, "requests": -1, "input_tokens": 1, "output_tokens": 1}, "requests"),
         (

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from cacheserver import visit
+from cacheserver.policy.row import Row
 from cacheserver.types import (
     Asked,
     Bar,
@@ -31,6 +32,7 @@ class Ticket:
     started_at: float
     id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
     settled: bool = False
+    row: Row | None = None  # made ahead of the end; None: it is made there
     written: Event | None = None  # set once its row is in the ledger, or could not be written
 
     @classmethod

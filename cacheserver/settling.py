@@ -12,6 +12,7 @@ from cacheserver.errors import UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.flight import Flight
 from cacheserver.policy.decide import bar_of
+from cacheserver.policy.row import Row
 from cacheserver.ports import Journal, Ledger, Metrics, Pricer
 from cacheserver.recording import Recorder
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Nanodollars, Query
@@ -45,6 +46,20 @@ class Settler:
         self._recorder = recorder
         self._ledger = ledger
 
+    def row(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str | None = None,
+    ) -> Row:
+        """The row that `settle` will enter, made ahead: it is the ticket's from then on."""
+        outcome = outcome or answers.kind_of(decision)
+        ticket.row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
+        return ticket.row
+
     def settle(
         self,
         query: Query,
@@ -58,7 +73,9 @@ class Settler:
         now = self._clock()
         ticket.settled = True
         outcome = outcome or answers.kind_of(decision)
-        row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
+        row = ticket.row
+        if row is None:
+            row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
         ticket.written = self._ledger.put(row)
         if row.unpriced:
             self._metrics.unpriced()

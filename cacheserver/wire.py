@@ -18,6 +18,7 @@ from cacheserver._config_otel import OtelChoice
 from cacheserver.asking import webhooks
 from cacheserver.asking.alerting import Sources
 from cacheserver.asking.batch_desk import Desk, Pace
+from cacheserver.asking.batch_rows import Rows
 from cacheserver.asking.batches import Batching
 from cacheserver.asking.budgets import Booked, Budgets
 from cacheserver.asking.comparing import Comparer
@@ -249,12 +250,15 @@ async def build(
         keeper = asyncio.create_task(keeping.keep(semantic, journal, metrics), name="index:keep")
         stack.push_async_callback(keeping.end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)
+        work = JobWork(redis, prefix=settings.redis_prefix)
+        entered = Told(ledger, told)
         desk = Desk(
             jobs=Jobs(redis, prefix=settings.redis_prefix),
-            work=JobWork(redis, prefix=settings.redis_prefix),
+            work=work,
             service=service,
             tenants=tenants,
-            settler=settler(ledger=Told(ledger, told)),
+            settler=settler(ledger=entered),
+            rows=Rows(work, entered, ledger.flush, metrics),
             budgets=budgets,
             pricer=pricer,
             journal=journal,

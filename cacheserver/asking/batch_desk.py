@@ -6,21 +6,24 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar
 
 from cacheserver import jsontext
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_lines import Line
+from cacheserver.asking.batch_rows import Rows
 from cacheserver.errors import BadRequest, StoreError, UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.headroom import Headroom
 from cacheserver.policy import fingerprint
 from cacheserver.policy.budget import Admission, Verdict
+from cacheserver.policy.row import Row
 from cacheserver.ports import Journal, Pricer
+from cacheserver.stores import ledgerrows
 from cacheserver.stores.jobs import Job, Jobs
-from cacheserver.stores.jobwork import JobWork
+from cacheserver.stores.jobwork import JobWork, Told
 from cacheserver.types import (
     Asked,
     Bar,
@@ -69,6 +72,16 @@ class Keeper(Protocol):
 
 
 class Settler(Protocol):
+    def row(
+        self,
+        query: Query,
+        ticket: Ticket,
+        decision: Decision,
+        settlement: Settlement,
+        *,
+        outcome: str | None = None,
+    ) -> Row: ...
+
     def settle(
         self,
         query: Query,
@@ -124,6 +137,7 @@ class Desk:
     service: Service
     tenants: Tenants
     settler: Settler  # its rows are not booked in the budgets: that is done as an ask ends
+    rows: Rows
     budgets: Budgets
     pricer: Pricer
     journal: Journal
@@ -157,11 +171,19 @@ class Desk:
         except BadRequest:
             return lines.unreadable(job, tenant, raw)
 
+    def told(self, line: Line) -> Told:
+        """An item's end as it is kept, its row with it."""
+        row = self.settler.row(
+            line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
+        )
+        return replace(line.told, row_id=row.id, row=ledgerrows.encode(row))
+
     def ended(self, line: Line, event: str | None = None) -> None:
         """Count an item that has been told, and enter its row. `event` None: as it ended."""
         self.settler.settle(
             line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
         )
+        self.rows.put(line.ticket.id)
         self.count(line.query.tenant.name, event or line.end)
 
     def still_held(self) -> None:

@@ -83,14 +83,14 @@ class Ender:
         line = await self._canceled(job, tenant, Waiter(job.id, item, "same"))
         if line is not None:
             desk = self._desk
-            if await desk.work.answer(line.told, desk.clock(), cursor=item + 1):
+            if await desk.work.answer(desk.told(line), desk.clock(), cursor=item + 1):
                 desk.ended(line)
 
     async def _leave(self, job: Job, tenant: Tenant, waiter: Waiter, key: str) -> None:
         line = await self._canceled(job, tenant, waiter)
         if line is not None:
             desk = self._desk
-            if await desk.work.leave(line.told, key, desk.clock()):
+            if await desk.work.leave(desk.told(line), key, desk.clock()):
                 desk.ended(line)
 
     async def _canceled(self, job: Job, tenant: Tenant, waiter: Waiter) -> Line | None:

@@ -1,7 +1,8 @@
 """What became of an ask, told to all who waited for it: kept once, billed once, a line for each.
 
-Rule: first the answer is stored, then the items end, in one step, then it is counted. A server
-that dies in between finds the ask still there and does it again; nobody is told twice.
+Rule: first the answer is stored, then the items end and their rows are kept, in one step, then it
+is counted. A server that dies before that step finds the ask still there and does it again, one
+that dies behind it finds the rows; nobody is told twice.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ class Harvester:
                     ticket=ticket,
                 )
                 told.append(line if decision is None else replace(line, outcome=None))
-            state = await desk.work.tell(key, waiting, [line.told for line in told], desk.clock())
+            # What the service has counted has its row.
+            ends = [line.told if line.ticket is counted else desk.told(line) for line in told]
+            state = await desk.work.tell(key, waiting, ends, desk.clock())
             if state:
                 break
         for line in told if state == 1 else ():
@@ -209,9 +212,8 @@ class Harvester:
             spent = Amount(filled.cost or 0, budget.tokens(filled.usage))
             tenant = payer.tenant
             accounts = budget.accounts(tenant.name, payer.key_id, tenant.budgets, now)
-        state = await desk.work.tell(
-            *(key, waiting, [line.told for line in told], now), spent=spent, accounts=accounts
-        )
+        ends = [line.told if at < counted else desk.told(line) for at, line in enumerate(told)]
+        state = await desk.work.tell(key, waiting, ends, now, spent=spent, accounts=accounts)
         if state != 1:
             return state != 0
         for at, line in enumerate(told):

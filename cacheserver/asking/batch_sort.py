@@ -128,7 +128,7 @@ class Sorter:
     async def _end(self, line: Line, event: str | None = None, *, moves: bool = True) -> None:
         """End an item that waits for nothing. `moves`: what comes after it is looked at next."""
         desk, cursor = self._desk, line.waiter.item + 1 if moves else None
-        if await desk.work.answer(line.told, desk.clock(), cursor=cursor):
+        if await desk.work.answer(desk.told(line), desk.clock(), cursor=cursor):
             desk.ended(line, event)
 
     async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:

@@ -73,6 +73,8 @@ class Batching:
         self._tasks = []
         await self._direct.close()
         await self.webhooks.close()
+        if self._desk.work.token:
+            await self._desk.tried("batch-rows", self._desk.rows.settle())
         try:
             await self._desk.work.give_back()
         except StoreError:
@@ -166,3 +168,4 @@ class Batching:
         await self._desk.tried("batch-tend", self._shipper.tend())
         await self._desk.tried("batch-direct", self._direct.start())
         await self._desk.tried("webhook", self.webhooks.start())
+        await self._desk.tried("batch-rows", self._desk.rows.settle())

@@ -19,10 +19,13 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:load:<nonce> list    its asks, in the order of their custom ids
     P bt:ships        zset    batches by when to look after them (ms)
     P bt:hooks        zset    jobs whose end is to be told, by when (ms)
+    P bt:rows         hash    id -> a row of the ledger that may not be in it yet
     P bt:lease        string  the token of the one server that works; P bt:fence counts tokens
 
 Every step of the worker's names its token: a server that lost its lease while it was held up
 changes nothing any more.
+
+An item's row is kept in the step that ends it, until the ledger has it: none is lost with a server.
 
 What an item reserved of a budget (under `<id>:<item>`) becomes its ask's, or ends with the item;
 what an ask holds ends with it. In the same step: nothing is booked twice, and nothing left held.
@@ -55,7 +58,7 @@ local function finish(id, now)
 end
 
 -- The first answer of an item is its answer: whatever comes a second time changes nothing.
-local function answer(id, item, kind, line, now)
+local function answer(id, item, kind, line, row_id, row, now)
   local job, out = P .. 'bt:job:' .. id, P .. 'bt:out:' .. id
   local total = redis.call('HGET', job, 'total')
   if not total or redis.call('HSETNX', out, item, line) == 0 then return 0 end
@@ -66,6 +69,7 @@ local function answer(id, item, kind, line, now)
   local who = redis.call('HGET', job, 'who')
   if who then release(who, id .. ':' .. item) end
   redis.call('HINCRBY', job, kind, 1)
+  if row_id ~= '' then redis.call('HSET', P .. 'bt:rows', row_id, row) end
   if done == tonumber(total) then finish(id, now) end
   return 1
 end
@@ -162,12 +166,12 @@ return redis.call('PEXPIRE', P .. 'bt:lease', ARGV[3])
 """
 )
 
-# ARGV: P, token, now (s), id, item, next cursor or '', kind, line.
+# ARGV: P, token, now (s), id, item, next cursor or '', kind, line, its row's id or '', the row.
 ANSWER = (
     PRELUDE
     + """
 if ARGV[6] ~= '' then redis.call('HSET', P .. 'bt:job:' .. ARGV[4], 'cursor', ARGV[6]) end
-return answer(ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[3])
+return answer(ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[3])
 """
 )
 
@@ -266,9 +270,9 @@ return 1
 )
 
 # ARGV: P, token, now (s), key, number who wait, nanodollars and tokens that were spent, n, then n
-# of account, life (s), then id, item, kind, line... of those answered. What was spent is booked
-# where it was held; where nothing was, in the accounts given. Returns 0 where others came to wait
-# meanwhile, 1 where all are told, 2 where that is long done.
+# of account, life (s), then id, item, kind, line, row's id or '', row... of those answered. What
+# was spent is booked where it was held; where nothing was, in the accounts given. Returns 0 where
+# others came to wait meanwhile, 1 where all are told, 2 where that is long done.
 TELL = (
     PRELUDE
     + """
@@ -281,8 +285,8 @@ if nano ~= '0' or tokens ~= '0' then
   for at = 4, held and #held or 0 do spend(held[at], nano, tokens) end
   for at = 9, held and 0 or lines - 1, 2 do spend(ARGV[at], nano, tokens, ARGV[at + 1]) end
 end
-for at = lines, #ARGV, 4 do
-  answer(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[3])
+for at = lines, #ARGV, 6 do
+  answer(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[3])
 end
 unload(key)
 forget(key)
@@ -308,16 +312,16 @@ return 1
 """
 )
 
-# ARGV: P, token, now (s), key, who (as in its list), id, item, line. An item no longer waits for an
-# ask that was not sent; the last one takes it along, else what it holds is held for the others.
-# Returns 0 where it was sent.
+# ARGV: P, token, now (s), key, who (as in its list), id, item, line, its row's id or '', the row.
+# An item no longer waits for an ask that was not sent; the last one takes it along, else what it
+# holds is held for the others. Returns 0 where it was sent.
 LEAVE = (
     PRELUDE
     + """
 local key, wait = ARGV[4], P .. 'bt:wait:' .. ARGV[4]
 if redis.call('HEXISTS', P .. 'bt:ask:' .. key, 'ship') == 1 then return 0 end
 redis.call('LREM', wait, 0, ARGV[5])
-answer(ARGV[6], ARGV[7], 'canceled', ARGV[8], ARGV[3])
+answer(ARGV[6], ARGV[7], 'canceled', ARGV[8], ARGV[9], ARGV[10], ARGV[3])
 if redis.call('LLEN', wait) == 0 then forget(key) end
 return 1
 """

@@ -63,6 +63,8 @@ class Told:
     waiter: Waiter
     end: str  # of `jobs.ENDS`
     line: bytes
+    row_id: str = ""  # of its row in the ledger; "": that is there already
+    row: bytes = b""
 
 
 class JobWork:
@@ -116,7 +118,8 @@ class JobWork:
         """End an item that waits for nothing. False where it has ended."""
         waiter, after = told.waiter, "" if cursor is None else cursor
         words = (repr(now), waiter.job, waiter.item, after, told.end, told.line)
-        return bool(await run(self._answer, self._prefix, self.token, *words))
+        row = (told.row_id, told.row)
+        return bool(await run(self._answer, self._prefix, self.token, *words, *row))
 
     async def join(
         self,
@@ -262,6 +265,7 @@ class JobWork:
         words += [len(accounts), *named(accounts)]
         for each in told:
             words += (each.waiter.job, each.waiter.item, each.end, each.line)
+            words += (each.row_id, each.row)
         return int(await run(self._tell, self._prefix, self.token, *words))
 
     async def requeue(self, key: str, pool: str, due: float, share: Mapping[str, Any]) -> None:
@@ -273,7 +277,19 @@ class JobWork:
         """End an item that waits for an ask not sent yet. False where it was sent."""
         waiter = told.waiter
         words = (repr(now), key, str(waiter), waiter.job, waiter.item, told.line)
-        return bool(await run(self._leave, self._prefix, self.token, *words))
+        row = (told.row_id, told.row)
+        return bool(await run(self._leave, self._prefix, self.token, *words, *row))
+
+    async def rows(self, most: int = 500) -> dict[str, bytes]:
+        """Some of the rows that may not be in the ledger yet, by id."""
+        rows = f"{self._prefix}bt:rows"
+        found = await command(self._redis, "HRANDFIELD", rows, most, "WITHVALUES")
+        return {id.decode(): row for id, row in _pairs(found or ())}
+
+    async def entered(self, ids: Sequence[str]) -> None:
+        """These rows are in the ledger."""
+        if ids:
+            await command(self._redis, "HDEL", f"{self._prefix}bt:rows", *ids)
 
     async def hooks_due(self, now: float) -> list[str]:
         return await self._texts("ZRANGEBYSCORE", "bt:hooks", "-inf", round(now * 1000))

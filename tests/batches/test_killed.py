@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from cacheserver.simulated import Simulated, SimulatedSettings
-from cacheserver.stores import budgetscripts, jobscripts
+from cacheserver.stores import budgetscripts, jobscripts, ledgerscripts
 from cacheserver.stores.child import find_server
 from cacheserver.stores.connection import connect
 from tests.batches.house import Gatekeeper, item
@@ -32,7 +32,7 @@ SCRIPTS = {
     name: text
     for name, text in vars(jobscripts).items()
     if name.isupper() and isinstance(text, str) and name != "PRELUDE"
-} | {"RESERVE": budgetscripts.RESERVE}
+} | {"RESERVE": budgetscripts.RESERVE, "COMMIT": ledgerscripts.COMMIT}
 NAMES = {hashlib.sha1(text.encode()).hexdigest().encode(): n for n, text in SCRIPTS.items()}
 
 
@@ -201,6 +201,7 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
                 assert stage.asked() == expected_questions(n), steps[n - 1]
             if step is None:
                 await booked(stage, http, url)
+                await entered(stage, http, url, items=4 * n)
                 return
             if made is None:
                 rules = {"budgets": {"monthly": {"usd": 1_000}, "at_limit": "refuse"}}
@@ -222,6 +223,22 @@ async def booked(stage: Stage, http: httpx2.AsyncClient, url: str) -> None:
     billed = sum(line.nanodollars for line in stage.claude.invoice)
     assert billed > 0
     assert round(float(month["usd"]["spent"]) * 1_000_000_000) == billed
+
+
+async def entered(stage: Stage, http: httpx2.AsyncClient, url: str, *, items: int) -> None:
+    """The ledger has one row for each item, and they cost what Claude billed."""
+    text = (await http.get(f"{url}/v1/usage/export", params={"format": "jsonl"})).text
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert Counter(row["decision"] for row in rows if row["decision"] != "background") == {
+        "miss": items // 2,  # `one` and `two`
+        "coalesced": items // 4,  # `again`
+        "failed": items // 4,  # `bad`
+    }
+    billed = sum(line.nanodollars for line in stage.claude.invoice)
+    assert sum(row["cost_nanodollars"] for row in rows) == billed
+    totals = (await http.get(f"{url}/v1/usage")).json()["totals"]
+    assert totals["requests"] == items
+    assert round(float(totals["cost_usd"]) * 1_000_000_000) == billed
 
 
 def expected_questions(steps: int) -> Counter[str]:
@@ -273,6 +290,9 @@ async def test_killed_while_it_sends_and_tells(tmp_path: Path) -> None:
         Step("TELL", when="after"),
         Step("TELL", 2),
         Step("TELL", 2, "after"),
+        Step("COMMIT"),
+        Step("COMMIT", when="after"),
+        Step("COMMIT", 2),
     ]
     async with stage(tmp_path) as at:
         await killed_at_each(at, steps)

@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.asking.batch_rows import Rows
 from cacheserver.errors import StoreError
+from cacheserver.metrics import Metrics
+from cacheserver.stores import ledgerrows
 from cacheserver.stores.child import find_server
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.jobs import Job, Jobs, new_id
 from cacheserver.stores.jobwork import JobWork, Told, Waiter
+from cacheserver.stores.ledger import Ledger
 from tests.batches.house import QUICK, BatchHouse, item
+from tests.ledger.making import row
+from tests.ledger.test_store import kept as kept_rows
 from tests.stores.conftest import prefix, redis, serving, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
@@ -70,6 +76,56 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     await held_up.give_back()  # of nothing
     assert await next_one.take(60)
     assert (await jobs.find(job.id)) is not None
+
+
+async def test_rows_that_a_server_left_are_entered_by_the_next(
+    redis: Connection, prefix: str
+) -> None:
+    _, job = await opened(redis, prefix)
+    killed, ledger, metrics = JobWork(redis, prefix=prefix), Ledger(redis, prefix=prefix), Metrics()
+    assert await killed.take(60)
+    known, left, strange = row(), row(), row()
+    for place, (one, kept) in enumerate(
+        [(left, ledgerrows.encode(left)), (strange, b"[9]"), (known, ledgerrows.encode(known))]
+    ):
+        told = Told(Waiter(job.id, place, "same"), "succeeded", b"{}", one.id, kept)
+        assert await killed.answer(told, 1.0)
+    await ledger.record(known)  # that much was done
+    await killed.give_back()
+    work = JobWork(redis, prefix=prefix)
+    rows = Rows(work, ledger, ledger.flush, metrics)
+    assert await work.take(60)
+    for _ in range(2):
+        await rows.settle()
+        assert await work.rows() == {}
+        assert {each.id for each in await kept_rows(ledger)} == {known.id, left.id}
+    assert b'dropped_total{buffer="batch-rows"} 1.0' in metrics.render()
+    await ledger.close()
+
+
+async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: str) -> None:
+    _, job = await opened(redis, prefix)
+    work, one = JobWork(redis, prefix=prefix), row()
+    assert await work.take(60)
+
+    async def away() -> None:
+        raise StoreError("away")
+
+    ledger = Ledger(redis, prefix=prefix)
+    flushes = [away, ledger.flush]
+    rows = Rows(work, ledger, lambda: flushes.pop(0)(), Metrics())
+    await rows.settle()
+    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", one.id, ledgerrows.encode(one))
+    assert await work.answer(told, 1.0)
+    ledger.put(one)
+    rows.put(one.id)
+    with pytest.raises(StoreError):
+        await rows.settle()
+    assert list(await work.rows()) == [one.id]
+    await rows.settle()
+    assert await work.rows() == {}
+    assert [each.id for each in await kept_rows(ledger)] == [one.id]
+    await ledger.close()
 
 
 async def test_an_item_is_answered_once_and_the_last_ends_the_job(

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cacheserver.policy.row import Row
+from cacheserver.types import Nanodollars, Usage
 
 # W3C Trace Context: version, trace, parent, flags. A later version may have more behind them.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
 
 
@@ -58,6 +59,26 @@ class Visit:
         return 499 if self.status is None else self.status
 
 
+@dataclass(frozen=True, slots=True)
+class ItemEnd:
+    """What became of an item of a batch or job. Times are Unix seconds."""
+
+    job: str  # its id
+    place: int  # of the item in it, from 0
+    tenant: str
+    began: float  # when the job was taken
+    ended: float
+    trace: Trace | None  # of the request that brought it
+    end: str  # "succeeded", "errored", "canceled" or "expired"
+    decision_id: str
+    outcome: str  # as in the ledger
+    reason: str
+    asked: str  # the model
+    model: str | None  # that answered
+    usage: Usage | None  # that was billed for it
+    cost: Nanodollars | None
+
+
 class Observer(Protocol):
     """Told of requests. Raises nothing."""
 
@@ -85,7 +106,10 @@ def trace_of(headers: Iterable[tuple[bytes, bytes]]) -> Trace | None:
     `tracestate` is left out: it is free text of other vendors.
     """
     sent = [value for name, value in headers if name == b"traceparent"]
-    if len(sent) != 1 or (found := _TRACEPARENT.fullmatch(sent[0].strip())) is None:
-        return None
-    trace_id, span_id, flags = (part.decode() for part in found.groups())
-    return Trace(trace_id, span_id, flags)
+    return placed(sent[0].strip().decode("latin-1")) if len(sent) == 1 else None
+
+
+def placed(traceparent: str) -> Trace | None:
+    """A place in a trace as the header has it; None for what is none."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return None if found is None else Trace(*found.groups())

@@ -268,6 +268,7 @@ async def build(
             upstream=upstream.identity,
             embedder=embedder.id,
             pace=pace or Pace(),
+            observe=None if telemetry is None else telemetry.items,
         )
         batching = Batching(
             desk,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol, TypeVar
 
-from cacheserver import jsontext
+from cacheserver import answer as answers
+from cacheserver import jsontext, visit
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_lines import Line
@@ -39,10 +40,13 @@ from cacheserver.types import (
     Usage,
 )
 from cacheserver.upstream import Reply
+from cacheserver.visit import ItemEnd
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+_BEGUN = 1_000  # jobs of which it is remembered when they were taken, some 200 kB
 
 
 class Service(Protocol):
@@ -147,10 +151,16 @@ class Desk:
     upstream: str  # identity of Claude, part of every fingerprint
     embedder: str
     pace: Pace
+    observe: Callable[[ItemEnd], None] | None = None  # told of each item that has ended
     held_until: float = field(default=0.0)
+    begun: dict[str, tuple[float, str | None]] = field(default_factory=dict)  # jobs at work
 
     def read(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
         """An item as a query. Raises `BadRequest`, also for what is no JSON object."""
+        if job.id not in self.begun:
+            self.begun[job.id] = job.created_at, job.trace
+            if len(self.begun) > _BEGUN:
+                del self.begun[next(iter(self.begun))]
         body = jsontext.loads(raw)
         return fingerprint.read(
             body,
@@ -184,7 +194,34 @@ class Desk:
             line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
         )
         self.rows.put(line.ticket.id)
+        self.seen(line)
         self.count(line.query.tenant.name, event or line.end)
+
+    def seen(self, line: Line) -> None:
+        """Tell who observes that an item has ended."""
+        if self.observe is None:
+            return
+        now, settled = self.clock(), line.settlement
+        began, trace = self.begun.get(line.waiter.job, (now, None))
+        paid = settled.call is not None
+        self.observe(
+            ItemEnd(
+                job=line.waiter.job,
+                place=line.waiter.item,
+                tenant=line.query.tenant.name,
+                began=began,
+                ended=now,
+                trace=None if trace is None else visit.placed(trace),
+                end=line.end,
+                decision_id=line.ticket.id,
+                outcome=line.outcome or answers.kind_of(line.decision),
+                reason=line.decision.reason,
+                asked=line.query.model,
+                model=settled.model,
+                usage=settled.usage if paid else None,
+                cost=settled.cost,
+            )
+        )
 
     def still_held(self) -> None:
         """Raise `StoreError` where the lease may be over: nothing may be sent any more."""

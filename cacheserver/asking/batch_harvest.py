@@ -58,9 +58,14 @@ class Harvester:
                 continue
             tenant = await desk.tenants.get(job.tenant)
             try:
-                found.append(Item(waiter, item[0], job, desk.read(job, tenant, item[1])))
+                query = desk.read(job, tenant, item[1])
             except BadRequest:  # its tenant's settings changed; it was a query once
                 desk.metrics.swallowed("batch-read")
+                continue
+            if waiter.kind == "near" and key in _keys(query):
+                # It would wait for this very ask if it were asked for itself.
+                waiter = replace(waiter, kind="same")
+            found.append(Item(waiter, item[0], job, query))
         return len(waiters), found
 
     async def message(self, key: str, message: Mapping[str, Any], asked_at: float) -> None:
@@ -131,6 +136,7 @@ class Harvester:
                 break
         for line in told if state == 1 else ():
             if line.ticket is counted:
+                desk.seen(line)
                 desk.count(line.query.tenant.name, end)
             else:
                 desk.ended(line)
@@ -219,6 +225,7 @@ class Harvester:
         for at, line in enumerate(told):
             paid = isinstance(line.decision, Miss | Bypass)
             if at < counted:
+                desk.seen(line)
                 desk.count(line.query.tenant.name, line.end)
             else:
                 desk.ended(line)
@@ -233,6 +240,11 @@ class Harvester:
         usage = replace(filled.usage, service_tier="standard")
         full = self._desk.pricer.cost(filled.model, usage, self._desk.clock())
         return None if full is None or filled.cost is None else full - filled.cost
+
+
+def _keys(query: Query) -> tuple[str, str]:
+    """The asks that a query may wait for as itself: its own, and the one of a spent budget."""
+    return desks.key_of(query), desks.key_of(replace(query, cheapest=True))
 
 
 def _free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:

@@ -161,17 +161,17 @@ class Sorter:
         cursor = item.waiter.item + 1 if moves else None
         pool, due, late = self._when(item, query, now)
         join = partial(desk.work.join, due=due, late=late, cursor=cursor)
+        shared = isinstance(decision, Miss)
+        key = desks.key_of(query) if shared else item.waiter.hold
         vector = decision.vector if isinstance(decision, Miss) else None
         if vector is not None and decision.reason != "shadow" and moves:
             leader = await self._leaders.find(item.job.id, query, vector, now)
-            if leader is not None:
+            if leader is not None and leader != key:
                 like = Waiter(item.job.id, item.waiter.item, "near")
                 if await join(like, leader, pool="", share={}, ask={}):
                     return True
         share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
         join = partial(join, pool=pool or desks.pool_of(share), share=share)
-        shared = isinstance(decision, Miss)
-        key = desks.key_of(query) if shared else item.waiter.hold
         if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
             # Who waits for an ask that is there spends nothing more.
             if shared and await join(item.waiter, key, ask={}):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from cacheserver import visit
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.asking.batch_desk import Asker, Decider, Desk, Keeper
 from cacheserver.asking.batch_direct import Direct
@@ -111,7 +112,9 @@ class Batching:
 
     async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
         """Keep a job; from here on it is answered, whatever happens. Raises `StoreError`."""
-        job = replace(job, created_at=self._desk.clock(), total=len(items))
+        seen = visit.current()
+        trace = None if seen is None or seen.trace is None else seen.trace.header
+        job = replace(job, created_at=self._desk.clock(), total=len(items), trace=trace)
         await self._desk.jobs.create(job, items, keep_s=keep_s)
         self._hurry.set()
         return await self._desk.jobs.find(job.id) or job

@@ -46,6 +46,7 @@ class Job:
     wait: bool = True  # a batch was asked for; False: only a deadline was given
     open_ended: bool = False  # the caller gave no `max_tokens`: ours is in the body
     webhook: str | None = None
+    trace: str | None = None  # where its creation stands in a trace, as `traceparent` has it
     cursor: int = 0  # items before it have been looked up
     status: Status = "in_progress"
     counts: Mapping[str, int] | None = None  # by how they ended
@@ -162,6 +163,7 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
         "wait": int(job.wait),
         "open_ended": int(job.open_ended),
         "webhook": job.webhook,
+        "trace": job.trace,
         "cursor": job.cursor,
         "status": job.status,
     }
@@ -189,6 +191,7 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
         wait=text["wait"] == "1",
         open_ended=text["open_ended"] == "1",
         webhook=text.get("webhook"),
+        trace=text.get("trace"),
         cursor=int(text["cursor"]),
         status=_status(text["status"]),
         counts={end: int(text.get(end, 0)) for end in ENDS},

@@ -1,4 +1,4 @@
-"""A span for each request: what it was answered with, and where that came from."""
+"""A span for each request and each item of a batch: what answered it, and why."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from cacheserver.telemetry import names
 from cacheserver.telemetry.names import ERROR, Value, name
-from cacheserver.visit import Trace, Visit
+from cacheserver.visit import ItemEnd, Trace, Visit
 
 
 class Requests:
@@ -47,6 +48,42 @@ class Requests:
                 span.set_status(StatusCode.ERROR)
         span.end()
         self._visited(visit)
+
+
+class Items:
+    """A span for each item of a batch or job, below the request that brought it."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def ended(self, item: ItemEnd) -> None:
+        """Tell of an item, from when its job was taken to its end."""
+        told: dict[str, Value | None] = {
+            names.OPERATION: "chat",
+            names.PROVIDER: "anthropic",
+            names.REQUEST_MODEL: name(item.asked),
+            names.RESPONSE_MODEL: None if item.model is None else name(item.model),
+            **({} if item.usage is None else names.used(item.usage)),
+            "cacheserver.job_id": name(item.job),
+            "cacheserver.item": item.place,
+            "cacheserver.end": item.end,
+            "cacheserver.decision_id": item.decision_id,
+            "cacheserver.tenant": item.tenant,
+            "cacheserver.outcome": item.outcome,
+            "cacheserver.reason": item.reason,
+            "cacheserver.cost_nanodollars": item.cost,
+        }
+        span = self._tracer.start_span(
+            "batch item",
+            context=_callers(item.trace),
+            kind=SpanKind.INTERNAL,
+            attributes={key: value for key, value in told.items() if value is not None},
+            start_time=round(item.began * 1e9),
+        )
+        if item.end == "errored":
+            span.set_attribute(ERROR, item.reason)
+            span.set_status(StatusCode.ERROR)
+        span.end(round(max(item.began, item.ended) * 1e9))
 
 
 def trace_of(span: Span) -> Trace | None:

@@ -30,10 +30,10 @@ from cacheserver.errors import SettingsError
 from cacheserver.policy.row import Row
 from cacheserver.telemetry.calls import TracedUpstream
 from cacheserver.telemetry.export import CountedMetrics, CountedSpans, Dropped
-from cacheserver.telemetry.requests import Requests
+from cacheserver.telemetry.requests import Items, Requests
 from cacheserver.telemetry.sums import Sums
 from cacheserver.upstream import Upstream
-from cacheserver.visit import Observer
+from cacheserver.visit import ItemEnd, Observer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Telemetry:
 
     observers: Sequence[Observer]
     listeners: Sequence[Callable[[Row], None]]
+    items: Callable[[ItemEnd], None]
     upstream: Callable[..., Upstream]  # takes the arguments of `Upstream`
     close: Callable[[], Any]
 
@@ -64,6 +65,7 @@ def start(choice: OtelChoice, dropped: Dropped) -> Telemetry:
     return Telemetry(
         observers=[Requests(tracer, sums.visited)],
         listeners=[sums.booked],
+        items=Items(tracer).ended,
         upstream=partial(TracedUpstream, tracer=tracer, sums=sums),
         close=lambda: _end(ends),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,23 @@ async def test_a_rewording_is_asked_for_itself_where_the_first_brings_nothing(
     assert [len(sent) for sent in house.sent] == [1, 1]
     assert "What's" in house.sent[1][0]["params"]["messages"][0]["content"]
     assert {line["result"]["message"]["stop_reason"] for line in found.values()} == {"max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("more", "end"), [({"max_tokens": 5}, "succeeded"), ({"temperature": 7}, "errored")]
+)
+async def test_what_is_asked_twice_ends_twice_also_where_nothing_can_be_kept_of_it(
+    tmp_path: Path, more: dict[str, Any], end: str
+) -> None:
+    """By a threshold the second is a rewording of the first; it is the very same all the same."""
+    async with BatchHouse.start(tmp_path, similarity=0.95) as house:
+        twice = [item(name, "What is the capital of France?", **more) for name in "ab"]
+        made = await house.sdk().messages.batches.create(requests=twice)
+        found = await results(house, made.id)
+        assert [len(sent) for sent in house.sent] == [1]
+        assert {line["result"]["type"] for line in found.values()} == {end}
+        costs = [Decimal(line["cache"]["cost_usd"]) for line in found.values()]
+        assert sum(cost > 0 for cost in costs) == (end == "succeeded")
 
 
 async def test_answers_of_a_batch_are_served_to_whoever_asks_next(house: BatchHouse) -> None:

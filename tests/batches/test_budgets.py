@@ -169,6 +169,15 @@ async def test_a_rewording_is_given_the_cheaper_answer_too(tmp_path: Path) -> No
         assert found["b"]["cache"]["kind"] == "coalesced"
 
 
+async def test_what_is_asked_twice_ends_twice_where_the_cheaper_tier_fails(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path, similarity=0.95) as house:
+        await rules(house, daily={"usd": 0}, at_limit="cheaper")
+        twice = [item(n, "What is the capital of France?", model=OPUS, temperature=7) for n in "ab"]
+        found = await results(house, await sent(house, *twice))
+        assert {line["result"]["type"] for line in found.values()} == {"errored"}
+        assert [len(batch) for batch in house.sent] == [1]
+
+
 async def test_a_warning_lets_batches_in_and_counts_them(house: BatchHouse) -> None:
     await rules(house, daily={"usd": 0}, at_limit="warn")
     found = await results(house, await sent(house, item("a"), item("b", "How far is the moon?")))

@@ -175,7 +175,9 @@ async def test_work_behind_the_answers_has_spans_of_its_own(
             "max_tokens": 10,
             "messages": [{"role": "user", "content": "Later?"}],
         }
-        batch = {"requests": [{"custom_id": "one", "params": params}]}
+        twice = [{"custom_id": name, "params": params} for name in ("secret-one", "secret-two")]
+        bad = {"custom_id": "secret-three", "params": {**params, "messages": []}}
+        batch = {"requests": [*twice, bad]}
         taken = (await house.http.post("/v1/messages/batches", json=batch)).json()
         events = await house.http.get(f"/v1/jobs/{taken['id']}/events")  # until it has ended
         assert '"ended"' in events.text
@@ -185,6 +187,26 @@ async def test_work_behind_the_answers_has_spans_of_its_own(
     assert created[0].parent == ""
     shown = {span.name for span in collector.requests}
     assert shown == {"POST /v1/messages/batches", "GET /v1/jobs/{id}/events"}
+    items = sorted(collector.of(1), key=lambda span: span.told["cacheserver.item"])
+    asked = next(span for span in collector.requests if span.name == "POST /v1/messages/batches")
+    assert {(one.name, one.parent, one.trace_id) for one in items} == {
+        ("batch item", asked.span_id, asked.trace_id)
+    }
+    ends = [
+        (one.told["cacheserver.end"], one.told["cacheserver.outcome"], one.failed) for one in items
+    ]
+    assert ends == [
+        ("succeeded", "miss", False),
+        ("succeeded", "coalesced", False),
+        ("errored", "failed", True),
+    ]
+    assert items[0].told["gen_ai.response.model"] == MODEL
+    assert items[0].told["gen_ai.usage.output_tokens"] > 0
+    assert items[0].told["cacheserver.cost_nanodollars"] > 0
+    assert "gen_ai.usage.output_tokens" not in items[1].told
+    assert items[1].told["cacheserver.cost_nanodollars"] == 0
+    assert {one.told["cacheserver.job_id"] for one in items} == {taken["id"]}
+    assert not any(b"secret" in body or b"Later" in body for body in collector.bodies)
 
 
 async def test_the_sums_are_the_conventions_own_and_the_ledgers(

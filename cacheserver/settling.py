@@ -12,13 +12,10 @@ from cacheserver.errors import UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.flight import Flight
 from cacheserver.policy.decide import bar_of
-from cacheserver.policy.row import Row
+from cacheserver.policy.row import GONE, Row
 from cacheserver.ports import Journal, Ledger, Metrics, Pricer
 from cacheserver.recording import Recorder
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Nanodollars, Query
-
-_GONE = 499  # a caller who left before there was an answer, as nginx logs it
-
 
 # Told of each request that has ended: the query, when, what was paid.
 Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], object]
@@ -145,7 +142,7 @@ class Settler:
             self.settle(query, ticket, coalesced(None), Settlement(cost=0))
         elif task.cancelled() or task.exception() is not None:
             error = None if task.cancelled() else task.exception()
-            status = _GONE if error is None else 500
+            status = GONE if error is None else 500
             if isinstance(error, UpstreamError):
                 status = error.status
             failed = Settlement(

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cacheserver.policy.row import Row
+from cacheserver.policy.row import GONE, Row
 from cacheserver.types import Nanodollars, Usage
 
 # W3C Trace Context: version, trace, parent, flags. A later version may have more behind them.
@@ -56,7 +56,7 @@ class Visit:
     @property
     def shown_status(self) -> int:
         """The status sent; 499 for a caller who left before there was one, as nginx logs it."""
-        return 499 if self.status is None else self.status
+        return GONE if self.status is None else self.status
 
 
 @dataclass(frozen=True, slots=True)

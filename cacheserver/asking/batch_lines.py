@@ -13,6 +13,7 @@ from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.policy.budget import Verdict
+from cacheserver.policy.row import GONE
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import Told, Waiter
 from cacheserver.types import Bypass, Decision, Miss, Query, Tenant
@@ -23,7 +24,7 @@ EXPIRED: Final = b'{"type":"expired"}'
 # Why an item was given up before Claude answered it, by its end.
 GIVEN_UP: Final = {"canceled": Miss("canceled"), "expired": Miss("expired")}
 
-_GONE, _TIMED_OUT = 499, 504  # of what was cancelled, as for a caller who left; of what expired
+_TIMED_OUT = 504  # of what expired
 _STATUS: Final[Mapping[str, int]] = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -82,7 +83,7 @@ def unanswered(
     ticket: Ticket,
 ) -> Line:
     """The end of an item that brought no answer and cost nothing."""
-    status = {"canceled": _GONE, "expired": _TIMED_OUT}.get(end) or status_of(result)
+    status = {"canceled": GONE, "expired": _TIMED_OUT}.get(end) or status_of(result)
     settlement = Settlement(cost=0, saved=0, status=status)
     return Line(
         waiter, custom_id, query, end, result, decision, settlement, ticket, outcome="failed"

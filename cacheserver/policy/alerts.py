@@ -95,10 +95,10 @@ def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | No
             text = f"{rate:.0%} of requests are answered from the cache; usual is {usual[0]:.0%}."
             rates = {"hit_rate": round(rate, 4), "usual": round(usual[0], 4)}
             found.append(_daily("hit-rate", tenant, "", day, text, rates))
-        share = sums.get("failed", 0) / requests
-        if share > rules.error_share:
-            text = f"{share:.0%} of requests fail."
-            facts = {"failed": sums.get("failed", 0), "requests": requests}
+        failed = sums.get("failed", 0) - sums.get("gone", 0)
+        if failed > rules.error_share * requests:
+            text = f"{failed / requests:.0%} of requests fail."
+            facts = {"failed": failed, "requests": requests}
             found.append(_daily("errors", tenant, "", day, text, facts))
     return found
 

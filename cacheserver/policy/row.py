@@ -25,6 +25,9 @@ SPENDS = ("audit", "judge", "classifier", "prewarm", "summary", "trial", "retry"
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed", "background")
 
+GONE = (
+    499  # the status of what a caller left or cancelled before there was an answer, as nginx has it
+)
 
 NOTHING = Usage()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from cacheserver.policy.row import CAUSES, OUTCOMES, SPENDS, Row
+from cacheserver.policy.row import CAUSES, GONE, OUTCOMES, SPENDS, Row
 
 # The ones every request has come first: a cell is as long as the last number it needs.
 NAMES: Final = (
@@ -19,6 +19,7 @@ NAMES: Final = (
     *("unpriced", "unknown", "unknown_least", "unknown_most", "unbounded"),
     *(f"{cause}_saved" for cause in CAUSES if cause != "exact"),
     *(f"{spend}_spent" for spend in SPENDS),
+    "gone",  # of those failed: their callers left, or cancelled them
 )
 PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
 
@@ -38,6 +39,7 @@ def _of(row: Row) -> Iterator[tuple[int, int]]:
     # Background work is no request: it has no outcome a caller saw.
     yield PLACE["requests"], int(row.outcome != "background")
     yield PLACE[row.outcome], 1
+    yield PLACE["gone"], int(row.outcome == "failed" and row.status == GONE)
     if row.outcome == "exact" and row.saved:
         yield PLACE["exact_saved"], row.saved.get("exact", 0)
     else:

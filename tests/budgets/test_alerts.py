@@ -91,6 +91,8 @@ def habits(recent: Sums, usual: Sums | None = None, **given: Any) -> list[str]:
         ({"requests": 19, "exact": 0}, {"requests": 100, "semantic": 50}, []),
         ({"requests": 100, "failed": 11}, None, ["errors"]),
         ({"requests": 100, "failed": 10}, None, []),
+        ({"requests": 100, "failed": 60, "gone": 50}, None, []),
+        ({"requests": 100, "failed": 61, "gone": 50}, None, ["errors"]),
         ({"calls": 20, "cache_write_5m": 51, "input": 49}, None, ["cache-writes"]),
         ({"calls": 20, "cache_write_1h": 51, "cache_read": 52, "input": 0}, None, []),
         ({"calls": 20, "cache_write_5m": 10, "cache_read": 29, "input": 61}, None, ["cache-reads"]),

@@ -125,6 +125,16 @@ async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
     assert ",'@x," in sheet
 
 
+def test_what_callers_left_is_told_apart_from_what_failed() -> None:
+    def counted(**given: Any) -> tuple[int, int]:
+        found = {sums.NAMES[place]: number for place, number in sums.of(row(**given))}
+        return found.get("failed", 0), found.get("gone", 0)
+
+    assert counted(outcome="failed", status=499) == (1, 1)
+    assert counted(outcome="failed", status=529) == (1, 0)
+    assert counted(outcome="miss", status=200) == (0, 0)
+
+
 def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
     """The counts beside the steps leave some out: a compaction, an adviser (facts 1.3)."""
     steps = (("claude-opus-5-5", Usage(10, 1, 2, 3, 4)), ("claude-haiku-5-5", Usage(100, 10)))

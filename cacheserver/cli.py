@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"cacheserver: {error.name} is not installed; pip install 'cacheserver[server]'")
     except KeyboardInterrupt:
         return 130  # as shells have it: 128 + SIGINT
+    except BrokenPipeError:
+        # `| head` has read enough; what Python flushes at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # 128 + SIGPIPE
     return 1
 
 

@@ -229,3 +229,13 @@ def test_a_text_and_lines_are_priced_at_the_operators_prices(
     lines.write_text(f"{json.dumps(body)}\nnot json\n")
     assert main(["estimate", str(lines)]) == 2
     assert "`line 2`: must be one JSON object" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m cacheserver.cli settings --markdown | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert done.stdout == "# Settings\n"
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)  # it may have written all before `head` was gone

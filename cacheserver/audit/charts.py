@@ -51,7 +51,8 @@ def by_day(days: Sequence[Data]) -> Iterator[str]:
 def lever(name: str, kind: str, one: Data, low: float, high: float) -> str:
     """A lever alone and, thinner, with the others, on a scale that holds 0; each its interval.
 
-    Empty where the scale has no width. An interval is any `alone_95_usd` or `together_95_usd`.
+    Empty where the scale has no width. An interval is any `alone_95_usd` or `alone_bounds_usd`, and
+    the same for `together`.
     """
     if not high > low:
         return ""
@@ -81,7 +82,7 @@ def lever(name: str, kind: str, one: Data, low: float, high: float) -> str:
 
 def interval(one: Data, which: str) -> tuple[float, float] | None:
     """What is told of a lever alone or together, US dollars; None where no width is known."""
-    ends = one.get(f"{which}_95_usd")
+    ends = one.get(f"{which}_95_usd") or one.get(f"{which}_bounds_usd")
     if not ends or float(ends[0]) == float(ends[1]):
         return None
     return float(ends[0]), float(ends[1])

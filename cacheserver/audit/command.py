@@ -94,12 +94,13 @@ def run(asked: argparse.Namespace) -> int:
         worst = invoicedata.leaks(told)
     wrong_hit = round(asked.wrong_hit_usd * 1_000_000_000)
     report = data.report(reading, tally, worst, wrong_hit=wrong_hit, told=told)
-    for line in terminal.lines(report):
-        print(line)
+    # Files first: who reads only the beginning of what is printed shall have them all the same.
     if asked.json is not None:
         _write("--json", asked.json, jsontext.dumps(report))
     if asked.html is not None:
         _write("--html", asked.html, html.page(report).encode())
+    for line in terminal.lines(report):
+        print(line)
     if interrupted:
         return 130
     return 0 if reading.requests or reports else 2

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cacheserver.audit import invoicedata
+from cacheserver.audit.daily import Month
 from cacheserver.audit.invoice import Told
 from cacheserver.audit.leaks import Leak
 from cacheserver.audit.reading import Reading
@@ -26,10 +27,14 @@ ASSUMPTIONS = (
     "Routing: what the classifier finds simple goes to a cheaper model, nothing to a dearer one. "
     "The interval is how often that was right on its own test prompts (docs/routing.md), and a "
     "wrong one saves nothing; yours are others: try it before you trust it.",
-    "Prompt caching: Claude keeps prefixes as documented; requests with own marks are left alone.",
-    "Batch: single requests at regular times may wait up to a day.",
+    "Prompt caching: Claude keeps prefixes as documented; requests with own marks are left alone. "
+    "How much of a prompt is marked is estimated from characters; the bounds are for prefixes with "
+    "a third more or a quarter fewer tokens a character than the rest.",
+    "Batch: single requests at regular times may wait up to a day. You know whether they may, so "
+    "its bounds begin at nothing.",
     "Alone is each lever by itself; together they are after the same money, so the parts differ.",
-    "A month is 30 days like those of the log; of less than a day no month is told.",
+    "A month is 30 days like those of the log; its interval (95%) is what such days differ by. Of "
+    "less than a day no month is told, of less than two no interval.",
 )
 
 _OF_SUMS = (
@@ -48,6 +53,7 @@ def report(
 ) -> dict[str, Any]:
     """Everything that the audit found: amounts are of the log, but those called a month's."""
     semantic = [usd(end) for end in tally.semantic_interval(wrong_hit)]
+    seconds = (reading.last or 0.0) - (reading.first or 0.0)
     wrong_low, wrong_high = tally.wrong.interval
     return {
         "format": FORMAT,
@@ -71,7 +77,11 @@ def report(
         "unpriced_models": dict(tally.unpriced),
         "tokens": dict(tally.tokens),
         "saved_usd": usd(tally.saved),
-        "levers": _levers(tally, semantic),
+        "month": {
+            "spent": _month(tally.month("spent", seconds)),
+            "saved": _month(tally.month("saved", seconds)),
+        },
+        "levers": _levers(tally, semantic, seconds),
         "semantic": {
             "hits": tally.wrong.hits,
             "compared": tally.wrong.compared,
@@ -91,11 +101,20 @@ def report(
     }
 
 
-def _levers(tally: Tally, semantic: Sequence[str]) -> Mapping[str, Any]:
+def _levers(tally: Tally, semantic: Sequence[str], seconds: float) -> Mapping[str, Any]:
     levers: dict[str, dict[str, Any]] = {
-        lever: {"alone_usd": usd(alone), "together_usd": usd(together)}
+        lever: {
+            "alone_usd": usd(alone),
+            "together_usd": usd(together),
+            "alone_month": _month(tally.month(f"alone {lever}", seconds)),
+            "together_month": _month(tally.month(f"together {lever}", seconds)),
+        }
         for lever, (alone, together) in tally.parts().items()
     }
+    for which, ends in (("alone", tally.marked.alone), ("together", tally.marked.together)):
+        levers["prompt-caching"][f"{which}_bounds_usd"] = [usd(end) for end in ends]
+        batch = tally.parts()["batch"][which == "together"]
+        levers["batch"][f"{which}_bounds_usd"] = [usd(end) for end in sorted((0, batch))]
     alone, together = tally.routing_interval()
     levers["routing"]["alone_95_usd"] = [usd(end) for end in alone]
     levers["routing"]["together_95_usd"] = [usd(end) for end in together]
@@ -121,11 +140,19 @@ def _leak(leak: Leak) -> Mapping[str, Any]:
         "model": leak.model,
         "requests": leak.requests,
         "saved_usd": usd(leak.saved),
-        "month_usd": None if leak.month is None else usd(leak.month),
+        "month": _month(leak.month),
         "blamed": list(leak.blamed),
         "fix": leak.fix,
         "note": leak.note,
     }
+
+
+def _month(month: Month | None) -> Mapping[str, Any] | None:
+    """30 days, in US dollars; null for a log that is too short."""
+    if month is None:
+        return None
+    ends = None if month.ends is None else [usd(end) for end in month.ends]
+    return {"usd": usd(month.amount), "interval_95_usd": ends}
 
 
 def _day(at: float | None) -> str | None:

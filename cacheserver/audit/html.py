@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, Final
 
 from cacheserver.audit import charts, htmlreports
-from cacheserver.audit.words import dollars, escaped, percent
+from cacheserver.audit.words import dollars, escaped, over_month, percent
 from cacheserver.replay.step import LEVERS
 
 Data = Mapping[str, Any]
@@ -64,6 +64,11 @@ def _head(found: Data) -> Iterator[str]:
         ("With all levers", _usd(spent - saved)),
         ("Saved", f"{_usd(saved)}, {percent(saved, spent)}"),
     ]
+    if found["month"]["saved"] is not None:
+        month = found["month"]["saved"]
+        ends = month["interval_95_usd"]
+        within = f"<small>{' to '.join(_usd(end) for end in ends)}</small>" if ends else ""
+        sums.append(("Saved in 30 days like these", _usd(month["usd"]) + within))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in sums)
     yield f'<dl class="sums">{cells}</dl>'
     for name, what in (
@@ -99,7 +104,7 @@ def _levers(found: Data) -> Iterator[str]:
     yield "<h2>What each lever would have saved</h2>"
     yield '<div class="wide"><table class="bars"><thead><tr><th scope="col">lever</th>'
     yield '<th scope="col" class="n">alone</th><th scope="col" class="n">together</th>'
-    yield '<th scope="col"><span class="faint">alone, below it together; lines: 95% intervals'
+    yield '<th scope="col"><span class="faint">alone, below it together; lines: intervals'
     yield "</span></th></tr></thead><tbody>"
     for lever, one in levers.items():
         name = _NAMES.get(lever, lever)
@@ -131,17 +136,19 @@ def _amount(one: Data, which: str) -> str:
 def _leaks(leaks: Sequence[Data]) -> Iterator[str]:
     if not leaks:
         return
-    month = leaks[0]["month_usd"] is not None
+    month = leaks[0]["month"] is not None
     over = "in 30 days like these" if month else "in the log, too short to tell a month by"
     yield f'<h2>The worst leaks, {over}</h2><p class="faint">Two may be after the same money.</p>'
     yield '<ol class="leaks">'
     for leak in leaks:
-        amount = _usd(leak["month_usd"] if month else leak["saved_usd"])
+        amount = escaped(over_month(leak["month"])) if month else _usd(leak["saved_usd"])
         yield f"<li><h3><span>{escaped(leak['kind'])}</span><span>{amount}</span></h3>"
         yield f"<p>{escaped(leak['what'])} <code>{escaped(leak['model'])}</code></p>"
+        blamed = ", ".join(f"<code>{escaped(one)}</code>" for one in leak["blamed"])
         if leak["requests"]:
-            blamed = ", ".join(f"<code>{escaped(one)}</code>" for one in leak["blamed"])
-            yield f'<p class="faint">{leak["requests"]:,} requests, such as {blamed}</p>'
+            yield f'<p class="faint">{leak["requests"]:,} requests, above all {blamed}</p>'
+        elif blamed:
+            yield f'<p class="faint">above all on {blamed}</p>'
         if leak["note"]:
             yield f"<p>{escaped(leak['note'])}</p>"
         yield f"<p><strong>What ends it:</strong> {_marked(leak['fix'])}</p></li>"

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from cacheserver.audit.blamed import Blamed
+from cacheserver.audit.daily import Daily
 from cacheserver.audit.successors import successor
+from cacheserver.audit.tally import OTHER
 from cacheserver.policy.counterfactual import rescaled, unmarked
 from cacheserver.policy.money import Pricer
 from cacheserver.policy.promptcache_money import prompt_tokens
@@ -65,8 +68,12 @@ class Sums:
 
 @dataclass(slots=True)
 class Invoice:
-    """Gathers reports. A report given twice counts twice."""
+    """Gathers reports. A report given twice counts twice.
 
+    Bounded: of more than `most` workspaces, keys and days at once the later ones are `other`.
+    """
+
+    most: int = 200_000  # some 100 MB
     usage: dict[Cell, Usage] = field(default_factory=dict)
     costs: Counter[tuple[int, str, str]] = field(default_factory=Counter)  # day, model, workspace
 
@@ -74,26 +81,47 @@ class Invoice:
         day = int(bucket.start // _DAY_S)
         model, workspace = bucket.model or _UNKNOWN, bucket.workspace or "default"
         if bucket.cost is not None:
+            if len(self.costs) >= self.most and (day, model, workspace) not in self.costs:
+                workspace = OTHER
             self.costs[day, model, workspace] += bucket.cost
             return
         usage = bucket.usage
         way = (usage.service_tier, usage.speed, usage.inference_geo)
         cell = Cell(day, model, workspace, bucket.key or _UNKNOWN, way)
+        if len(self.usage) >= self.most and cell not in self.usage:
+            cell = cell._replace(workspace=OTHER, key=OTHER)
         self.usage[cell] = _plus(self.usage.get(cell, NOTHING), usage)
 
     def __bool__(self) -> bool:
         return bool(self.usage or self.costs)
 
+    @property
+    def days(self) -> set[int]:
+        """The days that reports tell of, since 1970, UTC."""
+        return {cell.day for cell in self.usage} | {day for day, _, _ in self.costs}
+
     def within(self, since: float | None, until: float | None, days: int) -> Invoice:
         """Of so many days to the last, or of the range asked for."""
-        every = [*(cell.day for cell in self.usage), *(day for day, _, _ in self.costs)]
-        last = max(every, default=0)
+        last = max(self.days, default=0)
         first = last - days + 1 if since is None else int(since // _DAY_S)
         end = last + 1 if until is None else -int(-until // _DAY_S)
         found = Invoice()
         found.usage = {cell: u for cell, u in self.usage.items() if first <= cell.day < end}
         found.costs = Counter({key: c for key, c in self.costs.items() if first <= key[0] < end})
         return found
+
+
+@dataclass(slots=True)
+class Loss:
+    """What could be saved, by the day, and the days and workspaces that are most to blame."""
+
+    daily: Daily = field(default_factory=Daily)
+    blamed: Blamed = field(default_factory=Blamed)
+
+    def add(self, day: int, amount: Nanodollars, where: str) -> None:
+        self.daily.add(day, amount)
+        if amount > 0:
+            self.blamed.add(amount, where)
 
 
 @dataclass(slots=True)
@@ -111,16 +139,20 @@ class Told:
     caching_saved: Nanodollars = 0
     caching_bound: Nanodollars = 0
     batch_bound: Nanodollars = 0  # were everything that is not in a batch put into one
-    # Where marks cost more than they saved: model and key, with that.
-    unread: Counter[tuple[str, str]] = field(default_factory=Counter)
+    # What marks cost more than they saved, by model and key; below 0 where they were read.
+    unread: defaultdict[tuple[str, str], Loss] = field(default_factory=lambda: defaultdict(Loss))
     # By model, what the same texts would cost less at the prices of its successor.
-    older: Counter[str] = field(default_factory=Counter)
+    older: defaultdict[str, Loss] = field(default_factory=lambda: defaultdict(Loss))
+    first: int = 0  # day of all, since 1970, UTC
+    last: int = 0
 
 
 def told(invoice: Invoice, pricer: Pricer) -> Told:
     """Add everything up. The lines of each table sum to the whole, to the nanodollar."""
     found = Told()
-    for cell, usage in invoice.usage.items():
+    every = invoice.days
+    found.first, found.last = min(every, default=0), max(every, default=0)
+    for cell, usage in sorted(invoice.usage.items()):
         spent = pricer.summed(cell.model, usage, cell.at)
         if spent is None:
             found.unpriced[cell.model] += prompt_tokens(usage) + usage.output_tokens
@@ -132,19 +164,21 @@ def told(invoice: Invoice, pricer: Pricer) -> Told:
     for (day, model, workspace), amount in invoice.costs.items():
         for sums in _lines(found, day, model, workspace, None):
             sums.told += amount
-    found.unread = Counter({key: lost for key, lost in found.unread.items() if lost > 0})
     return found
 
 
 def _lines(found: Told, day: int, model: str, workspace: str, key: str | None) -> Iterable[Sums]:
-    date = datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
     lines = [
         found.whole,
         found.by_model[model],
-        found.by_day[date],
+        found.by_day[_date(day)],
         found.by_workspace[workspace],
     ]
     return lines if key is None else [*lines, found.by_key[key]]
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY_S, UTC).date().isoformat()
 
 
 def _bounds(found: Told, cell: Cell, usage: Usage, spent: Nanodollars, pricer: Pricer) -> None:
@@ -153,9 +187,11 @@ def _bounds(found: Told, cell: Cell, usage: Usage, spent: Nanodollars, pricer: P
         there = pricer.summed(model, other, cell.at)
         return 0 if there is None else spent - there
 
+    day = cell.day - found.first
+    where = f"{_date(cell.day)}, workspace {cell.workspace}"
     premium = less(unmarked(usage))
     found.caching_saved -= premium
-    found.unread[cell.model, cell.key] += premium
+    found.unread[cell.model, cell.key].add(day, premium, where)
     reads = usage.cache_read_tokens + usage.input_tokens
     found.caching_bound += less(replace(usage, input_tokens=0, cache_read_tokens=reads))
     if usage.service_tier == "batch":
@@ -166,7 +202,7 @@ def _bounds(found: Told, cell: Cell, usage: Usage, spent: Nanodollars, pricer: P
     if newer is not None:
         saved = less(rescaled(usage, cell.model, newer), newer)
         if saved > 0:
-            found.older[cell.model] += saved
+            found.older[cell.model].add(day, saved, f"{where}, key {cell.key}")
 
 
 def _tokens(usage: Usage) -> Mapping[str, int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from cacheserver.audit.daily import DAY_S
 from cacheserver.audit.invoice import Sums, Told
 from cacheserver.audit.leakkinds import FIXES
-from cacheserver.audit.leaks import Leak, month_scale
+from cacheserver.audit.leaks import Leak
 from cacheserver.audit.tally import Tally
 from cacheserver.audit.words import usd
 
-_DAY_S: Final = 86_400.0
 _MOST: Final = 100  # lines of a table
 
 
@@ -30,7 +30,7 @@ def section(told: Told, tally: Tally) -> Mapping[str, Any]:
             "prompt-caching": usd(told.caching_bound),
             "batch": usd(told.batch_bound),
         },
-        "older_models_usd": usd(told.older.total()),
+        "older_models_usd": usd(sum(loss.daily.whole for loss in told.older.values())),
         "by_model": [
             {**line, "logged_usd": usd(logged.get(str(line["name"]), 0))}
             for line in _table(told.by_model)
@@ -42,14 +42,14 @@ def section(told: Told, tally: Tally) -> Mapping[str, Any]:
 
 
 def leaks(told: Told) -> list[Leak]:
-    """What sums show: no request is to blame, but a key or a model is."""
-    scale = month_scale(len(told.by_day) * _DAY_S)
+    """What sums show: no request is to blame, but a key or a model is, and its dearest days."""
+    seconds = (told.last - told.first + 1) * DAY_S
     found = [
         *(
-            ("marks nobody reads", f"key {key}", model, lost)
-            for (model, key), lost in told.unread.items()
+            ("marks nobody reads", f"key {key}", model, loss)
+            for (model, key), loss in told.unread.items()
         ),
-        *(("older model", "all keys", model, saved) for model, saved in told.older.items()),
+        *(("older model", "all keys", model, loss) for model, loss in told.older.items()),
     ]
     least = max(1, told.whole.spent // 100)
     made = [
@@ -58,13 +58,13 @@ def leaks(told: Told) -> list[Leak]:
             what=what,
             model=model,
             requests=0,
-            saved=saved,
-            month=None if scale is None else round(saved * scale),
-            blamed=(),
+            saved=loss.daily.whole,
+            month=loss.daily.month(seconds),
+            blamed=tuple(loss.blamed),
             fix=FIXES[kind],
         )
-        for kind, what, model, saved in found
-        if saved >= least
+        for kind, what, model, loss in found
+        if loss.daily.whole >= least
     ]
     return sorted(made, key=lambda leak: (-leak.saved, leak.kind, leak.what))[:10]
 

@@ -9,10 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from cacheserver.audit.blamed import Blamed
+from cacheserver.audit.daily import Daily, Month, day_of
 from cacheserver.audit.dearest import Dearest
 from cacheserver.audit.leakkinds import FIXES, LATE, Cost, Leaking
 from cacheserver.audit.systems import Systems
-from cacheserver.audit.tally import Group
 from cacheserver.replay.call import Call
 from cacheserver.replay.step import Step
 from cacheserver.types import Nanodollars
@@ -21,8 +22,6 @@ _MOST: Final = 10
 _KEPT: Final = 5_000
 _LEAST_SHARE: Final = 0.01  # of what was spent
 _LEAST: Final = 100_000_000  # nanodollars a month
-_DAY_S: Final = 86_400.0
-_MONTH_S: Final = 30 * _DAY_S
 # A longer lifetime is proposed where it catches so much of what came too late.
 _MOST_OF_IT: Final = 0.8
 _LIFETIMES_S: Final = tuple(hours * 3_600 for hours in (1, 2, 4, 8, 12, 24, 48, 96, 168, 336, 720))
@@ -37,7 +36,7 @@ class Leak:
     model: str
     requests: int
     saved: Nanodollars  # what its end would have saved in the log
-    month: Nanodollars | None  # and in 30 days like it; None: the log is too short to say
+    month: Month | None  # and in 30 days like it; None: the log is too short to say
     blamed: tuple[str, ...]
     fix: str
     note: str = ""
@@ -45,8 +44,11 @@ class Leak:
 
 @dataclass(slots=True)
 class _Sum:
-    group: Group
-    saved: Nanodollars = 0
+    name: str
+    model: str
+    requests: int = 0
+    daily: Daily = field(default_factory=Daily)
+    blamed: Blamed = field(default_factory=Blamed)
     gross: Nanodollars = 0  # what is above 0 alone
     lifetimes: Counter[int] = field(default_factory=Counter)  # what each longer one would catch
 
@@ -64,17 +66,21 @@ class Leaks:
         """`ttl_s`: how long answers were kept in the replay."""
         self._leaking = Leaking(cost, systems or Systems())
         self._ttl_s = ttl_s
+        self._first: float | None = None
         self._sums: Dearest[tuple[str, ...], _Sum] = Dearest(_KEPT, _gross)
 
     def add(self, call: Call, step: Step, name: str) -> None:
         """Count one request in; `name` is its group's."""
         if step.spent is None:
             return
+        self._first = call.at if self._first is None else self._first
+        day = day_of(call.at, self._first)
         for kind, saved, group in self._leaking.of(call, step):
             key = (kind, call.purpose or "", call.model, group)
-            one = self._sums.of(key, lambda: _Sum(Group(name, call.model)))
-            one.group.add(call, step)
-            one.saved += saved
+            one = self._sums.of(key, lambda: _Sum(name, call.model))
+            one.requests += 1
+            one.daily.add(day, saved)
+            one.blamed.add(saved, call.source)
             one.gross += max(0, saved)
             if kind == LATE:
                 needed_s = self._ttl_s + (step.late or 0.0)
@@ -87,38 +93,31 @@ class Leaks:
 
         A month like the log is told where it has a day or more: less is no sample of one.
         """
-        scale = month_scale(seconds)
-        found = [_leak(key[0], one, scale) for key, one in self._sums]
+        found = [_leak(key[0], one, seconds) for key, one in self._sums]
         found = [
             leak
             for leak in found
             if leak.saved >= max(1, round(spent * _LEAST_SHARE))
-            and (leak.month is None or leak.month >= _LEAST)
+            and (leak.month is None or leak.month.amount >= _LEAST)
         ]
         return sorted(found, key=lambda leak: (-leak.saved, leak.kind, leak.what))[:_MOST]
 
 
-def month_scale(seconds: float) -> float | None:
-    """How many logs of so many seconds make 30 days; None for less than a day."""
-    return _MONTH_S / seconds if seconds >= _DAY_S else None
-
-
-def _leak(kind: str, one: _Sum, scale: float | None) -> Leak:
-    saved, note = one.saved, ""
+def _leak(kind: str, one: _Sum, seconds: float) -> Leak:
+    saved, note = one.daily.whole, ""
     if kind == LATE:
         saved, lifetime_s = _caught(one.lifetimes)
         if lifetime_s:
-            note = (
-                f"kept for {lifetime_s:,} s, {saved / one.saved:.0%} of that would have been saved"
-            )
+            share = saved / one.daily.whole
+            note = f"kept for {lifetime_s:,} s, {share:.0%} of that would have been saved"
     return Leak(
         kind=kind,
-        what=one.group.name,
-        model=one.group.model,
-        requests=one.group.requests,
+        what=one.name,
+        model=one.model,
+        requests=one.requests,
         saved=saved,
-        month=None if scale is None else round(saved * scale),
-        blamed=tuple(one.group.blamed),
+        month=one.daily.month(seconds, saved),
+        blamed=tuple(one.blamed),
         fix=FIXES[kind],
         note=note,
     )

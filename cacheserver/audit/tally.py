@@ -6,12 +6,13 @@ under `other`, and all of them sum to the whole.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cacheserver.audit.daily import Daily, Month, day_of
 from cacheserver.audit.dearest import Dearest
 from cacheserver.audit.systems import Systems
 from cacheserver.policy.bound import wilson
@@ -20,14 +21,13 @@ from cacheserver.replay.step import LEVERS, Step
 from cacheserver.types import Nanodollars
 
 _GROUPS: Final = 1_000
-_BLAMED: Final = 3
 OTHER: Final = "other"
 _NAME: Final = 60  # characters of a system prompt that name its group
 
 
 @dataclass(slots=True)
 class Group:
-    """Requests that are alike: of one purpose, model and system prompt, or to one leak."""
+    """Requests that are alike: of one purpose, model and system prompt."""
 
     name: str
     model: str = ""
@@ -35,15 +35,12 @@ class Group:
     spent: Nanodollars = 0
     alone: Counter[str] = field(default_factory=Counter)
     together: Counter[str] = field(default_factory=Counter)
-    blamed: list[str] = field(default_factory=list)
 
-    def add(self, call: Call, step: Step) -> None:
+    def add(self, step: Step) -> None:
         self.requests += 1
         self.spent += step.spent or 0
         self.alone.update(step.alone)
         self.together.update(step.together)
-        if len(self.blamed) < _BLAMED:
-            self.blamed.append(call.source)
 
     def take(self, other: Group) -> None:
         """Count another group in."""
@@ -113,6 +110,10 @@ class WrongHits:
         return wilson((self.share or 0.0) * effective, effective)
 
 
+# Tokens a character of a marked prefix over those of the rest: prose, code and tables are within a
+# third of each other (docs of Anthropic's tokenizers have 2.5 to 3.4 characters a token).
+_DENSITIES: Final = (3 / 4, 4 / 3)
+
 # Of the classifier's test prompts that go to a tier, those that ask no more than it gives
 # (docs/routing.md; a test counts them again).
 ROUTED_RIGHT: Final[Mapping[str, tuple[int, int]]] = {"low": (183, 194), "middle": (234, 268)}
@@ -130,6 +131,29 @@ class Routed:
             tier = step.route.tier or ""
             self.alone[tier] += step.alone.get("routing", 0)
             self.together[tier] += step.together.get("routing", 0)
+
+
+@dataclass(slots=True)
+class Marked:
+    """What our marks save, were the marked prefix denser or thinner in tokens than its prompt.
+
+    What was billed is the whole prompt; how much of it is marked is estimated from characters.
+    """
+
+    alone: list[Nanodollars] = field(default_factory=lambda: [0, 0])  # the least, the most
+    together: list[Nanodollars] = field(default_factory=lambda: [0, 0])
+
+    def add(self, step: Step) -> None:
+        for ends, parts in ((self.alone, step.alone), (self.together, step.together)):
+            if part := parts.get("prompt-caching"):
+                factors = sorted(part * _denser(step.marked, ratio) for ratio in _DENSITIES)
+                ends[0] += round(factors[0])
+                ends[1] += round(factors[1])
+
+
+def _denser(share: float, ratio: float) -> float:
+    """What becomes of a share of the tokens where each character in it has `ratio` as many."""
+    return ratio / (share * ratio + 1 - share)
 
 
 def _routed_interval(saved: Mapping[str, Nanodollars]) -> tuple[Nanodollars, Nanodollars]:
@@ -155,12 +179,15 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     wrong: WrongHits = field(default_factory=WrongHits)
     routed: Routed = field(default_factory=Routed)
+    marked: Marked = field(default_factory=Marked)
     unpriced: Counter[str] = field(default_factory=Counter)
     systems: Systems = field(default_factory=Systems)
     estimated: Nanodollars = 0  # of what was spent, that rests on characters
     told: Nanodollars = 0  # what the log itself says was spent...
     told_of: Nanodollars = 0  # ...and what we make of the same requests
     no_prompt: Nanodollars = 0  # spent on requests of which nothing more is known
+    first: float | None = None  # when the first priced request came
+    daily: defaultdict[str, Daily] = field(default_factory=lambda: defaultdict(Daily))
 
     def add(self, call: Call, step: Step) -> str:
         """Count one request in; the name of its group."""
@@ -169,25 +196,41 @@ class Tally:
         if step.spent is None:
             self.unpriced[call.model] += 1
             return name
-        self.whole.add(call, step)
-        self.by_model.of((call.model,), call.model).add(call, step)
+        self.whole.add(step)
+        self.first = call.at if self.first is None else self.first
+        self._daily(day_of(call.at, self.first), step)
+        self.by_model.of((call.model,), call.model).add(step)
         day = datetime.fromtimestamp(call.at, UTC).date().isoformat()
-        self.by_day.of((day,), day).add(call, step)
+        self.by_day.of((day,), day).add(step)
         group = self.systems.group(step.root, call.body, call.model)
         key = (call.purpose or "", call.model, group)
-        self.groups.of(key, name, call.model).add(call, step)
+        self.groups.of(key, name, call.model).add(step)
         for kind, tokens in _tokens(call).items():
             self.tokens[kind] += tokens
         self.kinds[step.kind or "asked"] += 1
         if step.kind == "semantic":
             self.wrong.add(step)
         self.routed.add(step)
+        self.marked.add(step)
         self.estimated += step.spent if call.estimated else 0
         self.no_prompt += step.spent if step.reason == "no-prompt" else 0
         if call.cost is not None:
             self.told += call.cost
             self.told_of += step.spent
         return name
+
+    def _daily(self, day: int, step: Step) -> None:
+        daily = self.daily
+        daily["spent"].add(day, step.spent or 0)
+        for which, parts in (("alone", step.alone), ("together", step.together)):
+            for lever, part in parts.items():
+                daily[f"{which} {lever}"].add(day, part)
+        if step.together:
+            daily["saved"].add(day, sum(step.together.values()))
+
+    def month(self, name: str, seconds: float) -> Month | None:
+        """30 days like the log: of "spent", "saved", or a lever, as "alone exact"."""
+        return self.daily[name].month(seconds)
 
     @property
     def saved(self) -> Nanodollars:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cacheserver.audit.days import bars, unit
-from cacheserver.audit.words import dollars, percent, plain
+from cacheserver.audit.words import dollars, over_month, percent, plain
 
 _BAR = 30  # columns
 _HEIGHTS = ".:-=+*#"
@@ -36,6 +36,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     for model, count in found["unpriced_models"].items():
         yield f"Unpriced         {count:,} requests of {plain(model)}"
     yield f"With all levers  ${spent - saved:,.2f}, {percent(saved, spent)} less"
+    if found["month"]["spent"] is not None:
+        paid, less = (over_month(found["month"][one]) for one in ("spent", "saved"))
+        yield f"30 days like it  {paid} spent, of which {less} saved"
     yield ""
     yield "Lever                  alone       together"
     whole = max((abs(float(one["alone_usd"])) for one in found["levers"].values()), default=0.0)
@@ -44,9 +47,15 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         bar = "#" * round(_BAR * max(0.0, alone) / whole) if whole else ""
         yield f"{lever:<15} {dollars(alone):>13}  {dollars(together):>13}  {bar}"
     yield from _semantic(found["semantic"])
-    if float(found["levers"]["routing"]["alone_usd"]):
-        low, high = (dollars(one) for one in found["levers"]["routing"]["alone_95_usd"])
-        yield f"{'':<16} routing alone {low} to {high}"
+    for lever, ends, why in (
+        ("routing", "alone_95_usd", "its wrong choices taken off"),
+        ("prompt-caching", "alone_bounds_usd", "by how many tokens its prefixes have"),
+        ("batch", "alone_bounds_usd", "by what of it may wait"),
+    ):
+        one = found["levers"][lever]
+        if float(one["alone_usd"]):
+            low, high = (dollars(end) for end in one[ends])
+            yield f"{'':<16} {lever} alone {low} to {high}, {why}"
     yield from _days(found["by_day"])
     yield from _table("By model", found["by_model"][:8])
     yield from _table("By purpose and system prompt", found["groups"][:10])
@@ -136,17 +145,20 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
     if not leaks:
         return
     yield ""
-    month = leaks[0]["month_usd"] is not None
+    month = leaks[0]["month"] is not None
     over = "30 days like these" if month else "the log, too short to tell a month by"
     yield f"The worst leaks, in {over} (two may be after the same money)"
     for number, leak in enumerate(leaks, 1):
         where = f"{plain(leak['what'])}, {plain(leak['model'])}"
-        amount = dollars(leak["month_usd"] if month else leak["saved_usd"])
+        amount = over_month(leak["month"]) if month else dollars(leak["saved_usd"])
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
         blamed = ", ".join(plain(one) for one in leak["blamed"])
-        note = f"; {leak['note']}" if leak["note"] else ""
         if leak["requests"]:
-            yield f"    {leak['requests']:,} requests, such as {blamed}{note}"
+            yield f"    {leak['requests']:,} requests, above all {blamed}"
+        elif blamed:
+            yield f"    above all on {blamed}"
+        if leak["note"]:
+            yield f"    {leak['note']}"
         yield f"    {leak['fix']}"
 
 

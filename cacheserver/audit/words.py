@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from cacheserver.types import Nanodollars
 
@@ -19,6 +21,15 @@ def dollars(amount: str | float) -> str:
     if 0 < abs(found) < 0.005:
         return "<$0.01" if found > 0 else "-<$0.01"
     return f"-${-found:,.2f}" if found < 0 else f"${found:,.2f}"
+
+
+def over_month(month: Mapping[str, Any]) -> str:
+    """30 days' dollars, and where it is known their interval."""
+    told = dollars(month["usd"])
+    if month["interval_95_usd"] is None:
+        return told
+    low, high = (dollars(end) for end in month["interval_95_usd"])
+    return f"{told} ({low} to {high})"
 
 
 def percent(part: float, whole: float) -> str:

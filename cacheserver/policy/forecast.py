@@ -97,8 +97,14 @@ def _spread(values: Sequence[float], left_h: float) -> float:
     if unit > 1:
         start = len(values) % _DAY_H
         values = [sum(values[at : at + _DAY_H]) for at in range(start, len(values), _DAY_H)]
-    count, left = len(values), left_h / unit
-    deviation = statistics.stdev(values)
+    return half_width(len(values), statistics.stdev(values), left_h / unit)
+
+
+def half_width(count: int, deviation: float, left: float) -> float:
+    """Half the 95% interval of a sum over `left` more values like `count` known ones, two or more.
+
+    `deviation` is theirs. What the new ones vary, and what the mean of the old is off (Student).
+    """
     t = _T[count - 2] if count - 2 < len(_T) else _Z
     return t * deviation * math.sqrt(left + left * left / count)
 

@@ -21,6 +21,7 @@ from cacheserver.policy.batching_eligible import Series
 from cacheserver.policy.counterfactual import missed, rescaled
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.money import Pricer, billable
+from cacheserver.policy.promptcache_money import prompt_tokens
 from cacheserver.replay.call import Call
 from cacheserver.replay.exact import Exact, Kept
 from cacheserver.replay.prompts import Prompts
@@ -119,8 +120,9 @@ class Engine:
         if "prompt-caching" in self._levers and not _batched(call):
             marked, plan = self._prompts_alone.used(seen, call.model, call.usage, call.at)
             _note(alone, "prompt-caching", spent, self._again(call, spent, call.model, marked))
+            share = 0.0 if marked is call.usage else _marked(marked)
         else:
-            plan = ""
+            plan, share = "", 0.0
         route = self._routed_alone(call, seen, spent, alone)
         regular = self._series_alone.note(query, call.at, spent) and _may_wait(call, seen)
         if "batch" in self._levers and regular:
@@ -139,6 +141,7 @@ class Engine:
             late=late,
             route=route,
             plan=plan or None,
+            marked=share,
             batched=regular,
             root=seen.root,
             fingerprint=query.fingerprint,
@@ -335,6 +338,12 @@ def _note(
 
 def _parts(saved: Mapping[str, Nanodollars]) -> Mapping[str, Nanodollars]:
     return {lever: part for lever, part in saved.items() if part}
+
+
+def _marked(usage: Usage) -> float:
+    """The share of a prompt's tokens that are read, written, or both."""
+    prompt = prompt_tokens(usage)
+    return 1 - usage.input_tokens / prompt if prompt else 0.0
 
 
 def _batched(call: Call) -> bool:

@@ -32,6 +32,7 @@ class Step:
     late: float | None = None  # seconds by which an identical request missed the entry's lifetime
     route: Route | None = None  # what the router would have chosen; None: it was not asked
     plan: str | None = None  # the prompt-cache planner's reason; None: it was not asked
+    marked: float = 0.0  # the share of the prompt's tokens that its marks cover
     batched: bool = False  # one of a regular series that could wait
     root: str = ""  # digest of tenant, model, tools and system: requests with one are one group
     fingerprint: str = ""

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cacheserver.audit import admin, data, invoice, invoicedata, terminal
+from cacheserver.audit.daily import Month
 from cacheserver.audit.invoice import Bucket, Invoice
 from cacheserver.audit.reading import Reading, book
 from cacheserver.audit.tally import Tally
@@ -141,9 +142,24 @@ def test_the_consoles_tables_are_read(tmp_path: Path) -> None:
     )  # (5 + 2.50) / 2, in the US a tenth more
     assert told.whole.told == 4_125_000_000
     assert list(told.by_model) == ["claude-opus-5"]
-    assert told.older.total() == 825_000_000  # $4/20 for $5/25
     (leak,) = invoicedata.leaks(told)
-    assert (leak.kind, leak.saved, leak.month) == ("older model", 825_000_000, 24_750_000_000)
+    assert (leak.kind, leak.saved) == ("older model", 825_000_000)  # $4/20 for $5/25
+    assert leak.month == Month(24_750_000_000)
+    assert leak.blamed == (f"{next(iter(told.by_day))}, workspace Default, key shop",)
+
+
+def test_beyond_so_many_keys_a_report_is_kept_as_others() -> None:
+    kept = Invoice(most=3)
+    usage = Usage(1_000_000, 0)
+    for n in range(50):
+        kept.add(Bucket(86_400.0 * (n % 2), "claude-opus-5-5", usage, key=f"k{n}"))
+        kept.add(Bucket(86_400.0 * (n % 2), "claude-opus-5-5", cost=7, workspace=f"w{n}"))
+    assert len(kept.usage) <= 3 + 2
+    assert len(kept.costs) <= 3 + 2
+    told = invoice.told(kept, PRICER)
+    assert told.whole.spent == 50 * 4 * 10**9
+    assert told.whole.told == 350
+    assert told.by_key["other"].spent == 47 * 4 * 10**9
 
 
 def test_a_sum_of_short_prompts_is_not_priced_as_a_long_one() -> None:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cacheserver.audit.blamed import Blamed
 from cacheserver.audit.leakkinds import FIXES, LATE
 from cacheserver.audit.leaks import Leak, Leaks
 from cacheserver.audit.tally import Tally
@@ -43,7 +46,9 @@ def test_the_worst_are_named_with_requests_and_what_ends_them() -> None:
     assert list(found) == ["identical requests", "simple work, dear model"]
     same = found["identical requests"]
     assert same.requests == 299
-    assert same.month == same.saved == sum(s.alone["exact"] for s in played(calls) if s.kind)
+    assert same.saved == sum(s.alone["exact"] for s in played(calls) if s.kind)
+    assert same.month is not None
+    assert same.month.amount == same.saved
     assert same.blamed[0] == "log:1"
     assert same.fix == FIXES["identical requests"]
 
@@ -70,10 +75,25 @@ def test_small_change_is_no_leak() -> None:
 def test_a_month_is_thirty_days_like_those_of_the_log(seconds: float, month: int | None) -> None:
     steps = [Step(10**9, alone={"exact": 10**9}, kind="exact")] * 300
     found = leaks_of([call(at=n) for n in range(300)], steps, seconds=seconds)
-    assert (found["identical requests"].saved, found["identical requests"].month) == (
-        300 * 10**9,
-        month,
-    )
+    same = found["identical requests"]
+    assert same.saved == 300 * 10**9
+    assert (None if same.month is None else same.month.amount) == month
+
+
+def test_the_dearest_requests_are_to_blame() -> None:
+    amounts = [1, 9, 3, 9, 5]
+    calls = [call(at=n, source=f"log:{n}") for n in range(5)]
+    steps = [Step(a * 10**9, alone={"exact": a * 10**9}, kind="exact") for a in amounts]
+    assert leaks_of(calls, steps)["identical requests"].blamed == ("log:1", "log:3", "log:4")
+
+
+@given(st.lists(st.integers(-50, 50), max_size=60))
+def test_who_is_to_blame_is_whoever_saved_most_and_came_first(amounts: list[int]) -> None:
+    blamed = Blamed()
+    for place, amount in enumerate(amounts):
+        blamed.add(amount, str(place))
+    ranked = sorted(range(len(amounts)), key=lambda place: (-amounts[place], place))
+    assert list(blamed) == [str(place) for place in ranked[:3]]
 
 
 def test_what_came_too_late_is_worth_what_a_longer_lifetime_would_catch() -> None:

@@ -18,7 +18,7 @@ from cacheserver.audit import data, html, invoice
 from cacheserver.audit.leaks import Leaks
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import Tally
-from cacheserver.audit.words import dollars
+from cacheserver.audit.words import dollars, over_month
 from cacheserver.replay.step import Step
 from cacheserver.types import Route, Usage
 from tests.replay.making import PRICER, call
@@ -106,7 +106,9 @@ def test_its_numbers_are_those_of_the_data() -> None:
     for one in (*found["by_model"], *found["groups"], *found["by_day"]):
         assert dollars(one["spent_usd"]) in text
     for leak in found["leaks"]:
-        assert dollars(leak["month_usd"]) in text
+        assert over_month(leak["month"]) in text
+    assert dollars(found["month"]["saved"]["usd"]) in text
+    assert " to ".join(dollars(end) for end in found["month"]["saved"]["interval_95_usd"]) in text
     for lever in found["levers"].values():
         assert dollars(lever["alone_usd"]) in text
     assert dollars(found["anthropic_reports"]["cost_report_usd"]) in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.audit import data, terminal
+from cacheserver.audit.daily import Daily
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import OTHER, Groups, Tally
 from cacheserver.audit.words import usd
 from cacheserver.policy.bound import wilson
+from cacheserver.policy.forecast import half_width
 from cacheserver.replay.step import LEVERS, Step
 from cacheserver.types import Route
 from tests.audit.records import pair
@@ -61,7 +65,7 @@ def test_groups_sum_to_the_whole_however_few_are_kept(found: list[tuple[Step, st
 def test_what_makes_room_is_counted_as_other() -> None:
     groups = Groups(2)
     for name, spent in (("a", 5), ("b", 1), ("c", 3)):
-        groups.of((name,), name).add(call(), Step(spent))
+        groups.of((name,), name).add(Step(spent))
     assert [(one.name, one.spent) for one in groups.dearest()] == [("a", 5), ("c", 3), (OTHER, 1)]
 
 
@@ -106,7 +110,65 @@ def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
     assert together == (0, 0)
     told = data.report(Reading(requests=4), tally, [])
     assert told["levers"]["routing"]["alone_95_usd"] == [usd(least), usd(most)]
-    assert "routing alone <$0.01 to <$0.01" in "\n".join(terminal.lines(told))
+    text = "\n".join(terminal.lines(told))
+    assert "routing alone <$0.01 to <$0.01, its wrong choices taken off" in text
+
+
+def test_prompt_caching_has_bounds_by_how_dense_its_prefixes_are() -> None:
+    """Of 1,000 tokens 600 by characters: 600 x 3/4 of 850, or 600 x 4/3 of 1,200."""
+    tally = Tally()
+    part = {"prompt-caching": 600_000}
+    tally.add(call(), Step(10**6, alone=part, together=part, marked=0.6))
+    tally.add(call(), Step(10**6, alone={"prompt-caching": -100_000}, marked=1.0))
+    low, high = round(600_000 * 0.75 / 0.85), round(600_000 * (4 / 3) / 1.2)
+    assert tally.marked.alone == [low - 100_000, high - 100_000]
+    assert tally.marked.together == [low, high]
+    told = data.report(Reading(requests=2), tally, [])
+    levers = told["levers"]
+    assert levers["prompt-caching"]["together_bounds_usd"] == [usd(low), usd(high)]
+    assert levers["batch"]["alone_bounds_usd"] == [usd(0), usd(0)]
+
+
+def test_a_month_is_told_with_what_days_differ_by() -> None:
+    tally = Tally()
+    for day in range(10):
+        saved = {"exact": (day % 2 + 1) * 10**9}
+        tally.add(call(at=day * 86_400.0), Step(5 * 10**9, alone=saved, together=saved))
+    reading = Reading(requests=10, first=0.0, last=10 * 86_400.0)
+    told = data.report(reading, tally, [])
+    deviation = math.sqrt(10 * 0.25 / 9)  # of one and two dollars
+    half = 2.26 * deviation * math.sqrt(30 + 900 / 10)  # Student's t with 9 degrees of freedom
+    month = told["month"]["saved"]
+    assert month["usd"] == "45.000000000"
+    low, high = (float(end) for end in month["interval_95_usd"])
+    assert (low, high) == pytest.approx((45 - half, 45 + half))
+    assert told["levers"]["exact"]["together_month"] == month
+    assert told["month"]["spent"]["interval_95_usd"] == ["150.000000000", "150.000000000"]
+    text = "\n".join(terminal.lines(told))
+    assert "30 days like it  $150.00 ($150.00 to $150.00) spent, of which $45.00 ($" in text
+    short = data.report(replace(reading, last=86_399.0), tally, [])
+    assert short["month"] == {"spent": None, "saved": None}
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(-20, 20)), max_size=60), st.integers(2, 8))
+def test_days_are_added_up_as_they_come(found: list[tuple[int, int]], days: int) -> None:
+    """Against all values kept: mean and deviation of the whole days, none of the last."""
+    daily, sums = Daily(), [0] * 8
+    for day, amount in sorted(found):
+        daily.add(day, amount * 10**9)
+        sums[day] += amount * 10**9
+    whole = [d for d, _ in found]
+    if any(day > days for day in whole):
+        return  # the log would be longer
+    month = daily.month(days * 86_400.0 + 1)
+    assert month is not None
+    assert month.ends is not None
+    assert month.amount == round(sum(sums) * 30 * 86_400 / (days * 86_400 + 1))
+    half = half_width(days, statistics.stdev(sums[:days]), 30)
+    low, high = month.amount - half, month.amount + half
+    if all(amount >= 0 for _, amount in found):
+        low = max(0, low)
+    assert month.ends == pytest.approx((low, high), abs=2)
 
 
 def test_a_hostile_log_steers_no_terminal() -> None:
@@ -155,6 +217,25 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
     assert told["spent_usd"] == "0.012000000"  # 4 x (1,000 x $2 + 100 x $10) a million
     assert told["levers"]["exact"]["alone_usd"] == "0.003000000"
     assert "log.jsonl:5: no JSON" in done.stdout
+
+
+def test_files_are_written_also_for_who_reads_no_more_of_what_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps(pair("Why?", at="2026-11-02T10:00:00Z")))
+    command = f"{sys.executable} -m cacheserver.cli audit log.jsonl --json out.json --html out.html"
+    environment = {**os.environ, "CACHESERVER_MODEL_DIR": str(model_dir())}
+    environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, 141)
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())["format"] == data.FORMAT
+    assert (tmp_path / "out.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(

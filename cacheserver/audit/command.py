@@ -140,6 +140,7 @@ def _steps(
     from cacheserver.audit.making import Making
     from cacheserver.errors import SettingsError
     from cacheserver.replay import workers
+    from cacheserver.stores.prefixes import MOST
     from cacheserver.types import Bar, Tenant
     from index.errors import ModelDamaged
     from index.models import read_manifest
@@ -157,9 +158,9 @@ def _steps(
         bar=Bar(target=asked.target),
     )
     processes = _processes(asked)
-    making = Making(
-        model_dir, tenant, prices, asked.most_entries // processes, asked.most_texts // processes
-    )
+    # What is remembered is shared out, so that many remember no more than the server would.
+    bounds = (asked.most_entries, asked.most_texts, MOST)
+    making = Making(model_dir, tenant, prices, *(bound // processes for bound in bounds))
     if asked.one_tenant:
         found = (replace(call, tenant="default") for call in found)
     return workers.replay(found, making, processes=processes)

@@ -25,6 +25,7 @@ class Making:
     prices: str | None
     entries: int
     texts: int
+    prefixes: int
 
     def __call__(self) -> Made:
         embedding = Embedding(OnnxEmbedder(self.model_dir))
@@ -34,6 +35,7 @@ class Making:
             pricer=pricefile.pricer(self.prices),
             similar=similar,
             most=self.entries,
+            prefixes=self.prefixes,
         )
 
         def close() -> None:

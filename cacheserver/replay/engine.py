@@ -29,6 +29,7 @@ from cacheserver.replay.routes import Readings, Routes
 from cacheserver.replay.seen import Reader, Seen
 from cacheserver.replay.similar import Found
 from cacheserver.replay.step import LEVERS, Step
+from cacheserver.stores.prefixes import MOST
 from cacheserver.types import Nanodollars, Route, Usage
 from index.models import Vectors
 
@@ -56,8 +57,12 @@ class Engine:
         similar: Semantics | None,
         levers: frozenset[str] = frozenset(LEVERS),
         most: int = 500_000,
+        prefixes: int = MOST,
     ) -> None:
-        """`similar` None: no semantic tier. Of `levers` those not named are off in every world."""
+        """`similar` None: no semantic tier. Of `levers` those not named are off in every world.
+
+        `prefixes`: how many prefixes of a tenant's prompts the planner remembers.
+        """
         self.reader = reader
         self.window = (
             256  # calls seen ahead of their step, so that questions are embedded meanwhile
@@ -70,7 +75,8 @@ class Engine:
         self._stored = Exact(most)
         self._warm_alone, self._warm_both, self._warm = Warmth(), Warmth(), Warmth()
         self._warm_routed = Warmth()
-        self._prompts_alone, self._prompts = Prompts(pricer.cost), Prompts(pricer.cost)
+        self._prompts_alone = Prompts(pricer.cost, prefixes=prefixes)
+        self._prompts = Prompts(pricer.cost, prefixes=prefixes)
         self._routes_alone = Routes(pricer, self._readings)
         self._routes = Routes(pricer, self._readings)
         self._series_alone, self._series = Series(), Series()

@@ -24,6 +24,7 @@ from cacheserver.policy.promptcache_layout import Spot, marked_by_caller, minimu
 from cacheserver.policy.promptcache_money import Cost, Rates, prompt_tokens, rates
 from cacheserver.replay.seen import Seen
 from cacheserver.replay.sights import Sights
+from cacheserver.stores.prefixes import MOST
 from cacheserver.types import Usage
 
 _TENANTS = 1_000  # whose prefixes are remembered, those that asked last
@@ -80,8 +81,10 @@ class Kept:
 class Prompts:
     """One world: a planner that sees every call it is shown, and the prefixes those leave."""
 
-    def __init__(self, cost: Cost, *, one_hour: bool = True) -> None:
+    def __init__(self, cost: Cost, *, one_hour: bool = True, prefixes: int = MOST) -> None:
+        """`prefixes`: how many of a tenant are remembered."""
         self._cost = cost
+        self._prefixes = prefixes
         self._one_hour = one_hour
         self._kept: OrderedDict[str, tuple[Sights, Kept]] = OrderedDict()
         self._rates: dict[tuple[str, int], Rates | None] = {}
@@ -126,7 +129,7 @@ class Prompts:
     def _of(self, tenant: str) -> tuple[Sights, Kept]:
         found = self._kept.get(tenant)
         if found is None:
-            found = self._kept[tenant] = (Sights(), Kept())
+            found = self._kept[tenant] = (Sights(self._prefixes), Kept())
             if len(self._kept) > _TENANTS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(tenant)

@@ -1,9 +1,10 @@
-"""A replay over several processes, exact for any number of them.
+"""A replay over several processes, the same for any number of them until a bound is reached.
 
 Nothing a world remembers reaches across two system prompts or two tenants: not what is stored, nor
 a prefix, a conversation, a series or a calibration. So calls are shared out by tenant, tools and
 system prompt, each process replays its own in order, and the steps come back in the order of the
-log.
+log. Of what is remembered at most each process should get its share: then many remember no more
+than one would, though not always the same.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _worker(making: Making) -> Iterator[_Worker]:
 
 def _work(given: Any, done: Any, making: Making) -> None:
     """A process, until it is killed, or whoever gave it work is."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     made = making()
     engine, window = made.engine, deque[Any]()
     while True:
@@ -174,8 +175,15 @@ def _work(given: Any, done: Any, making: Making) -> None:
             done.put(steps)
 
 
+def end_with_parent() -> None:
+    """See to it that this process ends when the one that started it does, however it did.
+
+    A queue does not tell: who reads of it holds its other end too, and waits for ever.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
 def _end_with_parent() -> None:
-    """A queue does not tell: who reads of it holds its other end too, and waits for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -25,6 +25,12 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--conversations", type=_count, help="so many over the same days, in place of its own"
     )
+    command.add_argument(
+        "--processes",
+        type=_count,
+        default=1,
+        help="kinds are shared out to so many (default: 1); each remembers its share of prefixes",
+    )
     command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
     command.set_defaults(run=run)
 
@@ -49,7 +55,8 @@ def run(asked: argparse.Namespace) -> int:
         scenario = replace(scenario, seed=asked.seed)
     if asked.conversations is not None:
         scenario = replace(scenario, conversations=asked.conversations)
-    result = simulate(scenario, shelf.prices(asked.prices), requests=asked.requests)
+    prices = shelf.prices(asked.prices)
+    result = simulate(scenario, prices, requests=asked.requests, processes=asked.processes)
     print("\n".join(report.told(result)))
     if asked.json is not None:
         try:

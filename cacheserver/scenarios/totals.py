@@ -49,6 +49,20 @@ class Totals:
         self.batched += step.batched
         self.models[model if step.route is None else step.route.model] += 1
 
+    def take(self, other: Totals) -> None:
+        """Count another's requests in."""
+        self.requests += other.requests
+        self.conversations += other.conversations
+        self.unpriced += other.unpriced
+        self.spent += other.spent
+        for lever in LEVERS:
+            self.alone[lever] += other.alone[lever]
+            self.together[lever] += other.together[lever]
+        self.hits.update(other.hits)
+        self.wrong += other.wrong
+        self.batched += other.batched
+        self.models.update(other.models)
+
     def as_json(self) -> dict[str, Any]:
         """For programs: all of it, in nanodollars."""
         counted = {"hits": dict(self.hits), "models": dict(self.models)}

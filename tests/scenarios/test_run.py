@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cacheserver.replay.step import LEVERS
 from cacheserver.scenarios import report, shelf
-from cacheserver.scenarios.run import Result, run
+from cacheserver.scenarios.run import Result, run, shared_out
 from cacheserver.scenarios.scenario import (
     Arrivals,
     Kind,
@@ -216,3 +216,25 @@ def test_parts_are_what_remains_of_the_whole() -> None:
     totals = Totals(spent=10)
     totals.together["exact"], totals.alone["exact"] = 3, 4
     assert totals.left == 7
+
+
+def test_processes_share_the_kinds_out_and_come_to_the_same() -> None:
+    whole = scenario()
+    (one,) = whole.kinds
+    kinds = tuple(
+        replace(one, name=name, share=share, system=Shared(tokens))
+        for name, share, tokens in (
+            ("a", 0.4, 1_500),
+            ("b", 0.3, 0),
+            ("c", 0.2, 900),
+            ("d", 0.1, 0),
+        )
+    )
+    made = replace(whole, kinds=kinds, conversations=300)
+    alone = run(made, shelf.prices("seeds"), requests=250)
+    shared = run(made, shelf.prices("seeds"), requests=250, processes=3)
+    assert report.as_json(shared) == report.as_json(alone)
+    assert alone.whole.requests == 250
+    assert sorted(map(sorted, shared_out(kinds, 3))) == [["a"], ["b", "d"], ["c"]]
+    assert sorted(map(sorted, shared_out(kinds, 2))) == [["a", "c"], ["b", "d"]]
+    assert shared_out(kinds[:1], 9) == [frozenset("a")]

@@ -10,7 +10,7 @@ import pytest
 from tests.ledger.invoice import agree, both
 from tests.ledger.traffic import KINDS
 
-_BEHIND = {"audit", "classifier", "prewarm", "trial"}
+_BEHIND = {"audit", "classifier", "prewarm", "trial", "retry", "summary"}
 
 
 @pytest.mark.parametrize("requests", [1_500, pytest.param(20_000, marks=pytest.mark.slow)])

@@ -63,13 +63,17 @@ KINDS = {
     "capped": 10,
     "auto-lost": 4,
     "escalated": 8,
+    "retried": 10,
+    "retried-lost": 4,
+    "summarised": 10,
+    "summarised-again": 10,
 }
 _TAKEN_TOGETHER = {"together": 4, "batch": 30}  # requests of one kind that go at once
 
 # Where what a caller asked may be billed though its usage never comes.
 _MAY_LOSE = frozenset(
     {"cut", "cut-stream", "broken", "lost-once", "lost-stream", "lost-always", "hang-up"}
-    | {"hang-up-early", "capped", "auto-lost"}
+    | {"hang-up-early", "capped", "auto-lost", "retried-lost"}
 )
 
 
@@ -146,6 +150,11 @@ class Traffic:
         self._key = await self.house.key("default")
         self._capped = await self.house.key("capped")
         await self._put("tenants/capped", lengths={"stream_usd": 0.000_01})
+        self._checked = await self.house.key("checked")
+        await self._put("tenants/checked", routing={"validation": {"enabled": True}})
+        self._talking = await self.house.key("talking")
+        summary = {"messages": True, "how": "summary", "keep": 1, "step": 1}
+        await self._put("tenants/talking", history=summary)
 
     async def send(self, count: int, *, at_once: int = 48) -> None:
         """Send so many requests, `at_once` of them side by side, and wait for what is queued."""
@@ -280,12 +289,19 @@ class Traffic:
             case "hang-up-shared":
                 body["stream"] = True
                 text += " [[sim words=20]]"
+            case "retried" | "retried-lost":  # cut short, and asked again one tier up
+                body["model"] = "auto"
+                text += " [[sim text=begun stop=max_tokens]]"
+                if kind == "retried-lost":
+                    text += " [[lose=1]]"
             case "unknown-model":
                 body["model"] = "claude-haiku-99"
             case "capped":
                 body["stream"] = True
                 text += " [[sim words=400]]"
-        headers = {"x-api-key": self._capped if kind == "capped" else self._key}
+        keys = {"capped": self._capped, "retried": self._checked, "retried-lost": self._checked}
+        keys |= dict.fromkeys(("summarised", "summarised-again"), self._talking)
+        headers = {"x-api-key": keys.get(kind, self._key)}
         if kind in _MAY_LOSE:
             tag = f"n{self._number}"
             self.asked[tag] = text
@@ -294,7 +310,20 @@ class Traffic:
             headers["cache-control"] = "no-store"  # abandoned where nobody reads it any more
         if kind == "only-if-cached":
             headers["cache-control"] = "only-if-cached"
-        return {**body, "messages": [{"role": "user", "content": text}]}, headers
+        talk = self._talk(kind) if kind.startswith("summarised") else []
+        return {**body, "messages": [*talk, {"role": "user", "content": text}]}, headers
+
+    def _talk(self, kind: str) -> list[dict[str, Any]]:
+        """What was said before: long enough to be summed up; some of it was summed up before."""
+        which = self._random.randrange(3) if kind == "summarised-again" else self._number
+        turns = []
+        for turn in range(4):
+            asked = f"Tell me of tool {which}.{turn}. {_LONG[:400]}"
+            turns += [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": f"Tool {which}.{turn} is sharp. {_LONG[:400]}"},
+            ]
+        return turns
 
     async def _post(self, kind: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         asked = self.house.http.stream("POST", "/v1/messages", json=body, headers=headers)

@@ -104,6 +104,12 @@ class Server:
         """CPU seconds so far of the server process and of the store beside it."""
         return cpu_s(self.pid), sum(cpu_s(child) for child in self._children())
 
+    def move_store(self, core: str) -> None:
+        """Put the store beside it onto another core."""
+        for child in self._children():
+            for thread in Path(f"/proc/{child}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {int(core)})
+
     def _children(self) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(child) for child in children.split()]

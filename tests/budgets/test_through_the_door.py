@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
 from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
 
+from tests.batches.test_webhooks import HERE, listening
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"x-api-key": ADMIN_KEY}
@@ -163,3 +168,47 @@ async def test_alerts_are_shown_to_the_admin_alone(house: House) -> None:
     assert tried.json() == {"delivered": {}}
     by_key = await house.http.get("/admin/tenants/default/budget", headers=ADMIN)
     assert [one["period"] for one in by_key.json()["budgets"]] == ["day", "month"]
+
+
+async def test_a_model_without_a_price_and_a_budget_are_told_to_whom_the_operator_named(
+    house: House,
+) -> None:
+    """From the request to the receiver, signed with the secret that the tenant is shown."""
+    async with listening() as listener:
+        fields: dict[str, Any] = {
+            "budgets": {
+                "daily": {"tokens": 1_000_000},
+                "alerts": {"webhook": f"{listener.url}/hook", "slack": f"{listener.url}/slack"},
+            },
+            "batching": {"webhook_networks": list(HERE.webhook_networks)},
+        }
+        done = await house.http.put("/admin/tenants/default", json=fields, headers=ADMIN)
+        assert done.status_code == 200, done.text
+        house.clock.ahead_s += 4
+        answer = await house.ask("Capital of France?", speed="fast")  # Haiku has no such price
+        assert answer.is_success
+        alerting = house.parts.alerting
+        assert [one.kind for one in await alerting.look()] == ["unpriced"]
+        spent = (await stands(house))[0]["tokens"]["spent"]
+        fields["budgets"]["daily"] = {"tokens": round(spent / 0.9)}
+        await house.http.put("/admin/tenants/default", json=fields, headers=ADMIN)
+        house.clock.ahead_s += 4
+        assert [one.kind for one in await alerting.look()] == ["budget-near"]
+        assert await alerting.look() == []
+        assert await alerting.delivery.send_due() == 4
+        got = [await listener.got.get() for _ in range(4)]
+        assert listener.got.empty()
+        secret = (await house.http.get("/v1/webhooks/secret")).json()["secret"]
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        kinds = []
+        for headers, body in got:
+            told = json.loads(body)
+            if "webhook-id" not in headers:
+                assert set(told) == {"text"}
+                continue
+            said = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+            digest = base64.b64encode(hmac.new(key, said, hashlib.sha256).digest()).decode()
+            assert headers["webhook-signature"] == f"v1,{digest}"
+            kinds.append(told["data"]["kind"])
+            assert b"France" not in body
+        assert sorted(kinds) == ["budget-near", "unpriced"]

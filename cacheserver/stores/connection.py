@@ -49,19 +49,28 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 32) -> C
     return Redis.from_pool(pool)
 
 
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Turn what the client raises into `StoreError`.
+# What redis-py raises where the store fails.
+FAILURES = (RedisError, OSError, TimeoutError)
 
-    The message holds the kind and the server's error code only, and the cause is dropped: a
+
+def failed(error: BaseException) -> StoreError:
+    """A client's error as ours.
+
+    The message holds the kind and the server's error code only, and the cause is to be dropped: a
     pipeline's error repeats the command, and with it what a user asked.
     """
+    words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
+    code = f" {words[0]}" if words and words[0].isupper() else ""
+    return StoreError(f"the store failed: {type(error).__name__}{code}")
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what the client raises into `StoreError`."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
-        words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
-        code = f" {words[0]}" if words and words[0].isupper() else ""
-        raise StoreError(f"the store failed: {type(error).__name__}{code}") from None
+    except FAILURES as error:
+        raise failed(error) from None
 
 
 async def command(redis: Connection, *words: str | bytes | float) -> Any:

@@ -15,7 +15,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError
 
-from cacheserver.stores.connection import Connection, store_errors
+from cacheserver.stores.connection import FAILURES, Connection, failed
 
 
 class Lane:
@@ -34,17 +34,18 @@ class Lane:
         if connection is None:
             given = {**self._pool.connection_kwargs, "socket_timeout": None}
             connection = self._connection = self._pool.connection_class(**given)
-        with store_errors():
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    try:
-                        return await _ask(connection, ("EVALSHA", self._sha, 0, *words))
-                    except NoScriptError:
-                        return await _ask(connection, ("EVAL", self._script, 0, *words))
-            except BaseException:  # a reply that nobody read would be the next call's
-                self._connection = None
-                await connection.disconnect(nowait=True)
-                raise
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                try:
+                    return await _ask(connection, ("EVALSHA", self._sha, 0, *words))
+                except NoScriptError:
+                    return await _ask(connection, ("EVAL", self._script, 0, *words))
+        except BaseException as error:  # a reply that nobody read would be the next call's
+            self._connection = None
+            await connection.disconnect(nowait=True)
+            if isinstance(error, FAILURES):
+                raise failed(error) from None
+            raise
 
     async def close(self) -> None:
         """Close the connection. `run` may be called again."""

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
+from typing import TypeAlias
 
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
@@ -43,6 +45,10 @@ _TOGETHER = 500  # rows of one commit: some 10 ms of Redis' time, which others w
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 
 SEP = "\x1f"  # between the parts of a field; no name has it
+
+# Of a hash: its key, its life (s), the field, and the one for what is beyond the most there may be.
+_Cell: TypeAlias = tuple[str, int, str, str]
+_Numbers: TypeAlias = tuple[tuple[int, int], ...]  # what is added, by place
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +201,6 @@ def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes |
 
     `new`: a minute of theirs may have no rows yet.
     """
-    cells: dict[tuple[str, str, int, int], dict[str, dict[int, int]]] = {}
     yield prefix
     yield ROW_S
     yield int(new)
@@ -204,43 +209,66 @@ def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes |
         yield int(row.at // 60)
         yield row.id
         yield ledgerrows.encode(row)
-        for key, field, numbers in _cells(row):
-            kind = key[:2]
-            life = KEPT_S[key[3]] if kind == "ls" else KEPT_S["h"] if kind == "lj" else _SHORT_S
-            cell = cells.setdefault((key, kind, life, _MOST[kind]), {}).setdefault(field, {})
+    if len(rows) == 1:
+        packed, before = b"", None
+        for cell, numbers in _cells(rows[0]):
+            yield from _named(cell)
+            if numbers is not before:
+                packed, before = _packed(numbers), numbers
+            yield packed
+        return
+    added: dict[_Cell, dict[int, int]] = {}
+    for row in rows:
+        for cell, numbers in _cells(row):
+            into = added.setdefault(cell, {})
             for place, number in numbers:
-                cell[place] = cell.get(place, 0) + number
-    for (key, kind, life, most), fields in cells.items():
-        for field, added in fields.items():
-            yield key
-            yield life
-            yield most
-            yield field
-            slot = field.partition(SEP)[0]
-            yield f"{slot}{SEP}{SEP}" if kind == "ls" else f"{slot}{SEP}" if kind == "lj" else ""
-            yield b"".join(_PAIR(place, number) for place, number in added.items())
+                into[place] = into.get(place, 0) + number
+    for cell, sum in added.items():
+        yield from _named(cell)
+        yield _packed(sum.items())
 
 
-def _cells(row: Row) -> Iterator[tuple[str, str, tuple[tuple[int, int], ...]]]:
-    """Where a row counts: its key, its field, and the numbers by place."""
+def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
+    """Where a row counts, and the numbers by place."""
     numbers = tuple(sums.of(row))
-    model = row.model or row.asked
-    for grain, seconds in GRAIN_S.items():
-        slot = int(row.at // seconds)
-        key = f"ls:{grain}:{slot // BLOCK[grain]}:{row.tenant}"
-        yield key, f"{slot}{SEP}{row.key_id or ''}{SEP}{model}", numbers
+    for cell in _slots(row.tenant, row.key_id or "", row.model or row.asked, int(row.at // 60)):
+        yield cell, numbers
     if row.task is None and not row.tags and row.conversation is None:
         return
     short = sums.short(row)
     at = f"{int(row.at // DAY_S)}:{row.tenant}"
     if row.task is not None:
-        yield f"lk:{at}", row.task, short
-        yield f"lj:{at}", f"{int(row.at // GRAIN_S['h'])}{SEP}{row.task}", short
+        yield (f"lk:{at}", _SHORT_S, row.task, ""), short
+        hour = int(row.at // GRAIN_S["h"])
+        field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
+        yield (f"lj:{at}", KEPT_S["h"], field, rest), short
     for tag in row.tags:
-        yield f"lg:{at}", tag, short
+        yield (f"lg:{at}", _SHORT_S, tag, ""), short
     if row.conversation is not None:
         # A name of any length, and a caller's own: only which is the same matters here.
-        yield f"lc:{at}", sha256(row.conversation.encode()).hexdigest()[:16], short
+        name = sha256(row.conversation.encode()).hexdigest()[:16]
+        yield (f"lc:{at}", _SHORT_S, name, ""), short
+
+
+@lru_cache(maxsize=1_024)  # a minute's hits of one key and model are in the same cells
+def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
+    """The cells of a minute, its hour and its day."""
+    found = []
+    for grain, seconds in GRAIN_S.items():
+        slot = minute * 60 // seconds
+        key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
+        field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"
+        found.append((key, KEPT_S[grain], field, rest))
+    return tuple(found)
+
+
+def _named(cell: _Cell) -> tuple[str, int, int, str, str]:
+    key, life, field, rest = cell
+    return key, life, _MOST[key[:2]], field, rest
+
+
+def _packed(numbers: Iterable[tuple[int, int]]) -> bytes:
+    return b"".join([_PAIR(place, number) for place, number in numbers])
 
 
 _PAIR = struct.Struct("<Bq").pack

@@ -217,7 +217,9 @@ async def test_a_range_reads_each_minute_once(ledger: Ledger) -> None:
 
 
 async def test_too_many_models_are_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cacheserver.stores.ledger._MOST", {"ls": 3, "lk": 2, "lg": 2, "lc": 2})
+    monkeypatch.setattr(
+        "cacheserver.stores.ledger._MOST", {"ls": 3, "lk": 2, "lj": 2, "lg": 2, "lc": 2}
+    )
     for n in range(6):
         await ledger.record(row(model=f"m{n}", tags=(f"t{n}",)))
     reader = LedgerSums(ledger.redis, prefix=ledger.prefix)

@@ -164,7 +164,8 @@ def _workload(fields: Mapping[str, Any]) -> Workload:
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
-        raise BadRequest(where[:64], first["msg"][:1].lower() + first["msg"][1:]) from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(where[:64], said[:1].lower() + said[1:]) from None
 
 
 def _shown(rates: Rates | None) -> dict[str, str | None] | None:

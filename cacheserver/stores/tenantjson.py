@@ -200,7 +200,8 @@ def _lever(kind: TypeAdapter[Any], field: str, value: object) -> object:
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join([field, *map(str, first["loc"])])
-        raise BadRequest(where[:128], first["msg"][:1].lower() + first["msg"][1:]) from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(where[:128], said[:1].lower() + said[1:]) from None
 
 
 def _ttl(field: str, value: object) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from cacheserver.errors import StoreError
 from cacheserver.ports import Ledger, Metrics
 from cacheserver.stores import ledgerrows
 from cacheserver.stores.jobwork import JobWork
@@ -16,15 +17,26 @@ _AT_ONCE = 500
 
 
 class Rows:
-    """Keeps count of rows that are on their way. `flush` writes them, or raises `StoreError`."""
+    """Keeps count of rows that are on their way.
+
+    `flush` writes them, or raises `StoreError`; `given_up`: how many the ledger had no room for.
+    """
 
     def __init__(
-        self, work: JobWork, ledger: Ledger, flush: Callable[[], Awaitable[None]], metrics: Metrics
+        self,
+        work: JobWork,
+        ledger: Ledger,
+        *,
+        flush: Callable[[], Awaitable[None]],
+        given_up: Callable[[], int],
+        metrics: Metrics,
     ) -> None:
         self._work = work
         self._ledger = ledger
         self._flush = flush
+        self._given_up = given_up
         self._metrics = metrics
+        self._gone = given_up()
         self._put: dict[str, None] = {}  # ids given to the ledger, in their order
         self._looked = ""  # the lease under which it was looked what others left
 
@@ -41,12 +53,17 @@ class Rows:
             return
         ids = list(self._put)
         await self._flush()
+        if self._given_up() != self._gone:  # rows of ours may be among them: all are entered anew
+            self._gone, self._looked = self._given_up(), ""
+            self._put.clear()
+            return
         for start in range(0, len(ids), _AT_ONCE):
             await self._forget(ids[start : start + _AT_ONCE])
 
     async def _enter_all(self) -> None:
         """Enter what a server before this one may have left, all of it."""
         while rows := await self._work.rows(_AT_ONCE):
+            before = self._given_up()
             for id, kept in rows.items():
                 row = ledgerrows.decode(id, kept)
                 if row is None:  # of a layout that this version does not know
@@ -54,6 +71,8 @@ class Rows:
                 elif id not in self._put:
                     self._ledger.put(row)
             await self._flush()
+            if self._given_up() != before:
+                raise StoreError("rows of batches found no room in the ledger")
             await self._forget(list(rows))
 
     async def _forget(self, ids: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,11 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     assert (await jobs.find(job.id)) is not None
 
 
+def rows_of(work: JobWork, ledger: Ledger, **given: Any) -> Rows:
+    chosen = {"flush": ledger.flush, "metrics": Metrics(), **given}
+    return Rows(work, ledger, given_up=lambda: ledger.overflowed, **chosen)
+
+
 async def test_rows_that_a_server_left_are_entered_by_the_next(
     redis: Connection, prefix: str
 ) -> None:
@@ -93,7 +99,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
     await ledger.record(known)  # that much was done
     await killed.give_back()
     work = JobWork(redis, prefix=prefix)
-    rows = Rows(work, ledger, ledger.flush, metrics)
+    rows = rows_of(work, ledger, metrics=metrics)
     assert await work.take(60)
     for _ in range(2):
         await rows.settle()
@@ -113,7 +119,7 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
 
     ledger = Ledger(redis, prefix=prefix)
     flushes = [away, ledger.flush]
-    rows = Rows(work, ledger, lambda: flushes.pop(0)(), Metrics())
+    rows = rows_of(work, ledger, flush=lambda: flushes.pop(0)())
     await rows.settle()
     told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", one.id, ledgerrows.encode(one))
     assert await work.answer(told, 1.0)
@@ -125,6 +131,30 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     await rows.settle()
     assert await work.rows() == {}
     assert [each.id for each in await kept_rows(ledger)] == [one.id]
+    await ledger.close()
+
+
+async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
+    redis: Connection, prefix: str
+) -> None:
+    """One that is given up for others while the store is slow is still kept with its item."""
+    _, job = await opened(redis, prefix)
+    work, one, two = JobWork(redis, prefix=prefix), row(), row()
+    assert await work.take(60)
+    ledger = Ledger(redis, prefix=prefix, limit=1)
+    rows = rows_of(work, ledger)
+    await rows.settle()
+    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", one.id, ledgerrows.encode(one))
+    assert await work.answer(told, 1.0)
+    ledger.put(one)
+    rows.put(one.id)
+    ledger.put(two)
+    assert ledger.overflowed == 1
+    await rows.settle()
+    assert list(await work.rows()) == [one.id]
+    await rows.settle()
+    assert await work.rows() == {}
+    assert {each.id for each in await kept_rows(ledger)} == {one.id, two.id}
     await ledger.close()
 
 

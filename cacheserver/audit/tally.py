@@ -110,8 +110,8 @@ class WrongHits:
         return wilson((self.share or 0.0) * effective, effective)
 
 
-# Tokens a character of a marked prefix over those of the rest: prose, code and tables are within a
-# third of each other (docs of Anthropic's tokenizers have 2.5 to 3.4 characters a token).
+# Tokens a character of a marked prefix over those of the rest of its prompt. An assumption, which
+# the report names: there is no tokenizer of Claude's to be had offline.
 _DENSITIES: Final = (3 / 4, 4 / 3)
 
 # Of the classifier's test prompts that go to a tier, those that ask no more than it gives

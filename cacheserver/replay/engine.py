@@ -33,9 +33,6 @@ from cacheserver.stores.prefixes import MOST
 from cacheserver.types import Nanodollars, Route, Usage
 from index.models import Vectors
 
-# Each lever by itself, and all of them; with the tiers of the cache, which both begin with.
-WORLDS: Final = frozenset({"alone", "together"})
-
 _PREFIXES: Final = 50_000  # system prompts and models of which it is known when they were asked
 _LIFETIME_S: Final = {"5m": 300.0, "1h": 3_600.0}
 
@@ -61,13 +58,10 @@ class Engine:
         levers: frozenset[str] = frozenset(LEVERS),
         most: int = 500_000,
         prefixes: int = MOST,
-        worlds: frozenset[str] = WORLDS,
     ) -> None:
         """`similar` None: no semantic tier. Of `levers` those not named are off in every world.
 
-        `prefixes`: how many prefixes of a tenant's prompts the planner remembers. Of `worlds` those
-        not named are left out: a step has then no parts `alone`, and nothing that is found with
-        them (`late`, `route`, `plan`, `marked`), or no parts `together`.
+        `prefixes`: how many prefixes of a tenant's prompts the planner remembers.
         """
         self.reader = reader
         self.window = (
@@ -76,7 +70,6 @@ class Engine:
         self._pricer = pricer
         self._similar = similar if "semantic" in levers else None
         self._levers = levers
-        self._each, self._all = "alone" in worlds, "together" in worlds
         self._readings = Readings(self._vector)
         self._alone = Exact(most)
         self._stored = Exact(most)
@@ -126,17 +119,17 @@ class Engine:
         alone: dict[str, Nanodollars] = {}
         query = seen.query
         shared = query.bypass is None and not _batched(call)
-        late = self._exact_alone(call, seen, spent, alone) if shared and self._each else None
+        late = self._exact_alone(call, seen, spent, alone) if shared else None
         found, step = None, None
         if shared and "exact" in self._levers:
             found, step = self._cached(call, seen, spent, alone)
-        plan, share, route = "", 0.0, None
-        if self._each and "prompt-caching" in self._levers and not _batched(call):
+        if "prompt-caching" in self._levers and not _batched(call):
             marked, plan = self._prompts_alone.used(seen, call.model, call.usage, call.at)
             _note(alone, "prompt-caching", spent, self._again(call, spent, call.model, marked))
             share = 0.0 if marked is call.usage else _marked(marked)
-        if self._each:
-            route = self._routed_alone(call, seen, spent, alone)
+        else:
+            plan, share = "", 0.0
+        route = self._routed_alone(call, seen, spent, alone)
         regular = self._series_alone.note(query, call.at, spent) and _may_wait(call, seen)
         if "batch" in self._levers and regular:
             _note(alone, "batch", spent, self._in_batch(call.model, call.usage, call.at))
@@ -144,16 +137,13 @@ class Engine:
             self._series.note(query, call.at, 0)
         else:
             reason = query.bypass or (found.reason if found is not None else "miss")
-            if self._all:
-                step = self._asked(call, seen, spent, reason)
-            else:
-                step = Step(spent, reason=reason)
+            step = self._asked(call, seen, spent, reason)
             if found is not None:
                 step = replace(step, similarity=found.similarity)
         return replace(
             step,
-            alone=_parts(alone) if self._each else {},
-            together=_parts(step.together) if self._all else {},
+            alone=_parts(alone),
+            together=_parts(step.together),
             late=late,
             route=route,
             plan=plan or None,

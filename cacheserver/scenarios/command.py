@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         "--processes",
         type=_count,
         default=1,
-        help="2: twice as fast, the same amounts; more of them share the kinds out (default: 1)",
+        help="kinds are shared out to so many (default: 1); each remembers its share of prefixes",
     )
     command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
     command.set_defaults(run=run)

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from cacheserver.policy.money import Pricer
-from cacheserver.replay.engine import WORLDS, Engine
+from cacheserver.replay.engine import Engine
 from cacheserver.replay.seen import Reader, Seen
 from cacheserver.replay.workers import end_with_parent
 from cacheserver.rules.routing import RoutingRules
@@ -47,53 +47,29 @@ def run(
 ) -> Result:
     """Run it; `requests`: only so many, the first. The same scenario comes to the same amounts.
 
-    Two processes have the levers alone and together, a world each, and come to the same whatever
-    the scenario. In more of them kinds are shared out too: nothing that is remembered reaches
-    across two system prompts, and each kind has its own. That is the same but where a bound is
-    reached: of the prefixes that a server would remember each part has its share. Raises
-    `BrokenProcessPool` where one is killed.
+    In several processes kinds are shared out: nothing that is remembered reaches across two system
+    prompts, and each kind has its own. It is the same but where a bound is reached: of the
+    prefixes that a server would remember each process has its share. Raises `BrokenProcessPool`
+    where one is killed.
     """
     result = Result(scenario, prices, Pricer(prices.table).version)
+    parts = shared_out(scenario.kinds, processes)
     began = clock()
-    if processes == 1:
-        names = frozenset(kind.name for kind in scenario.kinds)
-        by_kind = _replayed(scenario, prices, requests, _Part(names, WORLDS, MOST))
+    if len(parts) == 1:
+        found = [_replayed(scenario, prices, requests, MOST, parts[0])]
     else:
-        by_kind = _in_processes(scenario, prices, requests, processes)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            len(parts), mp_context=context, initializer=end_with_parent
+        ) as pool:
+            bound = MOST // len(parts)
+            found = list(pool.map(partial(_replayed, scenario, prices, requests, bound), parts))
     result.took_s = clock() - began
+    by_kind = {name: totals for part in found for name, totals in part.items()}
     result.kinds = {kind.name: by_kind[kind.name] for kind in scenario.kinds}
     for totals in result.kinds.values():
         result.whole.take(totals)
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one process replays: these kinds, in these worlds."""
-
-    kinds: frozenset[str]
-    worlds: frozenset[str]
-    prefixes: int  # of a tenant that are remembered
-
-
-def _in_processes(
-    scenario: Scenario, prices: Prices, requests: int | None, processes: int
-) -> dict[str, Totals]:
-    shares = shared_out(scenario.kinds, processes // 2)
-    parts = [
-        _Part(kinds, frozenset({world}), MOST // len(shares))
-        for kinds in shares
-        for world in ("alone", "together")
-    ]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(parts), mp_context=context, initializer=end_with_parent) as pool:
-        found = list(pool.map(partial(_replayed, scenario, prices, requests), parts))
-    by_kind: dict[str, Totals] = {}
-    for alone, together in zip(found[::2], found[1::2], strict=True):
-        for name, totals in alone.items():
-            totals.join(together[name])
-            by_kind[name] = totals
-    return by_kind
 
 
 def shared_out(kinds: Sequence[Kind], processes: int) -> list[frozenset[str]]:
@@ -111,9 +87,9 @@ def shared_out(kinds: Sequence[Kind], processes: int) -> list[frozenset[str]]:
 
 
 def _replayed(
-    scenario: Scenario, prices: Prices, requests: int | None, part: _Part
+    scenario: Scenario, prices: Prices, requests: int | None, prefixes: int, mine: frozenset[str]
 ) -> dict[str, Totals]:
-    """The totals of a part, by kind.
+    """The totals of these kinds.
 
     A request is read once and known again by its questions' names, so memory grows with the
     questions that are common, not with what is asked.
@@ -129,14 +105,13 @@ def _replayed(
         pricer=Pricer(prices.table),
         similar=Drawn(scenario.similarities, seed=scenario.seed),
         levers=scenario.levers,
-        prefixes=part.prefixes,
-        worlds=part.worlds,
+        prefixes=prefixes,
     )
     bodies = Bodies(scenario.seed, prices.tiers)
     read: dict[tuple[object, ...], Seen | None] = {}
-    found = {name: Totals() for name in part.kinds}
+    found = {name: Totals() for name in mine}
     for ask in islice(asks(scenario), requests):
-        if ask.kind.name not in part.kinds:
+        if ask.kind.name not in mine:
             continue
         key = _key(ask)
         call = bodies.call(ask, body=key is None or key not in read)

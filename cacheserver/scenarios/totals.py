@@ -49,12 +49,6 @@ class Totals:
         self.batched += step.batched
         self.models[model if step.route is None else step.route.model] += 1
 
-    def join(self, other: Totals) -> None:
-        """Take the parts "together" of the same requests, where these have none."""
-        assert (self.requests, self.spent, self.hits) == (other.requests, other.spent, other.hits)
-        for lever in LEVERS:
-            self.together[lever] += other.together[lever]
-
     def take(self, other: Totals) -> None:
         """Count another's requests in."""
         self.requests += other.requests

@@ -6,7 +6,7 @@ from typing import Any
 
 from cacheserver.policy.money import Pricer
 from cacheserver.replay.call import Call
-from cacheserver.replay.engine import WORLDS, Engine, Semantics
+from cacheserver.replay.engine import Engine, Semantics
 from cacheserver.replay.seen import Reader
 from cacheserver.replay.step import LEVERS, Step
 from cacheserver.types import Bar, Tenant, Usage
@@ -50,11 +50,7 @@ def call(
 
 
 def engine(
-    *levers: str,
-    tenant: Tenant | None = None,
-    similar: Semantics | None = None,
-    most: int = 1_000,
-    worlds: frozenset[str] = WORLDS,
+    *levers: str, tenant: Tenant | None = None, similar: Semantics | None = None, most: int = 1_000
 ) -> Engine:
     """An engine with these levers; all of them where none is named."""
     return Engine(
@@ -63,17 +59,11 @@ def engine(
         similar=similar,
         levers=frozenset(levers or LEVERS),
         most=most,
-        worlds=worlds,
     )
 
 
-def played(
-    calls: list[Call],
-    *levers: str,
-    tenant: Tenant | None = None,
-    worlds: frozenset[str] = WORLDS,
-) -> list[Step]:
-    return [step for _, step in engine(*levers, tenant=tenant, worlds=worlds).replay(calls)]
+def played(calls: list[Call], *levers: str, tenant: Tenant | None = None) -> list[Step]:
+    return [step for _, step in engine(*levers, tenant=tenant).replay(calls)]
 
 
 def cost(model: str, usage: Usage, at: float = START) -> int:

@@ -199,19 +199,6 @@ def test_parts_sum_to_what_is_left_and_nobody_is_paid_for_asking(
             assert step.route is not None
 
 
-@settings(max_examples=60)
-@given(st.lists(calls_made, max_size=16))
-def test_worlds_apart_come_to_the_same_as_together(calls: list[Call]) -> None:
-    calls = sorted(calls, key=lambda one: one.at)
-    whole = played(calls)
-    alone = played(calls, worlds=frozenset({"alone"}))
-    together = played(calls, worlds=frozenset({"together"}))
-    assert [replace(step, together={}) for step in whole] == alone
-    assert [
-        replace(step, alone={}, late=None, route=None, plan=None, marked=0.0) for step in whole
-    ] == together
-
-
 @settings(max_examples=40)
 @given(
     st.lists(calls_made, max_size=12), st.sampled_from([one for one in LEVERS if one != "semantic"])

@@ -232,9 +232,8 @@ def test_processes_share_the_kinds_out_and_come_to_the_same() -> None:
     )
     made = replace(whole, kinds=kinds, conversations=300)
     alone = run(made, shelf.prices("seeds"), requests=250)
-    for processes in (2, 6):
-        shared = run(made, shelf.prices("seeds"), requests=250, processes=processes)
-        assert report.as_json(shared) == report.as_json(alone)
+    shared = run(made, shelf.prices("seeds"), requests=250, processes=3)
+    assert report.as_json(shared) == report.as_json(alone)
     assert alone.whole.requests == 250
     assert sorted(map(sorted, shared_out(kinds, 3))) == [["a"], ["b", "d"], ["c"]]
     assert sorted(map(sorted, shared_out(kinds, 2))) == [["a", "c"], ["b", "d"]]

@@ -117,9 +117,8 @@ async def report(parts: Parts, asked: Asked, tenant: str | None) -> dict[str, An
         "wrong_hits": usageshown.wrong_hits(everything, share, wrong_price),
     }
     days = asked.start // 86_400, -(-asked.end // 86_400)
-    if tenant is not None:
-        talks = await sums.short("lc", tenants, *days)
-        shown["conversations"] = usageshown.conversations(talks, asked.target)
+    talks = await sums.conversations(tenants, *days)
+    shown["conversations"] = await asyncio.to_thread(usageshown.conversations, talks, asked.target)
     if alone is not None:
         kind = {"task": "lk", "tag": "lg"}[alone]
         shown["groups"] = usageshown.short(await sums.short(kind, tenants, *days), alone)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cacheserver.answer import usd
 from cacheserver.policy.row import CAUSES, OUTCOMES, SPENDS
+from cacheserver.policy.sums import SHORT
 from cacheserver.policy.wronghits import WrongShare, estimate
 from cacheserver.types import Nanodollars
 
@@ -101,14 +102,24 @@ def wrong_hits(sums: Sums, share: WrongShare | None, price: Nanodollars) -> dict
     }
 
 
-def conversations(by_name: Mapping[str, Sums], target: Nanodollars) -> dict[str, Any]:
-    """What a conversation cost. Those beyond what a day counts apart are in the sum alone."""
-    counted = [sums for name, sums in by_name.items() if name]
-    costs = [sums["cost"] + sums["spent"] for sums in counted]
+def conversations(
+    by_name: Mapping[tuple[str, bytes], Sequence[int]], target: Nanodollars
+) -> dict[str, Any]:
+    """What a conversation cost, of the ledger's short sums by tenant and name.
+
+    Those beyond what a day counts apart, without a name, are in the sum alone.
+    """
+    requests, whole, costs = 0, 0, []
+    for (_, name), numbers in by_name.items():
+        sums = dict(zip(SHORT, numbers, strict=False))
+        cost = sums.get("cost", 0) + sums.get("spent", 0)
+        requests, whole = requests + sums.get("requests", 0), whole + cost
+        if name:
+            costs.append(cost)
     return {
-        "count": len(counted),
-        "requests": sum(sums["requests"] for sums in by_name.values()),
-        "cost_usd": usd(sum(sums["cost"] + sums["spent"] for sums in by_name.values())),
+        "count": len(costs),
+        "requests": requests,
+        "cost_usd": usd(whole),
         "cost_per_conversation": per(sum(costs), len(costs), target),
         "over_target": sum(cost > target for cost in costs),
     }

@@ -128,6 +128,28 @@ async def test_an_estimate_of_wrong_hits_stands_beside_the_savings(tmp_path: Pat
         assert [Decimal(each) for each in wrong["net_saved_interval_usd"]] == [saved - 2, saved]
 
 
+@pytest.mark.parametrize("few", [0, 10_000])
+async def test_conversations_of_everybody_are_each_tenants_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Added up at once, or in a thread where they are many."""
+    monkeypatch.setattr("cacheserver.stores.ledgersums._FEW", few)
+    async with House.open(tmp_path) as house:
+        now = house.clock()
+        for tenant, name, days in (("acme", "c", 0), ("acme", "c", 1), ("beta", "c", 0)):
+            one = row(at=now - days * 86_400, tenant=tenant, conversation=name, cost=20_000_000)
+            house.parts.ledger.put(one)
+        house.parts.ledger.put(row(at=now, tenant="acme", tags=("t",), task="qa", cost=1))
+        everybody = (await usage(house, ADMIN_KEY))["conversations"]
+        assert (everybody["count"], everybody["requests"]) == (2, 3)
+        assert everybody["cost_usd"] == "0.060000000"
+        assert everybody["cost_per_conversation"]["usd"] == "0.030000000"
+        one = (await usage(house, ADMIN_KEY, tenant="acme"))["conversations"]
+        assert (one["count"], one["cost_usd"]) == (1, "0.040000000")
+        tags = (await usage(house, ADMIN_KEY, group_by="tag"))["groups"]
+        assert [(each["tag"], each["requests"]) for each in tags] == [("t", 1)]
+
+
 async def test_tasks_tags_and_conversations_are_counted_by_themselves(tmp_path: Path) -> None:
     async with House.open(tmp_path) as house:
         now = house.clock()

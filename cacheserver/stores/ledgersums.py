@@ -129,9 +129,12 @@ class LedgerSums:
             return f"{self._prefix}{kind}:{day}:{tenant}"
 
         if len(names) > 1:  # of many tenants most have none: asked first, for a tenth of the time
-            there = await self._trip(
-                [("EXISTS", *(key(one, day) for day in days)) for one in names]
-            )
+            there: list[int] = []
+            for start in range(0, len(names), _AT_ONCE):
+                some = names[start : start + _AT_ONCE]
+                there += await self._trip(
+                    [("EXISTS", *(key(n, day) for day in days)) for n in some]
+                )
             names = [one for one, count in zip(names, there, strict=True) if count]
         wanted = [(tenant, day) for tenant in names for day in days]
         found: dict[tuple[str, bytes], list[int]] = {}
@@ -143,12 +146,12 @@ class LedgerSums:
                     sums.add(found.setdefault((tenant, field), []), numbers)
 
         for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
-            hashes = await self._trip([("HGETALL", key(*one)) for one in some])
+            part = wanted[start : start + _AT_ONCE]
+            hashes = await self._trip([("HGETALL", key(*one)) for one in part])
             if sum(map(len, hashes)) < _FEW:
-                add(some, hashes)
+                add(part, hashes)
             else:
-                await asyncio.to_thread(add, some, hashes)
+                await asyncio.to_thread(add, part, hashes)
         return found
 
     async def _each(

@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return simulated.main(given[1:], announce=_say)
         asked = _parser().parse_args(given)
         run: Callable[[argparse.Namespace], int] = asked.run
-        return run(asked)
+        status = run(asked)
+        sys.stdout.flush()  # here, where it can still be told that nobody reads it
+        return status
     except CacheServerError as error:
         _say(f"cacheserver: {error}")
     except ModuleNotFoundError as error:

@@ -7,16 +7,14 @@ name that is no setting is refused, for a typing error must not be a silent defa
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -25,30 +23,12 @@ from pydantic import (
     model_validator,
 )
 
+from cacheserver._config_sizes import Bytes, BytesLimit
 from cacheserver._config_sources import gather, variable
 from cacheserver.errors import SettingsError
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
-_UNITS = {"": 1, "B": 1}
-_UNITS |= {f"{unit}B": 1000**power for power, unit in enumerate("KMGT", start=1)}
-_UNITS |= {f"{unit}IB": 1024**power for power, unit in enumerate("KMGT", start=1)}
-_SIZE = re.compile(r"([0-9]{1,18}) ?([KMGT]?I?B)?", re.IGNORECASE)
-
-
-def _size(value: object) -> object:
-    """Bytes from `512MB`, `32MiB` or a number; what is no size is left to the type to refuse."""
-    if not isinstance(value, str) or not (found := _SIZE.fullmatch(value.strip())):
-        return value
-    return int(found[1]) * _UNITS[(found[2] or "").upper()]
-
-
-def _limit(value: object) -> object:
-    return None if isinstance(value, str) and value.strip().lower() == "unlimited" else _size(value)
-
-
-Bytes: TypeAlias = Annotated[int, BeforeValidator(_size), Field(gt=0)]
-BytesLimit: TypeAlias = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_limit)]
 Secret: TypeAlias = SecretStr | None
 Credentials: TypeAlias = Literal["server", "caller"]
 

@@ -27,10 +27,10 @@ def run(file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool)
     if isinstance(whole, dict) and "params" not in whole:
         return prices.answer(pricer, whole, now)
     if not text.lstrip().startswith("{"):
-        turn = {"role": "user", "content": text}
-        body = {"model": model, "max_tokens": max_tokens, "messages": [turn]}
         if not text.strip():
             raise BadRequest("messages", "must not be empty")
+        turn = {"role": "user", "content": text}
+        body = {"model": model, "max_tokens": max_tokens, "messages": [turn]}
         if not batch:
             return prices.answer(pricer, body, now)
         return prices.several(pricer, [("", body)], now, batch=True)

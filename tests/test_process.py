@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -246,7 +247,19 @@ def test_a_price_that_cannot_be_is_refused_by_its_line_before_anything_is_starte
     assert not data.exists()
 
 
-def test_idle_connections_outlive_those_that_clients_keep() -> None:
+def test_idle_connections_outlive_those_that_clients_keep(tmp_path: Path) -> None:
     """One that both close at the same time loses the request that is just on it."""
     theirs = httpx2.Limits().keepalive_expiry, anthropic.DEFAULT_CONNECTION_LIMITS.keepalive_expiry
     assert all(one is not None and one < KEEP_ALIVE_S for one in theirs), theirs
+    longest = max(one for one in theirs if one is not None)
+    with server(tmp_path) as one:
+        one.wait_until_ready()
+        at = httpx2.URL(one.url)
+        with socket.create_connection((at.host, at.port), timeout=longest + 1) as line:
+            line.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            said = b""
+            while not said.endswith(b"}"):
+                said += line.recv(65_536)
+            assert said.startswith(b"HTTP/1.1 200")
+            with pytest.raises(TimeoutError):  # the end of the connection would be b""
+                line.recv(1)

@@ -111,9 +111,9 @@ def conversations(
     """
     requests, whole, costs = 0, 0, []
     for (_, name), numbers in by_name.items():
-        sums = dict(zip(SHORT, numbers, strict=False))
-        cost = sums.get("cost", 0) + sums.get("spent", 0)
-        requests, whole = requests + sums.get("requests", 0), whole + cost
+        sums = dict(zip(SHORT, numbers, strict=True))
+        cost = sums["cost"] + sums["spent"]
+        requests, whole = requests + sums["requests"], whole + cost
         if name:
             costs.append(cost)
     return {

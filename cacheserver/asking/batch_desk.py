@@ -182,7 +182,9 @@ class Desk:
             return lines.unreadable(job, tenant, raw)
 
     def told(self, line: Line) -> Told:
-        """An item's end as it is kept, its row with it."""
+        """An item's end as it is kept, with its row where the ledger has none of it."""
+        if line.counted:
+            return line.told
         row = self.settler.row(
             line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
         )
@@ -190,37 +192,34 @@ class Desk:
 
     def ended(self, line: Line, event: str | None = None) -> None:
         """Count an item that has been told, and enter its row. `event` None: as it ended."""
-        self.settler.settle(
-            line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
-        )
-        self.rows.put(line.ticket.id)
-        self.seen(line)
+        if not line.counted:
+            self.settler.settle(
+                line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
+            )
+            self.rows.put(line.ticket.id)
+        if self.observe is not None:
+            self.observe(self._seen(line))
         self.count(line.query.tenant.name, event or line.end)
 
-    def seen(self, line: Line) -> None:
-        """Tell who observes that an item has ended."""
-        if self.observe is None:
-            return
+    def _seen(self, line: Line) -> ItemEnd:
+        """What is told of an item to who observes."""
         now, settled = self.clock(), line.settlement
         began, trace = self.begun.get(line.waiter.job, (now, None))
-        paid = settled.call is not None
-        self.observe(
-            ItemEnd(
-                job=line.waiter.job,
-                place=line.waiter.item,
-                tenant=line.query.tenant.name,
-                began=began,
-                ended=now,
-                trace=None if trace is None else visit.placed(trace),
-                end=line.end,
-                decision_id=line.ticket.id,
-                outcome=line.outcome or answers.kind_of(line.decision),
-                reason=line.decision.reason,
-                asked=line.query.model,
-                model=settled.model,
-                usage=settled.usage if paid else None,
-                cost=settled.cost,
-            )
+        return ItemEnd(
+            job=line.waiter.job,
+            place=line.waiter.item,
+            tenant=line.query.tenant.name,
+            began=began,
+            ended=now,
+            trace=None if trace is None else visit.placed(trace),
+            end=line.end,
+            decision_id=line.ticket.id,
+            outcome=line.outcome or answers.kind_of(line.decision),
+            reason=line.decision.reason,
+            asked=line.query.model,
+            model=settled.model,
+            usage=None if settled.call is None else settled.usage,
+            cost=settled.cost,
         )
 
     def still_held(self) -> None:

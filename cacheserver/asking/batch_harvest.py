@@ -128,18 +128,14 @@ class Harvester:
                     decision=why,
                     ticket=ticket,
                 )
+                line = replace(line, counted=ticket is counted)
                 told.append(line if decision is None else replace(line, outcome=None))
-            # What the service has counted has its row.
-            ends = [line.told if line.ticket is counted else desk.told(line) for line in told]
+            ends = [desk.told(line) for line in told]
             state = await desk.work.tell(key, waiting, ends, desk.clock())
             if state:
                 break
         for line in told if state == 1 else ():
-            if line.ticket is counted:
-                desk.seen(line)
-                desk.count(line.query.tenant.name, end)
-            else:
-                desk.ended(line)
+            desk.ended(line)
 
     async def answered(self, key: str, answer: Answer) -> None:
         """The service answered an ask directly, and has counted it for the first who waited."""
@@ -153,8 +149,10 @@ class Harvester:
                 if at:
                     decision, settlement = coalesced(None), _free(settlement, settlement.cost)
                 line = self._shown(item, bare, decision, settlement)
-                told.append(line if at else replace(line, ticket=replace(line.ticket, id=id)))
-            if await self._tell(key, waiting, told, counted=1):
+                if not at:
+                    line = replace(line, ticket=replace(line.ticket, id=id), counted=True)
+                told.append(line)
+            if await self._tell(key, waiting, told):
                 return
 
     def _line(self, item: Item, filled: Filled, decision: Decision, led: bool) -> Line:
@@ -205,9 +203,8 @@ class Harvester:
         told: list[Line],
         *,
         filled: Filled | None = None,
-        counted: int = 0,
     ) -> bool:
-        """End the items and count them, but for the first `counted`. False: others joined them.
+        """End the items and count them. False: others joined them.
 
         What `filled` cost is booked in the same step.
         """
@@ -218,19 +215,15 @@ class Harvester:
             spent = Amount(filled.cost or 0, budget.tokens(filled.usage))
             tenant = payer.tenant
             accounts = budget.accounts(tenant.name, payer.key_id, tenant.budgets, now)
-        ends = [line.told if at < counted else desk.told(line) for at, line in enumerate(told)]
+        ends = [desk.told(line) for line in told]
         state = await desk.work.tell(key, waiting, ends, now, spent=spent, accounts=accounts)
         if state != 1:
             return state != 0
-        for at, line in enumerate(told):
+        for line in told:
             paid = isinstance(line.decision, Miss | Bypass)
-            if at < counted:
-                desk.seen(line)
-                desk.count(line.query.tenant.name, line.end)
-            else:
-                desk.ended(line)
-                if paid and line.settlement.usage is not None:
-                    desk.metrics.tokens(line.settlement.usage)
+            desk.ended(line)
+            if paid and not line.counted and line.settlement.usage is not None:
+                desk.metrics.tokens(line.settlement.usage)
             if not paid:
                 desk.count(line.query.tenant.name, "deduped")
         return True

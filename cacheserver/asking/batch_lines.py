@@ -52,6 +52,7 @@ class Line:
     ticket: Ticket
     outcome: str | None = None
     verdict: Verdict | None = None  # of the budget that refused it
+    counted: bool = False  # the service has counted it, and its row is in the ledger
 
     @property
     def told(self) -> Told:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cacheserver.audit.reading import Reading
+    from cacheserver.config import Settings
     from cacheserver.replay.call import Call
     from cacheserver.replay.step import Step
 
@@ -67,7 +68,8 @@ def run(asked: argparse.Namespace) -> int:
     from cacheserver.audit.tally import Tally
 
     _check(asked)
-    prices = pricefile.text_of(config.load(), asked.prices)
+    settings = config.load()
+    prices = pricefile.text_of(settings, asked.prices)
     since, until = _time("--since", asked.since), _time("--until", asked.until)
     priced = pricefile.pricer(prices)
     reading, tally, progress = Reading(), Tally(), Progress(on=asked.progress)
@@ -80,7 +82,7 @@ def run(asked: argparse.Namespace) -> int:
             found = calls(
                 asked.paths, since=since, until=until, reading=reading, progress=progress.read
             )
-            for done, (call, step) in enumerate(_steps(asked, prices, found), 1):
+            for done, (call, step) in enumerate(_steps(asked, settings, prices, found), 1):
                 leaks.add(call, step, tally.add(call, step))
                 progress.replayed(done, reading.formats.total())
     except KeyboardInterrupt:
@@ -133,10 +135,9 @@ def _check(asked: argparse.Namespace) -> None:
 
 
 def _steps(
-    asked: argparse.Namespace, prices: str | None, found: Iterator[Call]
+    asked: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
 ) -> Iterator[tuple[Call, Step]]:
     """Every request, replayed."""
-    from cacheserver import config
     from cacheserver.audit.making import Making
     from cacheserver.errors import SettingsError
     from cacheserver.replay import workers
@@ -145,7 +146,6 @@ def _steps(
     from index.errors import ModelDamaged
     from index.models import read_manifest
 
-    settings = config.load()
     model_dir = settings.model_dir or settings.data_dir / "model"
     try:
         read_manifest(model_dir)

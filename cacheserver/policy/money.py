@@ -160,10 +160,9 @@ class Pricer:
         *,
         speed: str = "standard",
         tier: str = "standard",
-        prompt_tokens: int = 1,
     ) -> Rates | None:
-        """What a million tokens of each kind cost at `now`, for prompts so long; to be shown."""
-        return _step(self._ladder_at(now)(model, speed, tier == "batch"), prompt_tokens)
+        """What a million tokens of each kind cost at `now`, of short prompts; to be shown."""
+        return _step(self._ladder_at(now)(model, speed, tier == "batch"), 1)
 
     def steps(self, model: str, now: float) -> Ladder:
         """The standard rates by length of prompt: each holds for prompts of more tokens."""

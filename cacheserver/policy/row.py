@@ -25,9 +25,7 @@ SPENDS = ("audit", "judge", "classifier", "prewarm", "summary", "trial", "retry"
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed", "background")
 
-GONE = (
-    499  # the status of what a caller left or cancelled before there was an answer, as nginx has it
-)
+GONE = 499  # the status of what its caller left or cancelled before its end, as nginx has it
 
 NOTHING = Usage()
 

@@ -223,9 +223,9 @@ def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes |
             into = added.setdefault(cell, {})
             for place, number in numbers:
                 into[place] = into.get(place, 0) + number
-    for cell, sum in added.items():
+    for cell, by_place in added.items():
         yield from _named(cell)
-        yield _packed(sum.items())
+        yield _packed(by_place.items())
 
 
 def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:

@@ -93,9 +93,9 @@ class LedgerSums:
         """
         found: dict[str, dict[str, int]] = {}
         for (_, name), numbers in (await self._shorts(kind, tenants, first_day, end_day)).items():
-            into = found.setdefault(name.decode(), dict.fromkeys(sums.SHORT, 0))
-            for each, number in zip(sums.SHORT, numbers, strict=False):
-                into[each] += number
+            added = found.setdefault(name.decode(), dict.fromkeys(sums.SHORT, 0))
+            for each, number in zip(sums.SHORT, numbers, strict=True):
+                added[each] += number
         return found
 
     async def conversations(
@@ -114,9 +114,7 @@ class LedgerSums:
         found: dict[str, dict[int, dict[str, int]]] = {}
         for (_, field), numbers in (await self._shorts("lj", [tenant], first_day, end_day)).items():
             slot, task = field.split(_SEP, 1)
-            named = dict.fromkeys(sums.SHORT, 0)
-            named.update(zip(sums.SHORT, numbers, strict=False))
-            found.setdefault(task.decode(), {})[int(slot)] = named
+            found.setdefault(task.decode(), {})[int(slot)] = _named(sums.SHORT, numbers)
         return found
 
     async def _shorts(
@@ -143,7 +141,7 @@ class LedgerSums:
             for (tenant, _), fields in zip(some, hashes, strict=True):
                 for field, packed in fields.items():
                     numbers = struct.unpack(f"<{len(packed) // 8}q", packed)
-                    sums.add(found.setdefault((tenant, field), []), numbers)
+                    sums.add(found.setdefault((tenant, field), [0] * len(sums.SHORT)), numbers)
 
         for start in range(0, len(wanted), _AT_ONCE):
             part = wanted[start : start + _AT_ONCE]
@@ -214,9 +212,9 @@ def _blocks(tile: Tile) -> range:
     return range(tile.first // size, (tile.end - 1) // size + 1)
 
 
-def _summed(packed: Sequence[bytes], width: int = _WIDTH) -> list[int]:
+def _summed(packed: Sequence[bytes]) -> list[int]:
     """Of vectors that end with the last number they need."""
-    whole = b"".join([one.ljust(width, b"\0") for one in packed])
+    whole = b"".join([one.ljust(_WIDTH, b"\0") for one in packed])
     numbers: list[int] = np.frombuffer(whole, "<i8").reshape(len(packed), -1).sum(0).tolist()
     return numbers
 

@@ -141,6 +141,10 @@ class CacheService:
             return Miss("degraded")
         if near.skipped is not None:
             return Miss(near.skipped, vector=near.vector)
+        for one in near.candidates:  # the very same, whose answer has landed between the two looks
+            same = one.entry.fingerprint == query.fingerprint
+            if same and fresh(one.entry, query.controls, self._clock()):
+                return Hit(Candidate(one.entry, similarity=1.0), "exact", "identical")
         decision = await self._decider.decide(query, near.candidates, bar)
         return replace(decision, vector=near.vector) if isinstance(decision, Miss) else decision
 

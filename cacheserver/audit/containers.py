@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, BinaryIO, Final, TypeAlias, cast
@@ -35,9 +36,15 @@ def opened(raw: BinaryIO) -> BinaryIO:
     """A file, unpacked where it is gzipped. Closed by whoever opened `raw`."""
     start = raw.read(2)
     raw.seek(0)
-    if start == _GZIP:
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-    return raw
+    if start != _GZIP:
+        return raw
+    packed = gzip.GzipFile(fileobj=raw)
+    try:
+        packed.peek(1)
+    except (OSError, EOFError, zlib.error):  # garbage that only begins alike: it costs no line
+        raw.seek(0)
+        return raw
+    return cast(BinaryIO, packed)
 
 
 def records(file: BinaryIO, name: str) -> Iterator[Found]:

@@ -152,6 +152,7 @@ def _read(files: Sequence[Path], reading: Reading, progress: Progress) -> Iterat
                     if call is not None:
                         yield call
         except (OSError, EOFError, zlib.error) as error:
+            reading.lines += 1  # what is left of it, however much that was
             reading.wrong(path.name, f"the file ends here: {type(error).__name__}")
         before += path.stat().st_size
         progress(before, whole)

@@ -11,7 +11,8 @@ from anthropic import APIStatusError
 
 from cacheserver import sse
 from cacheserver.simulated import Fault
-from tests.house import MODEL, House
+from cacheserver.types import Entry
+from tests.house import MODEL, House, came_from
 
 TOOLS = [{"name": "weather", "input_schema": {"type": "object"}}]
 ANSWERS = {
@@ -123,6 +124,25 @@ async def test_a_leader_that_hangs_up_leaves_the_answer_behind(house: House) -> 
             break
     answer = await house.ask(text, max_tokens=200)
     assert answer.headers["x-cache"] in ("exact", "coalesced")
+    assert len(house.asked) == 1
+
+
+async def test_the_same_answer_that_lands_between_two_looks_is_no_similar_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One caller has looked for it in vain, another gets it stored, the first looks on."""
+    entries = house.parts.entries
+    looked, text = entries.get, "What is the capital of France?"
+
+    async def late(fingerprint: str) -> Entry | None:
+        found = await looked(fingerprint)
+        monkeypatch.undo()
+        await house.ask(text)
+        return found
+
+    monkeypatch.setattr(type(entries), "get", lambda _, fingerprint: late(fingerprint))
+    answer = await house.ask(text)
+    assert came_from(answer) == ("exact", "identical")
     assert len(house.asked) == 1
 
 

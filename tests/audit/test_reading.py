@@ -132,6 +132,24 @@ def test_a_path_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("noise", [b"\x1f\x8b", b"\x1f\x8b\x08\x00 and so on", b"\x1f\x8b\x08"])
+def test_garbage_that_begins_like_gzip_costs_no_other_line(tmp_path: Path, noise: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(noise + b"\n" + json.dumps(pair()).encode() + b"\n")
+    found, reading = read(tmp_path)
+    assert [one.source for one in found] == ["a.jsonl:2"]
+    assert (reading.lines, reading.bad) == (2, 1)
+
+
+def test_a_file_that_breaks_off_counts_as_one_line_more(tmp_path: Path) -> None:
+    lines = (json.dumps(pair(str(number))).encode() + b"\n" for number in range(2_000))
+    packed = gzip.compress(b"".join(lines))
+    (tmp_path / "cut.gz").write_bytes(packed[: len(packed) // 2])
+    found, reading = read(tmp_path, since=0.0)
+    assert found
+    assert "the file ends here" in reading.shown[0]
+    assert (reading.bad, reading.lines) == (1, len(found) + 1)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (

@@ -146,7 +146,7 @@ class Traffic:
             "tasks": {"extraction": {"tier": "low", "min_agreement": 0.9}},
         }
         await self._put("tenants/default", caching={"prewarm": [warm]}, routing=routing)
-        await self._put("tenants/default/bars", bar={"target": 0.5, "audit_share": 0.5})
+        await self._put("tenants/default/bars", bar={"target": 0.5, "audit_share": 1.0})
         self._key = await self.house.key("default")
         self._capped = await self.house.key("capped")
         await self._put("tenants/capped", lengths={"stream_usd": 0.000_01})

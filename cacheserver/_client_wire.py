@@ -68,6 +68,7 @@ def question(
     task: str | None = None,
     requires_deep_analysis: bool = False,
     conversation: str | None = None,
+    actor: str | None = None,
     levers_off: Sequence[str] = (),
     stream: bool = False,
 ) -> Call:
@@ -87,6 +88,7 @@ def question(
         "task": task,
         "requires_deep_analysis": requires_deep_analysis or None,
         "conversation": conversation,
+        "actor": actor,
         "levers_off": list(levers_off) or None,
         "stream": stream or None,
     }

@@ -205,6 +205,8 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
         shown["age_s"] = max(0, int(now - candidate.entry.created_at))
         shown["candidate"] = candidate.entry.id
         shown["veto"] = candidate.veto
+        shown["corroborated"] = candidate.corroborated
+        shown["pinned"] = candidate.pinned
         if candidate.probability is not None and candidate.evidence is not None:
             shown["probability"] = round(candidate.probability, 6)
             shown["evidence"] = asdict(candidate.evidence)

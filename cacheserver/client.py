@@ -81,6 +81,7 @@ class Options(TypedDict, total=False):
     task: str  # what kind of work it is; part of what is asked
     requires_deep_analysis: bool  # never answered with what was not asked for that
     conversation: str  # a name of yours: the turns so far are kept by the server and come before
+    actor: str  # the end user who asks; kept as a digest only
     levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
 
 

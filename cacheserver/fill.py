@@ -313,6 +313,8 @@ class Filler:
                 tags=query.controls.tags,
                 created_at=now,
                 expires_at=now + ttl_s,
+                actor=query.actor,
+                made_up=admission.made_up(message),
             )
             unstored = await self._put(entry, query, asked_at)
         return Filled(

@@ -150,6 +150,9 @@ class Groups(Protocol):
     async def set_group(self, entry: Entry, group: str) -> None:
         """Say that an entry's answer says what the group's do."""
 
+    async def corroborate(self, entry: Entry) -> None:
+        """Say that a second actor's answer agreed with an entry's."""
+
 
 class Metrics(Protocol):
     def vetoed(self, veto: str) -> None: ...

@@ -44,6 +44,7 @@ class Controls:
     deep: bool = False  # the caller requires deep analysis
     off: tuple[str, ...] = ()  # levers the caller wants left alone, of `LEVERS`
     check: Check | None = None  # what the answer must be like; else it is asked again, not stored
+    actor: str | None = None  # the end user, as a digest (`policy.actors`); never in a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Query:
     open_ended: bool = False  # the caller left `max_tokens` to us; the body's is a placeholder
     conversation: str | None = None  # the caller's name for it, on `/v1/query`
     cheapest: bool = False  # a budget is at its end: only the cheapest tier may be asked
+    actor: str | None = None  # the end user who asks, as a digest; None: not known
+    caller: str = ""  # a digest of key and actor; "": neither is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,8 @@ class Entry:
     tags: tuple[str, ...]
     created_at: float
     expires_at: float  # past it, served only as `stale`
+    actor: str | None = None  # who asked for it, as a digest; None: not known
+    made_up: bool = False  # by the simulated Claude: says nothing about the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,8 @@ class Candidate:
     probability: float | None = None  # that its answer serves; None: not asked for
     veto: str | None = None  # why it was passed over
     adjustment: float = 0.0  # log odds that its own past took away
+    corroborated: bool = False  # a second actor's answer agreed, or an operator pinned it
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +298,9 @@ class Tenant:
     semantic: bool = True
     volatility: VolatilityCaps = VolatilityCaps()
     shadow: bool = False  # decide and compare, and always ask Claude
+    # An entry serves other actors by similarity only once a second actor's answer agreed.
+    corroborate: bool = False
+    actors: Literal["named", "key"] = "named"  # by the caller, or each key is one
     routing_epoch: int = 0  # part of every fingerprint of this tenant
     routing: RoutingRules = field(default_factory=RoutingRules)
     caching: CachingRules = field(default_factory=CachingRules)

@@ -12,7 +12,7 @@ from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.learning import refuse_unknown_scopes
 from cacheserver.api.ops import purge_as, shown_stats
-from cacheserver.errors import BadRequest
+from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy.controls import name as checked_name
 from cacheserver.stores import tenantjson
 
@@ -59,6 +59,28 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     await refuse_closed_addresses(edge.parts, changed)
     await edge.parts.tenants.put(changed)
     return {"name": name, **tenantjson.as_json(changed)}
+
+
+@router.put("/tenants/{name}/entries/{id}/pin", summary="Vouch for a stored answer")
+async def pin(request: Request, name: str, id: str) -> dict[str, Any]:
+    """A pinned answer serves every actor by similarity where the tenant asks for `corroborate`. The
+    pin goes with the entry: a new answer to the same question has none.
+    """
+    return await _pin(request, name, id, pinned=True)
+
+
+@router.delete("/tenants/{name}/entries/{id}/pin", summary="Take that back")
+async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
+    """What a second actor's answer agreed with stays corroborated."""
+    return await _pin(request, name, id, pinned=False)
+
+
+async def _pin(request: Request, name: str, id: str, *, pinned: bool) -> dict[str, Any]:
+    edge = await _admitted(request)
+    tenant, entries = checked_name("tenant", name), edge.parts.entries.entries
+    if not await entries.pin(tenant, id, pinned=pinned):
+        raise NotFound("no stored answer of this tenant has this id; it may have gone already")
+    return {"tenant": tenant, "entry_id": id, "pinned": pinned}
 
 
 @router.get("/keys", summary="Every key, without the key itself")

@@ -84,6 +84,9 @@ class QueryRequest(BaseModel):
         None, description="It may wait until then: seconds from now, or an ISO 8601 time."
     )
     webhook: str | None = Field(None, description="An https URL that is told when a job has ended.")
+    actor: str | None = Field(
+        None, description="The end user who asks, as `x-cache-actor`. Kept as a digest only."
+    )
     levers_off: list[str] | None = Field(
         None, description="Levers to leave alone: " + ", ".join(LEVERS) + "."
     )

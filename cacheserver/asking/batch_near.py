@@ -20,6 +20,7 @@ class _Asked:
     """What a job asks under one scope: texts, their vectors, and the asks they lead."""
 
     texts: list[str] = field(default_factory=list)
+    actors: list[str | None] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     vectors: list[Any] = field(default_factory=list)
 
@@ -40,7 +41,7 @@ class Leaders:
         bar = bar_of(query.tenant, query.controls.namespace, query.scope)
         best = np.argsort(-cosines)[: bar.top_k]
         near = [
-            Candidate(_stand_in(query, known.texts[at], at, now), float(cosines[at]))
+            Candidate(_stand_in(query, known, at, now), float(cosines[at]))
             for at in map(int, best)
             if cosines[at] >= _CLOSE
         ]
@@ -56,6 +57,7 @@ class Leaders:
         known = self._jobs.setdefault(job, {}).setdefault(query.scope, _Asked())
         if query.text is not None and len(known.texts) < _LEADERS:
             known.texts.append(query.text)
+            known.actors.append(query.actor)
             known.keys.append(key)
             known.vectors.append(np.asarray(vector))
 
@@ -63,7 +65,7 @@ class Leaders:
         self._jobs.pop(job, None)
 
 
-def _stand_in(query: Query, text: str, place: int, now: float) -> Entry:
+def _stand_in(query: Query, known: _Asked, place: int, now: float) -> Entry:
     """What the decider reads of an answer that is still to come."""
     return Entry(
         id=f"{place:032d}",
@@ -71,7 +73,7 @@ def _stand_in(query: Query, text: str, place: int, now: float) -> Entry:
         namespace=query.controls.namespace,
         fingerprint="",
         scope=query.scope,
-        text=text,
+        text=known.texts[place],
         model=query.model,
         message=b"{}",
         usage=Usage(),
@@ -79,4 +81,5 @@ def _stand_in(query: Query, text: str, place: int, now: float) -> Entry:
         tags=(),
         created_at=now,
         expires_at=now + 1,
+        actor=known.actors[place],
     )

@@ -21,6 +21,7 @@ from cacheserver.policy.fragments import Skeleton, reordered, skeleton, text_of
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.promptcache_drift import Version, drifts, pairs, report, seen
 from cacheserver.policy.promptcache_money import Cost, rates
+from cacheserver.stores import stored
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.prefixes import Prefixes
 from cacheserver.stores.promptlog import PromptLog
@@ -35,9 +36,7 @@ _PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days
 class Stored(Protocol):
     """The answers as they are in Redis."""
 
-    async def grouped(
-        self, refs: Sequence[tuple[str, str]]
-    ) -> Sequence[tuple[Entry, str] | None]: ...
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> Sequence[stored.Stored | None]: ...
 
 
 class Answers(Protocol):
@@ -212,8 +211,8 @@ class Versions:
     async def _entries(self, tenant: str, namespace: str) -> AsyncIterator[Entry]:
         async for refs in self._log.refs(tenant, namespace):
             for found in await self._stored.grouped(refs):
-                if found is not None and found[0].tenant == tenant:
-                    yield found[0]
+                if found is not None and found.entry.tenant == tenant:
+                    yield found.entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Run:
     right: int = 0
     wrong: int = 0
     undecided: int = 0  # neither could be told
-    unasked: int = 0  # the spending cap, or Claude failed
+    unasked: int = 0  # the spending cap, Claude failed, or the simulated Claude made the answer up
     cost: Nanodollars = 0
     state: str = "running"  # "counted", "incomplete"
 
@@ -187,7 +187,7 @@ class GoldRuns:
     async def _grade(self, tenant: Tenant, model: str, item: Item) -> _Graded | None:
         """None: it was not asked, or not answered."""
         told = await self._calls.ask(tenant, gold.body_for(item, model), _HEADERS)
-        if not isinstance(told, Told):
+        if not isinstance(told, Told) or admission.made_up(told.message):
             return None
         return _Graded(await self._right(tenant, item, told.message), told.cost)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cacheserver.asking.behind import Behind
-from cacheserver.policy import lengths
+from cacheserver.policy import admission, lengths
 from cacheserver.policy.lengths import Seen
 from cacheserver.ports import Metrics
 from cacheserver.stores.lengths import LengthStore
@@ -49,6 +49,8 @@ class Lengths:
         """Learn how long such an answer was. Where our cap cut it, it would have been longer."""
         cap = asked.cap
         if cap is None or not cap.ours or not query.tenant.lengths.learn:
+            return
+        if admission.made_up_length(message):
             return
         stop = message.get("stop_reason")
         if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):

@@ -76,7 +76,7 @@ class Trials:
             return
         if query.credential is not None or query.bypass is not None or query.body.get("tools"):
             return
-        if admission.unstorable(message) is not None:
+        if admission.unstorable(message) is not None or admission.made_up(message):
             return
         trial = trials.trial(asked.route, rules)
         if trial is not None and self._chance() < rules.trials.share:
@@ -132,7 +132,7 @@ class Trials:
         # As it was asked, so shortened where it was, but without marks for another model's cache.
         body = {**fingerprint.shaping(jsontext.loads(asked.body)), "model": trial.model}
         told = await self.calls.ask(tenant, body, query.headers)
-        if not isinstance(told, Told):
+        if not isinstance(told, Told) or admission.made_up(told.message):
             return
         agreed = await self._agreed(query, message, told.message, trial)
         await self.store.add(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from cacheserver.errors import StoreError
 from cacheserver.learning.states import States
-from cacheserver.policy import bound, profile, vetoes
+from cacheserver.policy import bound, corroboration, profile, vetoes
 from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.decide import decide, fresh
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
@@ -58,15 +58,34 @@ class Decider:
             live, pasts = await self._past(query, live)
             if not live:
                 return Miss("condemned")
-            if bar.target is not None:
-                return await self._judge(query, live, pasts, bar, bar.target)
+            may = [c for c in live if corroboration.may_serve(query, c)]
+            # Where none may serve, what would is judged all the same: it is learned from.
+            decision = await self._clearing(query, may or live, pasts, bar)
         except StoreError:
             self._metrics.swallowed("decide")
             return Miss("degraded")
+        if isinstance(decision, Miss):
+            return replace(decision, neighbours=live)
+        if not may:
+            return Miss(
+                "uncorroborated",
+                decision.candidate,
+                neighbours=live,
+                level=decision.level,
+                basis=decision.basis,
+            )
+        return decision
+
+    async def _clearing(
+        self, query: Query, live: Sequence[Candidate], pasts: Mapping[str, Past], bar: Bar
+    ) -> Hit | Miss:
+        """The candidate that clears the bar, or why none does."""
+        if bar.target is not None:
+            return await self._judge(query, live, pasts, bar, bar.target)
         decision = decide(_lowered(live, pasts), bar, query.controls, self._clock())
         if isinstance(decision, Hit):
             return replace(decision, audit_share=bar.audit_share or 0.0)
-        return replace(decision, neighbours=live)
+        return decision
 
     async def pair(self, one: str, other: str, similarity: float) -> float:
         """The prior's probability that one answer serves both, the verifier asked; vetoes are 0."""

@@ -62,7 +62,7 @@ class Feedback:
             return {"verdict": "bad", "entry_id": entry.id, "done": "evicted"}
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         hit = Candidate(
-            entry, record["decision"]["similarity"], "" if stored is None else stored[1]
+            entry, record["decision"]["similarity"], "" if stored is None else stored.group
         )
         await self._worker.condemn(tenant, record["fingerprint"], hit, once=decision_id)
         await self._negative(tenant, record, source="feedback")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cacheserver import jsontext
 from cacheserver.errors import UpstreamError
-from cacheserver.policy import sameness
+from cacheserver.policy import admission, sameness
 from cacheserver.ports import Claude, Journal, Metrics, Pricer, Spent, untold
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Nanodollars, Usage
@@ -87,6 +87,8 @@ class Judge:
         if isinstance(message, dict):
             self._spent("judge", tenant, message, now)
         await self._refund(tenant, reserved - cost, now)
+        if isinstance(message, dict) and admission.made_up(message):
+            return None
         told = isinstance(message, dict) and sameness.says_same(message)
         verdict = "judge_same" if told else "judge_different"
         self._journal.count(tenant, {"judge": 1, verdict: 1, "judge_cost_nanodollars": cost})

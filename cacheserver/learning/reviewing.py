@@ -114,7 +114,7 @@ class Reviewing:
         if entry is None:
             return  # gone by itself, and with it all that could be served again
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
-        group = "" if stored is None else stored[1]
+        group = "" if stored is None else stored.group
         hit = Candidate(entry, decided["evidence"]["cosine"], group)
         once = f"review:{reviewed.id}"
         await self._worker.condemn(tenant, decided["fingerprint"], hit, once=once)

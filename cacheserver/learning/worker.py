@@ -19,7 +19,7 @@ from cacheserver.flight import end
 from cacheserver.learning.answers import Answers, beside, group_of, same, text_of
 from cacheserver.learning.judging import Judge
 from cacheserver.learning.states import States
-from cacheserver.policy import admission
+from cacheserver.policy import admission, corroboration
 from cacheserver.policy.calibrate import Label, Source
 from cacheserver.ports import Claude, Groups, Journal, Metrics, Pricer, Spent, untold
 from cacheserver.stores.labels import Labels
@@ -108,14 +108,18 @@ class Worker:
         """A miss was answered; its neighbours' answers are held against the fresh one."""
         if query.tenant.shadow and not decision.neighbours:
             self._alone[query.tenant.name] += 1
-        # Where a threshold was set by hand nothing is learned, unless shadow mode asks for it.
-        wanted = decision.level is not None or query.tenant.shadow
+        if entry.made_up and not query.tenant.shadow:
+            return
+        # Where a threshold was set by hand nothing is learned, unless the tenant asks for it.
+        asks = query.tenant.shadow or query.tenant.corroborate
+        wanted = decision.level is not None or asks
         if wanted and decision.neighbours and query.credential is None:
             self._put(Missed(query, decision, entry))
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:
         """Ask again, in the background, what `hit` answered."""
-        self._put(Audit(query, hit, share))
+        if not hit.entry.made_up:
+            self._put(Audit(query, hit, share))
 
     def _put(self, job: Job) -> None:
         try:
@@ -148,6 +152,7 @@ class Worker:
         near = list(job.decision.neighbours[:_COMPARED])
         if nearest is not None and all(c.entry.id != nearest.entry.id for c in near):
             near.append(nearest)
+        near = [c for c in near if not (c.entry.made_up or job.entry.made_up)]
         fresh, *stored = await self._answers.recall([job.entry, *(c.entry for c in near)])
         if fresh is None:
             self._alone[job.query.tenant.name] += job.query.tenant.shadow
@@ -170,6 +175,11 @@ class Worker:
                     group = None
         if group is not None:
             await self._groups.set_group(job.entry, group)
+        if job.query.tenant.corroborate:
+            agreed = {group} | ({_group(nearest)} if right and nearest is not None else set())
+            told = [c.entry for c in near if c.entry.id in found and _group(c) in agreed]
+            for entry in corroboration.corroborated(job.entry, told):
+                await self._groups.corroborate(entry)
         if nearest is None:
             return
         served = job.decision.reason == "shadow"
@@ -228,7 +238,7 @@ class Worker:
             await self._labels.refund(tenant, "audit", expected - cost, period_s=_DAY_S, now=now)
         # Counted first: what was paid is paid, whatever becomes of the comparison.
         self._journal.count(tenant, {"audits": 1, "audit_cost_nanodollars": cost})
-        if admission.unstorable(message) is not None:
+        if admission.unstorable(message) is not None or admission.made_up(message):
             return
         right, weight = await self._same(job, sse.without_id(message))
         if right is None:

@@ -32,6 +32,9 @@ _EXACT_ONLY = {
 
 _STORABLE_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+# How the ids of the simulated Claude's answers begin where it quoted the question, and where it
+# wrote as many words as it was told to (`simulated.claude`).
+_ECHO, _PROSE = "msg_simecho", "msg_simprose"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -90,6 +93,19 @@ def batchable(body: Mapping[str, Any]) -> bool:
     """Whether the Message Batches API, at half the price, would take this request (facts 3)."""
     barred = any(body.get(field) for field in ("stream", "speed", "thread"))
     return not barred and body.get("max_tokens") != 0
+
+
+def made_up(message: Mapping[str, Any]) -> bool:
+    """Whether the simulated Claude made up what an answer says: nothing is learned from that.
+
+    It says so in the id, which no caller can choose and which every way to it hands on.
+    """
+    return str(message.get("id")).startswith((_ECHO, _PROSE))
+
+
+def made_up_length(message: Mapping[str, Any]) -> bool:
+    """Whether the simulated Claude also chose how long an answer is."""
+    return str(message.get("id")).startswith(_ECHO)
 
 
 def unstorable(message: Mapping[str, Any]) -> str | None:

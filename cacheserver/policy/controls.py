@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cacheserver.errors import BadRequest
-from cacheserver.policy import validate
+from cacheserver.policy import actors, validate
 from cacheserver.types import LEVERS, Controls
 
 # Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
@@ -32,7 +32,7 @@ _SECONDS_RULE = "must be whole seconds, 0 or more"
 
 _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
-    | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check"}
+    | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
 )
 _PLAIN = Controls()
 
@@ -46,6 +46,8 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
     said: dict[str, str] = {}
     for header, value in headers.items():
         if header in _HEADERS:
+            if header in said and header == "x-cache-actor":  # a list of names is no name
+                raise BadRequest(header, "is given twice")
             said[header] = f"{said[header]},{value}" if header in said else value
     if not said:
         return _PLAIN
@@ -68,6 +70,9 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
         asked["off"] = levers("x-cache-off", parts)
     if (check := said.get("x-cache-check")) is not None:
         asked["check"] = validate.read("x-cache-check", check)
+    if (who := said.get("x-cache-actor")) is not None:
+        # Nothing says how the bytes of a header spell other letters.
+        asked["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
     return replace(controls, **asked)
 
 
@@ -75,7 +80,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
 
     Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`,
-    `check`; absent and null are the same.
+    `check`, `actor`; absent and null are the same.
     Raises `BadRequest` naming the field, also where body and headers contradict each other.
     """
     controls = read_controls(headers)
@@ -115,6 +120,9 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
         if controls.check is not None:
             raise BadRequest("check", "is in the header `x-cache-check` too; send one")
         controls = replace(controls, check=validate.read("check", check))
+    if (who := fields.get("actor")) is not None:
+        _same("actor", who := actors.digest("actor", who), controls.actor)
+        controls = replace(controls, actor=who)
     return controls
 
 

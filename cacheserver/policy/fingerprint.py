@@ -14,7 +14,7 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
-from cacheserver.policy import admission, fragments, tiers, volatility
+from cacheserver.policy import actors, admission, fragments, tiers, volatility
 from cacheserver.rules.caching import FragmentKind
 from cacheserver.types import Controls, Query, Tenant
 
@@ -90,6 +90,7 @@ def read(
     if controls.check is not None:  # who wants answers checked gets none that were not
         envelope["check"] = asdict(controls.check)
     fingerprint = _digest(envelope)
+    actor = actors.actor_of(body, controls, tenant, key_id)
     ignored = tenant.caching.ignore_in_scope
     text, exact_only = admission.question(body)
     bypass = admission.bypass(body) if controls.store else "no-store"
@@ -116,6 +117,8 @@ def read(
         open_ended=open_ended,
         volatile=volatile,
         ttl_cap_s=cap,
+        actor=actor,
+        caller=actors.caller_of(key_id, actor),
     )
 
 

@@ -60,7 +60,8 @@ class Claude:
         seen = signatures.readable(valid, model, caller.account)
         use = self._prompts.look(promptcache.read(seen, model, owner=caller.owner), now=now)
         draft = reply.compose(seen, model, caller.account, asked)
-        message = _message(draft, valid, model, use, tier="batch" if batched else "standard")
+        tier = "batch" if batched else "standard"
+        message = _message(draft, valid, model, use, tier=tier, origin=_origin(asked))
         _add_steps(message["usage"], asked.steps)
         text = directives.last_text(valid)
         return Answer(message, use, asked.fault, hashlib.sha256(text.encode()).hexdigest()[:16])
@@ -100,12 +101,29 @@ def request_id() -> str:
     return f"req_sim{secrets.token_hex(10)}"
 
 
+def _origin(asked: Directives) -> str:
+    """Where an answer's words come from, as its id says it: nowhere says that they were directed.
+
+    The id goes where the answer goes, streamed, batched or through a proxy, and nobody who asks
+    can choose it: so a cache can tell what it must not learn from.
+    """
+    if asked.pause or any(x is not None for x in (asked.text, asked.tool, asked.refusal)):
+        return ""
+    return "echo" if asked.words is None else "prose"
+
+
 def _message(
-    draft: Draft, body: Mapping[str, Any], model: Model, use: Use, *, tier: str
+    draft: Draft,
+    body: Mapping[str, Any],
+    model: Model,
+    use: Use,
+    *,
+    tier: str,
+    origin: str,
 ) -> dict[str, Any]:
     searches = {"web_search_requests": draft.web_searches, "web_fetch_requests": 0}
     return {
-        "id": f"msg_sim{secrets.token_hex(10)}",
+        "id": f"msg_sim{origin}{secrets.token_hex(10)}",
         "type": "message",
         "role": "assistant",
         "model": model.id,

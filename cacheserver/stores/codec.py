@@ -19,6 +19,7 @@ from cacheserver.types import Entry, Usage
 
 VERSION = 1
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
+_FEWER = 11  # fields of an entry that was written before its actor was
 _UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError)
 
 
@@ -57,6 +58,8 @@ def pack_entry(entry: Entry) -> bytes:
         entry.created_at,
         entry.expires_at,
         _usage_row(entry.usage),
+        entry.actor,
+        entry.made_up,
     ]
     return _pack(entry.id, header, entry.message)
 
@@ -67,9 +70,10 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         return None
     try:
         entry_id, header, payload = _unpack(value)
-        tenant, namespace, fingerprint, scope, text, model, cost, tags, created, expires, usage = (
-            header
-        )
+        if len(header) == _FEWER:
+            header += [None, False]
+        tenant, namespace, fingerprint, scope, text, model, cost, tags, *rest = header
+        created, expires, usage, actor, made_up = rest
         return Entry(
             id=entry_id,
             tenant=tenant,
@@ -84,6 +88,8 @@ def unpack_entry(value: bytes | None) -> Entry | None:
             tags=tuple(tags),
             created_at=created,
             expires_at=expires,
+            actor=actor,
+            made_up=made_up,
         )
     except _UNREADABLE:
         return None

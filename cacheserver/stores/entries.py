@@ -20,7 +20,7 @@ import orjson
 
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
-from cacheserver.stores import scripts
+from cacheserver.stores import scripts, stored
 from cacheserver.stores.codec import (
     VectorRow,
     pack_entry,
@@ -30,6 +30,7 @@ from cacheserver.stores.codec import (
 )
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 from cacheserver.stores.reads import Reads
+from cacheserver.stores.stored import Stored
 from cacheserver.types import Entry
 
 # What an entry costs Redis beside its bytes (keys, ids, memberships): 880 were measured with
@@ -79,6 +80,7 @@ class Entries:
         self._sweep = redis.register_script(scripts.SWEEP)
         self._purge = redis.register_script(scripts.PURGE)
         self._purge_id = redis.register_script(scripts.PURGE_ID)
+        self._saying = redis.register_script(stored.SAY)
 
     async def __aenter__(self) -> Entries:
         self._task = asyncio.create_task(self._keep_up(), name="store:upkeep")
@@ -104,34 +106,44 @@ class Entries:
         (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
         return unpack_entry(value)
 
-    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[tuple[Entry, str] | None]:
-        """The entries of (fingerprint, entry id) with their answer groups, in one round trip.
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        """The entries of (fingerprint, entry id) with group and marks, in one round trip.
 
-        None stands for one that is gone, or was replaced by a newer answer with another id.
-        Entries of one group say the same; one that nobody has compared yet is a group of its own,
-        named by its id.
+        None stands for one that is gone, or was replaced by a newer answer with another id. One
+        that nobody has compared yet is a group of its own, named by its id.
         """
-        keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "eg" for ref in refs]
+        keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
         values = await self._reads.read(keys)
-        found: list[tuple[Entry, str] | None] = []
-        for (_, entry_id), value, group in zip(
+        found: list[Stored | None] = []
+        for (_, entry_id), value, said in zip(
             refs, values[: len(refs)], values[len(refs) :], strict=True
         ):
             entry = unpack_entry(value)
             if entry is None or entry.id != entry_id:
                 found.append(None)
                 continue
-            name = entry_id.encode()
-            mine = group is not None and group.startswith(name)
-            found.append((entry, group[len(name) :].decode() if mine and group else entry_id))
+            found.append(stored.read(entry, said))
         return found
 
     async def set_group(self, entry: Entry, group: str) -> None:
         """Say that `entry`'s answer says what `group`'s do; forgotten with the entry."""
-        life_ms = round((entry.expires_at - self._clock()) * 1000)
-        if life_ms > 0:
-            key = f"{self._prefix}g:{entry.fingerprint}"
-            await command(self._redis, "SET", key, entry.id + group, "PX", life_ms)
+        await self._say(entry, group=group)
+
+    async def corroborate(self, entry: Entry) -> None:
+        """Say that a second actor's answer agreed with `entry`'s; forgotten with the entry."""
+        await self._say(entry, add=stored.CORROBORATED)
+
+    async def pin(self, tenant: str, entry_id: str, *, pinned: bool) -> bool:
+        """Pin an entry of `tenant`, or take that back. False: there is none with that id."""
+        entry = await self.by_id(tenant, entry_id)
+        if entry is None:
+            return False
+        mark = {"add": stored.PINNED} if pinned else {"drop": stored.PINNED}
+        return await self._say(entry, **mark)
+
+    async def _say(self, entry: Entry, *, group: str = "", add: str = "", drop: str = "") -> bool:
+        said = (entry.id, entry.fingerprint, group, add, drop)
+        return bool(await run(self._saying, self._prefix, *said))
 
     async def by_id(self, tenant: str, entry_id: str) -> Entry | None:
         """Return the entry with that id if it is `tenant`'s."""

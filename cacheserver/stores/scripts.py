@@ -5,6 +5,7 @@ Keys, all under one prefix P:
     P e:<fingerprint>      string  the entry; dies by itself
     P v:<fingerprint>      string  its vector; the same life
     P a:<fingerprint>      string  its answer's vectors, once it was compared; the same life
+    P s:<fingerprint>      string  its group and marks (`stored`); the same life
     P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
     P deadlines            zset    entry id by when Redis drops it (ms)
     P worth                zset    entry id by GDSF's H: what it saves per byte

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cacheserver.errors import StoreError
 from cacheserver.stores.codec import VectorRow
 from cacheserver.stores.entries import Entries
+from cacheserver.stores.stored import Stored
 from cacheserver.types import Candidate, Entry, Near, Query
 from index import snapshot
 from index.batcher import Batcher
@@ -94,8 +95,8 @@ class SemanticEntries:
             for match, stored in zip(matches, found, strict=True):
                 if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
                     gone += self.index.remove(match.id)
-                elif stored[0].scope == query.scope:
-                    live.append(Candidate(stored[0], match.cosine, stored[1]))
+                elif stored.entry.scope == query.scope:
+                    live.append(_candidate(stored, match.cosine))
             if not gone:
                 break  # else what was gone may have hidden what is not
         return Near(live, vector=vector)
@@ -176,6 +177,16 @@ class SemanticEntries:
         await asyncio.to_thread(
             snapshot.save, self._snapshot_path, self.index, embedder_id=self._embedder_id
         )
+
+
+def _candidate(stored: Stored, cosine: float) -> Candidate:
+    return Candidate(
+        stored.entry,
+        cosine,
+        stored.group,
+        corroborated=stored.corroborated,
+        pinned=stored.pinned,
+    )
 
 
 def _name(entry: Entry) -> str:

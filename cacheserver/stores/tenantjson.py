@@ -67,6 +67,8 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "semantic": _flag,
         "volatility": _volatility,
         "shadow": _flag,
+        "corroborate": _flag,
+        "actors": _actors,
         "routing_epoch": _count,
         **{lever: partial(_lever, kind) for lever, kind in _LEVERS.items()},
     }
@@ -214,6 +216,12 @@ def _count(field: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise BadRequest(field, "must be a whole number, 0 or more")
     return value
+
+
+def _actors(field: str, value: object) -> str:
+    if value not in ("named", "key"):
+        raise BadRequest(field, "must be `named` or `key`")
+    return str(value)
 
 
 def _flag(field: str, value: object) -> bool:

@@ -269,5 +269,5 @@ async def test_answers_that_say_the_same_become_one_group(calibrated: House) -> 
     entries = calibrated.parts.entries.entries
     found = [await entries.by_id("default", a.headers["x-cache-entry"]) for a in (one, two)]
     refs = [(entry.fingerprint, entry.id) for entry in found if entry is not None]
-    groups = [grouped[1] for grouped in await entries.grouped(refs) if grouped is not None]
+    groups = [grouped.group for grouped in await entries.grouped(refs) if grouped is not None]
     assert groups == [refs[0][1]] * 2

@@ -55,7 +55,7 @@ async def ask_both(house: House) -> list[str]:
     ids = [answer.headers["x-cache-entry"] for answer in found]
     stored = [await entries.by_id("default", entry_id) for entry_id in ids]
     refs = [(entry.fingerprint, entry.id) for entry in stored if entry is not None]
-    groups = [one[1] for one in await entries.grouped(refs) if one is not None]
+    groups = [one.group for one in await entries.grouped(refs) if one is not None]
     return ["own" if group == one else "first" for group, one in zip(groups, ids, strict=True)]
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,12 +47,23 @@ entries = st.builds(
     tags=st.lists(text, max_size=4).map(tuple),
     created_at=moments,
     expires_at=moments,
+    actor=st.none() | text,
+    made_up=st.booleans(),
 )
 
 
 @given(entries)
 def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
     assert unpack_entry(pack_entry(one)) == one
+
+
+@given(entries)
+def test_an_entry_from_before_actors_were_known_has_none(one: Entry) -> None:
+    value = pack_entry(one)
+    length = int.from_bytes(value[33:37], "big")
+    header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:11])
+    older = value[:33] + len(header).to_bytes(4, "big") + header + value[37 + length :]
+    assert unpack_entry(older) == replace(one, actor=None, made_up=False)
 
 
 @given(entries, st.binary(max_size=100))

@@ -28,7 +28,7 @@ async def put(store: Entries, *entries: Entry, keep_s: int = 0) -> None:
 
 async def answers(store: Entries, refs: Sequence[tuple[str, str]]) -> list[Entry | None]:
     """What is stored under (fingerprint, entry id), without its groups."""
-    return [None if one is None else one[0] for one in await store.grouped(refs)]
+    return [None if one is None else one.entry for one in await store.grouped(refs)]
 
 
 async def vectors(store: Entries) -> set[str]:

@@ -1,0 +1,72 @@
+"""End users behind one key: digests of the names that callers give them.
+
+Rule: a name is read once and becomes a digest; nothing else of it is kept, logged or sent on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver.errors import BadRequest
+from cacheserver.types import Controls, Tenant
+
+_MOST_CHARS = 256  # what Claude takes of `metadata.user_id` (facts 1.1)
+_DIGITS = 16  # 64 bits: two of a tenant's million users meet with a chance of 1 in 37 million
+# Letters and marks that Unicode counts as printable and no font shows.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+
+
+def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
+    """A digest of an end user's name, or `BadRequest` naming `field` for one that will not do."""
+    if (
+        not isinstance(value, str)
+        or not 1 <= len(value) <= _MOST_CHARS
+        or not value.isprintable()
+        or not value.strip()
+        or _UNSEEN.search(value)
+        or (ascii_only and not value.isascii())
+    ):
+        kind = "printable ASCII" if ascii_only else "printable"
+        raise BadRequest(field, f"must be 1 to {_MOST_CHARS} {kind} characters")
+    return _digest(value)
+
+
+def actor_of(
+    body: Mapping[str, Any], controls: Controls, tenant: Tenant, key_id: str | None
+) -> str | None:
+    """Who asks, as a digest that no other tenant's users share; None: not known.
+
+    Raises `BadRequest` where the body names another than the header does.
+    """
+    if tenant.actors == "key":
+        return None if key_id is None else _digest(tenant.name, "key", key_id)
+    metadata = body.get("metadata")
+    name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    said = _digest(name) if isinstance(name, str) and name else None
+    if said is not None and controls.actor not in (None, said):
+        raise BadRequest(
+            "metadata.user_id", "is not what the header `x-cache-actor` says; send one"
+        )
+    said = said or controls.actor
+    return None if said is None else _digest(tenant.name, "name", said)
+
+
+def caller_of(key_id: str | None, actor: str | None) -> str:
+    """The key and the end user behind a request, as one digest; empty where neither is known."""
+    return "" if key_id is None and actor is None else _digest(key_id or "", actor or "")
+
+
+def _digest(*parts: str) -> str:
+    """Hex digits; each part comes with its length, so that no two lists spell the same."""
+    whole = hashlib.sha256()
+    for part in parts:
+        # A string of JSON may hold half of a surrogate pair, which UTF-8 has no bytes for.
+        raw = part.encode("utf-8", "surrogatepass")
+        whole.update(len(raw).to_bytes(4, "big") + raw)
+    return whole.hexdigest()[:_DIGITS]

@@ -141,15 +141,14 @@ async def test_a_name_is_checked_and_goes_nowhere(house: House) -> None:
 
 async def kept(house: House) -> AsyncIterator[bytes]:
     """Every name and value in the store."""
-    redis = house.parts.entries.entries._redis
+    redis: Any = house.parts.entries.entries._redis
     async for key in redis.scan_iter():
         yield key
         match await redis.type(key):
             case b"string":
                 yield await redis.get(key) or b""
             case b"hash":
-                for pair in (await redis.hgetall(key)).items():
-                    yield b" ".join(pair)
+                yield b" ".join([b" ".join(pair) for pair in (await redis.hgetall(key)).items()])
             case b"list":
                 yield b" ".join(await redis.lrange(key, 0, -1))
             case b"zset":

@@ -50,8 +50,6 @@ class Lengths:
         cap = asked.cap
         if cap is None or not cap.ours or not query.tenant.lengths.learn:
             return
-        if admission.made_up_length(message):
-            return
         stop = message.get("stop_reason")
         if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):
             return
@@ -60,6 +58,8 @@ class Lengths:
         if cut:  # the next asker is not to be cut by what was known before
             _, seen = self._known.get(name, (now, Seen()))
             self._known[name] = now, replace(seen, raised=max(seen.raised, cut))
+        elif admission.made_up_length(message):
+            return  # as long as nobody's answers are; where it was cut, the cap may only grow
         tokens = max(usage.output_tokens, cut)
         self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
 

@@ -163,12 +163,18 @@ class Worker:
             if said is not None
         }
         group = group_of(fresh, list(found.values()))
+        # A group is joined on less than is sure, so each answer that agrees is asked for by itself.
+        agreeing = [
+            c.entry for c in near if c.entry.id in found and same(fresh, [found[c.entry.id]])
+        ]
         right, weight = None, 1.0
         if nearest is not None and nearest.entry.id in found:
             mine = [one for one in found.values() if one.grouped.group == _group(nearest)]
             right = same(fresh, mine)
             if right is None:
                 right, weight = await self._judged(job.query, nearest, job.entry.message)
+                if right:
+                    agreeing.append(nearest.entry)
                 if right and group is None:
                     group = _group(nearest)
                 elif right is False and group == _group(nearest):
@@ -176,9 +182,7 @@ class Worker:
         if group is not None:
             await self._groups.set_group(job.entry, group)
         if job.query.tenant.corroborate:
-            agreed = {group} | ({_group(nearest)} if right and nearest is not None else set())
-            told = [c.entry for c in near if c.entry.id in found and _group(c) in agreed]
-            for entry in corroboration.corroborated(job.entry, told):
+            for entry in corroboration.corroborated(job.entry, agreeing):
                 await self._groups.corroborate(entry)
         if nearest is None:
             return

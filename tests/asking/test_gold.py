@@ -74,6 +74,14 @@ async def test_a_gold_set_that_passes_proves_a_tier_and_one_that_fails_bars_it(
     assert (alert["gold_right"], alert["gold_count"]) == (0, 40)
 
 
+async def test_answers_that_were_made_up_are_graded_by_nothing(desk: Trying) -> None:
+    await upload(desk, *({"prompt": f"Case {i}?", "check": {"min_chars": 1}} for i in range(3)))
+    desk.says[HAIKU] = Directives()
+    ended = await run(desk, tenant())
+    assert (ended.state, ended.right, ended.wrong, ended.unasked) == ("incomplete", 0, 0, 3)
+    assert (await desk.shown()).gold is None
+
+
 @pytest.mark.parametrize(("fault", "usd"), [(Fault("error", status=400, times=99), 10), (None, 0)])
 async def test_a_run_that_could_not_ask_is_no_result(
     desk: Trying, fault: Fault | None, usd: float

@@ -85,6 +85,19 @@ async def test_lengths_are_learned_by_task(house: House) -> None:
     assert sent(house) == 1_024
 
 
+async def test_what_was_made_up_is_no_measure_of_a_length_but_a_cap_grows_out_of_its_way(
+    house: House,
+) -> None:
+    for number in range(50):
+        await question(house, f"Note {number}", task="note", cache="refresh")
+        cut = await question(house, f"Sort {number}", task="classification", cache="refresh")
+    assert cut.json()["stop_reason"] == "end_turn"
+    await house.parts.lengths.settle()
+    house.clock.ahead_s += 60
+    await question(house, "One more note", task="note")
+    assert sent(house) == 1_024
+
+
 async def test_a_higher_length_is_cut_where_the_tenant_says_so_and_the_answer_says_it(
     house: House,
 ) -> None:

@@ -79,6 +79,18 @@ async def test_a_cheap_model_that_refuses_disagrees_and_a_dear_one_says_nothing(
     assert (shown.window, shown.undecided) == ("0", 1)
 
 
+async def test_what_the_simulated_claude_made_up_is_compared_with_nothing(desk: Trying) -> None:
+    for made_up in (Directives(), Directives(words=30)):
+        desk.says[HAIKU] = made_up
+        await desk.answer()
+    shown = await desk.shown()
+    assert (len(desk.asked), shown.window, shown.undecided) == (2, "", 0)
+    asked, call, message = answered()
+    desk.trials.answered(asked, call, {**message, "id": "msg_simecho0"})
+    await desk.trials.settle()
+    assert len(desk.asked) == 2
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -27,7 +27,7 @@ ANSWERS = {
 class Judge:
     """A Claude that knows the answers, and is asked to judge them."""
 
-    verdict: str = "SAME"
+    verdict: str | None = "SAME"  # None: it makes one up
     fault: Fault | None = None
     judged: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -92,6 +92,15 @@ async def test_the_judge_decides_what_embeddings_leave_open(
         now = house.clock()
         spent = await kept.spent("default", "judge", period_s=86_400, now=now)
         assert spent == sums["judge_cost_nanodollars"]  # the rest of what was reserved came back
+
+
+async def test_a_verdict_that_the_simulated_claude_made_up_is_none(tmp_path: Path) -> None:
+    async with judged_by(Judge(None), tmp_path) as house:
+        await ask_both(house)
+        kept = house.parts.feedback._states._labels
+        assert await kept.scopes("default") == []
+        sums = await house.parts.journal.stats("default")
+        assert not {"judge", "judge_same", "judge_different"} & sums.keys()
 
 
 async def test_the_judge_is_off_unless_asked_for(tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ def test_fields_that_never_shape_an_answer_never_matter(field: str, value: Any) 
     assert ask(body(**{field: value})).scope == ask(body()).scope
 
 
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_who_asks_never_matters(one: str, other: str) -> None:
+    asked = [ask(body(metadata={"user_id": name}), key_id=name) for name in (one, other)]
+    assert asked[0].fingerprint == asked[1].fingerprint == ask(body()).fingerprint
+    assert asked[0].scope == asked[1].scope == ask(body()).scope
+    assert (asked[0].caller == asked[1].caller) == (one == other)
+
+
 def test_a_stream_shares_the_answer_of_what_is_not_streamed() -> None:
     streamed = ask(body(stream=True))
     assert streamed.stream

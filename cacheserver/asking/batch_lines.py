@@ -101,7 +101,7 @@ def refused(
     verdict: Verdict | None = None,
 ) -> Line:
     """The end of an item that Claude may not be asked for: its caller forbids it, or a budget."""
-    near = decision if isinstance(decision, Miss) else Miss("")
+    near = decision if isinstance(decision, Miss) else Miss("budget")
     if verdict is None:
         why, type = replace(near, reason="only-if-cached"), "not_found_error"
         message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.policy import lexicon, profile
+from cacheserver.policy.bound import CLOSED
 from cacheserver.policy.decide import EXPLAINED
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.replay import (
@@ -147,6 +148,11 @@ def test_candidates_that_were_never_judged_are_no_reason_to_doubt() -> None:
     assert outcome(past(*judged, *others), TARGET).serves is False
     assert outcome(past(nearby(probability=None), *judged), TARGET).serves is None
     assert outcome(past(nearby(probability=None), nearby(entry="b")), TARGET).serves is True
+
+
+def test_a_scope_that_is_closed_serves_nothing_and_that_is_told() -> None:
+    for one in (nearby(), nearby(probability=None)):
+        assert outcome(past(one), TARGET, CLOSED).serves is False
 
 
 def test_where_all_that_are_recorded_are_vetoed_the_next_one_is_not_known() -> None:

@@ -31,8 +31,8 @@ class Decision:
 
     kind: str  # exact | semantic | coalesced | stale | miss | bypass
     reason: str
-    similarity: float | None = None  # cosine to `matched`, -1..1
-    matched: str | None = None  # the stored question, or the nearest one on a miss
+    similarity: float | None = None  # cosine to `matched`, or to what came nearest; -1..1
+    matched: str | None = None  # the stored question that was served; None on a miss
     age_s: int | None = None
     bar: float | None = None  # the similarity that had to be reached
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 import secrets
 from asyncio import Event
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Literal, Self
 
 from cacheserver import visit
 from cacheserver.policy.row import Row
 from cacheserver.types import (
     Asked,
-    Bar,
     Bypass,
     Candidate,
     Decision,
     Hit,
     Miss,
     Nanodollars,
-    Plan,
-    Query,
     Usage,
 )
 
@@ -141,8 +138,8 @@ def headers(
             found["x-cache-ttl"] = str(round(entry.expires_at - entry.created_at))
             if decision.kind == "semantic":
                 found |= _told(candidate)
-        case Miss(nearest=Candidate() as nearest):
-            found |= _told(nearest)
+        case Miss() if decision.nearest is not None:
+            found |= _told(decision.nearest)
     if settlement.stored is not None:
         found["x-cache-entry"] = settlement.stored
     if settlement.ttl_s is not None:
@@ -168,15 +165,6 @@ def told(asked: Asked) -> dict[str, str]:
     return found
 
 
-def _planned(plan: Plan) -> dict[str, Any]:
-    return {
-        "reason": plan.reason,
-        "marks": len(plan.marks),
-        "prefix": plan.prefix,
-        "expected_usd": usd(plan.expected),
-    }
-
-
 def _told(candidate: Candidate) -> dict[str, str]:
     told = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
     if candidate.probability is not None:
@@ -184,111 +172,3 @@ def _told(candidate: Candidate) -> dict[str, str]:
     if candidate.veto is not None:
         told["x-cache-veto"] = candidate.veto
     return told
-
-
-def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
-    """The decision as it is shown: kind, reason and the stored question it turned on."""
-    candidate = _candidate(decision)
-    shown: dict[str, Any] = {
-        "kind": kind_of(decision),
-        "reason": decision.reason,
-        "similarity": None,
-        "question": None,
-        "age_s": None,
-        "probability": None,
-        "bar": None if bar is None else bar.similarity,
-        "target": None if bar is None else bar.target,
-    }
-    if candidate is not None:
-        shown["similarity"] = round(candidate.similarity, 6)
-        shown["question"] = candidate.entry.text
-        shown["age_s"] = max(0, int(now - candidate.entry.created_at))
-        shown["candidate"] = candidate.entry.id
-        shown["veto"] = candidate.veto
-        shown["corroborated"] = candidate.corroborated
-        shown["pinned"] = candidate.pinned
-        if candidate.probability is not None and candidate.evidence is not None:
-            shown["probability"] = round(candidate.probability, 6)
-            shown["evidence"] = asdict(candidate.evidence)
-    if isinstance(decision, Hit | Miss) and decision.level is not None:
-        shown["bar"] = round(decision.level, 6)  # a probability: what the target asks for here
-        shown["basis"] = decision.basis
-    return shown
-
-
-def record(
-    query: Query,
-    ticket: Ticket,
-    decision: Decision,
-    settlement: Settlement,
-    *,
-    outcome: str,
-    bar: Bar | None,
-    now: float,
-) -> dict[str, Any]:
-    """All of a decision, as `GET /v1/decisions/{id}` gives it for a day."""
-    return {
-        "id": ticket.id,
-        "at": ticket.started_at,
-        "seconds": round(now - ticket.started_at, 6),
-        "outcome": outcome,
-        "decision": explain(decision, bar, now),
-        "asked": query.text,
-        "volatile": query.volatile,
-        "namespace": query.controls.namespace,
-        "task": query.controls.task,
-        "tags": query.controls.tags,
-        "fingerprint": query.fingerprint,
-        "scope": query.scope,
-        "stream": query.stream,
-        "model_asked": query.model,
-        "model": settlement.model,
-        "usage": None if settlement.usage is None else tokens(settlement.usage),
-        "cost_usd": None if settlement.cost is None else usd(settlement.cost),
-        "saved_usd": None if settlement.saved is None else usd(settlement.saved),
-        "prices": settlement.prices,
-        "entry_id": settlement.stored or _entry_id(decision),
-        "unstored": settlement.unstored,
-        "ttl_s": settlement.ttl_s,
-        "status": settlement.status,
-        "usage_estimated": settlement.estimated,
-        "asked_how": None if settlement.asked is None else shaped(settlement.asked),
-    }
-
-
-def shaped(asked: Asked) -> dict[str, Any]:
-    """What each lever did to a call, without the call itself."""
-    return {
-        "route": asdict(asked.route),
-        "plan": None if asked.plan is None else _planned(asked.plan),
-        "cap": None if asked.cap is None else asdict(asked.cap),
-        "history": None if asked.trim is None else asdict(asked.trim),
-        "tried": None if asked.tried is None else asdict(asked.tried),
-    }
-
-
-def tokens(usage: Usage) -> dict[str, int]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_write_5m_tokens": usage.cache_write_5m_tokens,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-    }
-
-
-def _candidate(decision: Decision) -> Candidate | None:
-    match decision:
-        case Hit(candidate=candidate):
-            return candidate
-        case Miss(nearest=nearest):
-            return nearest
-        case Bypass():
-            return None
-
-
-def _entry_id(decision: Decision) -> str | None:
-    match decision:
-        case Hit(candidate=Candidate(entry=entry)):
-            return entry.id
-    return None

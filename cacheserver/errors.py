@@ -3,6 +3,7 @@
 CacheServerError
 ├── CallerError            the request
 │   ├── BadRequest         400  `field` names what was wrong
+│   │   └── Unknown        400  a name that stands for nothing; lists those that do
 │   ├── Unauthenticated    401
 │   ├── OverBudget         402  what may be spent is spent
 │   ├── Forbidden          403
@@ -20,11 +21,14 @@ CacheServerError
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
     from cacheserver.types import Asked, Usage
+
+_LISTED = 20  # names in a message
+_SHOWN = 64  # characters of the name that was given
 
 
 class CacheServerError(Exception):
@@ -49,6 +53,17 @@ class BadRequest(CallerError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"`{field}`: {message}")
         self.field = field
+
+
+class Unknown(BadRequest):
+    """A name that stands for nothing; the message lists the names there are, the first 20."""
+
+    def __init__(self, field: str, kind: str, given: str, known: Iterable[str]) -> None:
+        first, *rest = sorted(known) or ["none"]
+        listed = ", ".join([first, *rest[: _LISTED - 1]])
+        more = len(rest) + 1 - _LISTED
+        shown = f"{listed}{f' and {more} more' if more > 0 else ''}"
+        super().__init__(field, f"there is no {kind} {given[:_SHOWN]!r}; known: {shown}")
 
 
 class Unauthenticated(CallerError):

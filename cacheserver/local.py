@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Unpack
 
-from cacheserver import _client_wire, jsontext, plain, sse, wire
+from cacheserver import _client_wire, explanation, jsontext, plain, sse, wire
 from cacheserver._client_types import Answer
 from cacheserver.api import ops
 from cacheserver.api.query import query_of, validated
@@ -90,7 +90,8 @@ class Cache:
 
     async def decision(self, id: str) -> dict[str, Any] | None:
         """All of a decision, for a day; None after that."""
-        return await self._parts.journal.decision(self._tenant, id)
+        found = await self._parts.journal.decision(self._tenant, id)
+        return found and {**found, "decision": explanation.for_caller(found["decision"])}
 
     async def _read(self, call: _client_wire.Call) -> tuple[Query, Talk | None]:
         tenant = await self._parts.tenants.get(self._tenant)

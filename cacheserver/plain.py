@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cacheserver import answer as answers
-from cacheserver import jsontext
+from cacheserver import explanation, jsontext
 from cacheserver.answer import Answer
 from cacheserver.policy import admission
 from cacheserver.policy.decide import bar_of
@@ -48,7 +48,7 @@ def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
     return {
         "text": "".join(block["text"] for block in content if block["type"] == "text"),
         "content": content,
-        "decision": answers.explain(answer.decision, bar, now),
+        "decision": explanation.for_caller(explanation.explain(answer.decision, bar, now)),
         "model": message.get("model"),
         "stop_reason": message.get("stop_reason"),
         "usage": message.get("usage"),

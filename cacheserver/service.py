@@ -17,7 +17,7 @@ from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
 from cacheserver.policy.budget import Reservation, Verdict
-from cacheserver.policy.decide import bar_of, fresh, servable_stale
+from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale
 from cacheserver.ports import (
     Asker,
     Budgets,
@@ -84,14 +84,14 @@ class CacheService:
         ticket = Ticket.taken(self._clock())
         decision = await self.look(query)
         if query.tenant.shadow and isinstance(decision, Hit):
-            decision = Miss("shadow", decision.candidate, _seen(decision))
+            decision = in_shadow(decision)
         match decision:
             case Hit(candidate=Candidate(entry=entry)):
                 answer = self._serve(query, ticket, decision, entry)
                 await self._settler.written(ticket)
                 return answer
             case Miss() if query.controls.only:
-                refusal = self._refuse(query, ticket, Miss("only-if-cached", decision.nearest))
+                refusal = self._refuse(query, ticket, replace(decision, reason="only-if-cached"))
                 await self._settler.written(ticket)
                 raise refusal
             case Miss() | Bypass():
@@ -341,7 +341,8 @@ class CacheService:
         self, query: Query, ticket: Ticket, decision: Miss | Bypass, verdict: Verdict
     ) -> CallerError:
         kind = NotCached if verdict.at_limit == "cache-only" else OverBudget
-        refused = Miss("budget", decision.nearest if isinstance(decision, Miss) else None)
+        near = decision if isinstance(decision, Miss) else Miss("budget")
+        refused = replace(near, reason="budget")
         settlement = Settlement(cost=0, saved=0, status=kind.status)
         headers = self._settler.settle(query, ticket, refused, settlement)
         return kind(verdict.message, headers={**headers, **verdict.headers})
@@ -386,10 +387,6 @@ def _for(filled: Filled, *, led: bool) -> Filled:
     if led or filled.whole:
         return filled
     raise UpstreamError.shaped(502, "api_error", "Claude's answer to another caller was no message")
-
-
-def _seen(hit: Hit) -> tuple[Candidate, ...]:
-    return () if hit.candidate is None else (hit.candidate,)
 
 
 def _renamed(event: bytes) -> bytes:

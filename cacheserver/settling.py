@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from cacheserver import answer as answers
+from cacheserver import explanation
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.errors import UpstreamError
 from cacheserver.fill import Filled
@@ -81,7 +82,7 @@ class Settler:
         bar = None
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.scope)
-        record = answers.record(
+        record = explanation.record(
             query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
         )
         record["saved_by_usd"] = {cause: answers.usd(part) for cause, part in row.saved.items()}

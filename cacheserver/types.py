@@ -137,11 +137,13 @@ class Candidate:
     similarity: float  # cosine, -1..1
     group: str = ""  # entries of one group say the same; "": not compared
     evidence: Evidence | None = None  # what the probability was made of
-    probability: float | None = None  # that its answer serves; None: not asked for
-    veto: str | None = None  # why it was passed over
+    probability: float | None = None  # that its answer serves; None: not asked for, or vetoed
+    veto: str | None = None  # the rule that refuses it
+    supported: bool | None = None  # labels or the prior reach this far; None: not asked for
     adjustment: float = 0.0  # log odds that its own past took away
     corroborated: bool = False  # a second actor's answer agreed, or an operator pinned it
     pinned: bool = False
+    penalty: float = 0.0  # cosine that its own past takes away under a threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +169,21 @@ class Hit:
     level: float | None = None  # the probability that had to be reached
     basis: str | None = None  # what set it: "prior" or "labels"
     audit_share: float = 0.0  # of hits like this one that are asked again
+    neighbours: Sequence[Candidate] = ()  # all that came near, the most similar first
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
     reason: str
-    nearest: Candidate | None = None
-    neighbours: Sequence[Candidate] = ()  # all that came near, for what is learned of them
+    likeliest: Candidate | None = None  # of those that came near; what is learned is of this one
+    neighbours: Sequence[Candidate] = ()  # all that came near, the most similar first
     level: float | None = None
     basis: str | None = None
     vector: Any = None  # the question's embedding, where it was made; for the router
+
+    @property
+    def nearest(self) -> Candidate | None:
+        return self.neighbours[0] if self.neighbours else None
 
 
 @dataclass(frozen=True, slots=True)

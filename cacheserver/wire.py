@@ -130,7 +130,11 @@ async def build(
             clock=clock,
         )
         tenants = Tenants(
-            redis, prefix=settings.redis_prefix, defaults=making.defaults(settings), now=clock
+            redis,
+            prefix=settings.redis_prefix,
+            defaults=making.defaults(settings),
+            now=clock,
+            swallowed=metrics.swallowed,
         )
         budgets = Budgets(
             BudgetStore(redis, prefix=settings.redis_prefix),
@@ -336,10 +340,10 @@ async def build(
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
             ),
-            pairs=Pairs(vector=semantic.vector, probability=decider.pair, labels=labels),
+            pairs=Pairs(vector=semantic.vector, judged=decider.pair, labels=labels),
             bars=Bars(redis, prefix=settings.redis_prefix),
             reviews=reviews,
-            rehearsal=Rehearsal(decisions=journal, labels=labels, states=states),
+            rehearsal=Rehearsal(decisions=journal, labels=labels, states=states, lexicon=lexicon),
             reviewing=Reviewing(
                 reviews=reviews, entries=entries, states=states, worker=worker, journal=journal
             ),

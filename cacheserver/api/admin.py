@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from cacheserver.api import errors
 from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
-from cacheserver.api.learning import refuse_unknown_scopes
+from cacheserver.api.known import refuse_unknown_scopes
 from cacheserver.api.ops import purge_as, shown_stats
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy.controls import name as checked_name

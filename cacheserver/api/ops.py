@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver import answer as answers
+from cacheserver import explanation
 from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest, NotFound, StoreError
@@ -50,12 +51,13 @@ async def stats(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
 async def decision(request: Request, id: str) -> dict[str, Any]:
+    """The decision and the nearest candidates; of their questions only the one that was served."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     found = await edge.parts.journal.decision(caller.tenant.name, id)
     if found is None:
         raise NotFound("no decision of yours has this id, or it is more than a day old")
-    return found
+    return {**found, "decision": explanation.for_caller(found["decision"])}
 
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)

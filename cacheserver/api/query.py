@@ -104,15 +104,40 @@ class QueryRequest(BaseModel):
         return self
 
 
+class CandidateShown(BaseModel):
+    """A stored question that came near, and what was found of it."""
+
+    entry: str = Field(description="The id of its answer.")
+    question: str | None = Field(description="Its text where it was served, else null.")
+    similarity: float = Field(description="Cosine to the question asked, -1 to 1.")
+    penalty: float = Field(description="What its wrong hits take off that under a threshold.")
+    probability: float | None = Field(
+        description="That its answer serves; null: vetoed, or not asked for."
+    )
+    veto: str | None = Field(description="The rule that refuses it.")
+    supported: bool | None = Field(
+        description="Whether labels, or what the prior was fitted on, reach this far; "
+        "null: not asked for."
+    )
+    age_s: int = Field(description="Age of its answer, in seconds.")
+
+
 class DecisionShown(BaseModel):
     """Where the answer came from and why."""
 
     kind: str = Field(description="exact | semantic | coalesced | stale | miss | bypass")
     reason: str
-    similarity: float | None = Field(description="Cosine to `question`, -1 to 1.")
-    question: str | None = Field(description="The stored question that matched, or came nearest.")
+    similarity: float | None = Field(
+        description="Cosine to the stored question that was served, or came nearest; -1 to 1."
+    )
+    question: str | None = Field(description="The stored question that was served; else null.")
     age_s: int | None = Field(description="Age of its answer, in seconds.")
-    bar: float | None = Field(description="The similarity that had to be reached.")
+    probability: float | None = Field(description="That its answer serves.")
+    bar: float | None = Field(description="The similarity or probability that had to be reached.")
+    target: float | None = Field(description="The share of hits that may be wrong.")
+    candidates: list[CandidateShown] = Field(
+        description="The nearest stored questions, at most five, the most similar first."
+    )
 
 
 class QueryAnswer(BaseModel):
@@ -132,7 +157,21 @@ class QueryAnswer(BaseModel):
                         "similarity": 0.981244,
                         "question": "How can I reset my password?",
                         "age_s": 12,
+                        "probability": None,
                         "bar": 0.95,
+                        "target": None,
+                        "candidates": [
+                            {
+                                "entry": "019aa2f0c3d1b6c4f2a19e5d7b8c0a31",
+                                "question": "How can I reset my password?",
+                                "similarity": 0.981244,
+                                "penalty": 0.0,
+                                "probability": None,
+                                "veto": None,
+                                "supported": None,
+                                "age_s": 12,
+                            }
+                        ],
                     },
                     "model": "claude-haiku-5-5",
                     "stop_reason": "end_turn",

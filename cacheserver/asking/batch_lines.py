@@ -6,7 +6,7 @@ Rule: an item's line is written in one place, whoever ends it, and each has a ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cacheserver import answer as answers
@@ -101,12 +101,12 @@ def refused(
     verdict: Verdict | None = None,
 ) -> Line:
     """The end of an item that Claude may not be asked for: its caller forbids it, or a budget."""
-    nearest = decision.nearest if isinstance(decision, Miss) else None
+    near = decision if isinstance(decision, Miss) else Miss("budget")
     if verdict is None:
-        why, type = Miss("only-if-cached", nearest), "not_found_error"
+        why, type = replace(near, reason="only-if-cached"), "not_found_error"
         message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
     else:
-        why, message = Miss("budget", nearest), verdict.message
+        why, message = replace(near, reason="budget"), verdict.message
         type = "not_found_error" if verdict.at_limit == "cache-only" else "billing_error"
     result = errored(type, message)
     settlement = Settlement(cost=0, saved=0, status=status_of(result))

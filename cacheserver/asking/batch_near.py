@@ -12,7 +12,7 @@ from cacheserver.policy.decide import bar_of
 from cacheserver.types import Candidate, Entry, Hit, Query, Usage
 
 _LEADERS = 2_000  # texts of a scope that new ones are held against: 3 MB, 0.1 ms
-_CLOSE = 0.9  # cosine; no bar that ships is reached below it, and deciding costs a round trip
+_CLOSE = 0.9  # cosine; no target is reached below it, and deciding costs a round trip
 
 
 @dataclass(slots=True)
@@ -39,11 +39,12 @@ class Leaders:
             return None
         cosines = np.asarray(known.vectors) @ np.asarray(vector)
         bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        close = _CLOSE if bar.similarity is None else bar.similarity
         best = np.argsort(-cosines)[: bar.top_k]
         near = [
             Candidate(_stand_in(query, known, at, now), float(cosines[at]))
             for at in map(int, best)
-            if cosines[at] >= _CLOSE
+            if cosines[at] >= close
         ]
         if not near:
             return None

@@ -22,6 +22,7 @@ from cacheserver.asking.batch_near import Leaders
 from cacheserver.errors import BadRequest
 from cacheserver.policy import admission, batching, budget
 from cacheserver.policy.budget import Verdict
+from cacheserver.policy.decide import in_shadow
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import DIRECT, Waiter
 from cacheserver.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
@@ -94,7 +95,7 @@ class Sorter:
             return query, bypass
         decision = await desk.service.look(query)
         if tenant.shadow and isinstance(decision, Hit):
-            return query, Miss("shadow", decision.candidate)
+            return query, in_shadow(decision)
         return query, decision
 
     async def _place(

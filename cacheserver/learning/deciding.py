@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from cacheserver.errors import StoreError
 from cacheserver.learning.states import States
 from cacheserver.policy import bound, corroboration, profile, vetoes
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.decide import decide, fresh
+from cacheserver.policy.decide import decide, enabled_vetoes, fresh
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
@@ -21,6 +22,8 @@ from cacheserver.policy.shrinkage import adjustment
 from cacheserver.ports import Metrics
 from cacheserver.stores.labels import Labels, Past
 from cacheserver.types import Bar, Candidate, Hit, Miss, Query
+
+logger = logging.getLogger(__name__)
 
 Score: TypeAlias = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[float]]]
 
@@ -50,45 +53,48 @@ class Decider:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
 
     async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
-        """The candidate whose answer may be served, or why none may."""
+        """The candidate whose answer may be served, or why none may. `found` is nearest first.
+
+        Raises nothing: a decision that fails is a miss, `degraded`.
+        """
+        try:
+            return await self._decide(query, found, bar)
+        except StoreError:
+            self._metrics.swallowed("decide")
+        except Exception as error:  # of ours: doubt is a miss, and no request fails of it
+            self._metrics.swallowed("decide")
+            logger.error("a decision failed: %s", type(error).__name__)
+        return Miss("degraded")
+
+    async def _decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
         live = [c for c in found if fresh(c.entry, query.controls, self._clock())]
         if not live:
             return Miss("empty")
-        try:
-            live, pasts = await self._past(query, live)
-            if not live:
-                return Miss("condemned")
-            may = [c for c in live if corroboration.may_serve(query, c)]
-            # Where none may serve, what would is judged all the same: it is learned from.
-            decision = await self._clearing(query, may or live, pasts, bar)
-        except StoreError:
-            self._metrics.swallowed("decide")
-            return Miss("degraded")
-        if isinstance(decision, Miss):
-            return replace(decision, neighbours=live)
-        if not may:
-            return Miss(
-                "uncorroborated",
-                decision.candidate,
-                neighbours=live,
-                level=decision.level,
-                basis=decision.basis,
-            )
-        return decision
+        live, pasts = await self._past(query, live)
+        if not live:
+            return Miss("condemned")
+        may = [c for c in live if corroboration.may_serve(query, c)]
+        # Where none may serve, what would is judged all the same: it is learned from.
+        decision = await self._clearing(query, may or live, pasts, bar)
+        judged = {one.entry.id: one for one in decision.neighbours}
+        shown = [judged.get(c.entry.id, c) for c in live]
+        if may or isinstance(decision, Miss):
+            return replace(decision, neighbours=shown)
+        would = decision.candidate
+        return Miss("uncorroborated", would, shown, level=decision.level, basis=decision.basis)
 
     async def _clearing(
         self, query: Query, live: Sequence[Candidate], pasts: Mapping[str, Past], bar: Bar
     ) -> Hit | Miss:
         """The candidate that clears the bar, or why none does."""
+        if bar.similarity is not None:
+            return self._by_threshold(query, live, bar, bar.similarity)
         if bar.target is not None:
             return await self._judge(query, live, pasts, bar, bar.target)
-        decision = decide(_lowered(live, pasts), bar, query.controls, self._clock())
-        if isinstance(decision, Hit):
-            return replace(decision, audit_share=bar.audit_share or 0.0)
-        return decision
+        return Miss("exact-only")
 
-    async def pair(self, one: str, other: str, similarity: float) -> float:
-        """The prior's probability that one answer serves both, the verifier asked; vetoes are 0."""
+    async def pair(self, one: str, other: str, similarity: float) -> Judged:
+        """What the prior finds of two questions, all vetoes on and the verifier asked."""
         asked = profile.read(one, self._lexicon)
         neighbour = Neighbour("", similarity, "", self._profile(other))
         scores = None
@@ -104,7 +110,8 @@ class Decider:
             lexicon=self._lexicon,
             enabled=frozenset(vetoes.VETOES),
         )
-        return step.judged[0].probability if isinstance(step, Verdict) else 0.0
+        assert isinstance(step, Verdict)  # what it may ask is answered already
+        return step.judged[0]
 
     async def _past(
         self, query: Query, live: Sequence[Candidate]
@@ -112,7 +119,39 @@ class Decider:
         """Those never condemned for this question, and what became of each for others."""
         refs = [(c.entry.id, c.group or c.entry.id) for c in live]
         pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs)
-        return [c for c in live if not pasts[c.entry.id].condemned], pasts
+        fit = [c for c in live if not pasts[c.entry.id].condemned]
+        return [_penalised(c, pasts[c.entry.id]) for c in fit], pasts
+
+    def _by_threshold(
+        self, query: Query, live: Sequence[Candidate], bar: Bar, threshold: float
+    ) -> Hit | Miss:
+        """The verdict by a threshold set by hand: no probability is asked for, vetoes hold."""
+        neighbours = [
+            Neighbour(
+                id=c.entry.id,
+                similarity=c.similarity - c.penalty,
+                group=c.group or c.entry.id,
+                profile=self._profile(c.entry.text or ""),
+            )
+            for c in live
+        ]
+        choice = decide(
+            profile.read(query.text or "", self._lexicon),
+            neighbours,
+            threshold,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        shown = [replace(c, veto=choice.vetoes.get(c.entry.id)) for c in live]
+        for one in shown:
+            if one.veto is not None and one.similarity - one.penalty >= threshold:
+                self._metrics.vetoed(one.veto)
+        for one in shown:
+            if one.entry.id == choice.serve:
+                share = bar.audit_share or 0.0
+                return Hit(one, "semantic", choice.reason, audit_share=share, neighbours=shown)
+        likeliest = next((one for one in shown if one.veto is None), shown[0])
+        return Miss(choice.reason, likeliest, shown)
 
     async def _judge(
         self,
@@ -140,7 +179,7 @@ class Decider:
             )
             for c in live
         ]
-        enabled = frozenset(vetoes.VETOES) - frozenset(bar.vetoes_off)
+        enabled = enabled_vetoes(bar)
         scores: dict[str, float] | None = None if self._score is None else {}
         while True:
             step = judge(
@@ -156,19 +195,28 @@ class Decider:
                 break
             assert scores is not None  # a judge without a verifier asks for nothing
             scores[step.id] = await self._verify(query, by_id[step.id], step)
-        past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
-        judged = [_with(by_id[one.id], one, past[one.id]) for one in step.judged]
-        for one in judged:
+        for neighbour in neighbours:
+            by_id[neighbour.id] = replace(by_id[neighbour.id], adjustment=neighbour.adjustment)
+        for one in step.judged:
+            by_id[one.id] = _with(by_id[one.id], one)
             if one.veto is not None:
                 self._metrics.vetoed(one.veto)
+        shown = list(by_id.values())  # in the order of `live`: the most similar first
         if step.serve is not None:
-            served = _with(by_id[step.serve.id], step.serve, past[step.serve.id])
             share = bar.audit_share
             if share is None:
                 share = bound.audit_share(needed, step.serve.probability)
-            return Hit(served, "semantic", "probable", level, basis, audit_share=share)
-        reason = "vetoed" if all(one.veto for one in judged) else "below-bar"
-        return Miss(reason, judged[0], neighbours=live, level=level, basis=basis)
+            return Hit(
+                by_id[step.serve.id],
+                "semantic",
+                "probable",
+                level,
+                basis,
+                audit_share=share,
+                neighbours=shown,
+            )
+        reason = "vetoed" if all(one.veto for one in step.judged) else "below-bar"
+        return Miss(reason, by_id[step.judged[0].id], shown, level=level, basis=basis)
 
     async def _verify(self, query: Query, candidate: Candidate, ask: Ask) -> float:
         """The verifier's score, both orders averaged where asked. One that fails says no."""
@@ -192,21 +240,20 @@ class Decider:
         return found
 
 
-def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
+def _with(candidate: Candidate, judged: Judged) -> Candidate:
     return replace(
         candidate,
         evidence=judged.evidence,
-        probability=judged.probability,
+        probability=None if judged.veto is not None else judged.probability,
         veto=judged.veto,
-        adjustment=adjustment,
+        supported=judged.supported,
     )
 
 
-def _lowered(live: Sequence[Candidate], pasts: Mapping[str, Past]) -> list[Candidate]:
+def _penalised(candidate: Candidate, past: Past) -> Candidate:
     """Each wrong hit doubles what an entry lacks of a cosine of 1: its bar by hand rises."""
-    lowered: list[Candidate] = []
-    for one in live:
-        wrong, right = pasts[one.entry.id].entry
-        doubled = 2 ** (wrong / (1 + right / _STRENGTH)) - 1
-        lowered.append(replace(one, similarity=one.similarity - (1 - one.similarity) * doubled))
-    return lowered
+    wrong, right = past.entry
+    if not wrong:
+        return candidate
+    doubled = 2 ** (wrong / (1 + right / _STRENGTH)) - 1
+    return replace(candidate, penalty=(1 - candidate.similarity) * doubled)

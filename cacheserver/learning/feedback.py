@@ -79,7 +79,9 @@ class Feedback:
             "decision_id": None if record is None else record["id"],
             "verdict": "good",
         }
-        if record is not None and record["decision"].get("evidence") is not None:
+        # A miss is shown the evidence of the nearest, which is not what the caller was given.
+        served = record is not None and record["decision"]["kind"] == "semantic"
+        if record is not None and served and record["decision"].get("evidence") is not None:
             # What makes it a label once a person has spoken; its decision is gone by then.
             item["decided"] = {
                 "evidence": record["decision"]["evidence"],

@@ -9,8 +9,11 @@ from typing import Any
 from cacheserver.errors import BadRequest
 from cacheserver.learning.rehearsal import as_json
 from cacheserver.learning.worker import SHADOW
-from cacheserver.policy import replay
-from cacheserver.policy.curve import Scored, curve, recommended
+from cacheserver.policy import bound, replay
+from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.curve import Point, Scored, at, curve, fewest, recommended, safest
+from cacheserver.policy.decide import floor_of
+from cacheserver.policy.judge import Judged
 from cacheserver.policy.replay import Told
 from cacheserver.stores.labels import Labels
 
@@ -24,33 +27,49 @@ class Pairs:
         self,
         *,
         vector: Callable[[str], Awaitable[Any | None]],
-        probability: Callable[[str, str, float], Awaitable[float]],
+        judged: Callable[[str, str, float], Awaitable[Judged]],
         labels: Labels,
     ) -> None:
         self._vector = vector
-        self._probability = probability
+        self._judged = judged
         self._labels = labels
 
     async def calibrate(
         self, pairs: Sequence[tuple[str, str, bool]], target: float
     ) -> dict[str, Any]:
-        """Two curves over the pairs, by probability and by cosine, and the bars for `target`."""
+        """Two curves over the pairs, by probability and by cosine, and the bar for `target`.
+
+        What a veto refuses no bar serves: such pairs are counted, and on no curve.
+        """
+        level = max(bound.bar_for(Calibration(), target).level, floor_of(target))
         by: dict[str, list[Scored]] = {"probability": [], "similarity": []}
-        unread = 0
+        by_target: list[Scored] = []  # what a target serves before a scope has labels
+        unread = vetoed = 0
         for one, other, right in pairs:
             a, b = await self._vector(one), await self._vector(other)
             if a is None or b is None:
                 unread += 1
                 continue
             similarity = float(a @ b)
+            judged = await self._judged(one, other, similarity)
+            if judged.veto is not None:
+                vetoed += 1
+                continue
             by["similarity"].append(Scored(round(similarity, 6), right))
-            told = await self._probability(one, other, similarity)
-            by["probability"].append(Scored(round(told, 6), right))
+            by["probability"].append(Scored(round(judged.probability, 6), right))
+            if judged.probability >= level and judged.supported is not False:
+                by_target.append(Scored(1.0, right))
+        asked = len(pairs)
         return {
-            "pairs": len(pairs),
+            "pairs": asked,
             "unread": unread,  # beyond the embedder's window, or unreadable: never matched
+            "vetoed": vetoed,
             "target": target,
-            **{name: _report(scored, target, asked=len(pairs)) for name, scored in by.items()},
+            **{
+                name: {"curve": [asdict(point) for point in curve(scored, asked=asked)]}
+                for name, scored in by.items()
+            },
+            "recommended": _recommended(by["similarity"], by_target, target, asked=asked),
         }
 
     async def shadow(
@@ -67,12 +86,14 @@ class Pairs:
         del would_have["bar"]
         report: dict[str, Any] = {"compared": len(rows), "asked": asked, "would_have": would_have}
         for name in ("probability", "similarity"):
-            told = [_told(row, row[name]) for row in rows if row.get(name) is not None]
-            best = replay.recommended(told, target, asked=asked)
+            # What a veto refuses no bar serves.
+            near = [row for row in rows if row.get("veto") is None and row.get(name) is not None]
+            told = [_told(row, row[name]) for row in near]
             report[name] = {
                 "curve": [as_json(point) for point in replay.rates(told, asked=asked)],
-                "recommended": None if best is None else as_json(best),
             }
+            if name == "similarity":
+                report["recommended"] = _threshold(told, target, asked=asked)
             if at is not None and name in at:
                 report[name]["at"] = as_json(replay.rate(told, at[name], asked=asked))
         return report
@@ -133,9 +154,44 @@ def _told(row: Mapping[str, Any], score: float) -> Told:
     return Told(score, row["right"], worth=row["saved"])
 
 
-def _report(scored: Sequence[Scored], target: float, *, asked: int) -> dict[str, Any]:
-    best = recommended(scored, target, asked=asked)
-    return {
-        "curve": [asdict(point) for point in curve(scored, asked=asked)],
-        "recommended": None if best is None else asdict(best),
-    }
+def _recommended(
+    by_similarity: Sequence[Scored], by_target: Sequence[Scored], target: float, *, asked: int
+) -> dict[str, Any]:
+    """The bar to set, as it is set, and why; null where the pairs show none that keeps `target`.
+
+    A target goes before a threshold that serves no more: it learns, and closes where it is broken.
+    """
+    threshold = recommended(by_similarity, target, asked=asked)
+    held = at(by_target, 1.0, asked=asked)
+    if held.wrong_high <= target and (threshold is None or held.hits >= threshold.hits):
+        return {"bar": {"target": target}, "why": _kept(held, target, asked)}
+    if threshold is not None:
+        return {"bar": {"similarity": threshold.bar}, "why": _kept(threshold, target, asked)}
+    needed, best = fewest(target), safest(by_similarity, asked=asked)
+    if best is None or len(by_similarity) < needed:
+        why = f"{needed} pairs without one wrong are needed for {target:.4g}; there are "
+        why += f"{len(by_similarity)} that no veto refuses"
+    else:
+        why = f"no threshold keeps {target:.4g}: at {best.bar:.4f}, where the fewest are wrong, "
+        why += f"it is {best.wrong} of {best.hits}, and may be {best.wrong_high:.2%}"
+    return {"bar": None, "why": why}
+
+
+def _threshold(told: Sequence[Told], target: float, *, asked: int) -> dict[str, Any]:
+    """The threshold that shadow mode shows to keep `target`, as it is set, and why."""
+    best = replay.recommended(told, target, asked=asked)
+    if best is not None:
+        why = f"would have served {best.hits} of {asked} questions, {best.wrong} of them wrong: "
+        why += f"with 95% confidence at most {best.wrong_high:.2%}"
+        return {"bar": {"similarity": best.bar}, "why": why}
+    known, needed = sum(one.right is not None for one in told), fewest(target)
+    why = f"no threshold is shown to keep {target:.4g}: {needed} answers that were compared, none "
+    why += f"of them wrong, are needed at least; there are {known}"
+    return {"bar": None, "why": why}
+
+
+def _kept(point: Point, target: float, asked: int) -> str:
+    return (
+        f"serves {point.hits} of {asked} pairs, {point.wrong} of them wrong: with 95% confidence "
+        f"at most {point.wrong_high:.2%}"
+    )

@@ -1,4 +1,4 @@
-"""A change of bars tried on what was asked lately: what would have been served.
+"""A change of bars tried on what was asked lately: what would have been served, by name.
 
 Rule: it changes nothing.
 """
@@ -8,21 +8,44 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from math import isfinite, nan
 from typing import Any, Protocol
 
 from cacheserver import answer as answers
+from cacheserver.errors import BadRequest
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import SHADOW
-from cacheserver.policy import bound, calibrate
+from cacheserver.policy import bound, calibrate, profile
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.decide import bar_of
-from cacheserver.policy.replay import Past, Rate, Told, past_of, rate, replay, serves
+from cacheserver.policy.decide import bar_of, enabled_vetoes, floor_of
+from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.profile import Profile
+from cacheserver.policy.replay import Outcome, Past, Rate, Told, past_of, rate, replay, under
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Bar, Tenant
 
 _SCOPES = 20  # those most asked in; each may take some 40 ms of a thread
 _ANY = 0.0  # a bar for scores that are 1 where the real bar, which differs by scope, is cleared
+PAGE = 50  # questions named at once
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a tenant has asked lately, learned or set something."""
+
+    scopes: set[str]
+    namespaces: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What holds in a scope under the bars that are tried."""
+
+    bar: Bar
+    level: float
+    labels: list[Told]  # those the bar would serve
+    right: Mapping[tuple[str, float], bool]  # by entry and cosine, of all labels
 
 
 class Decisions(Protocol):
@@ -33,16 +56,23 @@ class Decisions(Protocol):
 class Rehearsal:
     """Replays a tenant's recorded decisions, labels and shadow window under other bars."""
 
-    def __init__(self, *, decisions: Decisions, labels: Labels, states: States) -> None:
+    def __init__(
+        self, *, decisions: Decisions, labels: Labels, states: States, lexicon: Lexicon
+    ) -> None:
         self._decisions = decisions
         self._labels = labels
         self._states = states
+        self._lexicon = lexicon
 
-    async def of(self, before: Tenant, after: Tenant) -> dict[str, Any]:
+    async def of(
+        self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
+    ) -> dict[str, Any]:
         """What the bars of `after` would have done, where they differ from those of `before`.
 
-        Raises `StoreError`.
+        `limit` and `cursor` page through the questions that begin or end to be served, the latest
+        first. Raises `BadRequest` for a cursor that is none, and `StoreError`.
         """
+        older = _older(cursor)
         records = await self._decisions.near(before.name)
         pasts = [past for record in records if (past := past_of(record)) is not None]
         pasts = [past for past in pasts if _changed(before, after, past.namespace, past.scope)]
@@ -51,73 +81,156 @@ class Rehearsal:
             for _, row in await self._labels.window(before.name, SHADOW)
             if "scope" in row and _changed(before, after, row["namespace"], row["scope"])
         ]
-        scopes = Counter(past.scope for past in pasts)
+        counts = Counter(past.scope for past in pasts)
         namespaces = {past.scope: past.namespace for past in pasts}
         for row in rows:
             namespaces.setdefault(row["scope"], row["namespace"])
-            scopes[row["scope"]] += 1
-        levels: dict[str, float] = {}
-        told: list[Told] = []
-        for scope, _ in scopes.most_common(_SCOPES):
+            counts[row["scope"]] += 1
+        scopes: dict[str, _Scope] = {}
+        for scope, _ in counts.most_common(_SCOPES):
             bar = bar_of(after, namespaces[scope], scope)
             state = await self._states.get(before.name, scope)
-            levels[scope], found = await asyncio.to_thread(_tell, state, bar)
-            told += found
+            scopes[scope] = await asyncio.to_thread(_scope, state, bar)
+        decided = await asyncio.to_thread(self._decided, pasts, scopes)
         return {
-            "replayed": _replayed(after, pasts, levels),
-            "labels": _rate([one for one in told if one.score]),
-            "shadow": _rate(_shadowed(after, rows, levels)),
+            "replayed": _replayed(decided),
+            "questions": await self._named(before.name, decided, scopes, limit, older),
+            "labels": _rate([told for scope in scopes.values() for told in scope.labels]),
+            "shadow": _rate(_shadowed(rows, scopes)),
         }
 
-    async def knows(self, tenant: Tenant, scope: str) -> bool:
-        """Whether anything was learned or set in a scope. Raises `StoreError`."""
-        return scope in tenant.scope_bars or scope in await self._labels.scopes(tenant.name)
+    async def places(self, tenant: Tenant) -> Places:
+        """Scopes and namespaces of a tenant that are known of. Raises `StoreError`."""
+        records = await self._decisions.near(tenant.name)
+        scopes = {str(record["scope"]) for record in records}
+        return Places(
+            scopes={*scopes, *tenant.scope_bars, *await self._labels.scopes(tenant.name)},
+            namespaces={str(record["namespace"]) for record in records},
+        )
+
+    def _decided(
+        self, pasts: Sequence[Past], scopes: Mapping[str, _Scope]
+    ) -> list[tuple[Past, Outcome]]:
+        """Each decision under the bar of its scope; those of the scopes least asked in untold."""
+        profiles: dict[str, Profile] = {}
+
+        def read(text: str) -> Profile:
+            if text not in profiles:
+                profiles[text] = profile.read(text, self._lexicon)
+            return profiles[text]
+
+        return [
+            (past, under(past, one.bar, one.level, read=read, lexicon=self._lexicon))
+            if (one := scopes.get(past.scope)) is not None
+            else (past, Outcome(None))
+            for past in pasts
+        ]
+
+    async def _named(
+        self,
+        tenant: str,
+        decided: Sequence[tuple[Past, Outcome]],
+        scopes: Mapping[str, _Scope],
+        limit: int,
+        older: tuple[float, str] | None,
+    ) -> dict[str, Any]:
+        """The questions that begin or end to be served, a page of them."""
+        changed = [
+            (past, found)
+            for past, found in decided
+            if found.serves is not None and found.serves != (past.served is not None)
+        ]
+        changed.sort(key=lambda pair: (pair[0].at, pair[0].id), reverse=True)
+        left = [one for one in changed if older is None or (one[0].at, one[0].id) < older]
+        page = left[:limit]
+        items = [await self._question(tenant, *one, scopes[one[0].scope].right) for one in page]
+        last = page[-1][0] if len(left) > len(page) else None
+        return {"items": items, "next": None if last is None else f"{last.at!r}:{last.id}"}
+
+    async def _question(
+        self,
+        tenant: str,
+        past: Past,
+        found: Outcome,
+        right: Mapping[tuple[str, float], bool],
+    ) -> dict[str, Any]:
+        begins = past.served is None
+        served = past.served if found.candidate is None else found.candidate.entry
+        one = next(c for c in past.candidates if c.entry == served)
+        known = right.get((one.entry, round(one.similarity, 6)))
+        gone = await self._labels.past(tenant, past.fingerprint, [(one.entry, one.entry)])
+        if gone[one.entry].condemned:
+            known = False
+        return {
+            "change": "begins" if begins else "ends",
+            "decision_id": past.id,
+            "at": past.at,
+            "asked": past.asked,
+            "question": one.question,
+            "entry": one.entry,
+            "similarity": one.similarity,
+            "probability": one.probability,
+            "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
+            "supported": one.supported,
+            "wrong": None if known is None else not known,
+        }
 
 
 def _changed(before: Tenant, after: Tenant, namespace: str, scope: str) -> bool:
     return bar_of(before, namespace, scope) != bar_of(after, namespace, scope)
 
 
-def _tell(state: Calibration, bar: Bar) -> tuple[float, list[Told]]:
+def _older(cursor: str | None) -> tuple[float, str] | None:
+    """What a page begins after: when its last question was asked, and its decision."""
+    if cursor is None:
+        return None
+    at, mark, decision = cursor.partition(":")
+    try:
+        found = float(at)
+    except ValueError:
+        found = nan
+    if not mark or not isfinite(found):
+        raise BadRequest("cursor", "must be the `next` of the page before")
+    return found, decision
+
+
+def _scope(state: Calibration, bar: Bar) -> _Scope:
     """The level a bar asks for in a scope, and which of the scope's labels clear it."""
     if bar.similarity is not None:
         level = bar.similarity
         scores = [label.evidence.cosine for label in state.labels]
     elif bar.target is not None:
-        level = bound.bar_for(state, bar.target).level
-        scores = calibrate.left_out(state)
+        level = max(bound.bar_for(state, bar.target).level, floor_of(bar.target))
+        scores = list(calibrate.left_out(state))
     else:
-        return bound.CLOSED, []
-    return level, [
-        Told(float(score >= level), label.right, label.weight)
+        level, scores = bound.CLOSED, [0.0] * len(state.labels)
+    told = [
+        Told(1.0, label.right, label.weight)
         for score, label in zip(scores, state.labels, strict=True)
+        if score >= level
     ]
+    seen = [(label.evidence, label.right) for label in state.labels]
+    return _Scope(bar, level, told, {(e.entry, round(e.cosine, 6)): right for e, right in seen})
 
 
-def _replayed(after: Tenant, pasts: Sequence[Past], levels: Mapping[str, float]) -> dict[str, Any]:
-    decided = [
-        (past, serves(past, bar_of(after, past.namespace, past.scope), levels[past.scope]))
-        if past.scope in levels
-        else (past, None)
-        for past in pasts
-    ]
-    found = replay(decided)
-    shown = asdict(found)
+def _replayed(decided: Sequence[tuple[Past, Outcome]]) -> dict[str, Any]:
+    shown = asdict(replay(decided))
     for name in ("saved_before", "saved_after"):
         shown[f"{name}_usd"] = answers.usd(shown.pop(name))
-    return {**shown, "since": min((past.at for past in pasts), default=None)}
+    return {**shown, "since": min((past.at for past, _ in decided), default=None)}
 
 
-def _shadowed(
-    after: Tenant, rows: Sequence[Mapping[str, Any]], levels: Mapping[str, float]
-) -> list[Told]:
+def _shadowed(rows: Sequence[Mapping[str, Any]], scopes: Mapping[str, _Scope]) -> list[Told]:
     """Of what shadow mode compared, that which the bars would have served."""
     found = []
     for row in rows:
-        bar = bar_of(after, row["namespace"], row["scope"])
-        score = row["similarity"] if bar.similarity is not None else row["probability"]
-        level = bar.similarity or levels.get(row["scope"], bound.CLOSED)
-        if score is not None and score >= level:
+        one = scopes.get(row["scope"])
+        if one is None or row.get("veto") in enabled_vetoes(one.bar):
+            continue
+        by_hand = one.bar.similarity is not None
+        score = row["similarity"] if by_hand else row["probability"]
+        refused = not by_hand and row.get("supported") is False
+        if score is not None and score >= one.level and not refused:
             found.append(Told(1.0, row["right"], worth=row["saved"]))
     return found
 

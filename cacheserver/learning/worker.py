@@ -148,7 +148,7 @@ class Worker:
                 await self._audit(job)
 
     async def _learn_from_miss(self, job: Missed) -> None:
-        nearest = job.decision.nearest
+        nearest = job.decision.likeliest
         near = list(job.decision.neighbours[:_COMPARED])
         if nearest is not None and all(c.entry.id != nearest.entry.id for c in near):
             near.append(nearest)
@@ -212,6 +212,8 @@ class Worker:
             "right": right,
             "similarity": nearest.similarity,
             "probability": nearest.probability,
+            "veto": nearest.veto,
+            "supported": nearest.supported,
             "saved": nearest.entry.cost or 0,
             "scope": job.query.scope,
             "namespace": job.query.controls.namespace,

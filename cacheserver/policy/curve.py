@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from cacheserver.policy.bound import wilson
 
 _POINTS = 50  # of a curve: more cannot be told apart on a screen
+_Z = 1.96  # two-sided 95%, as in `wilson`
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,17 @@ def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point
         if point.wrong_high <= target:
             best = point
     return best
+
+
+def safest(scored: Sequence[Scored], *, asked: int) -> Point | None:
+    """The bar with the lowest upper bound of wrong hits; None where nothing was scored."""
+    points = (at(scored, bar, asked=asked) for bar in {one.score for one in scored})
+    return min(points, key=lambda point: (point.wrong_high, -point.bar), default=None)
+
+
+def fewest(target: float) -> int:
+    """How many hits, none of them wrong, it takes to show that at most `target` are."""
+    count = max(1, ceil(_Z * _Z * (1 / target - 1)) - 1)  # Wilson's upper bound solved for it
+    while wilson(0, count)[1] > target:  # as rounded there
+        count += 1
+    return count

@@ -41,6 +41,7 @@ class Judged:
     evidence: Evidence | None  # None: vetoed
     probability: float  # 0 where vetoed
     veto: str | None = None
+    supported: bool | None = None  # None: not asked for
 
 
 @dataclass(frozen=True, slots=True)

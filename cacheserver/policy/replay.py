@@ -1,34 +1,63 @@
 """Decisions of the past under another bar: what would have been served, and what of it was wrong.
 
 Rule: a decision whose record does not tell how it would have gone is counted apart, never guessed.
-Pure.
+Vetoes are read anew from the questions, so that those a record does not name hold too. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from cacheserver.policy.bound import wilson
+from cacheserver.policy.decide import EXPLAINED, decide, enabled_vetoes, floor_of
+from cacheserver.policy.judge import JUDGED
+from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.profile import Profile
+from cacheserver.policy.vetoes import vetoes
 from cacheserver.types import Bar, Nanodollars
 
 _POINTS = 50  # of a curve: more cannot be told apart on a screen
 
 
 @dataclass(frozen=True, slots=True)
+class Nearby:
+    """A candidate as it was recorded."""
+
+    entry: str
+    question: str
+    similarity: float
+    penalty: float = 0.0  # what a threshold is held against is less by it
+    probability: float | None = None  # None: vetoed, or nobody asked for it
+    veto: str | None = None
+    supported: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """A decision that turned on a stored question, as it was recorded."""
 
+    id: str
     at: float
     scope: str
     namespace: str
-    served: bool
-    similarity: float
-    probability: float | None  # None: a threshold decided, or a veto
-    veto: str | None
+    fingerprint: str
+    asked: str
+    served: str | None  # whose answer, by entry id; None: a miss
+    candidates: tuple[Nearby, ...]  # the most similar first, at most `EXPLAINED`
     worth: Nanodollars  # what a hit saved, or would have
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a bar would have made of one decision."""
+
+    serves: bool | None  # None: the record does not tell
+    candidate: Nearby | None = None  # that it serves
+    vetoes: Mapping[str, str] | None = None  # that hold under the bar, by entry id
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,53 +103,99 @@ class Rate:
 def past_of(record: Mapping[str, Any]) -> Past | None:
     """A decision's record read; None where it turned on no stored question."""
     shown = record.get("decision") or {}
-    if shown.get("similarity") is None or shown.get("kind") not in ("semantic", "miss"):
+    rows = shown.get("candidates")
+    if not rows or shown.get("kind") not in ("semantic", "miss"):
         return None
-    served = shown["kind"] == "semantic"
+    if shown.get("reason") == "uncorroborated":  # no bar would have served it
+        return None
+    served = shown["candidate"] if shown["kind"] == "semantic" else None
     return Past(
+        id=str(record["id"]),
         at=float(record["at"]),
         scope=str(record["scope"]),
         namespace=str(record["namespace"]),
+        fingerprint=str(record["fingerprint"]),
+        asked=record.get("asked") or "",
         served=served,
-        similarity=float(shown["similarity"]),
-        probability=shown.get("probability"),
-        veto=shown.get("veto"),
+        candidates=tuple(
+            Nearby(
+                entry=row["entry"],
+                question=row["question"] or "",
+                similarity=row["similarity"],
+                penalty=row["penalty"],
+                probability=row["probability"],
+                veto=row["veto"],
+                supported=row["supported"],
+            )
+            for row in rows
+        ),
         worth=_nanodollars(record.get("saved_usd" if served else "cost_usd")),
     )
 
 
-def serves(past: Past, bar: Bar, level: float) -> bool | None:
-    """Whether a bar would have served it; None where the record does not say.
+def under(
+    past: Past, bar: Bar, level: float, *, read: Callable[[str], Profile], lexicon: Lexicon
+) -> Outcome:
+    """What `bar` would have made of a decision.
 
-    `level` is the probability that `bar.target` asks for in its scope.
+    `level` is the probability that `bar.target` asks for in its scope; `read` profiles a text.
     """
+    if bar.exact_only:
+        return Outcome(False)
+    enabled, asked = enabled_vetoes(bar), read(past.asked)
     if bar.similarity is not None:
-        return past.similarity >= bar.similarity
-    if bar.target is None:
-        return False
-    if past.veto is not None:  # lifted, it would have been judged, and nobody knows how
-        return None if past.veto in bar.vetoes_off else False
-    return None if past.probability is None else past.probability >= level
+        neighbours = [
+            Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(one.question))
+            for one in past.candidates
+        ]
+        choice = decide(asked, neighbours, bar.similarity, lexicon=lexicon, enabled=enabled)
+        served = next((one for one in past.candidates if one.entry == choice.serve), None)
+        all_reach = min(n.similarity for n in neighbours) >= bar.similarity
+        if served is None and len(neighbours) == EXPLAINED and all_reach:
+            return Outcome(None)  # all are vetoed, and the next one stands in no record
+        return Outcome(served is not None, served, choice.vetoes)
+    fired = {
+        one.entry: vetoes(asked, read(one.question), enabled, lexicon)
+        for one in past.candidates[:JUDGED]
+    }
+    refused = {entry: names[0] for entry, names in fired.items() if names}
+    assert bar.target is not None  # else it is exact only
+    return _by_target(past, max(level, floor_of(bar.target)), refused)
 
 
-def replay(decided: Iterable[tuple[Past, bool | None]]) -> Replay:
-    """Past decisions and what `serves` says of each, summed up."""
-    known = [(past, after) for past, after in decided]
-    told = [(past, after) for past, after in known if after is not None]
+def _by_target(past: Past, least: float, refused: Mapping[str, str]) -> Outcome:
+    """The likeliest candidate that clears; untold where one was never judged that may have."""
+    left = [one for one in past.candidates[:JUDGED] if one.entry not in refused]
+    clear = [
+        (one.probability, one)
+        for one in left
+        if one.probability is not None and one.probability >= least and one.supported is not False
+    ]
+    if clear:
+        return Outcome(True, max(clear, key=lambda pair: pair[0])[1], refused)
+    if least <= 1 and any(one.probability is None for one in left):
+        return Outcome(None)
+    return Outcome(False, None, refused)
+
+
+def replay(decided: Iterable[tuple[Past, Outcome]]) -> Replay:
+    """Past decisions and what `under` says of each, summed up."""
+    known = list(decided)
+    told = [(past, found) for past, found in known if found.serves is not None]
     before = [past for past, _ in told if past.served]
-    after = [past for past, serve in told if serve]
-    probabilities = [past.probability for past in after]
+    after = [(past, found.candidate) for past, found in told if found.candidate is not None]
+    probabilities = [candidate.probability for _, candidate in after]
     expected = sum(1 - p for p in probabilities if p is not None)
     return Replay(
         decisions=len(known),
         untold=len(known) - len(told),
         hits_before=len(before),
         hits_after=len(after),
-        begun=sum(not past.served for past in after),
-        ended=sum(past.served and not serve for past, serve in told),
+        begun=sum(past.served is None for past, _ in after),
+        ended=sum(past.served is not None and not found.serves for past, found in told),
         expected_wrong=None if None in probabilities else expected,
         saved_before=sum(past.worth for past in before),
-        saved_after=sum(past.worth for past in after),
+        saved_after=sum(past.worth for past, _ in after),
     )
 
 

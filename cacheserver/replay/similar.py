@@ -1,9 +1,9 @@
 """The semantic tier in memory: `stores.semantic`, `learning.deciding` and `learning.worker` in one.
 
-The decision is the server's (`policy.judge` at the bar of `policy.bound`), and what it learns too:
-here the logged answer is what Claude would say, so a miss is a label, and a hit can be audited for
-nothing. Questions and answers cost milliseconds each to embed: `texts` bounds how many are, and
-what comes after is not sought by similarity.
+The decision is the server's (`policy.judge` at the bar of `policy.bound`, or `policy.decide`), and
+what it learns too: here the logged answer is what Claude would say, so a miss is a label, and a hit
+can be audited for nothing. Questions and answers cost milliseconds each to embed: `texts` bounds
+how many are, and what comes after is not sought by similarity.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any, Final, Self
 
 from cacheserver import jsontext
 from cacheserver.learning.answers import Answers, Said, beside, group_of, same
-from cacheserver.policy import bound, calibrate, profile, shrinkage, vetoes
+from cacheserver.policy import bound, calibrate, profile, shrinkage
 from cacheserver.policy.calibrate import Calibration, Label, Source
+from cacheserver.policy.decide import decide, enabled_vetoes
 from cacheserver.policy.judge import Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
@@ -157,7 +158,7 @@ class Similar:
         ]
         if not near:
             return Found(None, "empty", vector=vector)
-        if bar.target is None:
+        if bar.similarity is not None or bar.target is None:
             return self._by_hand(seen, call, near, vector)
         scope = self._scope(seen)
         if scope.bar is None:
@@ -169,7 +170,7 @@ class Similar:
             scope.state,
             scope.bar.level,
             lexicon=self._lexicon,
-            enabled=frozenset(vetoes.VETOES) - frozenset(bar.vetoes_off),
+            enabled=enabled_vetoes(bar),
         )
         assert isinstance(verdict, Verdict)  # without a verifier there is nothing to ask
         if verdict.serve is not None:
@@ -207,17 +208,27 @@ class Similar:
         self._index.remove(id)
 
     def _by_hand(self, seen: Seen, call: Call, near: Sequence[Neighbour], vector: Vectors) -> Found:
-        """A threshold set by hand, or none: the most similar, at or over it."""
-        least, best = seen.query.tenant.bar.similarity, near[0]
-        if least is None or best.similarity < least:
-            return Found(None, "below-threshold", best.similarity, vector=vector)
-        stored, share = self._stored[best.id], seen.query.tenant.bar.audit_share or 0.0
+        """A threshold set by hand, or none: `policy.decide`, as in the server."""
+        bar, best = seen.query.tenant.bar, near[0]
+        if bar.similarity is None or seen.query.text is None:
+            return Found(None, "exact-only", best.similarity, vector=vector)
+        choice = decide(
+            self._profile(seen.query.text),
+            near,
+            bar.similarity,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        served = next((one for one in near if one.id == choice.serve), None)
+        if served is None:
+            return Found(None, choice.reason, best.similarity, vector=vector)
+        stored, share = self._stored[served.id], bar.audit_share or 0.0
         checked = self._checked(share)
         right = self._compared(call, stored) if self._random.random() < checked else None
         return Found(
             stored,
-            "similar",
-            best.similarity,
+            choice.reason,
+            served.similarity,
             right=right,
             stands_for=1 / checked,
             audit_share=share,

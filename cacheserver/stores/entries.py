@@ -217,6 +217,11 @@ class Entries:
         """Purge `tenant`'s entries in `namespace`; returns how many there were."""
         return await self._purge_group(_namespace_group(tenant, namespace))
 
+    async def has_namespace(self, tenant: str, namespace: str) -> bool:
+        """Whether anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
+        key = f"{self._prefix}g:{_namespace_group(tenant, namespace)}"
+        return bool(await command(self._redis, "EXISTS", key))
+
     async def purge_tenant(self, tenant: str) -> int:
         """Purge all of `tenant`'s entries; returns how many there were."""
         return await self._purge_group(_tenant_group(tenant))

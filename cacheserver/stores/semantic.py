@@ -27,6 +27,7 @@ from index.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
 
+_SAMPLE = 10  # of a scope's questions, to see whose it is: some may just have gone
 _ROUNDS = 3  # of searching past neighbours that are gone; then what is left must do
 
 Vector = npt.NDArray[np.float32]
@@ -100,6 +101,13 @@ class SemanticEntries:
             if not gone:
                 break  # else what was gone may have hidden what is not
         return Near(live, vector=vector)
+
+    async def asked_in(self, tenant: str, scope: str) -> bool:
+        """Whether a question of the tenant's is stored in a scope. Raises `StoreError`."""
+        nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
+        matches = self.index.search(scope, nowhere, _SAMPLE, self._clock())
+        found = await self.entries.grouped([_unname(match.id) for match in matches])
+        return any(stored is not None and stored.entry.tenant == tenant for stored in found)
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
         """Store an entry, then index its question. False: purged since `asked_at`, or too large."""

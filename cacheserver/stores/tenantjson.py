@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from cacheserver.errors import BadRequest
+from cacheserver.errors import BadRequest, Unknown
 from cacheserver.policy import controls, tiers
+from cacheserver.policy.vetoes import VETOES
 from cacheserver.rules.batching import BatchRules
 from cacheserver.rules.budgets import BudgetRules
 from cacheserver.rules.caching import CachingRules
@@ -91,12 +92,36 @@ def encode(tenant: Tenant) -> bytes:
     return orjson.dumps(written)
 
 
-def decode(name: str, record: bytes | str, base: Tenant) -> Tenant:
-    """Settings that were kept. Raises `BadRequest` or `ValueError` where someone spoilt them."""
+def decode(
+    name: str,
+    record: bytes | str,
+    base: Tenant,
+    forgotten: Callable[[str], object] = lambda _: None,
+) -> Tenant:
+    """Settings that were kept. Raises `BadRequest` or `ValueError` where someone spoilt them.
+
+    What another version wrote is no harm: fields that this one does not know are left out, and so
+    are vetoes that are gone, of which `forgotten` is told.
+    """
     kept = {field.name for field in fields(Tenant)} - {"name"}
-    given = _object("settings", orjson.loads(record))
-    # A newer version may have written fields that this one does not know: what it knows holds.
-    return read(name, {field: value for field, value in given.items() if field in kept}, base)
+    written = _object("settings", orjson.loads(record))
+    given = {field: value for field, value in written.items() if field in kept}
+    for bar in _bars(given):
+        if isinstance(off := bar.get("vetoes_off"), list):
+            gone = [veto for veto in off if isinstance(veto, str) and veto not in VETOES]
+            bar["vetoes_off"] = [veto for veto in off if veto not in gone]
+            for veto in gone:
+                forgotten(veto)
+    return read(name, given, base)
+
+
+def _bars(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every bar of settings that were just read."""
+    found = [given.get("bar")]
+    for level in ("namespace_bars", "scope_bars"):
+        if isinstance(bars := given.get(level), dict):
+            found += bars.values()
+    return [bar for bar in found if isinstance(bar, dict)]
 
 
 def _plain(tenant: Tenant) -> Tenant:
@@ -167,7 +192,10 @@ def _number(field: str, value: object, *, most: float, zero: bool = False) -> fl
 def _vetoes(field: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise BadRequest(field, "must be a list of the names of vetoes")
-    return tuple(controls.name(field, name) for name in dict.fromkeys(value))
+    for name in value:
+        if not isinstance(name, str) or name not in VETOES:
+            raise Unknown(field, "veto", str(name), VETOES)
+    return tuple(dict.fromkeys(value))
 
 
 def _namespace_bars(field: str, value: object) -> dict[str, Bar]:

@@ -57,8 +57,10 @@ class Tenants:
         defaults: Tenant,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
+        swallowed: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._redis = redis
+        self._swallowed = swallowed
         self._keys = f"{prefix}keys"
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
@@ -174,6 +176,12 @@ class Tenants:
             found.setdefault(key.tenant, replace(self._defaults, name=key.tenant))
         return [found[name] for name in sorted(found)]
 
+    async def names(self) -> set[str]:
+        """The names of all tenants that have settings or a key. Raises `StoreError`."""
+        with store_errors():
+            stored = await self._redis.hkeys(self._tenants)
+        return {*map(_text, stored), *(key.tenant for key in await self.list_keys())}
+
     async def pseudonym(self, credential: str) -> str:
         """What stands for a caller's own credential: the same for all servers on this Redis.
 
@@ -200,7 +208,7 @@ class Tenants:
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         try:
-            return decode(tenant, record, self._defaults)
+            return decode(tenant, record, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
 

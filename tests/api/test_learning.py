@@ -65,6 +65,142 @@ async def test_a_veto_passes_over_what_a_cosine_would_have_served(calibrated: Ho
     assert 'cacheserver_vetoed_total{veto="antonym"} 1.0' in page
 
 
+async def test_under_a_threshold_vetoes_hold_unless_they_are_off(house: House) -> None:
+    path, opposite = (
+        "tenants/default/bars",
+        "How do I disable dark mode in the settings of the app?",
+    )
+    await put(house, path, bar={"similarity": 0.9})
+    first = await house.ask("How do I enable dark mode in the settings of the app?")
+    refused = await house.ask(opposite, headers={"cache-control": "only-if-cached"})
+    told = [refused.headers[f"x-cache-{name}"] for name in ("reason", "veto")]
+    assert told == ["only-if-cached", "antonym"]
+    assert float(refused.headers["x-cache-similarity"]) > 0.9
+    near = await house.ask(opposite)
+    assert came_from(near) == ("miss", "vetoed")
+    page = (await house.http.get("/metrics", headers=ADMIN)).text
+    assert 'cacheserver_vetoed_total{veto="antonym"} 2.0' in page
+    await house.http.post("/v1/purge", json={"entry_id": near.headers["x-cache-entry"]})
+    await put(house, path, bar={"similarity": 0.9, "vetoes_off": ["antonym"]})
+    hit = await house.ask(opposite)
+    assert came_from(hit) == ("semantic", "similar")
+    assert hit.headers["x-cache-entry"] == first.headers["x-cache-entry"]
+
+
+async def test_a_threshold_that_is_lowered_makes_a_hit_of_a_miss(house: House) -> None:
+    path, reworded = "tenants/default/bars", "Which city is the capital of the country France?"
+    await put(house, path, bar={"similarity": 0.99})
+    first = await house.ask(PARIS)
+    miss = await house.ask(reworded)
+    assert came_from(miss) == ("miss", "below-threshold")
+    similarity = float(miss.headers["x-cache-similarity"])
+    await house.http.post("/v1/purge", json={"entry_id": miss.headers["x-cache-entry"]})
+    await put(house, path, bar={"similarity": round(similarity - 0.01, 4)})
+    hit = await house.ask(reworded)
+    assert came_from(hit) == ("semantic", "similar")
+    assert hit.headers["x-cache-entry"] == first.headers["x-cache-entry"]
+
+
+async def test_a_bad_word_is_taken_off_the_similarity_that_a_threshold_is_held_against(
+    house: House,
+) -> None:
+    await put(house, "tenants/default/bars", bar={"similarity": 0.97})
+    await house.ask(PARIS)
+    hit = await house.ask(SIMILAR)
+    assert came_from(hit)[0] == "semantic"
+    await feedback(house, verdict="bad", decision_id=hit.headers["x-cache-decision"])
+    other = await house.ask("Whats the capital of France?")
+    assert came_from(other) == ("miss", "below-threshold")
+    shown = await explained(house, other, admin=False)
+    (nearest,) = shown["candidates"]
+    assert nearest["similarity"] - nearest["penalty"] < 0.97 <= nearest["similarity"]
+
+
+async def explained(house: House, answer: Any, *, admin: bool) -> dict[str, Any]:
+    id = answer.headers["x-cache-decision"]
+    path = f"/admin/tenants/default/decisions/{id}" if admin else f"/v1/decisions/{id}"
+    response = await house.http.get(path, headers=ADMIN if admin else None)
+    assert response.status_code == 200, response.text
+    shown = response.json()["decision"]
+    assert isinstance(shown, dict)
+    return shown
+
+
+async def test_a_decision_lists_the_nearest_by_similarity_a_vetoed_one_first(
+    calibrated: House,
+) -> None:
+    await put(calibrated, "tenants/default/bars", bar={"target": 0.01})
+    opposite = await calibrated.ask("How do I enable two-factor sign-in?")
+    far = await calibrated.ask("Who wrote the play about the prince of Denmark?")
+    answer = await calibrated.ask("How do I disable two-factor sign-in?")
+    assert came_from(answer)[0] == "miss"
+    assert answer.headers["x-cache-veto"] == "antonym"  # of the nearest, though less likely
+    assert "x-cache-probability" not in answer.headers
+    shown = await explained(calibrated, answer, admin=True)
+    nearest, likelier = shown["candidates"]
+    assert nearest["similarity"] > likelier["similarity"]
+    assert [one["entry"] for one in (nearest, likelier)] == [
+        one.headers["x-cache-entry"] for one in (opposite, far)
+    ]
+    assert (nearest["veto"], nearest["probability"]) == ("antonym", None)
+    assert likelier["veto"] is None
+    assert 0 <= likelier["probability"] < 1
+    top = [shown[name] for name in ("candidate", "similarity", "veto", "probability")]
+    assert top == [nearest[name] for name in ("entry", "similarity", "veto", "probability")]
+
+
+async def test_at_most_five_are_listed_and_the_served_one_is_among_them(house: House) -> None:
+    await put(house, "tenants/default/bars", bar={"similarity": 1.0, "top_k": 20})
+    for city in ("Rome", "Oslo", "Bern", "Riga", "Lima", "Kyiv"):
+        await house.ask(f"What is the weather like in {city} in the month of May?")
+    served = await house.ask("What's the weather like in Paris in May?")
+    await put(house, "tenants/default/bars", bar={"similarity": 0.2, "top_k": 20})
+    hit = await house.ask("What is the weather like in Paris in the month of May?")
+    assert came_from(hit) == ("semantic", "similar")
+    assert hit.headers["x-cache-entry"] == served.headers["x-cache-entry"]
+    shown = await explained(house, hit, admin=False)
+    assert len(shown["candidates"]) == 5
+    assert shown["candidate"] in [one["entry"] for one in shown["candidates"]]
+
+
+async def test_callers_see_the_question_that_was_served_and_no_other_admins_see_all(
+    calibrated: House,
+) -> None:
+    await calibrated.ask(PARIS)
+    await calibrated.ask("Where did our patient Zora Quill go?")
+    hit = await calibrated.ask(SIMILAR)
+    miss = await calibrated.ask("Where did our patient Max Quill stay?")
+    assert [came_from(one)[0] for one in (hit, miss)] == ["semantic", "miss"]
+    for answer, seen in ((hit, [PARIS]), (miss, [])):
+        shown = await explained(calibrated, answer, admin=False)
+        listed = [one["question"] for one in shown["candidates"]]
+        assert [text for text in listed if text is not None] == seen
+        assert shown["question"] == (seen[0] if seen else None)
+        every = await explained(calibrated, answer, admin=True)
+        assert None not in [one["question"] for one in every["candidates"]]
+        assert every["question"] == every["candidates"][0]["question"]
+    path = f"/admin/tenants/default/decisions/{hit.headers['x-cache-decision']}"
+    assert (await calibrated.http.get(path)).status_code == 401
+    for name in ("Zora", "Max"):
+        asked = {"prompt": f"Where did our patient {name} Quill go?"}
+        told = await calibrated.http.post("/v1/query", json=asked)
+    assert len(told.json()["decision"]["candidates"]) == 1
+    assert "Zora" not in told.text
+
+
+async def test_a_decision_that_fails_within_is_a_miss_and_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.ask(PARIS)
+    decider: Any = house.parts.service._decider
+    # A lexicon without its lists, as a fault in the rules would be.
+    monkeypatch.setattr(decider, "_lexicon", None)
+    decider._profiles.clear()
+    assert came_from(await house.ask(SIMILAR)) == ("miss", "degraded")
+    page = (await house.http.get("/metrics", headers=ADMIN)).text
+    assert 'cacheserver_swallowed_total{site="decide"} 1.0' in page
+
+
 async def test_a_veto_can_be_switched_off(calibrated: House) -> None:
     bar = {"target": 0.5, "vetoes_off": ["antonym"]}
     await put(calibrated, "tenants/default/bars", bar=bar)
@@ -190,6 +326,7 @@ async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
     await house.ask(PARIS)
     assert came_from(await house.ask(SIMILAR))[0] == "semantic"
     await put(house, path, bar={"exact_only": True}, who="ann")
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
     await put(house, path, level="namespace", name="faq", bar={"target": 0.02}, who="bob")
     assert came_from(await house.ask("Whats the capital of France")) == ("miss", "exact-only")
     history = (await house.http.get(f"/admin/{path}/history", headers=ADMIN)).json()
@@ -227,10 +364,14 @@ async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: H
     asked = {"tsv": tsv, "target": 0.5}
     found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
     assert (found["pairs"], found["unread"], found["target"]) == (4, 0, 0.5)
+    assert found["vetoed"] == 1  # "disable" for "enable": no bar serves it
     last = found["probability"]["curve"][-1]
-    assert (last["hits"], last["wrong"]) == (4, 2)
+    assert (last["hits"], last["wrong"]) == (3, 1)
     scores = [point["bar"] for point in found["similarity"]["curve"]]
     assert scores == sorted(scores, reverse=True)
+    few = found["recommended"]
+    assert few["bar"] is None
+    assert "4 pairs without one wrong are needed for 0.5; there are 3" in few["why"]
     refusals: list[tuple[dict[str, Any], str]] = [
         ({}, "pairs"),
         ({"tsv": "a\tb\n1\t2"}, "tsv"),
@@ -238,11 +379,35 @@ async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: H
         ({"pairs": [{"query_a": "x"}]}, "pairs.0.query_b"),
         ({"pairs": [], "target": 0.1}, "pairs"),
         ({"tsv": tsv, "target": 0.9}, "target"),
+        ({"tsv": tsv, "tarjet": 0.1}, "tarjet"),
     ]
     for wrong, field in refusals:
         refused = await house.http.post("/admin/calibrate", headers=ADMIN, json=wrong)
         assert refused.status_code == 400
         assert f"`{field}`" in refused.json()["error"]["message"]
+
+
+async def test_what_is_recommended_can_be_set(house: House) -> None:
+    names = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon"]
+    right = [
+        {"query_a": f"How do I add {name}?", "query_b": f"How can I add {name}?", "label": 1}
+        for name in names
+    ]
+    wrong = [
+        {"query_a": f"How do I add {name}?", "query_b": "Who wrote Hamlet?", "label": 0}
+        for name in names
+    ]
+    asked = {"pairs": right + wrong, "target": 0.3}
+    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    bar, why = found["recommended"]["bar"], found["recommended"]["why"]
+    assert why.startswith("serves 10 of 20 pairs, 0 of them wrong")
+    changed = await put(house, "tenants/default/bars", bar=bar)
+    assert changed["after"]["tenant"]["exact_only"] is False
+    upside_down = [{**one, "label": 1 - one["label"]} for one in asked["pairs"]]  # type: ignore[attr-defined]
+    asked = {"pairs": upside_down, "target": 0.3}
+    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    assert found["recommended"]["bar"] is None
+    assert found["recommended"]["why"].startswith("no threshold keeps 0.3: at ")
 
 
 async def test_what_depends_on_the_moment_lives_briefly_and_the_personal_is_not_shared(

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from cacheserver.policy.vetoes import VETOES
 from cacheserver.simulated import Directives
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -90,6 +92,95 @@ async def test_what_no_record_tells_is_counted_apart(house: House) -> None:
     await house.ask(SIMILAR)  # by a threshold: no probability was asked for
     found = (await tried(house, bar={"target": 0.1}))["replayed"]
     assert (found["decisions"], found["untold"], found["hits_after"]) == (1, 1, 0)
+
+
+async def test_a_dry_run_names_the_questions_that_begin_and_end(house: House) -> None:
+    await house.ask(PARIS)
+    hit, miss = await house.ask(SIMILAR), await house.ask(LESS_ALIKE)
+    loose = (await tried(house, bar={"similarity": 0.5}))["questions"]
+    assert loose["next"] is None
+    (begins,) = loose["items"]
+    assert (begins["change"], begins["asked"], begins["question"]) == ("begins", LESS_ALIKE, PARIS)
+    assert begins["decision_id"] == miss.headers["x-cache-decision"]
+    assert begins["entry"] == hit.headers["x-cache-entry"]
+    assert begins["similarity"] == float(miss.headers["x-cache-similarity"])
+    assert (begins["probability"], begins["veto"], begins["wrong"]) == (None, None, None)
+    (ends,) = (await tried(house, bar={"similarity": 1.0}))["questions"]["items"]
+    assert (ends["change"], ends["asked"], ends["question"]) == ("ends", SIMILAR, PARIS)
+    same = await tried(house, bar={"similarity": 0.951})
+    assert same["questions"] == {"items": [], "next": None}
+
+
+async def test_a_dry_run_under_a_threshold_keeps_vetoes_and_says_which_one_is_lifted(
+    house: House,
+) -> None:
+    await put(house, BARS, bar={"target": 0.01})
+    await house.ask("How do I enable dark mode in the settings of the app?")
+    await house.ask("How do I disable dark mode in the settings of the app?")
+    held = await tried(house, bar={"similarity": 0.9})
+    assert (held["replayed"]["untold"], held["replayed"]["hits_after"]) == (0, 0)
+    lifted = await tried(house, bar={"similarity": 0.9, "vetoes_off": ["antonym"]})
+    (one,) = lifted["questions"]["items"]
+    assert (one["change"], one["veto"]) == ("begins", "antonym")
+    # How likely it is was never asked for: under a target it cannot be told.
+    target = await tried(house, bar={"target": 0.02, "vetoes_off": ["antonym"]})
+    assert (target["replayed"]["untold"], target["questions"]["items"]) == (1, [])
+
+
+async def test_the_veto_that_would_end_a_hit_is_named(house: House) -> None:
+    await put(house, BARS, bar={"similarity": 0.9, "vetoes_off": ["antonym"]})
+    await house.ask("How do I enable dark mode in the settings of the app?")
+    hit = await house.ask("How do I disable dark mode in the settings of the app?")
+    assert came_from(hit)[0] == "semantic"
+    (one,) = (await tried(house, bar={"similarity": 0.9}))["questions"]["items"]
+    assert (one["change"], one["veto"]) == ("ends", "antonym")
+
+
+async def test_labels_say_which_of_the_questions_would_be_wrong(calibrated: House) -> None:
+    await put(calibrated, BARS, bar={"target": 0.5, "audit_share": 1.0})
+    await calibrated.ask(PARIS)
+    lower = "what is the capital of France?"
+    for text in (lower, SIMILAR):  # the audit finds the first right, the second wrong
+        assert came_from(await calibrated.ask(text))[0] == "semantic"
+        await calibrated.parts.learner.idle()
+    items = (await tried(calibrated, bar={"exact_only": True}))["questions"]["items"]
+    assert {one["asked"]: one["wrong"] for one in items} == {SIMILAR: True, lower: False}
+
+
+async def test_questions_come_by_page_the_latest_first(house: House) -> None:
+    cities = ["Rome", "Oslo", "Bern", "Riga", "Lima"]
+    await put(house, BARS, bar={"similarity": 1.0})
+    await house.ask("What is the capital of France")
+    for city in cities:
+        await house.ask(f"What is the capital of France? Is it {city}?")
+    lifted = {"similarity": 0.3, "vetoes_off": [*VETOES]}
+    seen, cursor = [], None
+    while True:
+        page = (await tried(house, bar=lifted, limit=2, cursor=cursor))["questions"]
+        assert len(page["items"]) <= 2
+        seen += [one["asked"].split()[-1][:-1] for one in page["items"]]
+        if (cursor := page["next"]) is None:
+            break
+        await house.ask(f"What is the capital of France? Or {len(seen)}?")  # it moves no page
+    assert seen == cities[::-1]
+    for field, values in {"limit": (0, 51, True, "2", None), "cursor": ("x", "nan:1", 3)}.items():
+        for value in values:
+            given = {"bar": lifted, "dry_run": True, field: value}
+            refused = await house.http.put(BARS, headers=ADMIN, json=given)
+            assert refused.status_code == 400, (field, value)
+            assert f"`{field}`" in refused.json()["error"]["message"]
+    wet = await house.http.put(BARS, headers=ADMIN, json={"bar": lifted, "limit": 2})
+    assert wet.status_code == 400
+
+
+async def test_another_tenants_questions_are_in_no_dry_run(house: House) -> None:
+    one, two = await house.key("one"), await house.key("two")
+    for key in (one, two):
+        await house.ask(PARIS, key=key)
+        await house.ask(LESS_ALIKE, key=key)
+    path = "/admin/tenants/one/bars"
+    found = (await put(house, path, bar={"similarity": 0.5}, dry_run=True))["would_have"]
+    assert found["replayed"]["decisions"] == len(found["questions"]["items"]) == 1
 
 
 async def test_only_where_the_bar_changes_is_anything_replayed(house: House) -> None:
@@ -191,6 +282,90 @@ async def test_a_bar_in_a_scope_that_nothing_was_asked_in_is_400(house: House) -
     for bar in ({"target": 0.1}, None):
         await put(house, BARS, level="scope", name=scope, bar=bar)
     assert (await house.http.get(BARS, headers=ADMIN)).json()["scopes"] == {}
+
+
+async def test_another_tenants_scope_is_400_with_the_tenants_own(house: House) -> None:
+    one, two = await house.key("one"), await house.key("two")
+    scopes = []
+    for key in (one, two):
+        for text in (PARIS, LESS_ALIKE):  # the second turns on a similarity, and is listed
+            answer = await house.ask(text, key=key)
+        path = f"/v1/decisions/{answer.headers['x-cache-decision']}"
+        shown = await house.http.get(path, headers={"x-api-key": key})
+        scopes.append(shown.json()["scope"])
+    given = {"level": "scope", "name": scopes[1], "bar": {"target": 0.1}}
+    refused = await house.http.put("/admin/tenants/one/bars", headers=ADMIN, json=given)
+    message = await refusal(refused, "`name`: there is no scope")
+    assert message.endswith(f"known: {scopes[0]}")
+    await put(house, "/admin/tenants/two/bars", **given)
+
+
+async def refusal(response: httpx2.Response, told: str) -> str:
+    assert response.status_code == 400, response.text
+    message = response.json()["error"]["message"]
+    assert isinstance(message, str)
+    assert told in message
+    return message
+
+
+async def test_a_veto_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    bar = {"similarity": 0.9, "vetoes_off": ["antonym", "antonyms"]}
+    for path, given in (
+        (BARS, {"bar": bar}),
+        (BARS, {"bar": bar, "dry_run": True}),
+        ("/admin/tenants/default", {"bar": bar}),
+        ("/admin/tenants/default", {"namespace_bars": {"faq": bar}}),
+    ):
+        refused = await house.http.put(path, headers=ADMIN, json=given)
+        message = await refusal(refused, "there is no veto 'antonyms'")
+        assert all(veto in message for veto in VETOES)
+    for value in (3, None, ["antonym"]):
+        given = {"bar": {"similarity": 0.9, "vetoes_off": [value]}}
+        assert (await house.http.put(BARS, headers=ADMIN, json=given)).status_code == 400
+
+
+async def test_a_namespace_that_nothing_was_asked_in_is_400_until_it_is_declared(
+    house: House,
+) -> None:
+    given = {"level": "namespace", "name": "faq", "bar": {"target": 0.1}}
+    for more in ({}, {"dry_run": True}):
+        refused = await house.http.put(BARS, headers=ADMIN, json={**given, **more})
+        assert (await refusal(refused, "no namespace 'faq'")).endswith("known: default")
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
+    await put(house, BARS, **given)
+    rules = [{"namespace": "legal", "max_ttl_s": 60}]
+    await put(house, "/admin/tenants/default", ttl_rules=rules)
+    await put(house, BARS, **{**given, "name": "legal"})
+    gone = {"level": "namespace", "name": "legal", "bar": None}
+    await put(house, BARS, **gone)
+    refused = await house.http.put(BARS, headers=ADMIN, json=gone)
+    assert (await refusal(refused, "no bar of a namespace 'legal'")).endswith("known: faq")
+
+
+async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    await house.key("shop")
+    for method, path in (
+        ("GET", "bars"),
+        ("PUT", "bars"),
+        ("GET", "bars/history"),
+        ("GET", "shadow"),
+        ("GET", "decisions/dec_1"),
+    ):
+        given = {"bar": {"target": 0.1}, "dry_run": True} if method == "PUT" else None
+        path = f"/admin/tenants/shpo/{path}"
+        refused = await house.http.request(method, path, headers=ADMIN, json=given)
+        message = await refusal(refused, "`tenant`: there is no tenant 'shpo'")
+        assert message.endswith("known: default, shop")
+    await put(house, "/admin/tenants/shpo")  # put, it exists
+    assert (await house.http.get("/admin/tenants/shpo/bars", headers=ADMIN)).status_code == 200
+
+
+async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    refused = await house.http.put(BARS, headers=ADMIN, json={"baar": {"target": 0.1}})
+    assert "bar, cursor, dry_run" in await refusal(refused, "no field 'baar'")
+    path = "/admin/tenants/default/shadow?tarjet=0.1"
+    refused = await house.http.get(path, headers=ADMIN)
+    await refusal(refused, "`tarjet`: there is no field")
 
 
 async def test_a_dry_run_is_asked_for_by_true_or_false(house: House) -> None:

@@ -103,6 +103,23 @@ async def test_a_rewording_the_decider_would_serve_is_sent_once(strict: BatchHou
     assert found["d"]["cache"]["kind"] == "miss"
 
 
+async def test_a_low_threshold_and_its_vetoes_hold_within_a_batch_too(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path, similarity=0.75) as house:
+        made = await house.sdk().messages.batches.create(
+            requests=[
+                item("a", "How do I enable two-factor sign-in?"),
+                item(
+                    "b", "How do I switch on two-factor authentication?"
+                ),  # below what a target reaches
+                item("c", "How do I disable two-factor sign-in?"),
+            ]
+        )
+        found = await results(house, made.id)
+        assert [len(sent) for sent in house.sent] == [2]
+        kinds = [found[name]["cache"]["kind"] for name in "abc"]
+        assert kinds == ["miss", "coalesced", "miss"]
+
+
 async def test_a_rewording_is_asked_for_itself_where_the_first_brings_nothing(
     strict: BatchHouse,
 ) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.policy.bound import wilson
-from cacheserver.policy.curve import Scored, at, curve, recommended
+from cacheserver.policy.curve import Scored, at, curve, fewest, recommended, safest
 
 scored = st.lists(
     st.builds(Scored, score=st.sampled_from([0.1, 0.5, 0.9, 0.95, 0.99]), right=st.booleans()),
@@ -48,3 +48,22 @@ def test_what_is_recommended_keeps_the_target_and_nothing_looser_does(
 
 def test_a_bar_is_inclusive() -> None:
     assert at([Scored(0.9, True)], 0.9, asked=2).hit_rate == 0.5
+
+
+@pytest.mark.parametrize(("target", "count"), [(0.01, 381), (0.05, 73), (0.1, 35), (0.5, 4)])
+def test_how_many_right_hits_show_a_target(target: float, count: int) -> None:
+    assert fewest(target) == count
+
+
+@given(st.floats(0.0005, 0.5))
+def test_one_hit_less_shows_it_no_longer(target: float) -> None:
+    count = fewest(target)
+    assert wilson(0, count)[1] <= target
+    assert count == 1 or wilson(0, count - 1)[1] > target
+
+
+@given(scored)
+def test_the_safest_bar_is_bounded_lowest(found: list[Scored]) -> None:
+    best = safest(found, asked=100)
+    bounds = [point.wrong_high for point in curve(found, asked=100)]
+    assert (best.wrong_high if best else None) == (min(bounds) if bounds else None)

@@ -1,4 +1,4 @@
-"""The decision: the best live candidate that clears the bar, else a reason."""
+"""The decision by a threshold, and the rules that hold under any bar."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.decide import bar_of, decide, fresh, servable_stale
-from cacheserver.types import Bar, Candidate, Controls, Entry, Hit, Miss, Tenant, Usage
+from cacheserver.policy import lexicon, profile
+from cacheserver.policy.decide import (
+    EXPLAINED,
+    Choice,
+    bar_of,
+    decide,
+    enabled_vetoes,
+    floor_of,
+    fresh,
+    servable_stale,
+)
+from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.vetoes import VETOES, vetoes
+from cacheserver.types import Bar, Controls, Entry, Tenant, Usage
 
 
 def entry(id: str = "e", created: float = 0.0, expires: float = 100.0) -> Entry:
@@ -28,49 +40,102 @@ def entry(id: str = "e", created: float = 0.0, expires: float = 100.0) -> Entry:
     )
 
 
-candidates = st.builds(
-    lambda similarity, created, expires: Candidate(
-        entry(f"{similarity}-{created}", created, expires), similarity
-    ),
-    st.floats(-1, 1),
-    st.integers(0, 20),
-    st.integers(0, 100),
+LEXICON = lexicon.standard()
+ASKED = "How do I enable sync on my phone?"
+# One that no veto refuses, one that several do, one that shares next to nothing.
+TEXTS = (
+    "How can I enable sync on my phone?",
+    "How do I disable sync on my phone?",
+    "Who wrote Hamlet?",
 )
 
+neighbours = st.lists(
+    st.builds(
+        lambda similarity, text: (similarity, text), st.floats(-1, 1), st.sampled_from(TEXTS)
+    ),
+    max_size=9,
+).map(
+    lambda found: [
+        Neighbour(str(place), similarity, str(place), profile.read(text, LEXICON))
+        for place, (similarity, text) in enumerate(found)
+    ]
+)
+some_vetoes = st.frozensets(st.sampled_from(sorted(VETOES)))
 
-@given(st.lists(candidates, max_size=6), st.floats(0.01, 1), st.integers(0, 100))
-def test_what_is_served_is_live_clears_the_bar_and_is_the_most_similar(
-    found: list[Candidate], similarity: float, now: int
+
+def chosen(
+    found: list[Neighbour], threshold: float, enabled: frozenset[str] = frozenset(VETOES)
+) -> Choice:
+    asked = profile.read(ASKED, LEXICON)
+    return decide(asked, found, threshold, lexicon=LEXICON, enabled=enabled)
+
+
+def near(text: str, similarity: float, id: str = "e") -> Neighbour:
+    return Neighbour(id, similarity, id, profile.read(text, LEXICON))
+
+
+@given(neighbours, st.floats(0.01, 1), some_vetoes)
+def test_what_is_served_is_the_most_similar_that_reaches_it_and_no_veto_refuses(
+    found: list[Neighbour], threshold: float, enabled: frozenset[str]
 ) -> None:
-    decision = decide(found, Bar(similarity), Controls(), now)
-    live = [c for c in found if now < c.entry.expires_at]
-    clearing = [c for c in live if c.similarity >= similarity]
-    match decision:
-        case Hit(candidate=candidate):
-            assert candidate in clearing
-            assert candidate is not None
-            assert candidate.similarity == max(c.similarity for c in clearing)
-        case Miss(reason="empty"):
-            assert not live
-        case Miss(reason="below-threshold", nearest=nearest):
-            assert live
-            assert not clearing
-            assert nearest is not None
-            assert nearest.similarity == max(c.similarity for c in live)
-        case _:
-            pytest.fail(f"unexpected {decision}")
+    choice = chosen(found, threshold, enabled)
+    asked = profile.read(ASKED, LEXICON)
+    reached = [one for one in found if one.similarity >= threshold]
+    free = [one for one in reached if not vetoes(asked, one.profile, enabled, LEXICON)]
+    if free:
+        best = max(free, key=lambda one: one.similarity)
+        served = next(one for one in found if one.id == choice.serve)
+        assert (served.similarity, choice.reason) == (best.similarity, "similar")
+        assert served in free
+    else:
+        assert choice.serve is None
+        assert choice.reason == ("vetoed" if reached else "below-threshold")
+    nearest = sorted(found, key=lambda one: -one.similarity)[:EXPLAINED]
+    for one in nearest:
+        fired = vetoes(asked, one.profile, enabled, LEXICON)
+        assert choice.vetoes.get(one.id) == (fired[0] if fired else None)
 
 
-def test_the_bar_is_inclusive() -> None:
-    found = [Candidate(entry(), 0.95)]
-    assert isinstance(decide(found, Bar(0.95), Controls(), 0), Hit)
-    assert decide(found, Bar(0.950001), Controls(), 0) == Miss("below-threshold", found[0])
+@given(neighbours, st.floats(0.01, 1), some_vetoes, st.sampled_from(sorted(VETOES)))
+def test_one_veto_more_never_serves_what_was_not(
+    found: list[Neighbour], threshold: float, enabled: frozenset[str], more: str
+) -> None:
+    if chosen(found, threshold, enabled).serve is None:
+        assert chosen(found, threshold, enabled | {more}).serve is None
 
 
-def test_the_newer_of_two_equals_wins() -> None:
-    old, new = (Candidate(entry(id, created), 0.99) for id, created in (("a", 1), ("b", 2)))
-    for found in ([old, new], [new, old]):
-        assert decide(found, Bar(0.9), Controls(), 3) == Hit(new, "semantic", "similar")
+def test_the_threshold_is_inclusive() -> None:
+    found = [near(TEXTS[0], 0.95)]
+    assert chosen(found, 0.95) == Choice("e", "similar", {})
+    assert chosen(found, 0.950001) == Choice(None, "below-threshold", {})
+
+
+def test_a_veto_passes_to_the_next_candidate() -> None:
+    found = [near(TEXTS[1], 0.99, "opposite"), near(TEXTS[0], 0.96, "same")]
+    for order in (found, found[::-1]):
+        assert chosen(order, 0.95) == Choice("same", "similar", {"opposite": "antonym"})
+    assert chosen(found, 0.97) == Choice(None, "vetoed", {"opposite": "antonym"})
+    lifted = enabled_vetoes(Bar(0.97, vetoes_off=("antonym", "substitution")))
+    assert chosen(found, 0.97, lifted).serve == "opposite"
+
+
+def test_of_two_equals_the_one_that_comes_first_wins() -> None:
+    found = [near(TEXTS[0], 0.99, "new"), near(TEXTS[0], 0.99, "old")]
+    assert chosen(found, 0.9).serve == "new"
+
+
+def test_the_sixth_serves_where_the_five_before_are_vetoed() -> None:
+    found = [near(TEXTS[1], 0.99 - place / 1000, f"no{place}") for place in range(6)]
+    assert chosen([*found, near(TEXTS[0], 0.96, "yes")], 0.95).serve == "yes"
+
+
+@pytest.mark.parametrize(
+    ("target", "floor"), [(0.001, 0.99), (0.01, 0.9), (0.05, 0.5), (0.2, 0.5), (0.5, 0.5)]
+)
+def test_a_single_hit_is_never_likelier_wrong_than_ten_times_the_target_or_a_coin(
+    target: float, floor: float
+) -> None:
+    assert floor_of(target) == pytest.approx(floor)
 
 
 @pytest.mark.parametrize(("now", "expected"), [(99.9, True), (100.0, False), (100.1, False)])

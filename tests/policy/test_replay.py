@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.policy import lexicon, profile
+from cacheserver.policy.bound import CLOSED
+from cacheserver.policy.decide import EXPLAINED
+from cacheserver.policy.profile import Profile
 from cacheserver.policy.replay import (
+    Nearby,
+    Outcome,
     Past,
     Told,
     past_of,
@@ -16,21 +22,36 @@ from cacheserver.policy.replay import (
     rates,
     recommended,
     replay,
-    serves,
+    under,
 )
+from cacheserver.policy.vetoes import VETOES
 from cacheserver.types import Bar
 
+LEXICON = lexicon.standard()
+ASKED = "How do I enable sync on my phone?"
+SAME, OPPOSITE = "How can I enable sync on my phone?", "How do I disable sync on my phone?"
+LIFTED = ("antonym", "substitution")  # what refuses the opposite
+
 shares = st.floats(0, 1)
-pasts = st.builds(
-    Past,
-    at=st.just(1.0),
-    scope=st.just("s"),
-    namespace=st.just("n"),
-    served=st.booleans(),
+nearbys = st.builds(
+    Nearby,
+    entry=st.uuids().map(str),
+    question=st.sampled_from([SAME, OPPOSITE]),
     similarity=shares,
+    penalty=st.sampled_from([0.0, 0.1]),
     probability=st.none() | shares,
-    veto=st.sampled_from([None, "numbers"]),
-    worth=st.integers(0, 10**9),
+    veto=st.none(),
+    supported=st.sampled_from([True, False, None]),
+)
+pasts = st.builds(
+    lambda found, served, worth: past(
+        *sorted(found, key=lambda one: -one.similarity),
+        served=found[0].entry if served else None,
+        worth=worth,
+    ),
+    st.lists(nearbys, min_size=1, max_size=EXPLAINED),
+    st.booleans(),
+    st.integers(0, 10**9),
 )
 tolds = st.builds(
     Told,
@@ -41,81 +62,177 @@ tolds = st.builds(
 )
 
 
-def past(**changes: Any) -> Past:
+def nearby(**changes: Any) -> Nearby:
     fields: dict[str, Any] = {
+        "entry": "e",
+        "question": SAME,
+        "similarity": 0.9,
+        "probability": 0.99,
+        "supported": True,
+    }
+    return Nearby(**(fields | changes))
+
+
+def past(*candidates: Nearby, **changes: Any) -> Past:
+    fields: dict[str, Any] = {
+        "id": "dec_1",
         "at": 1.0,
         "scope": "s",
         "namespace": "n",
-        "served": True,
-        "similarity": 0.9,
-        "probability": 0.99,
-        "veto": None,
+        "fingerprint": "f",
+        "asked": ASKED,
+        "served": "e",
+        "candidates": candidates or (nearby(),),
         "worth": 7,
     }
     return Past(**(fields | changes))
 
 
+def read(text: str) -> Profile:
+    return profile.read(text, LEXICON)
+
+
+def outcome(one: Past, bar: Bar, level: float = 0.98) -> Outcome:
+    return under(one, bar, level, read=read, lexicon=LEXICON)
+
+
+THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
+
+
 @pytest.mark.parametrize(
-    ("one", "bar", "told"),
+    ("candidate", "bar", "told"),
     [
-        (past(), Bar(similarity=0.9), True),
-        (past(similarity=0.8999), Bar(similarity=0.9), False),
-        (past(veto="numbers"), Bar(similarity=0.9), True),  # a threshold by hand asks no veto
-        (past(), Bar(), False),  # exact-only
-        (past(), Bar(target=0.01), True),
-        (past(probability=0.9799), Bar(target=0.01), False),
-        (past(probability=None), Bar(target=0.01), None),
-        (past(probability=None, veto="numbers"), Bar(target=0.01), False),
-        (past(probability=None, veto="numbers"), Bar(target=0.5, vetoes_off=("numbers",)), None),
-        (past(probability=None, veto="dates"), Bar(target=0.5, vetoes_off=("numbers",)), False),
+        (nearby(), THRESHOLD, True),
+        (nearby(similarity=0.8999), THRESHOLD, False),
+        (nearby(penalty=0.0001), THRESHOLD, False),
+        (nearby(probability=None, supported=False), THRESHOLD, True),  # neither applies
+        (nearby(question=OPPOSITE), THRESHOLD, False),  # vetoes hold under a threshold
+        (nearby(question=OPPOSITE), Bar(similarity=0.9, vetoes_off=LIFTED), True),
+        (nearby(), Bar(), False),  # exact-only
+        (nearby(), TARGET, True),
+        (nearby(probability=0.9799), TARGET, False),
+        (nearby(probability=0.98), TARGET, True),
+        (nearby(supported=False), TARGET, False),
+        (nearby(supported=None), TARGET, True),  # recorded where support was not asked for
+        (nearby(probability=None), TARGET, None),
+        (nearby(probability=None, question=OPPOSITE), TARGET, False),
+        (nearby(probability=None, question=OPPOSITE), Bar(target=0.01, vetoes_off=LIFTED), None),
+        # Lifted when it was decided, and not now: what was recorded does not help it.
+        (nearby(question=OPPOSITE), TARGET, False),
     ],
 )
-def test_what_a_bar_would_have_done(one: Past, bar: Bar, told: bool | None) -> None:
-    assert serves(one, bar, 0.98) is told
+def test_what_a_bar_would_have_done(candidate: Nearby, bar: Bar, told: bool | None) -> None:
+    found = outcome(past(candidate), bar)
+    assert found.serves is told
+    assert (found.candidate == candidate) == bool(found.serves)
 
 
-@given(st.lists(pasts, max_size=30), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_single_hit_below_its_own_floor_is_not_served_whatever_the_level() -> None:
+    assert outcome(past(nearby(probability=0.6)), Bar(target=0.01), 0.02).serves is False
+    assert outcome(past(nearby(probability=0.6)), Bar(target=0.05), 0.02).serves is True
+    assert outcome(past(nearby(probability=0.49)), Bar(target=0.5), 0.02).serves is False
+
+
+def test_the_likeliest_that_clears_serves_and_a_veto_passes_to_the_next() -> None:
+    near, far = nearby(probability=0.98, entry="near"), nearby(similarity=0.8, entry="far")
+    assert outcome(past(near, far), TARGET).candidate == far
+    vetoed = nearby(question=OPPOSITE, entry="vetoed", probability=None)
+    assert outcome(past(vetoed, far), TARGET).candidate == far
+    assert outcome(past(vetoed, near), THRESHOLD).candidate == near
+    assert outcome(past(vetoed, far), THRESHOLD).vetoes == {"vetoed": "antonym"}
+
+
+def test_candidates_that_were_never_judged_are_no_reason_to_doubt() -> None:
+    judged = [nearby(entry=str(n), probability=0.2) for n in range(3)]
+    others = [nearby(entry=str(n), probability=None) for n in range(3, 5)]
+    assert outcome(past(*judged, *others), TARGET).serves is False
+    assert outcome(past(nearby(probability=None), *judged), TARGET).serves is None
+    assert outcome(past(nearby(probability=None), nearby(entry="b")), TARGET).serves is True
+
+
+def test_a_scope_that_is_closed_serves_nothing_and_that_is_told() -> None:
+    for one in (nearby(), nearby(probability=None)):
+        assert outcome(past(one), TARGET, CLOSED).serves is False
+
+
+def test_where_all_that_are_recorded_are_vetoed_the_next_one_is_not_known() -> None:
+    vetoed = [nearby(entry=str(n), question=OPPOSITE) for n in range(EXPLAINED)]
+    assert outcome(past(*vetoed), THRESHOLD).serves is None
+    assert outcome(past(*vetoed[1:]), THRESHOLD).serves is False
+    below = nearby(entry="below", question=OPPOSITE, similarity=0.5)
+    assert outcome(past(*vetoed[1:], below), THRESHOLD).serves is False
+
+
+@given(st.lists(pasts, max_size=20), st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_stricter_bar_serves_no_more_and_the_sums_agree(
     seen: list[Past], low: float, high: float
 ) -> None:
     low, high = min(low, high), max(low, high)
     for bars in ((Bar(similarity=low), Bar(similarity=high)), (Bar(target=0.1),) * 2):
-        loose, strict = (
-            replay([(one, serves(one, bar, level)) for one in seen])
+        found = [
+            [outcome(one, bar, level) for one in seen]
             for bar, level in zip(bars, (low, high), strict=True)
-        )
+        ]
+        both = [
+            at for at in range(len(seen)) if None not in (found[0][at].serves, found[1][at].serves)
+        ]
+        loose, strict = (replay([(seen[at], one[at]) for at in both]) for one in found)
         assert strict.hits_after <= loose.hits_after
         assert strict.saved_after <= loose.saved_after
-        for found in (loose, strict):
-            assert found.hits_after == found.hits_before + found.begun - found.ended
-            assert found.decisions == len(seen)
+        for outcomes in found:
+            summed = replay(zip(seen, outcomes, strict=True))
+            assert summed.hits_after == summed.hits_before + summed.begun - summed.ended
+            assert summed.decisions == len(seen)
+
+
+@given(pasts, st.floats(0.01, 1), st.sampled_from(sorted(VETOES)))
+def test_a_veto_lifted_never_ends_a_hit(one: Past, level: float, veto: str) -> None:
+    for bar, lifted in (
+        (Bar(similarity=level), Bar(similarity=level, vetoes_off=(veto,))),
+        (Bar(target=0.1), Bar(target=0.1, vetoes_off=(veto,))),
+    ):
+        if outcome(one, bar, level).serves:
+            assert outcome(one, lifted, level).serves
 
 
 def test_the_bar_that_was_in_force_changes_nothing() -> None:
-    seen = [past(), past(served=False, similarity=0.5, probability=0.2, worth=3)]
-    found = replay([(one, serves(one, Bar(similarity=0.8), 0)) for one in seen])
+    miss = past(nearby(similarity=0.5, probability=0.2), served=None, worth=3)
+    seen = [past(), miss]
+    found = replay([(one, outcome(one, Bar(similarity=0.8))) for one in seen])
     assert (found.hits_before, found.hits_after, found.begun, found.ended) == (1, 1, 0, 0)
     assert (found.saved_before, found.saved_after) == (7, 7)
     assert found.expected_wrong == pytest.approx(0.01)
 
 
 def test_a_record_is_read_with_its_money() -> None:
-    shown = {"kind": "semantic", "similarity": 0.9, "probability": 0.99, "veto": None}
+    row = {
+        "entry": "e",
+        "question": SAME,
+        "similarity": 0.9,
+        "penalty": 0.0,
+        "probability": 0.99,
+        "veto": None,
+        "supported": True,
+        "age_s": 3,
+    }
+    shown = {"kind": "semantic", "candidate": "e", "candidates": [row]}
     record = {
+        "id": "dec_1",
         "at": 1.0,
         "scope": "s",
         "namespace": "n",
+        "fingerprint": "f",
+        "asked": ASKED,
         "decision": shown,
         "saved_usd": "0.000000007",
         "cost_usd": "0.000000000",
     }
     assert past_of(record) == past()
     miss = {**record, "decision": {**shown, "kind": "miss"}, "cost_usd": "0.000000003"}
-    assert past_of(miss) == past(served=False, worth=3)
-    assert past_of({**miss, "cost_usd": None}) == past(served=False, worth=0)
-    for kind, similarity in (("exact", 1.0), ("miss", None), ("bypass", None)):
-        other = {"kind": kind, "similarity": similarity}
-        assert past_of({**record, "decision": other}) is None
+    assert past_of(miss) == past(served=None, worth=3)
+    assert past_of({**miss, "cost_usd": None}) == past(served=None, worth=0)
+    for kind, rows in (("exact", [row]), ("miss", []), ("bypass", [])):
+        assert past_of({**record, "decision": {"kind": kind, "candidates": rows}}) is None
 
 
 def test_a_rate_counts_the_unsure_apart_and_weighs_what_stands_for_many() -> None:

@@ -283,6 +283,7 @@ async def test_fields_of_a_newer_version_are_left_alone(
         ("bar", {"similarity": 0.9, "top_k": 0}, "bar.top_k"),
         ("bar", {"similarity": 0.9, "other": 0}, "bar"),
         ("bar", 0.9, "bar"),
+        ("bar", {"similarity": 0.9, "vetoes_off": ["antonyms"]}, "bar.vetoes_off"),
         ("scope_bars", {"zz": {"similarity": 0.9}}, "scope_bars"),
         ("scope_bars", {"ab" * 32: {}}, f"scope_bars.{'ab' * 32}.similarity"),
         ("ttl_rules", {}, "ttl_rules"),
@@ -312,6 +313,20 @@ async def test_a_tenant_that_makes_no_sense_is_not_put(tenants: Tenants) -> None
         with pytest.raises(BadRequest):
             await tenants.put(wrong)
     assert await tenants.list_tenants() == []
+
+
+def test_vetoes_that_are_gone_are_left_out_of_what_was_kept_and_told_of() -> None:
+    off = {"similarity": 0.9, "vetoes_off": ["antonym", "gone", "order"]}
+    kept = {"bar": off, "namespace_bars": {"n": off}, "scope_bars": {"ab" * 32: off}}
+    told: list[str] = []
+    tenant = tenantjson.decode("acme", orjson.dumps(kept), DEFAULTS, told.append)
+    bars = [tenant.bar, tenant.namespace_bars["n"], tenant.scope_bars["ab" * 32]]
+    assert [bar.vetoes_off for bar in bars] == [("antonym", "order")] * 3
+    assert told == ["gone"] * 3
+    spoilt: list[Any] = [3, [3], "antonym", [["antonym"]]]
+    for value in spoilt:
+        with pytest.raises(BadRequest):
+            tenantjson.decode("acme", orjson.dumps({"bar": {**off, "vetoes_off": value}}), DEFAULTS)
 
 
 ttls = st.integers(0, 1000)

@@ -64,7 +64,8 @@ def measure(data: Path, embedder: Path) -> Iterator[Counted | str]:
         told = asyncio.run(outcomes(pairs, model))
         for label in (1, 0):
             mine = [o for o, pair in zip(told, pairs, strict=True) if pair.label == label]
-            yield Counted(name, label, {o: mine.count(o) for o in OUTCOMES})
+            if mine:
+                yield Counted(name, label, {o: mine.count(o) for o in OUTCOMES})
     first, again = confirmed(own, model)
     low, high = wilson(again, first)
     yield (

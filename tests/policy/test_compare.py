@@ -73,10 +73,14 @@ def test_answers_that_are_less_alike_than_that_are_open() -> None:
             "It costs 35 dollars a year, billed in May.",
         ),
         ("Run it before the update is installed.", "Run it after the update is installed."),
+        (
+            "You get it within 3 days, and we send a mail when it leaves our house.",
+            "A mail tells that it has left; about 5 days later the parcel is with you.",
+        ),
     ],
 )
 def test_a_cosine_near_one_does_not_hide_what_contradicts(one: str, other: str) -> None:
-    near = Cosines(questions=0.95, answers=0.97)
+    near = Cosines(questions=1.0, answers=1.0)
     assert told((one, other), ("Is this so?", "Is it so?"), near) != "same"
     assert told((one, other), ("Is this so?", "Is it so?"), replace(near, answers=0.5)) != "same"
 
@@ -103,9 +107,12 @@ SPAM = ('Is this spam, yes or no? "The lamp was cheap."', 'Is this spam, yes or 
 
 
 @pytest.mark.parametrize("same", ["No.", "OK", "not spam", "positive", "Paris."])
-def test_equal_brief_answers_to_questions_that_are_not_near_teach_nothing(same: str) -> None:
-    assert told((same, same), SPAM, Cosines(questions=0.9, answers=1.0)) == "open"
-    fresh, other = exchange(SPAM[0], same), stored(SPAM[1], same, Cosines(0.9, 1.0))
+@pytest.mark.parametrize("questions", [SPAM, (CAPITAL, AGAIN)])
+def test_equal_brief_answers_to_questions_that_are_not_near_teach_nothing(
+    same: str, questions: tuple[str, str]
+) -> None:
+    assert told((same, same), questions, Cosines(questions=0.94, answers=1.0)) == "open"
+    fresh, other = exchange(questions[0], same), stored(questions[1], same, Cosines(0.94, 1.0))
     assert assign(fresh, [other], WORDS) is None
 
 

@@ -21,6 +21,7 @@ from cacheserver import jsontext
 from cacheserver.learning.answers import Answers, Said, beside
 from cacheserver.policy import bound, calibrate, confirm, profile, shrinkage, vetoes
 from cacheserver.policy.calibrate import Calibration, Label, Source
+from cacheserver.policy.confirm import Settled
 from cacheserver.policy.judge import Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
@@ -214,7 +215,7 @@ class Similar:
         stored, share = self._stored[best.id], seen.query.tenant.bar.audit_share or 0.0
         checked = self._checked(share)
         right = (
-            self._compared(seen.query.text or "", call, stored)
+            self._compared(seen.query.text or "", call, stored).right
             if self._random.random() < checked
             else None
         )
@@ -238,9 +239,10 @@ class Similar:
         checked = self._checked(share)
         right = None
         if self._random.random() < checked:
-            right = self._compared(seen.query.text or "", call, stored)
+            settled = self._compared(seen.query.text or "", call, stored)
+            right = settled.right
             if right is not None:
-                self._teach(seen, served, right, "audit", weight=1 / checked)
+                self._teach(seen, served, right, "audit", weight=settled.weight / checked)
                 self._count(stored, right)
                 if not right:
                     self._condemned.add((seen.query.fingerprint, stored.id))
@@ -285,15 +287,14 @@ class Similar:
                 self._teach(seen, nearest, settled.right, "miss", weight=settled.weight)
         fresh.group = group or fresh.group
 
-    def _compared(self, text: str, call: Call, stored: Stored) -> bool | None:
-        """Whether the logged answer says what the stored one does; None where that is not sure."""
+    def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
+        """Whether the logged answer says what the stored one does."""
         fresh = Stored("", text, _packed(call.message), 0.0, "", "")
         said, other = self._read(fresh), self._read(stored)
         if said is None or other is None:
-            return None
-        return confirm.settle(
-            self._answers.outcome(said, [beside(said, other, stored.group)]), None
-        ).right
+            return Settled(None)
+        first = self._answers.outcome(said, [beside(said, other, stored.group)])
+        return confirm.settle(first, None)
 
     def _read(self, stored: Stored) -> Said | None:
         if stored.said is None and stored.answer is not None:

@@ -215,7 +215,9 @@ class Replay:
         self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
         adjustment = self._adjustment(entry)
         source: calibrate.Source = "audit" if served else "miss"
-        label = Label(chosen.evidence, same, weight, source, served, "", "", adjustment)
+        label = Label(
+            chosen.evidence, same, weight * settled.weight, source, served, "", "", adjustment
+        )
         self.state = calibrate.learn(self.state, label)
         if self.state.due:
             self.state = calibrate.refit(self.state)

@@ -20,6 +20,8 @@ from tests.learning.test_past import audit
 
 PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
 RIGHT = "The capital of France has been Paris since 987."
+UNCONFIRMED = 1 / confirm.FOUND  # labels that one stands for
+CONFIRMED = 1 / (confirm.FOUND * confirm.CONFIRMED)
 WRONG = "Berlin has been the capital of Germany since 1990."
 
 
@@ -74,7 +76,7 @@ async def served(house: House) -> bool:
 
 async def test_a_contradiction_that_is_confirmed_counts_and_ends_the_hit(tmp_path: Path) -> None:
     async with audited(Claude([WRONG, WRONG]), tmp_path) as house:
-        assert await labels(house) == [(False, 1 / confirm.CONFIRMED)]
+        assert await labels(house) == [(False, CONFIRMED)]
         sums = await house.parts.journal.stats("default")
         assert (sums["audits"], sums["audits_again"], sums["audits_wrong"]) == (1, 1, 1)
         assert len(house.asked) == 3
@@ -105,7 +107,7 @@ async def test_an_answer_that_says_the_same_is_asked_once(tmp_path: Path) -> Non
 async def test_where_claude_fails_the_second_time_the_first_counts(tmp_path: Path) -> None:
     claude = Claude([WRONG, Fault("error", status=400)])
     async with audited(claude, tmp_path) as house:
-        assert await labels(house) == [(False, 1.0)]
+        assert await labels(house) == [(False, UNCONFIRMED)]
         assert "audit-again" in await swallowed(house)
         assert not await served(house)
 
@@ -117,14 +119,12 @@ async def test_where_the_day_s_cap_is_reached_the_first_counts(tmp_path: Path) -
     async with audited(
         Claude([WRONG, RIGHT]), tmp_path / "b", audit_usd_per_day=2.5 * cost / 1e9
     ) as house:
-        assert await labels(house) == [(False, 1.0)]
+        assert await labels(house) == [(False, UNCONFIRMED)]
         assert len(house.asked) == 2
         assert "audit-cap" in await swallowed(house)
 
 
-@pytest.mark.parametrize(
-    ("verdict", "wanted"), [("SAME", []), ("DIFFERENT", [(False, 1 / confirm.CONFIRMED)])]
-)
+@pytest.mark.parametrize(("verdict", "wanted"), [("SAME", []), ("DIFFERENT", [(False, CONFIRMED)])])
 async def test_a_judge_that_has_money_is_the_second_opinion(
     tmp_path: Path, verdict: str, wanted: list[tuple[bool, float]]
 ) -> None:

@@ -17,10 +17,15 @@ SURE = confirm.SURE
     [
         ("same", 0.99, None, Settled(True)),
         ("open", 0.99, None, Settled(None)),
-        ("different", 0.5, None, Settled(False)),
-        ("different", None, None, Settled(False)),
-        ("different", 0.99, None, Settled(False)),  # no second opinion was to be had
-        ("different", 0.99, "different", Settled(False, 1 / confirm.CONFIRMED)),
+        ("different", 0.5, None, Settled(False, 1 / confirm.FOUND)),
+        ("different", None, None, Settled(False, 1 / confirm.FOUND)),
+        (
+            "different",
+            0.99,
+            None,
+            Settled(False, 1 / confirm.FOUND),
+        ),  # no second opinion was to be had
+        ("different", 0.99, "different", Settled(False, 1 / (confirm.FOUND * confirm.CONFIRMED))),
         ("different", 0.99, "same", Settled(None)),
         ("different", 0.99, "open", Settled(None)),
         ("different", SURE, "same", Settled(None)),

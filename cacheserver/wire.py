@@ -29,12 +29,14 @@ from cacheserver.asking.webhooks import Resolve
 from cacheserver.config import Settings
 from cacheserver.flight import end
 from cacheserver.learning.answers import READING, Answers
+from cacheserver.learning.auditing import Auditor
 from cacheserver.learning.deciding import Decider
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.judging import Judge, Judging
 from cacheserver.learning.pairs import Pairs
 from cacheserver.learning.rehearsal import Rehearsal
 from cacheserver.learning.reviewing import Reviewing
+from cacheserver.learning.second import SecondOpinion
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import Worker
 from cacheserver.learning.wronghits import WrongHitShares
@@ -175,19 +177,26 @@ async def build(
             chance=random.random,
             spent=books.spent,
         )
-        worker = Worker(
-            answers=answers,
-            states=states,
+        auditor = Auditor(
             labels=labels,
-            groups=entries,
             claude=Watched("audit", claude=upstream, books=books, clock=clock),
             pricer=pricer,
             journal=journal,
             metrics=metrics,
             clock=clock,
-            audit_cap=round(settings.audit_usd_per_day * 1_000_000_000),
-            judge=judge,
+            cap=round(settings.audit_usd_per_day * 1_000_000_000),
             spent=books.spent,
+        )
+        worker = Worker(
+            answers=answers,
+            states=states,
+            labels=labels,
+            groups=entries,
+            auditor=auditor,
+            second=SecondOpinion(answers=answers, auditor=auditor, judge=judge, metrics=metrics),
+            journal=journal,
+            metrics=metrics,
+            clock=clock,
         )
         worker.start()
         stack.push_async_callback(worker.close)

@@ -6,7 +6,7 @@ own share and cap.
 
 from __future__ import annotations
 
-from cacheserver.learning.answers import Answers, beside, same, text_of
+from cacheserver.learning.answers import Answers, said_alike, text_of
 from cacheserver.learning.judging import Judge
 from cacheserver.policy import trials
 
@@ -25,10 +25,8 @@ class Comparer:
         first, second = text_of(one), text_of(other)
         if (plain := trials.alike(first, second)) is not None:
             return plain
-        read, again = await self._answers.read(one), await self._answers.read(other)
-        told = None
-        if read is not None and again is not None:
-            told = same(read, [beside(read, again, "")])
+        read, again = await self._answers.read("", one), await self._answers.read("", other)
+        told = None if read is None or again is None else said_alike(read, again)
         if told is None and judge and self._judge is not None:
             told = await self._judge.same(tenant, question, first, second)
         return told

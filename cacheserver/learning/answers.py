@@ -1,7 +1,7 @@
-"""Answers held against each other: what they say, and how alike two of them are.
+"""Answers held against each other, with the questions they were given to.
 
 Rule: an answer is read once in its life. Its vectors are kept with its entry, so what is learned of
-a miss costs embedding the fresh answer and no other.
+a miss costs embedding the fresh answer and its question and no other.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver import jsontext
-from cacheserver.policy import profile
-from cacheserver.policy.compare import Grouped, assign, verdict
+from cacheserver.policy import compare, profile, reply
+from cacheserver.policy.compare import Cosines, Exchange, Grouped, Outcome
 from cacheserver.policy.lexicon import Lexicon
-from cacheserver.policy.profile import Profile
 from cacheserver.types import Entry
 
 Rows = npt.NDArray[np.float32]  # unit vectors: one, or one a row
@@ -30,17 +29,20 @@ Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
 # answers; of a longer one they stand evenly from its beginning to its end.
 _PART_WORDS = 60
 _PARTS = 5
-READING = f"{_PARTS}x{_PART_WORDS}"  # of what is kept: vectors of two readings are not compared
+# Of what is kept: vectors of two readings are not compared.
+READING = f"question+{_PARTS}x{_PART_WORDS}"
 _FEWEST = 8  # words; a part of fewer that cannot be read is not tried in halves
 # Figures and denials are read to here, 5 ms in a thread: of a longer answer both ends.
 _READ_WORDS = 1_500
-# Two long answers whose beginnings, or whose ends, are less alike than this may say another thing
-# there, however alike they are on the whole: rewordings were at 0.76, another ending at 0.61.
-_ALIKE = 0.7
+# Long answers whose beginnings, or whose ends, are less alike than the whole by more than this may
+# say another thing there: of rewordings they were less by up to 0.14, of another ending by 0.3.
+_PARTED = 0.2
 
 
 class Vectors(Protocol):
-    """Vectors of stored answers: a row each, or three: the mean, the first and the last part."""
+    """Vectors of stored exchanges, a row each: question, answer, and of a long one its first and
+    last part.
+    """
 
     async def get(self, entries: Sequence[Entry]) -> Sequence[Rows | None]: ...
     async def put(self, entry: Entry, vectors: Rows) -> bool: ...
@@ -48,18 +50,10 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What an answer says."""
+    """A question and its answer, read."""
 
-    profile: Profile
-    vectors: Rows  # a row, or three
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """A stored answer beside a fresh one."""
-
-    grouped: Grouped
-    parted: bool  # alike on the whole, and not at the beginning or the end
+    exchange: Exchange
+    vectors: Rows  # as `Vectors` keeps them
 
 
 class Answers:
@@ -70,11 +64,11 @@ class Answers:
         self._lexicon = lexicon
         self._vectors = vectors  # None: every answer is embedded whenever it is compared
 
-    async def read(self, message: bytes) -> Said | None:
-        """What a message says; None where the embedder cannot read it."""
-        text = text_of(message)
-        vectors = await self._embedded(text)
-        return None if vectors is None else await self._said(text, vectors)
+    async def read(self, question: str, message: bytes) -> Said | None:
+        """The question and what a message says to it; None where the embedder cannot read them."""
+        text = reply.plain(text_of(message))
+        vectors = await self._embedded(question, text)
+        return None if vectors is None else await self._said(question, text, vectors)
 
     async def recall(self, entries: Sequence[Entry]) -> list[Said | None]:
         """What stored answers say. One that was never embedded is, and that is kept.
@@ -86,26 +80,42 @@ class Answers:
             known = await self._vectors.get(entries)
         said: list[Said | None] = []
         for entry, vectors in zip(entries, known, strict=True):
-            text = text_of(entry.message)
+            question, text = entry.text or "", reply.plain(text_of(entry.message))
             found = vectors
-            if found is None and (found := await self._embedded(text)) is not None:
+            if found is None and (found := await self._embedded(question, text)) is not None:
                 await self._keep(entry, found)
-            said.append(None if found is None else await self._said(text, found))
+            said.append(None if found is None else await self._said(question, text, found))
         return said
+
+    def outcome(self, fresh: Said, group: Sequence[Grouped]) -> Outcome:
+        """Whether a fresh answer says what a group's at hand say."""
+        return compare.verdict(fresh.exchange, group, self._lexicon)
+
+    def group_of(self, fresh: Said, stored: Sequence[Grouped]) -> str | None:
+        """The group whose answer says the same throughout; None: a group of its own."""
+        return compare.assign(fresh.exchange, stored, self._lexicon)
 
     async def _keep(self, entry: Entry, vectors: Rows) -> None:
         if self._vectors is not None:
             await self._vectors.put(entry, vectors)
 
-    async def _said(self, text: str, vectors: Rows) -> Said:
-        words = text.split()
+    async def _said(self, question: str, text: str, vectors: Rows) -> Said:
+        words = text.split(" ")
         if len(words) > _READ_WORDS:
             words = [*words[: _READ_WORDS // 2], *words[-_READ_WORDS // 2 :]]
         read = " ".join(words)
-        return Said(await asyncio.to_thread(profile.read, read, self._lexicon), vectors)
 
-    async def _embedded(self, text: str) -> Rows | None:
-        """The mean direction of the text's parts, and of several the first and the last one's."""
+        def work() -> Exchange:
+            asked = profile.read(question, self._lexicon)
+            return Exchange(asked, reply.read(read, self._lexicon))
+
+        return Said(await asyncio.to_thread(work), vectors)
+
+    async def _embedded(self, question: str, text: str) -> Rows | None:
+        """Rows as `Vectors` keeps them: an answer's is the mean direction of its parts.
+
+        A question that is not read, or not given, is a row of zeros, like no other.
+        """
         parts: list[Rows] = []
         for words in parts_of(text.split()):
             if (part := await self._part(words)) is None:
@@ -113,8 +123,10 @@ class Answers:
             parts.append(part)
         if not parts:
             return None
+        ends = [] if len(parts) == 1 else [parts[0], parts[-1]]
+        asked = await self._embed(question) if question else None
         mean = _unit(np.sum(parts, axis=0))
-        return np.stack([mean] if len(parts) == 1 else [mean, parts[0], parts[-1]])
+        return np.stack([np.zeros_like(mean) if asked is None else asked, mean, *ends])
 
     async def _part(self, words: Sequence[str]) -> Rows | None:
         """A part's vector. What is too long for the window, as code may be, is read in halves."""
@@ -126,23 +138,34 @@ class Answers:
         return None if one is None or other is None else _unit(one + other)
 
 
-def beside(fresh: Said, stored: Said, group: str) -> Beside:
-    """A stored answer as it stands to a fresh one."""
-    cosines = [float(a @ b) for a, b in zip(fresh.vectors, stored.vectors, strict=False)]
-    grouped = Grouped(group, cosines[0], stored.profile)
-    return Beside(grouped, parted=min(cosines[1:], default=1.0) < _ALIKE)
+def beside(fresh: Said, stored: Said, group: str) -> Grouped:
+    """A stored exchange as it stands to a fresh one."""
+    (asked, answer, *parts), (asked_then, answer_then, *parts_then) = fresh.vectors, stored.vectors
+    answers = float(answer @ answer_then)
+    ends = [float(one @ other) for one, other in zip(parts, parts_then, strict=False)]
+    own = float(asked @ answer) + float(asked_then @ answer_then)
+    crossed = float(asked @ answer_then) + float(asked_then @ answer)
+    cosines = Cosines(
+        questions=float(asked @ asked_then),
+        answers=answers,
+        lean=own - crossed,
+        parted=min(ends, default=1.0) < answers - _PARTED,
+    )
+    return Grouped(group, stored.exchange, cosines)
 
 
-def group_of(fresh: Said, stored: Sequence[Beside]) -> str | None:
-    """The group whose answer says the same throughout; None: a group of its own."""
-    return assign(fresh.profile, [one.grouped for one in stored if not one.parted])
+def said_alike(one: Said, other: Said) -> bool | None:
+    """Whether two answers say the same, by their texts alone; None where that is not sure.
 
-
-def same(fresh: Said, group: Sequence[Beside]) -> bool | None:
-    """Whether a fresh answer says what a group's do; None where that is not sure."""
-    whole = [one.grouped for one in group if not one.parted]
-    told = verdict(fresh.profile, whole or [one.grouped for one in group])
-    return None if told and not whole else told
+    Of two models' answers to one question, that the question is the same says nothing.
+    """
+    found = beside(one, other, "")
+    told = compare.same_text(
+        found.cosines.answers, one.exchange.reply.profile, other.exchange.reply.profile
+    )
+    if 1 - compare.SURE < told < compare.SURE or (told > compare.SURE and found.cosines.parted):
+        return None
+    return told >= compare.SURE
 
 
 def parts_of(words: Sequence[str]) -> list[Sequence[str]]:

@@ -56,13 +56,15 @@ class Judge:
         self._clock = clock
         self._chance = chance
 
-    async def same(self, tenant: str, question: str, one: str, other: str) -> bool | None:
+    async def same(
+        self, tenant: str, question: str, one: str, other: str, *, always: bool = False
+    ) -> bool | None:
         """The verdict; None where the judge was not asked, may not be, or failed.
 
-        Raises `StoreError`.
+        `always`: asked whatever the share of the undecided is. Raises `StoreError`.
         """
         judging, now = self._judging, self._clock()
-        if judging.cap == 0 or self._chance() >= judging.share:
+        if judging.cap == 0 or (not always and self._chance() >= judging.share):
             return None
         if not sameness.readable(question, one, other):
             return None

@@ -10,21 +10,21 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from cacheserver import jsontext, sse
 from cacheserver.errors import StoreError, UpstreamError
 from cacheserver.flight import end
-from cacheserver.learning.answers import Answers, beside, group_of, same, text_of
-from cacheserver.learning.judging import Judge
+from cacheserver.learning.answers import Answers, beside
+from cacheserver.learning.auditing import Auditor
+from cacheserver.learning.second import Compared, SecondOpinion
 from cacheserver.learning.states import States
-from cacheserver.policy import admission, corroboration
+from cacheserver.policy import corroboration
 from cacheserver.policy.calibrate import Label, Source
-from cacheserver.ports import Claude, Groups, Journal, Metrics, Pricer, Spent, untold
+from cacheserver.policy.confirm import Settled
+from cacheserver.ports import Groups, Journal, Metrics
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Candidate, Entry, Miss, Query
-from cacheserver.upstream import Call
 
 logger = logging.getLogger(__name__)
 
@@ -66,27 +66,21 @@ class Worker:
         states: States,
         labels: Labels,
         groups: Groups,
-        claude: Claude,
-        pricer: Pricer,
+        auditor: Auditor,
+        second: SecondOpinion,
         journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
-        audit_cap: int,  # nanodollars a day and tenant
-        judge: Judge | None = None,  # None: what embeddings leave undecided stays so
-        spent: Spent = untold,
     ) -> None:
-        self._spent = spent
         self._answers = answers
         self._states = states
         self._labels = labels
         self._groups = groups
-        self._claude = claude
-        self._pricer = pricer
+        self._auditor = auditor
+        self._second = second
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._audit_cap = audit_cap
-        self._judge = judge
         self._alone: Counter[str] = Counter()  # by tenant, for the next row of its shadow window
         self._queue: asyncio.Queue[Job] = asyncio.Queue(_QUEUE)
         self._task: asyncio.Task[None] | None = None
@@ -157,28 +151,29 @@ class Worker:
         if fresh is None:
             self._alone[job.query.tenant.name] += job.query.tenant.shadow
             return
-        found = {
-            c.entry.id: beside(fresh, said, _group(c))
-            for c, said in zip(near, stored, strict=True)
-            if said is not None
-        }
-        group = group_of(fresh, list(found.values()))
+        said = {c.entry.id: one for c, one in zip(near, stored, strict=True) if one is not None}
+        found = [beside(fresh, said[c.entry.id], _group(c)) for c in near if c.entry.id in said]
+        group = self._answers.group_of(fresh, found)
         # A group is joined on less than is sure, so each answer that agrees is asked for by itself.
         agreeing = [
-            c.entry for c in near if c.entry.id in found and same(fresh, [found[c.entry.id]])
+            c.entry
+            for c in near
+            if c.entry.id in said
+            and self._answers.outcome(fresh, [beside(fresh, said[c.entry.id], _group(c))]) == "same"
         ]
-        right, weight = None, 1.0
-        if nearest is not None and nearest.entry.id in found:
-            mine = [one for one in found.values() if one.grouped.group == _group(nearest)]
-            right = same(fresh, mine)
-            if right is None:
-                right, weight = await self._judged(job.query, nearest, job.entry.message)
-                if right:
-                    agreeing.append(nearest.entry)
-                if right and group is None:
-                    group = _group(nearest)
-                elif right is False and group == _group(nearest):
-                    group = None
+        settled = Settled(None)
+        if nearest is not None and nearest.entry.id in said:
+            theirs = _group(nearest)
+            mine = [said[c.entry.id] for c in near if c.entry.id in said and _group(c) == theirs]
+            first = self._answers.outcome(fresh, [one for one in found if one.group == theirs])
+            settled = await self._second.settle(
+                first, Compared(job.query, nearest, mine, job.entry.message, like=job.entry)
+            )
+            if first == "open" and settled.right:
+                agreeing.append(nearest.entry)
+                group = group or theirs
+            elif settled.right is False and group == theirs:
+                group = None
         if group is not None:
             await self._groups.set_group(job.entry, group)
         if job.query.tenant.corroborate:
@@ -187,20 +182,9 @@ class Worker:
         if nearest is None:
             return
         served = job.decision.reason == "shadow"
-        if right is not None:
-            await self._label(job.query, nearest, right, "miss", weight=weight, served=served)
+        await self._label(job.query, nearest, settled, "miss", served=served)
         if job.query.tenant.shadow:
-            await self._note_shadow(job, nearest, right, served=served)
-
-    async def _judged(
-        self, query: Query, stored: Candidate, message: bytes
-    ) -> tuple[bool | None, float]:
-        """What Claude says of two answers, and how many such pairs that stands for."""
-        if self._judge is None:
-            return None, 1.0
-        tenant, question = query.tenant.name, query.text or ""
-        one, other = text_of(stored.entry.message), text_of(message)
-        return await self._judge.same(tenant, question, one, other), 1 / self._judge.share
+            await self._note_shadow(job, nearest, settled.right, served=served)
 
     async def _note_shadow(
         self, job: Missed, nearest: Candidate, right: bool | None, *, served: bool
@@ -223,50 +207,27 @@ class Worker:
 
     async def _audit(self, job: Audit) -> None:
         """Ask Claude again, within the day's cap, and learn whether the hit was right."""
-        tenant, now = job.query.tenant.name, self._clock()
-        expected = 2 * (job.hit.entry.cost or 0)
-        if not await self._labels.spend(
-            tenant, "audit", expected, cap=self._audit_cap, period_s=_DAY_S, now=now
-        ):
-            self._metrics.swallowed("audit-cap")
+        tenant, hit = job.query.tenant.name, job.hit
+        message = await self._auditor.ask(job.query, hit.entry, count="audits")
+        if message is None:
             return
-        body = jsontext.dumps({**job.query.body, "model": job.hit.entry.model, "stream": False})
-        try:
-            reply = await self._claude.create(Call(body, job.query.headers, tenant=tenant))
-        except UpstreamError:
-            await self._labels.refund(tenant, "audit", expected, period_s=_DAY_S, now=now)
-            raise
-        message = jsontext.loads(reply.body)
-        bill = self._pricer.bill(message, now)
-        cost = 0 if bill is None else bill.cost
-        self._spent("audit", tenant, message, now)
-        if cost < expected:
-            await self._labels.refund(tenant, "audit", expected - cost, period_s=_DAY_S, now=now)
-        # Counted first: what was paid is paid, whatever becomes of the comparison.
-        self._journal.count(tenant, {"audits": 1, "audit_cost_nanodollars": cost})
-        if admission.unstorable(message) is not None or admission.made_up(message):
-            return
-        right, weight = await self._same(job, sse.without_id(message))
-        if right is None:
-            return
-        self._journal.count(tenant, {"audits_right" if right else "audits_wrong": 1})
-        weight /= job.share
-        await self._label(job.query, job.hit, right, "audit", weight=weight, served=True)
-        if right:
-            await self._count_past(tenant, job.hit.entry.id, _group(job.hit), right=True)
-        else:
-            await self.condemn(tenant, job.query.fingerprint, job.hit, once=None)
-
-    async def _same(self, job: Audit, message: bytes) -> tuple[bool | None, float]:
-        """Whether a fresh answer says what the hit's did, and how many such that stands for."""
-        fresh = await self._answers.read(message)
-        (stored,) = await self._answers.recall([job.hit.entry])
+        fresh = await self._answers.read(job.query.text or "", message)
+        (stored,) = await self._answers.recall([hit.entry])
         if fresh is None or stored is None:
-            return None, 1.0
-        right = same(fresh, [beside(fresh, stored, _group(job.hit))])
-        return (
-            (right, 1.0) if right is not None else await self._judged(job.query, job.hit, message)
+            return
+        first = self._answers.outcome(fresh, [beside(fresh, stored, _group(hit))])
+        settled = await self._second.settle(
+            first, Compared(job.query, hit, [stored], message, like=hit.entry)
         )
+        if settled.right is None:
+            return
+        self._journal.count(tenant, {"audits_right" if settled.right else "audits_wrong": 1})
+        weighed = replace(settled, weight=settled.weight / job.share)
+        await self._label(job.query, hit, weighed, "audit", served=True)
+        if settled.right:
+            await self._count_past(tenant, hit.entry.id, _group(hit), right=True)
+        else:
+            await self.condemn(tenant, job.query.fingerprint, hit, once=None)
 
     async def condemn(
         self, tenant: str, question: str, candidate: Candidate, *, once: str | None
@@ -293,18 +254,17 @@ class Worker:
         self,
         query: Query,
         candidate: Candidate,
-        right: bool,
+        settled: Settled,
         source: Source,
         *,
-        weight: float = 1.0,
         served: bool,
     ) -> None:
-        if candidate.evidence is None:
-            return  # decided by a threshold set by hand: nothing to calibrate
+        if candidate.evidence is None or settled.right is None:
+            return  # decided by a threshold set by hand, or not told: nothing to calibrate
         label = Label(
             evidence=candidate.evidence,
-            right=right,
-            weight=weight,
+            right=settled.right,
+            weight=settled.weight,
             source=source,
             served=served,
             embedder=self._states.embedder,

@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cacheserver import jsontext
-from cacheserver.learning.answers import Answers, Said, beside, group_of, same
-from cacheserver.policy import bound, calibrate, profile, shrinkage
+from cacheserver.learning.answers import Answers, Said, beside
+from cacheserver.policy import bound, calibrate, confirm, profile, shrinkage
 from cacheserver.policy.calibrate import Calibration, Label, Source
+from cacheserver.policy.confirm import Settled
 from cacheserver.policy.decide import decide, enabled_vetoes
 from cacheserver.policy.judge import Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
@@ -224,7 +225,11 @@ class Similar:
             return Found(None, choice.reason, best.similarity, vector=vector)
         stored, share = self._stored[served.id], bar.audit_share or 0.0
         checked = self._checked(share)
-        right = self._compared(call, stored) if self._random.random() < checked else None
+        right = (
+            self._compared(seen.query.text or "", call, stored).right
+            if self._random.random() < checked
+            else None
+        )
         return Found(
             stored,
             choice.reason,
@@ -245,9 +250,10 @@ class Similar:
         checked = self._checked(share)
         right = None
         if self._random.random() < checked:
-            right = self._compared(call, stored)
+            settled = self._compared(seen.query.text or "", call, stored)
+            right = settled.right
             if right is not None:
-                self._teach(seen, served, right, "audit", weight=1 / checked)
+                self._teach(seen, served, right, "audit", weight=settled.weight / checked)
                 self._count(stored, right)
                 if not right:
                     self._condemned.add((seen.query.fingerprint, stored.id))
@@ -282,26 +288,29 @@ class Similar:
             for id, (n, other) in others.items()
             if other is not None
         }
-        group = group_of(said, list(told.values()))
+        group = self._answers.group_of(said, list(told.values()))
         if nearest is not None and nearest.id in told:
             mine = self._stored[nearest.id].group
-            right = same(said, [one for one in told.values() if one.grouped.group == mine])
-            if right is not None:
-                self._teach(seen, nearest, right, "miss", weight=1.0)
+            first = self._answers.outcome(said, [one for one in told.values() if one.group == mine])
+            # The log holds no second answer: a surprising contradiction counts as it stands.
+            settled = confirm.settle(first, nearest.probability)
+            if settled.right is not None:
+                self._teach(seen, nearest, settled.right, "miss", weight=settled.weight)
         fresh.group = group or fresh.group
 
-    def _compared(self, call: Call, stored: Stored) -> bool | None:
-        """Whether the logged answer says what the stored one does; None where that is not sure."""
-        fresh = Stored("", "", _packed(call.message), 0.0, "", "")
+    def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
+        """Whether the logged answer says what the stored one does."""
+        fresh = Stored("", text, _packed(call.message), 0.0, "", "")
         said, other = self._read(fresh), self._read(stored)
         if said is None or other is None:
-            return None
-        return same(said, [beside(said, other, stored.group)])
+            return Settled(None)
+        first = self._answers.outcome(said, [beside(said, other, stored.group)])
+        return confirm.settle(first, None)
 
     def _read(self, stored: Stored) -> Said | None:
         if stored.said is None and stored.answer is not None:
             message = zlib.decompress(stored.answer)
-            stored.said = self._loop.run_until_complete(self._answers.read(message))
+            stored.said = self._loop.run_until_complete(self._answers.read(stored.text, message))
             stored.answer = None if stored.said is None else stored.answer
         return stored.said
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from cacheserver.policy.bound import wilson
-from scripts.evaluation import latency, logs, pairs
+from scripts.evaluation import latency, logs, pairs, prose
 from scripts.evaluation.stream import Outcome
 
 
@@ -38,6 +38,7 @@ class Found:
     pairs: list[pairs.Figures]
     logs: list[logs.Figures]
     latency: list[latency.Figures]
+    prose: list[prose.Counted] = field(default_factory=list)
 
     def as_json(self) -> object:
         return asdict(self)

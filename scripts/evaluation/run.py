@@ -9,13 +9,24 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from scripts.evaluation import baselines, data, folds, latency, logs, mixed, pairs, report, zipf
+from scripts.evaluation import (
+    baselines,
+    data,
+    folds,
+    latency,
+    logs,
+    mixed,
+    pairs,
+    prose,
+    report,
+    zipf,
+)
 from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic, prepare
 from scripts.evaluation.vectors import CACHE, Embeddings
 from scripts.pairs.types import Pair
 
-PARTS = ("pairs", "streams", "zipf", "traps", "logs", "latency")
+PARTS = ("pairs", "streams", "zipf", "traps", "logs", "prose", "latency")
 TARGETS = (0.01, 0.02, 0.05, 0.10)
 DEFAULT = 0.01
 PAIRS = 2_500  # of a larger set every n-th; more change no figure by two points
@@ -72,6 +83,8 @@ class Evaluation:
             self._streams()
         if "logs" in parts:
             self._logs()
+        if "prose" in parts:
+            self._prose()
         self._save()
         return self.found
 
@@ -225,6 +238,15 @@ class Evaluation:
             found = logs.Replay(asked, self._embeddings, self._scores, DEFAULT).run(name)
             self.found.logs.append(found)
             print("\n".join(report.log_lines(found)), flush=True)
+
+    def _prose(self) -> None:
+        print(prose.HEAD)
+        for made in prose.measure(self._plan.data, self._plan.embedder):
+            if isinstance(made, prose.Counted):
+                self.found.prose.append(made)
+                print(prose.line(made), flush=True)
+            else:
+                print(made, flush=True)
 
     def _save(self) -> None:
         if self._scores is not None:

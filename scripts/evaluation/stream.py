@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from cacheserver.policy import bound, calibrate, compare, lexicon, shrinkage, vetoes
+from cacheserver.policy import bound, calibrate, compare, confirm, lexicon, reply, shrinkage, vetoes
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour
@@ -90,7 +90,7 @@ class Replay:
         self._lexicon = lexicon.standard()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
-        self._answers: dict[int, Profile] = {}
+        self._answers: dict[int, reply.Reply] = {}
         self._texts: set[str] = set()
         self._groups: dict[int, str] = {}
         # (wrong, right) of audited hits, by entry and by group
@@ -205,7 +205,9 @@ class Replay:
         """What the answers tell of the pair; None where that is not sure."""
         assert chosen.evidence is not None
         entry = int(chosen.id)
-        same = compare.verdict(self._answer(at), self._grouped(at, near))
+        told = compare.verdict(self._exchange(at), self._grouped(at, near), self._lexicon)
+        settled = confirm.settle(told, chosen.probability)
+        same = settled.right
         if same is None:
             self.outcome.unsure += 1
             return None
@@ -213,7 +215,9 @@ class Replay:
         self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
         adjustment = self._adjustment(entry)
         source: calibrate.Source = "audit" if served else "miss"
-        label = Label(chosen.evidence, same, weight, source, served, "", "", adjustment)
+        label = Label(
+            chosen.evidence, same, weight * settled.weight, source, served, "", "", adjustment
+        )
         self.state = calibrate.learn(self.state, label)
         if self.state.due:
             self.state = calibrate.refit(self.state)
@@ -221,26 +225,36 @@ class Replay:
         return same
 
     def _store(self, at: int, near: Sequence[Neighbour]) -> None:
-        group = compare.assign(self._answer(at), self._grouped(at, near))
+        group = compare.assign(self._exchange(at), self._grouped(at, near), self._lexicon)
         self._groups[at] = group or str(at)
         self.stored.add(at)
         self._texts.add(self.traffic.asked[at].text)
 
     def _grouped(self, at: int, near: Sequence[Neighbour]) -> list[compare.Grouped]:
-        vectors = self.traffic.answer_vectors
         return [
-            compare.Grouped(
-                n.group, float(vectors[int(n.id)] @ vectors[at]), self._answer(int(n.id))
-            )
+            compare.Grouped(n.group, self._exchange(int(n.id)), self._cosines(at, int(n.id)))
             for n in near
         ]
+
+    def _cosines(self, at: int, other: int) -> compare.Cosines:
+        asked, said = self.traffic.vectors, self.traffic.answer_vectors
+        own = float(asked[at] @ said[at]) + float(asked[other] @ said[other])
+        crossed = float(asked[at] @ said[other]) + float(asked[other] @ said[at])
+        return compare.Cosines(
+            questions=float(asked[at] @ asked[other]),
+            answers=float(said[at] @ said[other]),
+            lean=own - crossed,
+        )
+
+    def _exchange(self, at: int) -> compare.Exchange:
+        return compare.Exchange(self._profile(at), self._answer(at))
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
             self._profiles[at] = read(self.traffic.asked[at].text, self._lexicon)
         return self._profiles[at]
 
-    def _answer(self, at: int) -> Profile:
+    def _answer(self, at: int) -> reply.Reply:
         if at not in self._answers:
-            self._answers[at] = read(self.traffic.answers[at], self._lexicon)
+            self._answers[at] = reply.read(self.traffic.answers[at], self._lexicon)
         return self._answers[at]

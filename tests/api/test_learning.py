@@ -20,7 +20,7 @@ def answering(body: Mapping[str, Any]) -> Directives:
     text = str(body["messages"][-1]["content"])
     if "what's" in text.lower():
         return Directives(text="Berlin has been the capital of Germany since 1990.")
-    return Directives(text="The capital of France is Paris, on the river Seine.")
+    return Directives(text="The capital of France has been Paris since 987.")
 
 
 @pytest.fixture
@@ -285,10 +285,10 @@ async def test_an_audit_finds_a_wrong_hit_charges_it_and_ends_it(calibrated: Hou
     await calibrated.ask(PARIS)
     assert came_from(await calibrated.ask(SIMILAR))[0] == "semantic"
     await calibrated.parts.learner.idle()
-    assert len(calibrated.asked) == 2  # asked again, of Claude, in the background
+    assert len(calibrated.asked) == 3  # in the background, and twice, for it was a surprise
     assert came_from(await calibrated.ask(SIMILAR)) == ("miss", "condemned")
     sums = await calibrated.parts.journal.stats("default")
-    assert (sums["audits"], sums["audits_wrong"]) == (1, 1)
+    assert (sums["audits"], sums["audits_again"], sums["audits_wrong"]) == (1, 1, 1)
     assert sums["audit_cost_nanodollars"] > 0
 
 
@@ -308,8 +308,8 @@ async def test_shadow_mode_decides_compares_and_always_asks(calibrated: House) -
     await calibrated.ask(PARIS)
     for text in (SIMILAR, PARIS):
         assert came_from(await calibrated.ask(text)) == ("miss", "shadow")
-    assert len(calibrated.asked) == 3
     await calibrated.parts.learner.idle()
+    assert len(calibrated.asked) == 4  # what would have been a wrong hit, once more
     path = "/admin/tenants/default/shadow"
     report = (await calibrated.http.get(path, headers=ADMIN)).json()
     would = report["would_have"]

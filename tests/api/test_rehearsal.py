@@ -24,7 +24,7 @@ def answering(body: Mapping[str, Any]) -> Directives:
     """A Claude that says something else where the question is abbreviated."""
     if "what's" in str(body["messages"][-1]["content"]).lower():
         return Directives(text="Berlin has been the capital of Germany since 1990.")
-    return Directives(text="The capital of France is Paris, on the river Seine.")
+    return Directives(text="The capital of France has been Paris since 987.")
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
         "pairs",
         "logs",
         "latency",
+        "prose",
     }
     assert "decision beyond the embedding, desk: p50" in capsys.readouterr().out
 

@@ -16,9 +16,8 @@ from cacheserver.learning.answers import (
     Rows,
     Said,
     beside,
-    group_of,
     parts_of,
-    same,
+    said_alike,
     text_of,
 )
 from cacheserver.policy.lexicon import standard
@@ -77,8 +76,8 @@ class Reading:
         self.kept[entry.id] = vectors
         return True
 
-    async def said(self, text: str) -> Said:
-        said = await self.answers.read(message(text))
+    async def said(self, text: str, question: str = "How do I send it back?") -> Said:
+        said = await self.answers.read(question, message(text))
         assert said is not None
         return said
 
@@ -94,22 +93,44 @@ def message(text: str) -> bytes:
 
 
 async def test_answers_that_part_at_their_end_are_not_taken_for_the_same(reading: Reading) -> None:
+    answers = reading.answers
     paid, voucher = await reading.said(RETURNS + PAID), await reading.said(RETURNS + VOUCHER)
-    assert float(paid.vectors[0] @ voucher.vectors[0]) > 0.9  # alike on the whole
     stored = beside(paid, voucher, "g")
-    assert stored.parted
-    assert group_of(paid, [stored]) is None
-    assert same(paid, [stored]) is None
+    assert stored.cosines.answers > 0.9  # alike on the whole
+    assert stored.cosines.parted
+    assert answers.group_of(paid, [stored]) is None
+    assert answers.outcome(paid, [stored]) == "open"
+    assert said_alike(paid, voucher) is None
     again = beside(paid, await reading.said(RETURNS + PAID), "g")
-    assert group_of(paid, [stored, again]) == "g"
-    assert same(paid, [stored, again]) is True
+    assert answers.group_of(paid, [stored, again]) == "g"
+    assert answers.outcome(paid, [stored, again]) == "same"
 
 
 async def test_a_figure_far_down_a_long_answer_is_read(reading: Reading) -> None:
     long = RETURNS * 5
     one = await reading.said(f"{long} It costs 15 dollars. {PAID}")
     other = await reading.said(f"{long} It costs 50 dollars. {PAID}")
-    assert same(one, [beside(one, other, "g")]) is False
+    assert reading.answers.outcome(one, [beside(one, other, "g")]) != "same"
+    assert said_alike(one, other) is False
+
+
+async def test_a_question_is_read_with_its_answer(reading: Reading) -> None:
+    near = await reading.said(PAID, "When is my money back?")
+    far = await reading.said("Turn the oven to a low heat.", "How do I bake bread?")
+    cosines = beside(near, far, "g").cosines
+    assert cosines.questions < 0.4
+    assert cosines.lean > 0.3  # each is nearer to its own answer
+    again = beside(near, await reading.said(PAID, "When do I get my money back?"), "g").cosines
+    assert again.questions > 0.8
+    assert abs(again.lean) < 0.01
+
+
+async def test_signs_that_no_embedder_knows_do_not_hide_an_answer(reading: Reading) -> None:
+    plain = await reading.said("It is done in two days, and you get a mail.")
+    shown = await reading.said(
+        "## It is done in **two days**, and you get a mail. \N{PARTY POPPER}"
+    )
+    assert reading.answers.outcome(plain, [beside(plain, shown, "g")]) == "same"
 
 
 async def test_an_answer_is_embedded_once_in_its_life(reading: Reading) -> None:
@@ -119,7 +140,7 @@ async def test_an_answer_is_embedded_once_in_its_life(reading: Reading) -> None:
     reading.embedded.clear()
     fresh = entry("new", message=message("It is done in a day."))
     found = await reading.answers.recall([fresh, *stored])
-    assert reading.embedded == ["It is done in a day."]
+    assert reading.embedded == ["It is done in a day.", fresh.text]
     assert all(said is not None for said in found)
 
 
@@ -130,8 +151,8 @@ async def test_what_was_kept_says_what_the_answer_says(reading: Reading) -> None
     assert first is not None
     assert again is not None
     assert np.array_equal(first.vectors, again.vectors)
-    assert first.profile == again.profile
-    assert first.vectors.shape == (3, 384)
+    assert first.exchange == again.exchange
+    assert first.vectors.shape == (4, 384)
     assert np.allclose(np.linalg.norm(first.vectors, axis=1), 1, atol=1e-5)
 
 
@@ -142,21 +163,21 @@ async def test_without_a_place_for_them_vectors_are_made_whenever_asked_for(
     for _ in range(2):
         (said,) = await answers.recall([entry(message=message("It is done in a day."))])
         assert said is not None
-    assert len(reading.embedded) == 2
+    assert len(reading.embedded) == 4  # the answer and its question, twice
 
 
 async def test_a_part_too_long_for_the_window_is_read_in_halves(reading: Reading) -> None:
     code = " ".join(f"self.fields[{n}].encoded_value_of_{n}(buffer_{n})," for n in range(60))
     said = await reading.said(code)
     assert len(reading.embedded) > 3
-    assert float(said.vectors[0] @ said.vectors[0]) == pytest.approx(1, abs=1e-5)
+    assert float(said.vectors[1] @ said.vectors[1]) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "日本語の答えです。", "x" * 5_000])
 async def test_what_the_embedder_cannot_read_is_not_compared_and_not_kept(
     reading: Reading, text: str
 ) -> None:
-    assert await reading.answers.read(message(text)) is None
+    assert await reading.answers.read("What is it?", message(text)) is None
     assert await reading.answers.recall([entry(message=message(text))]) == [None]
     assert reading.kept == {}
 
@@ -165,7 +186,7 @@ async def test_an_answer_without_text_says_nothing(reading: Reading) -> None:
     tool = json.dumps({"content": [{"type": "tool_use", "name": "x", "input": {}}]}).encode()
     assert text_of(tool) == ""
     assert text_of(b"{}") == ""
-    assert await reading.answers.read(tool) is None
+    assert await reading.answers.read("What is it?", tool) is None
 
 
 @given(st.integers(0, 2_000))
@@ -183,11 +204,16 @@ def test_the_parts_begin_and_end_the_answer_and_are_few_and_short(count: int) ->
         assert words[int(part[0]) : int(part[-1]) + 1] == list(part)
 
 
-async def test_one_row_stands_beside_three(reading: Reading) -> None:
+async def test_a_short_answer_stands_beside_a_long_one(reading: Reading) -> None:
     long, short = await reading.said(RETURNS + PAID), await reading.said("It is done in a day.")
     for one, other in ((long, short), (short, long)):
-        found = beside(one, other, "g")
+        found = beside(one, other, "g").cosines
         assert not found.parted
-        assert found.grouped.cosine == pytest.approx(float(long.vectors[0] @ short.vectors[0]))
-    same_text = replace(short)
-    assert same(short, [beside(short, same_text, "g")]) is True
+        assert found.answers == pytest.approx(float(long.vectors[1] @ short.vectors[1]))
+    again = replace(short)
+    assert reading.answers.outcome(short, [beside(short, again, "g")]) == "same"
+
+
+async def test_a_question_that_is_not_read_resembles_none(reading: Reading) -> None:
+    one, other = await reading.said(PAID, ""), await reading.said(PAID, "日本語の質問")
+    assert beside(one, other, "g").cosines.questions == 0

@@ -19,7 +19,7 @@ ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 ASKED, AGAIN = "What is the capital of France?", "Which city is the capital of the country France?"
 ANSWERS = {
     ASKED: "The capital of France is Paris, on the river Seine.",
-    AGAIN: "France is governed from Paris, its capital and largest city.",
+    AGAIN: "It lies in the north, on a river, and is best known for its iron tower.",
 }
 
 
@@ -129,7 +129,7 @@ async def test_a_judge_that_fails_tells_nothing_costs_nothing_and_is_counted(
 ) -> None:
     judge = Judge(verdict, fault)
     async with judged_by(judge, tmp_path) as house:
-        assert await ask_both(house) == ["own", "first"]  # as without a judge
+        assert await ask_both(house) == ["own", "own"]  # as without a judge
         assert judge.judged
         assert "judge" in await swallowed(house)
         assert "judge" not in await house.parts.journal.stats("default")

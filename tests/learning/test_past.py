@@ -17,7 +17,7 @@ from tests.learning.test_judging import swallowed
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
 SAME_ANSWER = "Which city is the capital of the country France?"
-RIGHT = "The capital of France is Paris, on the river Seine."
+RIGHT = "The capital of France has been Paris since 987."
 WRONG = "Berlin has been the capital of Germany since 1990."
 
 

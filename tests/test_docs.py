@@ -192,7 +192,7 @@ _ELSEWHERE = {
     "query.bypass",  # admission.bypass, and what is given to a `bypass` elsewhere
     "query.exact_only",  # admission.question, and what is given to an `exact_only` elsewhere
     "near.skipped",  # Near(skipped=...)
-    "choice.reason",  # Choice(...) in policy/decide
+    "selection.reason",  # Selection(...) in policy/decide
     "reason",  # what is given to a `reason` in learning/deciding
 }
 
@@ -252,7 +252,7 @@ def _section(start: str) -> str:
 
 def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
     """The outcomes that a call in the source may stand for: of `Hit`, `Miss`, `Bypass`, `Near`,
-    `Choice`, and of `replace` where it gives a miss another reason.
+    `Selection`, and of `replace` where it gives a miss another reason.
     """
     given = dict(enumerate(call.args)) | {k.arg: k.value for k in call.keywords}
     match name:
@@ -263,7 +263,7 @@ def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
             reason = given.get(2, given.get("reason"))
         case "Near":
             kind, reason = "miss", given.get("skipped")
-        case "Choice":
+        case "Selection":
             served = ast.unparse(given[0]) != "None"
             kind, reason = "semantic" if served else "miss", given.get(1)
         case "replace" if path.name in ("service.py", "batch_lines.py"):

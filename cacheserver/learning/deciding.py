@@ -135,23 +135,23 @@ class Decider:
             )
             for c in live
         ]
-        choice = decide(
+        selection = decide(
             profile.read(query.text or "", self._lexicon),
             neighbours,
             threshold,
             lexicon=self._lexicon,
             enabled=enabled_vetoes(bar),
         )
-        shown = [replace(c, veto=choice.vetoes.get(c.entry.id)) for c in live]
+        shown = [replace(c, veto=selection.vetoes.get(c.entry.id)) for c in live]
         for one in shown:
             if one.veto is not None and one.similarity - one.penalty >= threshold:
                 self._metrics.vetoed(one.veto)
         for one in shown:
-            if one.entry.id == choice.serve:
+            if one.entry.id == selection.serve:
                 share = bar.audit_share or 0.0
-                return Hit(one, "semantic", choice.reason, audit_share=share, neighbours=shown)
+                return Hit(one, "semantic", selection.reason, audit_share=share, neighbours=shown)
         likeliest = next((one for one in shown if one.veto is None), shown[0])
-        return Miss(choice.reason, likeliest, shown)
+        return Miss(selection.reason, likeliest, shown)
 
     async def _judge(
         self,

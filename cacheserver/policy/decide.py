@@ -21,7 +21,7 @@ Reason: TypeAlias = Literal["similar", "vetoed", "below-threshold"]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """The neighbour whose answer serves, by id, and what was found on the way."""
 
     serve: str | None  # None: none does
@@ -36,7 +36,7 @@ def decide(
     *,
     lexicon: Lexicon,
     enabled: frozenset[str],
-) -> Choice:
+) -> Selection:
     """Return the neighbour whose answer serves under a threshold, or why none does.
 
     The most similar one at or above `threshold` that no veto of `enabled` refuses wins; of two
@@ -55,9 +55,9 @@ def decide(
         elif reaches and served is None:
             served = one.id
     if served is not None:
-        return Choice(served, "similar", refused)
+        return Selection(served, "similar", refused)
     reached = bool(ranked) and ranked[0].similarity >= threshold
-    return Choice(None, "vetoed" if reached else "below-threshold", refused)
+    return Selection(None, "vetoed" if reached else "below-threshold", refused)
 
 
 def enabled_vetoes(bar: Bar) -> frozenset[str]:

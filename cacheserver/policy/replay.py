@@ -148,12 +148,12 @@ def under(
             Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(one.question))
             for one in past.candidates
         ]
-        choice = decide(asked, neighbours, bar.similarity, lexicon=lexicon, enabled=enabled)
-        served = next((one for one in past.candidates if one.entry == choice.serve), None)
+        selection = decide(asked, neighbours, bar.similarity, lexicon=lexicon, enabled=enabled)
+        served = next((one for one in past.candidates if one.entry == selection.serve), None)
         all_reach = min(n.similarity for n in neighbours) >= bar.similarity
         if served is None and len(neighbours) == EXPLAINED and all_reach:
             return Outcome(None)  # all are vetoed, and the next one stands in no record
-        return Outcome(served is not None, served, choice.vetoes)
+        return Outcome(served is not None, served, selection.vetoes)
     fired = {
         one.entry: vetoes(asked, read(one.question), enabled, lexicon)
         for one in past.candidates[:JUDGED]

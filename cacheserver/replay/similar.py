@@ -213,16 +213,16 @@ class Similar:
         bar, best = seen.query.tenant.bar, near[0]
         if bar.similarity is None or seen.query.text is None:
             return Found(None, "exact-only", best.similarity, vector=vector)
-        choice = decide(
+        selection = decide(
             self._profile(seen.query.text),
             near,
             bar.similarity,
             lexicon=self._lexicon,
             enabled=enabled_vetoes(bar),
         )
-        served = next((one for one in near if one.id == choice.serve), None)
+        served = next((one for one in near if one.id == selection.serve), None)
         if served is None:
-            return Found(None, choice.reason, best.similarity, vector=vector)
+            return Found(None, selection.reason, best.similarity, vector=vector)
         stored, share = self._stored[served.id], bar.audit_share or 0.0
         checked = self._checked(share)
         right = (
@@ -232,7 +232,7 @@ class Similar:
         )
         return Found(
             stored,
-            choice.reason,
+            selection.reason,
             served.similarity,
             right=right,
             stands_for=1 / checked,

@@ -262,5 +262,5 @@ def _object(field: str, value: object, known: set[str] | None = None) -> Mapping
     if not isinstance(value, Mapping):
         raise BadRequest(field, "must be an object")
     if known is not None and (unknown := set(value) - known):
-        raise BadRequest(field, f"has no `{min(map(str, unknown))[:64]}`")
+        raise Unknown(field, "field", min(map(str, unknown)), known)
     return value

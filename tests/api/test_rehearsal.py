@@ -350,6 +350,8 @@ async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: Hou
         ("GET", "bars/history"),
         ("GET", "shadow"),
         ("GET", "decisions/dec_1"),
+        ("GET", "reviews"),
+        ("GET", "reviews/export"),
     ):
         given = {"bar": {"target": 0.1}, "dry_run": True} if method == "PUT" else None
         path = f"/admin/tenants/shpo/{path}"
@@ -363,6 +365,8 @@ async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: Hou
 async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
     refused = await house.http.put(BARS, headers=ADMIN, json={"baar": {"target": 0.1}})
     assert "bar, cursor, dry_run" in await refusal(refused, "no field 'baar'")
+    refused = await house.http.put(BARS, headers=ADMIN, json={"bar": {"simmilarity": 0.1}})
+    assert "similarity, target, top_k" in await refusal(refused, "no field 'simmilarity'")
     path = "/admin/tenants/default/shadow?tarjet=0.1"
     refused = await house.http.get(path, headers=ADMIN)
     await refusal(refused, "`tarjet`: there is no field")

@@ -195,9 +195,30 @@ async def test_what_is_no_import_is_refused(calibrated: House) -> None:
         assert (await calibrated.http.request(method, path)).status_code == 401
 
 
+async def test_praise_of_a_fresh_answer_is_no_label_for_what_came_near(
+    calibrated: House,
+) -> None:
+    """A miss is explained by the evidence of the nearest, whose answer nobody was given."""
+    await calibrated.ask("How do I enable two-factor sign-in?")
+    miss = await calibrated.ask("Where is two-factor sign-in?")
+    assert miss.headers["x-cache"] == "miss"
+    id = miss.headers["x-cache-decision"]
+    decision = (await calibrated.http.get(f"/v1/decisions/{id}")).json()["decision"]
+    assert decision["evidence"] is not None
+    praised = await calibrated.http.post(
+        "/v1/feedback", json={"verdict": "good", "decision_id": id}
+    )
+    assert praised.status_code == 200
+    (one,) = await export(calibrated)
+    rows = json.dumps({**one, "label": 1}).encode()
+    taken = await calibrated.http.post(f"{PATH}?confirm=true", headers=ADMIN, content=rows)
+    assert (taken.json()["right"], taken.json()["without_evidence"]) == (1, 1)
+
+
 async def test_another_tenants_item_is_in_nobody_elses_queue(calibrated: House) -> None:
     (one,) = await praise(calibrated, SIMILAR[:1])
     rows = json.dumps({**one, "label": 1}).encode()
+    await calibrated.http.put("/admin/tenants/other", headers=ADMIN, json={})
     other = "/admin/tenants/other/reviews"
     refused = await calibrated.http.post(f"{other}?confirm=true", headers=ADMIN, content=rows)
     assert refused.status_code == 400

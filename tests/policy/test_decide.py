@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cacheserver.policy import lexicon, profile
 from cacheserver.policy.decide import (
     EXPLAINED,
-    Choice,
+    Selection,
     bar_of,
     decide,
     enabled_vetoes,
@@ -65,7 +65,7 @@ some_vetoes = st.frozensets(st.sampled_from(sorted(VETOES)))
 
 def chosen(
     found: list[Neighbour], threshold: float, enabled: frozenset[str] = frozenset(VETOES)
-) -> Choice:
+) -> Selection:
     asked = profile.read(ASKED, LEXICON)
     return decide(asked, found, threshold, lexicon=LEXICON, enabled=enabled)
 
@@ -78,22 +78,22 @@ def near(text: str, similarity: float, id: str = "e") -> Neighbour:
 def test_what_is_served_is_the_most_similar_that_reaches_it_and_no_veto_refuses(
     found: list[Neighbour], threshold: float, enabled: frozenset[str]
 ) -> None:
-    choice = chosen(found, threshold, enabled)
+    selection = chosen(found, threshold, enabled)
     asked = profile.read(ASKED, LEXICON)
     reached = [one for one in found if one.similarity >= threshold]
     free = [one for one in reached if not vetoes(asked, one.profile, enabled, LEXICON)]
     if free:
         best = max(free, key=lambda one: one.similarity)
-        served = next(one for one in found if one.id == choice.serve)
-        assert (served.similarity, choice.reason) == (best.similarity, "similar")
+        served = next(one for one in found if one.id == selection.serve)
+        assert (served.similarity, selection.reason) == (best.similarity, "similar")
         assert served in free
     else:
-        assert choice.serve is None
-        assert choice.reason == ("vetoed" if reached else "below-threshold")
+        assert selection.serve is None
+        assert selection.reason == ("vetoed" if reached else "below-threshold")
     nearest = sorted(found, key=lambda one: -one.similarity)[:EXPLAINED]
     for one in nearest:
         fired = vetoes(asked, one.profile, enabled, LEXICON)
-        assert choice.vetoes.get(one.id) == (fired[0] if fired else None)
+        assert selection.vetoes.get(one.id) == (fired[0] if fired else None)
 
 
 @given(neighbours, st.floats(0.01, 1), some_vetoes, st.sampled_from(sorted(VETOES)))
@@ -106,15 +106,15 @@ def test_one_veto_more_never_serves_what_was_not(
 
 def test_the_threshold_is_inclusive() -> None:
     found = [near(TEXTS[0], 0.95)]
-    assert chosen(found, 0.95) == Choice("e", "similar", {})
-    assert chosen(found, 0.950001) == Choice(None, "below-threshold", {})
+    assert chosen(found, 0.95) == Selection("e", "similar", {})
+    assert chosen(found, 0.950001) == Selection(None, "below-threshold", {})
 
 
 def test_a_veto_passes_to_the_next_candidate() -> None:
     found = [near(TEXTS[1], 0.99, "opposite"), near(TEXTS[0], 0.96, "same")]
     for order in (found, found[::-1]):
-        assert chosen(order, 0.95) == Choice("same", "similar", {"opposite": "antonym"})
-    assert chosen(found, 0.97) == Choice(None, "vetoed", {"opposite": "antonym"})
+        assert chosen(order, 0.95) == Selection("same", "similar", {"opposite": "antonym"})
+    assert chosen(found, 0.97) == Selection(None, "vetoed", {"opposite": "antonym"})
     lifted = enabled_vetoes(Bar(0.97, vetoes_off=("antonym", "substitution")))
     assert chosen(found, 0.97, lifted).serve == "opposite"
 

@@ -18,6 +18,7 @@ from cacheserver.replay.call import Call
 from cacheserver.replay.engine import Engine
 from cacheserver.replay.step import Step
 from cacheserver.simulated import Directives
+from cacheserver.types import Bar, Tenant
 from tests.house import House
 from tests.replay.engines import broken, make
 from tests.replay.making import MODEL, call
@@ -58,6 +59,16 @@ def test_a_rewording_whose_logged_answer_differs_is_told(engine: Engine) -> None
         call("How much is the ticket", 10, answer="It is 90 euros for adults."),
     )
     assert (twin.kind, twin.right) == ("semantic", False)
+
+
+def test_a_threshold_decides_as_in_the_server_vetoes_and_all() -> None:
+    text = "How do I enable dark mode in the settings of the app?"
+    calls = (call(text, 0), call(text.replace("enable", "disable"), 1))
+    for off, told in (((), (None, "vetoed")), (("antonym",), ("semantic", "similar"))):
+        made = make(None, Tenant("default", bar=Bar(similarity=0.9, vetoes_off=off)))
+        _, second = steps(made.engine, *calls)
+        made.close()
+        assert (second.kind, second.reason) == told
 
 
 def test_another_tenants_question_is_never_near(engine: Engine) -> None:

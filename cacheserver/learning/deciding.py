@@ -106,7 +106,7 @@ class Decider:
             [neighbour],
             scores,
             Calibration(),
-            1.0,
+            bound.UNREACHED,
             lexicon=self._lexicon,
             enabled=frozenset(vetoes.VETOES),
         )
@@ -187,7 +187,7 @@ class Decider:
                 neighbours,
                 scores,
                 state,
-                level,
+                needed,
                 lexicon=self._lexicon,
                 enabled=enabled,
             )
@@ -209,14 +209,13 @@ class Decider:
             return Hit(
                 by_id[step.serve.id],
                 "semantic",
-                "probable",
+                step.reason,
                 level,
                 basis,
                 audit_share=share,
                 neighbours=shown,
             )
-        reason = "vetoed" if all(one.veto for one in step.judged) else "below-bar"
-        return Miss(reason, by_id[step.judged[0].id], shown, level=level, basis=basis)
+        return Miss(step.reason, by_id[step.judged[0].id], shown, level=level, basis=basis)
 
     async def _verify(self, query: Query, candidate: Candidate, ask: Ask) -> float:
         """The verifier's score, both orders averaged where asked. One that fails says no."""

@@ -12,7 +12,6 @@ from cacheserver.learning.worker import SHADOW
 from cacheserver.policy import bound, replay
 from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.curve import Point, Scored, at, curve, fewest, recommended, safest
-from cacheserver.policy.decide import floor_of
 from cacheserver.policy.judge import Judged
 from cacheserver.policy.replay import Told
 from cacheserver.stores.labels import Labels
@@ -41,7 +40,7 @@ class Pairs:
 
         What a veto refuses no bar serves: such pairs are counted, and on no curve.
         """
-        level = max(bound.bar_for(Calibration(), target).level, floor_of(target))
+        level = bound.bar_for(Calibration(), target).level
         by: dict[str, list[Scored]] = {"probability": [], "similarity": []}
         by_target: list[Scored] = []  # what a target serves before a scope has labels
         unread = vetoed = 0

@@ -18,7 +18,7 @@ from cacheserver.learning.states import States
 from cacheserver.learning.worker import SHADOW
 from cacheserver.policy import bound, calibrate, profile
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.decide import bar_of, enabled_vetoes, floor_of
+from cacheserver.policy.decide import bar_of, enabled_vetoes
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.replay import Outcome, Past, Rate, Told, past_of, rate, replay, under
@@ -200,7 +200,7 @@ def _scope(state: Calibration, bar: Bar) -> _Scope:
         level = bar.similarity
         scores = [label.evidence.cosine for label in state.labels]
     elif bar.target is not None:
-        level = max(bound.bar_for(state, bar.target).level, floor_of(bar.target))
+        level = bound.bar_for(state, bar.target).level
         scores = list(calibrate.left_out(state))
     else:
         level, scores = bound.CLOSED, [0.0] * len(state.labels)

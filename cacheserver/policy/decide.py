@@ -65,14 +65,6 @@ def enabled_vetoes(bar: Bar) -> frozenset[str]:
     return frozenset(VETOES).difference(bar.vetoes_off)
 
 
-def floor_of(target: float) -> float:
-    """The least probability of a single hit: ten times the target wrong, and never a coin's toss.
-
-    The average alone would let through hits that are surely wrong among many that are right.
-    """
-    return max(0.5, 1 - 10 * target)
-
-
 def in_shadow(hit: Hit) -> Miss:
     """A hit as the miss it is in shadow mode."""
     seen = () if hit.candidate is None else (hit.candidate,)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from typing import Literal, TypeAlias
 
 from cacheserver.policy import calibrate, evidence, features, prior, vetoes
+from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Evidence, Neighbour, evidence_for
@@ -23,6 +25,8 @@ MOST_ASKED = 3  # candidates the verifier reads, 2 to 4 ms each
 # fitted on, one in 200 rose by more.
 _HOPELESS = 0.02
 
+_FEWEST_OTHERS = 3  # neighbours that make a foil
+
 # Twins (`evidence.twins`) are served before a scope has labels: fitted on labels of which one in
 # six is noise, the prior never says what their words say. Of the 1,654 in the train rows of
 # BANKING77 and CLINC150 (`scripts/count_twins`) 13 carry two intents; read one by one, 12 of these
@@ -33,6 +37,11 @@ TWIN = 0.999
 TWIN_COSINE = 0.95
 
 
+Reason: TypeAlias = Literal[
+    "probable", "empty", "vetoed", "unsupported", "improbable", "below-bar"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """One candidate and what was found."""
@@ -41,7 +50,7 @@ class Judged:
     evidence: Evidence | None  # None: vetoed
     probability: float  # 0 where vetoed
     veto: str | None = None
-    supported: bool | None = None  # None: not asked for
+    supported: bool | None = None  # it lies where labels or the prior tell; None: vetoed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class Verdict:
 
     serve: Judged | None
     judged: tuple[Judged, ...]
+    reason: Reason
 
 
 def judge(
@@ -65,31 +75,42 @@ def judge(
     neighbours: Sequence[Neighbour],
     scores: Mapping[str, float] | None,
     state: Calibration,
-    level: float,
+    bar: Bar,
     *,
     lexicon: Lexicon,
     enabled: frozenset[str],
 ) -> Verdict | Ask:
-    """The verdict on `neighbours` (nearest first), or the next pair for the verifier.
+    """Return the verdict on `neighbours` (nearest first), or the next pair for the verifier.
 
-    `scores` holds what the verifier said by neighbour id; None: there is no verifier. `level` is
-    the probability to reach, inclusive; `enabled` the names of the vetoes that hold.
+    A candidate serves if no veto of `enabled` refuses it, its probability reaches the bar's level,
+    and with it the floor, and the bar's support holds. `scores` holds what the verifier said by
+    neighbour id; None: there is no verifier.
     """
     judged = [
-        _judged(question, n, neighbours, scores, state, lexicon=lexicon, enabled=enabled)
+        _judged(question, n, neighbours, scores, state, bar, lexicon=lexicon, enabled=enabled)
         for n in neighbours[:JUDGED]
     ]
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
     asked = 0 if scores is None else len(scores)
     for one in ranked:
-        if one.evidence is None:
+        if not one.supported:
             continue
-        if one.probability >= level:
-            return Verdict(one, tuple(ranked))
+        if one.probability >= bar.level:
+            return Verdict(one, tuple(ranked), "probable")
         unread = scores is not None and one.id not in scores
-        if unread and asked < MOST_ASKED and _odds(one.probability) >= _HOPELESS * _odds(level):
+        hopeless = _odds(one.probability) < _HOPELESS * _odds(bar.level)
+        if unread and asked < MOST_ASKED and not hopeless:
             return Ask(one.id, both=asked == 0)
-    return Verdict(None, tuple(ranked))
+    return Verdict(None, tuple(ranked), _why(ranked[0], bar) if ranked else "empty")
+
+
+def _why(likeliest: Judged, bar: Bar) -> Reason:
+    """What the likeliest candidate lacks."""
+    if likeliest.veto is not None:
+        return "vetoed"  # and so are all others
+    if likeliest.probability < bar.floor:
+        return "improbable"
+    return "below-bar" if likeliest.probability < bar.level else "unsupported"
 
 
 def _judged(
@@ -98,6 +119,7 @@ def _judged(
     neighbours: Sequence[Neighbour],
     scores: Mapping[str, float] | None,
     state: Calibration,
+    bar: Bar,
     *,
     lexicon: Lexicon,
     enabled: frozenset[str],
@@ -116,7 +138,29 @@ def _judged(
     told = calibrate.probability(state, found, neighbour.adjustment)
     if twin and state.young and neighbour.adjustment >= 0:
         told = max(told, TWIN)
-    return Judged(neighbour.id, replace(found, told=told), told)
+    found = replace(found, told=told)
+    return Judged(neighbour.id, found, told, supported=bar.support.holds(found))
+
+
+def foil(
+    question: Profile, neighbours: Sequence[Neighbour], group: str, lexicon: Lexicon
+) -> Evidence | None:
+    """Return the evidence for the nearest of another answer, as if `group` were not stored.
+
+    A question whose right answer is `group`'s shows in this way how a question looks whose answer
+    is not there: its neighbours may agree as well as if they were right. None: fewer than three
+    others tell nothing. The caller knows that the other answer is a different one.
+    """
+    others = [n for n in neighbours if n.group != group]
+    if len(others) < _FEWEST_OTHERS:
+        return None
+    difference = evidence.compare(question, others[0].profile, lexicon)
+    fired = vetoes.fired(difference, frozenset(vetoes.VETOES), lexicon)
+    lexical = features.features(difference, fired, lexicon)
+    plain = _logit(prior.prior(others[0].similarity, None, lexical))
+    found = evidence_for(others[0], others, plain, None)
+    # As among as many neighbours as there were; of groups and entries it tells nothing.
+    return replace(found, company=len(neighbours), group="", entry="")
 
 
 def _odds(probability: float) -> float:

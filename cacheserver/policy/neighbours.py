@@ -34,7 +34,7 @@ class Evidence:
     margin: float  # to the nearest neighbour with a different answer; negative behind it
     share: float  # of the nearest five that have its answer, 0..1
     pull: float  # the same of all, nearer ones counting more
-    second: float  # cosine of the second nearest
+    second: float  # cosine of the nearest other neighbour
     prior: float  # log odds by cosine and words
     verified: float | None = None  # log odds by the verifier too; None: not asked
     company: int = 0  # neighbours found; of few, what stands beside the candidate tells nothing
@@ -42,6 +42,7 @@ class Evidence:
     group: str = ""  # of the candidate's answer
     entry: str = ""  # the candidate itself
     told: float | None = None  # the probability it was decided by
+    crowd: float = 0.0  # mean cosine of the nearest five: how near the question lies to any
 
 
 def evidence_for(
@@ -58,17 +59,19 @@ def evidence_for(
     # Nothing else in sight: what was not found is no nearer than the last that was.
     other = others[0] if others else min(neighbours[-1].similarity, candidate.similarity - 0.1)
     near = neighbours[:_NEAR]
+    beside = next((n.similarity for n in neighbours if n.id != candidate.id), 0.0)
     pulls = [(exp(_REACH * (n.similarity - best)), n.group == candidate.group) for n in neighbours]
     return Evidence(
         cosine=candidate.similarity,
         margin=candidate.similarity - other,
         share=sum(n.group == candidate.group for n in near) / max(len(near), _NEAR),
         pull=sum(pull for pull, same in pulls if same) / sum(pull for pull, _ in pulls),
-        second=neighbours[1].similarity if len(neighbours) > 1 else 0.0,
+        second=beside,
         prior=prior,
         verified=verified,
         company=len(neighbours),
         twin=twin,
         group=candidate.group,
         entry=candidate.id,
+        crowd=sum(n.similarity for n in near) / len(near),
     )

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from cacheserver.policy.bound import wilson
-from cacheserver.policy.decide import EXPLAINED, decide, enabled_vetoes, floor_of
+from cacheserver.policy.decide import EXPLAINED, decide, enabled_vetoes
 from cacheserver.policy.judge import JUDGED
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
@@ -160,7 +160,7 @@ def under(
     }
     refused = {entry: names[0] for entry, names in fired.items() if names}
     assert bar.target is not None  # else it is exact only
-    return _by_target(past, max(level, floor_of(bar.target)), refused)
+    return _by_target(past, level, refused)
 
 
 def _by_target(past: Past, least: float, refused: Mapping[str, str]) -> Outcome:

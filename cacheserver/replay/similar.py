@@ -169,16 +169,17 @@ class Similar:
             near,
             None,
             scope.state,
-            scope.bar.level,
+            scope.bar,
             lexicon=self._lexicon,
             enabled=enabled_vetoes(bar),
         )
         assert isinstance(verdict, Verdict)  # without a verifier there is nothing to ask
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
-        reason = "vetoed" if all(one.veto for one in verdict.judged) else "below-bar"
         nearest = next((one for one in verdict.judged if one.evidence is not None), None)
-        return Found(None, reason, near[0].similarity, vector=vector, near=near, nearest=nearest)
+        return Found(
+            None, verdict.reason, near[0].similarity, vector=vector, near=near, nearest=nearest
+        )
 
     def store(self, seen: Seen, call: Call, found: Found, expires_at: float) -> None:
         """Keep a fresh answer, after a look that found none to serve; learn from it."""

@@ -30,6 +30,7 @@ class Asked:
     topic: str  # what its answer is about
     intent: str = ""
     trap: bool = False
+    caller: str = ""  # whose key and name it was asked under
 
 
 @dataclass(frozen=True, slots=True)

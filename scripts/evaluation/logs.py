@@ -60,7 +60,7 @@ class Replay:
         self._vectors = embeddings.of([q.text for q in queries])
         self._scores = scores
         self._words = lexicon.standard()
-        self._level = bound.bar_for(Calibration(), target).level
+        self._bar = bound.bar_for(Calibration(), target)
         self._kept = Kept(self._vectors)
         self._profiles: dict[int, Profile] = {}
         self._exact = set[str]()
@@ -123,7 +123,7 @@ class Replay:
                 neighbours,
                 None if self._scores is None else said,
                 Calibration(),
-                self._level,
+                self._bar,
                 lexicon=self._words,
                 enabled=frozenset(vetoes.VETOES),
             )

@@ -20,7 +20,6 @@ from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
 
-_UNREACHED = 2.0  # a level at which nothing is served
 KEPT = 0.6  # share of the duplicates kept where traps are counted
 _CURVE = tuple(n / 20 for n in range(1, 21))
 
@@ -112,7 +111,7 @@ def _told(
         [stored],
         said,
         Calibration(),
-        _UNREACHED,
+        bound.UNREACHED,
         lexicon=words,
         enabled=enabled,
     )

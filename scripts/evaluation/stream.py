@@ -7,18 +7,20 @@ What the service does with sockets and stores, in one loop; everything decided i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
-from cacheserver.policy import bound, calibrate, compare, confirm, lexicon, reply, shrinkage, vetoes
+from cacheserver.policy import bound, calibrate, compare, confirm, lexicon, shrinkage, vetoes
 from cacheserver.policy.calibrate import Calibration, Label
-from cacheserver.policy.judge import Ask, Judged, Verdict, judge
-from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.compare import Outcome as Comparison
+from cacheserver.policy.judge import Ask, Judged, Verdict, foil, judge
+from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile, read
-from scripts.evaluation import answers
 from scripts.evaluation.data import Asked
 from scripts.evaluation.near import Kept
+from scripts.evaluation.noise import Noise, Rates
 from scripts.evaluation.scores import Scores
 from scripts.evaluation.vectors import Embeddings, Vectors
 
@@ -28,15 +30,16 @@ _COMPARED = 5  # nearest answers that a fresh one is held against, as in `learni
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A stream made ready: what is asked, what the upstream would answer."""
+    """A stream made ready."""
 
     asked: Sequence[Asked]
     vectors: Vectors
-    answers: Sequence[str]
-    answer_vectors: Vectors
 
     def __len__(self) -> int:
         return len(self.asked)
+
+
+_TRUE = Rates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Settings:
     target: float = 0.01
     vetoes: frozenset[str] = frozenset(vetoes.VETOES)
     top: int = TOP
+    noise: Rates = _TRUE  # errors of comparing two answers; none: labels are the truth
+    noise_by: Literal["pair", "answer"] = "pair"
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class Outcome:
     vetoed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unsure: int = 0  # comparisons of answers that gave no label
     mislabelled: int = 0
+    again: int = 0  # calls for a second opinion
 
     def note(self, *, hit: bool, right: bool, exact: bool = False, audited: bool = False) -> None:
         """One request more."""
@@ -71,11 +77,9 @@ class Outcome:
         self.audited.append(audited)
 
 
-def prepare(asked: Sequence[Asked], embeddings: Embeddings, seed: int) -> Traffic:
-    """The traffic of one run; the wording of each answer is drawn by `seed`."""
-    rng = Random(seed)
-    told = [answers.answer(a.meaning, a.topic, rng.randrange(answers.WORDINGS)) for a in asked]
-    return Traffic(asked, embeddings.of([a.text for a in asked]), told, embeddings.of(told))
+def prepare(asked: Sequence[Asked], embeddings: Embeddings) -> Traffic:
+    """The traffic of one run."""
+    return Traffic(asked, embeddings.of([a.text for a in asked]))
 
 
 class Replay:
@@ -90,7 +94,7 @@ class Replay:
         self._lexicon = lexicon.standard()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
-        self._answers: dict[int, reply.Reply] = {}
+        self._noise = Noise(settings.noise, seed, settings.noise_by)
         self._texts: set[str] = set()
         self._groups: dict[int, str] = {}
         # (wrong, right) of audited hits, by entry and by group
@@ -103,10 +107,18 @@ class Replay:
 
     def run(self) -> Outcome:
         for at in range(len(self.traffic)):
-            self._ask(at)
+            self.ask(at)
         return self.outcome
 
-    def _ask(self, at: int) -> None:
+    def peek(self, at: int) -> Verdict | None:
+        """The verdict on a question without storing or learning; None: the same text is stored."""
+        text = self.traffic.asked[at].text
+        if text in self._texts:
+            return None
+        return self.decide(self._profile(at), self._neighbours(at), text, self._scores)
+
+    def ask(self, at: int) -> None:
+        """One request: served, or asked of the upstream, stored and learned from."""
         one = self.traffic.asked[at]
         if one.text in self._texts:
             self.outcome.note(hit=False, right=True, exact=True)
@@ -125,9 +137,13 @@ class Replay:
         near = neighbours[:_COMPARED]
         if nearest is not None:
             near = near + [n for n in neighbours[_COMPARED:] if n.id == nearest.id]
+        told = {n.id: self._compared(at, int(n.id)) for n in near}
+        if nearest is not None:
             mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
-            self._label(at, nearest, mine, served=False, weight=1.0)
-        self._store(at, near)
+            other = self._foil(at, neighbours, told, self._groups[int(nearest.id)])
+            first = compare.majority(told[n.id] for n in mine)
+            self._label(at, nearest, mine, first, other, served=False, weight=1.0)
+        self._store(at, [n for n in near if told[n.id] == "same"])
 
     def _hit(self, at: int, served: Judged) -> None:
         """An answer from the cache, and perhaps an audit, which is a call more."""
@@ -140,7 +156,8 @@ class Replay:
         if not audited:
             return
         stored = Neighbour(served.id, 0.0, self._groups[entry], self._profile(entry))
-        same = self._label(at, served, [stored], served=True, weight=1 / share)
+        first = self._compared(at, entry)
+        same = self._label(at, served, [stored], first, None, served=True, weight=1 / share)
         if same is not None:
             for name in (f"entry {entry}", f"group {self._groups[entry]}"):
                 wrong, good = self._past[name]
@@ -181,7 +198,7 @@ class Replay:
                 neighbours,
                 None if scores is None else said,
                 self.state,
-                self.bar.level,
+                self.bar,
                 lexicon=self._lexicon,
                 enabled=self.settings.vetoes,
             )
@@ -197,64 +214,67 @@ class Replay:
         self,
         at: int,
         chosen: Judged,
-        near: Sequence[Neighbour],
+        group: Sequence[Neighbour],
+        first: Comparison,
+        other: Evidence | None,
         *,
         served: bool,
         weight: float,
     ) -> bool | None:
-        """What the answers tell of the pair; None where that is not sure."""
+        """What comparing answers tells of the pair; None where it teaches nothing."""
         assert chosen.evidence is not None
-        entry = int(chosen.id)
-        told = compare.verdict(self._exchange(at), self._grouped(at, near), self._lexicon)
-        settled = confirm.settle(told, chosen.probability)
+        second = None
+        if confirm.surprising(first, chosen.probability):
+            self.outcome.again += 1
+            second = compare.majority(self._compared(at, int(n.id), asking=1) for n in group)
+        settled = confirm.settle(first, chosen.probability, second)
         same = settled.right
         if same is None:
             self.outcome.unsure += 1
             return None
-        asked = self.traffic.asked
+        asked, entry = self.traffic.asked, int(chosen.id)
         self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
-        adjustment = self._adjustment(entry)
-        source: calibrate.Source = "audit" if served else "miss"
         label = Label(
-            chosen.evidence, same, weight * settled.weight, source, served, "", "", adjustment
+            evidence=chosen.evidence,
+            right=same,
+            weight=weight * settled.weight,
+            source="audit" if served else "miss",
+            served=served,
+            embedder="",
+            verifier="",
+            adjustment=self._adjustment(entry),
+            foil=other if same else None,
+            caller=asked[at].caller,
         )
+        if not calibrate.wanted(self.state, label):
+            return same
         self.state = calibrate.learn(self.state, label)
         if self.state.due:
             self.state = calibrate.refit(self.state)
             self.bar = bound.bar_for(self.state, self.settings.target)
         return same
 
-    def _store(self, at: int, near: Sequence[Neighbour]) -> None:
-        group = compare.assign(self._exchange(at), self._grouped(at, near), self._lexicon)
-        self._groups[at] = group or str(at)
+    def _foil(
+        self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str
+    ) -> Evidence | None:
+        """The evidence for the nearest of another answer, where that is known to be another."""
+        near = next((n for n in neighbours if n.group != group), None)
+        if near is None or told.get(near.id) != "different":
+            return None
+        return foil(self._profile(at), neighbours, group, self._lexicon)
+
+    def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
+        """Whether a fresh answer says what a stored one does, as far as comparing them tells."""
+        one, other = self.traffic.asked[at], self.traffic.asked[stored]
+        truth: Comparison = "same" if one.meaning == other.meaning else "different"
+        return self._noise.perturbed(truth, str(at), str(stored), asking=asking)
+
+    def _store(self, at: int, same: Sequence[Neighbour]) -> None:
+        self._groups[at] = same[0].group if same else str(at)
         self.stored.add(at)
         self._texts.add(self.traffic.asked[at].text)
-
-    def _grouped(self, at: int, near: Sequence[Neighbour]) -> list[compare.Grouped]:
-        return [
-            compare.Grouped(n.group, self._exchange(int(n.id)), self._cosines(at, int(n.id)))
-            for n in near
-        ]
-
-    def _cosines(self, at: int, other: int) -> compare.Cosines:
-        asked, said = self.traffic.vectors, self.traffic.answer_vectors
-        own = float(asked[at] @ said[at]) + float(asked[other] @ said[other])
-        crossed = float(asked[at] @ said[other]) + float(asked[other] @ said[at])
-        return compare.Cosines(
-            questions=float(asked[at] @ asked[other]),
-            answers=float(said[at] @ said[other]),
-            lean=own - crossed,
-        )
-
-    def _exchange(self, at: int) -> compare.Exchange:
-        return compare.Exchange(self._profile(at), self._answer(at))
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
             self._profiles[at] = read(self.traffic.asked[at].text, self._lexicon)
         return self._profiles[at]
-
-    def _answer(self, at: int) -> reply.Reply:
-        if at not in self._answers:
-            self._answers[at] = reply.read(self.traffic.answers[at], self._lexicon)
-        return self._answers[at]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.errors import StoreError
+from cacheserver.policy.question_text import is_normal
 from cacheserver.stores.codec import VectorRow
 from cacheserver.stores.entries import Entries
 from cacheserver.types import Candidate, Entry, Near, Query
@@ -94,7 +95,7 @@ class SemanticEntries:
             for match, stored in zip(matches, found, strict=True):
                 if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
                     gone += self.index.remove(match.id)
-                elif stored[0].scope == query.scope:
+                elif stored[0].scope == query.scope and is_normal(stored[0].text):
                     live.append(Candidate(stored[0], match.cosine, stored[1]))
             if not gone:
                 break  # else what was gone may have hidden what is not

@@ -1,0 +1,281 @@
+"""Vetoes on what an embedder hardly sees: function words, signs, case, marks and word order.
+
+Two questions that share their meaning words, and yet are two: "from Canada", "to Canada". Each
+fires only where no meaning word differs (`_agree`), so paraphrases in other words pass. They read
+the canonical words (`policy/canonical.py`), in which frames and contractions are one already.
+Symmetric. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from types import MappingProxyType
+
+from cacheserver.policy.evidence import Difference
+from cacheserver.policy.lexicon import Lexicon, stem, words
+from cacheserver.policy.question_text import bare
+
+_PREPOSITIONS = words("""in on at to from for of with without by about over under before after during since until till
+    within between through via into onto off out up down near behind beside against per than as
+    above below inside outside across along around toward towards past""")
+_QUANTIFIERS = words("""all any some every each only no none both either neither few many much more less fewer most
+    least another other several enough almost nearly exactly always never sometimes usually once
+    twice half last again already still yet even too just""")
+# Said without weight where the other has none: "get (more) followers", "so (many) people".
+_SOFT = words("any some most many much more several just even already too again still enough")
+# Each may stand for the other: "think of", "think about"; "in Africa", "of Africa".
+_ALIKE_PREPOSITIONS = tuple(
+    frozenset(pair.split())
+    for pair in ("of in", "of about", "about on", "of for", "to for", "into in", "till until")
+)
+_MODALS = words("can could should would must may might will shall ought")
+_ABLE = frozenset(("can", "could"))
+_PAST = words("was were did had")
+_NOT_PAST = words("is are am do does has have will can")
+_FUTURE = frozenset(("will", "shall"))
+_PERSONS: Mapping[str, str] = MappingProxyType(
+    {
+        word: person
+        for person, words in (
+            ("I", "I i me my mine myself"),
+            ("we", "we us our ours ourselves"),
+            ("you", "you your yours yourself"),
+            ("he", "he him his himself"),
+            ("she", "she her hers herself"),
+            ("they", "they them their theirs themselves"),
+            ("it", "it its itself"),
+        )
+        for word in words.split()
+    }
+)
+_ANYBODY = frozenset(("I", "you", "we", "one"))  # "how do you ..." asks what "how do I ..." asks
+_WH = frozenset(("how", "how-to", "what", "where", "when", "which", "why"))
+_POINTERS = words("this that these those here there now then")
+_ASKED = ("who", "whom", "whose", "where", "when", "why", "what", "how", "which")
+_ALIKE = (  # each may stand for the other in a paraphrase
+    frozenset(("what", "which")),
+    frozenset(("what", "how")),
+    frozenset(("when", "how")),
+    frozenset(("who", "whom")),
+    frozenset(("where", "how")),
+    frozenset(("who", "what")),
+    frozenset(("who", "which")),
+    frozenset(("which", "where")),
+    frozenset(("why", "what")),
+)
+_JOINED = frozenset(("and", "or", "vs", "versus", "with", ",", "/", "&"))
+_MUTUAL = words("""between vs versus compare compared comparison difference differ similar same distance apart
+    together common relationship married related equal""")
+_FOCUS = words("not only never just even always also no")
+_SUBJECTS = words("I you we they he she it")
+# Hyphens, dashes, slashes, money, emphasis, brackets.
+_HARMLESS = frozenset("-\u2013\u2014/&%$€£¥₹#*_~`()[].,;:!\"'")
+_STOPS = frozenset(".,;:?!\"'()\u2026\u00bf\u00a1\u3002\u061f\u0964")
+_SPACE = "\N{OPEN BOX}"
+_SYMBOL = 3  # letters of a unit or a chemical formula
+# Another word in capitals, or with one.
+_CASED = words("""us it who aids am or and not in so no on ram lan cat sad fast basic polish turkey china may
+    march august apple amazon windows word excel access outlook teams office pages numbers java
+    python ruby rust go swift shell oracle meta target gap chase square stripe slack zoom signal
+    edge chrome opera spark jordan chad nice reading bath bill mark frank will grace hope faith
+    rose lily amber pat art jack gene dean drew rob sue ray guy miles hamburg lima mobile
+    boxing mass lent catholic democrat republican liberal conservative labor labour green
+    state congress house bar led him pip add arm ace aim are cop dot era gas ice ira let lot map
+    nod pop raw sat set sin sip sos tea""")
+_FEW = 4  # canonical words that only one of them has
+
+
+_FUNCTION = frozenset(
+    stem(word)
+    for group in (_PREPOSITIONS, _QUANTIFIERS, _MODALS, _PERSONS, _POINTERS, _ASKED, _WH)
+    for word in group
+)
+
+
+def _preposition(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Do you ship from Canada?", "... to Canada?": each has one that the other lacks."""
+    one, other = _apart(d, _PREPOSITIONS)
+    if not one or not other or not _agree(d) or not _close(d):
+        return False
+    return not any(one | other <= alike for alike in _ALIKE_PREPOSITIONS)
+
+
+def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
+    """ "only", "all", "every other", "always" on one side; "any" or "just" may come alone."""
+    one, other = _apart(d, _QUANTIFIERS)
+    alone = not one or not other
+    return bool((one | other) - (_SOFT if alone else frozenset())) and _agree(d) and _close(d)
+
+
+def _modal(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Can I leave?", "Must I leave?"."""
+    one, other = _apart(d, _MODALS)
+    return bool(one and other) and one | other != _ABLE and _agree(d) and _close(d)
+
+
+def _tense(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Who is the owner?", "Who was the owner?"."""
+    one, other = set(d.apart_a), set(d.apart_b)
+    return (_tenses(one, other) or _tenses(other, one)) and _agree(d) and _close(d)
+
+
+def _person(d: Difference, lexicon: Lexicon) -> bool:
+    """ "my order", "your order"; "how do you" and "how do I" are one."""
+    one, other = ({_PERSONS[w] for w in side if w in _PERSONS} for side in (d.apart_a, d.apart_b))
+    if not one or not other or not _agree(d) or not _close(d):
+        return False
+    said = [[w for w in p.form if w in _PERSONS] for p in (d.a, d.b)]
+    frame = all(len(words) == 1 and words[0] in _ANYBODY for words in said)
+    return not (frame and {d.a.form[0], d.b.form[0]} <= _WH)
+
+
+def _pointer(d: Difference, lexicon: Lexicon) -> bool:
+    """ "this invoice", "that invoice"."""
+    return _both_apart(d, _POINTERS) and _agree(d) and _close(d)
+
+
+def _asked(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Where do I send it?", "When do I send it?"."""
+    one, other = d.a.asks, d.b.asks
+    if one == other or one not in _ASKED or other not in _ASKED or not _agree(d):
+        return False
+    return _close(d) and not any({one, other} <= alike for alike in _ALIKE)
+
+
+def _sign(d: Difference, lexicon: Lexicon) -> bool:
+    """ "-10", "10"; "?.", "??"; "x > y", "x < y"."""
+    one, other = ([w for w in side if _tells(w)] for side in (d.apart_a, d.apart_b))
+    if not one or not other:  # "How do I do it ??"
+        ends = {d.a.form[-1:], d.b.form[-1:]}
+        one = [w for w in (*one, *other) if (w,) not in ends or not _STOPS.issuperset(w[1:])]
+    return bool(one) and len(d.only_a) <= 1 and len(d.only_b) <= 1
+
+
+def _case(d: Difference, lexicon: Lexicon) -> bool:
+    """ "US", "us"; "5 mW", "5 MW"; "Co", "CO". "delhi" and "Delhi" are one."""
+    if not d.apart_a or not d.apart_b or not _agree(d):
+        return False
+    small = {w.lower(): w for w in d.apart_b}
+    return any(_another_case(w, small[w.lower()], d) for w in d.apart_a if w.lower() in small)
+
+
+def _another_case(one: str, other: str, d: Difference) -> bool:
+    low = one.lower()
+    if low in _CASED:
+        return True
+    short = len(low) <= _SYMBOL and low.isalpha()
+    number = any(a[:1].isdigit() and b == one for a, b in pairwise(d.a.form))
+    return short and (number or low not in (one, other))
+
+
+def _marks(d: Difference, lexicon: Lexicon) -> bool:
+    """ "resume", "r\u00e9sum\u00e9"; a Hindi word with another vowel sign: bare letters agree."""
+    one, other = (
+        {bare(w).lower(): w for w in side if w.lower() not in lows}
+        for side, lows in (
+            (d.apart_a, {w.lower() for w in d.apart_b}),
+            (d.apart_b, {w.lower() for w in d.apart_a}),
+        )
+    )
+    return not one.keys().isdisjoint(other)
+
+
+def _exchange(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Can a tenant sue a landlord?", "Can a landlord sue a tenant?": another order."""
+    middle = _moved(d)
+    if middle is None or (not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)):
+        return False
+    one, other = middle
+    if not _MUTUAL.isdisjoint(d.a.form):
+        return False
+    turn = _turn(one, other)
+    if turn is not None:
+        parts = one[:turn], one[turn:]
+        if len(one) == 2 and any(word[0].isdigit() for word in one):
+            return False  # "30000 INR", "INR 30,000"
+        if any(part[0] in _PREPOSITIONS or "," in part for part in parts):
+            return False  # a phrase moved: "from Oslo to Bergen", "to Bergen from Oslo"
+        return not any(set(part) <= _SUBJECTS for part in parts)  # "can I not", "can not I"
+    return not (one[0] == other[-1] and one[-1] == other[0] and _JOINED.issuperset(one[1:-1]))
+
+
+def _focus(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Why is it not safe to eat?", "Why is it safe not to eat?": "not", "only" elsewhere."""
+    middle = _moved(d)
+    return middle is not None and not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
+
+
+WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
+    {
+        "preposition": _preposition,
+        "quantifier": _quantifier,
+        "modal": _modal,
+        "tense": _tense,
+        "person": _person,
+        "pointer": _pointer,
+        "asked": _asked,
+        "sign": _sign,
+        "case": _case,
+        "marks": _marks,
+        "exchange": _exchange,
+        "focus": _focus,
+    }
+)
+
+
+def _agree(d: Difference) -> bool:
+    """Whether no meaning word differs."""
+    return _FUNCTION.issuperset(d.only_a) and _FUNCTION.issuperset(d.only_b)
+
+
+def _close(d: Difference) -> bool:
+    """Whether little else differs: two sentences built in another way are left alone."""
+    return len(d.apart_a) + len(d.apart_b) <= _FEW
+
+
+def _apart(d: Difference, among: frozenset[str]) -> tuple[set[str], set[str]]:
+    return {w for w in d.apart_a if w in among}, {w for w in d.apart_b if w in among}
+
+
+def _both_apart(d: Difference, among: frozenset[str]) -> bool:
+    one, other = _apart(d, among)
+    return bool(one) and bool(other)
+
+
+def _tenses(one: set[str], other: set[str]) -> bool:
+    past, future = not _PAST.isdisjoint(one), not _FUTURE.isdisjoint(one)
+    if past and _PAST.isdisjoint(other):
+        return not _NOT_PAST.isdisjoint(other)
+    return future and not other.isdisjoint(_NOT_PAST - _FUTURE)
+
+
+def _tells(word: str) -> bool:
+    """Whether a canonical word is a sign that changes what is asked."""
+    sign = word.strip(_SPACE)
+    if not sign or sign[0].isalnum() or sign[0] in "_\n" or word in _STOPS:
+        return False
+    return word == f"{_SPACE}-" or not _HARMLESS.issuperset(sign)
+
+
+def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """What lies between the words in which two rows of the same words begin and end alike."""
+    a, b = d.a.form, d.b.form
+    if d.apart_a or d.apart_b or len(a) != len(b) or a == b or sorted(a) != sorted(b):
+        return None
+    start = next(i for i, (one, other) in enumerate(zip(a, b, strict=True)) if one != other)
+    end = len(a)
+    while a[end - 1] == b[end - 1]:
+        end -= 1
+    return a[start:end], b[start:end]
+
+
+def _turn(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
+    """Where `one` must be cut so that its halves exchanged are `other`; None where nowhere."""
+    return next((at for at in range(1, len(one)) if one[at:] + one[:at] == other), None)
+
+
+def _shifted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether only words of `_FOCUS` moved, and past more than a subject."""
+    rest = [w for w in one if w not in _FOCUS]
+    return rest == [w for w in other if w not in _FOCUS] and not _SUBJECTS.issuperset(rest)

@@ -43,8 +43,12 @@ NAMES = (
 
 # The vetoes that the prior was fitted with. Others rule a candidate out and are not counted here:
 # to count them is to fit anew (`scripts/fit_prior`).
-COUNTED = words("""numeric unit temporal negation antonym entity substitution direction order role connective
-    span scope narrowing""")
+COUNTED = words(
+    """
+    numeric unit temporal negation antonym entity substitution direction order role connective
+    span scope narrowing
+    """
+)
 
 
 def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> tuple[float, ...]:

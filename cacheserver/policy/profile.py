@@ -222,8 +222,8 @@ def _spans(text: str) -> frozenset[str]:
     if _SPAN_HINTS.isdisjoint(text):
         return frozenset()
     return frozenset(
-        code if code else next(q for q in quoted if q).lower().strip()
-        for *quoted, code in _SPAN.findall(text)
+        ticked or code or next(q for q in quoted if q).lower().strip()
+        for ticked, *quoted, code in _SPAN.findall(text)
     )
 
 

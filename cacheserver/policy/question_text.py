@@ -22,6 +22,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from cacheserver.policy.canonical import without_shells
 from cacheserver.policy.code_text import holds_code
 
 UNREADABLE = "unreadable"
@@ -37,8 +38,6 @@ _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PLAIN = "\n\t"
-_MARKED = "\N{MODIFIER LETTER SMALL CAPITAL INVERTED R}"  # a letter; around a mark's code point
-_MARK = re.compile(f"{_MARKED}[a-p]+{_MARKED}")
 
 
 def normalise(text: str) -> str | None:
@@ -56,42 +55,20 @@ def normalise(text: str) -> str | None:
 def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
     """Return the text that may be matched by similarity, else why only exactly: one is None.
 
-    `code`: the operator lets code, formulas and layout be matched by similarity too.
+    It is normalised, and without the greetings and thanks around an English question. `code`: the
+    operator lets code, formulas and layout be matched by similarity too.
     """
     normal = normalise(text)
     if normal is None or not normal:
         return None, UNREADABLE
     if not code and holds_code(normal):
         return None, CODE
-    return normal, None
+    return without_shells(normal), None
 
 
 def is_normal(text: str | None) -> bool:
     """Whether a stored question is one that similarity may match: an older version kept all."""
     return text is not None and normalise(text) == text
-
-
-def spell_marks(text: str) -> str:
-    """Return `text` with each combining mark spelled in letters, so that words keep their marks.
-
-    Python's `\\w` holds no marks: without this a Hindi word falls apart at its vowel signs.
-    """
-    return text if text.isascii() else "".join(map(_spelled, text))
-
-
-def bare(word: str) -> str:
-    """Return a word of a text after `spell_marks` as an uncased tokenizer reads it: no marks."""
-    if word.isascii():
-        return word
-    apart = unicodedata.normalize("NFD", _MARK.sub("", word))
-    return "".join(char for char in apart if unicodedata.category(char) != "Mn")
-
-
-@lru_cache(maxsize=4_096)
-def _spelled(char: str) -> str:
-    if char < "\x80" or unicodedata.category(char)[0] != "M":
-        return char
-    return _MARKED + "".join(chr(ord("a") + int(digit, 16)) for digit in f"{ord(char):x}") + _MARKED
 
 
 @lru_cache(maxsize=4_096)

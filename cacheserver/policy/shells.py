@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from cacheserver.policy.lexicon import words
+
 _WHOM = (
     r"(?:there|again|team|all|everyone|everybody|folks|guys|support(?: team)?|customer "
     r"(?:support|service)|help ?desk|sir or madam|sir|madam|friends?|claude|assistant)"
@@ -25,7 +27,8 @@ _OPENING = re.compile(
     | (?:just\ )?(?:a\ )?quick\ question\s*[,:.\n-]\s*
     | i\ have\ a\ (?:quick\ )?question\s*[,:.\n-]\s*
     | (?:excuse\ me|sorry\ to\ bother\ you)\s*,\s*(?:but\ )?
-    | (?:please|pls|plz),?\ +
+    | (?:please|pls|plz),?\ +(?!please)
+    | (?:so|ok|okay|well)(?:\s*,\s*|\ +)(?=(?:how|what|what's|where|when|why|who|which)\b)
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -43,42 +46,59 @@ _CLOSING = re.compile(
       | have\ a\ (?:nice|good|great|lovely)\ (?:day|evening|weekend|one)
       | (?:i\ )?look(?:ing)?\ forward\ to\ (?:your\ (?:reply|answer|response)|hearing\ from\ you))
     | (?<=[a-z\d)])\ +(?P<after>please|pls|plz|{_THANKS})
-    )[\s,.!]*$""",
+    )[\s,.!?]*$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_CLOSING_HINTS = re.compile(
-    r"(?:than|thx|cheer|ta\b|pl(?:ea)?[sz]|regard|wish|appreci|day|evening|weekend|one|reply"
-    r"|answer|response|you)\w*[\s.,!]*$|(?:thanks?|thx|thank you)\b.{0,50}$",
-    re.IGNORECASE,
+# The first word of an opening, the last of a closing: most questions are done with these.
+_OPENS = words(
+    """
+    hi hello hey dear greetings good i hope just a quick excuse sorry please pls plz so
+    ok okay well
+    """
 )
+_CLOSES = words(
+    """
+    thanks thank thankyou thx you much lot million bunch again help advance time support assistance
+    cheers ta please pls plz it regards wishes appreciated day evening weekend one reply answer
+    response
+    """
+)
+_FIRST = re.compile(r"\w+")
+_LAST = re.compile(r"(\w+)\W*$")
 # Words that want an object: what follows them is what the question is about.
 _WANTING = re.compile(
-    r"(?:say|says|said|saying|word|words|mean|means|meaning|write|writing|spell|of|for|to|in|as|"
+    r"\b(?:say|says|said|saying|word|words|mean|means|meaning|write|writing|spell|of|for|to|in|as|"
     r"and|or|with|by|about|the|a|an|is|are|than|between|called|translate|phrase|term|you|no|not|"
     r"from|do|does|my|your|their|this|that)$",
     re.IGNORECASE,
 )
 _LONGEST = 90  # characters of a closing phrase, its punctuation included
+_LONGEST_WORD = 20  # and of its last word
 
 
 def within(text: str) -> str:
     """Return `text` without its shells; whole where nothing else is in it."""
     start = 0
-    while (found := _OPENING.match(text, start)) is not None and found.end() > start:
+    first = _FIRST.match(text)
+    if first is None or first[0].lower() not in _OPENS:
+        start = -1
+    while start >= 0 and (found := _OPENING.match(text, start)) is not None and found.end() > start:
         start = found.end()
-    end = len(text)
+    start, end = max(start, 0), len(text)
     while (cut := _closing(text, start, end)) is not None:
         end = cut
     inner = text[start:end].strip()
+    if end < len(text) and inner[-1:].isalnum() and text.rstrip().endswith("?"):
+        inner += "?"  # "Where is it, please?"
     return inner if any(map(str.isalnum, inner)) else text
 
 
 def _closing(text: str, start: int, end: int) -> int | None:
     """Where a closing phrase begins that ends at `end`; None where there is none."""
-    tail = max(start, end - _LONGEST)
-    if _CLOSING_HINTS.search(text, tail, end) is None:
+    last = _LAST.search(text, max(start, end - _LONGEST_WORD), end)
+    if last is None or last[1].lower() not in _CLOSES:
         return None
-    found = _CLOSING.search(text[:end], tail)
+    found = _CLOSING.search(text[:end], max(start, end - _LONGEST))
     if found is None:
         return None
     if found["after"] and _WANTING.search(text[start : found.start()]):

@@ -14,14 +14,23 @@ from types import MappingProxyType
 
 from cacheserver.policy.evidence import Difference
 from cacheserver.policy.lexicon import Lexicon, stem, words
-from cacheserver.policy.question_text import bare
+from cacheserver.policy.marks import bare
 
-_PREPOSITIONS = words("""in on at to from for of with without by about over under before after during since until till
-    within between through via into onto off out up down near behind beside against per than as
-    above below inside outside across along around toward towards past""")
-_QUANTIFIERS = words("""all any some every each only no none both either neither few many much more less fewer most
-    least another other several enough almost nearly exactly always never sometimes usually once
-    twice half last again already still yet even too just""")
+_PREPOSITIONS = words(
+    """
+    in on at to from for of with without by about over under before after during since until
+    till within between through via into onto off out up down near behind beside against per
+    than as above below inside outside across along around toward towards past
+    """
+)
+_QUANTIFIERS = words(
+    """
+    all any some every each only no none both either neither few many much more less fewer most
+    least another other several enough almost nearly exactly always never sometimes usually
+    once twice half last again already still yet even too just
+    """
+)
+_DECIDING = frozenset(("a", "an", "the"))  # those that the canonical form keeps: "a few"
 # Said without weight where the other has none: "get (more) followers", "so (many) people".
 _SOFT = words("any some most many much more several just even already too again still enough")
 # Each may stand for the other: "think of", "think about"; "in Africa", "of Africa".
@@ -38,7 +47,7 @@ _PERSONS: Mapping[str, str] = MappingProxyType(
     {
         word: person
         for person, words in (
-            ("I", "I i me my mine myself"),
+            ("I", "I i me my mine myself how-to"),
             ("we", "we us our ours ourselves"),
             ("you", "you your yours yourself"),
             ("he", "he him his himself"),
@@ -49,7 +58,7 @@ _PERSONS: Mapping[str, str] = MappingProxyType(
         for word in words.split()
     }
 )
-_ANYBODY = frozenset(("I", "you", "we", "one"))  # "how do you ..." asks what "how do I ..." asks
+_ANYBODY = frozenset(("I", "you", "we", "how-to"))  # "how do you ..." asks what "how do I ..." asks
 _WH = frozenset(("how", "how-to", "what", "where", "when", "which", "why"))
 _POINTERS = words("this that these those here there now then")
 _ASKED = ("who", "whom", "whose", "where", "when", "why", "what", "how", "which")
@@ -65,24 +74,46 @@ _ALIKE = (  # each may stand for the other in a paraphrase
     frozenset(("why", "what")),
 )
 _JOINED = frozenset(("and", "or", "vs", "versus", "with", ",", "/", "&"))
-_MUTUAL = words("""between vs versus compare compared comparison difference differ similar same distance apart
-    together common relationship married related equal""")
+_MUTUAL = words(
+    """
+    between vs versus compare compared comparison difference differ similar same distance apart
+    together common relationship married related equal
+    """
+)
 _FOCUS = words("not only never just even always also no")
+_NOT_ELSEWHERE = words(
+    """
+    nicht kein keine keinen keiner nie niemals ohne no nunca sin jam\u00e1s ne pas jamais sans aucun
+    aucune non mai senza n\u00e3o sem niet geen nooit zonder
+    \u043d\u0435 \u043d\u0435\u0442 \u0431\u0435\u0437
+    inte ingen aldrig utan ikke aldri uden bez de\u011fil
+    """
+)
 _SUBJECTS = words("I you we they he she it")
 # Hyphens, dashes, slashes, money, emphasis, brackets.
-_HARMLESS = frozenset("-\u2013\u2014/&%$€£¥₹#*_~`()[].,;:!\"'")
+_HARMLESS = frozenset("\N{OPEN BOX}-\u2013\u2014/&%$€£¥₹#*_~`()[]\"'")
+_DASHES = frozenset(
+    f"{before}{dash}{after}"
+    for dash in "-\u2013\u2014/&()[]"
+    for before in ("", "\N{OPEN BOX}")
+    for after in ("", "\N{OPEN BOX}")
+) - {"\N{OPEN BOX}-"}
 _STOPS = frozenset(".,;:?!\"'()\u2026\u00bf\u00a1\u3002\u061f\u0964")
 _SPACE = "\N{OPEN BOX}"
 _SYMBOL = 3  # letters of a unit or a chemical formula
 # Another word in capitals, or with one.
-_CASED = words("""us it who aids am or and not in so no on ram lan cat sad fast basic polish turkey china may
+_CASED = words(
+    """
+    us it who aids am or and not in so no on ram lan cat sad fast basic polish turkey china may
     march august apple amazon windows word excel access outlook teams office pages numbers java
-    python ruby rust go swift shell oracle meta target gap chase square stripe slack zoom signal
-    edge chrome opera spark jordan chad nice reading bath bill mark frank will grace hope faith
-    rose lily amber pat art jack gene dean drew rob sue ray guy miles hamburg lima mobile
-    boxing mass lent catholic democrat republican liberal conservative labor labour green
-    state congress house bar led him pip add arm ace aim are cop dot era gas ice ira let lot map
-    nod pop raw sat set sin sip sos tea""")
+    python ruby rust go swift shell oracle meta target gap chase square stripe slack zoom
+    signal edge chrome opera spark jordan chad nice reading bath bill mark frank will grace
+    hope faith rose lily amber pat art jack gene dean drew rob sue ray guy miles hamburg lima
+    mobile boxing mass lent catholic democrat republican liberal conservative labor labour
+    green state congress house bar led him pip add arm ace aim are cop dot era gas ice ira let
+    lot map nod pop raw sat set sin sip sos tea
+    """
+)
 _FEW = 4  # canonical words that only one of them has
 
 
@@ -102,7 +133,9 @@ def _preposition(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
-    """ "only", "all", "every other", "always" on one side; "any" or "just" may come alone."""
+    """ "only", "all", "every other", "a few" on one side; "any" or "just" may come alone."""
+    if not _DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
+        return _agree(d) and _close(d)
     one, other = _apart(d, _QUANTIFIERS)
     alone = not one or not other
     return bool((one | other) - (_SOFT if alone else frozenset())) and _agree(d) and _close(d)
@@ -122,12 +155,15 @@ def _tense(d: Difference, lexicon: Lexicon) -> bool:
 
 def _person(d: Difference, lexicon: Lexicon) -> bool:
     """ "my order", "your order"; "how do you" and "how do I" are one."""
-    one, other = ({_PERSONS[w] for w in side if w in _PERSONS} for side in (d.apart_a, d.apart_b))
-    if not one or not other or not _agree(d) or not _close(d):
+    if not _agree(d) or not _close(d):
         return False
-    said = [[w for w in p.form if w in _PERSONS] for p in (d.a, d.b)]
-    frame = all(len(words) == 1 and words[0] in _ANYBODY for words in said)
-    return not (frame and {d.a.form[0], d.b.form[0]} <= _WH)
+    one, other = ([_PERSONS[w] for w in p.form if w in _PERSONS] for p in (d.a, d.b))
+    if len(one) > 1 and one != other and sorted(one) == sorted(other):
+        return True  # "How do you pay me?", "How do I pay you?"
+    apart = [{_PERSONS[w] for w in side if w in _PERSONS} for side in (d.apart_a, d.apart_b)]
+    said = [w for p in (d.a, d.b) for w in p.form if w in _PERSONS]
+    frame = len(said) == 2 and _ANYBODY.issuperset(said)
+    return all(apart) and not (frame and {d.a.form[0], d.b.form[0]} <= _WH)
 
 
 def _pointer(d: Difference, lexicon: Lexicon) -> bool:
@@ -145,11 +181,15 @@ def _asked(d: Difference, lexicon: Lexicon) -> bool:
 
 def _sign(d: Difference, lexicon: Lexicon) -> bool:
     """ "-10", "10"; "?.", "??"; "x > y", "x < y"."""
-    one, other = ([w for w in side if _tells(w)] for side in (d.apart_a, d.apart_b))
-    if not one or not other:  # "How do I do it ??"
-        ends = {d.a.form[-1:], d.b.form[-1:]}
-        one = [w for w in (*one, *other) if (w,) not in ends or not _STOPS.issuperset(w[1:])]
-    return bool(one) and len(d.only_a) <= 1 and len(d.only_b) <= 1
+    if len(d.only_a) > 1 or len(d.only_b) > 1:
+        return False
+    one, other = ([w for w in side if _is_sign(w)] for side in (d.apart_a, d.apart_b))
+    if one and other:
+        return not _DASHES.issuperset((*one, *other))
+    ends = {*d.a.form[-1:], *d.b.form[-1:]}  # "How do I do it ??"
+    return any(
+        _tells(w) and not (w in ends and _STOPS.issuperset(w.strip(_SPACE))) for w in (*one, *other)
+    )
 
 
 def _case(d: Difference, lexicon: Lexicon) -> bool:
@@ -163,6 +203,8 @@ def _case(d: Difference, lexicon: Lexicon) -> bool:
 def _another_case(one: str, other: str, d: Difference) -> bool:
     low = one.lower()
     if low in _CASED:
+        return True
+    if len(low) == 1 and low not in "ciar":  # a variable; the languages are written in both ways
         return True
     short = len(low) <= _SYMBOL and low.isalpha()
     number = any(a[:1].isdigit() and b == one for a, b in pairwise(d.a.form))
@@ -201,9 +243,15 @@ def _exchange(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _focus(d: Difference, lexicon: Lexicon) -> bool:
-    """ "Why is it not safe to eat?", "Why is it safe not to eat?": "not", "only" elsewhere."""
+    """ "is it not safe to eat", "is it safe not to eat": "not" or "only" moved, or one "not"."""
     middle = _moved(d)
-    return middle is not None and not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
+    if middle is not None:
+        return not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
+    one, other = set(d.apart_a), set(d.apart_b)
+    if d.a.english or d.b.english:
+        denied = ("not" in one) != ("not" in other) and "or" not in one | other
+        return denied and d.a.asks == d.b.asks and _agree(d) and _close(d)
+    return not (one | other).isdisjoint(_NOT_ELSEWHERE) and _close(d)
 
 
 WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
@@ -250,18 +298,23 @@ def _tenses(one: set[str], other: set[str]) -> bool:
     return future and not other.isdisjoint(_NOT_PAST - _FUTURE)
 
 
-def _tells(word: str) -> bool:
-    """Whether a canonical word is a sign that changes what is asked."""
-    sign = word.strip(_SPACE)
-    if not sign or sign[0].isalnum() or sign[0] in "_\n" or word in _STOPS:
-        return False
-    return word == f"{_SPACE}-" or not _HARMLESS.issuperset(sign)
+def _is_sign(word: str) -> bool:
+    return not (word[0].isalnum() or word[0] in "_\n" or word in _STOPS) and not (
+        word[0] == _SPACE and word[1:2].isalnum()
+    )
+
+
+def _tells(sign: str) -> bool:
+    """Whether a sign changes what is asked where the other text has none."""
+    return sign == f"{_SPACE}-" or not _HARMLESS.issuperset(sign)
 
 
 def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """What lies between the words in which two rows of the same words begin and end alike."""
-    a, b = d.a.form, d.b.form
-    if d.apart_a or d.apart_b or len(a) != len(b) or a == b or sorted(a) != sorted(b):
+    if len(d.a.form) != len(d.b.form) or d.only_a or d.only_b:
+        return None
+    a, b = (tuple([w.removesuffix("'s") for w in p.form]) for p in (d.a, d.b))
+    if a == b or sorted(a) != sorted(b):
         return None
     start = next(i for i, (one, other) in enumerate(zip(a, b, strict=True)) if one != other)
     end = len(a)

@@ -25,9 +25,6 @@ from functools import lru_cache
 from cacheserver.policy.canonical import without_shells
 from cacheserver.policy.code_text import holds_code
 
-UNREADABLE = "unreadable"
-CODE = "code"
-
 # Unicode's Default_Ignorable_Code_Point outside the categories below, and the two that stand for
 # what is lost: the embedder shows nothing where they stand.
 _IGNORED = frozenset(
@@ -60,9 +57,9 @@ def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | No
     """
     normal = normalise(text)
     if normal is None or not normal:
-        return None, UNREADABLE
+        return None, "unreadable"
     if not code and holds_code(normal):
-        return None, CODE
+        return None, "code"
     return without_shells(normal), None
 
 

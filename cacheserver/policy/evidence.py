@@ -37,6 +37,7 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
     flips = _flips(a.every - b.every, b.every - a.every, lexicon.opposite)
     shared = len(a.bag & b.bag)
     few = len(only_a) <= 2 and len(only_b) <= 2
+    said_a, said_b = frozenset(a.form), frozenset(b.form)
     free = not lexicon.symmetric.isdisjoint(a.every | b.every)
     return Difference(
         a=a,
@@ -47,8 +48,8 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
         flips=flips,
         misdirected=few and not free and _misdirected(a, b, lexicon.directed),
         misordered=few and not free and _misordered(a, b),
-        apart_a=tuple([word for word in a.form if word not in b.form]),
-        apart_b=tuple([word for word in b.form if word not in a.form]),
+        apart_a=tuple([word for word in a.form if word not in said_b]),
+        apart_b=tuple([word for word in b.form if word not in said_a]),
     )
 
 

@@ -1,14 +1,14 @@
 """Vetoes on what an embedder hardly sees: function words, signs, case, marks and word order.
 
 Two questions that share their meaning words, and yet are two: "from Canada", "to Canada". Each
-fires only where no meaning word differs (`_agree`), so paraphrases in other words pass. They read
+fires only where no meaning word differs (`_close`), so paraphrases in other words pass. They read
 the canonical words (`policy/canonical.py`), in which frames and contractions are one already.
 Symmetric. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -89,6 +89,12 @@ _NOT_ELSEWHERE = words(
     inte ingen aldrig utan ikke aldri uden bez de\u011fil
     """
 )
+_NOT = words(
+    """
+    not no never don't doesn't didn't isn't aren't wasn't weren't can't cannot couldn't won't
+    wouldn't shouldn't haven't hasn't hadn't dont doesnt didnt isnt cant wont
+    """
+)
 _SUBJECTS = words("I you we they he she it")
 # Hyphens, dashes, slashes, money, emphasis, brackets.
 _HARMLESS = frozenset("\N{OPEN BOX}-\u2013\u2014/&%$€£¥₹#*_~`()[]\"'")
@@ -119,48 +125,54 @@ _FEW = 4  # canonical words that only one of them has
 
 _FUNCTION = frozenset(
     stem(word)
-    for group in (_PREPOSITIONS, _QUANTIFIERS, _MODALS, _PERSONS, _POINTERS, _ASKED, _WH)
+    for group in (_NOT, _PREPOSITIONS, _QUANTIFIERS, _MODALS, _PERSONS, _POINTERS, _ASKED, _WH)
     for word in group
 )
 
 
 def _preposition(d: Difference, lexicon: Lexicon) -> bool:
     """ "Do you ship from Canada?", "... to Canada?": each has one that the other lacks."""
-    one, other = _apart(d, _PREPOSITIONS)
-    if not one or not other or not _agree(d) or not _close(d):
+    if not _close(d):
         return False
-    return not any(one | other <= alike for alike in _ALIKE_PREPOSITIONS)
+    one, other = _apart(d, _PREPOSITIONS)
+    return bool(one and other) and not any(one | other <= alike for alike in _ALIKE_PREPOSITIONS)
 
 
 def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
     """ "only", "all", "every other", "a few" on one side; "any" or "just" may come alone."""
+    if not _close(d):
+        return False
     if not _DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
-        return _agree(d) and _close(d)
+        return True
     one, other = _apart(d, _QUANTIFIERS)
     alone = not one or not other
-    return bool((one | other) - (_SOFT if alone else frozenset())) and _agree(d) and _close(d)
+    return bool((one | other) - (_SOFT if alone else frozenset()))
 
 
 def _modal(d: Difference, lexicon: Lexicon) -> bool:
     """ "Can I leave?", "Must I leave?"."""
+    if not _close(d):
+        return False
     one, other = _apart(d, _MODALS)
-    return bool(one and other) and one | other != _ABLE and _agree(d) and _close(d)
+    return bool(one and other) and one | other != _ABLE
 
 
 def _tense(d: Difference, lexicon: Lexicon) -> bool:
     """ "Who is the owner?", "Who was the owner?"."""
+    if not _close(d):
+        return False
     one, other = set(d.apart_a), set(d.apart_b)
-    return (_tenses(one, other) or _tenses(other, one)) and _agree(d) and _close(d)
+    return _tenses(one, other) or _tenses(other, one)
 
 
 def _person(d: Difference, lexicon: Lexicon) -> bool:
     """ "my order", "your order"; "how do you" and "how do I" are one."""
-    if not _agree(d) or not _close(d):
+    if not _close(d):
         return False
-    one, other = ([_PERSONS[w] for w in p.form if w in _PERSONS] for p in (d.a, d.b))
-    if len(one) > 1 and one != other and sorted(one) == sorted(other):
-        return True  # "How do you pay me?", "How do I pay you?"
     apart = [{_PERSONS[w] for w in side if w in _PERSONS} for side in (d.apart_a, d.apart_b)]
+    one, other = ([_PERSONS[w] for w in p.form if w in _PERSONS] for p in (d.a, d.b))
+    if any(apart) and len(one) > 1 and one != other and sorted(one) == sorted(other):
+        return True  # "How do you pay me?", "How do I pay you?"
     said = [w for p in (d.a, d.b) for w in p.form if w in _PERSONS]
     frame = len(said) == 2 and _ANYBODY.issuperset(said)
     return all(apart) and not (frame and {d.a.form[0], d.b.form[0]} <= _WH)
@@ -168,15 +180,15 @@ def _person(d: Difference, lexicon: Lexicon) -> bool:
 
 def _pointer(d: Difference, lexicon: Lexicon) -> bool:
     """ "this invoice", "that invoice"."""
-    return _both_apart(d, _POINTERS) and _agree(d) and _close(d)
+    return _close(d) and _both_apart(d, _POINTERS)
 
 
 def _asked(d: Difference, lexicon: Lexicon) -> bool:
     """ "Where do I send it?", "When do I send it?"."""
     one, other = d.a.asks, d.b.asks
-    if one == other or one not in _ASKED or other not in _ASKED or not _agree(d):
+    if one == other or one not in _ASKED or other not in _ASKED or not _close(d):
         return False
-    return _close(d) and not any({one, other} <= alike for alike in _ALIKE)
+    return not any({one, other} <= alike for alike in _ALIKE)
 
 
 def _sign(d: Difference, lexicon: Lexicon) -> bool:
@@ -185,7 +197,8 @@ def _sign(d: Difference, lexicon: Lexicon) -> bool:
         return False
     one, other = ([w for w in side if _is_sign(w)] for side in (d.apart_a, d.apart_b))
     if one and other:
-        return not _DASHES.issuperset((*one, *other))
+        apart = _bare_signs(one) != _bare_signs(other)
+        return apart and not _DASHES.issuperset((*one, *other))
     ends = {*d.a.form[-1:], *d.b.form[-1:]}  # "How do I do it ??"
     return any(
         _tells(w) and not (w in ends and _STOPS.issuperset(w.strip(_SPACE))) for w in (*one, *other)
@@ -249,9 +262,11 @@ def _focus(d: Difference, lexicon: Lexicon) -> bool:
         return not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
     one, other = set(d.apart_a), set(d.apart_b)
     if d.a.english or d.b.english:
+        # Where the count of negations tells, it is `negation` that fires, or is switched off.
         denied = ("not" in one) != ("not" in other) and "or" not in one | other
-        return denied and d.a.asks == d.b.asks and _agree(d) and _close(d)
-    return not (one | other).isdisjoint(_NOT_ELSEWHERE) and _close(d)
+        even = (d.a.negations + d.b.negations) % 2 == 0
+        return denied and even and d.a.asks == d.b.asks and _close(d)
+    return not (one | other).isdisjoint(_NOT_ELSEWHERE) and len(one) + len(other) <= _FEW
 
 
 WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
@@ -278,8 +293,8 @@ def _agree(d: Difference) -> bool:
 
 
 def _close(d: Difference) -> bool:
-    """Whether little else differs: two sentences built in another way are left alone."""
-    return len(d.apart_a) + len(d.apart_b) <= _FEW
+    """Whether no meaning word differs, and little else: sentences built in another way pass."""
+    return len(d.apart_a) + len(d.apart_b) <= _FEW and _agree(d)
 
 
 def _apart(d: Difference, among: frozenset[str]) -> tuple[set[str], set[str]]:
@@ -302,6 +317,11 @@ def _is_sign(word: str) -> bool:
     return not (word[0].isalnum() or word[0] in "_\n" or word in _STOPS) and not (
         word[0] == _SPACE and word[1:2].isalnum()
     )
+
+
+def _bare_signs(signs: Sequence[str]) -> set[str]:
+    """Signs without the spaces at their sides, but for a minus: "x -10", "x - 10"."""
+    return {w if w == f"{_SPACE}-" else w.strip(_SPACE) for w in signs}
 
 
 def _tells(sign: str) -> bool:

@@ -12,149 +12,39 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
+from cacheserver.policy import vetoes_words as said
 from cacheserver.policy.evidence import Difference
-from cacheserver.policy.lexicon import Lexicon, stem, words
+from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.marks import bare
-
-_PREPOSITIONS = words(
-    """
-    in on at to from for of with without by about over under before after during since until
-    till within between through via into onto off out up down near behind beside against per
-    than as above below inside outside across along around toward towards past
-    """
-)
-_QUANTIFIERS = words(
-    """
-    all any some every each only no none both either neither few many much more less fewer most
-    least another other several enough almost nearly exactly always never sometimes usually
-    once twice half last again already still yet even too just
-    """
-)
-_DECIDING = frozenset(("a", "an", "the"))  # those that the canonical form keeps: "a few"
-# Said without weight where the other has none: "get (more) followers", "so (many) people".
-_SOFT = words("any some most many much more several just even already too again still enough")
-# Each may stand for the other: "think of", "think about"; "in Africa", "of Africa".
-_ALIKE_PREPOSITIONS = tuple(
-    frozenset(pair.split())
-    for pair in ("of in", "of about", "about on", "of for", "to for", "into in", "till until")
-)
-_MODALS = words("can could should would must may might will shall ought")
-_ABLE = frozenset(("can", "could"))
-_PAST = words("was were did had")
-_NOT_PAST = words("is are am do does has have will can")
-_FUTURE = frozenset(("will", "shall"))
-_PERSONS: Mapping[str, str] = MappingProxyType(
-    {
-        word: person
-        for person, words in (
-            ("I", "I i me my mine myself how-to"),
-            ("we", "we us our ours ourselves"),
-            ("you", "you your yours yourself"),
-            ("he", "he him his himself"),
-            ("she", "she her hers herself"),
-            ("they", "they them their theirs themselves"),
-            ("it", "it its itself"),
-        )
-        for word in words.split()
-    }
-)
-_ANYBODY = frozenset(("I", "you", "we", "how-to"))  # "how do you ..." asks what "how do I ..." asks
-_WH = frozenset(("how", "how-to", "what", "where", "when", "which", "why"))
-_POINTERS = words("this that these those here there now then")
-_ASKED = ("who", "whom", "whose", "where", "when", "why", "what", "how", "which")
-_ALIKE = (  # each may stand for the other in a paraphrase
-    frozenset(("what", "which")),
-    frozenset(("what", "how")),
-    frozenset(("when", "how")),
-    frozenset(("who", "whom")),
-    frozenset(("where", "how")),
-    frozenset(("who", "what")),
-    frozenset(("who", "which")),
-    frozenset(("which", "where")),
-    frozenset(("why", "what")),
-)
-_JOINED = frozenset(("and", "or", "vs", "versus", "with", ",", "/", "&"))
-_MUTUAL = words(
-    """
-    between vs versus compare compared comparison difference differ similar same distance apart
-    together common relationship married related equal
-    """
-)
-_FOCUS = words("not only never just even always also no")
-_NOT_ELSEWHERE = words(
-    """
-    nicht kein keine keinen keiner nie niemals ohne no nunca sin jam\u00e1s ne pas jamais sans aucun
-    aucune non mai senza n\u00e3o sem niet geen nooit zonder
-    \u043d\u0435 \u043d\u0435\u0442 \u0431\u0435\u0437
-    inte ingen aldrig utan ikke aldri uden bez de\u011fil
-    """
-)
-_NOT = words(
-    """
-    not no never don't doesn't didn't isn't aren't wasn't weren't can't cannot couldn't won't
-    wouldn't shouldn't haven't hasn't hadn't dont doesnt didnt isnt cant wont
-    """
-)
-_SUBJECTS = words("I you we they he she it")
-# Hyphens, dashes, slashes, money, emphasis, brackets.
-_HARMLESS = frozenset("\N{OPEN BOX}-\u2013\u2014/&%$€£¥₹#*_~`()[]\"'")
-_DASHES = frozenset(
-    f"{before}{dash}{after}"
-    for dash in "-\u2013\u2014/&()[]"
-    for before in ("", "\N{OPEN BOX}")
-    for after in ("", "\N{OPEN BOX}")
-) - {"\N{OPEN BOX}-"}
-_STOPS = frozenset(".,;:?!\"'()\u2026\u00bf\u00a1\u3002\u061f\u0964")
-_SPACE = "\N{OPEN BOX}"
-_SYMBOL = 3  # letters of a unit or a chemical formula
-# Another word in capitals, or with one.
-_CASED = words(
-    """
-    us it who aids am or and not in so no on ram lan cat sad fast basic polish turkey china may
-    march august apple amazon windows word excel access outlook teams office pages numbers java
-    python ruby rust go swift shell oracle meta target gap chase square stripe slack zoom
-    signal edge chrome opera spark jordan chad nice reading bath bill mark frank will grace
-    hope faith rose lily amber pat art jack gene dean drew rob sue ray guy miles hamburg lima
-    mobile boxing mass lent catholic democrat republican liberal conservative labor labour
-    green state congress house bar led him pip add arm ace aim are cop dot era gas ice ira let
-    lot map nod pop raw sat set sin sip sos tea
-    """
-)
-_FEW = 4  # canonical words that only one of them has
-
-
-_FUNCTION = frozenset(
-    stem(word)
-    for group in (_NOT, _PREPOSITIONS, _QUANTIFIERS, _MODALS, _PERSONS, _POINTERS, _ASKED, _WH)
-    for word in group
-)
 
 
 def _preposition(d: Difference, lexicon: Lexicon) -> bool:
     """ "Do you ship from Canada?", "... to Canada?": each has one that the other lacks."""
     if not _close(d):
         return False
-    one, other = _apart(d, _PREPOSITIONS)
-    return bool(one and other) and not any(one | other <= alike for alike in _ALIKE_PREPOSITIONS)
+    one, other = _apart(d, said.PREPOSITIONS)
+    return bool(one and other) and not any(
+        one | other <= alike for alike in said.ALIKE_PREPOSITIONS
+    )
 
 
 def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
     """ "only", "all", "every other", "a few" on one side; "any" or "just" may come alone."""
     if not _close(d):
         return False
-    if not _DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
+    if not said.DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
         return True
-    one, other = _apart(d, _QUANTIFIERS)
+    one, other = _apart(d, said.QUANTIFIERS)
     alone = not one or not other
-    return bool((one | other) - (_SOFT if alone else frozenset()))
+    return bool((one | other) - (said.SOFT if alone else frozenset()))
 
 
 def _modal(d: Difference, lexicon: Lexicon) -> bool:
     """ "Can I leave?", "Must I leave?"."""
     if not _close(d):
         return False
-    one, other = _apart(d, _MODALS)
-    return bool(one and other) and one | other != _ABLE
+    one, other = _apart(d, said.MODALS)
+    return bool(one and other) and one | other != said.ABLE
 
 
 def _tense(d: Difference, lexicon: Lexicon) -> bool:
@@ -169,26 +59,28 @@ def _person(d: Difference, lexicon: Lexicon) -> bool:
     """ "my order", "your order"; "how do you" and "how do I" are one."""
     if not _close(d):
         return False
-    apart = [{_PERSONS[w] for w in side if w in _PERSONS} for side in (d.apart_a, d.apart_b)]
-    one, other = ([_PERSONS[w] for w in p.form if w in _PERSONS] for p in (d.a, d.b))
+    apart = [
+        {said.PERSONS[w] for w in side if w in said.PERSONS} for side in (d.apart_a, d.apart_b)
+    ]
+    one, other = ([said.PERSONS[w] for w in p.form if w in said.PERSONS] for p in (d.a, d.b))
     if any(apart) and len(one) > 1 and one != other and sorted(one) == sorted(other):
         return True  # "How do you pay me?", "How do I pay you?"
-    said = [w for p in (d.a, d.b) for w in p.form if w in _PERSONS]
-    frame = len(said) == 2 and _ANYBODY.issuperset(said)
-    return all(apart) and not (frame and {d.a.form[0], d.b.form[0]} <= _WH)
+    persons = [w for p in (d.a, d.b) for w in p.form if w in said.PERSONS]
+    frame = len(persons) == 2 and said.ANYBODY.issuperset(persons)
+    return all(apart) and not (frame and {d.a.form[0], d.b.form[0]} <= said.WH)
 
 
 def _pointer(d: Difference, lexicon: Lexicon) -> bool:
     """ "this invoice", "that invoice"."""
-    return _close(d) and _both_apart(d, _POINTERS)
+    return _close(d) and _both_apart(d, said.POINTERS)
 
 
 def _asked(d: Difference, lexicon: Lexicon) -> bool:
     """ "Where do I send it?", "When do I send it?"."""
     one, other = d.a.asks, d.b.asks
-    if one == other or one not in _ASKED or other not in _ASKED or not _close(d):
+    if one == other or one not in said.ASKED or other not in said.ASKED or not _close(d):
         return False
-    return not any({one, other} <= alike for alike in _ALIKE)
+    return not any({one, other} <= alike for alike in said.ALIKE)
 
 
 def _sign(d: Difference, lexicon: Lexicon) -> bool:
@@ -198,10 +90,11 @@ def _sign(d: Difference, lexicon: Lexicon) -> bool:
     one, other = ([w for w in side if _is_sign(w)] for side in (d.apart_a, d.apart_b))
     if one and other:
         apart = _bare_signs(one) != _bare_signs(other)
-        return apart and not _DASHES.issuperset((*one, *other))
+        return apart and not said.DASHES.issuperset((*one, *other))
     ends = {*d.a.form[-1:], *d.b.form[-1:]}  # "How do I do it ??"
     return any(
-        _tells(w) and not (w in ends and _STOPS.issuperset(w.strip(_SPACE))) for w in (*one, *other)
+        _tells(w) and not (w in ends and said.STOPS.issuperset(w.strip(said.SPACE)))
+        for w in (*one, *other)
     )
 
 
@@ -215,11 +108,11 @@ def _case(d: Difference, lexicon: Lexicon) -> bool:
 
 def _another_case(one: str, other: str, d: Difference) -> bool:
     low = one.lower()
-    if low in _CASED:
+    if low in said.CASED:
         return True
     if len(low) == 1 and low not in "ciar":  # a variable; the languages are written in both ways
         return True
-    short = len(low) <= _SYMBOL and low.isalpha()
+    short = len(low) <= said.SYMBOL and low.isalpha()
     number = any(a[:1].isdigit() and b == one for a, b in pairwise(d.a.form))
     return short and (number or low not in (one, other))
 
@@ -239,34 +132,35 @@ def _marks(d: Difference, lexicon: Lexicon) -> bool:
 def _exchange(d: Difference, lexicon: Lexicon) -> bool:
     """ "Can a tenant sue a landlord?", "Can a landlord sue a tenant?": another order."""
     middle = _moved(d)
-    if middle is None or (not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)):
+    if middle is None or (not said.FOCUS.isdisjoint(middle[0]) and _shifted(*middle)):
         return False
     one, other = middle
-    if not _MUTUAL.isdisjoint(d.a.form):
+    if not said.MUTUAL.isdisjoint(d.a.form):
         return False
     turn = _turn(one, other)
     if turn is not None:
         parts = one[:turn], one[turn:]
         if len(one) == 2 and any(word[0].isdigit() for word in one):
             return False  # "30000 INR", "INR 30,000"
-        if any(part[0] in _PREPOSITIONS or "," in part for part in parts):
+        if any(part[0] in said.PREPOSITIONS or "," in part for part in parts):
             return False  # a phrase moved: "from Oslo to Bergen", "to Bergen from Oslo"
-        return not any(set(part) <= _SUBJECTS for part in parts)  # "can I not", "can not I"
-    return not (one[0] == other[-1] and one[-1] == other[0] and _JOINED.issuperset(one[1:-1]))
+        return not any(set(part) <= said.SUBJECTS for part in parts)  # "can I not", "can not I"
+    return not (one[0] == other[-1] and one[-1] == other[0] and said.JOINED.issuperset(one[1:-1]))
 
 
 def _focus(d: Difference, lexicon: Lexicon) -> bool:
     """ "is it not safe to eat", "is it safe not to eat": "not" or "only" moved, or one "not"."""
     middle = _moved(d)
     if middle is not None:
-        return not _FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
+        return not said.FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
     one, other = set(d.apart_a), set(d.apart_b)
     if d.a.english or d.b.english:
         # Where the count of negations tells, it is `negation` that fires, or is switched off.
         denied = ("not" in one) != ("not" in other) and "or" not in one | other
         even = (d.a.negations + d.b.negations) % 2 == 0
-        return denied and even and d.a.asks == d.b.asks and _close(d)
-    return not (one | other).isdisjoint(_NOT_ELSEWHERE) and len(one) + len(other) <= _FEW
+        few = len(one) + len(other) <= said.FEW and said.DENIED.issuperset((*d.only_a, *d.only_b))
+        return denied and even and few and d.a.asks == d.b.asks
+    return not (one | other).isdisjoint(said.NOT_ELSEWHERE) and len(one) + len(other) <= said.FEW
 
 
 WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
@@ -289,12 +183,12 @@ WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
 
 def _agree(d: Difference) -> bool:
     """Whether no meaning word differs."""
-    return _FUNCTION.issuperset(d.only_a) and _FUNCTION.issuperset(d.only_b)
+    return said.FUNCTION.issuperset(d.only_a) and said.FUNCTION.issuperset(d.only_b)
 
 
 def _close(d: Difference) -> bool:
     """Whether no meaning word differs, and little else: sentences built in another way pass."""
-    return len(d.apart_a) + len(d.apart_b) <= _FEW and _agree(d)
+    return len(d.apart_a) + len(d.apart_b) <= said.FEW and _agree(d)
 
 
 def _apart(d: Difference, among: frozenset[str]) -> tuple[set[str], set[str]]:
@@ -307,26 +201,26 @@ def _both_apart(d: Difference, among: frozenset[str]) -> bool:
 
 
 def _tenses(one: set[str], other: set[str]) -> bool:
-    past, future = not _PAST.isdisjoint(one), not _FUTURE.isdisjoint(one)
-    if past and _PAST.isdisjoint(other):
-        return not _NOT_PAST.isdisjoint(other)
-    return future and not other.isdisjoint(_NOT_PAST - _FUTURE)
+    past, future = not said.PAST.isdisjoint(one), not said.FUTURE.isdisjoint(one)
+    if past and said.PAST.isdisjoint(other):
+        return not said.NOT_PAST.isdisjoint(other)
+    return future and not other.isdisjoint(said.NOT_PAST - said.FUTURE)
 
 
 def _is_sign(word: str) -> bool:
-    return not (word[0].isalnum() or word[0] in "_\n" or word in _STOPS) and not (
-        word[0] == _SPACE and word[1:2].isalnum()
+    return not (word[0].isalnum() or word[0] in "_\n" or word in said.STOPS) and not (
+        word[0] == said.SPACE and word[1:2].isalnum()
     )
 
 
 def _bare_signs(signs: Sequence[str]) -> set[str]:
     """Signs without the spaces at their sides, but for a minus: "x -10", "x - 10"."""
-    return {w if w == f"{_SPACE}-" else w.strip(_SPACE) for w in signs}
+    return {w if w == f"{said.SPACE}-" else w.strip(said.SPACE) for w in signs}
 
 
 def _tells(sign: str) -> bool:
     """Whether a sign changes what is asked where the other text has none."""
-    return sign == f"{_SPACE}-" or not _HARMLESS.issuperset(sign)
+    return sign == f"{said.SPACE}-" or not said.HARMLESS.issuperset(sign)
 
 
 def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -349,6 +243,6 @@ def _turn(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
 
 
 def _shifted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether only words of `_FOCUS` moved, and past more than a subject."""
-    rest = [w for w in one if w not in _FOCUS]
-    return rest == [w for w in other if w not in _FOCUS] and not _SUBJECTS.issuperset(rest)
+    """Whether only words of `said.FOCUS` moved, and past more than a subject."""
+    rest = [w for w in one if w not in said.FOCUS]
+    return rest == [w for w in other if w not in said.FOCUS] and not said.SUBJECTS.issuperset(rest)

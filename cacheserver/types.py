@@ -303,6 +303,7 @@ class Tenant:
     namespace_bars: Mapping[str, Bar] = field(default_factory=dict)
     scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # the narrowest holds
     semantic: bool = True
+    match_code: bool = False  # by similarity too; else code, formulas and layout match exactly
     volatility: VolatilityCaps = VolatilityCaps()
     shadow: bool = False  # decide and compare, and always ask Claude
     # An entry serves other actors by similarity only once a second actor's answer agreed.

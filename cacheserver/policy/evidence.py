@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from cacheserver.policy.lexicon import RARE, RAREST, Lexicon
 from cacheserver.policy.profile import Profile
+from cacheserver.policy.spelling import only_misspelt
 
 _PREFIXES = ("un", "in", "im", "ir", "dis", "non", "il")  # that turn a word into its opposite
-
-_ASKING = frozenset(("what", "who", "how", "where", "when", "why", "which"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +24,12 @@ class Difference:
     flips: int  # antonyms set against each other
     misdirected: bool  # a "to", "than", "before"... points at the other's other side
     misordered: bool  # the same words in another order, and nothing says that order is free
+    apart_a: tuple[str, ...]  # canonical words and signs of a that b lacks, as written
+    apart_b: tuple[str, ...]
 
 
 def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
-    """How a and b differ. Exchanging them exchanges `only_a` and `only_b` and nothing else."""
+    """How a and b differ. Exchanging them exchanges the sides' fields and nothing else."""
     only_a = [w for w in dict.fromkeys(a.content) if w not in b.bag]
     only_b = [w for w in dict.fromkeys(b.content) if w not in a.bag]
     if only_a and only_b:
@@ -36,6 +37,7 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
     flips = _flips(a.every - b.every, b.every - a.every, lexicon.opposite)
     shared = len(a.bag & b.bag)
     few = len(only_a) <= 2 and len(only_b) <= 2
+    said_a, said_b = frozenset(a.form), frozenset(b.form)
     free = not lexicon.symmetric.isdisjoint(a.every | b.every)
     return Difference(
         a=a,
@@ -46,30 +48,20 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
         flips=flips,
         misdirected=few and not free and _misdirected(a, b, lexicon.directed),
         misordered=few and not free and _misordered(a, b),
+        apart_a=tuple([word for word in a.form if word not in said_b]),
+        apart_b=tuple([word for word in b.form if word not in said_a]),
     )
 
 
 def twins(d: Difference) -> bool:
-    """Whether two questions are one, word for word but for the frame: "how do I", "how can I".
+    """Whether two questions are one: the same canonical form, but for words typed wrongly.
 
-    The same meaning words in the same order, and the same question word, numbers, times, quoted
-    parts, pronouns and negations.
+    Quoted text and code must agree to the letter.
     """
     a, b = d.a, d.b
-    return (
-        _ASKING.issuperset(d.only_a)
-        and _ASKING.issuperset(d.only_b)
-        and [w for w in a.content if w not in _ASKING] == [w for w in b.content if w not in _ASKING]
-        and _asks(a) == _asks(b)
-        and (a.negations, a.numbers, a.times, a.spans) == (b.negations, b.numbers, b.times, b.spans)
-        and sorted(a.pronouns) == sorted(b.pronouns)
-        and not d.flips
-    )
-
-
-def _asks(profile: Profile) -> str:
-    """The question word, also where it is run together with its verb: "what's"."""
-    return profile.asks or next((word for word in profile.content if word in _ASKING), "")
+    if a.spans != b.spans or not a.form:
+        return False
+    return a.form == b.form or (a.english and b.english and only_misspelt(a.form, b.form))
 
 
 def idf(word: str, rarest: Set[str], lexicon: Lexicon) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import log1p
 
 from cacheserver.policy.evidence import Difference, idf
-from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.lexicon import Lexicon, words
 from cacheserver.policy.profile import Profile
 
 # Each symmetric in the two texts, mostly 0..1, 0 where nothing speaks against serving.
@@ -33,12 +33,21 @@ NAMES = (
     "lengths",  # log ratio of the lengths
     "same_words",  # no meaning word without a partner
     "short",  # fewer than three meaning words in one of them: little to go on
-    "vetoes",  # how many fired, capped at 3, /3
+    "vetoes",  # how many of `COUNTED` fired, capped at 3, /3
     "numeric",
     "substitution",
     "entity",
     "narrowing",
     "polar",  # negation or antonym vetoed
+)
+
+# The vetoes that the prior was fitted with. Others rule a candidate out and are not counted here:
+# to count them is to fit anew (`scripts/fit_prior`).
+COUNTED = words(
+    """
+    numeric unit temporal negation antonym entity substitution direction order role connective
+    span scope narrowing
+    """
 )
 
 
@@ -75,7 +84,7 @@ def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> 
         abs(log1p(a.length) - log1p(b.length)),
         float(not lone),
         float(min(len(a.bag), len(b.bag)) < 3),
-        min(len(fired), 3) / 3,
+        min(sum(name in COUNTED for name in fired), 3) / 3,
         float("numeric" in fired),
         float("substitution" in fired),
         float("entity" in fired),

@@ -14,7 +14,14 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.errors import BadRequest
-from cacheserver.policy import actors, admission, fragments, tiers, volatility
+from cacheserver.policy import (
+    actors,
+    admission,
+    fragments,
+    question_text,
+    tiers,
+    volatility,
+)
 from cacheserver.rules.caching import FragmentKind
 from cacheserver.types import Controls, Query, Tenant
 
@@ -99,6 +106,8 @@ def read(
         bypass = bypass or f"volatile-{volatile}"
     if text is not None and not tenant.semantic:
         text, exact_only = None, "semantic-off"
+    if text is not None:
+        text, exact_only = question_text.matched_text(text, code=tenant.match_code)
     return Query(
         body=body,
         raw=raw,

@@ -236,6 +236,11 @@ def standard() -> Lexicon:
     )
 
 
+def words(text: str) -> frozenset[str]:
+    """A list of words as a set."""
+    return frozenset(text.split())
+
+
 def stem(word: str) -> str:
     """A short form that plurals and verb endings share: "installing", "installs" -> "install"."""
     if len(word) < 4 or not word.isalpha():

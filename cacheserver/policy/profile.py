@@ -1,6 +1,7 @@
 """What a question says, read from its text once and kept beside its entry.
 
 Pure: the lexicon is an argument. Works on any language with spaces; the word lists are English.
+Greetings and thanks around a question are no part of what is read.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from cacheserver.policy.canonical import Canonical, canonical
 from cacheserver.policy.lexicon import Lexicon, stem
 
 _APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
@@ -51,18 +53,21 @@ class Profile:
     asks: str  # the first question word, "" if none
     grams: frozenset[str]  # character trigrams of the meaning words
     length: int  # words
+    form: tuple[str, ...]  # the canonical words, function words and signs included
+    english: bool  # recognisably
 
 
 def read(text: str, lexicon: Lexicon) -> Profile:
-    """The profile of `text`: about 50 microseconds for a question of a dozen words."""
-    reading = _Reading(lexicon)
+    """The profile of `text`: about 90 microseconds for a question of a dozen words."""
+    reading, form = _Reading(lexicon), canonical(text)
+    text = form.inner
     for raw in _TOKEN.findall(text):
         if raw in _ENDS:
             reading.start = True
         else:
             reading.take(raw)
             reading.start = False
-    return reading.profile(_spans(text))
+    return reading.profile(_spans(text), form)
 
 
 @dataclass(slots=True)
@@ -186,7 +191,7 @@ class _Reading:
             self.flows.add((self.cue, word))
             self.cue = ""
 
-    def profile(self, spans: frozenset[str]) -> Profile:
+    def profile(self, spans: frozenset[str], form: Canonical) -> Profile:
         names = self.names
         if self.capitals > 3 and self.capitals > _TITLE * self.length:
             names = {word for word in names if not word.isalpha()}
@@ -208,6 +213,8 @@ class _Reading:
             asks=self.asks,
             grams=frozenset([joined[i : i + 3] for i in range(len(joined) - 2)]),
             length=self.length,
+            form=form.words,
+            english=form.english,
         )
 
 
@@ -215,8 +222,8 @@ def _spans(text: str) -> frozenset[str]:
     if _SPAN_HINTS.isdisjoint(text):
         return frozenset()
     return frozenset(
-        code if code else next(q for q in quoted if q).lower().strip()
-        for *quoted, code in _SPAN.findall(text)
+        ticked or code or next(q for q in quoted if q).lower().strip()
+        for ticked, *quoted, code in _SPAN.findall(text)
     )
 
 

@@ -1,8 +1,9 @@
 """Reasons not to serve one question's answer for another, from their words alone.
 
 A marker counts only where the two otherwise agree: unconditional vetoes on the same markers
-refuse half of the true duplicates, conditional ones a fifth of the close ones. Symmetric; a text
-never vetoes itself.
+refuse half of the true duplicates, conditional ones a fifth of the close ones. Symmetric; twins
+are never vetoed. `docs/vetoes.md` has an example of each and its price; `scripts/count_vetoes`
+measures it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from cacheserver.policy.evidence import Difference, compare
+from cacheserver.policy.evidence import Difference, compare, twins
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
+from cacheserver.policy.vetoes_wording import WORDING
 
 Veto = Callable[[Difference, Lexicon], bool]
 
@@ -27,6 +29,8 @@ def vetoes(a: Profile, b: Profile, enabled: Iterable[str], lexicon: Lexicon) -> 
 
 def fired(difference: Difference, enabled: frozenset[str], lexicon: Lexicon) -> tuple[str, ...]:
     """The same for a difference already at hand."""
+    if twins(difference):
+        return ()
     return tuple(
         name for name, veto in VETOES.items() if name in enabled and veto(difference, lexicon)
     )
@@ -165,6 +169,7 @@ VETOES: Mapping[str, Veto] = MappingProxyType(
         "span": _span,
         "scope": _scope,
         "narrowing": _narrowing,
+        **WORDING,
     }
 )
 

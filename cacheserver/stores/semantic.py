@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.errors import StoreError
+from cacheserver.policy.question_text import is_normal
 from cacheserver.stores.codec import VectorRow
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.stored import Stored
@@ -96,7 +97,7 @@ class SemanticEntries:
             for match, stored in zip(matches, found, strict=True):
                 if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
                     gone += self.index.remove(match.id)
-                elif stored.entry.scope == query.scope:
+                elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
                     live.append(_candidate(stored, match.cosine))
             if not gone:
                 break  # else what was gone may have hidden what is not

@@ -66,6 +66,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "namespace_bars": _namespace_bars,
         "scope_bars": _scope_bars,
         "semantic": _flag,
+        "match_code": _flag,
         "volatility": _volatility,
         "shadow": _flag,
         "corroborate": _flag,

@@ -56,7 +56,7 @@ def test_names_are_capitals_inside_a_sentence_and_words_with_digits() -> None:
 
 def test_code_flags_paths_and_quotes_are_kept_as_they_are() -> None:
     text = 'Why does `ls -A` in /etc/hosts call read_all() with --Force and "No Way"?'
-    assert of(text).spans == {"ls -a", "/etc/hosts", "read_all()", "--Force", "no way"}
+    assert of(text).spans == {"ls -A", "/etc/hosts", "read_all()", "--Force", "no way"}
 
 
 def test_or_not_denies_nothing() -> None:

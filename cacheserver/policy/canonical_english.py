@@ -1,0 +1,159 @@
+"""What means nothing in an English question, and how English is told: lists for `canonical`.
+
+A frame is listed where it was read to ask the same in every pair that `scripts/count_twins` found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cacheserver.policy.lexicon import words as listed
+
+# English: one of the first and a quarter of all words among both, or half of all words and at
+# least three.
+ENGLISH = listed(
+    """
+    the is are it's that's there's where's who's how's when's dont doesnt whats how what what's
+    where when why which who could would should does your with this that you my please thanks
+    there these those their have don't doesn't can't isn't i'm didn't
+    """
+)
+COMMON = ENGLISH | listed(
+    """
+    a an is are was were do did can will may must i me we it he she they to of in on at for
+    from by and or not if be as but than then has had our us his her its him them any all some
+    no so am about after before into out up get got want need make use hi hello hey dear good
+    morning afternoon evening regards cheers thank help quick question
+    """
+)
+SHARE, SHARE_ALONE, LEAST_ALONE = 0.25, 0.5, 3
+SHORTENED = ("n't", "'re", "'ve", "'ll", "'m")
+
+NEGATED = {"can't": "can", "cannot": "can", "won't": "will", "shan't": "shall"} | {
+    f"{verb}n't": verb
+    for verb in (
+        *("do", "does", "did", "is", "are", "was", "were", "has", "have", "had", "could", "would"),
+        *("should", "must", "need"),
+    )
+}
+NEGATED |= {
+    word.replace("'", ""): verb
+    for word, verb in NEGATED.items()
+    if word not in ("can't", "won't", "shan't")
+}
+WITH_IS = listed("what who where how when why that there here it he she this")
+RUN_TOGETHER = {"whats": "what's", "thats": "that's", "im": "I'm", "ive": "I've", "hows": "how's"}
+TAILS = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will"}
+# "What's changed" is "what has changed", "who's called" may be either.
+# Behind these a full stop ends no sentence.
+ABBREVIATED = listed("dr mr mrs ms st prof vs etc inc jr sr fig no approx dept")
+PARTICIPLE = re.compile(r"\w+(?:ed|en)|gone|done|been|got|had|made|left|sent|come|become|lost|paid")
+
+ARTICLES = frozenset(("a", "an", "the"))
+# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third".
+ARTICLE_KEPT = listed(
+    """
+    few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth
+    quarter half day week month year hour minute one many most more less only other same
+    """
+)
+# Behind these "a" is a letter.
+LETTERED = listed(
+    """
+    vitamin hepatitis team type class grade option section part group unit appendix plan block side
+    category level influenza schedule figure exhibit letter note key point column row series
+    """
+)
+NO_NOUN = listed(
+    """
+    in on at of to for from by with and or is are was were be do does did can could not if than
+    as vs versus has have will would should into about
+    """
+)
+POLITE = frozenset(("please", "pls", "plz", "kindly"))
+BEFORE_POLITE = frozenset(("you", "I", "we", "someone", "anyone", "somebody"))
+BEFORE_I = listed(
+    """
+    do can should could would may must will did am have had was if when that because how what
+    where why which and but or as before after while until since than
+    """
+)
+AFTER_I = listed(
+    """
+    am have had was can could will would should do did don't didn't can't need want might may
+    must cannot get got forgot lost
+    """
+)
+NUMBERS = dict(
+    zip(
+        (
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ),
+        map(str, range(2, 13)),
+        strict=True,
+    )
+)
+
+TELL = (
+    r"(?:(?:can|could|would|will) you (?:tell me|let me know)|tell me|let me know"
+    r"|I (?:would like|want|need) to know|I (?:was|am) wondering|I wonder)"
+)
+TOLD = "tell know wondering wonder"
+HOW = "how-to"
+STATES = (  # "How do I look?" is not "How can I look?"
+    "look|feel|sound|seem|smell|taste|appear|compare|rank|score|rate|keep|have|owe|be|know|need|"
+    "want|like|love|forget|die|differ|end|deserve|qualify|get|fail|stack|always|often|still|usually|never"
+)
+PERSON = "I|we|you|they|it|he|she"
+VERB = "can|could|should|would|will|must|may|am|are|is|was|were|have|had|has"
+# (words one of which must be there, pattern, what it becomes)
+FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
+    (frozenset(hint.split()), re.compile(pattern), into)
+    for hint, pattern, into in (
+        # "tell me where I can park": "where can I park"
+        (
+            TOLD,
+            rf"^{TELL} (how|what|where|when|why|who|which) ({PERSON}) ({VERB}) (?=\w)",
+            r"\1 \3 \2 ",
+        ),
+        (TOLD, rf"^{TELL} (?:if|whether) ({PERSON}) ({VERB}) (?=\w)", r"\2 \1 "),
+        # "tell me what the capital of France is": "what is the capital of France"
+        (
+            TOLD,
+            rf"^{TELL} (what|where|who|when) ((?:\w+ ){{1,8}})(is|are|was|were)$",
+            r"\1 \3 \2",
+        ),
+        (TOLD, rf"^{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)", ""),
+        (TOLD, rf"^{TELL} ", "tell me "),
+        ("like", r"(^|[.?!] )I would like ", r"\1I want "),
+        # "how do I", "how can I", "how would I", "how to", "what is the way to"
+        (
+            "how",
+            rf"(^|[.?!] )how (?:(?:do|can|would) I|to) (?!(?:{STATES})\b)(?=\w)",
+            rf"\1{HOW} ",
+        ),
+        ("way", rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES})\b)(?=[a-z])", rf"\1{HOW} "),
+        (
+            "way possible",
+            r"(^|[.?!] )is (?:there (?:a|any) way|it possible) to (?=\w)",
+            r"\1possible-to ",
+        ),
+    )
+)
+STARTS = listed(
+    """
+    how what what's where when why who who's which whose whom can could would will should do
+    does did is are am was were may must has have had don't doesn't isn't can't please tell
+    """
+)

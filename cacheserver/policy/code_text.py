@@ -1,0 +1,51 @@
+"""Code, formulas and layout in a question: one sign or one space more is another text.
+
+An embedder sees little of it: indentation not at all. An `identifier`, the name of an operator
+("C++", "10%") or a command within a sentence is not meant. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+# One of these is enough.
+_SURE = re.compile(
+    r"""```|^~~~
+    |\\(?:frac|sqrt|sum|int|prod|lim|begin|mathbb|mathrm|left|alpha|beta|theta|pi)\b   # LaTeX
+    |\$\$|\$[^$\n]*[\\^_{][^$\n]*\$|\\\(|\\\[
+    |\n[ \t]{2,}\S|\n\t\S                                 # indentation
+    |[^\n]\t[^\n]*\n[^\n]*\t                              # columns
+    |^[^\n|]*\|[^\n|]*\|[^\n]*\n[^\n|]*\|[^\n]*\|         # rows of a table
+    |\#include\b|</?[a-zA-Z][^<>\n]*>[^\n]*</[a-zA-Z]
+    |[;{}][ ]*\n[^\n]*[;{}][ ]*$                          # two lines that end as statements do
+    |\b(?:def|function)\s+\w+\s*\(|\bSELECT\s[^\n]+\sFROM\b
+    |\bselect\s[\w*,.\s()]+\sfrom\s+\w+\s+(?:where|join|order\sby)\b
+    |[\u2200-\u22ff\u27c0-\u27ef\u2980-\u2aff]            # mathematical operators
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+# Two of these are.
+_SIGNS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"[\w)\]]\s*[-+*/^=]\s*[\w(\[]+\s*[+*/^=<>]\s*[\w(\[]",  # two operators on operands
+        r"\w\^\w|\)\^|\w\s*(?:[=!<>]=|[<>])\s*\w",
+        r"[;{](?:\s|$)",
+        r"\b\w+\([^()\n]*[\"'=,\[][^()\n]*\)",  # a call with its arguments
+        r"\b(?:def|class|function|fn|func|const|let|var|int|void)\s+\w+\s*[(=:{]",
+        r"\b(?:for|if|while)\s*\([^)]*\)|\b(?:for \w+ in \w+\S*|if \S+|while \S+|else|try):\s",
+        r"=>|->|::|&&|\|\||\breturn\s+[\w(]+[;}]|\w\+\+[;)]",
+        r"\{[^{}\n]*[:;][^{}\n]*\}",
+        r"\w\[[\w:\"'+-]*\]",
+        r"(?:^|\s)\w+(?:\.\w+)*\s=\s\S",
+        r"\b\w+\.\w+\([^()\n]*\)",
+    )
+)
+_HINTS = frozenset("\n\t=<>{}[]()\\^|$;`~:")
+
+
+def holds_code(text: str) -> bool:
+    """Whether `text` holds code, a formula or layout."""
+    if _HINTS.isdisjoint(text) and text.isascii() and "SELECT" not in text:
+        return False
+    return bool(_SURE.search(text)) or sum(bool(sign.search(text)) for sign in _SIGNS) >= 2

@@ -1,0 +1,88 @@
+"""The text that similarity sees: one normalisation, and texts that only an equal text may match.
+
+The exact key is computed from the body as sent; nothing here touches it. For similarity and twins
+a text is normalised as follows, and in no other way:
+
+- full-width and half-width forms become the ordinary ones;
+- Unicode NFC;
+- decimal digits of every script become 0 to 9;
+- line ends (CR LF, CR, NEL, line and paragraph separators) become LF, and spaces of every width
+  become the ASCII space; the ends of the text are stripped.
+
+A tokenizer drops more than that, and what it drops leaves the vector as it was: zero-width and
+bidirectional controls, tags, variation selectors, private use, unassigned code points. A text that
+holds any of these is `unreadable`: what it says to Claude is not what the embedder sees. Accents
+and other combining marks are dropped by uncased tokenizers too, but belong to ordinary words:
+they stay, and twins and vetoes compare them. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from cacheserver.policy.canonical import without_shells
+from cacheserver.policy.code_text import holds_code
+
+# Unicode's Default_Ignorable_Code_Point outside the categories below, and the two that stand for
+# what is lost: the embedder shows nothing where they stand.
+_IGNORED = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufffc\ufffd"
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
+_LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_PLAIN = "\n\t"
+
+
+def normalise(text: str) -> str | None:
+    """Return the normalised text, or None where it is unreadable. Idempotent."""
+    if "\r" in text:
+        text = _LINE_ENDS.sub("\n", text)
+    if text.isascii():
+        return None if _CONTROL.search(text) else text.strip()
+    text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
+    folded = "".join(map(_folded, text))
+    text = unicodedata.normalize("NFC", folded)
+    return None if any(map(_hides, text)) else text.strip()
+
+
+def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
+    """Return the text that may be matched by similarity, else why only exactly: one is None.
+
+    It is normalised, and without the greetings and thanks around an English question. `code`: the
+    operator lets code, formulas and layout be matched by similarity too.
+    """
+    normal = normalise(text)
+    if normal is None or not normal:
+        return None, "unreadable"
+    if not code and holds_code(normal):
+        return None, "code"
+    return without_shells(normal), None
+
+
+def is_normal(text: str | None) -> bool:
+    """Whether a stored question is one that similarity may match: an older version kept all."""
+    return text is not None and normalise(text) == text
+
+
+@lru_cache(maxsize=4_096)
+def _folded(char: str) -> str:
+    """A character without its width, a digit as ASCII."""
+    if char < "\x80":
+        return char
+    decomposition = unicodedata.decomposition(char)
+    if decomposition.startswith(("<wide>", "<narrow>")):
+        char = chr(int(decomposition.split()[1], 16))
+    digit = unicodedata.decimal(char, None)
+    return char if digit is None else str(digit)
+
+
+@lru_cache(maxsize=4_096)
+def _hides(char: str) -> bool:
+    """Whether a tokenizer would drop the character, and it is no mark of a letter."""
+    if char < "\x80":
+        return (char < " " and char not in _PLAIN) or char == "\x7f"
+    return unicodedata.category(char) in _HIDDEN or char in _IGNORED

@@ -1,0 +1,42 @@
+"""What similarity may match, through the front door, at a threshold that serves nearly anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.house import House, came_from
+
+PLAIN = "What is the refund policy?"
+
+
+@pytest.fixture
+async def eager(tmp_path: Path) -> AsyncIterator[House]:
+    async with House.open(tmp_path, similarity=0.5) as house:
+        yield house
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [f"{PLAIN}\U000e0073\U000e0061\U000e0079", "What is the re\u200bfund policy?", f"{PLAIN}\x00"],
+)
+async def test_what_nobody_sees_is_matched_exactly_only(eager: House, hidden: str) -> None:
+    assert came_from(await eager.ask(hidden)) == ("miss", "unreadable")
+    assert came_from(await eager.ask(PLAIN)) == ("miss", "empty")
+    assert came_from(await eager.ask(hidden)) == ("exact", "identical")
+
+
+async def test_code_that_differs_in_a_space_is_matched_exactly_only(eager: House) -> None:
+    inside, outside = "if x:\n    a()\n    b()", "if x:\n    a()\nb()"
+    assert came_from(await eager.ask(inside)) == ("miss", "code")
+    assert came_from(await eager.ask(outside)) == ("miss", "code")
+    assert came_from(await eager.ask(inside)) == ("exact", "identical")
+
+
+async def test_width_form_and_courtesy_are_no_difference(eager: House) -> None:
+    await eager.ask(PLAIN)
+    again = await eager.ask("Hi team, what is the \uff52efund policy? Many thanks!")
+    assert came_from(again) == ("semantic", "similar")
+    assert float(again.headers["x-cache-similarity"]) == pytest.approx(1.0, abs=0.01)

@@ -1,0 +1,90 @@
+"""Near misses and twins of our own writing, decided as a server without labels decides."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from cacheserver.policy import bound, evidence, profile
+from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.judge import Verdict, judge
+from cacheserver.policy.lexicon import standard
+from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.question_text import matched_text
+from cacheserver.policy.vetoes import VETOES
+from index.errors import Unreadable
+from index.models import OnnxEmbedder
+from scripts.pairs.own import own_pairs
+from tests.models import model_dir
+
+PAIRS = own_pairs()
+TARGET = 0.005  # the default bar's
+WORDS = standard()
+
+
+@cache
+def embedder() -> OnnxEmbedder:
+    return OnnxEmbedder(model_dir())
+
+
+def twins(one: str, other: str) -> bool:
+    a, b = matched_text(one)[0], matched_text(other)[0]
+    if a is None or b is None:
+        return False
+    left, right = profile.read(a, WORDS), profile.read(b, WORDS)
+    found = evidence.twins(evidence.compare(left, right, WORDS))
+    assert found == evidence.twins(evidence.compare(right, left, WORDS))
+    return found
+
+
+def served(one: str, other: str) -> bool:
+    """Whether the stored `other` answers `one` where nothing is known but the two texts."""
+    a, b = matched_text(one)[0], matched_text(other)[0]
+    if a is None or b is None:
+        return False
+    try:
+        vectors = embedder().embed([a, b])
+    except Unreadable:
+        return False
+    verdict = judge(
+        profile.read(a, WORDS),
+        [Neighbour("stored", float(np.dot(*vectors)), "stored", profile.read(b, WORDS))],
+        None,
+        Calibration(),
+        bound.bar_for(Calibration(), TARGET).level,
+        lexicon=WORDS,
+        enabled=frozenset(VETOES),
+    )
+    assert isinstance(verdict, Verdict)
+    return verdict.serve is not None
+
+
+def of(expected: str) -> list[tuple[str, str, str]]:
+    return [(a, b, kind) for a, b, said, kind in PAIRS if said == expected]
+
+
+def test_there_are_enough_of_both() -> None:
+    assert len(of("miss")) >= 220
+    assert len(of("twin")) + len(of("paraphrase")) >= 220
+    assert len(set(PAIRS)) == len(PAIRS)
+
+
+@pytest.mark.parametrize("kind", sorted({kind for _, _, kind in of("miss")}))
+def test_no_near_miss_is_a_twin_or_served(kind: str) -> None:
+    pairs = [(a, b) for a, b, said in of("miss") if said == kind]
+    assert [pair for pair in pairs if twins(*pair) or served(*pair)] == []
+
+
+def test_the_twins_are_found_by_their_words() -> None:
+    lost = [pair for pair in of("twin") if not twins(*pair[:2])]
+    assert len(lost) <= 0.05 * len(of("twin")), lost
+
+
+def test_the_twins_that_the_embedder_puts_near_are_served() -> None:
+    # A word typed wrongly falls to pieces in the tokenizer: most of these lie below a twin's
+    # cosine.
+    pairs = [pair for pair in of("twin") if pair[2] != "typing slip"]
+    lost = [pair for pair in pairs if not served(*pair[:2])]
+    assert len(lost) <= 0.2 * len(pairs), lost

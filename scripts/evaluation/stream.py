@@ -46,6 +46,8 @@ class Settings:
     target: float = 0.01
     vetoes: frozenset[str] = frozenset(vetoes.VETOES)
     top: int = TOP
+    # Shares of same answers that are called different, and that are left open.
+    noise: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -103,10 +105,24 @@ class Replay:
 
     def run(self) -> Outcome:
         for at in range(len(self.traffic)):
-            self._ask(at)
+            self.ask(at)
         return self.outcome
 
-    def _ask(self, at: int) -> None:
+    def peek(self, at: int) -> Verdict:
+        """The verdict on request `at`; nothing is stored, counted or learned."""
+        text = self.traffic.asked[at].text
+        return self.decide(self._profile(at), self._neighbours(at), text, self._scores)
+
+    def blame(self, at: int) -> None:
+        """Tell that the answer which request `at` gets was wrong, if it gets one."""
+        served = self.peek(at).serve
+        if served is None or served.evidence is None:
+            return
+        self._learn(Label(served.evidence, False, 1.0, "feedback", True, "", ""))
+        self._condemned.add((self.traffic.asked[at].text, int(served.id)))
+
+    def ask(self, at: int) -> None:
+        """Decide on request `at`, store it on a miss, and learn."""
         one = self.traffic.asked[at]
         if one.text in self._texts:
             self.outcome.note(hit=False, right=True, exact=True)
@@ -126,7 +142,9 @@ class Replay:
         if nearest is not None:
             near = near + [n for n in neighbours[_COMPARED:] if n.id == nearest.id]
             mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
-            self._label(at, nearest, mine, served=False, weight=1.0)
+            same = self._label(at, nearest, mine, served=False, weight=1.0)
+            if any(self.settings.noise) and not same:  # nor do the answers look like one group
+                near = [n for n in near if n not in mine]
         self._store(at, near)
 
     def _hit(self, at: int, served: Judged) -> None:
@@ -205,7 +223,7 @@ class Replay:
         """What the answers tell of the pair; None where that is not sure."""
         assert chosen.evidence is not None
         entry = int(chosen.id)
-        same = compare.verdict(self._answer(at), self._grouped(at, near))
+        same = self._noisy(compare.verdict(self._answer(at), self._grouped(at, near)))
         if same is None:
             self.outcome.unsure += 1
             return None
@@ -213,12 +231,21 @@ class Replay:
         self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
         adjustment = self._adjustment(entry)
         source: calibrate.Source = "audit" if served else "miss"
-        label = Label(chosen.evidence, same, weight, source, served, "", "", adjustment)
+        self._learn(Label(chosen.evidence, same, weight, source, served, "", "", adjustment))
+        return same
+
+    def _learn(self, label: Label) -> None:
         self.state = calibrate.learn(self.state, label)
         if self.state.due:
             self.state = calibrate.refit(self.state)
             self.bar = bound.bar_for(self.state, self.settings.target)
-        return same
+
+    def _noisy(self, same: bool | None) -> bool | None:
+        different, left_open = self.settings.noise
+        if not same or not different + left_open:
+            return same
+        roll = self._rng.random()
+        return None if roll >= 1 - left_open else roll >= different
 
     def _store(self, at: int, near: Sequence[Neighbour]) -> None:
         group = compare.assign(self._answer(at), self._grouped(at, near))

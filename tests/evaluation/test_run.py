@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from scripts.evaluation import logs
 from scripts.evaluation.data import Logged
-from scripts.evaluation.run import Evaluation, Plan
+from scripts.evaluation.plan import Plan
+from scripts.evaluation.run import Evaluation
 from scripts.evaluation.scores import average
 from scripts.evaluation.vectors import Embeddings
 from tests.models import model_dir

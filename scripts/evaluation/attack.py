@@ -60,7 +60,7 @@ def _row(name: str, way: str, kind: str, label: int, judged: Sequence[Judged]) -
 
 
 HEAD = (
-    f"{'attack':<28}{'way':<16}{'class':<24}{'pairs':>6}{'served':>8}  {'95%':<16}"
+    f"{'attack':<28}{'way':<22}{'class':<24}{'pairs':>6}{'served':>8}  {'95%':<16}"
     f"{'twins':>6}{'served':>8}"
 )
 
@@ -71,6 +71,6 @@ def line(row: Row) -> str:
     low, high = row.interval
     interval = f"[{100 * low:.1f}, {100 * high:.1f}]"
     return (
-        f"{row.name:<28}{row.way:<16}{kind:<24}{row.pairs:>6}{row.served:>8}  {interval:<16}"
+        f"{row.name:<28}{row.way:<22}{kind:<24}{row.pairs:>6}{row.served:>8}  {interval:<16}"
         f"{row.twins:>6}{row.twins_served:>8}"
     )

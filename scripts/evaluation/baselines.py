@@ -16,6 +16,11 @@ REDISVL = 0.90
 PLAIN = (0.80, 0.85, 0.90, 0.95)  # thresholds that people set
 
 
+def named(threshold: float) -> str:
+    """The name of a threshold's row; RedisVL decides as a plain one does, so that it shares it."""
+    return f"static {threshold:.2f}" + (" (RedisVL)" if threshold == REDISVL else "")
+
+
 def exact(traffic: Traffic) -> Outcome:
     """Hits on the same text but for case and blanks."""
     outcome, seen = Outcome(), dict[str, str]()

@@ -28,8 +28,7 @@ from scripts.pairs.types import Pair
 
 PAIRS = 2_500  # of a larger set every n-th; more change no figure by two points
 OURS, BEFORE = "ours", "before"
-_THRESHOLDS = {f"static {at:.2f}": at for at in baselines.PLAIN} | {
-    f"RedisVL {baselines.REDISVL:.2f}": baselines.REDISVL,
+_THRESHOLDS = {baselines.named(at): at for at in baselines.PLAIN} | {
     f"GPTCache {baselines.GPTCACHE:.2f}": baselines.GPTCACHE,
 }
 # Sets that nothing shipped was fitted on.
@@ -158,7 +157,7 @@ def _row(name: str, way: str, chosen: Sequence[Judged], judged: Sequence[Judged]
 
 
 HEAD = (
-    f"{'cold pairs':<28}{'way':<20}{'paraphrases':>12}{'served':>8}  {'95%':<16}{'near misses':>12}"
+    f"{'cold pairs':<28}{'way':<22}{'paraphrases':>12}{'served':>8}  {'95%':<16}{'near misses':>12}"
     f"{'served':>8}  {'95%':<16}twins"
 )
 
@@ -166,7 +165,7 @@ HEAD = (
 def line(row: Row) -> str:
     """A row of the table, shares in percent."""
     return (
-        f"{row.name:<28}{row.way:<20}{row.paraphrases:>12}{100 * row.kept:>8.2f}  "
+        f"{row.name:<28}{row.way:<22}{row.paraphrases:>12}{100 * row.kept:>8.2f}  "
         f"{_interval(row.kept_interval):<16}{row.near_misses:>12}{100 * row.served:>8.2f}  "
         f"{_interval(row.served_interval):<16}{row.twins}"
     )

@@ -52,7 +52,7 @@ def ours(settings: Settings, scores: Scores | None = None) -> Maker:
 def others(target: float, *, quick: bool) -> dict[str, Maker]:
     """Plain thresholds, the defaults of GPTCache and RedisVL, and vCache."""
     plain: tuple[float, ...] = baselines.PLAIN[2:3] if quick else baselines.PLAIN
-    made = {_named(at): _threshold(at) for at in plain}
+    made = {baselines.named(at): _threshold(at) for at in plain}
     made[f"GPTCache {baselines.GPTCACHE:.2f}"] = _threshold(baselines.GPTCACHE)
     made[f"vCache {target:.0%}"] = lambda traffic, seed: baselines.VCache(traffic, target, seed)
     return made
@@ -61,11 +61,6 @@ def others(target: float, *, quick: bool) -> dict[str, Maker]:
 def fork(decider: Decider, traffic: Traffic) -> Decider:
     """A copy that goes its own way from here; `traffic` is shared."""
     return copy.deepcopy(decider, {id(traffic): traffic, id(traffic.vectors): traffic.vectors})
-
-
-def _named(threshold: float) -> str:
-    """RedisVL decides as a plain threshold does: one row for both."""
-    return f"static {threshold:.2f}" + (" (RedisVL)" if threshold == baselines.REDISVL else "")
 
 
 def _threshold(at: float) -> Maker:

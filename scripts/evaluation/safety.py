@@ -15,7 +15,7 @@ from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
 
 OURS = f"ours {DEFAULT:.0%}"
-_QUICK_SHIFT = shift.Sizes(learned=600, foreign=200, each=40, later=200)
+_QUICK_SHIFT = shift.Sizes(learned=500, foreign=120, each=24, later=200)
 _QUICK_POISON = poison.Sizes(learned=600, each=40, pool=200, asked=120)
 _QUICK_PAIRS = 150  # of each set
 

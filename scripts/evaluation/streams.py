@@ -54,7 +54,7 @@ class Streams:
         plain = [self._shuffled(asked, seed) for seed in plan.seeds_of(None)]
         self._each(name, "exact", None, plain, lambda t, _: baselines.exact(t))
         swept = [
-            self._each(name, f"static {at:.2f}", None, plain, _static(at))
+            self._each(name, baselines.named(at), None, plain, _static(at))
             for at in (baselines.THRESHOLDS[::3] if plan.quick else baselines.THRESHOLDS)
         ]
         for target in plan.targets:
@@ -63,7 +63,6 @@ class Streams:
             said = "none" if best is None else f"{best.way}, {100 * best.hits:.1f}% hits"
             print(f"{name}: best static threshold with at most {target:.0%} wrong: {said}")
         self._each(name, "GPTCache 0.60", None, plain, _static(baselines.GPTCACHE))
-        self._each(name, "RedisVL 0.90", None, plain, _static(baselines.REDISVL))
         vcache = f"vCache {DEFAULT:.0%}"
         self._each(name, vcache, DEFAULT, plain, lambda t, seed: baselines.vcache(t, DEFAULT, seed))
         self._each(name, "perfect verifier", None, plain, lambda t, _: baselines.perfect(t))

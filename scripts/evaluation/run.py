@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from scripts.evaluation import (
@@ -36,10 +37,13 @@ class Evaluation:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan = plan.shortened()
-        self._folder = halves.of(data.read(plan.data, plan.only), plan.half)
         self._embeddings = Embeddings(plan.embedder, plan.cache)
         self._scores = None if plan.verifier is None else Scores(plan.verifier, plan.cache)
         self.found = report.Found([], [], [], [])
+
+    @cached_property
+    def _folder(self) -> data.Folder:
+        return halves.of(data.read(self._plan.data, self._plan.only), self._plan.half)
 
     def run(self) -> report.Found:
         parts = self._plan.parts
@@ -56,9 +60,11 @@ class Evaluation:
 
     def _streams(self) -> None:
         plan = self._plan
-        traps = mixed.traps(halves.of(data.read(plan.data), plan.half).pairs)
+        traps: list[Pair] = []
+        if "traps" in plan.parts:
+            traps = mixed.traps(halves.of(data.read(plan.data), plan.half).pairs)
         made = Streams(plan, self._embeddings, self._scores, self._keep)
-        made.run(self._folder.streams, traps if "traps" in plan.parts else [])
+        made.run(self._folder.streams, traps)
 
     def _safety(self) -> None:
         made = Safety(self._plan, self._embeddings, self._scores, self._keep)

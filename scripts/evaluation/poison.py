@@ -24,7 +24,8 @@ LEARNED = 2_000
 EACH = 150  # far questions of each kind: hits, misses, foreign
 _POOL = 1_200  # unasked questions of the stream that hits and misses are chosen from
 _WAIT = 400  # requests more until a refit
-_VICTIMS = 200  # questions that honest callers have yet to ask, whose doubles come first
+_AIMED = 8  # intents; doubles of all would leave no question far from them
+_VICTIMS = 200  # questions of these that honest callers have yet to ask, whose doubles come first
 FAR = 0.6  # a far question's cosine to every request of the attacker is below
 CALLERS = {"same caller": "", "another": "attacker"}
 
@@ -85,7 +86,10 @@ class Poisoned:
         rows = rng.sample(list(home), len(home))
         learned = min(sizes.learned, len(rows) // 2)
         wait, pool = min(_WAIT, learned // 4), min(sizes.pool, len(rows) // 4)
-        asked = rows[: learned + wait + pool + _VICTIMS]
+        asked, later = rows[: learned + wait + pool], rows[learned + wait + pool :]
+        names = sorted({one.intent for one in rows})
+        aimed = set(rng.sample(names, min(_AIMED, len(names))))
+        asked += [one for one in later if one.intent in aimed][:_VICTIMS]
         self._victims = range(min(len(asked), learned + wait + pool), len(asked))
         victims = [asked[at].text for at in self._victims]
         others = rng.sample(list(foreign), min(sizes.each, len(foreign)))
@@ -110,19 +114,19 @@ class Poisoned:
         self._honest = Ours(replay)
         self._attackers = range(len(honest), len(self.traffic))
         pooled = range(learned + wait, self._victims.start)
-        self._far = self._chosen(pooled, sizes.each, range(len(asked), len(honest)))
+        self._each = sizes.each
+        told = [(at, self._honest.peek(at)) for at in pooled]
+        # Of the stream's unasked questions the hits, the misses; and questions of another stream.
+        self._kinds = (
+            [at for at, entry in told if entry is not None],
+            [at for at, entry in told if entry is None],
+            list(range(len(asked), len(honest))),
+        )
 
     def moved(self, home: str) -> Iterator[Moved]:
         """What each way moved under each caller's name."""
         for way, caller in self._steps:
             yield self._moved(home, way, caller)
-
-    def _chosen(self, pooled: range, each: int, foreign: range) -> list[int]:
-        """Of the stream's unasked questions as many hits and misses as wanted, and foreign ones."""
-        told = [(at, self._honest.peek(at)) for at in pooled]
-        hits = [at for at, entry in told if entry is not None]
-        misses = [at for at, entry in told if entry is None]
-        return hits[:each] + misses[:each] + list(foreign)
 
     def _moved(self, home: str, way: str, caller: str) -> Moved:
         steps = self._steps[way, caller]
@@ -151,10 +155,16 @@ class Poisoned:
         return moved
 
     def _away(self, steps: Sequence[tuple[int, Step]]) -> list[int]:
+        """Far questions: as many of each kind as wanted."""
         vectors = self.traffic.vectors
         theirs: Vectors = vectors[[at for at, _ in steps]]
-        nearest = (vectors[self._far] @ theirs.T).max(axis=1)
-        return [at for at, near in zip(self._far, nearest, strict=True) if near < FAR]
+        found: list[int] = []
+        for kind in self._kinds:
+            if kind:
+                nearest = (vectors[kind] @ theirs.T).max(axis=1)
+                away = [at for at, near in zip(kind, nearest, strict=True) if near < FAR]
+                found += away[: self._each]
+        return found
 
     def _told(self, decider: Ours, at: int) -> Told:
         entry = decider.peek(at)

@@ -15,6 +15,7 @@ from scripts.pairs.types import Pair
 _PAIRS = frozenset(("query_a", "query_b", "label"))
 _STREAM = frozenset(("query", "intent"))
 _LOG = frozenset(("Date", "Query"))
+_HERE = Path(__file__).parent
 
 
 class Malformed(Exception):
@@ -30,7 +31,9 @@ class Asked:
     topic: str  # what its answer is about
     intent: str = ""
     trap: bool = False
-    caller: str = ""  # whose key and name it was asked under
+    domain: str = ""  # where the set names one
+    caller: str = ""  # who asks; labels are capped by caller
+    answer: str = ""  # what comparing answers sees, where that is not the meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Folder:
     pairs: Mapping[str, Sequence[Pair]]
     streams: Mapping[str, Sequence[Asked]]
     logs: Mapping[str, Sequence[Logged]]  # without labels, in order
+    whole: Mapping[str, Sequence[Pair]]  # pair files with every row, also the easy ones
+    attacks: Mapping[str, Sequence[Pair]]  # of these, those with classes, named as the source
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,15 @@ def read(folder: Path, only: str | None = None) -> Folder:
     pairs: dict[str, Sequence[Pair]] = {}
     streams: dict[str, list[Asked]] = defaultdict(list)
     logs: dict[str, list[Logged]] = defaultdict(list)
+    whole: dict[str, Sequence[Pair]] = {}
+    attacks: dict[str, Sequence[Pair]] = {}
     for file in _files(folder, only):
         if file.columns >= _PAIRS:
-            pairs.update(_pair_sets(file))
+            told = _listed(file)
+            whole[file.name] = [pair for pair, _ in told]
+            pairs.update(_pair_sets(file, told))
+            if "class" in file.columns:
+                attacks[file.name] = whole[file.name]
         elif file.columns >= _STREAM:
             name = file.path.parent.name
             listed = [row for _, row in _rows(file.path)]
@@ -81,16 +92,36 @@ def read(folder: Path, only: str | None = None) -> Folder:
     if not (pairs or streams or logs):
         wanted = "" if only is None else f" whose name contains `{only}`"
         raise Malformed(f"`{folder}` holds no set{wanted}: no */*.tsv with known columns")
-    return Folder(pairs, streams, logs)
+    return Folder(pairs, streams, logs, whole, attacks)
+
+
+def pairs_of(path: Path) -> list[Pair]:
+    """The pairs of one file; the source is their class where the file has classes.
+
+    Raises `Malformed`.
+    """
+    file = _file(path)
+    if not file.columns >= _PAIRS:
+        raise Malformed(f"`{path}`: the header lacks {', '.join(sorted(_PAIRS - file.columns))}")
+    return [pair for pair, _ in _listed(file)]
+
+
+def own() -> dict[str, list[Pair]]:
+    """Pairs written for this project: how users ask a support desk, and developers a tool."""
+    return {f"own/{name}": pairs_of(_HERE / f"{name}.tsv") for name in ("support", "developer")}
 
 
 def _files(folder: Path, only: str | None) -> Iterator[_File]:
     for path in sorted(folder.glob("*/*.tsv")):
-        name = f"{path.parent.name}/{path.stem}"
-        if only is None or only in name:
-            with path.open("rb") as file:
-                head = file.readline().decode("utf-8", "replace")
-            yield _File(path, name, frozenset(head.rstrip("\r\n").split("\t")))
+        if only is None or only in f"{path.parent.name}/{path.stem}":
+            yield _file(path)
+
+
+def _file(path: Path) -> _File:
+    with path.open("rb") as file:
+        head = file.readline().decode("utf-8", "replace")
+    columns = frozenset(head.rstrip("\r\n").split("\t"))
+    return _File(path, f"{path.parent.name}/{path.stem}", columns)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -112,29 +143,33 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield number, dict(zip(columns, fields, strict=True))
 
 
-def _pair_sets(file: _File) -> Iterator[tuple[str, list[Pair]]]:
-    by = next((c for c in ("category", "test") if c in file.columns), None)
-    listed, hard = [], []
+def _listed(file: _File) -> list[tuple[Pair, bool]]:
+    """Every pair of a file, and whether its questions resemble each other as far as is told."""
+    by = next((c for c in ("category", "test", "class") if c in file.columns), None)
+    listed: list[tuple[Pair, bool]] = []
     for number, row in _rows(file.path):
         if row["label"] not in ("0", "1"):
             raise Malformed(
                 f"`{file.path}`, line {number}: `label` is {row['label'][:20]!r}, not 0 or 1"
             )
-        source = file.name if by is None else f"{file.name}:{row[by]}"
-        listed.append(Pair(row["query_a"], row["query_b"], int(row["label"]), source))
-        if "char4_jaccard" in row:
-            if (
-                _number(file.path, number, row["char4_jaccard"]) < HARD
-                or row["query_a"] == row["query_b"]
-            ):
-                continue
-            hard.append(listed[-1])
+        source = file.name if by is None else row[by] if by == "class" else f"{file.name}:{row[by]}"
+        pair = Pair(row["query_a"], row["query_b"], int(row["label"]), source)
+        told = row.get("char4_jaccard")
+        near = told is None or _number(file.path, number, told) >= HARD
+        listed.append((pair, near and (told is None or pair.a != pair.b)))
+    return listed
+
+
+def _pair_sets(
+    file: _File, listed: Sequence[tuple[Pair, bool]]
+) -> Iterator[tuple[str, list[Pair]]]:
     # Easy pairs an embedder refuses by itself: only the slice that resembles is judged.
+    near = [pair for pair, resembles in listed if resembles]
     if "char4_jaccard" in file.columns:
-        yield f"{file.name} hard", hard
-        yield f"{file.name} hard, cleaned", cleaned(hard)
+        yield f"{file.name} hard", near
+        yield f"{file.name} hard, cleaned", cleaned(near)
     else:
-        yield file.name, listed
+        yield file.name, near
 
 
 def _number(path: Path, line: int, text: str) -> float:
@@ -156,4 +191,4 @@ def _stream(rows: Sequence[Mapping[str, str]], rule: Rule) -> Iterator[Asked]:
         named = meaning(text, intent, parametric=_parametric(row), rule=rule)
         # An answer is about the intent where all of it has one, else about what was asked.
         topic = intent.replace("_", " ") if named == intent else text
-        yield Asked(text, named, topic, intent)
+        yield Asked(text, named, topic, intent, domain=row.get("domain", ""))

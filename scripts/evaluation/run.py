@@ -1,68 +1,36 @@
-"""The whole evaluation: pairs, streams, streams with traps, logs; every baseline beside."""
+"""The whole evaluation: pairs, streams, logs, and what must not be served; baselines beside."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from random import Random
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TypeAlias
 
 from scripts.evaluation import (
-    baselines,
+    attack,
+    cold,
     data,
     folds,
+    halves,
     latency,
     logs,
     mixed,
     pairs,
+    poison,
     prose,
     report,
-    zipf,
+    shift,
 )
+from scripts.evaluation.plan import DEFAULT, Plan
+from scripts.evaluation.safety import Safety
 from scripts.evaluation.scores import Scores
-from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic, prepare
-from scripts.evaluation.vectors import CACHE, Embeddings
+from scripts.evaluation.streams import Streams
+from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
 
-PARTS = ("pairs", "streams", "zipf", "traps", "logs", "prose", "latency")
-TARGETS = (0.01, 0.02, 0.05, 0.10)
-DEFAULT = 0.01
+Kept: TypeAlias = report.Row | latency.Figures | shift.Row | attack.Row | poison.Moved | cold.Row
 PAIRS = 2_500  # of a larger set every n-th; more change no figure by two points
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to run."""
-
-    data: Path
-    embedder: Path
-    verifier: Path | None = None
-    unseen: Path | None = None  # a verifier that never read templated sets, for their folds
-    only: str | None = None
-    quick: bool = False
-    json: Path | None = None
-    rows: int = 10_003  # of a stream: all of Banking77's train split
-    seeds: int = 5
-    other_seeds: int = 2  # of targets other than the default, and of baselines
-    parts: tuple[str, ...] = PARTS
-    targets: tuple[float, ...] = TARGETS
-    dials: tuple[float, ...] = mixed.DIALS
-    cache: Path = CACHE  # of vectors and scores, from one run to the next
-
-    def shortened(self) -> Plan:
-        """The plan of `--quick`: under a minute once the model is exported."""
-        if not self.quick:
-            return self
-        return replace(
-            self,
-            rows=min(self.rows, 1_500),
-            seeds=1,
-            other_seeds=1,
-            targets=self.targets[:1],
-            dials=self.dials[1:2],
-        )
 
 
 class Evaluation:
@@ -70,10 +38,13 @@ class Evaluation:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan = plan.shortened()
-        self._folder = data.read(plan.data, plan.only)
         self._embeddings = Embeddings(plan.embedder, plan.cache)
         self._scores = None if plan.verifier is None else Scores(plan.verifier, plan.cache)
         self.found = report.Found([], [], [], [])
+
+    @cached_property
+    def _folder(self) -> data.Folder:
+        return halves.of(data.read(self._plan.data, self._plan.only), self._plan.half)
 
     def run(self) -> report.Found:
         parts = self._plan.parts
@@ -85,8 +56,45 @@ class Evaluation:
             self._logs()
         if "prose" in parts:
             self._prose()
+        if {"shift", "attack", "poison", "cold"} & set(parts):
+            self._safety()
         self._save()
         return self.found
+
+    def _streams(self) -> None:
+        plan = self._plan
+        traps: list[Pair] = []
+        if "traps" in plan.parts:
+            traps = mixed.traps(halves.of(data.read(plan.data), plan.half).pairs)
+        made = Streams(plan, self._embeddings, self._scores, self._keep)
+        made.run(self._folder.streams, traps)
+
+    def _safety(self) -> None:
+        made = Safety(self._plan, self._embeddings, self._scores, self._keep)
+        if "shift" in self._plan.parts:
+            made.run_shift()
+        if "attack" in self._plan.parts:
+            made.run_attack()
+        if "poison" in self._plan.parts:
+            made.run_poison()
+        if "cold" in self._plan.parts:
+            made.run_cold()
+
+    def _keep(self, made: Kept) -> None:
+        match made:
+            case report.Row():
+                self.found.streams.append(made)
+            case latency.Figures():
+                self.found.latency.append(made)
+            case shift.Row():
+                self.found.shift.append(made)
+            case attack.Row():
+                self.found.attack.append(made)
+            case poison.Moved():
+                self.found.poison.append(made)
+            case cold.Row():
+                self.found.cold.append(made)
+        self._save()
 
     # Pairs
 
@@ -120,116 +128,6 @@ class Evaluation:
         made = folds.Folds(self._plan.data, self._embeddings, scores)
         return made.replay(name, way, listed)
 
-    # Streams
-
-    def _streams(self) -> None:
-        plan = self._plan
-        print(report.STREAM_HEAD)
-        traps = mixed.traps(data.read(plan.data).pairs) if "traps" in plan.parts else []
-        for name, asked in self._folder.streams.items():
-            if "streams" in plan.parts:
-                self._plain(name, asked)
-            if "zipf" in plan.parts:
-                self._targets(f"{name}, zipf", partial(self._zipf, asked))
-            if "latency" in plan.parts:
-                self._latency(name, asked)
-            for dial in plan.dials if traps else ():
-                self._targets(
-                    f"{name} +{dial:.0%} traps",
-                    partial(self._mixed, asked, traps, dial),
-                )
-
-    def _plain(self, name: str, asked: Sequence[data.Asked]) -> None:
-        self._targets(name, lambda seed: self._shuffled(asked, seed))
-        plain = [self._shuffled(asked, seed) for seed in self._seeds(None)]
-        self._each(name, "exact", None, plain, lambda t, _: baselines.exact(t))
-        swept = [
-            self._each(name, f"static {at:.2f}", None, plain, _static(at))
-            for at in (baselines.THRESHOLDS[::3] if self._plan.quick else baselines.THRESHOLDS)
-        ]
-        for target in self._plan.targets:
-            kept = [row for row in swept if row.wrong <= target and row.hits]
-            best = max(kept, key=lambda row: row.hits, default=None)
-            said = "none" if best is None else f"{best.way}, {100 * best.hits:.1f}% hits"
-            print(f"{name}: best static threshold with at most {target:.0%} wrong: {said}")
-        self._each(name, "GPTCache 0.60", None, plain, _static(baselines.GPTCACHE))
-        vcache = f"vCache {DEFAULT:.0%}"
-        self._each(name, vcache, DEFAULT, plain, lambda t, seed: baselines.vcache(t, DEFAULT, seed))
-        self._each(name, "perfect verifier", None, plain, lambda t, _: baselines.perfect(t))
-
-    def _targets(self, name: str, traffic: Callable[[int], Traffic]) -> None:
-        """The decision at every target, without and with the verifier."""
-        made: dict[int, Traffic] = {}
-        for target in self._plan.targets:
-            for seed in self._seeds(target):
-                made[seed] = made.get(seed) or traffic(seed)
-            chosen = [made[seed] for seed in self._seeds(target)]
-            way = f"ours {target:.0%}"
-            self._each(name, way, target, chosen, self._ours(target, None))
-            if self._scores is not None:
-                way += " with verifier"
-                self._each(name, way, target, chosen, self._ours(target, self._scores))
-
-    def _each(
-        self,
-        name: str,
-        way: str,
-        target: float | None,
-        traffics: Sequence[Traffic],
-        decide: Callable[[Traffic, int], Outcome],
-    ) -> report.Row:
-        outcomes = [decide(traffic, seed) for seed, traffic in enumerate(traffics, 1)]
-        made = report.row(name, way, target, outcomes)
-        self.found.streams.append(made)
-        print(report.line(made), flush=True)
-        self._save()
-        return made
-
-    def _ours(self, target: float, scores: Scores | None) -> Callable[[Traffic, int], Outcome]:
-        settings = Settings(target=target)
-        return lambda traffic, seed: Replay(traffic, settings, scores, seed).run()
-
-    def _seeds(self, target: float | None) -> range:
-        count = self._plan.seeds if target == DEFAULT else self._plan.other_seeds
-        return range(1, count + 1)
-
-    def _rows(self, asked: Sequence[data.Asked], seed: int) -> list[data.Asked]:
-        rows = list(asked)
-        Random(seed).shuffle(rows)
-        return rows[: self._plan.rows]
-
-    def _shuffled(self, asked: Sequence[data.Asked], seed: int) -> Traffic:
-        return prepare(self._rows(asked, seed), self._embeddings, seed)
-
-    def _zipf(self, asked: Sequence[data.Asked], seed: int) -> Traffic:
-        count = min(self._plan.rows, len(asked))
-        return prepare(zipf.draw(asked, count, seed), self._embeddings, seed)
-
-    def _mixed(
-        self, asked: Sequence[data.Asked], traps: Sequence[Pair], dial: float, seed: int
-    ) -> Traffic:
-        rows = mixed.mix(self._rows(asked, seed), traps, dial, seed)
-        return prepare(rows, self._embeddings, seed)
-
-    def _latency(self, name: str, asked: Sequence[data.Asked]) -> None:
-        """In a scope of half the stream, on questions of the other half."""
-        rows = self._rows(asked, seed=1)
-        half = len(rows) // 2
-        traffic = prepare(rows[:half], self._embeddings, 1)
-        for way, verifier in (("", None), (" with verifier", self._plan.verifier)):
-            if way and verifier is None:
-                continue
-            replay = Replay(
-                traffic, Settings(target=DEFAULT), self._scores if verifier else None, 1
-            )
-            replay.run()
-            texts = [one.text for one in rows[half:]]
-            made = latency.measure(
-                name + way, replay, texts, self._embeddings, self._plan.embedder, verifier
-            )
-            self.found.latency.append(made)
-            print(report.latency_line(made), flush=True)
-
     # Logs
 
     def _logs(self) -> None:
@@ -254,7 +152,3 @@ class Evaluation:
         if self._plan.json is not None:
             made = json.dumps(self.found.as_json(), indent=1, default=str)
             self._plan.json.write_text(made + "\n")
-
-
-def _static(threshold: float) -> Callable[[Traffic, int], Outcome]:
-    return lambda traffic, _: baselines.static(traffic, threshold)

@@ -110,15 +110,22 @@ class Replay:
             self.ask(at)
         return self.outcome
 
-    def peek(self, at: int) -> Verdict | None:
-        """The verdict on a question without storing or learning; None: the same text is stored."""
+    def peek(self, at: int) -> Verdict:
+        """The verdict on request `at`; nothing is stored, counted or learned."""
         text = self.traffic.asked[at].text
-        if text in self._texts:
-            return None
         return self.decide(self._profile(at), self._neighbours(at), text, self._scores)
 
+    def blame(self, at: int) -> None:
+        """Tell that the answer which request `at` gets was wrong, if it gets one."""
+        served = self.peek(at).serve
+        if served is None or served.evidence is None:
+            return
+        caller = self.traffic.asked[at].caller
+        self._learn(Label(served.evidence, False, 1.0, "feedback", True, "", "", caller=caller))
+        self._condemned.add((self.traffic.asked[at].text, int(served.id)))
+
     def ask(self, at: int) -> None:
-        """One request: served, or asked of the upstream, stored and learned from."""
+        """Decide on request `at`, store it on a miss, and learn."""
         one = self.traffic.asked[at]
         if one.text in self._texts:
             self.outcome.note(hit=False, right=True, exact=True)
@@ -246,13 +253,16 @@ class Replay:
             foil=other if same else None,
             caller=asked[at].caller,
         )
+        self._learn(label)
+        return same
+
+    def _learn(self, label: Label) -> None:
         if not calibrate.wanted(self.state, label):
-            return same
+            return
         self.state = calibrate.learn(self.state, label)
         if self.state.due:
             self.state = calibrate.refit(self.state)
             self.bar = bound.bar_for(self.state, self.settings.target)
-        return same
 
     def _foil(
         self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str
@@ -266,7 +276,8 @@ class Replay:
     def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
         """Whether a fresh answer says what a stored one does, as far as comparing them tells."""
         one, other = self.traffic.asked[at], self.traffic.asked[stored]
-        truth: Comparison = "same" if one.meaning == other.meaning else "different"
+        equal = (one.answer or one.meaning) == (other.answer or other.meaning)
+        truth: Comparison = "same" if equal else "different"
         return self._noise.perturbed(truth, str(at), str(stored), asking=asking)
 
     def _store(self, at: int, same: Sequence[Neighbour]) -> None:

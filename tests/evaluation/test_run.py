@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from scripts.evaluation import logs
 from scripts.evaluation.data import Logged
-from scripts.evaluation.run import Evaluation, Plan
+from scripts.evaluation.plan import Plan
+from scripts.evaluation.run import Evaluation
 from scripts.evaluation.scores import average
 from scripts.evaluation.vectors import Embeddings
 from tests.models import model_dir
@@ -64,7 +65,14 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
     ways = {(row.stream, row.way) for row in found.streams}
     for stream in ("desk", "desk, zipf", "desk +5% traps"):
         assert {(stream, "ours 1%"), (stream, "ours 1% with verifier")} <= ways
-    for way in ("exact", "static 0.60", "GPTCache 0.60", "vCache 1%", "perfect verifier"):
+    for way in (
+        "exact",
+        "static 0.60",
+        "static 0.90 (RedisVL)",
+        "GPTCache 0.60",
+        "vCache 1%",
+        "perfect verifier",
+    ):
         assert ("desk", way) in ways
     assert [(one.name, one.way) for one in found.pairs] == [
         ("near/pairs", "cosine"),
@@ -82,7 +90,13 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
         "logs",
         "latency",
         "prose",
+        "shift",
+        "attack",
+        "poison",
+        "cold",
     }
+    homes = {(row.home, row.foreign) for row in found.shift}
+    assert homes == {("easy", "desk"), ("all", "all")}
     assert "decision beyond the embedding, desk: p50" in capsys.readouterr().out
 
 

@@ -194,6 +194,7 @@ async def build(
             groups=entries,
             auditor=auditor,
             second=SecondOpinion(answers=answers, auditor=auditor, judge=judge, metrics=metrics),
+            lexicon=lexicon,
             journal=journal,
             metrics=metrics,
             clock=clock,

@@ -83,10 +83,17 @@ class States:
     async def learn(
         self, tenant: str, scope: str, label: Label, *, once: str | None = None
     ) -> None:
-        """Keep a label, and refit where that is worth it. Raises `StoreError`."""
-        await self._labels.add(tenant, scope, encode(label), once=once)
+        """Keep a label that adds to what is known, and refit where that is worth it.
+
+        What a person decided is always kept. Raises `StoreError`.
+        """
         kept = self._kept(tenant, scope)
         async with kept.lock:
+            await self._look(tenant, scope, kept)
+            if label.source != "admin" and not calibrate.wanted(kept.state, label):
+                self._metrics.dropped("labels")
+                return
+            await self._labels.add(tenant, scope, encode(label), once=once)
             await self._look(tenant, scope, kept)
             for _ in range(_TRIES):
                 if not kept.state.due:
@@ -152,9 +159,10 @@ def encode(label: Label) -> dict[str, Any]:
 
 
 def decode(row: Mapping[str, Any]) -> Label | None:
-    """A label as it was kept; None for one that another version wrote."""
+    """A label as it was kept, also by an older version; None for one that cannot be read."""
     try:
-        return Label(**{**row, "evidence": Evidence(**row["evidence"])})
+        foil = None if row.get("foil") is None else Evidence(**row["foil"])
+        return Label(**{**row, "evidence": Evidence(**row["evidence"]), "foil": foil})
     except (TypeError, KeyError):
         return None
 

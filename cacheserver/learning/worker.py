@@ -15,13 +15,17 @@ from typing import TypeAlias
 
 from cacheserver.errors import StoreError, UpstreamError
 from cacheserver.flight import end
+from cacheserver.learning import foils
 from cacheserver.learning.answers import Answers, beside
 from cacheserver.learning.auditing import Auditor
 from cacheserver.learning.second import Compared, SecondOpinion
 from cacheserver.learning.states import States
 from cacheserver.policy import corroboration
 from cacheserver.policy.calibrate import Label, Source
+from cacheserver.policy.compare import Outcome
 from cacheserver.policy.confirm import Settled
+from cacheserver.policy.lexicon import Lexicon
+from cacheserver.policy.neighbours import Evidence
 from cacheserver.ports import Groups, Journal, Metrics
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Candidate, Entry, Miss, Query
@@ -68,6 +72,7 @@ class Worker:
         groups: Groups,
         auditor: Auditor,
         second: SecondOpinion,
+        lexicon: Lexicon,
         journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -78,6 +83,7 @@ class Worker:
         self._groups = groups
         self._auditor = auditor
         self._second = second
+        self._lexicon = lexicon
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
@@ -155,12 +161,12 @@ class Worker:
         found = [beside(fresh, said[c.entry.id], _group(c)) for c in near if c.entry.id in said]
         group = self._answers.group_of(fresh, found)
         # A group is joined on less than is sure, so each answer that agrees is asked for by itself.
-        agreeing = [
-            c.entry
+        told: dict[str, Outcome] = {
+            c.entry.id: self._answers.outcome(fresh, [beside(fresh, said[c.entry.id], _group(c))])
             for c in near
             if c.entry.id in said
-            and self._answers.outcome(fresh, [beside(fresh, said[c.entry.id], _group(c))]) == "same"
-        ]
+        }
+        agreeing = [c.entry for c in near if told.get(c.entry.id) == "same"]
         settled = Settled(None)
         if nearest is not None and nearest.entry.id in said:
             theirs = _group(nearest)
@@ -182,7 +188,16 @@ class Worker:
         if nearest is None:
             return
         served = job.decision.reason == "shadow"
-        await self._label(job.query, nearest, settled, "miss", served=served)
+        foil = None
+        if settled.right and nearest.evidence is not None:
+            foil = await foils.of_candidates(
+                job.query,
+                job.decision.neighbours,
+                _group(nearest),
+                lambda id: told.get(id, "open"),
+                self._lexicon,
+            )
+        await self._label(job.query, nearest, settled, "miss", served=served, foil=foil)
         if job.query.tenant.shadow:
             await self._note_shadow(job, nearest, settled.right, served=served)
 
@@ -258,6 +273,7 @@ class Worker:
         source: Source,
         *,
         served: bool,
+        foil: Evidence | None = None,
     ) -> None:
         if candidate.evidence is None or settled.right is None:
             return  # decided by a threshold set by hand, or not told: nothing to calibrate
@@ -270,6 +286,8 @@ class Worker:
             embedder=self._states.embedder,
             verifier=self._states.verifier,
             adjustment=candidate.adjustment,
+            foil=foil,
+            caller=query.caller,
         )
         await self._states.learn(query.tenant.name, query.scope, label)
 

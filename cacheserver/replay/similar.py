@@ -18,14 +18,16 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cacheserver import jsontext
+from cacheserver.learning import foils
 from cacheserver.learning.answers import Answers, Said, beside
 from cacheserver.policy import bound, calibrate, confirm, profile, shrinkage
 from cacheserver.policy.calibrate import Calibration, Label, Source
+from cacheserver.policy.compare import Grouped, Outcome
 from cacheserver.policy.confirm import Settled
 from cacheserver.policy.decide import decide, enabled_vetoes
 from cacheserver.policy.judge import Judged, Verdict, judge
 from cacheserver.policy.lexicon import Lexicon
-from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile
 from cacheserver.replay.call import Call
 from cacheserver.replay.seen import Seen
@@ -296,8 +298,19 @@ class Similar:
             # The log holds no second answer: a surprising contradiction counts as it stands.
             settled = confirm.settle(first, nearest.probability)
             if settled.right is not None:
-                self._teach(seen, nearest, settled.right, "miss", weight=settled.weight)
+                foil = self._foil(seen, said, found, mine, told) if settled.right else None
+                weight = settled.weight
+                self._teach(seen, nearest, settled.right, "miss", weight=weight, foil=foil)
         fresh.group = group or fresh.group
+
+    def _foil(
+        self, seen: Seen, said: Said, found: Found, group: str, told: Mapping[str, Grouped]
+    ) -> Evidence | None:
+        def outcome(id: str) -> Outcome:
+            return self._answers.outcome(said, [told[id]]) if id in told else "open"
+
+        asked = self._profile(seen.query.text or "")
+        return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
 
     def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
         """Whether the logged answer says what the stored one does."""
@@ -319,12 +332,32 @@ class Similar:
         return self._vector(text)
 
     def _teach(
-        self, seen: Seen, chosen: Judged, right: bool, source: Source, *, weight: float
+        self,
+        seen: Seen,
+        chosen: Judged,
+        right: bool,
+        source: Source,
+        *,
+        weight: float,
+        foil: Evidence | None = None,
     ) -> None:
         assert chosen.evidence is not None
         adjustment = self._adjustment(self._stored[chosen.id])
-        label = Label(chosen.evidence, right, weight, source, source == "audit", "", "", adjustment)
+        label = Label(
+            evidence=chosen.evidence,
+            right=right,
+            weight=weight,
+            source=source,
+            served=source == "audit",
+            embedder="",
+            verifier="",
+            adjustment=adjustment,
+            foil=foil,
+            caller=seen.query.caller,
+        )
         scope, target = self._scope(seen), seen.query.tenant.bar.target
+        if not calibrate.wanted(scope.state, label):
+            return
         scope.state = calibrate.learn(scope.state, label)
         if scope.state.due:
             scope.state = calibrate.refit(scope.state)

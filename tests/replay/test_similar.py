@@ -16,6 +16,7 @@ import pytest
 from cacheserver.replay import workers
 from cacheserver.replay.call import Call
 from cacheserver.replay.engine import Engine
+from cacheserver.replay.similar import Similar
 from cacheserver.replay.step import Step
 from cacheserver.simulated import Directives
 from cacheserver.types import Bar, Tenant
@@ -176,3 +177,26 @@ async def test_a_log_of_the_server_is_replayed_as_it_was_decided(tmp_path: Path)
     for text, was, step in zip(ASKED, kinds, replayed, strict=True):
         kind = step.kind or ("bypass" if was[0] == "bypass" else "miss")
         assert (text, kind, step.reason) == (text, *was)
+
+
+def test_a_right_label_of_a_replay_has_its_foil() -> None:
+    made = make(None)
+    said = {
+        "Germany": "Berlin has been the capital of Germany since 1990.",
+        "Spain": "Madrid has been the capital of Spain since 1561.",
+        "Italy": "Rome has been the capital of Italy since 1871.",
+        "France": "The capital of France has been Paris since 987.",
+    }
+    asked = [call(f"What is the capital of {land}?", answer=said[land]) for land in said]
+    reworded = "Which city is the capital of the country France?"
+    asked.append(call(reworded, answer=said["France"]))
+    assert steps(made.engine, *asked)[-1].kind is None
+    made.close()
+    similar = made.engine._similar
+    assert isinstance(similar, Similar)
+    (scope,) = similar._scopes.values()
+    last = scope.state.labels[-1]
+    assert last.right
+    assert last.foil is not None
+    assert last.foil.company == 4
+    assert last.foil.cosine < last.evidence.cosine

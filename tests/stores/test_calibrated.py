@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from random import Random
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cacheserver.learning.states import States
+from cacheserver.learning.states import States, decode, encode
 from cacheserver.metrics import Metrics
 from cacheserver.policy import bound, calibrate
 from cacheserver.policy.calibrate import Label
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.labels import Labels
+from cacheserver.stores.values import dumped, loaded
 from tests.stores.clock import Clock
 
 TARGET = 0.1
@@ -40,7 +45,12 @@ async def teach(states: States, count: int, *, seed: int = 1) -> None:
         group = rng.choice(("clean", "double"))
         found = Evidence(0.9, 0.1, share, share, 0.8, 0.0, company=10, group=group, entry=group)
         right = share > 0.5 and (group == "clean" or rng.random() < 0.7)
-        await states.learn("acme", "s", Label(found, right, 1.0, "miss", False, "e", "v"))
+        await states.learn("acme", "s", label(found, right, caller=f"c{rng.randrange(10)}"))
+
+
+def label(found: Evidence, right: bool, **fields: Any) -> Label:
+    given = {"weight": 1.0, "source": "miss", "served": False, "embedder": "e", "verifier": "v"}
+    return Label(evidence=found, right=right, **{**given, **fields})
 
 
 async def test_a_new_scope_has_the_prior_and_its_bar(states: States) -> None:
@@ -84,3 +94,91 @@ async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
     state, bar = await fresh.barred("acme", "s", TARGET)
     assert bar == bound.bar_for(state, TARGET)
     assert not state.young
+
+
+FOUND = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, group="g", entry="e", told=0.5)
+FOIL = replace(FOUND, cosine=0.85, group="", entry="", told=None)
+
+
+async def test_a_caller_adds_no_more_of_one_answer_than_a_window_takes(
+    redis: Connection, prefix: str, clock: Clock
+) -> None:
+    kept, metrics = Labels(redis, prefix=prefix, clock=clock, now=clock), Metrics()
+    states = States(kept, metrics, embedder="e", verifier="v", clock=clock)
+    for _ in range(calibrate.CELL + 5):
+        await states.learn("acme", "s", label(FOUND, False, source="feedback", caller="one"))
+    assert len(await kept.window("acme", "s")) == calibrate.CELL
+    assert 'dropped_total{buffer="labels"} 5.0' in metrics.render().decode()
+    await states.learn("acme", "s", label(FOUND, True, source="admin", caller="one"))
+    await states.learn("acme", "s", label(FOUND, True, caller="other"))
+    rights = [row["right"] for _, row in await kept.window("acme", "s")]
+    assert rights[-2:] == [True, True]
+    assert len(rights) == calibrate.CELL + 2
+
+
+async def test_what_another_server_learned_counts_towards_what_a_window_takes(
+    states: States, redis: Connection, prefix: str, clock: Clock
+) -> None:
+    other = server(redis, prefix, clock)
+    await other.get("acme", "s")  # looked at, and not looked at again by itself
+    for _ in range(calibrate.CELL):
+        await states.learn("acme", "s", label(FOUND, True, caller="one"))
+    await other.learn("acme", "s", label(FOUND, True, caller="one"))
+    assert len((await other.get("acme", "s")).labels) == calibrate.CELL
+
+
+async def test_a_foil_comes_back_on_another_server(
+    states: States, redis: Connection, prefix: str, clock: Clock
+) -> None:
+    given = label(FOUND, True, foil=FOIL, caller="one")
+    await states.learn("acme", "s", given)
+    assert (await server(redis, prefix, clock).get("acme", "s")).labels == (given,)
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text("0123456789abcdef", min_size=64, max_size=64)
+evidence = st.builds(
+    Evidence,
+    *[numbers] * 6,
+    verified=st.none() | numbers,
+    company=st.integers(0, 1_000),
+    twin=st.booleans(),
+    group=words,
+    entry=words,
+    told=st.none() | numbers,
+    crowd=numbers,
+)
+
+
+@given(
+    st.builds(
+        Label,
+        evidence=evidence,
+        right=st.booleans(),
+        weight=numbers,
+        source=st.sampled_from(("miss", "audit", "feedback", "admin")),
+        served=st.booleans(),
+        embedder=words,
+        verifier=words,
+        adjustment=numbers,
+        foil=st.none() | evidence,
+        caller=words,
+    )
+)
+def test_a_label_fits_its_row_and_is_read_as_it_was(given: Label) -> None:
+    row = dumped("a label", encode(given), most=4_096)
+    assert decode(loaded("a label", row)) == given
+
+
+@pytest.mark.parametrize("gone", [("foil",), ("foil", "caller"), ("foil", "caller", "adjustment")])
+def test_a_label_of_an_older_version_is_read(gone: tuple[str, ...]) -> None:
+    given = asdict(label(FOUND, True))
+    old = {name: value for name, value in given.items() if name not in gone}
+    assert decode(old) == label(FOUND, True)
+    older = {name: value for name, value in given["evidence"].items() if name != "crowd"}
+    assert decode({**old, "evidence": older}) == label(replace(FOUND, crowd=0.0), True)
+
+
+@pytest.mark.parametrize("foil", [{"angle": 1}, {}, "no", 1, ["cosine"]])
+def test_a_label_that_cannot_be_read_is_none(foil: Any) -> None:
+    assert decode({**asdict(label(FOUND, True)), "foil": foil}) is None

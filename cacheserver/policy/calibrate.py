@@ -7,7 +7,6 @@ offsets for answer groups and entries. A frozen value: `learn` and `refit` give 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, inf, log
@@ -118,19 +117,17 @@ def wanted(state: Calibration, label: Label) -> bool:
     In a window a caller has at most `CELL` labels of one answer and tenth of cosine, right or
     wrong, and, beside others, no more than all of them together. What is more is not learned.
     """
-    cell, callers = _cell(label), Counter[str]()
-    alike = 0
-    for one in state.labels:
-        callers[one.caller] += 1
-        alike += _cell(one) == cell
-    own = callers[label.caller]
-    others = len(state.labels) - own
-    return alike < CELL and (own < LEAST or others == 0 or own < others)
+    caller, group, tenth = label.caller, label.evidence.group, _tenth(label)
+    theirs = [one for one in state.labels if one.caller == caller]
+    alike = [one for one in theirs if one.evidence.group == group and one.served == label.served]
+    if sum(_tenth(one) == tenth for one in alike) >= CELL:
+        return False
+    others = len(state.labels) - len(theirs)
+    return others == 0 or len(theirs) < max(LEAST, others)
 
 
-def _cell(label: Label) -> tuple[str, str, int, bool]:
-    found = label.evidence
-    return label.caller, found.group, int(found.cosine * 10), label.served
+def _tenth(label: Label) -> int:
+    return int(label.evidence.cosine * 10)
 
 
 def learn(state: Calibration, label: Label) -> Calibration:

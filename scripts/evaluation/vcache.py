@@ -19,16 +19,24 @@ class Entry:
     """(similarity, right) of later prompts nearest to it; two are assumed at the start."""
 
     seen: list[tuple[float, bool]] = field(default_factory=lambda: [(0.0, False), (1.0, True)])
+    _fitted: tuple[float, float, float] | None = None  # to what was seen; None: not since
 
     def observe(self, similarity: float, right: bool) -> None:
         self.seen.append((round(similarity, 3), right))
+        self._fitted = None
+
+    def fitted(self) -> tuple[float, float, float]:
+        """(steepness, middle, standard error of the middle) of the likeliest sigmoid."""
+        if self._fitted is None:
+            self._fitted = _fit(self.seen)
+        return self._fitted
 
 
 def exploration(entry: Entry, similarity: float, target: float) -> float:
     """Probability to ask anew: tau = min over eps of 1 - delta / (1 - (1 - eps) L(s, t', g))."""
     if len(entry.seen) < _LEAST:
         return 1.0
-    steep, middle, spread = _fit(entry.seen)
+    steep, middle, spread = entry.fitted()
     middles = np.clip(middle + _QUANTILES * spread, 0.0, 1.0)
     right = _expit(steep * (similarity - middles))
     alpha = (1 - np.array(_GRID)) * right

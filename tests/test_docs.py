@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from cacheserver.api.query import QueryRequest
-from cacheserver.policy import admission
+from cacheserver.policy import admission, judge
 from cacheserver.policy.pricetable import load_overrides
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT, model_dir
@@ -193,6 +193,7 @@ _ELSEWHERE = {
     "query.exact_only",  # admission.question, and what is given to an `exact_only` elsewhere
     "near.skipped",  # Near(skipped=...)
     "selection.reason",  # Selection(...) in policy/decide
+    "step.reason",  # `judge.Reason`
     "reason",  # what is given to a `reason` in learning/deciding
 }
 
@@ -204,6 +205,10 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
     produced = {
         *(("miss", reason) for reason in admission._EXACT_ONLY.values()),
         *(("bypass", reason) for reason in admission._STATEFUL_FIELDS.values()),
+        *(
+            ("semantic" if reason == "probable" else "miss", reason)
+            for reason in get_args(judge.Reason)
+        ),
     }
     for path in (ROOT / "cacheserver").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -18,7 +18,8 @@ from cacheserver.rules.alerts import AlertRules
 Kind: TypeAlias = Literal[
     "budget-near", "budget-forecast", "budget-reached",
     "spend", "output-length", "cache-writes", "hit-rate", "cache-reads",
-    "wrong-hits", "errors", "unpriced", "downshift", "conversation", "digest", "test",
+    "wrong-hits", "unsupported", "errors", "unpriced", "downshift", "conversation",
+    "digest", "test",
 ]  # fmt: skip
 
 Sums: TypeAlias = Mapping[str, int]
@@ -73,7 +74,8 @@ def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> l
 
 
 def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | None) -> list[Alert]:
-    """What changed in how Claude is asked: longer answers, writes nobody reads, fewer hits.
+    """What changed in how Claude is asked: longer answers, writes nobody reads, fewer hits, and
+    questions of a new kind.
 
     `hour.sums` are those of the last 60 minutes.
     """
@@ -100,7 +102,7 @@ def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | No
             text = f"{failed / requests:.0%} of requests fail."
             facts = {"failed": failed, "requests": requests}
             found.append(_daily("errors", tenant, "", day, text, facts))
-    return found
+    return found + _unsupported(tenant, hour, rules)
 
 
 def unpriced(tenant: str, models: Mapping[str, Sums], day: str) -> list[Alert]:
@@ -185,6 +187,31 @@ def _prompt_cache(
         yield _daily("cache-reads", tenant, "", day, text, facts)
 
 
+def _unsupported(tenant: str, hour: Hour, rules: AlertRules) -> list[Alert]:
+    """A wave of questions that lie far from all that labels, or the prior, tell of."""
+    strange, looked = hour.sums.get("unsupported", 0), _looked_up(hour.sums)
+    if strange < rules.least_calls:
+        return []
+    share = strange / looked
+    usual = _usual(_ratios(hour, _unsupported_share, rules.least_calls))
+    if usual is None or share <= max(rules.unsupported_share, rules.unsupported_times * usual[0]):
+        return []
+    if share <= usual[0] + _MADS * usual[1]:
+        return []
+    text = (
+        f"{strange} of {looked} questions ({share:.0%}) in the last 60 minutes are unlike all that "
+        f"was learned of; usual is {usual[0]:.1%}. Claude answers them. If no product or user is "
+        "new, see that callers name the right namespace, and which key sends them."
+    )
+    facts = {
+        "unsupported": strange,
+        "looked_up": looked,
+        "share": round(share, 4),
+        "usual": round(usual[0], 4),
+    }
+    return [_daily("unsupported", tenant, "", hour.day, text, facts)]
+
+
 def _daily(
     kind: Kind, tenant: str, about: str, day: str, text: str, facts: Mapping[str, Any]
 ) -> Alert:
@@ -215,6 +242,16 @@ def _length(sums: Sums, least: int) -> float | None:
 def _hit_rate(sums: Sums, least: int) -> float | None:
     requests = sums.get("requests", 0)
     return _hits(sums) / requests if requests >= least else None
+
+
+def _unsupported_share(sums: Sums, least: int) -> float | None:
+    looked = _looked_up(sums)
+    return sums.get("unsupported", 0) / looked if looked >= least else None
+
+
+def _looked_up(sums: Sums) -> int:
+    """Questions that no exact answer served."""
+    return sums.get("semantic", 0) + sums.get("miss", 0)
 
 
 def _hits(sums: Sums) -> int:

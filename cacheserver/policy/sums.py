@@ -20,6 +20,7 @@ NAMES: Final = (
     *(f"{cause}_saved" for cause in CAUSES if cause != "exact"),
     *(f"{spend}_spent" for spend in SPENDS),
     "gone",  # of those failed: their callers left, or cancelled them
+    "unsupported",  # of those missed: likely, but unlike all that labels or the prior tell of
 )
 PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
 
@@ -40,6 +41,8 @@ def _of(row: Row) -> Iterator[tuple[int, int]]:
     yield PLACE["requests"], int(row.outcome != "background")
     yield PLACE[row.outcome], 1
     yield PLACE["gone"], int(row.outcome == "failed" and row.status == GONE)
+    if row.outcome == "miss":
+        yield PLACE["unsupported"], int(row.reason == "unsupported")
     if row.outcome == "exact" and row.saved:
         yield PLACE["exact_saved"], row.saved.get("exact", 0)
     else:

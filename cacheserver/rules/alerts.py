@@ -37,5 +37,10 @@ class AlertRules:
     hit_rate_left: Share = 0.5
     # One request in ten: Claude's own failures are far rarer, and most are retried.
     error_share: Share = 0.1
+    # Of an hour's questions without an exact answer, unlike all that was learned of: above this
+    # share and so many times the usual one a new kind of question comes in. Of `least_calls` (20)
+    # and three times the usual, chance alone tells once in 44,000 hours, by Poisson's law.
+    unsupported_share: Share = 0.05
+    unsupported_times: Times = 3.0
     # Fewer than these say nothing about a share.
     least_calls: Annotated[int, Bound(least=1, most=1_000_000)] = 20

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cacheserver.policy import alerts, budgetalerts
 from cacheserver.policy.alerts import Hour, Sums
@@ -207,3 +209,85 @@ def test_a_week_runs_from_monday_to_monday() -> None:
     monday = 1_795_392_000  # 2026-11-23
     assert last_week(monday) == (monday - 7 * 86_400, monday)
     assert last_week(monday - 1) == (monday - 14 * 86_400, monday - 7 * 86_400)
+
+
+def strange(recent: Sums, usual: Sums | None = None, **given: Any) -> bool:
+    return "unsupported" in habits(recent, usual, **given)
+
+
+@pytest.mark.parametrize(
+    ("recent", "usual", "told"),
+    [
+        ({"miss": 100, "unsupported": 20}, {"miss": 100}, True),
+        ({"miss": 100, "unsupported": 19}, {"miss": 100}, False),  # too few
+        ({"miss": 100, "semantic": 300, "unsupported": 20}, {"miss": 100}, False),  # one in 20
+        ({"miss": 100, "semantic": 299, "unsupported": 20}, {"miss": 100}, True),
+        ({"miss": 100, "unsupported": 30}, {"miss": 100, "unsupported": 10}, False),  # three times
+        ({"miss": 100, "unsupported": 31}, {"miss": 100, "unsupported": 10}, True),
+        ({"miss": 100, "exact": 9_999, "unsupported": 31}, {"miss": 100}, True),  # hits are known
+        ({"miss": 100, "unsupported": 100}, {"miss": 19}, False),  # nothing is known of the usual
+        ({"miss": 100, "unsupported": 100}, None, False),
+    ],
+)
+def test_a_wave_of_unsupported_questions_is_told(
+    recent: Sums, usual: Sums | None, told: bool
+) -> None:
+    assert strange(recent, usual) == told
+
+
+def test_where_unsupported_questions_swing_by_themselves_no_wave_is_told() -> None:
+    swinging: dict[int, Sums] = {
+        NUMBER - at: {"miss": 100, "unsupported": count}
+        for at, count in enumerate((0, 0, 10, 20, 30), start=1)  # median and MAD are 10%
+    }
+
+    def told(count: int) -> bool:
+        watched = hour({"miss": 100, "unsupported": count}, swinging)
+        return "unsupported" in kinds(alerts.habits("acme", watched, RULES, read_ratio=None))
+
+    assert not told(70)
+    assert told(71)
+
+
+def test_a_tenant_may_not_want_to_know_of_unsupported_questions() -> None:
+    wave = {"miss": 100, "unsupported": 100}
+    assert strange(wave, {"miss": 100})
+    assert not strange(wave, {"miss": 100}, unsupported_share=1.0)
+    assert not strange({"miss": 100, "unsupported": 50}, {"miss": 100}, unsupported_share=0.5)
+    usual = {"miss": 100, "unsupported": 10}
+    assert not strange({"miss": 100, "unsupported": 50}, usual, unsupported_times=5.0)
+    assert not strange({"miss": 100, "unsupported": 50}, usual, least_calls=51)
+
+
+@given(
+    looked=st.lists(st.integers(20, 500), min_size=5, max_size=60),
+    usual=st.floats(0.0, 0.3),
+    wave=st.floats(0.0, 1.0),
+    size=st.integers(20, 500),
+)
+def test_only_a_wave_is_told_and_whatever_its_size_by_one_alert_a_day(
+    looked: list[int], usual: float, wave: float, size: int
+) -> None:
+    before: dict[int, Sums] = {
+        NUMBER - at: {"miss": count, "unsupported": round(usual * count)}
+        for at, count in enumerate(looked, start=1)
+    }
+    count = round(wave * size)
+    found = [
+        one
+        for minute in range(2)
+        for one in alerts.habits(
+            "acme",
+            hour({"miss": size + minute, "unsupported": count}, before),
+            RULES,
+            read_ratio=None,
+        )
+        if one.kind == "unsupported"
+    ]
+    least, most = usual - 0.5 / 20, usual + 0.5 / 20  # shares that rounding gave
+    if count < 20 or count / size <= max(0.05, 3 * least):
+        assert found == []
+    elif count / (size + 1) > max(0.05, 3 * most, most + 6 * (most - least)):
+        assert len(found) == 2
+    assert len({one.id for one in found}) <= 1
+    assert all(f"{count} of" in one.text and one.facts["unsupported"] == count for one in found)

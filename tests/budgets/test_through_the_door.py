@@ -145,6 +145,8 @@ async def test_a_failure_of_claudes_gives_back_what_was_held(house: House) -> No
         ({"monthly": {}}, "budgets.monthly"),
         ({"alerts": {"webhook": "https://10.0.0.1/x"}}, "budgets.alerts.webhook"),
         ({"alerts": {"slack": "http://hooks.example.com/x"}}, "budgets.alerts.slack"),
+        ({"alerts": {"unsupported_share": 2}}, "budgets.alerts.unsupported_share"),
+        ({"alerts": {"unsupported": 1}}, "budgets.alerts.unsupported"),
     ],
 )
 async def test_a_budget_that_will_not_do_is_a_400_by_name(

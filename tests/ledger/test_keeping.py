@@ -135,6 +135,17 @@ def test_what_callers_left_is_told_apart_from_what_failed() -> None:
     assert counted(outcome="miss", status=200) == (0, 0)
 
 
+def test_unsupported_questions_are_counted_among_misses() -> None:
+    def counted(**given: Any) -> int:
+        found = {sums.NAMES[place]: number for place, number in sums.of(row(**given))}
+        return found.get("unsupported", 0)
+
+    assert counted(reason="unsupported") == 1
+    assert counted(reason="improbable") == 0
+    assert counted(outcome="failed", reason="unsupported") == 0
+    assert counted(outcome="background", reason="unsupported") == 0
+
+
 def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
     """The counts beside the steps leave some out: a compaction, an adviser (facts 1.3)."""
     steps = (("claude-opus-5-5", Usage(10, 1, 2, 3, 4)), ("claude-haiku-5-5", Usage(100, 10)))

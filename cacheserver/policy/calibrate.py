@@ -20,6 +20,7 @@ Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]
 WINDOW = 2_000  # labels; more slow a refit down and tell of traffic long gone
 LEAST = 100  # labels before a scope's own count
 CELL = 40  # labels; of BANKING77's 2,000, spread over 77 answers, hardly any cell has as many
+_BEYOND = 8  # none would freeze what is known of the busiest caller
 EVERY = 100  # labels between two refits, once the window is half full
 _POWER = (
     0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
@@ -114,16 +115,21 @@ def probability(state: Calibration, evidence: Evidence, adjustment: float = 0.0)
 def wanted(state: Calibration, label: Label) -> bool:
     """Whether a label adds to what is known; no caller, answer or kind of question may flood it.
 
-    In a window a caller has at most `CELL` labels of one answer and tenth of cosine, right or
-    wrong, and, beside others, no more than all of them together. What is more is not learned.
+    In a window a caller has at most `CELL` labels of one answer and tenth of cosine, and beside
+    others one in `_BEYOND` of what goes beyond half of it. What is more is not learned, so that
+    nobody else's labels leave the window for it. A wrong hit always is.
     """
+    if label.served and not label.right:
+        return True
     caller, group, tenth = label.caller, label.evidence.group, _tenth(label)
     theirs = [one for one in state.labels if one.caller == caller]
     alike = [one for one in theirs if one.evidence.group == group and one.served == label.served]
     if sum(_tenth(one) == tenth for one in alike) >= CELL:
         return False
     others = len(state.labels) - len(theirs)
-    return others == 0 or len(theirs) < max(LEAST, others)
+    if others < LEAST or len(theirs) < WINDOW // 2:
+        return True
+    return int(label.evidence.cosine * 100_000) % _BEYOND == 0  # as good as drawn
 
 
 def _tenth(label: Label) -> int:

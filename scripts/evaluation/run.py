@@ -199,23 +199,23 @@ class Evaluation:
         return rows[: self._plan.rows]
 
     def _shuffled(self, asked: Sequence[data.Asked], seed: int) -> Traffic:
-        return prepare(self._rows(asked, seed), self._embeddings, seed)
+        return prepare(self._rows(asked, seed), self._embeddings)
 
     def _zipf(self, asked: Sequence[data.Asked], seed: int) -> Traffic:
         count = min(self._plan.rows, len(asked))
-        return prepare(zipf.draw(asked, count, seed), self._embeddings, seed)
+        return prepare(zipf.draw(asked, count, seed), self._embeddings)
 
     def _mixed(
         self, asked: Sequence[data.Asked], traps: Sequence[Pair], dial: float, seed: int
     ) -> Traffic:
         rows = mixed.mix(self._rows(asked, seed), traps, dial, seed)
-        return prepare(rows, self._embeddings, seed)
+        return prepare(rows, self._embeddings)
 
     def _latency(self, name: str, asked: Sequence[data.Asked]) -> None:
         """In a scope of half the stream, on questions of the other half."""
         rows = self._rows(asked, seed=1)
         half = len(rows) // 2
-        traffic = prepare(rows[:half], self._embeddings, 1)
+        traffic = prepare(rows[:half], self._embeddings)
         for way, verifier in (("", None), (" with verifier", self._plan.verifier)):
             if way and verifier is None:
                 continue

@@ -15,6 +15,7 @@ from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.neighbours import Evidence
 
 shares = st.floats(0.002, 0.5)
+CROWD = 0.75  # of all labels here: support tells none of them apart
 
 
 def drawn(
@@ -49,7 +50,7 @@ def scope(count: int, **drawing: Any) -> Calibration:
 
 
 def _told(probability: float, *, right: bool = True) -> Label:
-    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability)
+    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability, crowd=CROWD)
     return Label(found, right, 1.0, "miss", False, "e", "v")
 
 

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 from cacheserver.policy import calibrate, lexicon, vetoes
 from cacheserver.policy import judge as judging
+from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour, evidence_for
 from cacheserver.policy.profile import read
+from cacheserver.policy.support import Support
 
 WORDS = lexicon.standard()
 ALL = frozenset(vetoes.VETOES)
+EVERYWHERE = Support(-1.0)  # each question lies where labels tell
 ASKED = "How do I reset the password of my router?"
 SAME = "How can I reset my router's password?"
 OTHER = "Which wines go with grilled fish?"
@@ -20,11 +23,17 @@ def stored(id: str, text: str, similarity: float, group: str | None = None) -> N
     return Neighbour(id, similarity, group or id, read(text, WORDS))
 
 
+def barred(level: float, *, target: float = 0.5, support: Support = EVERYWHERE) -> Bar:
+    return Bar(target, level, "labels", 0.0, 0.0, 0, 0, support)
+
+
 def decide(
     neighbours: Sequence[Neighbour],
     *,
     scores: dict[str, float] | None = None,
     level: float = 0.5,
+    target: float = 0.5,
+    support: Support = EVERYWHERE,
     question: str = ASKED,
     enabled: frozenset[str] = ALL,
 ) -> Verdict | Ask:
@@ -33,7 +42,7 @@ def decide(
         neighbours,
         scores,
         Calibration(),
-        level,
+        barred(level, target=target, support=support),
         lexicon=WORDS,
         enabled=enabled,
     )
@@ -53,7 +62,7 @@ def test_a_near_twin_is_served_and_the_verdict_says_why() -> None:
 
 
 def test_nothing_stored_is_a_miss_without_a_candidate() -> None:
-    assert decide([]) == Verdict(None, ())
+    assert decide([]) == Verdict(None, (), "empty")
 
 
 def test_the_bar_is_inclusive() -> None:
@@ -144,7 +153,7 @@ def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> Non
     for _ in range(calibrate.LEAST):
         state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e", "v"))
     found = verdict(
-        judge(read(ASKED, WORDS), [twin], None, state, 0.99, lexicon=WORDS, enabled=ALL)
+        judge(read(ASKED, WORDS), [twin], None, state, barred(0.99), lexicon=WORDS, enabled=ALL)
     )
     assert found.serve is None
     assert found.judged[0].probability < 0.99

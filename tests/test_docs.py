@@ -193,12 +193,14 @@ _ELSEWHERE = {
     "query.exact_only",  # admission.question, and what is given to an `exact_only` elsewhere
     "near.skipped",  # Near(skipped=...)
     "selection.reason",  # Selection(...) in policy/decide
-    "step.reason",  # `judge.Reason`
-    "reason",  # what is given to a `reason` in learning/deciding
+    "step.reason",  # Verdict(...) in policy/judge
+    "_why(ranked[0], bar)",  # judge._why
+    "reason",  # what is given to a `reason` elsewhere
 }
 
-
-_REASONING = ("admission.py", "question_text.py")
+# Functions that return a reason, and the outcome it belongs to.
+_REASONED = {"bypass": "bypass", "question": "miss", "matched_text": "miss", "_why": "miss"}
+_REASONING = ("admission.py", "question_text.py", "judge.py")
 
 
 def test_every_reason_is_documented_and_none_that_is_not() -> None:
@@ -215,9 +217,7 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 produced |= _decided(node, node.func.id, path)
             elif isinstance(node, ast.FunctionDef) and path.name in _REASONING:
-                kind = {"bypass": "bypass", "question": "miss", "matched_text": "miss"}.get(
-                    node.name
-                )
+                kind = _REASONED.get(node.name)
                 if kind is not None:
                     produced |= {(kind, word) for word in _returned(node)}
             elif isinstance(node, ast.Dict):
@@ -226,10 +226,7 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
                     produced.add((_word(said["x-cache"]) or "", word))
             elif isinstance(node, ast.Assign):
                 target = ast.unparse(node.targets[0])
-                named = [("bypass", "bypass"), ("exact_only", "miss")]
-                if path.name == "deciding.py":
-                    named.append(("reason", "miss"))
-                for name, kind in named:
+                for name, kind in (("bypass", "bypass"), ("exact_only", "miss")):
                     if re.search(rf"\b{name}\b", target):
                         produced |= {(kind, word) for word in _words(node.value)}
     rows = re.findall(r"^\| (\w+) \| `([\w…-]+)` \|", _section("## Reasons"), re.M)
@@ -262,7 +259,7 @@ def _section(start: str) -> str:
 
 def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
     """The outcomes that a call in the source may stand for: of `Hit`, `Miss`, `Bypass`, `Near`,
-    `Selection`, and of `replace` where it gives a miss another reason.
+    `Selection`, `Verdict`, and of `replace` where it gives a miss another reason.
     """
     given = dict(enumerate(call.args)) | {k.arg: k.value for k in call.keywords}
     match name:
@@ -276,6 +273,9 @@ def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
         case "Selection":
             served = ast.unparse(given[0]) != "None"
             kind, reason = "semantic" if served else "miss", given.get(1)
+        case "Verdict" if path.name == "judge.py":
+            served = ast.unparse(given[0]) != "None"
+            kind, reason = "semantic" if served else "miss", given.get(2)
         case "replace" if path.name in ("service.py", "batch_lines.py"):
             kind, reason = "miss", given.get("reason")
         case _:

@@ -83,7 +83,8 @@ def bar_for(state: Calibration, target: float) -> Bar:
     if broken(state.labels, target):
         return Bar(target, CLOSED, "closed", 1.0, 1.0, count, audits)
     told = list(zip(left_out(state), state.labels, strict=True))
-    support = learned([(label.evidence, p) for p, label in told if label.right], floor)
+    right = [(label.evidence, p, label.caller) for p, label in told if label.right]
+    support = learned(right, floor)
     points = _curve([pair for pair in told if support.holds(pair[1].evidence)])
     shown = next((point for point in reversed(points) if point.risk <= target), None)
     if shown is None:  # not even the surest labels keep it: above these then

@@ -9,6 +9,7 @@ of them. Pure.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
@@ -45,24 +46,63 @@ class Support:
         return evidence.crowd >= self.groups.get(evidence.group, self.least)
 
 
-def learned(right: Sequence[tuple[Evidence, float]], floor: float) -> Support:
-    """The support shown by labels that were right: their evidence and probability.
+def learned(right: Sequence[tuple[Evidence, float, str]], floor: float) -> Support:
+    """The support shown by labels that were right: their evidence, probability and caller.
 
-    Sure labels, of at least `floor`, say how near right hits lie; all say it of their group.
+    Sure labels, of at least `floor`, say how near right hits lie; all say it of their group. What
+    one caller's labels alone would widen is not in it: it is the narrowest that is left without
+    any one of them, where others tell enough.
     """
-    sure = [evidence.crowd for evidence, probability in right if probability >= floor]
-    if len(sure) < _FIRST:
+    every, by_caller = _Crowds(), defaultdict[str, _Crowds](_Crowds)
+    for evidence, probability, caller in right:
+        if probability >= floor:
+            every.add(evidence.crowd)
+            by_caller[caller].add(evidence.crowd)
+    if every.count < _FIRST:
         return Support()
-    mean = sum(sure) / len(sure)
-    reach = _BELOW * sqrt(sum((crowd - mean) ** 2 for crowd in sure) / len(sure))
-    sums: dict[str, tuple[float, int]] = {}
-    for evidence, _ in right:
-        total, count = sums.get(evidence.group, (0.0, 0))
-        sums[evidence.group] = (total + evidence.crowd, count + 1)
-    return Support(
-        max(LEAST_CROWD, mean - reach),
-        {
-            group: max(LEAST_CROWD, (total + _HELD * mean) / (count + _HELD) - reach)
-            for group, (total, count) in sums.items()
-        },
-    )
+    rests = {caller: every.without(own) for caller, own in by_caller.items()}
+    rests = {caller: rest for caller, rest in rests.items() if rest.count >= _FIRST}
+    told = max([every, *rests.values()], key=lambda crowds: crowds.mean - crowds.reach)
+    groups = defaultdict[str, _Crowds](_Crowds)
+    of_caller = defaultdict[tuple[str, str], _Crowds](_Crowds)
+    for evidence, _, caller in right:
+        groups[evidence.group].add(evidence.crowd)
+        of_caller[evidence.group, caller].add(evidence.crowd)
+    least = {group: _held(crowds, told) for group, crowds in groups.items()}
+    for (group, _), own in of_caller.items():
+        if rests:  # beside others
+            least[group] = max(least[group], _held(groups[group].without(own), told))
+    return Support(max(LEAST_CROWD, told.mean - told.reach), least)
+
+
+@dataclass(slots=True)
+class _Crowds:
+    """Crowds of some labels, summed."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, crowd: float) -> None:
+        self.count += 1
+        self.total += crowd
+        self.squares += crowd * crowd
+
+    def without(self, other: _Crowds) -> _Crowds:
+        return _Crowds(
+            self.count - other.count, self.total - other.total, self.squares - other.squares
+        )
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+    @property
+    def reach(self) -> float:
+        return _BELOW * sqrt(max(0.0, self.squares / self.count - self.mean**2))
+
+
+def _held(group: _Crowds, told: _Crowds) -> float:
+    """The least crowd of a group, whose mean is held towards that of all."""
+    mean = (group.total + _HELD * told.mean) / (group.count + _HELD)
+    return max(LEAST_CROWD, mean - told.reach)

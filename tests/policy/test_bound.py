@@ -15,6 +15,7 @@ from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.neighbours import Evidence
 
 shares = st.floats(0.002, 0.5)
+CROWD = 0.75  # of all labels here: support tells none of them apart
 
 
 def drawn(
@@ -49,7 +50,7 @@ def scope(count: int, **drawing: Any) -> Calibration:
 
 
 def _told(probability: float, *, right: bool = True) -> Label:
-    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability)
+    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability, crowd=CROWD)
     return Label(found, right, 1.0, "miss", False, "e", "v")
 
 
@@ -199,3 +200,50 @@ def test_the_curve_serves_more_as_it_goes_down() -> None:
     points = bound.curve(scope(1_000))
     assert [p.served for p in points] == sorted(p.served for p in points)
     assert [p.level for p in points] == sorted((p.level for p in points), reverse=True)
+
+
+@given(st.integers(0, 10_000), shares, st.booleans(), st.floats(0, 1))
+@settings(deadline=None, max_examples=60)
+def test_no_level_lies_under_the_floor(seed: int, target: float, served: bool, told: float) -> None:
+    count = 30 + seed % 300
+    bar = bound.bar_for(scope(count, served=served, seed=seed, told=told), target)
+    assert bar.level >= bound.floor_of(target) == bar.floor
+
+
+def test_where_labels_would_let_through_anything_the_floor_holds() -> None:
+    """Easy ones pay for unlikely ones: the average alone asks for 0.3."""
+    easy, unlikely = [_told(0.999)] * 300, [_told(0.3)] * 20
+    state = Calibration(labels=(*easy, *unlikely))
+    assert bound.curve(state)[-1].level == 0.3
+    assert bound.curve(state)[-1].risk < 0.1
+    bar = bound.bar_for(state, 0.1)
+    assert (bar.basis, bar.level) == ("labels", 0.5)
+
+
+def test_only_labels_that_are_supported_show_what_a_level_lets_through() -> None:
+    near, far = [_told(0.95)] * 200, [_at(0.2, _told(0.97, right=False))] * 100
+    bar = bound.bar_for(Calibration(labels=(*near, *far)), 0.1)
+    assert (bar.basis, bar.level, bar.labels) == ("labels", 0.95, 200)
+    beside = [_at(CROWD, label) for label in far]
+    assert bound.bar_for(Calibration(labels=(*near, *beside)), 0.1).basis == "prior"
+    right = [_at(0.2, _told(0.97))] * 100  # and right ones pay for none that is supported
+    wrong = [_told(0.95, right=at % 8 > 0) for at in range(200)]
+    assert not bound.bar_for(Calibration(labels=(*wrong,)), 0.1).support.holds(right[0].evidence)
+
+
+def _at(crowd: float, label: Label) -> Label:
+    return replace(label, evidence=replace(label.evidence, crowd=crowd))
+
+
+def test_one_callers_labels_do_not_widen_the_support_of_a_bar() -> None:
+    rng = Random(3)
+    others = [
+        replace(_at(rng.gauss(CROWD, 0.02), _told(0.99)), caller=f"c{at % 5}") for at in range(200)
+    ]
+    sent = [replace(_at(rng.uniform(0.3, 0.6), _told(0.99)), caller="mallory")] * 150
+    before, after = (
+        bound.bar_for(Calibration(labels=tuple(labels)), 0.1) for labels in (others, others + sent)
+    )
+    assert before.support.least is not None
+    assert after.support.least == pytest.approx(before.support.least, abs=0.005)
+    assert not after.support.holds(sent[0].evidence)

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import lexicon, profile
+from cacheserver.policy import bound, lexicon, profile
 from cacheserver.policy.decide import (
     EXPLAINED,
     Selection,
     bar_of,
     decide,
     enabled_vetoes,
-    floor_of,
     fresh,
     servable_stale,
 )
@@ -135,7 +134,7 @@ def test_the_sixth_serves_where_the_five_before_are_vetoed() -> None:
 def test_a_single_hit_is_never_likelier_wrong_than_ten_times_the_target_or_a_coin(
     target: float, floor: float
 ) -> None:
-    assert floor_of(target) == pytest.approx(floor)
+    assert bound.floor_of(target) == pytest.approx(floor)
 
 
 @pytest.mark.parametrize(("now", "expected"), [(99.9, True), (100.0, False), (100.1, False)])

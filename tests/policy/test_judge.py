@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import pytest
 
 from cacheserver.policy import calibrate, lexicon, vetoes
 from cacheserver.policy import judge as judging
+from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour, evidence_for
 from cacheserver.policy.profile import read
+from cacheserver.policy.support import Support
 
 WORDS = lexicon.standard()
 ALL = frozenset(vetoes.VETOES)
+EVERYWHERE = Support(-1.0)  # each question lies where labels tell
 ASKED = "How do I reset the password of my router?"
 SAME = "How can I reset my router's password?"
 OTHER = "Which wines go with grilled fish?"
@@ -20,11 +26,17 @@ def stored(id: str, text: str, similarity: float, group: str | None = None) -> N
     return Neighbour(id, similarity, group or id, read(text, WORDS))
 
 
+def barred(level: float, *, target: float = 0.5, support: Support = EVERYWHERE) -> Bar:
+    return Bar(target, level, "labels", 0.0, 0.0, 0, 0, support)
+
+
 def decide(
     neighbours: Sequence[Neighbour],
     *,
     scores: dict[str, float] | None = None,
     level: float = 0.5,
+    target: float = 0.5,
+    support: Support = EVERYWHERE,
     question: str = ASKED,
     enabled: frozenset[str] = ALL,
 ) -> Verdict | Ask:
@@ -33,7 +45,7 @@ def decide(
         neighbours,
         scores,
         Calibration(),
-        level,
+        barred(level, target=target, support=support),
         lexicon=WORDS,
         enabled=enabled,
     )
@@ -53,7 +65,7 @@ def test_a_near_twin_is_served_and_the_verdict_says_why() -> None:
 
 
 def test_nothing_stored_is_a_miss_without_a_candidate() -> None:
-    assert decide([]) == Verdict(None, ())
+    assert decide([]) == Verdict(None, (), "empty")
 
 
 def test_the_bar_is_inclusive() -> None:
@@ -144,7 +156,7 @@ def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> Non
     for _ in range(calibrate.LEAST):
         state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e", "v"))
     found = verdict(
-        judge(read(ASKED, WORDS), [twin], None, state, 0.99, lexicon=WORDS, enabled=ALL)
+        judge(read(ASKED, WORDS), [twin], None, state, barred(0.99), lexicon=WORDS, enabled=ALL)
     )
     assert found.serve is None
     assert found.judged[0].probability < 0.99
@@ -155,3 +167,53 @@ def test_evidence_says_whose_it_is_and_what_it_was_told() -> None:
     assert judged.evidence is not None
     assert (judged.evidence.entry, judged.evidence.group) == ("a", "g")
     assert judged.evidence.told == judged.probability
+
+
+TWIN = "How can I reset the password of my router?"
+NOT = "How do I not reset the password of my router?"  # the veto `negation`
+# Ten that agree, so that labels tell of them: the prior alone asks for no company.
+NEAR = [stored(str(place), SAME, 0.9, "g") for place in range(10)]
+FAR = [stored(str(place), SAME, 0.3, "g") for place in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "bar", "reason"),
+    [
+        ([], {}, "empty"),
+        ([stored("trap", NOT, 0.98)], {}, "vetoed"),
+        ([stored("trap", NOT, 0.98), stored("again", NOT, 0.97)], {}, "vetoed"),
+        ([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)], {}, "improbable"),
+        (FAR, {"level": 0.99, "target": 0.01}, "improbable"),
+        (NEAR, {"level": 2.0}, "below-bar"),
+        (NEAR, {"level": 0.5, "support": Support(0.95)}, "unsupported"),
+        (NEAR, {"level": 0.5, "support": Support(0.5, {"g": 0.95})}, "unsupported"),
+        (NEAR, {"level": 0.5, "support": Support(0.95, {"g": 0.5})}, "probable"),
+        (NEAR, {"level": 0.5}, "probable"),
+        ([stored("a", TWIN, 0.9)], {"level": 0.5, "support": Support(0.95)}, "probable"),
+    ],
+)
+def test_the_reason_is_what_the_likeliest_lacks(
+    neighbours: list[Neighbour], bar: dict[str, Any], reason: str
+) -> None:
+    found = verdict(decide(neighbours, **bar))
+    assert found.reason == reason
+    assert (found.serve is not None) == (reason == "probable")
+
+
+def test_a_vetoed_nearest_is_told_beside_a_likelier_far_one() -> None:
+    found = verdict(decide([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)]))
+    assert [(one.id, one.veto) for one in found.judged] == [("a", None), ("trap", "negation")]
+    assert found.judged[1].supported is None
+
+
+def test_one_that_is_not_supported_gives_way_to_one_that_is() -> None:
+    near = [stored("a", SAME, 0.9, "g"), *(stored(f"b{n}", SAME, 0.89, "h") for n in range(9))]
+    found = verdict(decide(near, level=0.0, support=Support(0.5, {"g": 0.95})))
+    assert found.serve is not None
+    assert found.serve.evidence is not None
+    assert found.serve.evidence.group == "h"
+
+
+def test_the_verifier_is_not_asked_of_what_is_not_supported() -> None:
+    step = decide([stored("a", SAME, 0.8)], scores={}, level=0.9, support=Support())
+    assert verdict(step).judged[0].supported is False

@@ -127,12 +127,6 @@ def test_what_a_bar_would_have_done(candidate: Nearby, bar: Bar, told: bool | No
     assert (found.candidate == candidate) == bool(found.serves)
 
 
-def test_a_single_hit_below_its_own_floor_is_not_served_whatever_the_level() -> None:
-    assert outcome(past(nearby(probability=0.6)), Bar(target=0.01), 0.02).serves is False
-    assert outcome(past(nearby(probability=0.6)), Bar(target=0.05), 0.02).serves is True
-    assert outcome(past(nearby(probability=0.49)), Bar(target=0.5), 0.02).serves is False
-
-
 def test_the_likeliest_that_clears_serves_and_a_veto_passes_to_the_next() -> None:
     near, far = nearby(probability=0.98, entry="near"), nearby(similarity=0.8, entry="far")
     assert outcome(past(near, far), TARGET).candidate == far

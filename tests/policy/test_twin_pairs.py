@@ -53,7 +53,7 @@ def served(one: str, other: str) -> bool:
         [Neighbour("stored", float(np.dot(*vectors)), "stored", profile.read(b, WORDS))],
         None,
         Calibration(),
-        bound.bar_for(Calibration(), TARGET).level,
+        bound.bar_for(Calibration(), TARGET),
         lexicon=WORDS,
         enabled=frozenset(VETOES),
     )
@@ -82,9 +82,8 @@ def test_the_twins_are_found_by_their_words() -> None:
     assert len(lost) <= 0.05 * len(of("twin")), lost
 
 
-def test_the_twins_that_the_embedder_puts_near_are_served() -> None:
-    # A word typed wrongly falls to pieces in the tokenizer: most of these lie below a twin's
-    # cosine.
-    pairs = [pair for pair in of("twin") if pair[2] != "typing slip"]
-    lost = [pair for pair in pairs if not served(*pair[:2])]
-    assert len(lost) <= 0.2 * len(pairs), lost
+def test_most_twins_are_served_and_typing_slips_among_them() -> None:
+    lost = [pair for pair in of("twin") if not served(*pair[:2])]
+    assert len(lost) <= 0.2 * len(of("twin")), lost
+    slips = [pair for pair in of("twin") if pair[2] == "typing slip"]
+    assert sum(served(*pair[:2]) for pair in slips) >= 0.8 * len(slips)

@@ -44,6 +44,7 @@ async def teach(states: States, count: int, *, seed: int = 1) -> None:
         share = rng.randrange(6) / 5
         group = rng.choice(("clean", "double"))
         found = Evidence(0.9, 0.1, share, share, 0.8, 0.0, company=10, group=group, entry=group)
+        found = replace(found, crowd=0.75)  # of all: support tells none of them apart
         right = share > 0.5 and (group == "clean" or rng.random() < 0.7)
         await states.learn("acme", "s", label(found, right, caller=f"c{rng.randrange(10)}"))
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,8 @@ _TRIES = 3  # at writing a state that other servers write too
 class _Scope:
     state: Calibration = field(default_factory=Calibration)
     version: int = 0
-    last: str | None = None  # the newest label that `state` has
+    ids: deque[str] = field(default_factory=lambda: deque(maxlen=calibrate.KEPT))  # of its labels
+    last: str | None = None  # the newest label that was read, also where it is none of ours
     looked_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
     bars: dict[float, bound.Bar] = field(default_factory=dict)  # by target, as of the last fit
@@ -99,7 +100,7 @@ class States:
                 if not kept.state.due:
                     return
                 fitted, bars = await _fit(kept, kept.state, calibrate.refit)
-                data = json.dumps({"weights": fitted.weights}).encode()
+                data = json.dumps({"weights": fitted.weights, "newest": kept.ids[-1]}).encode()
                 saved = await self._labels.save_state(tenant, scope, data, version=kept.version)
                 kept.state = fitted
                 kept.bars.update(bars)
@@ -110,16 +111,21 @@ class States:
     async def _look(self, tenant: str, scope: str, kept: _Scope) -> None:
         """Bring `kept` up to what Redis has."""
         data, version = await self._labels.state(tenant, scope)
-        state = kept.state
-        if version != kept.version and data is not None:
-            state = _with_weights(state, data)
+        state, regroup, refresh = kept.state, False, False
         for label_id, row in await self._labels.window(tenant, scope, after=kept.last):
             kept.last = label_id
             if (label := self._read(row)) is not None:
                 state = calibrate.learn(state, label)
-        if state.weights != kept.state.weights:
+                kept.ids.append(label_id)
+                regroup |= state.fresh % calibrate.EVERY == 0
+                refresh |= any(bound.outdated(bar, state, label) for bar in kept.bars.values())
+        if version != kept.version and data is not None:
+            state, refresh = _as_fitted(state, data, kept.ids), True
+        if refresh:
             state, bars = await _fit(kept, state, calibrate.grouped)
             kept.bars.update(bars)
+        elif regroup:
+            state = await asyncio.to_thread(calibrate.grouped, state)
         kept.state, kept.version, kept.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
@@ -167,9 +173,17 @@ def decode(row: Mapping[str, Any]) -> Label | None:
         return None
 
 
-def _with_weights(state: Calibration, data: bytes) -> Calibration:
+def _as_fitted(state: Calibration, data: bytes, ids: Sequence[str]) -> Calibration:
+    """The state as a server fitted it: with its weights, and the labels since then as fresh."""
     found = json.loads(data)
-    weights = tuple(found["weights"])
-    if len(weights) != len(calibrate.NAMES):  # of another version: begin again with the prior's
+    weights, newest = tuple(found["weights"]), found.get("newest")
+    if len(weights) != len(calibrate.NAMES) or newest is None:  # of another version: begin again
         return state
-    return replace(state, weights=weights)
+    fresh = sum(_place(label_id) > _place(newest) for label_id in ids)
+    return replace(state, weights=weights, fresh=fresh)
+
+
+def _place(label_id: str) -> tuple[int, int]:
+    """Where a label stands in its stream."""
+    at, _, number = label_id.partition("-")
+    return int(at), int(number)

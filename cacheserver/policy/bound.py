@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from math import nextafter, sqrt
 from typing import Literal, TypeAlias
 
-from cacheserver.policy.calibrate import Calibration, Label, left_out
+from cacheserver.policy.calibrate import EVERY, Calibration, Label, left_out
 from cacheserver.policy.support import Support, learned
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
@@ -52,6 +52,12 @@ class Bar:
     labels: int  # that show it
     audits: int  # labels of hits among all
     support: Support = field(default_factory=Support)
+    shut: frozenset[str] = frozenset()  # answer groups whose own hits broke the target
+
+    @property
+    def guarded(self) -> bool:
+        """Whether hits are barred until those that broke the target are past."""
+        return self.basis == "closed" or bool(self.shut)
 
     @property
     def floor(self) -> float:
@@ -75,14 +81,19 @@ class Point:
 
 
 def bar_for(state: Calibration, target: float) -> Bar:
-    """The bar at which the most is served with `target` kept. Raises nothing."""
-    audits = sum(label.served for label in state.labels)
-    count, floor = len(state.labels), floor_of(target)
+    """The bar at which the most is served with `target` kept. Raises nothing.
+
+    Level and support are those of the last fit's labels; what is shut is told by the newest.
+    """
+    audits = sum(label.served for label in state.fitted)
+    count, floor = len(state.fitted), floor_of(target)
     if state.young:
         return Bar(target, 1 - CAUTION * target, "prior", 1.0, 1.0, count, audits)
-    if broken(state.labels, target):
+    recent = state.labels[-_RECENT:]
+    shut = shut_groups(recent, target)
+    if broken([label for label in recent if label.evidence.group not in shut], target):
         return Bar(target, CLOSED, "closed", 1.0, 1.0, count, audits)
-    told = list(zip(left_out(state), state.labels, strict=True))
+    told = list(zip(left_out(state), state.fitted, strict=True))
     right = [(label.evidence, p, label.caller) for p, label in told if label.right]
     support = learned(right, floor)
     points = _curve([pair for pair in told if support.holds(pair[1].evidence)])
@@ -90,9 +101,28 @@ def bar_for(state: Calibration, target: float) -> Bar:
     if shown is None:  # not even the surest labels keep it: above these then
         surest = nextafter(points[0].level, 2.0) if points else 0.0
         level = max(1 - target, surest)
-        return Bar(target, level, "prior", 1.0, 1.0, count, audits, support)
-    level = max(floor, shown.level)
-    return Bar(target, level, "labels", shown.risk, shown.upper, shown.labels, audits, support)
+        return Bar(target, level, "prior", 1.0, 1.0, count, audits, support, shut)
+    return Bar(
+        target,
+        max(floor, shown.level),
+        "labels",
+        shown.risk,
+        shown.upper,
+        shown.labels,
+        audits,
+        support,
+        shut,
+    )
+
+
+def outdated(bar: Bar, state: Calibration, label: Label) -> bool:
+    """Whether a bar is to be made anew for a label, without a fit.
+
+    A wrong hit may shut at once; what is shut is looked at again now and then.
+    """
+    if label.served and not label.right:
+        return True
+    return bar.guarded and state.fresh % EVERY == 0
 
 
 def floor_of(target: float) -> float:
@@ -107,7 +137,7 @@ def floor_of(target: float) -> float:
 
 def curve(state: Calibration) -> tuple[Point, ...]:
     """Levels from the strictest down: the trade between hits and errors."""
-    return _curve(list(zip(left_out(state), state.labels, strict=True)))
+    return _curve(list(zip(left_out(state), state.fitted, strict=True)))
 
 
 def _curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
@@ -154,6 +184,18 @@ class _Sums:
     def upper(self) -> float:
         effective = self.total**2 / self.squares  # heavy labels tell of many, know of one
         return wilson(self.wrong / self.total * effective, effective)[1]
+
+
+def shut_groups(labels: Sequence[Label], target: float) -> frozenset[str]:
+    """The answer groups whose own recent hits were wrong more often than `target` beyond chance.
+
+    An answer that goes wrong shuts itself: whoever makes it so does not close the scope to others.
+    """
+    groups: dict[str, list[Label]] = {}
+    for label in labels:
+        if label.served and label.evidence.group:
+            groups.setdefault(label.evidence.group, []).append(label)
+    return frozenset(group for group, own in groups.items() if broken(own, target))
 
 
 def broken(labels: Sequence[Label], target: float) -> bool:

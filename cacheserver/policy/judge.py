@@ -40,7 +40,9 @@ TWIN = 0.999
 TWIN_COSINE = 0.6
 
 
-Reason: TypeAlias = Literal["probable", "empty", "vetoed", "unsupported", "improbable", "below-bar"]
+Reason: TypeAlias = Literal[
+    "probable", "empty", "vetoed", "closed", "unsupported", "improbable", "below-bar"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def judge(
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
     asked = 0 if scores is None else len(scores)
     for one in ranked:
-        if not one.supported:
+        if not one.supported or _shut(one, bar):
             continue
         if one.probability >= bar.level:
             return Verdict(one, tuple(ranked), "probable")
@@ -105,10 +107,16 @@ def judge(
     return Verdict(None, tuple(ranked), _why(ranked[0], bar) if ranked else "empty")
 
 
+def _shut(one: Judged, bar: Bar) -> bool:
+    return one.evidence is not None and one.evidence.group in bar.shut
+
+
 def _why(likeliest: Judged, bar: Bar) -> Reason:
     """What the likeliest candidate lacks."""
     if likeliest.veto is not None:
         return "vetoed"  # and so are all others
+    if _shut(likeliest, bar):
+        return "closed"
     if likeliest.probability < bar.floor:
         return "improbable"
     return "below-bar" if likeliest.probability < bar.level else "unsupported"

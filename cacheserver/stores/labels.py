@@ -25,7 +25,7 @@ from cacheserver.stores.recent import Recent
 from cacheserver.stores.values import dumped, loaded, owner
 from cacheserver.types import Nanodollars
 
-WINDOW = 2_000  # labels of a scope: a 1% target needs 299 clean ones, a drift monitor some windows
+WINDOW = 3_000  # labels of a scope: 2,000 of a fit and 1,000 until the next (policy/calibrate.py)
 LIFE_S = 90 * 86_400  # of what a scope learned: after a quiet quarter the prior knows as much
 ONCE_S = 86_400  # as long as a decision can be looked up, and so reported
 MAX_SPEND = 2**53  # nanodollars, 9 million USD: whole numbers in Lua end there

@@ -260,8 +260,11 @@ class Replay:
         if not calibrate.wanted(self.state, label):
             return
         self.state = calibrate.learn(self.state, label)
-        if self.state.due:
+        if due := self.state.due:
             self.state = calibrate.refit(self.state)
+        elif self.state.fresh % calibrate.EVERY == 0:
+            self.state = calibrate.grouped(self.state)
+        if due or bound.outdated(self.bar, self.state, label):
             self.bar = bound.bar_for(self.state, self.settings.target)
 
     def _foil(

@@ -76,6 +76,11 @@ def test_labels_of_a_group_move_its_own_threshold_and_no_others() -> None:
     assert (after.least, after.groups["h"]) == (before.least, before.groups["h"])
 
 
+def test_no_labels_bring_a_threshold_below_the_least() -> None:
+    told = learned(drawn(0.2, 100), FLOOR)
+    assert (told.least, told.groups["g"]) == (LEAST_CROWD, LEAST_CROWD)
+
+
 @given(some, st.floats(-1, LEAST_CROWD, exclude_max=True), st.sampled_from("ghkz"))
 def test_whatever_was_right_a_crowd_below_the_least_is_not_supported(
     right: list[Told], crowd: float, group: str

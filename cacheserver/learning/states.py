@@ -111,21 +111,18 @@ class States:
     async def _look(self, tenant: str, scope: str, kept: _Scope) -> None:
         """Bring `kept` up to what Redis has."""
         data, version = await self._labels.state(tenant, scope)
-        state, regroup, refresh = kept.state, False, False
+        state, review = kept.state, False
         for label_id, row in await self._labels.window(tenant, scope, after=kept.last):
             kept.last = label_id
             if (label := self._read(row)) is not None:
                 state = calibrate.learn(state, label)
                 kept.ids.append(label_id)
-                regroup |= state.fresh % calibrate.EVERY == 0
-                refresh |= any(bound.outdated(bar, state, label) for bar in kept.bars.values())
+                review |= state.reviewed
         if version != kept.version and data is not None:
-            state, refresh = _as_fitted(state, data, kept.ids), True
-        if refresh:
+            state, review = _as_fitted(state, data, kept.ids), True
+        if review:
             state, bars = await _fit(kept, state, calibrate.grouped)
             kept.bars.update(bars)
-        elif regroup:
-            state = await asyncio.to_thread(calibrate.grouped, state)
         kept.state, kept.version, kept.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from math import nextafter, sqrt
 from typing import Literal, TypeAlias
 
-from cacheserver.policy.calibrate import EVERY, Calibration, Label, left_out
+from cacheserver.policy.calibrate import Calibration, Label, left_out
 from cacheserver.policy.support import Support, learned
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
@@ -53,11 +53,6 @@ class Bar:
     audits: int  # labels of hits among all
     support: Support = field(default_factory=Support)
     shut: frozenset[str] = frozenset()  # answer groups whose own hits broke the target
-
-    @property
-    def guarded(self) -> bool:
-        """Whether hits are barred until those that broke the target are past."""
-        return self.basis == "closed" or bool(self.shut)
 
     @property
     def floor(self) -> float:
@@ -113,16 +108,6 @@ def bar_for(state: Calibration, target: float) -> Bar:
         support,
         shut,
     )
-
-
-def outdated(bar: Bar, state: Calibration, label: Label) -> bool:
-    """Whether a bar is to be made anew for a label, without a fit.
-
-    A wrong hit may shut at once; what is shut is looked at again now and then.
-    """
-    if label.served and not label.right:
-        return True
-    return bar.guarded and state.fresh % EVERY == 0
 
 
 def floor_of(target: float) -> float:

@@ -26,7 +26,7 @@ KEPT = WINDOW + STEP  # labels, so that those of the last fit are at hand until 
 LEAST = 100  # labels before a scope's own count
 CELL = 40  # labels; of BANKING77's 2,000, spread over 77 answers, hardly any cell has as many
 _BEYOND = 8  # none would freeze what is known of the busiest caller
-EVERY = 100  # labels between two refits at most, before the first step
+EVERY = 100  # labels between two refits at most before the first step, and two reviews after it
 _POWER = (
     0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
 )
@@ -82,6 +82,11 @@ class Calibration:
         if known >= STEP:
             return self.fresh >= STEP
         return self.fresh >= max(10, min(EVERY, len(self.labels) // 10))
+
+    @property
+    def reviewed(self) -> bool:
+        """Whether groups, and what is shut, are to be looked at again without a fit."""
+        return self.fresh % EVERY == 0
 
     @property
     def fitted(self) -> tuple[Label, ...]:

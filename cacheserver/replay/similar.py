@@ -359,12 +359,13 @@ class Similar:
         if not calibrate.wanted(scope.state, label):
             return
         scope.state = calibrate.learn(scope.state, label)
-        if due := scope.state.due:
+        if scope.state.due:
             scope.state = calibrate.refit(scope.state)
-        elif scope.state.fresh % calibrate.EVERY == 0:
+        elif scope.state.reviewed:
             scope.state = calibrate.grouped(scope.state)
-        if due or (scope.bar is not None and bound.outdated(scope.bar, scope.state, label)):
-            scope.bar = None if target is None else bound.bar_for(scope.state, target)
+        else:
+            return
+        scope.bar = None if target is None else bound.bar_for(scope.state, target)
 
     def _count(self, stored: Stored, right: bool) -> None:
         for name in (f"entry {stored.id}", f"group {stored.group}"):

@@ -260,12 +260,13 @@ class Replay:
         if not calibrate.wanted(self.state, label):
             return
         self.state = calibrate.learn(self.state, label)
-        if due := self.state.due:
+        if self.state.due:
             self.state = calibrate.refit(self.state)
-        elif self.state.fresh % calibrate.EVERY == 0:
+        elif self.state.reviewed:
             self.state = calibrate.grouped(self.state)
-        if due or bound.outdated(self.bar, self.state, label):
-            self.bar = bound.bar_for(self.state, self.settings.target)
+        else:
+            return
+        self.bar = bound.bar_for(self.state, self.settings.target)
 
     def _foil(
         self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str

@@ -195,7 +195,7 @@ _ELSEWHERE = {
     "selection.reason",  # Selection(...) in policy/decide
     "step.reason",  # Verdict(...) in policy/judge
     "_why(ranked[0], bar)",  # judge._why
-    "reason",  # what is given to a `reason` elsewhere
+    "reason",  # of an item of a batch, as it was kept
 }
 
 # Functions that return a reason, and the outcome it belongs to.

@@ -198,15 +198,15 @@ def _scope(state: Calibration, bar: Bar) -> _Scope:
     """The level a bar asks for in a scope, and which of the scope's labels clear it."""
     if bar.similarity is not None:
         level = bar.similarity
-        scores = [label.evidence.cosine for label in state.fitted]
+        scores = [label.evidence.cosine for label in state.drawn]
     elif bar.target is not None:
         level = bound.bar_for(state, bar.target).level
         scores = list(calibrate.left_out(state))
     else:
-        level, scores = bound.CLOSED, [0.0] * len(state.fitted)
+        level, scores = bound.CLOSED, [0.0] * len(state.drawn)
     told = [
         Told(1.0, label.right, label.weight)
-        for score, label in zip(scores, state.fitted, strict=True)
+        for score, label in zip(scores, state.drawn, strict=True)
         if score >= level
     ]
     seen = [(label.evidence, label.right) for label in state.labels]

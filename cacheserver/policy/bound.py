@@ -36,6 +36,7 @@ CAUTION = 0.25
 UNSEEN = 1.0
 _STEPS = 60  # levels tried
 _FIRST = 20  # labels; fewer show nothing
+_BROAD = 0.25  # of a scope's answers; are more of them shut, all are
 _RECENT = 300  # labels that the drift monitor looks at
 _ALARM = 2.33  # one-sided 99%
 
@@ -84,11 +85,11 @@ def bar_for(state: Calibration, target: float) -> Bar:
     count, floor = len(state.fitted), floor_of(target)
     if state.young:
         return Bar(target, 1 - CAUTION * target, "prior", 1.0, 1.0, count, audits)
-    recent = state.labels[-_RECENT:]
-    shut = shut_groups(recent, target)
-    if broken([label for label in recent if label.evidence.group not in shut], target):
+    shut = shut_groups(state.labels[-_RECENT:], target)
+    known = {label.evidence.group for label in state.fitted if label.right}
+    if len(shut) > _BROAD * len(known):
         return Bar(target, CLOSED, "closed", 1.0, 1.0, count, audits)
-    told = list(zip(left_out(state), state.fitted, strict=True))
+    told = list(zip(left_out(state), state.drawn, strict=True))
     right = [(label.evidence, p, label.caller) for p, label in told if label.right]
     support = learned(right, floor)
     points = _curve([pair for pair in told if support.holds(pair[1].evidence)])
@@ -122,7 +123,7 @@ def floor_of(target: float) -> float:
 
 def curve(state: Calibration) -> tuple[Point, ...]:
     """Levels from the strictest down: the trade between hits and errors."""
-    return _curve(list(zip(left_out(state), state.fitted, strict=True)))
+    return _curve(list(zip(left_out(state), state.drawn, strict=True)))
 
 
 def _curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
@@ -172,14 +173,19 @@ class _Sums:
 
 
 def shut_groups(labels: Sequence[Label], target: float) -> frozenset[str]:
-    """The answer groups whose own recent hits were wrong more often than `target` beyond chance.
+    """The answer groups to keep back, by recent labels.
 
-    An answer that goes wrong shuts itself: whoever makes it so does not close the scope to others.
+    Those whose own hits were wrong more often than `target` beyond chance; and where that holds of
+    all hits together, every group with a wrong one. An answer that goes wrong shuts itself: who
+    makes it so closes the scope to nobody else, unless a great part of it is wrong.
     """
     groups: dict[str, list[Label]] = {}
     for label in labels:
-        if label.served and label.evidence.group:
+        if label.served:
             groups.setdefault(label.evidence.group, []).append(label)
+    drawn = [label for label in labels if label.source != "feedback"]
+    if broken(drawn, target):
+        return frozenset(g for g, own in groups.items() if not all(one.right for one in own))
     return frozenset(group for group, own in groups.items() if broken(own, target))
 
 

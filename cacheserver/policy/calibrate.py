@@ -84,6 +84,14 @@ class Calibration:
         return self.fresh >= max(10, min(EVERY, len(self.labels) // 10))
 
     @property
+    def drawn(self) -> tuple[Label, ...]:
+        """Those of `fitted` that were drawn: who calls an answer wrong chooses what they tell of.
+
+        Feedback tells of its own answer and group (`offsets`), never of a scope.
+        """
+        return tuple(label for label in self.fitted if label.source != "feedback")
+
+    @property
     def reviewed(self) -> bool:
         """Whether groups, and what is shut, are to be looked at again without a fit."""
         return self.fresh % EVERY == 0
@@ -162,19 +170,18 @@ def learn(state: Calibration, label: Label) -> Calibration:
 
 def refit(state: Calibration) -> Calibration:
     """The state with weights and groups fitted to its window: 35 ms of CPU for 2,000 labels."""
-    if not state.labels:
-        return replace(state, fresh=0)
-    window = state.labels[-WINDOW:]
+    state = replace(state, fresh=0)
+    window = state.drawn
     rows = [terms(label.evidence) for label in window]
     right = [float(label.right) for label in window]
     foils = [terms(label.foil) for label in window if label.foil is not None]
     fitted = _newton(
         [*rows, *foils],
         [*right, *[0.0] * len(foils)],
-        [*_counts(window), *[_FOIL] * len(foils)],
+        [*_counts(window, _scale(window)), *[_FOIL] * len(foils)],
         state.weights,
     )
-    return grouped(replace(state, weights=fitted, fresh=0))
+    return grouped(replace(state, weights=fitted))
 
 
 def grouped(state: Calibration) -> Calibration:
@@ -186,7 +193,7 @@ def grouped(state: Calibration) -> Calibration:
 
 
 def left_out(state: Calibration) -> list[float]:
-    """Each fitted label's probability by a fit without it: what was told when it was decided.
+    """Each drawn label's probability by a fit without it: what was told when it was decided.
 
     By the fit itself each wrong hit looks less likely than it was. Nor is it enough to leave each
     label out of today's fit: what was missed then and would be served now is wrong more often than
@@ -196,15 +203,17 @@ def left_out(state: Calibration) -> list[float]:
         probability(state, label.evidence, label.adjustment)
         if label.evidence.told is None  # of an older version
         else label.evidence.told
-        for label in state.fitted
+        for label in state.drawn
     ]
 
 
 def _shown(state: Calibration) -> list[Shown]:
-    window = state.labels[-WINDOW:]
+    # Those of the fit stay until the next one, or new labels of some groups would tell of others.
+    fitted = state.fitted
+    window = (*fitted, *state.labels[len(state.labels) - state.fresh :])
     return [
         Shown(label.evidence, _logit(state, label.evidence), label.right, count)
-        for label, count in zip(window, _counts(window), strict=True)
+        for label, count in zip(window, _counts(window, _scale(fitted)), strict=True)
     ]
 
 
@@ -213,10 +222,16 @@ def _logit(state: Calibration, evidence: Evidence) -> float:
     return sum([w * x for w, x in zip(state.weights, row, strict=True)])  # a list: half the time
 
 
-def _counts(labels: Sequence[Label]) -> list[float]:
-    counts = [label.weight**_POWER for label in labels]
-    scale = sum(counts) / sum([c * c for c in counts])  # heavy labels tell of many, know of one
-    return [count * scale for count in counts]
+def _counts(labels: Sequence[Label], scale: float) -> list[float]:
+    return [label.weight**_POWER * scale for label in labels]
+
+
+def _scale(labels: Sequence[Label]) -> float:
+    """The share of their weight that labels count for: heavy ones tell of many, know of one."""
+    if not labels:
+        return 1.0
+    counts: list[float] = [label.weight**_POWER for label in labels]
+    return sum(counts) / sum([count * count for count in counts])
 
 
 def expit(logit: float) -> float:

@@ -23,7 +23,7 @@ from scripts.evaluation.vectors import Embeddings, Vectors
 LEARNED = 2_000
 EACH = 150  # far questions of each kind: hits, misses, foreign
 _POOL = 1_200  # unasked questions of the stream that hits and misses are chosen from
-_WAIT = 400  # requests more until a refit
+_WAIT = 2_500  # requests more until a fit: a settled scope has one every 1,000 labels
 _AIMED = 8  # intents; doubles of all would leave no question far from them
 _VICTIMS = 200  # questions of these that honest callers have yet to ask, whose doubles come first
 FAR = 0.6  # a far question's cosine to every request of the attacker is below
@@ -85,7 +85,7 @@ class Poisoned:
         rng = Random(seed)
         rows = rng.sample(list(home), len(home))
         learned = min(sizes.learned, len(rows) // 2)
-        wait, pool = min(_WAIT, learned // 4), min(sizes.pool, len(rows) // 4)
+        wait, pool = min(_WAIT, learned * 5 // 4), min(sizes.pool, len(rows) // 4)
         asked, later = rows[: learned + wait + pool], rows[learned + wait + pool :]
         names = sorted({one.intent for one in rows})
         aimed = set(rng.sample(names, min(_AIMED, len(names))))

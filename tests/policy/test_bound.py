@@ -171,6 +171,7 @@ def test_a_closed_scope_opens_again_once_misses_have_taught_it() -> None:
     assert bound.bar_for(state, 0.05).basis == "closed"
     for label in drawn(1_800, seed=4):
         state = calibrate.learn(state, label)
+    state = calibrate.refit(state)
     assert bound.bar_for(state, 0.05).basis == "labels"
 
 

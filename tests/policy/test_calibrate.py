@@ -67,9 +67,9 @@ def test_a_few_labels_move_the_prior_little() -> None:
 
 def test_the_window_forgets_the_oldest() -> None:
     state = Calibration()
-    for at in range(calibrate.WINDOW + 5):
+    for at in range(calibrate.KEPT + 5):
         state = calibrate.learn(state, label(replace(ALONE, cosine=at / 10_000), True))
-    assert len(state.labels) == calibrate.WINDOW
+    assert len(state.labels) == calibrate.KEPT
     assert state.labels[0].evidence.cosine == pytest.approx(5 / 10_000)
 
 
@@ -129,7 +129,7 @@ def test_a_label_is_told_by_what_was_known_when_it_was_decided() -> None:
 
 
 def test_a_label_of_an_older_version_is_told_by_the_fit() -> None:
-    state = calibrate.learn(taught(300), label(ALONE, True))
+    state = replace(calibrate.learn(taught(300), label(ALONE, True)), fresh=0)
     assert calibrate.left_out(state)[-1] == calibrate.probability(state, ALONE)
 
 

@@ -155,6 +155,7 @@ def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> Non
     state = Calibration()
     for _ in range(calibrate.LEAST):
         state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e", "v"))
+    state = calibrate.refit(state)
     found = verdict(
         judge(read(ASKED, WORDS), [twin], None, state, barred(0.99), lexicon=WORDS, enabled=ALL)
     )

@@ -49,8 +49,8 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
 
     Fields: `default_ttl_s`, `max_ttl_s`, `stale_s`, `ttl_rules` (list of `namespace`, `task`,
     `tag`, `default_ttl_s`, `max_ttl_s`), `bar` (`similarity`, `top_k`), `scope_bars` (scope to
-    bar), `semantic`, `corroborate`, `actors` (`named`, `key`), `routing_epoch`. In force on every
-    server within seconds.
+    bar), `semantic`, `match_code`, `corroborate`, `actors` (`named`, `key`), `routing_epoch`. In
+    force on every server within seconds.
     """
     edge = await _admitted(request)
     base = await edge.parts.tenants.get(checked_name("tenant", name))

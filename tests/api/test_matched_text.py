@@ -1,4 +1,4 @@
-"""What similarity may match, through the front door, at a threshold that serves nearly anything."""
+"""Texts that similarity may match, through the front door, at a threshold that serves nearly all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 
 PLAIN = "What is the refund policy?"
 
@@ -33,6 +33,25 @@ async def test_code_that_differs_in_a_space_is_matched_exactly_only(eager: House
     assert came_from(await eager.ask(inside)) == ("miss", "code")
     assert came_from(await eager.ask(outside)) == ("miss", "code")
     assert came_from(await eager.ask(inside)) == ("exact", "identical")
+
+
+async def test_code_is_matched_by_similarity_where_the_operator_says_so(eager: House) -> None:
+    async def settle(match_code: bool) -> None:
+        done = await eager.http.put(
+            "/admin/tenants/default",
+            headers={"authorization": f"Bearer {ADMIN_KEY}"},
+            json={"match_code": match_code},
+        )
+        assert (done.status_code, done.json()["match_code"]) == (200, match_code)
+
+    inside, outside = "if x:\n    a()\n    b()", "if x:\n    a()\nb()"
+    await settle(True)
+    assert came_from(await eager.ask(inside)) == ("miss", "empty")
+    assert came_from(await eager.ask(outside)) == ("semantic", "similar")
+    hidden = f"{inside}\U000e0073"  # what nobody sees stays matched exactly only
+    assert came_from(await eager.ask(hidden)) == ("miss", "unreadable")
+    await settle(False)
+    assert came_from(await eager.ask(outside)) == ("miss", "code")
 
 
 async def test_width_form_and_courtesy_are_no_difference(eager: House) -> None:

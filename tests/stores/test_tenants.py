@@ -223,6 +223,7 @@ async def test_settings_are_kept_and_the_defaults_hold_where_there_are_none(
         bar=Bar(similarity=0.97, top_k=9),
         scope_bars={"ab" * 32: Bar(similarity=1.0)},
         semantic=False,
+        match_code=True,
         corroborate=True,
         actors="key",
         routing_epoch=3,
@@ -273,6 +274,7 @@ async def test_fields_of_a_newer_version_are_left_alone(
         ("default_ttl_s", 1.5, "default_ttl_s"),
         ("stale_s", True, "stale_s"),
         ("semantic", 1, "semantic"),
+        ("match_code", "yes", "match_code"),
         ("corroborate", "yes", "corroborate"),
         ("actors", "everybody", "actors"),
         ("actors", ["key"], "actors"),
@@ -355,6 +357,7 @@ rules = st.builds(
             st.from_regex(r"[0-9a-f]{64}", fullmatch=True), bars, max_size=2
         ),
         semantic=st.booleans(),
+        match_code=st.booleans(),
         corroborate=st.booleans(),
         actors=st.sampled_from(["named", "key"]),
         routing_epoch=ttls,

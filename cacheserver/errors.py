@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
     from cacheserver.types import Asked, Usage
 
-_LISTED = 20  # names in a message
+_LISTED = 40  # names of a kind, in a message: all vetoes, and no more of a tenant's scopes
 _SHOWN = 64  # characters of the name that was given
 
 
@@ -56,7 +56,7 @@ class BadRequest(CallerError):
 
 
 class Unknown(BadRequest):
-    """A name that stands for nothing; the message lists the names there are, the first 20."""
+    """A name that stands for nothing; the message lists the names there are, the first 40."""
 
     def __init__(self, field: str, kind: str, given: str, known: Iterable[str]) -> None:
         first, *rest = sorted(known) or ["none"]

@@ -1,5 +1,5 @@
-"""What is told of a decision: kept for a day, shown to admins whole, to its caller without others'
-questions.
+"""Explanations of decisions: kept for a day, shown to admins whole, to callers without the
+questions of others.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def record(
     bar: Bar | None,
     now: float,
 ) -> dict[str, Any]:
-    """All of a decision, kept for a day; `for_caller` makes of its `decision` what callers see."""
+    """The full record of a decision, kept for a day; callers see its `decision` by `for_caller`."""
     return {
         "id": ticket.id,
         "at": ticket.started_at,

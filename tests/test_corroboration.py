@@ -1,4 +1,4 @@
-"""Whose answer serves whom by similarity, where a tenant asks for a second witness."""
+"""Corroboration through the front door: an answer serves others once a second one agreed."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ async def pin(request: Request, name: str, id: str) -> dict[str, Any]:
 
 @router.delete("/tenants/{name}/entries/{id}/pin", summary="Take that back")
 async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
-    """What a second actor's answer agreed with stays corroborated."""
+    """Remove a pin. What a second actor's answer agreed with stays corroborated."""
     return await _pin(request, name, id, pinned=False)
 
 

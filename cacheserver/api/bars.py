@@ -131,7 +131,7 @@ async def history(request: Request, name: str, limit: int = 100) -> list[dict[st
 
 
 def _page(fields: Mapping[str, Any], *, dry: bool) -> tuple[int, str | None]:
-    """How many questions of a dry run are named, and after which. Raises `BadRequest`."""
+    """The most questions of a dry run to name, and the cursor. Raises `BadRequest`."""
     for field in ("limit", "cursor"):
         if field in fields and not dry:
             raise BadRequest(field, "is of a dry run alone")

@@ -88,7 +88,7 @@ class Answers:
         return said
 
     def outcome(self, fresh: Said, group: Sequence[Grouped]) -> Outcome:
-        """Whether a fresh answer says what a group's at hand say."""
+        """Compare a fresh answer with a group's at hand."""
         return compare.verdict(fresh.exchange, group, self._lexicon)
 
     def group_of(self, fresh: Said, stored: Sequence[Grouped]) -> str | None:
@@ -155,7 +155,7 @@ def beside(fresh: Said, stored: Said, group: str) -> Grouped:
 
 
 def said_alike(one: Said, other: Said) -> bool | None:
-    """Whether two answers say the same, by their texts alone; None where that is not sure.
+    """Return True if two answers say the same, by their texts alone; None where that is not sure.
 
     Of two models' answers to one question, that the question is the same says nothing.
     """

@@ -94,7 +94,7 @@ class Decider:
         return Miss("exact-only")
 
     async def pair(self, one: str, other: str, similarity: float) -> Judged:
-        """What the prior finds of two questions, all vetoes on and the verifier asked."""
+        """Judge two questions by the prior, all vetoes on and the verifier asked."""
         asked = profile.read(one, self._lexicon)
         neighbour = Neighbour("", similarity, "", self._profile(other))
         scores = None

@@ -41,7 +41,7 @@ async def of_candidates(
     told: Callable[[str], Outcome],
     lexicon: Lexicon,
 ) -> Evidence | None:
-    """As `of_neighbours`, for a decision's candidates; some milliseconds, in a thread."""
+    """Do `of_neighbours` for a decision's candidates; some milliseconds, in a thread."""
     # Entries that may not serve stood beside the decision only where no other did.
     live = [c for c in found if corroboration.may_serve(query, c)] or found
 

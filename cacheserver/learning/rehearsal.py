@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ PAGE = 50  # questions named at once
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a tenant has asked lately, learned or set something."""
+    """Scopes and namespaces in which a tenant has asked lately, learned or set something."""
 
     scopes: set[str]
     namespaces: set[str]
@@ -40,7 +40,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What holds in a scope under the bars that are tried."""
+    """Bar, level and labels of a scope under the bars that are tried."""
 
     bar: Bar
     level: float
@@ -111,7 +111,7 @@ class Rehearsal:
     def _decided(
         self, pasts: Sequence[Past], scopes: Mapping[str, _Scope]
     ) -> list[tuple[Past, Outcome]]:
-        """Each decision under the bar of its scope; those of the scopes least asked in untold."""
+        """Replay each decision under its scope's bar; of the scopes least asked in, untold."""
         profiles: dict[str, Profile] = {}
 
         def read(text: str) -> Profile:
@@ -181,7 +181,7 @@ def _changed(before: Tenant, after: Tenant, namespace: str, scope: str) -> bool:
 
 
 def _older(cursor: str | None) -> tuple[float, str] | None:
-    """What a page begins after: when its last question was asked, and its decision."""
+    """Read a cursor: the time and the decision of the last question of the page before."""
     if cursor is None:
         return None
     at, mark, decision = cursor.partition(":")
@@ -196,17 +196,18 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
 
 def _scope(state: Calibration, bar: Bar) -> _Scope:
     """The level a bar asks for in a scope, and which of the scope's labels clear it."""
+    known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
     if bar.similarity is not None:
         level = bar.similarity
-        scores = [label.evidence.cosine for label in state.drawn]
+        scores = [label.evidence.cosine for label in known.drawn]
     elif bar.target is not None:
         level = bound.bar_for(state, bar.target).level
-        scores = list(calibrate.left_out(state))
+        scores = list(calibrate.left_out(known))
     else:
-        level, scores = bound.CLOSED, [0.0] * len(state.drawn)
+        level, scores = bound.CLOSED, [0.0] * len(known.drawn)
     told = [
         Told(1.0, label.right, label.weight)
-        for score, label in zip(scores, state.drawn, strict=True)
+        for score, label in zip(scores, known.drawn, strict=True)
         if score >= level
     ]
     seen = [(label.evidence, label.right) for label in state.labels]

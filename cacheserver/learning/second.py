@@ -43,7 +43,7 @@ class SecondOpinion:
         self._metrics = metrics
 
     async def settle(self, first: Outcome, compared: Compared) -> Settled:
-        """What the comparison teaches, once a second opinion is had where one is needed.
+        """Settle what the comparison teaches, with a second opinion where one is needed.
 
         Raises `StoreError`.
         """
@@ -59,7 +59,7 @@ class SecondOpinion:
         return confirm.settle(first, probability, second)
 
     async def _judged(self, compared: Compared, *, always: bool) -> bool | None:
-        """Whether the judge finds the two answers the same; None where it was not asked."""
+        """Ask the judge if the two answers are the same; None where it was not asked."""
         if self._judge is None:
             return None
         query = compared.query
@@ -69,7 +69,7 @@ class SecondOpinion:
         )
 
     async def _asked_again(self, compared: Compared) -> Outcome | None:
-        """What one more fresh answer says; None where none was had."""
+        """Compare one more fresh answer; None where none was had."""
         query = compared.query
         try:
             message = await self._auditor.ask(query, compared.like, count="audits_again")

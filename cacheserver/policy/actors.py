@@ -40,7 +40,7 @@ def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
 def actor_of(
     body: Mapping[str, Any], controls: Controls, tenant: Tenant, key_id: str | None
 ) -> str | None:
-    """Who asks, as a digest that no other tenant's users share; None: not known.
+    """The end user, as a digest that no other tenant's users share; None: not known.
 
     Raises `BadRequest` where the body names another than the header does.
     """

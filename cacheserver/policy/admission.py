@@ -96,7 +96,7 @@ def batchable(body: Mapping[str, Any]) -> bool:
 
 
 def made_up(message: Mapping[str, Any]) -> bool:
-    """Whether the simulated Claude made up what an answer says: nothing is learned from that.
+    """Return True if the simulated Claude made up an answer: nothing is learned from that.
 
     It says so in the id, which no caller can choose and which every way to it hands on.
     """
@@ -104,7 +104,7 @@ def made_up(message: Mapping[str, Any]) -> bool:
 
 
 def made_up_length(message: Mapping[str, Any]) -> bool:
-    """Whether the simulated Claude also chose how long an answer is."""
+    """Return True if the simulated Claude also chose the length of an answer."""
     return str(message.get("id")).startswith(_ECHO)
 
 

@@ -56,7 +56,7 @@ def without_shells(text: str) -> str:
 
 
 def is_english(words: Sequence[str]) -> bool:
-    """Whether the text is recognisably English: a test of its function words."""
+    """Return True if the text is recognisably English, by its function words."""
     low = [word.lower() for word in words if word[0].isalpha()]
     short = [word for word in low if "'" in word and word.endswith(english.SHORTENED)]
     common = len(short) + sum(word in english.COMMON for word in low)

@@ -1,4 +1,4 @@
-"""What means nothing in an English question, and how English is told: lists for `canonical`.
+"""Word lists of `canonical`: what means nothing in an English question, and the test for English.
 
 A frame is listed where it was read to ask the same in every pair that `scripts/count_twins` found.
 """

@@ -45,7 +45,7 @@ _HINTS = frozenset("\n\t=<>{}[]()\\^|$;`~:")
 
 
 def holds_code(text: str) -> bool:
-    """Whether `text` holds code, a formula or layout."""
+    """Return True if `text` holds code, a formula or layout."""
     if _HINTS.isdisjoint(text) and text.isascii() and "SELECT" not in text:
         return False
     return bool(_SURE.search(text)) or sum(bool(sign.search(text)) for sign in _SIGNS) >= 2

@@ -90,7 +90,7 @@ class Grouped:
 
 
 def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
-    """Whether one answer serves both questions. Symmetric in the two exchanges."""
+    """Compare two exchanges: does one answer serve both questions? Symmetric in the two."""
     a, b, near = fresh.reply, beside.stored.reply, beside.cosines
     asked = evidence.compare(fresh.question, beside.stored.question, lexicon)
     vetoed = bool(vetoes.fired(asked, _ALL_VETOES, lexicon))
@@ -116,7 +116,7 @@ def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
 
 
 def verdict(fresh: Exchange, group: Iterable[Grouped], lexicon: Lexicon) -> Outcome:
-    """Whether a fresh answer says what a group's answers at hand say: see `majority`."""
+    """Compare a fresh answer with a group's answers at hand: see `majority`."""
     return majority([outcome(fresh, one, lexicon) for one in group])
 
 
@@ -172,7 +172,7 @@ _ALL_VETOES = frozenset(vetoes.VETOES)
 
 
 def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
-    """Of two answers of which one is a few words, too few for an embedding to tell."""
+    """Compare two answers of which one is a few words, too few for an embedding to tell."""
     if None not in (a.yes, b.yes) and a.yes != b.yes:
         return "different"
     one, other = a.profile.bag, b.profile.bag
@@ -187,14 +187,14 @@ def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
 
 
 def _word_against(a: Profile, b: Profile, lexicon: Lexicon) -> bool:
-    """Whether the answers agree but for a word that contradicts."""
+    """Return True if the answers agree but for a word that contradicts."""
     if len(a.bag ^ b.bag) > _FEW:
         return False
     return bool(vetoes.fired(evidence.compare(a, b, lexicon), _ANSWER_VETOES, lexicon))
 
 
 def _clash(a: frozenset[str], b: frozenset[str]) -> tuple[float, float]:
-    """How far two sets of figures contradict, 0 to 1, and how much that weighs, 0 to 1.
+    """The share of figures that contradict, 0 to 1, and the weight of that, 0 to 1.
 
     Not at all where half of those of the one with fewer are in the other too, or one has none.
     """

@@ -26,19 +26,19 @@ CONFIRMED = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What is learned of a candidate: nothing where `right` is None."""
+    """A label for a candidate; none where `right` is None."""
 
     right: bool | None
     weight: float = 1.0  # labels that it stands for
 
 
 def surprising(first: Outcome, probability: float | None) -> bool:
-    """Whether a second opinion is to be had of a comparison's outcome."""
+    """Return True if a comparison's outcome needs a second opinion."""
     return first == "different" and probability is not None and probability >= SURE
 
 
 def settle(first: Outcome, probability: float | None, second: Outcome | None = None) -> Settled:
-    """What a comparison teaches; `second` is None where no second opinion was asked or had."""
+    """Settle what a comparison teaches; `second` is None where no second opinion was had."""
     if first == "open":
         return Settled(None)
     if first == "same":

@@ -1,4 +1,4 @@
-"""Which entries may serve other people by similarity, where a tenant asks for a second witness.
+"""Entries that may serve other people by similarity, where a tenant asks for a second witness.
 
 Rule: a witness has a name. Who gave none is nobody's second, and is served by similarity only what
 is corroborated already.
@@ -12,7 +12,7 @@ from cacheserver.types import Candidate, Entry, Query
 
 
 def may_serve(query: Query, candidate: Candidate) -> bool:
-    """Whether an entry that is only similar may serve this asker."""
+    """Return True if an entry that is only similar may serve this asker."""
     if not query.tenant.corroborate or candidate.corroborated:
         return True
     return query.actor is not None and candidate.entry.actor == query.actor

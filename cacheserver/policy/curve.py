@@ -73,7 +73,7 @@ def safest(scored: Sequence[Scored], *, asked: int) -> Point | None:
 
 
 def fewest(target: float) -> int:
-    """How many hits, none of them wrong, it takes to show that at most `target` are."""
+    """The fewest hits, none of them wrong, that show that at most `target` are."""
     count = max(1, ceil(_Z * _Z * (1 / target - 1)) - 1)  # Wilson's upper bound solved for it
     while wilson(0, count)[1] > target:  # as rounded there
         count += 1

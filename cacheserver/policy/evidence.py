@@ -54,7 +54,7 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
 
 
 def twins(d: Difference) -> bool:
-    """Whether two questions are one: the same canonical form, but for words typed wrongly.
+    """Return True if two questions are one: the same canonical form, but for words typed wrongly.
 
     Quoted text and code must agree to the letter.
     """

@@ -64,7 +64,7 @@ def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | No
 
 
 def is_normal(text: str | None) -> bool:
-    """Whether a stored question is one that similarity may match: an older version kept all."""
+    """Return True if similarity may match a stored question: an older version kept all."""
     return text is not None and normalise(text) == text
 
 
@@ -82,7 +82,7 @@ def _folded(char: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _hides(char: str) -> bool:
-    """Whether a tokenizer would drop the character, and it is no mark of a letter."""
+    """Return True if a tokenizer would drop the character, and it is no mark of a letter."""
     if char < "\x80":
         return (char < " " and char not in _PLAIN) or char == "\x7f"
     return unicodedata.category(char) in _HIDDEN or char in _IGNORED

@@ -53,7 +53,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a bar would have made of one decision."""
+    """The outcome of one decision under another bar."""
 
     serves: bool | None  # None: the record does not tell
     candidate: Nearby | None = None  # that it serves
@@ -136,7 +136,7 @@ def past_of(record: Mapping[str, Any]) -> Past | None:
 def under(
     past: Past, bar: Bar, level: float, *, read: Callable[[str], Profile], lexicon: Lexicon
 ) -> Outcome:
-    """What `bar` would have made of a decision.
+    """Decide a recorded decision anew, under `bar`.
 
     `level` is the probability that `bar.target` asks for in its scope; `read` profiles a text.
     """

@@ -1,4 +1,4 @@
-"""What politeness puts around a question: greetings in front, thanks behind.
+"""Courtesy around a question: greetings in front, thanks behind.
 
 Only whole phrases at the two ends count, set off by punctuation or by how a question begins:
 "How do I say thanks in French?" holds no shell. English. Pure.
@@ -94,7 +94,7 @@ def within(text: str) -> str:
 
 
 def _closing(text: str, start: int, end: int) -> int | None:
-    """Where a closing phrase begins that ends at `end`; None where there is none."""
+    """The index at which a closing phrase begins that ends at `end`; None where there is none."""
     last = _LAST.search(text, max(start, end - _LONGEST_WORD), end)
     if last is None or last[1].lower() not in _CLOSES:
         return None

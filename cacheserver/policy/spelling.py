@@ -17,7 +17,7 @@ _VOWELS = "aeiou"
 
 
 def only_misspelt(a: Sequence[str], b: Sequence[str]) -> bool:
-    """Whether two rows of words differ only in words typed wrongly in one of them."""
+    """Return True if two rows of words differ only in words typed wrongly in one of them."""
     if len(a) != len(b):
         return False
     apart = [(one, other) for one, other in zip(a, b, strict=True) if one != other]
@@ -25,7 +25,7 @@ def only_misspelt(a: Sequence[str], b: Sequence[str]) -> bool:
 
 
 def misspelt(one: str, other: str) -> bool:
-    """Whether one of the two is a common word and the other a slip of it that is no word."""
+    """Return True if one of the two is a common word and the other a slip of it that is no word."""
     if abs(len(one) - len(other)) > 1 or one[0] != other[0] or one[-1] != other[-1]:
         return False
     common = _common()

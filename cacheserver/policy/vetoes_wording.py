@@ -182,12 +182,12 @@ WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
 
 
 def _agree(d: Difference) -> bool:
-    """Whether no meaning word differs."""
+    """Return True if no meaning word differs."""
     return said.FUNCTION.issuperset(d.only_a) and said.FUNCTION.issuperset(d.only_b)
 
 
 def _close(d: Difference) -> bool:
-    """Whether no meaning word differs, and little else: sentences built in another way pass."""
+    """Return True if no meaning word differs, and little else: other constructions pass."""
     return len(d.apart_a) + len(d.apart_b) <= said.FEW and _agree(d)
 
 
@@ -219,12 +219,12 @@ def _bare_signs(signs: Sequence[str]) -> set[str]:
 
 
 def _tells(sign: str) -> bool:
-    """Whether a sign changes what is asked where the other text has none."""
+    """Return True if a sign changes what is asked where the other text has none."""
     return sign == f"{said.SPACE}-" or not said.HARMLESS.issuperset(sign)
 
 
 def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """What lies between the words in which two rows of the same words begin and end alike."""
+    """The words between those in which two rows of the same words begin and end alike."""
     if len(d.a.form) != len(d.b.form) or d.only_a or d.only_b:
         return None
     a, b = (tuple([w.removesuffix("'s") for w in p.form]) for p in (d.a, d.b))
@@ -238,11 +238,11 @@ def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
 
 
 def _turn(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
-    """Where `one` must be cut so that its halves exchanged are `other`; None where nowhere."""
+    """The index at which `one`, cut and its halves exchanged, is `other`; None where nowhere."""
     return next((at for at in range(1, len(one)) if one[at:] + one[:at] == other), None)
 
 
 def _shifted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether only words of `said.FOCUS` moved, and past more than a subject."""
+    """Return True if only words of `said.FOCUS` moved, and past more than a subject."""
     rest = [w for w in one if w not in said.FOCUS]
     return rest == [w for w in other if w not in said.FOCUS] and not said.SUBJECTS.issuperset(rest)

@@ -313,7 +313,7 @@ class Similar:
         return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
 
     def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
-        """Whether the logged answer says what the stored one does."""
+        """Compare the logged answer with the stored one."""
         fresh = Stored("", text, _packed(call.message), 0.0, "", "")
         said, other = self._read(fresh), self._read(stored)
         if said is None or other is None:

@@ -102,7 +102,7 @@ def request_id() -> str:
 
 
 def _origin(asked: Directives) -> str:
-    """Where an answer's words come from, as its id says it: nowhere says that they were directed.
+    """The source of an answer's words, as its id says it: nowhere says that they were directed.
 
     The id goes where the answer goes, streamed, batched or through a proxy, and nobody who asks
     can choose it: so a cache can tell what it must not learn from.

@@ -218,7 +218,7 @@ class Entries:
         return await self._purge_group(_namespace_group(tenant, namespace))
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
-        """Whether anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
+        """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
         key = f"{self._prefix}g:{_namespace_group(tenant, namespace)}"
         return bool(await command(self._redis, "EXISTS", key))
 

@@ -104,7 +104,7 @@ class SemanticEntries:
         return Near(live, vector=vector)
 
     async def asked_in(self, tenant: str, scope: str) -> bool:
-        """Whether a question of the tenant's is stored in a scope. Raises `StoreError`."""
+        """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
         nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
         matches = self.index.search(scope, nowhere, _SAMPLE, self._clock())
         found = await self.entries.grouped([_unname(match.id) for match in matches])

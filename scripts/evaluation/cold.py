@@ -88,7 +88,7 @@ def earlier(path: Path) -> dict[str, list[Judged]]:
 def judged(
     listed: Sequence[Pair], embeddings: Embeddings, scores: Scores | None, settings: Settings
 ) -> dict[str, list[Judged]]:
-    """Each pair by the serving decision in both directions, and by plain thresholds.
+    """Judge each pair by the serving decision in both directions, and by plain thresholds.
 
     Ours sees of a text what similarity sees in the service; what that is exact only is not served.
     A threshold's similarity is the same in either. vCache has no row: it asks anew until an entry
@@ -128,7 +128,7 @@ def _either(pair: Pair, embeddings: Embeddings, scores: Scores | None, settings:
 
 
 def twin(a: str, b: str, words: lexicon.Lexicon) -> bool:
-    """Whether the twin rule calls two texts one question, in either order."""
+    """Return True if the twin rule calls two texts one question, in either order."""
     one, other = read(a, words), read(b, words)
     return any(
         evidence.twins(evidence.compare(*both, words)) for both in ((one, other), (other, one))
@@ -186,7 +186,7 @@ def line(row: Row) -> str:
 def _served(
     pair: Pair, rows: Vectors, way: tuple[int, int], scores: Scores | None, settings: Settings
 ) -> bool:
-    """Whether a scope that holds the first question serves the second."""
+    """Return True if a scope that holds the first question serves the second."""
     texts = (pair.a, pair.b)
     asked = [Asked(texts[side], texts[side], texts[side]) for side in way]
     replay = Replay(Traffic(asked, rows[list(way)]), settings, scores, 1)

@@ -18,7 +18,7 @@ class Decider(Protocol):
 
     @property
     def outcome(self) -> Outcome:
-        """What happened to each request asked so far."""
+        """The outcome of each request asked so far."""
 
     def peek(self, at: int) -> int | None:
         """The entry whose answer serves request `at`; changes nothing."""

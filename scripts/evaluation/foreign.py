@@ -56,7 +56,7 @@ def _texts(pairs: Sequence[Pair]) -> Iterable[str]:
 
 
 def _foreign(one: Asked, source: str) -> Asked:
-    """Of a meaning that no home has."""
+    """Give a question a meaning that no home has."""
     return replace(one, meaning=f"{source}: {one.meaning}")
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation runs: the options of `scripts/evaluate`."""
+"""The options of `scripts/evaluate`, as a value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run."""
+    """The sets, parts and sizes of one evaluation."""
 
     data: Path
     embedder: Path

@@ -1,4 +1,4 @@
-"""What an attacker's requests move: decisions on questions far from theirs, before and after.
+"""Poisoning: decisions on questions far from an attacker's, before and after these came.
 
 A scope learns from honest traffic, up to a refit, so that no label of its own waits for the next.
 Then comes one way of `poisons`, under the honest callers' name or another. Far questions are asked
@@ -32,7 +32,7 @@ CALLERS = {"same caller": "", "another": "attacker"}
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is asked."""
+    """The number of requests of each kind."""
 
     learned: int = LEARNED
     each: int = EACH
@@ -42,7 +42,7 @@ class Sizes:
 
 @dataclass(slots=True)
 class Moved:
-    """What one way moved, all seeds together."""
+    """Decisions that one way moved, all seeds together."""
 
     home: str
     way: str
@@ -124,7 +124,7 @@ class Poisoned:
         )
 
     def moved(self, home: str) -> Iterator[Moved]:
-        """What each way moved under each caller's name."""
+        """Yield what each way moved under each caller's name."""
         for way, caller in self._steps:
             yield self._moved(home, way, caller)
 
@@ -231,7 +231,7 @@ def line(moved: Moved) -> str:
 
 
 def verdict(rows: Sequence[Moved]) -> str:
-    """Whether no decision on a far question changed."""
+    """A line that says if no decision on a far question changed."""
     changed = {f"{row.way} ({row.caller})": row.changed for row in rows if row.changed}
     count = sum(row.far for row in rows)
     if not changed:

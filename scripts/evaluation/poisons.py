@@ -13,7 +13,7 @@ from itertools import product
 from random import Random
 
 ASKED = 800  # requests of one way
-FLUSH = 2_400  # to push a window of 2,000 labels out
+FLUSH = 2_400  # more than the 2,000 labels that a fit reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ def constant(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 
 
 def constants(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
-    """The same with a dozen words, so that no answer stands out."""
+    """Questions that ask for one of a dozen words, so that no answer stands out."""
     told = [(q, rng.choice(_WORDS)) for q in _bare(rng, count)]
     return [Step(f"{q} Reply with just: {word}", word) for q, word in told]
 
 
 def easy_pairs(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
-    """Each question in two frames: sure labels that thin out the average."""
+    """Pairs of one question in two frames: sure labels that thin out the average."""
     steps: list[Step] = []
     for q in _bare(rng, (count + 1) // 2):
         one, other = rng.sample(_FRAMES, 2)
@@ -95,7 +95,7 @@ def traps(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 
 
 def volume(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
-    """So many honest-looking requests that every label of others leaves the window."""
+    """Honest-looking requests, enough to push all labels of others out were none refused."""
     count = count * FLUSH // ASKED
     asked = [frame.format(q) for q in _BARE for frame in _FRAMES[:3]] + _wide(rng, 600)
     chosen = rng.sample(asked, min(count, len(asked)))

@@ -91,7 +91,7 @@ def read(path: Path) -> list[Pair]:
 
 
 async def outcomes(pairs: Iterable[Pair], embedder: OnnxEmbedder) -> list[Outcome]:
-    """What the comparison says of each pair; open where an answer cannot be read."""
+    """Compare the answers of each pair; open where an answer cannot be read."""
 
     async def embed(text: str) -> Rows | None:
         try:

@@ -31,7 +31,7 @@ LIMIT = 0.002  # of foreign questions, served
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is asked."""
+    """The number of requests of each kind."""
 
     learned: int = LEARNED
     foreign: int = FOREIGN
@@ -45,7 +45,7 @@ class Sizes:
 
 @dataclass(slots=True)
 class Counts:
-    """Of one run, or of several added up."""
+    """Counts of one run, or of several added up."""
 
     requests: int = 0  # after the learned ones
     hits: int = 0
@@ -234,7 +234,7 @@ def line(row: Row) -> str:
 
 
 def verdict(row: Row) -> str:
-    """Whether a pooled row keeps the limit, the target and its windows."""
+    """A line that says if a pooled row keeps the limit, the target and its windows."""
     counts = row.counts
     told = (
         f"{row.way}: of {counts.foreign} foreign questions {100 * row.served:.3f}% served "

@@ -1,7 +1,7 @@
 """A stream through the serving decision: insert on miss, group, label, audit, refit.
 
 What the service does with sockets and stores, in one loop; everything decided is decided by
-`cacheserver.policy`.
+`cacheserver.policy`, and which labels carry a foil by `cacheserver.learning.foils`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from cacheserver.learning import foils
 from cacheserver.policy import bound, calibrate, compare, confirm, lexicon, shrinkage, vetoes
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.compare import Outcome as Comparison
-from cacheserver.policy.judge import Ask, Judged, Verdict, foil, judge
+from cacheserver.policy.judge import Ask, Judged, Verdict, judge
 from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile, read
 from scripts.evaluation.data import Asked
@@ -228,7 +229,7 @@ class Replay:
         served: bool,
         weight: float,
     ) -> bool | None:
-        """What comparing answers tells of the pair; None where it teaches nothing."""
+        """Learn what comparing answers tells of the pair; None where it teaches nothing."""
         assert chosen.evidence is not None
         second = None
         if confirm.surprising(first, chosen.probability):
@@ -271,14 +272,13 @@ class Replay:
     def _foil(
         self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str
     ) -> Evidence | None:
-        """The evidence for the nearest of another answer, where that is known to be another."""
-        near = next((n for n in neighbours if n.group != group), None)
-        if near is None or told.get(near.id) != "different":
-            return None
-        return foil(self._profile(at), neighbours, group, self._lexicon)
+        def outcome(id: str) -> Comparison:
+            return told.get(id, "open")
+
+        return foils.of_neighbours(self._profile(at), neighbours, group, outcome, self._lexicon)
 
     def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
-        """Whether a fresh answer says what a stored one does, as far as comparing them tells."""
+        """Compare a fresh answer with a stored one, with the errors that comparing makes."""
         one, other = self.traffic.asked[at], self.traffic.asked[stored]
         equal = (one.answer or one.meaning) == (other.answer or other.meaning)
         truth: Comparison = "same" if equal else "different"

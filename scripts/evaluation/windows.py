@@ -1,4 +1,4 @@
-"""Whether any stretch of traffic held more wrong hits than chance explains.
+"""Windows of traffic with more wrong hits than chance explains.
 
 A share over a whole run hides a bad hour. Each disjoint window of requests is held against the
 binomial quantile of its own hits: at 99.9% one window in a thousand lies above it by chance.

@@ -1,4 +1,4 @@
-"""Texts that similarity may match, through the front door, at a threshold that serves nearly all."""
+"""Texts that similarity may match, through the front door, at a threshold that serves most."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def foreign(rng: Random, group: str = "g1") -> Question:
 
 @dataclass(slots=True)
 class Scope:
-    """What one scope learned, and its bar."""
+    """One scope's calibration, and its bar."""
 
     target: float = 0.01
     state: Calibration = field(default_factory=Calibration)
@@ -93,7 +93,7 @@ class Scope:
         return [self.verdict(one, bar).serve is not None for one in questions]
 
     def nearest(self, question: Question) -> Judged:
-        """What is found of the nearest neighbour, whatever the bar."""
+        """Judge the nearest neighbour, whatever the bar."""
         judged = self.verdict(question, bound.UNREACHED).judged
         return next(one for one in judged if one.id == question.neighbours[0].id)
 

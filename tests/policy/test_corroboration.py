@@ -1,4 +1,4 @@
-"""What serves whom by similarity, over any sequence of people and answers."""
+"""Corroboration, over any sequence of people and answers."""
 
 from __future__ import annotations
 

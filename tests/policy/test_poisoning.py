@@ -1,4 +1,4 @@
-"""What one caller sends never moves the decision on questions far from theirs."""
+"""Poisoning: nothing one caller sends has questions far from theirs served."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def mirrored(scope: Scope, rng: Random) -> Label:
 
 
 def lifted(scope: Scope, rng: Random) -> Label:
-    """Of the answer that others are served, right from further and further away."""
+    """Right labels of the answer that others are served, from further and further away."""
     return scope.label(low(rng, "g1"))
 
 
@@ -176,7 +176,7 @@ def test_a_caller_has_no_more_labels_of_an_answer_than_its_cells_take(
 
 
 @pytest.mark.parametrize("way", [many_answers, easy_pairs, twisted])
-def test_a_caller_beside_others_soon_has_no_more_than_half_of_a_window(
+def test_of_a_caller_beside_others_one_in_eight_is_learned_beyond_half_of_a_window(
     way: Callable[[Scope, Random], Label],
 ) -> None:
     scope, rng = honest(0.01), Random(5)
@@ -191,4 +191,7 @@ def test_a_caller_beside_others_soon_has_no_more_than_half_of_a_window(
             else scope.state
         )
     held = sum(label.caller == MALLORY for label in scope.state.labels)
-    assert calibrate.WINDOW // 2 <= held < len(scope.state.labels)
+    half = calibrate.WINDOW // 2
+    beyond = 2 * calibrate.WINDOW - half
+    assert half + beyond / 12 < held < half + beyond / 6
+    assert len(scope.state.labels) == held + others  # nobody else's left for them

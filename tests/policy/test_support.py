@@ -1,4 +1,4 @@
-"""Where labels tell: near right hits, and for a group near its own."""
+"""Support lies near right hits, and for a group near its own."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_one_caller_never_widens_what_the_others_show(
 
 
 def _plain(right: list[Told]) -> Support:
-    """What these show as labels of one caller."""
+    """Learn from these as labels of one caller."""
     return learned([(evidence, p, "") for evidence, p, _ in right], FLOOR)
 
 

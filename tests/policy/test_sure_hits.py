@@ -1,4 +1,4 @@
-"""What holds of every hit, whatever a scope was taught: likely by itself, supported, monotone."""
+"""Every hit, whatever a scope was taught, is likely by itself and supported; monotone in cosine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tests.policy.making_scopes import (
     Scope,
     foreign,
     honest,
-    novel,
     profile,
     repeat,
 )
@@ -71,7 +70,7 @@ def only_high(rng: Random) -> Label:
 
 
 def mirrored(rng: Random) -> Label:
-    """All right, beside foils that are nearer."""
+    """Right labels beside foils that are nearer."""
     found = replace(random_evidence(rng), company=10)
     near = replace(found, cosine=min(1.0, found.cosine + 0.2), crowd=found.crowd + 0.1)
     return replace(_label(found, True), foil=near)
@@ -229,21 +228,3 @@ def test_of_a_full_cell_no_label_more_changes_anything(
     assert scope.state == full
     assert scope.bar == bar
     assert scope.learn(replace(label, caller="another"))
-
-
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9)), max_size=600))
-@settings(max_examples=30)
-def test_a_caller_never_holds_more_than_all_others_but_for_the_first(
-    sent: list[tuple[str, int]],
-) -> None:
-    plain = Scope().label(novel(Random(1)))
-    state = Calibration()
-    for at in range(calibrate.LEAST):
-        state = calibrate.learn(state, replace(plain, caller=f"c{at % 5}"))
-    for at, (caller, tenth) in enumerate(sent * 3):
-        found = replace(plain.evidence, cosine=tenth / 10 + 0.05, group=f"g{at % 50}")
-        label = replace(plain, evidence=found, caller=caller)
-        if calibrate.wanted(state, label):
-            state = calibrate.learn(state, label)
-            own = sum(one.caller == caller for one in state.labels)
-            assert own <= max(calibrate.LEAST, len(state.labels) - own)

@@ -40,7 +40,7 @@ def twins(one: str, other: str) -> bool:
 
 
 def served(one: str, other: str) -> bool:
-    """Whether the stored `other` answers `one` where nothing is known but the two texts."""
+    """Decide if the stored `other` answers `one`, where nothing is known but the two texts."""
     a, b = matched_text(one)[0], matched_text(other)[0]
     if a is None or b is None:
         return False

@@ -1,0 +1,177 @@
+"""Bars, names and pairs that make no sense or do not exist: a 400 that says what does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+
+from cacheserver.policy.vetoes import VETOES
+from tests.house import ADMIN_KEY, House
+
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+PARIS = "What is the capital of France?"
+LESS_ALIKE = "Which city is the capital of the country France?"
+BARS = "/admin/tenants/default/bars"
+
+
+async def put(house: House, path: str, **fields: Any) -> None:
+    response = await house.http.put(path, headers=ADMIN, json=fields)
+    assert response.status_code == 200, response.text
+
+
+async def test_a_bar_that_makes_no_sense_is_400(house: House) -> None:
+    shares = {"target": ("0", "0.51", "-1", "nan", "x", ""), "probability": ("0", "2", "nan")}
+    shares["similarity"] = ("0", "1.01", "inf")
+    for field, values in shares.items():
+        for value in values:
+            path = f"/admin/tenants/default/shadow?{field}={value}"
+            refused = await house.http.get(path, headers=ADMIN)
+            assert refused.status_code == 400, path
+            assert f"`{field}`" in refused.json()["error"]["message"]
+
+
+async def test_a_target_that_makes_no_sense_is_400_wherever_it_is_given(house: House) -> None:
+    pairs = [{"query_a": "a", "query_b": "b", "label": 1}]
+    refused_ones: list[Any] = [0, 0.50001, -0.1, 1, True, "x", None, [], 10**400, "$huge"]
+    for target in refused_ones:
+        for path, asked in (
+            ("/admin/calibrate", {"pairs": pairs, "target": target}),
+            (BARS, {"bar": {"target": target}}),
+        ):
+            method = "PUT" if path == BARS else "POST"
+            body = json.dumps(asked).replace('"$huge"', "1e400").encode()
+            refused = await house.http.request(method, path, headers=ADMIN, content=body)
+            assert refused.status_code == 400, (path, target)
+
+
+async def test_a_bar_in_a_scope_that_nothing_was_asked_in_is_400(house: House) -> None:
+    answer = await house.ask(PARIS)
+    path = f"/v1/decisions/{answer.headers['x-cache-decision']}"
+    scope = (await house.http.get(path)).json()["scope"]
+    for unknown in ("zz", "ab" * 32, scope.upper(), scope[:-1]):
+        given = {"level": "scope", "name": unknown, "bar": {"target": 0.1}}
+        refused = await house.http.put(BARS, headers=ADMIN, json=given)
+        assert refused.status_code == 400, unknown
+    settings = {"scope_bars": {"ab" * 32: {"target": 0.1}}}
+    refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
+    assert refused.status_code == 400
+    for bar in ({"target": 0.1}, None):
+        await put(house, BARS, level="scope", name=scope, bar=bar)
+    assert (await house.http.get(BARS, headers=ADMIN)).json()["scopes"] == {}
+
+
+async def test_another_tenants_scope_is_400_with_the_tenants_own(house: House) -> None:
+    one, two = await house.key("one"), await house.key("two")
+    scopes = []
+    for key in (one, two):
+        for text in (PARIS, LESS_ALIKE):  # the second turns on a similarity, and is listed
+            answer = await house.ask(text, key=key)
+        path = f"/v1/decisions/{answer.headers['x-cache-decision']}"
+        shown = await house.http.get(path, headers={"x-api-key": key})
+        scopes.append(shown.json()["scope"])
+    given = {"level": "scope", "name": scopes[1], "bar": {"target": 0.1}}
+    refused = await house.http.put("/admin/tenants/one/bars", headers=ADMIN, json=given)
+    message = await refusal(refused, "`name`: there is no scope")
+    assert message.endswith(f"known: {scopes[0]}")
+    await put(house, "/admin/tenants/two/bars", **given)
+
+
+async def refusal(response: httpx2.Response, told: str) -> str:
+    assert response.status_code == 400, response.text
+    message = response.json()["error"]["message"]
+    assert isinstance(message, str)
+    assert told in message
+    return message
+
+
+async def test_a_veto_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    bar = {"similarity": 0.9, "vetoes_off": ["antonym", "antonyms"]}
+    for path, given in (
+        (BARS, {"bar": bar}),
+        (BARS, {"bar": bar, "dry_run": True}),
+        ("/admin/tenants/default", {"bar": bar}),
+        ("/admin/tenants/default", {"namespace_bars": {"faq": bar}}),
+    ):
+        refused = await house.http.put(path, headers=ADMIN, json=given)
+        message = await refusal(refused, "there is no veto 'antonyms'")
+        assert all(veto in message for veto in VETOES)
+    for value in (3, None, ["antonym"]):
+        given = {"bar": {"similarity": 0.9, "vetoes_off": [value]}}
+        assert (await house.http.put(BARS, headers=ADMIN, json=given)).status_code == 400
+
+
+async def test_a_namespace_that_nothing_was_asked_in_is_400_until_it_is_declared(
+    house: House,
+) -> None:
+    given = {"level": "namespace", "name": "faq", "bar": {"target": 0.1}}
+    for more in ({}, {"dry_run": True}):
+        refused = await house.http.put(BARS, headers=ADMIN, json={**given, **more})
+        assert (await refusal(refused, "no namespace 'faq'")).endswith("known: default")
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
+    await put(house, BARS, **given)
+    rules = [{"namespace": "legal", "max_ttl_s": 60}]
+    await put(house, "/admin/tenants/default", ttl_rules=rules)
+    await put(house, BARS, **{**given, "name": "legal"})
+    gone = {"level": "namespace", "name": "legal", "bar": None}
+    await put(house, BARS, **gone)
+    refused = await house.http.put(BARS, headers=ADMIN, json=gone)
+    assert (await refusal(refused, "no bar of a namespace 'legal'")).endswith("known: faq")
+
+
+async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    await house.key("shop")
+    for method, path in (
+        ("GET", "bars"),
+        ("PUT", "bars"),
+        ("GET", "bars/history"),
+        ("GET", "shadow"),
+        ("GET", "decisions/dec_1"),
+        ("GET", "reviews"),
+        ("GET", "reviews/export"),
+    ):
+        given = {"bar": {"target": 0.1}, "dry_run": True} if method == "PUT" else None
+        path = f"/admin/tenants/shpo/{path}"
+        refused = await house.http.request(method, path, headers=ADMIN, json=given)
+        message = await refusal(refused, "`tenant`: there is no tenant 'shpo'")
+        assert message.endswith("known: default, shop")
+    await put(house, "/admin/tenants/shpo")  # put, it exists
+    assert (await house.http.get("/admin/tenants/shpo/bars", headers=ADMIN)).status_code == 200
+
+
+async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
+    refused = await house.http.put(BARS, headers=ADMIN, json={"baar": {"target": 0.1}})
+    assert "bar, cursor, dry_run" in await refusal(refused, "no field 'baar'")
+    refused = await house.http.put(BARS, headers=ADMIN, json={"bar": {"simmilarity": 0.1}})
+    assert "similarity, target, top_k" in await refusal(refused, "no field 'simmilarity'")
+    path = "/admin/tenants/default/shadow?tarjet=0.1"
+    refused = await house.http.get(path, headers=ADMIN)
+    await refusal(refused, "`tarjet`: there is no field")
+
+
+async def test_a_dry_run_is_asked_for_by_true_or_false(house: House) -> None:
+    given = {"bar": {"similarity": 0.9}, "dry_run": "yes"}
+    refused = await house.http.put(BARS, headers=ADMIN, json=given)
+    assert refused.status_code == 400
+    assert "`dry_run`" in refused.json()["error"]["message"]
+
+
+async def test_a_malformed_pair_file_is_400_with_its_line(house: House) -> None:
+    for tsv, told in {
+        "query_a\tquery_b\tlabel\n\nx\ty\t2": "line 3: `label`",
+        "\nquery_a\tquery_b\nx\ty": "line 2 has no column `label`",
+        "query_a\tquery_b\tlabel\nx\ty": "line 2 has 2 cells",
+        "query_a\tquery_b\tlabel\nx\t \t1": "line 2: `query_b`",
+    }.items():
+        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"tsv": tsv})
+        assert refused.status_code == 400
+        assert told in refused.json()["error"]["message"]
+
+
+async def test_a_pair_whose_label_is_no_label_is_400(house: House) -> None:
+    for label in (True, 2, 1.5, None, "yes", [1]):
+        pairs = [{"query_a": "a", "query_b": "b", "label": label}]
+        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"pairs": pairs})
+        assert refused.status_code == 400
+        assert "`pairs.0.label`" in refused.json()["error"]["message"]

@@ -18,6 +18,7 @@ import numpy as np
 from cacheserver.policy import evidence, lexicon
 from cacheserver.policy.bound import wilson
 from cacheserver.policy.profile import read
+from cacheserver.policy.question_text import matched_text
 from scripts.evaluation import baselines
 from scripts.evaluation.data import Asked, Malformed
 from scripts.evaluation.meanings import folded
@@ -89,30 +90,41 @@ def judged(
 ) -> dict[str, list[Judged]]:
     """Judge each pair by the serving decision in both directions, and by plain thresholds.
 
+    Ours sees of a text what similarity sees in the service; what that is exact only is not served.
     A threshold's similarity is the same in either. vCache has no row: it asks anew until an entry
     has been seen often enough.
     """
     words = lexicon.standard()
-    vectors = embeddings.of([text for p in listed for text in (p.a, p.b)])
-    rows = vectors.reshape(len(listed), 2, -1)
-    near = np.einsum("ij,ij->i", rows[:, 0], rows[:, 1])
-    twins = [twin(p.a, p.b, words) for p in listed]
+    seen = [_seen(pair) for pair in listed]
+    embeddings.prepare(text for pair in seen if pair is not None for text in (pair.a, pair.b))
+    twins = [pair is not None and twin(pair.a, pair.b, words) for pair in seen]
     found: dict[str, list[Judged]] = {
         OURS: [
             _judged(
-                pair,
-                any(_served(pair, two, way, scores, settings) for way in ((0, 1), (1, 0))),
-                same,
+                pair, as_seen is not None and _either(as_seen, embeddings, scores, settings), same
             )
-            for pair, two, same in zip(listed, rows, twins, strict=True)
+            for pair, as_seen, same in zip(listed, seen, twins, strict=True)
         ]
     }
+    rows = embeddings.of([text for p in listed for text in (p.a, p.b)]).reshape(len(listed), 2, -1)
+    near = np.einsum("ij,ij->i", rows[:, 0], rows[:, 1])
     for way, at in _THRESHOLDS.items():
         found[way] = [
             _judged(pair, bool(cosine >= at), same)
             for pair, cosine, same in zip(listed, near, twins, strict=True)
         ]
     return found
+
+
+def _seen(pair: Pair) -> Pair | None:
+    """The pair as similarity sees it; None where one text is matched exactly only."""
+    a, b = matched_text(pair.a)[0], matched_text(pair.b)[0]
+    return None if a is None or b is None else replace(pair, a=a, b=b)
+
+
+def _either(pair: Pair, embeddings: Embeddings, scores: Scores | None, settings: Settings) -> bool:
+    rows = embeddings.of((pair.a, pair.b))
+    return any(_served(pair, rows, way, scores, settings) for way in ((0, 1), (1, 0)))
 
 
 def twin(a: str, b: str, words: lexicon.Lexicon) -> bool:

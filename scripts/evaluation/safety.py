@@ -12,6 +12,7 @@ from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Settings
 from scripts.evaluation.vectors import Embeddings
+from scripts.pairs.own import own_pairs
 from scripts.pairs.types import Pair
 
 OURS = f"ours {DEFAULT:.0%}"
@@ -82,13 +83,11 @@ class Safety:
     # Attack
 
     def run_attack(self) -> None:
-        """Every set of pairs with classes."""
-        sets = dict(self._folder.attacks)
+        """Our own pairs, and every set of pairs with classes."""
+        own = [Pair(a, b, int(wanted != "miss"), kind) for a, b, wanted, kind in own_pairs()]
+        sets = {"own": halves.of_pairs(own, self._plan.half), **self._folder.attacks}
         if (path := self._plan.attack) is not None:
             sets[path.stem] = halves.of_pairs(data.pairs_of(path), self._plan.half)
-        if not sets:
-            print("attack: no pairs with a column `class`")
-            return
         print(attack.HEAD)
         for name, listed in sets.items():
             settings = Settings(target=DEFAULT)

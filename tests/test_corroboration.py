@@ -110,6 +110,8 @@ async def test_an_operator_pins_an_entry_and_takes_that_back(house: House) -> No
 
 async def test_a_pin_of_what_is_not_there_is_404(house: House) -> None:
     entry = (await ask(house, ANN, "ann")).headers["x-cache-entry"]
+    done = await house.http.put("/admin/tenants/other", headers=ADMIN, json={})
+    assert done.status_code == 200  # a tenant that exists, of which the entry is not
     for path in (f"default/entries/{'0' * 32}", f"other/entries/{entry}"):
         for method in ("PUT", "DELETE"):
             refused = await house.http.request(method, f"/admin/tenants/{path}/pin", headers=ADMIN)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from cacheserver.api import errors
 from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
-from cacheserver.api.known import refuse_unknown_scopes
+from cacheserver.api.known import refuse_unknown_scopes, tenant_of
 from cacheserver.api.ops import purge_as, shown_stats
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy.controls import name as checked_name
@@ -78,8 +78,8 @@ async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
 
 async def _pin(request: Request, name: str, id: str, *, pinned: bool) -> dict[str, Any]:
     edge = await _admitted(request)
-    tenant, entries = checked_name("tenant", name), edge.parts.entries.entries
-    if not await entries.pin(tenant, id, pinned=pinned):
+    tenant = (await tenant_of(edge, name)).name
+    if not await edge.parts.entries.entries.pin(tenant, id, pinned=pinned):
         raise NotFound("no stored answer of this tenant has this id; it may have gone already")
     return {"tenant": tenant, "entry_id": id, "pinned": pinned}
 

@@ -130,8 +130,14 @@ async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: Hou
         ("GET", "decisions/dec_1"),
         ("GET", "reviews"),
         ("GET", "reviews/export"),
+        ("PUT", f"entries/{'0' * 32}/pin"),
+        ("DELETE", f"entries/{'0' * 32}/pin"),
     ):
-        given = {"bar": {"target": 0.1}, "dry_run": True} if method == "PUT" else None
+        given = (
+            {"bar": {"target": 0.1}, "dry_run": True}
+            if path == "bars" and method == "PUT"
+            else None
+        )
         path = f"/admin/tenants/shpo/{path}"
         refused = await house.http.request(method, path, headers=ADMIN, json=given)
         message = await refusal(refused, "`tenant`: there is no tenant 'shpo'")

@@ -150,6 +150,7 @@ def _starts_question(words: Sequence[str]) -> bool:
 def _expanded(words: Sequence[str]) -> list[str]:
     """Contractions in full, number words as numbers, "i" as "I"."""
     found: list[str] = []
+    spelled = not english.SPELLED.isdisjoint(words)
     for at, word in enumerate(words):
         following = words[at + 1] if at + 1 < len(words) else ""
         if word == "i" and (
@@ -160,7 +161,7 @@ def _expanded(words: Sequence[str]) -> list[str]:
         ):
             found.append("I")
             continue
-        if word in english.NUMBERS:
+        if word in english.NUMBERS and not spelled:
             found.append(english.NUMBERS[word])
             continue
         if "'" not in word and word not in english.RUN_TOGETHER and word not in english.NEGATED:
@@ -189,7 +190,7 @@ def _framed(words: Sequence[str]) -> list[str]:
     kept = [
         word
         for at, word in enumerate(words)
-        if word not in english.POLITE or at == 0 or words[at - 1] not in english.BEFORE_POLITE
+        if word not in english.POLITE or at == 0 or not _is_courtesy(words, at)
     ]
     frames = [frame for frame in english.FRAMES if not frame[0].isdisjoint(kept)]
     if not frames:
@@ -198,6 +199,14 @@ def _framed(words: Sequence[str]) -> list[str]:
     for _, pattern, into in frames:
         line = pattern.sub(into, line)
     return line.rstrip(" ").split(" ")
+
+
+def _is_courtesy(words: Sequence[str], at: int) -> bool:
+    """Whether the word of `POLITE` at `at` is no verb, and says nothing of the manner asked."""
+    before, following = words[at - 1], words[at + 1] if at + 1 < len(words) else ""
+    if words[at] == "kindly":
+        return before in english.ASKED_KINDLY
+    return before in english.BEFORE_POLITE and following.lower() not in english.PLEASED
 
 
 def _without_articles(words: Sequence[str]) -> list[str]:

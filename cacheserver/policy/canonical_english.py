@@ -51,11 +51,13 @@ ABBREVIATED = listed("dr mr mrs ms st prof vs etc inc jr sr fig no approx dept")
 PARTICIPLE = re.compile(r"\w+(?:ed|en)|gone|done|been|got|had|made|left|sent|come|become|lost|paid")
 
 ARTICLES = frozenset(("a", "an", "the"))
-# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third".
+# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third"; "in front of",
+# "in the front of".
 ARTICLE_KEPT = listed(
     """
     few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth
-    quarter half day week month year hour minute one many most more less only other same
+    quarter half day week month year hour minute one many most more less only other same front place
+    case
     """
 )
 # Behind these "a" is a letter.
@@ -73,6 +75,11 @@ NO_NOUN = listed(
 )
 POLITE = frozenset(("please", "pls", "plz", "kindly"))
 BEFORE_POLITE = frozenset(("you", "I", "we", "someone", "anyone", "somebody"))
+# "Can I please everyone", "how do I kindly decline": words of the question itself.
+PLEASED = listed(
+    "my your his her their our its the a an him them me us everyone everybody people all both"
+)
+ASKED_KINDLY = frozenset(("you", "someone", "anyone", "somebody"))
 BEFORE_I = listed(
     """
     do can should could would may must will did am have had was if when that because how what
@@ -83,6 +90,13 @@ AFTER_I = listed(
     """
     am have had was can could will would should do did don't didn't can't need want might may
     must cannot get got forgot lost
+    """
+)
+# Where these are asked about, "twelve" is another word than "12".
+SPELLED = listed(
+    """
+    spell spelled spelt spelling letters syllable syllables word words write written pronounce
+    pronounced rhyme rhymes vowel vowels say translate hyphen capitalize characters
     """
 )
 NUMBERS = dict(
@@ -110,8 +124,11 @@ TELL = (
     r"|I (?:would like|want|need) to know|I (?:was|am) wondering|I wonder)"
 )
 TOLD = "tell know wondering wonder"
+# "Tell me when it is done" asks to be told then.
+LATER = r"(?!(?:tell me|let me know|(?:can|could|would|will) you let me know) when )"
 HOW = "how-to"
 STATES = (  # "How do I look?" is not "How can I look?"
+    "come across|"
     "look|feel|sound|seem|smell|taste|appear|compare|rank|score|rate|keep|have|owe|be|know|need|"
     "want|like|love|forget|die|differ|end|deserve|qualify|get|fail|stack|always|often|still|usually|never"
 )
@@ -124,17 +141,17 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         # "tell me where I can park": "where can I park"
         (
             TOLD,
-            rf"^{TELL} (how|what|where|when|why|who|which) ({PERSON}) ({VERB}) (?=\w)",
+            rf"^{LATER}{TELL} (how|what|where|when|why|who|which) ({PERSON}) ({VERB}) (?=\w)",
             r"\1 \3 \2 ",
         ),
         (TOLD, rf"^{TELL} (?:if|whether) ({PERSON}) ({VERB}) (?=\w)", r"\2 \1 "),
         # "tell me what the capital of France is": "what is the capital of France"
         (
             TOLD,
-            rf"^{TELL} (what|where|who|when) ((?:\w+ ){{1,8}})(is|are|was|were)$",
+            rf"^{LATER}{TELL} (what|where|who|when) ((?:\w+ ){{1,8}})(is|are|was|were)$",
             r"\1 \3 \2",
         ),
-        (TOLD, rf"^{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)", ""),
+        (TOLD, rf"^{LATER}{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)", ""),
         (TOLD, rf"^{TELL} ", "tell me "),
         ("like", r"(^|[.?!] )I would like ", r"\1I want "),
         # "how do I", "how can I", "how would I", "how to", "what is the way to"
@@ -143,7 +160,12 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
             rf"(^|[.?!] )how (?:(?:do|can|would) I|to) (?!(?:{STATES})\b)(?=\w)",
             rf"\1{HOW} ",
         ),
-        ("way", rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES})\b)(?=[a-z])", rf"\1{HOW} "),
+        # but not "what is the way to work", "... to market"
+        (
+            "way",
+            rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES})\b)(?=[a-z]\S* \w)",
+            rf"\1{HOW} ",
+        ),
         (
             "way possible",
             r"(^|[.?!] )is (?:there (?:a|any) way|it possible) to (?=\w)",

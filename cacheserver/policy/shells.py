@@ -1,7 +1,8 @@
 """Courtesy around a question: greetings in front, thanks behind.
 
 Only whole phrases at the two ends count, set off by punctuation or by how a question begins:
-"How do I say thanks in French?" holds no shell. English. Pure.
+"How do I say thanks in French?" holds no shell, nor does a text that Claude is given to work on
+("Translate into German: How are you? Many thanks"). English. Pure.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _OPENING = re.compile(
     | i\ have\ a\ (?:quick\ )?question\s*[,:.\n-]\s*
     | (?:excuse\ me|sorry\ to\ bother\ you)\s*,\s*(?:but\ )?
     | (?:please|pls|plz),?\ +(?!please)
-    | (?:so|ok|okay|well)(?:\s*,\s*|\ +)(?=(?:how|what|what's|where|when|why|who|which)\b)
+    | (?:so|ok|okay|well)(?:\s*,\s*|\ +)(?=(?:how|what|what's|where|when|why|who|which)\ +\w)
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -69,9 +70,25 @@ _LAST = re.compile(r"(\w+)\W*$")
 _WANTING = re.compile(
     r"\b(?:say|says|said|saying|word|words|mean|means|meaning|write|writing|spell|of|for|to|in|as|"
     r"and|or|with|by|about|the|a|an|is|are|than|between|called|translate|phrase|term|you|no|not|"
-    r"from|do|does|my|your|their|this|that)$",
+    r"from|do|does|my|your|their|his|her|our|this|that|any|some|"
+    r"give|gives|giving|gave|express|expressing|send|sending|owe|owes|deserve|deserves|accept|"
+    r"offer|show|receive|return|get|need|want|without)$",
     re.IGNORECASE,
 )
+# Where a text is given to work on, what ends it may belong to it: behind a colon, behind a task
+# on words, behind "this email". So may what begins it, where the task stands behind.
+_WORKED_ON = re.compile(
+    r":\s|\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b"
+    r"|\bthis (?:e?-?mail|text|sentence|message|letter|phrase|reply|draft|note)\b"
+    r"[^.?!,\n]*[.?!,\n]\s*\w",
+    re.IGNORECASE,
+)
+_WORKED_ON_AFTER = re.compile(
+    r"[.?!,\n]\s.*\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# "How do you say yes, please"
+_SAYING = re.compile(r"\b(?:say|saying|spell|pronounce)\b[^.?!\n]*$", re.IGNORECASE)
 _LONGEST = 90  # characters of a closing phrase, its punctuation included
 _LONGEST_WORD = 20  # and of its last word
 
@@ -80,7 +97,7 @@ def within(text: str) -> str:
     """Return `text` without its shells; whole where nothing else is in it."""
     start = 0
     first = _FIRST.match(text)
-    if first is None or first[0].lower() not in _OPENS:
+    if first is None or first[0].lower() not in _OPENS or _WORKED_ON_AFTER.search(text):
         start = -1
     while start >= 0 and (found := _OPENING.match(text, start)) is not None and found.end() > start:
         start = found.end()
@@ -101,7 +118,10 @@ def _closing(text: str, start: int, end: int) -> int | None:
     found = _CLOSING.search(text[:end], max(start, end - _LONGEST))
     if found is None:
         return None
-    if found["after"] and _WANTING.search(text[start : found.start()]):
+    before = text[start : found.start()]
+    if _WORKED_ON.search(before) or (found["after"] and _WANTING.search(before)):
+        return None
+    if found["apart"] and set(found["apart"]).isdisjoint(".?!\n") and _SAYING.search(before):
         return None
     kept = re.match(r"\s*[.?!]+", text[found.start() : end])
     return found.start() + (kept.end() if kept else 0)

@@ -1,0 +1,110 @@
+"""Bars set and recorded, and those that labelled pairs ask for, through the front door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.house import ADMIN_KEY, House, came_from
+
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
+
+
+async def put(house: House, path: str, **fields: Any) -> dict[str, Any]:
+    response = await house.http.put(f"/admin/{path}", headers=ADMIN, json=fields)
+    assert response.status_code == 200, response.text
+    found = response.json()
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
+    path = "tenants/default/bars"
+    dry = await put(house, path, bar={"similarity": 0.999}, dry_run=True, who="ann")
+    assert dry["before"]["tenant"]["similarity"] == 0.95
+    assert dry["after"]["tenant"]["similarity"] == 0.999
+    await house.ask(PARIS)
+    assert came_from(await house.ask(SIMILAR))[0] == "semantic"
+    await put(house, path, bar={"exact_only": True}, who="ann")
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
+    await put(house, path, level="namespace", name="faq", bar={"target": 0.02}, who="bob")
+    assert came_from(await house.ask("Whats the capital of France")) == ("miss", "exact-only")
+    history = (await house.http.get(f"/admin/{path}/history", headers=ADMIN)).json()
+    assert [(c["who"], c["level"], c["name"]) for c in history] == [
+        ("bob", "namespace", "faq"),
+        ("ann", "tenant", ""),
+    ]
+    shown = (await house.http.get(f"/admin/{path}", headers=ADMIN)).json()
+    assert shown["tenant"]["exact_only"] is True
+    assert shown["namespaces"]["faq"]["target"] == 0.02
+    refusals: list[dict[str, Any]] = [
+        {"bar": {"target": 0.6}},
+        {"bar": {"target": 0}},
+        {"bar": {}},
+        {"bar": {"target": 0.1, "similarity": 0.9}},
+        {"level": "scope", "name": "zz", "bar": {"target": 0.1}},
+        {"level": "galaxy", "bar": {"target": 0.1}},
+        {"bar": None},
+    ]
+    for wrong in refusals:
+        refused = await house.http.put(f"/admin/{path}", headers=ADMIN, json=wrong)
+        assert refused.status_code == 400, wrong
+
+
+async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: House) -> None:
+    tsv = "query_a\tquery_b\tlabel\n" + "\n".join(
+        f"{a}\t{b}\t{label}"
+        for a, b, label in [
+            (PARIS, SIMILAR, 1),
+            ("How do I reset my password?", "How can I reset my password?", 1),
+            ("How do I enable sync?", "How do I disable sync?", 0),
+            ("Who wrote Hamlet?", "Where is the nearest pharmacy?", 0),
+        ]
+    )
+    asked = {"tsv": tsv, "target": 0.5}
+    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    assert (found["pairs"], found["unread"], found["target"]) == (4, 0, 0.5)
+    assert found["vetoed"] == 1  # "disable" for "enable": no bar serves it
+    last = found["probability"]["curve"][-1]
+    assert (last["hits"], last["wrong"]) == (3, 1)
+    scores = [point["bar"] for point in found["similarity"]["curve"]]
+    assert scores == sorted(scores, reverse=True)
+    few = found["recommended"]
+    assert few["bar"] is None
+    assert "4 pairs without one wrong are needed for 0.5; there are 3" in few["why"]
+    refusals: list[tuple[dict[str, Any], str]] = [
+        ({}, "pairs"),
+        ({"tsv": "a\tb\n1\t2"}, "tsv"),
+        ({"tsv": "query_a\tquery_b\tlabel\nx\ty"}, "tsv"),
+        ({"pairs": [{"query_a": "x"}]}, "pairs.0.query_b"),
+        ({"pairs": [], "target": 0.1}, "pairs"),
+        ({"tsv": tsv, "target": 0.9}, "target"),
+        ({"tsv": tsv, "tarjet": 0.1}, "tarjet"),
+    ]
+    for wrong, field in refusals:
+        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json=wrong)
+        assert refused.status_code == 400
+        assert f"`{field}`" in refused.json()["error"]["message"]
+
+
+async def test_what_is_recommended_can_be_set(house: House) -> None:
+    names = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon"]
+    right = [
+        {"query_a": f"How do I add {name}?", "query_b": f"How can I add {name}?", "label": 1}
+        for name in names
+    ]
+    wrong = [
+        {"query_a": f"How do I add {name}?", "query_b": "Who wrote Hamlet?", "label": 0}
+        for name in names
+    ]
+    asked = {"pairs": right + wrong, "target": 0.3}
+    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    bar, why = found["recommended"]["bar"], found["recommended"]["why"]
+    assert why.startswith("serves 10 of 20 pairs, 0 of them wrong")
+    changed = await put(house, "tenants/default/bars", bar=bar)
+    assert changed["after"]["tenant"]["exact_only"] is False
+    upside_down = [{**one, "label": 1 - one["label"]} for one in asked["pairs"]]  # type: ignore[attr-defined]
+    asked = {"pairs": upside_down, "target": 0.3}
+    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    assert found["recommended"]["bar"] is None
+    assert found["recommended"]["why"].startswith("no threshold keeps 0.3: at ")

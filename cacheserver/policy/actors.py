@@ -13,7 +13,7 @@ from typing import Any
 from cacheserver.errors import BadRequest
 from cacheserver.types import Controls, Tenant
 
-_MOST_CHARS = 256  # what Claude takes of `metadata.user_id` (facts 1.1)
+_MOST_CHARS = 256  # what Claude takes of `metadata.user_id`, by its API reference
 _DIGITS = 16  # 64 bits: two of a tenant's million users meet with a chance of 1 in 37 million
 # Letters and marks that Unicode counts as printable and no font shows.
 _UNSEEN = re.compile(
@@ -58,8 +58,18 @@ def actor_of(
 
 
 def caller_of(key_id: str | None, actor: str | None) -> str:
-    """The key and the end user behind a request, as one digest; empty where neither is known."""
-    return "" if key_id is None and actor is None else _digest(key_id or "", actor or "")
+    """The key and the end user behind a request, as digests with a dot between; "": neither known.
+
+    `key_of` gives the first of them: of one key any number of end users may be named.
+    """
+    if key_id is None and actor is None:
+        return ""
+    return f"{_digest(key_id or '')}.{_digest(key_id or '', actor) if actor else ''}"
+
+
+def key_of(caller: str) -> str:
+    """The digest of a caller's key."""
+    return caller.partition(".")[0]
 
 
 def _digest(*parts: str) -> str:

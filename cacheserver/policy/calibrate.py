@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import exp, inf, log
 from typing import Literal, TypeAlias
 
+from cacheserver.policy import actors
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.policy.offsets import Offsets, Shown, gather
 
@@ -77,7 +78,7 @@ class Calibration:
 
     @property
     def due(self) -> bool:
-        """Whether a refit is: often while little is known, then by steps."""
+        """True if a refit is due: often while little is known, then by steps."""
         known = len(self.labels) - self.fresh
         if known >= STEP:
             return self.fresh >= STEP
@@ -85,7 +86,7 @@ class Calibration:
 
     @property
     def drawn(self) -> tuple[Label, ...]:
-        """Those of `fitted` that were drawn: who calls an answer wrong chooses what they tell of.
+        """The fitted labels that were drawn: who calls an answer wrong chooses what they tell of.
 
         Feedback tells of its own answer and group (`offsets`), never of a scope.
         """
@@ -93,7 +94,7 @@ class Calibration:
 
     @property
     def reviewed(self) -> bool:
-        """Whether groups, and what is shut, are to be looked at again without a fit."""
+        """True if groups, and what is shut, are to be reviewed without a fit."""
         return self.fresh % EVERY == 0
 
     @property
@@ -139,23 +140,25 @@ def probability(state: Calibration, evidence: Evidence, adjustment: float = 0.0)
 
 
 def wanted(state: Calibration, label: Label) -> bool:
-    """Whether a label adds to what is known; no caller, answer or kind of question may flood it.
+    """Return True if a label adds to what is known; no key, answer or kind of question floods it.
 
-    In a window a caller has at most `CELL` labels of one answer and tenth of cosine, and beside
-    others one in `_BEYOND` of what goes beyond half of it. What is more is not learned, so that
-    nobody else's labels leave the window for it. A wrong hit always is.
+    Of the labels at hand at most `CELL` are of one key, answer and tenth of cosine, hits and misses
+    apart; and of a key with half a window of them beside others, one in `_BEYOND` more is learned.
+    What is refused pushes nobody else's out. A wrong hit always is learned. End users are not
+    counted apart here: whoever holds a key may name as many as they like.
     """
     if label.served and not label.right:
         return True
-    caller, group, tenth = label.caller, label.evidence.group, _tenth(label)
-    theirs = [one for one in state.labels if one.caller == caller]
+    key, group, tenth = actors.key_of(label.caller), label.evidence.group, _tenth(label)
+    theirs = [one for one in state.labels if actors.key_of(one.caller) == key]
     alike = [one for one in theirs if one.evidence.group == group and one.served == label.served]
     if sum(_tenth(one) == tenth for one in alike) >= CELL:
         return False
     others = len(state.labels) - len(theirs)
     if others < LEAST or len(theirs) < WINDOW // 2:
         return True
-    return int(label.evidence.cosine * 100_000) % _BEYOND == 0  # as good as drawn
+    found = label.evidence  # as good as drawn: who asks does not know what stood beside it
+    return int((found.cosine + found.margin + found.pull + found.crowd) * 1e7) % _BEYOND == 0
 
 
 def _tenth(label: Label) -> int:
@@ -193,7 +196,7 @@ def grouped(state: Calibration) -> Calibration:
 
 
 def left_out(state: Calibration) -> list[float]:
-    """Each drawn label's probability by a fit without it: what was told when it was decided.
+    """Return each drawn label's probability as it was told when it was decided.
 
     By the fit itself each wrong hit looks less likely than it was. Nor is it enough to leave each
     label out of today's fit: what was missed then and would be served now is wrong more often than

@@ -51,8 +51,8 @@ ABBREVIATED = listed("dr mr mrs ms st prof vs etc inc jr sr fig no approx dept")
 PARTICIPLE = re.compile(r"\w+(?:ed|en)|gone|done|been|got|had|made|left|sent|come|become|lost|paid")
 
 ARTICLES = frozenset(("a", "an", "the"))
-# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third"; "in front of",
-# "in the front of".
+# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third";
+# "in the front of", "in front of".
 ARTICLE_KEPT = listed(
     """
     few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth

@@ -70,7 +70,7 @@ LETTERED = listed(
 NO_NOUN = listed(
     """
     in on at of to for from by with and or is are was were be do does did can could not if than
-    as vs versus has have will would should into about
+    as vs versus has have will would should into about before after
     """
 )
 POLITE = frozenset(("please", "pls", "plz", "kindly"))
@@ -95,7 +95,8 @@ AFTER_I = listed(
 # Where these are asked about, "twelve" is another word than "12".
 SPELLED = listed(
     """
-    spell spelled spelt spelling letters syllable syllables word words write written pronounce
+    spell spelled spelt spelling contraction sentence braille letters syllable syllables
+    word words write written pronounce
     pronounced rhyme rhymes vowel vowels say translate hyphen capitalize characters
     """
 )
@@ -163,7 +164,7 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         # but not "what is the way to work", "... to market"
         (
             "way",
-            rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES})\b)(?=[a-z]\S* \w)",
+            rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES}|an?|the|my)\b)(?=[a-z]\S* \w)",
             rf"\1{HOW} ",
         ),
         (

@@ -80,7 +80,8 @@ _WANTING = re.compile(
 _WORKED_ON = re.compile(
     r":\s|\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b"
     r"|\bthis (?:e?-?mail|text|sentence|message|letter|phrase|reply|draft|note)\b"
-    r"[^.?!,\n]*[.?!,\n]\s*\w",
+    r"[^.?!,\n]*[.?!,\n]\s*\w"
+    r"|\b(?:sentences?|sentiment|sarcastic|statement|classify)\b[^.?!\n]*[.?!\n]\s*\w",
     re.IGNORECASE,
 )
 _WORKED_ON_AFTER = re.compile(
@@ -88,7 +89,9 @@ _WORKED_ON_AFTER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # "How do you say yes, please"
-_SAYING = re.compile(r"\b(?:say|saying|spell|pronounce)\b[^.?!\n]*$", re.IGNORECASE)
+_SAYING = re.compile(
+    r"\b(?:say|saying|spell|pronounce|sign|finish|answer)\b[^.?!\n]*$", re.IGNORECASE
+)
 _LONGEST = 90  # characters of a closing phrase, its punctuation included
 _LONGEST_WORD = 20  # and of its last word
 
@@ -119,8 +122,10 @@ def _closing(text: str, start: int, end: int) -> int | None:
     if found is None:
         return None
     before = text[start : found.start()]
-    if _WORKED_ON.search(before) or (found["after"] and _WANTING.search(before)):
+    if _WORKED_ON.search(before):
         return None
+    if found["after"] and (found["after"][0].isupper() or _WANTING.search(before)):
+        return None  # a title ("Who sings Thank You?"), or an object
     if found["apart"] and set(found["apart"]).isdisjoint(".?!\n") and _SAYING.search(before):
         return None
     kept = re.match(r"\s*[.?!]+", text[found.start() : end])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import evidence, profile
+from cacheserver.policy import evidence, profile, shells
 from cacheserver.policy.lexicon import standard
 
 LEXICON = standard()
@@ -99,6 +101,16 @@ def test_another_frame_is_the_same_question(one: str, other: str) -> None:
 )
 def test_a_word_that_matters_makes_another(one: str, other: str) -> None:
     assert not twins(one, other)
+
+
+@pytest.mark.parametrize(
+    "part", ["a. ", "hi. ", "this email ", "say ", "sentence ", ": ", "translate. ", "thanks. "]
+)
+def test_courtesy_is_found_in_linear_time(part: str) -> None:
+    long = part * 8_000 + ", thanks"
+    began = time.process_time()
+    shells.within(long)
+    assert time.process_time() - began < 1  # 0.02 s; in quadratic time it took ten
 
 
 PARTS = (

@@ -164,7 +164,8 @@ def _expanded(words: Sequence[str]) -> list[str]:
         if word in english.NUMBERS and not spelled:
             found.append(english.NUMBERS[word])
             continue
-        if "'" not in word and word not in english.RUN_TOGETHER and word not in english.NEGATED:
+        short = "'" in word or word in english.RUN_TOGETHER or word in english.NEGATED
+        if not short or (spelled and at > 0):
             found.append(word)
             continue
         word = english.RUN_TOGETHER.get(word, word)
@@ -216,7 +217,7 @@ def _without_articles(words: Sequence[str]) -> list[str]:
         if word in english.ARTICLES:
             before = words[at - 1].lower() if at else ""
             following = words[at + 1] if at + 1 < len(words) else ""
-            noun = following[:1].isalnum() and following not in english.NO_NOUN
+            noun = following[:1].isalnum() and following not in english.NO_NOUN | english.ARTICLES
             letter = word == "a" and (lettered or before in english.LETTERED or before.isdigit())
             if noun and not letter and following not in english.ARTICLE_KEPT:
                 continue

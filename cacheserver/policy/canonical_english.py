@@ -1,4 +1,4 @@
-"""Word lists of `canonical`: what means nothing in an English question, and the test for English.
+"""What means nothing in an English question, and how English is told: lists for `canonical`.
 
 A frame is listed where it was read to ask the same in every pair that `scripts/count_twins` found.
 """
@@ -52,7 +52,7 @@ PARTICIPLE = re.compile(r"\w+(?:ed|en)|gone|done|been|got|had|made|left|sent|com
 
 ARTICLES = frozenset(("a", "an", "the"))
 # Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third";
-# "in front of", "in the front of".
+# "in the front of", "in front of".
 ARTICLE_KEPT = listed(
     """
     few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth
@@ -70,7 +70,7 @@ LETTERED = listed(
 NO_NOUN = listed(
     """
     in on at of to for from by with and or is are was were be do does did can could not if than
-    as vs versus has have will would should into about
+    as vs versus has have will would should into about before after
     """
 )
 POLITE = frozenset(("please", "pls", "plz", "kindly"))
@@ -95,7 +95,8 @@ AFTER_I = listed(
 # Where these are asked about, "twelve" is another word than "12".
 SPELLED = listed(
     """
-    spell spelled spelt spelling letters syllable syllables word words write written pronounce
+    spell spelled spelt spelling contraction sentence braille letters syllable syllables
+    word words write written pronounce
     pronounced rhyme rhymes vowel vowels say translate hyphen capitalize characters
     """
 )
@@ -163,7 +164,7 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         # but not "what is the way to work", "... to market"
         (
             "way",
-            rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES})\b)(?=[a-z]\S* \w)",
+            rf"(^|[.?!] )what is (?:the|a) way to (?!(?:{STATES}|an?|the|my)\b)(?=[a-z]\S* \w)",
             rf"\1{HOW} ",
         ),
         (

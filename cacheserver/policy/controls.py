@@ -34,6 +34,7 @@ _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
     | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
 )
+_ELSEWHERE = frozenset({"x-cache-webhook"})  # read by batches alone
 _PLAIN = Controls()
 
 
@@ -49,6 +50,9 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
             if header in said and header == "x-cache-actor":  # a list of names is no name
                 raise BadRequest(header, "is given twice")
             said[header] = f"{said[header]},{value}" if header in said else value
+        elif header.startswith("x-cache-") and header not in _ELSEWHERE:
+            known = ", ".join(f"`{one}`" for one in sorted(_HEADERS))
+            raise BadRequest(header[:64], f"is not known here; {known} are")
     if not said:
         return _PLAIN
     controls = _cache_control(said.get("cache-control", ""))

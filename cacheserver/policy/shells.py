@@ -80,16 +80,20 @@ _WANTING = re.compile(
 _WORKED_ON = re.compile(
     r":\s|\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b"
     r"|\bthis (?:e?-?mail|text|sentence|message|letter|phrase|reply|draft|note)\b"
-    r"[^.?!,\n]*[.?!,\n]\s*\w",
+    r"[^.?!,\n]{0,80}[.?!,\n]\s*\w"
+    r"|\b(?:sentences?|sentiment|sarcastic|statement|classify)\b[^.?!\n]{0,80}[.?!\n]\s*\w",
     re.IGNORECASE,
 )
-_WORKED_ON_AFTER = re.compile(
-    r"[.?!,\n]\s.*\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b",
-    re.IGNORECASE | re.DOTALL,
+_PART_ENDS = re.compile(r"[.?!,\n]\s")
+_TASK = re.compile(
+    r"\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b", re.IGNORECASE
 )
 # "How do you say yes, please"
-_SAYING = re.compile(r"\b(?:say|saying|spell|pronounce)\b[^.?!\n]*$", re.IGNORECASE)
+_SAYING = re.compile(
+    r"\b(?:say|saying|spell|pronounce|sign|finish|answer)\b[^.?!\n]{0,80}$", re.IGNORECASE
+)
 _LONGEST = 90  # characters of a closing phrase, its punctuation included
+_MOST_CLOSINGS = 8  # each reads all that is before it
 _LONGEST_WORD = 20  # and of its last word
 
 
@@ -97,17 +101,25 @@ def within(text: str) -> str:
     """Return `text` without its shells; whole where nothing else is in it."""
     start = 0
     first = _FIRST.match(text)
-    if first is None or first[0].lower() not in _OPENS or _WORKED_ON_AFTER.search(text):
+    if first is None or first[0].lower() not in _OPENS or _is_worked_on(text):
         start = -1
     while start >= 0 and (found := _OPENING.match(text, start)) is not None and found.end() > start:
         start = found.end()
     start, end = max(start, 0), len(text)
-    while (cut := _closing(text, start, end)) is not None:
+    for _ in range(_MOST_CLOSINGS):
+        if (cut := _closing(text, start, end)) is None:
+            break
         end = cut
     inner = text[start:end].strip()
     if end < len(text) and inner[-1:].isalnum() and text.rstrip().endswith("?"):
         inner += "?"  # "Where is it, please?"
     return inner if any(map(str.isalnum, inner)) else text
+
+
+def _is_worked_on(text: str) -> bool:
+    """Whether a task on words stands behind a first part: "Hello. Translate it". In linear time."""
+    end = _PART_ENDS.search(text)
+    return end is not None and _TASK.search(text, end.end()) is not None
 
 
 def _closing(text: str, start: int, end: int) -> int | None:
@@ -119,8 +131,10 @@ def _closing(text: str, start: int, end: int) -> int | None:
     if found is None:
         return None
     before = text[start : found.start()]
-    if _WORKED_ON.search(before) or (found["after"] and _WANTING.search(before)):
+    if _WORKED_ON.search(before):
         return None
+    if found["after"] and (found["after"][0].isupper() or _WANTING.search(before)):
+        return None  # a title ("Who sings Thank You?"), or an object
     if found["apart"] and set(found["apart"]).isdisjoint(".?!\n") and _SAYING.search(before):
         return None
     kept = re.match(r"\s*[.?!]+", text[found.start() : end])

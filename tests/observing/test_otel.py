@@ -138,7 +138,7 @@ async def test_a_stream_that_is_left_ends_its_spans_and_says_so(
             "stream": True,
             "messages": [{"role": "user", "content": "Slow? [[sim slow=0.5 words=20]]"}],
         }
-        headers = {"x-cache-control": "no-store"}
+        headers = {"cache-control": "no-store"}
         async with house.http.stream(
             "POST", "/v1/messages", json=body, headers=headers
         ) as response:

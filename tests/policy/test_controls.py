@@ -72,6 +72,8 @@ def test_headers_are_read(headers: dict[str, str], controls: Controls) -> None:
         ("x-cache-namespace", "n" * 65, "letters"),
         ("x-cache-namespace", "line\n", "letters"),
         ("x-cache-task", "é", "letters"),
+        ("x-cache-namespce", "a", "`x-cache-namespace`"),
+        ("x-cache-vetoes-off", "entity", "not known"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(header: str, value: str, says: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import evidence, profile
+from cacheserver.policy import evidence, profile, shells
 from cacheserver.policy.lexicon import standard
 
 LEXICON = standard()
@@ -31,6 +33,7 @@ def twins(one: str, other: str) -> bool:
         ("I was wondering if I can park here", "Can I park here?"),
         ("I can't log in.", "I cannot log in"),
         ("Can you tell me when I can park here?", "When can I park here?"),
+        ("What's the word for dog in French?", "What is the word for dog in French?"),
         ("Could you kindly send a copy?", "Could you please send a copy?"),
         ("How do I translate a page? Thanks", "How can I translate a page? Thanks"),
         ("How do I delete this message? Thanks", "How do I delete this message?"),
@@ -87,11 +90,27 @@ def test_another_frame_is_the_same_question(one: str, other: str) -> None:
         ("Can I please everyone?", "Can I everyone?"),
         ("How many letters are in twelve?", "How many letters are in 12?"),
         ("How do I come across?", "How can I come across?"),
+        ("Who sings Thank You?", "Who sings?"),
+        ("Classify the sentiment. It broke. Thanks a lot", "Classify the sentiment. It broke."),
+        ("Do I sign with love, best regards", "Do I sign with love"),
+        ("Is don't one word?", "Is do not one word?"),
+        ("Is the the most common word?", "Is the most common word?"),
+        ("When do I use the before a name?", "When do I use before a name?"),
         ("What is in front of the car?", "What is in the front of the car?"),
     ],
 )
 def test_a_word_that_matters_makes_another(one: str, other: str) -> None:
     assert not twins(one, other)
+
+
+@pytest.mark.parametrize(
+    "part", ["a. ", "hi. ", "this email ", "say ", "sentence ", ": ", "translate. ", "thanks. "]
+)
+def test_courtesy_is_found_in_linear_time(part: str) -> None:
+    long = part * 8_000 + ", thanks"
+    began = time.process_time()
+    shells.within(long)
+    assert time.process_time() - began < 1  # 0.02 s; in quadratic time it took ten
 
 
 PARTS = (

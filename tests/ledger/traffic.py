@@ -223,7 +223,8 @@ class Traffic:
                 body["stream"] = self._random.random() < 0.3
             case "paraphrase":
                 words = choice(("What is", "What's"))
-                text = f"{words} the capital of {choice(_PLACES)}?"
+                place = choice(_PLACES)  # told what to say: made-up answers are never audited
+                text = f"{words} the capital of {place}? [[sim text={place}]]"
             case "stream":
                 body["stream"] = True
                 text += " [[sim words=30]]"
@@ -237,8 +238,9 @@ class Traffic:
                 body["model"] = choice(_MODELS[:3])
             case "model":
                 body["model"] = choice(_MODELS)
-            case "auto":
+            case "auto":  # nor tried on another model
                 body["model"] = "auto"
+                text += " [[sim text=sharp]]"
             case "escalated":  # cut short: asked again one up, where the tier was the low one
                 body["model"] = "auto"
                 text += " [[sim text=begun stop=max_tokens]]"

@@ -218,3 +218,11 @@ def test_one_that_is_not_supported_gives_way_to_one_that_is() -> None:
 def test_the_verifier_is_not_asked_of_what_is_not_supported() -> None:
     step = decide([stored("a", SAME, 0.8)], scores={}, level=0.9, support=Support())
     assert verdict(step).judged[0].supported is False
+
+
+def test_a_crowd_is_how_near_the_nearest_five_lie() -> None:
+    near = [stored(str(n), SAME, cosine) for n, cosine in enumerate((0.9, 0.8, 0.7, 0.6, 0.5))]
+    few, many = near[:2], [*near, *(stored(str(n), SAME, 0.1) for n in range(5, 10))]
+    for found, crowd in ((few, 0.85), (near, 0.7), (many, 0.7)):
+        for one in found:
+            assert evidence_for(one, found, 0.0, None).crowd == pytest.approx(crowd)

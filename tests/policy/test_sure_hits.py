@@ -227,4 +227,12 @@ def test_of_a_full_cell_no_label_more_changes_anything(
         assert not scope.learn(again)
     assert scope.state == full
     assert scope.bar == bar
-    assert scope.learn(replace(label, caller="another"))
+    found = label.evidence
+    aside = replace(found, cosine=(tenth + 1) % 10 / 10 + 0.05)
+    for other in (
+        replace(label, caller="another"),
+        replace(label, served=True),
+        replace(label, evidence=replace(found, group="another")),
+        replace(label, evidence=aside),
+    ):
+        assert calibrate.wanted(scope.state, other)

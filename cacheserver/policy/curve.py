@@ -57,9 +57,12 @@ def curve(scored: Sequence[Scored], *, asked: int) -> list[Point]:
 
 
 def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point | None:
-    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none."""
+    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none.
+
+    It lies at the score of a right pair: many easy pairs pay for no score that only wrong ones had.
+    """
     best: Point | None = None
-    for bar in sorted({one.score for one in scored}, reverse=True):
+    for bar in sorted({one.score for one in scored if one.right}, reverse=True):
         point = at(scored, bar, asked=asked)
         if point.wrong_high <= target:
             best = point

@@ -231,8 +231,11 @@ def rates(told: Sequence[Told], *, asked: int) -> list[Rate]:
 
 
 def recommended(told: Sequence[Told], target: float, *, asked: int) -> Rate | None:
-    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none."""
-    for bar in sorted({one.score for one in told}):
+    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none.
+
+    It lies at the score of a right one, as in `curve`.
+    """
+    for bar in sorted({one.score for one in told if one.right}):
         found = rate(told, bar, asked=asked)
         if found.wrong_high <= target:
             return found

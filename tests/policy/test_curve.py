@@ -67,3 +67,10 @@ def test_the_safest_bar_is_bounded_lowest(found: list[Scored]) -> None:
     best = safest(found, asked=100)
     bounds = [point.wrong_high for point in curve(found, asked=100)]
     assert (best.wrong_high if best else None) == (min(bounds) if bounds else None)
+
+
+def test_easy_pairs_pay_for_no_score_that_only_wrong_ones_had() -> None:
+    scored = [Scored(0.97, True)] * 300 + [Scored(0.1, False)] * 2
+    best = recommended(scored, 0.05, asked=len(scored))
+    assert best is not None
+    assert (best.bar, best.wrong) == (0.97, 0)

@@ -46,8 +46,29 @@ ELSE = (
 )
 
 
+JUST = "Reply with just: OK"
+WANTS = (
+    "describe",
+    "explain",
+    "praise",
+    "sum up",
+    "draw",
+    "compare",
+    "date",
+    "rank",
+    "sing",
+    "name",
+)
+TOPICS = (
+    *("the moons of Saturn", "a sourdough starter", "the Suez canal", "knitting a sock"),
+    *("Roman roads", "the tides", "beekeeping", "a fugue by Bach", "chess openings", "old verbs"),
+)
+
+
 def answering(body: Mapping[str, Any]) -> Directives:
     text = str(body["messages"][-1]["content"])
+    if text.endswith(JUST):
+        return Directives(text="OK")
     for answer, deeds in INTENTS.items():
         if any(deed in text for deed in deeds):
             return Directives(text=answer)
@@ -60,8 +81,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield house
 
 
-async def test_easy_questions_do_not_have_others_served(house: House) -> None:
-    bar = {"target": 0.01, "audit_share": 1.0}  # each hit is a label
+async def _teach(house: House) -> None:
+    """Ask the easy questions, each hit a label."""
+    bar = {"target": 0.01, "audit_share": 1.0}
     path = "/admin/tenants/default/bars"
     assert (await house.http.put(path, headers=ADMIN, json={"bar": bar})).status_code == 200
     easy = [frame.format(deed) for deeds in INTENTS.values() for deed in deeds for frame in FRAMES]
@@ -69,6 +91,10 @@ async def test_easy_questions_do_not_have_others_served(house: House) -> None:
     for question in easy:
         await house.ask(question)
         await house.parts.learner.idle()
+
+
+async def test_easy_questions_do_not_have_others_served(house: House) -> None:
+    await _teach(house)
     state, needed = await _barred(house)
     assert not state.young
     assert needed.level >= needed.floor == pytest.approx(0.9)
@@ -83,6 +109,27 @@ async def test_easy_questions_do_not_have_others_served(house: House) -> None:
     assert sum(served) >= len(served) / 2
     assert {kind for kind, _ in others} == {"miss"}
     assert {reason for _, reason in others} <= {"improbable", "unsupported", "vetoed"}
+
+
+async def test_one_word_that_many_questions_ask_for_moves_nobody_elses_decision(
+    house: House,
+) -> None:
+    await _teach(house)
+    own = [OWN[0].format(deed) for deeds in INTENTS.values() for deed in deeds]
+    before = [await _looked_up(house, question) for question in (*own, *ELSE)]
+    assert before.count("semantic") >= len(own) / 2
+    assert "semantic" not in before[len(own) :]
+    for want in WANTS:
+        for topic in TOPICS:
+            await house.ask(f"Please {want} {topic}. {JUST}")
+            await house.parts.learner.idle()
+    assert [await _looked_up(house, question) for question in (*own, *ELSE)] == before
+
+
+async def _looked_up(house: House, question: str) -> str:
+    """What a question would come to; nothing is asked or stored."""
+    answer = await house.ask(question, headers={"cache-control": "only-if-cached"})
+    return str(answer.headers["x-cache"])
 
 
 async def _barred(house: House) -> Any:

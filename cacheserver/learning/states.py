@@ -181,6 +181,6 @@ def _as_fitted(state: Calibration, data: bytes, ids: Sequence[str]) -> Calibrati
 
 
 def _place(label_id: str) -> tuple[int, int]:
-    """Where a label stands in its stream."""
+    """The place of a label in its stream."""
     at, _, number = label_id.partition("-")
     return int(at), int(number)

@@ -203,7 +203,7 @@ def _framed(words: Sequence[str]) -> list[str]:
 
 
 def _is_courtesy(words: Sequence[str], at: int) -> bool:
-    """Whether the word of `POLITE` at `at` is no verb, and says nothing of the manner asked."""
+    """True if the word of `POLITE` at `at` is no verb and says nothing of the manner asked."""
     before, following = words[at - 1], words[at + 1] if at + 1 < len(words) else ""
     if words[at] == "kindly":
         return before in english.ASKED_KINDLY

@@ -1,4 +1,4 @@
-"""What means nothing in an English question, and how English is told: lists for `canonical`.
+"""Words that mean nothing in an English question, and words that tell English, for `canonical`.
 
 A frame is listed where it was read to ask the same in every pair that `scripts/count_twins` found.
 """

@@ -29,7 +29,7 @@ class Difference:
 
 
 def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
-    """How a and b differ. Exchanging them exchanges the sides' fields and nothing else."""
+    """Compare two profiles. Exchanging them exchanges the sides' fields and nothing else."""
     only_a = [w for w in dict.fromkeys(a.content) if w not in b.bag]
     only_b = [w for w in dict.fromkeys(b.content) if w not in a.bag]
     if only_a and only_b:

@@ -112,7 +112,7 @@ def _shut(one: Judged, bar: Bar) -> bool:
 
 
 def _why(likeliest: Judged, bar: Bar) -> Reason:
-    """What the likeliest candidate lacks."""
+    """Name what the likeliest candidate lacks."""
     if likeliest.veto is not None:
         return "vetoed"  # and so are all others
     if _shut(likeliest, bar):

@@ -117,7 +117,7 @@ def within(text: str) -> str:
 
 
 def _is_worked_on(text: str) -> bool:
-    """Whether a task on words stands behind a first part: "Hello. Translate it". In linear time."""
+    """True if a task on words stands behind a first part: "Hello. Translate it". In linear time."""
     end = _PART_ENDS.search(text)
     return end is not None and _TASK.search(text, end.end()) is not None
 

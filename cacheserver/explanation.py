@@ -102,7 +102,7 @@ def record(
 
 
 def shaped(asked: Asked) -> dict[str, Any]:
-    """What each lever did to a call, without the call itself."""
+    """The changes each lever made to a call, without the call itself."""
     return {
         "route": asdict(asked.route),
         "plan": None if asked.plan is None else _planned(asked.plan),

@@ -195,10 +195,9 @@ class Decider:
                 break
             assert scores is not None  # a judge without a verifier asks for nothing
             scores[step.id] = await self._verify(query, by_id[step.id], step)
-        for neighbour in neighbours:
-            by_id[neighbour.id] = replace(by_id[neighbour.id], adjustment=neighbour.adjustment)
+        past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
         for one in step.judged:
-            by_id[one.id] = _with(by_id[one.id], one)
+            by_id[one.id] = _with(by_id[one.id], one, past[one.id])
             if one.veto is not None:
                 self._metrics.vetoed(one.veto)
         shown = list(by_id.values())  # in the order of `live`: the most similar first
@@ -239,13 +238,14 @@ class Decider:
         return found
 
 
-def _with(candidate: Candidate, judged: Judged) -> Candidate:
+def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
     return replace(
         candidate,
         evidence=judged.evidence,
         probability=None if judged.veto is not None else judged.probability,
         veto=judged.veto,
         supported=judged.supported,
+        adjustment=adjustment,
     )
 
 

@@ -74,7 +74,7 @@ def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> l
 
 
 def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | None) -> list[Alert]:
-    """What changed in how Claude is asked: longer answers, writes nobody reads, fewer hits, and
+    """Changes in how Claude is asked: longer answers, writes nobody reads, fewer hits, and
     questions of a new kind.
 
     `hour.sums` are those of the last 60 minutes.

@@ -20,8 +20,7 @@ Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]
 
 WINDOW = 2_000  # labels of a fit; more slow it down and tell of traffic long gone
 # A scope that knows this many labels moves in steps of as many: between two nothing that comes in
-# changes weights, level or support, whoever sends it. On BANKING77 and CLINC150 steps serve no less
-# than a fit every 100 labels.
+# changes weights, level or support, whoever sends it.
 STEP = 1_000
 KEPT = WINDOW + STEP  # labels, so that those of the last fit are at hand until the next
 LEAST = 100  # labels before a scope's own count
@@ -33,7 +32,7 @@ _POWER = (
 )
 _RIDGE = 1.0  # how strongly weights are held to the prior, in labels
 _STEPS = 12  # of Newton; 4 suffice from a warm start
-_FOIL = 0.25  # of a right label's weight in the fit that its foil has
+_FOIL = 0.25  # labels that a foil counts for in the fit
 _FAR = 30.0  # log odds beyond are the same certainty
 
 NAMES = (
@@ -46,7 +45,8 @@ _EITHER_WAY = frozenset(("bias", "second"))
 _LEAST = tuple(-inf if name in _EITHER_WAY else 0.0 for name in NAMES)
 # What neighbours usually tell: rounded from a fit to streams of our own questions
 # (`scripts/pairs/families.txt`), with less trust in the cosine and more in the words than on
-# those templates. A candidate without company is told by the prior alone.
+# those templates; the crowd, the cosine's two slopes and the verifier's weight were set by hand. A
+# candidate without company is told by the prior alone.
 START = (-1.5, 1.5, 1.0, 0.8, 0.8, 2.0, 0.6, 0.5, 0.3, 1.0, 0.7, 2.0)
 _COMPANY = 5  # neighbours from which on they are evidence
 
@@ -105,7 +105,7 @@ class Calibration:
     @property
     def young(self) -> bool:
         """Whether the prior still speaks for the scope."""
-        return len(self.fitted) < LEAST
+        return len(self.labels) - self.fresh < LEAST
 
 
 def terms(evidence: Evidence) -> tuple[float, ...]:

@@ -112,9 +112,8 @@ def _sign(found: list[str], raw: str, text: str, span: tuple[int, int]) -> bool:
 def _without_end(text: str, words: tuple[str, ...], *, known: bool) -> tuple[str, ...]:
     """Take off the last mark where it means nothing.
 
-    `known`: the text is English. A question mark does behind a question, a full stop behind
-    anything else; `C!`, `?.` and `??`
-    may be what is asked about.
+    `known`: the text is English. A question mark means nothing behind a question, a full stop
+    behind anything else; `C!`, `?.` and `??` may be what is asked about.
     """
     body = text.rstrip(_ENDS)
     run = text[len(body) :]

@@ -127,7 +127,7 @@ async def test_one_word_that_many_questions_ask_for_moves_nobody_elses_decision(
 
 
 async def _looked_up(house: House, question: str) -> str:
-    """What a question would come to; nothing is asked or stored."""
+    """Look a question up; nothing is asked of Claude or stored."""
     answer = await house.ask(question, headers={"cache-control": "only-if-cached"})
     return str(answer.headers["x-cache"])
 

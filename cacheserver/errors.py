@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
     from cacheserver.types import Asked, Usage
 
-_LISTED = 40  # names of a kind, in a message: all vetoes, and no more of a tenant's scopes
+_LISTED = 10  # names of a kind, in a message: what was meant is among the nearest
 _SHOWN = 64  # characters of the name that was given
 
 
@@ -56,13 +57,16 @@ class BadRequest(CallerError):
 
 
 class Unknown(BadRequest):
-    """A name that stands for nothing; the message lists the names there are, the first 40."""
+    """A name that stands for nothing; the message lists ten of those there are, the most like it
+    first.
+    """
 
     def __init__(self, field: str, kind: str, given: str, known: Iterable[str]) -> None:
-        first, *rest = sorted(known) or ["none"]
-        listed = ", ".join([first, *rest[: _LISTED - 1]])
-        more = len(rest) + 1 - _LISTED
-        shown = f"{listed}{f' and {more} more' if more > 0 else ''}"
+        names = sorted(known)
+        near = get_close_matches(given[:_SHOWN], names, n=_LISTED)
+        listed = [*near, *(name for name in names if name not in near)][:_LISTED]
+        more = len(names) - len(listed)
+        shown = f"{', '.join(listed) or 'none'}{f' and {more} more' if more > 0 else ''}"
         super().__init__(field, f"there is no {kind} {given[:_SHOWN]!r}; known: {shown}")
 
 

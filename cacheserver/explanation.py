@@ -49,13 +49,18 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
 
 
 def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """An explanation as its caller may see it: of stored questions only the served one."""
+    """An explanation as its caller may see it: of stored questions only the served one, and the
+    evidence for that one or the nearest alone.
+    """
     served = None if shown["kind"] in ("miss", "bypass") else shown.get("candidate")
     return {
         **shown,
         "question": None if served is None else shown["question"],
         "candidates": [
-            {**one, "question": one["question"] if one["entry"] == served else None}
+            {
+                **{name: one[name] for name in one if name != "evidence"},
+                "question": one["question"] if one["entry"] == served else None,
+            }
             for one in shown.get("candidates", ())
         ],
     }
@@ -165,6 +170,7 @@ def _listed(candidate: Candidate, now: float) -> dict[str, Any]:
         "supported": candidate.supported,
         "corroborated": candidate.corroborated,
         "age_s": max(0, int(now - candidate.entry.created_at)),
+        "evidence": None if candidate.evidence is None else asdict(candidate.evidence),
     }
 
 

@@ -39,7 +39,7 @@ async def tenants(request: Request) -> list[dict[str, Any]]:
 @router.get("/tenants/{name}", summary="One tenant's settings")
 async def tenant(request: Request, name: str) -> dict[str, Any]:
     edge = await _admitted(request)
-    found = await edge.parts.tenants.get(checked_name("tenant", name))
+    found = await tenant_of(edge, name)
     return {"name": found.name, **tenantjson.as_json(found)}
 
 
@@ -55,7 +55,7 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     edge = await _admitted(request)
     base = await edge.parts.tenants.get(checked_name("tenant", name))
     changed = tenantjson.read(name, await _body(request, edge), base)
-    await refuse_unknown_scopes(edge, base, changed)
+    await refuse_unknown_scopes(edge, "scope_bars", base, changed)
     await edge.parts.router.check(changed.routing, edge.parts.clock())
     await refuse_closed_addresses(edge.parts, changed)
     await edge.parts.tenants.put(changed)
@@ -115,7 +115,7 @@ async def revoke_key(request: Request, id: str) -> dict[str, Any]:
 async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
     edge = await _admitted(request)
     if tenant is not None:
-        checked_name("tenant", tenant)
+        await tenant_of(edge, tenant)
     sums = await edge.parts.journal.stats(tenant)
     index = edge.parts.entries.index
     used = await edge.parts.entries.entries.used_bytes()
@@ -124,9 +124,10 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
 
 @router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")
 async def purge(request: Request) -> dict[str, int]:
+    """A tenant whose settings and keys are gone can be purged all the same."""
     edge = await _admitted(request)
     fields = await _body(request, edge)
-    name = checked_name("tenant", fields.pop("tenant", None))
+    name = (await tenant_of(edge, fields.pop("tenant", None))).name
     if not fields:
         return {"purged": await edge.parts.entries.entries.purge_tenant(name)}
     return {"purged": await purge_as(edge.parts, name, fields)}

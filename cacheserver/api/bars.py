@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,8 +13,9 @@ from cacheserver.api.edge import edge_of
 from cacheserver.api.known import refuse_unknown_namespace, refuse_unknown_scopes, tenant_of
 from cacheserver.errors import BadRequest, NotFound, Unknown
 from cacheserver.learning.rehearsal import PAGE
+from cacheserver.policy import controls
 from cacheserver.stores import tenantjson
-from cacheserver.types import Tenant
+from cacheserver.types import Bar, Tenant
 
 router = APIRouter()
 
@@ -100,7 +101,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     after = _changed(before, fields)
     if fields.get("level") == "namespace":
         await refuse_unknown_namespace(edge, before, fields["name"])
-    await refuse_unknown_scopes(edge, before, after)
+    await refuse_unknown_scopes(edge, "name", before, after)
     dry = fields.get("dry_run", False)
     if not isinstance(dry, bool):
         raise BadRequest("dry_run", "must be true or false")
@@ -150,19 +151,24 @@ def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:
         case "tenant":
             if bar is None:
                 raise BadRequest("bar", "a tenant always has one: give `exact_only` to close it")
-            return tenantjson.read(tenant.name, {"bar": bar}, tenant)
-        case "namespace" | "scope":
-            if not isinstance(at, str) or not at:
-                raise BadRequest("name", f"must name the {level}")
-            field = f"{level}_bars"
-            kept = tenantjson.as_json(tenant)[field]
-            if bar is not None:
-                kept[at] = bar
-            elif kept.pop(at, None) is None:
-                raise Unknown("name", f"bar of a {level}", at, kept)
-            return tenantjson.read(tenant.name, {field: kept}, tenant)
+            return replace(tenant, bar=tenantjson.read_bar("bar", bar))
+        case "namespace":
+            bars = _with(tenant.namespace_bars, level, controls.name("name", at), bar)
+            return replace(tenant, namespace_bars=bars)
+        case "scope":
+            bars = _with(tenant.scope_bars, level, tenantjson.scope("name", at), bar)
+            return replace(tenant, scope_bars=bars)
         case _:
             raise BadRequest("level", "must be `tenant`, `namespace` or `scope`")
+
+
+def _with(bars: Mapping[str, Bar], level: str, at: str, given: object) -> dict[str, Bar]:
+    """The bars of a level with one set, or removed where `given` is None."""
+    if given is not None:
+        return {**bars, at: tenantjson.read_bar("bar", given)}
+    if at not in bars:
+        raise Unknown("name", f"bar of a {level}", at, bars)
+    return {name: bar for name, bar in bars.items() if name != at}
 
 
 def _bars(tenant: Tenant) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 
 from cacheserver.answer import usd
 from cacheserver.api.edge import edge_of
+from cacheserver.api.known import tenant_of
 from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import budget
 from cacheserver.policy.budget import Account, Balance
-from cacheserver.policy.controls import name as checked_name
 from cacheserver.policy.forecast import Forecast
 from cacheserver.types import Tenant
 
@@ -37,7 +37,7 @@ async def own(request: Request) -> dict[str, Any]:
 async def of_tenant(request: Request, name: str) -> dict[str, Any]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    tenant = await edge.parts.tenants.get(checked_name("tenant", name))
+    tenant = await tenant_of(edge, name)
     keys = [key.id for key in await edge.parts.tenants.list_keys() if key.tenant == tenant.name]
     return await _shown(edge.parts, tenant, keys)
 
@@ -49,7 +49,7 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
     if not 1 <= limit <= _MOST_SHOWN:
         raise BadRequest("limit", f"must be 1 to {_MOST_SHOWN}")
     if tenant is not None:
-        checked_name("tenant", tenant)
+        await tenant_of(edge, tenant)
     found = await edge.parts.alerting.delivery.store.recent(_MOST_SHOWN if tenant else limit)
     wanted = [alert for alert in found if tenant in (None, alert["tenant"])]
     return {"alerts": wanted[:limit]}
@@ -62,7 +62,7 @@ async def test(request: Request, name: str) -> dict[str, Any]:
     """By channel: `ok`, or why it did not arrive. No channel is tried twice."""
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    tenant = await edge.parts.tenants.get(checked_name("tenant", name))
+    tenant = await tenant_of(edge, name)
     outcome = await edge.parts.alerting.delivery.test(tenant)
     return {"delivered": {channel: why or "ok" for channel, why in outcome.items()}}
 

@@ -16,11 +16,11 @@ from cacheserver.api import deps, errors
 from cacheserver.api.batches import batching_of
 from cacheserver.api.deps import Caller
 from cacheserver.api.edge import edge_of
+from cacheserver.api.known import tenant_of
 from cacheserver.api.later import queue, read_later, show
 from cacheserver.api.query import QueryRequest, query_of, validated
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy.batching_eligible import Eligible
-from cacheserver.policy.controls import name as checked_name
 from cacheserver.stores.jobs import Job
 
 router = APIRouter(tags=["jobs"])
@@ -108,7 +108,7 @@ async def eligible_of_all(request: Request, tenant: str | None = None) -> list[d
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     if tenant is not None:
-        checked_name("tenant", tenant)
+        await tenant_of(edge, tenant)
     found = batching_of(request).series.eligible(edge.parts.clock(), tenant)
     return [_row(each) for each in found]
 

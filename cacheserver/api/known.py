@@ -1,7 +1,8 @@
 """Names that an operator wrote, held against those that stand for something.
 
-Rule: settings of a tenant may be put ahead of its first request, and declare its namespaces; all
-else that names what does not exist is a mistake, and a 400 that lists what does.
+Rule: settings and keys may be made ahead of a tenant's first request, and settings declare its
+namespaces; all else that names what does not exist is a mistake, and a 400 that lists what does. A
+tenant that has asked stays known when its last key is gone: what it left can be seen and purged.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from cacheserver.policy.controls import name as checked_name
 from cacheserver.types import Tenant
 
 
-async def tenant_of(edge: Edge, name: str) -> Tenant:
-    """A tenant that has settings or a key, or the one that is open where there are no keys.
+async def tenant_of(edge: Edge, name: object) -> Tenant:
+    """A tenant that has settings or a key or has asked, or the one that is open without keys.
 
     Raises `BadRequest`.
     """
+    checked = checked_name("tenant", name)
+    await refuse_unknown_tenant(edge, checked)
+    return await edge.parts.tenants.get(checked)
+
+
+async def refuse_unknown_tenant(edge: Edge, name: str) -> None:
+    """Raise `BadRequest` for a tenant without settings or a key that has never asked."""
     names = {OPEN_TENANT, *await edge.parts.tenants.names()}
-    if checked_name("tenant", name) not in names:
+    if name not in names and not await edge.parts.journal.stats(name):
         raise Unknown("tenant", "tenant", name, names)
-    return await edge.parts.tenants.get(name)
 
 
 async def refuse_unknown_namespace(edge: Edge, tenant: Tenant, namespace: str) -> None:
@@ -35,8 +42,8 @@ async def refuse_unknown_namespace(edge: Edge, tenant: Tenant, namespace: str) -
         raise Unknown("name", "namespace", namespace, known)
 
 
-async def refuse_unknown_scopes(edge: Edge, before: Tenant, after: Tenant) -> None:
-    """Raise `BadRequest` where a bar is set in a scope that nothing was ever asked in.
+async def refuse_unknown_scopes(edge: Edge, field: str, before: Tenant, after: Tenant) -> None:
+    """Raise `BadRequest` naming `field` where a bar is set in a scope that nothing was asked in.
 
     It would hold for nobody: most likely the id is of another tenant, or was cut.
     """
@@ -47,4 +54,4 @@ async def refuse_unknown_scopes(edge: Edge, before: Tenant, after: Tenant) -> No
             continue
         known = (await edge.parts.rehearsal.places(before)).scopes
         if scope not in known:
-            raise Unknown("name", "scope", scope, known)
+            raise Unknown(field, "scope", scope, known)

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from cacheserver.answer import usd
 from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
+from cacheserver.api.known import tenant_of
 from cacheserver.errors import BadRequest
 from cacheserver.policy.controls import name as checked_name
 
@@ -31,7 +32,7 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
     edge.gate.admit_admin(request)
     if not 1 <= hours <= 8 * 24:
         raise BadRequest("hours", "must be 1 to 192")
-    rules = (await edge.parts.tenants.get(checked_name("tenant", tenant))).caching
+    rules = (await tenant_of(edge, tenant)).caching
     now = edge.parts.clock()
     await edge.parts.prompts.behind.flush()
     used = await edge.parts.prompts.prefixes.used(tenant, hours * 3_600, now)
@@ -57,9 +58,9 @@ async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    now = edge.parts.clock()
+    name, now = (await tenant_of(edge, tenant)).name, edge.parts.clock()
     await edge.parts.prompts.behind.flush()
-    found = await edge.parts.prompts.watch.fragments(checked_name("tenant", tenant), now)
+    found = await edge.parts.prompts.watch.fragments(name, now)
     for one in found:
         lost = one["lost_per_day"]
         lost["prompt_cache_usd"] = usd(lost.pop("prompt_cache"))
@@ -74,8 +75,9 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
+    name = (await tenant_of(edge, tenant)).name
     await edge.parts.prompts.behind.flush()
-    return await edge.parts.prompts.versions.show(checked_name("tenant", tenant))
+    return await edge.parts.prompts.versions.show(name)
 
 
 @router.post(
@@ -97,7 +99,7 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     if not isinstance(dry_run, bool):
         raise BadRequest("dry_run", "must be true or false")
     return await edge.parts.prompts.versions.carry_over(
-        checked_name("tenant", tenant),
+        (await tenant_of(edge, tenant)).name,
         checked_name("namespace", fields.get("namespace", "default")),
         _digest("from", fields.get("from")),
         _digest("to", fields.get("to")),

@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse
 from cacheserver.answer import usd
 from cacheserver.api import errors
 from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.known import tenant_of
 from cacheserver.asking.gold import Run
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy import gold, tiers, trials
-from cacheserver.policy.controls import name as checked_name
 from cacheserver.policy.tasks import canonical
 from cacheserver.policy.trials import Pair, Shown
 from cacheserver.rules.routing import RoutingRules, TaskRule, Tier
@@ -145,7 +145,7 @@ _NONE = "this task has no gold set; upload one with PUT"
 async def _admitted(request: Request, tenant: str) -> tuple[Edge, Tenant]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    return edge, await edge.parts.tenants.get(checked_name("tenant", tenant))
+    return edge, await tenant_of(edge, tenant)
 
 
 def _pair(pair: Pair, shown: Shown, rules: RoutingRules) -> dict[str, Any]:

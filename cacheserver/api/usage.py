@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api import usageasked, usageshown
 from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.known import refuse_unknown_tenant
 from cacheserver.api.usageasked import TIMES, Asked
 from cacheserver.errors import BadRequest, Forbidden, Unauthenticated
 from cacheserver.parts import Parts
@@ -49,7 +50,7 @@ async def usage(request: Request) -> dict[str, Any]:
     edge = edge_of(request)
     own = await _own(edge, request)
     asked = usageasked.read(_once(request), edge.parts.clock())
-    return await report(edge.parts, asked, _allowed(own, asked.tenant))
+    return await report(edge.parts, asked, await _allowed(edge, own, asked.tenant))
 
 
 @router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
@@ -66,7 +67,7 @@ async def export(request: Request) -> Response:
     if unknown := params.keys() - {"from", "to", "tenant"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     start, end = usageasked.span(params, edge.parts.clock())
-    tenant = _allowed(own, params.get("tenant"))
+    tenant = await _allowed(edge, own, params.get("tenant"))
     await edge.parts.ledger.flush()
     pages = edge.parts.ledger_export.rows(start, end, tenant)
     name = f'attachment; filename="usage.{format}"'
@@ -174,10 +175,14 @@ async def _own(edge: Edge, request: Request) -> str | None:
     return None
 
 
-def _allowed(own: str | None, named: str | None) -> str | None:
-    if own is not None and named not in (None, own):
-        raise Forbidden("only the admin key shows another tenant's usage")
-    return named if own is None else own
+async def _allowed(edge: Edge, own: str | None, named: str | None) -> str | None:
+    if own is not None:
+        if named not in (None, own):
+            raise Forbidden("only the admin key shows another tenant's usage")
+        return own
+    if named is not None:  # a caller's own Anthropic key is a tenant too, whose name has an `@`
+        await refuse_unknown_tenant(edge, named)
+    return named
 
 
 def _once(request: Request) -> Mapping[str, str]:

@@ -17,11 +17,22 @@ from cacheserver.errors import BadRequest
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import SHADOW
 from cacheserver.policy import bound, calibrate, profile
-from cacheserver.policy.calibrate import Calibration
+from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.decide import bar_of, enabled_vetoes
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
-from cacheserver.policy.replay import Outcome, Past, Rate, Told, past_of, rate, replay, under
+from cacheserver.policy.replay import (
+    Outcome,
+    Past,
+    Rate,
+    Told,
+    evidence_of,
+    lacking,
+    past_of,
+    rate,
+    replay,
+    under,
+)
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Bar, Tenant
 
@@ -40,10 +51,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Bar, level and labels of a scope under the bars that are tried."""
+    """Bar and labels of a scope under the bars that are tried."""
 
     bar: Bar
-    level: float
+    needed: bound.Bar | None  # what its target asks for today; None: it has none
     labels: list[Told]  # those the bar would serve
     right: Mapping[tuple[str, float], bool]  # by entry and cosine, of all labels
 
@@ -120,7 +131,7 @@ class Rehearsal:
             return profiles[text]
 
         return [
-            (past, under(past, one.bar, one.level, read=read, lexicon=self._lexicon))
+            (past, under(past, one.bar, one.needed, read=read, lexicon=self._lexicon))
             if (one := scopes.get(past.scope)) is not None
             else (past, Outcome(None))
             for past in pasts
@@ -172,6 +183,7 @@ class Rehearsal:
             "probability": one.probability,
             "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
             "supported": one.supported,
+            "reason": found.reason,
             "wrong": None if known is None else not known,
         }
 
@@ -195,23 +207,22 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
 
 
 def _scope(state: Calibration, bar: Bar) -> _Scope:
-    """The level a bar asks for in a scope, and which of the scope's labels clear it."""
+    """What a bar asks for in a scope, and which of the scope's labels clear it."""
     known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
+    needed, cleared = None, list[Label]()
     if bar.similarity is not None:
-        level = bar.similarity
-        scores = [label.evidence.cosine for label in known.drawn]
+        cleared = [label for label in known.drawn if label.evidence.cosine >= bar.similarity]
     elif bar.target is not None:
-        level = bound.bar_for(state, bar.target).level
-        scores = list(calibrate.left_out(known))
-    else:
-        level, scores = bound.CLOSED, [0.0] * len(known.drawn)
-    told = [
-        Told(1.0, label.right, label.weight)
-        for score, label in zip(scores, known.drawn, strict=True)
-        if score >= level
-    ]
+        needed = bound.bar_for(state, bar.target)
+        cleared = [
+            label
+            for told, label in zip(calibrate.left_out(known), known.drawn, strict=True)
+            if lacking(told, label.evidence, None, needed) is None
+        ]
+    labels = [Told(1.0, label.right, label.weight) for label in cleared]
     seen = [(label.evidence, label.right) for label in state.labels]
-    return _Scope(bar, level, told, {(e.entry, round(e.cosine, 6)): right for e, right in seen})
+    right = {(e.entry, round(e.cosine, 6)): right for e, right in seen}
+    return _Scope(bar, needed, labels, right)
 
 
 def _replayed(decided: Sequence[tuple[Past, Outcome]]) -> dict[str, Any]:
@@ -228,10 +239,21 @@ def _shadowed(rows: Sequence[Mapping[str, Any]], scopes: Mapping[str, _Scope]) -
         one = scopes.get(row["scope"])
         if one is None or row.get("veto") in enabled_vetoes(one.bar):
             continue
-        by_hand = one.bar.similarity is not None
-        score = row["similarity"] if by_hand else row["probability"]
-        refused = not by_hand and row.get("supported") is False
-        if score is not None and score >= one.level and not refused:
+        if one.bar.similarity is not None:
+            serves = row["similarity"] >= one.bar.similarity
+        else:
+            serves = (
+                one.needed is not None
+                and row["probability"] is not None
+                and lacking(
+                    row["probability"],
+                    evidence_of(row.get("evidence")),
+                    row.get("supported"),
+                    one.needed,
+                )
+                is None
+            )
+        if serves:
             found.append(Told(1.0, row["right"], worth=row["saved"]))
     return found
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 from cacheserver.errors import StoreError, UpstreamError
@@ -213,6 +213,7 @@ class Worker:
             "probability": nearest.probability,
             "veto": nearest.veto,
             "supported": nearest.supported,
+            "evidence": None if nearest.evidence is None else asdict(nearest.evidence),
             "saved": nearest.entry.cost or 0,
             "scope": job.query.scope,
             "namespace": job.query.controls.namespace,

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from cacheserver.policy import bound
 from cacheserver.policy.bound import wilson
 from cacheserver.policy.decide import EXPLAINED, decide, enabled_vetoes
 from cacheserver.policy.judge import JUDGED
 from cacheserver.policy.lexicon import Lexicon
-from cacheserver.policy.neighbours import Neighbour
+from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.vetoes import vetoes
 from cacheserver.types import Bar, Nanodollars
@@ -33,7 +34,8 @@ class Nearby:
     penalty: float = 0.0  # what a threshold is held against is less by it
     probability: float | None = None  # None: vetoed, or nobody asked for it
     veto: str | None = None
-    supported: bool | None = None
+    supported: bool | None = None  # as of then
+    evidence: Evidence | None = None  # None: vetoed, nobody asked for it, or of an older version
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Outcome:
     """The outcome of one decision under another bar."""
 
     serves: bool | None  # None: the record does not tell
+    reason: str | None = None  # as a decision would give it; None: the record does not tell
     candidate: Nearby | None = None  # that it serves
     vetoes: Mapping[str, str] | None = None  # that hold under the bar, by entry id
 
@@ -126,6 +129,7 @@ def past_of(record: Mapping[str, Any]) -> Past | None:
                 probability=row["probability"],
                 veto=row["veto"],
                 supported=row["supported"],
+                evidence=evidence_of(row.get("evidence")),
             )
             for row in rows
         ),
@@ -133,15 +137,29 @@ def past_of(record: Mapping[str, Any]) -> Past | None:
     )
 
 
+def evidence_of(row: Mapping[str, Any] | None) -> Evidence | None:
+    """Evidence as it was recorded; None where it was not, or by a version that had other fields."""
+    try:
+        return None if row is None else Evidence(**row)
+    except TypeError:
+        return None
+
+
 def under(
-    past: Past, bar: Bar, level: float, *, read: Callable[[str], Profile], lexicon: Lexicon
+    past: Past,
+    bar: Bar,
+    needed: bound.Bar | None,
+    *,
+    read: Callable[[str], Profile],
+    lexicon: Lexicon,
 ) -> Outcome:
     """Decide a recorded decision anew, under `bar`.
 
-    `level` is the probability that `bar.target` asks for in its scope; `read` profiles a text.
+    `needed` is what `bar.target` asks for in its scope today, None where the bar has no target;
+    `read` profiles a text.
     """
     if bar.exact_only:
-        return Outcome(False)
+        return Outcome(False, "exact-only")
     enabled, asked = enabled_vetoes(bar), read(past.asked)
     if bar.similarity is not None:
         neighbours = [
@@ -153,29 +171,48 @@ def under(
         all_reach = min(n.similarity for n in neighbours) >= bar.similarity
         if served is None and len(neighbours) == EXPLAINED and all_reach:
             return Outcome(None)  # all are vetoed, and the next one stands in no record
-        return Outcome(served is not None, served, selection.vetoes)
+        return Outcome(served is not None, selection.reason, served, selection.vetoes)
     fired = {
         one.entry: vetoes(asked, read(one.question), enabled, lexicon)
         for one in past.candidates[:JUDGED]
     }
     refused = {entry: names[0] for entry, names in fired.items() if names}
-    assert bar.target is not None  # else it is exact only
-    return _by_target(past, level, refused)
+    assert needed is not None  # else it is exact only
+    return _by_target(past, needed, refused)
 
 
-def _by_target(past: Past, least: float, refused: Mapping[str, str]) -> Outcome:
+def _by_target(past: Past, needed: bound.Bar, refused: Mapping[str, str]) -> Outcome:
     """The likeliest candidate that clears; untold where one was never judged that may have."""
+    if needed.basis == "closed":
+        return Outcome(False, "closed", None, refused)
     left = [one for one in past.candidates[:JUDGED] if one.entry not in refused]
-    clear = [
-        (one.probability, one)
-        for one in left
-        if one.probability is not None and one.probability >= least and one.supported is not False
-    ]
-    if clear:
-        return Outcome(True, max(clear, key=lambda pair: pair[0])[1], refused)
-    if least <= 1 and any(one.probability is None for one in left):
+    judged = [(one.probability, one) for one in left if one.probability is not None]
+    judged.sort(key=lambda pair: pair[0], reverse=True)
+    lacks = [(lacking(p, one.evidence, one.supported, needed), one) for p, one in judged]
+    for lack, one in lacks:
+        if lack is None:
+            return Outcome(True, "probable", one, refused)
+    if needed.level <= 1 and len(judged) < len(left):
         return Outcome(None)
-    return Outcome(False, None, refused)
+    return Outcome(False, lacks[0][0] if lacks else "vetoed", None, refused)
+
+
+def lacking(
+    probability: float, evidence: Evidence | None, supported: bool | None, needed: bound.Bar
+) -> str | None:
+    """Name what a candidate lacks to serve under a target, as a decision does; None: nothing.
+
+    What is shut and what is supported is read of its evidence, as of today; where none was
+    recorded, only what was `supported` then is known.
+    """
+    if needed.basis == "closed" or (evidence is not None and evidence.group in needed.shut):
+        return "closed"
+    if probability < needed.floor:
+        return "improbable"
+    if probability < needed.level:
+        return "below-bar"
+    holds = supported is not False if evidence is None else needed.support.holds(evidence)
+    return None if holds else "unsupported"
 
 
 def replay(decided: Iterable[tuple[Past, Outcome]]) -> Replay:

@@ -62,7 +62,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "max_ttl_s": _ttl,
         "stale_s": _ttl,
         "ttl_rules": _rules,
-        "bar": _bar,
+        "bar": read_bar,
         "namespace_bars": _namespace_bars,
         "scope_bars": _scope_bars,
         "semantic": _flag,
@@ -160,7 +160,8 @@ def _rule(field: str, value: object) -> TtlRule:
     return rule
 
 
-def _bar(field: str, value: object) -> Bar:
+def read_bar(field: str, value: object) -> Bar:
+    """Read a bar as an operator writes one. Raises `BadRequest` naming a part of `field`."""
     known = {"similarity", "target", "exact_only", "top_k", "vetoes_off", "audit_share"}
     given = {k: v for k, v in _object(field, value, known).items() if v is not None}
     ways: list[str] = [way for way in ("similarity", "target") if way in given]
@@ -204,16 +205,20 @@ def _namespace_bars(field: str, value: object) -> dict[str, Bar]:
         raise BadRequest(field, "must be an object: namespace to bar")
     for namespace in value:
         controls.name(field, namespace)
-    return {name: _bar(f"{field}.{name}", bar) for name, bar in value.items()}
+    return {name: read_bar(f"{field}.{name}", bar) for name, bar in value.items()}
 
 
 def _scope_bars(field: str, value: object) -> dict[str, Bar]:
     if not isinstance(value, Mapping):
         raise BadRequest(field, "must be an object: scope to bar")
-    for scope in value:
-        if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
-            raise BadRequest(field, "a scope is 64 lower-case hex digits")
-    return {scope: _bar(f"{field}.{scope}", bar) for scope, bar in value.items()}
+    return {scope(field, id): read_bar(f"{field}.{id}", bar) for id, bar in value.items()}
+
+
+def scope(field: str, value: object) -> str:
+    """A scope's id as it came, or `BadRequest` naming `field`."""
+    if not isinstance(value, str) or not _SCOPE.fullmatch(value):
+        raise BadRequest(field, "a scope is 64 lower-case hex digits")
+    return value
 
 
 def _volatility(field: str, value: object) -> VolatilityCaps:

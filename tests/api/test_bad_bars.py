@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx2
@@ -75,6 +76,9 @@ async def test_another_tenants_scope_is_400_with_the_tenants_own(house: House) -
     refused = await house.http.put("/admin/tenants/one/bars", headers=ADMIN, json=given)
     message = await refusal(refused, "`name`: there is no scope")
     assert message.endswith(f"known: {scopes[0]}")
+    settings = {"scope_bars": {scopes[1]: {"target": 0.1}}}
+    refused = await house.http.put("/admin/tenants/one", headers=ADMIN, json=settings)
+    assert (await refusal(refused, "`scope_bars`: there is no scope")).endswith(scopes[0])
     await put(house, "/admin/tenants/two/bars", **given)
 
 
@@ -96,7 +100,8 @@ async def test_a_veto_that_does_not_exist_is_400_with_those_that_do(house: House
     ):
         refused = await house.http.put(path, headers=ADMIN, json=given)
         message = await refusal(refused, "there is no veto 'antonyms'")
-        assert all(veto in message for veto in VETOES)
+        assert f"known: antonym, {sorted(set(VETOES) - {'antonym'})[0]}" in message
+        assert message.endswith(f"and {len(VETOES) - 10} more")
     for value in (3, None, ["antonym"]):
         given = {"bar": {"similarity": 0.9, "vetoes_off": [value]}}
         assert (await house.http.put(BARS, headers=ADMIN, json=given)).status_code == 400
@@ -120,37 +125,94 @@ async def test_a_namespace_that_nothing_was_asked_in_is_400_until_it_is_declared
     assert (await refusal(refused, "no bar of a namespace 'legal'")).endswith("known: faq")
 
 
+def _filled(path: str, tenant: str) -> str:
+    """A route's path with `tenant` where it takes one, and something well-formed for the rest."""
+    for name, value in {"id": "0" * 32, "task": "faq"}.items():
+        path = path.replace(f"{{{name}}}", value)
+    return re.sub(r"\{(name|tenant)\}", tenant, path)
+
+
+async def _naming(house: House, tenant: str) -> list[tuple[str, str, Any]]:
+    """Every request of the OpenAPI for admins that names a tenant, but for those that make one."""
+    described = (await house.http.get("/openapi.json")).json()
+    bodies: dict[tuple[str, str], Any] = {
+        ("put", "/admin/tenants/{name}/bars"): {"bar": {"target": 0.1}},
+        ("put", "/admin/routing/{tenant}/thresholds"): {"task": "faq", "tier": "low"},
+        ("post", "/admin/prompts/{tenant}/carry-over"): {"from": "0" * 32, "to": "1" * 32},
+        ("post", "/admin/purge"): {"tenant": tenant},
+    }
+    found = []
+    for path, methods in described["paths"].items():
+        for method, route in methods.items():
+            asked = {one["name"] for one in route.get("parameters", ())}
+            in_query = "tenant" in asked and "{tenant}" not in path
+            in_path = re.match(r"/admin/.*\{(name|tenant)\}", path) is not None
+            if in_path or in_query or (method, path) in bodies:
+                filled = _filled(path, tenant) + (f"?tenant={tenant}" if in_query else "")
+                found.append((method.upper(), filled, bodies.get((method, path))))
+    makes = ("PUT", f"/admin/tenants/{tenant}", None)
+    assert makes in found
+    return [one for one in found if one != makes]
+
+
 async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
     await house.key("shop")
-    for method, path in (
-        ("GET", "bars"),
-        ("PUT", "bars"),
-        ("GET", "bars/history"),
-        ("GET", "shadow"),
-        ("GET", "decisions/dec_1"),
-        ("GET", "reviews"),
-        ("GET", "reviews/export"),
-        ("PUT", f"entries/{'0' * 32}/pin"),
-        ("DELETE", f"entries/{'0' * 32}/pin"),
-    ):
-        given = (
-            {"bar": {"target": 0.1}, "dry_run": True}
-            if path == "bars" and method == "PUT"
-            else None
-        )
-        path = f"/admin/tenants/shpo/{path}"
-        refused = await house.http.request(method, path, headers=ADMIN, json=given)
+    asked = await _naming(house, "shpo")
+    assert len(asked) >= 28, asked
+    export = ("GET", "/v1/usage/export?tenant=shpo", None)  # which reads its parameters itself
+    for method, path, body in [*asked, export]:
+        refused = await house.http.request(method, path, headers=ADMIN, json=body)
         message = await refusal(refused, "`tenant`: there is no tenant 'shpo'")
-        assert message.endswith("known: default, shop")
+        assert message.endswith("known: shop, default"), path  # the nearest first
     await put(house, "/admin/tenants/shpo")  # put, it exists
-    assert (await house.http.get("/admin/tenants/shpo/bars", headers=ADMIN)).status_code == 200
+    for method, path, body in [*asked, export]:
+        taken = await house.http.request(method, path, headers=ADMIN, json=body)
+        assert "there is no tenant" not in taken.text, path
+        assert taken.status_code < 500, path
+
+
+async def test_the_tenant_that_is_open_without_keys_is_known_before_it_asks(house: House) -> None:
+    for method, path, body in await _naming(house, "default"):
+        taken = await house.http.request(method, path, headers=ADMIN, json=body)
+        assert "there is no tenant" not in taken.text, path
+
+
+async def test_what_a_tenant_left_behind_can_be_seen_and_purged(house: House) -> None:
+    key, plain = await house.parts.tenants.create_key("gone")
+    await house.ask(PARIS, key=plain)
+    await house.parts.tenants.revoke_key(key.id)
+    assert "gone" not in await house.parts.tenants.names()
+    for path in ("/admin/stats?tenant=gone", "/v1/usage?tenant=gone", "/admin/tenants/gone/bars"):
+        assert (await house.http.get(path, headers=ADMIN)).status_code == 200, path
+    purged = await house.http.post("/admin/purge", headers=ADMIN, json={"tenant": "gone"})
+    assert purged.json() == {"purged": 1}
+    for given in ({}, {"tenant": 3}, {"tenant": "no name"}):
+        refused = await house.http.post("/admin/purge", headers=ADMIN, json=given)
+        await refusal(refused, "`tenant`: must be 1 to 64")
+
+
+async def test_a_caller_reads_the_field_they_wrote(house: House) -> None:
+    for given, field in (
+        ({"level": "scope", "name": "zz", "bar": {"target": 0.1}}, "name"),
+        ({"level": "scope", "name": "zz", "bar": None}, "name"),
+        ({"level": "scope", "bar": {"target": 0.1}}, "name"),
+        ({"level": "namespace", "name": "a b", "bar": {"target": 0.1}}, "name"),
+        ({"level": "namespace", "name": "default", "bar": {"target": 2}}, "bar.target"),
+        ({"level": "scope", "name": "ab" * 32, "bar": {"top_k": 0, "target": 0.1}}, "bar.top_k"),
+        ({"level": "room", "bar": {"target": 0.1}}, "level"),
+    ):
+        refused = await house.http.put(BARS, headers=ADMIN, json=given)
+        await refusal(refused, f"`{field}`: ")
+    settings = {"scope_bars": {"zz": {"target": 0.1}}}
+    refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
+    await refusal(refused, "`scope_bars`: ")
 
 
 async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:
     refused = await house.http.put(BARS, headers=ADMIN, json={"baar": {"target": 0.1}})
     assert "bar, cursor, dry_run" in await refusal(refused, "no field 'baar'")
     refused = await house.http.put(BARS, headers=ADMIN, json={"bar": {"simmilarity": 0.1}})
-    assert "similarity, target, top_k" in await refusal(refused, "no field 'simmilarity'")
+    assert "known: similarity, audit_share" in await refusal(refused, "no field 'simmilarity'")
     path = "/admin/tenants/default/shadow?tarjet=0.1"
     refused = await house.http.get(path, headers=ADMIN)
     await refusal(refused, "`tarjet`: there is no field")

@@ -144,6 +144,7 @@ async def test_conversations_of_everybody_are_each_tenants_own(
         assert (everybody["count"], everybody["requests"]) == (2, 3)
         assert everybody["cost_usd"] == "0.060000000"
         assert everybody["cost_per_conversation"]["usd"] == "0.030000000"
+        await house.key("acme")
         one = (await usage(house, ADMIN_KEY, tenant="acme"))["conversations"]
         assert (one["count"], one["cost_usd"]) == (1, "0.040000000")
         tags = (await usage(house, ADMIN_KEY, group_by="tag"))["groups"]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import lexicon, profile
+from cacheserver.policy import bound, lexicon, profile
 from cacheserver.policy.bound import CLOSED
 from cacheserver.policy.decide import EXPLAINED
+from cacheserver.policy.neighbours import Evidence
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.replay import (
     Nearby,
     Outcome,
     Past,
     Told,
+    evidence_of,
     past_of,
     rate,
     rates,
@@ -24,6 +27,7 @@ from cacheserver.policy.replay import (
     replay,
     under,
 )
+from cacheserver.policy.support import Support
 from cacheserver.policy.vetoes import VETOES
 from cacheserver.types import Bar
 
@@ -33,6 +37,9 @@ SAME, OPPOSITE = "How can I enable sync on my phone?", "How do I disable sync on
 LIFTED = ("antonym", "substitution")  # what refuses the opposite
 
 shares = st.floats(0, 1)
+evidences = st.builds(
+    lambda group, crowd: evidence(group=group, crowd=crowd), st.sampled_from("ab"), shares
+)
 nearbys = st.builds(
     Nearby,
     entry=st.uuids().map(str),
@@ -42,6 +49,7 @@ nearbys = st.builds(
     probability=st.none() | shares,
     veto=st.none(),
     supported=st.sampled_from([True, False, None]),
+    evidence=st.none() | evidences,
 )
 pasts = st.builds(
     lambda found, served, worth: past(
@@ -60,6 +68,12 @@ tolds = st.builds(
     weight=st.floats(1, 100),
     worth=st.integers(0, 10**9),
 )
+
+
+def evidence(**changes: Any) -> Evidence:
+    fields: dict[str, Any] = {"cosine": 0.9, "margin": 0.1, "share": 1.0, "pull": 1.0}
+    fields |= {"second": 0.8, "prior": 3.0, "company": 10, "group": "a", "crowd": 0.8}
+    return Evidence(**(fields | changes))
 
 
 def nearby(**changes: Any) -> Nearby:
@@ -92,8 +106,14 @@ def read(text: str) -> Profile:
     return profile.read(text, LEXICON)
 
 
-def outcome(one: Past, bar: Bar, level: float = 0.98) -> Outcome:
-    return under(one, bar, level, read=read, lexicon=LEXICON)
+def needed(level: float = 0.98, **changes: Any) -> bound.Bar:
+    basis: bound.Basis = "closed" if level == CLOSED else "labels"
+    return replace(bound.Bar(0.01, level, basis, 0.01, 0.01, 500, 500), **changes)
+
+
+def outcome(one: Past, bar: Bar, level: float = 0.98, **changes: Any) -> Outcome:
+    asks = None if bar.target is None else needed(level, **changes)
+    return under(one, bar, asks, read=read, lexicon=LEXICON)
 
 
 THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
@@ -147,6 +167,69 @@ def test_candidates_that_were_never_judged_are_no_reason_to_doubt() -> None:
 def test_a_scope_that_is_closed_serves_nothing_and_that_is_told() -> None:
     for one in (nearby(), nearby(probability=None)):
         assert outcome(past(one), TARGET, CLOSED).serves is False
+
+
+REACHED = Support(0.6, {"b": 0.7})
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reason"),
+    [
+        (nearby(evidence=evidence()), "probable"),
+        (nearby(evidence=evidence(group="b")), "closed"),
+        (nearby(evidence=evidence(group="b"), probability=0.1), "closed"),
+        (nearby(evidence=evidence(crowd=0.5999)), "unsupported"),
+        (nearby(evidence=evidence(crowd=0.5), supported=True), "unsupported"),  # as of today
+        (nearby(evidence=evidence(), supported=False), "probable"),
+        (nearby(supported=False), "unsupported"),  # all that an older version recorded
+        (nearby(evidence=evidence(), probability=0.95), "below-bar"),
+        (nearby(evidence=evidence(), probability=0.89), "improbable"),
+        (nearby(evidence=evidence(crowd=0.5), probability=0.89), "improbable"),
+        (nearby(question=OPPOSITE), "vetoed"),
+    ],
+)
+def test_the_reason_is_of_what_is_shut_and_supported_today(candidate: Nearby, reason: str) -> None:
+    found = outcome(past(candidate), TARGET, shut=frozenset("b"), support=REACHED)
+    assert (found.serves, found.reason) == (reason == "probable", reason)
+
+
+def test_what_is_shut_passes_to_the_next_likely_one() -> None:
+    shut = nearby(entry="shut", evidence=evidence(group="b"))
+    open_one = nearby(entry="open", evidence=evidence(), probability=0.981)
+    found = outcome(past(shut, open_one), TARGET, shut=frozenset("b"))
+    assert found.candidate == open_one
+
+
+def test_reasons_under_other_bars() -> None:
+    assert outcome(past(), Bar()).reason == "exact-only"
+    assert outcome(past(), TARGET, CLOSED).reason == "closed"
+    assert outcome(past(), THRESHOLD).reason == "similar"
+    assert outcome(past(nearby(similarity=0.8)), THRESHOLD).reason == "below-threshold"
+    assert outcome(past(nearby(question=OPPOSITE)), THRESHOLD).reason == "vetoed"
+    assert outcome(past(nearby(probability=None)), TARGET).reason is None
+
+
+@given(
+    st.lists(evidences, min_size=1, max_size=3),
+    st.lists(st.sampled_from([0.5, 0.91, 0.99]), min_size=3, max_size=3),
+    st.sampled_from([frozenset[str](), frozenset("a"), frozenset("ab")]),
+    st.floats(0, 1),
+)
+def test_a_decision_of_today_replayed_under_its_own_bar_is_the_same(
+    found: list[Evidence], probabilities: list[float], shut: frozenset[str], least: float
+) -> None:
+    """What is recorded of a decision is all that its replay needs."""
+    asks = needed(shut=shut, support=Support(least))
+    rows = [nearby(entry=str(n), evidence=e) for n, e in enumerate(found)]
+    rows = [replace(one, probability=p) for one, p in zip(rows, probabilities, strict=False)]
+    told = {one.entry: one.probability or 0.0 for one in rows}
+    clear = [
+        one
+        for one, e in zip(rows, found, strict=True)
+        if told[one.entry] >= asks.level and e.group not in shut and asks.support.holds(e)
+    ]
+    best = max(clear, key=lambda one: told[one.entry], default=None)
+    assert outcome(past(*rows), TARGET, shut=shut, support=asks.support).candidate == best
 
 
 def test_where_all_that_are_recorded_are_vetoed_the_next_one_is_not_known() -> None:
@@ -225,6 +308,10 @@ def test_a_record_is_read_with_its_money() -> None:
     miss = {**record, "decision": {**shown, "kind": "miss"}, "cost_usd": "0.000000003"}
     assert past_of(miss) == past(served=None, worth=3)
     assert past_of({**miss, "cost_usd": None}) == past(served=None, worth=0)
+    full = {**row, "evidence": asdict(evidence())}
+    shown_full = {**record, "decision": {**shown, "candidates": [full]}}
+    assert past_of(shown_full) == past(nearby(evidence=evidence()))
+    assert evidence_of({"of": "another version"}) is None
     for kind, rows in (("exact", [row]), ("miss", []), ("bypass", [])):
         assert past_of({**record, "decision": {"kind": kind, "candidates": rows}}) is None
 

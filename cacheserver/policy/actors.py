@@ -6,20 +6,15 @@ Rule: a name is read once and becomes a digest; nothing else of it is kept, logg
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy.unseen import UNSEEN
 from cacheserver.types import Controls, Tenant
 
 _MOST_CHARS = 256  # what Claude takes of `metadata.user_id`, by its API reference
 _DIGITS = 16  # 64 bits: two of a tenant's million users meet with a chance of 1 in 37 million
-# Letters and marks that Unicode counts as printable and no font shows.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
-)
 
 
 def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
@@ -29,7 +24,7 @@ def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
         or not 1 <= len(value) <= _MOST_CHARS
         or not value.isprintable()
         or not value.strip()
-        or _UNSEEN.search(value)
+        or not UNSEEN.isdisjoint(value)
         or (ascii_only and not value.isascii())
     ):
         kind = "printable ASCII" if ascii_only else "printable"

@@ -92,7 +92,7 @@ def bar_for(state: Calibration, target: float) -> Bar:
     told = list(zip(left_out(state), state.drawn, strict=True))
     right = [(label.evidence, p, label.caller) for p, label in told if label.right]
     support = learned(right, floor)
-    points = _curve([pair for pair in told if support.holds(pair[1].evidence)])
+    points = curve([pair for pair in told if support.holds(pair[1].evidence)])
     shown = next((point for point in reversed(points) if point.risk <= target), None)
     if shown is None:  # not even the surest labels keep it: above these then
         surest = nextafter(points[0].level, 2.0) if points else 0.0
@@ -121,12 +121,8 @@ def floor_of(target: float) -> float:
     return max(0.5, 1 - 10 * target)
 
 
-def curve(state: Calibration) -> tuple[Point, ...]:
-    """Levels from the strictest down: the trade between hits and errors."""
-    return _curve(list(zip(left_out(state), state.drawn, strict=True)))
-
-
-def _curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
+def curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
+    """Levels over labels and what they were told, from the strictest down."""
     told_of = sorted(told, key=lambda pair: -pair[0])
     whole = sum(label.weight for _, label in told_of)
     every = max(1, len(told_of) // _STEPS)

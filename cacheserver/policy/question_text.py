@@ -24,12 +24,8 @@ from functools import lru_cache
 
 from cacheserver.policy.canonical import without_shells
 from cacheserver.policy.code_text import holds_code
+from cacheserver.policy.unseen import UNSEEN
 
-# Unicode's Default_Ignorable_Code_Point outside the categories below, and the two that stand for
-# what is lost: the embedder shows nothing where they stand.
-_IGNORED = frozenset(
-    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0\ufffc\ufffd"
-) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
 _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -85,4 +81,4 @@ def _hides(char: str) -> bool:
     """Return True if a tokenizer would drop the character, and it is no mark of a letter."""
     if char < "\x80":
         return (char < " " and char not in _PLAIN) or char == "\x7f"
-    return unicodedata.category(char) in _HIDDEN or char in _IGNORED
+    return unicodedata.category(char) in _HIDDEN or char in UNSEEN

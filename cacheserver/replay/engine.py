@@ -119,10 +119,12 @@ class Engine:
         alone: dict[str, Nanodollars] = {}
         query = seen.query
         shared = query.bypass is None and not _batched(call)
-        late = self._exact_alone(call, seen, spent, alone) if shared else None
-        found, step = None, None
-        if shared and "exact" in self._levers:
+        late, found, step = None, None, None
+        if "exact" in self._levers and shared:
+            late = self._exact_alone(call, seen, spent, alone)
             found, step = self._cached(call, seen, spent, alone)
+        elif "exact" in self._levers:
+            self._unshared(call, seen, spent, alone)
         if "prompt-caching" in self._levers and not _batched(call):
             marked, plan = self._prompts_alone.used(seen, call.model, call.usage, call.at)
             _note(alone, "prompt-caching", spent, self._again(call, spent, call.model, marked))
@@ -157,17 +159,25 @@ class Engine:
         self, call: Call, seen: Seen, spent: Nanodollars, alone: dict[str, Nanodollars]
     ) -> float | None:
         """The world of exact hits alone. How late the request came for one, where it did."""
-        if "exact" not in self._levers:
-            return None
         fingerprint = seen.query.fingerprint
         if self._alone.get(fingerprint, call.at) is not None:
             alone["exact"] = spent
             return None
         late = self._alone.late(fingerprint, call.at)
         self._keep(self._alone, call, seen)
-        colder = self._warm_alone.missed(seen, call.model, call.usage, call.at)
-        _note(alone, "exact", spent, self._again(call, spent, call.model, colder))
+        _note(alone, "exact", spent, self._made(self._warm_alone, call, seen, spent))
         return late
+
+    def _unshared(
+        self, call: Call, seen: Seen, spent: Nanodollars, alone: dict[str, Nanodollars]
+    ) -> None:
+        """A call that no stored answer serves: it is made in the caches' worlds too, and keeps
+        its prefix warm there.
+        """
+        _note(alone, "exact", spent, self._made(self._warm_alone, call, seen, spent))
+        cost = self._made(self._warm_both, call, seen, spent)
+        if cost is not None:
+            self._semantic_alone(alone, spent - cost)
 
     def _cached(
         self, call: Call, seen: Seen, spent: Nanodollars, alone: dict[str, Nanodollars]
@@ -196,8 +206,7 @@ class Engine:
         expires_at = self._keep(self._stored, call, seen)
         if expires_at is not None and found is not None and self._similar is not None:
             self._similar.store(seen, call, found, expires_at)
-        colder = self._warm_both.missed(seen, call.model, call.usage, call.at)
-        cost = self._again(call, spent, call.model, colder)
+        cost = self._made(self._warm_both, call, seen, spent)
         if cost is not None:
             self._semantic_alone(alone, spent - cost)
         return found, None
@@ -280,6 +289,13 @@ class Engine:
 
     def _cost(self, model: str, usage: Usage, at: float) -> Nanodollars | None:
         return self._pricer.cost(model, usage, at)
+
+    def _made(
+        self, warmth: Warmth, call: Call, seen: Seen, spent: Nanodollars
+    ) -> Nanodollars | None:
+        """The bill of a call as it is made in a world without other levers."""
+        colder = warmth.missed(seen, call.model, call.usage, call.at)
+        return self._again(call, spent, call.model, colder)
 
     def _again(
         self, call: Call, spent: Nanodollars, model: str, usage: Usage

@@ -12,6 +12,8 @@ from starlette.datastructures import Headers
 from cacheserver.errors import BadRequest
 from cacheserver.policy import actors
 from cacheserver.policy.controls import query_controls, read_controls
+from cacheserver.policy.question_text import normalise
+from cacheserver.policy.unseen import UNSEEN
 from cacheserver.types import Controls, Tenant
 from tests.policy.making_queries import query
 
@@ -50,6 +52,14 @@ def test_a_field_that_is_no_name_is_refused(name: object) -> None:
     with pytest.raises(BadRequest) as refused:
         query_controls({"actor": name}, {})
     assert refused.value.field == "actor"
+
+
+def test_no_name_holds_a_sign_that_makes_a_question_unreadable() -> None:
+    assert {"\u180f", "\ufe0f", "\ufffd", "\U000e01ef"} < UNSEEN
+    for sign in UNSEEN:
+        assert normalise(f"a{sign}b") is None
+        with pytest.raises(BadRequest, match="printable"):
+            query_controls({"actor": f"a{sign}b"}, {})
 
 
 def test_a_header_given_twice_names_nobody() -> None:

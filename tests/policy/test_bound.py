@@ -54,6 +54,11 @@ def _told(probability: float, *, right: bool = True) -> Label:
     return Label(found, right, 1.0, "miss", False, "e", "v")
 
 
+def _curve(state: Calibration) -> tuple[bound.Point, ...]:
+    """The levels over all of a state's drawn labels."""
+    return bound.curve(list(zip(calibrate.left_out(state), state.drawn, strict=True)))
+
+
 SURE = Calibration(labels=(_told(0.995),) * 100)
 
 
@@ -116,7 +121,7 @@ def test_over_many_scopes_the_mean_wrong_share_keeps_the_target(
 def test_one_wrong_hit_that_nobody_has_seen_is_counted() -> None:
     """A hundred right labels of a certain scope do not show one wrong in a thousand."""
     assert all(label.right for label in SURE.labels)
-    point = bound.curve(SURE)[-1]
+    point = _curve(SURE)[-1]
     assert point.risk == pytest.approx(1 / len(SURE.labels), rel=0.01)
     assert bound.bar_for(SURE, 0.001).basis == "prior"
 
@@ -128,7 +133,7 @@ def test_a_label_taken_once_in_so_many_times_stands_for_as_many(
     """The weight of an audit is 1 / its share: it is told of as often, and seen once."""
     one = replace(_told(rare), weight=float(times))
     state = Calibration(labels=(one, *[_told(common)] * 100))
-    served = bound.curve(state)[-1]
+    served = _curve(state)[-1]
     told = (times * (1 - rare) + 100 * (1 - common)) / (times + 100)
     seen_and_unseen = 1 / ((1 - rare) + 100 * (1 - common))
     assert served.served == 1.0
@@ -138,8 +143,8 @@ def test_a_label_taken_once_in_so_many_times_stands_for_as_many(
 def test_a_heavy_label_widens_the_interval() -> None:
     light = (_told(0.99, right=False), *[_told(0.99)] * 199)
     heavy = (replace(light[0], weight=20.0), *light[1:])
-    assert bound.curve(Calibration(labels=heavy))[-1].upper > 0.15
-    assert bound.curve(Calibration(labels=light))[-1].upper < 0.03
+    assert _curve(Calibration(labels=heavy))[-1].upper > 0.15
+    assert _curve(Calibration(labels=light))[-1].upper < 0.03
 
 
 def test_where_the_surest_labels_break_a_target_only_surer_ones_are_served() -> None:
@@ -198,7 +203,7 @@ def test_the_interval_is_wilsons() -> None:
 
 
 def test_the_curve_serves_more_as_it_goes_down() -> None:
-    points = bound.curve(scope(1_000))
+    points = _curve(scope(1_000))
     assert [p.served for p in points] == sorted(p.served for p in points)
     assert [p.level for p in points] == sorted((p.level for p in points), reverse=True)
 
@@ -215,8 +220,8 @@ def test_where_labels_would_let_through_anything_the_floor_holds() -> None:
     """Easy ones pay for unlikely ones: the average alone asks for 0.3."""
     easy, unlikely = [_told(0.999)] * 300, [_told(0.3)] * 20
     state = Calibration(labels=(*easy, *unlikely))
-    assert bound.curve(state)[-1].level == 0.3
-    assert bound.curve(state)[-1].risk < 0.1
+    assert _curve(state)[-1].level == 0.3
+    assert _curve(state)[-1].risk < 0.1
     bar = bound.bar_for(state, 0.1)
     assert (bar.basis, bar.level) == ("labels", 0.5)
 

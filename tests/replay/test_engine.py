@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cacheserver.policy.counterfactual import rescaled
@@ -132,6 +132,17 @@ def test_a_hit_that_kept_a_prefix_warm_makes_the_next_miss_write_it() -> None:
     assert both[1].together["exact"] < 0  # 8 minutes after the only call that was made
 
 
+def test_a_call_of_a_batch_keeps_its_prefix_warm_in_every_world() -> None:
+    read, batch = Usage(100, 50, cache_read_tokens=4_000), Usage(100, 50, service_tier="batch")
+    first = call("A?", at=0, usage=replace(batch, cache_write_5m_tokens=4_000))
+    warm, cold = (call(f"{at}?", at=at, usage=read) for at in (200, 900))
+    steps = played([first, warm, cold], "exact")
+    assert [step.together for step in steps[:2]] == [{}, {}]
+    again = Usage(100, 50, cache_write_5m_tokens=4_000)
+    assert steps[2].together == {"exact": cost(MODEL, read) - cost(MODEL, again)}
+    assert all(step.alone == step.together for step in steps)
+
+
 def test_a_routed_call_finds_nothing_that_the_dear_model_wrote() -> None:
     text = "Is this text positive or negative? 'I love it.'"
     read = Usage(100, 50, cache_read_tokens=4_000)
@@ -199,9 +210,16 @@ def test_parts_sum_to_what_is_left_and_nobody_is_paid_for_asking(
             assert step.route is not None
 
 
+BATCHED = Usage(cache_read_tokens=4_000, service_tier="batch")
+
+
 @settings(max_examples=40)
 @given(
     st.lists(calls_made, max_size=12), st.sampled_from([one for one in LEVERS if one != "semantic"])
+)
+@example(
+    [call(usage=BATCHED), call(at=3_600, usage=Usage(cache_read_tokens=4_000))],
+    "exact",
 )
 def test_a_lever_that_is_the_only_one_does_the_same_alone(calls: list[Call], lever: str) -> None:
     calls = sorted(calls, key=lambda one: one.at)

@@ -30,23 +30,66 @@ INTENTS = {
         *("get a library card", "apply for a library card", "sign up for a library card"),
         "become a member of the library",
     ),
+    "Printing costs ten cents a page, at the machine beside the stairs.": (
+        *("print a page at the library", "use the library printer", "print out my document"),
+        "get something printed",
+    ),
+    "Reserve a title in the catalogue; it waits for you for a week.": (
+        *("reserve a title", "put a hold on a novel", "place a hold on a title"),
+        "hold a novel that is out",
+    ),
+    "The reading club signs up newcomers by mail, until Friday.": (
+        *("join the reading club", "enter the book club", "take part in the reading club"),
+        "be part of the book club",
+    ),
+    "Tap Forgotten PIN in the app and follow the mail.": (
+        *("reset my library PIN", "change the PIN of my account", "get a new PIN"),
+        "recover a forgotten PIN",
+    ),
 }
 FRAMES = (
     *("How do I {}?", "How can I {}?", "I want to {}, how?", "What do I do to {}?"),
     *("Tell me how to {}", "Is there a way to {}?", "I need to {}", "Can you help me {}?"),
     *("Where do I {}?", "What are the steps to {}?", "I would like to {}", "How would I {}?"),
+    *("What is the way to {}?", "Could you tell me how to {}?"),
 )
 OWN = ("Please help me to {}", "I am trying to {}")  # frames that come last
+SHUT = next(iter(INTENTS))  # the answer that is called bad
 ELSE = (
     *("What is the capital of Peru?", "How long do I boil rice?", "Write a haiku about snow"),
     *("My television does not start", "Are you hiring engineers?", "Translate moon into Greek"),
     *("How many legs has a spider?", "Who runs this place?", "Can I bring my dog?"),
     *("Is the cafe open on Sunday?", "Where do I park my bicycle?", "The heating is too loud"),
     *("How do I delete my account?", "Do you sell headphones?", "What does the tour cost?"),
+    *("Is there wifi on the trains?", "My parcel came broken", "Can children use the pool?"),
+    *("Why is the sky blue at noon?", "Who won the match last night?"),
+)
+REVIEWERS = (
+    "She praised",
+    "He returned",
+    "The guests disliked",
+    "A neighbour gave away",
+    "They miss",
+)
+GOODS = (
+    "the blue kettle",
+    "that tent",
+    "the first lamp",
+    "a wool scarf",
+    "the toaster",
+    "this clock",
+)
+REASONS = (
+    "for its size",
+    "after two weeks",
+    "because of the smell",
+    "at a fair price",
+    "in spring",
 )
 
 
 JUST = "Reply with just: OK"
+SHORT = "Is the writer angry, yes or no?"
 WANTS = (
     "describe",
     "explain",
@@ -69,6 +112,8 @@ def answering(body: Mapping[str, Any]) -> Directives:
     text = str(body["messages"][-1]["content"])
     if text.endswith(JUST):
         return Directives(text="OK")
+    if text.startswith(SHORT):
+        return Directives(text="No.")
     for answer, deeds in INTENTS.items():
         if any(deed in text for deed in deeds):
             return Directives(text=answer)
@@ -81,41 +126,103 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield house
 
 
-async def _teach(house: House) -> None:
-    """Ask the easy questions, each hit a label."""
+async def _audit_all(house: House) -> None:
+    """Make a label of each hit."""
     bar = {"target": 0.01, "audit_share": 1.0}
     path = "/admin/tenants/default/bars"
     assert (await house.http.put(path, headers=ADMIN, json={"bar": bar})).status_code == 200
-    easy = [frame.format(deed) for deeds in INTENTS.values() for deed in deeds for frame in FRAMES]
+
+
+async def _teach(house: House, intents: int = len(INTENTS)) -> tuple[int, int]:
+    """Ask the easy questions of so many intents. How many were hits, and how many wrong ones."""
+    await _audit_all(house)
+    taught = dict(list(INTENTS.items())[:intents])
+    easy = [
+        (frame.format(deed), answer)
+        for answer, deeds in taught.items()
+        for deed in deeds
+        for frame in FRAMES
+    ]
     Random(3).shuffle(easy)
-    for question in easy:
-        await house.ask(question)
+    hits = wrong = 0
+    for question, right in easy:
+        answer = await house.ask(question)
         await house.parts.learner.idle()
+        if came_from(answer)[0] == "semantic":
+            hits += 1
+            wrong += answer.json()["content"][0]["text"] != right
+    return hits, wrong
 
 
 async def test_easy_questions_do_not_have_others_served(house: House) -> None:
-    await _teach(house)
+    hits, wrong = await _teach(house)
+    assert hits >= 300
+    assert wrong == 0
     state, needed = await _barred(house)
     assert not state.young
     assert needed.level >= needed.floor == pytest.approx(0.9)
 
-    served = []
-    for deeds in INTENTS.values():
-        for deed in deeds:
-            for frame in OWN:
-                answer = await house.ask(frame.format(deed))
-                served.append(came_from(answer)[0] == "semantic")
-    others = [came_from(await house.ask(question)) for question in ELSE]
-    assert sum(served) >= len(served) / 2
-    assert {kind for kind, _ in others} == {"miss"}
-    assert {reason for _, reason in others} <= {"improbable", "unsupported", "vetoed"}
+    own = [frame.format(deed) for deeds in INTENTS.values() for deed in deeds for frame in OWN]
+    served = [await _looked_up(house, question) for question in own]
+    assert served.count("semantic") >= len(own) / 2
+    assert len(ELSE) == 20
+    assert {await _looked_up(house, question) for question in ELSE} == {"miss"}
+    reasons = {came_from(await house.ask(question))[1] for question in ELSE}
+    assert reasons <= {"improbable", "below-bar", "unsupported", "vetoed"}
+
+
+async def test_one_short_answer_to_all_prompts_is_no_answer_to_others(house: House) -> None:
+    """Nor does it teach anything: a classifier's "No." is the same whatever it is asked."""
+    await _audit_all(house)
+    reviews = [f"{who} {what} {why}." for who in REVIEWERS for what in GOODS for why in REASONS]
+    Random(3).shuffle(reviews)
+    for review in reviews[:40]:
+        answer = await house.ask(f'{SHORT} "{review}"')
+        assert answer.json()["content"][0]["text"] == "No."
+        await house.parts.learner.idle()
+    assert {await _looked_up(house, question) for question in ELSE} == {"miss"}
+    state, _ = await _barred(house)
+    assert state.labels == ()
+
+
+async def test_a_dry_run_foresees_nothing_of_an_answer_that_is_shut(house: House) -> None:
+    await _teach(house, intents=4)
+    deeds = INTENTS[SHUT]
+    hits = [await house.ask(frame.format(deed)) for frame in OWN for deed in deeds]
+    assert {came_from(one)[0] for one in hits} == {"semantic"}
+    await house.parts.learner.idle()
+    before = await _tried(house, {"target": 0.02})
+    assert "closed" not in {one["reason"] for one in before["questions"]["items"]}
+
+    for one in hits:
+        bad = {"verdict": "bad", "decision_id": one.headers["x-cache-decision"]}
+        assert (await house.http.post("/v1/feedback", json=bad)).status_code == 200
+    after = await _tried(house, {"target": 0.02})
+    closed = [one for one in after["questions"]["items"] if one["reason"] == "closed"]
+    assert len(closed) >= len(hits)
+    for one in closed:
+        assert one["change"] == "ends"
+        assert any(deed in one["asked"] for deed in deeds)
+    gone = after["replayed"]["hits_before"] - after["replayed"]["hits_after"]
+    assert gone >= before["replayed"]["hits_before"] - before["replayed"]["hits_after"] + len(hits)
+    assert all(
+        one["reason"] == "probable"
+        for one in after["questions"]["items"]
+        if one["change"] == "begins"
+    )
+
+
+async def _tried(house: House, bar: dict[str, Any]) -> Any:
+    path = "/admin/tenants/default/bars"
+    tried = await house.http.put(path, headers=ADMIN, json={"bar": bar, "dry_run": True})
+    return tried.json()["would_have"]
 
 
 async def test_one_word_that_many_questions_ask_for_moves_nobody_elses_decision(
     house: House,
 ) -> None:
-    await _teach(house)
-    own = [OWN[0].format(deed) for deeds in INTENTS.values() for deed in deeds]
+    await _teach(house, intents=4)
+    own = [OWN[0].format(deed) for deeds in list(INTENTS.values())[:4] for deed in deeds]
     before = [await _looked_up(house, question) for question in (*own, *ELSE)]
     assert before.count("semantic") >= len(own) / 2
     assert "semantic" not in before[len(own) :]

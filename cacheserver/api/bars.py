@@ -97,6 +97,8 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
     if unknown := fields.keys() - _FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
+    if "bar" not in fields:
+        raise BadRequest("bar", "is missing; null removes the one of a namespace or scope")
     before = await tenant_of(edge, name)
     after = _changed(before, fields)
     if fields.get("level") == "namespace":

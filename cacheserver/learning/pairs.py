@@ -168,8 +168,8 @@ def _recommended(
         return {"bar": {"similarity": threshold.bar}, "why": _kept(threshold, target, asked)}
     needed, best = fewest(target), safest(by_similarity, asked=asked)
     if best is None or len(by_similarity) < needed:
-        why = f"{needed} pairs without one wrong are needed for {target:.4g}; there are "
-        why += f"{len(by_similarity)} that no veto refuses"
+        why = f"{needed} pairs without one wrong are needed to show a target of {target:.4g}; of "
+        why += f"the {asked} given the vetoes let {len(by_similarity)} through"
     else:
         why = f"no threshold keeps {target:.4g}: at {best.bar:.4f}, where the fewest are wrong, "
         why += f"it is {best.wrong} of {best.hits}, and may be {best.wrong_high:.2%}"

@@ -227,6 +227,9 @@ def _scope(state: Calibration, bar: Bar) -> _Scope:
 
 def _replayed(decided: Sequence[tuple[Past, Outcome]]) -> dict[str, Any]:
     shown = asdict(replay(decided))
+    shown["reasons"] = dict(sorted(shown["reasons"].items()))
+    if shown["expected_wrong"] is not None:
+        shown["expected_wrong"] = round(shown["expected_wrong"], 6)
     for name in ("saved_before", "saved_after"):
         shown[f"{name}_usd"] = answers.usd(shown.pop(name))
     return {**shown, "since": min((past.at for past, _ in decided), default=None)}

@@ -6,6 +6,7 @@ Vetoes are read anew from the questions, so that those a record does not name ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -76,6 +77,7 @@ class Replay:
     expected_wrong: float | None  # of the hits after, by their probabilities; None: one has none
     saved_before: Nanodollars
     saved_after: Nanodollars
+    reasons: Mapping[str, int]  # of those decided anew, hits and misses
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ def replay(decided: Iterable[tuple[Past, Outcome]]) -> Replay:
         expected_wrong=None if None in probabilities else expected,
         saved_before=sum(past.worth for past in before),
         saved_after=sum(past.worth for past, _ in after),
+        reasons=dict(Counter(found.reason for _, found in told if found.reason is not None)),
     )
 
 

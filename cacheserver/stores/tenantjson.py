@@ -168,7 +168,10 @@ def read_bar(field: str, value: object) -> Bar:
     if "exact_only" in given and _flag(f"{field}.exact_only", given["exact_only"]):
         ways.append("exact_only")
     if len(ways) != 1:
-        raise BadRequest(f"{field}.similarity", "or `target`, or `exact_only`: give one of them")
+        given_ways = f"; {' and '.join(f'`{way}`' for way in ways)} are given" if ways else ""
+        raise BadRequest(
+            field, f"must have one of `similarity`, `target` and `exact_only`{given_ways}"
+        )
     top_k = given.get("top_k", Bar().top_k)
     if not 1 <= _count(f"{field}.top_k", top_k) <= MAX_TOP_K:
         raise BadRequest(f"{field}.top_k", f"must be 1 to {MAX_TOP_K}")

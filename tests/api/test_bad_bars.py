@@ -200,6 +200,9 @@ async def test_a_caller_reads_the_field_they_wrote(house: House) -> None:
         ({"level": "namespace", "name": "default", "bar": {"target": 2}}, "bar.target"),
         ({"level": "scope", "name": "ab" * 32, "bar": {"top_k": 0, "target": 0.1}}, "bar.top_k"),
         ({"level": "room", "bar": {"target": 0.1}}, "level"),
+        ({"level": "namespace", "name": "default"}, "bar"),  # forgotten, and no wish to remove it
+        ({"bar": {"target": 0.1, "similarity": 0.9}}, "bar"),
+        ({"bar": {"top_k": 3}}, "bar"),
     ):
         refused = await house.http.put(BARS, headers=ADMIN, json=given)
         await refusal(refused, f"`{field}`: ")

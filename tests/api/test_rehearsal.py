@@ -54,6 +54,7 @@ async def test_a_dry_run_shows_what_another_threshold_would_have_served(house: H
     assert (strict["decisions"], strict["untold"]) == (2, 0)
     assert (strict["hits_before"], strict["hits_after"]) == (1, 0)
     assert (strict["begun"], strict["ended"]) == (0, 1)
+    assert strict["reasons"] == {"below-threshold": 2}
     assert strict["saved_before_usd"] == hit.headers["x-saved-usd"]
     assert strict["saved_after_usd"] == "0.000000000"
     loose = (await tried(house, bar={"similarity": 0.5}))["replayed"]

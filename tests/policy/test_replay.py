@@ -260,6 +260,7 @@ def test_a_stricter_bar_serves_no_more_and_the_sums_agree(
             summed = replay(zip(seen, outcomes, strict=True))
             assert summed.hits_after == summed.hits_before + summed.begun - summed.ended
             assert summed.decisions == len(seen)
+            assert sum(summed.reasons.values()) == len(seen) - summed.untold
 
 
 @given(pasts, st.floats(0.01, 1), st.sampled_from(sorted(VETOES)))

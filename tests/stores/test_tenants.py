@@ -287,7 +287,7 @@ async def test_fields_of_a_newer_version_are_left_alone(
         ("bar", 0.9, "bar"),
         ("bar", {"similarity": 0.9, "vetoes_off": ["antonyms"]}, "bar.vetoes_off"),
         ("scope_bars", {"zz": {"similarity": 0.9}}, "scope_bars"),
-        ("scope_bars", {"ab" * 32: {}}, f"scope_bars.{'ab' * 32}.similarity"),
+        ("scope_bars", {"ab" * 32: {}}, f"scope_bars.{'ab' * 32}"),
         ("ttl_rules", {}, "ttl_rules"),
         ("ttl_rules", [{"default_ttl_s": 5}], "ttl_rules.0"),
         ("ttl_rules", [{"tag": "t"}], "ttl_rules.0"),

@@ -73,14 +73,16 @@ def _match_slips(only_a: list[str], only_b: list[str]) -> None:
     """Take out of both what is one word typed in two ways."""
     for word in list(only_a):
         for other in only_b:
-            if _same_but_for_a_slip(word, other):
+            if misspells(word, other):
                 only_a.remove(word)
                 only_b.remove(other)
                 break
 
 
-def _same_but_for_a_slip(word: str, other: str) -> bool:
-    """A letter dropped, doubled, or two exchanged; never one letter for another (horse, house)."""
+def misspells(word: str, other: str) -> bool:
+    """Return True if one is the other with a slip in typing.
+
+    A letter dropped, doubled, or two exchanged; never one letter for another (horse, house)."""
     if word[0] != other[0] or not word.isalpha() or not other.isalpha():
         return False
     if len(word) == len(other) >= 5:

@@ -18,6 +18,7 @@ from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Evidence, Neighbour, evidence_for
 from cacheserver.policy.profile import Profile
+from cacheserver.policy.vocabulary import coverage
 
 JUDGED = 3  # nearest neighbours that may be served; the others only speak for or against
 MOST_ASKED = 3  # candidates the verifier reads, 2 to 4 ms each
@@ -143,7 +144,9 @@ def _judged(
     plain = _logit(prior.prior(neighbour.similarity, None, lexical))
     verified = None if score is None else _logit(prior.prior(neighbour.similarity, score, lexical))
     twin = neighbour.similarity >= TWIN_COSINE and evidence.twins(difference)
-    found = evidence_for(neighbour, neighbours, plain, verified, twin=twin)
+    said = [n.profile for n in neighbours if n.group == neighbour.group]
+    covered = coverage(question, said, lexicon)
+    found = evidence_for(neighbour, neighbours, plain, verified, coverage=covered, twin=twin)
     told = calibrate.probability(state, found, neighbour.adjustment)
     if twin and state.young and neighbour.adjustment >= 0:
         told = max(told, TWIN)
@@ -167,7 +170,9 @@ def foil(
     fired = vetoes.fired(difference, frozenset(vetoes.VETOES), lexicon)
     lexical = features.features(difference, fired, lexicon)
     plain = _logit(prior.prior(others[0].similarity, None, lexical))
-    found = evidence_for(others[0], others, plain, None)
+    said = [n.profile for n in others if n.group == others[0].group]
+    covered = coverage(question, said, lexicon)
+    found = evidence_for(others[0], others, plain, None, coverage=covered)
     # As among as many neighbours as there were; of groups and entries it tells nothing.
     return replace(found, company=len(neighbours), group="", entry="")
 

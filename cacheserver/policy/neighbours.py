@@ -43,6 +43,7 @@ class Evidence:
     entry: str = ""  # the candidate itself
     told: float | None = None  # the probability it was decided by
     crowd: float = 0.0  # mean cosine of the nearest five: how near the question lies to any
+    coverage: float | None = None  # share of its words that questions of that answer say; None: old
 
 
 def evidence_for(
@@ -51,6 +52,7 @@ def evidence_for(
     prior: float,
     verified: float | None,
     *,
+    coverage: float,
     twin: bool = False,
 ) -> Evidence:
     """The evidence for `candidate`, one of `neighbours`; these come nearest first."""
@@ -74,4 +76,5 @@ def evidence_for(
         group=candidate.group,
         entry=candidate.id,
         crowd=sum(n.similarity for n in near) / len(near),
+        coverage=coverage,
     )

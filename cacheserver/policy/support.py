@@ -1,16 +1,17 @@
 """Support: does a question lie where the labels of its scope, or the prior's pairs, came from?
 
 A probability says how often answers served under such evidence were right, and evidence compares
-neighbours with each other: five that agree look the same whether they lie near or far. So a
-question about something new gets a high probability as soon as its neighbours agree, and nothing
-fitted on the scope's own traffic can know better. What tells it apart is that it lies far from all
-of them. Pure.
+neighbours with each other: five that agree look the same whether they lie near or far, and whether
+they say the question's words or others. So a question about something new gets a high probability
+as soon as its neighbours agree, and nothing fitted on the scope's own traffic can know better. Two
+measures tell it apart: it lies far from all of them (the crowd), or it has words that none with
+that answer has (the coverage). Pure.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -18,78 +19,120 @@ from cacheserver.policy.neighbours import Evidence
 
 # Without labels: of the train pairs of QQP that the prior gives 0.9 or more none is below 0.88.
 PRIOR_COSINE = 0.85
+PRIOR_COVERAGE = 0.7
 # Whatever labels say, below this a question lies near nothing: so do 76 to 95% of QQP's and
 # AskUbuntu's questions asked of BANKING77 or CLINC150, and 0.1 to 5% of these streams' own.
 LEAST_CROWD = 0.35
-# Standard deviations below the mean crowd of the right labels, down to which a question is
-# supported; a group with labels of its own has a mean of its own, held towards that of all.
-# A choice between right hits lost and foreign questions served, made on the halves that
-# docs/quality.md calls `tune`; `scripts/evaluate --parts shift streams` prints both.
-_BELOW = 0.7
+# Standard deviations below the means of right labels, of both measures together, down to which a
+# question is supported; a group with labels of its own has means of its own, held towards those of
+# all. Together: on the halves that docs/quality.md calls `tune` each within a bound of its own
+# served more strangers for the same right hits.
+REACH = 1.5
 _HELD = 10.0  # labels' worth of the scope's mean in a group's
 _FIRST = 20  # sure labels; fewer tell nothing
+_NARROWEST = 0.01  # deviation; all alike, rounding would decide
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Where one measure lies for right labels."""
+
+    mean: float
+    deviation: float
+    groups: Mapping[str, float] = field(default_factory=dict)  # means of answer groups
+
+    def shortfall(self, value: float, group: str) -> float:
+        """Standard deviations below the mean; 0 above it."""
+        return max(0.0, self.groups.get(group, self.mean) - value) / self.deviation
 
 
 @dataclass(frozen=True, slots=True)
 class Support:
     """The region of a scope in which hits are supported."""
 
-    least: float | None = None  # crowd; None: no labels tell, the prior's own region holds
-    groups: Mapping[str, float] = field(default_factory=dict)  # crowd, where labels tell another
+    crowd: Usual | None = None  # None: no labels tell, the prior's own region holds
+    coverage: Usual | None = None
+    least: float = LEAST_CROWD
 
     def holds(self, evidence: Evidence) -> bool:
         """Return True if a candidate is supported; a twin asks the very same, wherever it lies."""
         if evidence.twin:
             return True
-        if self.least is None:
-            return evidence.cosine >= PRIOR_COSINE
-        return evidence.crowd >= self.groups.get(evidence.group, self.least)
+        short = 0.0
+        if self.crowd is None:
+            if evidence.cosine < PRIOR_COSINE:
+                return False
+        elif evidence.crowd < self.least:
+            return False
+        else:
+            short += self.crowd.shortfall(evidence.crowd, evidence.group)
+        if evidence.coverage is None:  # a label of an older version: the crowd alone tells
+            pass
+        elif self.coverage is None:
+            if evidence.coverage < PRIOR_COVERAGE:
+                return False
+        else:
+            short += self.coverage.shortfall(evidence.coverage, evidence.group)
+        return short <= REACH
 
 
 def learned(right: Sequence[tuple[Evidence, float, str]], floor: float) -> Support:
     """The support shown by labels that were right: their evidence, probability and caller.
 
-    Sure labels, of at least `floor`, say how near right hits lie; all say it of their group. What
-    one caller's labels alone would widen is not in it: it is the narrowest that is left without
-    any one of them, where others tell enough.
+    Sure labels, of at least `floor`, say where right hits lie; all say it of their group. What one
+    caller's labels alone would widen is not in it: it is the narrowest that is left without any
+    one of them, where others tell enough.
     """
-    every, by_caller = _Crowds(), defaultdict[str, _Crowds](_Crowds)
-    for evidence, probability, caller in right:
-        if probability >= floor:
-            every.add(evidence.crowd)
-            by_caller[caller].add(evidence.crowd)
+    return Support(
+        crowd=_usual([(e.crowd, e.group, p >= floor, caller) for e, p, caller in right]),
+        coverage=_usual(
+            [
+                (e.coverage, e.group, p >= floor, caller)
+                for e, p, caller in right
+                if e.coverage is not None
+            ]
+        ),
+    )
+
+
+def _usual(right: Iterable[tuple[float, str, bool, str]]) -> Usual | None:
+    every, by_caller = _Sums(), defaultdict[str, _Sums](_Sums)
+    groups = defaultdict[str, _Sums](_Sums)
+    of_caller = defaultdict[tuple[str, str], _Sums](_Sums)
+    for value, group, sure, caller in right:
+        groups[group].add(value)
+        of_caller[group, caller].add(value)
+        if sure:
+            every.add(value)
+            by_caller[caller].add(value)
     if every.count < _FIRST:
-        return Support()
-    rests = {caller: every.without(own) for caller, own in by_caller.items()}
-    rests = {caller: rest for caller, rest in rests.items() if rest.count >= _FIRST}
-    told = max([every, *rests.values()], key=lambda crowds: crowds.mean - crowds.reach)
-    groups = defaultdict[str, _Crowds](_Crowds)
-    of_caller = defaultdict[tuple[str, str], _Crowds](_Crowds)
-    for evidence, _, caller in right:
-        groups[evidence.group].add(evidence.crowd)
-        of_caller[evidence.group, caller].add(evidence.crowd)
-    least = {group: _held(crowds, told) for group, crowds in groups.items()}
+        return None
+    rests = [every.without(own) for own in by_caller.values()]
+    rests = [rest for rest in rests if rest.count >= _FIRST]
+    told = [every, *rests]
+    mean, deviation = max(sums.mean for sums in told), min(sums.deviation for sums in told)
+    means = {group: sums.held(mean) for group, sums in groups.items()}
     for (group, _), own in of_caller.items():
         if rests:  # beside others
-            least[group] = max(least[group], _held(groups[group].without(own), told))
-    return Support(max(LEAST_CROWD, told.mean - told.reach), least)
+            means[group] = max(means[group], groups[group].without(own).held(mean))
+    return Usual(mean, max(_NARROWEST, deviation), means)
 
 
 @dataclass(slots=True)
-class _Crowds:
-    """Crowds of some labels, summed."""
+class _Sums:
+    """Some values, summed."""
 
     count: int = 0
     total: float = 0.0
     squares: float = 0.0
 
-    def add(self, crowd: float) -> None:
+    def add(self, value: float) -> None:
         self.count += 1
-        self.total += crowd
-        self.squares += crowd * crowd
+        self.total += value
+        self.squares += value * value
 
-    def without(self, other: _Crowds) -> _Crowds:
-        return _Crowds(
+    def without(self, other: _Sums) -> _Sums:
+        return _Sums(
             self.count - other.count, self.total - other.total, self.squares - other.squares
         )
 
@@ -98,11 +141,9 @@ class _Crowds:
         return self.total / self.count
 
     @property
-    def reach(self) -> float:
-        return _BELOW * sqrt(max(0.0, self.squares / self.count - self.mean**2))
+    def deviation(self) -> float:
+        return sqrt(max(0.0, self.squares / self.count - self.mean**2))
 
-
-def _held(group: _Crowds, told: _Crowds) -> float:
-    """The least crowd of a group, whose mean is held towards that of all."""
-    mean = (group.total + _HELD * told.mean) / (group.count + _HELD)
-    return max(LEAST_CROWD, mean - told.reach)
+    def held(self, mean: float) -> float:
+        """The mean, held towards another."""
+        return (self.total + _HELD * mean) / (self.count + _HELD)

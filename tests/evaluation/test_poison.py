@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from cacheserver.policy.support import Support
+from cacheserver.policy.support import Support, Usual
 from scripts.evaluation import poison, poisons
 from scripts.evaluation.data import Asked
 from scripts.evaluation.noise import Rates
@@ -20,6 +20,7 @@ from scripts.evaluation.vectors import Embeddings
 from tests.evaluation.making_streams import SIZES, desk, strange
 
 ROOT = Path(__file__).parents[2]
+ANYWHERE = Support(Usual(-1.0, 1.0), Usual(0.0, 1.0), least=-1.0)
 
 
 def test_every_way_gives_the_requests_asked_for_and_they_differ() -> None:
@@ -46,7 +47,7 @@ def test_what_an_attack_moves_is_told(
     def planted(replay: Replay, at: int) -> None:
         """A decision that one request opens wide."""
         if replay.traffic.asked[at].text == "Do pears keep in a cellar?":
-            replay.bar = replace(replay.bar, level=0.0, support=Support(least=-1.0))
+            replay.bar = replace(replay.bar, level=0.0, support=ANYWHERE)
         else:
             ask(replay, at)
 

@@ -257,6 +257,9 @@ def test_one_callers_labels_do_not_widen_the_support_of_a_bar() -> None:
     before, after = (
         bound.bar_for(Calibration(labels=tuple(labels)), 0.1) for labels in (others, others + sent)
     )
-    assert before.support.least is not None
-    assert after.support.least == pytest.approx(before.support.least, abs=0.005)
+    assert before.support.crowd is not None
+    assert after.support.crowd is not None
+    assert after.support.crowd.mean == pytest.approx(before.support.crowd.mean, abs=0.005)
+    deviation = pytest.approx(before.support.crowd.deviation, abs=0.002)
+    assert after.support.crowd.deviation == deviation
     assert not after.support.holds(sent[0].evidence)

@@ -12,11 +12,12 @@ from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
 from cacheserver.policy.neighbours import Neighbour, evidence_for
 from cacheserver.policy.profile import read
-from cacheserver.policy.support import Support
+from cacheserver.policy.support import REACH, Support, Usual
 
 WORDS = lexicon.standard()
 ALL = frozenset(vetoes.VETOES)
-EVERYWHERE = Support(-1.0)  # each question lies where labels tell
+SAID = Usual(0.0, 1.0)  # no word is new
+EVERYWHERE = Support(Usual(-1.0, 1.0), SAID, least=-1.0)  # where labels tell
 ASKED = "How do I reset the password of my router?"
 SAME = "How can I reset my router's password?"
 OTHER = "Which wines go with grilled fish?"
@@ -24,6 +25,13 @@ OTHER = "Which wines go with grilled fish?"
 
 def stored(id: str, text: str, similarity: float, group: str | None = None) -> Neighbour:
     return Neighbour(id, similarity, group or id, read(text, WORDS))
+
+
+def from_crowd(least: float, **groups: float) -> Support:
+    """Where labels tell from a crowd of `least` on, or of a group's own."""
+    reach = REACH * 0.1
+    means = {group: crowd + reach for group, crowd in groups.items()}
+    return Support(Usual(least + reach, 0.1, means), SAID)
 
 
 def barred(level: float, *, target: float = 0.5, support: Support = EVERYWHERE) -> Bar:
@@ -131,11 +139,11 @@ def test_the_margin_is_to_another_answer_and_not_to_another_wording() -> None:
         stored("b", SAME, 0.88, "g"),
         stored("c", OTHER, 0.70, "h"),
     ]
-    found = evidence_for(neighbours[0], neighbours, 0.0, None)
+    found = evidence_for(neighbours[0], neighbours, 0.0, None, coverage=1.0)
     assert round(found.margin, 6) == 0.20
     assert found.share == 2 / 5
     assert found.second == 0.88
-    behind = evidence_for(neighbours[2], neighbours, 0.0, None)
+    behind = evidence_for(neighbours[2], neighbours, 0.0, None, coverage=1.0)
     assert behind.margin < 0
 
 
@@ -186,11 +194,11 @@ FAR = [stored(str(place), SAME, 0.3, "g") for place in range(10)]
         ([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)], {}, "improbable"),
         (FAR, {"level": 0.99, "target": 0.01}, "improbable"),
         (NEAR, {"level": 2.0}, "below-bar"),
-        (NEAR, {"level": 0.5, "support": Support(0.95)}, "unsupported"),
-        (NEAR, {"level": 0.5, "support": Support(0.5, {"g": 0.95})}, "unsupported"),
-        (NEAR, {"level": 0.5, "support": Support(0.95, {"g": 0.5})}, "probable"),
+        (NEAR, {"level": 0.5, "support": from_crowd(0.95)}, "unsupported"),
+        (NEAR, {"level": 0.5, "support": from_crowd(0.5, g=0.95)}, "unsupported"),
+        (NEAR, {"level": 0.5, "support": from_crowd(0.95, g=0.5)}, "probable"),
         (NEAR, {"level": 0.5}, "probable"),
-        ([stored("a", TWIN, 0.9)], {"level": 0.5, "support": Support(0.95)}, "probable"),
+        ([stored("a", TWIN, 0.9)], {"level": 0.5, "support": from_crowd(0.95)}, "probable"),
     ],
 )
 def test_the_reason_is_what_the_likeliest_lacks(
@@ -209,7 +217,7 @@ def test_a_vetoed_nearest_is_told_beside_a_likelier_far_one() -> None:
 
 def test_one_that_is_not_supported_gives_way_to_one_that_is() -> None:
     near = [stored("a", SAME, 0.9, "g"), *(stored(f"b{n}", SAME, 0.89, "h") for n in range(9))]
-    found = verdict(decide(near, level=0.0, support=Support(0.5, {"g": 0.95})))
+    found = verdict(decide(near, level=0.0, support=from_crowd(0.5, g=0.95)))
     assert found.serve is not None
     assert found.serve.evidence is not None
     assert found.serve.evidence.group == "h"
@@ -225,4 +233,4 @@ def test_a_crowd_is_how_near_the_nearest_five_lie() -> None:
     few, many = near[:2], [*near, *(stored(str(n), SAME, 0.1) for n in range(5, 10))]
     for found, crowd in ((few, 0.85), (near, 0.7), (many, 0.7)):
         for one in found:
-            assert evidence_for(one, found, 0.0, None).crowd == pytest.approx(crowd)
+            assert evidence_for(one, found, 0.0, None, coverage=1.0).crowd == pytest.approx(crowd)

@@ -172,7 +172,7 @@ def test_whatever_was_taught_a_question_near_nothing_is_not_served(
         return
     assert served.evidence is not None
     assert not served.evidence.twin
-    if bar.support.least is None:  # no labels tell: the prior's own pairs do
+    if bar.support.crowd is None:  # no labels tell: the prior's own pairs do
         assert served.evidence.cosine >= support.PRIOR_COSINE
     else:
         assert served.evidence.crowd >= support.LEAST_CROWD
@@ -206,7 +206,7 @@ def test_support_alone_holds_off_what_the_level_lets_through() -> None:
     verdict = scope.verdict(far, lifted)
     assert verdict.serve is None
     assert verdict.judged[0].supported is False
-    anywhere = replace(lifted, support=support.Support(-1.0))
+    anywhere = replace(lifted, support=support.Support(support.Usual(-1.0, 1.0), least=-1.0))
     assert scope.verdict(far, anywhere).serve is not None
 
 

@@ -148,6 +148,7 @@ evidence = st.builds(
     entry=words,
     told=st.none() | numbers,
     crowd=numbers,
+    coverage=st.none() | numbers,
 )
 
 
@@ -171,12 +172,15 @@ def test_a_label_fits_its_row_and_is_read_as_it_was(given: Label) -> None:
     assert decode(loaded("a label", row)) == given
 
 
+NEWER = ("crowd", "coverage")  # of the evidence
+
+
 @pytest.mark.parametrize("gone", [("foil",), ("foil", "caller"), ("foil", "caller", "adjustment")])
 def test_a_label_of_an_older_version_is_read(gone: tuple[str, ...]) -> None:
     given = asdict(label(FOUND, True))
     old = {name: value for name, value in given.items() if name not in gone}
     assert decode(old) == label(FOUND, True)
-    older = {name: value for name, value in given["evidence"].items() if name != "crowd"}
+    older = {name: value for name, value in given["evidence"].items() if name not in NEWER}
     assert decode({**old, "evidence": older}) == label(replace(FOUND, crowd=0.0), True)
 
 

@@ -66,6 +66,12 @@ def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as its tenant's keys may see it: without digests that names can be tried on."""
+    shown = {name: value for name, value in record.items() if name != "caller"}
+    return {**shown, "decision": for_caller(record["decision"])}
+
+
 def record(
     query: Query,
     ticket: Ticket,
@@ -76,7 +82,7 @@ def record(
     bar: Bar | None,
     now: float,
 ) -> dict[str, Any]:
-    """The full record of a decision, kept for a day; callers see its `decision` by `for_caller`."""
+    """The full record of a decision, kept for a day; callers see it by `record_for_caller`."""
     return {
         "id": ticket.id,
         "at": ticket.started_at,
@@ -90,6 +96,7 @@ def record(
         "tags": query.controls.tags,
         "fingerprint": query.fingerprint,
         "scope": query.scope,
+        "caller": query.caller,
         "stream": query.stream,
         "model_asked": query.model,
         "model": settlement.model,

@@ -91,7 +91,7 @@ class Cache:
     async def decision(self, id: str) -> dict[str, Any] | None:
         """All of a decision, for a day; None after that."""
         found = await self._parts.journal.decision(self._tenant, id)
-        return found and {**found, "decision": explanation.for_caller(found["decision"])}
+        return None if found is None else explanation.record_for_caller(found)
 
     async def _read(self, call: _client_wire.Call) -> tuple[Query, Talk | None]:
         tenant = await self._parts.tenants.get(self._tenant)

@@ -57,7 +57,7 @@ async def decision(request: Request, id: str) -> dict[str, Any]:
     found = await edge.parts.journal.decision(caller.tenant.name, id)
     if found is None:
         raise NotFound("no decision of yours has this id, or it is more than a day old")
-    return {**found, "decision": explanation.for_caller(found["decision"])}
+    return explanation.record_for_caller(found)
 
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)

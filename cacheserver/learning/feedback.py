@@ -86,6 +86,7 @@ class Feedback:
             item["decided"] = {
                 "evidence": record["decision"]["evidence"],
                 "scope": record["scope"],
+                "caller": record.get("caller", ""),
                 "fingerprint": record["fingerprint"],
                 "embedder": self._states.embedder,
                 "verifier": self._states.verifier,
@@ -105,6 +106,7 @@ class Feedback:
             served=True,
             embedder=self._states.embedder,
             verifier=self._states.verifier,
+            caller=record.get("caller", ""),
         )
         await self._states.learn(tenant, record["scope"], label, once=record["id"])
 

@@ -106,6 +106,7 @@ class Reviewing:
             served=True,
             embedder=decided["embedder"],
             verifier=decided["verifier"],
+            caller=decided.get("caller", ""),
         )
         await self._states.learn(tenant, decided["scope"], label, once=f"review:{reviewed.id}")
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cacheserver.errors import StoreError
-from cacheserver.policy import bound, calibrate
+from cacheserver.policy import bound, calibrate, intake
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.ports import Metrics
@@ -86,12 +86,12 @@ class States:
     ) -> None:
         """Keep a label that adds to what is known, and refit where that is worth it.
 
-        What a person decided is always kept. Raises `StoreError`.
+        Raises `StoreError`.
         """
-        kept = self._kept(tenant, scope)
+        kept, label = self._kept(tenant, scope), replace(label, at=self._clock())
         async with kept.lock:
             await self._look(tenant, scope, kept)
-            if label.source != "admin" and not calibrate.wanted(kept.state, label):
+            if not intake.wanted(kept.state, label):
                 self._metrics.dropped("labels")
                 return
             await self._labels.add(tenant, scope, encode(label), once=once)

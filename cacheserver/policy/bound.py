@@ -13,12 +13,14 @@ count once each in the ratio: which of them were taken depends on what was told,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import nextafter, sqrt
 from typing import Literal, TypeAlias
 
-from cacheserver.policy.calibrate import Calibration, Label, left_out
+from cacheserver.policy import actors
+from cacheserver.policy.calibrate import LEAST, Calibration, Label, left_out
 from cacheserver.policy.support import Support, learned
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
@@ -37,7 +39,9 @@ UNSEEN = 1.0
 _STEPS = 60  # levels tried
 _FIRST = 20  # labels; fewer show nothing
 _BROAD = 0.25  # of a scope's answers; are more of them shut, all are
-_RECENT = 300  # labels that the drift monitor looks at
+_RECENT = 300  # labels of each key that the drift monitor looks at
+# Shares of the labels: whoever has fewer hardly moves a level; who has more is its traffic.
+_LARGE, _MOST = 0.1, 0.6
 _ALARM = 2.33  # one-sided 99%
 
 
@@ -85,16 +89,16 @@ def bar_for(state: Calibration, target: float) -> Bar:
     count, floor = len(state.fitted), floor_of(target)
     if state.young:
         return Bar(target, 1 - CAUTION * target, "prior", 1.0, 1.0, count, audits)
-    shut = shut_groups(state.labels[-_RECENT:], target)
+    shut = shut_groups(state.labels, target)
     known = {label.evidence.group for label in state.fitted if label.right}
-    if len(shut) > _BROAD * len(known):
+    if _widely_shut(shut, state.labels, _BROAD * len(known)):
         return Bar(target, CLOSED, "closed", 1.0, 1.0, count, audits)
     told = list(zip(left_out(state), state.drawn, strict=True))
-    right = [(label.evidence, p, label.caller) for p, label in told if label.right]
-    support = learned(right, floor)
-    points = curve([pair for pair in told if support.holds(pair[1].evidence)])
-    shown = next((point for point in reversed(points) if point.risk <= target), None)
+    support = _supported(told, floor)
+    told = [pair for pair in told if support.holds(pair[1].evidence)]
+    shown = _strictest(told, target)
     if shown is None:  # not even the surest labels keep it: above these then
+        points = curve(told)
         surest = nextafter(points[0].level, 2.0) if points else 0.0
         level = max(1 - target, surest)
         return Bar(target, level, "prior", 1.0, 1.0, count, audits, support, shut)
@@ -111,6 +115,60 @@ def bar_for(state: Calibration, target: float) -> Bar:
     )
 
 
+def _supported(told: Sequence[tuple[float, Label]], floor: float) -> Support:
+    """The support that is left without any one key's labels, and without any one end user's."""
+    by_key, by_caller = (
+        learned([(one.evidence, p, of(one)) for p, one in told if one.right], floor)
+        for of in (_key, _caller)
+    )
+    if by_key.least is None or by_caller.least is None:
+        return by_caller
+    return Support(
+        max(by_key.least, by_caller.least),
+        {group: max(least, by_key.groups[group]) for group, least in by_caller.groups.items()},
+    )
+
+
+def _strictest(told: Sequence[tuple[float, Label]], target: float) -> Point | None:
+    """The point with the lowest level that keeps `target` by all labels, and without any one's.
+
+    None if one of these shows no level.
+    """
+    found: list[Point] = []
+    for rest in (told, *_rests(told)):
+        points = curve(rest, unseen=UNSEEN * len(rest) / len(told) if told else UNSEEN)
+        shown = next((point for point in reversed(points) if point.risk <= target), None)
+        if shown is None:
+            return None
+        found.append(shown)
+    return max(found, key=lambda point: point.level)
+
+
+def _rests(told: Sequence[tuple[float, Label]]) -> Iterator[Sequence[tuple[float, Label]]]:
+    """The labels without those of each key, and of each end user, who has many of them."""
+    keys = Counter(_key(label) for _, label in told)
+    callers = Counter(label.caller for _, label in told)
+    for key, count in keys.items():
+        if _tells(count, len(told)):
+            yield [pair for pair in told if _key(pair[1]) != key]
+    for caller, count in callers.items():
+        if _tells(count, len(told)) and count < keys[actors.key_of(caller)]:
+            yield [pair for pair in told if pair[1].caller != caller]
+
+
+def _tells(count: int, every: int) -> bool:
+    """Whether that many labels move a level, and the rest shows one."""
+    return _LARGE * every <= count <= _MOST * every and every - count >= LEAST
+
+
+def _key(label: Label) -> str:
+    return actors.key_of(label.caller)
+
+
+def _caller(label: Label) -> str:
+    return label.caller
+
+
 def floor_of(target: float) -> float:
     """The least probability of a single hit: 0.9 for a target of 1%, 0.5 from 5% on.
 
@@ -121,7 +179,7 @@ def floor_of(target: float) -> float:
     return max(0.5, 1 - 10 * target)
 
 
-def curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
+def curve(told: Sequence[tuple[float, Label]], *, unseen: float = UNSEEN) -> tuple[Point, ...]:
     """Levels over labels and what they were told, from the strictest down."""
     told_of = sorted(told, key=lambda pair: -pair[0])
     whole = sum(label.weight for _, label in told_of)
@@ -133,7 +191,7 @@ def curve(told: Sequence[tuple[float, Label]]) -> tuple[Point, ...]:
         tied = at < len(told_of) and told_of[at][0] == p  # a level takes all of its own
         if at >= _FIRST and sums.since >= every and not tied:
             sums.since = 0
-            points.append(Point(p, sums.total / whole, sums.risk(), sums.upper(), at))
+            points.append(Point(p, sums.total / whole, sums.risk(unseen), sums.upper(), at))
     return tuple(points)
 
 
@@ -159,8 +217,8 @@ class _Sums:
             self.seen += 1
         self.since += 1
 
-    def risk(self) -> float:
-        ratio = (self.seen + UNSEEN) / self.expected
+    def risk(self, unseen: float) -> float:
+        ratio = (self.seen + unseen) / self.expected
         return min(1.0, ratio * self.told / self.total)
 
     def upper(self) -> float:
@@ -169,20 +227,51 @@ class _Sums:
 
 
 def shut_groups(labels: Sequence[Label], target: float) -> frozenset[str]:
-    """The answer groups to keep back, by recent labels.
+    """The answer groups to keep back, by the newest labels of each key.
 
     Those whose own hits were wrong more often than `target` beyond chance; and where that holds of
-    all hits together, every group with a wrong one. An answer that goes wrong shuts itself: who
-    makes it so closes the scope to nobody else, unless a great part of it is wrong.
+    all hits of one key together, every group in which it had a wrong one. An answer that goes wrong
+    shuts itself: who makes it so closes the scope to nobody else. Nor do labels of one key make
+    those of another old.
     """
-    groups: dict[str, list[Label]] = {}
-    for label in labels:
+    groups = defaultdict[str, list[Label]](list)
+    keys = defaultdict[str, list[Label]](list)
+    for label in _recent(labels):
+        keys[_key(label)].append(label)
         if label.served:
-            groups.setdefault(label.evidence.group, []).append(label)
-    drawn = [label for label in labels if label.source != "feedback"]
-    if broken(drawn, target):
-        return frozenset(g for g, own in groups.items() if not all(one.right for one in own))
-    return frozenset(group for group, own in groups.items() if broken(own, target))
+            groups[label.evidence.group].append(label)
+    shut = {group for group, own in groups.items() if broken(own, target)}
+    for own in keys.values():
+        if broken([label for label in own if label.source != "feedback"], target):
+            shut |= {one.evidence.group for one in own if one.served and not one.right}
+    return frozenset(shut)
+
+
+def _recent(labels: Sequence[Label]) -> list[Label]:
+    """The newest labels of each key, oldest first."""
+    found: list[Label] = []
+    counts = Counter[str]()
+    for label in reversed(labels):
+        counts[_key(label)] += 1
+        if counts[_key(label)] <= _RECENT:
+            found.append(label)
+    return found[::-1]
+
+
+def _widely_shut(shut: frozenset[str], labels: Sequence[Label], most: float) -> bool:
+    """Whether more groups than `most` are shut, beside others also without any one key's doing."""
+    if len(shut) <= most:
+        return False
+    by = defaultdict[str, set[str]](set)  # the keys whose hits were wrong in each of them
+    for label in _recent(labels):
+        if label.served and not label.right and label.evidence.group in shut:
+            by[label.evidence.group].add(_key(label))
+    alone = Counter(next(iter(keys)) for keys in by.values() if len(keys) == 1)
+    for key, count in alone.items():
+        others = sum(_key(label) != key for label in labels)
+        if others >= LEAST and len(shut) - count <= most:
+            return False
+    return True
 
 
 def broken(labels: Sequence[Label], target: float) -> bool:

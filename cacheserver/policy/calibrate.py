@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from math import exp, inf, log
 from typing import Literal, TypeAlias
 
-from cacheserver.policy import actors
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.policy.offsets import Offsets, Shown, gather
 
@@ -24,8 +23,6 @@ WINDOW = 2_000  # labels of a fit; more slow it down and tell of traffic long go
 STEP = 1_000
 KEPT = WINDOW + STEP  # labels, so that those of the last fit are at hand until the next
 LEAST = 100  # labels before a scope's own count
-CELL = 40  # labels; of BANKING77's 2,000, spread over 77 answers, hardly any cell has as many
-_BEYOND = 8  # none would freeze what is known of the busiest caller
 EVERY = 100  # labels between two refits at most before the first step, and two reviews after it
 _POWER = (
     0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
@@ -65,6 +62,7 @@ class Label:
     adjustment: float = 0.0  # log odds that the entry's own labels added to the decision
     foil: Evidence | None = None  # for the best of another answer: how a wrong hit would look
     caller: str = ""  # whose question it was, hashed; "": not known
+    at: float = 0.0  # when it was learned, Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +77,14 @@ class Calibration:
     @property
     def due(self) -> bool:
         """True if a refit is due: often while little is known, then by steps."""
-        known = len(self.labels) - self.fresh
-        if known >= STEP:
-            return self.fresh >= STEP
-        return self.fresh >= max(10, min(EVERY, len(self.labels) // 10))
+        return self.fresh >= self.step
+
+    @property
+    def step(self) -> int:
+        """The number of fresh labels with which a refit is due."""
+        if len(self.labels) - self.fresh >= STEP:
+            return STEP
+        return max(10, min(EVERY, len(self.labels) // 10))
 
     @property
     def drawn(self) -> tuple[Label, ...]:
@@ -137,32 +139,6 @@ def terms(evidence: Evidence) -> tuple[float, ...]:
 def probability(state: Calibration, evidence: Evidence, adjustment: float = 0.0) -> float:
     """That the candidate's answer serves; `adjustment` is log odds of its own."""
     return expit(_logit(state, evidence) + state.offsets.of(evidence) + adjustment)
-
-
-def wanted(state: Calibration, label: Label) -> bool:
-    """Return True if a label adds to what is known; no key, answer or kind of question floods it.
-
-    Of the labels at hand at most `CELL` are of one key, answer and tenth of cosine, hits and misses
-    apart; and of a key with half a window of them beside others, one in `_BEYOND` more is learned.
-    What is refused pushes nobody else's out. A wrong hit always is learned. End users are not
-    counted apart here: whoever holds a key may name as many as they like.
-    """
-    if label.served and not label.right:
-        return True
-    key, group, tenth = actors.key_of(label.caller), label.evidence.group, _tenth(label)
-    theirs = [one for one in state.labels if actors.key_of(one.caller) == key]
-    alike = [one for one in theirs if one.evidence.group == group and one.served == label.served]
-    if sum(_tenth(one) == tenth for one in alike) >= CELL:
-        return False
-    others = len(state.labels) - len(theirs)
-    if others < LEAST or len(theirs) < WINDOW // 2:
-        return True
-    found = label.evidence  # as good as drawn: who asks does not know what stood beside it
-    return int((found.cosine + found.margin + found.pull + found.crowd) * 1e7) % _BEYOND == 0
-
-
-def _tenth(label: Label) -> int:
-    return int(label.evidence.cosine * 10)
 
 
 def learn(state: Calibration, label: Label) -> Calibration:

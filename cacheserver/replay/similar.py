@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 from cacheserver import jsontext
 from cacheserver.learning import foils
 from cacheserver.learning.answers import Answers, Said, beside
-from cacheserver.policy import bound, calibrate, confirm, profile, shrinkage
+from cacheserver.policy import bound, calibrate, confirm, intake, profile, shrinkage
 from cacheserver.policy.calibrate import Calibration, Label, Source
 from cacheserver.policy.compare import Grouped, Outcome
 from cacheserver.policy.confirm import Settled
@@ -356,7 +356,7 @@ class Similar:
             caller=seen.query.caller,
         )
         scope, target = self._scope(seen), seen.query.tenant.bar.target
-        if not calibrate.wanted(scope.state, label):
+        if not intake.wanted(scope.state, label):
             return
         scope.state = calibrate.learn(scope.state, label)
         if scope.state.due:

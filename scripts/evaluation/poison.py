@@ -1,9 +1,12 @@
 """Poisoning: decisions on questions far from an attacker's, before and after these came.
 
 A scope learns from honest traffic, up to a refit, so that no label of its own waits for the next.
-Then comes one way of `poisons`, under the honest callers' name or another. Far questions are asked
-before and after by `peek`, which changes nothing: some that were hits, some that were misses, some
-of another stream. Whatever differs, the attacker moved.
+Then comes one way of `poisons`, by the honest callers' key, by one end user of it, or by another
+key. Far questions are asked before and after by `peek`, which changes nothing: some that were hits,
+some that were misses, some of another stream. Whatever differs, the attacker moved.
+
+Where that is most of a step, honest traffic then goes on to the next refit, beside a scope that
+nobody attacked: what differs between the two is what the attacker's part of the step moved.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ from scripts.evaluation.vectors import Embeddings, Vectors
 
 LEARNED = 2_000
 EACH = 150  # far questions of each kind: hits, misses, foreign
+_ONWARD = 3_000  # requests more for the step after the attack
 _POOL = 1_200  # unasked questions of the stream that hits and misses are chosen from
 _WAIT = 2_500  # requests more until a fit: a settled scope has one every 1,000 labels
 _AIMED = 8  # intents; doubles of all would leave no question far from them
 _VICTIMS = 200  # questions of these that honest callers have yet to ask, whose doubles come first
 FAR = 0.6  # a far question's cosine to every request of the attacker is below
-CALLERS = {"same caller": "", "another": "attacker"}
+# The honest callers' is "": a key, a dot and an end user, as in `actors.caller_of`.
+CALLERS = {"same key": "", "end user of it": ".attacker", "another key": "attacker."}
+LASTING = frozenset(("volume",))  # ways whose next step is told too
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,11 @@ class Moved:
     victims: int = 0  # questions whose near doubles were asked
     victims_served: int = 0  # of them, answered by an entry of the attacker
     levels: list[tuple[float, float]] = field(default_factory=list)  # of the bar, by seed
+    stepped: int = 0  # far questions asked again after the next step, with and without the attack
+    honest: int = 0  # of them, hits that became misses or misses hits without the attack
+    lasting: int = 0  # that are a hit in one of the two scopes and a miss in the other
+    wrong_honest: int = 0
+    wrong_lasting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +100,11 @@ class Poisoned:
         asked, later = rows[: learned + wait + pool], rows[learned + wait + pool :]
         names = sorted({one.intent for one in rows})
         aimed = set(rng.sample(names, min(_AIMED, len(names))))
-        asked += [one for one in later if one.intent in aimed][:_VICTIMS]
-        self._victims = range(min(len(asked), learned + wait + pool), len(asked))
+        victim_rows = [one for one in later if one.intent in aimed][:_VICTIMS]
+        self._victims = range(len(asked), len(asked) + len(victim_rows))
+        onward = [one for one in later if one not in victim_rows][:_ONWARD]
+        self._onward = range(self._victims.stop, self._victims.stop + len(onward))
+        asked += [*victim_rows, *onward]
         victims = [asked[at].text for at in self._victims]
         others = rng.sample(list(foreign), min(sizes.each, len(foreign)))
         honest = prepare([*asked, *others], embeddings)
@@ -112,6 +126,7 @@ class Poisoned:
                 break
             replay.ask(at)
         self._honest = Ours(replay)
+        self._stepped: Ours | None = None
         self._attackers = range(len(honest), len(self.traffic))
         pooled = range(learned + wait, self._victims.start)
         self._each = sizes.each
@@ -152,7 +167,35 @@ class Poisoned:
         if way == "near doubles":
             self._count_victims(decider, moved)
         moved.levels.append((level, decider.replay.bar.level))
+        if way in LASTING:
+            self._count_lasting(decider, far, before, moved)
         return moved
+
+    def _count_lasting(
+        self, attacked: Ours, far: Sequence[int], before: Sequence[Told], moved: Moved
+    ) -> None:
+        """Count what differs after the next step of honest traffic from a scope not attacked."""
+        if self._stepped is None:
+            unmoved = fork(self._honest, self.traffic)
+            assert isinstance(unmoved, Ours)
+            self._stepped = self._next_step(unmoved)
+        attacked = self._next_step(attacked)
+        for at, was in zip(far, before, strict=True):
+            without, now = self._told(self._stepped, at), self._told(attacked, at)
+            moved.stepped += 1
+            moved.honest += (was.entry is None) != (without.entry is None)
+            moved.lasting += (without.entry is None) != (now.entry is None)
+            moved.wrong_honest += _wrong(without)
+            moved.wrong_lasting += _wrong(now)
+
+    def _next_step(self, decider: Ours) -> Ours:
+        """Honest traffic up to the next refit, whose weights are others than before."""
+        weights = decider.replay.state.weights
+        for at in self._onward:
+            if decider.replay.state.weights != weights:
+                break
+            decider.ask(at)
+        return decider
 
     def _away(self, steps: Sequence[tuple[int, Step]]) -> list[int]:
         """Far questions: as many of each kind as wanted."""
@@ -209,10 +252,11 @@ def added(runs: Sequence[Moved]) -> list[Moved]:
 _COUNTED = (
     *("far", "hits", "wrong", "changed", "begun", "ended", "wrong_after", "poisoned"),
     *("victims", "victims_served"),
+    *("stepped", "honest", "lasting", "wrong_honest", "wrong_lasting"),
 )
 
 HEAD = (
-    f"{'home':<12}{'way':<28}{'caller':<13}{'far':>5}{'hits':>6}{'changed':>9}{'begun':>7}"
+    f"{'home':<12}{'way':<28}{'caller':<16}{'far':>5}{'hits':>6}{'changed':>9}{'begun':>7}"
     f"{'ended':>7}{'wrong':>7}{'after':>7}{'theirs':>8}  bar by seed"
 )
 
@@ -220,13 +264,19 @@ HEAD = (
 def line(moved: Moved) -> str:
     """A row of the table, in counts."""
     levels = ", ".join(f"{before:.3f}>{after:.3f}" for before, after in moved.levels)
-    victims = ""
+    told = ""
     if moved.victims:
-        victims = f"; {moved.victims_served} of {moved.victims} victims served the double's answer"
+        told = f"; {moved.victims_served} of {moved.victims} victims served the double's answer"
+    if moved.stepped:
+        told += (
+            f"; after the next step {moved.lasting} of {moved.stepped} differ from a scope without"
+            f" the attack ({moved.wrong_lasting} wrong, {moved.wrong_honest} without), which itself"
+            f" changed {moved.honest}"
+        )
     return (
-        f"{moved.home:<12}{moved.way:<28}{moved.caller:<13}{moved.far:>5}{moved.hits:>6}"
+        f"{moved.home:<12}{moved.way:<28}{moved.caller:<16}{moved.far:>5}{moved.hits:>6}"
         f"{moved.changed:>9}{moved.begun:>7}{moved.ended:>7}{moved.wrong:>7}{moved.wrong_after:>7}"
-        f"{moved.poisoned:>8}  {levels}{victims}"
+        f"{moved.poisoned:>8}  {levels}{told}"
     )
 
 

@@ -13,7 +13,7 @@ from itertools import product
 from random import Random
 
 ASKED = 800  # requests of one way
-FLUSH = 2_400  # more than the 2,000 labels that a fit reads
+FLUSH = 6_000  # twice the labels that a scope keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ def traps(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 def volume(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Honest-looking requests, enough to push all labels of others out were none refused."""
     count = count * FLUSH // ASKED
-    asked = [frame.format(q) for q in _BARE for frame in _FRAMES[:3]] + _wide(rng, 600)
-    chosen = rng.sample(asked, min(count, len(asked)))
-    return [Step(q, _long(_content(q))) for q in chosen]
+    asked = [(frame.format(q), q) for q in _BARE for frame in _FRAMES]
+    asked += [(q, q) for q in _wide(rng, 600)]
+    return [Step(q, _long(bare)) for q, bare in rng.sample(asked, min(count, len(asked)))]
 
 
 def contradicting(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
@@ -155,13 +155,6 @@ def _wide(rng: Random, count: int) -> list[str]:
     """Requests about many things."""
     made = [f"{say} {turn} {topic}." for say, turn, topic in product(_SAYINGS, _TURNS, _TOPICS)]
     return rng.sample(made, min(count, len(made)))
-
-
-def _content(question: str) -> str:
-    """The question without its frame, so that all its frames have one answer."""
-    for frame in _FRAMES[1:3]:
-        question = question.removeprefix(frame.format(""))
-    return question
 
 
 def _long(key: str) -> str:

@@ -13,7 +13,16 @@ from random import Random
 from typing import Literal
 
 from cacheserver.learning import foils
-from cacheserver.policy import bound, calibrate, compare, confirm, lexicon, shrinkage, vetoes
+from cacheserver.policy import (
+    bound,
+    calibrate,
+    compare,
+    confirm,
+    intake,
+    lexicon,
+    shrinkage,
+    vetoes,
+)
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.compare import Outcome as Comparison
 from cacheserver.policy.judge import Ask, Judged, Verdict, judge
@@ -258,7 +267,7 @@ class Replay:
         return same
 
     def _learn(self, label: Label) -> None:
-        if not calibrate.wanted(self.state, label):
+        if not intake.wanted(self.state, label):
             return
         self.state = calibrate.learn(self.state, label)
         if self.state.due:

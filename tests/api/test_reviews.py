@@ -226,3 +226,27 @@ async def test_another_tenants_item_is_in_nobody_elses_queue(calibrated: House) 
     gone = await calibrated.http.delete(f"{other}/{one['id']}", headers=ADMIN)
     assert gone.status_code == 404
     assert len(await export(calibrated)) == 1
+
+
+async def test_what_people_say_counts_for_the_caller_whose_question_it_was(
+    calibrated: House,
+) -> None:
+    await calibrated.ask(PARIS)
+    callers: dict[str, str] = {}
+    for text, verdict in zip(SIMILAR, ("good", "bad"), strict=True):
+        hit = await calibrated.ask(text, headers={"x-cache-actor": f"who says {verdict}"})
+        id = hit.headers["x-cache-decision"]
+        fields = {"verdict": verdict, "decision_id": id}
+        assert (await calibrated.http.post("/v1/feedback", json=fields)).status_code == 200
+        shown = await calibrated.http.get(f"/v1/decisions/{id}")
+        assert "caller" not in shown.json()
+        whole = await calibrated.http.get(f"/admin/tenants/default/decisions/{id}", headers=ADMIN)
+        callers[verdict] = whole.json()["caller"]
+    (good,) = await export(calibrated)
+    assert (await take(calibrated, [{**good, "label": 1}], confirm=True)).status_code == 200
+    assert [(one["source"], one["caller"]) for one in await labels(calibrated)] == [
+        ("feedback", callers["bad"]),
+        ("admin", callers["good"]),
+    ]
+    assert callers["good"] != callers["bad"]
+    assert all(callers.values())

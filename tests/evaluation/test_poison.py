@@ -27,7 +27,7 @@ def test_every_way_gives_the_requests_asked_for_and_they_differ() -> None:
     victims = [f"how do i get to pier {i}" for i in range(60)]
     for name, way in poisons.WAYS.items():
         steps = way(Random(2), victims, 90)
-        assert len(steps) == (270 if name == "volume" else 90), name
+        assert len(steps) == (675 if name == "volume" else 90), name
         assert len({step.text for step in steps}) == len(steps), name
         assert steps == way(Random(2), victims, 90)
     assert len(poisons.WAYS) == 10
@@ -72,7 +72,7 @@ def test_what_an_attack_moves_is_told(
         assert moved.wrong_after > moved.wrong
         assert (still.changed, still.begun, still.ended, still.poisoned) == (0, 0, 0, 0)
     assert "MISSED" in poison.verdict(list(rows.values()))
-    assert "kept" in poison.verdict([rows["idle", "another"]])
+    assert "kept" in poison.verdict([rows["idle", "another key"]])
 
 
 def test_attackers_are_told_from_honest_callers(embeddings: Embeddings) -> None:
@@ -85,7 +85,7 @@ def test_attackers_are_told_from_honest_callers(embeddings: Embeddings) -> None:
         ways=("traps",),
         settings=Settings(),
     )
-    assert Counter(one.caller for one in made.traffic.asked)["attacker"] == 8
+    assert Counter(one.caller for one in made.traffic.asked)["attacker."] == 8
 
 
 def test_bad_feedback_is_a_label_and_its_answer_is_not_served_to_that_question_again() -> None:

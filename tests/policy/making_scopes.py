@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 
-from cacheserver.policy import bound, calibrate, lexicon, vetoes
+from cacheserver.policy import bound, calibrate, intake, lexicon, vetoes
 from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import Judged, Verdict, judge
@@ -113,7 +113,7 @@ class Scope:
 
     def learn(self, label: Label) -> bool:
         """Learn a label as the service does; whether it was wanted."""
-        if not calibrate.wanted(self.state, label):
+        if not intake.wanted(self.state, label):
             return False
         self.state = calibrate.learn(self.state, label)
         if self.state.due:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheserver.policy import bound, calibrate, support
+from cacheserver.policy import bound, calibrate, intake, support
 from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.judge import JUDGED, Verdict, judge
@@ -216,9 +216,10 @@ def test_of_a_full_cell_no_label_more_changes_anything(
     more: int, right: bool, tenth: int, target: float
 ) -> None:
     scope, rng = honest(target), Random(tenth)
-    label = replace(scope.label(repeat(rng, "loud")), right=right)
+    later = intake.HEARD_S + 1  # whoever was there before holds up nobody now
+    label = replace(scope.label(repeat(rng, "loud")), right=right, at=later)
     label = replace(label, evidence=replace(label.evidence, cosine=tenth / 10 + 0.05))
-    for _ in range(calibrate.CELL):
+    for _ in range(intake.CELL):
         assert scope.learn(label)
     scope.state = calibrate.refit(scope.state)
     full, bar = scope.state, scope.bar
@@ -235,4 +236,4 @@ def test_of_a_full_cell_no_label_more_changes_anything(
         replace(label, evidence=replace(found, group="another")),
         replace(label, evidence=aside),
     ):
-        assert calibrate.wanted(scope.state, other)
+        assert intake.wanted(scope.state, other)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cacheserver.learning.states import States, decode, encode
 from cacheserver.metrics import Metrics
-from cacheserver.policy import bound, calibrate
+from cacheserver.policy import bound, calibrate, intake
 from cacheserver.policy.calibrate import Label
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.stores.connection import Connection
@@ -106,15 +106,15 @@ async def test_a_caller_adds_no_more_of_one_answer_than_a_window_takes(
 ) -> None:
     kept, metrics = Labels(redis, prefix=prefix, clock=clock, now=clock), Metrics()
     states = States(kept, metrics, embedder="e", verifier="v", clock=clock)
-    for _ in range(calibrate.CELL + 5):
+    for _ in range(intake.CELL + 5):
         await states.learn("acme", "s", label(FOUND, False, source="feedback", caller="one"))
-    assert len(await kept.window("acme", "s")) == calibrate.CELL
+    assert len(await kept.window("acme", "s")) == intake.CELL
     assert 'dropped_total{buffer="labels"} 5.0' in metrics.render().decode()
     await states.learn("acme", "s", label(FOUND, True, source="admin", caller="one"))
     await states.learn("acme", "s", label(FOUND, True, caller="other"))
     rights = [row["right"] for _, row in await kept.window("acme", "s")]
     assert rights[-2:] == [True, True]
-    assert len(rights) == calibrate.CELL + 2
+    assert len(rights) == intake.CELL + 2
 
 
 async def test_what_another_server_learned_counts_towards_what_a_window_takes(
@@ -122,18 +122,20 @@ async def test_what_another_server_learned_counts_towards_what_a_window_takes(
 ) -> None:
     other = server(redis, prefix, clock)
     await other.get("acme", "s")  # looked at, and not looked at again by itself
-    for _ in range(calibrate.CELL):
+    for _ in range(intake.CELL):
         await states.learn("acme", "s", label(FOUND, True, caller="one"))
     await other.learn("acme", "s", label(FOUND, True, caller="one"))
-    assert len((await other.get("acme", "s")).labels) == calibrate.CELL
+    assert len((await other.get("acme", "s")).labels) == intake.CELL
 
 
-async def test_a_foil_comes_back_on_another_server(
+async def test_a_label_comes_back_on_another_server_with_its_foil_and_its_time(
     states: States, redis: Connection, prefix: str, clock: Clock
 ) -> None:
     given = label(FOUND, True, foil=FOIL, caller="one")
     await states.learn("acme", "s", given)
-    assert (await server(redis, prefix, clock).get("acme", "s")).labels == (given,)
+    assert (await server(redis, prefix, clock).get("acme", "s")).labels == (
+        replace(given, at=clock()),
+    )
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -165,6 +167,7 @@ evidence = st.builds(
         adjustment=numbers,
         foil=st.none() | evidence,
         caller=words,
+        at=numbers,
     )
 )
 def test_a_label_fits_its_row_and_is_read_as_it_was(given: Label) -> None:

@@ -95,18 +95,23 @@ _TO_THE_LETTER = listed(
 _PLACES = listed("british american english uk usa us america britain england")
 
 
+# A word as it may be written, and as it becomes.
+_NAMED: Mapping[str, str] = MappingProxyType(
+    {written: name for name in _NAMES for written in (name, name.capitalize())}
+    | {written: written.lower() for written in _WRITTEN}
+    | {word.capitalize(): word for word in _SMALL}
+)
+
+
+_EITHER = MappingProxyType({**_NAMED, **_SPELLINGS})
+
+
 def spelled(words: Sequence[str]) -> Sequence[str]:
     """Return the words, each as all its spellings become."""
+    if not any(word in _NAMED or word in _SPELLINGS for word in words):
+        return words
     low = {word.lower() for word in words}
     if not _TO_THE_LETTER.isdisjoint(low):
         return words
-    spellings = _SPELLINGS if _PLACES.isdisjoint(low) else {}
-    return [spellings.get(word, word) if (name := _name(word)) is None else name for word in words]
-
-
-def _name(word: str) -> str | None:
-    """A word whose case tells nothing, in small letters; None for any other."""
-    low = word.lower()
-    small = word[1:].islower()
-    listed = (low in _NAMES and (small or word in _WRITTEN)) or (small and low in _SMALL)
-    return low if listed else None
+    one = _EITHER if _PLACES.isdisjoint(low) else _NAMED
+    return [one.get(word, word) for word in words]

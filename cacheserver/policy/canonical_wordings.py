@@ -7,7 +7,7 @@ are gone already, contractions are in full, "how do I" is `how-to`. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cacheserver.policy.canonical_english import STATES
 from cacheserver.policy.lexicon import words as listed
@@ -31,21 +31,13 @@ _NO_NOUN = (
     r"chance|matter)\b)"
 )
 # What nobody is asked to do: "how do you cook rice" is asked of anybody.
-_ANYBODYS = (
-    r"(?:cook|boil|bake|fry|roast|grill|spell|pronounce|draw|knit|install|uninstall|"
-    r"compile|become|get rid of|lose weight|gain weight) "
-)
+_ANYBODYS = "(?:cook|boil|bake|fry|roast|grill|spell|pronounce|knit|lose weight|gain weight) "
 _PERSONAL = r"(?!.*\b(?:I|me|my|mine|you|your|yours|we|us|our|ours|him|her|his|them|their|one)\b)"
 # "I cant", not "is he wont to go".
 _SAYS = r"(?<!\b(?:is|am) )(?<!\b(?:are|was) )(?<!\bwere )\b(I|you|we|they|he|she|it|why)"
 _SPACE = "\N{OPEN BOX}"
 _WORD = r"[A-Za-z][A-Za-z]+"
 _PLAIN = r"(?!(?:of|in|on|at|for|to|from|and|or|not|with|by|as|that|than)\b)[a-z]\S* "
-# What is asked for one of, or for some of: "the best book", "the best books".
-_ONE_OF_MANY = (
-    "book|way|laptop|website|site|app|phone|place|movie|film|song|college|course|school|hotel|"
-    "restaurant|tool|resource|method"
-)
 _SEVERAL = "features|advantages|disadvantages|benefits|symptoms|causes|effects|requirements|uses"
 _TERM = rf"(?!(?:and|or|not|the|that|this|it|in|on|of|for)\b){_WORD}"
 _AFTER_TERM = r"(?=$| [?.]$| in )"
@@ -72,14 +64,8 @@ _WORDINGS: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         # "which instrument is used", "what instrument is used"
         ("which", rf"^which {_NO_NOUN}([a-z]\S* (?:{_NO_NOUN}[a-z]\S* )?){_GOES_ON}", r"what \1"),
         # "how does one study", "how can one be"
-        ("one", rf"^how (?:does|can|would) one (?!(?:{STATES})\b)(?=[a-z]\S* \w)", "how-to "),
+        ("one", rf"^how (?:does|can) one (?!(?:{STATES})\b)(?=[a-z]\S* \w)", "how-to "),
         ("you", rf"^how (?:do|can|would) you (?={_ANYBODYS}){_PERSONAL}", "how-to "),
-        (
-            "you",
-            rf"^how (?:can|would) you (?!(?:{STATES}|say|tell|help|live|justify|prove|expect)\b)"
-            rf"{_PERSONAL}(?=[a-z]\S* \w)",
-            "how do you ",
-        ),
         (
             "think",
             r"^what do (you|(?:most )?people|they|experts) think of "
@@ -107,8 +93,8 @@ _WORDINGS: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         ("any", r"^(is|are) there any (?!(?:other|more|of|left|one|way)\b)(?=[a-z])", r"\1 there "),
         (
             "any",
-            r"^(do you (?:have|sell|offer|accept|provide)) any (?!(?:other|more|of|left|idea)\b)"
-            r"(?=[a-z])",
+            r"^(do you (?:have|sell|offer)) any (?!(?:other|more)\b)"
+            rf"(?=(?:{_PLAIN}){{0,2}}?[a-z]+[^s\W]s\b)",
             r"\1 ",
         ),
         (
@@ -159,6 +145,18 @@ _WORDINGS: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
             r"\1 ",
         ),
         ("where", r"^where do I (?=(?:find|buy|download) )", "where can I "),
+        ("some", r"^what are some (?=examples of (?!.* in ))", "what are "),
+        (
+            "on about",
+            r"^what (?:is|are) your (view|opinion|thought)s? (?:on|about) (?=\w)",
+            r"what is your \1 on ",
+        ),
+        (
+            "-",
+            r"\b([a-z]{3,}) - "
+            r"(?=(?:friendly|sided|term|time|level|based|quality|free|paid|related)\b)",
+            r"\1 ",
+        ),
         ("quickest", r"\bquickest way\b", "fastest way"),
         (
             "cant",
@@ -175,22 +173,21 @@ _WORDINGS: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         ("WiFi Wifi", r"\bWi[fF]i\b", "wifi"),
         ("Card", r"\b(PAN|SIM|ATM|ID|SD) Card\b", r"\1 card"),
         ("Machine Learning", r"\b[Mm]achine [Ll]earning\b", "machine learning"),
-        (
-            "what which",
-            rf"^what (?:is|are) best ((?:{_PLAIN}){{0,2}}?)({_ONE_OF_MANY})s?\b",
-            r"what is best \1\2",
-        ),
         ("are", r"^what are ((?:main |key |basic )?difference)s? between ", r"what is \1 between "),
         ("is", rf"^what is ({_SEVERAL}) (?=of )", r"what are \1 "),
         ("cons", r"\bcons and pros\b", "pros and cons"),
     )
 )
+_HINTED: Mapping[str, Sequence[int]] = {
+    hint: [at for at, wording in enumerate(_WORDINGS) if hint in wording[0]]
+    for hint in frozenset().union(*(hints for hints, _, _ in _WORDINGS))
+}
 _BETWEEN = re.compile(
     r"^((?:(?:what is|explain|tell me) )?(?:(?:main|key|basic|real) )?difference between )"
     rf"({_TERM}) and ({_TERM}){_AFTER_TERM}"
 )
 _EITHER = re.compile(
-    r"^((?:which|what|who)(?: one)? is (?:better|faster|cheaper|safer|easier|bigger|older) )"
+    r"^(?:which|what)(?: one)? is ((?:better|faster|cheaper|safer|easier|bigger|older) )"
     rf"(?:(?:[,:]|{_SPACE}[-\u2013\u2014]{_SPACE}) )?({_TERM}) or ({_TERM})$"
 )
 # "In Python, how do I ...": what a language or a system is named stands at either end.
@@ -225,15 +222,17 @@ def worded(words: Sequence[str]) -> list[str]:
     """
     if any(word.startswith("\n") for word in words):
         return list(words)
-    line = _COMMA.sub(" , ", " ".join(words))
-    for hints, pattern, into in _WORDINGS:
-        if not hints.isdisjoint(words):
-            line = pattern.sub(into, line)
+    line = " ".join(words)
+    if "," in words or "." in words:
+        line = _COMMA.sub(" , ", line)
+    for at in sorted({at for word in set(words) for at in _HINTED.get(word, ())}):
+        _, pattern, into = _WORDINGS[at]
+        line = pattern.sub(into, line)
     if " between " in line:
         line = _BETWEEN.sub(lambda found: _in_order(found, "and"), line)
     elif " or " in line:
-        line = _EITHER.sub(lambda found: _in_order(found, "or"), line)
-    if (found := _WHERE.match(line)) is not None:
+        line = _EITHER.sub(lambda found: f"which is {_in_order(found, 'or')}", line)
+    if ("," in words or ":" in words) and (found := _WHERE.match(line)) is not None:
         name, asked = found["name"] or found["topic"], found["asked"]
         free = not any(w in _CLAUSE or w.endswith(("ed", "ing")) for w in asked.split(" "))
         if free and name in _TECHNICAL:

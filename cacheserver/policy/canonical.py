@@ -3,7 +3,9 @@
 Rule: two questions are twins where nothing differs but what is listed here as meaning nothing. In
 English (`is_english`): greetings and thanks around the question (`shells`), contractions, articles,
 "please" behind "you" or "I", number words, the frames of `english.FRAMES`, the full stop or
-question mark at the end, and the case of a sentence's first word. In any other language: a last
+question mark at the end, the case of a sentence's first word, spellings and names of
+`canonical_spellings`, and wordings of `canonical_wordings`. An article stays where it tells one
+thing from any ("is he a manager?"). In any other language: a last
 question mark, and the first word's case. All else is compared as written: signs, operators, commas,
 quotes, order, every other word, and case within a sentence. Pure.
 """
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 
 from cacheserver.policy import canonical_english as english
 from cacheserver.policy import shells
+from cacheserver.policy.canonical_spellings import spelled
+from cacheserver.policy.canonical_wordings import worded
 from cacheserver.policy.marks import spell_marks
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d]\w*(?:'\w+)*|[^\w\s]+|\n+")
@@ -46,8 +50,8 @@ def canonical(text: str) -> Canonical:
     inner = shells.within(text)
     if len(inner) != len(text):
         words = _words(inner)
-    found = _framed(_expanded(_without_end(inner, words, known=True)))
-    return Canonical(inner, tuple(_without_articles(found)), True)
+    found = spelled(_without_end(inner, words, known=True))
+    return Canonical(inner, tuple(worded(_without_articles(_framed(_expanded(found))))), True)
 
 
 def without_shells(text: str) -> str:
@@ -75,7 +79,11 @@ def _words(text: str) -> tuple[str, ...]:
         if first.isalpha() or first == "_":
             if start and (raw[1:].islower() or raw == "A"):
                 raw = raw[0].lower() + raw[1:]
-            found.append(raw)
+            at = match.start()
+            if at and text[at - 1].isdigit() and raw.lower() not in english.UNITS:
+                found[-1] += raw  # "1e5" is not "1 e5"
+            else:
+                found.append(raw)
             start = False
         elif first.isdigit():
             found.append(raw.replace(",", "") if _THOUSANDS.fullmatch(raw) else raw)
@@ -117,6 +125,8 @@ def _without_end(text: str, words: tuple[str, ...], *, known: bool) -> tuple[str
     """
     body = text.rstrip(_ENDS)
     run = text[len(body) :]
+    if run == ".?" and body[-3:].isalpha():
+        text, words, run = f"{body}?", (*words[:-2], "?"), "?"
     if not run or not body or (len(set(run)) > 1 and not _ASKED.issuperset(run)):
         return words
     spaced = body[-1].isspace()
@@ -136,7 +146,12 @@ def _without_end(text: str, words: tuple[str, ...], *, known: bool) -> tuple[str
 
 def _starts_question(words: Sequence[str]) -> bool:
     at = max(
-        (i + 1 for i, w in enumerate(words[:-1]) if w in ".?!\n" and i + 1 < len(words)), default=0
+        (
+            i + 1
+            for i, w in enumerate(words[:-1])
+            if w in ".?!\n" or (w == "," and words[i + 1] in english.ASKING)
+        ),
+        default=0,
     )
     first = next((word for word in words[at:] if word[0].isalpha()), "")
     return any(
@@ -218,7 +233,29 @@ def _without_articles(words: Sequence[str]) -> list[str]:
             following = words[at + 1] if at + 1 < len(words) else ""
             noun = following[:1].isalnum() and following not in english.NO_NOUN | english.ARTICLES
             letter = word == "a" and (lettered or before in english.LETTERED or before.isdigit())
-            if noun and not letter and following not in english.ARTICLE_KEPT:
+            if noun and not (
+                letter or following in english.ARTICLE_KEPT or _tells(words, at, before, following)
+            ):
                 continue
+            word = "the" if word == "the" else "a"
         found.append(word)
     return found
+
+
+def _tells(words: Sequence[str], at: int, before: str, following: str) -> bool:
+    """True if the article at `at` tells one thing from any: "is he a manager", "the manager"."""
+    if following in english.PLACES and before in english.BEFORE_PLACES:
+        return True
+    earlier = words[at - 2] if at > 1 else ""
+    if {before, earlier} & english.SUBJECTS and {before, earlier} & english.BE:
+        return True
+    if words[at] == "the":
+        return False
+    last = at + 2 == len(words) or words[at + 2] in ".?!,\n"
+    after = words[at + 2] if not last else ""
+    return (
+        following in english.UNIQUE
+        or (at == 1 and before in english.BEGINS)
+        or (before in english.BE and (earlier == "who" or (earlier == "what" and after == "of")))
+        or (last and words[0] in english.BE)
+    )

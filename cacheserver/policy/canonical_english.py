@@ -43,7 +43,10 @@ NEGATED |= {
     if word not in ("can't", "won't", "shan't")
 }
 WITH_IS = listed("what who where how when why that there here it he she this")
-RUN_TOGETHER = {"whats": "what's", "thats": "that's", "im": "I'm", "ive": "I've", "hows": "how's"}
+RUN_TOGETHER = {f"{word}s": f"{word}'s" for word in ("what", "that", "how", "who", "where")} | {
+    "im": "I'm",
+    "ive": "I've",
+}
 TAILS = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will"}
 # "What's changed" is "what has changed", "who's called" may be either.
 # Behind these a full stop ends no sentence.
@@ -58,6 +61,32 @@ ARTICLE_KEPT = listed(
     few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth
     quarter half day week month year hour minute one many most more less only other same front place
     case
+    """
+)
+# Between a preposition and these too: "in office", "in the office"; "out of question".
+PLACES = listed(
+    """
+    question office hospital prison jail school college church court bed table sea board air
+    future charge way end scenes bars house table fire loss hand hands hurry duty town
+    market line touch
+    """
+)
+BEFORE_PLACES = listed("in on at of to by under behind from")
+BE = listed("is are was were am")
+SUBJECTS = listed("he she it this that they you I we")
+BEGINS = BE | listed("does do did can could should will would has have may must")
+# "The" before one of these says which; "a" would be another.
+UNIQUE = listed(
+    """
+    lottery constitution internet sun moon world government president king queen pope bible law
+    police list press universe economy
+    """
+)
+# A number and its unit may be written as one word; "1e5", "2x" and "5g" are words of their own.
+UNITS = listed(
+    """
+    mg mcg kg ml cl dl km cm mm nm ft lb lbs oz kb mb gb tb kbps mbps gbps hz khz mhz ghz kw kwh mw
+    mah mph kmh rpm fps dpi px pm am ms min mins sec secs hr hrs usd inr eur
     """
 )
 # Behind these "a" is a letter.
@@ -89,7 +118,7 @@ BEFORE_I = listed(
 AFTER_I = listed(
     """
     am have had was can could will would should do did don't didn't can't need want might may
-    must cannot get got forgot lost
+    must cannot cant wont get got forgot lost
     """
 )
 # Where these are asked about, "twelve" is another word than "12".
@@ -121,8 +150,13 @@ NUMBERS = dict(
 )
 
 TELL = (
-    r"(?:(?:can|could|would|will) you (?:tell me|let me know)|tell me|let me know"
+    r"(?:(?:can|could|would|will) (?:you|anyone|someone) (?:tell me|let me know)"
+    r"|tell me|let me know"
     r"|I (?:would like|want|need) to know|I (?:was|am) wondering|I wonder)"
+)
+# "Can you explain the fee?" asks for more than "can you tell me the fee?"; not so before "how to".
+EXPLAIN = (
+    r"(?:(?:can|could|would|will) (?:you|anyone|someone) explain(?: to me)?|explain(?: to me)?)"
 )
 TOLD = "tell know wondering wonder"
 # "Tell me when it is done" asks to be told then.
@@ -131,7 +165,14 @@ HOW = "how-to"
 STATES = (  # "How do I look?" is not "How can I look?"
     "come across|"
     "look|feel|sound|seem|smell|taste|appear|compare|rank|score|rate|keep|have|owe|be|know|need|"
-    "want|like|love|forget|die|differ|end|deserve|qualify|get|fail|stack|always|often|still|usually|never"
+    "act|behave|react|live|think|exist|"
+    "catch|suffer|age|sleep|stand|benefit|fit|measure up|earn so|happen|matter|belong|count|"
+    r"do (?:in|on|at|so)|grow (?:old|up)|become (?:old|ill|sick|tired|poor)|lose(?! weight| fat)|"
+    # "How do I get charged?", but "how do I get a refund?"
+    r"get(?! (?:rid of|to|over|started|access) )(?! (?:an?|the|my) (?:\S+ )?"
+    r"(?:refund|receipt|invoice|copy|job|visa|loan|card|account|discount|quote|appointment|certificate|license|"
+    r"passport|internship|scholarship|degree|money)\b)|"
+    "want|like|love|forget|die|differ|end|deserve|qualify|fail|stack|always|often|still|usually|never"
 )
 PERSON = "I|we|you|they|it|he|she"
 VERB = "can|could|should|would|will|must|may|am|are|is|was|were|have|had|has"
@@ -154,11 +195,13 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         ),
         (TOLD, rf"^{LATER}{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)", ""),
         (TOLD, rf"^{TELL} ", "tell me "),
+        ("explain", rf"^{EXPLAIN} what ((?:\w+ ){{1,8}})(is|are)$", r"what \2 \1"),
+        ("explain", rf"^{EXPLAIN} (?=how to \w)", ""),
         ("like", r"(^|[.?!] )I would like ", r"\1I want "),
         # "how do I", "how can I", "how would I", "how to", "what is the way to"
         (
             "how",
-            rf"(^|[.?!] )how (?:(?:do|can|would) I|to) (?!(?:{STATES})\b)(?=\w)",
+            rf"(^|[.?!,:] )how (?:(?:do|can|would) I|to) (?!(?:{STATES})\b)(?=\w)",
             rf"\1{HOW} ",
         ),
         # but not "what is the way to work", "... to market"
@@ -174,6 +217,7 @@ FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
         ),
     )
 )
+ASKING = listed("how what where when why who which")
 STARTS = listed(
     """
     how what what's where when why who who's which whose whom can could would will should do

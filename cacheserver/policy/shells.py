@@ -12,12 +12,12 @@ import re
 from cacheserver.policy.lexicon import words
 
 _WHOM = (
-    r"(?:there|again|team|all|everyone|everybody|folks|guys|support(?: team)?|customer "
-    r"(?:support|service)|help ?desk|sir or madam|sir|madam|friends?|claude|assistant)"
+    r"(?:there|again|team|all|everyone|everybody|folks|guys|support|customer\ (?:support|service)"
+    r"|help\ ?desk|sir(?:\ or\ |/)madam|sir|madam|friends?|claude|assistant)"
 )
 _ASKING = (
     r"(?:how|what|what's|where|when|why|who|which|can|could|would|will|is|are|am|do|does|did|"
-    r"should|may|i|i'm|i've|i'd|my|we|please|is there)"
+    r"should|may|i|i'm|i've|i'd|my|we|please)"
 )
 _OPENING = re.compile(
     rf"""(?:
@@ -84,6 +84,12 @@ _WORKED_ON = re.compile(
     r"|\b(?:sentences?|sentiment|sarcastic|statement|classify)\b[^.?!\n]{0,80}[.?!\n]\s*\w",
     re.IGNORECASE,
 )
+# "Dear sir, is it a polite greeting?" asks about its own beginning.
+_GREETING = re.compile(
+    r"\b(?:greetings?|salutations?|polite|impolite|rude|formal|informal|opening line|opener"
+    r"|form of address|addressed)\b",
+    re.IGNORECASE,
+)
 _PART_ENDS = re.compile(r"[.?!,\n]\s")
 _TASK = re.compile(
     r"\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b", re.IGNORECASE
@@ -101,7 +107,7 @@ def within(text: str) -> str:
     """Return `text` without its shells; whole where nothing else is in it."""
     start = 0
     first = _FIRST.match(text)
-    if first is None or first[0].lower() not in _OPENS or _is_worked_on(text):
+    if first is None or first[0].lower() not in _OPENS or _is_asked_about(text):
         start = -1
     while start >= 0 and (found := _OPENING.match(text, start)) is not None and found.end() > start:
         start = found.end()
@@ -116,8 +122,14 @@ def within(text: str) -> str:
     return inner if any(map(str.isalnum, inner)) else text
 
 
-def _is_worked_on(text: str) -> bool:
-    """True if a task on words stands behind a first part: "Hello. Translate it". In linear time."""
+def _is_asked_about(text: str) -> bool:
+    """True if the opening may be what is asked about. In linear time.
+
+    A task on words stands behind a first part ("Hello. Translate it"), or greetings are a subject.
+    """
+    first = _FIRST.match(text)
+    if _GREETING.search(text, 0 if first is None else first.end()):
+        return True
     end = _PART_ENDS.search(text)
     return end is not None and _TASK.search(text, end.end()) is not None
 

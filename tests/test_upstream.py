@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.errors import Overloaded, UpstreamError
+from cacheserver.eventstream import EventSplitter
 from cacheserver.simulated import Fault, Simulated, SimulatedSettings, serve_simulated
-from cacheserver.upstream import VIA, Call, EventSplitter, Upstream
+from cacheserver.upstream import Call, Upstream
+from cacheserver.upstreamhttp import VIA
 
 VERSION = {"anthropic-version": "2026-10-21"}
 KEY = "sk-ant-the-servers-own"
@@ -46,7 +48,7 @@ def upstream(base_url: str, **given: Any) -> Upstream:
             "max_concurrent": 4,
             "max_waiting": 4,
             "timeout_s": 20.0,
-            "max_retries": 0,
+            "retries": 0,
             **given,
         }
     )
@@ -287,7 +289,7 @@ async def test_claudes_own_error_comes_back_as_it_was(claude: Claude, streamed: 
 
 async def test_the_sdks_retries_are_behind_us(claude: Claude) -> None:
     claude.simulated.faults.add(Fault("error", status=529, retry_after_s=0.001, times=2))
-    reply = await claude.reach(max_retries=2).create(call())
+    reply = await claude.reach(retries=2).create(call())
     assert reply.status == 200
     assert claude.simulated.counts["/v1/messages"] == 3
 

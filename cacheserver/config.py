@@ -226,6 +226,55 @@ class Settings(BaseModel):
         "Four rounds: whoever waits longer is better told to come back.",
         ge=0,
     )
+    max_wait_s: float = _setting(
+        30.0,
+        "How long a call waits for one; then it is answered 529.",
+        "Half the minute after which proxies give up (nginx, AWS), so there is time for an answer.",
+        gt=0,
+        le=3_600,
+    )
+    retries: int = _setting(
+        2,
+        "How often a call to Claude that failed is made again; 0: never, and the caller retries.",
+        "The Anthropic SDK's own.",
+        ge=0,
+        le=10,
+    )
+    retry_wait_s: float = _setting(
+        10.0,
+        "How long a call may wait for that in all. Told to wait longer, it fails at once.",
+        "Room for the SDK's two back-offs and a short `retry-after`; people wait no longer.",
+        ge=0,
+        le=600,
+    )
+    abandoned_s: float = _setting(
+        30.0,
+        "How long a call to Claude goes on, to be stored, after its callers have left.",
+        "Who hung up on a time-out is back sooner: SDKs wait 8 seconds at most between tries.",
+        ge=0,
+        le=86_400,
+    )
+    breaker_share: float = _setting(
+        0.5,
+        "The share of calls to Claude in half a minute above which it is not asked for a while, "
+        "where they failed (5xx, time-out, lost connection); 1: it is always asked.",
+        "More fail than not: what is served then is luck, and each failure holds a slot.",
+        gt=0,
+        le=1,
+    )
+    breaker_calls: int = _setting(
+        10,
+        "How many calls, retries included, must have been made for that.",
+        "Of ten that succeed 95% of the time more than half fail once in 360,000 times.",
+        ge=1,
+    )
+    breaker_open_s: float = _setting(
+        5.0,
+        "How long it is not asked at first; doubled to 60 s while a probe fails.",
+        "Shorter than one patient retry; a restart behind a gateway takes no longer.",
+        gt=0,
+        le=60,
+    )
     timeout_s: float = _setting(
         600.0, "How long Claude may take.", "The Anthropic SDK's own.", gt=0, le=86_400
     )

@@ -12,7 +12,8 @@ CacheServerError
 │   ├── TooLarge           413
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
-│   └── Overloaded         529  our own queue to Claude is full
+│   ├── Overloaded         529  our own queue to Claude is full, or did not move
+│   └── CircuitOpen        503  Claude has been failing and is not asked for a while
 ├── StoreError             Redis; on the request path a miss, never an error
 ├── SettingsError          a setting; the server does not start
 └── Unavailable            503  we cannot tell who is asking, so we answer nobody
@@ -21,12 +22,16 @@ CacheServerError
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
     from cacheserver.types import Asked, Usage
+
+# Why Claude was not asked though the cache had no answer.
+NotAsked: TypeAlias = Literal["queue-full", "queue-wait", "circuit-open"]
 
 _LISTED = 10  # names of a kind, in a message: what was meant is among the nearest
 _SHOWN = 64  # characters of the name that was given
@@ -123,11 +128,14 @@ class SettingsError(CacheServerError):
 class UpstreamError(CacheServerError):
     """Claude failed or refused. Carries what goes back to the caller unchanged."""
 
+    reason: NotAsked | None = None  # None: it was asked
+
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"upstream answered {status}")
         self.status = status
         self.body = body
         self.headers = dict(headers or {})
+        self.worded: tuple[str, str] | None = None  # type and message, where they are ours
         self.lost = 0  # tries that were sent and never answered: Claude may bill each
         self.heard: Usage | None = None  # of the last of them, what its `message_start` said
         self.asked: Asked | None = None  # how Claude was asked
@@ -139,20 +147,48 @@ class UpstreamError(CacheServerError):
 
     def with_headers(self, headers: Mapping[str, str]) -> UpstreamError:
         """The same error, telling more."""
-        return UpstreamError(self.status, self.body, {**self.headers, **headers})
+        error = UpstreamError(self.status, self.body, {**self.headers, **headers})
+        error.reason, error.worded = self.reason, self.worded
+        return error
 
     @classmethod
     def shaped(cls, status: int, type: str, message: str) -> UpstreamError:
         """An error that Claude did not word: a timeout, a lost connection."""
-        body = {"type": "error", "error": {"type": type, "message": message}}
-        return cls(status, json.dumps(body).encode(), {"content-type": "application/json"})
+        error = UpstreamError(status, _shape(type, message), {"content-type": "application/json"})
+        error.worded = (type, message)
+        return error
 
 
-class Overloaded(UpstreamError):
-    """More calls to Claude than we hold in flight and in the queue."""
+class _Unasked(UpstreamError):
+    """We did not ask Claude. `retry_after_s` is when to come back."""
 
-    def __init__(self) -> None:
-        shape = UpstreamError.shaped(
-            529, "overloaded_error", "too many requests are waiting for Claude; try again shortly"
-        )
-        super().__init__(shape.status, shape.body, shape.headers | {"retry-after": "1"})
+    def __init__(self, status: int, type: str, message: str, *, retry_after_s: float) -> None:
+        headers = {
+            "content-type": "application/json",
+            "retry-after": str(max(1, math.ceil(retry_after_s))),
+        }
+        super().__init__(status, _shape(type, message), headers)
+        self.worded = (type, message)
+
+
+class Overloaded(_Unasked):
+    """More calls to Claude than we hold in flight and in the queue, or none ends in time."""
+
+    def __init__(self, reason: Literal["queue-full", "queue-wait"]) -> None:
+        message = "too many requests are waiting for Claude; try again shortly"
+        super().__init__(529, "overloaded_error", message, retry_after_s=1)
+        self.reason = reason
+
+
+class CircuitOpen(_Unasked):
+    """Claude has been failing; it is asked again after `retry_after_s`."""
+
+    reason: NotAsked | None = "circuit-open"
+
+    def __init__(self, retry_after_s: float) -> None:
+        message = "Claude has been failing and is not asked for a moment; try again shortly"
+        super().__init__(503, "api_error", message, retry_after_s=retry_after_s)
+
+
+def _shape(type: str, message: str) -> bytes:
+    return json.dumps({"type": "error", "error": {"type": type, "message": message}}).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -11,7 +12,7 @@ from typing import Any
 from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.errors import StoreError, UpstreamError
-from cacheserver.flight import Tape
+from cacheserver.flight import Tape, Unfinished
 from cacheserver.metering import Meter
 from cacheserver.policy import admission
 from cacheserver.policy.decide import fresh
@@ -23,7 +24,19 @@ from cacheserver.upstream import Call, Reply, StreamReply
 
 # Claude's error events carry a type, not a status (facts 4): what a caller who did not ask for a
 # stream is told.
-_STATUS = {"overloaded_error": 529, "timeout_error": 504, "rate_limit_error": 429}
+_STATUS = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+_QUOTED = 300  # characters of what came in place of a stream: enough for a gateway's sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +109,10 @@ class Filler:
             asked = replace(asked, body=_unstreamed(asked.body))
         try:
             if query.stream and not held_back:
-                call = Call(asked.body, query.headers, query.credential)
-                filled = await self._stream(query, call, tape, asked, asked_at, shared=shared)
+                filled = await self._stream(query, tape, asked, asked_at, shared=shared)
             else:
-                filled = await self._whole(query, asked, asked_at, shared=shared)
-                tape.open(filled.headers)
+                filled = await self._whole(query, tape, asked, asked_at, shared=shared)
+                tape.open(_of_stream(filled.headers) if query.stream else filled.headers)
         except UpstreamError as error:
             error.asked = asked
             self._metrics.upstream(error.status, self._clock() - asked_at)
@@ -109,23 +121,33 @@ class Filler:
         self._metrics.tokens(filled.usage)
         return filled
 
-    async def _whole(self, query: Query, asked: Asked, asked_at: float, *, shared: bool) -> Filled:
+    async def _whole(
+        self, query: Query, tape: Tape, asked: Asked, asked_at: float, *, shared: bool
+    ) -> Filled:
         """Claude's answer in one piece; where it will not do, the next tier's."""
-        async with self._asker.turn(query, asked):
-            reply = await self._claude.create(Call(asked.body, query.headers, query.credential))
+        call = _call(query, asked)
+        try:
+            async with self._asker.turn(query, asked):
+                reply = await self._claude.create(call)
+        except asyncio.CancelledError:
+            tape.unfinished = Unfinished(asked, call.tries.unanswered)
+            raise
         message = _parse(reply.body)
         why = self._validation.verdict(query, asked, message)
         again = None
         if why is not None and not query.cheapest:  # the tier above is what the budget forbids
             again = self._validation.escalate(query, asked, message, why, asked_at)
         if again is not None:
+            call = _call(query, again)
             try:
-                better = await self._claude.create(
-                    Call(again.body, query.headers, query.credential)
-                )
+                better = await self._claude.create(call)
             except UpstreamError as error:  # what there is goes out, as it would have
                 self._metrics.swallowed("escalate")
                 reply = replace(reply, lost=reply.lost + error.lost)
+            except asyncio.CancelledError:  # the first answer is billed, and leaves for nobody
+                lost = 1 + reply.lost + call.tries.unanswered
+                tape.unfinished = Unfinished(asked, lost, usage_of(message))
+                raise
             else:
                 usage = usage_of(message)
                 self._asker.answered(query, asked, message, usage, asked_at)
@@ -173,7 +195,6 @@ class Filler:
     async def _stream(
         self,
         query: Query,
-        call: Call,
         tape: Tape,
         asked: Asked,
         asked_at: float,
@@ -181,9 +202,16 @@ class Filler:
         shared: bool,
     ) -> Filled:
         fold, meter, cut = sse.Fold(), self._meter(query, asked, asked_at), False
+        call = _call(query, asked)
         async with AsyncExitStack() as stack:
-            async with self._asker.turn(query, asked):
-                reply = await stack.enter_async_context(self._claude.stream(call))
+            try:
+                async with self._asker.turn(query, asked):
+                    reply = await stack.enter_async_context(self._claude.stream(call))
+            except asyncio.CancelledError:
+                tape.unfinished = Unfinished(asked, call.tries.unanswered)
+                raise
+            if reply.whole is not None:
+                return await self._no_stream(query, reply, tape, asked, asked_at, shared=shared)
             tape.open({**reply.headers, **answers.told(asked)})
             try:
                 async for raw in reply.events():
@@ -196,9 +224,13 @@ class Filler:
                         cut = True
                         break
             except UpstreamError as error:
-                tape.write(sse.error("api_error", "the stream from Claude broke off"))
                 raise _unfinished(error, reply, fold) from error
+            except asyncio.CancelledError:
+                heard = usage_of(fold.message) if fold.message else None
+                tape.unfinished = Unfinished(asked, reply.lost + 1, heard)
+                raise
         if fold.error is not None:  # Claude's own event, already on the tape
+            tape.error_sent = True
             kind = str(fold.error.get("type", "api_error"))
             message = str(fold.error.get("message", ""))
             told = UpstreamError.shaped(_STATUS.get(kind, 500), kind, message)
@@ -206,7 +238,6 @@ class Filler:
         if cut and meter is not None:
             return await self._cut_short(query, fold, meter, tape, asked, asked_at)
         if not fold.message or not (fold.complete or fold.broken):
-            tape.write(sse.error("api_error", "Claude's stream ended before its message did"))
             early = UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
             raise _unfinished(early, reply, fold)
         why = self._validation.verdict(query, asked, fold.message)  # too late to ask again
@@ -222,6 +253,37 @@ class Filler:
         )
         if fold.complete:
             tape.write(raw)
+        return filled
+
+    async def _no_stream(
+        self,
+        query: Query,
+        reply: StreamReply,
+        tape: Tape,
+        asked: Asked,
+        asked_at: float,
+        *,
+        shared: bool,
+    ) -> Filled:
+        """An answer that came in one piece though a stream was asked for.
+
+        A message is streamed by us; anything else is an error, in the words that came.
+        """
+        body = reply.whole or b""
+        message = _parse(body)
+        if message.get("type") != "message":
+            raise _instead_of_stream(message, body, reply)
+        why = self._validation.verdict(query, asked, message)
+        filled = await self.keep(
+            query,
+            message,
+            asked_at,
+            asked=asked,
+            reply=reply,
+            shared=shared,
+            flaw=None if why is None else f"invalid-{why}",
+        )
+        tape.open(_of_stream(filled.headers))
         return filled
 
     def _meter(self, query: Query, asked: Asked, asked_at: float) -> Meter | None:
@@ -343,6 +405,41 @@ class Filler:
             self._metrics.swallowed("put")
             return "degraded"
         return None if kept else "refused"
+
+
+def _call(query: Query, asked: Asked) -> Call:
+    return Call(
+        asked.body,
+        query.headers,
+        query.credential,
+        tenant=query.tenant.name,
+        background=query.background,
+    )
+
+
+def _of_stream(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer in one piece, as those of the stream that is made of it."""
+    return {name: value for name, value in headers.items() if name != "content-type"}
+
+
+def _instead_of_stream(
+    message: Mapping[str, Any], body: bytes, reply: StreamReply
+) -> UpstreamError:
+    """The error that came, or that something came which is none."""
+    error = message.get("error")
+    if message.get("type") == "error" and isinstance(error, dict):
+        status = _STATUS.get(str(error.get("type")), 502)
+        told = UpstreamError(status, body, reply.headers)
+        told.lost = reply.lost
+        return told
+    text = " ".join(body[: 4 * _QUOTED].decode(errors="replace").split())[:_QUOTED]
+    kind = reply.headers.get("content-type", "no type")
+    told = UpstreamError.shaped(
+        502, "api_error", f"Claude answered 200 with {kind} where a stream was asked for: {text}"
+    )
+    told.headers = {**reply.headers, **told.headers}
+    told.lost = reply.lost + 1
+    return told
 
 
 def _parse(body: bytes) -> Mapping[str, Any]:

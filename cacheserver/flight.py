@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from cacheserver.types import Asked, Usage
 
 T = TypeVar("T")
 
@@ -23,12 +26,23 @@ async def end(task: asyncio.Task[Any]) -> None:
         await asyncio.wait({task}, timeout=0.5)
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What is known of a call to Claude that was stopped: it may be billed."""
+
+    asked: Asked | None  # how Claude was asked; None: it was not
+    lost: int = 0  # tries that were sent and not answered to the end
+    heard: Usage | None = None  # of the last of them, what its `message_start` said
+
+
 class Tape:
     """The raw events a fill has produced so far. One writer, any number of readers."""
 
     def __init__(self) -> None:
         self.headers: Mapping[str, str] | None = None  # set by `open`: the answer has begun
         self.events: list[bytes] = []
+        self.error_sent = False  # the last event is an error of Claude's
+        self.unfinished: Unfinished | None = None  # of a fill that was stopped
         self._changed = asyncio.Event()
 
     def open(self, headers: Mapping[str, str]) -> None:
@@ -55,11 +69,14 @@ class Flight(Generic[T]):
         self.key = key
         self.tape = Tape()
         self.readers = 0
+        self.grace: asyncio.TimerHandle | None = None  # until it is stopped, where nobody reads it
         self.task: asyncio.Task[T] = asyncio.create_task(fill(self.tape), name=f"fill:{key[:16]}")
         self.task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[T]) -> None:
         self.tape.wake()
+        if self.grace is not None:
+            self.grace.cancel()
         if not task.cancelled():
             task.exception()  # seen: with every reader gone, nobody else retrieves it
 
@@ -90,8 +107,13 @@ class Flight(Generic[T]):
 class SingleFlight(Generic[T]):
     """Joins callers that want the same key to one fill."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, grace_s: float = 30.0, stopped: Callable[[], None] = lambda: None
+    ) -> None:
+        """A fill that nobody reads goes on for `grace_s`; `stopped` counts those ended."""
         self._running: dict[str, Flight[T]] = {}
+        self._grace_s = grace_s
+        self._stopped = stopped
 
     def __len__(self) -> int:
         return len(self._running)
@@ -114,14 +136,31 @@ class SingleFlight(Generic[T]):
             self._running[key] = flight
             flight.task.add_done_callback(lambda _: self._forget(flight))
         flight.readers += 1
+        if flight.grace is not None:
+            flight.grace.cancel()
+            flight.grace = None
         return flight, led
 
     def leave(self, flight: Flight[T], *, abandon: bool) -> None:
-        """A reader is done with it. The last one stops an unfinished fill where `abandon`."""
+        """A reader is done with it. The last one has an unfinished fill stopped.
+
+        At once where `abandon`; else somebody may come back for it within the grace.
+        """
         flight.readers -= 1
-        if abandon and flight.readers == 0 and not flight.task.done():
-            self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
-            flight.task.cancel()
+        if flight.readers > 0 or flight.task.done():
+            return
+        if abandon:
+            self._stop(flight)
+        else:
+            loop = asyncio.get_running_loop()
+            flight.grace = loop.call_later(self._grace_s, self._stop, flight)
+
+    def _stop(self, flight: Flight[T]) -> None:
+        if flight.task.done():
+            return
+        self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
+        self._stopped()
+        flight.task.cancel()
 
     def _forget(self, flight: Flight[T]) -> None:
         if self._running.get(flight.key) is flight:

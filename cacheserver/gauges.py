@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.process_collector import ProcessCollector
 
 STATES = ("within", "near", "reached")  # of budgets
+BREAKER = ("closed", "half-open", "open")
 BOUNDS = ("low", "estimate", "high")  # of the share of wrong hits, 95%
 
 
@@ -23,6 +24,12 @@ class Gauges:
         ProcessCollector(registry=registry)
         gauge("info", "Always 1; which version runs", "version").labels(_version()).set(1)
         self._ledger = gauge("ledger_waiting_rows", "Rows that are not in Redis yet")
+        self._calls = gauge(
+            "upstream_slots", "Calls to Claude in flight, and those that wait", "state"
+        )
+        self._breaker = gauge(
+            "upstream_breaker", "The circuit breaker: 0 closed, 1 half-open, 2 open: not asked"
+        )
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
@@ -46,6 +53,18 @@ class Gauges:
     def watch_ledger(self, waiting: Callable[[], int]) -> None:
         """Ask `waiting` at each scrape."""
         self._ledger.set_function(waiting)
+
+    def watch_upstream(
+        self,
+        *,
+        in_flight: Callable[[], int],
+        waiting: Callable[[], int],
+        breaker: Callable[[], str],
+    ) -> None:
+        """Ask all of them at each scrape; `breaker` is one of `BREAKER`."""
+        self._calls.labels("in-flight").set_function(in_flight)
+        self._calls.labels("waiting").set_function(waiting)
+        self._breaker.set_function(lambda: BREAKER.index(breaker()))
 
     def stored(self, size: int) -> None:
         self._stored.set(size)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from cacheserver._config_otel import OtelChoice
 from cacheserver.asking.mail import MailServer
+from cacheserver.breaker import Breaker
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
 from cacheserver.learning.deciding import Score
+from cacheserver.metrics import Metrics
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection
 from cacheserver.stores.connection import Connection
@@ -134,6 +136,7 @@ async def upstream(
     settings: Settings,
     choice: UpstreamChoice,
     stack: AsyncExitStack,
+    metrics: Metrics,
     make: Callable[..., Upstream] = Upstream,
 ) -> Upstream:
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
@@ -151,6 +154,21 @@ async def upstream(
         max_concurrent=settings.max_concurrent,
         max_waiting=settings.max_waiting,
         timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        retry_wait_s=settings.retry_wait_s,
+        max_wait_s=settings.max_wait_s,
+        breaker=Breaker(
+            share=settings.breaker_share,
+            least=settings.breaker_calls,
+            open_s=settings.breaker_open_s,
+            told=metrics.upstream_event,
+        ),
+        told=metrics.upstream_event,
+    )
+    metrics.gauges.watch_upstream(
+        in_flight=lambda: upstream.slots.in_flight,
+        waiting=lambda: upstream.slots.waiting,
+        breaker=lambda: upstream.breaker.state(upstream.clock()),
     )
     stack.push_async_callback(upstream.close)
     return upstream

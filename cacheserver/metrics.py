@@ -22,6 +22,11 @@ from cacheserver.types import Nanodollars, Usage
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
 
+UPSTREAM_EVENTS = (
+    *("retry", "abandoned", "queue-full", "queue-wait", "circuit-open"),
+    *("opened", "closed"),  # the circuit breaker
+)
+
 # From an exact hit (under 1 ms) to the longest stream Claude is given time for (600 s).
 _SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
@@ -98,6 +103,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._upstream_events = Counter(
+            "cacheserver_upstream_events_total",
+            "Tries made again, calls refused or abandoned, the circuit breaker opened or closed",
+            ["event"],
+            registry=self._registry,
+        )
         self._refused = Counter(
             "cacheserver_refused_total",
             "Requests refused before they got to the cache",
@@ -139,6 +150,8 @@ class Metrics:
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
         for site in ("embed", "get", "near", "put", "ledger"):
             self._swallowed.labels(site)
+        for event in UPSTREAM_EVENTS:
+            self._upstream_events.labels(event)
         for buffer in ("journal", "ledger", "budget", "alert"):
             self._dropped.labels(buffer)
 
@@ -177,6 +190,14 @@ class Metrics:
         """Count one call to Claude, retries included; a lost connection has the status we gave."""
         self._upstream.labels(str(status)).inc()
         self._upstream_seconds.observe(seconds)
+
+    def upstream_event(self, event: str) -> None:
+        """Count what happens on the way to Claude. `event` is one of `UPSTREAM_EVENTS`."""
+        self._upstream_events.labels(event).inc()
+
+    def abandoned(self) -> None:
+        """Count a call to Claude that was stopped because nobody waited for it any more."""
+        self.upstream_event("abandoned")
 
     def refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()

@@ -10,7 +10,6 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.answer import Settlement, Ticket
-from cacheserver.errors import UpstreamError
 from cacheserver.policy import admission, saving
 from cacheserver.policy.counterfactual import Levers, missed
 from cacheserver.policy.row import NOTHING, Bounds, Row
@@ -221,6 +220,10 @@ class Books:
         self._ledger.put(replace(row, call=None, unknown=unknown))
 
 
+# Before the answer that a caller waits for: they go with the callers' calls.
+_AWAITED = ("classifier", "summary")
+
+
 class Watched:
     """Claude for one kind of such work: a try that was sent and not answered is written down."""
 
@@ -234,17 +237,13 @@ class Watched:
 
     async def create(self, call: Call) -> Reply:
         """As Claude's own. Raises `UpstreamError`."""
-        lost = 1  # where we stop waiting: it may be answered all the same
+        call = replace(call, background=self._kind not in _AWAITED)
         try:
-            reply = await self._claude.create(call)
-            lost = reply.lost
-        except UpstreamError as error:
-            lost = error.lost
-            raise
+            return await self._claude.create(call)
         finally:
-            if lost:
+            # Where we stop waiting, what is under way may be answered all the same.
+            if lost := call.tries.unanswered:
                 self._books.lost(self._kind, call, self._clock(), tries=lost)
-        return reply
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]:
         """As Claude's own; nothing behind the answers streams."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from cacheserver import jsontext, sse
+from cacheserver import jsontext, sse, visit
 from cacheserver.answer import Answer, Events, Settlement, Ticket
 from cacheserver.errors import CallerError, NotCached, OverBudget, StoreError, UpstreamError
 from cacheserver.fill import Filled, Filler
@@ -29,7 +29,7 @@ from cacheserver.ports import (
     Pricer,
     Validation,
 )
-from cacheserver.settling import Settler, coalesced
+from cacheserver.settling import Settler, coalesced, failing
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
 
 _LAST = b"event: message_stop"
@@ -53,6 +53,7 @@ class CacheService:
         decider: Decider,
         learner: Learner,
         chance: Callable[[], float],
+        grace_s: float = 30.0,
     ) -> None:
         self._budgets = budgets
         self._decider = decider
@@ -62,7 +63,7 @@ class CacheService:
         self._pricer = pricer
         self._metrics = metrics
         self._clock = clock
-        self._flights = SingleFlight[Filled]()
+        self._flights = SingleFlight[Filled](grace_s=grace_s, stopped=metrics.abandoned)
         self._settler = settler
         self.filler = Filler(
             entries=entries,
@@ -244,9 +245,9 @@ class CacheService:
                 await self._settle_end(query, ticket, decision, flight, led=led)
                 for event in sse.replay(message):
                     yield event
-        except UpstreamError:  # counted when this reader departs, and told on the tape if it began
-            if not flight.tape.events:
-                yield sse.error("api_error", "Claude's answer to another caller was no message")
+        except UpstreamError as error:  # counted when this reader departs
+            if error.worded is not None and not flight.tape.error_sent:
+                yield sse.error(*error.worded, visit.request_id())
         finally:
             self._depart(query, ticket, decision, flight, led=led)
 
@@ -324,6 +325,7 @@ class CacheService:
                 await self._settler.written(ticket)
                 return answer
         settlement = Settlement(status=error.status)
+        decision = failing(decision, error)
         if led:  # who waited for it is billed nothing
             settlement = replace(settlement, asked=error.asked, lost=error.lost, heard=error.heard)
         headers = self._settler.settle(query, ticket, decision, settlement, outcome="failed")

@@ -11,7 +11,7 @@ from cacheserver import explanation
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.errors import UpstreamError
 from cacheserver.fill import Filled
-from cacheserver.flight import Flight
+from cacheserver.flight import Flight, Unfinished
 from cacheserver.policy.decide import bar_of
 from cacheserver.policy.row import GONE, Row
 from cacheserver.ports import Journal, Ledger, Metrics, Pricer
@@ -143,20 +143,26 @@ class Settler:
             self.settle(query, ticket, coalesced(None), Settlement(cost=0))
         elif task.cancelled() or task.exception() is not None:
             error = None if task.cancelled() else task.exception()
-            status = GONE if error is None else 500
-            if isinstance(error, UpstreamError):
-                status = error.status
-            failed = Settlement(
-                status=status, unstored="hung-up" if error is None else "failed", lost=1
-            )
-            if isinstance(error, UpstreamError):
-                failed = replace(
-                    failed, asked=error.asked, lost=error.lost if led else 0, heard=error.heard
-                )
+            known: UpstreamError | Unfinished | None = flight.tape.unfinished
+            if error is None:
+                failed = Settlement(status=GONE, unstored="hung-up")
+            elif isinstance(error, UpstreamError):
+                known = error
+                failed = Settlement(status=error.status, unstored="failed")
+                decision = failing(decision, error)
+            else:
+                failed = Settlement(status=500, unstored="failed", lost=1 if led else 0)
+            if known is not None and led:
+                failed = replace(failed, asked=known.asked, lost=known.lost, heard=known.heard)
             self.settle(query, ticket, decision, failed, outcome="failed")
         else:
-            known, settlement = self.account(decision, task.result(), led=led)
-            self.settle(query, ticket, known, settlement)
+            served, settlement = self.account(decision, task.result(), led=led)
+            self.settle(query, ticket, served, settlement)
+
+
+def failing(decision: Miss | Bypass, error: UpstreamError) -> Miss | Bypass:
+    """The decision of a request that failed: with why Claude was not asked, where it was not."""
+    return decision if error.reason is None else replace(decision, reason=error.reason)
 
 
 def coalesced(entry: Entry | None) -> Hit:

@@ -53,9 +53,10 @@ def decode(raw: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def error(type: str, message: str) -> bytes:
+def error(type: str, message: str, request_id: str | None = None) -> bytes:
     """The event that ends a stream which cannot go on."""
-    return encode({"type": "error", "error": {"type": type, "message": message}})
+    event: dict[str, Any] = {"type": "error", "error": {"type": type, "message": message}}
+    return encode(event if request_id is None else {**event, "request_id": request_id})
 
 
 def replay(message: Mapping[str, Any]) -> Iterator[bytes]:

@@ -72,6 +72,7 @@ class Query:
     cheapest: bool = False  # a budget is at its end: only the cheapest tier may be asked
     actor: str | None = None  # the end user who asks, as a digest; None: not known
     caller: str = ""  # a digest of key and actor; "": neither is known
+    background: bool = False  # nobody waits for it at a connection
 
 
 @dataclass(frozen=True, slots=True)

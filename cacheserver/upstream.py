@@ -1,54 +1,49 @@
 """Claude over HTTP, through the SDK's raw calls: the caller's bytes go up, Claude's come back.
 
-Nothing here reads a body. The SDK brings its retries; its environment variables, profiles and
-cookies are kept out, because a shell set up for an application must not steer the server.
+Nothing here reads a body. The SDK's retries are off: ours give the slot back while they wait, and
+end where nobody waits for them any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import ipaddress
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Self, cast
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, cast
 
 import anthropic
 import httpx2
 
-from cacheserver import visit
-from cacheserver.errors import Overloaded, UpstreamError
+from cacheserver.breaker import Breaker
+from cacheserver.errors import UpstreamError
+from cacheserver.eventstream import MAX_EVENT_BYTES, EventSplitter
 from cacheserver.headroom import Headroom
+from cacheserver.policy import retry
+from cacheserver.slots import Slots
+from cacheserver.upstreamhttp import (
+    Body,
+    Tries,
+    counted,
+    http_client,
+    identity,
+    passed_back,
+    sent,
+    shaped,
+    traced,
+)
 
 if TYPE_CHECKING:
     from anthropic._types import RequestOptions
 
-VIA = "1.1 cacheserver"  # marks what we send; a request that arrives with it has come full circle
-
-# Room for any one block: the Messages API takes no request above 32 MB, and a client must be able
-# to send back what it was sent.
-MAX_EVENT_BYTES = 32 * 1024 * 1024
+_MESSAGES = "/v1/messages"
+_COUNT = "/v1/messages/count_tokens"
 
 _CONNECT_S = 5.0  # the SDK's own default
 _END_S = 0.05  # for the end of a stream whose last event is here: a handshake takes no longer
-
-# What never goes up: the hop's own, the credential (set per call), and what speaks to the cache.
-_NOT_SENT = frozenset(
-    {"connection", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
-    | {"accept-encoding", "content-encoding", "content-length", "content-type", "transfer-encoding"}
-    | {"authorization", "cookie", "proxy-authorization", "x-api-key"}
-    | {"cache-control", "via"}
-)
-_NOT_SENT_PREFIXES = ("x-stainless-", "x-cache")
-
-_PASSED_BACK = frozenset(
-    {"content-type", "request-id", "retry-after", "retry-after-ms", "x-should-retry", "x-upstream"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +54,9 @@ class Call:
     headers: Mapping[str, str]
     credential: str | None = None  # the caller's own key; None: the server's
     timeout_s: float | None = None  # None: the upstream's
-    tenant: str = ""  # whose work it is, where nobody waits for it: for the books
+    tenant: str = ""  # whose work it is: for the slots, and for the books
+    background: bool = False  # nobody waits for it at a connection
+    tries: Tries = field(default_factory=Tries, compare=False)  # filled in while it is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +72,39 @@ class Reply:
 class StreamReply:
     """Claude's answer as it arrives."""
 
-    def __init__(self, response: httpx2.Response, lost: int = 0) -> None:
+    def __init__(
+        self,
+        response: httpx2.Response,
+        lost: int = 0,
+        *,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`failed` is called where the stream breaks off, or Claude ends it with an error."""
         self.lost = lost  # earlier tries that were sent and never answered
+        self.whole: bytes | None = None  # what came in one piece: it is no stream
+        self._response = response
         self._chunks = response.aiter_bytes()
+        self._failed = failed
         self._watch: Callable[[bytes], None] | None = None
-        self.headers: Mapping[str, str] = _passed_back(response.headers)
+        self.headers: Mapping[str, str] = passed_back(response.headers)
 
     def watched(self, watch: Callable[[bytes], None]) -> Self:
         """The same, with `watch` shown each event before it is yielded."""
         self._watch = watch
         return self
+
+    async def read_whole(self) -> None:
+        """Read what is said to be no stream of events. Raises `UpstreamError`."""
+        kind = self._response.headers.get("content-type", "text/event-stream")
+        if kind.partition(";")[0].strip().lower() == "text/event-stream":
+            return
+        body = bytearray()
+        with shaped():
+            async for chunk in self._chunks:
+                body += chunk
+                if len(body) > MAX_EVENT_BYTES:
+                    raise UpstreamError.shaped(502, "api_error", "Claude's answer is too large")
+        self.whole = bytes(body)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield each complete event as the bytes that came, blank line, pings and all.
@@ -92,14 +112,20 @@ class StreamReply:
         Raises `UpstreamError` where the stream breaks off.
         """
         cut = EventSplitter()
-        with _shaped():
-            async for chunk in self._chunks:
-                for event in cut.feed(chunk):
-                    if self._watch is not None:
-                        self._watch(event)
-                    yield event
-        for event in cut.end():
-            yield event
+        try:
+            with shaped():
+                async for chunk in self._chunks:
+                    for event in cut.feed(chunk):
+                        if event.startswith(b"event: error"):
+                            self._failed()
+                        if self._watch is not None:
+                            self._watch(event)
+                        yield event
+            for event in cut.end():
+                yield event
+        except UpstreamError:
+            self._failed()
+            raise
 
     async def finish(self) -> None:
         """Read what follows the last event that was wanted: an end, and mostly there already.
@@ -115,46 +141,12 @@ class StreamReply:
                     pass
 
 
-class EventSplitter:
-    """Cuts server-sent events out of a byte stream: joined again, they are the bytes that came."""
-
-    # Atomic: backing up into a "\r\n" would take one line's end for two.
-    _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
-
-    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._buffer = bytearray()
-        self._searched = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the events that `chunk` completes. Raises `UpstreamError` for one too large."""
-        self._buffer += chunk
-        events: list[bytes] = []
-        start = 0
-        while found := self._BLANK_LINE.search(self._buffer, max(start, self._searched)):
-            if found.end() == len(self._buffer) and self._buffer.endswith(b"\r"):
-                break  # its "\n" may be in the next chunk
-            events.append(bytes(self._buffer[start : found.end()]))
-            start = found.end()
-            self._searched = start
-        del self._buffer[:start]
-        self._searched = max(0, len(self._buffer) - 3)  # "\r\n\r" may be most of a blank line
-        if len(self._buffer) > self._max_bytes:
-            raise UpstreamError.shaped(502, "api_error", "Claude sent an event too large to relay")
-        return events
-
-    def end(self) -> list[bytes]:
-        """Return what only the end completes. Raises `UpstreamError` inside an event."""
-        rest = bytes(self._buffer)
-        if not rest.strip(b"\r\n"):
-            return [rest] if rest else []
-        if rest.endswith((b"\r\r", b"\n\r")):
-            return [rest]
-        raise UpstreamError.shaped(502, "api_error", "Claude's stream ended inside an event")
-
-
 class Upstream:
-    """The way to Claude, with a bound on the calls in flight and on those that wait."""
+    """The way to Claude: slots shared between tenants, retries of ours, and a circuit breaker.
+
+    `retries` is how often a failed call is made again, `retry_wait_s` how long it may wait for that
+    in all, `max_wait_s` how long for a slot. `told` is called with a word for what happens.
+    """
 
     def __init__(
         self,
@@ -165,20 +157,38 @@ class Upstream:
         max_concurrent: int,
         max_waiting: int,
         timeout_s: float,
-        max_retries: int = 2,
+        retries: int = 2,
+        retry_wait_s: float = 10.0,
+        max_wait_s: float = 30.0,
+        breaker: Breaker | None = None,
+        told: Callable[[str], None] = lambda event: None,
+        clock: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
-        self.identity = _identity(name, base_url, api_key)
+        self.identity = identity(name, base_url, api_key)
         self.headroom = Headroom()
+        self.slots = Slots(limit=max_concurrent, max_waiting=max_waiting, max_wait_s=max_wait_s)
+        self.breaker = breaker or Breaker(
+            share=1.0, least=1, open_s=1.0
+        )  # more than all never fail
+        self.clock = clock
         self._api_key = api_key
         self._timeout_s = timeout_s
-        self._slots = _Slots(max_concurrent, max_waiting)
+        self._retries = retries
+        self._retry_wait_s = retry_wait_s
+        self._told = told
+        self._unix = unix
+        self._pause = pause
+        self._chance = chance
         self._client = anthropic.AsyncAnthropic(
             api_key="set per call",  # without one the SDK would look for one in the environment
             base_url=base_url,
-            max_retries=max_retries,
+            max_retries=0,
             open_telemetry=False,
-            http_client=_http_client(base_url, max_concurrent),
+            http_client=http_client(base_url, max_concurrent),
         )
         # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
         self._client._custom_headers = {}
@@ -186,23 +196,24 @@ class Upstream:
     async def create(self, call: Call) -> Reply:
         """Return Claude's answer to a Messages request.
 
-        Raises `UpstreamError` with Claude's own status, headers and body where it fails after the
-        SDK's retries, shaped as a 504 or 502 where nothing came, and `Overloaded` where our queue
-        is full.
+        Raises `UpstreamError` with Claude's own status, headers and body where it fails after our
+        retries, shaped as a 504 or 502 where nothing came; `Overloaded` where our queue is full or
+        does not move, `CircuitOpen` while Claude is not asked.
         """
-        async with self._slots.hold():
-            with _told() as lost:
-                response = await self._send("POST", "/v1/messages", call)
-                return _reply(response, lost=len(lost))
+        async with self._answered("POST", _MESSAGES, call) as response:
+            return _reply(response, lost=call.tries.lost)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
         """Open a streamed answer. Errors before its first byte are those of `create`."""
-        async with self._slots.hold():
-            with _told() as lost:
-                response = await self._send("POST", "/v1/messages", call, stream=True)
-            reply = StreamReply(response, lost=len(lost))
+        async with self._answered("POST", _MESSAGES, call, stream=True) as response:
+
+            def failed() -> None:
+                self.breaker.broke(call.tenant, self.clock())
+
+            reply = StreamReply(response, lost=call.tries.lost, failed=failed)
             try:
+                await reply.read_whole()
                 yield reply
                 await reply.finish()
             finally:
@@ -211,26 +222,29 @@ class Upstream:
     async def forward(self, method: str, path: str, query: str, call: Call) -> Reply:
         """Pass a request on and return the answer, whatever its status.
 
-        `path` begins with a slash. Raises `UpstreamError` only where no answer came.
+        `path` begins with a slash. What makes or ends something is sent once. Raises
+        `UpstreamError` only where no answer came.
         """
         if not path.startswith("/"):
             raise ValueError(f"`path`: must begin with a slash, not {path!r}")
-        async with self._slots.hold():
-            with _told():
-                try:
-                    response = await self._send(method, f"{path}?{query}" if query else path, call)
-                except anthropic.APIStatusError as error:
-                    response = error.response
+        url = f"{path}?{query}" if query else path
+        retries = self._retries if method == "GET" or path == _COUNT else 0
+        try:
+            async with self._answered(method, url, call, retries=retries) as response:
                 return _reply(response)
+        except UpstreamError as error:
+            if error.worded is not None:
+                raise
+            return Reply(error.status, error.headers, error.body)
 
     async def create_batch(self, call: Call) -> Reply:
         """Create a Message Batch: once, without retries, for Claude knows no idempotency key.
 
-        Raises `UpstreamError`. After a 5xx or a lost connection the batch may be there.
+        Raises `UpstreamError`. After a 5xx or a lost connection the batch may be there, but not
+        where the error has a `reason`: then it was not sent.
         """
-        async with self._slots.hold():
-            with _told():
-                return _reply(await self._send("POST", "/v1/messages/batches", call, retries=0))
+        async with self._answered("POST", "/v1/messages/batches", call, retries=0) as response:
+            return _reply(response)
 
     async def batch_lines(self, batch_id: str, call: Call) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a batch's results as they come. Raises `UpstreamError`.
@@ -238,12 +252,10 @@ class Upstream:
         To be closed where it is not read to its end.
         """
         path = f"/v1/messages/batches/{batch_id}/results"
-        async with self._slots.hold():
-            # Not `_told`: a generator may end in another task, and context variables may not.
-            with _shaped():
-                response = await self._send("GET", path, call, stream=True)
-                buffer = bytearray()
-                try:
+        async with self._answered("GET", path, call, stream=True) as response:
+            buffer = bytearray()
+            try:
+                with shaped():
                     async for chunk in response.aiter_bytes():
                         buffer += chunk
                         *lines, rest = buffer.split(b"\n")
@@ -254,40 +266,114 @@ class Upstream:
                             raise UpstreamError.shaped(502, "api_error", "a result is too large")
                     if buffer:
                         yield bytes(buffer)
-                finally:
-                    await response.aclose()
+            finally:
+                await response.aclose()
 
     async def close(self) -> None:
         """Close the connections. A call made afterwards raises `UpstreamError`."""
         await self._client.close()
 
-    async def _send(
+    @asynccontextmanager
+    async def _answered(
         self, method: str, url: str, call: Call, *, stream: bool = False, retries: int | None = None
-    ) -> httpx2.Response:
+    ) -> AsyncIterator[httpx2.Response]:
+        """An answer, and the slot it came by, held to the end. Raises `UpstreamError`."""
+        response = await self._tried(
+            method, url, call, stream=stream, retries=self._retries if retries is None else retries
+        )
         try:
-            response = await self._request(method, url, call, stream=stream, retries=retries)
-        except anthropic.APIStatusError as error:
-            self.headroom.note(error.response.headers)
+            yield response
+        finally:
+            self.slots.release(call.tenant, background=call.background)
+
+    async def _tried(
+        self, method: str, url: str, call: Call, *, stream: bool, retries: int
+    ) -> httpx2.Response:
+        """Make a call until it is answered, or not worth another try. Returns with a slot held."""
+        key = call.credential or self._api_key
+        if self._client.is_closed():
+            raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
+        if key is None:
+            raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
+        failed: UpstreamError | None = None
+        wait_s, retry_wait_s, tries = self.slots.max_wait_s, self._retry_wait_s, 0
+        while True:
+            began = self.clock()
+            try:
+                probe = await self._enter(call, wait_s, inference=url == _MESSAGES)
+            except UpstreamError as refused:
+                self._told(refused.reason or "refused")
+                raise failed or refused from None
+            wait_s = max(0.0, wait_s - (self.clock() - began))
+            good: bool | None = None
+            answered = False
+            try:
+                response = await self._once(method, url, call, key, stream=stream, tries=tries)
+                good = answered = True
+            except UpstreamError as error:
+                failed, good = error, _good(error, probe=probe)
+            finally:
+                if url == _MESSAGES:
+                    self.breaker.leave(call.tenant, self.clock(), good=good, probe=probe)
+                if not answered:
+                    self.slots.release(call.tenant, background=call.background)
+            if answered:
+                return response
+            assert failed is not None  # or we were cancelled
+            tries += 1
+            failed.lost = call.tries.lost
+            asked_s = retry.asked_wait_s(failed.headers, self._unix())
+            pause_s = retry.pause_s(tries, asked_s, retry_wait_s, self._chance())
+            again = failed.worded is not None or retry.retryable(failed.status, failed.headers)
+            if tries > 1 and again:
+                # Else the official SDK makes all our tries again for each try of its own.
+                failed.headers["x-should-retry"] = "false"
+            if not again or tries > retries or pause_s is None:
+                raise failed
+            self._told("retry")
+            retry_wait_s -= pause_s
+            await self._pause(pause_s)
+
+    async def _enter(self, call: Call, wait_s: float, *, inference: bool) -> bool:
+        """Return with a slot held; True: the call probes the breaker. Raises `UpstreamError`."""
+        gated = inference or call.background
+        if gated:  # before it waits for a slot in vain
+            self.breaker.check(call.tenant, self.clock())
+        await self.slots.take(call.tenant, background=call.background, within_s=wait_s)
+        try:
+            if inference:
+                return self.breaker.enter(call.tenant, self.clock())
+            if gated:
+                self.breaker.check(call.tenant, self.clock())
+        except UpstreamError:
+            self.slots.release(call.tenant, background=call.background)
+            raise
+        return False
+
+    async def _once(
+        self, method: str, url: str, call: Call, key: str, *, stream: bool, tries: int
+    ) -> httpx2.Response:
+        headers = traced(sent(call.headers, key))
+        if tries:
+            headers["x-stainless-retry-count"] = str(tries)  # as the SDK says of its own
+        try:
+            with counted(call.tries), shaped():
+                response = await self._request(method, url, call, headers, stream=stream)
+        except UpstreamError as error:
+            self.headroom.note(error.headers)
             raise
         self.headroom.note(response.headers)
         return response
 
     async def _request(
-        self, method: str, url: str, call: Call, *, stream: bool, retries: int | None
+        self, method: str, url: str, call: Call, headers: dict[str, str], *, stream: bool
     ) -> httpx2.Response:
-        if self._client.is_closed():
-            raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
-        key = call.credential or self._api_key
-        if key is None:
-            raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         options: RequestOptions = {
-            "headers": _traced(_sent(call.headers, key)),
+            "headers": headers,
             "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
         }
-        if retries is not None:
-            options["max_retries"] = retries
-        body = _Body(call.body)
+        body = Body(call.body)
         match method, stream:
             case "POST", True:
                 opened = await self._client.post(
@@ -321,160 +407,14 @@ class Upstream:
                 raise ValueError(f"`method`: GET, POST or DELETE, not {method!r}")
 
 
-class _Body(bytes):
-    """A request body, which the SDK's debug log would print (`ANTHROPIC_LOG=debug`)."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} bytes>"
-
-
-class _Secret(str):
-    """A header's value, which the same log would print."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-
-class _Slots:
-    """A bound on the calls in flight and on those that wait for a slot."""
-
-    def __init__(self, max_concurrent: int, max_waiting: int) -> None:
-        self._semaphore = asyncio.Semaphore(max_concurrent)
-        self._max_waiting = max_waiting
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """Hold a slot. Raises `Overloaded` where too many wait already."""
-        if self._semaphore.locked() and self._waiting >= self._max_waiting:
-            raise Overloaded
-        self._waiting += 1
-        try:
-            await self._semaphore.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._semaphore.release()
-
-
-def _identity(name: str, base_url: str, api_key: str | None) -> str:
-    """Return what tells this Claude from another in every fingerprint, the same on each start."""
-    if name == "simulated":
-        return name  # served on a free port: its address is another one each time
-    account = hashlib.sha256(api_key.encode()).hexdigest()[:16] if api_key else "none"
-    return f"{str(httpx2.URL(base_url)).rstrip('/')}#{account}"
-
-
-# The tries of the call under way that were sent and never answered. The SDK tries again by itself,
-# and of what it gave up nobody else is told.
-_lost: ContextVar[list[type[Exception]] | None] = ContextVar("lost", default=None)
-
-
-class _Counting(httpx2.AsyncClient):
-    """Notes each try that Claude may have answered, and bill, though we never saw the answer."""
-
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        try:
-            return await super().send(request, **options)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout):
-            raise  # nothing was sent
-        except httpx2.HTTPError as error:
-            if (lost := _lost.get()) is not None:
-                lost.append(type(error))
-            raise
-
-
-class _CountingOut(_Counting, anthropic.DefaultAsyncHttpxClient):
-    """The same with the SDK's own defaults."""
-
-
-def _http_client(base_url: str, max_concurrent: int) -> httpx2.AsyncClient:
-    limits = httpx2.Limits(max_connections=max_concurrent, max_keepalive_connections=max_concurrent)
-    # One jar would carry a cookie set for one caller's key into another's call.
-    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    # A redirect would take prompts where nobody configured them to go.
-    if _is_loopback(httpx2.URL(base_url).host):
-        # A proxy set for the way out has no way back in.
-        return _Counting(limits=limits, cookies=no_cookies, follow_redirects=False, trust_env=False)
-    return _CountingOut(limits=limits, cookies=no_cookies, follow_redirects=False)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+def _good(error: UpstreamError, *, probe: bool) -> bool | None:
+    """What a failed try says of Claude: it failed, it answers, or None: nothing."""
+    if error.worded is not None or error.status >= 500:
         return False
-
-
-def _sent(headers: Mapping[str, str], key: str) -> dict[str, str]:
-    """Return the headers of a call: the caller's, `key` as the SDK 2.x sends it, and our mark."""
-    kept = {name.lower(): value for name, value in headers.items()}
-    via = kept.get("via")
-    return {
-        **{
-            name: value
-            for name, value in kept.items()
-            if name not in _NOT_SENT and not name.startswith(_NOT_SENT_PREFIXES)
-        },
-        "authorization": _Secret(f"Bearer {key}"),
-        "via": f"{via}, {VIA}" if via else VIA,
-    }
-
-
-def _traced(headers: dict[str, str]) -> dict[str, str]:
-    """The same with the place in the trace of the request under way, where there is one."""
-    seen = visit.current()
-    if seen is not None and seen.trace is not None:
-        headers.setdefault("traceparent", seen.trace.header)
-    return headers
-
-
-def _passed_back(headers: httpx2.Headers) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in headers.items()
-        if name in _PASSED_BACK or name.startswith("anthropic-")
-    }
+    if error.status == 429 and not probe:
+        return None  # a limit is not an outage, nor a sign of health
+    return True
 
 
 def _reply(response: httpx2.Response, lost: int = 0) -> Reply:
-    return Reply(response.status_code, _passed_back(response.headers), response.content, lost)
-
-
-@contextmanager
-def _told() -> Iterator[list[type[Exception]]]:
-    """Turn what the SDK raises into `UpstreamError`; yields the tries that were lost."""
-    lost: list[type[Exception]] = []
-    before = _lost.set(lost)
-    try:
-        with _shaped():
-            yield lost
-    except UpstreamError as error:
-        error.lost = max(error.lost, len(lost))
-        raise
-    finally:
-        _lost.reset(before)
-
-
-@contextmanager
-def _shaped() -> Iterator[None]:
-    try:
-        yield
-    except anthropic.APIStatusError as error:
-        answer = error.response
-        # Not chained: the SDK's message quotes the body, which may quote the prompt.
-        raise UpstreamError(
-            answer.status_code, answer.content, _passed_back(answer.headers)
-        ) from None
-    except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-        raise UpstreamError.shaped(504, "timeout_error", "Claude did not answer in time") from error
-    except (anthropic.APIConnectionError, httpx2.HTTPError, httpx2.StreamError) as error:
-        raise UpstreamError.shaped(
-            502, "api_error", "the connection to Claude failed or was lost"
-        ) from error
+    return Reply(response.status_code, passed_back(response.headers), response.content, lost)

@@ -95,6 +95,12 @@ def current() -> Visit | None:
     return _current.get()
 
 
+def request_id() -> str | None:
+    """The id of the request under way, as its caller sees it; None outside of one."""
+    seen = _current.get()
+    return None if seen is None else seen.id
+
+
 def enter(visit: Visit) -> None:
     """Make `visit` the one under way in this task, and in those it begins."""
     _current.set(visit)

@@ -118,7 +118,7 @@ async def build(
             counts=metrics,
         )
         make = Upstream if telemetry is None else telemetry.upstream
-        upstream = await making.upstream(settings, choice, stack, make)
+        upstream = await making.upstream(settings, choice, stack, metrics, make)
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
         labels = Labels(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(labels.close)
@@ -249,6 +249,7 @@ async def build(
             decider=decider,
             learner=worker,
             chance=random.random,
+            grace_s=settings.abandoned_s,
         )
         spiller = ledgerkeeper.LedgerKeeper(
             redis,
@@ -326,7 +327,12 @@ async def build(
                 secret=batching.webhooks.secret,
                 resolve=resolve,
                 mail=mail,
-                sources=Sources(wrong_hits, levers.trials.store, levers.turns),
+                sources=Sources(
+                    wrong_hits,
+                    levers.trials.store,
+                    levers.turns,
+                    opening=lambda: upstream.breaker.opening,
+                ),
                 wrong_price=wrong_price,
                 metrics=metrics,
                 clock=clock,

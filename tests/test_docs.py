@@ -20,6 +20,7 @@ from typing import Any, get_args
 import pytest
 
 from cacheserver.api.query import QueryRequest
+from cacheserver.errors import NotAsked
 from cacheserver.policy import admission, judge
 from cacheserver.policy.pricetable import load_overrides
 from tests.house import ADMIN_KEY, House
@@ -211,6 +212,7 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
             ("semantic" if reason == "probable" else "miss", reason)
             for reason in get_args(judge.Reason)
         ),
+        *(("miss", reason) for reason in get_args(NotAsked)),
     }
     for path in (ROOT / "cacheserver").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

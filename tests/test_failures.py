@@ -67,6 +67,8 @@ async def test_a_claude_that_is_away_is_a_502_in_claudes_shape(tmp_path: Path) -
         refused = await house.ask()
         assert refused.status_code == 502
         assert refused.json()["error"]["type"] == "api_error"
+        assert refused.json()["request_id"] == refused.headers["request-id"]
+        assert refused.headers["x-should-retry"] == "false"  # it was tried three times
         assert refused.headers["x-cache"] == "miss"
 
 

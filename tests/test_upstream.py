@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.errors import Overloaded, UpstreamError
+from cacheserver.breaker import Breaker
+from cacheserver.errors import CircuitOpen, Overloaded, UpstreamError
+from cacheserver.eventstream import EventSplitter
 from cacheserver.simulated import Fault, Simulated, SimulatedSettings, serve_simulated
-from cacheserver.upstream import VIA, Call, EventSplitter, Upstream
+from cacheserver.upstream import Call, Upstream
+from cacheserver.upstreamhttp import VIA
 
 VERSION = {"anthropic-version": "2026-10-21"}
 KEY = "sk-ant-the-servers-own"
@@ -46,7 +49,7 @@ def upstream(base_url: str, **given: Any) -> Upstream:
             "max_concurrent": 4,
             "max_waiting": 4,
             "timeout_s": 20.0,
-            "max_retries": 0,
+            "retries": 0,
             **given,
         }
     )
@@ -287,9 +290,149 @@ async def test_claudes_own_error_comes_back_as_it_was(claude: Claude, streamed: 
 
 async def test_the_sdks_retries_are_behind_us(claude: Claude) -> None:
     claude.simulated.faults.add(Fault("error", status=529, retry_after_s=0.001, times=2))
-    reply = await claude.reach(max_retries=2).create(call())
+    reply = await claude.reach(retries=2).create(call())
     assert reply.status == 200
     assert claude.simulated.counts["/v1/messages"] == 3
+
+
+ODD = {
+    "nan": 0.5,
+    "-7": 0.5,
+    "0": 0.5,
+    "soon": 0.5,
+    "Wed, 21 Oct 2015 07:28:00 GMT": 0.5,
+    "3": 3,
+    "inf": None,
+    "1e300": None,
+    "Fri, 31 Dec 9999 23:59:59 GMT": None,
+    "11": None,
+}
+
+
+@pytest.mark.parametrize("said", sorted(ODD))
+async def test_whatever_retry_after_says_the_wait_is_one_of_ours_or_none(said: str) -> None:
+    pauses, answers = list[float](), iter([f"retry-after: {said}\r\n", ""])
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        head = next(answers)
+        await plain("429 Too Many Requests" if head else "200 OK", b"{}", head)(writer)
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with wire(say) as heard:
+        way = upstream(heard.url, retries=2, pause=pause, chance=lambda: 0.0)
+        expected = ODD[said]
+        if expected is None:
+            with pytest.raises(UpstreamError) as caught:
+                await way.create(call())
+            assert caught.value.headers["retry-after"] == said
+            assert "x-should-retry" not in caught.value.headers
+            assert pauses == []
+        else:
+            assert (await way.create(call())).status == 200
+            assert pauses == [expected]
+        await way.close()
+
+
+async def test_all_waits_of_a_call_together_are_bounded() -> None:
+    pauses = list[float]()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with wire(plain("429 Slow", b"{}", "retry-after: 4\r\n")) as heard:
+        way = upstream(heard.url, retries=10, pause=pause, chance=lambda: 0.0)
+        with pytest.raises(UpstreamError) as caught:
+            await way.create(call())
+        await way.close()
+    assert pauses == [4, 4]  # 2 are left of 10, and 4 were asked for
+    assert caught.value.headers["x-should-retry"] == "false"
+    assert caught.value.headers["retry-after"] == "4"
+    assert len(heard.heard) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tries"),
+    [
+        ("GET", "/v1/models", 3),
+        ("POST", "/v1/messages/count_tokens", 3),
+        ("POST", "/v1/messages/batches", 1),
+        ("POST", "/v1/messages/batches/b/cancel", 1),
+        ("DELETE", "/v1/messages/batches/b", 1),
+    ],
+)
+async def test_what_makes_or_ends_something_is_sent_once(
+    method: str, path: str, tries: int
+) -> None:
+    async def pause(seconds: float) -> None:
+        pass
+
+    async with wire(plain("500 Oh", b"{}")) as heard:
+        way = upstream(heard.url, retries=2, pause=pause)
+        assert (await way.forward(method, path, "", call())).status == 500
+        await way.close()
+    assert len(heard.heard) == tries
+
+
+async def test_while_the_circuit_is_open_background_work_asks_nothing_either() -> None:
+    told = list[str]()
+    async with wire(plain("500 Oh", b"{}")) as heard:
+        circuit = Breaker(share=0.5, least=3, open_s=60, told=told.append)
+        way = upstream(heard.url, breaker=circuit, told=told.append)
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await way.create(call())
+        behind = replace(call(), background=True)
+        with pytest.raises(CircuitOpen) as caught:
+            await way.create_batch(behind)
+        assert caught.value.reason == "circuit-open"
+        with pytest.raises(CircuitOpen):
+            await anext(way.batch_lines("b", behind))
+        with pytest.raises(CircuitOpen):
+            await way.forward("GET", "/v1/messages/batches", "", behind)
+        # What callers pass on says nothing of inference, nor inference of it.
+        assert (await way.forward("GET", "/v1/models", "", call())).status == 500
+        assert way.slots.in_flight == 0
+        await way.close()
+    assert len(heard.heard) == 4
+    assert told == ["opened", "circuit-open", "circuit-open", "circuit-open"]
+
+
+async def test_a_retry_that_finds_the_circuit_open_ends_with_what_claude_said() -> None:
+    async def pause(seconds: float) -> None:
+        pass
+
+    async with wire(plain("503 Oh", b'{"oh": 1}')) as heard:
+        circuit = Breaker(share=0.5, least=2, open_s=60)
+        way = upstream(heard.url, retries=9, breaker=circuit, pause=pause)
+        with pytest.raises(UpstreamError) as caught:
+            await way.create(call())
+        await way.close()
+    assert (caught.value.status, caught.value.body, len(heard.heard)) == (503, b'{"oh": 1}', 2)
+    assert caught.value.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_stopped_call_tells_whether_it_may_be_billed(sent: bool) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def say(writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await answer.wait()
+
+    async with wire(say) as heard:
+        way = upstream(heard.url, max_concurrent=1)
+        first, second = call(), call()
+        asking = [asyncio.create_task(way.create(one)) for one in (first, second)]
+        await asked.wait()
+        asking[0 if sent else 1].cancel()
+        await asyncio.wait({asking[0 if sent else 1]})
+        assert (first if sent else second).tries.unanswered == sent
+        asking[1 if sent else 0].cancel()
+        answer.set()
+        await asyncio.gather(*asking, return_exceptions=True)
+        await way.close()
 
 
 async def test_an_answer_that_does_not_come_in_time_is_a_504(claude: Claude) -> None:

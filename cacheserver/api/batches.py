@@ -221,14 +221,14 @@ async def _passed_on(request: Request, edge: Edge, caller: Caller, raw: bytes = 
     The address of the results is made ours, or the SDK would leave us out to fetch them.
     """
     path = _own_path(request)
-    call = Call(raw, deps.forwarded(request.headers), caller.credential)
+    call = _call(request, caller, raw)
     reply = await edge.parts.upstream.forward(request.method, path, request.url.query, call)
     headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "own-key"}
     return Response(_rewritten(reply.body), status_code=reply.status, headers=headers)
 
 
 async def _passed_on_lines(request: Request, edge: Edge, caller: Caller) -> Response:
-    call = Call(b"", deps.forwarded(request.headers), caller.credential)
+    call = _call(request, caller, b"")
     lines = edge.parts.upstream.batch_lines(_own_path(request).split("/")[4], call)
     first = await anext(lines, None)  # errors come before it, and become responses
 
@@ -245,6 +245,11 @@ async def _passed_on_lines(request: Request, edge: Edge, caller: Caller) -> Resp
 
     headers = {"x-cache": "bypass", "x-cache-reason": "own-key"}
     return StreamingResponse(relayed(), media_type=_JSONL, headers=headers)
+
+
+def _call(request: Request, caller: Caller, raw: bytes) -> Call:
+    headers = deps.forwarded(request.headers)
+    return Call(raw, headers, caller.credential, tenant=caller.tenant.name)
 
 
 def _own_path(request: Request) -> str:

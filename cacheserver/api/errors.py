@@ -84,7 +84,11 @@ def _response(request: Request, error: Exception) -> Response:
     match error:
         case UpstreamError():
             kept = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
-            return Response(error.body, error.status, kept)
+            body = error.body
+            if error.worded is not None:
+                # Where something of Claude's came all the same, the id is Claude's.
+                body = shape(*error.worded, kept.get("request-id") or _id_of(request))
+            return Response(body, error.status, kept)
         case CallerError():
             status, kind, message, headers = error.status, error.type, error.message, error.headers
         case RequestValidationError():
@@ -107,8 +111,12 @@ def _response(request: Request, error: Exception) -> Response:
     if request.scope["path"].startswith("/v1/"):
         # Refused before the cache was looked at; what got further says so itself.
         headers = {"x-cache": "bypass", "x-cache-reason": "refused", **headers}
-    body = shape(kind, message, request.scope.get("state", {}).get("request_id", ""))
+    body = shape(kind, message, _id_of(request))
     return Response(body, status, headers, media_type="application/json")
+
+
+def _id_of(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
 
 
 def _about(request: Request, error: HTTPException) -> str:

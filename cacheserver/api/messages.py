@@ -63,7 +63,7 @@ async def forward(request: Request) -> Response:
     model = request.path_params.get("id")
     if model is not None and not _MODEL_ID.fullmatch(model):
         raise NotFound("no model has such an id")
-    call = Call(raw, deps.forwarded(request.headers), caller.credential)
+    call = Call(raw, deps.forwarded(request.headers), caller.credential, tenant=caller.tenant.name)
     path, query = request.url.path, request.url.query
     asked = edge.parts.upstream.forward(request.method, path, query, call)
     reply = await while_there(request, asked)

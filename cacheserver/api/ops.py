@@ -105,10 +105,13 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="The store answers and the index is restored")
+@router.get("/readyz", summary="The store answers, the index is restored, a miss may be asked")
 async def readyz(request: Request) -> Response:
-    """503 while the index is restored, or Redis is away or takes no writes (a full disk); requests
-    are answered all the same.
+    """503 while the index is restored, Redis is away or takes no writes (a full disk), or so many
+    calls wait for Claude that the next is refused; requests are answered all the same.
+
+    A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
+    same Claude, and hits are served.
     """
     parts = edge_of(request).parts
     try:
@@ -116,8 +119,15 @@ async def readyz(request: Request) -> Response:
         store = "ok"
     except StoreError:
         store = "away"
-    state = {"store": store, "index": "ok" if parts.entries.ready else "warming"}
+    upstream = parts.upstream
+    state = {
+        "store": store,
+        "index": "ok" if parts.entries.ready else "warming",
+        "queue": "full" if upstream.slots.full else "ok",
+    }
     ready = set(state.values()) == {"ok"}
+    circuit = upstream.breaker.state(upstream.clock())
+    state["upstream"] = "ok" if circuit == "closed" else circuit
     return JSONResponse({"ready": ready, **state}, status_code=200 if ready else 503)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from cacheserver.asking.delivery import Delivery
 from cacheserver.asking.spending import Spending, merged
+from cacheserver.breaker import Opening
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
 from cacheserver.policy import alerts, budget, budgetalerts
@@ -57,6 +58,7 @@ class Sources:
     wrong_hits: WrongHits | None = None
     roll_backs: RollBacks | None = None
     conversations: Conversations | None = None
+    opening: Callable[[], Opening | None] = lambda: None  # the last of the circuit breaker's
 
 
 class Alerting:
@@ -87,11 +89,14 @@ class Alerting:
         self._wrong_price = wrong_price
         self._tick_s = tick_s
         self._tasks: list[asyncio.Task[None]] = []
+        self._openings = 0  # of the circuit breaker, that were told of
 
     def start(self) -> None:
         # Apart: a receiver that is slow to answer holds up no look.
         self._tasks = [
             asyncio.create_task(self._again_and_again(self._look_in_turn), name="alerts:watch"),
+            # Each server has a breaker of its own; the store tells of those of an hour once.
+            asyncio.create_task(self._again_and_again(self.look_upstream), name="alerts:upstream"),
             asyncio.create_task(self._again_and_again(self.delivery.send_due), name="alerts:send"),
         ]
 
@@ -110,10 +115,8 @@ class Alerting:
         keys: dict[str, list[str]] = {}
         for key in await self._tenants.list_keys():
             keys.setdefault(key.tenant, []).append(key.id)
-        names = {tenant.name for tenant in await self._tenants.list_tenants()}
-        names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
         told = []
-        for name in sorted(names):
+        for name in await self._names(now):
             try:
                 tenant = await self._tenants.get(name)
                 for alert in await self._found(tenant, keys.get(name, ()), now):
@@ -125,6 +128,26 @@ class Alerting:
                 self._metrics.swallowed("alerts")
                 logger.error("the watch failed for a tenant: %s", type(error).__name__)
         return told
+
+    async def look_upstream(self) -> list[Alert]:
+        """Tell every tenant where the circuit breaker has opened. Raises `StoreError`."""
+        opening, now = self._sources.opening(), self._clock()
+        if opening is None or opening.number == self._openings:
+            return []
+        told = []
+        for name in await self._names(now):
+            tenant = await self._tenants.get(name)
+            alert = alerts.upstream(name, opening.failed, opening.tries, now)
+            if tenant.budgets.alerts.enabled and await self.delivery.tell(tenant, alert, now):
+                told.append(alert)
+        self._openings = opening.number  # not where the store failed: it is told later
+        return told
+
+    async def _names(self, now: float) -> list[str]:
+        """Tenants that were made, or asked anything within a day."""
+        names = {tenant.name for tenant in await self._tenants.list_tenants()}
+        names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
+        return sorted(names)
 
     async def _look_in_turn(self) -> None:
         slot = int(self._clock() // _EVERY_S)

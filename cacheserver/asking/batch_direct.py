@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from dataclasses import replace
 
 from cacheserver.answer import Ticket
 from cacheserver.asking import batch_lines as lines
@@ -58,7 +59,7 @@ class Direct:
                 await self._harvester.failed(key, "canceled", lines.CANCELED)
                 return
             try:
-                answer = await desk.service.answer(first.query)
+                answer = await desk.service.answer(replace(first.query, background=True))
             except (UpstreamError, CallerError) as error:
                 await self._failed(key, error)
             else:
@@ -75,6 +76,9 @@ class Direct:
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
         """Try again what another time may work; else say what Claude said, or our refusal."""
         desk = self._desk
+        if isinstance(error, UpstreamError) and error.reason is not None:  # Claude was not asked
+            await desk.work.requeue(key, DIRECT, desk.clock() + _RETRY_S, {})
+            return
         self._failures[key] += 1
         if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
             passing = error.headers.get("x-should-retry") == "true"

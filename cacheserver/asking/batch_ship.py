@@ -130,7 +130,7 @@ class Shipper:
 
     async def _not_made(self, ship: Ship, error: UpstreamError) -> None:
         desk, now = self._desk, self._desk.clock()
-        if error.status in _REFUSED:
+        if error.status in _REFUSED or error.reason is not None:
             wait_s = min(_RETRY_S * 2 ** (ship.tries - 1), _LONGEST_RETRY_S)
             await desk.work.move(ship, due=now + wait_s, state="packed")
         elif error.status < _UNKNOWN:
@@ -301,7 +301,7 @@ def _custom_id(nonce: str, place: int) -> str:
 
 
 def _call(ship: Ship, body: bytes = b"") -> Call:
-    return Call(body, ship.share["headers"])
+    return Call(body, ship.share["headers"], tenant=ship.share["tenant"], background=True)
 
 
 def _created(batch: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ Kind: TypeAlias = Literal[
     "budget-near", "budget-forecast", "budget-reached",
     "spend", "output-length", "cache-writes", "hit-rate", "cache-reads",
     "wrong-hits", "unsupported", "errors", "unpriced", "downshift", "conversation",
-    "digest", "test",
+    "upstream", "digest", "test",
 ]  # fmt: skip
 
 Sums: TypeAlias = Mapping[str, int]
@@ -157,6 +157,16 @@ def conversations(tenant: str, bloated: int, day: str) -> list[Alert]:
     text = f"{some} grown to four times the first prompt; a window or a summary would cost less."
     facts = {"conversations": bloated}
     return [_daily("conversation", tenant, "", day, text, facts)]
+
+
+def upstream(tenant: str, failed: int, tries: int, now: float) -> Alert:
+    """Claude fails, and is not asked for a while; told once an hour."""
+    text = (
+        f"{failed} of the last {tries} calls to Claude failed: it is not asked until a probe "
+        "succeeds. Hits are served, misses are refused at once."
+    )
+    facts = {"failed": failed, "tries": tries}
+    return Alert("upstream", tenant, "", iso(now)[:13], text, facts, once_s=2 * 3_600)
 
 
 def clean(name: str) -> str:

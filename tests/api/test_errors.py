@@ -152,7 +152,7 @@ async def test_claudes_own_words_are_passed_on_unchanged(
 
 
 async def test_an_overload_of_ours_looks_like_claudes(site: Site, http: httpx2.AsyncClient) -> None:
-    site.error = Overloaded()
+    site.error = Overloaded("queue-full")
     response = await http.post("/v1/fail")
     assert (response.status_code, response.headers["retry-after"]) == (529, "1")
     assert response.json()["error"]["type"] == "overloaded_error"

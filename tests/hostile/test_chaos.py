@@ -160,8 +160,8 @@ async def test_after_the_storm_all_is_right_and_accounted_for(tmp_path: Path, se
                 storm.create_task(one(step))
         await until(lambda: not under_way(house))
         await until(lambda: names(asyncio.all_tasks()) <= before)
-        slots = house.parts.upstream._slots
-        assert (slots._semaphore._value, slots._waiting) == (SLOTS, 0)
+        slots = house.parts.upstream.slots
+        assert (slots.in_flight, slots.waiting) == (0, 0)
         assert seen.hits > REQUESTS / 10
         assert seen.answered + seen.left == REQUESTS
         await accounts_add_up(house, keys, seen)

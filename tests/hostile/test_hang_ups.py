@@ -76,14 +76,14 @@ async def test_a_callers_own_key_works_for_nobody_once_they_are_gone(tmp_path: P
 async def test_count_tokens_waits_for_nobody_either(tmp_path: Path) -> None:
     async with scripted(tmp_path) as (house, claude):
         claude.go.clear()
-        slots = house.parts.upstream._slots._semaphore
-        free = slots._value
+        slots = house.parts.upstream.slots
+        free = slots.in_flight
         async with wire(house) as caller:
             caller.send(request(body_of("Count."), target="/v1/messages/count_tokens"))
             await until(lambda: claude.asked == 1)
-            assert slots._value == free - 1
+            assert slots.in_flight == free + 1
             caller.hang_up()
-            await until(lambda: slots._value == free)
+            await until(lambda: slots.in_flight == free)
         claude.go.set()
 
 

@@ -264,10 +264,10 @@ async def test_headers_without_end_are_refused(house: House) -> None:
 async def test_a_reader_who_never_reads_holds_up_nobody(house: House) -> None:
     """The fill goes on without it: its slot is free, its answer stored."""
     text = "At length? [[sim words=20000]]"
-    slots = house.parts.upstream._slots._semaphore
-    free = slots._value
+    slots = house.parts.upstream.slots
+    free = slots.in_flight
     async with wire(house) as caller:
         caller.send(request(body_of(text, stream=True, max_tokens=60_000)))
         await caller.head()
-        await until(lambda: not under_way(house) and slots._value == free)
+        await until(lambda: not under_way(house) and slots.in_flight == free)
         assert came_from(await house.ask(text, max_tokens=60_000))[0] == "exact"

@@ -23,6 +23,7 @@ class Gauges:
         ProcessCollector(registry=registry)
         gauge("info", "Always 1; which version runs", "version").labels(_version()).set(1)
         self._ledger = gauge("ledger_waiting_rows", "Rows that are not in Redis yet")
+        self._connections = gauge("connections", "Connections that are open")
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
@@ -46,6 +47,10 @@ class Gauges:
     def watch_ledger(self, waiting: Callable[[], int]) -> None:
         """Ask `waiting` at each scrape."""
         self._ledger.set_function(waiting)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Ask `count` at each scrape."""
+        self._connections.set_function(count)
 
     def stored(self, size: int) -> None:
         self._stored.set(size)

@@ -6,25 +6,38 @@ requests is refused, for a fingerprint of the one must not find an answer to the
 
 from __future__ import annotations
 
+import asyncio
 import json
+import zlib
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from cacheserver.errors import BadRequest, TooLarge
+from cacheserver.errors import BadRequest, Encoded, TooLarge
 
 # orjson writes 254 levels and what we write wraps the body in a few of our own; no schema that
 # people write comes near.
 MAX_DEPTH = 200
 _WRAPPED = 254 - MAX_DEPTH
 
+_GZIP = ("gzip", "x-gzip")  # the same (RFC 9110, 8.4.1.3)
+_MOST_MEMBERS = 64  # gzip writes one; what is behind each is copied, so many would take for ever
+_AT_ONCE = 256 * 1024  # unpacked on the loop: 1 ms; zlib lets go of the GIL, so more is a thread's
+
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body. Raises `TooLarge` before more than `limit` bytes are read.
+    """The body, unpacked. Raises `TooLarge` before more than `limit` bytes are read or unpacked.
 
-    A length that was announced is believed only to refuse: chunks are counted as they come.
+    A length that was announced is believed only to refuse: chunks are counted as they come. Raises
+    `Encoded` for an encoding other than gzip.
     """
+    packing = request.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("identity", "", *_GZIP):
+        raise Encoded(
+            f"`content-encoding`: {packing[:64]!r} is not read here; send gzip or none",
+            headers={"accept-encoding": "gzip", "connection": "close"},
+        )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
         raise _too_large(limit)
@@ -40,7 +53,38 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise _too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            break
+    raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if packing not in _GZIP or not raw:
+        return raw
+    found = _unpack(raw, min(limit, _AT_ONCE)) if len(raw) <= _AT_ONCE else None
+    if found is None:
+        found = await asyncio.to_thread(_unpack, raw, limit)
+    if found is None:
+        raise _too_large(limit)
+    return found
+
+
+def _unpack(raw: bytes, limit: int) -> bytes | None:
+    """What was packed, members one after the other; None where it is more than `limit` bytes."""
+    found: list[bytes] = []
+    left = limit + 1
+    for _ in range(_MOST_MEMBERS):
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            piece = member.decompress(raw, left)
+        except zlib.error:
+            raise BadRequest("body", "is not valid gzip") from None
+        found.append(piece)
+        left -= len(piece)
+        if left <= 0:
+            return None
+        if not member.eof:
+            raise BadRequest("body", "is cut off: the gzip data have no end")
+        raw = member.unused_data
+        if not raw:
+            return b"".join(found)
+    raise BadRequest("body", f"has more than {_MOST_MEMBERS} gzip members")
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -49,9 +49,9 @@ async def create(request: Request) -> Response:
 def respond(answer: Answer) -> Response:
     """An answer as a response: the message, or its events."""
     if answer.events is not None:
-        return StreamingResponse(
-            answer.events, media_type=sse.MEDIA_TYPE, headers=dict(answer.headers)
-        )
+        # Or nginx keeps events until it has a buffer full of them.
+        headers = {**answer.headers, "x-accel-buffering": "no"}
+        return StreamingResponse(answer.events, media_type=sse.MEDIA_TYPE, headers=headers)
     return Response(answer.body, media_type="application/json", headers=dict(answer.headers))
 
 

@@ -19,6 +19,7 @@ from cacheserver.api.presence import while_there
 from cacheserver.errors import NotFound
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import read_controls
+from cacheserver.stores import patience
 from cacheserver.upstream import Call
 
 # A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
@@ -29,6 +30,7 @@ _MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 
 async def create(request: Request) -> Response:
     """Answer one Messages request, streamed or not."""
+    patience.begin()
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
@@ -57,6 +59,7 @@ def respond(answer: Answer) -> Response:
 
 async def forward(request: Request) -> Response:
     """Pass `count_tokens` and `models` on to Claude; whatever comes back goes back."""
+    patience.begin()
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)

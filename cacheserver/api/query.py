@@ -23,6 +23,7 @@ from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import query_controls
+from cacheserver.stores import patience
 from cacheserver.types import LEVERS, Query, Tenant
 
 router = APIRouter(tags=["query"])
@@ -222,6 +223,7 @@ async def ask(request: Request) -> Response:
     decision, which `/v1/decisions/{id}` shows.
     """
     edge = edge_of(request)
+    patience.begin()
     caller = await edge.gate.admit(request)
     given = errors.parse(await errors.read_body(request, edge.max_body_bytes))
     wait, fields = later.read_later(given, edge.parts.clock())
@@ -237,6 +239,7 @@ async def ask(request: Request) -> Response:
         key_id=caller.key_id,
     )
     if wait is not None:
+        patience.end()  # a job is acknowledged once it is in the store, however long that takes
         return await later.queue(request, caller, query, wait)
     answer = await while_there(request, edge.parts.service.answer(query))
     if talk is not None:

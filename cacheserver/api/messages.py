@@ -20,6 +20,7 @@ from cacheserver.errors import NotFound
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import read_controls
 from cacheserver.stores import patience
+from cacheserver.types import Query
 from cacheserver.upstream import Call
 
 # A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
@@ -34,17 +35,21 @@ async def create(request: Request) -> Response:
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
-    query = fingerprint.read(
-        errors.parse(raw),
-        raw,
-        headers=deps.forwarded(request.headers),
-        tenant=caller.tenant,
-        controls=read_controls(request.headers),
-        upstream=edge.parts.upstream.identity,
-        embedder=edge.parts.embedder_id,
-        credential=caller.credential,
-        key_id=caller.key_id,
-    )
+
+    def read() -> Query:
+        return fingerprint.read(
+            errors.parse(raw),
+            raw,
+            headers=deps.forwarded(request.headers),
+            tenant=caller.tenant,
+            controls=read_controls(request.headers),
+            upstream=edge.parts.upstream.identity,
+            embedder=edge.parts.embedder_id,
+            credential=caller.credential,
+            key_id=caller.key_id,
+        )
+
+    query = await edge.heavy.do(len(raw), read)
     return respond(await while_there(request, edge.parts.service.answer(query)))
 
 

@@ -39,6 +39,9 @@ from cacheserver.api.edge import Edge
 from cacheserver.config import Settings
 from cacheserver.errors import SettingsError
 from cacheserver.parts import Parts
+from cacheserver.serving.connections import Connections
+from cacheserver.serving.limits import Limits, within_files
+from cacheserver.serving.protocol import ServerConfig
 from cacheserver.visit import Observer
 
 logger = logging.getLogger(__name__)
@@ -91,24 +94,27 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
         async with wire.build(settings, otel=otel()) as parts:
             app = create_app(parts, settings)
             await app.state.edge.gate.refuse_open_bind(settings.host)
-            server = _Server(
-                uvicorn.Config(
-                    app,
-                    lifespan="off",
-                    ws="none",
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    timeout_graceful_shutdown=DRAIN_S,
-                    timeout_keep_alive=KEEP_ALIVE_S,
-                )
-            )
+            connections = Connections(limits_of(settings), parts.metrics.connection_closed)
+            parts.metrics.gauges.watch_connections(lambda: len(connections))
+            server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))
             for line in _greeting(settings, parts, listener):
                 announce(line)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.handle_exit, number, None)
             await server.serve(sockets=[listener])
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds of connections, as set."""
+    return Limits(
+        connections=within_files(settings.max_connections),
+        per_address=settings.max_connections_per_address,
+        head_s=settings.header_timeout_s,
+        body_s=settings.body_timeout_s,
+        reader_s=settings.reader_timeout_s,
+        keep_alive_s=KEEP_ALIVE_S,
+    )
 
 
 def _observers(parts: Parts, settings: Settings) -> list[Observer]:

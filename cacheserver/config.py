@@ -113,6 +113,42 @@ class Settings(BaseModel):
         "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
         "Anthropic's own limit for Messages (32 MB).",
     )
+    max_connections: int = _setting(
+        8_192,
+        "Connections at a time, fewer where the process may not open so many files.",
+        "Some 25 kB each: 200 MB when all are taken, more than a hundred times what 64 calls need.",
+        ge=1,
+        le=1_000_000,
+    )
+    max_connections_per_address: int = _setting(
+        1_024,
+        "Of them from one address (of IPv6, a /64). Behind a proxy all come from the proxy's: set "
+        "it to `CACHESERVER_MAX_CONNECTIONS` there.",
+        "An eighth of all, so that no one caller takes the whole; SDKs open 100 to 1,000.",
+        ge=1,
+        le=1_000_000,
+    )
+    header_timeout_s: float = _setting(
+        10.0,
+        "From a request's first byte to the end of its headers; then 408.",
+        "Headers are one packet; a mobile network that loses it three times sends it within 10 s.",
+        gt=0,
+        le=3_600,
+    )
+    body_timeout_s: float = _setting(
+        600.0,
+        "How long a whole body may take; 500 bytes a second are asked for besides. Then 408.",
+        "The Anthropic SDK waits no longer than that for its answer.",
+        gt=0,
+        le=86_400,
+    )
+    reader_timeout_s: float = _setting(
+        60.0,
+        "How long an answer may wait for a reader who takes none of it.",
+        "nginx's `send_timeout`; a program that stops reading for a minute has most likely gone.",
+        gt=0,
+        le=86_400,
+    )
     max_bytes: BytesLimit = _setting(
         1_000_000_000,
         "How much the stored answers may take; beyond it the least useful go. `unlimited`: none.",

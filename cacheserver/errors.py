@@ -10,6 +10,7 @@ CacheServerError
 │   ├── NotFound           404
 │   ├── NotCached          404  `only-if-cached` and it was not
 │   ├── TooLarge           413
+│   ├── Encoded            415  a body packed in a way we do not read
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
 │   ├── Overloaded         529  our own queue to Claude is full, or did not move
@@ -107,6 +108,12 @@ class NotCached(CallerError):
 class TooLarge(CallerError):
     status = 413
     type = "request_too_large"
+
+
+class Encoded(CallerError):
+    """A `content-encoding` that we do not read; the message names those we do."""
+
+    status = 415
 
 
 class Loop(CallerError):

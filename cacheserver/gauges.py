@@ -30,6 +30,7 @@ class Gauges:
         self._breaker = gauge(
             "upstream_breaker", "The circuit breaker: 0 closed, 1 half-open, 2 open: not asked"
         )
+        self._connections = gauge("connections", "Connections that are open")
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
@@ -65,6 +66,10 @@ class Gauges:
         self._calls.labels("in-flight").set_function(in_flight)
         self._calls.labels("waiting").set_function(waiting)
         self._breaker.set_function(lambda: BREAKER.index(breaker()))
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Ask `count` at each scrape."""
+        self._connections.set_function(count)
 
     def stored(self, size: int) -> None:
         self._stored.set(size)

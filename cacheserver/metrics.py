@@ -145,6 +145,12 @@ class Metrics:
             ["kind"],
             registry=self._registry,
         )
+        self._closed = Counter(
+            "cacheserver_connections_closed_total",
+            "Connections that were refused or ended by a bound, by which",
+            ["reason"],
+            registry=self._registry,
+        )
         self.rows = RowMetrics(self._registry)
         self.gauges = Gauges(self._registry)
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
@@ -201,6 +207,10 @@ class Metrics:
 
     def refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()
+
+    def connection_closed(self, reason: str) -> None:
+        """Count a connection that passed a bound. `reason` is one of a fixed list of names."""
+        self._closed.labels(reason).inc()
 
     def unpriced(self) -> None:
         self._unpriced.inc()

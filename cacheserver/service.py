@@ -30,6 +30,7 @@ from cacheserver.ports import (
     Validation,
 )
 from cacheserver.settling import Settler, coalesced, failing
+from cacheserver.stores import patience
 from cacheserver.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
 
 _LAST = b"event: message_stop"
@@ -179,6 +180,7 @@ class CacheService:
             self._depart(query, ticket, decision, flight, led=led)
 
     async def _fill(self, query: Query, decision: Miss | Bypass, tape: Tape) -> Filled:
+        patience.join()
         again = not (isinstance(decision, Miss) and decision.reason == "shadow")
         shared = isinstance(decision, Miss)
         vector = decision.vector if isinstance(decision, Miss) else None
@@ -234,6 +236,7 @@ class CacheService:
         *,
         led: bool,
     ) -> AsyncGenerator[bytes, None]:
+        patience.join()  # responses are streamed by a task of their own
         try:
             async for event in flight.events():
                 if event.startswith(_LAST) and flight.task.done():

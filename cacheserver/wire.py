@@ -97,6 +97,7 @@ async def build(
         embedder = making.embedder(settings)
         url = await making.store_url(settings, stack)
         redis = connection.connect(url)
+        redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
         await making.wait_for_store(redis, settings)
         entries = await stack.enter_async_context(

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ from anthropic import Anthropic, AsyncAnthropic
 
 from cacheserver import wire
 from cacheserver._config_otel import OtelChoice
-from cacheserver.app import KEEP_ALIVE_S, create_app
+from cacheserver.app import create_app, limits_of
 from cacheserver.asking.batch_desk import Pace
 from cacheserver.config import Settings
 from cacheserver.parts import Parts
+from cacheserver.serving.connections import Connections
+from cacheserver.serving.limits import Limits
+from cacheserver.serving.protocol import ServerConfig
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.serve import listen
 from tests.models import model_dir
@@ -45,19 +48,12 @@ class Clock:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, connections: Connections | None = None) -> AsyncIterator[str]:
     """Serve an ASGI app on a free port. It listens before it starts, so nobody has to wait."""
     with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(
-            # A request that waits for who has left would have a test wait for ever.
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                lifespan="off",
-                timeout_graceful_shutdown=10,
-                timeout_keep_alive=KEEP_ALIVE_S,
-            )
-        )
+        connections = Connections(Limits()) if connections is None else connections
+        # A request that waits for who has left would have a test wait for ever.
+        server = uvicorn.Server(ServerConfig(app, connections, timeout_graceful_shutdown=10))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -86,8 +82,10 @@ class House:
         claude: Answering | None = None,
         otel: OtelChoice | None = None,
         pace: Pace | None = None,
+        bounds: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> AsyncIterator[House]:
+        """`bounds`: fields of `Limits` that a test cannot wait for."""
         async with AsyncExitStack() as stack:
             simulated = Simulated(SimulatedSettings(direct=claude))
             upstream_url = await stack.enter_async_context(serve_simulated(simulated))
@@ -107,7 +105,10 @@ class House:
                 wire.build(chosen, clock=clock, pace=pace, otel=otel)
             )
             app = create_app(parts, chosen)
-            url = await stack.enter_async_context(serving(app))
+            limits = replace(limits_of(chosen), **(bounds or {}))
+            connections = Connections(limits, parts.metrics.connection_closed)
+            parts.metrics.gauges.watch_connections(lambda: len(connections))
+            url = await stack.enter_async_context(serving(app, connections))
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))
             await parts.entries.restored.wait()
             yield cls(url, simulated, parts, clock, http, stack)

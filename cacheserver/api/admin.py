@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api import errors
 from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.known import refuse_unknown_scopes, tenant_of
@@ -26,7 +25,7 @@ async def _admitted(request: Request) -> Edge:
 
 
 async def _body(request: Request, edge: Edge) -> dict[str, Any]:
-    return errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    return await edge.object(request)
 
 
 @router.get("/tenants", summary="Every tenant with settings or a key")

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.api.known import refuse_unknown_namespace, refuse_unknown_scopes, tenant_of
 from cacheserver.errors import BadRequest, NotFound, Unknown
@@ -94,7 +93,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     if unknown := fields.keys() - _FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
     if "bar" not in fields:

@@ -26,6 +26,7 @@ OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's 
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # A proxy on this machine makes the world look like this machine.
 _PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_KEY_BEGINS = f"those begin with `{KEY_MARK}`"
 _TO_CLAUDE = ("anthropic-", "x-claude-code-")
 
 
@@ -71,6 +72,8 @@ class Gate:
         ours = [key for key in presented(headers) if key.startswith(KEY_MARK)]
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
+        if not ours and presented(headers):
+            raise Unauthenticated(f"what was sent is no cacheserver key: {_KEY_BEGINS}")
         return await self._admit_key(ours[0] if ours else "", "`Authorization` or `x-api-key`")
 
     def admit_admin(self, request: HTTPConnection) -> None:
@@ -114,6 +117,8 @@ class Gate:
         if not plain:
             raise Unauthenticated(f"no cacheserver key was sent; send one in {where}")
         key = await self._tenants.key(plain)
+        if not plain.startswith(KEY_MARK):
+            raise Unauthenticated(f"what was sent in {where} is no cacheserver key: {_KEY_BEGINS}")
         if key is None:
             raise Unauthenticated("the cacheserver key is not known, or was revoked")
         return Caller(await self._tenants.get(key.tenant), None, key.id)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import Request
 
+from cacheserver.api.body import parse, read_body
 from cacheserver.api.deps import Gate
+from cacheserver.api.heavy import Heavy
 from cacheserver.parts import Parts
 
 
@@ -15,6 +18,12 @@ class Edge:
     parts: Parts
     gate: Gate
     max_body_bytes: int
+    heavy: Heavy = field(default_factory=Heavy)
+
+    async def object(self, request: Request) -> dict[str, Any]:
+        """The JSON object in a request's body. Raises `BadRequest`, `TooLarge` and `Encoded`."""
+        raw = await read_body(request, self.max_body_bytes)
+        return await self.heavy.do(len(raw), lambda: parse(raw))
 
 
 def edge_of(request: Request) -> Edge:

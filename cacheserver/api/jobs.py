@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cacheserver import jsontext, sse
 from cacheserver.answer import usd
-from cacheserver.api import deps, errors
+from cacheserver.api import deps
 from cacheserver.api.batches import batching_of
 from cacheserver.api.deps import Caller
 from cacheserver.api.edge import edge_of
@@ -44,7 +44,7 @@ async def create(request: Request) -> Response:
     """The fields of `/v1/query`, and `when`, `deadline`, `webhook`; without them, `when: batch`."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     if fields.get("when", "batch") is None or not fields.keys() & {"when", "deadline"}:
         fields = {**fields, "when": "batch"}
     later, rest = read_later(fields, edge.parts.clock())

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api import bars, errors, reviews
+from cacheserver.api import bars, reviews
 from cacheserver.api.edge import edge_of
 from cacheserver.api.known import tenant_of
 from cacheserver.errors import BadRequest, Unknown
@@ -53,7 +53,7 @@ async def feedback(request: Request) -> dict[str, Any]:
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     return await edge.parts.feedback.give(caller.tenant.name, fields)
 
 
@@ -87,7 +87,7 @@ async def calibrate(request: Request) -> dict[str, Any]:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     if unknown := fields.keys() - _CALIBRATED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
     target = _share("target", fields.get("target", 0.01), most=0.5)

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.answer import usd
-from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest, StoreError
 from cacheserver.parts import Parts
@@ -32,7 +31,7 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    body = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    body = await edge.object(request)
     if requests_a_day is None:
         requests_a_day = await _measured(edge.parts, caller.tenant.name) or REQUESTS_A_DAY
     if not 1 <= requests_a_day <= _MOST:

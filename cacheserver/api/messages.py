@@ -19,6 +19,8 @@ from cacheserver.api.presence import while_there
 from cacheserver.errors import NotFound
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import read_controls
+from cacheserver.stores import patience
+from cacheserver.types import Query
 from cacheserver.upstream import Call
 
 # A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
@@ -29,34 +31,40 @@ _MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 
 async def create(request: Request) -> Response:
     """Answer one Messages request, streamed or not."""
+    patience.begin()
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
-    query = fingerprint.read(
-        errors.parse(raw),
-        raw,
-        headers=deps.forwarded(request.headers),
-        tenant=caller.tenant,
-        controls=read_controls(request.headers),
-        upstream=edge.parts.upstream.identity,
-        embedder=edge.parts.embedder_id,
-        credential=caller.credential,
-        key_id=caller.key_id,
-    )
+
+    def read() -> Query:
+        return fingerprint.read(
+            errors.parse(raw),
+            raw,
+            headers=deps.forwarded(request.headers),
+            tenant=caller.tenant,
+            controls=read_controls(request.headers),
+            upstream=edge.parts.upstream.identity,
+            embedder=edge.parts.embedder_id,
+            credential=caller.credential,
+            key_id=caller.key_id,
+        )
+
+    query = await edge.heavy.do(len(raw), read)
     return respond(await while_there(request, edge.parts.service.answer(query)))
 
 
 def respond(answer: Answer) -> Response:
     """An answer as a response: the message, or its events."""
     if answer.events is not None:
-        return StreamingResponse(
-            answer.events, media_type=sse.MEDIA_TYPE, headers=dict(answer.headers)
-        )
+        # Or nginx keeps events until it has a buffer full of them.
+        headers = {**answer.headers, "x-accel-buffering": "no"}
+        return StreamingResponse(answer.events, media_type=sse.MEDIA_TYPE, headers=headers)
     return Response(answer.body, media_type="application/json", headers=dict(answer.headers))
 
 
 async def forward(request: Request) -> Response:
     """Pass `count_tokens` and `models` on to Claude; whatever comes back goes back."""
+    patience.begin()
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)

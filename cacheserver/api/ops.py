@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 
 from cacheserver import answer as answers
 from cacheserver import explanation
-from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest, NotFound, StoreError
 from cacheserver.parts import Parts
@@ -65,7 +64,7 @@ async def purge(request: Request) -> dict[str, int]:
     """Forget one entry, or all of a tag or a namespace. What is under way is not stored either."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     return {"purged": await purge_as(edge.parts, caller.tenant.name, fields)}
 
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cacheserver import jsontext
 from cacheserver.answer import usd
-from cacheserver.api import errors, usageasked
+from cacheserver.api import usageasked
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest
 from cacheserver.policy import estimate
@@ -49,7 +49,7 @@ async def estimated(request: Request) -> dict[str, Any]:
     """
     edge = edge_of(request)
     await edge.gate.admit(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     return answer(edge.parts.pricer, fields, edge.parts.clock())
 
 

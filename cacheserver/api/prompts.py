@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.answer import usd
-from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.api.known import tenant_of
 from cacheserver.errors import BadRequest
@@ -92,7 +91,7 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     if unknown := fields.keys() - {"namespace", "from", "to", "dry_run", "entries"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     dry_run = fields.get("dry_run", True)

@@ -23,6 +23,7 @@ from cacheserver.errors import BadRequest
 from cacheserver.parts import Parts
 from cacheserver.policy import fingerprint
 from cacheserver.policy.controls import query_controls
+from cacheserver.stores import patience
 from cacheserver.types import LEVERS, Query, Tenant
 
 router = APIRouter(tags=["query"])
@@ -222,21 +223,28 @@ async def ask(request: Request) -> Response:
     decision, which `/v1/decisions/{id}` shows.
     """
     edge = edge_of(request)
+    patience.begin()
     caller = await edge.gate.admit(request)
-    given = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    raw = await errors.read_body(request, edge.max_body_bytes)
+    given = await edge.heavy.do(len(raw), lambda: errors.parse(raw))
     wait, fields = later.read_later(given, edge.parts.clock())
-    asked = validated(fields)
+    asked = await edge.heavy.do(len(raw), lambda: validated(fields))
     talk = await Talk.of(asked, request.headers, caller.tenant, edge.parts)
-    query = query_of(
-        {**asked, "messages": talk.messages} if talk else asked,
-        headers=request.headers,
-        upstream_headers=deps.forwarded(request.headers),
-        tenant=caller.tenant,
-        parts=edge.parts,
-        credential=caller.credential,
-        key_id=caller.key_id,
-    )
+
+    def read() -> Query:
+        return query_of(
+            {**asked, "messages": talk.messages} if talk else asked,
+            headers=request.headers,
+            upstream_headers=deps.forwarded(request.headers),
+            tenant=caller.tenant,
+            parts=edge.parts,
+            credential=caller.credential,
+            key_id=caller.key_id,
+        )
+
+    query = await edge.heavy.do(len(raw), read)
     if wait is not None:
+        patience.end()  # a job is acknowledged once it is in the store, however long that takes
         return await later.queue(request, caller, query, wait)
     answer = await while_there(request, edge.parts.service.answer(query))
     if talk is not None:

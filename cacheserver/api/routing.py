@@ -70,7 +70,7 @@ async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     In force on every server within seconds.
     """
     edge, found = await _admitted(request, tenant)
-    fields = errors.parse(await errors.read_body(request, edge.max_body_bytes))
+    fields = await edge.object(request)
     if unknown := fields.keys() - {"task", "tier", "min_agreement"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     task = _task(fields.get("task"), found.routing)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 
 _DEPTH: Final = 64  # of schemas inside schemas; deeper, or in a circle, forbids nothing
 _STEPS: Final = 20_000  # some 20 ms; a page of JSON takes a few hundred
+_REF_CHARS: Final = 1_000  # of a path; longer points at nothing
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "object": (dict,),
@@ -35,13 +36,22 @@ def fits(value: object, schema: object) -> bool:
 
 def same(one: object, other: object) -> bool:
     """Equality as JSON has it: `1` is `1.0`, and neither is `true`."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+    return _same(one, other, _Work(None, most=None))
+
+
+def deep(value: object, most: int = _DEPTH) -> bool:
+    """Return True if `value` is nested more than `most` levels deep."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 class _Enough(Exception):
@@ -51,33 +61,46 @@ class _Enough(Exception):
 @dataclass(slots=True)
 class _Work:
     root: object  # the whole schema, for what refers to it
+    most: int | None = _STEPS
     steps: int = 0
 
     def add(self, steps: int) -> None:
         self.steps += steps
-        if self.steps > _STEPS:
+        if self.most is not None and self.steps > self.most:
             raise _Enough
 
 
+def _same(one: object, other: object, work: _Work) -> bool:
+    work.add(1)
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k], work) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(
+            _same(a, b, work) for a, b in zip(one, other, strict=True)
+        )
+    return one == other
+
+
 def _fits(value: object, schema: object, work: _Work, depth: int) -> bool:
+    work.add(1)
     if schema is False:
         return False
     if not isinstance(schema, Mapping):
         return True
     if depth > _DEPTH:
         raise _Enough
-    work.add(1)
     inner = depth + 1
     if "$ref" in schema and not _fits(value, _referred(schema["$ref"], work.root), work, inner):
         return False
     if not _of_type(value, schema.get("type")):
         return False
-    if "const" in schema and not same(value, schema["const"]):
+    if "const" in schema and not _same(value, schema["const"], work):
         return False
-    if _is_list(choice := schema.get("enum")):
-        work.add(len(choice))
-        if not any(same(value, one) for one in choice):
-            return False
+    choice = schema.get("enum")
+    if _is_list(choice) and not any(_same(value, one, work) for one in choice):
+        return False
     return (
         _combined(value, schema, work, inner)
         and _sized(value, schema)
@@ -88,7 +111,9 @@ def _fits(value: object, schema: object, work: _Work, depth: int) -> bool:
 
 def _of_type(value: object, wanted: object) -> bool:
     names = [wanted] if isinstance(wanted, str) else wanted
-    if not _is_list(names) or not all(name in _TYPES for name in names):
+    if not _is_list(names) or len(names) > len(_TYPES):
+        return True
+    if not all(isinstance(name, str) and name in _TYPES for name in names):
         return True
     return any(_is(value, name) for name in names)
 
@@ -137,8 +162,10 @@ def _object(value: object, schema: Mapping[str, Any], work: _Work, depth: int) -
     given = schema.get("properties")
     parts: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     required = schema.get("required")
-    if _is_list(required) and not all(name in value for name in required):
-        return False
+    if _is_list(required):
+        work.add(len(required))
+        if not all(name in value for name in required if isinstance(name, str)):
+            return False
     if not all(_fits(value[k], parts[k], work, depth) for k in value if k in parts):
         return False
     # With patterns for names in the schema nobody can say which are the others.
@@ -161,7 +188,7 @@ def _array(value: object, schema: Mapping[str, Any], work: _Work, depth: int) ->
 
 def _referred(ref: object, root: object) -> object:
     """What `#/$defs/name` points at; anything else is not followed."""
-    if not isinstance(ref, str) or not ref.startswith("#"):
+    if not isinstance(ref, str) or not ref.startswith("#") or len(ref) > _REF_CHARS:
         return True
     found = root
     for part in ref[1:].split("/")[1:]:

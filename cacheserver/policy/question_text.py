@@ -32,6 +32,10 @@ _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _PLAIN = "\n\t"
 
+# An embedder reads 512 word pieces, of 4 letters on average and never of more than 64: what is
+# longer has no vector, and reading it to the end would take seconds (3.4 s for 1 MB of brackets).
+MOST_CHARS = 512 * 64
+
 
 def normalise(text: str) -> str | None:
     """Return the normalised text, or None where it is unreadable. Idempotent."""
@@ -51,6 +55,8 @@ def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | No
     It is normalised, and without the greetings and thanks around an English question. `code`: the
     operator lets code, formulas and layout be matched by similarity too.
     """
+    if len(text) > MOST_CHARS:
+        return None, "window"
     normal = normalise(text)
     if normal is None or not normal:
         return None, "unreadable"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from cacheserver import jsontext
 from cacheserver.errors import BadRequest
 from cacheserver.policy import jsonschema
 from cacheserver.rules.validation import Check, ValidationRules
@@ -21,6 +22,8 @@ _SAID: Final = frozenset({"end_turn", "stop_sequence"})  # after these there is 
 _MOST_WORDS: Final = 100  # the bounds of `rules.validation`, for what callers write
 _MOST_CHARS: Final = 1_000
 _MOST_LENGTH: Final = 10_000_000
+_SCHEMA_BYTES: Final = 65_536  # it is kept with each decision; people's have 1 to 10 kB
+_SCHEMA_DEPTH: Final = 64  # as deep as `jsonschema` looks
 
 
 def cut_or_refused(message: Mapping[str, Any], rules: ValidationRules) -> str | None:
@@ -83,7 +86,7 @@ def read(field: str, given: object) -> Check:
     """A check as callers write it: a JSON object, or its text. Raises `BadRequest`."""
     if isinstance(given, str):
         try:
-            given = json.loads(given)
+            given = json.loads(given, parse_constant=_no_number)
         except (ValueError, RecursionError):
             raise BadRequest(field, "must be a JSON object") from None
     if not isinstance(given, Mapping):
@@ -112,6 +115,12 @@ def _flag(field: str, value: object) -> bool:
 def _schema(field: str, value: object) -> dict[str, Any] | None:
     if value is not None and not isinstance(value, dict):
         raise BadRequest(field, "must be a JSON schema: an object")
+    if value is None:
+        return None
+    if jsonschema.deep(value, _SCHEMA_DEPTH):
+        raise BadRequest(field, f"is nested more than {_SCHEMA_DEPTH} levels deep")
+    if len(jsontext.dumps(value)) > _SCHEMA_BYTES:
+        raise BadRequest(field, f"is larger than {_SCHEMA_BYTES} bytes")
     return value
 
 

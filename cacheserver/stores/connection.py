@@ -11,14 +11,63 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.errors import SettingsError, StoreError
+from cacheserver.stores.patience import Health
 
-Connection: TypeAlias = Redis
+
+class Client(Redis):
+    """A client whose commands wait no longer than the request they are for (`patience`)."""
+
+    def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
+        super().__init__(connection_pool=connection_pool)
+        self.auto_close_connection_pool = True
+        self.health = Health(self._probe)
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        async with self.health.bounded():
+            return await super().execute_command(*words, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        found = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        found.health = self.health
+        return found
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self.health.close()
+        await super().aclose(close_connection_pool)
+
+    async def _probe(self) -> None:
+        """Ask over a connection of its own; a refusal is an answer too, and comes at once."""
+        pool = self.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        try:
+            await connection.send_command("PING", check_health=False)
+            await connection.read_response()
+        except TIMEOUTS:
+            raise TimeoutError from None
+        except FAILURES:
+            return
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+class _Pipeline(Pipeline):
+    health: Health
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with self.health.bounded():
+            found: list[Any] = await super().execute(raise_on_error)
+            return found
+
+
+Connection: TypeAlias = Client
 
 PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
 SCHEMA = 1
@@ -46,11 +95,12 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 32) -> C
         raise SettingsError(
             f"`CACHESERVER_REDIS_URL`: {error}; use redis://, rediss:// or unix://"
         ) from None
-    return Redis.from_pool(pool)
+    return Client(connection_pool=pool)
 
 
-# What redis-py raises where the store fails.
+# What redis-py raises where the store fails, and where it took too long.
 FAILURES = (RedisError, OSError, TimeoutError)
+TIMEOUTS = (TimeoutError, TimedOut)
 
 
 def failed(error: BaseException) -> StoreError:
@@ -77,7 +127,7 @@ async def command(redis: Connection, *words: str | bytes | float) -> Any:
     """Return the reply to one command, as redis-py shapes it. Raises `StoreError`."""
     with store_errors():
         # redis-py types every reply as bytes or str, whatever `decode_responses` says
-        return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        return await redis.execute_command(*words)
 
 
 async def run(script: AsyncScript, *words: str | bytes | float) -> Any:

@@ -28,6 +28,7 @@ from cacheserver.stores import ledgerrows
 from cacheserver.stores.connection import PREFIX, Connection
 from cacheserver.stores.lane import Lane
 from cacheserver.stores.ledgerscripts import COMMIT
+from cacheserver.stores.patience import StoreHangs
 
 DAY_S = 86_400
 ROW_S = 31 * DAY_S  # rows are kept for 30 days; a day more for what spills them
@@ -69,6 +70,7 @@ class Ledger:
     def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
         self.overflowed = 0  # rows that were given up
         self.failures = 0  # commits that failed
+        self.late = 0  # answers that left before their row was in Redis
         self.prefix = prefix
         self.redis = redis
         self._limit = limit
@@ -91,9 +93,17 @@ class Ledger:
         await self.written(self.put(row))
 
     async def written(self, done: asyncio.Event) -> None:
-        """Wait for what `put` gave; at once where Redis is away. Raises nothing."""
-        if not self._away:
-            await done.wait()
+        """Wait for what `put` gave; not where Redis is away, nor longer than the request may.
+
+        The row is kept here and written later then. Raises nothing.
+        """
+        if self._away or done.is_set():
+            return
+        try:
+            async with self.redis.health.bounded():
+                await done.wait()
+        except StoreHangs:
+            self.late += 1
 
     def put(self, row: Row) -> asyncio.Event:
         """Take a row; the event is set when it is in Redis, or a commit of it has failed.

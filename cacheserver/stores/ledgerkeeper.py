@@ -143,14 +143,16 @@ async def keep(
     keeper: LedgerKeeper, ledger: Ledger, counts: Counts, clock: Callable[[], float]
 ) -> None:
     """Tend once a minute, and bring to `counts` what failed. Ends only by cancellation."""
-    overflowed, failures = ledger.overflowed, ledger.failures
+    overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
     while True:
         await asyncio.sleep(_TEND_S)
         if ledger.overflowed > overflowed:
             counts.dropped("ledger", ledger.overflowed - overflowed)
         for _ in range(ledger.failures - failures):
             counts.swallowed("ledger")
-        overflowed, failures = ledger.overflowed, ledger.failures
+        for _ in range(ledger.late - late):
+            counts.swallowed("ledger-late")
+        overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
         try:
             await keeper.tend(clock())
         except Exception as error:  # the task boundary; a full disk, say: Redis has the rows

@@ -43,12 +43,14 @@ class Reads:
         if not keys:
             return []
         loop = asyncio.get_running_loop()
-        ask = _Ask(keys, loop.create_future())
-        self._asked.append(ask)
-        if not self._scheduled and len(self._under_way) < _MOST_UNDER_WAY:
-            self._scheduled = True
-            loop.call_soon(self._send)
-        return await ask.answer
+        with store_errors():
+            async with self._redis.health.bounded():
+                ask = _Ask(keys, loop.create_future())
+                self._asked.append(ask)
+                if not self._scheduled and len(self._under_way) < _MOST_UNDER_WAY:
+                    self._scheduled = True
+                    loop.call_soon(self._send)
+                return await ask.answer
 
     async def close(self) -> None:
         """Wait for what is under way and give the connections back; later reads still work."""

@@ -214,10 +214,40 @@ async def test_half_a_body_is_nothing(house: House) -> None:
     assert (found["requests"] - before["requests"], found["failed"]) == (1, before["failed"])
 
 
-async def test_a_compressed_body_is_refused_not_guessed_at(house: House) -> None:
-    packed = gzip.compress(json.dumps(BODY).encode())
-    status, _, _ = await said(house, request(packed, headers=[("content-encoding", "gzip")]))
-    assert status == 400
+async def test_a_compressed_body_is_the_body_it_was(house: House) -> None:
+    raw = json.dumps(BODY).encode()
+    assert (await said(house, request(raw)))[1]["x-cache"] == "miss"
+    half = len(raw) // 2
+    for packed in (gzip.compress(raw), gzip.compress(raw[:half]) + gzip.compress(raw[half:])):
+        for name in ("gzip", "X-GZIP"):
+            answer = await said(house, request(packed, headers=[("content-encoding", name)]))
+            assert (answer[0], answer[1]["x-cache"]) == (200, "exact")
+
+
+BOMB = gzip.compress(b" " * 40_000_000)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed", "expected", "says"),
+    [
+        ("gzip", BOMB, 413, "larger than"),
+        ("gzip", gzip.compress(b"")[:-4], 400, "no end"),
+        ("gzip", gzip.compress(b" " * 1_000)[:-9], 400, "no end"),
+        ("gzip", gzip.compress(b"{}") + b"more", 400, "gzip"),
+        ("gzip", json.dumps(BODY).encode(), 400, "gzip"),
+        ("gzip", gzip.compress(b"") * 65, 400, "members"),
+        ("br", b"anything", 415, "'br'"),
+        ("zstd", b"anything", 415, "'zstd'"),
+        ("gzip, gzip", gzip.compress(b"{}"), 415, "'gzip, gzip'"),
+    ],
+)
+async def test_a_body_that_cannot_be_unpacked_is_refused_by_name(
+    house: House, encoding: str, packed: bytes, expected: int, says: str
+) -> None:
+    headers = [("content-encoding", encoding)]
+    status, _, body = await said(house, request(packed, headers=headers))
+    assert (status, says in json.loads(body)["error"]["message"]) == (expected, True), body
+    assert house.asked == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from functools import partial
 
 from cacheserver import config, keeping, making, pricefile
 from cacheserver._config_otel import OtelChoice
-from cacheserver.asking import webhooks
+from cacheserver.asking import posting
 from cacheserver.asking.alerting import Sources
 from cacheserver.asking.batch_desk import Desk, Pace
 from cacheserver.asking.batch_rows import Rows
@@ -24,8 +24,8 @@ from cacheserver.asking.budgets import Booked, Budgets
 from cacheserver.asking.comparing import Comparer
 from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.levers import levers as build_levers
+from cacheserver.asking.posting import Poster, Resolve
 from cacheserver.asking.watch import watch
-from cacheserver.asking.webhooks import Resolve
 from cacheserver.config import Settings
 from cacheserver.flight import end
 from cacheserver.learning.answers import READING, Answers
@@ -76,7 +76,7 @@ async def build(
     *,
     clock: Callable[[], float] = time.time,
     pace: Pace | None = None,
-    resolve: Resolve = webhooks.resolve,
+    resolve: Resolve = posting.resolve,
     otel: OtelChoice | None = None,
 ) -> AsyncIterator[Parts]:
     """Start every part and yield them; stop them on the way out, answers under way first.
@@ -290,6 +290,8 @@ async def build(
             pace=pace or Pace(),
             observe=None if telemetry is None else telemetry.items,
         )
+        poster = Poster(resolve=resolve)  # for jobs and alerts alike
+        stack.push_async_callback(poster.close)
         batching = Batching(
             desk,
             decider=decider,
@@ -297,7 +299,7 @@ async def build(
             keeper=service.filler,
             claude=upstream,
             ready=semantic.restored.wait,
-            resolve=resolve,
+            poster=poster,
             series=series,
         )
         batching.start()
@@ -324,7 +326,7 @@ async def build(
                 sums=ledger_sums,
                 tenants=tenants,
                 secret=batching.webhooks.secret,
-                resolve=resolve,
+                poster=poster,
                 mail=mail,
                 sources=Sources(wrong_hits, levers.trials.store, levers.turns),
                 wrong_price=wrong_price,

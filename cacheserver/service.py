@@ -378,7 +378,7 @@ def _flight_key(query: Query) -> str:
     caller's lifetime or tags must not be another's.
     """
     c = query.controls
-    way = f"{c.read}:{c.max_age_s}:{c.ttl_s}:{query.cheapest}"
+    way = f"{c.read}:{c.max_age_s}:{c.min_fresh_s}:{c.ttl_s}:{query.cheapest}"
     return f"{query.fingerprint}:{way}:{','.join(sorted(c.tags))}"
 
 

@@ -37,6 +37,8 @@ class Controls:
     store: bool = True  # False for `no-store`: neither read nor written
     only: bool = False  # `only-if-cached`: a miss is a 404
     max_age_s: int | None = None  # only entries at most this old
+    min_fresh_s: int = 0  # only entries that live at least this much longer
+    max_stale_s: int | None = None  # at most this long past its deadline; None: the tenant's bound
     ttl_s: int | None = None  # None: the default; 0: do not store
     tags: tuple[str, ...] = ()
     namespace: str = "default"

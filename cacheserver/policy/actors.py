@@ -1,40 +1,26 @@
 """End users behind one key: digests of the names that callers give them.
 
-Rule: a name is read once and becomes a digest; nothing else of it is kept, logged or sent on.
+Rule: a name is read once and becomes a digest; nothing else of it is kept, logged or sent on. A
+header or a field that holds unseen characters is refused; a body is not, but names nobody then.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy import names
 from cacheserver.types import Controls, Tenant
 
 _MOST_CHARS = 256  # what Claude takes of `metadata.user_id`, by its API reference
 _DIGITS = 16  # 64 bits: two of a tenant's million users meet with a chance of 1 in 37 million
-# Letters and marks that Unicode counts as printable and no font shows.
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
-)
 
 
 def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
     """A digest of an end user's name, or `BadRequest` naming `field` for one that will not do."""
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= _MOST_CHARS
-        or not value.isprintable()
-        or not value.strip()
-        or _UNSEEN.search(value)
-        or (ascii_only and not value.isascii())
-    ):
-        kind = "printable ASCII" if ascii_only else "printable"
-        raise BadRequest(field, f"must be 1 to {_MOST_CHARS} {kind} characters")
-    return _digest(value)
+    return _digest(names.read(field, value, most=_MOST_CHARS, ascii_only=ascii_only))
 
 
 def actor_of(
@@ -48,7 +34,9 @@ def actor_of(
         return None if key_id is None else _digest(tenant.name, "key", key_id)
     metadata = body.get("metadata")
     name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-    said = _digest(name) if isinstance(name, str) and name else None
+    said = None
+    if isinstance(name, str) and names.visible(name) and (name := names.normal(name)):
+        said = _digest(name)
     if said is not None and controls.actor not in (None, said):
         raise BadRequest(
             "metadata.user_id", "is not what the header `x-cache-actor` says; send one"

@@ -157,4 +157,6 @@ def _greeting(settings: Settings, parts: Parts, listener: socket.socket) -> Iter
     if settings.upstream == "simulated":
         yield "a SIMULATED Claude answers: its answers are made up (x-upstream: simulated)"
     else:
-        yield f"misses are asked of {parts.upstream.name}"
+        asked = config.resolve_upstream(settings).base_url
+        whose = "callers' own keys" if settings.credentials == "caller" else "the server's key"
+        yield f"misses are asked of {asked}: {whose} for Claude go there"

@@ -14,6 +14,7 @@ from cacheserver.rules.budgets import BudgetRules
 from cacheserver.rules.caching import CachingRules
 from cacheserver.rules.history import HistoryRules
 from cacheserver.rules.lengths import LengthRules
+from cacheserver.rules.limits import Limits
 from cacheserver.rules.routing import RoutingRules
 from cacheserver.rules.validation import Check
 
@@ -318,6 +319,7 @@ class Tenant:
     lengths: LengthRules = field(default_factory=LengthRules)
     history: HistoryRules = field(default_factory=HistoryRules)
     budgets: BudgetRules = field(default_factory=BudgetRules)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

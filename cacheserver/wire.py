@@ -50,6 +50,7 @@ from cacheserver.settling import Settler
 from cacheserver.stores import connection, ledgerkeeper
 from cacheserver.stores.answervectors import AnswerVectors
 from cacheserver.stores.bars import Bars
+from cacheserver.stores.behind import Behind
 from cacheserver.stores.budgets import BudgetStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.jobs import Jobs
@@ -131,12 +132,16 @@ async def build(
             verifier="none" if scorer is None else scorer.id,
             clock=clock,
         )
+        uses = Behind("key-use", metrics)
+        stack.push_async_callback(uses.close)
         tenants = Tenants(
             redis,
             prefix=settings.redis_prefix,
             defaults=making.defaults(settings),
             now=clock,
             swallowed=metrics.swallowed,
+            access=settings.data_dir / "access",
+            behind=uses,
         )
         budgets = Budgets(
             BudgetStore(redis, prefix=settings.redis_prefix),

@@ -56,6 +56,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         parts.tenants,
         credentials=settings.credentials,
         admin_key=config.admin_key(settings),
+        limits=parts.limits,
     )
     app = FastAPI(
         title="cacheserver",
@@ -66,7 +67,12 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.edge = Edge(parts, gate, settings.max_body_bytes)
-    errors.install(app, failed=parts.metrics.refused, observers=_observers(parts, settings))
+    errors.install(
+        app,
+        slowdown=gate.slowdown,
+        failed=parts.metrics.refused,
+        observers=_observers(parts, settings),
+    )
     if settings.upstream == "simulated":
         app.add_middleware(label.Simulated)
     plainroute.add(app, "/v1/messages", messages.create, ["POST"])

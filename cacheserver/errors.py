@@ -10,6 +10,7 @@ CacheServerError
 │   ├── NotFound           404
 │   ├── NotCached          404  `only-if-cached` and it was not
 │   ├── TooLarge           413
+│   ├── RateLimited        429  the tenant or the key asks faster than it may
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
 │   └── Overloaded         529  our own queue to Claude is full
@@ -98,6 +99,13 @@ class NotCached(CallerError):
 class TooLarge(CallerError):
     status = 413
     type = "request_too_large"
+
+
+class RateLimited(CallerError):
+    """A tenant or a key asks faster than it may; `headers` say which limit and until when."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Loop(CallerError):

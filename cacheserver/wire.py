@@ -25,6 +25,7 @@ from cacheserver.asking.comparing import Comparer
 from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.levers import levers as build_levers
 from cacheserver.asking.posting import Poster, Resolve
+from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.watch import watch
 from cacheserver.config import Settings
 from cacheserver.flight import end
@@ -60,6 +61,7 @@ from cacheserver.stores.labels import Labels
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport
 from cacheserver.stores.ledgersums import LedgerSums
+from cacheserver.stores.ratelimits import RateLimitStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
@@ -152,6 +154,15 @@ async def build(
             default_model=settings.default_model,
         )
         stack.push_async_callback(budgets.close)
+        given_back = Behind("rate-limit", metrics)
+        stack.push_async_callback(given_back.close)
+        limits = RateLimits(
+            RateLimitStore(redis, prefix=settings.redis_prefix),
+            keys=tenants,
+            metrics=metrics,
+            behind=given_back,
+        )
+        stack.push_async_callback(limits.close)
         metrics.gauges.watch_ledger(lambda: ledger.waiting)
         listeners = () if telemetry is None else telemetry.listeners
         told = [metrics.rows.booked, *listeners]
@@ -251,6 +262,7 @@ async def build(
             asker=levers.asker,
             validation=levers.validation,
             budgets=budgets,
+            limits=limits,
             decider=decider,
             learner=worker,
             chance=random.random,
@@ -345,6 +357,7 @@ async def build(
             journal=journal,
             ledger=ledger,
             budgets=budgets,
+            limits=limits,
             alerting=alerting,
             gauging=gauging,
             ledger_sums=ledger_sums,

@@ -16,6 +16,8 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 
 from cacheserver import visit
+from cacheserver.api.slowdown import Slowdown, WrongKey
+from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
 from cacheserver.stores.tenants import KEY_MARK, Tenants
 from cacheserver.types import Tenant
@@ -47,16 +49,25 @@ class Gate:
         *,
         credentials: Literal["server", "caller"],
         admin_key: str | None,
+        limits: RateLimits | None = None,
+        slowdown: Slowdown | None = None,
     ) -> None:
         self._tenants = tenants
         self._credentials = credentials
         self._admin_key = admin_key
+        self._limits = limits
+        self.slowdown = slowdown or Slowdown()
 
     async def admit(self, request: HTTPConnection) -> Caller:
-        """Who is asking. Raises `Unauthenticated`, `Forbidden`, `Loop` and `Unavailable`."""
+        """Who is asking.
+
+        Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
+        """
         caller = await self._admitted(request)
         if (seen := visit.current()) is not None:
             seen.tenant = caller.tenant.name
+        if self._limits is not None:
+            await self._limits.request(caller.tenant, caller.key_id)
         return caller
 
     async def _admitted(self, request: HTTPConnection) -> Caller:
@@ -85,7 +96,8 @@ class Gate:
         expected = self._admin_key.encode()
         sent = [key.encode() for key in presented(joined(request.headers))]
         if not any(hmac.compare_digest(key, expected) for key in sent):
-            raise Unauthenticated("this needs the admin key, in `Authorization` or `x-api-key`")
+            said = "this needs the admin key, in `Authorization` or `x-api-key`"
+            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
 
     async def refuse_open_bind(self, host: str) -> None:
         """Raise `SettingsError` where listening on `host` would let in whoever comes by."""
@@ -136,8 +148,8 @@ class Gate:
             )
         return Caller(await self._tenants.get(key.tenant), None, key.id)
 
-    def _wrong(self, request: HTTPConnection, message: str) -> Unauthenticated:
-        return Unauthenticated(message)
+    def _wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
+        return WrongKey(message, *self.slowdown.wrong(request, kind))
 
 
 def joined(headers: Mapping[str, str]) -> dict[str, str]:

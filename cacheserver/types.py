@@ -227,6 +227,7 @@ class Plan:
     expected: Nanodollars = 0  # gain over no marks; negative: a premium paid ahead
     prefix: str | None = None  # hash of the longest prefix marked
     draft: Draft | None = None  # what it was made of, for its outcome to be booked
+    salt: Nanodollars = 0  # what the tenant's salt adds to the call, at the plain price
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ async def test_misses_under_way_are_bounded_and_joined_ones_take_no_seat(tmp_pat
         await house.http.put("/admin/tenants/shop", headers=ADMIN, json=put)
         first = asyncio.create_task(house.ask("One?", key=key))
         while not house.asked:
-            await asyncio.sleep(0.005)
+            await house.http.get("/healthz")
         joined = asyncio.create_task(house.ask("One?", key=key))
         refused = await house.ask("Another?", key=key)
         assert refused.status_code == 429

@@ -1,4 +1,8 @@
-"""Where settings are written: `CACHESERVER_*` variables and one TOML file."""
+"""Where settings are written: `CACHESERVER_*` variables and one TOML file, where one is named.
+
+Rule: no file is read because of where it lies. A settings file says which host gets the key for
+Claude, so whoever can write into a working directory must not be able to bring one along.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ from typing import Any
 from cacheserver.errors import SettingsError
 
 PREFIX = "CACHESERVER_"
+NAMED_BY = "CACHESERVER_CONFIG"
+_USUAL = "cacheserver.toml"
 
 # Variables with our prefix that are not the server's: where its file is, and the client's own.
-_ELSEWHERE = frozenset({"CACHESERVER_CONFIG", "CACHESERVER_URL", "CACHESERVER_API_KEY"})
+_ELSEWHERE = frozenset({NAMED_BY, "CACHESERVER_URL", "CACHESERVER_API_KEY"})
 # Kubernetes sets these for every pod beside a service called `cacheserver`.
 _SERVICE_LINKS = re.compile(r"CACHESERVER_(SERVICE_(HOST|PORT).*|PORT_[0-9]+_.*|PORT=tcp://.*)")
 
@@ -24,25 +30,35 @@ def variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def gather(environ: Mapping[str, str], directory: Path, known: Sequence[str]) -> dict[str, Any]:
+def gather(
+    environ: Mapping[str, str], known: Sequence[str], *, file: Path | None = None
+) -> dict[str, Any]:
     """What was set, unchecked, by setting; a variable wins over the file.
 
-    Raises `SettingsError` for a name that is not `known`, with the nearest that is, and for a file
-    that cannot be read.
+    The file is `file`, else the one that `CACHESERVER_CONFIG` names, else none. Raises
+    `SettingsError` for a name that is not `known`, with the nearest that is, and for a file that
+    cannot be read.
     """
-    return _from_file(environ, directory, known) | _from_environment(environ, known)
+    named = environ.get(NAMED_BY)
+    path = file or (Path(named) if named else None)
+    given = {} if path is None else _from_file(path, known)
+    return given | _from_environment(environ, known)
 
 
-def _from_file(environ: Mapping[str, str], directory: Path, known: Sequence[str]) -> dict[str, Any]:
-    """What the TOML file says: the one that was named, else the one in the directory if any."""
-    named = environ.get("CACHESERVER_CONFIG")
-    path = Path(named) if named else directory / "cacheserver.toml"
-    if not named and not path.is_file():
-        return {}
+def unread(environ: Mapping[str, str], directory: Path, *, file: Path | None = None) -> str | None:
+    """The hint for a settings file that lies in `directory` and that nobody named."""
+    path = directory / _USUAL
+    if file is not None or environ.get(NAMED_BY) or not path.is_file():
+        return None
+    return f"{path} is not read: name it with `--config {_USUAL}` or `{NAMED_BY}`"
+
+
+def _from_file(path: Path, known: Sequence[str]) -> dict[str, Any]:
+    """What the TOML file says."""
     try:
         given = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"`CACHESERVER_CONFIG`: {path} cannot be read: {error}") from error
+        raise SettingsError(f"`{NAMED_BY}`: {path} cannot be read: {error}") from error
     for name in given:
         if name not in known:
             raise SettingsError(f"`{name}` in {path} is no setting{_nearest(name, known)}")

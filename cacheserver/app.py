@@ -59,6 +59,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         parts.tenants,
         credentials=settings.credentials,
         admin_key=config.admin_key(settings),
+        limits=parts.limits,
     )
     app = FastAPI(
         title="cacheserver",
@@ -69,7 +70,12 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.edge = Edge(parts, gate, settings.max_body_bytes)
-    errors.install(app, failed=parts.metrics.refused, observers=_observers(parts, settings))
+    errors.install(
+        app,
+        slowdown=gate.slowdown,
+        failed=parts.metrics.refused,
+        observers=_observers(parts, settings),
+    )
     if settings.upstream == "simulated":
         app.add_middleware(label.Simulated)
     plainroute.add(app, "/v1/messages", messages.create, ["POST"])
@@ -163,4 +169,6 @@ def _greeting(settings: Settings, parts: Parts, listener: socket.socket) -> Iter
     if settings.upstream == "simulated":
         yield "a SIMULATED Claude answers: its answers are made up (x-upstream: simulated)"
     else:
-        yield f"misses are asked of {parts.upstream.name}"
+        asked = config.resolve_upstream(settings).base_url
+        whose = "callers' own keys" if settings.credentials == "caller" else "the server's key"
+        yield f"misses are asked of {asked}: {whose} for Claude go there"

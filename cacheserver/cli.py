@@ -12,26 +12,31 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
+from cacheserver.policy import keytimes
 from cacheserver.scenarios import command as scenarios
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
     from cacheserver.config import Settings
+    from cacheserver.rules.limits import Limits
     from cacheserver.stores.tenants import Tenants
 
 SETTINGS_PAGE = """# Settings
 
 Each is a variable, or a key in a TOML file: there in lower case and without `CACHESERVER_`. The
-file is `cacheserver.toml` in the working directory, or the one that `CACHESERVER_CONFIG` names. A
-variable wins over it. What is misspelt is refused, with the nearest name there is.
-`cacheserver settings` shows what is in force.
+file is the one that `--config FILE` or `CACHESERVER_CONFIG` names; none is read because it lies in
+the working directory, for it says which host gets the key for Claude. A variable wins over it. What
+is misspelt is refused, with the nearest name there is. `cacheserver settings` shows what is in
+force.
 
 This page is made by `cacheserver settings --markdown`.
 
@@ -72,14 +77,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cacheserver",
         description="A semantic response cache for Claude.",
-        epilog="Settings are CACHESERVER_* variables or cacheserver.toml: `cacheserver settings`.",
+        epilog="Settings are CACHESERVER_* variables, or in a TOML file that --config names: "
+        "`cacheserver settings`.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    serve = commands.add_parser("serve", help="run the server")
+    configured = argparse.ArgumentParser(add_help=False)
+    configured.add_argument(
+        "--config", type=Path, metavar="FILE", help="read settings from this TOML file"
+    )
+
+    serve = commands.add_parser("serve", help="run the server", parents=[configured])
     serve.set_defaults(run=_serve)
 
-    settings = commands.add_parser("settings", help="show the settings in force, without secrets")
+    settings = commands.add_parser(
+        "settings", help="show the settings in force, without secrets", parents=[configured]
+    )
     settings.add_argument(
         "--markdown", action="store_true", help="describe all of them instead, as docs/settings.md"
     )
@@ -87,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("simulate-claude", help="serve a Claude that needs no key", add_help=False)
 
-    lint = commands.add_parser("lint", help="find what costs tokens for nothing in a prompt")
+    lint = commands.add_parser(
+        "lint", help="find what costs tokens for nothing in a prompt", parents=[configured]
+    )
     lint.add_argument("files", nargs="+", metavar="FILE", help="a Messages body as JSON, or a text")
     lint.add_argument("--model", default=_MODEL, help="whose tokens and prices")
     lint.add_argument("--prices", type=Path, help=_PRICES)
@@ -95,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     lint.add_argument("--json", action="store_true", help="all of it, for programs")
     lint.set_defaults(run=_lint)
 
-    estimate = commands.add_parser("estimate", help="price a prompt or a plan before it is sent")
+    estimate = commands.add_parser(
+        "estimate", help="price a prompt or a plan before it is sent", parents=[configured]
+    )
     estimate.add_argument(
         "file",
         type=Path,
@@ -112,24 +129,60 @@ def _parser() -> argparse.ArgumentParser:
     audit.add(commands)
     scenarios.add(commands)
 
-    key = commands.add_parser("key", help="create, list and revoke API keys")
+    key = commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    create = verbs.add_parser("create", help="create a key and print it, this once")
+    limits = argparse.ArgumentParser(add_help=False)
+    for name, about in (
+        ("requests-per-minute", "requests it may make in a minute"),
+        ("concurrent-misses", "calls to Claude it may have under way"),
+        ("tokens-per-minute", "tokens it may have Claude asked for in a minute"),
+    ):
+        limits.add_argument(f"--{name}", type=int, metavar="N", help=about)
+    expiring = argparse.ArgumentParser(add_help=False)
+    expiring.add_argument(
+        "--expires", metavar="WHEN", help="refuse it from then on: 90d, 12h, or an ISO 8601 time"
+    )
+
+    create = verbs.add_parser(
+        "create",
+        help="create a key and print it, this once",
+        parents=[configured, limits, expiring],
+    )
     create.add_argument("--tenant", required=True, help="whom it lets in")
     create.add_argument("--label", default="", help="to tell it from others in the list")
-    create.set_defaults(run=lambda asked: _with_tenants(_create(asked.tenant, asked.label)))
-    listing = verbs.add_parser("list", help="list the keys there are")
-    listing.set_defaults(run=lambda asked: _with_tenants(_list))
-    revoke = verbs.add_parser("revoke", help="stop a key, within seconds")
+    create.set_defaults(run=lambda asked: _with_tenants(asked, _create(asked)))
+    listing = verbs.add_parser("list", help="list the keys there are", parents=[configured])
+    listing.set_defaults(run=lambda asked: _with_tenants(asked, _list))
+    rotate = verbs.add_parser(
+        "rotate", help="print a new key in place of one", parents=[configured, expiring]
+    )
+    rotate.add_argument("id", help="as `list` shows it; it stays")
+    rotate.add_argument(
+        "--overlap", default="0", metavar="TIME", help="take the old one too for so long: 24h, 7d"
+    )
+    rotate.set_defaults(run=lambda asked: _with_tenants(asked, _rotate(asked)))
+    limit = verbs.add_parser(
+        "limit", help="set how fast a key may ask", parents=[configured, limits]
+    )
+    limit.add_argument("id", help="as `list` shows it; a limit that is not given is none")
+    limit.set_defaults(run=lambda asked: _with_tenants(asked, _limit(asked)))
+    revoke = verbs.add_parser("revoke", help="stop a key, within seconds", parents=[configured])
     revoke.add_argument("id", help="as `list` shows it")
-    revoke.set_defaults(run=lambda asked: _with_tenants(_revoke(asked.id)))
+    revoke.set_defaults(run=lambda asked: _with_tenants(asked, _revoke(asked.id)))
+    unlock = verbs.add_parser(
+        "open", help="let this machine in without a key again", parents=[configured]
+    )
+    unlock.add_argument(
+        "--yes", action="store_true", required=True, help="there is no other way back to no keys"
+    )
+    unlock.set_defaults(run=lambda asked: _with_tenants(asked, _open))
     return parser
 
 
 def _serve(asked: argparse.Namespace) -> int:
-    from cacheserver import app, config, logs
+    from cacheserver import app, logs
 
-    settings = config.load()
+    settings = _settings_of(asked)
     logs.install(settings.log_level, settings.log_format)
     # Where lines are read by a program, ours are no exception.
     announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else _say
@@ -144,15 +197,15 @@ def _settings(asked: argparse.Namespace) -> int:
     if asked.markdown:
         print(SETTINGS_PAGE + config.settings_table(), end="")
         return 0
-    for variable, value in config.shown(config.load()).items():
+    for variable, value in config.shown(_settings_of(asked)).items():
         print(f"{variable}={value}")
     return 0
 
 
 def _lint(asked: argparse.Namespace) -> int:
-    from cacheserver import config, linting, pricefile
+    from cacheserver import linting, pricefile
 
-    pricer = pricefile.pricer(pricefile.text_of(config.load(), asked.prices))
+    pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
     return linting.run(
         [Path(name) for name in asked.files],
         pricer=pricer,
@@ -164,10 +217,10 @@ def _lint(asked: argparse.Namespace) -> int:
 
 
 def _estimate(asked: argparse.Namespace) -> int:
-    from cacheserver import config, estimating, pricefile
+    from cacheserver import estimating, pricefile
     from cacheserver.errors import BadRequest
 
-    pricer = pricefile.pricer(pricefile.text_of(config.load(), asked.prices))
+    pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
     try:
         found = estimating.run(
             asked.file, pricer, model=asked.model, max_tokens=asked.max_tokens, batch=asked.batch
@@ -179,12 +232,23 @@ def _estimate(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _settings_of(asked: argparse.Namespace) -> Settings:
+    """The settings in force for a command; says so where a file is there that is not read."""
+    from cacheserver import config
+
+    if (said := config.hint(file=asked.config)) is not None:
+        _say(said)
+    return config.load(file=asked.config)
+
+
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]
 
 
-def _create(tenant: str, label: str) -> Command:
+def _create(asked: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
-        key, plain = await tenants.create_key(tenant, label)
+        key, plain = await tenants.create_key(
+            asked.tenant, asked.label, expires_at=_moment(asked.expires), limits=_limits(asked)
+        )
         print(plain)
         _say(f"Key {key.id} of tenant {key.tenant}. It is kept hashed and not shown again.")
 
@@ -193,8 +257,39 @@ def _create(tenant: str, label: str) -> Command:
 
 async def _list(tenants: Tenants) -> None:
     for key in await tenants.list_keys():
-        created = datetime.fromtimestamp(key.created_at, UTC).isoformat(" ", "seconds")
-        print(f"{key.id}  {created}  {key.tenant}  {key.label}".rstrip())
+        facts = [f"used {key.last_used or 'never'}"]
+        if key.expires_at is not None:
+            over = key.expires_at <= time.time()
+            facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")
+        if key.overlaps_until is not None and key.overlaps_until > time.time():
+            facts.append(f"the one before it until {_shown(key.overlaps_until)}")
+        set_ = asdict(key.limits).items()
+        facts += [f"{name} {value}" for name, value in set_ if value is not None]
+        line = f"{key.id}  {_shown(key.created_at)}  {key.tenant}  {key.label}".rstrip()
+        print(f"{line}  ({'; '.join(facts)})")
+
+
+def _rotate(asked: argparse.Namespace) -> Command:
+    async def run(tenants: Tenants) -> None:
+        overlap_s = keytimes.seconds("overlap", asked.overlap)
+        key, plain = await tenants.rotate_key(
+            asked.id, overlap_s=overlap_s, expires_at=_moment(asked.expires)
+        )
+        print(plain)
+        until = "is refused within seconds"
+        if key.overlaps_until is not None:
+            until = f"is taken until {_shown(key.overlaps_until)}"
+        _say(f"Key {key.id} of tenant {key.tenant} is this one now; the one before it {until}.")
+
+    return run
+
+
+def _limit(asked: argparse.Namespace) -> Command:
+    async def run(tenants: Tenants) -> None:
+        key = await tenants.limit_key(asked.id, _limits(asked))
+        _say(f"Key {key.id} of tenant {key.tenant} has these limits within seconds.")
+
+    return run
 
 
 def _revoke(key_id: str) -> Command:
@@ -205,10 +300,29 @@ def _revoke(key_id: str) -> Command:
     return run
 
 
-def _with_tenants(command: Command) -> int:
-    from cacheserver import config
+async def _open(tenants: Tenants) -> None:
+    await tenants.open()
+    _say("No key is needed on this machine any more, until the next one is created.")
 
-    settings = config.load()
+
+def _moment(text: str | None) -> float | None:
+    return None if text is None else keytimes.moment("expires", text, time.time())
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+
+
+def _limits(asked: argparse.Namespace) -> Limits:
+    from cacheserver.rules.limits import Limits
+    from cacheserver.stores import tenantjson
+
+    given = {name: getattr(asked, name) for name in Limits.__dataclass_fields__}
+    return tenantjson.limits("limits", given)
+
+
+def _with_tenants(asked: argparse.Namespace, command: Command) -> int:
+    settings = _settings_of(asked)
 
     async def run() -> None:
         async with _tenants(settings) as tenants:
@@ -235,7 +349,12 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
         redis = connection.connect(url)
         stack.push_async_callback(redis.aclose)
         await connection.check(redis, prefix=settings.redis_prefix)
-        yield Tenants(redis, prefix=settings.redis_prefix, defaults=Tenant(name="default"))
+        yield Tenants(
+            redis,
+            prefix=settings.redis_prefix,
+            defaults=Tenant(name="default"),
+            access=settings.data_dir / "access",
+        )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

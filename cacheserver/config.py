@@ -1,7 +1,8 @@
 """Settings: what an operator may set, read once from the environment and a TOML file.
 
-Rule: nothing else in this package reads the environment. `CACHESERVER_*` wins over the file; a
-name that is no setting is refused, for a typing error must not be a silent default.
+Rule: nothing else in this package reads the environment. A file is read where it is named, and
+nowhere else; `CACHESERVER_*` wins over it. A name that is no setting is refused, for a typing error
+must not be a silent default.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pydantic import (
 )
 
 from cacheserver._config_sizes import Bytes, BytesLimit
-from cacheserver._config_sources import gather, variable
+from cacheserver._config_sources import gather, unread, variable
 from cacheserver.errors import SettingsError
 
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -390,13 +391,14 @@ class Settings(BaseModel):
         return self
 
 
-def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = None) -> Settings:
-    """Read the settings. `environ` and `directory` are the process's own where absent.
+def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) -> Settings:
+    """Read the settings. `environ` is the process's own where absent.
 
-    Raises `SettingsError` that names what is wrong, a line each, and shows no value.
+    `file` goes before the one that `CACHESERVER_CONFIG` names. Raises `SettingsError` that names
+    what is wrong, a line each, and shows no value.
     """
     environ = os.environ if environ is None else environ
-    given = gather(environ, directory or Path.cwd(), list(Settings.model_fields))
+    given = gather(environ, list(Settings.model_fields), file=file)
     if "data_dir" not in given and (home := environ.get("XDG_DATA_HOME")):
         given["data_dir"] = Path(home) / "cacheserver"
     key = environ.get("ANTHROPIC_API_KEY", "")
@@ -406,6 +408,20 @@ def load(environ: Mapping[str, str] | None = None, *, directory: Path | None = N
         return Settings(**given)
     except ValidationError as wrong:
         raise SettingsError("\n".join(map(_line, wrong.errors(include_input=False)))) from None
+
+
+def hint(
+    environ: Mapping[str, str] | None = None,
+    *,
+    directory: Path | None = None,
+    file: Path | None = None,
+) -> str | None:
+    """What to say of a settings file that is there and not read; None: there is none.
+
+    `environ` and `directory` are the process's own where absent, `file` as for `load`.
+    """
+    environ = os.environ if environ is None else environ
+    return unread(environ, directory or Path.cwd(), file=file)
 
 
 def resolve_upstream(settings: Settings) -> UpstreamChoice:

@@ -11,6 +11,7 @@ CacheServerError
 │   ├── NotCached          404  `only-if-cached` and it was not
 │   ├── TooLarge           413
 │   ├── Encoded            415  a body packed in a way we do not read
+│   ├── RateLimited        429  the tenant or the key asks faster than it may
 │   └── Loop               508  the request has been through a cacheserver already
 ├── UpstreamError          Claude: its own status, headers and body
 │   ├── Overloaded         529  our own queue to Claude is full, or did not move
@@ -114,6 +115,13 @@ class Encoded(CallerError):
     """A `content-encoding` that we do not read; the message names those we do."""
 
     status = 415
+
+
+class RateLimited(CallerError):
+    """A tenant or a key asks faster than it may; `headers` say which limit and until when."""
+
+    status = 429
+    type = "rate_limit_error"
 
 
 class Loop(CallerError):

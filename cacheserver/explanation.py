@@ -140,6 +140,7 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "marks": len(plan.marks),
         "prefix": plan.prefix,
         "expected_usd": usd(plan.expected),
+        "salt_usd": usd(plan.salt),
     }
 
 

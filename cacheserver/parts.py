@@ -14,6 +14,7 @@ from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.gold import GoldRuns
 from cacheserver.asking.history import History
 from cacheserver.asking.lengths import Lengths
+from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.router import Router
 from cacheserver.asking.trials import Trials
 from cacheserver.learning.feedback import Feedback
@@ -46,6 +47,7 @@ class Parts:
     journal: Journal
     ledger: Ledger
     budgets: Budgets
+    limits: RateLimits
     alerting: Alerting
     gauging: Gauging
     ledger_sums: LedgerSums

@@ -94,6 +94,14 @@ class Budgets(Protocol):
         """Whether Claude may be asked. Raises nothing."""
 
 
+class RateLimits(Protocol):
+    async def miss(self, query: Query, id: str) -> None:
+        """Let a miss in until `ended`. Raises `RateLimited`."""
+
+    def ended(self, id: str, tokens: int | None = 0) -> None:
+        """Free what a miss has taken, but for the tokens it used; None: not known. Never blocks."""
+
+
 class Bill(Protocol):
     @property
     def cost(self) -> Nanodollars: ...

@@ -6,17 +6,25 @@ a count; only Claude's failure, or the caller's, is an error.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
 from cacheserver import jsontext, sse, visit
 from cacheserver.answer import Answer, Events, Settlement, Ticket
-from cacheserver.errors import CallerError, NotCached, OverBudget, StoreError, UpstreamError
+from cacheserver.errors import (
+    CallerError,
+    NotCached,
+    OverBudget,
+    RateLimited,
+    StoreError,
+    UpstreamError,
+)
 from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
 from cacheserver.policy import admission
-from cacheserver.policy.budget import Reservation, Verdict
+from cacheserver.policy.budget import Reservation, Verdict, tokens
 from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale
 from cacheserver.ports import (
     Asker,
@@ -27,6 +35,7 @@ from cacheserver.ports import (
     Learner,
     Metrics,
     Pricer,
+    RateLimits,
     Validation,
 )
 from cacheserver.settling import Settler, coalesced, failing
@@ -50,6 +59,7 @@ class CacheService:
         settler: Settler,
         asker: Asker,
         budgets: Budgets,
+        limits: RateLimits,
         validation: Validation,
         decider: Decider,
         learner: Learner,
@@ -57,6 +67,7 @@ class CacheService:
         grace_s: float = 30.0,
     ) -> None:
         self._budgets = budgets
+        self._limits = limits
         self._decider = decider
         self._learner = learner
         self._chance = chance
@@ -80,8 +91,8 @@ class CacheService:
         """Answer one request; a streaming one as soon as its first event is known.
 
         Raises `UpstreamError` if Claude must be asked and fails, `NotCached` if the caller would
-        not have it asked, `OverBudget` if they may not spend more. All carry the `x-cache*`
-        headers in `headers`.
+        not have it asked, `OverBudget` if they may not spend more, `RateLimited` if they ask too
+        fast. All carry the `x-cache*` headers in `headers`.
         """
         ticket = Ticket.taken(self._clock())
         decision = await self.look(query)
@@ -102,16 +113,32 @@ class CacheService:
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
 
     async def _afford(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Query:
-        """The query as its budgets let it be asked. Raises `NotCached` and `OverBudget`."""
+        """The query as limits and budgets let it be asked; `_ask` frees what it holds.
+
+        Raises `RateLimited`, `NotCached` and `OverBudget`.
+        """
         if isinstance(decision, Miss) and self._flights.under_way(_flight_key(query)):
             return query  # another's call answers it, and nothing more is spent
-        match await self._budgets.admit(query, ticket.id, ticket.started_at):
-            case Reservation(cheapest=True):
-                return replace(query, cheapest=True)
-            case Verdict() as verdict:
-                refusal = self._over_budget(query, ticket, decision, verdict)
-                await self._settler.written(ticket)
-                raise refusal
+        try:
+            await self._limits.miss(query, ticket.id)
+        except RateLimited as limited:
+            reason = limited.headers["x-cache-reason"]
+            settlement = Settlement(cost=0, saved=0, status=limited.status)
+            refused = replace(decision, reason=reason)
+            headers = self._settler.settle(query, ticket, refused, settlement)
+            await self._settler.written(ticket)
+            raise RateLimited(limited.message, headers={**headers, **limited.headers}) from None
+        try:
+            match await self._budgets.admit(query, ticket.id, ticket.started_at):
+                case Reservation(cheapest=True):
+                    return replace(query, cheapest=True)
+                case Verdict() as verdict:
+                    refusal = self._over_budget(query, ticket, decision, verdict)
+                    await self._settler.written(ticket)
+                    raise refusal
+        except BaseException:
+            self._limits.ended(ticket.id)
+            raise
         return query
 
     async def drain(self, patience_s: float) -> None:
@@ -157,6 +184,10 @@ class CacheService:
             _flight_key(query) if shared else ticket.id,
             lambda tape: self._fill(query, decision, tape),
         )
+        if led:
+            flight.task.add_done_callback(lambda call: self._limits.ended(ticket.id, _used(call)))
+        else:
+            self._limits.ended(ticket.id)
         if query.stream:
             return await self._follow(query, ticket, decision, flight, led=led)
         try:
@@ -383,8 +414,21 @@ def _flight_key(query: Query) -> str:
     caller's lifetime or tags must not be another's.
     """
     c = query.controls
-    way = f"{c.read}:{c.max_age_s}:{c.ttl_s}:{query.cheapest}"
+    way = f"{c.read}:{c.max_age_s}:{c.min_fresh_s}:{c.ttl_s}:{query.cheapest}"
     return f"{query.fingerprint}:{way}:{','.join(sorted(c.tags))}"
+
+
+def _used(call: asyncio.Task[Filled]) -> int | None:
+    """The tokens that a call took; None where nobody told."""
+    if call.cancelled():
+        return None
+    match call.exception():
+        case None:
+            filled = call.result()
+            return tokens(filled.usage) if filled.paid else 0
+        case UpstreamError(lost=0):
+            return 0
+    return None
 
 
 def _for(filled: Filled, *, led: bool) -> Filled:

@@ -14,6 +14,7 @@ from cacheserver.rules.budgets import BudgetRules
 from cacheserver.rules.caching import CachingRules
 from cacheserver.rules.history import HistoryRules
 from cacheserver.rules.lengths import LengthRules
+from cacheserver.rules.limits import Limits
 from cacheserver.rules.routing import RoutingRules
 from cacheserver.rules.validation import Check
 
@@ -37,6 +38,8 @@ class Controls:
     store: bool = True  # False for `no-store`: neither read nor written
     only: bool = False  # `only-if-cached`: a miss is a 404
     max_age_s: int | None = None  # only entries at most this old
+    min_fresh_s: int = 0  # only entries that live at least this much longer
+    max_stale_s: int | None = None  # at most this long past its deadline; None: the tenant's bound
     ttl_s: int | None = None  # None: the default; 0: do not store
     tags: tuple[str, ...] = ()
     namespace: str = "default"
@@ -225,6 +228,7 @@ class Plan:
     expected: Nanodollars = 0  # gain over no marks; negative: a premium paid ahead
     prefix: str | None = None  # hash of the longest prefix marked
     draft: Draft | None = None  # what it was made of, for its outcome to be booked
+    salt: Nanodollars = 0  # what the tenant's salt adds to the call, at the plain price
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +321,7 @@ class Tenant:
     lengths: LengthRules = field(default_factory=LengthRules)
     history: HistoryRules = field(default_factory=HistoryRules)
     budgets: BudgetRules = field(default_factory=BudgetRules)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from functools import partial
 
 from cacheserver import config, keeping, making, pricefile
 from cacheserver._config_otel import OtelChoice
-from cacheserver.asking import webhooks
+from cacheserver.asking import posting
 from cacheserver.asking.alerting import Sources
 from cacheserver.asking.batch_desk import Desk, Pace
 from cacheserver.asking.batch_rows import Rows
@@ -24,8 +24,9 @@ from cacheserver.asking.budgets import Booked, Budgets
 from cacheserver.asking.comparing import Comparer
 from cacheserver.asking.gauging import Gauging
 from cacheserver.asking.levers import levers as build_levers
+from cacheserver.asking.posting import Poster, Resolve
+from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.watch import watch
-from cacheserver.asking.webhooks import Resolve
 from cacheserver.config import Settings
 from cacheserver.flight import end
 from cacheserver.learning.answers import READING, Answers
@@ -50,6 +51,7 @@ from cacheserver.settling import Settler
 from cacheserver.stores import connection, ledgerkeeper
 from cacheserver.stores.answervectors import AnswerVectors
 from cacheserver.stores.bars import Bars
+from cacheserver.stores.behind import Behind
 from cacheserver.stores.budgets import BudgetStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.jobs import Jobs
@@ -59,6 +61,7 @@ from cacheserver.stores.labels import Labels
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport
 from cacheserver.stores.ledgersums import LedgerSums
+from cacheserver.stores.ratelimits import RateLimitStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
@@ -76,7 +79,7 @@ async def build(
     *,
     clock: Callable[[], float] = time.time,
     pace: Pace | None = None,
-    resolve: Resolve = webhooks.resolve,
+    resolve: Resolve = posting.resolve,
     otel: OtelChoice | None = None,
 ) -> AsyncIterator[Parts]:
     """Start every part and yield them; stop them on the way out, answers under way first.
@@ -132,12 +135,16 @@ async def build(
             verifier="none" if scorer is None else scorer.id,
             clock=clock,
         )
+        uses = Behind("key-use", metrics)
+        stack.push_async_callback(uses.close)
         tenants = Tenants(
             redis,
             prefix=settings.redis_prefix,
             defaults=making.defaults(settings),
             now=clock,
             swallowed=metrics.swallowed,
+            access=settings.data_dir / "access",
+            behind=uses,
         )
         budgets = Budgets(
             BudgetStore(redis, prefix=settings.redis_prefix),
@@ -148,6 +155,15 @@ async def build(
             default_model=settings.default_model,
         )
         stack.push_async_callback(budgets.close)
+        given_back = Behind("rate-limit", metrics)
+        stack.push_async_callback(given_back.close)
+        limits = RateLimits(
+            RateLimitStore(redis, prefix=settings.redis_prefix),
+            keys=tenants,
+            metrics=metrics,
+            behind=given_back,
+        )
+        stack.push_async_callback(limits.close)
         metrics.gauges.watch_ledger(lambda: ledger.waiting)
         listeners = () if telemetry is None else telemetry.listeners
         told = [metrics.rows.booked, *listeners]
@@ -247,6 +263,7 @@ async def build(
             asker=levers.asker,
             validation=levers.validation,
             budgets=budgets,
+            limits=limits,
             decider=decider,
             learner=worker,
             chance=random.random,
@@ -292,6 +309,8 @@ async def build(
             pace=pace or Pace(),
             observe=None if telemetry is None else telemetry.items,
         )
+        poster = Poster(resolve=resolve)  # for jobs and alerts alike
+        stack.push_async_callback(poster.close)
         batching = Batching(
             desk,
             decider=decider,
@@ -299,7 +318,7 @@ async def build(
             keeper=service.filler,
             claude=upstream,
             ready=semantic.restored.wait,
-            resolve=resolve,
+            poster=poster,
             series=series,
         )
         batching.start()
@@ -326,7 +345,7 @@ async def build(
                 sums=ledger_sums,
                 tenants=tenants,
                 secret=batching.webhooks.secret,
-                resolve=resolve,
+                poster=poster,
                 mail=mail,
                 sources=Sources(
                     wrong_hits,
@@ -345,6 +364,7 @@ async def build(
             journal=journal,
             ledger=ledger,
             budgets=budgets,
+            limits=limits,
             alerting=alerting,
             gauging=gauging,
             ledger_sums=ledger_sums,

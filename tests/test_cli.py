@@ -88,6 +88,40 @@ async def test_a_key_that_was_created_lets_its_tenant_in_until_it_is_revoked(
     assert key.id in again.stderr
 
 
+async def test_a_key_is_rotated_limited_and_shown_with_all_of_it(shell: Shell) -> None:
+    first = shell.run("key", "create", "--tenant", "acme", "--expires", "90d").stdout.strip()
+    id = shell.run("key", "list").stdout.split()[0]
+    rotated = shell.run("key", "rotate", id, "--overlap", "24h")
+    assert rotated.returncode == 0, rotated.stderr
+    assert rotated.stdout.strip() not in ("", first)
+    assert shell.run("key", "limit", id, "--requests-per-minute", "60").returncode == 0
+    (line,) = shell.run("key", "list").stdout.splitlines()
+    assert line.startswith(id)
+    for part in ("used never", "expires 2", "the one before it until 2", "requests_per_minute 60"):
+        assert part in line
+    for wrong in (["--overlap", "24 h"], ["--overlap", "31d"], ["--expires", "yesterday"]):
+        done = shell.run("key", "rotate", id, *wrong)
+        assert done.returncode == 1
+        assert f"`{wrong[0].removeprefix('--')}`" in done.stderr
+    done = shell.run("key", "limit", id, "--requests-per-minute", "0")
+    assert "`limits.requests_per_minute`" in done.stderr
+
+
+async def test_only_said_out_loud_is_a_server_opened_again(shell: Shell) -> None:
+    shell.run("key", "create", "--tenant", "acme")
+    id = shell.run("key", "list").stdout.split()[0]
+    note = shell.directory / "data" / "access"
+    assert note.read_text() == "1:needed\n"
+    assert shell.run("key", "open").returncode == 2
+    refused = shell.run("key", "open", "--yes")
+    assert refused.returncode == 1
+    assert "revoke" in refused.stderr
+    shell.run("key", "revoke", id)
+    assert note.read_text() == "1:needed\n"
+    assert shell.run("key", "open", "--yes").returncode == 0
+    assert note.read_text() == "2:open\n"
+
+
 async def test_keys_are_kept_in_the_data_directory_with_no_server_running(shell: Shell) -> None:
     created = shell.run("key", "create", "--tenant", "acme")
     assert created.returncode == 0, created.stderr
@@ -148,8 +182,15 @@ def test_help_is_no_error(shell: Shell, args: list[str]) -> None:
 
 def test_settings_in_force_are_shown_without_secrets(shell: Shell) -> None:
     (shell.directory / "cacheserver.toml").write_text("port = 9000")
+    unread = shell.run("settings")
+    assert "CACHESERVER_PORT=8080" in unread.stdout
+    assert "cacheserver.toml is not read" in unread.stderr
     shown = shell.run(
-        "settings", CACHESERVER_REDIS_URL=f"redis://:{SECRET}@h", ANTHROPIC_API_KEY=SECRET
+        "settings",
+        "--config",
+        "cacheserver.toml",
+        CACHESERVER_REDIS_URL=f"redis://:{SECRET}@h",
+        ANTHROPIC_API_KEY=SECRET,
     )
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()

@@ -11,14 +11,14 @@ from pydantic import SecretStr
 
 from cacheserver import config
 from cacheserver.cli import SETTINGS_PAGE
-from cacheserver.config import Settings, UpstreamChoice, load, resolve_upstream
+from cacheserver.config import Settings, UpstreamChoice, hint, load, resolve_upstream
 from cacheserver.errors import SettingsError
 
 SECRET = "sk-ant-very-secret-0123456789"
 
 
 def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
-    settings = load({}, directory=tmp_path)
+    settings = load({})
     assert settings == Settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert (settings.default_ttl_s, settings.max_ttl_s) == (3_600, 2_592_000)
@@ -26,22 +26,40 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
 
 
 def test_a_variable_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
-    (tmp_path / "cacheserver.toml").write_text('port = 9000\nhost = "::1"\nsimilarity = 0.9\n')
-    settings = load({"CACHESERVER_PORT": "9001"}, directory=tmp_path)
+    file = tmp_path / "cacheserver.toml"
+    file.write_text('port = 9000\nhost = "::1"\nsimilarity = 0.9\n')
+    settings = load({"CACHESERVER_PORT": "9001"}, file=file)
     assert (settings.port, settings.host, settings.similarity) == (9001, "::1", 0.9)
 
 
-def test_a_file_that_is_named_is_read_instead(tmp_path: Path) -> None:
-    (tmp_path / "cacheserver.toml").write_text("port = 1")
-    other = tmp_path / "other.toml"
+def test_a_file_is_read_where_it_is_named_and_the_command_line_goes_first(tmp_path: Path) -> None:
+    one, other = tmp_path / "cacheserver.toml", tmp_path / "other.toml"
+    one.write_text("port = 1")
     other.write_text("port = 2")
-    assert load({"CACHESERVER_CONFIG": str(other)}, directory=tmp_path).port == 2
+    assert load({"CACHESERVER_CONFIG": str(other)}).port == 2
+    assert load({"CACHESERVER_CONFIG": str(other)}, file=one).port == 1
+
+
+def test_no_file_is_read_because_it_lies_there_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that somebody else writes to must not say where the key for Claude goes."""
+    monkeypatch.chdir(tmp_path)
+    assert hint({}) is None
+    file = tmp_path / "cacheserver.toml"
+    file.write_text('upstream = "https://evil.example"\nprot = 1')
+    assert load({}) == Settings()
+    said = hint({})
+    assert said is not None
+    assert str(file) in said
+    assert "--config" in said
+    assert "evil" not in said
+    assert hint({}, file=file) is None
+    assert hint({"CACHESERVER_CONFIG": str(file)}) is None
 
 
 def test_what_is_set_to_nothing_is_not_set(tmp_path: Path) -> None:
-    assert (
-        load({"CACHESERVER_PORT": "", "CACHESERVER_REDIS_URL": ""}, directory=tmp_path).port == 8080
-    )
+    assert load({"CACHESERVER_PORT": "", "CACHESERVER_REDIS_URL": ""}).port == 8080
 
 
 @pytest.mark.parametrize(
@@ -77,12 +95,12 @@ def test_a_wrong_value_is_refused_under_the_name_of_the_setting(
     tmp_path: Path, variable: str, value: str
 ) -> None:
     with pytest.raises(SettingsError, match=variable):
-        load({variable: value}, directory=tmp_path)
+        load({variable: value})
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
-        load({"CACHESERVER_PORT": "x", "CACHESERVER_TOP_K": "y"}, directory=tmp_path)
+        load({"CACHESERVER_PORT": "x", "CACHESERVER_TOP_K": "y"})
     lines = str(refused.value).splitlines()
     assert [line.split("`")[1] for line in lines] == ["CACHESERVER_PORT", "CACHESERVER_TOP_K"]
 
@@ -99,27 +117,29 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     tmp_path: Path, variable: str, hint: str
 ) -> None:
     with pytest.raises(SettingsError) as refused:
-        load({variable: "1"}, directory=tmp_path)
+        load({variable: "1"})
     assert variable in str(refused.value)
     assert hint in str(refused.value)
 
 
 def test_a_misspelt_key_of_the_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    (tmp_path / "cacheserver.toml").write_text("prot = 1")
+    file = tmp_path / "cacheserver.toml"
+    file.write_text("prot = 1")
     with pytest.raises(SettingsError, match=r"`prot` in .*did you mean `port`"):
-        load({}, directory=tmp_path)
+        load({}, file=file)
 
 
 @pytest.mark.parametrize("text", ["port = ", "\udcff"])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "cacheserver.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
+    file = tmp_path / "cacheserver.toml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SettingsError, match="CACHESERVER_CONFIG"):
-        load({}, directory=tmp_path)
+        load({}, file=file)
 
 
 def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="CACHESERVER_CONFIG"):
-        load({"CACHESERVER_CONFIG": str(tmp_path / "none.toml")}, directory=tmp_path)
+        load({"CACHESERVER_CONFIG": str(tmp_path / "none.toml")})
 
 
 def test_variables_that_are_not_the_servers_are_left_alone(tmp_path: Path) -> None:
@@ -131,7 +151,7 @@ def test_variables_that_are_not_the_servers_are_left_alone(tmp_path: Path) -> No
         "CACHESERVER_PORT": "tcp://10.0.0.1:80",
         "CACHESERVER_PORT_80_TCP_ADDR": "10.0.0.1",
     }
-    assert load(others, directory=tmp_path) == Settings()
+    assert load(others) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -149,12 +169,12 @@ def test_variables_that_are_not_the_servers_are_left_alone(tmp_path: Path) -> No
 )
 def test_sizes_are_written_as_people_write_them(tmp_path: Path, text: str, size: int) -> None:
     given = {"CACHESERVER_MAX_BYTES": text, "CACHESERVER_MAX_BODY_BYTES": text}
-    settings = load(given, directory=tmp_path)
+    settings = load(given)
     assert (settings.max_bytes, settings.max_body_bytes) == (size, size)
 
 
 def test_answers_may_take_unlimited_room(tmp_path: Path) -> None:
-    assert load({"CACHESERVER_MAX_BYTES": "Unlimited"}, directory=tmp_path).max_bytes is None
+    assert load({"CACHESERVER_MAX_BYTES": "Unlimited"}).max_bytes is None
 
 
 def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
@@ -163,7 +183,7 @@ def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
         "CACHESERVER_ANTHROPIC_API_KEY": SECRET,
         "CACHESERVER_REDIS_URL": f"redis://:{SECRET}@localhost",
     }
-    settings = load(given, directory=tmp_path)
+    settings = load(given)
     told = (
         repr(settings) + str(settings) + repr(config.shown(settings)) + settings.model_dump_json()
     )
@@ -171,7 +191,7 @@ def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
     assert config.shown(settings)["CACHESERVER_ADMIN_KEY"] == "(set)"
     for variable in given:
         with pytest.raises(SettingsError) as refused:
-            load({**given, variable: SECRET[:3], "CACHESERVER_PORT": SECRET}, directory=tmp_path)
+            load({**given, variable: SECRET[:3], "CACHESERVER_PORT": SECRET})
         assert SECRET not in str(refused.value)
 
 
@@ -188,13 +208,13 @@ def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
 def test_the_key_for_claude_is_ours_else_the_usual_one(
     tmp_path: Path, environ: dict[str, str], key: str | None
 ) -> None:
-    found = load(environ, directory=tmp_path).anthropic_api_key
+    found = load(environ).anthropic_api_key
     assert (found and found.get_secret_value()) == key
 
 
 def test_no_other_variable_of_the_application_is_read(tmp_path: Path) -> None:
     loud = {"ANTHROPIC_BASE_URL": "http://localhost:8080", "ANTHROPIC_AUTH_TOKEN": SECRET}
-    assert load(loud, directory=tmp_path) == Settings()
+    assert load(loud) == Settings()
 
 
 KEY = SecretStr("sk-ant-x")
@@ -237,20 +257,20 @@ def test_the_admin_key_is_read_from_a_file(tmp_path: Path) -> None:
 def test_two_admin_keys_are_one_too_many(tmp_path: Path) -> None:
     given = {"CACHESERVER_ADMIN_KEY": SECRET, "CACHESERVER_ADMIN_KEY_FILE": "x"}
     with pytest.raises(SettingsError, match="CACHESERVER_ADMIN_KEY_FILE"):
-        load(given, directory=tmp_path)
+        load(given)
 
 
 def test_the_data_directory_follows_the_desktops_rules(tmp_path: Path) -> None:
-    assert load({"XDG_DATA_HOME": "/x"}, directory=tmp_path).data_dir == Path("/x/cacheserver")
+    assert load({"XDG_DATA_HOME": "/x"}).data_dir == Path("/x/cacheserver")
     given = {"XDG_DATA_HOME": "/x", "CACHESERVER_DATA_DIR": "~/y"}
-    assert load(given, directory=tmp_path).data_dir == Path.home() / "y"
+    assert load(given).data_dir == Path.home() / "y"
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), st.text(max_size=8)))
 def test_any_text_is_a_setting_or_refused_by_name(given: dict[str, str]) -> None:
     environ = {f"CACHESERVER_{name.upper()}": value for name, value in given.items()}
     try:
-        load(environ, directory=Path("/nonexistent"))
+        load(environ)
     except SettingsError as refused:
         told = str(refused)
     else:

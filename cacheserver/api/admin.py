@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +13,10 @@ from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.known import refuse_unknown_scopes, tenant_of
 from cacheserver.api.ops import purge_as, shown_stats
 from cacheserver.errors import BadRequest, NotFound
+from cacheserver.policy import keytimes
 from cacheserver.policy.controls import name as checked_name
 from cacheserver.stores import tenantjson
+from cacheserver.stores.apikeys import ApiKey
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -86,28 +89,69 @@ async def _pin(request: Request, name: str, id: str, *, pinned: bool) -> dict[st
 @router.get("/keys", summary="Every key, without the key itself")
 async def keys(request: Request) -> list[dict[str, Any]]:
     edge = await _admitted(request)
-    return [asdict(key) for key in await edge.parts.tenants.list_keys()]
+    return [_key(key) for key in await edge.parts.tenants.list_keys()]
 
 
 @router.post("/keys", summary="Create a key; the answer is the only time it is shown")
 async def create_key(request: Request) -> dict[str, Any]:
+    """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`."""
     edge = await _admitted(request)
-    fields = await _body(request, edge)
-    if unknown := fields.keys() - {"tenant", "label"}:
-        raise BadRequest(min(unknown), "is not known here; `tenant` and `label` are")
+    fields = _known(await _body(request, edge), ("tenant", "label", "expires", "limits"))
     for field in ("tenant", "label"):
         if not isinstance(fields.get(field, ""), str):
             raise BadRequest(field, "must be a string")
     key, plain = await edge.parts.tenants.create_key(
-        fields.get("tenant", ""), fields.get("label", "")
+        fields.get("tenant", ""),
+        fields.get("label", ""),
+        expires_at=_expiry(edge, fields),
+        limits=tenantjson.limits("limits", fields.get("limits", {})),
     )
-    return {**asdict(key), "key": plain}
+    return {**_key(key), "key": plain}
+
+
+@router.post("/keys/{id}/rotate", summary="Create a key in place of one, which is taken meanwhile")
+async def rotate_key(request: Request, id: str) -> dict[str, Any]:
+    """Fields: `overlap` (`24h`, at most 30 days; 0: the old one ends now), `expires`."""
+    edge = await _admitted(request)
+    fields = _known(await _body(request, edge), ("overlap", "expires"))
+    overlap_s = keytimes.seconds("overlap", fields.get("overlap", 0))
+    key, plain = await edge.parts.tenants.rotate_key(
+        id, overlap_s=overlap_s, expires_at=_expiry(edge, fields)
+    )
+    return {**_key(key), "key": plain}
+
+
+@router.put("/keys/{id}/limits", summary="Set how fast a key may ask")
+async def limit_key(request: Request, id: str) -> dict[str, Any]:
+    """`requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; what is absent is none."""
+    edge = await _admitted(request)
+    limits = tenantjson.limits("limits", await _body(request, edge))
+    return _key(await edge.parts.tenants.limit_key(id, limits))
 
 
 @router.delete("/keys/{id}", summary="Revoke a key")
 async def revoke_key(request: Request, id: str) -> dict[str, Any]:
     edge = await _admitted(request)
-    return asdict(await edge.parts.tenants.revoke_key(id))
+    return _key(await edge.parts.tenants.revoke_key(id))
+
+
+def _key(key: ApiKey) -> dict[str, Any]:
+    shown = asdict(key)
+    del shown["replaced"]  # it never is, of those that are shown
+    return shown
+
+
+def _known(fields: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    for field in fields:
+        if field not in known:
+            listed = ", ".join(f"`{one}`" for one in known)
+            raise BadRequest(field[:64], f"is not known here; {listed} are")
+    return fields
+
+
+def _expiry(edge: Edge, fields: dict[str, Any]) -> float | None:
+    expires = fields.get("expires")
+    return None if expires is None else keytimes.moment("expires", expires, edge.parts.clock())
 
 
 @router.get("/stats", summary="Counts and money of all tenants, or of one")

@@ -81,7 +81,7 @@ async def create(request: Request) -> Response:
         total=0,
         key_id=caller.key_id,
         headers=deps.forwarded(request.headers),
-        controls=read_controls(request.headers),
+        controls=read_controls(request.headers, also=frozenset({WEBHOOK})),
         webhook=webhook,
     )
     await batching.afford(job, caller.tenant)

@@ -16,6 +16,8 @@ from typing import Literal
 from starlette.requests import HTTPConnection
 
 from cacheserver import visit
+from cacheserver.api.slowdown import Slowdown, WrongKey
+from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
 from cacheserver.stores.tenants import KEY_MARK, Tenants
 from cacheserver.types import Tenant
@@ -48,16 +50,25 @@ class Gate:
         *,
         credentials: Literal["server", "caller"],
         admin_key: str | None,
+        limits: RateLimits | None = None,
+        slowdown: Slowdown | None = None,
     ) -> None:
         self._tenants = tenants
         self._credentials = credentials
         self._admin_key = admin_key
+        self._limits = limits
+        self.slowdown = slowdown or Slowdown()
 
     async def admit(self, request: HTTPConnection) -> Caller:
-        """Who is asking. Raises `Unauthenticated`, `Forbidden`, `Loop` and `Unavailable`."""
+        """Who is asking.
+
+        Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
+        """
         caller = await self._admitted(request)
         if (seen := visit.current()) is not None:
             seen.tenant = caller.tenant.name
+        if self._limits is not None:
+            await self._limits.request(caller.tenant, caller.key_id)
         return caller
 
     async def _admitted(self, request: HTTPConnection) -> Caller:
@@ -65,16 +76,17 @@ class Gate:
         refuse_loops(headers)
         if self._credentials == "caller":
             return await self._admit_with_own(request, headers)
-        if not await self._tenants.any_keys() and from_this_machine(request, headers):
-            refuse_strangers(headers)
-            return Caller(await self._tenants.get(OPEN_TENANT), None, None)
         # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
-        ours = [key for key in presented(headers) if key.startswith(KEY_MARK)]
+        sent = presented(headers)
+        ours = [key for key in sent if key.startswith(KEY_MARK)]
+        if not ours and await self._open_to(request, headers):
+            return Caller(await self._tenants.get(OPEN_TENANT), None, None)
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
-        if not ours and presented(headers):
-            raise Unauthenticated(f"what was sent is no cacheserver key: {_KEY_BEGINS}")
-        return await self._admit_key(ours[0] if ours else "", "`Authorization` or `x-api-key`")
+        if sent and not ours:
+            raise self._wrong(request, f"what was sent is no cacheserver key: {_KEY_BEGINS}")
+        key = ours[0] if ours else ""
+        return await self._admit_key(request, key, "`Authorization` or `x-api-key`")
 
     def admit_admin(self, request: HTTPConnection) -> None:
         """Return if the admin key was sent. Raises `Forbidden` where none is set."""
@@ -83,11 +95,13 @@ class Gate:
         expected = self._admin_key.encode()
         sent = [key.encode() for key in presented(joined(request.headers))]
         if not any(hmac.compare_digest(key, expected) for key in sent):
-            raise Unauthenticated("this needs the admin key, in `Authorization` or `x-api-key`")
+            said = "this needs the admin key, in `Authorization` or `x-api-key`"
+            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
 
     async def refuse_open_bind(self, host: str) -> None:
         """Raise `SettingsError` where listening on `host` would let in whoever comes by."""
-        if not is_loopback(host) and not await self._tenants.any_keys():
+        # Asked in any case: what this server has seen of keys it must not forget.
+        if not await self._tenants.keys_needed() and not is_loopback(host):
             raise SettingsError(
                 f"`CACHESERVER_HOST`: {host} is open to others and there is no key yet; create one "
                 "with `cacheserver key create --tenant NAME`, or listen on 127.0.0.1"
@@ -104,24 +118,41 @@ class Gate:
         if not (theirs[0].isascii() and theirs[0].isprintable()):
             raise Unauthenticated("an Anthropic key is printable ASCII")
         our_key = headers.get(OWN_KEY)
-        if our_key is None and from_this_machine(request, headers):
-            refuse_strangers(headers)
+        if our_key is None and await self._open_to(request, headers):
             within = Caller(await self._tenants.get(OPEN_TENANT), None, None)
         else:
-            within = await self._admit_key(our_key or "", f"`{OWN_KEY}`")
+            within = await self._admit_key(request, our_key or "", f"`{OWN_KEY}`")
         # No name an operator can give has an `@`, so nobody can be given this tenant by name.
         name = f"{within.tenant.name}@{await self._tenants.pseudonym(theirs[0])}"
         return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
 
-    async def _admit_key(self, plain: str, where: str) -> Caller:
+    async def _open_to(self, request: HTTPConnection, headers: Mapping[str, str]) -> bool:
+        """Whether a caller without a key is let in. Raises `Forbidden` for a web page's request.
+
+        One that presents a key of ours never is: that key belongs to a tenant, and its answers to
+        nobody else, whatever became of our records.
+        """
+        if not from_this_machine(request, headers) or await self._tenants.keys_needed():
+            return False
+        refuse_strangers(headers)
+        return True
+
+    async def _admit_key(self, request: HTTPConnection, plain: str, where: str) -> Caller:
         if not plain:
             raise Unauthenticated(f"no cacheserver key was sent; send one in {where}")
-        key = await self._tenants.key(plain)
         if not plain.startswith(KEY_MARK):
-            raise Unauthenticated(f"what was sent in {where} is no cacheserver key: {_KEY_BEGINS}")
+            raise self._wrong(
+                request, f"what was sent in {where} is no cacheserver key: {_KEY_BEGINS}"
+            )
+        key = await self._tenants.key(plain)
         if key is None:
-            raise Unauthenticated("the cacheserver key is not known, or was revoked")
+            raise self._wrong(
+                request, "the cacheserver key is not known, or is over, or was revoked"
+            )
         return Caller(await self._tenants.get(key.tenant), None, key.id)
+
+    def _wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
+        return WrongKey(message, *self.slowdown.wrong(request, kind))
 
 
 def joined(headers: Mapping[str, str]) -> dict[str, str]:

@@ -18,10 +18,12 @@ from starlette.responses import Response
 
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
+from cacheserver.api.slowdown import Slowdown, WrongKey
 from cacheserver.errors import (
     BadRequest,
     CacheServerError,
     CallerError,
+    RateLimited,
     StoreError,
     Unavailable,
     UpstreamError,
@@ -53,13 +55,14 @@ _NOT_PASSED_ON = frozenset(
 def install(
     app: FastAPI,
     *,
+    slowdown: Slowdown | None = None,
     failed: Callable[[int], None] = lambda status: None,
     observers: Sequence[Observer] = (),
 ) -> None:
     """Turn every error of `app` into a response of ours.
 
-    `failed` is told the status of each that the cache did not see, to be counted; `observers` are
-    told of every request.
+    Those of wrong keys are held up by `slowdown`. `failed` is told the status of each that the
+    cache did not see, to be counted; `observers` are told of every request.
     """
 
     def answer(request: Request, error: Exception) -> Response:
@@ -68,6 +71,16 @@ def install(
             failed(response.status_code)
         return response
 
+    async def answer_later(request: Request, error: Exception) -> Response:
+        assert isinstance(error, WrongKey)
+        if slowdown is not None:
+            try:
+                await slowdown.hold(error.network, error.delay_s)
+            except RateLimited as too_many:
+                return answer(request, too_many)
+        return answer(request, error)
+
+    app.add_exception_handler(WrongKey, answer_later)
     for kind in (CacheServerError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
     app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)

@@ -105,7 +105,6 @@ class Alerting:
         for task in self._tasks:
             await end(task)
         self._tasks = []
-        await self.delivery.poster.close()
 
     async def look(self) -> list[Alert]:
         """Look at every tenant now; returns what was new and is queued. Raises `StoreError`."""

@@ -255,6 +255,7 @@ def key_of(query: Query) -> str:
         query.fingerprint,
         c.read,
         c.max_age_s,
+        c.min_fresh_s,
         c.ttl_s,
         sorted(c.tags),
         sorted(c.off),

@@ -21,7 +21,8 @@ from cacheserver.asking.batch_end import Ender
 from cacheserver.asking.batch_harvest import Harvester
 from cacheserver.asking.batch_ship import Claude, Shipper
 from cacheserver.asking.batch_sort import Sorter
-from cacheserver.asking.webhooks import Resolve, Webhooks, resolve
+from cacheserver.asking.posting import Poster
+from cacheserver.asking.webhooks import Webhooks
 from cacheserver.errors import OverBudget, StoreError
 from cacheserver.flight import end
 from cacheserver.policy.batching_eligible import Series
@@ -41,7 +42,7 @@ class Batching:
         keeper: Keeper,
         claude: Claude,
         ready: Callable[[], Awaitable[object]],  # returns once similarity is asked
-        resolve: Resolve = resolve,
+        poster: Poster,
         series: Series | None = None,
     ) -> None:
         self.series = Series() if series is None else series
@@ -52,7 +53,7 @@ class Batching:
         self._shipper = Shipper(desk, claude, harvester)
         self._ender = Ender(desk, self._shipper, harvester)
         self._direct = Direct(desk, harvester)
-        self.webhooks = Webhooks(desk, resolve=resolve)
+        self.webhooks = Webhooks(desk, poster)
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

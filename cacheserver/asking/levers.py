@@ -37,6 +37,10 @@ from cacheserver.stores.trials import TrialStore
 from cacheserver.stores.turns import Turns
 from cacheserver.upstream import Upstream
 
+# Salts are derived from the secret that callers' keys are made pseudonyms with. No key is spelled
+# so: they are printable.
+_SALT = "\0prompt-salt:"
+
 
 @dataclass(frozen=True, slots=True)
 class Levers:
@@ -74,6 +78,10 @@ async def levers(
 ) -> AsyncIterator[Levers]:
     """Start the levers; what they have learned is written on the way out."""
     spent: Spent = books.spent
+
+    async def salt(tenant: str) -> str:
+        return await tenants.pseudonym(f"{_SALT}{tenant}")
+
     watched = partial(Watched, claude=upstream, books=books, clock=clock)
     async with AsyncExitStack() as stack:
         lengths = Lengths(LengthStore(redis, prefix=prefix), metrics)
@@ -99,12 +107,18 @@ async def levers(
             pricer=pricer,
             metrics=metrics,
             clock=clock,
+            salt=salt,
             spent=spent,
         )
         prewarmer.start()
         stack.push_async_callback(prewarmer.close)
         planner = PromptPlanner(
-            prefixes=prefixes, behind=booking, cost=pricer.cost, watcher=watch, reorder=reorder
+            prefixes=prefixes,
+            behind=booking,
+            cost=pricer.cost,
+            salt=salt,
+            watcher=watch,
+            reorder=reorder,
         )
         catalogue = Catalogue(upstream, metrics)
         trial_store = TrialStore(redis, prefix=prefix)

@@ -1,23 +1,37 @@
 """Posts to addresses that others chose: to those that were checked, and to nobody inside.
 
 Rule: the name is resolved once and the connection goes to an address that was checked, so a name
-that leads elsewhere a moment later leads nobody in. Redirects are not followed.
+that leads elsewhere a moment later leads nobody in. Redirects are not followed, and of an answer
+only the status is read: its length is the other side's.
 """
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx2
 
-from cacheserver.asking.webhooks import Resolve, resolve
 from cacheserver.errors import BadRequest
 from cacheserver.policy import webhooks
 from cacheserver.policy.webhooks import Target
 from cacheserver.rules.batching import BatchRules
 
-_TIMEOUT_S = 10.0  # whoever has more to do than that answers first and works then
+# For all of it, from the name to the status. Whoever has more to do than that answers first and
+# works then.
+_TIMEOUT_S = 10.0
+
+# The addresses of a host. Raises `OSError`.
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses a host has now. Raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
 
 class Poster:
@@ -35,33 +49,38 @@ class Poster:
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
-    async def check(self, field: str, url: object, rules: BatchRules) -> None:
-        """Raise `BadRequest` naming `field` where `url` may not be posted to now."""
-        await self._checked(field, url, rules)
+    async def check(self, field: str, url: object, rules: BatchRules) -> str:
+        """The URL, if it may be posted to now. Raises `BadRequest` naming `field`."""
+        target, _ = await self._checked(field, url, rules)
+        return target.url
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], rules: BatchRules
     ) -> str | None:
         """Send it. None where the other side said 2xx, else why it is not there."""
         try:
-            target, address = await self._checked("url", url, rules)
+            async with asyncio.timeout(_TIMEOUT_S):
+                target, address = await self._checked("url", url, rules)
+                sending = self._client.stream(
+                    "POST",
+                    _pinned(target, address),
+                    content=body,
+                    headers={
+                        "content-type": "application/json",
+                        "host": _authority(target),
+                        **headers,
+                    },
+                    # The certificate must be the name's: the address only says where to go.
+                    extensions={"sni_hostname": target.host},
+                )
+                async with sending as reply:
+                    return None if reply.is_success else f"status-{reply.status_code}"
         except BadRequest:
             return "address-refused"
-        try:
-            reply = await self._client.post(
-                _pinned(target, address),
-                content=body,
-                headers={
-                    "content-type": "application/json",
-                    "host": _authority(target),
-                    **headers,
-                },
-                # The certificate must be the name's: the address only says where to go.
-                extensions={"sni_hostname": target.host},
-            )
+        except TimeoutError:
+            return "timeout"
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return type(error).__name__
-        return None if reply.is_success else f"status-{reply.status_code}"
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -71,9 +90,9 @@ class Poster:
         try:
             addresses = await self._resolve(target.host, target.port)
         except OSError:
-            raise BadRequest(field, "names a host that is not known") from None
+            addresses = ()
         if not webhooks.allowed(target, addresses, rules):
-            raise BadRequest(field, "names an address that webhooks may not go to")
+            raise webhooks.closed(field)
         return target, addresses[0]
 
 

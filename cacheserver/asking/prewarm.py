@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cacheserver import jsontext
-from cacheserver.errors import StoreError, UpstreamError
+from cacheserver.asking.prompts import Salt
+from cacheserver.errors import StoreError, Unavailable, UpstreamError
 from cacheserver.flight import end
-from cacheserver.policy import prewarm
+from cacheserver.policy import prewarm, promptcache_salt
 from cacheserver.policy.fingerprint import API_VERSION
 from cacheserver.policy.promptcache import Booking
 from cacheserver.policy.promptcache_layout import lay_out, with_marks
@@ -49,8 +50,10 @@ class Prewarmer:
         pricer: Pricer,
         metrics: Metrics,
         clock: Callable[[], float],
+        salt: Salt | None = None,
         spent: Spent = untold,
     ) -> None:
+        self._salt = salt
         self._spent = spent
         self._claude = claude
         self._tenants = tenants
@@ -77,18 +80,24 @@ class Prewarmer:
         made = 0
         for tenant in await self._tenants.list_tenants():
             for warm in tenant.caching.prewarm if tenant.caching.enabled else ():
-                made += await self._warm(tenant.name, warm)
+                made += await self._warm(tenant.name, warm, salts=tenant.caching.salt)
         return made
 
-    async def _warm(self, tenant: str, warm: Warm) -> bool:
+    async def _warm(self, tenant: str, warm: Warm, *, salts: bool) -> bool:
         now = self._clock()
         slot = prewarm.slot(warm, now)
         if slot is None:
             return False
         if not await self._prefixes.take_slot(tenant, warm.name, slot, prewarm.every_s(warm)):
             return False
-        plain = prewarm.body(warm)
-        asked = with_marks(plain, [Mark(("system", 0), warm.ttl)])
+        plain, place = prewarm.body(warm), 0
+        if salts and self._salt is not None:  # as requests are, or they would not find it
+            try:
+                plain, place = promptcache_salt.salted(plain, await self._salt(tenant)), 1
+            except Unavailable:
+                self._metrics.swallowed("prewarm")
+                return False
+        asked = with_marks(plain, [Mark(("system", place), warm.ttl)])
         try:
             reply = await self._claude.create(Call(jsontext.dumps(asked), _HEADERS, tenant=tenant))
             message = jsontext.loads(reply.body)
@@ -99,7 +108,7 @@ class Prewarmer:
         bookings = [
             Booking(spot.prefix, 0.0, True, warm.ttl)
             for spot in layout.spots
-            if spot.path == ("system", 0)
+            if spot.path == ("system", place)
         ]
         await self._prefixes.book(tenant, bookings, now)
         bill = self._pricer.bill(message, now)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
-from cacheserver.errors import StoreError
+from cacheserver.errors import StoreError, Unavailable
+from cacheserver.policy import promptcache_salt
 from cacheserver.policy.promptcache import Booking, Draft, Sight, Ttl, begun, draft, refund, settle
 from cacheserver.policy.promptcache_layout import Layout, lay_out, marked_by_caller, with_marks
 from cacheserver.policy.promptcache_money import Cost, Rates, gain, prompt_tokens, rates
@@ -31,6 +32,9 @@ class Watcher(Protocol):
     def answered(self, query: Query, model: str, usage: Usage, now: float) -> None:
         """Note a request, and what it used. Never blocks."""
 
+
+# A tenant's salt, the same on all servers. Raises `Unavailable`.
+Salt: TypeAlias = Callable[[str], Awaitable[str]]
 
 _Outcome: TypeAlias = Literal["begun", "failed", "refused"]
 
@@ -61,12 +65,14 @@ class PromptPlanner:
         prefixes: Prefixes,
         behind: Behind,
         cost: Cost,
+        salt: Salt | None = None,
         watcher: Watcher | None = None,
         reorder: Callable[[Query, Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
         self._prefixes = prefixes
         self._behind = behind
         self._cost = cost
+        self._salt = salt
         self._watcher = watcher
         self._reorder = reorder
         self._rates: dict[tuple[str, int], Rates | None] = {}
@@ -90,16 +96,28 @@ class PromptPlanner:
         if self._reorder is not None and query.tenant.caching.move_dynamic:
             before, body = body, self._reorder(query, body)
             moved = body is not before
-        layout = lay_out(body, model, query.headers)
+        laid, extra = body, 0.0
+        salt = self._salt if query.tenant.caching.salt else None
+        if salt is not None:
+            try:
+                laid = promptcache_salt.salted(body, await salt(query.tenant.name))
+            except Unavailable:  # unmarked, nothing of it is written where others could find it
+                return body, Plan((), "no-salt")
+            extra = promptcache_salt.tokens(model)
+        layout = lay_out(laid, model, query.headers)
+        if salt is not None:
+            layout = promptcache_salt.behind(layout)
         drafted = await self._draft(query, layout, priced, now)
+        reason = f"{drafted.reason}-moved" if moved else drafted.reason
         plan = Plan(
             drafted.as_marks(),
-            f"{drafted.reason}-moved" if moved else drafted.reason,
-            expected=round(drafted.expected * priced.input),
+            f"{reason}-salted" if salt is not None and drafted.marks else reason,
+            expected=round((drafted.expected - extra) * priced.input),
             prefix=drafted.prefix,
             draft=drafted,
+            salt=round(extra * priced.input) if drafted.marks else 0,
         )
-        return (with_marks(body, plan.marks) if plan.marks else body), plan
+        return (with_marks(laid, plan.marks) if plan.marks else body), plan
 
     @asynccontextmanager
     async def turn(self, query: Query, plan: Plan) -> AsyncGenerator[None]:

@@ -10,7 +10,6 @@ from cacheserver.asking.delivery import Delivery, Secret
 from cacheserver.asking.mail import Mailer, MailServer
 from cacheserver.asking.posting import Poster
 from cacheserver.asking.spending import Spending
-from cacheserver.asking.webhooks import Resolve
 from cacheserver.metrics import Metrics
 from cacheserver.stores.alerts import AlertStore
 from cacheserver.stores.budgets import BudgetStore
@@ -31,7 +30,7 @@ async def watch(
     sums: LedgerSums,
     tenants: Tenants,
     secret: Secret,
-    resolve: Resolve,
+    poster: Poster,
     mail: MailServer | None,
     sources: Sources,
     wrong_price: Nanodollars,
@@ -41,7 +40,7 @@ async def watch(
     """The watch, at work until the block ends."""
     delivery = Delivery(
         AlertStore(redis, prefix=prefix),
-        poster=Poster(resolve=resolve),
+        poster=poster,
         mailer=None if mail is None else Mailer(mail),
         tenants=tenants,
         secret=secret,

@@ -1,6 +1,7 @@
 """End users behind one key: digests of the names that callers give them.
 
-Rule: a name is read once and becomes a digest; nothing else of it is kept, logged or sent on.
+Rule: a name is read once and becomes a digest; nothing else of it is kept, logged or sent on. A
+header or a field that holds unseen characters is refused; a body is not, but names nobody then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cacheserver.errors import BadRequest
-from cacheserver.policy.unseen import UNSEEN
+from cacheserver.policy import names
 from cacheserver.types import Controls, Tenant
 
 _MOST_CHARS = 256  # what Claude takes of `metadata.user_id`, by its API reference
@@ -19,17 +20,7 @@ _DIGITS = 16  # 64 bits: two of a tenant's million users meet with a chance of 1
 
 def digest(field: str, value: object, *, ascii_only: bool = False) -> str:
     """A digest of an end user's name, or `BadRequest` naming `field` for one that will not do."""
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= _MOST_CHARS
-        or not value.isprintable()
-        or not value.strip()
-        or not UNSEEN.isdisjoint(value)
-        or (ascii_only and not value.isascii())
-    ):
-        kind = "printable ASCII" if ascii_only else "printable"
-        raise BadRequest(field, f"must be 1 to {_MOST_CHARS} {kind} characters")
-    return _digest(value)
+    return _digest(names.read(field, value, most=_MOST_CHARS, ascii_only=ascii_only))
 
 
 def actor_of(
@@ -43,7 +34,9 @@ def actor_of(
         return None if key_id is None else _digest(tenant.name, "key", key_id)
     metadata = body.get("metadata")
     name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-    said = _digest(name) if isinstance(name, str) and name else None
+    said = None
+    if isinstance(name, str) and names.visible(name) and (name := names.normal(name)):
+        said = _digest(name)
     if said is not None and controls.actor not in (None, said):
         raise BadRequest(
             "metadata.user_id", "is not what the header `x-cache-actor` says; send one"

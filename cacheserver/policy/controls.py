@@ -1,7 +1,8 @@
 """What a caller may ask of the cache: `Cache-Control`, the `x-cache-*` headers, `/v1/query` fields.
 
-Rule: nothing asked for is ignored. What is not understood is refused by name, so that a control
-that was misspelt never gives away, or keeps, an answer its sender meant to protect.
+Rule: of our own controls nothing is ignored. What is not understood is refused by name, so that a
+control that was misspelt never gives away, or keeps, an answer its sender meant to protect.
+`Cache-Control` is everybody's, and read as its RFC says (`policy.cache_control`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from cacheserver.errors import BadRequest
-from cacheserver.policy import actors, validate
+from cacheserver.policy import actors, cache_control, validate
 from cacheserver.types import LEVERS, Controls
 
 # Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
@@ -34,15 +36,29 @@ _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
     | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
 )
-_ELSEWHERE = frozenset({"x-cache-webhook"})  # read by batches alone
+_OURS = "x-cache"  # what begins so speaks to us: `x-cachettl` and `x-cache_ttl` are misspelt too
+_OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # who is asking, which the gate reads
+# What our answers and those of other caches are marked with. A client that plays an answer's
+# headers back asks for something that does not exist.
+_ANSWERS = frozenset(
+    f"x-cache-{name}"
+    for name in (
+        *("reason", "similarity", "probability", "veto", "age", "entry", "decision"),
+        *("route", "plan", "cap", "history", "hits", "status", "lookup"),
+    )
+)
+# `x-cache` itself: what caches on the way write there ("HIT", "Miss from cloudfront",
+# "TCP_MISS from a.example") is not meant for us; anything else was meant as a control.
+_STATUS = re.compile(r"\s*[a-z_]*(hit|miss)\b.*", re.IGNORECASE)
 _PLAIN = Controls()
 
 
-def read_controls(headers: Mapping[str, str]) -> Controls:
+def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozenset()) -> Controls:
     """Read the controls of a request. `headers` have lower-case names.
 
-    `headers.items()` may give a name twice, as HTTP may: the values are one list then.
-    Raises `BadRequest` naming the header that is malformed, or that says what we do not know.
+    `headers.items()` may give a name twice, as HTTP may: the values are one list then. `also` are
+    controls that the caller of this reads itself. Raises `BadRequest` naming the header that is
+    malformed, or that says what we do not know.
     """
     said: dict[str, str] = {}
     for header, value in headers.items():
@@ -50,15 +66,14 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
             if header in said and header == "x-cache-actor":  # a list of names is no name
                 raise BadRequest(header, "is given twice")
             said[header] = f"{said[header]},{value}" if header in said else value
-        elif header.startswith("x-cache-") and header not in _ELSEWHERE:
-            known = ", ".join(f"`{one}`" for one in sorted(_HEADERS))
-            raise BadRequest(header[:64], f"is not known here; {known} are")
+        elif header.startswith(_OURS) and header not in also and header not in _OURS_ELSEWHERE:
+            _refuse_unknown(header, value, _HEADERS | also)
     if not said:
         return _PLAIN
-    controls = _cache_control(said.get("cache-control", ""))
+    controls = cache_control.read(said.get("cache-control", ""))
     asked: dict[str, Any] = {}
     if (seconds := said.get("x-cache-ttl")) is not None:
-        asked["ttl_s"] = _seconds("x-cache-ttl", seconds)
+        asked["ttl_s"] = cache_control.least(controls.ttl_s, _seconds("x-cache-ttl", seconds))
     if (listed := said.get("x-cache-tags")) is not None:
         asked["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
     if (space := said.get("x-cache-namespace")) is not None:
@@ -71,13 +86,30 @@ def read_controls(headers: Mapping[str, str]) -> Controls:
         asked["deep"] = deep == "true"
     if (listed := said.get("x-cache-off")) is not None:
         parts = [part for part in map(str.strip, listed.split(",")) if part]
-        asked["off"] = levers("x-cache-off", parts)
+        off = levers("x-cache-off", parts)
+        asked["off"] = tuple(dict.fromkeys((*controls.off, *off)))
     if (check := said.get("x-cache-check")) is not None:
+        if not (check.isascii() and check.isprintable()):
+            # Nothing says how the bytes of a header spell other letters; JSON has its own way.
+            raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
         asked["check"] = validate.read("x-cache-check", check)
     if (who := said.get("x-cache-actor")) is not None:
         # Nothing says how the bytes of a header spell other letters.
         asked["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
     return replace(controls, **asked)
+
+
+def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
+    """Raise `BadRequest` for a header that is no control, with the nearest one there is."""
+    if header == _OURS and _STATUS.fullmatch(value):
+        return
+    if header == _OURS or header in _ANSWERS:
+        said = "is a header of answers, not of requests"
+    else:
+        near = get_close_matches(header, sorted(known), n=1)
+        said = "is not known here" + (f"; did you mean `{near[0]}`?" if near else "")
+    listed = ", ".join(f"`{one}`" for one in sorted(known))
+    raise BadRequest(header[:64], f"{said}; known: {listed}")
 
 
 def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
@@ -167,44 +199,9 @@ def tags(field: str, values: list[Any]) -> tuple[str, ...]:
     return once
 
 
-def _cache_control(value: str) -> Controls:
-    """RFC 9111 request directives, of which we know four; names in any case, each once."""
-    said: dict[str, str | None] = {}
-    for part in value.split(","):
-        directive, given, argument = part.strip().partition("=")
-        if not directive and not given:
-            continue  # a list may have empty elements (RFC 9110, 5.6.1)
-        directive = directive.lower()
-        if directive in said:
-            raise BadRequest("cache-control", f"`{directive}` is given twice")
-        if directive not in ("no-store", "no-cache", "only-if-cached", "max-age"):
-            raise BadRequest(
-                "cache-control",
-                f"`{directive[:64]}` is not known here; `no-store`, `no-cache`, `max-age=N` and "
-                "`only-if-cached` are",
-            )
-        if directive != "max-age" and given:
-            raise BadRequest("cache-control", f"`{directive}` takes no value")
-        said[directive] = argument
-    store = "no-store" not in said
-    read = store and "no-cache" not in said
-    only = "only-if-cached" in said
-    if only and not read:
-        raise BadRequest(
-            "cache-control", "`only-if-cached` contradicts `no-cache` and `no-store`; send one"
-        )
-    age = said.get("max-age")
-    return Controls(
-        read=read,
-        store=store,
-        only=only,
-        max_age_s=_seconds("cache-control", age, "`max-age` ") if age is not None else None,
-    )
-
-
-def _seconds(field: str, text: str, subject: str = "") -> int:
+def _seconds(field: str, text: str) -> int:
     if not _SECONDS.fullmatch(text):
-        raise BadRequest(field, subject + _SECONDS_RULE)
+        raise BadRequest(field, _SECONDS_RULE)
     return int(text)
 
 

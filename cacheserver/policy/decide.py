@@ -73,14 +73,17 @@ def in_shadow(hit: Hit) -> Miss:
 
 def fresh(entry: Entry, controls: Controls, now: float) -> bool:
     """Whether an entry is within its deadline and young enough for this caller."""
-    if now >= entry.expires_at:
+    if now + controls.min_fresh_s >= entry.expires_at:
         return False
     return controls.max_age_s is None or now - entry.created_at <= controls.max_age_s
 
 
 def servable_stale(entry: Entry, tenant: Tenant, controls: Controls, now: float) -> bool:
     """Whether an entry may stand in while Claude fails: its tenant opted in, for `stale_s`."""
-    if not controls.read or now >= entry.expires_at + tenant.stale_s:
+    stale_s = tenant.stale_s
+    if controls.max_stale_s is not None:
+        stale_s = min(stale_s, controls.max_stale_s)
+    if controls.min_fresh_s or not controls.read or now >= entry.expires_at + stale_s:
         return False
     return controls.max_age_s is None or now - entry.created_at <= controls.max_age_s
 

@@ -1,6 +1,6 @@
 """Characters that no reader sees and an embedder drops, though Unicode counts them as printable.
 
-One definition, for questions (`question_text`) and for the names of end users (`actors`): two texts
+One definition, for questions (`question_text`) and for free names (`names`): two texts
 that differ in these alone look the same and are not. Pure.
 """
 

@@ -1,4 +1,8 @@
-"""Where a webhook may go and how it is signed (Standard Webhooks, webhook-signature v1)."""
+"""Where a webhook may go and how it is signed (Standard Webhooks, webhook-signature v1).
+
+Rule: a host that is not known and one that leads inside are refused in the same words, so that
+nobody learns which names an internal network has.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,16 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy import addresses
 from cacheserver.rules.batching import BatchRules
 
 MAX_URL = 2_000  # characters; what browsers and proxies take without question
 
-# Addresses of IPv6 that stand for one of IPv4, which may be private.
-_TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+_CLOSED = "names a host that webhooks cannot go to: it must be known, and public"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,15 @@ def read_target(field: str, url: object, rules: BatchRules) -> Target:
         port = found.port
     except ValueError:
         raise BadRequest(field, "is no URL") from None
-    host = (found.hostname or "").rstrip(".").lower()
+    host = (found.hostname or "").removesuffix(".").lower()
     if found.scheme not in ("https", "http") or not host:
         raise BadRequest(field, "must begin with `https://` and name a host")
     if found.username is not None or found.password is not None or found.fragment:
         raise BadRequest(field, "must hold no credentials and no fragment")
+    if port == 0:
+        raise BadRequest(field, "names port 0, where nothing listens")
+    if not addresses.is_host(host):
+        raise closed(field)
     if rules.webhook_hosts and not any(_matches(host, each) for each in rules.webhook_hosts):
         raise BadRequest(field, "names a host that is not in this tenant's `webhook_hosts`")
     secure = found.scheme == "https"
@@ -60,20 +68,24 @@ def read_target(field: str, url: object, rules: BatchRules) -> Target:
         port or (443 if secure else 80),
         path + (f"?{q}" if (q := found.query) else ""),
     )
-    literal = _address(host)
-    if literal is not None and not allowed(target, [host], rules):
-        raise BadRequest(field, "names an address that webhooks may not go to")
+    if addresses.literal(host) is not None and not allowed(target, [host], rules):
+        raise closed(field)
     if not secure and not rules.webhook_networks:
         raise BadRequest(field, "must begin with `https://`")
     return target
 
 
-def allowed(target: Target, addresses: Sequence[str], rules: BatchRules) -> bool:
-    """Whether all `addresses` that a host has may be connected to.
+def closed(field: str) -> BadRequest:
+    """The refusal of a host, whatever the reason."""
+    return BadRequest(field, _CLOSED)
+
+
+def allowed(target: Target, found: Sequence[str], rules: BatchRules) -> bool:
+    """Whether all addresses `found` for a host may be connected to.
 
     All, not one: a name that leads both out and in was made to.
     """
-    return bool(addresses) and all(_allowed(each, target.secure, rules) for each in addresses)
+    return bool(found) and all(_allowed(each, target.secure, rules) for each in found)
 
 
 def secret(root: bytes, tenant: str, epoch: int) -> str:
@@ -94,27 +106,16 @@ def signed(secret: str, id: str, at: int, body: bytes) -> Mapping[str, str]:
 
 
 def _allowed(address: str, secure: bool, rules: BatchRules) -> bool:
-    found = _address(address)
+    found = addresses.literal(address)
     if found is None:
         return False
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
     for network in rules.webhook_networks:
         try:
             if found in ip_network(network, strict=False):
                 return True
         except ValueError:
             continue
-    if not secure or any(found in translated for translated in _TRANSLATED):
-        return False
-    return found.is_global and not found.is_multicast
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
+    return secure and addresses.public(found)
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -41,6 +41,10 @@ class CachingRules:
     # to two seconds; what waits longer would save a write's premium and lose its user.
     wait_ms: Annotated[int, Bound(0, 30_000)] = 2_000
     move_dynamic: bool = False  # reorders the system prompt: Claude reads other words
+    # Puts a line of the tenant's own in front of planned prefixes: no other tenant of the same
+    # account can find them at Claude's. Off: it changes the words Claude reads, and a prefix that
+    # tenants have in common is written once for each.
+    salt: bool = False
     ignore_in_scope: Annotated[tuple[FragmentKind, ...], Bound(most=5)] = ()
     # Of an hour's prompt tokens, read from Claude's cache. Under it, something breaks prefixes.
     read_ratio_alert: Annotated[float, Bound(0, 1)] = 0.3

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from cacheserver.errors import BadRequest
+from cacheserver.policy import names
 from cacheserver.stores import labelscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 from cacheserver.stores.recent import Recent
@@ -93,8 +94,7 @@ class Bars:
         Raises `BadRequest` for a level or name that will not do, and where there are too many.
         """
         field = _field(level, name)
-        if len(who) > _MAX_NAME or not who.isprintable():
-            raise BadRequest("who", f"must be at most {_MAX_NAME} printable characters")
+        who = names.read("who", who, most=_MAX_NAME, least=0)
         text = b"" if bar is None else dumped("a bar", bar, most=_MAX_BAR)
         words = (field, text, self._most, self._changes, who, repr(now), level, name)
         try:
@@ -120,9 +120,7 @@ def _field(level: Level, name: str) -> str:
         if name:
             raise BadRequest("name", "must be empty for the tenant's own bar")
         return level
-    if not name or len(name) > _MAX_NAME or not name.isprintable():
-        raise BadRequest("name", f"must be 1 to {_MAX_NAME} printable characters")
-    return f"{level[0]}:{name}"
+    return f"{level[0]}:{names.read('name', name, most=_MAX_NAME)}"
 
 
 def _read(fields: Mapping[bytes, bytes]) -> TenantBars:

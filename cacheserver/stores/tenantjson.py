@@ -23,6 +23,7 @@ from cacheserver.rules.budgets import BudgetRules
 from cacheserver.rules.caching import CachingRules
 from cacheserver.rules.history import HistoryRules
 from cacheserver.rules.lengths import LengthRules
+from cacheserver.rules.limits import Limits
 from cacheserver.rules.routing import RoutingRules
 from cacheserver.types import Bar, Tenant, TtlRule, VolatilityCaps
 
@@ -38,6 +39,7 @@ _LEVERS: dict[str, TypeAdapter[Any]] = {
     "lengths": TypeAdapter(LengthRules),
     "history": TypeAdapter(HistoryRules),
     "budgets": TypeAdapter(BudgetRules),
+    "limits": TypeAdapter(Limits),
 }
 
 _SCOPE = re.compile(r"[0-9a-f]{64}")
@@ -84,6 +86,13 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
     tiers.check(tenant.routing)
     return tenant
+
+
+def limits(field: str, value: object) -> Limits:
+    """Limits of a key as they are written. Raises `BadRequest` naming the field."""
+    found = _lever(_LEVERS["limits"], field, value)
+    assert isinstance(found, Limits)
+    return found
 
 
 def encode(tenant: Tenant) -> bytes:

@@ -103,7 +103,7 @@ class TestWithoutKeys:
 
     @pytest.mark.parametrize(
         "header",
-        [bearer("anything"), ("x-api-key", "sk-ant-x"), bearer("cs_unknown"), ("cookie", "a=b")],
+        [bearer("anything"), ("x-api-key", "sk-ant-x"), ("cookie", "a=b")],
     )
     async def test_any_credential_is_taken_and_none_is_used(
         self, tenants: Tenants, header: tuple[str, str]
@@ -172,17 +172,31 @@ class TestWithoutKeys:
     ) -> None:
         assert (await gate(tenants).admit(request_)).tenant.name == "default"
 
-    async def test_the_first_key_closes_it_and_the_last_one_gone_opens_no_network(
+    @pytest.mark.parametrize("client", [LOOPBACK, FAR])
+    async def test_a_key_of_ours_that_is_not_known_is_no_open_door(
+        self, tenants: Tenants, client: tuple[str, int]
+    ) -> None:
+        """It is a tenant's, of whom nothing is left here: nobody else's answers are theirs."""
+        for sent in (bearer("cs_unknown"), ("x-api-key", "cs_unknown")):
+            with pytest.raises(Unauthenticated):
+                await gate(tenants).admit(asked(sent, client=client))
+
+    async def test_the_first_key_closes_it_and_the_last_one_gone_opens_nothing(
         self, tenants: Tenants, clock: Clock
     ) -> None:
         assert (await gate(tenants).admit(asked())).key_id is None
-        key, _ = await tenants.create_key("acme")
+        key, plain = await tenants.create_key("acme")
         with pytest.raises(Unauthenticated):
             await gate(tenants).admit(asked())
         await tenants.revoke_key(key.id)
         clock.now += FRESH_S
+        for request in (asked(), asked(client=FAR), asked(bearer(plain))):
+            with pytest.raises(Unauthenticated):
+                await gate(tenants).admit(request)
+        await tenants.open()
+        assert (await gate(tenants).admit(asked())).tenant.name == "default"
         with pytest.raises(Unauthenticated):
-            await gate(tenants).admit(asked(client=FAR))
+            await gate(tenants).admit(asked(bearer(plain)))
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
     async def test_listening_elsewhere_is_refused_until_there_is_a_key(
@@ -268,6 +282,14 @@ class TestWithTheCallersOwnKey:
         assert "sk-ant" not in repr(one)
         assert same == one
         assert other.tenant.name != one.tenant.name
+
+    async def test_once_there_was_a_key_of_ours_it_is_needed_on_this_machine_too(
+        self, tenants: Tenants, clock: Clock
+    ) -> None:
+        key, _ = await tenants.create_key("acme")
+        await tenants.revoke_key(key.id)
+        with pytest.raises(Unauthenticated):
+            await gate(tenants, "caller").admit(asked(bearer("sk-ant-1")))
 
     async def test_our_key_says_inside_which_tenant(self, tenants: Tenants) -> None:
         _, acme = await tenants.create_key("acme")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.house import ADMIN_KEY, House
+from tests.stores.conftest import ENGINES, serving
 
 SYSTEM = "You answer questions of customers. " * 200  # some 2,800 tokens
 ADMIN = {"x-api-key": ADMIN_KEY}
@@ -166,3 +167,78 @@ async def test_a_listed_prefix_is_warm_before_its_first_request(house: House) ->
     shown = (await house.http.get("/admin/prompts/default", headers=ADMIN)).json()
     assert shown["warmed"] == 1
     assert float(shown["warm_cost_usd"]) > 0
+
+
+TOOLS = [{"name": "find", "description": "Finds. " * 400, "input_schema": {"type": "object"}}]
+
+
+async def of_tenant(house: House, key: str, number: int, **given: Any) -> Any:
+    """Ask something new as a tenant, with tools and a system prompt that others have too."""
+    body = {"system": SYSTEM, "tools": TOOLS, **given}
+    answer = await house.ask(f"Where is order {number}?", key=key, **body)
+    assert answer.status_code == 200, answer.text
+    await house.parts.prompts.behind.flush()
+    return answer
+
+
+async def test_with_a_salt_no_tenant_finds_what_another_has_written_at_claude(
+    house: House,
+) -> None:
+    salted, curious = await house.key("salted"), await house.key("curious")
+    rules = {"caching": {"salt": True}}
+    await house.http.put("/admin/tenants/salted", json=rules, headers=ADMIN)
+    for number in range(4):
+        answer = await of_tenant(house, salted, number)
+    used = answer.json()["usage"]
+    assert used["cache_read_input_tokens"] > 2_000  # of its own, which it finds as before
+    assert answer.headers["x-cache-plan"].endswith("-salted")
+    # The very same, marked by hand wherever a prefix may end: nothing of it is there.
+    mark = {"cache_control": {"type": "ephemeral"}}
+    probe = {"system": [{"type": "text", "text": SYSTEM, **mark}], "tools": [{**TOOLS[0], **mark}]}
+    told = (await of_tenant(house, curious, 9, **probe)).json()["usage"]
+    assert told["cache_read_input_tokens"] == 0
+    assert told["cache_creation_input_tokens"] > 2_000
+
+
+async def test_without_a_salt_one_tenant_can_see_what_another_asks(house: House) -> None:
+    """What SECURITY.md says; were it not so, the salt would be for nothing."""
+    one, two = await house.key("one"), await house.key("two")
+    for number in range(3):
+        await of_tenant(house, one, number)
+    mark = {"cache_control": {"type": "ephemeral"}}
+    probe = {"system": [{"type": "text", "text": SYSTEM, **mark}]}
+    told = (await of_tenant(house, two, 9, **probe)).json()["usage"]
+    assert told["cache_read_input_tokens"] > 2_000
+
+
+async def test_a_salt_changes_nothing_that_an_answer_is_found_under(house: House) -> None:
+    for number in range(3):
+        plain = await of_tenant(house, "any", number)
+    rules = {"caching": {"salt": True}}
+    await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    assert (await of_tenant(house, "any", 2)).headers["x-cache"] == "exact"
+    for number in range(3, 6):
+        salted = await of_tenant(house, "any", number)
+    ids = [answer.headers["x-cache-decision"] for answer in (plain, salted)]
+    records = [(await house.http.get(f"/v1/decisions/{id}")).json() for id in ids]
+    assert records[0]["scope"] == records[1]["scope"]
+    plans = [record["asked_how"]["plan"] for record in records]
+    assert float(plans[0]["salt_usd"]) == 0 < float(plans[1]["salt_usd"]) < 0.00001
+    first, *rest = house.asked[-1].body["system"]
+    assert first["text"].startswith("Ignore this line: ")
+    assert [block["text"] for block in rest] == [SYSTEM]
+    assert "cache_control" not in house.asked[-1].body["tools"][-1]
+
+
+async def test_salts_differ_by_tenant_and_are_the_same_on_all_servers(tmp_path: Path) -> None:
+    with serving(ENGINES["valkey"]) as url:
+        lines: list[str] = []
+        for name, directory in (("one", "a"), ("one", "b"), ("two", "b")):
+            async with House.open(tmp_path / directory, redis_url=url) as house:
+                rules = {"caching": {"salt": True}}
+                await house.http.put(f"/admin/tenants/{name}", json=rules, headers=ADMIN)
+                key = await house.key(name)
+                for number in range(3):
+                    await of_tenant(house, key, len(lines) * 10 + number)
+                lines.append(house.asked[-1].body["system"][0]["text"])
+    assert lines[0] == lines[1] != lines[2]

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from cacheserver.asking.posting import Poster
 from cacheserver.errors import BadRequest
 from cacheserver.policy import webhooks
 from cacheserver.rules.batching import BatchRules
 from tests.batches.house import BatchHouse
 from tests.batches.test_batches import until
 from tests.batches.test_jobs import HOUR, rules
-from tests.house import serving
+from tests.house import ADMIN_KEY, serving
 
 HERE = BatchRules(webhook_networks=("127.0.0.0/8",))
 
@@ -171,10 +173,64 @@ async def told(house: BatchHouse, id: str, how: str) -> bool:
     return job is not None and job.told == how
 
 
+async def test_an_unknown_host_and_an_internal_one_are_refused_in_the_same_words(
+    tmp_path: Path,
+) -> None:
+    """Else the difference tells which names an internal network has."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        if host == "unknown.example.com":
+            raise OSError("no such name")
+        return {"none.example.com": []}.get(host, ["10.0.0.7"])
+
+    hosts = ("unknown.example.com", "inside.example.com", "none.example.com")
+    literals = ("10.0.0.7", "[::127.0.0.1]", "192.0.0.192", "2130706433", "a..b", f"{'a' * 64}.com")
+    async with BatchHouse.start(tmp_path, resolve=resolve) as house:
+        said = set()
+        for host in (*hosts, *literals):
+            url = f"https://{host}/hook"
+            by_job = await house.job("How far is the moon?", deadline=HOUR, webhook=url)
+            by_alert = await house.http.put(
+                "/admin/tenants/acme",
+                json={"budgets": {"alerts": {"webhook": url}}},
+                headers={"x-api-key": ADMIN_KEY},
+            )
+            for refused, field in ((by_job, "webhook"), (by_alert, "budgets.alerts.webhook")):
+                assert refused.status_code == 400
+                message = refused.json()["error"]["message"]
+                assert message.startswith(f"`{field}`: ")
+                said.add(message.removeprefix(f"`{field}`: "))
+        assert len(said) == 1
+
+
+async def test_an_endless_answer_is_not_read() -> None:
+    """Nor is a slow one waited for: a status is all that is wanted."""
+
+    async def endless(request: Request) -> Response:
+        async def flood() -> Any:
+            while True:
+                yield b"x" * 65_536
+
+        return StreamingResponse(flood())
+
+    app = Starlette(routes=[Route("/", endless, methods=["POST"])])
+    poster = Poster()
+    async with serving(app) as url:
+        try:
+            assert await poster.post(url, b"{}", {}, HERE) is None
+        finally:
+            await poster.close()
+
+
 @pytest.mark.parametrize(
     "address",
     [
         *("127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),
+        *("192.0.0.192", "192.0.0.9", "198.18.0.1", "192.88.99.1", "192.31.196.1", "192.52.193.1"),
+        *("192.175.48.1", "198.51.100.1", "203.0.113.1", "239.1.1.1"),
+        *("::127.0.0.1", "::10.0.0.1", "::93.184.216.34", "64:ff9b::5db8:d822", "64:ff9b:1::1"),
+        *("::ffff:0:127.0.0.1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:20::1", "100::1"),
+        *("3fff::1", "5f00::1", "2620:4f:8000::1", "fec0::1", "ff0e::1", "4000::1", "2001:1::1"),
         *("100.64.0.1", "192.0.2.1", "224.0.0.1", "255.255.255.255", "240.0.0.1"),
         *("::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"),
         *("64:ff9b::7f00:1", "2002:7f00:1::", "2001::1", "2001:db8::1", "fe80::1%eth0"),
@@ -198,6 +254,51 @@ def test_public_addresses_are_reached_and_private_ones_where_allowed() -> None:
     plain = webhooks.read_target("webhook", "http://hooks.example.com/", inside)
     assert webhooks.allowed(plain, ["10.1.2.3"], inside)
     assert not webhooks.allowed(plain, ["93.184.216.34"], inside)  # plain http, through the world
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.0.0.1", "0", "1.2.3.4.5"),
+        *("127.0.0.1.", "10.0.0.1", "256.1.1.1", "08.1.1.1", "example.0x1f", "a.1", "0x"),
+        *("[::1]", "[::127.0.0.1]", "[::ffff:7f00:1]", "[fe80::1%25eth0]", "[fe80::1%eth0]"),
+        *("a..b", ".example.com", "example.com..", "-a.example", "%31%30.0.0.1", "a" * 64),
+        *("a:0", "user@example.com", ":@example.com", "@example.com", "ex\u00e4mple.com"),
+        *("\uff11\uff12\uff17.0.0.1", "example\u3002com", "\u2460.example", f"{'a.' * 127}com"),
+    ],
+)
+def test_no_spelling_of_an_address_and_no_other_host_is_read(host: str) -> None:
+    with pytest.raises(BadRequest):
+        webhooks.read_target("webhook", f"https://{host}/", BatchRules())
+
+
+@given(st.ip_addresses(v=4), st.sampled_from([None, 16, 8, 10]))
+def test_no_number_is_a_host_unless_it_is_a_public_address(
+    address: IPv4Address, base: int | None
+) -> None:
+    numbers = {None: str(address), 16: hex(int(address)), 8: f"0{int(address):o}"}
+    host = numbers.get(base, str(int(address)))
+    try:
+        target = webhooks.read_target("webhook", f"https://{host}/", BatchRules())
+    except BadRequest:
+        return
+    assert base is None or host == str(address)
+    assert address.is_global
+    assert target.host == str(address)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_address_inside_an_ipv6_one_opens_nothing_but_the_mapped_one(
+    address: IPv4Address,
+) -> None:
+    target = webhooks.read_target("webhook", "https://hooks.example.com/", BatchRules())
+    number = int(address)
+    carried = [number, 0x64FF9B << 96 | number, 0x2002 << 112 | number << 80]
+    carried += [0x2001 << 112 | number << 64 | (~number & 0xFFFFFFFF), 0xFFFF << 48 | number]
+    for whole in carried:
+        assert not webhooks.allowed(target, [str(IPv6Address(whole))], BatchRules())
+    mapped = webhooks.allowed(target, [f"::ffff:{address}"], BatchRules())
+    assert mapped == webhooks.allowed(target, [str(address)], BatchRules())
 
 
 def test_hosts_may_be_listed() -> None:

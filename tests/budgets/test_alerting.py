@@ -60,6 +60,7 @@ class Watch:
     now: float = AT
     mail_port: int = 0
     metrics: Metrics = field(default_factory=Metrics)
+    poster: Poster = field(default_factory=Poster)
 
     def __post_init__(self) -> None:
         self.tenants = Tenants(
@@ -75,7 +76,7 @@ class Watch:
         mail = MailServer("127.0.0.1", "cache@example.com", self.mail_port, security="none")
         delivery = Delivery(
             self.store,
-            poster=Poster(),
+            poster=self.poster,
             mailer=Mailer(mail) if self.mail_port else None,
             tenants=self.tenants,
             secret=secret,
@@ -121,6 +122,7 @@ async def watching(redis: Connection, prefix: str, **given: Any) -> AsyncIterato
         yield watch
     finally:
         await watch.alerting.close()
+        await watch.poster.close()
         await watch.ledger.close()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from cacheserver.errors import BadRequest
-from cacheserver.policy import actors
+from cacheserver.policy import actors, names
 from cacheserver.policy.controls import query_controls, read_controls
 from cacheserver.policy.question_text import normalise
 from cacheserver.policy.unseen import UNSEEN
@@ -78,6 +78,21 @@ def test_header_field_and_metadata_name_the_same_user(name: str) -> None:
     assert len(by_header) == 16
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Zoe\u0308", "Zo\u00eb"),
+        (" ann ", "ann"),
+        ("\u1100\u1161", "\uac00"),
+        ("A\u030a", "\u212b"),
+    ],
+)
+def test_two_spellings_of_a_name_are_one_user(one: str, other: str) -> None:
+    fields = [query_controls({"actor": name}, {}).actor for name in (one, other)]
+    assert fields[0] == fields[1] is not None
+    assert actor({"user_id": one}) == actor({"user_id": other}) is not None
+
+
 def test_two_names_on_one_request_are_refused() -> None:
     with pytest.raises(BadRequest) as refused:
         actor({"user_id": "ann"}, header="bob")
@@ -87,7 +102,14 @@ def test_two_names_on_one_request_are_refused() -> None:
     assert refused.value.field == "actor"
 
 
-@pytest.mark.parametrize("metadata", [{}, {"user_id": None}, {"user_id": 7}, {"user_id": ""}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *({}, {"user_id": None}, {"user_id": 7}, {"user_id": ""}, {"user_id": " "}),
+        # a body is never refused; a name that only looks like another's is nobody's
+        *({"user_id": "ann\u200b"}, {"user_id": "\u202eann"}, {"user_id": "ann\ufe0f"}),
+    ],
+)
 def test_metadata_that_names_nobody_is_claudes_business(metadata: Any) -> None:
     assert actor(metadata) is None
     assert actor(metadata, header="ann") == actor(header="ann")
@@ -96,7 +118,7 @@ def test_metadata_that_names_nobody_is_claudes_business(metadata: Any) -> None:
 @given(st.text(max_size=300))
 def test_any_user_id_is_read_and_is_never_in_what_is_kept(name: str) -> None:
     asked = query(metadata={"user_id": name})
-    assert (asked.actor is None) == (name == "")
+    assert (asked.actor is None) == (not names.visible(name) or not name.strip())
     assert (asked.fingerprint, asked.scope) == (query().fingerprint, query().scope)
 
 

@@ -148,6 +148,25 @@ def test_max_age_bounds_the_age(age: int, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("controls", "now", "is_fresh", "stands_in"),
+    [
+        (Controls(min_fresh_s=10), 89, True, False),
+        (Controls(min_fresh_s=10), 90, False, False),
+        (Controls(max_stale_s=0), 99, True, True),
+        (Controls(max_stale_s=0), 100, False, False),
+        (Controls(max_stale_s=5), 104, False, True),
+        (Controls(max_stale_s=5), 105, False, False),
+        (Controls(max_stale_s=500), 150, False, False),  # no more than the tenant's own bound
+    ],
+)
+def test_a_caller_may_ask_for_fresher_answers_and_never_for_older_ones(
+    controls: Controls, now: float, is_fresh: bool, stands_in: bool
+) -> None:
+    assert fresh(entry(), controls, now) is is_fresh
+    assert servable_stale(entry(), Tenant("t", stale_s=50), controls, now) is stands_in
+
+
+@pytest.mark.parametrize(
     ("stale_s", "read", "now", "expected"),
     [
         (0, True, 100.0, False),

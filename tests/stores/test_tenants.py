@@ -86,7 +86,7 @@ async def test_what_we_did_not_give_out_is_no_key(tenants: Tenants, presented: s
 async def test_a_new_key_works_at_once_though_it_was_refused_before(
     tenants: Tenants, elsewhere: Tenants
 ) -> None:
-    assert await tenants.any_keys() is False
+    assert await tenants.keys_needed() is False
     assert await tenants.key("cs_x") is None
     key, plain = await elsewhere.create_key("acme")
     assert await tenants.key(plain) == key
@@ -121,16 +121,19 @@ async def test_revoking_one_key_leaves_the_others(tenants: Tenants, clock: Clock
         await tenants.revoke_key(gone.id)
 
 
-async def test_the_first_key_is_noticed_and_the_last_one_missed(
+async def test_the_first_key_is_noticed_and_the_last_one_gone_opens_nothing(
     tenants: Tenants, elsewhere: Tenants, clock: Clock
 ) -> None:
-    assert await tenants.any_keys() is False
+    assert await tenants.keys_needed() is False
     key, _ = await elsewhere.create_key("acme")
     clock.now += FRESH_S
-    assert await tenants.any_keys() is True
+    assert await tenants.keys_needed() is True
     await elsewhere.revoke_key(key.id)
     clock.now += FRESH_S
-    assert await tenants.any_keys() is False
+    assert await tenants.keys_needed() is True  # for good
+    await elsewhere.open()
+    clock.now += FRESH_S
+    assert await tenants.keys_needed() is False
 
 
 async def test_a_key_seen_a_moment_ago_costs_no_round_trip(
@@ -174,17 +177,16 @@ async def test_with_the_store_away_known_keys_work_for_the_stated_time_and_no_ot
         key, plain = await tenants.create_key("acme")
         _, unseen = await tenants.create_key("acme")
         assert await tenants.key(plain) == key
-        assert await tenants.any_keys() is True
+        assert await tenants.keys_needed() is True
     clock.now += GRACE_S - 1
     assert await tenants.key(plain) == key
-    assert await tenants.any_keys() is True
+    assert await tenants.keys_needed() is True
     with pytest.raises(Unavailable):
         await tenants.key(unseen)
     clock.now += 1 + FRESH_S
     with pytest.raises(Unavailable):
         await tenants.key(plain)
-    with pytest.raises(Unavailable):
-        await tenants.any_keys()
+    assert await tenants.keys_needed() is True  # what was seen once holds
     with pytest.raises(StoreError):
         await tenants.create_key("acme")
 

@@ -221,6 +221,7 @@ def _with_tenants(command: Command) -> int:
 @asynccontextmanager
 async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
+    from cacheserver import making
     from cacheserver.stores import connection, embedded
     from cacheserver.stores.tenants import Tenants
     from cacheserver.types import Tenant
@@ -232,8 +233,9 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
             url = embedded.running_url(settings.data_dir)
         if url is None:
             url = await stack.enter_async_context(embedded.EmbeddedStore(settings.data_dir))
-        redis = connection.connect(url)
+        redis = connection.connect(url, tls=making.tls(settings))
         stack.push_async_callback(redis.aclose)
+        await connection.reach(redis, url)
         await connection.check(redis, prefix=settings.redis_prefix)
         yield Tenants(redis, prefix=settings.redis_prefix, defaults=Tenant(name="default"))
 

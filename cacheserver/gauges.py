@@ -23,6 +23,10 @@ class Gauges:
         ProcessCollector(registry=registry)
         gauge("info", "Always 1; which version runs", "version").labels(_version()).set(1)
         self._ledger = gauge("ledger_waiting_rows", "Rows that are not in Redis yet")
+        self._unsynced = gauge(
+            "store_unsynced_seconds",
+            "The age of the oldest write that a power cut would lose, of our own store",
+        )
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
@@ -46,6 +50,10 @@ class Gauges:
     def watch_ledger(self, waiting: Callable[[], int]) -> None:
         """Ask `waiting` at each scrape."""
         self._ledger.set_function(waiting)
+
+    def watch_store(self, unsynced_s: Callable[[], float]) -> None:
+        """Ask `unsynced_s` at each scrape."""
+        self._unsynced.set_function(unsynced_s)
 
     def stored(self, size: int) -> None:
         self._stored.set(size)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -105,7 +106,7 @@ async def load(settings: Settings, path: Path, *, replace: bool, say: Say) -> No
             f"{path} has keys that begin with `{meta['prefix']}`; set "
             f"`CACHESERVER_REDIS_PREFIX` to that (it is `{settings.redis_prefix}`)"
         )
-    mark = time.strftime("replaced-%Y%m%dT%H%M%SZ", time.gmtime())
+    mark = time.strftime("replaced-%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
     restore = _into_redis if settings.redis_url is not None else _into_directory
     kept = await restore(settings, path, replace=replace, mark=mark)
     if kept is not None:

@@ -166,6 +166,8 @@ def _greeting(settings: Settings, parts: Parts, listener: socket.socket) -> Iter
     host, port = listener.getsockname()[:2]
     at = f"[{host}]" if ":" in host else host
     yield f"cacheserver on http://{at}:{port}"
+    for repair in parts.repairs:
+        yield f"the store was repaired: {repair}"
     if settings.upstream == "simulated":
         yield "a SIMULATED Claude answers: its answers are made up (x-upstream: simulated)"
     else:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cacheserver import backups
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
 from cacheserver.policy import keytimes
@@ -128,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
 
     audit.add(commands)
     scenarios.add(commands)
+
+    backups.add(commands, say=_say)
 
     key = commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -335,6 +338,7 @@ def _with_tenants(asked: argparse.Namespace, command: Command) -> int:
 @asynccontextmanager
 async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
+    from cacheserver import config
     from cacheserver.stores import connection, embedded
     from cacheserver.stores.tenants import Tenants
     from cacheserver.types import Tenant
@@ -346,8 +350,9 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
             url = embedded.running_url(settings.data_dir)
         if url is None:
             url = await stack.enter_async_context(embedded.EmbeddedStore(settings.data_dir))
-        redis = connection.connect(url)
+        redis = connection.connect(url, tls=config.tls(settings))
         stack.push_async_callback(redis.aclose)
+        await connection.reach(redis, url)
         await connection.check(redis, prefix=settings.redis_prefix)
         yield Tenants(
             redis,

@@ -27,6 +27,7 @@ from pydantic import (
 from cacheserver._config_sizes import Bytes, BytesLimit
 from cacheserver._config_sources import gather, unread, variable
 from cacheserver.errors import SettingsError
+from cacheserver.stores.redisurl import Tls
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -73,6 +74,21 @@ class Settings(BaseModel):
         "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`. A secret: it may hold a "
         "password.",
         "Without it, a Valkey is started in the data directory and nothing need be installed.",
+    )
+    redis_ca_file: Path | None = _setting(
+        None,
+        "Certificates in PEM that `rediss://` trusts: those of your own CA.",
+        "Without it, those that this machine trusts.",
+    )
+    redis_cert_file: Path | None = _setting(
+        None,
+        "The client certificate for `rediss://`, in PEM, with what leads to its CA.",
+        "Without it, none is shown; few servers ask for one.",
+    )
+    redis_key_file: Path | None = _setting(
+        None,
+        "The private key of that certificate, in PEM and not encrypted.",
+        "Without it, it is read from the certificate's file.",
     )
     redis_prefix: str = _setting(
         "cs1:",
@@ -355,7 +371,10 @@ class Settings(BaseModel):
         "Collected logs are expected to have them; a terminal would show nothing else.",
     )
 
-    @field_validator("data_dir", "admin_key_file", "model_dir", "prices")
+    @field_validator(
+        "data_dir", "admin_key_file", "model_dir", "prices",
+        "redis_ca_file", "redis_cert_file", "redis_key_file",
+    )  # fmt: skip
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
         try:
@@ -388,6 +407,17 @@ class Settings(BaseModel):
             raise ValueError("`CACHESERVER_DEFAULT_TTL_S` is above `CACHESERVER_MAX_TTL_S`")
         if self.admin_key is not None and self.admin_key_file is not None:
             raise ValueError("`CACHESERVER_ADMIN_KEY` and `CACHESERVER_ADMIN_KEY_FILE`: set one")
+        files = (self.redis_ca_file, self.redis_cert_file, self.redis_key_file)
+        speaks_tls = self.redis_url is not None and self.redis_url.get_secret_value().startswith(
+            "rediss://"
+        )
+        if any(files) and not speaks_tls:
+            raise ValueError(
+                "`CACHESERVER_REDIS_CA_FILE`, `..._CERT_FILE` and `..._KEY_FILE` are for a "
+                "`CACHESERVER_REDIS_URL` of rediss://"
+            )
+        if self.redis_key_file is not None and self.redis_cert_file is None:
+            raise ValueError("`CACHESERVER_REDIS_KEY_FILE` needs `CACHESERVER_REDIS_CERT_FILE`")
         return self
 
 
@@ -454,6 +484,11 @@ def admin_key(settings: Settings) -> str | None:
     if len(key) < 16:
         raise SettingsError("`CACHESERVER_ADMIN_KEY_FILE`: the key is under 16 characters")
     return key
+
+
+def tls(settings: Settings) -> Tls:
+    """The files for `rediss://`."""
+    return Tls(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
 
 
 def shown(settings: Settings) -> dict[str, str]:

@@ -31,6 +31,10 @@ class Gauges:
             "upstream_breaker", "The circuit breaker: 0 closed, 1 half-open, 2 open: not asked"
         )
         self._connections = gauge("connections", "Connections that are open")
+        self._unsynced = gauge(
+            "store_unsynced_seconds",
+            "The age of the oldest write that a power cut would lose, of our own store",
+        )
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
@@ -70,6 +74,10 @@ class Gauges:
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Ask `count` at each scrape."""
         self._connections.set_function(count)
+
+    def watch_store(self, unsynced_s: Callable[[], float]) -> None:
+        """Ask `unsynced_s` at each scrape."""
+        self._unsynced.set_function(unsynced_s)
 
     def stored(self, size: int) -> None:
         self._stored.set(size)

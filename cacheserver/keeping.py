@@ -10,6 +10,7 @@ from cacheserver.flight import end
 from cacheserver.metrics import Metrics
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.storewatch import StoreWatch
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +19,13 @@ _SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us a
 _RETRY_S = 1.0
 
 
-async def keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) -> None:
-    """Restore the index, then keep it: expire, train, save. Ends only by cancellation."""
+async def keep(
+    semantic: SemanticEntries, journal: Journal, metrics: Metrics, watch: StoreWatch
+) -> None:
+    """Restore the index, then keep it: expire, train, save. Ends only by cancellation.
+
+    Where the store has lost data, the index is restored anew: what is gone is not looked at again.
+    """
     while not semantic.ready:
         try:
             await semantic.restore()
@@ -33,6 +39,8 @@ async def keep(semantic: SemanticEntries, journal: Journal, metrics: Metrics) ->
         metrics.index_size(len(semantic.index))
         seen = report(semantic, journal, metrics, seen)
         try:
+            if await watch.look():
+                await semantic.restore()
             await semantic.tend()
             if time.monotonic() - saved_at >= _SNAPSHOT_S:
                 await semantic.save()

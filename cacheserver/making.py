@@ -98,19 +98,21 @@ def embedder(settings: Settings) -> OnnxEmbedder:
         ) from error
 
 
-async def store_url(settings: Settings, stack: AsyncExitStack) -> str:
+async def store(settings: Settings, stack: AsyncExitStack) -> tuple[str, EmbeddedStore | None]:
+    """The URL of the store, and the store itself where it is ours, started."""
     if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
+        return settings.redis_url.get_secret_value(), None
     store = EmbeddedStore(settings.data_dir)
     stack.push_async_callback(store.stop)
-    return await store.start()
+    return await store.start(), store
 
 
-async def wait_for_store(redis: Connection, settings: Settings) -> None:
+async def wait_for_store(redis: Connection, settings: Settings, url: str) -> None:
     """Return once Redis answers and may be used. It may be starting beside us."""
     deadline = time.monotonic() + _STORE_WAIT_S
     while True:
         try:
+            await connection.reach(redis, url)
             return await connection.check(redis, prefix=settings.redis_prefix)
         except StoreError:
             if time.monotonic() > deadline:

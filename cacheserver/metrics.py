@@ -154,7 +154,7 @@ class Metrics:
         self.rows = RowMetrics(self._registry)
         self.gauges = Gauges(self._registry)
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
-        for site in ("embed", "get", "near", "put", "ledger"):
+        for site in ("embed", "get", "near", "put", "ledger", "store-sync", "store-lost"):
             self._swallowed.labels(site)
         for event in UPSTREAM_EVENTS:
             self._upstream_events.labels(event)

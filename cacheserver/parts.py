@@ -76,5 +76,6 @@ class Parts:
     history: History
     turns: Turns
     embedder_id: str
+    repairs: Sequence[str]  # sentences on damage of the store that was mended at a start
     observers: Sequence[Observer]  # told of every request, in this order
     clock: Callable[[], float]

@@ -64,6 +64,7 @@ from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.ratelimits import RateLimitStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.storewatch import StoreWatch
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.warmth import Warmth
 from cacheserver.telling import Told
@@ -98,11 +99,20 @@ async def build(
         if telemetry is not None:
             stack.push_async_callback(telemetry.close)
         embedder = making.embedder(settings)
-        url = await making.store_url(settings, stack)
-        redis = connection.connect(url)
+        url, store = await making.store(settings, stack)
+        redis = connection.connect(url, tls=config.tls(settings))
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
-        await making.wait_for_store(redis, settings)
+        await making.wait_for_store(redis, settings, url)
+        store_watch = StoreWatch(
+            redis,
+            metrics,
+            prefix=settings.redis_prefix,
+            sync=None if store is None else store.sync,
+            clock=clock,
+        )
+        await store_watch.look()
+        metrics.gauges.watch_store(lambda: store_watch.unsynced_s)
         entries = await stack.enter_async_context(
             Entries(redis, prefix=settings.redis_prefix, max_bytes=settings.max_bytes, clock=clock)
         )
@@ -280,7 +290,9 @@ async def build(
             ledgerkeeper.keep(spiller, ledger, metrics, clock), name="ledger:keep"
         )
         stack.push_async_callback(end, bookkeeper)
-        keeper = asyncio.create_task(keeping.keep(semantic, journal, metrics), name="index:keep")
+        keeper = asyncio.create_task(
+            keeping.keep(semantic, journal, metrics, store_watch), name="index:keep"
+        )
         stack.push_async_callback(keeping.end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)
         work = JobWork(redis, prefix=settings.redis_prefix)
@@ -352,6 +364,7 @@ async def build(
                     levers.trials.store,
                     levers.turns,
                     opening=lambda: upstream.breaker.opening,
+                    store=store_watch,
                 ),
                 wrong_price=wrong_price,
                 metrics=metrics,
@@ -399,6 +412,7 @@ async def build(
             trials=levers.trials,
             gold=levers.gold,
             embedder_id=embedder.id,
+            repairs=() if store is None else store.repairs,
             observers=() if telemetry is None else telemetry.observers,
             clock=clock,
         )

@@ -83,13 +83,14 @@ class House:
         otel: OtelChoice | None = None,
         pace: Pace | None = None,
         bounds: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
         **settings: Any,
     ) -> AsyncIterator[House]:
         """`bounds`: fields of `Limits` that a test cannot wait for."""
         async with AsyncExitStack() as stack:
             simulated = Simulated(SimulatedSettings(direct=claude))
             upstream_url = await stack.enter_async_context(serve_simulated(simulated))
-            clock = Clock()
+            clock = clock or Clock()
             chosen = Settings(
                 **{
                     "data_dir": data_dir,

@@ -16,9 +16,10 @@ from cacheserver.asking.spending import Spending, merged
 from cacheserver.breaker import Opening
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
-from cacheserver.policy import alerts, budget, budgetalerts
+from cacheserver.policy import alerts, budget, budgetalerts, storealerts
 from cacheserver.policy.alerts import Alert, Hour
 from cacheserver.policy.digest import digest, last_week
+from cacheserver.policy.storealerts import StoreState
 from cacheserver.policy.timerange import Tile
 from cacheserver.policy.wronghits import WrongShare
 from cacheserver.ports import Metrics
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 _EVERY_S = 60
 _TICK_S = 5.0  # for deliveries that are due again
 _DAY_S = 86_400
+_OPEN = "default"  # who asks without a key
 _DIGEST_H = 7  # hours after a week's end: people's morning in Europe, and all rows are in
 
 
@@ -51,6 +53,10 @@ class Conversations(Protocol):
     async def bloated(self, tenant: str, now: float) -> int: ...
 
 
+class Store(Protocol):
+    def state(self) -> StoreState: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What is looked at beside the ledger. None: nothing is known of it."""
@@ -59,6 +65,7 @@ class Sources:
     roll_backs: RollBacks | None = None
     conversations: Conversations | None = None
     opening: Callable[[], Opening | None] = lambda: None  # the last of the circuit breaker's
+    store: Store | None = None
 
 
 class Alerting:
@@ -146,6 +153,8 @@ class Alerting:
         """Tenants that were made, or asked anything within a day."""
         names = {tenant.name for tenant in await self._tenants.list_tenants()}
         names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
+        if self._sources.store is not None:
+            names.add(_OPEN)  # an emptied store has no tenant to tell
         return sorted(names)
 
     async def _look_in_turn(self) -> None:
@@ -170,6 +179,8 @@ class Alerting:
             found += await self._of_budgets(tenant, keys, now)
             found += await self._of_use(tenant, now)
             found += await self._of_sources(tenant, now)
+            if self._sources.store is not None:
+                found += storealerts.of(tenant.name, self._sources.store.state(), now)
         if rules.digest:
             found += await self._digest(tenant, now)
         return found

@@ -19,7 +19,9 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.errors import SettingsError, StoreError
+from cacheserver.stores import reaching, redisurl
 from cacheserver.stores.patience import Health
+from cacheserver.stores.redisurl import Tls
 
 
 class Client(Redis):
@@ -71,15 +73,21 @@ Connection: TypeAlias = Client
 
 PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
 SCHEMA = 1
+RESTORING = "restoring"  # a key that is there while a backup is written into the store
 OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
 
 
-def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 32) -> Connection:
+def connect(
+    url: str, *, tls: Tls | None = None, timeout_s: float = 2.0, max_connections: int = 32
+) -> Connection:
     """Return a client for `url`; it connects when first used and `aclose` closes it.
 
-    A request that waits longer than `timeout_s` for the store would have been served faster as a
-    miss. Raises `SettingsError` for a URL that cannot be read.
+    `tls` holds the files for `rediss://`. A request that waits longer than `timeout_s` for the
+    store would have been served faster as a miss. Raises `SettingsError` for a URL or a file that
+    cannot be read.
     """
+    redisurl.check(url)
+    files = redisurl.files(tls) if tls is not None and url.startswith("rediss://") else {}
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -90,12 +98,25 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 32) -> C
             max_connections=max_connections,
             timeout=timeout_s,
             retry=Retry(NoBackoff(), 0),
+            **files,
         )
-    except ValueError as error:
-        raise SettingsError(
-            f"`CACHESERVER_REDIS_URL`: {error}; use redis://, rediss:// or unix://"
-        ) from None
+    except ValueError:  # its text may hold a part of the URL
+        raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
     return Client(connection_pool=pool)
+
+
+async def reach(redis: Connection, url: str) -> None:
+    """Return if the server answers us on `url`.
+
+    Raises `SettingsError` where the operator must act, and `StoreError` where it may yet come; both
+    tell the place and the reason.
+    """
+    try:
+        await redis.execute_command("INFO")  # type: ignore[no-untyped-call]
+    except (*FAILURES, TypeError, ValueError) as error:
+        found = reaching.explain(error, url)
+        kind = StoreError if found.passing else SettingsError
+        raise kind(reaching.message(url, found)) from None
 
 
 # What redis-py raises where the store fails, and where it took too long.
@@ -144,11 +165,17 @@ async def check(redis: Connection, *, prefix: str = PREFIX) -> None:
     info: dict[str, Any] = await command(redis, "INFO")
     await command(redis, "SETNX", f"{prefix}schema", SCHEMA)
     stored = await command(redis, "GET", f"{prefix}schema")
+    half_restored = await command(redis, "EXISTS", f"{prefix}{RESTORING}")
     version = str(info.get("redis_version", "0"))
     if _numbers(version) < OLDEST:
         raise SettingsError(
             f"`CACHESERVER_REDIS_URL`: the server is Redis {version}; 6.2 or later, or Valkey, "
             "is needed"
+        )
+    if half_restored:
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: a restore into it was begun and not ended; run `cacheserver "
+            "restore FILE --replace` again"
         )
     if info.get("cluster_enabled"):
         raise SettingsError(

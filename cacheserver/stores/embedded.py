@@ -1,22 +1,17 @@
 """A Valkey of our own, so that nobody has to run one.
 
-The data directory belongs to one server at a time, told by two locks that the kernel drops with
-their holders: `server.lock` is ours, `valkey.lock` is inherited by the child. A held `valkey.lock`
-under a free `server.lock` is therefore a child whose server was killed: it is about to go (Linux
-tells it to) or is stopped.
-
-    DATA_DIR/store/        0700: what is in it, and the socket, is for this user only
-        server.lock valkey.lock
-        store.json         where the socket is
-        valkey.log appendonlydir/
-        valkey.sock        or in a runtime directory, where this path would be too long
+DATA_DIR/store/        0700: what is in it, and the socket, is for this user only
+    server.lock valkey.lock
+    store.json         where the socket is
+    synced             how much of the files is on the disk
+    valkey.log appendonlydir/
+    valkey.sock        or in a runtime directory, where this path would be too long
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import socket
@@ -29,7 +24,10 @@ from types import TracebackType
 import orjson
 
 from cacheserver.errors import SettingsError
+from cacheserver.stores.aofrepair import AofRepair
+from cacheserver.stores.aofsync import AofSync
 from cacheserver.stores.child import ask, exit_of, find_server, spawn
+from cacheserver.stores.datalock import DataLock
 
 _LONGEST_PATH = 100  # bytes; the kernel takes 107 (Linux) or 103 (macOS)
 _PATIENCE_S = 10.0  # for a child to stop: it has at most a second of writes to flush
@@ -56,8 +54,9 @@ def running_url(data_dir: Path) -> str | None:
 class EmbeddedStore:
     """The server of one data directory, started, watched, restarted and stopped.
 
-    Writes are on their way to the disk before they are acknowledged, so killing either process
-    loses nothing; they are synced every second, so a power cut loses at most that.
+    Writes are in the kernel before they are acknowledged, so killing either process loses nothing;
+    `sync` brings them to the disk every second, so a power cut loses that second, and what the
+    disk takes for it.
     """
 
     def __init__(
@@ -71,17 +70,18 @@ class EmbeddedStore:
         """`max_memory` is in bytes; beyond it writes fail and reads go on. `runtime_dir` takes the
         socket where its path in `data_dir` is too long; a temporary directory by default."""
         self.restarts = 0  # of a child that died by itself
+        self.repairs: list[str] = []  # sentences on what was cut or made anew, at any start
         self._dir = data_dir.resolve() / "store"
         self._max_memory = max_memory
         self._binary = binary
         self._runtime_dir = runtime_dir
         self._url: str | None = None
-        self._locks: list[int] = []
-        self._ours = False  # both locks are held: what is in the directory is ours to change
+        self._lock = DataLock(self._dir)
         self._socket = self._dir / "valkey.sock"
         self._child: subprocess.Popen[bytes] | None = None
         self._gone: asyncio.Future[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self.sync = AofSync(self._dir, rewrite=self._rewrite)
 
     async def __aenter__(self) -> str:
         return await self.start()
@@ -103,17 +103,17 @@ class EmbeddedStore:
         """Return the URL of a server that has loaded its data and answers.
 
         From then on it is restarted whenever it dies. Raises `SettingsError` where another
-        cacheserver uses the directory, or where the server does not start.
+        cacheserver uses the directory, where the server does not start, or where its files are
+        damaged in a way that is not to be mended unasked.
         """
         if self._url is not None:
             return self._url
         binary = self._binary or find_server()
-        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._dir.chmod(0o700)
         try:
-            await self._lock()
+            await self._lock.take(lambda: ask_to_stop(self._dir))
             self._socket = self._place_socket()
             (self._dir / "valkey.log").write_bytes(b"")
+            self.sync.start()
             await self._launch(binary)
         except BaseException:
             await self.stop()
@@ -134,40 +134,24 @@ class EmbeddedStore:
             if not done:
                 self._child.kill()
                 await self._gone
+        await asyncio.to_thread(self.sync.stop)
         self._child = self._gone = self._url = None
-        if self._ours:
+        if self._lock.held:
             _remove_socket(self._dir)
-            self._ours = False
-        while self._locks:
-            os.close(self._locks.pop())
+        self._lock.release()
 
-    async def _lock(self) -> None:
-        ours = self._open("server.lock")
-        if not _try_lock(ours):
-            raise SettingsError(
-                f"`CACHESERVER_DATA_DIR`: another cacheserver runs on {self._dir.parent}; "
-                "stop it or give this one a directory of its own"
-            )
-        childs = self._open("valkey.lock")
-        started = time.monotonic()
-        asked = False
-        while not _try_lock(childs):
-            waited = time.monotonic() - started
-            if waited > _PATIENCE_S:
-                raise SettingsError(
-                    f"`CACHESERVER_DATA_DIR`: a store left behind on {self._dir.parent} does not "
-                    "stop; end that valkey-server or redis-server process and start again"
-                )
-            if waited > 0.5 and not asked:  # no parent-death signal reached it
-                asked = True
-                await _ask_to_stop(self._dir)
-            await asyncio.sleep(0.01)
-        self._ours = True
+    async def repair(self) -> list[str]:
+        """Mend what `start` refuses to, as far as anything can be kept; sentences on what was done.
 
-    def _open(self, name: str) -> int:
-        handle = os.open(self._dir / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._locks.append(handle)
-        return handle
+        Raises `SettingsError` where nothing can.
+        """
+        binary = self._binary or find_server()
+        await self._lock.take(lambda: ask_to_stop(self._dir))
+        try:
+            repair = AofRepair(self._dir, binary, forced=True)
+            return await asyncio.to_thread(lambda: [*repair.manifest(), *repair.files()])
+        finally:
+            self._lock.release()
 
     def _place_socket(self) -> Path:
         _remove_socket(self._dir)  # of a server that was killed
@@ -181,12 +165,34 @@ class EmbeddedStore:
         return path
 
     async def _launch(self, binary: Path) -> None:
-        """Start the child and wait until it answers."""
+        """Start the child and wait until it answers, its files mended where they have to be."""
+        repair = AofRepair(self._dir, binary)
+        self.repairs += await asyncio.to_thread(repair.manifest)
+        try:
+            await self._spawn(binary)
+        except SettingsError:
+            if self._child is None or self._child.poll() is None:
+                raise  # it runs, and its files are its own
+            mended = await asyncio.to_thread(repair.files)
+            if not mended:
+                raise
+            self.repairs += mended
+            await self._spawn(binary)
+
+    async def _spawn(self, binary: Path) -> None:
         self._child = spawn(
-            binary, self._settings(), lock=self._locks[1], output=self._dir / "valkey.log"
+            binary, self._settings(), lock=self._lock.childs, output=self._dir / "valkey.log"
         )
         self._gone = exit_of(self._child)
         await self._answers(self._child)
+
+    def _rewrite(self) -> None:
+        """Have the child write its file anew, from its memory. For the thread that syncs."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(1)
+            line.connect(os.fspath(self._socket))
+            line.sendall(b"BGREWRITEAOF\r\n")
+            line.recv(64)
 
     def _settings(self) -> str:
         lines = [
@@ -199,8 +205,10 @@ class EmbeddedStore:
             "loglevel warning",
             'save ""',  # the append-only file is the truth; a second copy on disk is only load
             "appendonly yes",
-            "appendfsync everysec",
-            "aof-load-truncated yes",
+            "repl-diskless-sync-delay 0",  # a backup is the only replica there is, and waits for it
+            "appendfsync no",  # `sync` does it: see there
+            "aof-rewrite-incremental-fsync yes",
+            "aof-load-truncated no",  # `AofRepair` cuts, keeps what it cuts, and says so
             "maxmemory-policy noeviction",
             f"maxmemory {self._max_memory or 0}",
         ]
@@ -249,14 +257,6 @@ def _quoted(path: Path) -> str:
     return f'"{escaped}"'
 
 
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _noted_socket(directory: Path) -> Path | None:
     try:
         return Path(orjson.loads((directory / "store.json").read_bytes())["socket"])
@@ -275,7 +275,7 @@ def _remove_socket(directory: Path) -> None:
     (directory / "store.json").unlink(missing_ok=True)
 
 
-async def _ask_to_stop(directory: Path) -> None:
+async def ask_to_stop(directory: Path) -> None:
     path = _noted_socket(directory)
     if path is not None:
         await ask(path, b"SHUTDOWN\r\n")

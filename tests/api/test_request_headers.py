@@ -1,4 +1,4 @@
-"""Headers of requests through the front door: ours are known or refused, `Cache-Control` never is."""
+"""Request headers through the front door: ours are known or refused; `Cache-Control` never is."""
 
 from __future__ import annotations
 

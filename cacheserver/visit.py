@@ -34,7 +34,7 @@ class Trace:
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
 
 
-def request_id() -> str:
+def new_request_id() -> str:
     """A new id, as the caller sees it."""
     return f"req_{secrets.token_hex(12)}"
 
@@ -44,7 +44,7 @@ class Visit:
     """What is known of a request so far. Filled in by whoever learns it."""
 
     method: str
-    id: str = field(default_factory=request_id)
+    id: str = field(default_factory=new_request_id)
     trace: Trace | None = None  # the caller's; where tracing is on, our own span in it
     decision_id: str | None = None
     tenant: str | None = None

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias
 
 from cacheserver.policy import actors
 from cacheserver.policy.calibrate import LEAST, Calibration, Label, left_out
-from cacheserver.policy.support import Support, learned
+from cacheserver.policy.support import Support, learned, narrower
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
 
@@ -121,12 +121,7 @@ def _supported(told: Sequence[tuple[float, Label]], floor: float) -> Support:
         learned([(one.evidence, p, of(one)) for p, one in told if one.right], floor)
         for of in (_key, _caller)
     )
-    if by_key.least is None or by_caller.least is None:
-        return by_caller
-    return Support(
-        max(by_key.least, by_caller.least),
-        {group: max(least, by_key.groups[group]) for group, least in by_caller.groups.items()},
-    )
+    return narrower(by_key, by_caller)
 
 
 def _strictest(told: Sequence[tuple[float, Label]], target: float) -> Point | None:

@@ -76,6 +76,13 @@ class Support:
         return short <= REACH
 
 
+def narrower(one: Support, other: Support) -> Support:
+    """The region within both, of two that were learned of the same labels."""
+    return Support(
+        crowd=_narrower(one.crowd, other.crowd), coverage=_narrower(one.coverage, other.coverage)
+    )
+
+
 def learned(right: Sequence[tuple[Evidence, float, str]], floor: float) -> Support:
     """The support shown by labels that were right: their evidence, probability and caller.
 
@@ -92,6 +99,16 @@ def learned(right: Sequence[tuple[Evidence, float, str]], floor: float) -> Suppo
                 if e.coverage is not None
             ]
         ),
+    )
+
+
+def _narrower(one: Usual | None, other: Usual | None) -> Usual | None:
+    if one is None or other is None:
+        return one or other
+    return Usual(
+        max(one.mean, other.mean),
+        min(one.deviation, other.deviation),
+        {group: max(mean, other.groups[group]) for group, mean in one.groups.items()},
     )
 
 

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from cacheserver.api.errors import shape
 from cacheserver.serving.connections import Connections
-from cacheserver.visit import request_id
+from cacheserver.visit import new_request_id
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _say(self, status: int, type: str, message: str) -> None:
-        id = request_id()
+        id = new_request_id()
         body = shape(type, message, id)
         self.transport.write(
             STATUS_LINE[status]

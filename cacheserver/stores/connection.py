@@ -112,7 +112,7 @@ async def reach(redis: Connection, url: str) -> None:
     tell the place and the reason.
     """
     try:
-        await redis.execute_command("INFO")  # type: ignore[no-untyped-call]
+        await redis.execute_command("INFO")
     except (*FAILURES, TypeError, ValueError) as error:
         found = reaching.explain(error, url)
         kind = StoreError if found.passing else SettingsError

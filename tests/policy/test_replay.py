@@ -27,7 +27,7 @@ from cacheserver.policy.replay import (
     replay,
     under,
 )
-from cacheserver.policy.support import Support
+from cacheserver.policy.support import Support, Usual
 from cacheserver.policy.vetoes import VETOES
 from cacheserver.types import Bar
 
@@ -169,7 +169,7 @@ def test_a_scope_that_is_closed_serves_nothing_and_that_is_told() -> None:
         assert outcome(past(one), TARGET, CLOSED).serves is False
 
 
-REACHED = Support(0.6, {"b": 0.7})
+REACHED = Support(crowd=Usual(0.9, 0.2), least=0.6)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_decision_of_today_replayed_under_its_own_bar_is_the_same(
     found: list[Evidence], probabilities: list[float], shut: frozenset[str], least: float
 ) -> None:
     """What is recorded of a decision is all that its replay needs."""
-    asks = needed(shut=shut, support=Support(least))
+    asks = needed(shut=shut, support=Support(crowd=Usual(1.0, 1.0), least=least))
     rows = [nearby(entry=str(n), evidence=e) for n, e in enumerate(found)]
     rows = [replace(one, probability=p) for one, p in zip(rows, probabilities, strict=False)]
     told = {one.entry: one.probability or 0.0 for one in rows}

@@ -28,7 +28,7 @@ OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's 
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # A proxy on this machine makes the world look like this machine.
 _PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
-_KEY_BEGINS = f"those begin with `{KEY_MARK}`"
+_KEY_BEGINS = f"one begins with `{KEY_MARK}`"
 _TO_CLAUDE = ("anthropic-", "x-claude-code-")
 
 

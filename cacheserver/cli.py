@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cacheserver import backups
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
 from cacheserver.scenarios import command as scenarios
@@ -111,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
 
     audit.add(commands)
     scenarios.add(commands)
+
+    backups.add(commands, say=_say)
 
     key = commands.add_parser("key", help="create, list and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -221,7 +224,7 @@ def _with_tenants(command: Command) -> int:
 @asynccontextmanager
 async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
-    from cacheserver import making
+    from cacheserver import config
     from cacheserver.stores import connection, embedded
     from cacheserver.stores.tenants import Tenants
     from cacheserver.types import Tenant
@@ -233,7 +236,7 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
             url = embedded.running_url(settings.data_dir)
         if url is None:
             url = await stack.enter_async_context(embedded.EmbeddedStore(settings.data_dir))
-        redis = connection.connect(url, tls=making.tls(settings))
+        redis = connection.connect(url, tls=config.tls(settings))
         stack.push_async_callback(redis.aclose)
         await connection.reach(redis, url)
         await connection.check(redis, prefix=settings.redis_prefix)

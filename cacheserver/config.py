@@ -26,6 +26,7 @@ from pydantic import (
 from cacheserver._config_sizes import Bytes, BytesLimit
 from cacheserver._config_sources import gather, variable
 from cacheserver.errors import SettingsError
+from cacheserver.stores.redisurl import Tls
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -382,6 +383,11 @@ def admin_key(settings: Settings) -> str | None:
     if len(key) < 16:
         raise SettingsError("`CACHESERVER_ADMIN_KEY_FILE`: the key is under 16 characters")
     return key
+
+
+def tls(settings: Settings) -> Tls:
+    """The files for `rediss://`."""
+    return Tls(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
 
 
 def shown(settings: Settings) -> dict[str, str]:

@@ -17,7 +17,6 @@ from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.embedded import EmbeddedStore
-from cacheserver.stores.redisurl import Tls
 from cacheserver.types import Bar, Tenant
 from cacheserver.upstream import Upstream
 from index.batcher import Batcher
@@ -95,11 +94,6 @@ def embedder(settings: Settings) -> OnnxEmbedder:
             f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
             f"`python -m index.export --to {folder}` (needs the `models` extra)"
         ) from error
-
-
-def tls(settings: Settings) -> Tls:
-    """The files for `rediss://`."""
-    return Tls(settings.redis_ca_file, settings.redis_cert_file, settings.redis_key_file)
 
 
 async def store(settings: Settings, stack: AsyncExitStack) -> tuple[str, EmbeddedStore | None]:

@@ -97,7 +97,7 @@ async def build(
             stack.push_async_callback(telemetry.close)
         embedder = making.embedder(settings)
         url, store = await making.store(settings, stack)
-        redis = connection.connect(url, tls=making.tls(settings))
+        redis = connection.connect(url, tls=config.tls(settings))
         stack.push_async_callback(redis.aclose)
         await making.wait_for_store(redis, settings, url)
         store_watch = StoreWatch(

@@ -86,12 +86,13 @@ class House:
         claude: Answering | None = None,
         otel: OtelChoice | None = None,
         pace: Pace | None = None,
+        clock: Clock | None = None,
         **settings: Any,
     ) -> AsyncIterator[House]:
         async with AsyncExitStack() as stack:
             simulated = Simulated(SimulatedSettings(direct=claude))
             upstream_url = await stack.enter_async_context(serve_simulated(simulated))
-            clock = Clock()
+            clock = clock or Clock()
             chosen = Settings(
                 **{
                     "data_dir": data_dir,

@@ -24,6 +24,7 @@ Connection: TypeAlias = Redis
 
 PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
 SCHEMA = 1
+RESTORING = "restoring"  # a key that is there while a backup is written into the store
 OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
 
 
@@ -114,11 +115,17 @@ async def check(redis: Connection, *, prefix: str = PREFIX) -> None:
     info: dict[str, Any] = await command(redis, "INFO")
     await command(redis, "SETNX", f"{prefix}schema", SCHEMA)
     stored = await command(redis, "GET", f"{prefix}schema")
+    half_restored = await command(redis, "EXISTS", f"{prefix}{RESTORING}")
     version = str(info.get("redis_version", "0"))
     if _numbers(version) < OLDEST:
         raise SettingsError(
             f"`CACHESERVER_REDIS_URL`: the server is Redis {version}; 6.2 or later, or Valkey, "
             "is needed"
+        )
+    if half_restored:
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: a restore into it was begun and not ended; run `cacheserver "
+            "restore FILE --replace` again"
         )
     if info.get("cluster_enabled"):
         raise SettingsError(

@@ -110,7 +110,7 @@ class EmbeddedStore:
             return self._url
         binary = self._binary or find_server()
         try:
-            await self._lock.take(lambda: _ask_to_stop(self._dir))
+            await self._lock.take(lambda: ask_to_stop(self._dir))
             self._socket = self._place_socket()
             (self._dir / "valkey.log").write_bytes(b"")
             self.sync.start()
@@ -146,7 +146,7 @@ class EmbeddedStore:
         Raises `SettingsError` where nothing can.
         """
         binary = self._binary or find_server()
-        await self._lock.take(lambda: _ask_to_stop(self._dir))
+        await self._lock.take(lambda: ask_to_stop(self._dir))
         try:
             repair = AofRepair(self._dir, binary, forced=True)
             return await asyncio.to_thread(lambda: [*repair.manifest(), *repair.files()])
@@ -205,6 +205,7 @@ class EmbeddedStore:
             "loglevel warning",
             'save ""',  # the append-only file is the truth; a second copy on disk is only load
             "appendonly yes",
+            "repl-diskless-sync-delay 0",  # a backup is the only replica there is, and waits for it
             "appendfsync no",  # `sync` does it: see there
             "aof-rewrite-incremental-fsync yes",
             "aof-load-truncated no",  # `AofRepair` cuts, keeps what it cuts, and says so
@@ -274,7 +275,7 @@ def _remove_socket(directory: Path) -> None:
     (directory / "store.json").unlink(missing_ok=True)
 
 
-async def _ask_to_stop(directory: Path) -> None:
+async def ask_to_stop(directory: Path) -> None:
     path = _noted_socket(directory)
     if path is not None:
         await ask(path, b"SHUTDOWN\r\n")

@@ -1,4 +1,4 @@
-"""Request headers through the front door: ours are known or refused; `Cache-Control` never is."""
+"""Headers of requests through the front door: ours are known or refused, HTTP's never are."""
 
 from __future__ import annotations
 

@@ -90,9 +90,24 @@ def judge(
     and with it the floor, and the bar's support holds. `scores` holds what the verifier said by
     neighbour id; None: there is no verifier.
     """
+    candidates = neighbours[:JUDGED]
+    covered = {
+        group: _covered(question, neighbours, group, lexicon)
+        for group in {one.group for one in candidates}
+    }
     judged = [
-        _judged(question, n, neighbours, scores, state, bar, lexicon=lexicon, enabled=enabled)
-        for n in neighbours[:JUDGED]
+        _judged(
+            question,
+            one,
+            neighbours,
+            scores,
+            state,
+            bar,
+            covered=covered[one.group],
+            lexicon=lexicon,
+            enabled=enabled,
+        )
+        for one in candidates
     ]
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
     asked = 0 if scores is None else len(scores)
@@ -131,6 +146,7 @@ def _judged(
     state: Calibration,
     bar: Bar,
     *,
+    covered: float,
     lexicon: Lexicon,
     enabled: frozenset[str],
 ) -> Judged:
@@ -144,14 +160,18 @@ def _judged(
     plain = _logit(prior.prior(neighbour.similarity, None, lexical))
     verified = None if score is None else _logit(prior.prior(neighbour.similarity, score, lexical))
     twin = neighbour.similarity >= TWIN_COSINE and evidence.twins(difference)
-    said = [n.profile for n in neighbours if n.group == neighbour.group]
-    covered = coverage(question, said, lexicon)
     found = evidence_for(neighbour, neighbours, plain, verified, coverage=covered, twin=twin)
     told = calibrate.probability(state, found, neighbour.adjustment)
     if twin and state.young and neighbour.adjustment >= 0:
         told = max(told, TWIN)
     found = replace(found, told=told)
     return Judged(neighbour.id, found, told, supported=bar.support.holds(found))
+
+
+def _covered(
+    question: Profile, neighbours: Sequence[Neighbour], group: str, lexicon: Lexicon
+) -> float:
+    return coverage(question, [n.profile for n in neighbours if n.group == group], lexicon)
 
 
 def foil(
@@ -170,8 +190,7 @@ def foil(
     fired = vetoes.fired(difference, frozenset(vetoes.VETOES), lexicon)
     lexical = features.features(difference, fired, lexicon)
     plain = _logit(prior.prior(others[0].similarity, None, lexical))
-    said = [n.profile for n in others if n.group == others[0].group]
-    covered = coverage(question, said, lexicon)
+    covered = _covered(question, others, others[0].group, lexicon)
     found = evidence_for(others[0], others, plain, None, coverage=covered)
     # As among as many neighbours as there were; of groups and entries it tells nothing.
     return replace(found, company=len(neighbours), group="", entry="")

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 8  # of the 64 calls that may be in flight: those who wait at a connection go first
 _TRIES = 5
 _RETRY_S = 10.0  # doubled each time: some five minutes in all
+_LONGEST_RETRY_S = 600.0  # where Claude is not asked: each refusal is a row of the ledger
 
 
 class Direct:
@@ -35,6 +36,7 @@ class Direct:
         self._harvester = harvester
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failures: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Begin with what is due and not under way."""
@@ -65,6 +67,7 @@ class Direct:
             else:
                 await self._harvester.answered(key, answer)
                 self._failures.pop(key, None)
+                self._refused.pop(key, None)
         except StoreError:
             desk.metrics.swallowed("batch-direct")
         except Exception as error:  # the task boundary: it is due again in the next round
@@ -76,8 +79,11 @@ class Direct:
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
         """Try again what another time may work; else say what Claude said, or our refusal."""
         desk = self._desk
-        if isinstance(error, UpstreamError) and error.reason is not None:  # Claude was not asked
-            await desk.work.requeue(key, DIRECT, desk.clock() + _RETRY_S, {})
+        if isinstance(error, UpstreamError) and error.reason is not None:
+            # Claude was not asked, so it is no try: the work waits for as long as that lasts.
+            wait_s = min(_RETRY_S * 2 ** self._refused[key], _LONGEST_RETRY_S)
+            self._refused[key] += 1
+            await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
             return
         self._failures[key] += 1
         if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
@@ -91,6 +97,7 @@ class Direct:
             await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
             return
         self._failures.pop(key, None)
+        self._refused.pop(key, None)
         counted, decision = None, None
         if (id := error.headers.get("x-cache-decision")) is not None:
             counted = Ticket(desk.clock(), id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from cacheserver import wire
 from cacheserver.app import create_app
 from cacheserver.asking.batch_desk import Pace
 from cacheserver.asking.batches import Batching
+from cacheserver.breaker import Breaker
 from cacheserver.config import Settings
 from cacheserver.simulated import Simulated, SimulatedSettings
 from tests.house import ADMIN_KEY, MODEL, Clock, House, serving
@@ -30,6 +32,14 @@ QUICK = Pace(
     settle_s=0.5,
     hook_waits_s=(0.02, 0.02),
 )
+
+
+def shut(breaker: Breaker) -> None:
+    """Open the circuit for a year, for every tenant of the tests."""
+    now = time.monotonic() + 365 * 86_400
+    for tenant in ("default", "x"):
+        for _ in range(10):
+            breaker.leave(tenant, now, good=False, probe=False)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cacheserver.rules.batching import BatchRules
-from tests.batches.house import BatchHouse
+from tests.batches.house import BatchHouse, shut
 from tests.batches.test_batches import until, until_sent
 
 HOUR = 3_600
@@ -214,6 +214,24 @@ async def test_an_overloaded_claude_is_asked_again(house: BatchHouse) -> None:
     for _ in range(3):
         await until(house, put_off)
         house.clock.ahead_s += 60
+    assert (await house.ended(taken.json()["id"]))["result"]["type"] == "succeeded"
+
+
+async def test_a_job_waits_for_as_long_as_claude_is_not_asked(house: BatchHouse) -> None:
+    """More often than a failure is tried again: it was no try."""
+    breaker, work = house.parts.upstream.breaker, house.batching._desk.work
+    shut(breaker)
+    taken = await house.job("How far is the moon?", deadline=HOUR)
+
+    async def put_off() -> bool:
+        return any(due > house.clock() for _, due in await work.first("direct", 9))
+
+    for _ in range(8):
+        await until(house, put_off)
+        house.clock.ahead_s += 700
+        shut(breaker)
+    assert house.asked == []
+    breaker.leave("x", house.parts.upstream.clock(), good=True, probe=True)
     assert (await house.ended(taken.json()["id"]))["result"]["type"] == "succeeded"
 
 

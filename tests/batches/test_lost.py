@@ -10,7 +10,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from cacheserver.simulated.directives import Fault
-from tests.batches.house import BatchHouse, item
+from tests.batches.house import BatchHouse, item, shut
 from tests.batches.test_batches import results, until, until_sent
 
 CREATE = "/v1/messages/batches"
@@ -52,6 +52,31 @@ async def test_an_answer_that_was_lost_costs_no_second_batch(house: BatchHouse) 
     house.clock.ahead_s += 1_000
     assert {line["result"]["type"] for line in (await results(house, id)).values()} == {"succeeded"}
     assert len(house.sent) == 1
+
+
+async def test_what_was_not_sent_for_claude_fails_is_not_looked_for(house: BatchHouse) -> None:
+    shut(house.parts.upstream.breaker)
+    id = await taken(house)
+    house.clock.ahead_s += 1_000
+
+    async def packed() -> bool:
+        work = house.batching._desk.work
+        ships = [await work.ship(nonce) for nonce in await work.ships()]
+        return [(one.state, one.tries > 0) for one in ships if one is not None] == [
+            ("packed", True)
+        ]
+
+    while not await packed():
+        await house.batching.changed()
+    assert not [r for r in house.upstream.requests if r.path == CREATE]
+    breaker = house.parts.upstream.breaker
+    breaker.leave("x", house.parts.upstream.clock(), good=True, probe=True)
+    house.clock.ahead_s += 1_000
+    await until_sent(house)
+    house.clock.ahead_s += 1_000
+    assert {line["result"]["type"] for line in (await results(house, id)).values()} == {"succeeded"}
+    assert len(house.sent) == 1
+    assert not [r for r in house.upstream.requests if r.path == CREATE and r.method == "GET"]
 
 
 async def test_another_batch_of_the_account_is_not_taken_for_ours(house: BatchHouse) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cacheserver import jsontext
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
 from cacheserver.api.slowdown import Slowdown, WrongKey
@@ -89,7 +89,7 @@ def install(
 def shape(type: str, message: str, request_id: str) -> bytes:
     """An error as Anthropic writes one."""
     error = {"type": type, "message": message}
-    return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+    return jsontext.dumps({"type": "error", "error": error, "request_id": request_id})
 
 
 def _response(request: Request, error: Exception) -> Response:

@@ -25,6 +25,8 @@ from cacheserver.policy import (
 from cacheserver.rules.caching import FragmentKind
 from cacheserver.types import Controls, Query, Tenant
 
+_MODEL_CHARS = 256  # Anthropic's longest id has 30
+
 AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
 
 # What the SDK sends where the caller names no version: saying it makes no other request of it.
@@ -165,6 +167,9 @@ def check(body: Mapping[str, Any]) -> None:
     _want(body, "model", str, "a model id, for example claude-haiku-5-5", required=True)
     if not body["model"]:
         raise BadRequest("model", "must not be empty")
+    if len(body["model"]) > _MODEL_CHARS or not body["model"].isprintable():
+        # It is part of keys and rows: half of a surrogate pair cannot be written there at all.
+        raise BadRequest("model", f"must be printable and {_MODEL_CHARS} characters at most")
     _want(body, "messages", list, "a list of messages", required=True)
     if not body["messages"]:
         raise BadRequest("messages", "must hold at least one message")

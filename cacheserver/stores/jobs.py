@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from cacheserver import jsontext
 from cacheserver.stores import jobscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.values import owner
@@ -158,7 +159,7 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
         "total": job.total,
         "key_id": job.key_id,
         "headers": orjson.dumps(dict(job.headers or {})),
-        "controls": orjson.dumps(asdict(job.controls)),
+        "controls": jsontext.dumps(asdict(job.controls)),
         "deadline": None if job.deadline is None else repr(job.deadline),
         "wait": int(job.wait),
         "open_ended": int(job.open_ended),
@@ -176,7 +177,7 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
     def number(name: str) -> float | None:
         return float(text[name]) if name in text else None
 
-    said = orjson.loads(text["controls"])
+    said = jsontext.loads(text["controls"])
     controls: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
     return Job(
         id=id,

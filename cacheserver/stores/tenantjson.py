@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from cacheserver import jsontext
 from cacheserver.errors import BadRequest, Unknown
 from cacheserver.policy import controls, tiers
 from cacheserver.policy.vetoes import VETOES
@@ -99,7 +100,7 @@ def encode(tenant: Tenant) -> bytes:
     """The settings as they are kept. Raises `BadRequest` as `read` does."""
     written = as_json(tenant)
     read(tenant.name, written, tenant)
-    return orjson.dumps(written)
+    return jsontext.dumps(written)
 
 
 def decode(
@@ -244,7 +245,7 @@ def _lever(kind: TypeAdapter[Any], field: str, value: object) -> object:
     """One lever's rules. What is not given has its default, not what was set before."""
     _object(field, value)
     try:
-        return kind.validate_json(orjson.dumps(value))
+        return kind.validate_json(jsontext.dumps(value))
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join([field, *map(str, first["loc"])])

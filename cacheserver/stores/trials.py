@@ -21,6 +21,7 @@ from typing import Any, Final, get_args
 
 import orjson
 
+from cacheserver import jsontext
 from cacheserver.errors import BadRequest, StoreError
 from cacheserver.policy import gold
 from cacheserver.policy.gold import Item
@@ -140,7 +141,7 @@ class TrialStore:
 
     async def put_gold(self, tenant: str, task: str, items: Sequence[Item], now: float) -> None:
         """Keep a gold set in place of the task's last one. Raises `BadRequest` for too much."""
-        value = orjson.dumps({"at": now, "items": [gold.as_json(item) for item in items]})
+        value = jsontext.dumps({"at": now, "items": [gold.as_json(item) for item in items]})
         if len(value) > _MAX_SET:
             raise BadRequest("body", f"is larger than {_MAX_SET} bytes; that much is kept")
         key = self._of("gold", tenant)
@@ -213,7 +214,7 @@ def _shown(kept: Mapping[str, str]) -> Shown:
 
 def _gold(task: str, value: bytes) -> GoldSet:
     try:
-        kept = orjson.loads(value)
+        kept = jsontext.loads(value)
         return GoldSet(task, tuple(gold.item_of(one) for one in kept["items"]), kept["at"])
     except (ValueError, KeyError, TypeError, BadRequest):
         raise StoreError("a gold set that was kept makes no sense") from None

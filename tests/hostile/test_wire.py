@@ -301,3 +301,21 @@ async def test_a_reader_who_never_reads_holds_up_nobody(house: House) -> None:
         await caller.head()
         await until(lambda: not under_way(house) and slots.in_flight == free)
         assert came_from(await house.ask(text, max_tokens=60_000))[0] == "exact"
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "authorization"])
+async def test_a_wrong_kind_of_key_is_told_how_ours_begin(keyed_house: House, header: str) -> None:
+    await keyed_house.key("somebody")
+    value = "sk-ant-api03-of-anthropic" if header == "x-api-key" else "Bearer something-else"
+    status, _, body = await said(keyed_house, request(BODY, headers=[(header, value)]))
+    said_so = json.loads(body)["error"]["message"]
+    assert (status, "`cs_`" in said_so, value in said_so) == (401, True, False)
+    status, _, body = await said(keyed_house, request(BODY, headers=[]))
+    assert (status, "was sent; send one" in json.loads(body)["error"]["message"]) == (401, True)
+
+
+async def test_a_stream_is_not_gathered_by_a_proxy(house: House) -> None:
+    async with wire(house) as caller:
+        caller.send(request({**BODY, "stream": True}))
+        _, headers = await caller.head()
+    assert headers["x-accel-buffering"] == "no"

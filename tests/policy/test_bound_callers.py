@@ -48,7 +48,7 @@ def test_easy_labels_of_one_key_or_end_user_do_not_lower_a_level(caller: str, se
     share = len(others) / len(mixed)  # of the wrong hit that nobody has seen, too
     shown = [
         point.level
-        for point in bound._curve([(told_of(one), one) for one in others], unseen=share)
+        for point in bound.curve([(told_of(one), one) for one in others], unseen=share)
         if point.risk <= TARGET
     ]
     assert bar(by("", mixed)).level < min(shown)  # were they all one's

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cacheserver.policy.jsonschema import fits, same
 
@@ -124,3 +126,76 @@ def test_every_value_is_what_a_constant_of_it_says_and_fits_any_choice_with_it(v
 @settings(deadline=None)
 def test_whatever_stands_for_a_schema_nothing_is_raised(value: Any, schema: Any) -> None:
     assert fits(value, schema) in (True, False)
+
+
+WIDE: list[Any] = [{"a": 1}] * 100_000
+WORK: dict[str, Any] = {
+    "a reference of a megabyte": {"$ref": "#" + "/a" * 500_000},
+    "references in a circle": {"anyOf": [{"$ref": "#"}] * 1_000},
+    "a wide enum": {"items": {"enum": WIDE}},
+    "a wide list of types": {"items": {"type": ["string"] * 1_000_000}},
+    "a wide list of names": {"items": {"required": ["a"] * 1_000_000}},
+    "a wide list of nothing": {"items": {"anyOf": [False] * 1_000_000}},
+    "a wide const": {"items": {"const": WIDE}},
+}
+
+
+@pytest.mark.parametrize("what", sorted(WORK))
+def test_no_schema_takes_long(what: str) -> None:
+    """CPU time of a hundredth of what a caller may notice; nothing is forbidden for its size."""
+    value = [{"a": 1}] * 500 if what != "a wide const" else [WIDE] * 500
+    began = time.process_time()
+    fits(value, WORK[what])
+    assert time.process_time() - began < 0.25
+
+
+@pytest.mark.parametrize("kind", [[[]], [{}], [None], {}, 7, [["string"]]])
+def test_a_type_that_is_none_forbids_nothing(kind: object) -> None:
+    assert fits("x", {"type": kind})
+    assert fits({"x": 1}, {"required": kind})
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+_KINDS = st.sampled_from(["object", "array", "string", "boolean", "null", "number", "integer"])
+schemas = st.recursive(
+    st.booleans()
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "type": _KINDS | st.lists(_KINDS, min_size=1, max_size=2, unique=True),
+            "enum": st.lists(values, min_size=1, max_size=3),
+            "const": values,
+            "minimum": st.integers(-2, 2),
+            "exclusiveMaximum": st.integers(-2, 2),
+            "minLength": st.integers(0, 2),
+            "maxItems": st.integers(0, 2),
+            "minProperties": st.integers(0, 2),
+            "required": st.lists(st.sampled_from("ab"), max_size=2, unique=True),
+        },
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "properties": st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+            "additionalProperties": inner,
+            "items": inner,
+            "prefixItems": st.lists(inner, min_size=1, max_size=2),
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+            "oneOf": st.lists(inner, min_size=1, max_size=2),
+            "allOf": st.lists(inner, min_size=1, max_size=2),
+            "not": inner,
+        },
+    ),
+    max_leaves=5,
+)
+
+
+@given(values, schemas)
+def test_what_fits_is_what_the_standard_says(value: Any, schema: Any) -> None:
+    assert fits(value, schema) == Draft202012Validator(schema).is_valid(value)

@@ -96,26 +96,28 @@ def test_without_labels_cosine_and_words_say_whether_the_prior_knows_such_pairs(
 
 def test_with_labels_the_crowd_says_it_and_no_cosine() -> None:
     told = Support(Usual(0.75, 0.1, {"other": 0.55}), Usual(1.0, 0.1))
-    assert told.holds(found(crowd=0.61, cosine=0.3))
-    assert not told.holds(found(crowd=0.59, cosine=0.99))
-    assert told.holds(found(crowd=0.59, group="other"))
+    least = 0.75 - REACH * 0.1
+    assert told.holds(found(crowd=least + 0.01, cosine=0.3))
+    assert not told.holds(found(crowd=least - 0.01, cosine=0.99))
+    assert told.holds(found(crowd=least - 0.01, group="other"))
     assert told.holds(found(crowd=-0.5, twin=True))
 
 
 def test_so_does_the_share_of_words_that_others_with_the_answer_say() -> None:
     told = Support(Usual(0.7, 0.1), Usual(0.95, 0.1, {"other": 0.6}))
-    assert told.holds(found(crowd=0.9, coverage=0.81))
-    assert not told.holds(found(crowd=0.9, coverage=0.79))
-    assert told.holds(found(crowd=0.9, coverage=0.5, group="other"))
+    least = 0.95 - REACH * 0.1
+    assert told.holds(found(crowd=0.9, coverage=least + 0.01))
+    assert not told.holds(found(crowd=0.9, coverage=least - 0.01))
+    assert told.holds(found(crowd=0.9, coverage=least - 0.2, group="other"))
     assert told.holds(found(crowd=0.9, coverage=0.0, twin=True))
 
 
 def test_what_lacks_of_both_adds_up() -> None:
-    told = Support(Usual(0.7, 0.1), Usual(0.9, 0.1))
-    assert told.holds(found(crowd=0.61, coverage=0.9))
-    assert told.holds(found(crowd=0.7, coverage=0.81))
-    assert not told.holds(found(crowd=0.61, coverage=0.81))
-    assert not told.holds(found(crowd=0.56, coverage=0.8, cosine=1.0))
+    told, short = Support(Usual(0.7, 0.1), Usual(0.9, 0.1)), 0.09  # of 0.1 deviations
+    assert told.holds(found(crowd=0.7 - short * REACH, coverage=0.9))
+    assert told.holds(found(crowd=0.7, coverage=0.9 - short * REACH))
+    assert told.holds(found(crowd=0.7 - short * REACH / 2, coverage=0.9 - short * REACH / 2))
+    assert not told.holds(found(crowd=0.7 - short * REACH, coverage=0.9 - short * REACH))
 
 
 def test_labels_of_an_older_version_tell_of_the_crowd_alone() -> None:

@@ -75,6 +75,17 @@ def test_beside_others_a_key_holds_half_of_a_step_and_the_others_fill_it() -> No
     assert scope.state.weights != weights
 
 
+def test_a_key_that_was_most_of_the_last_fit_goes_on_at_its_pace() -> None:
+    scope = Scope()
+    for number in range(STEP + 200):
+        easy(scope, 1, "few." if number % 5 == 0 else "many.", seed=number)
+        if len(scope.state.labels) > STEP and not scope.state.fresh:
+            break
+    shares = [label.caller == "many." for label in scope.state.fitted]
+    assert easy(scope, STEP, "many.", seed=-1) == sum(shares) * STEP // len(shares) > STEP * 0.7
+    assert easy(scope, STEP, "few.", seed=-1) >= STEP - sum(shares) * STEP // len(shares)
+
+
 def test_end_users_divide_what_their_key_holds_and_never_add_to_it() -> None:
     scope = settled()
     assert easy(scope, 150, "c1.u1") == 150  # the first of their key: nobody beside them is known

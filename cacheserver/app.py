@@ -69,7 +69,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.edge = Edge(parts, gate, settings.max_body_bytes)
+    app.state.edge = Edge(parts, gate, settings.max_body_bytes, settings.store_wait_s)
     errors.install(app, failed=parts.metrics.refused, observers=_observers(parts, settings))
     if settings.upstream == "simulated":
         app.add_middleware(label.Simulated)

@@ -70,7 +70,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.edge = Edge(parts, gate, settings.max_body_bytes)
+    app.state.edge = Edge(parts, gate, settings.max_body_bytes, settings.store_wait_s)
     errors.install(
         app,
         slowdown=gate.slowdown,

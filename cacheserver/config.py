@@ -125,6 +125,13 @@ class Settings(BaseModel):
         "they present their own Anthropic key, which goes to Claude.",
         "One key for Claude, kept in one place, never seen by callers.",
     )
+    store_wait_s: float = _setting(
+        0.25,
+        "How long a request may wait for the store in all, before it is answered without it.",
+        "A hundred times what the store takes, and not noticed beside a call to Claude.",
+        gt=0,
+        le=60,
+    )
     max_body_bytes: Bytes = _setting(
         32 * 1024**2,
         "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",

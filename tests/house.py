@@ -99,6 +99,7 @@ class House:
                     "anthropic_api_key": "sk-ant-the-servers-own",
                     "admin_key": ADMIN_KEY,
                     "similarity": 0.95,
+                    "store_wait_s": 5,  # a machine that runs many tests may take its time
                     **settings,
                 }
             )

@@ -52,7 +52,7 @@ async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
     tmp_path: Path, store: EmbeddedStore, stream: bool
 ) -> None:
     url = await store.start()
-    async with House.open(tmp_path / "data", redis_url=url) as house:
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         key = await house.key("one")
         for n in range(4):
             await house.ask(f"Question {n}?", key=key, stream=stream)
@@ -90,7 +90,7 @@ async def test_who_asks_for_more_than_an_answer_is_told_at_once(
 ) -> None:
     """A tenant never seen, a budget that cannot be looked at, a job: refused, and not after 8 s."""
     url = await store.start()
-    async with House.open(tmp_path / "data", redis_url=url) as house:
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         seen, unseen = await house.key("one"), await house.key("two")
         await house.ask(key=seen)
         with stopped(store):
@@ -106,7 +106,7 @@ async def test_who_asks_for_more_than_an_answer_is_told_at_once(
 async def test_a_purge_is_not_hurried(tmp_path: Path, store: EmbeddedStore) -> None:
     """What is not an answer waits as long as the store's own limit: it may be done all the same."""
     url = await store.start()
-    async with House.open(tmp_path / "data", redis_url=url) as house:
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         await house.ask(headers={"x-cache-tags": "old"})
         with stopped(store):
             purge = asyncio.create_task(house.http.post("/v1/purge", json={"tag": "old"}))

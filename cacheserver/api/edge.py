@@ -18,6 +18,7 @@ class Edge:
     parts: Parts
     gate: Gate
     max_body_bytes: int
+    store_wait_s: float  # of a request, in all
     heavy: Heavy = field(default_factory=Heavy)
 
     async def object(self, request: Request) -> dict[str, Any]:

@@ -223,7 +223,7 @@ async def ask(request: Request) -> Response:
     decision, which `/v1/decisions/{id}` shows.
     """
     edge = edge_of(request)
-    patience.begin()
+    patience.begin(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
     given = await edge.heavy.do(len(raw), lambda: errors.parse(raw))

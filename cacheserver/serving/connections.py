@@ -11,6 +11,8 @@ from typing import Protocol
 
 from cacheserver.serving.limits import Limits
 
+_AT_ONCE = 100  # connections swept in one turn of the loop: 10 ms if all of them are ended
+
 
 class Watched(Protocol):
     """A connection, as it is looked at now and then."""
@@ -67,12 +69,21 @@ class Connections:
 
     def _sweep(self) -> None:
         self._timer = None
-        if not self._open:
-            return
-        now = asyncio.get_running_loop().time()
-        for one in list(self._open):
-            one.sweep(now)
-        self._arm()
+        if self._open:
+            self._sweep_some(list(self._open))
+
+    def _sweep_some(self, left: list[Watched]) -> None:
+        """Look at a few, and at the rest in the loop's next turns: to end one takes 0.1 ms."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for one in left[-_AT_ONCE:]:
+            if one in self._open:
+                one.sweep(now)
+        del left[-_AT_ONCE:]
+        if left:
+            loop.call_soon(self._sweep_some, left)
+        else:
+            self._arm()
 
 
 @lru_cache(maxsize=4_096)

@@ -1,4 +1,4 @@
-"""How long a request waits for the store: 250 ms in all, and not at all while the store hangs.
+"""How long a request waits for the store: a bound for all of it, and nothing while it hangs.
 
 Rule: only the tasks that answer a request are bounded (`begin`, `join`). What writes behind them
 keeps the store's own time limits and its retries: nothing is given up because somebody was in a
@@ -18,14 +18,14 @@ from weakref import WeakSet
 
 logger = logging.getLogger(__name__)
 
-# A call to Claude takes a second and more: a quarter of that is not noticed, and is 100 times what
-# the store takes (p99 2.4 ms, docs/performance.md).
-STORE_S = 0.25
 # The loop itself was held up by more than this: the store's reply may lie there unread.
 _LATE_S = 0.05
 _AGAIN_S = 0.1
 
-_PROBE_S = 0.1  # between two probes of a store that hangs: so long after its return it is asked
+# A store that hangs is asked again so long after its return at most. Its answer to a probe has
+# a quarter of a second, 100 times what it takes (p99 2.4 ms, docs/performance.md).
+_PROBE_S = 0.1
+_PROBE_ANSWER_S = 0.25
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class _Patience:
 _patience: ContextVar[_Patience | None] = ContextVar("store_patience", default=None)
 
 
-def begin(left_s: float = STORE_S) -> None:
+def begin(left_s: float) -> None:
     """Bound what the task that runs waits for the store from now on, in all."""
     found = _Patience(left_s)
     _patience.set(found)
@@ -132,7 +132,7 @@ class Health:
     async def _until_back(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STORE_S):
+                async with asyncio.timeout(_PROBE_ANSWER_S):
                     await self._probe()
                     return
             await asyncio.sleep(_PROBE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ class Lag:
 
 @asynccontextmanager
 async def lag() -> AsyncIterator[Lag]:
-    """Watch the running loop. Work of other threads that keeps the GIL is seen by `wall`."""
+    """Watch the running loop. What the tests have allocated so far is not collected meanwhile."""
     seen = Lag()
     loop = asyncio.get_running_loop()
     last = time.thread_time()
@@ -36,6 +37,9 @@ async def lag() -> AsyncIterator[Lag]:
         last = now
         handle = loop.call_later(_EVERY_S, look)
 
+    gc.collect()
+    gc.freeze()
+    last = time.thread_time()
     look()
     try:
         yield seen
@@ -44,3 +48,4 @@ async def lag() -> AsyncIterator[Lag]:
     finally:
         assert handle is not None
         handle.cancel()
+        gc.unfreeze()

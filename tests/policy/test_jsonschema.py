@@ -196,6 +196,7 @@ schemas = st.recursive(
 )
 
 
+@settings(max_examples=300)
 @given(values, schemas)
 def test_what_fits_is_what_the_standard_says(value: Any, schema: Any) -> None:
     assert fits(value, schema) == Draft202012Validator(schema).is_valid(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ class Gauges:
             "upstream_breaker", "The circuit breaker: 0 closed, 1 half-open, 2 open: not asked"
         )
         self._connections = gauge("connections", "Connections that are open")
+        gauge("tasks", "Tasks of the event loop: one that ever grows leaks").set_function(_tasks)
         self._unsynced = gauge(
             "store_unsynced_seconds",
             "The age of the oldest write that a power cut would lose, of our own store",
@@ -98,6 +100,13 @@ class Gauges:
         for bound, share in zip(BOUNDS, shares or (math.nan,) * 3, strict=True):
             self._wrong.labels(bound).set(share)
         self._over.set(over)
+
+
+def _tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked for outside of the loop
+        return math.nan
 
 
 def _version() -> str:

@@ -92,11 +92,18 @@ class Gate:
         """Return if the admin key was sent. Raises `Forbidden` where none is set."""
         if self._admin_key is None:
             raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
+        if not self.is_admin(request):
+            said = "this needs the admin key, in `Authorization` or `x-api-key`"
+            sent = presented(joined(request.headers))
+            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
+
+    def is_admin(self, request: HTTPConnection) -> bool:
+        """Whether the admin key was sent. Any other is no wrong one yet: it may be a tenant's."""
+        if self._admin_key is None:
+            return False
         expected = self._admin_key.encode()
         sent = [key.encode() for key in presented(joined(request.headers))]
-        if not any(hmac.compare_digest(key, expected) for key in sent):
-            said = "this needs the admin key, in `Authorization` or `x-api-key`"
-            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
+        return any(hmac.compare_digest(key, expected) for key in sent)
 
     async def refuse_open_bind(self, host: str) -> None:
         """Raise `SettingsError` where listening on `host` would let in whoever comes by."""

@@ -102,6 +102,19 @@ async def test_wrong_keys_are_slowed_and_logged_and_right_ones_are_not(
     assert not any("guess" in line for line in said)
 
 
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/usage/export"])
+async def test_a_tenants_key_is_no_wrong_one_where_the_admins_is_taken_too(
+    house: House, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    headers = {"x-api-key": await house.key("one")}
+    assert (await house.http.get(path, headers=headers)).status_code == 200
+    assert [r for r in caplog.records if r.name == "cacheserver.api.slowdown"] == []
+    wrong = {"x-api-key": "cs_guess"}
+    assert (await house.http.get(path, headers=wrong)).status_code == 401
+    said = [r.getMessage() for r in caplog.records if r.name == "cacheserver.api.slowdown"]
+    assert said == ["a wrong key from 127.0.0.1, 1 in a row"]
+
+
 async def test_a_flood_of_wrong_keys_holds_few_connections(house: House) -> None:
     right = await house.key("one")
     for _ in range(3):

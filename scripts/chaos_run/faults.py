@@ -1,0 +1,142 @@
+"""Makes things go wrong, and right again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from scripts.chaos_run import disk
+from scripts.chaos_run.history import Fault, History
+from scripts.chaos_run.processes import Claude, OwnStore, Server
+from scripts.chaos_run.proxy import Proxy
+from scripts.chaos_run.schedule import Planned
+
+_DAMAGE: dict[str, Callable[[Path, random.Random], None]] = {
+    "zero-tail": disk.zero_tail,
+    "torn-tail": disk.torn_tail,
+    "damaged-snapshot": disk.damage_snapshot,
+    "lost-snapshot": disk.lose_snapshot,
+}
+
+
+class Faults:
+    """All that is made to fail, and when it was."""
+
+    def __init__(
+        self,
+        history: History,
+        *,
+        server: Server,
+        claude: Claude,
+        proxy: Proxy,
+        store: OwnStore | None,
+        seed: int,
+    ) -> None:
+        self._history = history
+        self._server = server
+        self._claude = claude
+        self._proxy = proxy
+        self._store = store
+        self._draw = random.Random(f"faults {seed}")
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._upstream = asyncio.Lock()
+
+    @asynccontextmanager
+    async def _noted(self, kind: str) -> AsyncIterator[None]:
+        started = time.time()
+        try:
+            yield
+        finally:
+            self._history.faults.append(Fault(started, time.time(), kind))
+
+    async def hard(self, planned: Planned) -> float:
+        """One fault of the server or its store, from its beginning to its end.
+
+        Returns how long an orderly end took, 0 where there was none. Raises `DidNotStart`.
+        """
+        async with self._noted(planned.kind):
+            match planned.kind:
+                case "kill-server":
+                    await self._server.end(signal.SIGKILL)
+                    await asyncio.sleep(planned.for_s / 4)
+                    await self._server.serve()
+                case "stop-server":
+                    self._server.hold()
+                    await asyncio.sleep(planned.for_s)
+                    self._server.resume()
+                case "kill-store":
+                    await self._kill_store(planned.for_s)
+                case "stop-store":
+                    await self._stop_store(planned.for_s)
+                case "slow-disk" | "full-disk":
+                    with self._server.bad_disk(planned.kind[:4]):
+                        await asyncio.sleep(planned.for_s)
+                case _:
+                    took = await self._server.end(signal.SIGTERM)
+                    if planned.kind in _DAMAGE:
+                        _DAMAGE[planned.kind](self._server.data, self._draw)
+                    await self._server.serve()
+                    return took
+        return 0.0
+
+    async def _kill_store(self, for_s: float) -> None:
+        if self._store is not None:
+            await self._store.end(signal.SIGKILL)
+            await asyncio.sleep(for_s)
+            await self._store.serve()
+        elif (pid := self._server.store_pid) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    async def _stop_store(self, for_s: float) -> None:
+        pid = self._store.pid if self._store is not None else self._server.store_pid
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(for_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    async def upstream_for_ever(self, plan: list[Planned]) -> None:
+        """Faults of the simulated Claude and of the line to it, until cancelled."""
+        for planned in plan:
+            await asyncio.sleep(planned.wait_s)
+            await self._calm.wait()
+            async with self._upstream, self._noted(planned.kind):
+                await self._one_upstream(planned)
+
+    async def _one_upstream(self, planned: Planned) -> None:
+        match planned.kind:
+            case "kill-upstream":
+                await self._claude.end(signal.SIGKILL)
+                await asyncio.sleep(planned.for_s)
+                self._proxy.port = await self._claude.serve()
+            case "stop-upstream":
+                self._claude.hold()
+                try:
+                    await asyncio.sleep(planned.for_s)
+                finally:
+                    self._claude.resume()
+            case mode:
+                self._proxy.mode, self._proxy.share = mode, planned.share
+                try:
+                    await asyncio.sleep(planned.for_s)
+                finally:
+                    self._proxy.mode = ""
+
+    @asynccontextmanager
+    async def calm(self) -> AsyncIterator[None]:
+        """While nothing goes wrong."""
+        self._calm.clear()
+        try:
+            async with self._upstream:
+                yield
+        finally:
+            self._calm.set()

@@ -1,0 +1,166 @@
+"""What callers did and saw: the only thing the checker knows. Times are Unix seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+END = "end"  # the last part of every answer: one that lacks it was cut
+UNKNOWN = "?"  # who asked, where the request had no room to say
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The text of an answer of the simulated Claude: for whom and what it was made, and when."""
+
+    whose: str  # TENANT/NAMESPACE/shared or /secret
+    question: str
+    nonce: str  # one answer's own
+    at: float  # when Claude was asked
+
+    @classmethod
+    def read(cls, text: str) -> Said | None:
+        """None for a text that is cut or is none of ours."""
+        parts = text.split("|")
+        if len(parts) != 5 or parts[4] != END:
+            return None
+        return cls(parts[0], parts[1], parts[2], float(parts[3]))
+
+    def __str__(self) -> str:
+        return "|".join((self.whose, self.question, self.nonce, f"{self.at:.4f}", END))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request for an answer, and what came of it."""
+
+    start: float
+    end: float
+    tenant: str
+    namespace: str
+    question: str
+    key: str  # id of the key it was sent with
+    limit_s: float = math.inf  # how long it may take
+    lost_s: float = 0.0  # of that time, what the server or we were stopped
+    status: int | None = None  # None: no answer came, or not all of it
+    outcome: str = ""
+    reason: str = ""
+    entry: str | None = None
+    ttl_s: int | None = None
+    decision: str | None = None
+    request_id: str | None = None
+    said: Said | None = None
+    broken: str | None = None  # what is wrong with a body that came whole
+    stored: bool = False  # acknowledged: it is there from now on
+    secret: bool = False  # asked with no-store
+    refresh: bool = False
+    probe: bool = False  # a question after what must be stored, asked while nothing fails
+    exact_only: bool = False
+
+    @property
+    def hit(self) -> bool:
+        return self.outcome in ("exact", "semantic", "stale")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A purge, an erasure or a bad verdict. `end` is infinite where no acknowledgement came."""
+
+    start: float
+    end: float
+    tenant: str
+    kind: str  # purge, erase, feedback
+    by: str  # entry, tag, namespace
+    name: str
+
+    @property
+    def acknowledged(self) -> bool:
+        return self.end != math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A key that is over. `end` is infinite where no acknowledgement came."""
+
+    start: float
+    end: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A namespace that takes exact hits only, as far as known from `start` to `end`."""
+
+    start: float
+    end: float
+    tenant: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Any other request: what it was, how long it took, what came back."""
+
+    start: float
+    end: float
+    what: str
+    status: int | None
+    limit_s: float = math.inf
+    lost_s: float = 0.0
+    request_id: str | None = None
+    wrong: str | None = None  # what is wrong with what it said
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was made to go wrong, while it was."""
+
+    start: float
+    end: float
+    kind: str
+
+    def overlaps(self, start: float, end: float) -> bool:
+        return self.start < end and start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the server took at a moment without traffic. A life is one process of it."""
+
+    at: float
+    life: int
+    rss: int  # bytes
+    descriptors: int
+    tasks: int | None
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that happened, in no order."""
+
+    answered: list[Answered] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
+    revoked: list[Revoked] = field(default_factory=list)
+    closed: list[Closed] = field(default_factory=list)
+    called: list[Called] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of the ledger
+    invoice: list[Charge] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A line of the simulated Claude's invoice."""
+
+    at: float
+    message_id: str
+    nanodollars: int
+    batched: bool = False
+
+
+def tag_of(question: str) -> str:
+    """The tag that whoever asks `question` puts on it: the same for all."""
+    digits = "".join(sign for sign in question if sign.isdigit())
+    return f"t{int(digits or '0') % 7}"

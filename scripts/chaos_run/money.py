@@ -1,0 +1,75 @@
+"""The ledger against the simulated Claude's invoice, and against what callers were told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from scripts.chaos_run.history import Charge, History
+
+# A call that is under way when the server is killed leaves no row: it began at most so long before.
+LONGEST_CALL_S = 60.0
+KILLS = ("kill-server", "end")
+AWAY = ("kill-store", "stop-store", "slow-disk", "full-disk", "restart", "kill-server", "cut-aof")
+
+
+def differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
+    """Time, sentence and ids of each amount that is not accounted for."""
+    rows, lines = history.rows, {line.message_id: line for line in history.invoice}
+    if not rows:
+        return
+    known: dict[str, int] = {}
+    ids = Counter(str(row["id"]) for row in rows)
+    for id, count in ids.items():
+        if count > 1:
+            yield 0.0, f"{count} rows have one id", (id,)
+    for row in rows:
+        if (call := row["claude_message_id"]) is None:
+            continue
+        paid = (row["cost_nanodollars"] or 0) + row["spent_nanodollars"]
+        if call in known:
+            yield 0.0, "a call was booked twice", (str(row["id"]), call)
+        known[call] = paid
+        line = lines.get(call)
+        if paid and line is None:
+            yield 0.0, f"{paid} nanodollars are booked that nobody charged", (str(row["id"]), call)
+        elif line is not None and line.nanodollars != paid:
+            what = f"{paid} nanodollars are booked, {line.nanodollars} were charged"
+            yield line.at, what, (str(row["id"]), call)
+    unknown = sum(1 for row in rows if row["unknown_least_nanodollars"] is not None)
+    for line in history.invoice:
+        if line.message_id in known or _excused(history, line):
+            continue
+        if unknown:
+            unknown -= 1
+            continue
+        what = f"{line.nanodollars} nanodollars were charged that no row accounts for"
+        yield line.at, what, (line.message_id,)
+    yield from _answers_without_rows(history, set(ids))
+
+
+def _excused(history: History, line: Charge) -> bool:
+    """The server was killed while that call was under way, or Claude forgot a batch of its own."""
+    return any(
+        (fault.kind in KILLS and fault.overlaps(line.at, line.at + LONGEST_CALL_S))
+        or (line.batched and fault.kind == "kill-upstream" and fault.end > line.at)
+        for fault in history.faults
+    )
+
+
+def _answers_without_rows(
+    history: History, ids: set[str]
+) -> Iterator[tuple[float, str, tuple[str, ...]]]:
+    """A row is in the store before the answer's last byte, unless the store is away meanwhile."""
+    for event in history.answered:
+        if event.status != 200 or event.decision is None or event.decision in ids:
+            continue
+        away = any(
+            fault.kind in AWAY and fault.overlaps(event.start - 1, event.end + 1)
+            for fault in history.faults
+        )
+        killed = any(fault.kind in KILLS and fault.start >= event.start for fault in history.faults)
+        if away and killed:
+            continue
+        what = f"{event.tenant} {event.outcome}: the answer has no row in the ledger"
+        yield event.start, what, (event.decision,)

@@ -1,0 +1,50 @@
+"""What goes wrong and when, drawn from a seed. The same seed draws the same."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+# One after the other, with a quiet moment in between in which what must be stored is looked for.
+HARD = (
+    *("kill-server", "kill-store", "stop-server", "stop-store", "slow-disk", "full-disk"),
+    *("restart", "zero-tail", "torn-tail", "damaged-snapshot", "lost-snapshot"),
+)
+# At any time beside them.
+UPSTREAM = (
+    *("kill-upstream", "stop-upstream", "refuse", "cut", "slow", "hang"),
+    *("429", "429-long", "529", "500", "503"),
+)
+NEEDS_SHIM = frozenset({"slow-disk", "full-disk"})
+EMBEDDED_ONLY = frozenset({"zero-tail", "torn-tail", "slow-disk", "full-disk"})
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`wait_s` after the one before has ended, for `for_s`; `share` of connections it meets."""
+
+    kind: str
+    wait_s: float
+    for_s: float
+    share: float = 1.0
+
+
+def hard(seed: int, kinds: tuple[str, ...] = HARD) -> list[Planned]:
+    """Every kind once in a random order, then again; enough for an hour."""
+    draw = random.Random(f"hard {seed}")
+    planned: list[Planned] = []
+    while len(planned) < 600:
+        for kind in draw.sample(kinds, len(kinds)):
+            planned.append(Planned(kind, draw.uniform(0.5, 2.5), draw.uniform(0.5, 3.0)))
+    return planned
+
+
+def upstream(seed: int, kinds: tuple[str, ...] = UPSTREAM) -> list[Planned]:
+    """Likewise of what happens between the server and Claude."""
+    draw = random.Random(f"upstream {seed}")
+    planned: list[Planned] = []
+    while len(planned) < 1_200:
+        for kind in draw.sample(kinds, len(kinds)):
+            share = draw.choice((0.3, 0.3, 1.0))
+            planned.append(Planned(kind, draw.uniform(0.5, 3.0), draw.uniform(0.5, 2.5), share))
+    return planned

@@ -1,0 +1,243 @@
+"""Callers of several tenants, who do at random all that callers do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from scripts.chaos_run.caller import HIT_LIMIT_S, Caller, Tenant
+from scripts.chaos_run.history import Answered, tag_of
+
+NAMESPACES = ("default", "other")
+STRICT = "strict"  # its bar is moved
+PLACES = ("France", "Japan", "Kenya", "Peru", "Norway", "Egypt", "Canada", "Vietnam", "Cuba")
+SPELLINGS = ("What is the capital of {}", "What's the capital of {}")
+NUMBERS = 1_500  # questions that are asked by all: few enough to meet again
+PAUSE_S = 0.03  # of a caller between two requests: the machine has other work
+
+WEIGHTS = {
+    "new": 28,
+    "repeat": 26,
+    "place": 14,
+    "stream": 12,
+    "query": 6,
+    "only": 6,
+    "refresh": 3,
+    "no-store": 3,
+    "short": 4,
+    "hang-up": 3,
+    "purge": 2,
+    "erase": 1,
+    "feedback": 2,
+    "key": 1,
+    "bar": 1,
+    "batch": 1,
+    "look": 2,
+}
+
+
+class Traffic:
+    """The same seed draws the same requests; how they come together is the machine's."""
+
+    def __init__(
+        self, caller: Caller, tenants: list[Tenant], seed: int, *, callers: int, erases: bool
+    ) -> None:
+        self.caller = caller
+        self.tenants = tenants
+        self.sent: Counter[str] = Counter()
+        self.batches: list[tuple[Tenant, str]] = []  # acknowledged
+        self._seed = seed
+        self._callers = callers
+        self._stored: list[Answered] = []
+        self._closed: dict[str, float] = {}  # tenant: since when
+        self._bar = asyncio.Lock()
+        self._running = asyncio.Event()
+        self._idle = [asyncio.Event() for _ in range(callers)]
+        self._weights = {k: w for k, w in WEIGHTS.items() if erases or k != "erase"}
+        self._kinds: dict[str, Callable[[random.Random, Tenant, str], Awaitable[None]]] = {
+            "new": self._new,
+            "repeat": self._repeat,
+            "place": self._place,
+            "stream": self._stream,
+            "query": self._query,
+            "only": self._only,
+            "refresh": self._refresh,
+            "no-store": self._no_store,
+            "short": self._short,
+            "hang-up": self._hang_up,
+            "purge": self._purge,
+            "erase": self._erase,
+            "feedback": self._feedback,
+            "key": self._key,
+            "bar": self._move_bar,
+            "batch": self._batch,
+            "look": self._look,
+        }
+
+    def resume(self) -> None:
+        self._running.set()
+
+    async def pause(self) -> None:
+        """Return once nobody asks anything."""
+        self._running.clear()
+        await asyncio.gather(*(idle.wait() for idle in self._idle))
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._callers):
+                group.create_task(self._ask_on(number))
+
+    async def _ask_on(self, number: int) -> None:
+        draw = random.Random(f"caller {number} {self._seed}")
+        kinds, weights = list(self._weights), list(self._weights.values())
+        while True:
+            if not self._running.is_set():
+                self._idle[number].set()
+                await self._running.wait()
+                self._idle[number].clear()
+            kind = draw.choices(kinds, weights)[0]
+            tenant, namespace = draw.choice(self.tenants), draw.choice(NAMESPACES)
+            self.sent[kind] += 1
+            await self._kinds[kind](draw, tenant, namespace)
+            await asyncio.sleep(draw.uniform(0, 2 * PAUSE_S))
+
+    async def _ask(self, tenant: Tenant, namespace: str, question: str, **how: object) -> Answered:
+        event = await self.caller.ask(tenant, namespace, question, **how)  # type: ignore[arg-type]
+        if event.stored:
+            self._stored.append(event)
+            del self._stored[:-400]
+        if event.status is None:
+            await asyncio.sleep(0.3)  # nobody is there: do not spin
+        return event
+
+    def _question(self, draw: random.Random) -> str:
+        return f"What is part number {draw.randrange(NUMBERS)}"
+
+    async def _new(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(tenant, namespace, self._question(draw))
+
+    async def _repeat(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        question = draw.choice(self._stored).question if self._stored else self._question(draw)
+        await self._ask(tenant, namespace, question)
+
+    async def _place(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        namespace = draw.choice((*NAMESPACES, STRICT))
+        question = draw.choice(SPELLINGS).format(draw.choice(PLACES))
+        await self._ask(tenant, namespace, question, stream=draw.random() < 0.3)
+
+    async def _stream(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(tenant, namespace, self._question(draw), stream=True)
+
+    async def _query(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(tenant, namespace, self._question(draw), query=True)
+
+    async def _only(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        question = draw.choice(self._stored).question if self._stored else self._question(draw)
+        await self._ask(tenant, namespace, question, control="only-if-cached", limit_s=HIT_LIMIT_S)
+
+    async def _refresh(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        question = draw.choice(self._stored).question if self._stored else self._question(draw)
+        await self._ask(tenant, namespace, question, control="no-cache")
+
+    async def _no_store(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(tenant, namespace, self._question(draw), control="no-store")
+
+    async def _short(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Ask for a short life, and again when it should be over."""
+        question, ttl_s = self._question(draw), draw.choice((1, 2))
+        await self._ask(tenant, namespace, question, ttl_s=ttl_s)
+        await asyncio.sleep(ttl_s + 1.1)
+        await self._ask(tenant, namespace, question)
+
+    async def _hang_up(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self.caller.hang_up(tenant, namespace, self._question(draw))
+
+    async def _purge(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._remove("purge", draw, tenant, namespace)
+
+    async def _erase(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._remove("erase", draw, tenant, namespace)
+
+    async def _remove(self, kind: str, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Remove something, and ask for what was removed at once."""
+        own = [each for each in self._stored if each.tenant == tenant.name]
+        by = draw.choices(("entry", "tag", "namespace"), (6, 3, 1))[0]
+        event = draw.choice(own) if own else None
+        if event is None or event.entry is None:
+            return
+        name = {"entry": event.entry, "tag": tag_of(event.question), "namespace": event.namespace}
+        await self.caller.remove(tenant, kind, by, name[by])
+        await self._ask(
+            tenant, event.namespace, event.question, control="only-if-cached", limit_s=HIT_LIMIT_S
+        )
+
+    async def _feedback(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        own = [each for each in self._stored if each.tenant == tenant.name]
+        if own:
+            event = draw.choice(own)
+            await self.caller.condemn(tenant, event)
+            await self._ask(tenant, event.namespace, event.question)
+
+    async def _key(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Make a key, use it, revoke it, and try it on."""
+        made = await self.caller.create_key(tenant.name)
+        if made is None:
+            return
+        question = self._question(draw)
+        await self._ask(made, namespace, question)
+        await self.caller.revoke(made.key_id)
+        for _ in range(4):
+            await asyncio.sleep(2.5)
+            await self._ask(made, namespace, question)
+
+    async def _move_bar(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        if self._bar.locked():
+            return
+        async with self._bar:
+            since = self._closed.pop(tenant.name, None)
+            started = time.time()
+            if since is not None:
+                self.caller.note_closed(since, started, tenant, STRICT)
+            done = await self.caller.close(tenant, STRICT, closed=since is None)
+            if since is None and done is not None:
+                self._closed[tenant.name] = done
+
+    async def _batch(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        first = draw.randrange(NUMBERS)
+        items = [
+            {
+                "custom_id": f"i{place}",
+                "params": {
+                    "model": "claude-haiku-5-5",
+                    "max_tokens": 200,
+                    "messages": [
+                        {"role": "user", "content": f"What is part number {first + 7 * place}"}
+                    ],
+                    "metadata": {"user_id": f"{tenant.name}/{namespace}/shared"},
+                },
+            }
+            for place in range(3)
+        ]
+        got = await self.caller.call(
+            "POST",
+            "/v1/messages/batches",
+            key=tenant.key,
+            body={"requests": items},
+            headers={"x-cache-namespace": namespace, "x-cache-tags": f"t{first % 7}"},
+        )
+        if got is not None and got.status_code == 200:
+            self.batches.append((tenant, got.json()["id"]))
+
+    async def _look(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        path = draw.choice(("/v1/stats", "/v1/usage", "/v1/budget", "/v1/messages/batches"))
+        await self.caller.call("GET", path, key=tenant.key)
+
+    def end(self) -> None:
+        """Note until when the bars held that nobody moved again."""
+        for tenant in self.tenants:
+            if (since := self._closed.pop(tenant.name, None)) is not None:
+                self.caller.note_closed(since, time.time(), tenant, STRICT)

@@ -1,0 +1,62 @@
+"""The simulated Claude as a process: `python -m scripts.chaos_run.upstream --journal FILE`.
+
+Each answer says for whom it was made, which question it answers and when it was asked. What is
+charged is in the journal, a line each, before the first byte leaves: killing it forgets nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
+from cacheserver.simulated.books import Line
+from cacheserver.simulated.directives import last_text
+from scripts.chaos_run.history import UNKNOWN, Said
+
+
+class Written(list[Line]):
+    """An invoice that is on file as soon as a line is in it."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__()
+        self._file = file
+
+    def append(self, line: Line) -> None:
+        super().append(line)
+        self._file.write(
+            json.dumps([line.at, line.message_id, line.nanodollars, line.tier == "batch"]) + "\n"
+        )
+        self._file.flush()
+
+
+def say(body: Mapping[str, Any]) -> Directives:
+    """An answer that tells on whoever serves it to somebody else."""
+    whose = (body.get("metadata") or {}).get("user_id") or UNKNOWN
+    said = Said(whose, last_text(body), secrets.token_hex(6), time.time())
+    return Directives(text=str(said))
+
+
+async def serve(port: int, journal: TextIO) -> None:
+    claude = Simulated(SimulatedSettings(direct=say, batch_s=1.0, kept_requests=10))
+    claude._claude.books.lines = Written(journal)  # the books have no other way to be read live
+    async with serve_simulated(claude, port=port) as url:
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    asked = parser.parse_args()
+    with asked.journal.open("a") as journal:
+        asyncio.run(serve(asked.port, journal))

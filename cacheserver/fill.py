@@ -175,7 +175,9 @@ class Filler:
         except StoreError:
             self._metrics.swallowed("look-again")
             return None
-        if entry is None or not fresh(entry, query.controls, self._clock()):
+        if entry is None or not admission.has_content(entry.message):
+            return None
+        if not fresh(entry, query.controls, self._clock()):
             return None
         return Filled(
             message=entry.message,

@@ -23,7 +23,9 @@ from cacheserver.errors import (
 )
 from cacheserver.fill import Filled, Filler
 from cacheserver.flight import Flight, SingleFlight, Tape
-from cacheserver.policy import admission
+from cacheserver.hits import Hits
+from cacheserver.policy import same_ask
+from cacheserver.policy.admission import has_content
 from cacheserver.policy.budget import Reservation, Verdict, tokens
 from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale
 from cacheserver.ports import (
@@ -63,16 +65,15 @@ class CacheService:
         validation: Validation,
         decider: Decider,
         learner: Learner,
-        chance: Callable[[], float],
+        hits: Hits,
         grace_s: float = 30.0,
     ) -> None:
         self._budgets = budgets
         self._limits = limits
         self._decider = decider
         self._learner = learner
-        self._chance = chance
+        self._hits = hits
         self._entries = entries
-        self._pricer = pricer
         self._metrics = metrics
         self._clock = clock
         self._flights = SingleFlight[Filled](grace_s=grace_s, stopped=metrics.abandoned)
@@ -117,7 +118,7 @@ class CacheService:
 
         Raises `RateLimited`, `NotCached` and `OverBudget`.
         """
-        if isinstance(decision, Miss) and self._flights.under_way(_flight_key(query)):
+        if isinstance(decision, Miss) and self._flights.under_way(same_ask.key(query)):
             return query  # another's call answers it, and nothing more is spent
         try:
             await self._limits.miss(query, ticket.id)
@@ -156,6 +157,8 @@ class CacheService:
         except StoreError:
             self._metrics.swallowed("get")
             return Miss("degraded")
+        if entry is not None and not has_content(entry.message):
+            entry = None
         if entry is not None and fresh(entry, query.controls, self._clock()):
             return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
         if query.text is None:
@@ -170,18 +173,19 @@ class CacheService:
             return Miss("degraded")
         if near.skipped is not None:
             return Miss(near.skipped, vector=near.vector)
-        for one in near.candidates:  # the very same, whose answer has landed between the two looks
+        answers = [one for one in near.candidates if has_content(one.entry.message)]
+        for one in answers:  # the very same, whose answer has landed between the two looks
             same = one.entry.fingerprint == query.fingerprint
             if same and fresh(one.entry, query.controls, self._clock()):
                 return Hit(Candidate(one.entry, similarity=1.0), "exact", "identical")
-        decision = await self._decider.decide(query, near.candidates, bar)
+        decision = await self._decider.decide(query, answers, bar)
         return replace(decision, vector=near.vector) if isinstance(decision, Miss) else decision
 
     async def _ask(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Answer:
         """Ask Claude, or join who is asking already."""
         shared = isinstance(decision, Miss)
         flight, led = self._flights.join(
-            _flight_key(query) if shared else ticket.id,
+            same_ask.key(query) if shared else ticket.id,
             lambda tape: self._fill(query, decision, tape),
         )
         if led:
@@ -308,33 +312,17 @@ class CacheService:
         *,
         failed: UpstreamError | None = None,
     ) -> Answer:
-        """Answer from a stored entry. Thinking stays behind where the prefix was another's."""
-        message = entry.message
-        if decision.kind == "semantic" and b'thinking"' in message:
-            message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
-        self._entries.touch(entry)
-        self._audit(query, decision)
-        settlement = Settlement(
-            model=entry.model,
-            usage=entry.usage,
-            cost=0,
-            saved=self._pricer.cost(entry.model, entry.usage, ticket.started_at),
-        )
+        """Answer from a stored entry."""
+        served = self._hits.serve(query, decision, entry=entry, now=ticket.started_at)
+        settlement = served.settlement
         if failed is not None:  # stale: the call that failed may be billed all the same
             settlement = replace(
                 settlement, asked=failed.asked, lost=failed.lost, heard=failed.heard
             )
         headers = self._settler.settle(query, ticket, decision, settlement)
-        body = sse.with_id(message, sse.message_id())
+        body = sse.with_id(served.message, sse.message_id())
         events = Events(_iterate(sse.replay(jsontext.loads(body)))) if query.stream else None
         return Answer(ticket.id, decision, settlement, headers, body, events)
-
-    def _audit(self, query: Query, hit: Hit) -> None:
-        """Have a share of hits asked again; never on a caller's own key behind their back."""
-        if hit.candidate is None or query.credential is not None:
-            return
-        if hit.audit_share > 0 and self._chance() < hit.audit_share:
-            self._learner.audit(query, hit.candidate, hit.audit_share)
 
     async def _fall_back(
         self,
@@ -353,6 +341,8 @@ class CacheService:
                 self._metrics.swallowed("stale")
                 entry = None
             now = self._clock()
+            if entry is not None and not has_content(entry.message):
+                entry = None
             if entry is not None and servable_stale(entry, query.tenant, query.controls, now):
                 stale = Hit(Candidate(entry, similarity=1.0), "stale", "upstream-failed")
                 answer = self._serve(query, ticket, stale, entry, failed=error if led else None)
@@ -405,17 +395,6 @@ class CacheService:
                 flight.task.add_done_callback(lambda _: end())
             else:
                 end()
-
-
-def _flight_key(query: Query) -> str:
-    """Callers share a fill only if they would have made the same one.
-
-    Not by fingerprint alone: a refresh must not get what an ordinary look-again finds, and one
-    caller's lifetime or tags must not be another's.
-    """
-    c = query.controls
-    way = f"{c.read}:{c.max_age_s}:{c.min_fresh_s}:{c.ttl_s}:{query.cheapest}"
-    return f"{query.fingerprint}:{way}:{','.join(sorted(c.tags))}"
 
 
 def _used(call: asyncio.Task[Filled]) -> int | None:

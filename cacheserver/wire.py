@@ -29,6 +29,7 @@ from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.watch import watch
 from cacheserver.config import Settings
 from cacheserver.flight import end
+from cacheserver.hits import Hits
 from cacheserver.learning.answers import READING, Answers
 from cacheserver.learning.auditing import Auditor
 from cacheserver.learning.deciding import Decider
@@ -263,6 +264,7 @@ async def build(
             clock=clock,
             recorder=Recorder(pricer, Warmth()),
         )
+        hits = Hits(entries=semantic, pricer=pricer, learner=worker, chance=random.random)
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -276,7 +278,7 @@ async def build(
             limits=limits,
             decider=decider,
             learner=worker,
-            chance=random.random,
+            hits=hits,
             grace_s=settings.abandoned_s,
         )
         spiller = ledgerkeeper.LedgerKeeper(
@@ -301,6 +303,8 @@ async def build(
             jobs=Jobs(redis, prefix=settings.redis_prefix),
             work=work,
             service=service,
+            hits=hits,
+            learner=worker,
             tenants=tenants,
             settler=settler(ledger=entered),
             rows=Rows(

@@ -18,10 +18,11 @@ from cacheserver.asking.batch_rows import Rows
 from cacheserver.errors import BadRequest, StoreError, UpstreamError
 from cacheserver.fill import Filled
 from cacheserver.headroom import Headroom
+from cacheserver.hits import Hits
 from cacheserver.policy import fingerprint
 from cacheserver.policy.budget import Admission, Verdict
 from cacheserver.policy.row import Row
-from cacheserver.ports import Journal, Pricer
+from cacheserver.ports import Journal, Learner, Pricer
 from cacheserver.stores import ledgerrows
 from cacheserver.stores.jobs import Job, Jobs
 from cacheserver.stores.jobwork import JobWork, Told
@@ -139,6 +140,8 @@ class Desk:
     jobs: Jobs
     work: JobWork
     service: Service
+    hits: Hits
+    learner: Learner
     tenants: Tenants
     settler: Settler  # its rows are not booked in the budgets: that is done as an ask ends
     rows: Rows
@@ -243,25 +246,6 @@ class Desk:
         if count:
             self.metrics.batched(event, count)
             self.journal.count(tenant, {f"batch_{event}": count})
-
-
-def key_of(query: Query) -> str:
-    """What asks are one: those that would have been made, kept and shared in the same way.
-
-    Where a budget at its end has the cheapest tier asked, that is another ask.
-    """
-    c, cheapest = query.controls, query.cheapest
-    told = (
-        query.fingerprint,
-        c.read,
-        c.max_age_s,
-        c.min_fresh_s,
-        c.ttl_s,
-        sorted(c.tags),
-        sorted(c.off),
-        cheapest,
-    )
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:40]
 
 
 def pool_of(share: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cacheserver import jsontext
+from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Settlement, Ticket
 from cacheserver.asking import batch_desk as desks
 from cacheserver.asking import batch_lines as lines
@@ -20,12 +20,23 @@ from cacheserver.asking.batch_lines import Line
 from cacheserver.asking.batch_sort import Sorter
 from cacheserver.errors import BadRequest
 from cacheserver.fill import Filled
-from cacheserver.policy import admission, budget
+from cacheserver.hits import bare
+from cacheserver.policy import admission, budget, same_ask
 from cacheserver.policy.budget import NOTHING, Account, Amount
+from cacheserver.policy.decide import bar_of, fresh, in_shadow
 from cacheserver.settling import coalesced
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import Waiter
-from cacheserver.types import Bypass, Decision, Miss, Nanodollars, Query
+from cacheserver.types import (
+    Bypass,
+    Candidate,
+    Decision,
+    Entry,
+    Hit,
+    Miss,
+    Nanodollars,
+    Query,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,16 @@ class Item:
     custom_id: str
     job: Job
     query: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An ask's answer, as who asked alike may have it."""
+
+    message: bytes
+    settlement: Settlement  # of who paid
+    given_on: bool
+    entry: Entry | None  # as stored, where known
 
 
 class Harvester:
@@ -77,12 +98,14 @@ class Harvester:
         asked, decision = desks.unpacked(ask["asked"]), _decision(ask)
         shared = isinstance(decision, Miss)
         filled: Filled | None = None
+        near: Miss | None = None
         while True:
             waiting, items = await self.items(key)
             same = [item for item in items if item.waiter.kind == "same"]
             if filled is None and same:
                 # As it was asked: what stood in for the model asked for is not kept as its answer.
                 query = replace(same[0].query, cheapest="cheapest" in ask)
+                near = await self._near(query, decision, message)
                 filled = await self._keeper.keep(
                     query, message, asked_at, asked=asked, shared=shared
                 )
@@ -93,10 +116,38 @@ class Harvester:
                     line
                     for item in items
                     if item.waiter.kind == "near"
-                    and (line := await self._like(item, filled)) is not None
+                    and (line := await self._like(item, _batched(filled))) is not None
                 ]
             if await self._tell(key, waiting, told, filled=filled):
+                if near is not None and filled is not None and filled.entry is not None and told:
+                    desk.learner.missed(told[0].query, near, filled.entry)
                 return
+
+    async def _near(
+        self, query: Query, decision: Decision, message: Mapping[str, Any]
+    ) -> Miss | None:
+        """What a fresh answer is to be held against: what comes near before it is stored itself.
+
+        None: nothing is learned from it. What came near when the item was looked up is not kept
+        for the hours a batch takes.
+        """
+        desk, tenant = self._desk, query.tenant
+        if not isinstance(decision, Miss) or query.text is None:
+            return None
+        bar = bar_of(tenant, query.controls.namespace, query.scope)
+        by_target = bar.similarity is None and bar.target is not None
+        if not (by_target or tenant.shadow or tenant.corroborate):
+            return None
+        if admission.made_up(message) and not tenant.shadow:
+            return None
+        match await desk.service.look(query):
+            case Miss() as missed:
+                return missed
+            case Hit() as hit if tenant.shadow:
+                return in_shadow(hit)
+            case Hit(kind="semantic") as hit:  # came in meanwhile
+                return replace(in_shadow(hit), reason=decision.reason)
+        return None
 
     async def failed(
         self,
@@ -139,19 +190,25 @@ class Harvester:
 
     async def answered(self, key: str, answer: Answer) -> None:
         """The service answered an ask directly, and has counted it for the first who waited."""
-        message = jsontext.loads(answer.body)
-        bare = jsontext.dumps({k: v for k, v in message.items() if k != "id"})
+        message = sse.without_id(jsontext.loads(answer.body))
+        settlement = answer.settlement
         while True:
             waiting, items = await self.items(key)
             told: list[Line] = []
-            for at, item in enumerate(items):
-                decision, settlement, id = answer.decision, answer.settlement, answer.decision_id
-                if at:
-                    decision, settlement = coalesced(None), _free(settlement, settlement.cost)
-                line = self._shown(item, bare, decision, settlement)
-                if not at:
-                    line = replace(line, ticket=replace(line.ticket, id=id), counted=True)
-                told.append(line)
+            for item in items:
+                if item.waiter.kind == "near":
+                    continue
+                if told:
+                    free = _free(settlement, settlement.cost)
+                    told.append(self._shown(item, message, coalesced(None), free))
+                else:
+                    line = self._shown(item, message, answer.decision, settlement)
+                    ticket = replace(line.ticket, id=answer.decision_id)
+                    told.append(replace(line, ticket=ticket, counted=True))
+            for item in items:
+                if item.waiter.kind == "near":
+                    like = await self._like(item, brought(message, answer))
+                    told += [] if like is None else [like]
             if await self._tell(key, waiting, told):
                 return
 
@@ -176,18 +233,15 @@ class Harvester:
             decision, settlement = coalesced(filled.entry), _free(settlement, filled.cost)
         return self._shown(item, filled.message, decision, settlement)
 
-    async def _like(self, item: Item, filled: Filled) -> Line | None:
-        """The line of an item that asked alike. What may not be stored may not be given on.
-
-        But for a cheaper model's answer: that is what this one would be given, too.
-        """
-        if filled.entry is None and filled.unstored != "budget":
+    async def _like(self, item: Item, found: Brought) -> Line | None:
+        """The line of an item that asked alike; None: it is asked for itself."""
+        entry, settlement = found.entry, found.settlement
+        stale = entry is not None and not fresh(entry, item.query.controls, self._desk.clock())
+        if stale or not found.given_on:
             await self._sorter.again(item.job, item.waiter, item.custom_id, item.query)
             return None
-        message = jsontext.loads(filled.message)
-        bare = jsontext.dumps(admission.without_thinking(message))
-        paid = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
-        return self._shown(item, bare, coalesced(filled.entry), _free(paid, filled.cost))
+        free = _free(settlement, settlement.cost)
+        return self._shown(item, bare(found.message), coalesced(entry), free)
 
     def _shown(self, item: Item, bare: bytes, decision: Decision, settlement: Settlement) -> Line:
         result, ticket = lines.succeeded(bare), Ticket(self._desk.clock())
@@ -237,7 +291,34 @@ class Harvester:
 
 def _keys(query: Query) -> tuple[str, str]:
     """The asks that a query may wait for as itself: its own, and the one of a spent budget."""
-    return desks.key_of(query), desks.key_of(replace(query, cheapest=True))
+    return same_ask.key(query), same_ask.key(replace(query, cheapest=True))
+
+
+def _batched(filled: Filled) -> Brought:
+    """What a batch brought. What may not be stored may not be given on.
+
+    But for a cheaper model's answer: that is what they would be given, too.
+    """
+    settlement = Settlement(
+        model=filled.model, usage=filled.usage, cost=filled.cost, ttl_s=filled.ttl_s or None
+    )
+    may = filled.entry is not None or filled.unstored == "budget"
+    return Brought(filled.message, settlement, may, filled.entry)
+
+
+def brought(message: bytes, answer: Answer) -> Brought:
+    """What an ask brought that was answered at once.
+
+    What was itself found by similarity, or is past its deadline, is not given on: like is no chain.
+    """
+    may, entry = False, None
+    match answer.decision:
+        case Hit(kind="exact" | "coalesced", candidate=Candidate() as found):
+            may, entry = True, found.entry
+        case Miss():
+            settlement = answer.settlement
+            may = settlement.stored is not None or settlement.unstored == "budget"
+    return Brought(message, answer.settlement, may, entry)
 
 
 def _free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from cacheserver import jsontext
-from cacheserver.answer import Settlement, Ticket
+from cacheserver.answer import Ticket
 from cacheserver.asking import batch_desk as desks
 from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Asker, Decider, Desk
 from cacheserver.asking.batch_lines import Line
 from cacheserver.asking.batch_near import Leaders
 from cacheserver.errors import BadRequest
-from cacheserver.policy import admission, batching, budget
+from cacheserver.policy import admission, batching, budget, same_ask
 from cacheserver.policy.budget import Verdict
 from cacheserver.policy.decide import in_shadow
 from cacheserver.stores.jobs import Job
@@ -134,20 +133,12 @@ class Sorter:
 
     async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
         """End an item with a stored answer, as the service serves one."""
-        desk, entry = self._desk, candidate.entry
-        message, now = entry.message, desk.clock()
-        if hit.kind == "semantic" and b'thinking"' in message:
-            message = jsontext.dumps(admission.without_thinking(jsontext.loads(message)))
-        settlement = Settlement(
-            model=entry.model,
-            usage=entry.usage,
-            cost=0,
-            saved=desk.pricer.cost(entry.model, entry.usage, now),
-        )
-        result = lines.succeeded(message)
+        now = self._desk.clock()
+        served = self._desk.hits.serve(query, hit, entry=candidate.entry, now=now)
+        result = lines.succeeded(served.message)
         line = Line(
             *(item.waiter, item.custom_id, query, "succeeded", result),
-            *(hit, settlement, Ticket(now)),
+            *(hit, served.settlement, Ticket(now)),
         )
         await self._end(line, "hits")
 
@@ -163,7 +154,7 @@ class Sorter:
         pool, due, late = self._when(item, query, now)
         join = partial(desk.work.join, due=due, late=late, cursor=cursor)
         shared = isinstance(decision, Miss)
-        key = desks.key_of(query) if shared else item.waiter.hold
+        key = same_ask.key(query) if shared else item.waiter.hold
         vector = decision.vector if isinstance(decision, Miss) else None
         if vector is not None and decision.reason != "shadow" and moves:
             leader = await self._leaders.find(item.job.id, query, vector, now)
@@ -183,7 +174,7 @@ class Sorter:
                 return await self._refuse(item, query, decision, admitted, late, moves=moves)
             if admitted is not None and admitted.cheapest:
                 query = replace(query, cheapest=True)
-                key = desks.key_of(query) if shared else key  # that is another ask
+                key = same_ask.key(query) if shared else key  # that is another ask
         await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
         self._joined(item, query, vector, key, pool, moves=moves)
         return True

@@ -5,8 +5,12 @@ Doubt is a refusal: a kind of tool, block or stop reason that is not listed here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from cacheserver import jsontext
+from cacheserver.policy import unseen
 
 # Stateful or time-dependent by nature (facts 1.2): the same request need not mean the same answer.
 _STATEFUL_FIELDS = {
@@ -36,6 +40,9 @@ _STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use
 # wrote as many words as it was told to (`simulated.claude`).
 _ECHO, _PROSE = "msg_simecho", "msg_simprose"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
+# A text block that begins with something to be seen. Within a JSON string the quotes would be
+# escaped, so it matches blocks alone, or the input of a tool's use, which is content as well.
+_BEGINS = re.compile(rb'"text": ?"[!#-\[\]-~]')
 
 
 def bypass(body: Mapping[str, Any]) -> str | None:
@@ -49,7 +56,7 @@ def bypass(body: Mapping[str, Any]) -> str | None:
         kind = tool.get("type")
         if kind is not None and not (isinstance(kind, str) and kind.startswith(_CLIENT_TOOLS)):
             return "server-tools"
-    for block in _blocks(body):
+    for block in blocks(body):
         source = block.get("source")
         if isinstance(source, dict) and source.get("type") == "url":
             return "url-source"  # what stands behind the address may change
@@ -60,7 +67,7 @@ def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The last user text where a similar question may stand for it, else why not: one is None."""
     if body.get("tools"):
         return None, "tools"
-    for block in _blocks(body):
+    for block in blocks(body):
         if (kind := block.get("type")) not in _PLAIN_BLOCKS:
             return None, _EXACT_ONLY.get(str(kind), "unknown-block")
     last = body["messages"][-1]
@@ -76,7 +83,7 @@ def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return content, None
 
 
-def _blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every content block of every turn, those inside tool results included."""
     waiting = [m["content"] for m in body["messages"]]
     while waiting:
@@ -122,7 +129,32 @@ def unstorable(message: Mapping[str, Any]) -> str | None:
     for block in content:
         if not isinstance(block, dict) or block.get("type") not in _STORABLE_BLOCKS:
             return "block"
-    return None
+        if block["type"] == "text" and not isinstance(block.get("text"), str):
+            return "malformed"
+    uses = any(block["type"] == "tool_use" for block in content)
+    if stop == "tool_use" and not uses:
+        return "malformed"
+    return None if _says_something(content) else "no-content"
+
+
+def has_content(message: bytes) -> bool:
+    """Return True if a stored message holds an answer: an older version stored any.
+
+    Blanks, characters that nobody sees and thinking are none; a number, `{}` or one full stop is.
+    """
+    if _BEGINS.search(message) is not None:  # most do, and a look-up reads ten of them
+        return True
+    content = jsontext.loads(message).get("content")
+    return isinstance(content, list) and _says_something(content)
+
+
+def _says_something(content: list[Any]) -> bool:
+    return any(
+        block.get("type") == "tool_use"
+        or (block.get("type") == "text" and not unseen.blank(str(block.get("text") or "")))
+        for block in content
+        if isinstance(block, dict)
+    )
 
 
 def without_thinking(message: Mapping[str, Any]) -> dict[str, Any]:

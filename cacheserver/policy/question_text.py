@@ -24,13 +24,11 @@ from functools import lru_cache
 
 from cacheserver.policy.canonical import without_shells
 from cacheserver.policy.code_text import holds_code
-from cacheserver.policy.unseen import UNSEEN
+from cacheserver.policy.unseen import hides
 
-_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
 _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_PLAIN = "\n\t"
 
 # An embedder reads 512 word pieces, of 4 letters on average and never of more than 64: what is
 # longer has no vector, and reading it to the end would take seconds (3.4 s for 1 MB of brackets).
@@ -46,7 +44,7 @@ def normalise(text: str) -> str | None:
     text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
     folded = "".join(map(_folded, text))
     text = unicodedata.normalize("NFC", folded)
-    return None if any(map(_hides, text)) else text.strip()
+    return None if any(map(hides, text)) else text.strip()
 
 
 def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
@@ -80,11 +78,3 @@ def _folded(char: str) -> str:
         char = chr(int(decomposition.split()[1], 16))
     digit = unicodedata.decimal(char, None)
     return char if digit is None else str(digit)
-
-
-@lru_cache(maxsize=4_096)
-def _hides(char: str) -> bool:
-    """Return True if a tokenizer would drop the character, and it is no mark of a letter."""
-    if char < "\x80":
-        return (char < " " and char not in _PLAIN) or char == "\x7f"
-    return unicodedata.category(char) in _HIDDEN or char in UNSEEN

@@ -200,6 +200,7 @@ def reading(body: dict[str, Any]) -> Query:
         {"x-cache-ttl": "60"},
         {"cache-control": "no-cache"},
         {"cache-control": "max-age=5"},
+        {"x-cache-off": "output-cap"},
     ],
 )
 async def test_callers_who_would_have_stored_another_answer_do_not_share_a_fill(

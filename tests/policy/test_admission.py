@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cacheserver.policy.admission import bypass, question, unstorable, without_thinking
+from cacheserver import jsontext
+from cacheserver.policy.admission import (
+    bypass,
+    has_content,
+    question,
+    unstorable,
+    without_thinking,
+)
 
 Body = dict[str, Any]
 
@@ -20,6 +30,7 @@ def text(words: str = "What is this?") -> Body:
     return {"type": "text", "text": words}
 
 
+TOOL = {"type": "tool_use", "id": "t", "name": "look", "input": {}}
 IMAGE = {"type": "image", "source": {"type": "base64", "data": "x"}}
 RESULT = {"type": "tool_result", "tool_use_id": "t", "content": "4"}
 
@@ -117,6 +128,20 @@ def message(**fields: Any) -> Body:
         (message(stop_reason="compaction"), "stop-compaction"),
         (message(stop_reason=None), "malformed"),
         (message(content=[]), "no-content"),
+        (message(content=[text("")]), "no-content"),
+        (message(content=[text(" \n\t\u00a0\u2003")]), "no-content"),
+        (message(content=[text("\u200b\ufeff\u00ad\U000e0041\u2800")]), "no-content"),
+        (message(content=[text(""), text("\r\n")]), "no-content"),
+        (message(content=[{"type": "thinking", "thinking": "x", "signature": "s"}]), "no-content"),
+        (message(content=[{"type": "redacted_thinking", "data": "x"}, text(" ")]), "no-content"),
+        (message(stop_reason="stop_sequence", content=[text("")]), "no-content"),
+        (message(content=[text("\u200b0")]), None),
+        (message(content=[text("{}")]), None),
+        (message(content=[text("\u00e9")]), None),
+        (message(content=[{"type": "text"}]), "malformed"),
+        (message(content=[{"type": "text", "text": 3}]), "malformed"),
+        (message(stop_reason="tool_use", content=[text("Wait.")]), "malformed"),
+        (message(stop_reason="tool_use", content=[text(""), TOOL]), None),
         (message(content=[{"type": "web_search_tool_result"}]), "block"),
         (message(content=["x"]), "block"),
         (message(container={"id": "c"}), "container"),
@@ -127,6 +152,24 @@ def message(**fields: Any) -> Body:
 )
 def test_only_whole_answers_are_stored(answered: Body, reason: str | None) -> None:
     assert unstorable(answered) == reason
+
+
+QUOTED = st.text() | st.sampled_from(['"text":"x', '\\"text": "x', '{"text":"x"}'])
+
+
+@given(
+    st.lists(
+        st.builds(text, st.text(' \n\t\u200b\u00a0\u2800\ufeffa0."\\\u00e9\u4e2d', max_size=4))
+        | st.builds(lambda t: {"type": "thinking", "thinking": t, "signature": t}, QUOTED)
+        | st.just(TOOL),
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_what_is_stored_is_what_is_served_again(content: list[Any], spaced: bool) -> None:
+    answered = message(content=content)
+    raw = json.dumps(answered).encode() if spaced else jsontext.dumps(answered)
+    assert has_content(raw) is (unstorable(answered) is None)
 
 
 def test_thinking_stays_behind_where_the_question_was_another() -> None:

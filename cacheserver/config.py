@@ -267,9 +267,19 @@ class Settings(BaseModel):
         ge=0,
         le=1_000_000,
     )
+    max_decision_bytes: BytesLimit = _setting(
+        250_000_000,
+        "How much the records of decisions may take, kept a day at most; beyond it the oldest go.",
+        "Some 170,000 of 1.5 kB: a day of two requests a second, half an hour of a hundred.",
+    )
+    max_ledger_bytes: BytesLimit = _setting(
+        250_000_000,
+        "How much the ledger's rows may take in Redis; beyond it the oldest go to files.",
+        "A million rows of 250 bytes: a month of 23 requests a minute.",
+    )
     ledger_file_days: int = _setting(
         365,
-        "How many days rows of the ledger are kept in Parquet files, after their 30 in Redis.",
+        "How many days rows of the ledger are kept in files, after their 30 in Redis.",
         "A year, to be held against last year's.",
         ge=1,
         le=36_500,

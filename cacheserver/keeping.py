@@ -33,7 +33,7 @@ async def keep(
             metrics.swallowed("restore")
             logger.warning("the index could not be restored yet: %s", type(error).__name__)
             await asyncio.sleep(_RETRY_S)
-    saved_at, seen = time.monotonic(), (0, 0, 0)
+    saved_at, seen = time.monotonic(), (0, 0, 0, 0)
     while True:
         await asyncio.sleep(_TEND_S)
         metrics.index_size(len(semantic.index))
@@ -51,13 +51,15 @@ async def keep(
 
 
 def report(
-    semantic: SemanticEntries, journal: Journal, metrics: Metrics, seen: tuple[int, int, int]
-) -> tuple[int, int, int]:
+    semantic: SemanticEntries, journal: Journal, metrics: Metrics, seen: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
     """Bring to the metrics what the stores counted since `seen`; return what they count now."""
-    now = journal.overflowed, journal.failures, semantic.entries.failures
-    lost, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
+    now = (journal.overflowed, journal.crowded_out, journal.failures, semantic.entries.failures)
+    lost, crowded_out, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
     if lost:
         metrics.dropped("journal", lost)
+    if crowded_out:
+        metrics.dropped("decisions", crowded_out)
     for _ in range(failed):
         metrics.swallowed("journal")
     for _ in range(upkeep):

@@ -117,7 +117,9 @@ async def build(
         entries = await stack.enter_async_context(
             Entries(redis, prefix=settings.redis_prefix, max_bytes=settings.max_bytes, clock=clock)
         )
-        journal = Journal(redis, prefix=settings.redis_prefix)
+        journal = Journal(
+            redis, prefix=settings.redis_prefix, max_bytes=settings.max_decision_bytes
+        )
         stack.push_async_callback(journal.close)
         ledger = Ledger(redis, prefix=settings.redis_prefix)
         stack.push_async_callback(ledger.close)
@@ -286,7 +288,10 @@ async def build(
             prefix=settings.redis_prefix,
             folder=settings.data_dir / "ledger",
             file_days=settings.ledger_file_days,
+            max_bytes=settings.max_ledger_bytes,
+            damaged=metrics.swallowed,
         )
+        store_watch.unspilled = lambda: spiller.failing
         wrong_price = round(settings.wrong_hit_usd * 1_000_000_000)
         bookkeeper = asyncio.create_task(
             ledgerkeeper.keep(spiller, ledger, metrics, clock), name="ledger:keep"
@@ -386,7 +391,10 @@ async def build(
             gauging=gauging,
             ledger_sums=ledger_sums,
             ledger_export=LedgerExport(
-                redis, prefix=settings.redis_prefix, folder=settings.data_dir / "ledger"
+                redis,
+                prefix=settings.redis_prefix,
+                folder=settings.data_dir / "ledger",
+                damaged=metrics.swallowed,
             ),
             wrong_hits=wrong_hits,
             wrong_price=wrong_price,

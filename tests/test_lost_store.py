@@ -73,6 +73,7 @@ async def test_a_store_that_was_set_back_is_noticed_by_each_server() -> None:
         (StoreState(unsynced_s=9.0), []),
         (StoreState(unsynced_s=11.0), ["store-disk"]),
         (StoreState(failing=True), ["store-disk"]),
+        (StoreState(unspilled=True), ["ledger-disk"]),
         (StoreState(lost_at=1_000_000.0), ["store-lost"]),
         (StoreState(lost_at=1_000_000.0 - 90_000), []),
         (StoreState(lost_at=1_000_000.0, failing=True), ["store-lost", "store-disk"]),

@@ -20,7 +20,7 @@ from cacheserver.api.usageasked import TIMES, Asked
 from cacheserver.errors import BadRequest, Forbidden
 from cacheserver.parts import Parts
 from cacheserver.policy.timerange import SECONDS
-from cacheserver.stores import ledgerfiles
+from cacheserver.stores import ledgerparquet
 from cacheserver.stores.ledgerexport import FORMATS, written
 from cacheserver.stores.ledgersums import Cell
 
@@ -62,12 +62,22 @@ async def export(request: Request) -> Response:
     format = params.pop("format", "csv")
     if format not in FORMATS:
         raise BadRequest("format", f"must be one of {', '.join(FORMATS)}")
-    if format == "parquet" and not ledgerfiles.available():
-        raise BadRequest("format", "`parquet` needs the `ledger` extra on the server")
+    if format == "parquet" and not ledgerparquet.available():
+        raise BadRequest(
+            "format",
+            f"`parquet` needs pyarrow on the server: {ledgerparquet.NEEDED}; "
+            "`jsonl` and `csv` need nothing",
+        )
     if unknown := params.keys() - {"from", "to", "tenant"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     start, end = usageasked.span(params, edge.parts.clock())
     tenant = await _allowed(edge, own, params.get("tenant"))
+    if await edge.parts.ledger_export.needs_parquet(start, end):
+        raise BadRequest(
+            "from",
+            "some rows of the range are in Parquet files that an earlier version wrote; "
+            f"on the server: {ledgerparquet.NEEDED}",
+        )
     await edge.parts.ledger.flush()
     pages = edge.parts.ledger_export.rows(start, end, tenant)
     name = f'attachment; filename="usage.{format}"'

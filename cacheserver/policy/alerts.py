@@ -19,7 +19,7 @@ Kind: TypeAlias = Literal[
     "budget-near", "budget-forecast", "budget-reached",
     "spend", "output-length", "cache-writes", "hit-rate", "cache-reads",
     "wrong-hits", "unsupported", "errors", "unpriced", "downshift", "conversation",
-    "upstream", "store-lost", "store-disk", "digest", "test",
+    "upstream", "store-lost", "store-disk", "ledger-disk", "digest", "test",
 ]  # fmt: skip
 
 Sums: TypeAlias = Mapping[str, int]

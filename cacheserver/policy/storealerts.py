@@ -21,10 +21,14 @@ class StoreState(Protocol):
     def unsynced_s(self) -> float: ...
     @property
     def failing(self) -> bool: ...
+    @property
+    def unspilled(self) -> bool: ...
 
 
 def of(tenant: str, state: StoreState, now: float) -> list[Alert]:
-    """A store that lost data within the last day, or whose disk takes nothing."""
+    """A store that lost data within the last day, or whose disk takes nothing; rows of the ledger
+    that no file takes.
+    """
     found: list[Alert] = []
     if state.lost_at is not None and now - state.lost_at < _DAY_S:
         text = (
@@ -44,4 +48,10 @@ def of(tenant: str, state: StoreState, now: float) -> list[Alert]:
         facts = {"unsynced_s": round(state.unsynced_s), "failing": state.failing}
         day = day_name(now)
         found.append(Alert("store-disk", tenant, "", day, text, facts, once_s=2 * _DAY_S))
+    if state.unspilled:
+        text = (
+            "Rows of the ledger cannot be written to their files: the store keeps them, beyond "
+            "`CACHESERVER_MAX_LEDGER_BYTES`. Look at the disk of the data directory."
+        )
+        found.append(Alert("ledger-disk", tenant, "", day_name(now), text, once_s=2 * _DAY_S))
     return found

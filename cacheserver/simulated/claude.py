@@ -44,7 +44,7 @@ class Claude:
 
     def __init__(self, settings: SimulatedSettings) -> None:
         self.settings = settings
-        self.log = RequestLog(settings.kept_requests)
+        self.log = RequestLog(settings.kept_requests, settings.kept_bytes)
         self.faults = Faults()
         self.books = Books()
         self.batches = Batches(self._batched, batch_s=settings.batch_s, cancel_s=settings.cancel_s)

@@ -27,6 +27,12 @@ class Received:
     raw: bytes
 
     @property
+    def size(self) -> int:
+        """The bytes it takes: its body, headers and query; a path is checked before."""
+        headers = sum(len(name) + len(value) for name, value in self.headers.items())
+        return len(self.raw) + headers + len(self.query)
+
+    @property
     def body(self) -> Any:
         """Return the JSON of the request, or None where it is none."""
         try:
@@ -49,20 +55,32 @@ class Received:
 
 
 class RequestLog:
-    """The latest requests, and how many there were of each path."""
+    """The latest requests, and how many there were of each path.
 
-    def __init__(self, kept: int) -> None:
-        self.requests: deque[Received] = deque(maxlen=kept)
+    At most `kept` of them, and of `kept_bytes` in all; the latest is there whatever its size.
+    """
+
+    def __init__(self, kept: int, kept_bytes: int) -> None:
+        self.requests: deque[Received] = deque()
         self.counts: Counter[str] = Counter()
+        self._kept = kept
+        self._kept_bytes = kept_bytes
+        self._bytes = 0
 
     def add(self, received: Received) -> None:
         """Note one request."""
         self.requests.append(received)
+        self._bytes += received.size
         self.counts[received.path] += 1
+        while len(self.requests) > 1 and (
+            len(self.requests) > self._kept or self._bytes > self._kept_bytes
+        ):
+            self._bytes -= self.requests.popleft().size
 
     def clear(self) -> None:
         """Forget everything."""
         self.requests.clear()
+        self._bytes = 0
         self.counts.clear()
 
 

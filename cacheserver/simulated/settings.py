@@ -21,5 +21,6 @@ class SimulatedSettings:
     cancel_s: float = 0.0  # from a batch's cancellation to its end
     clock: Callable[[], float] = time.time  # Unix seconds; lifetimes and batches follow it
     kept_requests: int = 1_000  # of the log; the counts go on
+    kept_bytes: int = 64 * 1024**2  # of their bodies: two of the largest there may be
     # Asked for every request that carries no directive; None answers as usual.
     direct: Callable[[Mapping[str, Any]], Directives | None] | None = None

@@ -48,13 +48,25 @@ class _Batch:
 
 
 class Journal:
-    """Records decisions and statistics; `limit` bounds each of the two while the store is away."""
+    """Records decisions and statistics; `limit` bounds each of the two while the store is away.
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
+    Decisions take `max_bytes` in the store; beyond it the oldest go before their day is over.
+    """
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        limit: int = 10_000,
+        max_bytes: int | None = None,
+    ) -> None:
         self.overflowed = 0  # decisions and tenants' counts that were given up
+        self.crowded_out = 0  # decisions that made room for newer ones
         self.failures = 0  # attempts to write that failed
         self._prefix = prefix
         self._limit = limit
+        self._max_bytes = max_bytes
         self._redis = redis
         self._write = redis.register_script(scripts.JOURNAL)
         self._next = _Batch()
@@ -106,7 +118,7 @@ class Journal:
         self._start()
 
     async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
-        """Return the decision `tenant` got under that id, within the last day."""
+        """Return the decision `tenant` got under that id, within the last day at most."""
         key = self._decision_key(tenant, decision_id)
         for batch in (self._next, self._sending):
             if batch is not None and key in batch.decisions:
@@ -203,9 +215,11 @@ class Journal:
         pairs = [(key, value) for key, value in written if value is not None]
         self.overflowed += len(written) - len(pairs)
         arguments: list[str | bytes | int] = [
+            self._prefix,
             f"{self._prefix}b:{batch.name}",
             _BATCH_S,
             DECISION_S,
+            self._max_bytes or 0,
             len(pairs),
             NEAR,
         ]
@@ -213,7 +227,7 @@ class Journal:
             arguments += (key, value, batch.near.get(key, ""))
         for (key, name), delta in batch.deltas.items():
             arguments += (key, name, delta)
-        await run(self._write, *arguments)
+        self.crowded_out += int(await run(self._write, *arguments))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the time given, or until somebody asks for the data."""

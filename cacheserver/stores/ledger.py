@@ -31,7 +31,6 @@ from cacheserver.stores.ledgerscripts import COMMIT
 from cacheserver.stores.patience import StoreHangs
 
 DAY_S = 86_400
-ROW_S = 31 * DAY_S  # rows are kept for 30 days; a day more for what spills them
 
 # Seconds each grain is kept: a month to look at by the hour, a year to compare days with.
 KEPT_S: Mapping[str, int] = {"m": 2 * DAY_S, "h": 35 * DAY_S, "d": 400 * DAY_S}
@@ -77,7 +76,6 @@ class Ledger:
         self._lane = Lane(redis, COMMIT)
         self._next = _Group()
         self._sending: _Group | None = None
-        self._minutes: set[int] = set()  # of the last commit
         self._away = False  # the last commit failed: nobody waits for the next
         self._closed = False
         self._hurry = asyncio.Event()
@@ -178,10 +176,7 @@ class Ledger:
         """Write a group, in parts where it is large; rows leave it as they are written."""
         while group.rows:
             part = list(islice(group.rows.values(), _TOGETHER))
-            minutes = {int(row.at // 60) for row in part}
-            new = minutes != self._minutes  # to Redis perhaps not: then it is told once more
-            known = await self._lane.run(*_words(self.prefix, part, new=new))
-            self._minutes = minutes
+            known = await self._lane.run(*_words(self.prefix, part))
             gone = [part[place - 1] for place in known] or part
             for row in gone:
                 del group.rows[row.id]
@@ -206,14 +201,9 @@ class Ledger:
             return
 
 
-def _words(prefix: str, rows: list[Row], *, new: bool) -> Iterator[str | bytes | int]:
-    """The arguments of a commit: the rows, and what they add to each cell.
-
-    `new`: a minute of theirs may have no rows yet.
-    """
+def _words(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
+    """The arguments of a commit: the rows, and what they add to each cell."""
     yield prefix
-    yield ROW_S
-    yield int(new)
     yield len(rows)
     for row in rows:
         yield int(row.at // 60)

@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from cacheserver.policy.row import Row
-from cacheserver.stores import ledgerfiles, ledgerrows
+from cacheserver.stores import ledgerfiles, ledgerparquet, ledgerrows
 from cacheserver.stores.connection import PREFIX, Connection, command
+from cacheserver.stores.ledgerfiles import Damaged, RowFile
 
 FORMATS = ("csv", "jsonl", "parquet")
 
@@ -28,27 +27,44 @@ class LedgerExport:
     """Reads rows in a range of time. Everything here may raise `StoreError`."""
 
     def __init__(
-        self, redis: Connection, *, prefix: str = PREFIX, folder: Path | None = None
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        folder: Path | None = None,
+        damaged: Damaged = lambda site: None,
     ) -> None:
+        """`folder` has the files; `damaged` is called for each that cannot be read to its end."""
         self._redis = redis
         self._prefix = prefix
-        self._folder = folder if ledgerfiles.available() else None
+        self._folder = folder
+        self._damaged = damaged
+
+    async def needs_parquet(self, start: float, end: float) -> bool:
+        """Whether rows of the range lie in Parquet files that this server cannot read."""
+        if ledgerparquet.available():
+            return False
+        return any(file.parquet for file in await asyncio.to_thread(self._files, start, end))
 
     async def rows(
         self, start: float, end: float, tenant: str | None = None
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Pages of flat rows with `start <= at < end`; memory is bounded by a minute's rows."""
-        files = [] if self._folder is None else await asyncio.to_thread(self._files, start, end)
-        for _, _, path in files:
-            source = ledgerfiles.read(path, start, end, tenant)
+        files = await asyncio.to_thread(self._files, start, end)
+        for file in files:
+            source = ledgerfiles.read(file, start, end, tenant, self._damaged)
             while page := await asyncio.to_thread(_some, source):
                 yield page
+        known: dict[Path, set[str]] = {}
         async for minute, found in self.minutes(start, end):
             # Spilled and not yet forgotten: a server that was killed in between.
             told: set[str] = set()
-            for first, last, path in files:
-                if first <= minute <= last:
-                    told |= await asyncio.to_thread(ledgerfiles.ids, path)
+            for file in files:
+                if file.first <= minute <= file.last:
+                    if file.path not in known:
+                        found_ids = await asyncio.to_thread(ledgerfiles.ids, file, self._damaged)
+                        known[file.path] = found_ids
+                    told |= known[file.path]
             flat = [
                 ledgerrows.flat(row)
                 for row in sorted(found, key=lambda row: row.at)
@@ -71,12 +87,13 @@ class LedgerExport:
         kept = await command(self._redis, "HGETALL", f"{self._prefix}lr:{minute}")
         return {id.decode(): row for id, row in kept.items()}
 
-    def _files(self, start: float, end: float) -> list[tuple[int, int, Path]]:
-        assert self._folder is not None  # asked for only then
+    def _files(self, start: float, end: float) -> list[RowFile]:
+        if self._folder is None:
+            return []
         return [
             file
             for file in ledgerfiles.files(self._folder)
-            if file[0] * 60 < end and (file[1] + 1) * 60 > start
+            if file.first * 60 < end and (file.last + 1) * 60 > start
         ]
 
 
@@ -98,16 +115,15 @@ async def _csv(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[byt
 
 
 async def _jsonl(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[bytes, None]:
-    option = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     async for page in pages:
-        yield b"".join(orjson.dumps(row, option=option) for row in page)
+        yield b"".join(ledgerfiles.lines_of(page))
 
 
 async def _parquet(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[bytes, None]:
     """A Parquet file has its index at its end, so it is written to a file first."""
     with tempfile.TemporaryDirectory(prefix="cacheserver-export-") as folder:
         path = Path(folder) / "rows.parquet"
-        writer = await asyncio.to_thread(ledgerfiles.Writer, path)
+        writer = await asyncio.to_thread(ledgerparquet.Writer, path)
         async for page in pages:
             await asyncio.to_thread(writer.write, page)
         await asyncio.to_thread(writer.close)

@@ -1,110 +1,170 @@
-"""Rows in Parquet files: what Redis no longer keeps, and what an export is written to.
+"""The ledger's files, JSON lines packed with zstd: the rows that the store no longer keeps.
 
-Needs pyarrow (the `ledger` extra); nothing else of the ledger does. A file is named after its first
-and last minute, so a range is looked for by name, and it is there whole or not at all.
+A file is named after its first and last minute, so a range is looked for by name, and it is there
+whole or not at all. It is a row of frames, each with a checksum: what is damaged later costs the
+rows from there on, and is told. `zstd -dc` reads it.
+
+Files that an earlier version wrote as Parquet are read where pyarrow is (`ledgerparquet`).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO, Final
 
-from cacheserver.policy.row import CAUSES, SPENDS
-from cacheserver.stores.ledgerrows import COLUMNS, TOKENS
+import orjson
+import zstandard
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from cacheserver.stores import ledgerparquet
 
-_NAME = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.parquet")
-_AT_ONCE = 10_000  # rows of a group: some 2 MB in memory
+_NAME: Final = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.(jsonl\.zst|parquet)")
+_PART: Final = "part-"  # of a file not whole yet: a backup takes what begins with `rows-`
+_LEVEL: Final = 9  # a tenth smaller than level 3, at 20 us a row (`scripts/ledger_sizes`)
+_FRAME_ROWS: Final = 5_000  # some 6 MB of lines, packed to 200 kB
+_READ_BYTES: Final = 1 << 12  # packed: a hundred kilobytes of lines
+_MAX_LINE: Final = 1 << 20  # a row has some 1,000 bytes; a longer line is no row of ours
 
-_INTEGERS = frozenset(
-    {"status", *TOKENS}
-    | {f"{of}_nanodollars" for of in ("cost", "saved", "spent", "counterfactual")}
-    | {"unknown_least_nanodollars", "unknown_most_nanodollars"}
-    | {f"saved_{cause.replace('-', '_')}" for cause in CAUSES}
-    | {f"spent_{spend}" for spend in SPENDS}
-)
-_FLAGS = frozenset({"stream", "usage_known", "batch_eligible", "batched"})
+log = logging.getLogger(__name__)
+
+Damaged = Callable[[str], object]
 
 
-def available() -> bool:
-    """True where pyarrow is installed."""
-    return find_spec("pyarrow") is not None
+@dataclass(frozen=True, slots=True, order=True)
+class RowFile:
+    """A file with its first and last minute since 1970."""
 
+    first: int
+    last: int
+    path: Path
 
-def schema() -> pa.Schema:
-    """The columns' types, in order. Amounts are whole nanodollars, times are UTC."""
-    import pyarrow as pa
-
-    def kind(name: str) -> Any:
-        if name in _INTEGERS:
-            return pa.int64()
-        if name in _FLAGS:
-            return pa.bool_()
-        return pa.timestamp("ms", tz="UTC") if name == "at" else pa.string()
-
-    return pa.schema([(name, kind(name)) for name in COLUMNS])
+    @property
+    def parquet(self) -> bool:
+        return self.path.suffix == ".parquet"
 
 
 class Writer:
-    """Writes flat rows to one file; under another name until it is `close`d whole."""
+    """Writes flat rows to a new file of `folder`; under another name until it is `close`d whole."""
 
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self._path = path
-        self._part = path.with_suffix(".part")
-        self._schema = schema()
-        self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd")
+    def __init__(self, folder: Path, first: int, last: int) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        token = secrets.token_hex(4)
+        self._path = folder / f"rows-{first}-{last}-{token}.jsonl.zst"
+        self._part = folder / f"{_PART}{token}"
+        self._packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._file: BinaryIO = self._part.open("xb")
+        self._waiting: list[dict[str, Any]] = []
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add a group of rows."""
-        import pyarrow as pa
-
-        if rows:
-            self._writer.write_table(pa.Table.from_pylist(list(rows), schema=self._schema))
+        """Add rows; those of a frame are in memory until it is full."""
+        self._waiting += rows
+        while len(self._waiting) >= _FRAME_ROWS:
+            self._write_frame()
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._writer.close()
-        with self._part.open("rb") as written:
-            os.fsync(written.fileno())
+        if self._waiting:
+            self._write_frame()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
         self._part.rename(self._path)
+        _sync(self._path.parent)
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._writer.close()
         self._part.unlink(missing_ok=True)
+        self._file.close()
+
+    def _write_frame(self) -> None:
+        lines = b"".join(lines_of(self._waiting[:_FRAME_ROWS]))
+        self._file.write(self._packer.compress(lines))
+        del self._waiting[:_FRAME_ROWS]
 
 
-def files(folder: Path) -> list[tuple[int, int, Path]]:
-    """The files of a folder, each with its first and last minute, the oldest first."""
+def lines_of(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """Flat rows as lines of JSON; times are UTC, with a `Z`."""
+    option = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+    return (orjson.dumps(row, option=option) for row in rows)
+
+
+def files(folder: Path) -> list[RowFile]:
+    """The files of a folder, the oldest first."""
     if not folder.is_dir():
         return []
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(name[1]), int(name[2]), path) for name, path in found if name)
+    return sorted(RowFile(int(name[1]), int(name[2]), path) for name, path in found if name)
 
 
-def read(path: Path, start: float, end: float, tenant: str | None) -> Iterator[dict[str, Any]]:
-    """The flat rows of a file in [start, end), of one tenant or of all."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as source:
-        for batch in source.iter_batches(_AT_ONCE):
-            for row in batch.to_pylist():
-                at: datetime = row["at"]
-                if start <= at.timestamp() < end and tenant in (None, row["tenant"]):
-                    yield row
+def drop_parts(folder: Path) -> None:
+    """Remove what a killed server left half written."""
+    for path in folder.glob(f"{_PART}*"):
+        path.unlink(missing_ok=True)
 
 
-def ids(path: Path) -> set[str]:
-    """The ids of a file's rows."""
-    import pyarrow.parquet as pq
+def read(
+    file: RowFile, start: float, end: float, tenant: str | None, damaged: Damaged
+) -> Iterator[dict[str, Any]]:
+    """The flat rows of a file in [start, end), of one tenant or of all.
 
-    return set(pq.read_table(path, columns=["id"]).column("id").to_pylist())
+    Where the file is damaged, those before; `damaged` is then called with what to count.
+    """
+    rows = ledgerparquet.read(file.path) if file.parquet else _rows(file.path, damaged)
+    for row in rows:
+        at: datetime = row["at"]
+        if start <= at.timestamp() < end and tenant in (None, row["tenant"]):
+            yield row
+
+
+def ids(file: RowFile, damaged: Damaged) -> set[str]:
+    """The ids of a file's rows, as far as they can be read."""
+    if file.parquet:
+        return ledgerparquet.ids(file.path) if ledgerparquet.available() else set()
+    return {row["id"] for row in _rows(file.path, damaged)}
+
+
+def _rows(path: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
+    try:
+        for line in _lines(path):
+            row: dict[str, Any] = orjson.loads(line)
+            row["at"] = datetime.fromisoformat(row["at"])
+            yield row
+    except (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
+        damaged("ledger-file")
+        log.error("%s is damaged; its rows from there on are missing: %s", path.name, error)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, a few kilobytes in memory. Raises `ZstdError` or `ValueError` at a damage."""
+    unpacker = zstandard.ZstdDecompressor()
+    rest = b""
+    with path.open("rb") as file:
+        frame = unpacker.decompressobj()
+        ended = True  # of the frame; a file that ends within one was cut
+        packed = b""
+        while packed := packed or file.read(_READ_BYTES):
+            text = rest + frame.decompress(packed)
+            *lines, rest = text.split(b"\n")
+            yield from lines
+            if len(rest) > _MAX_LINE:
+                raise ValueError("a line without an end")
+            ended, packed = frame.eof, frame.unused_data
+            if ended:
+                frame = unpacker.decompressobj()
+    if not ended or rest:
+        raise ValueError("its end is missing")
+
+
+def _sync(folder: Path) -> None:
+    """Bring a new name to the disk too: the store forgets the rows on the strength of it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

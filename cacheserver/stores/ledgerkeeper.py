@@ -1,8 +1,11 @@
-"""Keeps the ledger's rows within bounds: 30 days or a million in Redis, whichever is less.
+"""Keeps the ledger's rows within bounds: 30 days or `max_bytes` in the store, whichever is less.
 
-What goes beyond is written to Parquet files first, where a folder is set, and kept there for a set
-time. A file is whole before Redis forgets its rows; a server that is killed in between leaves both,
-and an export tells them apart by their ids. One server at a time does it, by a lease.
+What goes beyond is written to files first and kept there for a set time. A file is whole and on the
+disk before the store forgets its rows; a server that is killed in between leaves both, and an
+export tells them apart by their ids. One server at a time does it, by a lease.
+
+Rule: a row leaves the store for a file, or not at all. Where none can be written the store keeps
+them, beyond its bound, and `failing` tells.
 """
 
 from __future__ import annotations
@@ -10,26 +13,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from cacheserver.policy.row import Row
 from cacheserver.stores import ledgerfiles, ledgerrows
-from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.stores.ledgerscripts import FORGET
+from cacheserver.stores.ledgerfiles import Damaged
+from cacheserver.stores.ledgerscripts import FORGET, WEIGH
 
 ROW_DAYS: Final = 30
-MAX_ROWS: Final = 1_000_000  # some 250 MB of Redis' memory
 
 _LEASE_S = 300  # far longer than a file takes
-_FILE_ROWS = 50_000  # rows of a file, about 2 MB
+_FILE_BYTES = 12_500_000  # of the store's, in a file: 50,000 rows, packed to some 3 MB
+_FILE_MINUTES = 1_440
+_LOW_WATER = 0.9  # of the bound, once it was passed: a file a minute would be half a million a year
+_AGED_MINUTES = 60  # rows past their days are taken by the hour, for the same reason
 _DAY_S = 86_400
 _TEND_S = 60.0  # the bounds may be passed by as many rows as come in a minute
 
 log = logging.getLogger(__name__)
+
+_Made = TypeVar("_Made")
 
 
 class Counts(Protocol):
@@ -38,24 +46,28 @@ class Counts(Protocol):
 
 
 class LedgerKeeper:
-    """Spills and forgets. `folder` None, or no pyarrow: rows beyond the bounds end."""
+    """Moves rows from the store to the files of `folder`. `max_bytes` None: by their days only."""
 
     def __init__(
         self,
         redis: Connection,
         *,
+        folder: Path,
         prefix: str = PREFIX,
-        folder: Path | None = None,
         file_days: int = 365,
-        max_rows: int = MAX_ROWS,
+        max_bytes: int | None = None,
+        damaged: Damaged = lambda site: None,
     ) -> None:
+        self.failing = False  # rows beyond the bounds could not be written to a file
         self._redis = redis
         self._prefix = prefix
-        self._folder = folder if ledgerfiles.available() else None
+        self._folder = folder
         self._file_days = file_days
-        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._damaged = damaged
         self._export = LedgerExport(redis, prefix=prefix)
         self._forget = redis.register_script(FORGET)
+        self._weigh = redis.register_script(WEIGH)
 
     async def tend(self, now: float) -> int:
         """Bring the rows within their bounds; how many left Redis. Raises `StoreError`, `OSError`.
@@ -67,13 +79,15 @@ class LedgerKeeper:
         if not await command(self._redis, "SET", key, token, "NX", "EX", _LEASE_S):
             return 0
         try:
-            await asyncio.to_thread(self._drop_files, now)
+            await self._touch_files(self._drop_files, now)
             gone = 0
-            while minutes := await self._beyond(now):
+            most, until = await self._bounds(now)
+            while minutes := await self._beyond(most, until):
                 spilled = await self._spill(minutes)
                 gone += spilled
                 if not spilled or not await command(self._redis, "EXPIRE", key, _LEASE_S):
                     break  # rows still come for those minutes; or another server may be at it
+            self.failing = False
             return gone
         finally:
             if await command(self._redis, "GET", key) == token.encode():
@@ -83,60 +97,98 @@ class LedgerKeeper:
         """How many rows Redis has."""
         return int(await command(self._redis, "GET", f"{self._prefix}lrn") or 0)
 
-    async def _beyond(self, now: float) -> list[int]:
+    async def size(self) -> int:
+        """The bytes that they take there."""
+        return int(await command(self._redis, "GET", f"{self._prefix}lrb") or 0)
+
+    async def _bounds(self, now: float) -> tuple[float, int]:
+        """The bytes that may stay, and the first minute that may."""
+        most = float("inf") if self._max_bytes is None else float(self._max_bytes)
+        if await self.size() > most:
+            most *= _LOW_WATER
+        until = int((now - ROW_DAYS * _DAY_S) // 60)
+        oldest = await command(self._redis, "ZRANGE", f"{self._prefix}lr", 0, 0)
+        if not oldest or int(oldest[0]) >= until - _AGED_MINUTES:
+            until = 0
+        return most, until
+
+    async def _beyond(self, most: float, until: int) -> list[int]:
         """The oldest minutes that are to go, a file's worth of them."""
-        old = int((now - ROW_DAYS * _DAY_S) // 60)
-        excess = await self.count() - self._max_rows
-        held = await command(self._redis, "ZRANGE", f"{self._prefix}lr", 0, 1_439)
+        excess = await self.size() - most
+        held = await command(self._redis, "ZRANGE", f"{self._prefix}lr", 0, _FILE_MINUTES - 1)
+        minutes = [int(minute) for minute in held]
+        if not minutes or (minutes[0] >= until and excess <= 0):
+            return []
         found: list[int] = []
-        rows = 0
-        for minute in map(int, held):
-            if (minute >= old and rows >= excess) or rows >= _FILE_ROWS:
+        size = 0
+        sizes = await run(self._weigh, self._prefix, *minutes)
+        for minute, weight in zip(minutes, sizes, strict=True):
+            if (minute >= until and size >= excess) or size >= _FILE_BYTES:
                 break
             found.append(minute)
-            rows += int(await command(self._redis, "HLEN", f"{self._prefix}lr:{minute}"))
+            size += int(weight)
         return found
 
-    async def _spill(self, minutes: list[int]) -> int:
+    async def _spill(self, minutes: Sequence[int]) -> int:
         """Write minutes to a file and forget them; how many rows that were."""
-        first, last = minutes[0], minutes[-1]
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for minute in minutes:  # an earlier version gave them a life of 31 days
+                    pipe.persist(f"{self._prefix}lr:{minute}")
+                await pipe.execute()
         taken: dict[int, int] = {}
-        rows: list[Row] = []
-        for minute in minutes:
-            held = await self._export.held(minute)
-            taken[minute] = len(held)
-            found = (ledgerrows.decode(id, kept) for id, kept in held.items())
-            rows += (row for row in found if row is not None)
-        if self._folder is not None and rows:
-            await asyncio.to_thread(self._write, self._folder, first, last, rows)
+        rows = 0
+        known = await self._touch_files(self._written, minutes[0], minutes[-1])
+        writer: ledgerfiles.Writer | None = None
+        try:
+            for minute in minutes:
+                held = await self._export.held(minute)
+                taken[minute] = len(held)
+                rows += len(held)
+                decoded = (ledgerrows.decode(id, kept) for id, kept in held.items())
+                fresh = [row for row in decoded if row is not None and row.id not in known]
+                if fresh and writer is None:
+                    writer = await self._touch_files(
+                        ledgerfiles.Writer, self._folder, minutes[0], minutes[-1]
+                    )
+                if fresh and writer is not None:
+                    await self._touch_files(_write, writer, fresh)
+            if writer is not None:
+                await self._touch_files(writer.close)
+        except BaseException:
+            if writer is not None:
+                writer.abandon()
+            raise
         gone = 0
         for minute, count in taken.items():
             gone += await run(self._forget, self._prefix, minute, count)
-        return len(rows) if gone else 0
+        return rows if gone else 0
 
-    def _write(self, folder: Path, first: int, last: int, rows: list[Row]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        told: set[str] = set()  # by a file that a killed server left before it forgot them
-        for start, end, path in ledgerfiles.files(folder):
-            if start <= last and end >= first:
-                told |= ledgerfiles.ids(path)
-        fresh = [row for row in rows if row.id not in told]
-        if not fresh:
-            return
-        writer = ledgerfiles.Writer(folder / f"rows-{first}-{last}-{secrets.token_hex(4)}.parquet")
+    async def _touch_files(self, work: Callable[..., _Made], *given: Any) -> _Made:
+        """Run `work` in a thread. A disk that fails it is told by `failing`."""
         try:
-            writer.write([ledgerrows.flat(row) for row in sorted(fresh, key=lambda row: row.at)])
-        except BaseException:
-            writer.abandon()
+            return await asyncio.to_thread(work, *given)
+        except OSError:
+            self.failing = True
             raise
-        writer.close()
+
+    def _written(self, first: int, last: int) -> set[str]:
+        """The ids in files of these minutes: a killed server left them before it forgot them."""
+        known: set[str] = set()
+        for file in ledgerfiles.files(self._folder):
+            if file.first <= last and file.last >= first:
+                known |= ledgerfiles.ids(file, self._damaged)
+        return known
 
     def _drop_files(self, now: float) -> None:
-        if self._folder is None:
-            return
-        for _, last, path in ledgerfiles.files(self._folder):
-            if last * 60 < now - self._file_days * _DAY_S:
-                path.unlink(missing_ok=True)
+        ledgerfiles.drop_parts(self._folder)
+        for file in ledgerfiles.files(self._folder):
+            if file.last * 60 < now - self._file_days * _DAY_S:
+                file.path.unlink(missing_ok=True)
+
+
+def _write(writer: ledgerfiles.Writer, rows: list[Row]) -> None:
+    writer.write([ledgerrows.flat(row) for row in sorted(rows, key=lambda row: row.at)])
 
 
 async def keep(

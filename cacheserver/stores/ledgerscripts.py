@@ -3,6 +3,8 @@
     P lr:{minute}              hash: id -> row
     P lr                       sorted set of the minutes that have rows
     P lrn                      how many rows there are
+    P lrz                      hash: minute -> bytes of its rows, as counted here
+    P lrb                      the sum of those
     P ls:{grain}:{block}:{tenant}   hash: slot, key, model -> sums    grain d, h, m
     P lt:{block}               set: tenants with sums in that block of days
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
@@ -15,19 +17,33 @@ one after the other; Lua counts in doubles, which are exact to 9 million dollars
 
 from __future__ import annotations
 
-# ARGV: P, rows' life (s), whether a minute may be new, n; then n of minute, id, row; then of each
-# cell its key, life (s), most fields, field, field for what is beyond them, and the numbers to add
-# as (place 1 byte, amount 8). Rows that are there already are a commit whose reply was lost:
-# nothing stays written, and their places are returned, so that what is left can be sent again.
-# Else an empty list.
+# What a row takes beside its id and itself: 51 bytes measured, and as much of a hash that grows.
+_ROW_BYTES = 60
+# Of a row that an earlier version wrote, which did not count its bytes (measured).
+_UNCOUNTED_BYTES = 250
+
+# Rows have no life of their own: they go when a file has them (`FORGET`), and not before.
+#
+# ARGV: P, n; then n of minute, id, row; then of each cell its key, life (s), most fields, field,
+# field for what is beyond them, and the numbers to add as (place 1 byte, amount 8). Rows that are
+# there already are a commit whose reply was lost: nothing stays written, and their places are
+# returned, so that what is left can be sent again. Else an empty list.
 COMMIT = """
-local P, n = ARGV[1], tonumber(ARGV[4])
-local known, fresh = {}, {}
+local P, n = ARGV[1], tonumber(ARGV[2])
+local known, fresh, new, sizes, size = {}, {}, {}, {}, 0
 for i = 1, n do
-  local at = 3 * i + 2
-  local key = P .. 'lr:' .. ARGV[at]
+  local at = 3 * i
+  local minute = ARGV[at]
+  local key = P .. 'lr:' .. minute
+  if not sizes[minute] then
+    sizes[minute] = 0
+    if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
+  end
   if redis.call('HSETNX', key, ARGV[at + 1], ARGV[at + 2]) == 1 then
     fresh[#fresh + 1] = at
+    local bytes = #ARGV[at + 1] + #ARGV[at + 2] + ROW_BYTES
+    sizes[minute] = sizes[minute] + bytes
+    size = size + bytes
   else
     known[#known + 1] = i
   end
@@ -36,14 +52,14 @@ if #known > 0 then
   for _, at in ipairs(fresh) do redis.call('HDEL', P .. 'lr:' .. ARGV[at], ARGV[at + 1]) end
   return known
 end
-if ARGV[3] == '1' then
-  for _, at in ipairs(fresh) do
-    redis.call('EXPIRE', P .. 'lr:' .. ARGV[at], ARGV[2])
-    redis.call('ZADD', P .. 'lr', ARGV[at], ARGV[at])
-  end
+for _, minute in ipairs(new) do redis.call('ZADD', P .. 'lr', minute, minute) end
+if new[1] and redis.call('EXISTS', P .. 'lrb') == 0 then
+  redis.call('SET', P .. 'lrb', (redis.call('GET', P .. 'lrn') or 0) * UNCOUNTED_BYTES)
 end
 redis.call('INCRBY', P .. 'lrn', n)
-local at = 3 * n + 5
+redis.call('INCRBY', P .. 'lrb', size)
+for minute, bytes in pairs(sizes) do redis.call('HINCRBY', P .. 'lrz', minute, bytes) end
+local at = 3 * n + 3
 while at < #ARGV do
   local key, field, packed = P .. ARGV[at], ARGV[at + 3], ARGV[at + 5]
   local old = redis.call('HGET', key, field)
@@ -72,7 +88,7 @@ while at < #ARGV do
   at = at + 6
 end
 return {}
-"""
+""".replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES)).replace("ROW_BYTES", str(_ROW_BYTES))
 
 # ARGV: P, minute, how many rows were taken care of. A minute that got another row meanwhile stays,
 # and is taken care of again. Returns 1 where it is gone.
@@ -81,8 +97,23 @@ local P = ARGV[1]
 local key = P .. 'lr:' .. ARGV[2]
 local held = redis.call('HLEN', key)
 if held > tonumber(ARGV[3]) then return 0 end
+local size = tonumber(redis.call('HGET', P .. 'lrz', ARGV[2]) or held * UNCOUNTED_BYTES)
 redis.call('DEL', key)
 redis.call('ZREM', P .. 'lr', ARGV[2])
+redis.call('HDEL', P .. 'lrz', ARGV[2])
 if held > 0 then redis.call('DECRBY', P .. 'lrn', held) end
+if redis.call('EXISTS', P .. 'lr') == 0 or redis.call('DECRBY', P .. 'lrb', size) < 0 then
+  redis.call('SET', P .. 'lrb', 0)
+end
 return 1
-"""
+""".replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES))
+
+# ARGV: P, minutes... Returns the bytes of each.
+WEIGH = """
+local P, sizes = ARGV[1], {}
+for i = 2, #ARGV do
+  local size = redis.call('HGET', P .. 'lrz', ARGV[i])
+  sizes[#sizes + 1] = tonumber(size or redis.call('HLEN', P .. 'lr:' .. ARGV[i]) * UNCOUNTED_BYTES)
+end
+return sizes
+""".replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES))

@@ -13,6 +13,9 @@ Keys, all under one prefix P:
     P state                hash    bytes in use; inflation, GDSF's L
     P g:<group>            set     entry ids of a tenant, a namespace, a tag
     P p:<group>            string  when the group was last purged; for two days
+    P d:<tenant>:<id>      string  a decision; dies by itself
+    P dq                   list    of "time bytes key": every decision, the oldest first
+    P db                   string  bytes of the decisions in it
 
 `ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
 outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
@@ -191,19 +194,31 @@ return 1
 """
 )
 
-# ARGV: marker of the batch, its life (s), decisions' life (s), n, how many recent ones are kept,
-# then n of key, decision, list of recent keys or '', then hash, field, delta... A batch whose
-# answer was lost is sent again and must count once.
+# What a decision takes beside its key and itself: 90 bytes measured, and its key once more in `dq`.
+_DECISION_BYTES = 100
+_MOST_DROPPED = 1_000  # in one step beside as many as came: a millisecond or two
+
+# ARGV: P, marker of the batch, its life (s), decisions' life (s), most bytes of decisions or 0, n,
+# how many recent ones are kept, then n of key, decision, list of recent keys or '', then hash,
+# field, delta... A batch whose answer was lost is sent again and must count once. Returns how many
+# decisions were dropped before their time, the oldest first. What was written twice under one key
+# stands twice in the list; then the second goes with the first, which came a moment before it.
 JOURNAL = """
-if not redis.call('SET', ARGV[1], 1, 'NX', 'EX', ARGV[2]) then return 0 end
-local at = 6
-for _ = 1, tonumber(ARGV[4]) do
-  redis.call('SET', ARGV[at], ARGV[at + 1], 'EX', ARGV[3])
+if not redis.call('SET', ARGV[2], 1, 'NX', 'EX', ARGV[3]) then return 0 end
+local queue, total = ARGV[1] .. 'dq', ARGV[1] .. 'db'
+local now, life, most, n = tonumber(redis.call('TIME')[1]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local bytes, at = tonumber(redis.call('GET', total) or '0'), 8
+for _ = 1, tonumber(n) do
+  local key = ARGV[at]
+  redis.call('SET', key, ARGV[at + 1], 'EX', life)
+  local size = 2 * #key + #ARGV[at + 1] + DECISION_BYTES
+  redis.call('RPUSH', queue, now .. ' ' .. size .. ' ' .. key)
+  bytes = bytes + size
   local recent = ARGV[at + 2]
   if recent ~= '' then
-    redis.call('LPUSH', recent, ARGV[at])
-    redis.call('LTRIM', recent, 0, ARGV[5] - 1)
-    redis.call('EXPIRE', recent, ARGV[3])
+    redis.call('LPUSH', recent, key)
+    redis.call('LTRIM', recent, 0, ARGV[7] - 1)
+    redis.call('EXPIRE', recent, life)
   end
   at = at + 3
 end
@@ -211,5 +226,20 @@ while at < #ARGV do
   redis.call('HINCRBY', ARGV[at], ARGV[at + 1], ARGV[at + 2])
   at = at + 3
 end
-return 1
-"""
+local dropped = 0
+for _ = 1, n + MOST_DROPPED do
+  local one = redis.call('LINDEX', queue, 0)
+  if not one then
+    bytes = 0
+    break
+  end
+  local since, size, key = one:match('^(%d+) (%d+) (.*)$')
+  local over = most > 0 and bytes > most
+  if not over and now - since < tonumber(life) then break end
+  redis.call('LPOP', queue)
+  bytes = bytes - size
+  if over then dropped = dropped + redis.call('DEL', key) end
+end
+redis.call('SET', total, string.format('%.0f', math.max(0, bytes)))
+return dropped
+""".replace("DECISION_BYTES", str(_DECISION_BYTES)).replace("MOST_DROPPED", str(_MOST_DROPPED))

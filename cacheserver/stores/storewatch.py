@@ -29,6 +29,7 @@ class StoreState:
     lost_at: float | None = None
     unsynced_s: float = 0.0
     failing: bool = False  # the disk did not take what was written
+    unspilled: bool = False  # rows of the ledger could not be written to a file
 
 
 class StoreWatch:
@@ -43,6 +44,7 @@ class StoreWatch:
         sync: AofSync | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.unspilled: Callable[[], bool] = lambda: False  # set by whoever writes the files
         self._redis = redis
         self._counts = counts
         self._key = f"{prefix}beats"
@@ -80,4 +82,4 @@ class StoreWatch:
 
     def state(self) -> StoreState:
         failing = self._sync is not None and self._sync.failing
-        return StoreState(self._lost_at, self.unsynced_s, failing)
+        return StoreState(self._lost_at, self.unsynced_s, failing, self.unspilled())

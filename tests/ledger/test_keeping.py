@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 
 from cacheserver.policy import sums
@@ -49,14 +50,21 @@ async def test_rows_past_their_days_are_spilled_and_still_exported(
     assert some == [each.id for each in made[10:30]]
 
 
-async def test_beyond_the_most_rows_the_oldest_go(
+async def test_beyond_the_most_bytes_the_oldest_go(
     redis: Connection, prefix: str, tmp_path: Path
 ) -> None:
     made = [row(at=AT + n * 60) for n in range(50)]
     await recorded(redis, prefix, made)
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_rows=30)
-    assert await keeper.tend(AT + 3_600) == 20
-    assert await keeper.count() == 30
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    size = await keeper.size()
+    assert await keeper.tend(AT + 3_600) == 0
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=size)
+    assert await keeper.tend(AT + 3_600) == 0
+    most = size * 6 // 10
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=most)
+    gone = await keeper.tend(AT + 3_600)
+    assert most * 0.85 < await keeper.size() <= most * 0.9  # some room for what comes next
+    assert await keeper.count() == 50 - gone
     assert await exported(redis, prefix, tmp_path) == [each.id for each in made]
 
 
@@ -73,12 +81,61 @@ async def test_what_was_written_and_not_forgotten_is_exported_and_written_once(
     assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
 
 
-async def test_without_a_folder_rows_end_with_their_days(
+async def test_rows_that_no_file_takes_stay_and_have_no_life_of_their_own(
     redis: Connection, prefix: str, tmp_path: Path
 ) -> None:
-    await recorded(redis, prefix, [row(at=AT - 31 * DAY), row(at=AT)])
-    assert await LedgerKeeper(redis, prefix=prefix).tend(AT) == 1
-    assert len(await exported(redis, prefix, tmp_path)) == 1
+    made = [row(at=AT - 31 * DAY), row(at=AT)]
+    await recorded(redis, prefix, made)
+    minute = f"{prefix}lr:{int(made[0].at // 60)}"
+    assert await command(redis, "TTL", minute) == -1
+    await command(redis, "EXPIRE", minute, 86_400)  # as an earlier version left it
+    (tmp_path / "file").write_text("no folder can be made here")
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path / "file" / "ledger", max_bytes=1)
+    with pytest.raises(OSError, match="directory"):
+        await keeper.tend(AT)
+    assert keeper.failing
+    assert await command(redis, "TTL", minute) == -1
+    assert await keeper.count() == 2
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path / "ledger", max_bytes=1)
+    assert await keeper.tend(AT) == 2
+    assert not keeper.failing
+    assert await exported(redis, prefix, tmp_path / "ledger") == [each.id for each in made]
+
+
+async def test_sizes_are_counted_with_each_row_and_each_spill(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    """What is counted is what the rows have; none is left when they have gone."""
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    made = [row(at=AT - 40 * DAY + n * 20) for n in range(600)]
+    for start in range(0, 600, 60):
+        await recorded(redis, prefix, [*made[start : start + 60], *made[:start:7]])  # some again
+    sizes = [
+        len(id) + len(kept) + 60
+        for minute in await command(redis, "ZRANGE", f"{prefix}lr", 0, -1)
+        for id, kept in ((await command(redis, "HGETALL", f"{prefix}lr:{minute.decode()}")).items())
+    ]
+    assert len(sizes) == 600
+    assert await keeper.size() == sum(sizes)
+    assert await keeper.tend(AT) == 600
+    assert await keeper.size() == 0
+    assert await command(redis, "EXISTS", f"{prefix}lrz", f"{prefix}lr") == 0
+
+
+async def test_rows_that_an_earlier_version_did_not_count_are_spilled_too(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    made = [row(at=AT - n * 60) for n in range(100)]
+    await recorded(redis, prefix, made)
+    await command(redis, "DEL", f"{prefix}lrz", f"{prefix}lrb")
+    late = row(at=AT + 60)
+    await recorded(redis, prefix, [late])
+    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=12_500)
+    assert (
+        25_000 < await keeper.size() < 25_500
+    )  # a hundred of 250 bytes, and the one that is known
+    assert 50 < await keeper.tend(AT + 120) < 60
+    assert await exported(redis, prefix, tmp_path) == [each.id for each in (*made[::-1], late)]
 
 
 async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_path: Path) -> None:
@@ -94,11 +151,12 @@ async def test_files_end_after_their_time(redis: Connection, prefix: str, tmp_pa
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
     keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, file_days=90)
     await keeper.tend(AT)
+    (tmp_path / "part-abc").write_bytes(b"of a server that was killed")
     assert len(ledgerfiles.files(tmp_path)) == 1
     await keeper.tend(AT + 58 * DAY)
     assert len(ledgerfiles.files(tmp_path)) == 1
     await keeper.tend(AT + 60 * DAY)
-    assert ledgerfiles.files(tmp_path) == []
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240
 
 
 @given(rows)

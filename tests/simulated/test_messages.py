@@ -375,6 +375,17 @@ async def test_the_log_is_bounded_and_the_counts_go_on(start: Start) -> None:
     assert claude.simulated.counts["/v1/messages"] == 3
 
 
+async def test_the_logs_bodies_are_bounded_in_bytes(start: Start) -> None:
+    claude = await start(kept_bytes=100_000)
+    for size in (60_000, 60_000, 10_000, 10_000, 200_000):
+        await claude.ask("x" * size)
+        kept = [len(each.raw) for each in claude.simulated.requests]
+        assert kept[-1] > size  # the latest is there whatever its size
+        assert len(kept) == 1 or sum(kept) <= 100_000
+    assert len(kept) == 1
+    assert claude.simulated.counts["/v1/messages"] == 5
+
+
 async def test_a_slow_answer_is_abandoned_when_the_caller_leaves(start: Start) -> None:
     arrived = asyncio.Event()
     claude = await start(ttft_s=3_600, direct=lambda _: arrived.set())

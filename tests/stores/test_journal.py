@@ -160,7 +160,7 @@ async def test_a_batch_whose_answer_was_lost_counts_once(
         while words := await reader.read(1 << 20):
             there[1].write(words)
             reply = await there[0].read(1 << 20)
-            if b"EVALSHA" in words and reply == b":1\r\n" and lost == 0:
+            if b"EVALSHA" in words and reply == b":0\r\n" and lost == 0:
                 lost += 1
                 break
             writer.write(reply)
@@ -235,3 +235,58 @@ async def test_a_decision_that_has_gone_is_left_out(
     await journal.flush()
     await command(redis, "DEL", f"{prefix}d:4:acme:d1")
     assert await numbers(journal) == [2, 0]
+
+
+async def held(redis: Connection, prefix: str) -> tuple[int, int]:
+    """The bytes that are counted, and how many decisions there are."""
+    counted = int(await command(redis, "GET", f"{prefix}db") or 0)
+    return counted, len(await command(redis, "KEYS", f"{prefix}d:*"))
+
+
+async def test_beyond_the_most_bytes_the_oldest_decisions_go(
+    redis: Connection, prefix: str
+) -> None:
+    journal = Journal(redis, prefix=prefix, max_bytes=100_000)
+    for number in range(300):
+        journal.record(f"t{number % 3}", f"d{number}", {"x": "y" * (number % 2_000)}, {"all": 1})
+        if number % 20 == 0:
+            await journal.flush()
+            assert (await held(redis, prefix))[0] <= 100_000
+    assert (await journal.stats(None))["all"] == 300
+    there = [
+        number for number in range(300) if await journal.decision(f"t{number % 3}", f"d{number}")
+    ]
+    assert there == list(range(there[0], 300))
+    assert journal.crowded_out == there[0] > 0
+    bytes_held, count = await held(redis, prefix)
+    assert count == len(there)
+    assert 98_000 < bytes_held <= 100_000
+    await journal.close()
+
+
+async def test_what_is_counted_is_what_the_store_takes(redis: Connection, prefix: str) -> None:
+    journal = Journal(redis, prefix=prefix)
+    before = int((await redis.info("memory"))["used_memory"])
+    for number in range(5_000):
+        journal.record("acme", f"dec_{number:032x}", {"x": "y" * 1_000}, {})
+    await journal.flush()
+    taken = int((await redis.info("memory"))["used_memory"]) - before
+    assert (await held(redis, prefix))[0] == pytest.approx(taken, rel=0.1)
+    await journal.close()
+
+
+async def test_decisions_whose_day_is_over_are_counted_no_more(
+    redis: Connection, prefix: str
+) -> None:
+    journal = Journal(redis, prefix=prefix, max_bytes=1_000_000)
+    now = int((await command(redis, "TIME"))[0])
+    # As if they had been written a day ago: they have died by themselves meanwhile.
+    for age in (DECISION_S + 1, DECISION_S, DECISION_S - 60):
+        await command(redis, "RPUSH", f"{prefix}dq", f"{now - age} 500 {prefix}d:4:acme:old{age}")
+    await command(redis, "SET", f"{prefix}db", 1_500)
+    journal.record("acme", "new", HIT, {})
+    await journal.flush()
+    assert await command(redis, "LLEN", f"{prefix}dq") == 2
+    assert journal.crowded_out == 0
+    assert 500 < (await held(redis, prefix))[0] < 1_000
+    await journal.close()

@@ -116,6 +116,14 @@ def kind_of(decision: Decision) -> str:
             return "bypass"
 
 
+def entry_id(decision: Decision) -> str | None:
+    """The id of the entry that was served; None where none was."""
+    match decision:
+        case Hit(candidate=Candidate(entry=entry)):
+            return entry.id
+    return None
+
+
 def usd(amount: Nanodollars) -> str:
     """A plain decimal with 9 places, the sign in front."""
     dollars, rest = divmod(abs(amount), 1_000_000_000)

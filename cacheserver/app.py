@@ -18,6 +18,7 @@ from cacheserver.api import (
     admin,
     batches,
     budgets,
+    erasure,
     errors,
     jobs,
     label,
@@ -84,7 +85,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
     plainroute.add(app, "/v1/models", messages.forward, ["GET"])
     plainroute.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
     batches.install(app, parts.batching)
-    for part in (query, talk, jobs, lint, prompts, usage, budgets, prices, ops):
+    for part in (query, talk, jobs, lint, prompts, usage, budgets, prices, ops, erasure):
         app.include_router(part.router)
     for part in (learning, routing, admin):
         app.include_router(part.router)

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cacheserver.answer import Settlement, Ticket, kind_of, usd
+from cacheserver.answer import Settlement, Ticket, entry_id, kind_of, usd
+from cacheserver.policy import erasure
 from cacheserver.policy.decide import EXPLAINED
 from cacheserver.types import Asked, Bar, Bypass, Candidate, Decision, Hit, Miss, Plan, Query, Usage
+
+_DIGESTS = ("caller", "actor", "conversation")
 
 
 def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as its tenant's keys may see it: without digests that names can be tried on."""
-    shown = {name: value for name, value in record.items() if name != "caller"}
+    shown = {name: value for name, value in record.items() if name not in _DIGESTS}
     return {**shown, "decision": for_caller(record["decision"])}
 
 
@@ -97,6 +100,8 @@ def record(
         "fingerprint": query.fingerprint,
         "scope": query.scope,
         "caller": query.caller,
+        "actor": query.actor,
+        "conversation": erasure.mark_of(query),
         "stream": query.stream,
         "model_asked": query.model,
         "model": settlement.model,
@@ -104,7 +109,7 @@ def record(
         "cost_usd": None if settlement.cost is None else usd(settlement.cost),
         "saved_usd": None if settlement.saved is None else usd(settlement.saved),
         "prices": settlement.prices,
-        "entry_id": settlement.stored or _entry_id(decision),
+        "entry_id": settlement.stored or entry_id(decision),
         "unstored": settlement.unstored,
         "ttl_s": settlement.ttl_s,
         "status": settlement.status,
@@ -180,10 +185,3 @@ def _listed(candidate: Candidate, now: float) -> dict[str, Any]:
         "age_s": max(0, int(now - candidate.entry.created_at)),
         "evidence": None if candidate.evidence is None else asdict(candidate.evidence),
     }
-
-
-def _entry_id(decision: Decision) -> str | None:
-    match decision:
-        case Hit(candidate=Candidate(entry=entry)):
-            return entry.id
-    return None

@@ -14,7 +14,7 @@ from cacheserver import jsontext, sse
 from cacheserver.errors import StoreError, UpstreamError
 from cacheserver.flight import Tape, Unfinished
 from cacheserver.metering import Meter
-from cacheserver.policy import admission
+from cacheserver.policy import admission, erasure
 from cacheserver.policy.decide import fresh
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.money import usage_of
@@ -379,6 +379,7 @@ class Filler:
                 expires_at=now + ttl_s,
                 actor=query.actor,
                 made_up=admission.made_up(message),
+                conversation=erasure.mark_of(query),
             )
             unstored = await self._put(entry, query, asked_at)
         return Filled(

@@ -17,6 +17,7 @@ from cacheserver.asking.lengths import Lengths
 from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.router import Router
 from cacheserver.asking.trials import Trials
+from cacheserver.erasing import Eraser
 from cacheserver.learning.feedback import Feedback
 from cacheserver.learning.pairs import Pairs
 from cacheserver.learning.rehearsal import Rehearsal
@@ -75,6 +76,7 @@ class Parts:
     lengths: Lengths
     history: History
     turns: Turns
+    eraser: Eraser
     embedder_id: str
     repairs: Sequence[str]  # sentences on damage of the store that was mended at a start
     observers: Sequence[Observer]  # told of every request, in this order

@@ -131,6 +131,7 @@ class Entry:
     expires_at: float  # past it, served only as `stale`
     actor: str | None = None  # who asked for it, as a digest; None: not known
     made_up: bool = False  # by the simulated Claude: says nothing about the question
+    conversation: str | None = None  # it was asked in, as a digest; None: in none
 
 
 @dataclass(frozen=True, slots=True)

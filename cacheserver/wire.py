@@ -28,6 +28,7 @@ from cacheserver.asking.posting import Poster, Resolve
 from cacheserver.asking.ratelimits import RateLimits
 from cacheserver.asking.watch import watch
 from cacheserver.config import Settings
+from cacheserver.erasing import Eraser
 from cacheserver.flight import end
 from cacheserver.hits import Hits
 from cacheserver.learning.answers import READING, Answers
@@ -380,6 +381,21 @@ async def build(
                 clock=clock,
             )
         )
+        eraser = Eraser(
+            redis,
+            prefix=settings.redis_prefix,
+            semantic=semantic,
+            journal=journal,
+            ledger=ledger,
+            tenants=tenants,
+            folder=settings.data_dir / "ledger",
+            ours=store is not None,
+            longest_s=settings.timeout_s,
+            metrics=metrics,
+            clock=clock,
+        )
+        eraser.start()
+        stack.push_async_callback(eraser.close)
         yield Parts(
             service=service,
             entries=semantic,
@@ -418,6 +434,7 @@ async def build(
             lengths=levers.lengths,
             history=levers.history,
             turns=levers.turns,
+            eraser=eraser,
             asker=levers.asker,
             router=levers.router,
             prompts=levers.prompts,

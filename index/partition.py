@@ -105,11 +105,11 @@ class Partition:
         self.compact()
         return gone
 
-    def compact(self) -> None:
-        """Drop the dead rows once they are a quarter, unless a copy is being made."""
+    def compact(self, *, whole: bool = False) -> None:
+        """Drop the dead rows once they are a quarter, or `whole`; not while a copy is made."""
         rows = len(self._ids)
         dead = rows - len(self._key_of)
-        if self.frozen or dead <= _SPARE or dead * 4 < rows:
+        if self.frozen or not dead or (not whole and (dead <= _SPARE or dead * 4 < rows)):
             return
         gone = self._expires[:rows] == _DEAD
         if self.trained_at:

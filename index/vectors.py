@@ -115,6 +115,15 @@ class VectorIndex:
             gone += expired
         return gone
 
+    def compact(self) -> None:
+        """Drop what was removed from memory too. Takes some milliseconds a scope."""
+        with self._long_job:
+            with self._lock:
+                partitions = list(self._scopes.values())
+            for partition in partitions:
+                with self._lock:
+                    partition.compact(whole=True)
+
     def pending(self) -> list[str]:
         """Return the scopes that `maintain` would train."""
         with self._lock:

@@ -76,6 +76,7 @@ async def queue(request: Request, caller: Caller, query: Query, later: Later) ->
         headers=query.headers,
         controls=query.controls,
         deadline=later.deadline,
+        conversation=query.conversation,
         wait=later.batch,
         open_ended=query.open_ended,
         webhook=webhook,

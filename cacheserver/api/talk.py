@@ -32,6 +32,7 @@ class Talk:
     parts: Parts
     earlier: list[dict[str, Any]]
     asked: list[dict[str, Any]]  # the turns of this question
+    asked_at: float
 
     @classmethod
     async def of(
@@ -45,12 +46,13 @@ class Talk:
             return None
         name = controls.name("conversation", asked["conversation"])
         space = controls.query_controls(asked, headers).namespace
+        asked_at = parts.clock()
         try:
             earlier = await parts.turns.load(tenant.name, space, name)
         except StoreError as error:
             raise Unavailable("the conversation cannot be read now; try again shortly") from error
         own = asked.get("messages") or [{"role": "user", "content": asked["prompt"]}]
-        return cls(parts, earlier, own)
+        return cls(parts, earlier, own, asked_at)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -74,7 +76,9 @@ class Talk:
 
     async def _keep(self, query: Query, message: Mapping[str, Any]) -> bool:
         try:
-            await history.remember(self.parts.turns, query, self.asked, message)
+            await history.remember(
+                self.parts.turns, query, self.asked, message, asked_at=self.asked_at
+            )
         except StoreError:
             self.parts.metrics.swallowed("conversation")
             return False

@@ -165,7 +165,7 @@ class Desk:
             if len(self.begun) > _BEGUN:
                 del self.begun[next(iter(self.begun))]
         body = jsontext.loads(raw)
-        return fingerprint.read(
+        query = fingerprint.read(
             body,
             raw,
             headers=job.headers or {},
@@ -176,6 +176,7 @@ class Desk:
             key_id=job.key_id,
             open_ended=job.open_ended,
         )
+        return replace(query, conversation=job.conversation) if job.conversation else query
 
     def whose(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
         """An item as a query, to be counted: also where it can not be read."""

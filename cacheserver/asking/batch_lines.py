@@ -62,6 +62,7 @@ class Line:
             "kind": answers.kind_of(self.decision),
             "reason": self.decision.reason,
             "decision_id": self.ticket.id,
+            "entry_id": self.settlement.stored or answers.entry_id(self.decision),
             "cost_usd": None if cost is None else answers.usd(cost),
             "saved_usd": None if saved is None else answers.usd(saved),
         }

@@ -144,7 +144,12 @@ class History:
 
 
 async def remember(
-    turns: Turns, query: Query, asked: Sequence[Mapping[str, Any]], message: Mapping[str, Any]
+    turns: Turns,
+    query: Query,
+    asked: Sequence[Mapping[str, Any]],
+    message: Mapping[str, Any],
+    *,
+    asked_at: float,
 ) -> None:
     """Keep a question and its answer for the next one. Raises `StoreError`."""
     answer = history.remembered(message)
@@ -156,4 +161,7 @@ async def remember(
         query.conversation,
         (*asked, answer),
         keep_s=query.tenant.history.remember_s,
+        asked_at=asked_at,
+        tags=query.controls.tags,
+        actor=query.actor,
     )

@@ -78,6 +78,7 @@ class Feedback:
             "entry_id": entry.id,
             "decision_id": None if record is None else record["id"],
             "verdict": "good",
+            "marks": _marks(entry, record),
         }
         # A miss is shown the evidence of the nearest, which is not what the caller was given.
         served = record is not None and record["decision"]["kind"] == "semantic"
@@ -109,6 +110,17 @@ class Feedback:
             caller=record.get("caller", ""),
         )
         await self._states.learn(tenant, record["scope"], label, once=record["id"])
+
+
+def _marks(entry: Entry, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """By what an item's two questions are found again when they are to be erased."""
+    of_entry = {
+        "namespace": entry.namespace,
+        "tags": entry.tags,
+        "actor": entry.actor,
+        "conversation": entry.conversation,
+    }
+    return [of_entry] if record is None else [of_entry, {one: record.get(one) for one in of_entry}]
 
 
 def _read(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

@@ -31,18 +31,42 @@ def actor_of(
     Raises `BadRequest` where the body names another than the header does.
     """
     if tenant.actors == "key":
-        return None if key_id is None else _digest(tenant.name, "key", key_id)
-    metadata = body.get("metadata")
-    name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
-    said = None
-    if isinstance(name, str) and names.visible(name) and (name := names.normal(name)):
-        said = _digest(name)
+        return None if key_id is None else keyed(tenant.name, key_id)
+    said = said_in(body)
     if said is not None and controls.actor not in (None, said):
         raise BadRequest(
             "metadata.user_id", "is not what the header `x-cache-actor` says; send one"
         )
     said = said or controls.actor
-    return None if said is None else _digest(tenant.name, "name", said)
+    return None if said is None else named(tenant.name, said)
+
+
+def said_in(body: Mapping[str, Any]) -> str | None:
+    """A digest of the end user that a body names; None where it names none."""
+    metadata = body.get("metadata")
+    name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    if isinstance(name, str) and names.visible(name) and (name := names.normal(name)):
+        return _digest(name)
+    return None
+
+
+def keyed(tenant: str, key_id: str) -> str:
+    """The digest of a key that is one actor."""
+    return _digest(tenant, "key", key_id)
+
+
+def marks_of(field: str, value: object, tenant: str) -> tuple[str, str]:
+    """The digests by which records of a tenant know an end user, or a key that is one actor.
+
+    Raises `BadRequest` naming `field` for a name that will not do.
+    """
+    name = names.read(field, value, most=_MOST_CHARS)
+    return named(tenant, _digest(name)), keyed(tenant, name)
+
+
+def named(tenant: str, said: str) -> str:
+    """The digest of an end user within a tenant; `said` is what `digest` gave for the name."""
+    return _digest(tenant, "name", said)
 
 
 def caller_of(key_id: str | None, actor: str | None) -> str:

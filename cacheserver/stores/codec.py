@@ -19,7 +19,8 @@ from cacheserver.types import Entry, Usage
 
 VERSION = 1
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
-_FEWER = 11  # fields of an entry that was written before its actor was
+_LATER = (None, False, None)  # what entries were written without once: actor, made up, conversation
+_FIELDS = 14
 _UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError)
 
 
@@ -60,6 +61,7 @@ def pack_entry(entry: Entry) -> bytes:
         _usage_row(entry.usage),
         entry.actor,
         entry.made_up,
+        entry.conversation,
     ]
     return _pack(entry.id, header, entry.message)
 
@@ -70,10 +72,10 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         return None
     try:
         entry_id, header, payload = _unpack(value)
-        if len(header) == _FEWER:
-            header += [None, False]
+        if _FIELDS - len(_LATER) <= len(header) < _FIELDS:
+            header += _LATER[len(header) - _FIELDS :]
         tenant, namespace, fingerprint, scope, text, model, cost, tags, *rest = header
-        created, expires, usage, actor, made_up = rest
+        created, expires, usage, actor, made_up, conversation = rest
         return Entry(
             id=entry_id,
             tenant=tenant,
@@ -90,6 +92,7 @@ def unpack_entry(value: bytes | None) -> Entry | None:
             expires_at=expires,
             actor=actor,
             made_up=made_up,
+            conversation=conversation,
         )
     except _UNREADABLE:
         return None

@@ -20,7 +20,7 @@ import orjson
 
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
-from cacheserver.stores import scripts, stored
+from cacheserver.stores import groups, scripts, stored
 from cacheserver.stores.codec import (
     VectorRow,
     pack_entry,
@@ -42,6 +42,7 @@ HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of 
 MARKER_S = 172_800
 _STEP = 200  # entries dropped by one script: 8 ms in which nobody else is served
 _SCAN = 1_000  # entries restored by one round trip: about a megabyte
+_READ = 100  # whole entries read at once: some 400 kB
 _MOST_TOUCHED = 10_000  # hits waiting to be counted; beyond it they are forgotten, being a hint
 _UPKEEP_S = 5.0
 
@@ -173,14 +174,14 @@ class Entries:
         size = len(value) + 2 * len(row) + OVERHEAD_BYTES
         if self.max_bytes is not None and size > self.max_bytes:
             return False
-        meta = [entry.fingerprint, size, max(entry.cost or 0, 1), entry.tenant, _groups(entry)]
+        meta = [entry.fingerprint, size, max(entry.cost or 0, 1), entry.tenant, groups.of(entry)]
         arguments: list[str | bytes | float] = [
             self._prefix,
             entry.id,
             value,
             row,
             orjson.dumps(meta),
-            _own_group(entry.tenant, entry.id),
+            groups.of_own(entry.tenant, entry.id),
             round(now * 1000),
             life_ms,
             repr(asked_at),
@@ -202,7 +203,7 @@ class Entries:
 
     async def purge_id(self, tenant: str, entry_id: str) -> int:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
-        group = _own_group(tenant, entry_id)
+        group = groups.of_own(tenant, entry_id)
         now = repr(self._clock())
         found = await run(self._purge_id, self._prefix, tenant, entry_id, group, now, MARKER_S)
         if found:
@@ -211,20 +212,46 @@ class Entries:
 
     async def purge_tag(self, tenant: str, tag: str) -> int:
         """Purge `tenant`'s entries with `tag`; returns how many there were."""
-        return await self._purge_group(_tag_group(tenant, tag))
+        return await self._purge_group(groups.of_tag(tenant, tag))
 
     async def purge_namespace(self, tenant: str, namespace: str) -> int:
         """Purge `tenant`'s entries in `namespace`; returns how many there were."""
-        return await self._purge_group(_namespace_group(tenant, namespace))
+        return await self._purge_group(groups.of_namespace(tenant, namespace))
+
+    async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
+        """Purge what an actor or a conversation had made, by its digest; how many there were."""
+        group = (
+            groups.of_actor(tenant, actor)
+            if actor
+            else groups.of_conversation(tenant, conversation)
+        )
+        return await self._purge_group(group)
+
+    async def entries_of(self, tenant: str) -> AsyncIterator[list[Entry]]:
+        """Yield a tenant's entries, some at a time; one that comes or goes meanwhile may be left
+        out.
+        """
+        group, cursor = f"{self._prefix}g:{groups.of_tenant(tenant)}", 0
+        while True:
+            cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
+            if ids:
+                rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
+                keys = [
+                    f"{self._prefix}e:{orjson.loads(row)[0]}" for row in rows if row is not None
+                ]
+                values = await command(self._redis, "MGET", *keys) if keys else []
+                yield [found for value in values if (found := unpack_entry(value)) is not None]
+            if int(cursor) == 0:
+                return
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
-        key = f"{self._prefix}g:{_namespace_group(tenant, namespace)}"
+        key = f"{self._prefix}g:{groups.of_namespace(tenant, namespace)}"
         return bool(await command(self._redis, "EXISTS", key))
 
     async def purge_tenant(self, tenant: str) -> int:
         """Purge all of `tenant`'s entries; returns how many there were."""
-        return await self._purge_group(_tenant_group(tenant))
+        return await self._purge_group(groups.of_tenant(tenant))
 
     async def scan_vectors(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
         """Yield the vector of every stored question, to restore the index. Any order.
@@ -315,30 +342,3 @@ class Entries:
     def _tell(self, entry_ids: Sequence[str]) -> None:
         if self._forget is not None and entry_ids:
             self._forget(entry_ids)
-
-
-# A tenant's name comes with its length: no tenant can spell the group of another one.
-
-
-def _groups(entry: Entry) -> list[str]:
-    return [
-        _tenant_group(entry.tenant),
-        _namespace_group(entry.tenant, entry.namespace),
-        *(_tag_group(entry.tenant, tag) for tag in dict.fromkeys(entry.tags)),
-    ]
-
-
-def _tenant_group(tenant: str) -> str:
-    return f"t:{len(tenant)}:{tenant}"
-
-
-def _namespace_group(tenant: str, namespace: str) -> str:
-    return f"n:{len(tenant)}:{tenant}:{namespace}"
-
-
-def _tag_group(tenant: str, tag: str) -> str:
-    return f"g:{len(tenant)}:{tenant}:{tag}"
-
-
-def _own_group(tenant: str, entry_id: str) -> str:
-    return f"i:{len(tenant)}:{tenant}:{entry_id}"

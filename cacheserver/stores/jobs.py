@@ -44,6 +44,7 @@ class Job:
     headers: Mapping[str, str] | None = None  # the caller's, that go to Claude
     controls: Controls = field(default_factory=Controls)
     deadline: float | None = None
+    conversation: str | None = None  # the caller's name for it
     wait: bool = True  # a batch was asked for; False: only a deadline was given
     open_ended: bool = False  # the caller gave no `max_tokens`: ours is in the body
     webhook: str | None = None
@@ -161,6 +162,7 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
         "headers": orjson.dumps(dict(job.headers or {})),
         "controls": jsontext.dumps(asdict(job.controls)),
         "deadline": None if job.deadline is None else repr(job.deadline),
+        "conversation": job.conversation,
         "wait": int(job.wait),
         "open_ended": int(job.open_ended),
         "webhook": job.webhook,
@@ -189,6 +191,7 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
         headers=orjson.loads(text["headers"]),
         controls=Controls(**controls),
         deadline=number("deadline"),
+        conversation=text.get("conversation"),
         wait=text["wait"] == "1",
         open_ended=text["open_ended"] == "1",
         webhook=text.get("webhook"),

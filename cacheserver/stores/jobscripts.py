@@ -6,6 +6,7 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:in:<id>      hash    item -> its custom id and request, until it is answered
     P bt:out:<id>     hash    item -> its line of the results
     P bt:asks:<id>    hash    item -> the ask it waits for
+    P bt:gone:<id>    hash    item -> the line that stands for an answer that is to be erased
     P bt:mine:<owner> zset    a tenant's batches, by creation
     P bt:open         zset    jobs whose items have not all been looked up, by creation
     P bt:cancel       set     jobs that are to end early
@@ -61,6 +62,7 @@ end
 local function answer(id, item, kind, line, row_id, row, now)
   local job, out = P .. 'bt:job:' .. id, P .. 'bt:out:' .. id
   local total = redis.call('HGET', job, 'total')
+  line = redis.call('HGET', P .. 'bt:gone:' .. id, item) or line  -- erased while it was asked
   if not total or redis.call('HSETNX', out, item, line) == 0 then return 0 end
   local done = redis.call('HINCRBY', job, 'done', 1)
   if done == 1 then redis.call('PEXPIRE', out, redis.call('PTTL', job)) end
@@ -141,7 +143,7 @@ DELETE = (
     + """
 local id = ARGV[3]
 if redis.call('HGET', P .. 'bt:job:' .. id, 'status') ~= 'ended' then return 0 end
-redis.call('DEL', P .. 'bt:job:' .. id, P .. 'bt:out:' .. id)
+redis.call('DEL', P .. 'bt:job:' .. id, P .. 'bt:out:' .. id, P .. 'bt:gone:' .. id)
 redis.call('ZREM', P .. 'bt:mine:' .. ARGV[4], id)
 redis.call('ZREM', P .. 'bt:hooks', id)
 return 1

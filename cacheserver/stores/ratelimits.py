@@ -1,7 +1,7 @@
 """Rate limits in Redis: one sum for all servers, by Redis's own clock.
 
     P lb:{bucket}   hash: l  tokens left, may be negative;  t  when, in milliseconds
-    P lc:{seats}    sorted set: the id of a call under way -> when it is given up, in milliseconds
+    P lm:{seats}    sorted set: the id of a call under way -> when it is given up, in milliseconds
 
 A call that is under way renews its seat; one of a server that was killed is free after `LEASE_S`.
 """
@@ -50,7 +50,7 @@ end
 local place = count
 while ARGV[at] do
   place = place + 1
-  local key = P .. 'lc:' .. ARGV[at]
+  local key = P .. 'lm:' .. ARGV[at]
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
   if redis.call('ZCARD', key) >= tonumber(ARGV[at + 1]) then return {place, 1000} end
   seats[#seats + 1] = key
@@ -76,7 +76,7 @@ for i = 1, tonumber(ARGV[3]) do
   at = at + 3
 end
 while ARGV[at] do
-  redis.call('ZREM', P .. 'lc:' .. ARGV[at], ARGV[2])
+  redis.call('ZREM', P .. 'lm:' .. ARGV[at], ARGV[2])
   at = at + 1
 end
 return 0
@@ -89,7 +89,7 @@ _RENEW = (
     + """
 local lease, at = tonumber(ARGV[2]), 3
 while ARGV[at] do
-  local key = P .. 'lc:' .. ARGV[at]
+  local key = P .. 'lm:' .. ARGV[at]
   redis.call('ZADD', key, 'XX', now + lease, ARGV[at + 1])
   redis.call('PEXPIRE', key, lease + 1000)
   at = at + 2

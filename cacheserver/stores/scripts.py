@@ -11,7 +11,8 @@ Keys, all under one prefix P:
     P worth                zset    entry id by GDSF's H: what it saves per byte
     P hits                 hash    entry id -> "hits time", decayed; only of entries hit since
     P state                hash    bytes in use; inflation, GDSF's L
-    P g:<group>            set     entry ids of a tenant, a namespace, a tag
+    P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
+                                   conversation
     P p:<group>            string  when the group was last purged; for two days
     P d:<tenant>:<id>      string  a decision; dies by itself
     P dq                   list    of "time bytes key": every decision, the oldest first
@@ -41,6 +42,8 @@ local function drop(id)
   for _, key in ipairs({P .. 'e:' .. meta[1], P .. 'v:' .. meta[1], P .. 'a:' .. meta[1]}) do
     if redis.call('GETRANGE', key, 1, 32) == id then redis.call('DEL', key) end
   end
+  local said = P .. 's:' .. meta[1]
+  if redis.call('GETRANGE', said, 0, 31) == id then redis.call('DEL', said) end
   redis.call('HDEL', IDS, id)
   redis.call('HDEL', HITS, id)
   redis.call('ZREM', DEADLINES, id)

@@ -172,6 +172,18 @@ class SemanticEntries:
         self.index.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
         return True
 
+    async def drop_gone(self) -> int:
+        """Drop what Redis no longer has from memory and from the snapshot; how many there were.
+
+        Raises `StoreError`, and `OSError` where the snapshot cannot be written.
+        """
+        live = await self.entries.live_ids()
+        gone = sum(self.index.remove(name) for name in self.index.ids() if name[:32] not in live)
+        await asyncio.to_thread(self.index.compact)
+        self._changed = True
+        await self.save()
+        return gone
+
     async def tend(self) -> None:
         """Drop what expired, retrain what grew: called now and then, off the request path."""
         if self.index.expire(self._clock()):

@@ -12,6 +12,8 @@ from typing import Any
 
 from cacheserver import jsontext
 from cacheserver.policy import history
+from cacheserver.policy.erasure import conversation_mark
+from cacheserver.stores import groups
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 
 MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
@@ -19,13 +21,22 @@ MAX_BYTES = 4_000_000  # of a conversation: an eighth of the largest request Cla
 _SAMPLES = 200
 _BLOATED_S = 86_400
 
-# ARGV: key, kept seconds, most turns, most bytes, then the turns.
+# ARGV: key, kept seconds, most turns, most bytes, when it was asked, n, then the keys of n purges'
+# markers, n, then n marks, then the turns. Nothing is kept of what was asked before a purge that
+# covers it. Marks stand beside the size, each behind `=`.
 _APPEND = """
-for i = 5, #ARGV do redis.call('RPUSH', ARGV[1], ARGV[i]) end
+local marks = 7 + tonumber(ARGV[6])
+local first = marks + 1 + tonumber(ARGV[marks])
+for i = 7, marks - 1 do
+  local purged = redis.call('GET', ARGV[i])
+  if purged and tonumber(purged) >= tonumber(ARGV[5]) then return 0 end
+end
+for i = marks + 1, first - 1 do redis.call('HSET', ARGV[1] .. ':size', '=' .. ARGV[i], 1) end
+for i = first, #ARGV do redis.call('RPUSH', ARGV[1], ARGV[i]) end
 local over = redis.call('LLEN', ARGV[1]) - tonumber(ARGV[3])
 if over > 0 then redis.call('LTRIM', ARGV[1], over + over % 2, -1) end
 local size = redis.call('HINCRBY', ARGV[1] .. ':size', 'bytes', 0)
-for i = 5, #ARGV do size = size + #ARGV[i] end
+for i = first, #ARGV do size = size + #ARGV[i] end
 while size > tonumber(ARGV[4]) and redis.call('LLEN', ARGV[1]) > 2 do
   for i = 1, 2 do size = size - #redis.call('LPOP', ARGV[1]) end
 end
@@ -42,6 +53,11 @@ redis.call('LTRIM', ARGV[1], -tonumber(ARGV[4]), -1)
 redis.call('EXPIRE', ARGV[1], ARGV[2])
 return redis.call('LRANGE', ARGV[1], 0, -1)
 """
+
+
+def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
+    """Tags and an actor as marks of a conversation. No tag begins with `@`."""
+    return [*tags, *(() if actor is None else (f"@{actor}",))]
 
 
 class Turns:
@@ -66,11 +82,22 @@ class Turns:
         turns: Sequence[Mapping[str, Any]],
         *,
         keep_s: int,
+        asked_at: float,
+        tags: Sequence[str] = (),
+        actor: str | None = None,
     ) -> None:
-        """Add the turns of a question and its answer, all or none."""
+        """Add the turns of a question and its answer, all or none; none if purged since `asked_at`.
+
+        By its tags and actors a conversation is found when those are erased.
+        """
         key = self._key("t", tenant, namespace, name)
+        mark = conversation_mark(namespace, name)
+        covering = groups.of_marks(tenant, namespace, tags=tags, actor=actor, conversation=mark)
+        purges = [f"{self._prefix}p:{group}" for group in covering]
+        marks = marks_of(tags, actor)
         words = [jsontext.dumps(dict(turn)) for turn in turns]
-        await run(self._append, key, keep_s, MAX_TURNS, MAX_BYTES, *words)
+        bounds = (keep_s, MAX_TURNS, MAX_BYTES, repr(asked_at), len(purges))
+        await run(self._append, key, *bounds, *purges, len(marks), *marks, *words)
 
     async def forget(self, tenant: str, namespace: str, name: str) -> bool:
         """Forget a conversation; whether there was one."""

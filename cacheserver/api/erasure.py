@@ -1,0 +1,77 @@
+"""Erasure: every trace of content, by entry, tag, conversation, actor, namespace or tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.known import tenant_of
+from cacheserver.erasing import KEPT
+from cacheserver.policy import erasure
+
+router = APIRouter()
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "One of these; beside `conversation` its `namespace` may stand.",
+                    "properties": {kind: {"type": "string"} for kind in erasure.KINDS},
+                },
+                "examples": {"a person": {"value": {"actor": "ann@example.com"}}},
+            }
+        },
+    }
+}
+
+
+@router.post("/v1/erase", tags=["operations"], summary="Erase content", openapi_extra=_BODY)
+async def erase(request: Request) -> dict[str, Any]:
+    """Erase answers, questions and what was derived from them; the reply says what, and what not.
+
+    Money stays, without names. `tenant` is your own name: all that you have.
+    """
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    fields = await edge.object(request)
+    who = "key" if caller.key_id is None else f"key {caller.key_id}"
+    return await _erased(edge, caller.tenant.name, fields, who=who)
+
+
+@router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
+async def erase_of(request: Request, name: str) -> dict[str, Any]:
+    """A tenant whose settings and keys are gone can be erased all the same."""
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    tenant = (await tenant_of(edge, name)).name
+    return await _erased(edge, tenant, await edge.object(request), who="admin")
+
+
+@router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
+async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
+    """Who erased what kind of thing and when, the latest first; never its name."""
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    return await edge.parts.eraser.store.logged((await tenant_of(edge, name)).name)
+
+
+async def _erased(
+    edge: Edge, tenant: str, fields: Mapping[str, Any], *, who: str
+) -> dict[str, Any]:
+    selector = erasure.read(fields, tenant)
+    found = await edge.parts.eraser.erase(tenant, selector, who=who)
+    return {
+        "erased": selector.kind,
+        "removed": found.removed,
+        "store_file": found.file,
+        "index_snapshot": found.snapshot,
+        "again_at": found.again_at,
+        "kept": KEPT,
+        "not_reached": found.not_reached,
+    }

@@ -1,0 +1,119 @@
+"""Jobs under an erasure: whole ones, and single items of a batch with questions of many people.
+
+Rule: an item that is erased has a line in the results that says so, and a call to Claude that is
+under way is still booked.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Set
+from typing import Any, Final
+
+from cacheserver import jsontext
+from cacheserver.policy import actors
+from cacheserver.policy.erasure import Selector, conversation_mark
+from cacheserver.stores import erasurescripts
+from cacheserver.stores.connection import Connection, run
+from cacheserver.stores.jobs import Job, Jobs
+from cacheserver.stores.values import owner
+
+_PAGE: Final = 50
+_GONE: Final = {
+    "type": "errored",
+    "error": {"type": "error", "error": {"type": "not_found_error", "message": "erased"}},
+}
+
+
+class ErasedJobs:
+    """Erases a tenant's jobs. Every method raises `StoreError`."""
+
+    def __init__(self, redis: Connection, *, prefix: str) -> None:
+        self._prefix = prefix
+        self._jobs = Jobs(redis, prefix=prefix)
+        self._item = redis.register_script(erasurescripts.ITEM)
+        self._whole = redis.register_script(erasurescripts.JOB)
+
+    async def erase(
+        self,
+        id: str,
+        tenant: str,
+        selector: Selector,
+        *,
+        at: float,
+        now: float,
+        decisions: Set[str],
+        entries: Set[str],
+    ) -> int:
+        """Erase what is covered of a job; how many items that were."""
+        job = await self._jobs.find(id)
+        if job is None or job.tenant != tenant or job.created_at > at:
+            return 0
+        whole = _covered(job, selector)
+        erased = 0
+        for start in range(0, job.total, _PAGE):
+            places = range(start, min(start + _PAGE, job.total))
+            asked = await self._jobs.items(id, places)
+            told = await self._jobs.some(id, places)
+            for place, item, line in zip(places, asked, told, strict=True):
+                custom_id, model = None, ""
+                if item is not None:
+                    custom_id, body = item[0], _object(item[1])
+                    model = str(body.get("model") or "")
+                    own = _own_actor(body, tenant)
+                    found = whole or (own is not None and selector.covers(actor=own))
+                elif line is not None:
+                    said = _object(line)
+                    custom_id, cache = said.get("custom_id"), said.get("cache") or {}
+                    known = cache.get("decision_id") in decisions
+                    found = whole or known or cache.get("entry_id") in entries
+                else:
+                    continue
+                if found:
+                    words = _line(custom_id), _blank(custom_id, model)
+                    erased += await run(self._item, self._prefix, "", repr(now), id, place, *words)
+        if whole and job.status == "ended":
+            # One that was under way is deleted by the second pass: a worker may be at it now.
+            erased = max(erased, await run(self._whole, self._prefix, "", id, owner(tenant)))
+        return erased
+
+
+def _covered(job: Job, selector: Selector) -> bool:
+    """Whether all of a job is covered."""
+    said, talk = job.controls, None
+    if job.conversation is not None:
+        talk = conversation_mark(said.namespace, job.conversation)
+    return any(
+        selector.covers(namespace=said.namespace, tags=said.tags, actor=actor, conversation=talk)
+        for actor in (None, *_actors(job))
+    )
+
+
+def _actors(job: Job) -> Iterator[str]:
+    if job.controls.actor is not None:
+        yield actors.named(job.tenant, job.controls.actor)
+    if job.key_id is not None:
+        yield actors.keyed(job.tenant, job.key_id)
+
+
+def _own_actor(body: dict[str, Any], tenant: str) -> str | None:
+    said = actors.said_in(body)
+    return None if said is None else actors.named(tenant, said)
+
+
+def _line(custom_id: object) -> bytes:
+    return jsontext.dumps({"custom_id": custom_id, "result": _GONE})
+
+
+def _blank(custom_id: object, model: str) -> bytes:
+    """A request without text, packed as items are: its answer is still to be booked."""
+    body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "-"}]}
+    return str(custom_id).encode() + b"\n" + zlib.compress(jsontext.dumps(body))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = jsontext.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

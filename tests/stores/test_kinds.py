@@ -1,0 +1,90 @@
+"""The list of kinds of keys: all that the stores write is in it, and the page shows it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import cacheserver.stores
+from cacheserver.stores.erasurewalk import WITH, Walk
+from cacheserver.stores.kinds import REGISTRY, Kind
+from tests.models import ROOT
+
+STORES = Path(cacheserver.stores.__file__).parent
+
+# How keys are spelled in our sources: by Lua, by an f-string, and by helpers that take the kind.
+_SPELLED = (
+    re.compile(r"\bP \.\. '([a-z:]+)"),
+    re.compile(r"prefix\}([a-z][a-z:]*)"),
+    re.compile(r'"[A-Z]+", "(bt:[a-z]+)'),
+    re.compile(r'self\._(?:key|of)\("([a-z]+)"'),
+    re.compile(r'f"(l[a-z]:)\{'),
+)
+
+
+def spelled() -> set[tuple[str, str]]:
+    """The beginnings of keys in the stores' sources, with the file each is in."""
+    return {
+        (path.name, found)
+        for path in sorted(STORES.glob("*.py"))
+        for pattern in _SPELLED
+        for found in pattern.findall(path.read_text())
+        if path.name not in ("kinds.py", "storecopy.py")
+    }
+
+
+def begins(start: str) -> bool:
+    """Whether a kind's keys begin so, as far as the source tells."""
+    part = start.removesuffix(":")
+    return any(
+        kind.key == part or kind.literal in (start, f"{part}:") or kind.literal == f"cv{part}:"
+        for kind in REGISTRY.kinds
+    )
+
+
+def test_every_key_that_a_store_spells_is_of_a_kind_that_is_listed() -> None:
+    found = spelled()
+    assert len(found) > 100
+    assert {(name, start) for name, start in found if not begins(start)} <= _PARTS
+
+
+# What the patterns find that is no whole kind of a key.
+_PARTS = {("erasurescripts.py", "bt:"), ("promptlog.py", "g:n:")}
+
+
+def test_every_record_has_a_step_or_goes_with_one_that_has() -> None:
+    source = (STORES / "erasurewalk.py").read_text()
+    for kind in REGISTRY.kinds:
+        if kind.how == "record":
+            stepped = f'"{kind.name}": self._erase' in source
+            assert stepped != (kind.name in WITH), kind.name
+    assert Walk.__doc__
+
+
+@pytest.mark.parametrize("kind", REGISTRY.kinds, ids=lambda kind: kind.name)
+def test_a_key_is_found_with_its_parts(kind: Kind) -> None:
+    given: dict[str, str] = {}
+
+    def part(found: re.Match[str]) -> str:
+        name = found[1] or "T"
+        given[name] = "a:cme" if name == "T" else f"x{len(given)}"
+        return f"5:{given[name]}" if name == "T" else given[name]
+
+    key = re.sub(r"T|<(\w+)>", part, kind.key)
+    assert REGISTRY.find(key) == (kind, given)
+
+
+def test_a_key_of_no_kind_is_none() -> None:
+    for key in ("", "nobodys", "d:9:acme:dec_1", "d:acme", "evidence:4:acme:x", "lr:"):
+        found = REGISTRY.find(key)
+        assert found is None or key == "lr:", key
+
+
+def test_the_page_shows_the_list() -> None:
+    page = (ROOT / "docs/erasure.md").read_text().partition("## Everything that is kept")[2]
+    for kind in REGISTRY.kinds:
+        row = f"| `{kind.key}` | {kind.holds} | {kind.life} | {kind.how} |"
+        assert row in page, row
+    assert page.count("\n| `") == len(REGISTRY.kinds)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cacheserver.policy.erasure import Selector
 from cacheserver.policy.row import Row
-from cacheserver.stores import erasurescripts, ledgerfiles, ledgerrows
+from cacheserver.stores import erasurescripts, ledgerfiles, ledgerparquet, ledgerrows
 from cacheserver.stores.connection import Connection, command, run
 from cacheserver.stores.ledger import SEP
 
@@ -101,23 +101,27 @@ def files(folder: Path | None, names: Names) -> tuple[int, int]:
     Blocks. Raises `OSError`.
     """
     held = [] if folder is None or not names.by_name else ledgerfiles.files(folder)
-    if held and not ledgerfiles.available():
-        return 0, len(held)
-    changed = 0
-    for _, _, path in held:
-        rows = list(ledgerfiles.read(path, 0.0, float("inf"), None))
-        count = sum(_without_flat(row, names) for row in rows)
-        if not count:
+    changed = unread = 0
+    for file in held:
+        if file.parquet and not ledgerparquet.available():
+            unread += 1
             continue
-        writer = ledgerfiles.Writer(path)
+        damaged: list[str] = []
+        rows = list(ledgerfiles.read(file, 0.0, float("inf"), None, damaged.append))
+        unread += bool(damaged)
+        count = sum(_without_flat(row, names) for row in rows)
+        if not count or damaged:  # what lies behind damage would be gone with a new file
+            continue
+        writer = ledgerfiles.Writer(file.path.parent, file.first, file.last)
         try:
             writer.write(rows)
         except BaseException:
             writer.abandon()
             raise
         writer.close()
+        file.path.unlink()
         changed += count
-    return changed, 0
+    return changed, unread
 
 
 def _without_flat(row: dict[str, Any], names: Names) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from cacheserver import jsontext
 from cacheserver.api.lint import report
 from cacheserver.errors import BadRequest
+from cacheserver.policy import unseen
 from cacheserver.policy.money import Pricer
 
 
@@ -63,6 +64,6 @@ def _show(file: Path, found: dict[str, Any]) -> None:
         saves = "" if money is None else f", ${float(money):.4f} a day"
         print(f"  {one['where']}: {one['code']}:{tokens}{saves}\n    {one['message']}")
         if one["proposed"] is not None and one["code"] != "pretty-json":
-            print(f"    shorter: {one['proposed'][:300]}")
+            print(f"    shorter: {unseen.shown(one['proposed'][:300])}")
     if not found["findings"]:
         print("  nothing found")

@@ -6,6 +6,7 @@ under `other`, and all of them sum to the whole.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -279,4 +280,4 @@ def _system(body: Mapping[str, Any] | None) -> str:
         system = " ".join(text for text in texts if isinstance(text, str))
     if not isinstance(system, str) or not system.strip():
         return "no system prompt"
-    return " ".join(system[: 4 * _NAME].split())[:_NAME]
+    return " ".join(re.split(r"[ \t\r\n]+", system[: 4 * _NAME].strip()))[:_NAME]

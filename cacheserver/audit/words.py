@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from cacheserver.policy import unseen
 from cacheserver.types import Nanodollars
 
 
@@ -37,8 +38,8 @@ def percent(part: float, whole: float) -> str:
 
 
 def plain(text: object) -> str:
-    """A log's own words without what would steer a terminal or turn a line around."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+    """A log's own words, with what would steer a terminal, or is not seen, as its code point."""
+    return unseen.line(str(text))
 
 
 def escaped(text: object) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from cacheserver.policy import unseen
 from cacheserver.policy.budget import iso
 from cacheserver.policy.wronghits import WrongShare
 from cacheserver.rules.alerts import AlertRules
@@ -171,7 +172,7 @@ def upstream(tenant: str, failed: int, tries: int, now: float) -> Alert:
 
 def clean(name: str) -> str:
     """A name that a caller may have made up, fit for a line of a log."""
-    return "".join(sign if sign.isprintable() else "?" for sign in name[:100])
+    return unseen.line(name[:100])
 
 
 def day_name(now: float) -> str:

@@ -7,6 +7,7 @@ out are a deny-list, applied at the top level only; a field added to the API tom
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -134,11 +135,17 @@ def read(
 
 
 def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
-    """What the answer depends on besides the question, and the longest it may be kept for it."""
-    found = _remembered(text[-_REMEMBERED_CHARS:])
-    if found.kind == "stable":
-        return None, None
-    return found.kind, volatility.ttl_cap_s(found, tenant.volatility)
+    """What the answer depends on besides the question, and the longest it may be kept for it.
+
+    An unseen character in "today" must not hide it: of several readings the strictest holds.
+    """
+    found = map(_remembered, question_text.readings(text[-_REMEMBERED_CHARS:]))
+    caps = [
+        (one.kind, volatility.ttl_cap_s(one, tenant.volatility))
+        for one in found
+        if one.kind != "stable"
+    ]
+    return min(caps, key=lambda one: math.inf if one[1] is None else one[1], default=(None, None))
 
 
 def shaping(body: Mapping[str, Any]) -> dict[str, Any]:

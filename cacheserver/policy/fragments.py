@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cacheserver.policy import unseen
 from cacheserver.rules.caching import FragmentKind
 
 MOST_CHARS = 50_000  # of a system prompt that are looked through: some 20,000 tokens
@@ -90,13 +91,14 @@ def skeleton(system: str) -> Skeleton:
     fragments: list[Fragment] = []
     at = 0
     for start, end, kind in _found(looked):
-        digest.update(looked[at:start].encode("utf-8", "surrogatepass") + _hole(kind).encode())
+        digest.update(_kept(looked[at:start]).encode("utf-8", "surrogatepass"))
+        digest.update(_hole(kind).encode())
         at = end
         if len(fragments) < MOST_FRAGMENTS:
             words = looked[start:end]
             mark = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:8]
             fragments.append(Fragment(start, end, kind, _shape(words), mark))
-    digest.update(system[at:].encode("utf-8", "surrogatepass"))
+    digest.update(_kept(system[at:]).encode("utf-8", "surrogatepass"))
     return Skeleton(digest.hexdigest()[:32], tuple(fragments))
 
 
@@ -112,8 +114,7 @@ def text_of(system: Any) -> str:
 def without_fragments(system: Any, kinds: Sequence[FragmentKind]) -> Any:
     """A body's system prompt for the scope, with fragments of these kinds left out.
 
-    What comes back is only ever hashed. It has the shape that came: a string, or blocks. A text
-    that spells a hole itself is its own tenant's business: scopes are never shared by tenants.
+    What comes back is only ever hashed. It has the shape that came: a string, or blocks.
     """
     if not kinds:
         return system
@@ -170,6 +171,8 @@ def _found(text: str) -> Iterator[tuple[int, int, FragmentKind]]:
         for match in _PATTERN.finditer(words):
             kind = next(kind for kind in _KINDS if match[kind] is not None)
             start, end = match.span("who") if match["who"] is not None else match.span()
+            if unseen.found(words[start:end]):  # it would be lost with the words around it
+                continue
             if match["who"] is None or match["who"].split()[0] not in _NO_NAMES:
                 yield offset + start, offset + end, kind
 
@@ -179,9 +182,14 @@ def _holed(text: str, kinds: frozenset[FragmentKind]) -> str:
     at = 0
     for start, end, kind in _found(text):
         if kind in kinds:
-            pieces += (text[at:start], _hole(kind))
+            pieces += (_kept(text[at:start]), _hole(kind))
             at = end
-    return "".join((*pieces, text[at:]))
+    return "".join((*pieces, _kept(text[at:])))
+
+
+def _kept(text: str) -> str:
+    """A text that spells no hole, and no two the same."""
+    return text.replace("\0", "\0\0")
 
 
 def _hole(kind: FragmentKind) -> str:

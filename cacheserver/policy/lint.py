@@ -9,16 +9,27 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+import string
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cacheserver.policy import fragments, lint_words, promptcache_layout
+from cacheserver.policy import fragments, lint_words, promptcache_layout, unseen
 from cacheserver.policy.estimate import chars_per_token, prompt_tokens
 from cacheserver.types import Nanodollars, Usage
 
 CODES = (
-    *("filler", "blanks", "repeated", "pretty-json", "base64", "fragment"),
+    *(
+        "invisible",
+        "look-alike",
+        "filler",
+        "blanks",
+        "repeated",
+        "pretty-json",
+        "base64",
+        "fragment",
+    ),
     *("no-max-tokens", "no-format", "too-short-to-cache", "marks", "mark-on-fragment"),
 )
 
@@ -35,6 +46,8 @@ _WANTS_JSON: Final = re.compile(
 _AROUND_JSON: Final = 40
 _USUAL_ANSWER: Final = 1_024  # the cap before anything is learned (policy.lengths)
 _MOST_MARKS: Final = 4
+_NAMED: Final = 5  # characters that one finding names
+_UPPER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 Price = Callable[[str, Usage], Nanodollars | None]
 
@@ -64,7 +77,10 @@ def lint(
 def _findings(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
     seen: dict[bytes, str] = {}
     for where, text in texts(body):
-        yield from _wording(where, text, model)
+        odd = unseen.found(text)
+        yield from _characters(where, odd, unseen.look_alikes(text))
+        if not odd:  # a negation cut in two by one would not be seen to be lost
+            yield from _wording(where, text, model)
         yield from _repeats(where, text, model, seen)
         yield from _blobs(where, text, model)
     yield from _dynamic(body, model)
@@ -89,6 +105,32 @@ def _of(where: str, content: Any) -> Iterator[tuple[str, str]]:
                 yield f"{where}.{place}.text", block["text"]
 
 
+def _characters(
+    where: str, hidden: Sequence[tuple[int, str]], alike: Sequence[tuple[int, str]]
+) -> Iterator[Finding]:
+    """What does not look as it is: no stored answer is found for the text without it."""
+    if hidden:
+        message = f"holds {_named(hidden)}, which nobody sees and Claude reads"
+        yield Finding("invisible", where, message)
+    if alike:
+        message = f"holds {_named(alike)} within a word of Latin letters, and looks like one"
+        yield Finding("look-alike", where, message)
+
+
+def _named(odd: Sequence[tuple[int, str]]) -> str:
+    kinds: dict[str, tuple[int, int]] = {}
+    for place, char in odd:
+        first, count = kinds.get(char, (place, 0))
+        kinds[char] = first, count + 1
+    told = [
+        f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')} at character {first}"
+        + (f" and {count - 1} times more" if count > 1 else "")
+        for char, (first, count) in list(kinds.items())[:_NAMED]
+    ]
+    more = len(kinds) - len(told)
+    return ", ".join(told) + (f" and {more} other kinds" if more else "")
+
+
 def _wording(where: str, text: str, model: str) -> Iterator[Finding]:
     proposed = lint_words.shorter(text)
     if proposed == text:
@@ -107,11 +149,11 @@ def _wording(where: str, text: str, model: str) -> Iterator[Finding]:
 def _repeats(where: str, text: str, model: str, seen: dict[bytes, str]) -> Iterator[Finding]:
     kept, dropped = [], 0
     for line in text.splitlines(keepends=True):
-        bare = " ".join(line.split()).lower()
+        bare = _bare(line)
         if len(bare) < _LONG_LINE:
             kept.append(line)
             continue
-        name = hashlib.sha256(bare.encode()).digest()
+        name = hashlib.sha256(bare.encode("utf-8", "surrogatepass")).digest()
         if name in seen:
             dropped += 1
             continue
@@ -125,11 +167,19 @@ def _repeats(where: str, text: str, model: str, seen: dict[bytes, str]) -> Itera
         )
 
 
+def _bare(line: str) -> str:
+    """A line as it is compared: ASCII letters in one case, each run of blanks as one.
+
+    Nothing else is the same: not another space, not a letter that looks alike.
+    """
+    return re.sub(r"[ \t\r\n]+", " ", line).strip(" ").translate(_UPPER)
+
+
 def _blobs(where: str, text: str, model: str) -> Iterator[Finding]:
     for place, value in _objects(text):
         long = text[place[0] : place[1]]
         short = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if len(short) < 0.9 * len(long):
+        if len(short) < 0.9 * len(long) and not unseen.found(long):
             message = "JSON is indented; Claude reads it as well without"
             before, after = _tokens(long, model), _tokens(short, model)
             yield Finding("pretty-json", where, message, before, after, short)

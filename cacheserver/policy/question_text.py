@@ -47,6 +47,19 @@ def normalise(text: str) -> str | None:
     return None if any(map(hides, text)) else text.strip()
 
 
+def readings(text: str) -> tuple[str, ...]:
+    """Return what a text may say, each once: as sent, and normalised without what is not seen.
+
+    An unseen character may stand within a word or between two.
+    """
+    if text.isascii() and not _CONTROL.search(text):
+        return (text,)
+    normal = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
+    normal = unicodedata.normalize("NFC", "".join(map(_folded, normal)))
+    apart = ["".join(sign if hides(char) else char for char in normal) for sign in ("", " ")]
+    return tuple(dict.fromkeys((text, *apart)))
+
+
 def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
     """Return the text that may be matched by similarity, else why only exactly: one is None.
 

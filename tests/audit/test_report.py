@@ -20,7 +20,7 @@ from cacheserver.audit import data, terminal
 from cacheserver.audit.daily import Daily
 from cacheserver.audit.reading import Reading
 from cacheserver.audit.tally import OTHER, Groups, Tally
-from cacheserver.audit.words import usd
+from cacheserver.audit.words import plain, usd
 from cacheserver.policy.bound import wilson
 from cacheserver.policy.forecast import half_width
 from cacheserver.replay.step import LEVERS, Step
@@ -173,7 +173,7 @@ def test_days_are_added_up_as_they_come(found: list[tuple[int, int]], days: int)
 
 def test_a_hostile_log_steers_no_terminal() -> None:
     tally = Tally()
-    tally.add(call(system="\x1b[2J\x1b]0;owned\x07 Be brief."), Step(10**9))
+    tally.add(call(system="\x1b]0;\x07 Be brief."), Step(10**9))
     tally.add(call(model="claude-\x1b[2J"), Step(10**9))
     tally.add(call(model="claude-\x1b[2J"), Step(None))
     told = data.report(Reading(requests=1, lines=1, shown=["a\x1b[2J:1: no"]), tally, [])
@@ -265,3 +265,12 @@ def test_a_report_that_can_be_written_nowhere_is_refused_before_the_work(tmp_pat
     (tmp_path / "log.jsonl").write_text(json.dumps(pair()))
     done = audit("log.jsonl", "--html", "no/folder/report.html", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_prompts_that_only_look_the_same_are_two_groups_and_are_told_apart() -> None:
+    tally = Tally()
+    for system in ("Be brief.", "Be\u00a0brief.", "Be br\u200bief.", "Be brief."):
+        tally.add(call(system=system), Step(10**9, root=system))
+    told = data.report(Reading(requests=4, lines=4), tally, [])
+    names = {plain(row["name"]): row["requests"] for row in told["groups"]}
+    assert names == {"Be brief.": 2, "Be<U+00A0>brief.": 1, "Be br<U+200B>ief.": 1}

@@ -116,7 +116,7 @@ def test_reads_are_not_looked_at_where_prompt_caching_is_off() -> None:
 
 def test_a_model_without_a_price_is_named_and_cannot_write_into_a_log() -> None:
     (found,) = alerts.unpriced("acme", {"gpt\n\x1b[2J": {"unpriced": 2}, "m": {}}, "2027-01-15")
-    assert found.about == "gpt??[2J"
+    assert found.about == "gpt<U+000A><U+001B>[2J"
     assert found.text.isprintable()
 
 

@@ -255,3 +255,37 @@ def test_any_json_is_read_or_refused_never_a_crash(given: Body) -> None:
         assert error.field
     else:
         assert len(query.fingerprint) == 64
+
+
+@given(
+    st.sampled_from("\u200b\u00a0\u202e\x00\ufe0f\u0430\u212a"),
+    st.integers(0, 8),
+    st.sampled_from(["system", "question"]),
+)
+def test_prompts_that_look_the_same_are_not(odd: str, place: int, where: str) -> None:
+    """The exact key is of the text as sent; the scope is, too, of all but the question."""
+
+    def asked(text: str) -> Query:
+        if where == "system":
+            return ask(body(system=text))
+        return ask(body(messages=[{"role": "user", "content": text}]))
+
+    plain, other = asked("Be brief."), asked("Be brief."[:place] + odd + "Be brief."[place:])
+    assert other.fingerprint != plain.fingerprint
+    if where == "system":
+        assert other.scope != plain.scope
+
+
+@pytest.mark.parametrize(
+    ("text", "volatile"),
+    [
+        ("What is the weather like today?", "time"),
+        ("What is the wea\u200bther like to\u00adday?", "time"),
+        ("What is the \uff57eather like \uff54\uff4f\uff44\uff41\uff59?", "time"),
+        ("Where is m\u200by order?", "personal"),
+        ("Where is my\u200border?", "personal"),
+        ("What is a \u200bhorse?", None),
+    ],
+)
+def test_an_unseen_character_does_not_make_the_moment_last(text: str, volatile: str | None) -> None:
+    assert ask(body(messages=[{"role": "user", "content": text}])).volatile == volatile

@@ -124,3 +124,42 @@ def test_leaving_out_is_stable_and_depends_on_the_text_alone(
 ) -> None:
     assert without_fragments(text, kinds) == without_fragments(text, kinds[::-1])
     assert skeleton(text) == skeleton(text)
+
+
+@pytest.mark.parametrize("odd", ["\u200b", "\x00", "\x1c", "\u2066", "\U000e0041"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Today is 2026-11-21 at 04:16 UTC.",
+        "User: Alice Smith. Be brief.",
+        "You have 5 credits.",
+        "Mail alice@example.com",
+        "Be kind.",
+    ],
+)
+def test_an_unseen_character_is_never_lost_with_a_fragment(text: str, odd: str) -> None:
+    kinds = list(KINDS)
+    for place in range(len(text) + 1):
+        other = text[:place] + odd + text[place:]
+        assert skeleton(other).digest != skeleton(text).digest
+        assert without_fragments(other, kinds) != without_fragments(text, kinds)
+
+
+PIECES = st.lists(
+    st.sampled_from(["\0", "date", "\0date\0", "\0\0", "2026-11-21", " is ", "5", "number", "a"])
+).map("".join)
+
+
+@given(PIECES, PIECES)
+def test_a_text_cannot_spell_a_hole(one: str, other: str) -> None:
+    """Two that share a skeleton are one text once their fragments are taken out of both."""
+    if skeleton(one).digest == skeleton(other).digest:
+        assert _bare(one) == _bare(other)
+
+
+def _bare(text: str) -> list[str]:
+    cuts, at = [], 0
+    for found in skeleton(text).fragments:
+        cuts.append(f"{text[at : found.start]}|{found.kind}")
+        at = found.end
+    return [*cuts, text[at:]]

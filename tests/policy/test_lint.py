@@ -184,3 +184,54 @@ def test_the_dearest_comes_first_and_every_code_is_known() -> None:
     savings = [finding.saves or 0 for finding in findings]
     assert savings == sorted(savings, reverse=True)
     assert findings[0].code == "fragment"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [
+        ("Never do \u200bthis.", "invisible", "U+200B ZERO WIDTH SPACE at character 9"),
+        ("\x1b[31mStop\x1b[0m", "invisible", "U+001B unnamed at character 0 and 1 times more"),
+        (
+            "Ask p\u0430ypal.",
+            "look-alike",
+            "U+0430 CYRILLIC SMALL LETTER A at character 5",
+        ),
+    ],
+)
+def test_what_does_not_look_as_it_is_is_told_by_its_code_point(
+    text: str, code: str, told: str
+) -> None:
+    finding = one({"system": text}, code)
+    assert told in finding.message
+    assert finding.message.isprintable()
+    assert (finding.before, finding.proposed, finding.saves) == (None, None, None)
+
+
+def test_a_text_with_unseen_characters_gets_no_shorter_one() -> None:
+    """A denial that one of them cuts in two is no word to who counts denials."""
+    text = "Please note that refunds are n\u200bot due to the fact that you asked."
+    assert [finding.code for finding in found({"system": text})] == ["invisible"]
+    blob = '{\n  "a": "x\u200by",\n  "b": 1,\n  "c": 2\n}'
+    assert [finding.code for finding in found({"system": blob})] == ["invisible"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LONG.replace("refund", "re\u200bfund"),
+        LONG.replace(" refund", "\u00a0refund"),
+        LONG.replace("refund", "re\u00adfund"),
+        LONG.replace("before", "b\u0435fore"),
+        LONG.replace("checked", "chec\u212aed"),
+        LONG.replace(" by", "\x1cby"),
+    ],
+)
+def test_a_line_that_only_looks_the_same_is_not_said_twice(other: str) -> None:
+    assert other != LONG
+    codes = {finding.code for finding in found({"system": f"{LONG}{other}"})}
+    assert "repeated" not in codes
+
+
+def test_a_line_in_other_case_or_spacing_is_said_twice() -> None:
+    other = f"  {LONG.upper().replace(' ', '  ')}"
+    assert one({"system": f"{LONG}{other}"}, "repeated").proposed == LONG

@@ -123,11 +123,11 @@ class Eraser:
         """
         now = self._clock()
         erasure = Erasure(tenant, selector, at=now, who=who)
+        await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
         await self.store.note(erasure)
-        await self.store.take(erasure)
         task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def look(self) -> int:
@@ -154,6 +154,11 @@ class Eraser:
                 return await self._do(erasure)
             finally:
                 await self._tried(self.store.let_go(erasure))
+
+    def _ended(self, task: asyncio.Task[Erased]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # whoever asked may have left
+            self._metrics.swallowed("erasure")
 
     async def _do(self, erasure: Erasure) -> Erased:
         await self._journal.flush()
@@ -210,6 +215,7 @@ class Eraser:
         """Purge the entries, which refuses those under way; learn what they were before."""
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
         await self._learn(entries, erasure, covered)
+        await self.store.keep_entries(erasure, covered.entries)  # a crash forgets them else
         gone = await _purge(entries, tenant, selector)
         for entry_id in covered.entries.copy():  # also those that no group knows
             gone += await entries.purge_id(tenant, entry_id)

@@ -64,11 +64,19 @@ class Erased:
     snapshot: Literal["rewritten", "pending"]
     again_at: float
     unread_files: int  # of the ledger
+    kept_aside: int  # files and folders in the data directory
 
     @property
     def not_reached(self) -> list[str]:
-        files = f"{self.unread_files} ledger files: pyarrow is not installed"
-        return [*NOT_REACHED, *([files] if self.unread_files else [])]
+        found = list(NOT_REACHED)
+        if self.unread_files:
+            found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
+        if self.kept_aside:
+            found.append(
+                f"{self.kept_aside} files or folders that a repair or a restore kept aside in the "
+                "data directory (`*.damaged-*`, `replaced-*`): delete them"
+            )
+        return found
 
 
 class Eraser:
@@ -83,7 +91,7 @@ class Eraser:
         journal: Journal,
         ledger: Ledger,
         tenants: Tenants,
-        folder: Path | None,
+        data_dir: Path,
         ours: bool,
         longest_s: float,
         metrics: Metrics,
@@ -96,7 +104,7 @@ class Eraser:
         self._journal = journal
         self._ledger = ledger
         self._tenants = tenants
-        self._folder = folder
+        self._data_dir = data_dir
         self._ours = ours
         self._after_s = longest_s + _AFTER_S
         self._metrics = metrics
@@ -181,7 +189,9 @@ class Eraser:
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
-        changed, unread = await asyncio.to_thread(erasedrows.files, self._folder, walk.names)
+        changed, unread = await asyncio.to_thread(
+            erasedrows.files, self._data_dir / "ledger", walk.names
+        )
         removed += walk.removed
         removed["ledger_names"] += changed
         snapshot: Literal["rewritten", "pending"] = "pending"
@@ -200,7 +210,8 @@ class Eraser:
             await self.store.done(erasure)
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
-        return Erased(counts, file, snapshot, again_at, unread)
+        aside = await asyncio.to_thread(_kept_aside, self._data_dir)
+        return Erased(counts, file, snapshot, again_at, unread, aside)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""
@@ -272,6 +283,11 @@ class Eraser:
                 self._metrics.swallowed("erasure")
                 logger.warning("an erasure could not be done yet: %s", type(error).__name__)
             await asyncio.sleep(_ROUND_S)
+
+
+def _kept_aside(data_dir: Path) -> int:
+    """How much lies in the data directory that a repair or a restore has put there."""
+    return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
 
 
 async def _purge(entries: Entries, tenant: str, selector: Selector) -> int:

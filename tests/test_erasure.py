@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from cacheserver.policy.erasure import read
+from cacheserver.stores.child import find_server
+from cacheserver.stores.connection import connect
 from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.kinds import REGISTRY
 from cacheserver.stores.storecopy import keys
@@ -27,6 +29,7 @@ from tests.erasure import (
     store_of,
 )
 from tests.house import House
+from tests.stores.conftest import serving
 
 WHOLE = set(PIECES)
 SELECTORS: dict[str, tuple[dict[str, str], set[str]]] = {
@@ -193,3 +196,37 @@ async def test_what_a_killed_server_began_is_finished_by_the_next(tmp_path: Path
             assert found(in_files(tmp_path), "ann") == set()
         finally:
             await redis.aclose()
+
+
+async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: Path) -> None:
+    (tmp_path / "replaced-1").mkdir()
+    with serving(find_server()) as url:
+        async with House.open(tmp_path, claude=echo, redis_url=url) as house:
+            key = await house.key("acme")
+            await house.ask(f"What is {marker('ann', 'user')}?", key=key)
+            told = await erase(house, key, {"tenant": "acme"})
+            assert told["store_file"] == "not verified"
+            assert told["removed"]["answers"] == 1
+            assert "1 files or folders" in told["not_reached"][-1]
+            redis = connect(url)
+            try:
+                assert found(await in_store(redis), "ann") == set()
+            finally:
+                await redis.aclose()
+
+
+async def test_another_servers_index_follows(tmp_path: Path) -> None:
+    with serving(find_server()) as url:
+        async with (
+            House.open(tmp_path / "a", redis_url=url) as a,
+            House.open(tmp_path / "b", redis_url=url) as b,
+        ):
+            key = await a.key("acme")
+            await a.ask("Where is the harbour?", key=key)
+            assert (await b.ask("where is the harbour", key=key)).headers["x-cache"] == "miss"
+            await b.parts.eraser.look()
+            assert len(b.parts.entries.index) == 1
+            await erase(a, key, {"namespace": "default"})
+            await b.parts.eraser.look()
+            assert len(b.parts.entries.index) == 0
+            assert (tmp_path / "b" / "index.snapshot").exists()

@@ -95,12 +95,12 @@ class ErasedRows:
         return gone
 
 
-def files(folder: Path | None, names: Names) -> tuple[int, int]:
+def files(folder: Path, names: Names) -> tuple[int, int]:
     """Take names out of the rows in files; how many rows, and how many files cannot be read.
 
     Blocks. Raises `OSError`.
     """
-    held = [] if folder is None or not names.by_name else ledgerfiles.files(folder)
+    held = ledgerfiles.files(folder) if names.by_name else []
     if held and not ledgerfiles.available():
         return 0, len(held)
     changed = 0

@@ -64,11 +64,19 @@ class Erased:
     snapshot: Literal["rewritten", "pending"]
     again_at: float
     unread_files: int  # of the ledger
+    kept_aside: int  # files and folders in the data directory
 
     @property
     def not_reached(self) -> list[str]:
-        files = f"{self.unread_files} ledger files: pyarrow is not installed"
-        return [*NOT_REACHED, *([files] if self.unread_files else [])]
+        found = list(NOT_REACHED)
+        if self.unread_files:
+            found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
+        if self.kept_aside:
+            found.append(
+                f"{self.kept_aside} files or folders that a repair or a restore kept aside in the "
+                "data directory (`*.damaged-*`, `replaced-*`): delete them"
+            )
+        return found
 
 
 class Eraser:
@@ -83,7 +91,7 @@ class Eraser:
         journal: Journal,
         ledger: Ledger,
         tenants: Tenants,
-        folder: Path | None,
+        data_dir: Path,
         ours: bool,
         longest_s: float,
         metrics: Metrics,
@@ -96,7 +104,7 @@ class Eraser:
         self._journal = journal
         self._ledger = ledger
         self._tenants = tenants
-        self._folder = folder
+        self._data_dir = data_dir
         self._ours = ours
         self._after_s = longest_s + _AFTER_S
         self._metrics = metrics
@@ -123,11 +131,11 @@ class Eraser:
         """
         now = self._clock()
         erasure = Erasure(tenant, selector, at=now, who=who)
+        await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
         await self.store.note(erasure)
-        await self.store.take(erasure)
         task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def look(self) -> int:
@@ -155,6 +163,11 @@ class Eraser:
             finally:
                 await self._tried(self.store.let_go(erasure))
 
+    def _ended(self, task: asyncio.Task[Erased]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # whoever asked may have left
+            self._metrics.swallowed("erasure")
+
     async def _do(self, erasure: Erasure) -> Erased:
         await self._journal.flush()
         await self._ledger.flush()
@@ -176,7 +189,9 @@ class Eraser:
         await walk.run()
         if walk.unknown:
             self._metrics.dropped("erasure-unknown-keys", walk.unknown)
-        changed, unread = await asyncio.to_thread(erasedrows.files, self._folder, walk.names)
+        changed, unread = await asyncio.to_thread(
+            erasedrows.files, self._data_dir / "ledger", walk.names
+        )
         removed += walk.removed
         removed["ledger_names"] += changed
         snapshot: Literal["rewritten", "pending"] = "pending"
@@ -195,7 +210,8 @@ class Eraser:
             await self.store.done(erasure)
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
-        return Erased(counts, file, snapshot, again_at, unread)
+        aside = await asyncio.to_thread(_kept_aside, self._data_dir)
+        return Erased(counts, file, snapshot, again_at, unread, aside)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""
@@ -210,6 +226,7 @@ class Eraser:
         """Purge the entries, which refuses those under way; learn what they were before."""
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
         await self._learn(entries, erasure, covered)
+        await self.store.keep_entries(erasure, covered.entries)  # a crash forgets them else
         gone = await _purge(entries, tenant, selector)
         for entry_id in covered.entries.copy():  # also those that no group knows
             gone += await entries.purge_id(tenant, entry_id)
@@ -266,6 +283,11 @@ class Eraser:
                 self._metrics.swallowed("erasure")
                 logger.warning("an erasure could not be done yet: %s", type(error).__name__)
             await asyncio.sleep(_ROUND_S)
+
+
+def _kept_aside(data_dir: Path) -> int:
+    """How much lies in the data directory that a repair or a restore has put there."""
+    return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
 
 
 async def _purge(entries: Entries, tenant: str, selector: Selector) -> int:

@@ -388,7 +388,7 @@ async def build(
             journal=journal,
             ledger=ledger,
             tenants=tenants,
-            folder=settings.data_dir / "ledger",
+            data_dir=settings.data_dir,
             ours=store is not None,
             longest_s=settings.timeout_s,
             metrics=metrics,

@@ -95,12 +95,12 @@ class ErasedRows:
         return gone
 
 
-def files(folder: Path | None, names: Names) -> tuple[int, int]:
+def files(folder: Path, names: Names) -> tuple[int, int]:
     """Take names out of the rows in files; how many rows, and how many files cannot be read.
 
     Blocks. Raises `OSError`.
     """
-    held = [] if folder is None or not names.by_name else ledgerfiles.files(folder)
+    held = ledgerfiles.files(folder) if names.by_name else []
     changed = unread = 0
     for file in held:
         if file.parquet and not ledgerparquet.available():

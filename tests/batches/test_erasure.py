@@ -1,0 +1,87 @@
+"""Erasures that meet a batch at Claude: the texts go, the bill stays, others get their answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.batches.house import BatchHouse, item
+from tests.erasure import echo, found, in_files, in_store, marker, store_of
+
+ANN, BOB = {"user_id": "ann"}, {"user_id": "bob"}
+
+
+async def results(house: BatchHouse, id: str) -> dict[str, Any]:
+    answer = await house.http.get(f"/v1/messages/batches/{id}/results", headers={"x-api-key": "a"})
+    assert answer.status_code == 200, answer.text
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    return {line["custom_id"]: line["result"] for line in lines}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_items_of_one_person_go_while_claude_answers(tmp_path: Path, when: str) -> None:
+    async with BatchHouse.start(tmp_path, claude=echo) as house:
+        house.door.hold_at(lambda method, path: path.endswith("/results"), when)
+        asked = [
+            item("hers", f"Where is {marker('ann', 'message')}?", metadata=ANN),
+            item("his", f"Where is {marker('bob', 'message')}?", metadata=BOB),
+            item("hers-too", f"What is {marker('bob', 'query')}?", metadata=ANN),
+            item("his-too", f"What is {marker('bob', 'query')}?", metadata=BOB),
+        ]
+        made = await house.http.post("/v1/messages/batches", json={"requests": asked})
+        assert made.status_code == 200, made.text
+        await house.door.reached.wait()
+        told = await house.http.post("/v1/erase", json={"actor": "ann"})
+        assert told.status_code == 200, told.text
+        assert told.json()["removed"]["jobs"] == 2
+        redis = await store_of(tmp_path)
+        try:
+            assert found(await in_store(redis), "ann") == set()
+            house.door.release()
+            await house.ended(made.json()["id"])
+            lines = await results(house, made.json()["id"])
+            assert [lines[one]["type"] for one in ("hers", "hers-too")] == ["errored"] * 2
+            assert lines["hers"]["error"]["error"]["message"] == "erased"
+            for one, piece in (("his", "message"), ("his-too", "query")):
+                assert marker("bob", piece) in json.dumps(lines[one])
+            await house.parts.journal.flush()
+            await house.parts.ledger.flush()
+            assert found(await in_store(redis), "bob") == {"message", "query"}
+            # Claude answered three asks, and all three are booked.
+            usage = (await house.http.get("/v1/usage")).json()["totals"]
+            assert usage["calls"] == 3
+            again = await house.ask(f"Where is {marker('bob', 'message')}?", metadata=BOB)
+            assert again.headers["x-cache"] == "exact"
+            answer = await house.ask("-", metadata=BOB)
+            assert answer.headers["x-cache"] == "miss"  # nothing is kept for the blank request
+            house.clock.ahead_s = told.json()["again_at"] - house.clock() + 1
+            await house.parts.eraser.look()
+            assert found(await in_store(redis), "ann") == set()
+            assert found(in_files(tmp_path), "ann") == set()
+        finally:
+            await redis.aclose()
+
+
+async def test_a_job_that_waits_is_erased_with_its_namespace(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path, claude=echo) as house:
+        house.door.hold_at(lambda method, path: method == "POST", "before")
+        text = f"Later: {marker('ann', 'job')}?"
+        made = await house.job(text, namespace="ann", deadline=600)
+        assert made.status_code == 202, made.text
+        told = await house.http.post("/v1/erase", json={"namespace": "ann"})
+        assert told.json()["removed"]["jobs"] == 1
+        redis = await store_of(tmp_path)
+        try:
+            assert found(await in_store(redis), "ann") == set()
+            house.door.release()
+            shown = await house.ended(made.json()["id"])
+            assert shown["result"]["type"] == "errored"
+            house.clock.ahead_s = told.json()["again_at"] - house.clock() + 1
+            await house.parts.eraser.look()
+            gone = await house.http.get(f"/v1/jobs/{made.json()['id']}")
+            assert gone.status_code == 404
+        finally:
+            await redis.aclose()

@@ -1,0 +1,103 @@
+"""Names go from rows, sums and files; every number stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cacheserver.policy.erasure import Selector
+from cacheserver.stores import ledgerrows
+from cacheserver.stores.connection import Connection
+from cacheserver.stores.erasedrows import ErasedRows, Names, files
+from cacheserver.stores.kinds import REGISTRY
+from cacheserver.stores.ledgerexport import LedgerExport
+from cacheserver.stores.ledgerkeeper import LedgerKeeper
+from cacheserver.stores.ledgersums import LedgerSums
+from cacheserver.stores.storecopy import keys
+from tests.ledger.making import AT, row
+from tests.ledger.test_keeping import DAY, recorded
+
+SUMS = {"task_sums", "task_hour_sums", "tag_sums", "conversation_sums"}
+SELECTORS = {
+    "tenant": Selector("tenant", ("acme",)),
+    "tag": Selector("tag", ("mine",)),
+    "conversation": Selector("conversation", ("ours",)),
+}
+
+
+@pytest.mark.parametrize("kind", SELECTORS)
+async def test_money_stays_and_names_go(
+    redis: Connection, prefix: str, tmp_path: Path, kind: str
+) -> None:
+    named = {"tags": ("mine", "other"), "conversation": "ours", "task": "support"}
+    made = [
+        row(at=AT - 40 * DAY + n * DAY, tenant=("acme", "else")[n % 2], cost=n, **named)
+        for n in range(40)
+    ]
+    await recorded(redis, prefix, made)
+    assert await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT) > 0
+    export = LedgerExport(redis, prefix=prefix, folder=tmp_path)
+    names = Names("acme", SELECTORS[kind], AT - DAY, frozenset())
+
+    async def exported() -> list[dict[str, object]]:
+        start, end = AT - 100 * DAY, AT + DAY
+        found = [each async for page in export.rows(start, end) for each in page]
+        return sorted(found, key=lambda each: str(each["id"]))
+
+    async def short(of: str, tenant: str) -> tuple[set[str], Counter[str]]:
+        """The names, and the numbers of all of them together."""
+        ledger = LedgerSums(redis, prefix=prefix)
+        by_name = await ledger.short(of, [tenant], 0, 100_000)
+        total = Counter[str]()
+        for numbers in by_name.values():
+            total.update(numbers)
+        return set(by_name), total
+
+    places = [(of, tenant) for of in ("lk", "lg") for tenant in ("acme", "else")]
+    before, sums = await exported(), {place: await short(*place) for place in places}
+    erased = ErasedRows(redis)
+    changed, unread = files(tmp_path, names)
+    assert unread == 0
+    async for page in keys(redis, prefix):
+        for key in page:
+            known = REGISTRY.find(key[len(prefix) :].decode())
+            assert known is not None
+            if known[0].name == "ledger_rows":
+                changed += await erased.rows(key, names)
+            elif known[0].name in SUMS and known[1]["tenant"] == "acme":
+                await erased.sums(key, known[0].name, names)
+    assert changed == 20
+
+    def bare(flat: dict[str, object]) -> dict[str, object]:
+        if flat["tenant"] != "acme":
+            return flat
+        gone = {
+            "tenant": {"tags": "", "conversation": None, "task": None},
+            "tag": {"tags": "other"},
+            "conversation": {"conversation": None},
+        }
+        return {**flat, **gone[kind]}
+
+    assert await exported() == [bare(flat) for flat in before]
+    after = {place: await short(*place) for place in places}
+    assert {place: total for place, (_, total) in after.items()} == {
+        place: total for place, (_, total) in sums.items()
+    }
+    gone = {"tenant": {"support", "mine", "other"}, "tag": {"mine"}, "conversation": set[str]()}
+    for place, (listed, _) in after.items():
+        mine = gone[kind] if place[1] == "acme" else set()
+        assert listed - {""} == sums[place][0] - mine
+    assert files(tmp_path, names) == (0, 0)
+
+
+def test_a_row_that_came_after_keeps_its_names() -> None:
+    one = row(at=AT, tenant="acme", tags=("mine",), conversation="ours")
+    for selector in SELECTORS.values():
+        assert Names("acme", selector, AT - 1, {one.id}).without(one) == one
+        assert Names("else", selector, AT, {one.id}).without(one) == one
+    known = Names("acme", Selector("actor", ("a",)), AT, {one.id}).without(one)
+    assert known == replace(one, tags=(), conversation=None)
+    assert ledgerrows.flat(known)["cost_nanodollars"] == ledgerrows.flat(one)["cost_nanodollars"]

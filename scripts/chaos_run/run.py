@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx2
@@ -347,12 +347,16 @@ async def chaos(
     kinds: tuple[str, ...] | None = None,
     keep: Path | None = None,
 ) -> Outcome:
-    """Run once. `keep` is where logs and data stay; else they go."""
+    """Run once. `keep` is where logs, data and the whole history stay; else they go."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as made:
         folder = keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(seed=seed, seconds=seconds, own_store=own_store, folder=folder, kinds=kinds)
-        return await run.go()
+        outcome = await run.go()
+        if keep is not None:
+            shown = json.dumps(asdict(outcome.history))
+            (folder / "history.json").write_text(shown)
+        return outcome
 
 
 __all__ = ["Called", "Outcome", "chaos"]

@@ -1,0 +1,237 @@
+"""For every kind of violation there is a history that has it, and the same one without it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scripts.chaos_run.checker import RULES, Limits, check
+from scripts.chaos_run.history import (
+    Answered,
+    Called,
+    Charge,
+    Closed,
+    Fault,
+    History,
+    Removed,
+    Revoked,
+    Said,
+    Sample,
+    tag_of,
+)
+
+QUESTION = "What is part number 17"
+
+
+def said(at: float, *, whose: str = "one/default/shared", question: str = QUESTION) -> Said:
+    return Said(whose, question, f"nonce{at}", at)
+
+
+def put(at: float, **given: Any) -> Answered:
+    """An answer that Claude was asked for at `at`, acknowledged half a second later."""
+    event = Answered(
+        start=at - 0.1, end=at + 0.5, tenant="one", namespace="default", question=QUESTION,
+        key="k1", limit_s=20, status=200, outcome="miss", reason="empty", entry=f"entry{at}",
+        ttl_s=3_600, decision=f"dec{at}", said=said(at), stored=True,
+    )  # fmt: skip
+    return replace(event, **given)
+
+
+def hit(at: float, of: Answered, **given: Any) -> Answered:
+    event = replace(
+        of, start=at, end=at + 0.1, outcome="exact", reason="identical", stored=False,
+        decision=f"dec{at}", limit_s=2,
+    )  # fmt: skip
+    return replace(event, **given)
+
+
+def probe(at: float, **given: Any) -> Answered:
+    event = put(
+        at, status=404, reason="only-if-cached", entry=None, ttl_s=None, decision=None, said=None,
+        stored=False, probe=True,
+    )  # fmt: skip
+    return replace(event, **given)
+
+
+def kinds(history: History) -> set[str]:
+    return {violation.kind for violation in check(history, Limits())}
+
+
+FIRST = put(100)
+PURGE = Removed(110, 110.2, "one", "purge", "tag", tag_of(QUESTION))
+
+
+def test_a_history_in_which_all_is_well_has_no_violation() -> None:
+    history = History(
+        answered=[
+            FIRST,
+            hit(101, FIRST),
+            hit(110.1, FIRST),  # while it is purged either is right
+            put(120, refresh=True, reason="refresh"),
+            hit(121, put(120)),
+            hit(130, FIRST, outcome="semantic", namespace="default"),
+            replace(probe(131), outcome="exact", status=200, said=said(120)),
+            put(140, said=None, status=None, outcome="", stored=False),
+        ],
+        removed=[Removed(99, 99.5, "one", "purge", "namespace", "default")],
+    )
+    assert kinds(history) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "right"),
+    [
+        ("status-500", hit(101, FIRST, status=500, said=None), hit(101, FIRST, status=502)),
+        ("malformed", hit(101, FIRST, broken="no message"), hit(101, FIRST)),
+        ("over-limit", hit(101, FIRST, end=104), hit(101, FIRST, end=104, lost_s=2)),
+        ("foreign", hit(101, FIRST, tenant="two"), hit(101, FIRST)),
+        ("foreign", hit(101, FIRST, namespace="other"), hit(101, FIRST)),
+        (
+            "foreign",
+            hit(101, FIRST, said=said(90, whose="one/default/secret")),
+            put(101, secret=True, outcome="bypass", said=said(90, whose="one/default/secret")),
+        ),
+        (
+            "wrong-answer",
+            hit(101, FIRST, question="What is part number 18"),
+            hit(101, FIRST, question="What's part number 17", outcome="semantic"),
+        ),
+        (
+            "wrong-answer",
+            hit(101, FIRST, question="What is part number 18", outcome="semantic"),
+            hit(101, FIRST),
+        ),
+        ("after-deadline", hit(3_800, FIRST), hit(3_800, FIRST, outcome="stale")),
+        (
+            "after-deadline",  # nobody saw it made
+            hit(3_800, FIRST, said=said(1), entry=None),
+            hit(3_600, FIRST, said=said(1), entry=None),
+        ),
+        ("lost", probe(101), replace(probe(101), outcome="exact", status=200)),
+        ("lost", put(101), put(101, reason="refresh")),
+        ("lost", probe(101), probe(3_700)),  # its deadline is over
+    ],
+)
+def test_what_an_answer_shows(kind: str, wrong: Answered, right: Answered) -> None:
+    assert kind in kinds(History(answered=[FIRST, wrong]))
+    assert kind not in kinds(History(answered=[FIRST, right]))
+
+
+@pytest.mark.parametrize("by", ["tag", "entry", "namespace"])
+@pytest.mark.parametrize("kind", ["purge", "erase", "feedback"])
+def test_what_was_removed_is_served_no_more(kind: str, by: str) -> None:
+    name = {"tag": tag_of(QUESTION), "entry": "entry100", "namespace": "default"}[by]
+    removed = Removed(110, 110.2, "one", kind, by, name)
+    served = History(answered=[FIRST, hit(111, FIRST)], removed=[removed])
+    assert kinds(served) == {f"after-{kind}"}
+    served.removed = [replace(removed, end=math.inf)]  # it may have failed
+    assert kinds(served) == set()
+    served.removed = [replace(removed, tenant="two")]
+    assert kinds(served) == set()
+    # What was removed is not lost, nor what may have been.
+    assert kinds(History(answered=[FIRST, probe(111)], removed=[removed])) == set()
+    unsure = replace(removed, end=math.inf)
+    assert kinds(History(answered=[FIRST, probe(111)], removed=[unsure])) == set()
+    assert kinds(History(answered=[FIRST, probe(111)])) == {"lost"}
+
+
+def test_an_answer_that_was_under_way_while_it_was_purged_is_not_served() -> None:
+    late = put(109.9, start=109.8, end=112)
+    assert kinds(History(answered=[late, hit(113, late)], removed=[PURGE])) == {"after-purge"}
+    after = put(110.1)
+    assert kinds(History(answered=[after, hit(113, after)], removed=[PURGE])) == set()
+
+
+def test_what_was_replaced_is_served_no_more() -> None:
+    newer = put(120, refresh=True, reason="refresh")
+    assert kinds(History(answered=[FIRST, newer, hit(121, FIRST)])) == {"after-refresh"}
+    assert kinds(History(answered=[FIRST, newer, hit(120.2, FIRST)])) == set()
+
+
+def test_a_call_that_nobody_saw_end_may_have_replaced_what_was_stored() -> None:
+    left = put(102, end=130, lost_s=math.inf, status=None, outcome="", stored=False, said=None)
+    assert kinds(History(answered=[FIRST, left, probe(125)])) == set()
+
+
+def test_a_key_that_was_revoked_lets_nobody_in_and_every_other_does() -> None:
+    revoked = Revoked(90, 90.1, "k1")
+    assert kinds(History(answered=[FIRST], revoked=[revoked])) == {"after-revocation"}
+    assert kinds(History(answered=[FIRST], revoked=[Revoked(98, 98.1, "k1")])) == set()
+    assert kinds(History(answered=[FIRST], revoked=[Revoked(90, math.inf, "k1")])) == set()
+    refused = replace(FIRST, status=401, said=None, stored=False)
+    assert kinds(History(answered=[refused])) == {"key-refused"}
+    assert kinds(History(answered=[refused], revoked=[revoked])) == set()
+
+
+def test_a_bar_that_holds_is_kept() -> None:
+    semantic = hit(150, FIRST, outcome="semantic")
+    closed = Closed(120, 200, "one", "default")
+    assert kinds(History(answered=[FIRST, semantic], closed=[closed])) == {"below-bar"}
+    assert kinds(History(answered=[FIRST, hit(150, FIRST)], closed=[closed])) == set()
+    assert kinds(History(answered=[FIRST, semantic], closed=[replace(closed, end=150)])) == set()
+
+
+def test_other_requests_have_limits_too() -> None:
+    slow = Called(1, 9, "GET /v1/stats", 200, limit_s=5)
+    assert kinds(History(called=[slow])) == {"over-limit"}
+    assert kinds(History(called=[replace(slow, lost_s=4)])) == set()
+    assert kinds(History(called=[replace(slow, end=2, status=500)])) == {"status-500"}
+    assert kinds(History(called=[replace(slow, end=2, wrong="no list")])) == {"wrong"}
+
+
+def row(event: Answered, **given: Any) -> dict[str, Any]:
+    return {
+        "id": event.decision, "claude_message_id": "msg1", "cost_nanodollars": 700,
+        "spent_nanodollars": 0, "unknown_least_nanodollars": None, **given,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "invoice"),
+    [
+        ([row(FIRST, cost_nanodollars=701)], [Charge(100, "msg1", 700)]),  # a changed row
+        ([row(FIRST), row(FIRST)], [Charge(100, "msg1", 700)]),  # one too many
+        ([row(FIRST), row(FIRST, id="other")], [Charge(100, "msg1", 700)]),
+        ([row(FIRST)], []),  # nobody charged it
+        ([row(FIRST)], [Charge(100, "msg1", 700), Charge(100, "msg2", 700)]),  # no row for it
+        ([row(FIRST, id="other")], [Charge(100, "msg1", 700)]),  # none for the answer
+    ],
+)
+def test_the_books_agree(rows: list[dict[str, Any]], invoice: list[Charge]) -> None:
+    assert kinds(History(answered=[FIRST], rows=rows, invoice=invoice)) == {"ledger"}
+
+
+def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
+    right = History(answered=[FIRST], rows=[row(FIRST)], invoice=[Charge(100, "msg1", 700)])
+    assert kinds(right) == set()
+    right.invoice += [Charge(130, "msg2", 700)]
+    assert kinds(right) == {"ledger"}
+    killed = replace(right, faults=[Fault(131, 135, "kill-server")])
+    assert kinds(killed) == set()
+    told = row(FIRST, id="lost", claude_message_id=None, unknown_least_nanodollars=0)
+    assert kinds(replace(right, rows=[row(FIRST), told])) == set()
+
+
+def test_memory_files_and_tasks_stay() -> None:
+    calm = [Sample(at, 1, 300 * 2**20, 60, 30) for at in (0.0, 10.0, 20.0)]
+    assert kinds(History(samples=calm)) == set()
+    for kind, grown in (
+        ("memory", Sample(30, 1, 500 * 2**20, 60, 30)),
+        ("descriptors", Sample(30, 1, 300 * 2**20, 90, 30)),
+        ("tasks", Sample(30, 1, 300 * 2**20, 60, 50)),
+    ):
+        assert kinds(History(samples=[*calm, grown])) == {kind}
+        assert kinds(History(samples=[*calm, replace(grown, life=2)])) == set()
+
+
+def test_every_rule_is_broken_above() -> None:
+    """A rule without a history that breaks it may as well not be there."""
+    broken = History(
+        answered=[FIRST, hit(111, FIRST, status=500, broken="x", end=190, tenant="one")],
+        removed=[PURGE],
+    )
+    assert len(RULES) == 11
+    assert {"status-500", "malformed", "over-limit", "after-purge"} <= kinds(broken)

@@ -33,6 +33,7 @@ from cacheserver.stores.ledgerexport import LedgerExport
 from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.sizes import Sizes
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.turns import Turns
 from cacheserver.types import Nanodollars
@@ -50,6 +51,7 @@ class Parts:
     limits: RateLimits
     alerting: Alerting
     gauging: Gauging
+    sizes: Sizes
     ledger_sums: LedgerSums
     ledger_export: LedgerExport
     wrong_hits: WrongHitShares

@@ -277,6 +277,18 @@ class Settings(BaseModel):
         "How much the ledger's rows may take in Redis; beyond it the oldest go to files.",
         "A million rows of 250 bytes: a month of 23 requests a minute.",
     )
+    max_job_bytes: BytesLimit = _setting(
+        500_000_000,
+        "How much batches, jobs and their results may take. Beyond it the results that would end "
+        "first go; where those are not enough, a new job is a 429.",
+        "Two of the largest batches (256 MB), packed to half, with their answers.",
+    )
+    max_label_bytes: BytesLimit = _setting(
+        250_000_000,
+        "How much labels and what was learned of them may take; beyond it the scopes that had "
+        "none for longest begin anew.",
+        "Some 600,000 labels of 420 bytes: six tenants with all the 100,000 each may have.",
+    )
     ledger_file_days: int = _setting(
         365,
         "How many days rows of the ledger are kept in files, after their 30 in Redis.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -38,6 +38,8 @@ class Gauges:
             "The age of the oldest write that a power cut would lose, of our own store",
         )
         self._stored = gauge("stored_bytes", "What the stored answers take")
+        self._sizes = gauge("store_bytes", "What each kind takes in Redis", "kind")
+        self._limits = gauge("store_limit_bytes", "What it may take; +Inf: no limit", "kind")
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
         self._used = gauge(
@@ -83,6 +85,13 @@ class Gauges:
 
     def stored(self, size: int) -> None:
         self._stored.set(size)
+
+    def sizes(self, taken: Mapping[str, int], limits: Mapping[str, int | None]) -> None:
+        """Bytes by kind, and the bound of each."""
+        for kind, size in taken.items():
+            self._sizes.labels(kind).set(size)
+            limit = limits[kind]
+            self._limits.labels(kind).set(math.inf if limit is None else limit)
 
     def index(self, vectors: int) -> None:
         self._index.set(vectors)

@@ -158,7 +158,7 @@ class Metrics:
             self._swallowed.labels(site)
         for event in UPSTREAM_EVENTS:
             self._upstream_events.labels(event)
-        for buffer in ("journal", "ledger", "budget", "alert"):
+        for buffer in ("journal", "ledger", "budget", "alert", "decisions", "jobs"):
             self._dropped.labels(buffer)
 
     def settled(self, outcome: str, reason: str, seconds: float) -> None:

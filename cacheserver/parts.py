@@ -34,6 +34,7 @@ from cacheserver.stores.ledgerexport import LedgerExport
 from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.sizes import Sizes
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.turns import Turns
 from cacheserver.types import Nanodollars
@@ -51,6 +52,7 @@ class Parts:
     limits: RateLimits
     alerting: Alerting
     gauging: Gauging
+    sizes: Sizes
     ledger_sums: LedgerSums
     ledger_export: LedgerExport
     wrong_hits: WrongHitShares

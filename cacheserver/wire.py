@@ -66,6 +66,7 @@ from cacheserver.stores.ledgersums import LedgerSums
 from cacheserver.stores.ratelimits import RateLimitStore
 from cacheserver.stores.reviews import ReviewQueue
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.stores.sizes import Sizes
 from cacheserver.stores.storewatch import StoreWatch
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.warmth import Warmth
@@ -138,7 +139,7 @@ async def build(
         make = Upstream if telemetry is None else telemetry.upstream
         upstream = await making.upstream(settings, choice, stack, metrics, make)
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
-        labels = Labels(redis, prefix=settings.redis_prefix)
+        labels = Labels(redis, prefix=settings.redis_prefix, max_bytes=settings.max_label_bytes)
         stack.push_async_callback(labels.close)
         scorer = making.verifier(settings)
         lexicon = standard()
@@ -306,7 +307,7 @@ async def build(
         work = JobWork(redis, prefix=settings.redis_prefix)
         entered = Told(ledger, told)
         desk = Desk(
-            jobs=Jobs(redis, prefix=settings.redis_prefix),
+            jobs=Jobs(redis, prefix=settings.redis_prefix, max_bytes=settings.max_job_bytes),
             work=work,
             service=service,
             hits=hits,
@@ -347,12 +348,23 @@ async def build(
         stack.push_async_callback(batching.close)
         ledger_sums = LedgerSums(redis, prefix=settings.redis_prefix)
         wrong_hits = WrongHitShares(labels, metrics, clock)
+        sizes = Sizes(
+            redis,
+            prefix=settings.redis_prefix,
+            limits={
+                "answers": settings.max_bytes,
+                "decisions": settings.max_decision_bytes,
+                "ledger": settings.max_ledger_bytes,
+                "jobs": settings.max_job_bytes,
+                "labels": settings.max_label_bytes,
+            },
+        )
         gauging = Gauging(
             budgets=budgets.store,
             tenants=tenants,
             open_tenant=making.defaults(settings),
             wrong_hits=wrong_hits,
-            stored=entries.used_bytes,
+            sizes=sizes,
             metrics=metrics,
             clock=clock,
         )
@@ -405,6 +417,7 @@ async def build(
             limits=limits,
             alerting=alerting,
             gauging=gauging,
+            sizes=sizes,
             ledger_sums=ledger_sums,
             ledger_export=LedgerExport(
                 redis,

@@ -77,7 +77,11 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
     made = await house.http.post("/v1/messages/batches", json={"requests": items}, headers=names)
     assert made.status_code == 200, made.text
     ids["batch"] = made.json()["id"]
-    later: dict[str, Any] = {"prompt": f"Later: {marker(who, 'job')}?", "when": "batch", "deadline": 60}
+    later: dict[str, Any] = {
+        "prompt": f"Later: {marker(who, 'job')}?",
+        "when": "batch",
+        "deadline": 60,
+    }
     made = await house.http.post("/v1/query", json=later, headers=names)
     assert made.status_code == 202, made.text
     ids["job"] = made.json()["id"]

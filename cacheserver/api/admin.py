@@ -161,8 +161,16 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
         await tenant_of(edge, tenant)
     sums = await edge.parts.journal.stats(tenant)
     index = edge.parts.entries.index
-    used = await edge.parts.entries.entries.used_bytes()
-    return {**shown_stats(sums), "indexed": len(index), "stored_bytes": used}
+    sizes = edge.parts.sizes
+    taken = await sizes.read()
+    return {
+        **shown_stats(sums),
+        "indexed": len(index),
+        "stored_bytes": taken["answers"],
+        "store": {
+            kind: {"bytes": size, "limit_bytes": sizes.limits[kind]} for kind, size in taken.items()
+        },
+    }
 
 
 @router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")

@@ -23,11 +23,13 @@ from cacheserver.asking.batch_ship import Claude, Shipper
 from cacheserver.asking.batch_sort import Sorter
 from cacheserver.asking.posting import Poster
 from cacheserver.asking.webhooks import Webhooks
-from cacheserver.errors import OverBudget, StoreError
+from cacheserver.errors import OverBudget, RateLimited, StoreError
 from cacheserver.flight import end
 from cacheserver.policy.batching_eligible import Series
-from cacheserver.stores.jobs import Job, Jobs
+from cacheserver.stores.jobs import Job, Jobs, NoRoom
 from cacheserver.types import Hit, Miss, Query, Tenant
+
+_FULL_S = 60  # until another try where no room is left: most jobs of ours take minutes
 
 
 class Batching:
@@ -112,11 +114,22 @@ class Batching:
         raise OverBudget(verdict.message, headers={**headers, **verdict.headers})
 
     async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
-        """Keep a job; from here on it is answered, whatever happens. Raises `StoreError`."""
+        """Keep a job; from here on it is answered, whatever happens.
+
+        Raises `StoreError`, and `RateLimited` where there is no room for it.
+        """
         seen = visit.current()
         trace = None if seen is None or seen.trace is None else seen.trace.header
         job = replace(job, created_at=self._desk.clock(), total=len(items), trace=trace)
-        await self._desk.jobs.create(job, items, keep_s=keep_s)
+        try:
+            made_room = await self._desk.jobs.create(job, items, keep_s=keep_s)
+        except NoRoom:
+            message = (
+                "the jobs under way leave no room for this one; try again when some have ended"
+            )
+            raise RateLimited(message, {"retry-after": str(_FULL_S)}) from None
+        if made_room:
+            self._desk.metrics.dropped("jobs", made_room)
         self._hurry.set()
         return await self._desk.jobs.find(job.id) or job
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cacheserver.errors import StoreError
@@ -18,6 +18,7 @@ from cacheserver.policy import budget
 from cacheserver.policy.budget import Account, Balance
 from cacheserver.policy.wronghits import WrongShare
 from cacheserver.stores.budgets import BudgetStore
+from cacheserver.stores.sizes import Sizes
 from cacheserver.types import Tenant
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Gauging:
         tenants: Tenants,
         open_tenant: Tenant,
         wrong_hits: WrongHits,
-        stored: Callable[[], Awaitable[int]],
+        sizes: Sizes,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -53,7 +54,7 @@ class Gauging:
         self._tenants = tenants
         self._open = open_tenant  # who asks without a key may have no settings either
         self._wrong_hits = wrong_hits
-        self._stored = stored
+        self._sizes = sizes
         self._metrics = metrics
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +69,9 @@ class Gauging:
 
     async def look(self, *, labels: bool = True) -> None:
         """Set the gauges now. Raises `StoreError`."""
-        self._metrics.gauges.stored(await self._stored())
+        taken = await self._sizes.read()
+        self._metrics.gauges.sizes(taken, self._sizes.limits)
+        self._metrics.gauges.stored(taken["answers"])
         tenants = await self._tenants.list_tenants()
         if all(tenant.name != self._open.name for tenant in tenants):
             tenants.append(self._open)

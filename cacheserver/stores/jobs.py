@@ -7,6 +7,7 @@ Every method raises `StoreError` when the store fails.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from cacheserver import jsontext
+from cacheserver.errors import StoreError
 from cacheserver.stores import jobscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.values import owner
@@ -28,6 +30,8 @@ ENDS = ("succeeded", "errored", "canceled", "expired")
 
 _CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
 _PAGE = 50  # result lines read at once: some 100 kB
+_ITEM_BYTES = 200  # of an item beside itself: its places in three hashes (measured)
+_JOB_BYTES = 2_000  # of a job beside its items: what it is and who asked, and its places in lists
 _PACK_LEVEL = 1  # of zlib: half the size of JSON at 50 MB a second
 
 
@@ -62,27 +66,43 @@ class Job:
         return sum((self.counts or {}).values())
 
 
-class Jobs:
-    """The jobs of every tenant."""
+class NoRoom(StoreError):
+    """A job does not fit beside those under way."""
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+
+class Jobs:
+    """The jobs of every tenant. They take `max_bytes`, and what is under way its answers beside."""
+
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, max_bytes: int | None = None
+    ) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._max_bytes = max_bytes
+        self._room = redis.register_script(jobscripts.ROOM)
         self._open = redis.register_script(jobscripts.OPEN)
         self._cancel = redis.register_script(jobscripts.CANCEL)
         self._delete = redis.register_script(jobscripts.DELETE)
 
-    async def create(self, job: Job, items: Sequence[tuple[str, bytes]], *, keep_s: int) -> None:
-        """Keep a job and its items, (custom id, request) each. It is there when this returns."""
+    async def create(self, job: Job, items: Sequence[tuple[str, bytes]], *, keep_s: int) -> int:
+        """Keep a job and its items, (custom id, request) each. It is there when this returns.
+
+        Returns how many ended jobs made room for it. Raises `NoRoom` where that is not enough.
+        """
         life_ms = keep_s * 1000
         key = f"{self._prefix}bt:in:{job.id}"
+        kept = await asyncio.to_thread(_all_packed, items)  # a large batch takes seconds
+        taken = sum(map(len, kept)) + len(kept) * _ITEM_BYTES + _JOB_BYTES
+        words = (job.id, taken, self._max_bytes or 0, life_ms)
+        made_room = int(await run(self._room, self._prefix, "", *words))
+        if made_room < 0:
+            raise NoRoom(f"there is no room for another {taken} bytes of jobs")
         chunk: dict[Any, Any] = {}
         size = 0
-        for place, (custom_id, raw) in enumerate(items):
-            packed = custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+        for place, packed in enumerate(kept):
             chunk[str(place)] = packed
             size += len(packed)
-            if size >= _CHUNK_BYTES or place == len(items) - 1:
+            if size >= _CHUNK_BYTES or place == len(kept) - 1:
                 with store_errors():
                     async with self._redis.pipeline(transaction=True) as pipe:
                         pipe.hset(key, mapping=chunk)
@@ -93,6 +113,7 @@ class Jobs:
         listed = owner(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
         await run(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
+        return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:
         """A tenant's job; None where it has none of that id."""
@@ -144,6 +165,14 @@ class Jobs:
 def new_id(kind: Kind) -> str:
     """A fresh id; that of a batch looks as Anthropic's do."""
     return ("msgbatch_" if kind == "batch" else "job_") + secrets.token_hex(12)
+
+
+def _packed(custom_id: str, raw: bytes) -> bytes:
+    return custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+
+
+def _all_packed(items: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    return [_packed(custom_id, raw) for custom_id, raw in items]
 
 
 def _unpacked(packed: bytes) -> tuple[str, bytes]:

@@ -21,6 +21,8 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:ships        zset    batches by when to look after them (ms)
     P bt:hooks        zset    jobs whose end is to be told, by when (ms)
     P bt:rows         hash    id -> a row of the ledger that may not be in it yet
+    P bt:bytes        hash    a job's id, or ask:<key> -> the bytes it takes; total: all of them
+    P bt:kept         zset    the same names by when they end by themselves (ms)
     P bt:lease        string  the token of the one server that works; P bt:fence counts tokens
 
 Every step of the worker's names its token: a server that lost its lease while it was held up
@@ -38,6 +40,8 @@ from cacheserver.stores import budgetscripts
 
 WORK_MS = 7 * 86_400_000  # of what is under way: twice the longest it can be
 
+_ASK_BYTES = 700  # beside its fields: its key in six places, and whoever waits for it (measured)
+
 PRELUDE = (
     """
 local P, token = ARGV[1], ARGV[2]
@@ -47,6 +51,26 @@ end
 """
     + budgetscripts.HOLDS
     + """
+local function count(name, bytes, until_ms)
+  redis.call('HSET', P .. 'bt:bytes', name, bytes)
+  redis.call('HINCRBY', P .. 'bt:bytes', 'total', bytes)
+  redis.call('ZADD', P .. 'bt:kept', until_ms, name)
+end
+
+local function uncount(name)
+  local bytes = redis.call('HGET', P .. 'bt:bytes', name)
+  if not bytes then return end
+  redis.call('HDEL', P .. 'bt:bytes', name)
+  redis.call('HINCRBY', P .. 'bt:bytes', 'total', -bytes)
+  redis.call('ZREM', P .. 'bt:kept', name)
+end
+
+local function recount(name, more)
+  if redis.call('HEXISTS', P .. 'bt:bytes', name) == 0 then return end  -- of an earlier version
+  redis.call('HINCRBY', P .. 'bt:bytes', name, more)
+  redis.call('HINCRBY', P .. 'bt:bytes', 'total', more)
+end
+
 local function finish(id, now)
   local job = P .. 'bt:job:' .. id
   redis.call('HSET', job, 'status', 'ended', 'ended_at', now)
@@ -66,6 +90,7 @@ local function answer(id, item, kind, line, row_id, row, now)
   if not total or redis.call('HSETNX', out, item, line) == 0 then return 0 end
   local done = redis.call('HINCRBY', job, 'done', 1)
   if done == 1 then redis.call('PEXPIRE', out, redis.call('PTTL', job)) end
+  recount(id, #line - redis.call('HSTRLEN', P .. 'bt:in:' .. id, item))
   redis.call('HDEL', P .. 'bt:in:' .. id, item)
   redis.call('HDEL', P .. 'bt:asks:' .. id, item)
   local who = redis.call('HGET', job, 'who')
@@ -89,6 +114,14 @@ local function forget(key)
   if pool then redis.call('ZREM', P .. 'bt:pool:' .. pool, key) end
   redis.call('ZREM', P .. 'bt:late', key)
   redis.call('DEL', P .. 'bt:ask:' .. key, P .. 'bt:wait:' .. key)
+  uncount('ask:' .. key)
+end
+
+local function delete(id, who)
+  redis.call('DEL', P .. 'bt:job:' .. id, P .. 'bt:out:' .. id, P .. 'bt:gone:' .. id)
+  redis.call('ZREM', P .. 'bt:mine:' .. who, id)
+  redis.call('ZREM', P .. 'bt:hooks', id)
+  uncount(id)
 end
 
 local function unload(key)
@@ -102,6 +135,37 @@ local function unload(key)
   end
 end
 """
+)
+
+_LOOKED_AT = 1_000  # names of one step: a millisecond or two
+
+# ARGV: P, '', id, bytes, most bytes or 0, life ms. Counts a job that is to come. Where it does not
+# fit, ended jobs go for it, those first whose results would end first, but none whose end is still
+# to be told. Returns how many went, or -1: they would not be enough, and none did.
+ROOM = (
+    PRELUDE
+    + """
+local time = redis.call('TIME')
+local now, most = time[1] * 1000, tonumber(ARGV[5])
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'bt:kept', '-inf', now, 'LIMIT', 0,
+                                 LOOKED_AT)) do uncount(name) end
+local over = tonumber(redis.call('HGET', P .. 'bt:bytes', 'total') or '0') + ARGV[4] - most
+local going = {}
+if most > 0 and over > 0 then
+  for _, name in ipairs(redis.call('ZRANGE', P .. 'bt:kept', 0, LOOKED_AT - 1)) do
+    if over <= 0 then break end
+    local job = redis.call('HMGET', P .. 'bt:job:' .. name, 'status', 'who')
+    if job[1] == 'ended' and not redis.call('ZSCORE', P .. 'bt:hooks', name) then
+      going[#going + 1] = {name, job[2] or ''}
+      over = over - (redis.call('HGET', P .. 'bt:bytes', name) or 0)
+    end
+  end
+  if over > 0 then return -1 end
+  for _, each in ipairs(going) do delete(each[1], each[2]) end
+end
+count(ARGV[3], ARGV[4], now + ARGV[6])
+return #going
+""".replace("LOOKED_AT", str(_LOOKED_AT))
 )
 
 # ARGV: P, '', id, owner or '', created ms, life ms, then field, value... The items are there
@@ -143,9 +207,7 @@ DELETE = (
     + """
 local id = ARGV[3]
 if redis.call('HGET', P .. 'bt:job:' .. id, 'status') ~= 'ended' then return 0 end
-redis.call('DEL', P .. 'bt:job:' .. id, P .. 'bt:out:' .. id, P .. 'bt:gone:' .. id)
-redis.call('ZREM', P .. 'bt:mine:' .. ARGV[4], id)
-redis.call('ZREM', P .. 'bt:hooks', id)
+delete(id, ARGV[4])
 return 1
 """
 )
@@ -213,7 +275,12 @@ if there then
   end
   redis.call('ZADD', P .. 'bt:late', 'XX', 'LT', ARGV[11], key)
 else
-  for at = 13, #ARGV, 2 do redis.call('HSET', ask, ARGV[at], ARGV[at + 1]) end
+  local bytes = ASK_BYTES
+  for at = 13, #ARGV, 2 do
+    redis.call('HSET', ask, ARGV[at], ARGV[at + 1])
+    bytes = bytes + #ARGV[at] + #ARGV[at + 1]
+  end
+  count('ask:' .. key, bytes, redis.call('TIME')[1] * 1000 + ARGV[3])
   if who and pass_on(who, reserved, 'ask:' .. key) then redis.call('HSET', ask, 'who', who) end
   redis.call('HSET', ask, 'pool', pool)
   redis.call('PEXPIRE', ask, ARGV[3])
@@ -222,7 +289,7 @@ else
   redis.call('ZADD', P .. 'bt:late', ARGV[11], key)
 end
 return 1
-"""
+""".replace("ASK_BYTES", str(_ASK_BYTES))
 )
 
 # ARGV: P, token, id. Every item has been looked up.

@@ -51,7 +51,8 @@ class Labels:
     """What was learned. `now` is Unix time; `clock` counts seconds for what is remembered.
 
     A tenant keeps `scopes` states and as many windows, and `labels` labels in all of these; beyond
-    it the scopes that were written longest ago begin again with the prior.
+    it the scopes that were written longest ago begin again with the prior. So do they where those
+    of all tenants take more than `max_bytes`.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Labels:
         window: int = WINDOW,
         labels: int = 100_000,
         scopes: int = 5_000,
+        max_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._bounds = (window, labels, scopes)
+        self._max_bytes = max_bytes or 0
         self._now = now
         self._reads = Reads(redis)
         self._states = Recent[tuple[bytes | None, int]](clock, most=_REMEMBERED)
@@ -104,7 +107,7 @@ class Labels:
             raise StoreError(f"a state of {len(state)} bytes is too large; {_MAX_STATE} are kept")
         words = (owner(tenant), scope, f"{version:016d}", state, self._bounds[2], LIFE_S)
         try:
-            return bool(await run(self._save, self._prefix, *words, self._ms()))
+            return bool(await run(self._save, self._prefix, *words, self._ms(), self._max_bytes))
         finally:  # whatever came of it, what is remembered may be old
             self._states.forget((tenant, scope))
 
@@ -117,7 +120,8 @@ class Labels:
         """
         marker = self._once("label", tenant, scope, once)
         words = (owner(tenant), scope, dumped("a label", label, most=_MAX_LABEL), marker, ONCE_S)
-        added = await run(self._add, self._prefix, *words, *self._bounds, LIFE_S, self._ms())
+        bounds = (*self._bounds, LIFE_S, self._ms(), self._max_bytes)
+        added = await run(self._add, self._prefix, *words, *bounds)
         return str(added.decode())
 
     async def window(

@@ -5,6 +5,9 @@ Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
     P labels:T:<scope>    stream  the scope's rolling window of labels
     P windows:T           zset    scopes with labels, by their last label (ms)
     P sizes:T             hash    s:<scope> -> labels in its window; total
+    P learned             zset    windows and states of all tenants by their last write (ms); a name
+                                  is the length of T in bytes, T, `labels` or `calib`, the scope
+    P learnedbytes        hash    the same names -> the bytes they take; total
     P calib:T:<scope>     string  16 digits of version, then the calibration state
     P calibs:T            zset    scopes with a state, by when it was last saved (ms)
     P evid:T:<entry>      string  "wrong right": evidence of one entry
@@ -22,6 +25,9 @@ The keys of a script are built inside it, which a cluster would not allow.
 
 from __future__ import annotations
 
+_LABEL_BYTES = 22  # of a label beside itself in a stream (measured)
+_STATE_BYTES = 200  # of a state beside its key and itself: its places in lists
+
 # Names the scopes in `zset` to be dropped: those idle for longer than `life`, and the idlest beyond
 # `most`; never `keep`. A few per step: a step adds one, so the rest is for the next ones.
 _IDLE = """
@@ -38,13 +44,61 @@ local function idle(zset, now, life, most, keep)
 end
 """
 
+# Bytes of all windows and states, and `drop`, the end of one. `squeeze` drops those written longest
+# ago until the bytes are within the bound, and those that have died by themselves; a few per step.
+# `resize` keeps `total`, the sum of a tenant's sizes, whatever has died by itself meanwhile, since
+# only its two lines change either.
+_LEARNED = """
+local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
+local LEARNED, BYTES = P .. 'learned', P .. 'learnedbytes'
+
+local function resize(T, name, size)
+  local sizes = P .. 'sizes:' .. T
+  local before = tonumber(redis.call('HGET', sizes, 's:' .. name) or '0')
+  redis.call('HSET', sizes, 's:' .. name, size)
+  return redis.call('HINCRBY', sizes, 'total', size - before)
+end
+local function named(T, kind, name) return #T .. ' ' .. T .. ' ' .. kind .. ' ' .. name end
+local function weigh(T, kind, name, bytes, now)
+  local learned = named(T, kind, name)
+  local before = tonumber(redis.call('HGET', BYTES, learned) or '0')
+  if bytes > 0 then
+    redis.call('HSET', BYTES, learned, bytes)
+    redis.call('ZADD', LEARNED, now, learned)
+  else
+    redis.call('HDEL', BYTES, learned)
+    redis.call('ZREM', LEARNED, learned)
+  end
+  redis.call('HINCRBY', BYTES, 'total', bytes - before)
+end
+local function drop(T, kind, name)
+  redis.call('DEL', P .. kind .. ':' .. T .. ':' .. name)
+  redis.call('ZREM', P .. (kind == 'calib' and 'calibs:' or 'windows:') .. T, name)
+  weigh(T, kind, name, 0)
+  if kind == 'calib' then return 0 end
+  local total = resize(T, name, 0)
+  redis.call('HDEL', P .. 'sizes:' .. T, 's:' .. name)
+  return total
+end
+local function squeeze(most, life, now, keep)
+  for _, learned in ipairs(redis.call('ZRANGE', LEARNED, 0, 20)) do
+    local dead = tonumber(redis.call('ZSCORE', LEARNED, learned)) < now - life * 1000
+    local total = tonumber(redis.call('HGET', BYTES, 'total'))
+    if not dead and (most == 0 or total <= most) then break end
+    local digits, rest = learned:match('^(%d+) (.*)$')
+    local kind, name = rest:sub(digits + 2):match('^(%l+) (.*)$')
+    if learned ~= keep then drop(rest:sub(1, tonumber(digits)), kind, name) end
+  end
+  for _, key in ipairs({LEARNED, BYTES}) do redis.call('EXPIRE', key, life) end
+end
+"""
+
 # ARGV: P, T, scope, label, key of `once` or '', its life (s), labels of a scope, labels of all
-# scopes, scopes, life (s), now (ms). Returns the label's id. `total` is the sum of the sizes
-# whatever has died by itself meanwhile, since only these two lines change either.
+# scopes, scopes, life (s), now (ms), most bytes of all tenants' or 0. Returns the label's id.
 ADD = (
     _IDLE
+    + _LEARNED
     + """
-local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
 local most, life, now = tonumber(ARGV[8]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if ARGV[5] ~= '' then
   local before = redis.call('GET', ARGV[5])
@@ -52,41 +106,39 @@ if ARGV[5] ~= '' then
 end
 
 local windows, sizes = P .. 'windows:' .. T, P .. 'sizes:' .. T
-local stream = P .. 'labels:' .. T .. ':'
-local total
-local function resize(name, size)
-  local before = tonumber(redis.call('HGET', sizes, 's:' .. name) or '0')
-  redis.call('HSET', sizes, 's:' .. name, size)
-  total = redis.call('HINCRBY', sizes, 'total', size - before)
-end
-local function drop(name)
-  redis.call('DEL', stream .. name)
-  resize(name, 0)
-  redis.call('HDEL', sizes, 's:' .. name)
-  redis.call('ZREM', windows, name)
-end
+local stream = P .. 'labels:' .. T .. ':' .. scope
 
-local id = redis.call('XADD', stream .. scope, 'MAXLEN', '=', ARGV[7], '*', 'l', ARGV[4])
+local before = redis.call('XLEN', stream)
+local id = redis.call('XADD', stream, 'MAXLEN', '=', ARGV[7], '*', 'l', ARGV[4])
+local there = redis.call('XLEN', stream)
 redis.call('ZADD', windows, now, scope)
-resize(scope, redis.call('XLEN', stream .. scope))
-for _, name in ipairs(idle(windows, now, life, tonumber(ARGV[9]), scope)) do drop(name) end
+local total = resize(T, scope, there)
+-- Of the labels that left their mean: a window's are much alike.
+local size = #ARGV[4] + LABEL_BYTES
+local held = before == 0 and 0
+  or tonumber(redis.call('HGET', BYTES, named(T, 'labels', scope)) or before * size)
+weigh(T, 'labels', scope, math.ceil((held + size) * there / (before + 1)), now)
+for _, name in ipairs(idle(windows, now, life, tonumber(ARGV[9]), scope)) do
+  total = drop(T, 'labels', name)
+end
 for _, name in ipairs(redis.call('ZRANGE', windows, 0, 20)) do
   if total <= most then break end
-  if name ~= scope then drop(name) end
+  if name ~= scope then total = drop(T, 'labels', name) end
 end
-for _, key in ipairs({stream .. scope, windows, sizes}) do redis.call('EXPIRE', key, life) end
+squeeze(tonumber(ARGV[12]), life, now, named(T, 'labels', scope))
+for _, key in ipairs({stream, windows, sizes}) do redis.call('EXPIRE', key, life) end
 if ARGV[5] ~= '' then redis.call('SET', ARGV[5], id, 'EX', ARGV[6]) end
 return id
-"""
+""".replace("LABEL_BYTES", str(_LABEL_BYTES))
 )
 
-# ARGV: P, T, scope, version read (16 digits), state, scopes, life (s), now (ms). Returns 1 if it
-# was saved. Versions are of the clock, so that a state that was dropped and began again never has
-# a version that an earlier one had.
+# ARGV: P, T, scope, version read (16 digits), state, scopes, life (s), now (ms), most bytes of all
+# tenants' or 0. Returns 1 if it was saved. Versions are of the clock, so that a state that was
+# dropped and began again never has a version that an earlier one had.
 SAVE = (
     _IDLE
+    + _LEARNED
     + """
-local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
 local key, calibs = P .. 'calib:' .. T .. ':' .. scope, P .. 'calibs:' .. T
 local before = redis.call('GETRANGE', key, 0, 15)
 if before == '' then before = '0000000000000000' end
@@ -97,12 +149,13 @@ local life, now = tonumber(ARGV[7]), tonumber(ARGV[8])
 redis.call('SET', key, string.format('%016.0f', version) .. ARGV[5], 'EX', life)
 redis.call('ZADD', calibs, now, scope)
 redis.call('EXPIRE', calibs, life)
+weigh(T, 'calib', scope, #ARGV[5] + 2 * #key + STATE_BYTES, now)
 for _, name in ipairs(idle(calibs, now, life, tonumber(ARGV[6]), scope)) do
-  redis.call('DEL', P .. 'calib:' .. T .. ':' .. name)
-  redis.call('ZREM', calibs, name)
+  drop(T, 'calib', name)
 end
+squeeze(tonumber(ARGV[9]), life, now, named(T, 'calib', scope))
 return 1
-"""
+""".replace("STATE_BYTES", str(_STATE_BYTES))
 )
 
 # ARGV: P, tenant, key of the evidence, entry id, or '' where the life is given, life (ms), wrong,

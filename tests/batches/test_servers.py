@@ -226,6 +226,7 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     await work.pack("p", "nonce", ["k"], 1.0)
     await work.answer(Told(Waiter(job.id, 1, "same"), "errored", b"{}"), 1.0)
     forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
+    forever |= {b"bt:bytes", b"bt:kept"}  # which are swept as jobs come
     keys = [key async for key in redis.scan_iter(f"{prefix}*")]
     kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
     assert kept <= forever
@@ -234,4 +235,5 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     assert await work.ships() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}
-    assert left <= {b"bt:fence", b"bt:pools", b"bt:lease"}
+    assert left <= {b"bt:fence", b"bt:pools", b"bt:lease", b"bt:bytes"}
+    assert await redis.hgetall(f"{prefix}bt:bytes") == {b"total": b"0"}

@@ -74,7 +74,7 @@ async def test_money_stays_and_names_go(
     def bare(flat: dict[str, object]) -> dict[str, object]:
         if flat["tenant"] != "acme":
             return flat
-        gone = {
+        gone: dict[str, dict[str, object]] = {
             "tenant": {"tags": "", "conversation": None, "task": None},
             "tag": {"tags": "other"},
             "conversation": {"conversation": None},
@@ -86,9 +86,13 @@ async def test_money_stays_and_names_go(
     assert {place: total for place, (_, total) in after.items()} == {
         place: total for place, (_, total) in sums.items()
     }
-    gone = {"tenant": {"support", "mine", "other"}, "tag": {"mine"}, "conversation": set[str]()}
+    names_gone = {
+        "tenant": {"support", "mine", "other"},
+        "tag": {"mine"},
+        "conversation": set[str](),
+    }
     for place, (listed, _) in after.items():
-        mine = gone[kind] if place[1] == "acme" else set()
+        mine = names_gone[kind] if place[1] == "acme" else set()
         assert listed - {""} == sums[place][0] - mine
     assert files(tmp_path, names) == (0, 0)
 

@@ -224,7 +224,7 @@ async def test_all_that_was_learned_dies_by_itself(
     await labels.adjust("acme", "g", wrong=1, right=0, life_s=60)
     assert await labels.spend("acme", "audit", 1, cap=1, period_s=60, now=0)
     keys = await command(redis, "KEYS", f"{prefix}*")
-    assert len(keys) == 9
+    assert len(keys) == 11
     for key in keys:
         assert 0 < await command(redis, "TTL", key) <= LIFE_S, key
 

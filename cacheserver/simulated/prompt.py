@@ -111,7 +111,7 @@ def _mark(part: Mapping[str, Any]) -> Ttl | None:
     if part.get("cache_control") is not None:
         return _ttl(part["cache_control"])
     # A mark inside a tool result's content closes the prefix at that block.
-    for inner in part.get("content") or []:
+    for inner in blocks_of(part.get("content")):
         if isinstance(inner, Mapping) and inner.get("cache_control") is not None:
             return _ttl(inner["cache_control"])
     return None

@@ -101,11 +101,24 @@ def _content(content: Any, where: str, role: str, version: str) -> None:
                 raise invalid(f"{at}: text content blocks must be non-empty")
         if part["type"] == "thinking" and not isinstance(part.get("thinking"), str):
             raise invalid(f"{at}.thinking: Input should be a valid string")
+        if part["type"] == "tool_result":
+            _result(part, at)
         if version == STRICT_VERSION:
             if role == "assistant" and part["type"] == "document":
                 raise invalid(f"{at}: `document` blocks are not allowed in assistant messages")
             if role == "user" and part["type"] == "text" and part.get("citations"):
                 raise invalid(f"{at}.citations: not allowed on user text blocks")
+
+
+def _result(part: Mapping[str, Any], at: str) -> None:
+    inner = part.get("content")
+    if inner is not None and not isinstance(inner, (str, list)):
+        raise invalid(f"{at}.content: Input should be a valid string or list")
+    for index, one in enumerate(inner if isinstance(inner, list) else ()):
+        if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+            raise invalid(f"{at}.content.{index}.type: Field required")
+        if one["type"] == "text" and not isinstance(one.get("text"), str):
+            raise invalid(f"{at}.content.{index}.text: Input should be a valid string")
 
 
 def _tool_results(messages: Sequence[Mapping[str, Any]]) -> None:

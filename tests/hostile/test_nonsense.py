@@ -103,7 +103,11 @@ TURNS = {
         {
             "role": "user",
             "content": [
-                {"type": "tool_result", "tool_use_id": "i", "content": [{"type": "text"}]},
+                {
+                    "type": "tool_result",
+                    "tool_use_id": "i",
+                    "content": [{"type": "text", "text": "x"}],
+                },
                 {"type": "image", "source": {"type": "url", "url": "https://x.example"}},
             ],
         },

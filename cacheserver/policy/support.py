@@ -28,8 +28,9 @@ LEAST_CROWD = 0.35
 # Standard deviations below the means of right labels, of both measures together, down to which a
 # question is supported; a group with labels of its own has means of its own, held towards those of
 # all. Together: on the halves that docs/quality.md calls `tune` each within a bound of its own
-# served more strangers for the same right hits. The value was chosen on all rows: at 1.5 CLINC150 served 40.5% instead of 43.6%
-# over five seeds, which differ by ten; at 2, 18 instead of 10 of 360 near questions were served.
+# served more strangers for the same right hits. The value was chosen on all rows:
+# at 1.5 CLINC150 served 40.5% instead of 43.6% over five seeds, which differ by ten; at 2, 18
+# instead of 10 of 360 near questions were served.
 REACH = 1.75
 _HELD = 10.0  # labels' worth of the scope's mean in a group's
 _FIRST = 20  # sure labels; fewer tell nothing

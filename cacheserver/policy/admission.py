@@ -40,9 +40,10 @@ _STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use
 # wrote as many words as it was told to (`simulated.claude`).
 _ECHO, _PROSE = "msg_simecho", "msg_simprose"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
-# A text block that begins with something to be seen. Within a JSON string the quotes would be
-# escaped, so it matches blocks alone, or the input of a tool's use, which is content as well.
-_BEGINS = re.compile(rb'"text": ?"[!#-\[\]-~]')
+# A text block that begins with something to be seen: ASCII, Latin, Cyrillic, Chinese, Japanese or
+# Korean by the first byte. Within a JSON string the quotes would be escaped, so it matches blocks
+# alone, or the input of a tool's use, which is content as well.
+_BEGINS = re.compile(rb'"text": ?"(?:\\n| ){0,4}[!#-\[\]-~\xc3-\xc9\xd0\xd1\xe4-\xe9\xeb\xec]')
 
 
 def bypass(body: Mapping[str, Any]) -> str | None:

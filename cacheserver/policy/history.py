@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cacheserver import jsontext
+from cacheserver.policy import unseen
 from cacheserver.policy.estimate import chars_per_token
 from cacheserver.rules.history import HistoryRules
 
@@ -90,10 +91,10 @@ def earlier_cut(messages: Sequence[Turn], rules: HistoryRules) -> int:
 
 
 def remembered(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Claude's answer as a turn to be sent again; None where it holds no text."""
+    """Claude's answer as a turn to be sent again; None where nothing of it can be read."""
     blocks = message.get("content") or ()
     text = "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
-    return {"role": "assistant", "content": text} if text.strip() else None
+    return None if unseen.blank(text) else {"role": "assistant", "content": text}
 
 
 def growth(samples: Sequence[int]) -> float:

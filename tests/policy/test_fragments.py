@@ -163,3 +163,11 @@ def _bare(text: str) -> list[str]:
         cuts.append(f"{text[at : found.start]}|{found.kind}")
         at = found.end
     return [*cuts, text[at:]]
+
+
+@pytest.mark.parametrize(("text", "kind"), [("2026-11-21", "date"), ("5", "number")])
+def test_nor_can_it_spell_this_one(text: str, kind: str) -> None:
+    spelt = f"On \0{kind}\0."
+    assert skeleton(f"On {text}.").digest != skeleton(spelt).digest
+    kinds = list(KINDS)
+    assert without_fragments(f"On {text}.", kinds) != without_fragments(spelt, kinds)

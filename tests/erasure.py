@@ -61,7 +61,7 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
         fields = {"verdict": "good", **verdict}
         told = await house.http.post("/v1/feedback", json=fields, headers=names)
         assert told.status_code == 200, told.text
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "custom_id": f"item-{place}",
             "params": {
@@ -77,8 +77,8 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
     made = await house.http.post("/v1/messages/batches", json={"requests": items}, headers=names)
     assert made.status_code == 200, made.text
     ids["batch"] = made.json()["id"]
-    fields = {"prompt": f"Later: {marker(who, 'job')}?", "when": "batch", "deadline": 60}
-    made = await house.http.post("/v1/query", json=fields, headers=names)
+    late = {"prompt": f"Later: {marker(who, 'job')}?", "when": "batch", "deadline": 60}
+    made = await house.http.post("/v1/query", json=late, headers=names)
     assert made.status_code == 202, made.text
     ids["job"] = made.json()["id"]
     for job in (ids["batch"], ids["job"]):

@@ -74,7 +74,7 @@ async def test_money_stays_and_names_go(
     def bare(flat: dict[str, object]) -> dict[str, object]:
         if flat["tenant"] != "acme":
             return flat
-        gone = {
+        gone: dict[str, dict[str, object]] = {
             "tenant": {"tags": "", "conversation": None, "task": None},
             "tag": {"tags": "other"},
             "conversation": {"conversation": None},

@@ -61,7 +61,7 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
         fields = {"verdict": "good", **verdict}
         told = await house.http.post("/v1/feedback", json=fields, headers=names)
         assert told.status_code == 200, told.text
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "custom_id": f"item-{place}",
             "params": {

@@ -19,7 +19,7 @@ from cacheserver.stores.connection import Connection, command, run
 from cacheserver.stores.ledger import SEP
 
 _STEP: Final = 500
-_FOLDED: Final = 100  # names of one script: a millisecond
+_FOLDED: Final = 100  # names or rows of one script: a millisecond
 
 
 @dataclass(frozen=True, slots=True)

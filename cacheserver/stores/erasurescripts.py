@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from cacheserver.stores import jobscripts
 
-# ARGV: P, T, scope, ids of labels... Returns how many there were. The sizes stay what the windows
-# hold (`labelscripts`).
+# ARGV: P, T, scope, then ids of labels, or none for all of them. Returns how many there were. The
+# sizes stay what the windows hold (`labelscripts`).
 UNLABEL = """
 local P, T, scope = ARGV[1], ARGV[2], ARGV[3]
 local stream, sizes = P .. 'labels:' .. T .. ':' .. scope, P .. 'sizes:' .. T
 local gone = 0
+if #ARGV == 3 then
+  gone = redis.call('XLEN', stream)
+  redis.call('UNLINK', stream)
+end
 for at = 4, #ARGV do gone = gone + redis.call('XDEL', stream, ARGV[at]) end
 local before, now = redis.call('HGET', sizes, 's:' .. scope), redis.call('XLEN', stream)
 if before then

@@ -24,6 +24,7 @@ from cacheserver.api import (
     learning,
     lint,
     messages,
+    openapi,
     ops,
     plainroute,
     prices,
@@ -87,6 +88,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         app.include_router(part.router)
     for part in (learning, routing, admin):
         app.include_router(part.router)
+    openapi.install(app)
     return app
 
 

@@ -1,0 +1,161 @@
+"""The description at `/openapi.json`: every route, who is let in, and the errors there are.
+
+FastAPI knows its own routes; those that skip its parsing are described here. Nothing is answered
+422: what FastAPI would refuse so is a 400 of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+
+_OPEN = frozenset({"/healthz", "/readyz"})
+_ADMIN = ("/admin", "/metrics")
+_KEYS: list[dict[str, list[str]]] = [{"key": []}, {"bearer": []}]
+_ADMIN_KEYS: list[dict[str, list[str]]] = [{"adminKey": []}, {"adminBearer": []}]
+
+_MEANING = {
+    "400": "Malformed, or a field that is missing or wrong; the message names it",
+    "401": "No key, or a wrong one",
+    "402": "A budget is used up",
+    "403": "Another host or a foreign origin; for `/admin`, no admin key is set",
+    "404": "Not there, or another tenant's; under `only-if-cached`, nothing to serve",
+    "408": "The body took too long",
+    "409": "Not in this state",
+    "413": "Larger than `CACHESERVER_MAX_BODY_BYTES`",
+    "415": "An encoding of the body that is not read",
+    "429": "A limit of the tenant or the key is reached, or Claude's own",
+    "502": "The connection to Claude failed or was lost",
+    "503": "The store is away, or Claude has been failing: try again after `retry-after`",
+    "504": "Claude did not answer in time",
+    "508": "The request has been through a cacheserver already",
+    "529": "Too many calls wait for Claude, or Claude is overloaded",
+}
+_ANYWHERE = ("400", "401", "403", "429", "503", "508")
+_WITH_BODY = ("408", "413", "415")
+_OF_CLAUDE = ("402", "404", "413", "500", "502", "504", "529")
+_ASKS_CLAUDE = (
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/{id}"),
+    *("/v1/query", "/v1/jobs", "/v1/messages/batches"),
+)
+
+_ERROR = {
+    "type": "object",
+    "required": ["type", "error", "request_id"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+        "request_id": {"type": ["string", "null"]},
+    },
+}
+_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_BATCH = "/v1/messages/batches"
+
+# Path, method, summary.
+_PLAIN = (
+    ("/v1/messages", "post", "Anthropic's Messages API, through the cache"),
+    ("/v1/messages/count_tokens", "post", "Count a prompt's tokens; passed on"),
+    ("/v1/models", "get", "Claude's models; passed on"),
+    ("/v1/models/{id}", "get", "One of Claude's models; passed on"),
+    (_BATCH, "post", "Take a batch; each item goes through the cache"),
+    (_BATCH, "get", "Your batches, the newest first"),
+    (f"{_BATCH}/{{id}}", "get", "How far a batch is"),
+    (f"{_BATCH}/{{id}}", "delete", "Forget a batch that has ended"),
+    (f"{_BATCH}/{{id}}/cancel", "post", "Answer no more of a batch"),
+    (f"{_BATCH}/{{id}}/results", "get", "A batch's results, a line each"),
+)
+_CONTENT: dict[str, tuple[str, ...]] = {
+    "/metrics": ("text/plain",),
+    "/v1/jobs/{id}/events": ("text/event-stream",),
+    "/v1/messages": ("application/json", "text/event-stream"),
+    "/v1/query": ("application/json", "text/event-stream"),
+    "/v1/usage/export": ("text/csv", "application/x-ndjson", "application/vnd.apache.parquet"),
+    "/admin/tenants/{name}/reviews/export": ("application/x-ndjson",),
+    f"{_BATCH}/{{id}}/results": ("application/x-jsonl",),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Serve the whole description instead of FastAPI's."""
+    of_fastapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = complete(of_fastapi())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
+
+
+def complete(schema: dict[str, Any]) -> dict[str, Any]:
+    """Add to FastAPI's description what it does not know, and take away what never happens."""
+    for path, method, summary in _PLAIN:
+        schema["paths"].setdefault(path, {})[method] = _described(path, method, summary)
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"].pop("422", None)
+            if path in _CONTENT:
+                ok = operation["responses"]["200"]
+                ok["content"] = {kind: {} for kind in _CONTENT[path]}
+            for status in _errors(path, method, operation):
+                operation["responses"].setdefault(status, _response(status))
+            if path not in _OPEN:
+                operation["security"] = _ADMIN_KEYS if path.startswith(_ADMIN) else _KEYS
+    parts = schema.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Error"] = _ERROR
+    parts["securitySchemes"] = dict(_schemes())
+    return schema
+
+
+def _described(path: str, method: str, summary: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "tags": ["messages"],
+        "summary": summary,
+        "responses": {"200": {"description": "As Anthropic's API answers"}},
+    }
+    if "{id}" in path:
+        described["parameters"] = [_ID]
+    if method == "post" and not path.endswith("/cancel"):
+        described["requestBody"] = _BODY
+    return described
+
+
+def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    if path in _OPEN:
+        if path == "/readyz":
+            yield "503"
+        return
+    yield from _ANYWHERE
+    if method != "get":
+        yield from _WITH_BODY
+    if "{" in path or path == "/v1/feedback":
+        yield "404"
+        yield "409"
+    if path in _ASKS_CLAUDE:
+        yield from _OF_CLAUDE
+
+
+def _response(status: str) -> dict[str, Any]:
+    shown = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": _MEANING.get(status, "Claude's own error"), "content": shown}
+
+
+def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, whose in (("", "A key of the tenant"), ("admin", "The admin key")):
+        header = {"type": "apiKey", "in": "header", "name": "x-api-key", "description": whose}
+        yield f"{name}Key" if name else "key", header
+        bearer = {"type": "http", "scheme": "bearer", "description": whose}
+        yield f"{name}Bearer" if name else "bearer", bearer

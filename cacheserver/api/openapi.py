@@ -1,28 +1,48 @@
-"""The OpenAPI description: every route, how callers are let in, and the errors there are."""
+"""The description at `/openapi.json`: every route, who is let in, and the errors there are.
+
+FastAPI knows its own routes; those that skip its parsing are described here. Nothing is answered
+422: what FastAPI would refuse so is a 400 of ours.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.routing import Route
 
-_ERRORS = {
-    "400": "Something is wrong with the request; the message names the field",
-    "401": "No key, or one that is not known",
-    "403": "Not from there, or no admin key is set",
-    "404": "There is no such thing of yours",
-    "408": "The headers or the body took too long",
-    "413": "The body is larger than is read here",
-    "415": "The body is packed in another way than gzip",
-    "429": "Too many at once; see `retry-after`",
-    "431": "The headers are larger than is read here",
-    "503": "The store is away, or too many connections are open; see `retry-after`",
+_OPEN = frozenset({"/healthz", "/readyz"})
+_ADMIN = ("/admin", "/metrics")
+_KEYS: list[dict[str, list[str]]] = [{"key": []}, {"bearer": []}]
+_ADMIN_KEYS: list[dict[str, list[str]]] = [{"adminKey": []}, {"adminBearer": []}]
+
+_MEANING = {
+    "400": "Malformed, or a field that is missing or wrong; the message names it",
+    "401": "No key, or a wrong one",
+    "402": "A budget is used up",
+    "403": "Another host or a foreign origin; for `/admin`, no admin key is set",
+    "404": "Not there, or another tenant's; under `only-if-cached`, nothing to serve",
+    "408": "The body took too long",
+    "409": "Not in this state",
+    "413": "Larger than `CACHESERVER_MAX_BODY_BYTES`",
+    "415": "An encoding of the body that is not read",
+    "429": "A limit of the tenant or the key is reached, or Claude's own",
+    "431": "The headers are larger, or more, than is read here",
+    "502": "The connection to Claude failed or was lost",
+    "503": "The store is away, or Claude has been failing: try again after `retry-after`",
+    "504": "Claude did not answer in time",
+    "508": "The request has been through a cacheserver already",
+    "529": "Too many calls wait for Claude, or Claude is overloaded",
 }
-_OPEN = ("/healthz", "/readyz")  # to whoever asks
-_SHAPE = {
+_ANYWHERE = ("400", "401", "403", "429", "431", "503", "508")
+_WITH_BODY = ("408", "413", "415")
+_OF_CLAUDE = ("402", "404", "413", "500", "502", "504", "529")
+_ASKS_CLAUDE = (
+    *("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/{id}"),
+    *("/v1/query", "/v1/jobs", "/v1/messages/batches"),
+)
+
+_ERROR = {
     "type": "object",
     "required": ["type", "error", "request_id"],
     "properties": {
@@ -32,85 +52,111 @@ _SHAPE = {
             "required": ["type", "message"],
             "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
         },
-        "request_id": {"type": "string"},
+        "request_id": {"type": ["string", "null"]},
     },
 }
-_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "A key: `cs_...`"},
-    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    "admin": {"type": "http", "scheme": "bearer", "description": "`CACHESERVER_ADMIN_KEY`"},
+_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_BATCH = "/v1/messages/batches"
+
+# Path, method, summary.
+_PLAIN = (
+    ("/v1/messages", "post", "Anthropic's Messages API, through the cache"),
+    ("/v1/messages/count_tokens", "post", "Count a prompt's tokens; passed on"),
+    ("/v1/models", "get", "Claude's models; passed on"),
+    ("/v1/models/{id}", "get", "One of Claude's models; passed on"),
+    (_BATCH, "post", "Take a batch; each item goes through the cache"),
+    (_BATCH, "get", "Your batches, the newest first"),
+    (f"{_BATCH}/{{id}}", "get", "How far a batch is"),
+    (f"{_BATCH}/{{id}}", "delete", "Forget a batch that has ended"),
+    (f"{_BATCH}/{{id}}/cancel", "post", "Answer no more of a batch"),
+    (f"{_BATCH}/{{id}}/results", "get", "A batch's results, a line each"),
+)
+_CONTENT: dict[str, tuple[str, ...]] = {
+    "/metrics": ("text/plain",),
+    "/v1/jobs/{id}/events": ("text/event-stream",),
+    "/v1/messages": ("application/json", "text/event-stream"),
+    "/v1/query": ("application/json", "text/event-stream"),
+    "/v1/usage/export": ("text/csv", "application/x-ndjson", "application/vnd.apache.parquet"),
+    "/admin/tenants/{name}/reviews/export": ("application/x-ndjson",),
+    f"{_BATCH}/{{id}}/results": ("application/x-jsonl",),
 }
 
 
 def install(app: FastAPI) -> None:
-    """Have `app` describe what FastAPI knows of it, and what it does not."""
-    known = app.openapi
+    """Serve the whole description instead of FastAPI's."""
+    of_fastapi = app.openapi
 
-    def described() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _complete(known(), list(_plain(app)))
-        found = app.openapi_schema
-        assert found is not None  # `known` keeps what it returns
-        return found
+            app.openapi_schema = complete(of_fastapi())
+        return app.openapi_schema
 
-    app.openapi = described  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it
 
 
-def _plain(app: FastAPI) -> Iterator[tuple[str, str, str]]:
-    """Path, method and summary of the routes that skip FastAPI's parsing."""
-    for route in app.router.routes:
-        if type(route).__module__ == "cacheserver.api.plainroute" and isinstance(route, Route):
-            said = (route.endpoint.__doc__ or "").strip().splitlines()
-            for method in sorted((route.methods or set()) - {"HEAD"}):
-                path = re.sub(r":path\}", "}", route.path)
-                yield path, method.lower(), said[0] if said else path
-
-
-def _complete(found: dict[str, Any], plain: list[tuple[str, str, str]]) -> None:
-    paths = found["paths"]
-    for path, method, summary in plain:
-        about: dict[str, Any] = {
-            "summary": summary,
-            "tags": ["messages"],
-            "responses": {"200": {"description": "As Anthropic's"}},
-        }
-        if names := re.findall(r"\{(\w+)\}", path):
-            about["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-                for name in names
-            ]
-        if method == "post":
-            shape = {"application/json": {"schema": {"type": "object"}}}
-            about["requestBody"] = {"required": True, "content": shape}
-        paths.setdefault(path, {})[method] = about
-    components = found.setdefault("components", {})
-    components["securitySchemes"] = _SCHEMES
-    schemas = components.setdefault("schemas", {})
-    schemas["Error"] = _SHAPE
-    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's: ours are all `Error`
+def complete(schema: dict[str, Any]) -> dict[str, Any]:
+    """Add to FastAPI's description what it does not know, and take away what never happens."""
+    for path, method, summary in _PLAIN:
+        schema["paths"].setdefault(path, {})[method] = _described(path, method, summary)
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"].pop("422", None)
+            if path in _CONTENT:
+                ok = operation["responses"]["200"]
+                ok["content"] = {kind: {} for kind in _CONTENT[path]}
+            for status in _errors(path, method, operation):
+                operation["responses"].setdefault(status, _response(status))
+            if path not in _OPEN:
+                operation["security"] = _ADMIN_KEYS if path.startswith(_ADMIN) else _KEYS
+    parts = schema.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for path, methods in paths.items():
-        for method, about in methods.items():
-            about["security"] = _security(path)
-            about["responses"].pop("422", None)
-            about["responses"].update(_errors(path, method, about))
+    schemas["Error"] = _ERROR
+    parts["securitySchemes"] = dict(_schemes())
+    return schema
 
 
-def _security(path: str) -> list[dict[str, list[str]]]:
-    if path in _OPEN:
-        return []
-    if path.startswith("/admin") or path == "/metrics":
-        return [{"admin": []}]
-    return [{"bearer": []}, {"x-api-key": []}]
-
-
-def _errors(path: str, method: str, about: Mapping[str, Any]) -> dict[str, Any]:
-    """The errors that this route has, and no others."""
-    no_body = {"408", "413", "415"} if "requestBody" not in about and method == "get" else set()
-    nobody = {"400", "401", "403", "404", "429"} if path in _OPEN else set()
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {
-        status: {"description": said, "content": content}
-        for status, said in _ERRORS.items()
-        if status not in no_body | nobody and status not in about["responses"]
+def _described(path: str, method: str, summary: str) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "tags": ["messages"],
+        "summary": summary,
+        "responses": {"200": {"description": "As Anthropic's API answers"}},
     }
+    if "{id}" in path:
+        described["parameters"] = [_ID]
+    if method == "post" and not path.endswith("/cancel"):
+        described["requestBody"] = _BODY
+    return described
+
+
+def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
+    if path in _OPEN:
+        if path == "/readyz":
+            yield "503"
+        return
+    yield from _ANYWHERE
+    if method != "get":
+        yield from _WITH_BODY
+    if "{" in path or path == "/v1/feedback":
+        yield "404"
+        yield "409"
+    if path in _ASKS_CLAUDE:
+        yield from _OF_CLAUDE
+
+
+def _response(status: str) -> dict[str, Any]:
+    shown = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": _MEANING.get(status, "Claude's own error"), "content": shown}
+
+
+def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, whose in (("", "A key of the tenant"), ("admin", "The admin key")):
+        header = {"type": "apiKey", "in": "header", "name": "x-api-key", "description": whose}
+        yield f"{name}Key" if name else "key", header
+        bearer = {"type": "http", "scheme": "bearer", "description": whose}
+        yield f"{name}Bearer" if name else "bearer", bearer

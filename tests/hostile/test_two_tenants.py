@@ -1,0 +1,166 @@
+"""What a tenant gets for another's ids is what it gets for ids of nobody, and changes nothing.
+
+The routes are those of the description: one that takes an id and is not tried here fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.batches.house import BatchHouse, item
+from tests.house import ADMIN_KEY, MODEL
+
+ADMIN = {"x-api-key": ADMIN_KEY}
+METHODS = ("get", "post", "put", "delete", "patch")
+# Claude's own: passed on, nobody's.
+SHARED = {"/v1/models/{id}"}
+# Ids that go in the body.
+BODIES = {
+    ("post", "/v1/purge"): {"entry_id": "entry"},
+    ("post", "/v1/feedback"): {"verdict": "bad", "entry_id": "entry"},
+    ("post", "/v1/erase"): {"entry_id": "entry"},
+}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """One of each kind that a tenant has."""
+
+    entry: str
+    decision: str
+    job: str
+    batch: str
+    conversation: str
+    tag: str
+    tenant: str
+
+    def of(self, path: str) -> str:
+        """The id that belongs into a path."""
+        for part, id in (
+            ("/decisions/", self.decision),
+            ("/jobs/", self.job),
+            ("/batches/", self.batch),
+            ("/conversations/", self.conversation),
+        ):
+            if part in path:
+                return id
+        raise AssertionError(f"{path} takes an id that this test does not know")
+
+
+NOBODYS = Ids(
+    entry="01" * 16, decision="dec_" + "0" * 24, job="job_" + "0" * 24,
+    batch="msgbatch_" + "0" * 24, conversation="nobodys", tag="nobodys", tenant="nobody",
+)  # fmt: skip
+
+
+async def theirs(house: BatchHouse, key: str) -> Ids:
+    """One of everything, of a tenant."""
+    headers = {"x-api-key": key, "x-cache-tags": "private"}
+    question = {"prompt": "What is in the vault?", "conversation": "talk"}
+    first = (await house.http.post("/v1/query", json=question, headers=headers)).json()
+    plain = await house.ask("What is under the vault?", key=key, headers=headers)
+    job = await house.http.post("/v1/jobs", json={"prompt": "Later?"}, headers=headers)
+    batch = await house.http.post(
+        "/v1/messages/batches", json={"requests": [item("i1", text="All?")]}, headers=headers
+    )
+    assert job.status_code == 202, job.text
+    assert batch.status_code == 200, batch.text
+    return Ids(
+        entry=plain.headers["x-cache-entry"], decision=first["decision_id"], job=job.json()["id"],
+        batch=batch.json()["id"], conversation="talk", tag="private", tenant="one",
+    )  # fmt: skip
+
+
+def tried(described: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every method and path that a tenant's key opens and that takes an id, path or body."""
+    return [
+        (method, path)
+        for path, operations in described["paths"].items()
+        for method in METHODS
+        if method in operations
+        and not path.startswith(("/admin", "/metrics"))
+        and path not in SHARED
+        and ("{" in path or (method, path) in BODIES)
+    ]
+
+
+async def send(house: BatchHouse, method: str, path: str, ids: Ids, key: str) -> tuple[int, str]:
+    """The status, and the answer without what is different each time."""
+    given: dict[str, Any] = {}
+    if (method, path) in BODIES:
+        body = {n: ids.entry if v == "entry" else v for n, v in BODIES[method, path].items()}
+        given["json"] = body
+    else:
+        path = re.sub(r"\{\w+\}", ids.of(path), path)
+    got = await house.http.request(method.upper(), path, headers={"x-api-key": key}, **given)
+    return got.status_code, _without_ids(got, ids)
+
+
+def _without_ids(got: httpx2.Response, ids: Ids) -> str:
+    text = re.sub(r"req_\w+", "req_", got.text)
+    for id in (ids.entry, ids.decision, ids.job, ids.batch, ids.conversation):
+        text = text.replace(id, "ID")
+    return text
+
+
+async def owns(house: BatchHouse, ids: Ids, key: str) -> str:
+    """What the owner sees of all of it."""
+    headers = {"x-api-key": key}
+    seen = []
+    for path in (
+        f"/v1/decisions/{ids.decision}", f"/v1/jobs/{ids.job}", "/v1/conversations/talk",
+        f"/v1/messages/batches/{ids.batch}", f"/v1/messages/batches/{ids.batch}/results",
+    ):  # fmt: skip
+        got = await house.http.get(path, headers=headers)
+        seen.append((path, got.status_code, re.sub(r"req_\w+", "", got.text)))
+    stored = await house.ask(
+        "What is under the vault?", key=key, headers={"cache-control": "only-if-cached"}
+    )
+    seen.append(("stored", stored.status_code, stored.headers["x-cache-entry"]))
+    return json.dumps(seen, indent=1)
+
+
+async def test_another_tenants_ids_are_nobodys_and_stay_as_they_are(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path) as house:
+        one, two = await house.key("one"), await house.key("two")
+        ids = await theirs(house, one)
+        await house.ended(ids.job, key=one)
+        await house.ended(ids.batch, key=one)
+        before = await owns(house, ids, one)
+        routes = tried((await house.http.get("/openapi.json")).json())
+        assert len(routes) >= 12
+        assert MODEL in before or "vault" in before  # something is there to be seen
+        for method, path in routes:
+            got = await send(house, method, path, ids, two)
+            expected = await send(house, method, path, NOBODYS, two)
+            assert got == expected, f"{method} {path} tells another tenant's id from nobody's"
+            assert "vault" not in got[1]
+        for by in ("tag", "namespace"):
+            body = {by: {"tag": ids.tag, "namespace": "default"}[by]}
+            purged = await house.http.post("/v1/purge", json=body, headers={"x-api-key": two})
+            assert purged.json() == {"purged": 0}
+        assert await owns(house, ids, one) == before
+
+
+async def test_no_tenants_key_opens_what_is_the_admins(tmp_path: Path) -> None:
+    async with BatchHouse.start(tmp_path) as house:
+        key = await house.key("one")
+        described = (await house.http.get("/openapi.json")).json()
+        admins = [
+            (method, re.sub(r"\{\w+\}", "one", path))
+            for path, operations in described["paths"].items()
+            for method in METHODS
+            if method in operations and path.startswith(("/admin", "/metrics"))
+        ]
+        assert len(admins) > 30
+        for method, path in admins:  # a wrong key is held up each time: without one it is the same
+            got = await house.http.request(method.upper(), path)
+            assert got.status_code == 401, (method, path)
+        refused = await house.http.get("/admin/keys", headers={"x-api-key": key})
+        assert refused.status_code == 401

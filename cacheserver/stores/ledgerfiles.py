@@ -26,8 +26,8 @@ from cacheserver.stores import ledgerparquet
 
 _NAME: Final = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.(jsonl\.zst|parquet)")
 _PART: Final = "part-"  # of a file not whole yet: a backup takes what begins with `rows-`
-_LEVEL: Final = 9  # a tenth smaller than level 3, at 20 us a row (`scripts/ledger_sizes`)
-_FRAME_ROWS: Final = 5_000  # some 6 MB of lines, packed to 200 kB
+_LEVEL: Final = 9  # a tenth smaller than level 3, at 4 us a row (`scripts/bench bytes`)
+_FRAME_ROWS: Final = 5_000  # some 5 MB of lines, packed to 150 kB
 _READ_BYTES: Final = 1 << 12  # packed: a hundred kilobytes of lines
 _MAX_LINE: Final = 1 << 20  # a row has some 1,000 bytes; a longer line is no row of ours
 

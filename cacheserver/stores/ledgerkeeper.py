@@ -28,7 +28,7 @@ from cacheserver.stores.ledgerscripts import FORGET, WEIGH
 ROW_DAYS: Final = 30
 
 _LEASE_S = 300  # far longer than a file takes
-_FILE_BYTES = 12_500_000  # of the store's, in a file: 50,000 rows, packed to some 3 MB
+_FILE_BYTES = 12_500_000  # of the store's, in a file: 50,000 rows, packed to some 1.5 MB
 _FILE_MINUTES = 1_440
 _LOW_WATER = 0.9  # of the bound, once it was passed: a file a minute would be half a million a year
 _AGED_MINUTES = 60  # rows past their days are taken by the hour, for the same reason

@@ -20,6 +20,7 @@ from scripts.benchmarks import (
     misses,
     observing,
     starts,
+    storebytes,
     table,
 )
 
@@ -38,13 +39,14 @@ def main() -> None:
         "miss": lambda seconds, entries: levers.measure(asked.data),
         "audit": lambda seconds, entries: audit.measure(asked.lines),
         "observe": observing.measure,
+        "bytes": storebytes.measure,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "part",
         nargs="*",
         choices=[[], *parts, *named],
-        help="all of them but `ledger`, `invoice`, `audit`, `observe` and `miss` if none is named",
+        help="`embed`, `hits`, `misses` and `starts` if none is named",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")

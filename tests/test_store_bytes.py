@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The store's size as a whole: shown by kind, texts for a day, and what happens when it is full."""
-=======
 """The store as a whole: its size by kind, its texts for a day at most, its end where it is full."""
->>>>>>> w-sizes
 
 from __future__ import annotations
 

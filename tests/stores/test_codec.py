@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -49,6 +50,7 @@ entries = st.builds(
     expires_at=moments,
     actor=st.none() | text,
     made_up=st.booleans(),
+    conversation=st.none() | text,
 )
 
 
@@ -57,13 +59,18 @@ def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
     assert unpack_entry(pack_entry(one)) == one
 
 
-@given(entries)
-def test_an_entry_from_before_actors_were_known_has_none(one: Entry) -> None:
+@given(entries, st.sampled_from([11, 13]))
+def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
+    one: Entry, fields: int
+) -> None:
     value = pack_entry(one)
     length = int.from_bytes(value[33:37], "big")
-    header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:11])
+    header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:fields])
     older = value[:33] + len(header).to_bytes(4, "big") + header + value[37 + length :]
-    assert unpack_entry(older) == replace(one, actor=None, made_up=False)
+    later: dict[str, Any] = {"conversation": None}
+    if fields == 11:
+        later |= {"actor": None, "made_up": False}
+    assert unpack_entry(older) == replace(one, **later)
 
 
 @given(entries, st.binary(max_size=100))

@@ -61,10 +61,10 @@ async def test_labels_go_by_whose_they_are(redis: Connection, prefix: str, by: s
     assert walk.unknown == 0
     left = 0
     for scope in ("s1", "s2"):
-        for _, row in await labels.window("acme", scope):
+        for _, kept in await labels.window("acme", scope):
             left += 1
-            assert row["caller"] not in covered.callers
-            assert row["evidence"]["entry"] not in covered.entries
+            assert kept["caller"] not in covered.callers
+            assert kept["evidence"]["entry"] not in covered.entries
     assert left == 240 - gone
     total = await command(redis, "HGET", f"{prefix}sizes:4:acme", "total")
     assert int(total or 0) == left  # what the bound on a tenant's labels counts by

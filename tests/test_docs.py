@@ -36,6 +36,7 @@ LINKED = (
     "docs/routing.md",
     "docs/budgets.md",
     "docs/monitoring.md",
+    "docs/reliability.md",
 )
 URL = "http://127.0.0.1:8080"
 

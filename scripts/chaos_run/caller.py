@@ -33,7 +33,7 @@ GIVE_UP_S = 120.0  # no request is waited for longer; what takes so long is over
 TIMEOUT_S, RETRY_WAIT_S, MAX_WAIT_S, ABANDONED_S = 4, 3, 5, 5
 MISS_LIMIT_S = 3 * TIMEOUT_S + RETRY_WAIT_S + MAX_WAIT_S + 3.0
 HIT_LIMIT_S = 2.0
-OTHER_LIMIT_S = 5.0
+OTHER_LIMIT_S = 10.0  # settings and keys wait for a store that hangs, 5 s at most a step
 
 
 @dataclass(frozen=True, slots=True)

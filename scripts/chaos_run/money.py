@@ -36,12 +36,16 @@ def differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]
         elif line is not None and line.nanodollars != paid:
             what = f"{paid} nanodollars are booked, {line.nanodollars} were charged"
             yield line.at, what, (str(row["id"]), call)
-    unknown = sum(1 for row in rows if row["unknown_least_nanodollars"] is not None)
+    # A row stands for each try that lost its answer: its bounds are of all of them together.
+    doubtful = [row for row in rows if row["unknown_least_nanodollars"] is not None]
+    most = sum(row["unknown_most_nanodollars"] or 0 for row in doubtful)
+    if any(row["unknown_most_nanodollars"] is None for row in doubtful):
+        most = sum(line.nanodollars for line in history.invoice)
     for line in history.invoice:
         if line.message_id in known or _excused(history, line):
             continue
-        if unknown:
-            unknown -= 1
+        if line.nanodollars <= most:
+            most -= line.nanodollars
             continue
         what = f"{line.nanodollars} nanodollars were charged that no row accounts for"
         yield line.at, what, (line.message_id,)

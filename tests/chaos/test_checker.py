@@ -185,7 +185,8 @@ def test_other_requests_have_limits_too() -> None:
 def row(event: Answered, **given: Any) -> dict[str, Any]:
     return {
         "id": event.decision, "claude_message_id": "msg1", "cost_nanodollars": 700,
-        "spent_nanodollars": 0, "unknown_least_nanodollars": None, **given,
+        "spent_nanodollars": 0, "unknown_least_nanodollars": None,
+        "unknown_most_nanodollars": None, **given,
     }  # fmt: skip
 
 
@@ -211,8 +212,17 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     assert kinds(right) == {"ledger"}
     killed = replace(right, faults=[Fault(131, 135, "kill-server")])
     assert kinds(killed) == set()
-    told = row(FIRST, id="lost", claude_message_id=None, unknown_least_nanodollars=0)
+    told = row(
+        FIRST,
+        id="lost",
+        claude_message_id=None,
+        cost_nanodollars=None,
+        unknown_least_nanodollars=0,
+        unknown_most_nanodollars=700,
+    )
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
+    told["unknown_most_nanodollars"] = 699
+    assert kinds(replace(right, rows=[row(FIRST), told])) == {"ledger"}
 
 
 def test_memory_files_and_tasks_stay() -> None:

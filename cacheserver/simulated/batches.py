@@ -31,7 +31,7 @@ class _Batch:
     id: str
     caller: Caller
     created_at: float
-    requests: Sequence[Mapping[str, Any]]
+    requests: list[Mapping[str, Any]]  # empty ones in place of those answered
     results: list[Mapping[str, Any]] = field(default_factory=list)
     cancelled_at: float | None = None
     ended_at: float | None = None
@@ -78,6 +78,7 @@ class Batches:
         due = [(at, batch, index) for batch in open_batches for index, at in self._due(batch, now)]
         for at, batch, index in sorted(due, key=lambda each: each[0]):
             batch.results.append(self._result(batch, index, at))
+            batch.requests[index] = {}  # they may be 256 MB
         for batch in open_batches:
             if len(batch.results) == len(batch.requests):
                 batch.ended_at = self._due_at(batch, len(batch.requests) - 1)

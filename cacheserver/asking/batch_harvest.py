@@ -13,6 +13,7 @@ from typing import Any
 
 from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Settlement, Ticket
+from cacheserver.asking import batch_alike as alike
 from cacheserver.asking import batch_desk as desks
 from cacheserver.asking import batch_lines as lines
 from cacheserver.asking.batch_desk import Desk, Keeper
@@ -29,9 +30,7 @@ from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import Waiter
 from cacheserver.types import (
     Bypass,
-    Candidate,
     Decision,
-    Entry,
     Hit,
     Miss,
     Nanodollars,
@@ -47,16 +46,6 @@ class Item:
     custom_id: str
     job: Job
     query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """An ask's answer, as who asked alike may have it."""
-
-    message: bytes
-    settlement: Settlement  # of who paid
-    given_on: bool
-    entry: Entry | None  # as stored, where known
 
 
 class Harvester:
@@ -116,7 +105,7 @@ class Harvester:
                     line
                     for item in items
                     if item.waiter.kind == "near"
-                    and (line := await self._like(item, _batched(filled))) is not None
+                    and (line := await self._like(item, alike.batched(filled))) is not None
                 ]
             if await self._tell(key, waiting, told, filled=filled):
                 if near is not None and filled is not None and filled.entry is not None and told:
@@ -199,7 +188,7 @@ class Harvester:
                 if item.waiter.kind == "near":
                     continue
                 if told:
-                    free = _free(settlement, settlement.cost)
+                    free = alike.free(settlement, settlement.cost)
                     told.append(self._shown(item, message, coalesced(None), free))
                 else:
                     line = self._shown(item, message, answer.decision, settlement)
@@ -207,7 +196,7 @@ class Harvester:
                     told.append(replace(line, ticket=ticket, counted=True))
             for item in items:
                 if item.waiter.kind == "near":
-                    like = await self._like(item, brought(message, answer))
+                    like = await self._like(item, alike.brought(message, answer))
                     told += [] if like is None else [like]
             if await self._tell(key, waiting, told):
                 return
@@ -230,17 +219,17 @@ class Harvester:
             way="queued" if item.job.kind == "query" else "batch",
         )
         if not led:
-            decision, settlement = coalesced(filled.entry), _free(settlement, filled.cost)
+            decision, settlement = coalesced(filled.entry), alike.free(settlement, filled.cost)
         return self._shown(item, filled.message, decision, settlement)
 
-    async def _like(self, item: Item, found: Brought) -> Line | None:
+    async def _like(self, item: Item, found: alike.Brought) -> Line | None:
         """The line of an item that asked alike; None: it is asked for itself."""
         entry, settlement = found.entry, found.settlement
         stale = entry is not None and not fresh(entry, item.query.controls, self._desk.clock())
         if stale or not found.given_on:
             await self._sorter.again(item.job, item.waiter, item.custom_id, item.query)
             return None
-        free = _free(settlement, settlement.cost)
+        free = alike.free(settlement, settlement.cost)
         return self._shown(item, bare(found.message), coalesced(entry), free)
 
     def _shown(self, item: Item, bare: bytes, decision: Decision, settlement: Settlement) -> Line:
@@ -292,49 +281,6 @@ class Harvester:
 def _keys(query: Query) -> tuple[str, str]:
     """The asks that a query may wait for as itself: its own, and the one of a spent budget."""
     return same_ask.key(query), same_ask.key(replace(query, cheapest=True))
-
-
-def _batched(filled: Filled) -> Brought:
-    """What a batch brought. What may not be stored may not be given on.
-
-    But for a cheaper model's answer: that is what they would be given, too.
-    """
-    settlement = Settlement(
-        model=filled.model, usage=filled.usage, cost=filled.cost, ttl_s=filled.ttl_s or None
-    )
-    may = filled.entry is not None or filled.unstored == "budget"
-    return Brought(filled.message, settlement, may, filled.entry)
-
-
-def brought(message: bytes, answer: Answer) -> Brought:
-    """What an ask brought that was answered at once.
-
-    What was itself found by similarity, or is past its deadline, is not given on: like is no chain.
-    """
-    may, entry = False, None
-    match answer.decision:
-        case Hit(kind="exact" | "coalesced", candidate=Candidate() as found):
-            may, entry = True, found.entry
-        case Miss():
-            settlement = answer.settlement
-            may = settlement.stored is not None or settlement.unstored == "budget"
-    return Brought(message, answer.settlement, may, entry)
-
-
-def _free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:
-    """What it means for one who paid nothing: the call stands on the first one's row only."""
-    return replace(
-        settlement,
-        cost=0,
-        saved=saved,
-        prices=None,
-        stored=None,
-        unstored=None,
-        asked=None,
-        call=None,
-        lost=0,
-        heard=None,
-    )
 
 
 def _decision(ask: Mapping[str, bytes]) -> Miss | Bypass:

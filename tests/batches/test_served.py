@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cacheserver.answer import Answer, Settlement
-from cacheserver.asking.batch_harvest import brought
+from cacheserver.asking.batch_alike import brought
 from cacheserver.types import Bypass, Candidate, Decision, Hit, Miss
 from tests.api.test_learning import ADMIN, PARIS, SIMILAR, answering, put
 from tests.batches.house import BatchHouse, item

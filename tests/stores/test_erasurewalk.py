@@ -44,8 +44,11 @@ async def test_labels_go_by_whose_they_are(redis: Connection, prefix: str, by: s
         for scope in ("s1", "s2"):
             for place in range(120):
                 caller = ("his.x", "hers.x")[place % 2]
-                row = {"caller": caller, "evidence": {"entry": ("1" * 32, "2" * 32)[place % 3 > 0]}}
-                await labels.add(tenant, scope, row)
+                made = {
+                    "caller": caller,
+                    "evidence": {"entry": ("1" * 32, "2" * 32)[place % 3 > 0]},
+                }
+                await labels.add(tenant, scope, made)
         await labels.save_state(tenant, "s1", b"weights", version=0)
     covered = Covered()
     match by:

@@ -196,7 +196,7 @@ async def _find(request: Request, caller: Caller) -> Job:
 
 
 def _items(raw: bytes) -> list[tuple[str, bytes]]:
-    requests = policy.read_requests(errors.parse(raw))
+    requests = policy.read_requests(errors.parse(raw, most=MAX_BATCH_VALUES))
     return [(custom_id, jsontext.dumps(params)) for custom_id, params in requests]
 
 

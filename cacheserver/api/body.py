@@ -28,6 +28,8 @@ _QUOTE = ord('"')
 # Anthropic's limit is 100,000 messages, of some three values each. Reading so many keeps the
 # interpreter's lock for 60 ms and takes 40 MB; 32 MB of `[]` would be ten million, and 0.9 GB.
 MAX_VALUES = 500_000
+# A batch has as many requests of some ten values, and is read in a thread of its own.
+MAX_BATCH_VALUES = 4 * MAX_VALUES
 # A string as one piece, whatever is in it; possessive, for going back would take time and memory.
 _STRING_OR_VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,\[{]', re.DOTALL)
 
@@ -96,11 +98,14 @@ def _unpack(raw: bytes, limit: int) -> bytes | None:
     raise BadRequest("body", f"has more than {_MOST_MEMBERS} gzip members")
 
 
-def parse(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises `BadRequest` for anything else, naming a repeated key."""
+def parse(raw: bytes, *, most: int = MAX_VALUES) -> dict[str, Any]:
+    """The JSON object in a body. Raises `BadRequest` for anything else, naming a repeated key.
+
+    Raises `TooLarge` for more than `most` values.
+    """
     if not raw.strip():
         raise BadRequest("body", "is empty; send a JSON object")
-    _refuse_crowd(raw)
+    _refuse_crowd(raw, most)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -129,13 +134,13 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_crowd(raw: bytes) -> None:
-    """Raise `TooLarge` for more than `MAX_VALUES` values, before any of them is made."""
-    if len(raw) <= MAX_VALUES or sum(map(raw.count, (b",", b"[", b"{"))) <= MAX_VALUES:
+def _refuse_crowd(raw: bytes, most: int) -> None:
+    """Raise `TooLarge` for more than `most` values, before any of them is made."""
+    if len(raw) <= most or sum(map(raw.count, (b",", b"[", b"{"))) <= most:
         return  # nearly always: what is counted is in texts too
     values = (found for found in _STRING_OR_VALUE.finditer(raw) if raw[found.start()] != _QUOTE)
-    if next(islice(values, MAX_VALUES, None), None) is not None:
-        raise TooLarge(f"the body holds more than {MAX_VALUES:,} values")
+    if next(islice(values, most, None), None) is not None:
+        raise TooLarge(f"the body holds more than {most:,} values")
 
 
 def _refuse_depth(value: object) -> None:

@@ -336,8 +336,7 @@ async def test_bad_bodies_are_400_and_name_the_field(house: House, raw: bytes, f
 @pytest.mark.parametrize(
     ("headers", "field"),
     [
-        ({"cache-control": "max-stale=9"}, "cache-control"),
-        ({"cache-control": "max-age=soon"}, "cache-control"),
+        ({"cache-control": "only-if-cached, no-cache"}, "cache-control"),
         ({"x-cache-ttl": "-1"}, "x-cache-ttl"),
         ({"x-cache-namespace": "a b"}, "x-cache-namespace"),
         ({"x-cache-tags": "a,b c"}, "x-cache-tags"),

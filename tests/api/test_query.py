@@ -196,4 +196,10 @@ async def test_health_needs_no_key_and_readiness_says_what_is_missing(house: Hou
     await house.key("one")
     assert (await house.http.get("/healthz")).json() == {"status": "ok"}
     ready = (await house.http.get("/readyz")).json()
-    assert ready == {"ready": True, "store": "ok", "index": "ok"}
+    assert ready == {
+        "ready": True,
+        "store": "ok",
+        "index": "ok",
+        "queue": "ok",
+        "upstream": "ok",
+    }

@@ -96,7 +96,7 @@ async def test_a_verifier_that_fails_is_a_miss_and_counted(tmp_path: Path) -> No
         decider._score = failing
         await house.ask(PARIS)
         answer = await house.ask(SAME_ANSWER)
-        assert came_from(answer) == ("miss", "improbable")
+        assert came_from(answer) == ("miss", "below-bar")
         assert "verifier" in await swallowed(house)
 
 

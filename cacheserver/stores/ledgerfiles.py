@@ -29,7 +29,8 @@ _PART: Final = "part-"  # of a file not whole yet: a backup takes what begins wi
 _LEVEL: Final = 9  # a tenth smaller than level 3, at 4 us a row (`scripts/bench bytes`)
 _FRAME_ROWS: Final = 5_000  # some 5 MB of lines, packed to 150 kB
 _READ_BYTES: Final = 1 << 12  # packed: a hundred kilobytes of lines
-_MAX_LINE: Final = 1 << 20  # a row has some 1,000 bytes; a longer line is no row of ours
+_END: Final = b"\x50\x2a\x4d\x18\0\0\0\0"  # a frame that is skipped (RFC 8878, 3.1.2): all is there
+_MAX_FRAME: Final = 1 << 26  # bytes of lines: ten times what we write
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Writer:
         """Finish the file and give it its name."""
         if self._waiting:
             self._write_frame()
+        self._file.write(_END)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -141,23 +143,32 @@ def _rows(path: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Whole lines, a few kilobytes in memory. Raises `ZstdError` or `ValueError` at a damage."""
+    """Whole lines, a frame in memory at a time, which is given when its checksum holds.
+
+    Raises `ZstdError` or `ValueError` at a damage; of a frame that was cut after what there is.
+    """
     unpacker = zstandard.ZstdDecompressor()
-    rest = b""
     with path.open("rb") as file:
+        left = file.seek(0, os.SEEK_END)
+        file.seek(max(0, left - len(_END)))
+        whole = file.read() == _END
+        left -= len(_END) if whole else 0
+        file.seek(0)
         frame = unpacker.decompressobj()
-        ended = True  # of the frame; a file that ends within one was cut
+        text: list[bytes] = []
+        size = 0
         packed = b""
-        while packed := packed or file.read(_READ_BYTES):
-            text = rest + frame.decompress(packed)
-            *lines, rest = text.split(b"\n")
-            yield from lines
-            if len(rest) > _MAX_LINE:
-                raise ValueError("a line without an end")
-            ended, packed = frame.eof, frame.unused_data
-            if ended:
-                frame = unpacker.decompressobj()
-    if not ended or rest:
+        while packed := packed or file.read(min(_READ_BYTES, max(0, left - file.tell()))):
+            text.append(frame.decompress(packed))
+            size += len(text[-1])
+            if size > _MAX_FRAME:
+                raise ValueError("a frame without an end")
+            packed = frame.unused_data
+            if frame.eof:
+                yield from b"".join(text).splitlines()
+                frame, text, size = unpacker.decompressobj(), [], 0
+    yield from b"".join(text).split(b"\n")[:-1]
+    if text or not whole:
         raise ValueError("its end is missing")
 
 

@@ -146,7 +146,7 @@ class History:
     called: list[Called] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of the ledger
+    rows: list[dict[str, Any]] | None = None  # of the ledger; None: it was not read
     invoice: list[Charge] = field(default_factory=list)
 
 

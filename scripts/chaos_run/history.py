@@ -126,7 +126,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server took at a moment without traffic. A life is one process of it."""
+    """What the server took at a moment. A life is one process of it."""
 
     at: float
     life: int

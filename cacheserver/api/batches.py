@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cacheserver import jsontext
 from cacheserver.api import deps, errors, plainroute
+from cacheserver.api.body import MAX_BATCH_VALUES
 from cacheserver.api.deps import Caller
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.asking.batches import Batching

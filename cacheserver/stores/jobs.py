@@ -18,6 +18,7 @@ import orjson
 
 from cacheserver import jsontext
 from cacheserver.errors import StoreError
+from cacheserver.rules.validation import Check
 from cacheserver.stores import jobscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.values import owner
@@ -189,7 +190,7 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
         "total": job.total,
         "key_id": job.key_id,
         "headers": orjson.dumps(dict(job.headers or {})),
-        "controls": jsontext.dumps(asdict(job.controls)),
+        "controls": jsontext.dumps(asdict(job.controls)),  # a check holds what the caller wrote
         "deadline": None if job.deadline is None else repr(job.deadline),
         "conversation": job.conversation,
         "wait": int(job.wait),
@@ -208,8 +209,6 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
     def number(name: str) -> float | None:
         return float(text[name]) if name in text else None
 
-    said = jsontext.loads(text["controls"])
-    controls: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said.items()}
     return Job(
         id=id,
         kind="batch" if text["kind"] == "batch" else "query",
@@ -218,7 +217,7 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
         total=int(text["total"]),
         key_id=text.get("key_id"),
         headers=orjson.loads(text["headers"]),
-        controls=Controls(**controls),
+        controls=_controls(jsontext.loads(text["controls"])),
         deadline=number("deadline"),
         conversation=text.get("conversation"),
         wait=text["wait"] == "1",
@@ -233,6 +232,18 @@ def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
         told=text.get("told"),
         attempts=int(text.get("attempts", 0)),
     )
+
+
+def _controls(said: Mapping[str, Any]) -> Controls:
+    check = said.get("check")
+    return Controls(
+        **{**_tupled(said), "check": None if check is None else Check(**_tupled(check))}
+    )
+
+
+def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with tuples again where JSON has lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
 
 
 def _status(text: str) -> Status:

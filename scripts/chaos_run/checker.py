@@ -275,15 +275,14 @@ def ledger(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def flat(history: History, limits: Limits) -> Iterator[Violation]:
-    """Between quiet moments of one life nothing grows but what is stored."""
+    """Within one life nothing grows but what is stored."""
     lives = defaultdict(list)
     for sample in sorted(history.samples, key=lambda sample: sample.at):
         lives[sample.life].append(sample)
     for samples in lives.values():
-        if len(samples) < 3:  # the first is before caches are warm
-            continue
-        base = samples[1]
-        for sample in samples[2:]:
+        # The first is from before anything was warm.
+        base, later = samples[min(1, len(samples) - 1)], samples[2:]
+        for sample in later:
             minutes = 1 + (sample.at - base.at) / 60
             grown = sample.rss - base.rss
             if grown > limits.rss_growth * minutes:

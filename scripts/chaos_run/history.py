@@ -126,7 +126,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server took at a moment without traffic. A life is one process of it."""
+    """What the server took at a moment. A life is one process of it."""
 
     at: float
     life: int
@@ -146,7 +146,7 @@ class History:
     called: list[Called] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of the ledger
+    rows: list[dict[str, Any]] | None = None  # of the ledger; None: it was not read
     invoice: list[Charge] = field(default_factory=list)
 
 

@@ -16,7 +16,7 @@ AWAY = ("kill-store", "stop-store", "slow-disk", "full-disk", "restart", "kill-s
 def differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
     """Time, sentence and ids of each amount that is not accounted for."""
     rows, lines = history.rows, {line.message_id: line for line in history.invoice}
-    if not rows:
+    if rows is None:
         return
     known: dict[str, int] = {}
     ids = Counter(str(row["id"]) for row in rows)

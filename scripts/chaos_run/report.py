@@ -24,7 +24,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"{len(asked)} questions, {len(history.called)} other requests, "
         f"{sum(event.stored for event in asked)} acknowledged, {outcome.probes} looked for, "
         f"{sum(removed.acknowledged for removed in history.removed)} removals, "
-        f"{len(history.invoice)} charges, {len(history.rows)} rows"
+        f"{len(history.invoice)} charges, {len(history.rows or ())} rows"
     )
     yield "answers: " + _counts(outcomes)
     statuses = Counter(event.status for event in asked if event.status not in (None, 200))

@@ -229,13 +229,11 @@ class Run:
         if self._server.pid is None:
             self._note("died", "the server ended by itself")
             await self._server.serve()
-        life = self._server.lives
         took = await self._faults.hard(planned)
         if took > STOP_S * self.outcome.scale:
             self._note("over-limit", f"{planned.kind}: an orderly end took {took:.1f} s")
         await self._be_ready(planned.kind)
-        if self._server.lives != life:
-            await self._sample()
+        await self._sample()
 
     async def _be_ready(self, after: str) -> None:
         took = await self._server.ready(self._http, READY_S * self.outcome.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from cacheserver.rules.batching import BatchRules
 from tests.batches.house import BatchHouse, shut
 from tests.batches.test_batches import until, until_sent
+from tests.house import MODEL
 
 HOUR = 3_600
 
@@ -36,6 +38,23 @@ async def pooled(house: BatchHouse, count: int) -> None:
         return sum([await work.pooled(pool) for pool in await work.pools()]) == count
 
     await until(house, there)
+
+
+CHECKS: dict[str, dict[str, Any]] = {
+    "met": {"contains": ["moon"], "min_chars": 2},
+    "a number too large": {"schema": {"maximum": 2**64}},
+}
+
+
+@pytest.mark.parametrize("what", sorted(CHECKS))
+async def test_a_question_with_a_check_may_wait(house: BatchHouse, what: str) -> None:
+    question = {"prompt": "How far is the moon?", "model": MODEL, "check": CHECKS[what]}
+    taken = await house.http.post("/v1/jobs", content=json.dumps(question))
+    assert taken.status_code == 202, taken.text
+    await pooled(house, 1)
+    house.clock.ahead_s += 60
+    job = await house.ended(taken.json()["id"])
+    assert job["counts"]["succeeded"] == 1
 
 
 async def test_a_question_that_may_wait_is_batched_when_it_is_old_enough(

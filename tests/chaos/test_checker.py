@@ -199,6 +199,7 @@ def row(event: Answered, **given: Any) -> dict[str, Any]:
         ([row(FIRST)], []),  # nobody charged it
         ([row(FIRST)], [Charge(100, "msg1", 700), Charge(100, "msg2", 700)]),  # no row for it
         ([row(FIRST, id="other")], [Charge(100, "msg1", 700)]),  # none for the answer
+        ([], [Charge(100, "msg1", 700)]),  # none at all
     ],
 )
 def test_the_books_agree(rows: list[dict[str, Any]], invoice: list[Charge]) -> None:

@@ -76,10 +76,15 @@ def places(body: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def copied(value: Any) -> Any:
+    """A value of its own: what is changed later is not what others draw."""
+    return json.loads(json.dumps(value))
+
+
 @st.composite
 def mutated(draw: st.DrawFn, body: dict[str, Any]) -> dict[str, Any]:
     """The body with a value or two replaced, removed or added."""
-    copy: dict[str, Any] = json.loads(json.dumps(body))
+    copy: dict[str, Any] = copied(body)
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from(places(copy)))
         inner: Any = copy
@@ -89,9 +94,9 @@ def mutated(draw: st.DrawFn, body: dict[str, Any]) -> dict[str, Any]:
             case "remove":
                 del inner[last]
             case "add" if isinstance(inner, dict):
-                inner[draw(st.text(max_size=10))] = draw(values)
+                inner[draw(st.text(max_size=10))] = copied(draw(values))
             case _:
-                inner[last] = draw(values)
+                inner[last] = copied(draw(values))
         if not copy:
             break
     return copy

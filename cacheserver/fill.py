@@ -155,7 +155,6 @@ class Filler:
                 self._validation.replaced(query, message, asked_at)
                 asked, message = again, _parse(better.body)
                 reply = replace(better, lost=reply.lost + better.lost)
-                why = self._validation.verdict(query, asked, message)
         return await self.keep(
             query,
             message,
@@ -163,7 +162,6 @@ class Filler:
             asked=asked,
             reply=reply,
             shared=shared,
-            flaw=None if why is None else f"invalid-{why}",
         )
 
     async def _landed(self, query: Query) -> Filled | None:
@@ -242,7 +240,6 @@ class Filler:
         if not fold.message or not (fold.complete or fold.broken):
             early = UpstreamError.shaped(502, "api_error", "Claude's stream ended too soon")
             raise _unfinished(early, reply, fold)
-        why = self._validation.verdict(query, asked, fold.message)  # too late to ask again
         filled = await self.keep(
             query,
             fold.message,
@@ -251,7 +248,6 @@ class Filler:
             reply=reply,
             shared=shared,
             doubt=_doubt(fold),
-            flaw=None if why is None else f"invalid-{why}",
         )
         if fold.complete:
             tape.write(raw)
@@ -275,7 +271,6 @@ class Filler:
         message = _parse(body)
         if message.get("type") != "message":
             raise _instead_of_stream(message, body, reply)
-        why = self._validation.verdict(query, asked, message)
         filled = await self.keep(
             query,
             message,
@@ -283,7 +278,6 @@ class Filler:
             asked=asked,
             reply=reply,
             shared=shared,
-            flaw=None if why is None else f"invalid-{why}",
         )
         tape.open(_of_stream(filled.headers))
         return filled
@@ -337,12 +331,11 @@ class Filler:
         reply: Reply | StreamReply | None = None,
         shared: bool = True,
         doubt: str | None = None,
-        flaw: str | None = None,
     ) -> Filled:
         """Price an answer of Claude's and store it where it may be. Raises nothing.
 
         `message` is as it came; `reply` what brought it, None where it was a batch's. `doubt` is
-        why it may be no whole message, `flaw` why it is not what was asked for.
+        why it may be no whole message. One that is not what was asked for is not stored either.
         """
         usage = usage_of(message)
         model = str(message.get("model") or asked.route.model)
@@ -353,7 +346,9 @@ class Filler:
         if query.ttl_cap_s is not None:
             ttl_s = min(ttl_s, query.ttl_cap_s)
         entry = None
-        unstored = doubt or admission.unstorable(message) or flaw
+        unstored = doubt or admission.unstorable(message)
+        if unstored is None and (why := self._validation.verdict(query, asked, message)):
+            unstored = f"invalid-{why}"
         if not shared:
             unstored = "bypass"
         elif ttl_s == 0:

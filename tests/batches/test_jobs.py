@@ -40,21 +40,25 @@ async def pooled(house: BatchHouse, count: int) -> None:
     await until(house, there)
 
 
-CHECKS: dict[str, dict[str, Any]] = {
-    "met": {"contains": ["moon"], "min_chars": 2},
-    "a number too large": {"schema": {"maximum": 2**64}},
+CHECKS: dict[str, tuple[dict[str, Any], str]] = {  # and where the same question then comes from
+    "met": ({"contains": ["moon"], "min_chars": 2}, "exact"),
+    "not met": ({"contains": ["no such word"]}, "miss"),
+    "a number too large": ({"schema": {"maximum": 2**64}}, "miss"),  # the answer is no number
 }
 
 
 @pytest.mark.parametrize("what", sorted(CHECKS))
 async def test_a_question_with_a_check_may_wait(house: BatchHouse, what: str) -> None:
-    question = {"prompt": "How far is the moon?", "model": MODEL, "check": CHECKS[what]}
+    check, then = CHECKS[what]
+    question = {"prompt": "How far is the moon?", "model": MODEL, "check": check}
     taken = await house.http.post("/v1/jobs", content=json.dumps(question))
     assert taken.status_code == 202, taken.text
     await pooled(house, 1)
     house.clock.ahead_s += 60
     job = await house.ended(taken.json()["id"])
     assert job["counts"]["succeeded"] == 1
+    again = await house.http.post("/v1/query", json=question)
+    assert again.headers["x-cache"] == then
 
 
 async def test_a_question_that_may_wait_is_batched_when_it_is_old_enough(

@@ -34,9 +34,10 @@ class Limits:
     """`scale` is how much slower this machine is than the limits were made for, 1 or more."""
 
     scale: float = 1.0
-    rss_growth: int = 64 * 2**20  # bytes between two quiet moments of one life, after the first
-    descriptors: int = 24  # more than at the first quiet moment: idle connections come and go
-    tasks: int = 16
+    rss_growth: int = 64 * 2**20  # bytes a minute within one life, after the first moment
+    # More than at the first moment that is warm. Each caller and each call that hangs has a few.
+    descriptors: int = 48
+    tasks: int = 48
 
 
 def check(history: History, limits: Limits) -> list[Violation]:

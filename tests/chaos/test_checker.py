@@ -231,8 +231,8 @@ def test_memory_files_and_tasks_stay() -> None:
     assert kinds(History(samples=calm)) == set()
     for kind, grown in (
         ("memory", Sample(30, 1, 500 * 2**20, 60, 30)),
-        ("descriptors", Sample(30, 1, 300 * 2**20, 90, 30)),
-        ("tasks", Sample(30, 1, 300 * 2**20, 60, 50)),
+        ("descriptors", Sample(30, 1, 300 * 2**20, 109, 30)),
+        ("tasks", Sample(30, 1, 300 * 2**20, 60, 79)),
     ):
         assert kinds(History(samples=[*calm, grown])) == {kind}
         assert kinds(History(samples=[*calm, replace(grown, life=2)])) == set()

@@ -10,9 +10,9 @@ that answer has (the coverage). Pure.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import sqrt
 
 from cacheserver.policy.neighbours import Evidence
@@ -34,6 +34,7 @@ LEAST_CROWD = 0.35
 REACH = 1.75
 _HELD = 10.0  # labels' worth of the scope's mean in a group's
 _FIRST = 20  # sure labels; fewer tell nothing
+_MANY = 0.2  # of the sure labels: who has so many is left out alone, not in an envelope of all
 _NARROWEST = 0.01  # deviation; all alike, rounding would decide
 
 
@@ -57,11 +58,15 @@ class Support:
     crowd: Usual | None = None  # None: no labels tell, the prior's own region holds
     coverage: Usual | None = None
     least: float = LEAST_CROWD
+    rests: tuple[Support, ...] = ()  # without each caller who has many of the labels
 
     def holds(self, evidence: Evidence) -> bool:
         """Return True if a candidate is supported; a twin asks the very same, wherever it lies."""
         if evidence.twin:
             return True
+        return self._reaches(evidence) and all(rest.holds(evidence) for rest in self.rests)
+
+    def _reaches(self, evidence: Evidence) -> bool:
         short = 0.0
         if self.crowd is None:
             if evidence.cosine < PRIOR_COSINE:
@@ -82,60 +87,63 @@ class Support:
 
 def narrower(one: Support, other: Support) -> Support:
     """The region within both, of two that were learned of the same labels."""
-    return Support(
-        crowd=_narrower(one.crowd, other.crowd), coverage=_narrower(one.coverage, other.coverage)
-    )
+    return replace(one, rests=(*one.rests, other))
 
 
 def learned(right: Sequence[tuple[Evidence, float, str]], floor: float) -> Support:
     """The support shown by labels that were right: their evidence, probability and caller.
 
     Sure labels, of at least `floor`, say where right hits lie; all say it of their group. What one
-    caller's labels alone would widen is not in it: it is the narrowest that is left without any
-    one of them, where others tell enough.
+    caller's labels alone would widen is not in it: it lies within what is left without any one of
+    them, where others tell enough. Without a caller of few labels little changes, and an envelope
+    stands for all of these regions.
     """
+    sure = Counter(caller for _, p, caller in right if p >= floor)
+    many = {caller for caller, count in sure.items() if count >= _MANY * sure.total()}
+    rests = [
+        _region([one for one in right if one[2] != caller], floor, {caller})
+        for caller in many
+        if sure.total() - sure[caller] >= _FIRST
+    ]
+    return replace(_region(right, floor, many), rests=tuple(rests))
+
+
+def _region(
+    right: Sequence[tuple[Evidence, float, str]], floor: float, apart: Container[str]
+) -> Support:
+    """The support by these labels, and without any one caller who is not in `apart`."""
     return Support(
-        crowd=_usual([(e.crowd, e.group, p >= floor, caller) for e, p, caller in right]),
+        crowd=_usual([(e.crowd, e.group, p >= floor, caller) for e, p, caller in right], apart),
         coverage=_usual(
             [
                 (e.coverage, e.group, p >= floor, caller)
                 for e, p, caller in right
                 if e.coverage is not None
-            ]
+            ],
+            apart,
         ),
     )
 
 
-def _narrower(one: Usual | None, other: Usual | None) -> Usual | None:
-    if one is None or other is None:
-        return one or other
-    return Usual(
-        max(one.mean, other.mean),
-        min(one.deviation, other.deviation),
-        {group: max(mean, other.groups[group]) for group, mean in one.groups.items()},
-    )
-
-
-def _usual(right: Iterable[tuple[float, str, bool, str]]) -> Usual | None:
+def _usual(right: Iterable[tuple[float, str, bool, str]], apart: Container[str]) -> Usual | None:
     every, by_caller = _Sums(), defaultdict[str, _Sums](_Sums)
     groups = defaultdict[str, _Sums](_Sums)
     of_caller = defaultdict[tuple[str, str], _Sums](_Sums)
     for value, group, sure, caller in right:
         groups[group].add(value)
-        of_caller[group, caller].add(value)
         if sure:
             every.add(value)
-            by_caller[caller].add(value)
+        if caller not in apart:
+            of_caller[group, caller].add(value)
+            if sure:
+                by_caller[caller].add(value)
     if every.count < _FIRST:
         return None
-    rests = [every.without(own) for own in by_caller.values()]
-    rests = [rest for rest in rests if rest.count >= _FIRST]
-    told = [every, *rests]
+    told = [every, *[every.without(own) for own in by_caller.values() if own.count < every.count]]
     mean, deviation = max(sums.mean for sums in told), min(sums.deviation for sums in told)
     means = {group: sums.held(mean) for group, sums in groups.items()}
     for (group, _), own in of_caller.items():
-        if rests:  # beside others
-            means[group] = max(means[group], groups[group].without(own).held(mean))
+        means[group] = max(means[group], groups[group].without(own).held(mean))
     return Usual(mean, max(_NARROWEST, deviation), means)
 
 

@@ -257,9 +257,9 @@ def test_one_callers_labels_do_not_widen_the_support_of_a_bar() -> None:
     before, after = (
         bound.bar_for(Calibration(labels=tuple(labels)), 0.1) for labels in (others, others + sent)
     )
-    assert before.support.crowd is not None
-    assert after.support.crowd is not None
-    assert after.support.crowd.mean == pytest.approx(before.support.crowd.mean, abs=0.005)
-    deviation = pytest.approx(before.support.crowd.deviation, abs=0.002)
-    assert after.support.crowd.deviation == deviation
+    held = [one for one in others if before.support.holds(one.evidence)]
+    assert len(held) > 150
+    assert sum(after.support.holds(one.evidence) for one in held) >= 0.97 * len(held)
+    for crowd in (0.3, 0.45, 0.6):
+        assert not after.support.holds(_at(crowd, sent[0]).evidence)
     assert not after.support.holds(sent[0].evidence)

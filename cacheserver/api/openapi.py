@@ -110,8 +110,7 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
                 ok["content"] = {kind: {} for kind in _CONTENT[path]}
             for status in _errors(path, method, operation):
                 operation["responses"].setdefault(status, _response(status))
-            if path not in _OPEN:
-                operation["security"] = _ADMIN_KEYS if path.startswith(_ADMIN) else _KEYS
+            operation["security"] = _security(path)
     parts = schema.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -119,6 +118,12 @@ def complete(schema: dict[str, Any]) -> dict[str, Any]:
     schemas["Error"] = _ERROR
     parts["securitySchemes"] = dict(_schemes())
     return schema
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    if path in _OPEN:
+        return []
+    return _ADMIN_KEYS if path.startswith(_ADMIN) else _KEYS
 
 
 def _described(path: str, method: str, summary: str) -> dict[str, Any]:

@@ -95,8 +95,8 @@ async def test_a_verifier_that_fails_is_a_miss_and_counted(tmp_path: Path) -> No
         decider: Any = house.parts.service._decider
         decider._score = failing
         await house.ask(PARIS)
-        answer = await house.ask(SAME_ANSWER)
-        assert came_from(answer) == ("miss", "below-bar")
+        answer = await house.ask("the capital of France is what?")
+        assert came_from(answer)[0] == "miss"
         assert "verifier" in await swallowed(house)
 
 

@@ -47,7 +47,11 @@ async def test_a_server_older_than_6_2_is_refused(
     version: str, accepted: bool, tmp_path: Path
 ) -> None:
     info = f"redis_version:{version}\r\nmaxmemory_policy:noeviction\r\n".encode()
-    replies = {b"INFO": b"$%d\r\n%s\r\n" % (len(info), info), b"SETNX": b":1\r\n", b"EXISTS": b":0\r\n"}
+    replies = {
+        b"INFO": b"$%d\r\n%s\r\n" % (len(info), info),
+        b"SETNX": b":1\r\n",
+        b"EXISTS": b":0\r\n",
+    }
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while header := await reader.readline():

@@ -54,7 +54,7 @@ def unread(environ: Mapping[str, str], directory: Path, *, file: Path | None = N
 
 
 def _from_file(path: Path, known: Sequence[str]) -> dict[str, Any]:
-    """What the TOML file says."""
+    """Return what the TOML file says."""
     try:
         given = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

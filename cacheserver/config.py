@@ -475,7 +475,7 @@ def hint(
     directory: Path | None = None,
     file: Path | None = None,
 ) -> str | None:
-    """What to say of a settings file that is there and not read; None: there is none.
+    """Return what to say of a settings file that is there and not read; None: there is none.
 
     `environ` and `directory` are the process's own where absent, `file` as for `load`.
     """

@@ -286,7 +286,7 @@ class Eraser:
 
 
 def _kept_aside(data_dir: Path) -> int:
-    """How much lies in the data directory that a repair or a restore has put there."""
+    """Return how much lies in the data directory that a repair or a restore has put there."""
     return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
 
 

@@ -66,7 +66,7 @@ class Slots:
 
     @property
     def full(self) -> bool:
-        """Whether a caller is turned away, whoever it is."""
+        """Return whether a caller is turned away, whoever it is."""
         return self.in_flight >= self.limit and self._callers.waiting >= self._max_waiting
 
     @asynccontextmanager

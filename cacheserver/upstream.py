@@ -312,7 +312,7 @@ class Upstream:
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:
-    """What a failed try says of Claude: it failed, it answers, or None: nothing."""
+    """Return what a failed try says of Claude: it failed, it answers, or None: nothing."""
     if error.worded is not None or error.status >= 500:
         return False
     if error.status == 429 and not probe:

@@ -60,7 +60,7 @@ class Gate:
         self.slowdown = slowdown or Slowdown()
 
     async def admit(self, request: HTTPConnection) -> Caller:
-        """Who is asking.
+        """Return who is asking.
 
         Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
         """

@@ -55,7 +55,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
 
 @router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
 async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
-    """Who erased what kind of thing and when, the latest first; never its name."""
+    """Return who erased what kind of thing and when, the latest first; never its name."""
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     return await edge.parts.eraser.store.logged((await tenant_of(edge, name)).name)

@@ -23,7 +23,7 @@ class Brought:
 
 
 def batched(filled: Filled) -> Brought:
-    """What a batch brought. What may not be stored may not be given on.
+    """Return what a batch brought. What may not be stored may not be given on.
 
     But for a cheaper model's answer: that is what they would be given, too.
     """
@@ -35,7 +35,7 @@ def batched(filled: Filled) -> Brought:
 
 
 def brought(message: bytes, answer: Answer) -> Brought:
-    """What an ask brought that was answered at once.
+    """Return what an ask brought that was answered at once.
 
     What was itself found by similarity, or is past its deadline, is not given on: like is no chain.
     """

@@ -199,7 +199,7 @@ class RateLimits:
     async def _take(
         self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]
     ) -> tuple[tuple[int, float] | None, bool]:
-        """What refuses, if anything, and whether this server alone was asked."""
+        """Return what refuses, if anything, and whether this server alone was asked."""
         if self._clock() >= self._away_until:
             try:
                 async with asyncio.timeout(_PATIENCE_S):

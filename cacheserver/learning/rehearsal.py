@@ -207,7 +207,7 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
 
 
 def _scope(state: Calibration, bar: Bar) -> _Scope:
-    """What a bar asks for in a scope, and which of the scope's labels clear it."""
+    """Return what a bar asks for in a scope, and which of the scope's labels clear it."""
     known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
     needed, cleared = None, list[Label]()
     if bar.similarity is not None:

@@ -152,7 +152,7 @@ def _rests(told: Sequence[tuple[float, Label]]) -> Iterator[Sequence[tuple[float
 
 
 def _tells(count: int, every: int) -> bool:
-    """Whether that many labels move a level, and the rest shows one."""
+    """Return whether that many labels move a level, and the rest shows one."""
     return _LARGE * every <= count <= _MOST * every and every - count >= LEAST
 
 

@@ -108,7 +108,7 @@ def _of(where: str, content: Any) -> Iterator[tuple[str, str]]:
 def _characters(
     where: str, hidden: Sequence[tuple[int, str]], alike: Sequence[tuple[int, str]]
 ) -> Iterator[Finding]:
-    """What does not look as it is: no stored answer is found for the text without it."""
+    """Return what does not look as it is: no stored answer is found for the text without it."""
     if hidden:
         message = f"holds {_named(hidden)}, which nobody sees and Claude reads"
         yield Finding("invisible", where, message)

@@ -71,7 +71,7 @@ def _compared(value: Query | Controls, left_out: Mapping[str, str]) -> Iterator[
 
 
 def _streamed(query: Query) -> bool:
-    """Whether a stream's answer may be another than a message's.
+    """Return whether a stream's answer may be another than a message's.
 
     A stream alone is ended at the tenant's price limit, and one that is not held back is not asked
     again where its answer will not do.
@@ -91,7 +91,7 @@ def _conversation(query: Query) -> str | None:
 
 
 def _besides(body: Mapping[str, Any]) -> list[object]:
-    """What a body tells Claude besides what shapes the answer.
+    """Return what a body tells Claude besides what shapes the answer.
 
     It decides whether a call is taken at all, and how fast: one caller's bad `service_tier`, or
     fifth prompt-cache mark, must not be another's 400. A well-formed name of who asks changes

@@ -81,7 +81,7 @@ def closed(field: str) -> BadRequest:
 
 
 def allowed(target: Target, found: Sequence[str], rules: BatchRules) -> bool:
-    """Whether all addresses `found` for a host may be connected to.
+    """Return whether all addresses `found` for a host may be connected to.
 
     All, not one: a name that leads both out and in was made to.
     """

@@ -88,7 +88,7 @@ class Connections:
 
 @lru_cache(maxsize=4_096)
 def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, or the /64 that one site has of IPv6."""
+    """Return what counts as one address: an IPv4 address, or the /64 that one site has of IPv6."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -39,7 +39,7 @@ class Limits:
 
     @property
     def tick_s(self) -> float:
-        """How often connections are looked at: late by a quarter of the shortest bound."""
+        """Return how often connections are looked at: late by a quarter of the shortest bound."""
         return min(1.0, *(s / 4 for s in (self.head_s, self.body_window_s, self.reader_s)))
 
 

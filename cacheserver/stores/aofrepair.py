@@ -214,7 +214,7 @@ def _files(folder: Path) -> Iterator[_Listed]:
 
 
 def _listed(folder: Path) -> list[_Listed] | None:
-    """What the manifest lists; None where there is none that can be read."""
+    """Return what the manifest lists; None where there is none that can be read."""
     try:
         lines = (folder / MANIFEST).read_text("ascii").splitlines()
     except (OSError, UnicodeDecodeError):

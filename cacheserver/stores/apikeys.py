@@ -221,7 +221,7 @@ class ApiKeys:
         return found
 
     def limits_of(self, key_id: str | None) -> Limits | None:
-        """How fast a key may ask that let a request in; None: nothing is set for it."""
+        """Return how fast a key may ask that let a request in; None: nothing is set for it."""
         return None if key_id is None else self._limits.get(key_id)
 
     async def _first_today(self, key: ApiKey, day: int) -> None:

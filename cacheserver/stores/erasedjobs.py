@@ -79,7 +79,7 @@ class ErasedJobs:
 
 
 def _covered(job: Job, selector: Selector) -> bool:
-    """Whether all of a job is covered."""
+    """Return whether all of a job is covered."""
     said, talk = job.controls, None
     if job.conversation is not None:
         talk = conversation_mark(said.namespace, job.conversation)

@@ -48,7 +48,7 @@ class Names:
 
     @property
     def by_name(self) -> bool:
-        """Whether rows are known by their own names, however old they are."""
+        """Return whether rows are known by their own names, however old they are."""
         return self.selector.kind in ("tenant", "tag", "conversation")
 
 

@@ -71,13 +71,13 @@ class Erasures:
         await command(self._redis, "DEL", self._ids(erasure))
 
     async def due(self, now: float) -> list[Erasure]:
-        """What is to be done now."""
+        """Return what is to be done now."""
         found = await command(self._redis, "HGETALL", f"{self._prefix}er:todo")
         read = [_read(id.decode(), orjson.loads(value)) for id, value in found.items()]
         return [erasure for erasure in read if erasure.due <= now]
 
     async def take(self, erasure: Erasure) -> bool:
-        """Whether this server is the one to do it, for a minute."""
+        """Return whether this server is the one to do it, for a minute."""
         key = f"{self._prefix}er:lease:{erasure.id}"
         return bool(await command(self._redis, "SET", key, 1, "NX", "EX", _LEASE_S))
 
@@ -100,7 +100,7 @@ class Erasures:
         return {id.decode() for id in await command(self._redis, "SMEMBERS", self._ids(erasure))}
 
     async def count(self) -> int:
-        """How many erasures there were."""
+        """Return how many erasures there were."""
         return int(await command(self._redis, "GET", f"{self._prefix}er:count") or 0)
 
     async def counted(self) -> None:

@@ -31,7 +31,7 @@ class Kind:
 
     @cached_property
     def literal(self) -> str:
-        """What such keys begin with."""
+        """Return what such keys begin with."""
         return re.split(r"T|<", self.key, maxsplit=1)[0]
 
     def parts(self, key: str) -> dict[str, str] | None:

@@ -41,7 +41,7 @@ class LedgerExport:
         self._damaged = damaged
 
     async def needs_parquet(self, start: float, end: float) -> bool:
-        """Whether rows of the range lie in Parquet files that this server cannot read."""
+        """Return whether rows of the range lie in Parquet files that this server cannot read."""
         if ledgerparquet.available():
             return False
         return any(file.parquet for file in await asyncio.to_thread(self._files, start, end))

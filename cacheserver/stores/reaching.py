@@ -96,7 +96,7 @@ def _network(error: BaseException, *, tls: bool) -> Unreachable | None:
 
 
 def _refused(error: BaseException) -> Unreachable | None:
-    """What the server itself said."""
+    """Return what the server itself said."""
     text = str(error)
     if "invalid username-password" in text or "WRONGPASS" in text or "invalid password" in text:
         return Unreachable(_URL, "the user's name or the password is wrong")

@@ -33,7 +33,7 @@ class Remembered(Generic[T]):
         self._kept: dict[str, _Kept[T]] = {}
 
     async def get(self, name: str, ask: Callable[[], Awaitable[T | None]]) -> T | None:
-        """What is known of `name`, asking where that is too old. Raises `Unavailable`."""
+        """Return what is known of `name`, asking where that is too old. Raises `Unavailable`."""
         # Before asking: what changes while the answer is on its way is seen in time too.
         now = self._clock()
         kept = self._kept.get(name)

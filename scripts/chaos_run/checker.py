@@ -106,7 +106,7 @@ def right_answers(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def same_question(asked: str, answered: str, *, loosely: bool) -> bool:
-    """Whether an answer to one is one to the other; `loosely`: in other words, too."""
+    """Return whether an answer to one is one to the other; `loosely`: in other words, too."""
     if not loosely:
         return asked == answered
     return asked.rpartition(" ")[2] == answered.rpartition(" ")[2]
@@ -171,7 +171,7 @@ def replaced(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def lost(history: History, limits: Limits) -> Iterator[Violation]:
-    """What was said to be stored is there until its deadline or its removal."""
+    """Find what was said to be stored and is gone before its deadline or removal."""
     asked: dict[tuple[str, str, str], list[Answered]] = defaultdict(list)
     entries: dict[str, str] = {}  # of which question
     for event in history.answered:
@@ -220,7 +220,7 @@ def lost(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def _missed(event: Answered) -> bool:
-    """Whether the server looked, and says that nothing is stored."""
+    """Return whether the server looked, and says that nothing is stored."""
     if event.probe:
         return event.status is not None and event.outcome != "exact"
     return event.outcome == "miss" and event.reason in ("empty", "below-threshold", "vetoed")

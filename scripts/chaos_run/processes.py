@@ -46,7 +46,7 @@ class Process:
 
     @property
     def lost_s(self) -> float:
-        """How long it was held until now."""
+        """Return how long it was held until now."""
         return self.stopped_s + (time.time() - self._held if self._held is not None else 0.0)
 
     async def start(self, said: str) -> str:

@@ -184,7 +184,7 @@ class Run:
         return made
 
     async def _calibrate(self, tenant: Tenant) -> float:
-        """How much slower exact hits are here than on a quiet machine, 1 or more."""
+        """Return how much slower exact hits are here than on a quiet machine, 1 or more."""
         took = []
         for _ in range(60):
             event = await self._caller.ask(tenant, "default", "What is the scale of this machine")

@@ -53,6 +53,8 @@ def explain(error: BaseException, url: str) -> Unreachable:
             return found
     if any(isinstance(one, ConnectionError | EOFError) for one in chain):
         hint = "; if that port speaks TLS, use rediss://" if url.startswith("redis://") else ""
+        if url.startswith("rediss://"):  # TLS 1.3 refuses after the handshake; a reset may win
+            hint = f"; if it asks for a client certificate, or another one, set `{_CERT}`"
         return Unreachable(_URL, f"the connection was closed before an answer{hint}", passing=True)
     return Unreachable(_URL, f"{type(error).__name__}", passing=True)
 

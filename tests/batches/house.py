@@ -133,6 +133,7 @@ class BatchHouse(House):
                     "anthropic_api_key": "sk-ant-the-servers-own",
                     "admin_key": ADMIN_KEY,
                     "similarity": 0.95,
+                    "store_wait_s": 5,  # a machine that runs many tests may take its time
                     **settings,
                 }
             )

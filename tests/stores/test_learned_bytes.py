@@ -54,7 +54,8 @@ async def test_the_total_is_that_of_what_is_there_and_within_its_bound(
             for kind in ("labels", "calib")
             for key in await command(redis, "KEYS", f"{prefix}{kind}:*")
         ]
-        assert total == sum(counted.values()) <= most
+        assert total == sum(counted.values())
+        assert total <= most or len(counted) == 1  # the one that was just written is kept
         assert len(there) == len(counted) > 0
         assert await command(redis, "ZCARD", f"{prefix}learned") == len(counted)
     await redis.aclose()

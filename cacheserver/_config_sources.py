@@ -1,4 +1,4 @@
-"""Where settings are written: `CACHESERVER_*` variables and one TOML file, where one is named.
+"""Sources of settings: `CACHESERVER_*` variables and one TOML file, where one is named.
 
 Rule: no file is read because of where it lies. A settings file says which host gets the key for
 Claude, so whoever can write into a working directory must not be able to bring one along.

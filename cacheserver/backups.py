@@ -230,7 +230,7 @@ async def _fill(settings: Settings, url: str, path: Path, folder: Path) -> None:
 
 @asynccontextmanager
 async def _source(settings: Settings, folder: Path) -> AsyncIterator[Connection]:
-    """What to read: of the embedded store a copy as of this moment, else the store itself."""
+    """Open what to read: of the embedded store a copy as of this moment, else the store itself."""
     from cacheserver import config
     from cacheserver.stores import connection, embedded, snapshot
 

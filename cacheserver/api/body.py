@@ -77,7 +77,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def _unpack(raw: bytes, limit: int) -> bytes | None:
-    """What was packed, members one after the other; None where it is more than `limit` bytes."""
+    """Unpack members one after the other; None where it is more than `limit` bytes."""
     found: list[bytes] = []
     left = limit + 1
     for _ in range(_MOST_MEMBERS):

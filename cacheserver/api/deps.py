@@ -98,7 +98,7 @@ class Gate:
             raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
 
     def is_admin(self, request: HTTPConnection) -> bool:
-        """Whether the admin key was sent. Any other is no wrong one yet: it may be a tenant's."""
+        """Return True if the admin key was sent. Any other may be a tenant's: it is not wrong."""
         if self._admin_key is None:
             return False
         expected = self._admin_key.encode()
@@ -134,7 +134,7 @@ class Gate:
         return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
 
     async def _open_to(self, request: HTTPConnection, headers: Mapping[str, str]) -> bool:
-        """Whether a caller without a key is let in. Raises `Forbidden` for a web page's request.
+        """Let a caller without a key in, or not. Raises `Forbidden` for a web page's request.
 
         One that presents a key of ours never is: that key belongs to a tenant, and its answers to
         nobody else, whatever became of our records.

@@ -50,7 +50,7 @@ def brought(message: bytes, answer: Answer) -> Brought:
 
 
 def free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:
-    """What it means for one who paid nothing: the call stands on the first one's row only."""
+    """Settle for one who paid nothing: the call stands on the first one's row only."""
     return replace(
         settlement,
         cost=0,

@@ -115,7 +115,7 @@ class Harvester:
     async def _near(
         self, query: Query, decision: Decision, message: Mapping[str, Any]
     ) -> Miss | None:
-        """What a fresh answer is to be held against: what comes near before it is stored itself.
+        """Find what a fresh answer is held against: what comes near before it is stored itself.
 
         None: nothing is learned from it. What came near when the item was looked up is not kept
         for the hours a batch takes.

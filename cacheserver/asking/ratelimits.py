@@ -56,7 +56,7 @@ class _Party:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """What a miss has taken. `here`: it was counted by this server alone."""
+    """The limits' share that a miss has taken. `here`: it was counted by this server alone."""
 
     buckets: tuple[BucketOf, ...]
     seats: tuple[SeatsOf, ...]

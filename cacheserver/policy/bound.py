@@ -121,7 +121,8 @@ def _supported(told: Sequence[tuple[float, Label]], floor: float) -> Support:
         learned([(one.evidence, p, of(one)) for p, one in told if one.right], floor)
         for of in (_key, _caller)
     )
-    return narrower(by_key, by_caller)
+    # Where no end users are named both are one, and a hit would ask it twice.
+    return by_key if by_key == by_caller else narrower(by_key, by_caller)
 
 
 def _strictest(told: Sequence[tuple[float, Label]], target: float) -> Point | None:
@@ -254,7 +255,7 @@ def _recent(labels: Sequence[Label]) -> list[Label]:
 
 
 def _widely_shut(shut: frozenset[str], labels: Sequence[Label], most: float) -> bool:
-    """Whether more groups than `most` are shut, beside others also without any one key's doing."""
+    """Return whether more groups than `most` are shut, and would be without any one key."""
     if len(shut) <= most:
         return False
     by = defaultdict[str, set[str]](set)  # the keys whose hits were wrong in each of them

@@ -112,14 +112,13 @@ def files(folder: Path, names: Names) -> tuple[int, int]:
         count = sum(_without_flat(row, names) for row in rows)
         if not count or damaged:  # what lies behind damage would be gone with a new file
             continue
-        writer = ledgerfiles.Writer(file.path.parent, file.first, file.last)
+        writer = ledgerfiles.Writer(folder, file.first, file.last, replaces=file.path)
         try:
             writer.write(rows)
         except BaseException:
             writer.abandon()
             raise
         writer.close()
-        file.path.unlink()
         changed += count
     return changed, unread
 

@@ -53,10 +53,15 @@ class RowFile:
 class Writer:
     """Writes flat rows to a new file of `folder`; under another name until it is `close`d whole."""
 
-    def __init__(self, folder: Path, first: int, last: int) -> None:
+    def __init__(
+        self, folder: Path, first: int, last: int, *, replaces: Path | None = None
+    ) -> None:
+        """`replaces`: the file whose rows these are; it is replaced in one step."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         token = secrets.token_hex(4)
-        self._path = folder / f"rows-{first}-{last}-{token}.jsonl.zst"
+        name = f"rows-{first}-{last}-{token}" if replaces is None else _stem(replaces)
+        self._path = folder / f"{name}.jsonl.zst"
+        self._replaces = replaces
         self._part = folder / f"{_PART}{token}"
         self._packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._file: BinaryIO = self._part.open("xb")
@@ -77,6 +82,8 @@ class Writer:
         os.fsync(self._file.fileno())
         self._file.close()
         self._part.rename(self._path)
+        if self._replaces not in (None, self._path):
+            self._replaces.unlink(missing_ok=True)
         _sync(self._path.parent)
 
     def abandon(self) -> None:
@@ -97,11 +104,23 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def files(folder: Path) -> list[RowFile]:
-    """The files of a folder, the oldest first."""
+    """The files of a folder, the oldest first.
+
+    A Parquet file beside one of ours with its name is replaced already: a server was killed then.
+    """
     if not folder.is_dir():
         return []
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted(RowFile(int(name[1]), int(name[2]), path) for name, path in found if name)
+    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()]
+    ours = {_stem(path) for name, path in found if name and name[3] != "parquet"}
+    return sorted(
+        RowFile(int(name[1]), int(name[2]), path)
+        for name, path in found
+        if name and not (name[3] == "parquet" and _stem(path) in ours)
+    )
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def drop_parts(folder: Path) -> None:

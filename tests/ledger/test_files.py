@@ -173,3 +173,26 @@ async def test_parquet_files_of_an_earlier_version_are_exported_where_pyarrow_is
     monkeypatch.setattr(ledgerparquet, "find_spec", lambda name: None)
     assert await export.needs_parquet(*EVER)
     assert not await export.needs_parquet(180.0, 2e10)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.zst", ".parquet"])
+def test_a_file_is_replaced_in_one_step(tmp_path: Path, suffix: str) -> None:
+    """Killed at any moment, no row is told twice: it is money."""
+    some = lines(4)
+    old = tmp_path / f"rows-1-2-0123abcd{suffix}"
+    if suffix == ".parquet":
+        first = ledgerparquet.Writer(old)
+        first.write(some)
+        first.close()
+    else:
+        made(tmp_path, some).path.rename(old)
+    before = old.read_bytes()
+    writer = Writer(tmp_path, 1, 2, replaces=old)
+    writer.write(some)
+    assert [file.path for file in ledgerfiles.files(tmp_path)] == [old]
+    writer.close()
+    new = tmp_path / "rows-1-2-0123abcd.jsonl.zst"
+    assert [path.name for path in tmp_path.iterdir()] == [new.name]
+    if suffix == ".parquet":
+        old.write_bytes(before)  # as though killed before it was removed
+    assert [file.path for file in ledgerfiles.files(tmp_path)] == [new]

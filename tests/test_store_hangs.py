@@ -18,8 +18,13 @@ from tests.hostile.raw import until
 from tests.house import House, came_from
 from tests.test_failures import swallowed
 
-# What may be lost to the store is 0.25 s; the rest is for a machine that is busy otherwise.
-SLOWEST_S = 1.0
+
+def slowest(usual_s: float) -> float:
+    """Bound what a request takes: 0.25 s for the store, the rest by how busy the machine is now.
+
+    Without a bound of ours it is the 8 s of the store's own.
+    """
+    return min(4.0, 0.25 + max(0.75, 10 * usual_s))
 
 
 @pytest.fixture
@@ -54,13 +59,14 @@ async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
     url = await store.start()
     async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         key = await house.key("one")
-        for n in range(4):
-            await house.ask(f"Question {n}?", key=key, stream=stream)
+        usual = [
+            (await timed(house, f"Question {n}?", key=key, stream=stream))[0] for n in range(4)
+        ]
         with stopped(store):
             first = await asyncio.gather(
                 *(timed(house, f"Question {n}?", key=key, stream=stream) for n in range(8))
             )
-            assert max(seconds for seconds, _, _ in first) < SLOWEST_S
+            assert max(seconds for seconds, _, _ in first) < slowest(max(usual))
             assert {found[1:] for found in first} == {("miss", "degraded")}
             began = time.monotonic()
             for n in range(20):
@@ -92,13 +98,13 @@ async def test_who_asks_for_more_than_an_answer_is_told_at_once(
     url = await store.start()
     async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         seen, unseen = await house.key("one"), await house.key("two")
-        await house.ask(key=seen)
+        usual = (await timed(house, "Question?", key=seen))[0]
         with stopped(store):
             began = time.monotonic()
             answers = await asyncio.gather(*(house.ask(key=unseen) for _ in range(4)))
             assert {a.status_code for a in answers} == {503}
             assert {a.headers["retry-after"] for a in answers} == {"1"}
-            assert time.monotonic() - began < SLOWEST_S
+            assert time.monotonic() - began < slowest(usual)
         await until(lambda: not store_hangs(house))
         assert (await house.ask(key=unseen)).status_code == 200
 

@@ -9,6 +9,7 @@ from cacheserver.policy.lexicon import RARE, RAREST, Lexicon
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.spelling import only_misspelt
 
+SHORTEST_SLIP = 5  # letters: shorter words are mostly two words, not one typed wrongly
 _PREFIXES = ("un", "in", "im", "ir", "dis", "non", "il")  # that turn a word into its opposite
 
 
@@ -38,7 +39,7 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
     shared = len(a.bag & b.bag)
     few = len(only_a) <= 2 and len(only_b) <= 2
     said_a, said_b = frozenset(a.form), frozenset(b.form)
-    free = not lexicon.symmetric.isdisjoint(a.every | b.every)
+    free = not (lexicon.symmetric.isdisjoint(a.every) and lexicon.symmetric.isdisjoint(b.every))
     return Difference(
         a=a,
         b=b,
@@ -71,7 +72,8 @@ def idf(word: str, rarest: Set[str], lexicon: Lexicon) -> float:
 
 def _match_slips(only_a: list[str], only_b: list[str]) -> None:
     """Take out of both what is one word typed in two ways."""
-    for word in list(only_a):
+    long = [word for word in only_a if len(word) >= SHORTEST_SLIP]
+    for word in long:
         for other in only_b:
             if misspells(word, other):
                 only_a.remove(word)
@@ -83,9 +85,11 @@ def misspells(word: str, other: str) -> bool:
     """Return True if one is the other with a slip in typing.
 
     A letter dropped, doubled, or two exchanged; never one letter for another (horse, house)."""
-    if word[0] != other[0] or not word.isalpha() or not other.isalpha():
+    if word[0] != other[0] or abs(len(word) - len(other)) > 1:
         return False
-    if len(word) == len(other) >= 5:
+    if not word.isalpha() or not other.isalpha():
+        return False
+    if len(word) == len(other) >= SHORTEST_SLIP:
         at = [i for i in range(len(word)) if word[i] != other[i]]
         return (
             len(at) == 2
@@ -96,7 +100,7 @@ def misspells(word: str, other: str) -> bool:
     short, long = sorted((word, other), key=len)
     return (
         len(long) - len(short) == 1
-        and len(short) >= 5
+        and len(short) >= SHORTEST_SLIP
         and any(long[:i] + long[i + 1 :] == short for i in range(1, len(long)))
     )
 
@@ -107,17 +111,22 @@ def _flips(
     if not extra_b:
         return 0
     flips = 0
+    turned_b = [word for word in extra_b if word.startswith(_PREFIXES)]
     for word in extra_a:
         against = opposite.get(word)
         if against is not None and against & extra_b:
             flips += 1
         elif len(word) > 3:
-            flips += any(
-                p + word in extra_b
-                or (word.startswith(p) and len(word) > len(p) + 2 and word[len(p) :] in extra_b)
-                for p in _PREFIXES
-            )
+            turned = bool(turned_b) and any(_turns(other, word) for other in turned_b)
+            if not turned and word.startswith(_PREFIXES):
+                turned = any(len(other) > 2 and _turns(word, other) for other in extra_b)
+            flips += turned
     return flips
+
+
+def _turns(word: str, other: str) -> bool:
+    """Return True if `word` is `other` behind a prefix that turns it."""
+    return word.endswith(other) and word[: -len(other)] in _PREFIXES
 
 
 def _misdirected(a: Profile, b: Profile, directed: frozenset[str]) -> bool:

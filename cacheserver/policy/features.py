@@ -59,8 +59,11 @@ def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> 
     lone_b = [idf(word, rarest, lexicon) for word in d.only_b]
     lone = sorted(lone_a + lone_b, reverse=True)
     lone_sum = sum(lone)
-    common = sum(idf(word, rarest, lexicon) for word in a.bag & b.bag)
+    common = sum([idf(word, rarest, lexicon) for word in a.bag & b.bag])
     lesser = min(sum(lone_a), sum(lone_b))
+    numbers_a, numbers_b = not a.numbers <= b.numbers, not b.numbers <= a.numbers
+    times_a, times_b = not a.times <= b.times, not b.times <= a.times
+    named_a, named_b = _named(d.only_a, a), _named(d.only_b, b)
     return (
         lone_sum / (lone_sum + common + 1.0),
         1.0 - _jaccard(a.grams, b.grams),
@@ -69,22 +72,22 @@ def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> 
         lone[1] / 10 if len(lone) > 1 else 0.0,
         log1p(len(lone)),
         min(len(d.only_a), len(d.only_b), 3) / 3,
-        float(bool(a.numbers - b.numbers) and bool(b.numbers - a.numbers)),
-        float(bool(a.numbers - b.numbers) != bool(b.numbers - a.numbers)),
-        float(bool(a.units - b.units) and bool(b.units - a.units)),
-        float(bool(a.times - b.times) and bool(b.times - a.times)),
-        float(bool(a.times - b.times) != bool(b.times - a.times)),
+        float(numbers_a and numbers_b),
+        float(numbers_a != numbers_b),
+        float(not (a.units <= b.units or b.units <= a.units)),
+        float(times_a and times_b),
+        float(times_a != times_b),
         float((d.flips + a.negations + b.negations) % 2),
         float(d.flips > 0),
-        float(_named(d.only_a, a) and _named(d.only_b, b)),
-        float(_named(d.only_a, a) != _named(d.only_b, b)),
+        float(named_a and named_b),
+        float(named_a != named_b),
         float(d.misdirected or d.misordered),
-        float(bool(a.spans - b.spans) and bool(b.spans - a.spans)),
+        float(not (a.spans <= b.spans or b.spans <= a.spans)),
         float(a.asks != b.asks),
         abs(log1p(a.length) - log1p(b.length)),
         float(not lone),
         float(min(len(a.bag), len(b.bag)) < 3),
-        min(sum(name in COUNTED for name in fired), 3) / 3,
+        min(len(COUNTED.intersection(fired)), 3) / 3,
         float("numeric" in fired),
         float("substitution" in fired),
         float("entity" in fired),
@@ -94,8 +97,9 @@ def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> 
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    union = len(one | other)
-    return len(one & other) / union if union else 1.0
+    common = len(one & other)
+    union = len(one) + len(other) - common
+    return common / union if union else 1.0
 
 
 def _named(words: Sequence[str], profile: Profile) -> bool:

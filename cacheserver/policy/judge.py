@@ -27,6 +27,7 @@ MOST_ASKED = 3  # candidates the verifier reads, 2 to 4 ms each
 _HOPELESS = 0.02
 
 _FEWEST_OTHERS = 3  # neighbours that make a foil
+_ALL = frozenset(vetoes.VETOES)
 
 # Twins (`evidence.twins`) are served before a scope has labels: fitted on labels of which one in
 # six is noise, the prior never says what their words say. Of the 835 in the train rows of BANKING77
@@ -151,7 +152,7 @@ def _judged(
     enabled: frozenset[str],
 ) -> Judged:
     difference = evidence.compare(question, neighbour.profile, lexicon)
-    fired = vetoes.fired(difference, frozenset(vetoes.VETOES), lexicon)
+    fired = vetoes.fired(difference, _ALL, lexicon)
     for veto in fired:
         if veto in enabled:
             return Judged(neighbour.id, None, 0.0, veto)
@@ -187,7 +188,7 @@ def foil(
     if len(others) < _FEWEST_OTHERS:
         return None
     difference = evidence.compare(question, others[0].profile, lexicon)
-    fired = vetoes.fired(difference, frozenset(vetoes.VETOES), lexicon)
+    fired = vetoes.fired(difference, _ALL, lexicon)
     lexical = features.features(difference, fired, lexicon)
     plain = _logit(prior.prior(others[0].similarity, None, lexical))
     covered = _covered(question, others, others[0].group, lexicon)

@@ -6,7 +6,8 @@ Each list is a string of words; functions build the look-ups once, for a `Lexico
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 _STOP = """
 a an the is are was were be been being am do does did done doing i me my mine myself you your
@@ -202,6 +203,11 @@ class Lexicon:
     pronoun: frozenset[str]
     named_like_skip: frozenset[str]
     time_if_capital: frozenset[str]
+    function: frozenset[str] = field(init=False)  # every word that is more than its meaning
+
+    def __post_init__(self) -> None:
+        told = self.asks | self.negation | self.particle | self.preposition | self.pronoun
+        object.__setattr__(self, "function", told | self.be | self.skip)
 
 
 def standard() -> Lexicon:
@@ -243,6 +249,10 @@ def words(text: str) -> frozenset[str]:
 
 def stem(word: str) -> str:
     """A short form that plurals and verb endings share: "installing", "installs" -> "install"."""
+    return _kept_stem(word) if len(word) <= _LONGEST_KEPT else _stem(word)
+
+
+def _stem(word: str) -> str:
     if len(word) < 4 or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -256,6 +266,10 @@ def stem(word: str) -> str:
     elif word.endswith("ed") and len(word) > 4:
         word = _undouble(word[:-2])
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
+
+
+_kept_stem = lru_cache(maxsize=16_384)(_stem)  # some 2 MB
+_LONGEST_KEPT = 24  # letters: a megabyte without a space is a word, too
 
 
 def _undouble(word: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import exp
 
 from cacheserver.policy.profile import Profile
@@ -62,12 +63,13 @@ def evidence_for(
     other = others[0] if others else min(neighbours[-1].similarity, candidate.similarity - 0.1)
     near = neighbours[:_NEAR]
     beside = next((n.similarity for n in neighbours if n.id != candidate.id), 0.0)
-    pulls = [(exp(_REACH * (n.similarity - best)), n.group == candidate.group) for n in neighbours]
+    pulls = [exp(_REACH * (n.similarity - best)) for n in neighbours]
+    same = [n.group == candidate.group for n in neighbours]
     return Evidence(
         cosine=candidate.similarity,
         margin=candidate.similarity - other,
-        share=sum(n.group == candidate.group for n in near) / max(len(near), _NEAR),
-        pull=sum(pull for pull, same in pulls if same) / sum(pull for pull, _ in pulls),
+        share=sum(same[:_NEAR]) / max(len(near), _NEAR),
+        pull=sum(compress(pulls, same)) / sum(pulls),
         second=beside,
         prior=prior,
         verified=verified,
@@ -75,6 +77,6 @@ def evidence_for(
         twin=twin,
         group=candidate.group,
         entry=candidate.id,
-        crowd=sum(n.similarity for n in near) / len(near),
+        crowd=sum([n.similarity for n in near]) / len(near),
         coverage=coverage,
     )

@@ -36,7 +36,7 @@ def prior(cosine: float, verifier: float | None, lexical: Sequence[float]) -> fl
     """
     weights = prior_weights.WITHOUT if verifier is None else prior_weights.WITH
     terms = basis(cosine, verifier, lexical)
-    logit = weights["bias"] + sum(weights[name] * value for name, value in terms.items())
+    logit = weights["bias"] + sum([weights[name] * value for name, value in terms.items()])
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
 

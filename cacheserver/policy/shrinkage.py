@@ -16,6 +16,8 @@ _TYPICAL = 0.99  # probability of a hit, where only the counts are kept
 # Log odds by which groups differ from 0, and entries from their group: one wrong hit takes 3.8 from
 # an entry and 1.0 from the others of its group.
 _GROUPS, _ENTRIES = 1.0, 2.0
+_HOLD_GROUPS, _HOLD_ENTRIES = 1 / _GROUPS**2, 1 / _ENTRIES**2
+_KNOWN = _TYPICAL * (1 - _TYPICAL)  # by one hit
 _MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust
 
 
@@ -25,14 +27,11 @@ def adjustment(entry: Counts, group: Counts = (0.0, 0.0)) -> float:
     `group` counts its entries' hits, this entry's own among them. One Newton step for each of the
     two: a wrong hit never raises what comes out, a right one never lowers it.
     """
-    others = (max(0.0, group[0] - entry[0]), max(0.0, group[1] - entry[1]))
-    held = _step(others, 0.0, _GROUPS)
-    return max(-_MOST_OFF, min(_MOST_ON, _step(entry, held, _ENTRIES)))
+    wrong, right = entry
+    held = _step(max(0.0, group[0] - wrong), max(0.0, group[1] - right), 0.0, _HOLD_GROUPS)
+    return max(-_MOST_OFF, min(_MOST_ON, _step(wrong, right, held, _HOLD_ENTRIES)))
 
 
-def _step(counts: Counts, towards: float, spread: float) -> float:
-    wrong, right = counts
+def _step(wrong: float, right: float, towards: float, hold: float) -> float:
     surprise = right * (1 - _TYPICAL) - wrong * _TYPICAL
-    known = (wrong + right) * _TYPICAL * (1 - _TYPICAL)
-    hold = 1 / spread**2
-    return (surprise + towards * hold) / (known + hold)
+    return (surprise + towards * hold) / ((wrong + right) * _KNOWN + hold)

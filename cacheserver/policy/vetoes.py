@@ -32,7 +32,7 @@ def fired(difference: Difference, enabled: frozenset[str], lexicon: Lexicon) -> 
     if twins(difference):
         return ()
     return tuple(
-        name for name, veto in VETOES.items() if name in enabled and veto(difference, lexicon)
+        [name for name, veto in VETOES.items() if name in enabled and veto(difference, lexicon)]
     )
 
 

@@ -119,6 +119,8 @@ def _another_case(one: str, other: str, d: Difference) -> bool:
 
 def _marks(d: Difference, lexicon: Lexicon) -> bool:
     """ "resume", "r\u00e9sum\u00e9"; a Hindi word with another vowel sign: bare letters agree."""
+    if "".join(d.apart_a).isascii() and "".join(d.apart_b).isascii():
+        return False  # nothing bears a mark
     one, other = (
         {bare(w).lower(): w for w in side if w.lower() not in lows}
         for side, lows in (

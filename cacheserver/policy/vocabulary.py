@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cacheserver.policy.evidence import idf, misspells
+from cacheserver.policy.evidence import SHORTEST_SLIP, idf, misspells
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
 
@@ -20,11 +20,13 @@ def coverage(question: Profile, said: Sequence[Profile], lexicon: Lexicon) -> fl
     Synonyms are one word, and so are a word and a slip in typing it. Nothing to say is all said.
     """
     vocabulary = frozenset[str]().union(*[one.bag for one in said])
+    long = [word for word in vocabulary if len(word) >= SHORTEST_SLIP]
     new = [
         word
         for word in question.bag - vocabulary
+        if len(word) < SHORTEST_SLIP
         # A slip never begins a word; asked first, it saves most of the calls.
-        if not any(word[0] == other[0] and misspells(word, other) for other in vocabulary)
+        or not [other for other in long if other[0] == word[0] and misspells(word, other)]
     ]
     if not new:
         return 1.0

@@ -63,10 +63,18 @@ def is_english(words: Sequence[str]) -> bool:
     """Return True if the text is recognisably English, by its function words."""
     low = [word.lower() for word in words if word[0].isalpha()]
     short = [word for word in low if "'" in word and word.endswith(english.SHORTENED)]
-    common = len(short) + sum(word in english.COMMON for word in low)
-    if short or "I" in words or not english.ENGLISH.isdisjoint(low):
+    known = [word for word in low if word in english.COMMON]
+    common = len(short) + len(known)
+    if short or "I" in words[1:] or not english.ENGLISH.isdisjoint(low):
         return common >= english.SHARE * len(low)
-    return common >= max(english.SHARE_ALONE * len(low), english.LEAST_ALONE)
+    if not english.FOREIGN.isdisjoint(low):
+        return False
+    # Italy's article stands before a plural: "I prezzi", "I miei ordini".
+    myself = len(words) > 1 and words[0] == "I" and not words[1].endswith("i")
+    if myself or "is" in low:
+        return common >= english.SHARE * len(low)
+    alone = common >= max(english.SHARE_ALONE * len(low), english.LEAST_ALONE)
+    return alone and not english.SHARED.issuperset(known)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -10,24 +10,44 @@ from collections.abc import Sequence
 
 from cacheserver.policy.lexicon import words as listed
 
-# English: one of the first and a quarter of all words among both, or half of all words and at
-# least three.
+# English (`canonical.is_english`): one of the first and a quarter of all words among both; or half
+# of all words and at least three, of which one is no word of `SHARED`. "Is" and a first "I" do for
+# one of the first where nothing is of `FOREIGN`.
 ENGLISH = listed(
     """
-    the is are it's that's there's where's who's how's when's dont doesnt whats how what what's
+    the are it's that's there's where's who's how's when's dont doesnt whats how what what's
     where when why which who could would should does your with this that you my please thanks
     there these those their have don't doesn't can't isn't i'm didn't
     """
 )
 COMMON = ENGLISH | listed(
     """
-    a an is are was were do did can will may must i me we it he she they to of in on at for
+    a an is was were do did can will may must i me we it he she they to of in on at for
     from by and or not if be as but than then has had our us his her its him them any all some
     no so am about after before into out up get got want need make use hi hello hey dear good
     morning afternoon evening regards cheers thank help quick question
     """
 )
 SHARE, SHARE_ALONE, LEAST_ALONE = 0.25, 0.5, 3
+# Common words of Dutch, German, French, Spanish, Portuguese or Italian, too: "Was will er in
+# Wien?", "No me has dado la factura". They count, but never alone.
+SHARED = listed(
+    """
+    a am an as by do had has he her him his i if in is it me may must no of on or our so to us was
+    we were will all any
+    """
+)
+# Common words of these languages that are none of English: "Wat is de prijs?".
+FOREIGN = listed(
+    """
+    de het een voor mijn niet ik je uw er dit dat op te zijn naar ook nog bij hoe wat waar wie
+    der das und ist nicht ich mein meine für mit auf wo wann ein eine zu es sie dem
+    le la les des je mes avec quel quelle où une du il
+    el los las que mi por para una del cómo dónde
+    uma um meu minha não da
+    lo gli di che mio mia è dove
+    """
+)
 SHORTENED = ("n't", "'re", "'ve", "'ll", "'m")
 
 NEGATED = {"can't": "can", "cannot": "can", "won't": "will", "shan't": "shall"} | {

@@ -4,6 +4,8 @@ slip of an English one.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cacheserver.policy import evidence, profile
@@ -117,6 +119,24 @@ APART = {
         ("Kun je alsjeblieft stoppen?", "Kun je stoppen?"),
     ),
 }
+# Short lines whose words are words of English, too.
+FOREIGN_LINES = """
+Was will er in Wien? | Was war am Abend in Wien? | Will er am Abend so was?
+Hat er das so im Griff?
+Is de winkel open? | Wat is de prijs? | Wat is in de la? | Is het in de kast? | We had in mei vrij
+De was is in | Waar is mijn pakket? | Is er nog iemand? | Hij was in de war | Of is het in de doos?
+No me has dado la factura | No me has dado a tiempo | Me has cobrado de mas | No me llega el pedido
+A cor do carro no site | As lojas do Porto | O que me falta | As cores do carro no site
+On a fait or | On me doit un remboursement | On a combien de jours? | Or on a dit
+I prezzi in Italia? | I miei ordini | A me non arriva | A me no
+"""
+ENGLISH_LINES = """
+Can I pay by card? | I need a refund | is my order shipped | do you ship to canada | how is it made
+Is Unity a desktop? | are you open | what is sql | I lost my phone | Is it safe?
+A transaction is showing more than once. | I forgot a password | get me a taxi at noon
+"""
+
+
 # The same kinds of change where the text is known to be English.
 ENGLISH = (
     ("Hi, how do I cancel my contract?", "How do I cancel my contract?"),
@@ -174,3 +194,17 @@ def test_english_lists_would_take_words_of_others_for_slips() -> None:
         ),
     ):
         assert misspelt(word, other), (word, other)
+
+
+@pytest.mark.parametrize(
+    "text", [line.strip() for line in re.split(r"[|\n]", FOREIGN_LINES) if line.strip()]
+)
+def test_lines_that_share_words_with_english_are_not_taken_for_it(text: str) -> None:
+    assert not profile.read(text, WORDS).english
+
+
+@pytest.mark.parametrize(
+    "text", [line.strip() for line in re.split(r"[|\n]", ENGLISH_LINES) if line.strip()]
+)
+def test_short_english_lines_are_known(text: str) -> None:
+    assert profile.read(text, WORDS).english

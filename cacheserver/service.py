@@ -96,7 +96,8 @@ class CacheService:
         fast. All carry the `x-cache*` headers in `headers`.
         """
         ticket = Ticket.taken(self._clock())
-        decision = await self.look(query)
+        with self._settler.told(query, ticket, Miss("hung-up")):
+            decision = await self.look(query)
         if query.tenant.shadow and isinstance(decision, Hit):
             decision = in_shadow(decision)
         match decision:
@@ -109,7 +110,8 @@ class CacheService:
                 await self._settler.written(ticket)
                 raise refusal
             case Miss() | Bypass():
-                query = await self._afford(query, ticket, decision)
+                with self._settler.told(query, ticket, decision):
+                    query = await self._afford(query, ticket, decision)
                 return await self._ask(query, ticket, decision)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
 

@@ -28,6 +28,9 @@ from cacheserver.policy.usage import usage_of
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
 _LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
 
+# Nothing stored may be served, or could not be looked up; Claude was not to be asked.
+_NOT_CACHED = ("only-if-cached", "degraded", "warming")
+
 _BY_STATUS: Mapping[int, type[StatusError]] = {
     401: AuthenticationError,
     403: AuthenticationError,
@@ -182,7 +185,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError
             request_id=request_id,
         )
     kind = UpstreamFailed if status >= 500 else _BY_STATUS.get(status, BadRequestError)
-    if kind is NotFoundError and headers.get("x-cache-reason") == "only-if-cached":
+    reason, again = headers.get("x-cache-reason"), headers.get("x-should-retry")
+    if kind is NotFoundError and reason in _NOT_CACHED and again == "false":
         kind = NotCachedError
     return kind(
         str(error.get("message", "")),

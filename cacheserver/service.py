@@ -27,7 +27,7 @@ from cacheserver.hits import Hits
 from cacheserver.policy import same_ask
 from cacheserver.policy.admission import has_content
 from cacheserver.policy.budget import Reservation, Verdict, tokens
-from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale
+from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale, unasked
 from cacheserver.ports import (
     Asker,
     Budgets,
@@ -106,7 +106,7 @@ class CacheService:
                 await self._settler.written(ticket)
                 return answer
             case Miss() if query.controls.only:
-                refusal = self._refuse(query, ticket, replace(decision, reason="only-if-cached"))
+                refusal = self._refuse(query, ticket, decision)
                 await self._settler.written(ticket)
                 raise refusal
             case Miss() | Bypass():
@@ -359,10 +359,10 @@ class CacheService:
         raise error.with_headers(headers) from error
 
     def _refuse(self, query: Query, ticket: Ticket, decision: Miss) -> NotCached:
+        decision, message = unasked(decision)
         headers = self._settler.settle(
             query, ticket, decision, Settlement(cost=0, saved=0, status=404)
         )
-        message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
         return NotCached(message, headers={**headers, "x-should-retry": "false"})
 
     def _over_budget(

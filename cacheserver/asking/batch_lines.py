@@ -13,6 +13,7 @@ from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.policy.budget import Verdict
+from cacheserver.policy.decide import unasked
 from cacheserver.policy.row import GONE
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import Told, Waiter
@@ -104,8 +105,7 @@ def refused(
     """The end of an item that Claude may not be asked for: its caller forbids it, or a budget."""
     near = decision if isinstance(decision, Miss) else Miss("budget")
     if verdict is None:
-        why, type = replace(near, reason="only-if-cached"), "not_found_error"
-        message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
+        (why, message), type = unasked(near), "not_found_error"
     else:
         why, message = replace(near, reason="budget"), verdict.message
         type = "not_found_error" if verdict.at_limit == "cache-only" else "billing_error"

@@ -154,9 +154,11 @@ def test_purging_nothing_in_particular_is_refused(client: Client, server: Contra
     assert server.seen == []
 
 
+@pytest.mark.parametrize("reason", ["only-if-cached", "degraded", "warming"])
 def test_nothing_cached_is_its_own_error_and_not_tried_again(
-    client: Client, server: Contract
+    client: Client, server: Contract, reason: str
 ) -> None:
+    server.unserved = reason
     with pytest.raises(NotCachedError) as failed:
         client.query("Hello", cache="only")
     assert (failed.value.status, failed.value.type) == (404, "not_found_error")

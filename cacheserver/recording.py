@@ -103,10 +103,11 @@ class Recorder:
         model = query.model if asked is None else asked.route.model
         body = query.raw if asked is None else asked.body
         cap = None if asked is None or asked.cap is None else asked.cap.max_tokens
+        tier = "standard" if settlement.way == "direct" else "batch"
         return saving.bounds(
             self._price(now),
             model,
-            asked=_asked(query.body),
+            asked=replace(_asked(query.body), service_tier=tier),
             prompt=settlement.heard,
             body_bytes=len(body),
             max_tokens=cap or query.body.get("max_tokens"),

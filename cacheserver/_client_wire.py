@@ -109,6 +109,14 @@ def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Ca
     return _post("/v1/purge", given)
 
 
+def erase(*, of: str | None, **selector: str | None) -> Call:
+    given = {name: value for name, value in selector.items() if value is not None}
+    if len(given) != 1 and given.keys() != {"conversation", "namespace"}:
+        raise ValueError(f"give one of {', '.join(f'`{name}`' for name in selector)}")
+    path = "/v1/erase" if of is None else f"/admin/tenants/{quote(of, safe='')}/erase"
+    return _post(path, given)
+
+
 def stats() -> Call:
     return Call("GET", "/v1/stats")
 

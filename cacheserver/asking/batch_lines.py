@@ -67,6 +67,8 @@ class Line:
             "cost_usd": None if cost is None else answers.usd(cost),
             "saved_usd": None if saved is None else answers.usd(saved),
         }
+        if self.query.actor is not None:
+            shown["actor"] = self.query.actor  # a digest: what is erased by it is found
         if self.verdict is not None:
             found = self.verdict.headers
             names = {"budget": "x-budget", "budget_resets_at": "x-budget-resets-at"}

@@ -100,6 +100,10 @@ class Contract:
             del self.stored[prompt]
         return JSONResponse({"purged": len(gone)})
 
+    async def erase(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        return self._refused(request, body) or JSONResponse({"erased": min(body)})
+
     async def decision(self, request: Request) -> Response:
         if refused := self._refused(request, {}):
             return refused
@@ -147,6 +151,8 @@ def serving() -> Iterator[Contract]:
             Route("/v1/query", contract.query, methods=["POST"]),
             Route("/v1/stats", contract.stats),
             Route("/v1/purge", contract.purge, methods=["POST"]),
+            Route("/v1/erase", contract.erase, methods=["POST"]),
+            Route("/admin/tenants/{name:path}/erase", contract.erase, methods=["POST"]),
             Route("/v1/decisions/{id}", contract.decision),
         ]
     )

@@ -28,6 +28,9 @@ from cacheserver.policy.usage import usage_of
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
 _LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
 
+# Nothing stored may be served, or could not be looked up; Claude was not to be asked.
+_NOT_CACHED = ("only-if-cached", "degraded", "warming")
+
 _BY_STATUS: Mapping[int, type[StatusError]] = {
     401: AuthenticationError,
     403: AuthenticationError,
@@ -106,6 +109,14 @@ def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Ca
     return _post("/v1/purge", given)
 
 
+def erase(*, of: str | None, **selector: str | None) -> Call:
+    given = {name: value for name, value in selector.items() if value is not None}
+    if len(given) != 1 and given.keys() != {"conversation", "namespace"}:
+        raise ValueError(f"give one of {', '.join(f'`{name}`' for name in selector)}")
+    path = "/v1/erase" if of is None else f"/admin/tenants/{quote(of, safe='')}/erase"
+    return _post(path, given)
+
+
 def stats() -> Call:
     return Call("GET", "/v1/stats")
 
@@ -182,7 +193,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError
             request_id=request_id,
         )
     kind = UpstreamFailed if status >= 500 else _BY_STATUS.get(status, BadRequestError)
-    if kind is NotFoundError and headers.get("x-cache-reason") == "only-if-cached":
+    reason, again = headers.get("x-cache-reason"), headers.get("x-should-retry")
+    if kind is NotFoundError and reason in _NOT_CACHED and again == "false":
         kind = NotCachedError
     return kind(
         str(error.get("message", "")),

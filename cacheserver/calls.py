@@ -70,11 +70,15 @@ class StreamReply:
         if kind.partition(";")[0].strip().lower() == "text/event-stream":
             return
         body = bytearray()
-        with shaped():
-            async for chunk in self._chunks:
-                body += chunk
-                if len(body) > MAX_EVENT_BYTES:
-                    raise UpstreamError.shaped(502, "api_error", "Claude's answer is too large")
+        try:
+            with shaped():
+                async for chunk in self._chunks:
+                    body += chunk
+                    if len(body) > MAX_EVENT_BYTES:
+                        raise UpstreamError.shaped(502, "api_error", "Claude's answer is too large")
+        except UpstreamError as error:
+            error.lost = self.lost + 1  # it was answered, and what it cost never came
+            raise
         self.whole = bytes(body)
 
     async def events(self) -> AsyncIterator[bytes]:

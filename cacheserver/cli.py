@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver import backups
+from cacheserver import backups, erasecommand
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
 from cacheserver.policy import keytimes
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     scenarios.add(commands)
 
     backups.add(commands, say=_say)
+    erasecommand.add(commands, configured, _settings_of)
 
     key = commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -166,6 +166,33 @@ class Client:
         call = wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
         return int(self._object(call).get("purged", 0))
 
+    def erase(
+        self,
+        *,
+        entry_id: str | None = None,
+        tag: str | None = None,
+        conversation: str | None = None,
+        actor: str | None = None,
+        namespace: str | None = None,
+        tenant: str | None = None,
+        of: str | None = None,
+    ) -> dict[str, Any]:
+        """Erase every trace of what one of these names; what was removed where, and what not.
+
+        A conversation's `namespace` may stand beside it. `tenant` is your own name: all you have.
+        `of`: with the admin key, the tenant whose it is.
+        """
+        call = wire.erase(
+            of=of,
+            entry_id=entry_id,
+            tag=tag,
+            conversation=conversation,
+            actor=actor,
+            namespace=namespace,
+            tenant=tenant,
+        )
+        return self._object(call)
+
     def decision(self, id: str) -> dict[str, Any]:
         """All of a decision, kept for a day. Raises `NotFoundError` after that."""
         return self._object(wire.decision(id))
@@ -273,6 +300,33 @@ class AsyncClient:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
         call = wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
         return int((await self._object(call)).get("purged", 0))
+
+    async def erase(
+        self,
+        *,
+        entry_id: str | None = None,
+        tag: str | None = None,
+        conversation: str | None = None,
+        actor: str | None = None,
+        namespace: str | None = None,
+        tenant: str | None = None,
+        of: str | None = None,
+    ) -> dict[str, Any]:
+        """Erase every trace of what one of these names; what was removed where, and what not.
+
+        A conversation's `namespace` may stand beside it. `tenant` is your own name: all you have.
+        `of`: with the admin key, the tenant whose it is.
+        """
+        call = wire.erase(
+            of=of,
+            entry_id=entry_id,
+            tag=tag,
+            conversation=conversation,
+            actor=actor,
+            namespace=namespace,
+            tenant=tenant,
+        )
+        return await self._object(call)
 
     async def decision(self, id: str) -> dict[str, Any]:
         """All of a decision, kept for a day. Raises `NotFoundError` after that."""

@@ -155,6 +155,7 @@ class Filler:
                 self._validation.replaced(query, message, asked_at)
                 asked, message = again, _parse(better.body)
                 reply = replace(better, lost=reply.lost + better.lost)
+        tape.answered = True
         return await self.keep(
             query,
             message,
@@ -203,32 +204,30 @@ class Filler:
     ) -> Filled:
         fold, meter, cut = sse.Fold(), self._meter(query, asked, asked_at), False
         call = _call(query, asked)
-        async with AsyncExitStack() as stack:
-            try:
+        try:
+            async with AsyncExitStack() as stack:
                 async with self._asker.turn(query, asked):
                     reply = await stack.enter_async_context(self._claude.stream(call))
-            except asyncio.CancelledError:
-                tape.unfinished = Unfinished(asked, call.tries.unanswered)
-                raise
-            if reply.whole is not None:
-                return await self._no_stream(query, reply, tape, asked, asked_at, shared=shared)
-            tape.open({**reply.headers, **answers.told(asked)})
-            try:
-                async for raw in reply.events():
-                    if (event := sse.decode(raw)) is not None:
-                        fold.feed(event)
-                    if fold.complete:
-                        break  # kept first, told after: who sees the end can ask again and hit
-                    tape.write(raw)
-                    if event is not None and meter is not None and meter.over(event):
-                        cut = True
-                        break
-            except UpstreamError as error:
-                raise _unfinished(error, reply, fold) from error
-            except asyncio.CancelledError:
-                heard = usage_of(fold.message) if fold.message else None
-                tape.unfinished = Unfinished(asked, reply.lost + 1, heard)
-                raise
+                if reply.whole is not None:
+                    return await self._no_stream(query, reply, tape, asked, asked_at, shared=shared)
+                tape.open({**reply.headers, **answers.told(asked)})
+                try:
+                    async for raw in reply.events():
+                        if (event := sse.decode(raw)) is not None:
+                            fold.feed(event)
+                        if fold.complete:
+                            break  # kept first, told after: who sees the end can ask again and hit
+                        tape.write(raw)
+                        if event is not None and meter is not None and meter.over(event):
+                            cut = True
+                            break
+                except UpstreamError as error:
+                    raise _unfinished(error, reply, fold) from error
+                tape.answered = fold.complete or cut
+        except asyncio.CancelledError:
+            heard = usage_of(fold.message) if fold.message else None
+            tape.unfinished = Unfinished(asked, call.tries.unanswered, heard)
+            raise
         if fold.error is not None:  # Claude's own event, already on the tape
             tape.error_sent = True
             kind = str(fold.error.get("type", "api_error"))
@@ -271,6 +270,7 @@ class Filler:
         message = _parse(body)
         if message.get("type") != "message":
             raise _instead_of_stream(message, body, reply)
+        tape.answered = True
         filled = await self.keep(
             query,
             message,

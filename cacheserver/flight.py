@@ -42,6 +42,7 @@ class Tape:
         self.headers: Mapping[str, str] | None = None  # set by `open`: the answer has begun
         self.events: list[bytes] = []
         self.error_sent = False  # the last event is an error of Claude's
+        self.answered = False  # Claude's answer is here: what is left is ours, and short
         self.unfinished: Unfinished | None = None  # of a fill that was stopped
         self._changed = asyncio.Event()
 
@@ -156,7 +157,7 @@ class SingleFlight(Generic[T]):
             flight.grace = loop.call_later(self._grace_s, self._stop, flight)
 
     def _stop(self, flight: Flight[T]) -> None:
-        if flight.task.done():
+        if flight.task.done() or flight.tape.answered:  # paid for: it is kept, and its price known
             return
         self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
         self._stopped()
@@ -168,10 +169,11 @@ class SingleFlight(Generic[T]):
 
     async def drain(self, patience_s: float) -> None:
         """Wait for every fill under way; stop those that take longer than `patience_s`."""
-        tasks = {flight.task for flight in self._running.values()}
-        if not tasks:
+        flights = {flight.task: flight for flight in self._running.values()}
+        if not flights:
             return
-        _, late = await asyncio.wait(tasks, timeout=patience_s)
+        _, late = await asyncio.wait(flights, timeout=patience_s)
         for task in late:
-            task.cancel()
+            if not flights[task].tape.answered:
+                task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

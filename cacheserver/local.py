@@ -14,7 +14,7 @@ from typing import Any, Unpack
 
 from cacheserver import _client_wire, explanation, jsontext, plain, sse, wire
 from cacheserver._client_types import Answer
-from cacheserver.api import ops
+from cacheserver.api import erasure, ops
 from cacheserver.api.query import query_of, validated
 from cacheserver.api.talk import Talk
 from cacheserver.client import Options
@@ -87,6 +87,29 @@ class Cache:
         call = _client_wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
         fields = jsontext.loads(call.body or b"{}")
         return await ops.purge_as(self._parts, self._tenant, fields)
+
+    async def erase(
+        self,
+        *,
+        entry_id: str | None = None,
+        tag: str | None = None,
+        conversation: str | None = None,
+        actor: str | None = None,
+        namespace: str | None = None,
+        tenant: str | None = None,
+    ) -> dict[str, Any]:
+        """Erase every trace of what one of these names, as `Client.erase`."""
+        call = _client_wire.erase(
+            of=None,
+            entry_id=entry_id,
+            tag=tag,
+            conversation=conversation,
+            actor=actor,
+            namespace=namespace,
+            tenant=tenant,
+        )
+        fields = jsontext.loads(call.body or b"{}")
+        return await erasure.erase_as(self._parts, self._tenant, fields, who="process")
 
     async def decision(self, id: str) -> dict[str, Any] | None:
         """All of a decision, for a day; None after that."""

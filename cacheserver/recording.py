@@ -103,10 +103,11 @@ class Recorder:
         model = query.model if asked is None else asked.route.model
         body = query.raw if asked is None else asked.body
         cap = None if asked is None or asked.cap is None else asked.cap.max_tokens
+        tier = "standard" if settlement.way == "direct" else "batch"
         return saving.bounds(
             self._price(now),
             model,
-            asked=_asked(query.body),
+            asked=replace(_asked(query.body), service_tier=tier),
             prompt=settlement.heard,
             body_bytes=len(body),
             max_tokens=cap or query.body.get("max_tokens"),
@@ -173,6 +174,17 @@ class Books:
         self._ledger = ledger
         self._pricer = pricer
 
+    def answered(self, kind: str, call: Call, reply: Reply, now: float) -> None:
+        """Enter a call by what came back; with bounds, where that says of no tokens."""
+        try:
+            message = jsontext.loads(reply.body)
+        except ValueError:
+            message = None
+        if isinstance(message, dict) and isinstance(message.get("usage"), dict):
+            self.spent(kind, call.tenant, message, now)
+        else:
+            self.lost(kind, call, now, tries=1)
+
     def spent(self, kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
         """Enter one call, by Claude's own message. Never blocks, never fails."""
         usage = usage_of(message)
@@ -225,7 +237,10 @@ _AWAITED = ("classifier", "summary")
 
 
 class Watched:
-    """Claude for one kind of such work: a try that was sent and not answered is written down."""
+    """Claude for one kind of such work: each call is written down, before anything is waited for.
+
+    So no failure of the store, nor an end of the work, can come between a bill and its row.
+    """
 
     def __init__(
         self, kind: str, *, claude: Claude, books: Books, clock: Callable[[], float]
@@ -238,12 +253,15 @@ class Watched:
     async def create(self, call: Call) -> Reply:
         """As Claude's own. Raises `UpstreamError`."""
         call = replace(call, background=self._kind not in _AWAITED)
+        began = self._clock()
         try:
-            return await self._claude.create(call)
+            reply = await self._claude.create(call)
         finally:
             # Where we stop waiting, what is under way may be answered all the same.
             if lost := call.tries.unanswered:
                 self._books.lost(self._kind, call, self._clock(), tries=lost)
+        self._books.answered(self._kind, call, reply, began)
+        return reply
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]:
         """As Claude's own; nothing behind the answers streams."""

@@ -27,7 +27,7 @@ from cacheserver.hits import Hits
 from cacheserver.policy import same_ask
 from cacheserver.policy.admission import has_content
 from cacheserver.policy.budget import Reservation, Verdict, tokens
-from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale
+from cacheserver.policy.decide import bar_of, fresh, in_shadow, servable_stale, unasked
 from cacheserver.ports import (
     Asker,
     Budgets,
@@ -96,7 +96,8 @@ class CacheService:
         fast. All carry the `x-cache*` headers in `headers`.
         """
         ticket = Ticket.taken(self._clock())
-        decision = await self.look(query)
+        with self._settler.told(query, ticket, Miss("hung-up")):
+            decision = await self.look(query)
         if query.tenant.shadow and isinstance(decision, Hit):
             decision = in_shadow(decision)
         match decision:
@@ -105,11 +106,12 @@ class CacheService:
                 await self._settler.written(ticket)
                 return answer
             case Miss() if query.controls.only:
-                refusal = self._refuse(query, ticket, replace(decision, reason="only-if-cached"))
+                refusal = self._refuse(query, ticket, decision)
                 await self._settler.written(ticket)
                 raise refusal
             case Miss() | Bypass():
-                query = await self._afford(query, ticket, decision)
+                with self._settler.told(query, ticket, decision):
+                    query = await self._afford(query, ticket, decision)
                 return await self._ask(query, ticket, decision)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
 
@@ -357,10 +359,10 @@ class CacheService:
         raise error.with_headers(headers) from error
 
     def _refuse(self, query: Query, ticket: Ticket, decision: Miss) -> NotCached:
+        decision, message = unasked(decision)
         headers = self._settler.settle(
             query, ticket, decision, Settlement(cost=0, saved=0, status=404)
         )
-        message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
         return NotCached(message, headers={**headers, "x-should-retry": "false"})
 
     def _over_budget(

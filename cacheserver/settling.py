@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -93,6 +95,22 @@ class Settler:
         self._metrics.money(cost, saved)
         self._watch(query, now, settlement.cost)
         return answers.headers(ticket, decision, settlement, now)
+
+    @contextmanager
+    def told(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Iterator[None]:
+        """Settle a request that ends within, before Claude is asked, and is not settled by then.
+
+        `decision` is as far as it came. Mostly its caller has left.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if not ticket.settled:
+                ended = Settlement(cost=0, saved=0, status=500, unstored="failed")
+                if isinstance(error, asyncio.CancelledError):
+                    ended = replace(ended, status=GONE, unstored="hung-up")
+                self.settle(query, ticket, decision, ended, outcome="failed")
+            raise
 
     async def written(self, ticket: Ticket) -> None:
         """Return once the request's row is in the ledger; at once where Redis is away."""

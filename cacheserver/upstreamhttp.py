@@ -42,7 +42,7 @@ class Tries:
     """The tries of a call that Claude may bill though no answer came."""
 
     lost: int = 0  # sent, and ended without an answer
-    under_way: bool = False  # one is sent, and not answered yet
+    under_way: bool = False  # one is sent, and not answered to its end, as far as is known here
 
     @property
     def unanswered(self) -> int:
@@ -103,7 +103,8 @@ class _Counting(httpx2.AsyncClient):
         except httpx2.HTTPError:
             tries.lost, tries.under_way = tries.lost + 1, False
             raise
-        tries.under_way = False
+        # Of a stream only the headers are here: it may be billed, whatever comes of the rest.
+        tries.under_way = bool(options.get("stream")) and response.is_success
         return response
 
 

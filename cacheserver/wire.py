@@ -207,7 +207,6 @@ async def build(
             metrics=metrics,
             clock=clock,
             chance=random.random,
-            spent=books.spent,
         )
         auditor = Auditor(
             labels=labels,
@@ -217,7 +216,6 @@ async def build(
             metrics=metrics,
             clock=clock,
             cap=round(settings.audit_usd_per_day * 1_000_000_000),
-            spent=books.spent,
         )
         worker = Worker(
             answers=answers,

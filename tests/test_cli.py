@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from cacheserver.stores.connection import connect
 from cacheserver.stores.embedded import EmbeddedStore, running_url
 from cacheserver.stores.tenants import Tenants
 from cacheserver.types import Tenant
+from tests.house import ADMIN_KEY, House
 from tests.stores.conftest import ENGINES, serving
 
 SECRET = "redis-password-0123456789"
@@ -293,3 +295,36 @@ def test_a_reader_who_has_enough_is_no_error(command: list[str], tmp_path: Path)
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+async def test_an_erasure_is_done_by_the_server_that_runs(shell: Shell, tmp_path: Path) -> None:
+    async with House.open(tmp_path / "house") as house:
+        key = await house.key("acme")
+        for name in ("ann", "bob"):
+            await house.ask(f"Where is {name}?", key=key, headers={"x-cache-actor": name})
+
+        async def erase(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+            given = {"CACHESERVER_ADMIN_KEY": ADMIN_KEY, **variables}
+            command = ("erase", "--tenant", "acme", "--url", house.url, *args)
+            return await asyncio.to_thread(shell.run, *command, **given)
+
+        done = await erase("--actor", "ann")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["removed"]["answers"] == 1
+        only = {"cache-control": "only-if-cached"}
+        assert (await house.ask("Where is ann?", key=key, headers=only)).status_code == 404
+        assert (await house.ask("Where is bob?", key=key, headers=only)).status_code == 200
+        assert json.loads((await erase("--all")).stdout)["removed"]["answers"] == 1
+        for wrong, said in (
+            ((), "--actor"),
+            (("--tag", "a", "--actor", "b"), "--actor"),
+            (("--entry-id", "x"), "entry_id"),
+        ):
+            refused = await erase(*wrong)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert said in refused.stderr
+        refused = await erase("--all", CACHESERVER_ADMIN_KEY="another-admin-key")
+        assert (refused.returncode, refused.stdout) == (1, "")
+    away = await erase("--all")
+    assert away.returncode == 1
+    assert "Traceback" not in away.stderr

@@ -279,7 +279,7 @@ def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
         case "Verdict" if path.name == "judge.py":
             served = ast.unparse(given[0]) != "None"
             kind, reason = "semantic" if served else "miss", given.get(2)
-        case "replace" if path.name in ("service.py", "batch_lines.py"):
+        case "replace" if path.name in ("service.py", "batch_lines.py", "decide.py"):
             kind, reason = "miss", given.get("reason")
         case _:
             return set()

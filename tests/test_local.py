@@ -42,6 +42,17 @@ async def test_a_question_its_repeat_and_its_paraphrase(tmp_path: Path) -> None:
             await cache.query(QUESTION, cache="only")
 
 
+async def test_an_erasure_takes_what_one_person_asked(tmp_path: Path) -> None:
+    async with open_cache(settings(tmp_path)) as cache:
+        await cache.query(QUESTION, actor="ann")
+        await cache.query("What is the capital of Peru?", actor="bob")
+        assert (await cache.erase(actor="ann"))["removed"]["answers"] == 1
+        with pytest.raises(NotCached):
+            await cache.query(QUESTION, cache="only")
+        other = await cache.query("What is the capital of Peru?", cache="only")
+        assert other.decision.kind == "exact"
+
+
 async def test_it_streams(tmp_path: Path) -> None:
     async with open_cache(settings(tmp_path)) as cache:
         texts = []

@@ -73,6 +73,10 @@ async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
                 found = await timed(house, f"Question {n}?", key=key, stream=stream)
                 assert found[1:] == ("miss", "degraded")
             assert time.monotonic() - began < 20 * 0.25  # not a quarter of a second each
+            only = {"cache-control": "only-if-cached"}
+            refused = await house.ask("Question 0?", key=key, stream=stream, headers=only)
+            assert (refused.status_code, refused.headers["x-cache-reason"]) == (404, "degraded")
+            assert refused.headers["x-should-retry"] == "false"
             ready = await house.http.get("/readyz")
             assert (ready.status_code, ready.json()["store"]) == (503, "away")
         assert "store-hangs" in await swallowed(house)
@@ -82,9 +86,9 @@ async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
         await house.parts.ledger.flush()
         await house.parts.journal.flush()
         stats = (await house.http.get("/v1/stats", headers={"x-api-key": key})).json()
-        assert (stats["requests"], stats["failed"]) == (4 + 8 + 20 + 4, 0)
+        assert (stats["requests"], stats["failed"]) == (4 + 8 + 20 + 1 + 4, 0)
         usage = (await house.http.get("/v1/usage", headers={"x-api-key": key})).json()
-        assert usage["totals"]["requests"] == 4 + 8 + 20 + 4
+        assert usage["totals"]["requests"] == 4 + 8 + 20 + 1 + 4
 
 
 def store_hangs(house: House) -> bool:

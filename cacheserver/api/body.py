@@ -123,6 +123,13 @@ def parse(raw: bytes, *, most: int = MAX_VALUES) -> dict[str, Any]:
     return found
 
 
+def refuse_crowd(lines: bytes) -> None:
+    """Raise `TooLarge` for lines with more than `MAX_VALUES` values in all, or more lines."""
+    _refuse_crowd(lines, MAX_VALUES)
+    if lines.count(b"\n") + lines.count(b"\r") > MAX_VALUES:
+        raise TooLarge(f"the body holds more than {MAX_VALUES:,} lines")
+
+
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from cacheserver.api.body import parse, read_body
+from cacheserver.api.body import parse, read_body, refuse_crowd
 from cacheserver.api.deps import Gate
 from cacheserver.api.heavy import Heavy
 from cacheserver.parts import Parts
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,16 @@ class Edge:
         """The JSON object in a request's body. Raises `BadRequest`, `TooLarge` and `Encoded`."""
         raw = await read_body(request, self.max_body_bytes)
         return await self.heavy.do(len(raw), lambda: parse(raw))
+
+    async def lines(self, request: Request, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of an upload of lines. Raises as `object`, and as `read` does."""
+        raw = await read_body(request, self.max_body_bytes)
+
+        def work() -> T:
+            refuse_crowd(raw)
+            return read(raw)
+
+        return await self.heavy.do(len(raw), work)
 
 
 def edge_of(request: Request) -> Edge:

@@ -7,9 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.edge import edge_of
 from cacheserver.api.known import tenant_of
 from cacheserver.erasing import KEPT
+from cacheserver.parts import Parts
 from cacheserver.policy import erasure
 
 router = APIRouter()
@@ -41,7 +42,7 @@ async def erase(request: Request) -> dict[str, Any]:
     caller = await edge.gate.admit(request)
     fields = await edge.object(request)
     who = "key" if caller.key_id is None else f"key {caller.key_id}"
-    return await _erased(edge, caller.tenant.name, fields, who=who)
+    return await erase_as(edge.parts, caller.tenant.name, fields, who=who)
 
 
 @router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
@@ -50,7 +51,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     tenant = (await tenant_of(edge, name)).name
-    return await _erased(edge, tenant, await edge.object(request), who="admin")
+    return await erase_as(edge.parts, tenant, await edge.object(request), who="admin")
 
 
 @router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
@@ -61,11 +62,12 @@ async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
     return await edge.parts.eraser.store.logged((await tenant_of(edge, name)).name)
 
 
-async def _erased(
-    edge: Edge, tenant: str, fields: Mapping[str, Any], *, who: str
+async def erase_as(
+    parts: Parts, tenant: str, fields: Mapping[str, Any], *, who: str
 ) -> dict[str, Any]:
+    """Erase of a tenant what `fields` select. Raises `BadRequest`, `StoreError`."""
     selector = erasure.read(fields, tenant)
-    found = await edge.parts.eraser.erase(tenant, selector, who=who)
+    found = await parts.eraser.erase(tenant, selector, who=who)
     return {
         "erased": selector.kind,
         "removed": found.removed,

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.answer import usd
+from cacheserver.api.body import parse, read_body
 from cacheserver.api.edge import edge_of
 from cacheserver.errors import BadRequest, StoreError
 from cacheserver.parts import Parts
@@ -31,7 +32,7 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    body = await edge.object(request)
+    raw = await read_body(request, edge.max_body_bytes)
     if requests_a_day is None:
         requests_a_day = await _measured(edge.parts, caller.tenant.name) or REQUESTS_A_DAY
     if not 1 <= requests_a_day <= _MOST:
@@ -41,7 +42,8 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     def price(model: str, usage: Usage) -> Nanodollars | None:
         return pricer.cost(model, usage, now)
 
-    return report(body, requests_a_day, price, edge.parts.default_model)
+    model, a_day, size = edge.parts.default_model, requests_a_day, len(raw)
+    return await edge.heavy.do(size, lambda: report(parse(raw), a_day, price, model))
 
 
 async def _measured(parts: Parts, tenant: str) -> int:

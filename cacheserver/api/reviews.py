@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cacheserver.api import errors
 from cacheserver.api.edge import edge_of
 from cacheserver.api.known import tenant_of
 from cacheserver.errors import BadRequest, NotFound
+from cacheserver.learning import reviewing
 
 router = APIRouter()
 
@@ -76,9 +76,9 @@ async def take(request: Request, name: str) -> dict[str, Any]:
     confirm = request.query_params.get("confirm", "false")
     if confirm not in ("true", "false"):
         raise BadRequest("confirm", "must be true or false")
-    lines = await errors.read_body(request, edge.max_body_bytes)
+    rows = await edge.lines(request, reviewing.read)
     tenant = (await tenant_of(edge, name)).name
-    return await edge.parts.reviewing.take(tenant, lines, confirm=confirm == "true")
+    return await edge.parts.reviewing.take(tenant, rows, confirm=confirm == "true")
 
 
 @router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")

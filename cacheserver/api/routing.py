@@ -90,7 +90,7 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     """
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    items = gold.read(await errors.read_body(request, edge.max_body_bytes))
+    items = await edge.lines(request, gold.read)
     await edge.parts.trials.store.put_gold(tenant, name, items, edge.parts.clock())
     return {"task": name, "items": len(items)}
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from cacheserver import jsontext
 from cacheserver.errors import StoreError
 from cacheserver.policy import cheapest
+from cacheserver.policy.admission import crowded
 from cacheserver.policy.fingerprint import AUTO
 from cacheserver.ports import Metrics
 from cacheserver.types import Asked, Cap, Plan, Query, Route, Trim, Usage
@@ -90,6 +91,8 @@ class Asker:
 
     async def prepare(self, query: Query, vector: Any | None, now: float) -> Asked:
         """The call for a miss; `vector` is the question's embedding, where it was made."""
+        if crowded(query.body):
+            return self._as_it_came(query)
         off = query.controls.off
         route = await self._route(query, vector, now)
         body: Mapping[str, Any] = query.body
@@ -118,6 +121,19 @@ class Asker:
         raw = query.raw if body is query.body else jsontext.dumps(dict(body))
         return Asked(raw, route, plan, cap, trim)
 
+    def _as_it_came(self, query: Query) -> Asked:
+        """The call for what no lever looks through; only a model is named where it must be."""
+        if query.cheapest:
+            rules = query.tenant.routing
+            route = cheapest.route(
+                query.model, query.body, rules, default_model=self._default_model
+            )
+        elif query.model == AUTO:
+            route = Route(self._default_model, "default")
+        else:
+            return Asked(query.raw, Route(query.model, "named"))
+        return Asked(jsontext.dumps({**query.body, "model": route.model}), route)
+
     @asynccontextmanager
     async def turn(self, query: Query, asked: Asked) -> AsyncGenerator[None]:
         """Held from before the call until its first bytes: a burst writes a prefix once."""
@@ -131,6 +147,8 @@ class Asker:
         self, query: Query, asked: Asked, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from what came back; nothing of it is waited for."""
+        if crowded(query.body):
+            return
         if self._router is not None:
             self._router.answered(query, asked.route, message, usage, now)
         if self._history is not None:

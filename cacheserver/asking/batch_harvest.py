@@ -7,9 +7,9 @@ that dies behind it finds the rows; nobody is told twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from cacheserver import jsontext, sse
 from cacheserver.answer import Answer, Settlement, Ticket
@@ -146,14 +146,16 @@ class Harvester:
         *,
         counted: Ticket | None = None,
         decision: Miss | None = None,
+        billed: bool = False,
     ) -> None:
         """An ask brought no answer: `end` is `errored`, `expired` or `canceled`.
 
         `counted`: the ticket of the first who waited, where the service has counted it. `decision`:
-        why Claude was not asked, where that is so.
+        why Claude was not asked, where that is so. `billed`: it may be, though nothing came; the
+        first who waited has the bounds in its row.
         """
         desk = self._desk
-        (ask,) = await desk.work.asks([key], "kind", "reason")
+        (ask,) = await desk.work.asks([key], "kind", "reason", "asked", "body")
         why = decision or lines.GIVEN_UP.get(end) or _decision(ask)
         while True:
             waiting, items = await self.items(key)
@@ -169,9 +171,12 @@ class Harvester:
                     ticket=ticket,
                 )
                 line = replace(line, counted=ticket is counted)
+                if billed and not told:
+                    line = replace(line, settlement=_lost(line.settlement, item, ask))
                 told.append(line if decision is None else replace(line, outcome=None))
-            ends = [desk.told(line) for line in told]
-            state = await desk.work.tell(key, waiting, ends, desk.clock())
+            now, ends = desk.clock(), [desk.told(line) for line in told]
+            spent, accounts = _most(told, now)
+            state = await desk.work.tell(key, waiting, ends, now, spent=spent, accounts=accounts)
             if state:
                 break
         for line in told if state == 1 else ():
@@ -216,7 +221,7 @@ class Harvester:
             call=filled.call,
             lost=filled.lost,
             heard=filled.heard,
-            way="queued" if item.job.kind == "query" else "batch",
+            way=_way(item),
         )
         if not led:
             decision, settlement = coalesced(filled.entry), alike.free(settlement, filled.cost)
@@ -276,6 +281,29 @@ class Harvester:
         usage = replace(filled.usage, service_tier="standard")
         full = self._desk.pricer.cost(filled.model, usage, self._desk.clock())
         return None if full is None or filled.cost is None else full - filled.cost
+
+
+def _lost(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:
+    """The same for who is billed for an answer that never came."""
+    asked = None
+    if "asked" in ask:
+        asked = replace(desks.unpacked(ask["asked"]), body=ask.get("body", item.query.raw))
+    return replace(settlement, cost=None, asked=asked, lost=1, way=_way(item))
+
+
+def _most(told: Sequence[Line], now: float) -> tuple[Amount, list[Account]]:
+    """The most that is to be booked of items without an answer, and where."""
+    payer = told[0] if told else None
+    row = None if payer is None else payer.ticket.row
+    if payer is None or row is None or row.unknown is None:
+        return NOTHING, []
+    query, tenant = payer.query, payer.query.tenant
+    accounts = budget.accounts(tenant.name, query.key_id, tenant.budgets, now)
+    return budget.of_row(row), accounts
+
+
+def _way(item: Item) -> Literal["batch", "queued"]:
+    return "queued" if item.job.kind == "query" else "batch"
 
 
 def _keys(query: Query) -> tuple[str, str]:

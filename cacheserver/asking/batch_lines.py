@@ -13,6 +13,7 @@ from cacheserver import answer as answers
 from cacheserver import jsontext, sse
 from cacheserver.answer import Settlement, Ticket
 from cacheserver.policy.budget import Verdict
+from cacheserver.policy.decide import unasked
 from cacheserver.policy.row import GONE
 from cacheserver.stores.jobs import Job
 from cacheserver.stores.jobwork import Told, Waiter
@@ -66,6 +67,8 @@ class Line:
             "cost_usd": None if cost is None else answers.usd(cost),
             "saved_usd": None if saved is None else answers.usd(saved),
         }
+        if self.query.actor is not None:
+            shown["actor"] = self.query.actor  # a digest: what is erased by it is found
         if self.verdict is not None:
             found = self.verdict.headers
             names = {"budget": "x-budget", "budget_resets_at": "x-budget-resets-at"}
@@ -104,8 +107,7 @@ def refused(
     """The end of an item that Claude may not be asked for: its caller forbids it, or a budget."""
     near = decision if isinstance(decision, Miss) else Miss("budget")
     if verdict is None:
-        why, type = replace(near, reason="only-if-cached"), "not_found_error"
-        message = "no stored answer may be served, and `only-if-cached` forbids asking Claude"
+        (why, message), type = unasked(near), "not_found_error"
     else:
         why, message = replace(near, reason="budget"), verdict.message
         type = "not_found_error" if verdict.at_limit == "cache-only" else "billing_error"

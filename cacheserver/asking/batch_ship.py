@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Protocol
@@ -219,16 +219,16 @@ class Shipper:
         path = f"/v1/messages/batches/{ship.upstream}"
         reply = await self._claude.forward("GET", path, "", _call(ship))
         if reply.status == 404:
-            logger.warning("a batch has vanished at Claude's; its items are reported errored")
-            result = lines.errored(
-                "not_found_error", "the batch has vanished upstream; send this request again"
-            )
-            for key in await desk.work.load(ship.nonce):
-                await self._harvester.failed(key, "errored", result)
+            await self._vanished(ship)
         elif (
             reply.status == 200 and lines.object_of(reply.body).get("processing_status") == "ended"
         ):
-            await self._unload(ship)
+            try:
+                await self._unload(ship)
+            except UpstreamError as error:
+                if error.status != 404:
+                    raise
+                await self._vanished(ship)  # Claude keeps results for a time only
         else:
             await desk.work.move(ship, due=now + self._pause_s(ship), polls=ship.polls + 1)
 
@@ -244,11 +244,23 @@ class Shipper:
                 if name.startswith(mine) and place.isdecimal() and int(place) < len(keys):
                     desk.still_held()
                     await self._told(keys[int(place)], line.get("result"), ship)
-        left = await desk.work.asks(keys, "ship")
+        left = lines.errored("api_error", "the batch's results did not have this one")
+        await self._lost(ship, keys, left)
+
+    async def _vanished(self, ship: Ship) -> None:
+        logger.warning("a batch has vanished at Claude's; its items are reported errored")
+        self._desk.metrics.swallowed("batch-vanished")
+        gone = lines.errored(
+            "not_found_error", "the batch has vanished upstream; send this request again"
+        )
+        await self._lost(ship, await self._desk.work.load(ship.nonce), gone)
+
+    async def _lost(self, ship: Ship, keys: Sequence[str], result: bytes) -> None:
+        """Tell what was answered, perhaps, and never came."""
+        left = await self._desk.work.asks(keys, "ship")
         for key, row in zip(keys, left, strict=True):
             if row.get("ship") == ship.nonce.encode():
-                result = lines.errored("api_error", "the batch's results did not have this one")
-                await self._harvester.failed(key, "errored", result)
+                await self._harvester.failed(key, "errored", result, billed=True)
 
     async def _told(self, key: str, result: Any, ship: Ship) -> None:
         match result:
@@ -262,7 +274,7 @@ class Shipper:
                 await self._harvester.failed(key, "errored", jsontext.dumps(result))
             case _:
                 unknown = lines.errored("api_error", "Claude sent a result of an unknown kind")
-                await self._harvester.failed(key, "errored", unknown)
+                await self._harvester.failed(key, "errored", unknown, billed=True)
 
     async def _cancelled(self, key: str) -> None:
         """Cancelled for those who wanted it so; whoever still waits is asked for anew."""

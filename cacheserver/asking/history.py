@@ -10,7 +10,7 @@ from cacheserver.asking.behind import Behind
 from cacheserver.errors import UpstreamError
 from cacheserver.policy import history
 from cacheserver.policy.history import Cut
-from cacheserver.ports import Claude, Metrics, Pricer, Spent, untold
+from cacheserver.ports import Claude, Metrics, Pricer
 from cacheserver.stores.turns import Turns
 from cacheserver.types import Nanodollars, Query, Trim, Usage
 from cacheserver.upstream import Call
@@ -37,9 +37,7 @@ class History:
         pricer: Pricer,
         metrics: Metrics,
         model: str,
-        spent: Spent = untold,
     ) -> None:
-        self._spent = spent
         self._turns = turns
         self._claude = claude
         self._pricer = pricer
@@ -135,7 +133,6 @@ class History:
             return None, 0
         bill = self._pricer.bill(message, now)
         cost = 0 if bill is None else bill.cost
-        self._spent("summary", query.tenant.name, message, now)
         turn = history.remembered(message)
         if turn is None or message.get("stop_reason") != "end_turn":
             self._metrics.swallowed("summary")

@@ -22,7 +22,7 @@ from cacheserver.asking.trials import Trials
 from cacheserver.asking.validation import Validation
 from cacheserver.metrics import Metrics
 from cacheserver.policy.money import Pricer
-from cacheserver.ports import Journal, Spent
+from cacheserver.ports import Journal
 from cacheserver.recording import Books, Watched
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import Connection
@@ -77,7 +77,6 @@ async def levers(
     chance: Callable[[], float],
 ) -> AsyncIterator[Levers]:
     """Start the levers; what they have learned is written on the way out."""
-    spent: Spent = books.spent
 
     async def salt(tenant: str) -> str:
         return await tenants.pseudonym(f"{_SALT}{tenant}")
@@ -93,7 +92,6 @@ async def levers(
             pricer=pricer,
             metrics=metrics,
             model=default_model,
-            spent=spent,
         )
         stack.push_async_callback(history.close)
         prefixes, log = Prefixes(redis, prefix=prefix), PromptLog(redis, prefix=prefix)
@@ -108,7 +106,6 @@ async def levers(
             metrics=metrics,
             clock=clock,
             salt=salt,
-            spent=spent,
         )
         prewarmer.start()
         stack.push_async_callback(prewarmer.close)
@@ -130,7 +127,6 @@ async def levers(
             journal=journal,
             metrics=metrics,
             clock=clock,
-            spent=spent,
         )
         trials = Trials(
             trial_store,
@@ -159,7 +155,6 @@ async def levers(
             pricer=pricer,
             metrics=metrics,
             default_model=default_model,
-            spent=spent,
             trials=trials,
         )
         stack.push_async_callback(router.close)
@@ -182,5 +177,5 @@ async def levers(
             prompts=PromptCare(prefixes, watch, versions, prewarmer, booking),
             trials=trials,
             gold=gold,
-            validation=Validation(catalogue, pricer, spent),
+            validation=Validation(catalogue, pricer, books.spent),
         )

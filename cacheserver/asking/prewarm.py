@@ -15,7 +15,7 @@ from cacheserver.policy import prewarm, promptcache_salt
 from cacheserver.policy.fingerprint import API_VERSION
 from cacheserver.policy.promptcache import Booking
 from cacheserver.policy.promptcache_layout import lay_out, with_marks
-from cacheserver.ports import Bill, Metrics, Spent, untold
+from cacheserver.ports import Bill, Metrics
 from cacheserver.rules.caching import Warm
 from cacheserver.stores.prefixes import Prefixes, Used
 from cacheserver.types import Mark, Tenant
@@ -51,10 +51,8 @@ class Prewarmer:
         metrics: Metrics,
         clock: Callable[[], float],
         salt: Salt | None = None,
-        spent: Spent = untold,
     ) -> None:
         self._salt = salt
-        self._spent = spent
         self._claude = claude
         self._tenants = tenants
         self._prefixes = prefixes
@@ -113,7 +111,6 @@ class Prewarmer:
         await self._prefixes.book(tenant, bookings, now)
         bill = self._pricer.bill(message, now)
         cost = 0 if bill is None else bill.cost
-        self._spent("prewarm", tenant, message, now)
         await self._prefixes.count(tenant, Used(warmed=1, warm_cost=cost), now)
         return True
 

@@ -29,7 +29,7 @@ from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.policy.fingerprint import API_VERSION, AUTO
 from cacheserver.policy.routing import Ask
 from cacheserver.policy.routing_turns import Kept
-from cacheserver.ports import Claude, Metrics, Pricer, Spent, untold
+from cacheserver.ports import Claude, Metrics, Pricer
 from cacheserver.rules.routing import RoutingRules, Tier
 from cacheserver.stores.conversations import Conversations
 from cacheserver.types import Query, Route, Tenant, Usage
@@ -57,9 +57,7 @@ class Router:
         metrics: Metrics,
         default_model: str,
         trials: Trials | None = None,
-        spent: Spent = untold,
     ) -> None:
-        self._spent = spent
         self._conversations = conversations
         self._catalogue = catalogue
         self._claude = claude
@@ -178,7 +176,6 @@ class Router:
             return replace(ask, haiku_asked=True)
         bill = self._pricer.bill(message, now) if message.get("usage") else None
         spent = 0 if bill is None else bill.cost
-        self._spent("classifier", tenant, message, now)
         return replace(ask, haiku=routing_haiku.answer(message), haiku_asked=True, spent=spent)
 
 

@@ -13,7 +13,7 @@ from cacheserver import jsontext
 from cacheserver.asking.catalogue import Catalogue
 from cacheserver.errors import UpstreamError
 from cacheserver.policy import capabilities
-from cacheserver.ports import Claude, Journal, Metrics, Pricer, Spent, untold
+from cacheserver.ports import Claude, Journal, Metrics, Pricer
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Nanodollars, Tenant, Usage
 from cacheserver.upstream import Call
@@ -53,7 +53,6 @@ class TrialCalls:
         journal: Journal,
         metrics: Metrics,
         clock: Callable[[], float],
-        spent: Spent = untold,
     ) -> None:
         self._labels = labels
         self._catalogue = catalogue
@@ -62,7 +61,6 @@ class TrialCalls:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._spent = spent
 
     async def ask(
         self, tenant: Tenant, body: Mapping[str, Any], headers: Mapping[str, str]
@@ -102,7 +100,6 @@ class TrialCalls:
         cost = reserved if bill is None else bill.cost
         await self._refund(tenant.name, reserved - cost, now)
         self._journal.count(tenant.name, {"trials": 1, "trial_cost_nanodollars": cost})
-        self._spent(PURPOSE, tenant.name, message, now)
         return Told(message, cost)
 
     async def spent(self, tenant: str) -> Nanodollars:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cacheserver import jsontext, sse
 from cacheserver.errors import UpstreamError
 from cacheserver.policy import admission
-from cacheserver.ports import Claude, Journal, Metrics, Pricer, Spent, untold
+from cacheserver.ports import Claude, Journal, Metrics, Pricer
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Entry, Nanodollars, Query
 from cacheserver.upstream import Call
@@ -32,7 +32,6 @@ class Auditor:
         metrics: Metrics,
         clock: Callable[[], float],
         cap: Nanodollars,  # a day and tenant
-        spent: Spent = untold,
     ) -> None:
         self._labels = labels
         self._claude = claude
@@ -41,7 +40,6 @@ class Auditor:
         self._metrics = metrics
         self._clock = clock
         self._cap = cap
-        self._spent = spent
 
     async def ask(self, query: Query, like: Entry, *, count: str) -> bytes | None:
         """A fresh answer by the model that gave `like`, counted in the journal as `count`.
@@ -68,7 +66,6 @@ class Auditor:
         message = jsontext.loads(reply.body)
         bill = self._pricer.bill(message, now)
         cost = 0 if bill is None else bill.cost
-        self._spent("audit", tenant, message, now)
         if cost < expected:
             await self._labels.refund(tenant, "audit", expected - cost, period_s=_DAY_S, now=now)
         self._journal.count(tenant, {count: 1, "audit_cost_nanodollars": cost})

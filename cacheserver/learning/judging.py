@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cacheserver import jsontext
 from cacheserver.errors import UpstreamError
 from cacheserver.policy import admission, sameness
-from cacheserver.ports import Claude, Journal, Metrics, Pricer, Spent, untold
+from cacheserver.ports import Claude, Journal, Metrics, Pricer
 from cacheserver.stores.labels import Labels
 from cacheserver.types import Nanodollars, Usage
 from cacheserver.upstream import Call
@@ -43,9 +43,7 @@ class Judge:
         metrics: Metrics,
         clock: Callable[[], float],
         chance: Callable[[], float],
-        spent: Spent = untold,
     ) -> None:
-        self._spent = spent
         self.share = judging.share
         self._judging = judging
         self._labels = labels
@@ -86,8 +84,6 @@ class Judge:
             return None
         bill = self._pricer.bill(message, now) if isinstance(message, dict) else None
         cost = reserved if bill is None else bill.cost
-        if isinstance(message, dict):
-            self._spent("judge", tenant, message, now)
         await self._refund(tenant, reserved - cost, now)
         if isinstance(message, dict) and admission.made_up(message):
             return None

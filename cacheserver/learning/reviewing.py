@@ -63,13 +63,14 @@ class Reviewing:
             shown = {name: item.get(name) for name in _SHOWN}
             yield orjson.dumps({"id": item_id, **shown, "label": None}) + b"\n"
 
-    async def take(self, tenant: str, lines: bytes, *, confirm: bool) -> dict[str, Any]:
-        """Check an export that came back labelled; with `confirm`, learn from it too.
+    async def take(
+        self, tenant: str, rows: Sequence[tuple[int, dict[str, Any]]], *, confirm: bool
+    ) -> dict[str, Any]:
+        """Check an export that came back labelled, as `read`; with `confirm`, learn from it too.
 
         Raises `BadRequest` naming the lines and fields that will not do; then nothing is kept.
         """
         queue = {item_id: item async for item_id, item in self._items(tenant)}
-        rows = _read(lines)
         _check_ids([(number, row["id"]) for number, row in rows], queue)
         reviewed = [
             Reviewed(row["id"], queue[row["id"]], right)
@@ -128,8 +129,8 @@ class Reviewing:
             after = page[-1][0]
 
 
-def _read(lines: bytes) -> list[tuple[int, dict[str, Any]]]:
-    """The lines that are not empty, with their numbers."""
+def read(lines: bytes) -> list[tuple[int, dict[str, Any]]]:
+    """The lines that are not empty, with their numbers. Raises `BadRequest`."""
     rows: list[tuple[int, dict[str, Any]]] = []
     wrong: list[tuple[str, str]] = []
     for number, line in enumerate(lines.split(b"\n"), start=1):

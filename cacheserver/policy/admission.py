@@ -39,6 +39,9 @@ _STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use
 # How the ids of the simulated Claude's answers begin where it quoted the question, and where it
 # wrote as many words as it was told to (`simulated.claude`).
 _ECHO, _PROSE = "msg_simecho", "msg_simprose"
+# The levers take 2 to 4 us for each, on the event loop: 40 ms for so many. Conversations that
+# people have end below 2,000 messages.
+_MOST_PARTS = 10_000
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 # A text block that begins with something to be seen: ASCII, Latin, Cyrillic, Chinese, Japanese or
 # Korean by the first byte. Within a JSON string the quotes would be escaped, so it matches blocks
@@ -95,6 +98,13 @@ def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             if isinstance(block, dict):
                 yield block
                 waiting.append(block.get("content"))
+
+
+def crowded(body: Mapping[str, Any]) -> bool:
+    """Whether a body has more messages and blocks than the levers look through."""
+    turns = [one["content"] for one in body["messages"]]
+    parts = [*turns, body.get("system"), body.get("tools")]
+    return sum(len(part) if isinstance(part, list) else 1 for part in parts) > _MOST_PARTS
 
 
 def batchable(body: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import nextafter, sqrt
 from typing import Literal, TypeAlias
 
@@ -113,6 +113,17 @@ def bar_for(state: Calibration, target: float) -> Bar:
         support,
         shut,
     )
+
+
+def reshut(bar: Bar, state: Calibration) -> Bar:
+    """The bar with the answer groups that the newest labels shut, or no longer do.
+
+    Level and support stay those of the last fit, and a scope as a whole closes and opens with
+    these: looked at with each label, it would be closed by chance sooner or later.
+    """
+    if state.young or bar.basis == "closed":
+        return bar
+    return replace(bar, shut=shut_groups(state.labels, bar.target))
 
 
 def _supported(told: Sequence[tuple[float, Label]], floor: float) -> Support:

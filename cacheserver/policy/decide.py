@@ -6,7 +6,7 @@ Rule: vetoes hold under a threshold too, unless the bar's `vetoes_off` names the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from cacheserver.policy.lexicon import Lexicon
@@ -14,6 +14,8 @@ from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.vetoes import VETOES, vetoes
 from cacheserver.types import Bar, Controls, Entry, Hit, Miss, Tenant
+
+_UNLOOKED = ("degraded", "warming")
 
 EXPLAINED = 5  # nearest candidates that a decision lists
 
@@ -27,6 +29,18 @@ class Selection:
     serve: str | None  # None: none does
     reason: Reason
     vetoes: Mapping[str, str]  # by id, of those that a veto refuses
+
+
+def unasked(decision: Miss) -> tuple[Miss, str]:
+    """A miss of a caller who would not have Claude asked, and what they are told.
+
+    Where the look-up itself could not be made, the reason stays: something may be stored.
+    """
+    forbidden = "`only-if-cached` forbids asking Claude"
+    if decision.reason in _UNLOOKED:
+        return decision, f"the stored answers could not be looked up now, and {forbidden}"
+    refused = replace(decision, reason="only-if-cached")
+    return refused, f"no stored answer may be served, and {forbidden}"
 
 
 def decide(

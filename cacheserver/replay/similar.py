@@ -364,6 +364,8 @@ class Similar:
         elif scope.state.reviewed:
             scope.state = calibrate.grouped(scope.state)
         else:
+            if label.served and scope.bar is not None:
+                scope.bar = bound.reshut(scope.bar, scope.state)
             return
         scope.bar = None if target is None else bound.bar_for(scope.state, target)
 

@@ -66,7 +66,9 @@ class ErasedJobs:
                     said = _object(line)
                     custom_id, cache = said.get("custom_id"), said.get("cache") or {}
                     known = cache.get("decision_id") in decisions
-                    found = whole or known or cache.get("entry_id") in entries
+                    own = cache.get("actor")
+                    by_actor = isinstance(own, str) and selector.covers(actor=own)
+                    found = whole or known or by_actor or cache.get("entry_id") in entries
                 else:
                     continue
                 if found:

@@ -275,6 +275,8 @@ class Replay:
         elif self.state.reviewed:
             self.state = calibrate.grouped(self.state)
         else:
+            if label.served:
+                self.bar = bound.reshut(self.bar, self.state)
             return
         self.bar = bound.bar_for(self.state, self.settings.target)
 

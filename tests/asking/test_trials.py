@@ -49,7 +49,8 @@ async def test_a_dear_answer_is_asked_of_the_cheap_model_too_and_agreement_is_co
     shown = await desk.shown()
     assert (shown.window, shown.undecided, shown.calls) == ("10", 0, 2)
     assert shown.cost == await desk.calls.spent("acme") > 0
-    assert desk.booked == [("trial", "acme")] * 2
+    assert [(row.reason, row.tenant) for row in desk.rows] == [("trial", "acme")] * 2
+    assert sum(row.spent["trial"] for row in desk.rows) == shown.cost
 
 
 async def test_a_cheap_answer_is_asked_of_the_dear_model_for_the_same_count(desk: Trying) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,16 @@ from cacheserver.learning.answers import Answers
 from cacheserver.metrics import Metrics
 from cacheserver.policy.lexicon import standard
 from cacheserver.policy.money import Pricer
+from cacheserver.policy.row import Row
 from cacheserver.policy.trials import Pair, Shown
+from cacheserver.recording import Books, Watched
 from cacheserver.rules.routing import RoutingRules, TaskRule, Tier
 from cacheserver.rules.trials import TrialRules
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.labels import Labels
+from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.trials import TrialStore
 from cacheserver.types import Asked, Controls, Query, Route, Tenant
 from cacheserver.upstream import Upstream
@@ -53,7 +57,7 @@ class Trying:
     metrics: Metrics
     says: dict[str, Directives]
     tenants: list[Tenant] = field(default_factory=list)
-    booked: list[tuple[str, str]] = field(default_factory=list)  # kind, tenant
+    rows: list[Row] = field(default_factory=list)  # of the ledger
     now: float = NOW
 
     @property
@@ -146,15 +150,21 @@ async def trying(
         def clock() -> float:
             return desk.now
 
+        class Kept(Ledger):
+            def put(self, row: Row) -> asyncio.Event:
+                desk.rows.append(row)
+                return super().put(row)
+
+        ledger = Kept(redis, prefix=prefix)
+        books = Books(ledger, Pricer())
         calls = TrialCalls(
             labels=labels,
             catalogue=catalogue,
-            claude=upstream,
+            claude=Watched("trial", claude=upstream, books=books, clock=clock),
             pricer=Pricer(),
             journal=journal,
             metrics=metrics,
             clock=clock,
-            spent=lambda kind, tenant, message, now: desk.booked.append((kind, tenant)),
         )
         comparer = Comparer(Answers(batcher.embed, standard()))
         made = Trials(
@@ -182,6 +192,7 @@ async def trying(
             await runs.close()
             await made.close()
             await catalogue.close()
+            await ledger.close()
             await labels.close()
             await journal.close()
             await upstream.close()

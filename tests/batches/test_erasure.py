@@ -65,6 +65,35 @@ async def test_items_of_one_person_go_while_claude_answers(tmp_path: Path, when:
             await redis.aclose()
 
 
+async def test_results_of_one_person_are_found_when_nothing_else_tells_of_them(
+    tmp_path: Path,
+) -> None:
+    """A day later no decision is kept, and no answer was stored."""
+    async with BatchHouse.start(tmp_path, claude=echo) as house:
+        asked = [
+            item("hers", f"Where is {marker('ann', 'message')}?", metadata=ANN),
+            item("his", f"Where is {marker('bob', 'message')}?", metadata=BOB),
+        ]
+        made = await house.http.post(
+            "/v1/messages/batches", json={"requests": asked}, headers={"x-cache-ttl": "0"}
+        )
+        await house.ended(made.json()["id"])
+        await house.parts.journal.flush()
+        redis = await store_of(tmp_path)
+        try:
+            for kind in ("d", "dn"):
+                async for key in redis.scan_iter(match=f"cs1:{kind}:*"):
+                    await redis.delete(key)
+            told = await house.http.post("/v1/erase", json={"actor": "ann"})
+            assert told.json()["removed"]["jobs"] == 1
+            lines = await results(house, made.json()["id"])
+            assert lines["hers"]["error"]["error"]["message"] == "erased"
+            assert marker("bob", "message") in json.dumps(lines["his"])
+            assert found(await in_store(redis), "ann") == set()
+        finally:
+            await redis.aclose()
+
+
 async def test_a_job_that_waits_is_erased_with_its_namespace(tmp_path: Path) -> None:
     async with BatchHouse.start(tmp_path, claude=echo) as house:
         house.door.hold_at(lambda method, path: method == "POST", "before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from anthropic import AsyncAnthropic
 from cacheserver.simulated.directives import Fault
 from tests.batches.house import BatchHouse, item, shut
 from tests.batches.test_batches import results, until, until_sent
+from tests.ledger.test_hang_ups import rows as rows_of
 
 CREATE = "/v1/messages/batches"
 
@@ -20,6 +22,41 @@ CREATE = "/v1/messages/batches"
 async def house(tmp_path: Path) -> AsyncIterator[BatchHouse]:
     async with BatchHouse.start(tmp_path, batch_s=1_000.0) as house:
         yield house
+
+
+@pytest.mark.parametrize("gone", ["batch", "results"])
+async def test_what_claude_billed_and_forgot_is_in_rows_as_bounds(
+    house: BatchHouse, gone: str
+) -> None:
+    requests = [item("a"), item("b", "Why?"), item("a-too")]
+    made = await house.sdk().messages.batches.create(requests=requests)
+    await until_sent(house)
+    work = house.batching._desk.work
+    (ship,) = [await work.ship(nonce) for nonce in await work.ships()]
+    assert ship is not None
+    batch = f"{CREATE}/{ship.upstream}"
+    path = batch if gone == "batch" else f"{batch}/results"
+    house.upstream.faults.add(Fault("error", status=404, path=path, times=1_000))
+    house.clock.ahead_s += 1_000
+    found = await results(house, made.id)
+    assert {line["result"]["error"]["error"]["type"] for line in found.values()} == {
+        "not_found_error"
+    }
+    assert found["a"]["cache"]["cost_usd"] is None
+    assert found["a-too"]["cache"]["cost_usd"] == "0.000000000"
+    rows = {row.id: row for row in await rows_of(house)}
+    owed = [rows[found[name]["cache"]["decision_id"]] for name in ("a", "b")]
+    free = rows[found["a-too"]["cache"]["decision_id"]]
+    assert {(row.outcome, row.status, row.cost) for row in owed} == {("failed", 404, None)}
+    assert (free.cost, free.unknown) == (0, None)
+    invoice = sum(line.nanodollars for line in house.upstream.invoice)
+    assert gone == "batch" or invoice > 0  # the simulated Claude answers once it is asked
+    most = [row.unknown.most for row in owed if row.unknown is not None]
+    assert len(most) == 2
+    assert invoice <= sum(one or 0 for one in most)
+    # 100 tokens of answer and a byte of the body each, at most, for half of Haiku's price.
+    bodies = [len(json.dumps(request["params"])) for sent in house.sent for request in sent]
+    assert sum(one or 0 for one in most) <= sum(size * 1_000 + 100 * 2_500 for size in bodies)
 
 
 async def taken(house: BatchHouse) -> str:

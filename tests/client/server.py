@@ -37,6 +37,7 @@ class Contract:
     faults: list[Fault] = field(default_factory=list)
     seen: list[tuple[str, dict[str, Any], Mapping[str, str]]] = field(default_factory=list)
     stored: dict[str, str] = field(default_factory=dict)  # prompt -> entry id
+    unserved: str = "only-if-cached"  # why, where `cache="only"` finds nothing
     cut_streams: bool = False  # close the connection in the middle of a stream
     break_streams: bool = False  # an error event in the middle of a stream
 
@@ -47,7 +48,7 @@ class Contract:
         prompt = str(body.get("prompt") or body["messages"][-1]["content"])
         kind = "exact" if prompt in self.stored and body["cache"] != "refresh" else "miss"
         if body["cache"] == "only" and kind == "miss":
-            headers = {"x-cache": "miss", "x-cache-reason": "only-if-cached"}
+            headers = {"x-cache": "miss", "x-cache-reason": self.unserved}
             return _error(404, "not_found_error", {**headers, "x-should-retry": "false"})
         entry_id = self.stored.setdefault(prompt, f"{len(self.stored):032x}")
         headers = {
@@ -99,6 +100,10 @@ class Contract:
             del self.stored[prompt]
         return JSONResponse({"purged": len(gone)})
 
+    async def erase(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        return self._refused(request, body) or JSONResponse({"erased": min(body)})
+
     async def decision(self, request: Request) -> Response:
         if refused := self._refused(request, {}):
             return refused
@@ -146,6 +151,8 @@ def serving() -> Iterator[Contract]:
             Route("/v1/query", contract.query, methods=["POST"]),
             Route("/v1/stats", contract.stats),
             Route("/v1/purge", contract.purge, methods=["POST"]),
+            Route("/v1/erase", contract.erase, methods=["POST"]),
+            Route("/admin/tenants/{name:path}/erase", contract.erase, methods=["POST"]),
             Route("/v1/decisions/{id}", contract.decision),
         ]
     )

@@ -146,6 +146,22 @@ def test_statistics_purging_and_decisions_are_read(client: Client, server: Contr
     assert client.decision("dec_1")["decision"] == {"kind": "miss"}
 
 
+def test_an_erasure_names_one_thing_and_whose_it_is(client: Client, server: Contract) -> None:
+    assert client.erase(actor="ann") == {"erased": "actor"}
+    client.erase(conversation="c", namespace="docs")
+    client.erase(tenant="a/b", of="a/b")
+    sent = [(path, body) for path, body, _ in server.seen]
+    assert sent == [
+        ("/v1/erase", {"actor": "ann"}),
+        ("/v1/erase", {"conversation": "c", "namespace": "docs"}),
+        ("/admin/tenants/a/b/erase", {"tenant": "a/b"}),
+    ]
+    for wrong in ({}, {"tag": "a", "actor": "b"}, {"tag": "a", "namespace": "b"}):
+        with pytest.raises(ValueError, match="give one"):
+            client.erase(**wrong)
+    assert len(server.seen) == 3
+
+
 def test_purging_nothing_in_particular_is_refused(client: Client, server: Contract) -> None:
     with pytest.raises(ValueError, match="one of"):
         client.purge()
@@ -154,9 +170,11 @@ def test_purging_nothing_in_particular_is_refused(client: Client, server: Contra
     assert server.seen == []
 
 
+@pytest.mark.parametrize("reason", ["only-if-cached", "degraded", "warming"])
 def test_nothing_cached_is_its_own_error_and_not_tried_again(
-    client: Client, server: Contract
+    client: Client, server: Contract, reason: str
 ) -> None:
+    server.unserved = reason
     with pytest.raises(NotCachedError) as failed:
         client.query("Hello", cache="only")
     assert (failed.value.status, failed.value.type) == (404, "not_found_error")

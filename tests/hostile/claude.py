@@ -31,10 +31,11 @@ class Script:
         self.body = b"{}"
         self.kind = JSON
         self.cut = False  # the connection is lost after `body`
-        self.asked = 0
+        self.asked = self.begun = 0
         self.connections = 0
-        self.go = asyncio.Event()
+        self.go, self.end = asyncio.Event(), asyncio.Event()  # begin to answer; end the answer
         self.go.set()
+        self.end.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -49,6 +50,9 @@ class Script:
                 writer.write(f"{start}transfer-encoding: chunked\r\n\r\n".encode())
                 if self.body:
                     writer.write(b"%x\r\n%b\r\n" % (len(self.body), self.body))
+                await writer.drain()
+                self.begun += 1
+                await self.end.wait()
                 if self.cut:
                     break
                 writer.write(b"0\r\n\r\n")

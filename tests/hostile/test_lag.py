@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from cacheserver.api.body import MAX_VALUES, parse
 from cacheserver.errors import TooLarge
 from cacheserver.policy.question_text import matched_text
+from tests.hostile.claude import MESSAGE, scripted
 from tests.hostile.lag import lag
 from tests.hostile.raw import body_of
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 
 HELD_S = 0.25
 MEGABYTE = 1_000_000
@@ -46,6 +48,46 @@ async def test_no_text_holds_the_loop(house: House) -> None:
         house.upstream.reset()
         assert seen.longest_s < HELD_S, (what, seen.longest_s)
     assert came_from(await house.ask())[0] == "exact"
+
+
+def _many() -> dict[str, tuple[str, bytes]]:
+    turns = [{"role": ("user", "assistant")[n % 2], "content": "x"} for n in range(99_999)]
+    blocks = [{"type": "text", "text": "x"} for _ in range(150_000)]
+
+    def asked(**fields: Any) -> bytes:
+        return json.dumps({**body_of("x"), **fields}).encode()
+
+    crowd = b'{"body":[' + b"[]," * 8_000_000 + b"1]}"
+    item = {"body": {"messages": [{"role": "user", "content": "x"}] * 200}, "expected": "y"}
+    gold, reviews = "/admin/routing/default/gold/extraction", "/admin/tenants/default/reviews"
+    return {
+        "messages": ("/v1/messages", asked(messages=turns)),
+        "messages of auto": ("/v1/messages", asked(messages=turns, model="auto")),
+        "messages, streamed": ("/v1/messages", asked(messages=turns, stream=True)),
+        "messages of a question": ("/v1/query", json.dumps({"messages": turns}).encode()),
+        "messages to lint": ("/v1/lint", asked(messages=turns)),
+        "blocks": ("/v1/messages", asked(messages=[{"role": "user", "content": blocks}])),
+        "blocks of a system prompt": ("/v1/messages", asked(system=blocks, model="auto")),
+        "gold, a line": (gold, crowd),
+        "gold, lines": (gold, b"\n" * 20_000_000),
+        "gold, items": (gold, b"\n".join([json.dumps(item).encode()] * 500)),
+        "reviews, a line": (reviews, crowd),
+        "reviews, lines": (reviews, b"\r\n" * 10_000_000),
+    }
+
+
+async def test_no_crowd_holds_the_loop(tmp_path: Path) -> None:
+    async with scripted(tmp_path) as (house, claude):
+        claude.body = json.dumps(MESSAGE).encode()
+        await house.ask()
+        for what, (path, raw) in _many().items():
+            method = "PUT" if path.endswith("extraction") else "POST"
+            key = {"authorization": f"Bearer {ADMIN_KEY}"} if path.startswith("/admin") else {}
+            async with lag() as seen:
+                answer = await house.http.request(method, path, content=raw, headers=key)
+            assert answer.status_code in (200, 400, 413), (what, answer.text)
+            assert seen.longest_s < HELD_S, (what, seen.longest_s)
+        assert came_from(await house.ask())[0] == "exact"
 
 
 CROWDS = {

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cacheserver.policy.row import Row
 from cacheserver.simulated.books import Line
@@ -17,14 +18,18 @@ from tests.ledger.traffic import Losing, Traffic
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """`asked` is the text of each request whose usage may never come, by its tag."""
+    """`asked` is the text of each request whose usage may never come, by its tag.
+
+    `unread` is how many were not let in, or left before they could be read: they have no row.
+    """
 
     rows: list[Row]
     invoice: list[Line]
     asked: dict[str, str]
+    unread: int
 
 
-async def both(folder: Path, requests: int) -> Both:
+async def both(folder: Path, requests: int, **settings: Any) -> Both:
     """Send that many requests through a whole server, and bring both books."""
     line = Losing()
     async with (
@@ -36,6 +41,7 @@ async def both(folder: Path, requests: int) -> Both:
             target=0.5,
             audit_usd_per_day=100,
             judge_usd_per_day=100,
+            **settings,
         ) as house,
         serving(house.upstream.app) as claude,
     ):
@@ -48,7 +54,10 @@ async def both(folder: Path, requests: int) -> Both:
         await house.parts.learner.idle()
         await house.parts.trials.settle()
         await house.parts.ledger.flush()
-        return Both(await _rows(house), list(house.upstream.invoice), traffic.asked)
+        rows = await _rows(house)
+        unheard = traffic.left - {tag for row in rows for tag in row.tags}
+        unread = traffic.refused + len(unheard)
+        return Both(rows, list(house.upstream.invoice), traffic.asked, unread)
 
 
 def agree(both: Both) -> None:

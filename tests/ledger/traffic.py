@@ -131,6 +131,8 @@ class Traffic:
     seed: int
     asked: dict[str, str] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
+    left: set[str] = field(default_factory=set)  # the tags of those who left before any answer
+    refused: int = 0  # not let in: a busy store did not say in time whose key it is
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -329,13 +331,20 @@ class Traffic:
 
     async def _post(self, kind: str, body: dict[str, Any], headers: dict[str, str]) -> None:
         asked = self.house.http.stream("POST", "/v1/messages", json=body, headers=headers)
+        # At any moment: before the request is read, looked for, asked for, or answered.
+        stays_s = self._random.uniform(0, 0.4) if kind == "hang-up-early" else None
+        response = None
         try:
-            async with asyncio.timeout(0.2 if kind == "hang-up-early" else None), asked as response:
+            async with asyncio.timeout(stays_s), asked as response:
+                if response.headers.get("x-cache-reason") == "refused":
+                    self.refused += 1
                 async for _ in response.aiter_bytes():
                     if kind in ("hang-up", "hang-up-shared"):
                         return
         except (httpx2.HTTPError, TimeoutError):
             assert kind in ("cut", "cut-stream", "broken", "hang-up-early"), kind
+            if kind == "hang-up-early" and response is None:
+                self.left.add(headers["x-cache-tags"])
 
     async def _put(self, path: str, **fields: Any) -> None:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}

@@ -87,6 +87,33 @@ async def test_another_server_comes_to_the_same(
     assert bar.basis == "labels"
 
 
+async def test_an_answer_that_goes_wrong_is_shut_by_the_label_that_tells(
+    states: States, redis: Connection, prefix: str, clock: Clock
+) -> None:
+    """Not at the next review, up to 100 labels later; and open again by the one that tells that."""
+    await states.barred("acme", "s", TARGET)
+    await teach(states, 400)
+    other = server(redis, prefix, clock)
+    await other.barred("acme", "s", TARGET)
+    _, before = await states.barred("acme", "s", TARGET)
+    assert before.shut == frozenset()
+    found = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, crowd=0.75, group="bad", entry="bad")
+    for right in (False, True):
+        for told in range(1, 40):
+            one = label(found, right, served=True, source="audit", caller=f"c{told % 10}")
+            await states.learn("acme", "s", one)
+            state, bar = await states.barred("acme", "s", TARGET)
+            assert state.fresh % calibrate.EVERY  # else a review has told it
+            assert bar.shut == bound.shut_groups(state.labels, TARGET)
+            assert replace(bar, shut=frozenset()) == before  # and nothing else moves
+            if ("bad" in bar.shut) != right:
+                break
+        else:
+            pytest.fail("it is never told")
+        clock.time += 20
+        assert (await other.barred("acme", "s", TARGET))[1].shut == bar.shut
+
+
 async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
     states: States, redis: Connection, prefix: str, clock: Clock
 ) -> None:

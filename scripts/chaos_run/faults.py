@@ -79,6 +79,11 @@ class Faults:
                 case "slow-disk" | "full-disk":
                     with self._server.bad_disk(planned.kind[:4]):
                         await asyncio.sleep(planned.for_s)
+                case "kill-slow":
+                    # What was acknowledged while a sync was under way is what a kill could lose.
+                    with self._server.bad_disk("slow"):
+                        await asyncio.sleep(planned.for_s)
+                        await self._kill_store(0)
                 case _:
                     took = await self._server.end(signal.SIGTERM)
                     if planned.kind in _DAMAGE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 END = "end"  # the last part of every answer: one that lacks it was cut
+NOTHING = "Say nothing"  # how questions begin that are answered by an answer that says nothing
 UNKNOWN = "?"  # who asked, where the request had no room to say
 
 
@@ -56,7 +57,8 @@ class Answered:
     secret: bool = False  # asked with no-store
     refresh: bool = False
     probe: bool = False  # a question after what must be stored, asked while nothing fails
-    exact_only: bool = False
+    off: str = ""  # levers that were asked to stay off: whoever differs joins no call
+    blank: bool = False  # an answer came that says nothing
 
     @property
     def hit(self) -> bool:
@@ -96,6 +98,51 @@ class Closed:
     end: float
     tenant: str
     namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that was acknowledged. `questions` are those of its items, by custom id."""
+
+    start: float
+    end: float
+    tenant: str
+    namespace: str
+    tag: str
+    id: str
+    questions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look at a batch: what its results said, by custom id, once it had ended."""
+
+    start: float
+    end: float
+    id: str
+    status: int | None
+    ended_at: float | None = None
+    items: dict[str, Said] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question within a conversation whose answer was acknowledged as kept."""
+
+    end: float
+    tenant: str
+    talk: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The questions of a conversation, as the server has them; None: it said none."""
+
+    at: float
+    tenant: str
+    talk: str
+    questions: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +193,13 @@ class History:
     called: list[Called] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    # Errors that came from Claude's side: their status, by the request id they carried.
+    passed: dict[str, int] = field(default_factory=dict)
+    budgets: dict[str, int] = field(default_factory=dict)  # nanodollars a tenant may spend
     rows: list[dict[str, Any]] | None = None  # of the ledger; None: it was not read
     invoice: list[Charge] = field(default_factory=list)
 

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from scripts.chaos_run.history import Charge, History
+from scripts.chaos_run.rules.violation import Limits, Violation
 
 # A call that is under way when the server is killed leaves no row: it began at most so long before.
 LONGEST_CALL_S = 60.0
 KILLS = ("kill-server", "end")
-AWAY = ("kill-store", "stop-store", "slow-disk", "full-disk", "restart", "kill-server", "cut-aof")
+AWAY = ("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server")
 
 
-def differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
-    """Time, sentence and ids of each amount that is not accounted for."""
+def ledger(history: History, limits: Limits) -> Iterator[Violation]:
+    """The ledger and Claude's invoice agree, and each answer has its row."""
+    for at, what, ids in _differences(history):
+        yield Violation("ledger", at, what, ids)
+
+
+def budgets(history: History, limits: Limits) -> Iterator[Violation]:
+    """Nobody spends more than their budget and the one request that was let in last.
+
+    Two, for the prompt of each is estimated when it is let in.
+    """
+    for tenant, limit in history.budgets.items():
+        paid = [_paid(row) for row in history.rows or () if row["tenant"] == tenant]
+        if sum(paid) > limit + 2 * max(paid, default=0):
+            what = f"{tenant} spent {sum(paid)} nanodollars of {limit} in {len(paid)} requests"
+            yield Violation("budget", 0.0, what)
+
+
+def _paid(row: Mapping[str, Any]) -> int:
+    return int(row["cost_nanodollars"] or 0) + int(row["spent_nanodollars"])
+
+
+def _differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
     rows, lines = history.rows, {line.message_id: line for line in history.invoice}
     if rows is None:
         return
@@ -26,7 +49,7 @@ def differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]
     for row in rows:
         if (call := row["claude_message_id"]) is None:
             continue
-        paid = (row["cost_nanodollars"] or 0) + row["spent_nanodollars"]
+        paid = _paid(row)
         if call in known:
             yield 0.0, "a call was booked twice", (str(row["id"]), call)
         known[call] = paid

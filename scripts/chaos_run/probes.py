@@ -1,0 +1,78 @@
+"""Questions that are asked while nothing fails."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from scripts.chaos_run.caller import HIT_LIMIT_S
+from scripts.chaos_run.history import Answered
+from scripts.chaos_run.rig import Rig
+from scripts.chaos_run.traffic import TALK
+
+TRIES = 10  # half a second apart: a store that hangs for a moment loses nothing
+AT_ONCE = 6
+# A circuit breaker that saw several outages in a row stays open for up to a minute.
+COMES_BACK_S = 70.0
+
+
+class Probes:
+    """Asks, and counts."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self.count = 0
+        self._rig = rig
+        self._draw = random.Random(f"probes {seed}")
+        self._new = 0
+
+    async def stored(self, most: int) -> None:
+        """Ask for what was acknowledged: of that the latest and some others."""
+        latest: dict[tuple[str, str, str], Answered] = {}
+        for event in self._rig.history.answered:
+            if event.stored and event.namespace != TALK:
+                latest[event.tenant, event.namespace, event.question] = event
+        events = list(latest.values())
+        half = most // 2
+        chosen = events[-half:] + self._draw.sample(
+            events[:-half], min(len(events[:-half]), most - half)
+        )
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(event: Answered) -> None:
+            async with gate:
+                await self._one(event)
+
+        await asyncio.gather(*(one(event) for event in chosen))
+
+    async def _one(self, event: Answered) -> None:
+        self.count += 1
+        tenants = {tenant.name: tenant for tenant in (*self._rig.tenants, self._rig.thrifty)}
+        for last in (*[False] * (TRIES - 1), True):
+            got = await self._rig.caller.ask(
+                tenants[event.tenant],
+                event.namespace,
+                event.question,
+                control="only-if-cached",
+                limit_s=HIT_LIMIT_S,
+                probe=True,
+            )
+            if last or got.outcome == "exact":
+                return
+            self._rig.history.answered.remove(got)  # what is lost stays so
+            await asyncio.sleep(0.5)
+
+    async def works(self) -> str | None:
+        """Ask something new for every tenant until it is answered; a sentence if it is not."""
+        until = time.monotonic() + COMES_BACK_S * self._rig.scale
+        for tenant in self._rig.tenants:
+            while True:
+                self._new += 1
+                question = f"What is news number {self._new}"
+                got = await self._rig.caller.ask(tenant, "default", question)
+                if got.status == 200:
+                    break
+                if time.monotonic() > until:
+                    return f"{tenant.name} gets {got.status} {got.reason} though nothing fails"
+                await asyncio.sleep(0.5)
+        return None

@@ -1,0 +1,1 @@
+"""What must hold of a history, a module for each thing that may be wrong with it."""

@@ -179,7 +179,6 @@ class Run:
         await ending.books(rig)
         if (unnoticed := await ending.emptied(rig)) is not None:
             self._note("unnoticed", unnoticed)
-        await ending.last_key(rig)
         await ending.without_data(rig)
         self._in_time("the last end", await rig.server.end(signal.SIGTERM))
 

@@ -8,13 +8,15 @@ import time
 
 from scripts.chaos_run.caller import HIT_LIMIT_S
 from scripts.chaos_run.history import Answered
-from scripts.chaos_run.rig import Rig
+from scripts.chaos_run.rig import SLOTS, Rig
 from scripts.chaos_run.traffic import TALK
 
 TRIES = 10  # half a second apart: a store that hangs for a moment loses nothing
 AT_ONCE = 6
 # A circuit breaker that saw several outages in a row stays open for up to a minute.
 COMES_BACK_S = 70.0
+LEAVES_S = 0.5
+OTHERS_S = 3.0  # a miss, after other callers left theirs: less than Claude may take
 
 
 class Probes:
@@ -75,4 +77,23 @@ class Probes:
                 if time.monotonic() > until:
                     return f"{tenant.name} gets {got.status} {got.reason} though nothing fails"
                 await asyncio.sleep(0.5)
+        return await self._after_others()
+
+    async def _after_others(self) -> str | None:
+        """Have a tenant's callers leave while Claude says nothing; another's question after it."""
+        rig = self._rig
+        left, other = rig.tenants[-1], rig.tenants[0]
+        rig.proxy.mode, rig.proxy.share = "hang", 1.0
+        try:
+            leaving = (
+                rig.caller.leave(left, "What is hanging", LEAVES_S) for _ in range(2 * SLOTS)
+            )
+            await asyncio.gather(*leaving)
+        finally:
+            rig.proxy.mode = ""
+        self._new += 1
+        question = f"What is news number {self._new}"
+        got = await rig.caller.ask(other, "default", question, limit_s=OTHERS_S)
+        if got.status == 529:
+            return f"{other.name} waits for calls that callers of {left.name} have left"
         return None

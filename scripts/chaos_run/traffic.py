@@ -34,12 +34,12 @@ WEIGHTS = {
     "short": 4,
     "hang-up": 3,
     "purge": 2,
-    "erase": 1,
+    "erase": 2,
     "feedback": 2,
     "key": 1,
     "bar": 1,
-    "batch": 1,
-    "results": 1,
+    "batch": 2,
+    "results": 2,
     "look": 2,
     "nobody": 2,
     "nothing": 3,
@@ -133,7 +133,7 @@ class Traffic:
             self._stored.append(event)
             del self._stored[:-400]
         if event.status is None:
-            await asyncio.sleep(0.3)  # nobody is there: do not spin
+            await asyncio.sleep(0.5)  # nobody is there: do not spin
         return event
 
     def _question(self, draw: random.Random) -> str:

@@ -314,13 +314,20 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     told = row(
         FIRST,
         id="lost",
+        at="1970-01-01T00:02:12Z",
         claude_message_id=None,
         cost_nanodollars=None,
         unknown_least_nanodollars=0,
         unknown_most_nanodollars=700,
     )
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
-    told["unknown_most_nanodollars"] = 699
+    for wrong in ({"unknown_most_nanodollars": 699}, {"at": "1970-01-01T00:12:12Z"}):
+        assert kinds(replace(right, rows=[row(FIRST), told | wrong])) == {"ledger"}
+    # A call is tried three times at most, however much those may have cost.
+    told["unknown_most_nanodollars"] = 7_000
+    right.invoice += [Charge(131, f"msg{n}", 700) for n in (3, 4)]
+    assert kinds(replace(right, rows=[row(FIRST), told])) == set()
+    right.invoice += [Charge(131, "msg5", 700)]
     assert kinds(replace(right, rows=[row(FIRST), told])) == {"ledger"}
 
 

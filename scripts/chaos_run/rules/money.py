@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from scripts.chaos_run.history import Charge, History
@@ -11,6 +14,7 @@ from scripts.chaos_run.rules.violation import Limits, Violation
 
 # A call that is under way when the server is killed leaves no row: it began at most so long before.
 LONGEST_CALL_S = 60.0
+TRIES = 3  # of a call, retries included
 KILLS = ("kill-server", "end")
 AWAY = ("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server")
 
@@ -59,20 +63,39 @@ def _differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]
         elif line is not None and line.nanodollars != paid:
             what = f"{paid} nanodollars are booked, {line.nanodollars} were charged"
             yield line.at, what, (str(row["id"]), call)
-    # A row stands for each try that lost its answer: its bounds are of all of them together.
-    doubtful = [row for row in rows if row["unknown_least_nanodollars"] is not None]
-    most = sum(row["unknown_most_nanodollars"] or 0 for row in doubtful)
-    if any(row["unknown_most_nanodollars"] is None for row in doubtful):
-        most = sum(line.nanodollars for line in history.invoice)
-    for line in history.invoice:
+    doubts = [_Doubt.of(row) for row in rows if row["unknown_least_nanodollars"] is not None]
+    for line in sorted(history.invoice, key=lambda line: line.at):
         if line.message_id in known or _excused(history, line):
             continue
-        if line.nanodollars <= most:
-            most -= line.nanodollars
+        if any(doubt.takes(line) for doubt in doubts):
             continue
         what = f"{line.nanodollars} nanodollars were charged that no row accounts for"
         yield line.at, what, (line.message_id,)
     yield from _answers_without_rows(history, set(ids))
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A row of tries that lost their answers: its bounds are of all of them together."""
+
+    at: float
+    left: float
+    tries: int = TRIES
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> _Doubt:
+        most = row["unknown_most_nanodollars"]
+        at = datetime.fromisoformat(row["at"]).timestamp()
+        return cls(at, math.inf if most is None else most)
+
+    def takes(self, line: Charge) -> bool:
+        """Return whether a charge may be of one of the tries, and count it as that."""
+        near = abs(line.at - self.at) < LONGEST_CALL_S
+        if not near or not self.tries or line.nanodollars > self.left:
+            return False
+        self.tries -= 1
+        self.left -= line.nanodollars
+        return True
 
 
 def _excused(history: History, line: Charge) -> bool:

@@ -9,7 +9,7 @@ import random
 import time
 from urllib.parse import urlsplit
 
-from scripts.chaos_run.caller import MISS_LIMIT_S, MODEL, Caller, Tenant
+from scripts.chaos_run.caller import HIT_LIMIT_S, MISS_LIMIT_S, MODEL, Caller, Tenant
 from scripts.chaos_run.history import Called
 
 PULSE_S = 0.2
@@ -49,12 +49,25 @@ class Strain:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat())
+            group.create_task(self._ask_again())
             group.create_task(self._strain())
 
     async def _beat(self) -> None:
         while True:
             await self._caller.call("GET", "/healthz", limit_s=PULSE_LIMIT_S)
             await asyncio.sleep(PULSE_S)
+
+    async def _ask_again(self) -> None:
+        """Ask for what is stored and for nothing else: that waits for nobody."""
+        while True:
+            await self._caller.ask(
+                self._tenant,
+                "default",
+                "What is the scale of this machine",
+                control="only-if-cached",
+                limit_s=HIT_LIMIT_S,
+            )
+            await asyncio.sleep(2 * PULSE_S)
 
     async def _strain(self) -> None:
         kinds = (self._bad, self._bad, self._schema, self._messages, self._flood, self._loris)

@@ -244,8 +244,10 @@ class Traffic:
         await self._ask(NOBODY, namespace, question)
 
     async def _nothing(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        question = f"{NOTHING}, number {draw.randrange(9)}"
-        await self._ask(tenant, namespace, question, stream=draw.random() < 0.3)
+        """Ask for an answer that says nothing, twice: it is none, and may not be stored."""
+        question = f"{NOTHING}, number {10 ** draw.randrange(3)}"
+        for _ in range(2):
+            await self._ask(tenant, namespace, question, stream=draw.random() < 0.3)
 
     async def _together(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         """Ask the same thing at once, in two ways that may not share a call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import signal
@@ -18,17 +19,19 @@ from scripts.chaos_run.rules.violation import SETTLED_S
 from scripts.chaos_run.traffic import NOBODY, TALK, TALKS
 
 TRIES = 10
+ENDED_S = 15.0  # batches that were under way when the last fault ended have so long
 NOTICED_S = 20.0  # the store is looked at every few seconds
 
 
 async def look(rig: Rig) -> Counter[str]:
     """Look at every batch and conversation; how far the batches are."""
     found: Counter[str] = Counter()
+    until = time.monotonic() + ENDED_S
     tenants = {tenant.name: tenant for tenant in rig.tenants}
     for batch in rig.history.batches:
-        for _ in range(TRIES):
+        for tried in itertools.count(1):
             state = await rig.caller.look_at(tenants[batch.tenant], batch)
-            if state not in ("no answer", "503"):
+            if state in ("ended", "404") or (tried >= TRIES and time.monotonic() > until):
                 break
             await asyncio.sleep(0.5)
         found[state] += 1

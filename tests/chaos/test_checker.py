@@ -311,6 +311,11 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     assert kinds(right) == {"ledger"}
     killed = replace(right, faults=[Fault(131, 135, "kill-server")])
     assert kinds(killed) == set()
+    batched = replace(right, batches=[BATCH], looked=[replace(SHOWN, ended_at=None, items={})])
+    batched.invoice = [right.invoice[0], replace(right.invoice[1], batched=True)]
+    assert kinds(batched) == set()
+    assert kinds(replace(batched, looked=[*batched.looked, SHOWN])) == {"ledger"}  # it has ended
+    assert kinds(replace(batched, invoice=right.invoice)) == {"ledger"}
     told = row(
         FIRST,
         id="lost",

@@ -99,11 +99,19 @@ class _Doubt:
 
 
 def _excused(history: History, line: Charge) -> bool:
-    """The server was killed while that call was under way, or Claude forgot a batch of its own."""
+    """Return whether nobody can have booked a call.
+
+    The server was killed while it was under way, Claude forgot a batch, or a batch has not ended.
+    """
+    last = {look.id: look for look in sorted(history.looked, key=lambda look: look.end)}
+    open_ones = {id for id, look in last.items() if look.status != 404 and look.ended_at is None}
     return any(
         (fault.kind in KILLS and fault.overlaps(line.at, line.at + LONGEST_CALL_S))
         or (line.batched and fault.kind == "kill-upstream" and fault.end > line.at)
         for fault in history.faults
+    ) or any(
+        line.batched and batch.start <= line.at and batch.id in open_ones
+        for batch in history.batches
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import httpx2
 
 from scripts.chaos_run.history import (
+    MODEL,
+    MOST_TOKENS,
     Answered,
     Called,
     History,
@@ -21,7 +23,8 @@ from scripts.chaos_run.history import (
 )
 from scripts.chaos_run.reading import read
 
-MODEL = "claude-haiku-5-5"
+# Of calls that are left at once: what they may have cost excuses no charge of others.
+LEFT_MODEL = "claude-sonnet-5-5"
 ADMIN_KEY = "chaos-admin-key-of-this-run"
 GIVE_UP_S = 120.0  # no request is waited for longer; what takes so long is over any limit
 
@@ -94,7 +97,10 @@ class Caller:
         path, body = "/v1/messages", self._body(tenant, namespace, question, secret=secret)
         body["stream"] = stream
         if query or talk is not None:
-            path, body = "/v1/query", {"model": MODEL, "max_tokens": 200, "prompt": question}
+            path, body = (
+                "/v1/query",
+                {"model": MODEL, "max_tokens": MOST_TOKENS, "prompt": question},
+            )
         if talk is not None:
             body["conversation"] = talk
         event = Answered(
@@ -130,7 +136,7 @@ class Caller:
         whose = f"{tenant.name}/{namespace}/{'secret' if secret else 'shared'}"
         return {
             "model": MODEL,
-            "max_tokens": 200,
+            "max_tokens": MOST_TOKENS,
             "messages": [{"role": "user", "content": question}],
             "metadata": {"user_id": whose},
         }
@@ -173,7 +179,8 @@ class Caller:
     async def leave(self, tenant: Tenant, question: str, after_s: float) -> None:
         """Ask for a stream that nobody may store, and go before it begins."""
         headers = self._head(tenant, "default") | {"cache-control": "no-store"}
-        body = self._body(tenant, "default", question, secret=True) | {"stream": True}
+        body = self._body(tenant, "default", question, secret=True)
+        body |= {"model": LEFT_MODEL, "stream": True}
         with contextlib.suppress(TimeoutError, httpx2.HTTPError):
             async with asyncio.timeout(after_s):
                 await self.http.post(f"{self.url}/v1/messages", json=body, headers=headers)

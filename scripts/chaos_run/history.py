@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 END = "end"  # the last part of every answer: one that lacks it was cut
+MODEL = "claude-haiku-5-5"  # of all questions but those that nobody waits for
+MOST_TOKENS = 200  # of an answer
 NOTHING = "Say nothing"  # how questions begin that are answered by an answer that says nothing
 UNKNOWN = "?"  # who asked, where the request had no room to say
 
@@ -212,6 +214,7 @@ class Charge:
     message_id: str
     nanodollars: int
     batched: bool = False
+    model: str = MODEL
 
 
 def tag_of(question: str) -> str:

@@ -9,8 +9,8 @@ import random
 import time
 from urllib.parse import urlsplit
 
-from scripts.chaos_run.caller import HIT_LIMIT_S, MISS_LIMIT_S, MODEL, Caller, Tenant
-from scripts.chaos_run.history import Called
+from scripts.chaos_run.caller import HIT_LIMIT_S, MISS_LIMIT_S, Caller, Tenant
+from scripts.chaos_run.history import MODEL, Called
 
 PULSE_S = 0.2
 # Nobody else's request stops the loop for long. Stalls that were seen took 8 to 14 s; on a busy

@@ -31,9 +31,8 @@ class Written(list[Line]):
 
     def append(self, line: Line) -> None:
         super().append(line)
-        self._file.write(
-            json.dumps([line.at, line.message_id, line.nanodollars, line.tier == "batch"]) + "\n"
-        )
+        charge = [line.at, line.message_id, line.nanodollars, line.tier == "batch", line.model]
+        self._file.write(json.dumps(charge) + "\n")
         self._file.flush()
 
 
@@ -48,8 +47,10 @@ def say(body: Mapping[str, Any]) -> Directives:
 
 
 async def serve(port: int, journal: TextIO) -> None:
-    # The wait lets callers meet while a call is under way.
-    claude = Simulated(SimulatedSettings(direct=say, batch_s=1.0, ttft_s=0.05, kept_requests=10))
+    # The waits let callers meet while a call is under way, and leave it.
+    claude = Simulated(
+        SimulatedSettings(direct=say, batch_s=1.0, ttft_s=0.05, tokens_per_s=400, kept_requests=10)
+    )
     claude._claude.books.lines = Written(journal)  # the books have no other way to be read live
     async with serve_simulated(claude, port=port) as url:
         sys.stdout.write(f"{url}\n")

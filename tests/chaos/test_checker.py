@@ -10,6 +10,7 @@ import pytest
 
 from scripts.chaos_run.checker import RULES, Limits, check
 from scripts.chaos_run.history import (
+    MODEL,
     Answered,
     Batch,
     Called,
@@ -26,6 +27,7 @@ from scripts.chaos_run.history import (
     Turn,
     tag_of,
 )
+from scripts.chaos_run.rules.money import TRY_NANODOLLARS
 
 QUESTION = "What is part number 17"
 
@@ -282,7 +284,7 @@ def test_other_requests_have_limits_too() -> None:
 
 def row(event: Answered, **given: Any) -> dict[str, Any]:
     return {
-        "id": event.decision, "tenant": event.tenant, "claude_message_id": "msg1",
+        "id": event.decision, "tenant": event.tenant, "model": MODEL, "claude_message_id": "msg1",
         "cost_nanodollars": 700, "spent_nanodollars": 0, "unknown_least_nanodollars": None,
         "unknown_most_nanodollars": None, **given,
     }  # fmt: skip
@@ -328,11 +330,12 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
     for wrong in ({"unknown_most_nanodollars": 699}, {"at": "1970-01-01T00:12:12Z"}):
         assert kinds(replace(right, rows=[row(FIRST), told | wrong])) == {"ledger"}
-    # A call is tried three times at most, however much those may have cost.
-    told["unknown_most_nanodollars"] = 7_000
-    right.invoice += [Charge(131, f"msg{n}", 700) for n in (3, 4)]
+    assert kinds(replace(right, rows=[row(FIRST), told | {"model": "another"}])) == {"ledger"}
+    # However much they may have cost: so many calls as there were tries, and no more.
+    told["unknown_most_nanodollars"] = 2 * TRY_NANODOLLARS
+    right.invoice += [Charge(131, "msg3", 700)]
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
-    right.invoice += [Charge(131, "msg5", 700)]
+    right.invoice += [Charge(131, "msg4", 700)]
     assert kinds(replace(right, rows=[row(FIRST), told])) == {"ledger"}
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from scripts.chaos_run import schedule
-from scripts.chaos_run.caller import MODEL
-from scripts.chaos_run.history import NOTHING, Answered, Said
+from scripts.chaos_run.history import MODEL, NOTHING, Answered, Said
 from scripts.chaos_run.proxy import Proxy
 from scripts.chaos_run.reading import read, results, streamed
 from scripts.chaos_run.upstream import Written, say

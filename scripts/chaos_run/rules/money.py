@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scripts.chaos_run.history import Charge, History
+from scripts.chaos_run.history import MOST_TOKENS, Charge, History
 from scripts.chaos_run.rules.violation import Limits, Violation
 
 # A call that is under way when the server is killed leaves no row: it began at most so long before.
 LONGEST_CALL_S = 60.0
-TRIES = 3  # of a call, retries included
+TRY_NANODOLLARS = MOST_TOKENS * 500  # what one try may cost, its question not counted
 KILLS = ("kill-server", "end")
 AWAY = ("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server")
 
@@ -79,19 +79,22 @@ class _Doubt:
     """A row of tries that lost their answers: its bounds are of all of them together."""
 
     at: float
+    model: str
     left: float
-    tries: int = TRIES
+    tries: float
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> _Doubt:
         most = row["unknown_most_nanodollars"]
         at = datetime.fromisoformat(row["at"]).timestamp()
-        return cls(at, math.inf if most is None else most)
+        if most is None:
+            return cls(at, row["model"], math.inf, math.inf)
+        return cls(at, row["model"], most, max(1, round(most / TRY_NANODOLLARS)))
 
     def takes(self, line: Charge) -> bool:
         """Return whether a charge may be of one of the tries, and count it as that."""
-        near = abs(line.at - self.at) < LONGEST_CALL_S
-        if not near or not self.tries or line.nanodollars > self.left:
+        near = line.model == self.model and abs(line.at - self.at) < LONGEST_CALL_S
+        if not near or self.tries < 1 or line.nanodollars > self.left:
             return False
         self.tries -= 1
         self.left -= line.nanodollars

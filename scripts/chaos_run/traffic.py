@@ -129,7 +129,7 @@ class Traffic:
 
     async def _ask(self, tenant: Tenant, namespace: str, question: str, **how: object) -> Answered:
         event = await self.caller.ask(tenant, namespace, question, **how)  # type: ignore[arg-type]
-        if event.stored:
+        if event.stored and namespace != TALK:
             self._stored.append(event)
             del self._stored[:-400]
         if event.status is None:

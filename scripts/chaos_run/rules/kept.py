@@ -23,10 +23,11 @@ def lost(history: History, limits: Limits) -> Iterator[Violation]:
             removed
             for removed in history.removed
             if removed.tenant == tenant
-            and removed.name
-            in {"tag": (tag_of(question),), "namespace": (namespace,)}.get(
-                removed.by, [entry for entry, of in entries.items() if of == question]
-            )
+            and {
+                "tag": removed.name == tag_of(question),
+                "namespace": removed.name == namespace,
+                "entry": entries.get(removed.name) == question,
+            }[removed.by]
         ]
         for missed in events:
             if not _missed(missed):

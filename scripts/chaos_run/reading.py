@@ -44,13 +44,18 @@ def read(event: Answered, got: httpx2.Response, *, stream: bool) -> Answered:
             text = text_of(body["content"])
         except (ValueError, LookupError, TypeError):
             return replace(event, broken="200 with a body that is no message")
+    stored = event.outcome == "miss" and event.entry is not None and (event.ttl_s or 0) > 0
     if unseen.blank(text):
         meant = event.question.startswith(NOTHING)
-        return replace(event, blank=True, broken=None if meant else "an answer that says nothing")
+        return replace(
+            event,
+            blank=True,
+            stored=stored,
+            broken=None if meant else "an answer that says nothing",
+        )
     said = Said.read(text)
     if said is None:
         return replace(event, broken=f"the answer is not whole: {text[-40:]!r}")
-    stored = event.outcome == "miss" and event.entry is not None and (event.ttl_s or 0) > 0
     return replace(event, said=said, stored=stored)
 
 

@@ -91,7 +91,12 @@ def test_a_history_in_which_all_is_well_has_no_violation() -> None:
     ("kind", "wrong", "right"),
     [
         ("status-500", hit(101, FIRST, status=500, said=None), hit(101, FIRST, status=502)),
-        ("empty", hit(101, FIRST, said=None, blank=True), put(101, said=None, blank=True)),
+        ("empty", hit(101, FIRST, said=None, blank=True), hit(101, FIRST)),
+        (
+            "empty",
+            put(101, said=None, blank=True),
+            put(101, said=None, blank=True, stored=False),
+        ),
         ("malformed", hit(101, FIRST, broken="no message"), hit(101, FIRST)),
         ("over-limit", hit(101, FIRST, end=104), hit(101, FIRST, end=104, lost_s=2)),
         ("foreign", hit(101, FIRST, tenant="two"), hit(101, FIRST)),
@@ -284,9 +289,9 @@ def test_other_requests_have_limits_too() -> None:
 
 def row(event: Answered, **given: Any) -> dict[str, Any]:
     return {
-        "id": event.decision, "tenant": event.tenant, "model": MODEL, "claude_message_id": "msg1",
-        "cost_nanodollars": 700, "spent_nanodollars": 0, "unknown_least_nanodollars": None,
-        "unknown_most_nanodollars": None, **given,
+        "id": event.decision, "tenant": event.tenant, "model": None, "model_asked": MODEL,
+        "claude_message_id": "msg1", "cost_nanodollars": 700, "spent_nanodollars": 0,
+        "unknown_least_nanodollars": None, "unknown_most_nanodollars": None, **given,
     }  # fmt: skip
 
 
@@ -330,7 +335,7 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
     for wrong in ({"unknown_most_nanodollars": 699}, {"at": "1970-01-01T00:12:12Z"}):
         assert kinds(replace(right, rows=[row(FIRST), told | wrong])) == {"ledger"}
-    assert kinds(replace(right, rows=[row(FIRST), told | {"model": "another"}])) == {"ledger"}
+    assert kinds(replace(right, rows=[row(FIRST), told | {"model_asked": "another"}])) == {"ledger"}
     # However much they may have cost: so many calls as there were tries, and no more.
     told["unknown_most_nanodollars"] = 2 * TRY_NANODOLLARS
     right.invoice += [Charge(131, "msg3", 700)]

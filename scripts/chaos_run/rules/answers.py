@@ -89,10 +89,11 @@ def deadlines(history: History, limits: Limits) -> Iterator[Violation]:
 
 
 def empty(history: History, limits: Limits) -> Iterator[Violation]:
-    """No answer that says nothing is served a second time."""
+    """No answer that says nothing is stored, or served a second time."""
     for event in history.answered:
-        if event.blank and event.hit:
-            yield told("empty", event, "a hit that says nothing")
+        if event.blank and (event.hit or event.stored):
+            what = "a hit that says nothing" if event.hit else "an answer of nothing was stored"
+            yield told("empty", event, what)
 
 
 def joined(history: History, limits: Limits) -> Iterator[Violation]:

@@ -87,9 +87,10 @@ class _Doubt:
     def of(cls, row: Mapping[str, Any]) -> _Doubt:
         most = row["unknown_most_nanodollars"]
         at = datetime.fromisoformat(row["at"]).timestamp()
+        model = row["model"] or row["model_asked"]  # none where no answer came
         if most is None:
-            return cls(at, row["model"], math.inf, math.inf)
-        return cls(at, row["model"], most, max(1, round(most / TRY_NANODOLLARS)))
+            return cls(at, model, math.inf, math.inf)
+        return cls(at, model, most, max(1, round(most / TRY_NANODOLLARS)))
 
     def takes(self, line: Charge) -> bool:
         """Return whether a charge may be of one of the tries, and count it as that."""

@@ -42,6 +42,7 @@ def _paid(row: Mapping[str, Any]) -> int:
 
 
 def _differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]]]:
+    """Time, sentence and ids of each amount that is not accounted for."""
     rows, lines = history.rows, {line.message_id: line for line in history.invoice}
     if rows is None:
         return
@@ -64,6 +65,7 @@ def _differences(history: History) -> Iterator[tuple[float, str, tuple[str, ...]
             what = f"{paid} nanodollars are booked, {line.nanodollars} were charged"
             yield line.at, what, (str(row["id"]), call)
     doubts = [_Doubt.of(row) for row in rows if row["unknown_least_nanodollars"] is not None]
+    doubts.sort(key=lambda doubt: doubt.at)  # the one that is over first is used first
     for line in sorted(history.invoice, key=lambda line: line.at):
         if line.message_id in known or _excused(history, line):
             continue

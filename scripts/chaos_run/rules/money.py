@@ -12,8 +12,9 @@ from typing import Any
 from scripts.chaos_run.history import MOST_TOKENS, Charge, History
 from scripts.chaos_run.rules.violation import Limits, Violation
 
-# A call that is under way when the server is killed leaves no row: it began at most so long before.
-LONGEST_CALL_S = 60.0
+# From a request to the last of its charges, and from a charge to its row: three tries, the waits
+# between them and for a slot, and a store that hangs for 8 s. A kill within it leaves no row.
+LONGEST_CALL_S = 30.0
 TRY_NANODOLLARS = MOST_TOKENS * 500  # what one try may cost, its question not counted
 KILLS = ("kill-server", "end")
 AWAY = ("kill-store", "kill-slow", "stop-store", "slow-disk", "full-disk", "restart", "kill-server")

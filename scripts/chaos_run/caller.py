@@ -65,7 +65,7 @@ class Caller:
 
     @property
     def url(self) -> str:
-        """Where the server listens now."""
+        """The address that the server listens at now."""
         return self._url()
 
     async def ask(

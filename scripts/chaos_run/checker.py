@@ -1,4 +1,4 @@
-"""What must hold of a history, whatever went wrong while it was made.
+"""Rules that hold of a history, whatever went wrong while it was made.
 
 A violation is certain: where an acknowledgement is missing or two things overlap, either is right.
 """

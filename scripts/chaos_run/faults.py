@@ -1,4 +1,4 @@
-"""Makes things go wrong, and right again."""
+"""Things that are made to go wrong, and right again."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Faults:
 
     @asynccontextmanager
     async def calm(self) -> AsyncIterator[None]:
-        """While nothing goes wrong."""
+        """Hold back all faults for a while."""
         self._calm.clear()
         try:
             async with self._upstream:

@@ -1,4 +1,4 @@
-"""What callers did and saw: the only thing the checker knows. Times are Unix seconds."""
+"""Records of what callers did and saw: the only thing the checker knows. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server took at a moment. A life is one process of it."""
+    """Memory, files and tasks of the server at a moment. A life is one process of it."""
 
     at: float
     life: int

@@ -1,4 +1,4 @@
-"""What callers and operators do beside asking: batches, removals, verdicts, keys, bars."""
+"""Requests beside questions: batches, removals, verdicts, keys, bars."""
 
 from __future__ import annotations
 

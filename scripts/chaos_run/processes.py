@@ -25,7 +25,7 @@ START_S = 60.0  # a start reads two models; on a busy machine that takes its tim
 
 
 class DidNotStart(Exception):
-    """What a process said instead of starting."""
+    """A process that does not start, with what it said."""
 
 
 class Process:
@@ -169,7 +169,7 @@ class Server(Process):
 
     @contextlib.contextmanager
     def bad_disk(self, how: str) -> Iterator[None]:
-        """While the disk is slow or full. Works with the shim only."""
+        """Make the disk slow or full for a while. Works with the shim only."""
         flag = Path(f"{self.disk}.{how}")
         flag.touch()
         try:

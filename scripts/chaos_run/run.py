@@ -35,7 +35,7 @@ EVERY = 3  # faults of server and store from one quiet moment to the next
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run found."""
+    """Findings of a run."""
 
     seed: int
     seconds: float
@@ -157,7 +157,7 @@ class Run:
 
     @contextlib.asynccontextmanager
     async def _quiet(self) -> AsyncIterator[None]:
-        """A moment without faults and without traffic."""
+        """Hold a moment without faults and without traffic."""
         async with self._rig.faults.calm():
             await self._traffic.pause()
             await self._be_ready("a quiet moment began")

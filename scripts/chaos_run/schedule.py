@@ -1,4 +1,4 @@
-"""What goes wrong and when, drawn from a seed. The same seed draws the same."""
+"""Faults and their times, drawn from a seed. The same seed draws the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes things fail does so, and is the same for a seed."""
+"""Parts that make things fail do so, and draw the same for a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was acknowledged, and is gone."""
+"""Losses of what was acknowledged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was removed or replaced, and is served all the same."""
+"""Answers that were removed or replaced, and are served all the same."""
 
 from __future__ import annotations
 
@@ -120,5 +120,5 @@ def entry_nonces(history: History) -> Mapping[str, str]:
 
 
 def where(event: Answered) -> tuple[str, str, str]:
-    """Whose question it is, in which namespace."""
+    """The tenant, the namespace and the question of a request."""
     return event.tenant, event.namespace, event.question

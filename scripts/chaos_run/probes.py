@@ -30,39 +30,41 @@ class Probes:
 
     async def stored(self, most: int) -> None:
         """Ask for what was acknowledged: of that the latest and some others."""
+        pending = self._chosen(most)
+        self.count += len(pending)
+        tenants = {tenant.name: tenant for tenant in (*self._rig.tenants, self._rig.thrifty)}
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(event: Answered) -> Answered:
+            async with gate:
+                return await self._rig.caller.ask(
+                    tenants[event.tenant],
+                    event.namespace,
+                    event.question,
+                    control="only-if-cached",
+                    limit_s=HIT_LIMIT_S,
+                    probe=True,
+                )
+
+        for left in reversed(range(TRIES)):
+            got = await asyncio.gather(*(one(event) for event in pending))
+            missed = {id(each) for each in got if each.outcome != "exact"}
+            if not missed or not left:
+                return
+            # What is lost stays so, and is asked for again.
+            answered = self._rig.history.answered
+            answered[:] = [each for each in answered if id(each) not in missed]
+            pending = [e for e, each in zip(pending, got, strict=True) if id(each) in missed]
+            await asyncio.sleep(0.5)
+
+    def _chosen(self, most: int) -> list[Answered]:
         latest: dict[tuple[str, str, str], Answered] = {}
         for event in self._rig.history.answered:
             if event.stored and event.namespace != TALK:
                 latest[event.tenant, event.namespace, event.question] = event
-        events = list(latest.values())
-        half = most // 2
-        chosen = events[-half:] + self._draw.sample(
-            events[:-half], min(len(events[:-half]), most - half)
-        )
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(event: Answered) -> None:
-            async with gate:
-                await self._one(event)
-
-        await asyncio.gather(*(one(event) for event in chosen))
-
-    async def _one(self, event: Answered) -> None:
-        self.count += 1
-        tenants = {tenant.name: tenant for tenant in (*self._rig.tenants, self._rig.thrifty)}
-        for last in (*[False] * (TRIES - 1), True):
-            got = await self._rig.caller.ask(
-                tenants[event.tenant],
-                event.namespace,
-                event.question,
-                control="only-if-cached",
-                limit_s=HIT_LIMIT_S,
-                probe=True,
-            )
-            if last or got.outcome == "exact":
-                return
-            self._rig.history.answered.remove(got)  # what is lost stays so
-            await asyncio.sleep(0.5)
+        events, half = list(latest.values()), most // 2
+        rest = events[:-half]
+        return events[-half:] + self._draw.sample(rest, min(len(rest), most - half))
 
     async def works(self) -> str | None:
         """Ask something new for every tenant until it is answered; a sentence if it is not."""

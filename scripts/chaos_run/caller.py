@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -13,18 +13,18 @@ from typing import Any
 import httpx2
 
 from scripts.chaos_run.history import (
-    UNKNOWN,
+    MODEL,
+    MOST_TOKENS,
     Answered,
     Called,
-    Closed,
     History,
-    Removed,
-    Revoked,
-    Said,
+    Turn,
     tag_of,
 )
+from scripts.chaos_run.reading import read
 
-MODEL = "claude-haiku-5-5"
+# Of calls that are left at once: what they may have cost excuses no charge of others.
+LEFT_MODEL = "claude-sonnet-5-5"
 ADMIN_KEY = "chaos-admin-key-of-this-run"
 GIVE_UP_S = 120.0  # no request is waited for longer; what takes so long is over any limit
 
@@ -33,6 +33,7 @@ GIVE_UP_S = 120.0  # no request is waited for longer; what takes so long is over
 TIMEOUT_S, RETRY_WAIT_S, MAX_WAIT_S, ABANDONED_S = 4, 3, 5, 5
 MISS_LIMIT_S = 3 * TIMEOUT_S + RETRY_WAIT_S + MAX_WAIT_S + 3.0
 HIT_LIMIT_S = 2.0
+BUSY = frozenset({429, 503, 529})
 OTHER_LIMIT_S = 10.0  # settings and keys wait for a store that hangs, 5 s at most a step
 
 
@@ -62,6 +63,11 @@ class Caller:
         self._url = url
         self._lost_s = lost_s
 
+    @property
+    def url(self) -> str:
+        """The address that the server listens at now."""
+        return self._url()
+
     async def ask(
         self,
         tenant: Tenant,
@@ -70,35 +76,33 @@ class Caller:
         *,
         stream: bool = False,
         query: bool = False,
+        talk: str | None = None,
         control: str = "",
+        off: str = "",
         ttl_s: int | None = None,
         limit_s: float = MISS_LIMIT_S,
         probe: bool = False,
-        exact_only: bool = False,
     ) -> Answered:
-        """Ask and note. With `control` as `Cache-Control`."""
-        headers = {
-            "x-api-key": tenant.key,
-            "x-cache-namespace": namespace,
-            "x-cache-tags": tag_of(question),
-        }
+        """Ask and note. With `control` as `Cache-Control`, within the conversation `talk`."""
+        headers = self._head(tenant, namespace)
+        if talk is None:
+            headers["x-cache-tags"] = tag_of(question)
         if control:
             headers["cache-control"] = control
+        if off:
+            headers["x-cache-off"] = off
         if ttl_s is not None:
             headers["x-cache-ttl"] = str(ttl_s)
         secret = control == "no-store"
-        whose = f"{tenant.name}/{namespace}/{'secret' if secret else 'shared'}"
-        body: dict[str, Any] = {"model": MODEL, "max_tokens": 200}
-        body |= (
-            {"prompt": question}
-            if query
-            else {
-                "messages": [{"role": "user", "content": question}],
-                "metadata": {"user_id": whose},
-                "stream": stream,
-            }
-        )
-        path = "/v1/query" if query else "/v1/messages"
+        path, body = "/v1/messages", self._body(tenant, namespace, question, secret=secret)
+        body["stream"] = stream
+        if query or talk is not None:
+            path, body = (
+                "/v1/query",
+                {"model": MODEL, "max_tokens": MOST_TOKENS, "prompt": question},
+            )
+        if talk is not None:
+            body["conversation"] = talk
         event = Answered(
             start=time.time(),
             end=math.inf,
@@ -110,41 +114,55 @@ class Caller:
             secret=secret,
             refresh=control == "no-cache",
             probe=probe,
-            exact_only=exact_only,
+            off=off,
         )
         lost = self._lost_s()
         got = await self._post(path, body, headers)
         event = replace(event, end=time.time(), lost_s=self._lost_s() - lost)
         if got is not None:
-            event = read(event, got, stream=stream, query=query)
+            event = read(event, got, stream=stream)
+            if talk is not None and event.said and "x-cache-conversation" not in got.headers:
+                self.history.turns.append(Turn(event.end, tenant.name, talk, question))
         self.history.answered.append(event)
         return event
+
+    def _head(self, tenant: Tenant, namespace: str) -> dict[str, str]:
+        key = {"x-api-key": tenant.key} if tenant.key else {}
+        return key | {"x-cache-namespace": namespace}
+
+    def _body(
+        self, tenant: Tenant, namespace: str, question: str, *, secret: bool = False
+    ) -> dict[str, Any]:
+        whose = f"{tenant.name}/{namespace}/{'secret' if secret else 'shared'}"
+        return {
+            "model": MODEL,
+            "max_tokens": MOST_TOKENS,
+            "messages": [{"role": "user", "content": question}],
+            "metadata": {"user_id": whose},
+        }
 
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> httpx2.Response | None:
         try:
-            return await self.http.post(f"{self._url()}{path}", json=body, headers=headers)
+            return await self.http.post(f"{self.url}{path}", json=body, headers=headers)
         except httpx2.HTTPError:
             return None
 
-    async def hang_up(self, tenant: Tenant, namespace: str, question: str) -> None:
-        """Ask for a stream, read its first bytes and go."""
-        headers = {"x-api-key": tenant.key, "x-cache-namespace": namespace}
-        headers["x-cache-tags"] = tag_of(question)
-        body = {
-            "model": MODEL,
-            "max_tokens": 200,
-            "stream": True,
-            "messages": [{"role": "user", "content": question}],
-            "metadata": {"user_id": f"{tenant.name}/{namespace}/shared"},
-        }
+    async def hang_up(self, tenant: Tenant, namespace: str, question: str, *, secret: bool) -> None:
+        """Ask for a stream, read its first bytes and go; with `secret`, for one of `no-store`."""
+        headers = self._head(tenant, namespace) | {"x-cache-tags": tag_of(question)}
+        if secret:
+            headers["cache-control"] = "no-store"
+        body = self._body(tenant, namespace, question, secret=secret) | {"stream": True}
         started = time.time()
         with contextlib.suppress(httpx2.HTTPError):
-            url = f"{self._url()}/v1/messages"
+            url = f"{self.url}/v1/messages"
             async with self.http.stream("POST", url, json=body, headers=headers) as response:
                 async for _ in response.aiter_raw():
                     break
+        if secret:
+            return
         # Whatever came of it: an answer may be stored of which nobody knows.
         self.history.answered.append(
             Answered(
@@ -158,6 +176,15 @@ class Caller:
             )
         )
 
+    async def leave(self, tenant: Tenant, question: str, after_s: float) -> None:
+        """Ask for a stream that nobody may store, and go before it begins."""
+        headers = self._head(tenant, "default") | {"cache-control": "no-store"}
+        body = self._body(tenant, "default", question, secret=True)
+        body |= {"model": LEFT_MODEL, "stream": True}
+        with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+            async with asyncio.timeout(after_s):
+                await self.http.post(f"{self.url}/v1/messages", json=body, headers=headers)
+
     async def call(
         self,
         method: str,
@@ -166,20 +193,29 @@ class Caller:
         key: str = ADMIN_KEY,
         what: str = "",
         limit_s: float = OTHER_LIMIT_S,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        right: frozenset[int] | None = None,
     ) -> httpx2.Response | None:
-        """Send any other request and note it; None where no answer came."""
+        """Send any other request and note it; None where no answer came.
+
+        `right` are the statuses that may come, beside those of a server that has no time or no
+        store just now.
+        """
         started, lost = time.time(), self._lost_s()
         try:
             got = await self.http.request(
                 method,
-                f"{self._url()}{path}",
-                json=body,
+                f"{self.url}{path}",
+                content=body if isinstance(body, bytes) else None,
+                json=None if isinstance(body, bytes) else body,
                 headers={"x-api-key": key, **(headers or {})},
             )
         except httpx2.HTTPError:
             got = None
+        wrong = None
+        if got is not None and right is not None and got.status_code not in right | BUSY:
+            wrong = f"answered {got.status_code}"
         self.history.called.append(
             Called(
                 started,
@@ -189,121 +225,10 @@ class Caller:
                 limit_s,
                 self._lost_s() - lost,
                 None if got is None else got.headers.get("request-id"),
+                wrong,
             )
         )
         return got
 
-    async def remove(self, tenant: Tenant, kind: str, by: str, name: str) -> None:
-        """Purge or erase by entry, tag or namespace."""
-        started = time.time()
-        field = "entry_id" if by == "entry" else by
-        got = await self.call(
-            "POST",
-            f"/v1/{kind}",
-            key=tenant.key,
-            body={field: name},
-            limit_s=30.0 if kind == "erase" else OTHER_LIMIT_S,
-        )
-        if got is not None and got.status_code in (400, 401, 403, 404, 405, 429):
-            return  # nothing was done
-        done = got is not None and got.status_code == 200
-        end = time.time() if done else math.inf
-        self.history.removed.append(Removed(started, end, tenant.name, kind, by, name))
 
-    async def condemn(self, tenant: Tenant, event: Answered) -> None:
-        """Call an answer bad by its entry: it is forgotten."""
-        started = time.time()
-        body = {"verdict": "bad", "entry_id": event.entry}
-        got = await self.call("POST", "/v1/feedback", key=tenant.key, body=body)
-        if got is not None and 400 <= got.status_code < 500:
-            return
-        done = got is not None and got.status_code == 200 and got.json()["done"] == "evicted"
-        end = time.time() if done else math.inf
-        assert event.entry is not None
-        self.history.removed.append(
-            Removed(started, end, tenant.name, "feedback", "entry", event.entry)
-        )
-
-    async def create_key(self, tenant: str) -> Tenant | None:
-        got = await self.call("POST", "/admin/keys", body={"tenant": tenant})
-        if got is None or got.status_code != 200:
-            return None
-        made = got.json()
-        return Tenant(tenant, made["id"], made["key"])
-
-    async def revoke(self, key_id: str) -> None:
-        started = time.time()
-        got = await self.call("DELETE", f"/admin/keys/{key_id}", what="DELETE /admin/keys/ID")
-        end = time.time() if got is not None and got.status_code == 200 else math.inf
-        self.history.revoked.append(Revoked(started, end, key_id))
-
-    async def close(self, tenant: Tenant, namespace: str, *, closed: bool) -> float | None:
-        """Allow only exact hits in a namespace, or any; when that held, None if it is not sure."""
-        bar = {"exact_only": True} if closed else {"similarity": 0.95}
-        got = await self.call(
-            "PUT",
-            f"/admin/tenants/{tenant.name}",
-            body={"namespace_bars": {namespace: bar}},
-        )
-        return time.time() if got is not None and got.status_code == 200 else None
-
-    def note_closed(self, start: float, end: float, tenant: Tenant, namespace: str) -> None:
-        self.history.closed.append(Closed(start, end, tenant.name, namespace))
-
-
-def read(event: Answered, got: httpx2.Response, *, stream: bool, query: bool) -> Answered:
-    """The event with what the response says."""
-    head = got.headers
-    ttl = head.get("x-cache-ttl")
-    event = replace(
-        event,
-        status=got.status_code,
-        outcome=head.get("x-cache", ""),
-        reason=head.get("x-cache-reason", ""),
-        entry=head.get("x-cache-entry"),
-        ttl_s=int(ttl) if ttl else None,
-        decision=head.get("x-cache-decision"),
-        request_id=head.get("request-id"),
-    )
-    if got.status_code != 200:
-        try:
-            broken = None if got.json()["type"] == "error" else "an error that is no error"
-        except (ValueError, KeyError, TypeError):
-            broken = f"{got.status_code} with a body that is no error of ours"
-        return replace(event, broken=broken)
-    if stream and head.get("content-type", "").startswith("text/event-stream"):
-        text, ended = streamed(got.text)
-        if ended != "whole":
-            # An error event is an honest end; a stream that just stops is none.
-            return replace(event, broken=None if ended == "error" else "the stream has no end")
-    else:
-        try:
-            body = got.json()
-            text = body["text"] if query else body["content"][0]["text"]
-        except (ValueError, LookupError, TypeError):
-            return replace(event, broken="200 with a body that is no message")
-    said = Said.read(text)
-    if said is None:
-        return replace(event, broken=f"the answer is not whole: {text[-40:]!r}")
-    stored = event.outcome == "miss" and event.entry is not None and (event.ttl_s or 0) > 0
-    return replace(event, said=said, stored=stored)
-
-
-def streamed(text: str) -> tuple[str, str]:
-    """The text of a stream, and its end: whole, error or none."""
-    said, end = "", "none"
-    for block in text.replace("\r\n", "\n").split("\n\n"):
-        data = "".join(line[5:] for line in block.split("\n") if line.startswith("data:"))
-        if not data:
-            continue
-        event = json.loads(data)
-        if event["type"] == "content_block_delta":
-            said += event["delta"].get("text", "")
-        elif event["type"] == "error":
-            end = "error"
-        elif event["type"] == "message_stop":
-            end = "whole"
-    return said, end
-
-
-__all__ = ["UNKNOWN", "Caller", "Tenant", "read", "streamed"]
+__all__ = ["Caller", "Tenant"]

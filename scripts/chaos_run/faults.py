@@ -1,4 +1,4 @@
-"""Makes things go wrong, and right again."""
+"""Things that are made to go wrong, and right again."""
 
 from __future__ import annotations
 
@@ -79,6 +79,11 @@ class Faults:
                 case "slow-disk" | "full-disk":
                     with self._server.bad_disk(planned.kind[:4]):
                         await asyncio.sleep(planned.for_s)
+                case "kill-slow":
+                    # What was acknowledged while a sync was under way is what a kill could lose.
+                    with self._server.bad_disk("slow"):
+                        await asyncio.sleep(planned.for_s)
+                        await self._kill_store(0)
                 case _:
                     took = await self._server.end(signal.SIGTERM)
                     if planned.kind in _DAMAGE:
@@ -133,7 +138,7 @@ class Faults:
 
     @asynccontextmanager
     async def calm(self) -> AsyncIterator[None]:
-        """While nothing goes wrong."""
+        """Hold back all faults for a while."""
         self._calm.clear()
         try:
             async with self._upstream:

@@ -1,4 +1,4 @@
-"""What callers did and saw: the only thing the checker knows. Times are Unix seconds."""
+"""Records of what callers did and saw: the only thing the checker knows. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 END = "end"  # the last part of every answer: one that lacks it was cut
+MODEL = "claude-haiku-5-5"  # of all questions but those that nobody waits for
+MOST_TOKENS = 200  # of an answer
+NOTHING = "Say nothing"  # how questions begin that are answered by an answer that says nothing
 UNKNOWN = "?"  # who asked, where the request had no room to say
 
 
@@ -56,7 +59,8 @@ class Answered:
     secret: bool = False  # asked with no-store
     refresh: bool = False
     probe: bool = False  # a question after what must be stored, asked while nothing fails
-    exact_only: bool = False
+    off: str = ""  # levers that were asked to stay off: whoever differs joins no call
+    blank: bool = False  # an answer came that says nothing
 
     @property
     def hit(self) -> bool:
@@ -99,6 +103,51 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that was acknowledged. `questions` are those of its items, by custom id."""
+
+    start: float
+    end: float
+    tenant: str
+    namespace: str
+    tag: str
+    id: str
+    questions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look at a batch: what its results said, by custom id, once it had ended."""
+
+    start: float
+    end: float
+    id: str
+    status: int | None
+    ended_at: float | None = None
+    items: dict[str, Said] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question within a conversation whose answer was acknowledged as kept."""
+
+    end: float
+    tenant: str
+    talk: str
+    question: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The questions of a conversation, as the server has them; None: it said none."""
+
+    at: float
+    tenant: str
+    talk: str
+    questions: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Called:
     """Any other request: what it was, how long it took, what came back."""
 
@@ -126,7 +175,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the server took at a moment. A life is one process of it."""
+    """Memory, files and tasks of the server at a moment. A life is one process of it."""
 
     at: float
     life: int
@@ -146,6 +195,13 @@ class History:
     called: list[Called] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    # Errors that came from Claude's side: their status, by the request id they carried.
+    passed: dict[str, int] = field(default_factory=dict)
+    budgets: dict[str, int] = field(default_factory=dict)  # nanodollars a tenant may spend
     rows: list[dict[str, Any]] | None = None  # of the ledger; None: it was not read
     invoice: list[Charge] = field(default_factory=list)
 
@@ -158,6 +214,7 @@ class Charge:
     message_id: str
     nanodollars: int
     batched: bool = False
+    model: str = MODEL
 
 
 def tag_of(question: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ START_S = 60.0  # a start reads two models; on a busy machine that takes its tim
 
 
 class DidNotStart(Exception):
-    """What a process said instead of starting."""
+    """A process that does not start, with what it said."""
 
 
 class Process:
@@ -160,9 +161,15 @@ class Server(Process):
                     return int(child)
         return None
 
+    @property
+    def store_url(self) -> str:
+        """The address of the embedded store."""
+        note = json.loads((self.data / "store" / "store.json").read_text())
+        return f"unix://{note['socket']}"
+
     @contextlib.contextmanager
     def bad_disk(self, how: str) -> Iterator[None]:
-        """While the disk is slow or full. Works with the shim only."""
+        """Make the disk slow or full for a while. Works with the shim only."""
         flag = Path(f"{self.disk}.{how}")
         flag.touch()
         try:
@@ -188,10 +195,10 @@ class OwnStore(Process):
         self.folder.mkdir()
         # A socket's path has to be short.
         self.socket = Path(tempfile.mkdtemp(prefix="chaos-")) / "valkey.sock"
+        self.url = f"unix://{self.socket}"
         command = [str(find_server()), "--port", "0", "--unixsocket", str(self.socket)]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "always"]
         super().__init__([*command, "--save", ""], os.environ, folder / "valkey.log")
 
-    async def serve(self) -> str:
+    async def serve(self) -> None:
         await self.start("[Rr]eady to accept")
-        return f"unix://{self.socket}"

@@ -31,7 +31,7 @@ class Proxy:
         self.port = 0  # of the simulated Claude
         self.mode = ""
         self.share = 1.0
-        self.met: dict[str, int] = {}  # how many requests met what
+        self.passed: dict[str, int] = {}  # statuses of errors made here, by request id
         self._draw = random.Random(f"proxy {seed}")
         self._lines: set[asyncio.Task[None] | None] = set()
 
@@ -63,13 +63,14 @@ class Proxy:
         found = _LENGTH.search(head)
         body = await reader.readexactly(int(found[1])) if found else b""
         mode = self.mode if self._draw.random() < self.share else ""
-        if mode:
-            self.met[mode] = self.met.get(mode, 0) + 1
         if mode == "refuse":
             writer.transport.abort()
             return
         if mode in _ERRORS:
-            writer.write(_error(*_ERRORS[mode]))
+            status, kind, retry_after = _ERRORS[mode]
+            id = f"req_line{len(self.passed)}"
+            self.passed[id] = status
+            writer.write(_error(status, kind, retry_after, id))
             await writer.drain()
             return
         if mode == "hang":
@@ -115,7 +116,7 @@ class Proxy:
             left.cancel()
 
 
-def _error(status: int, kind: str, retry_after: int | None) -> bytes:
+def _error(status: int, kind: str, retry_after: int | None, id: str) -> bytes:
     body = json.dumps({"type": "error", "error": {"type": kind, "message": "made to fail"}})
     lines = [
         f"HTTP/1.1 {status} Fault",
@@ -123,6 +124,7 @@ def _error(status: int, kind: str, retry_after: int | None) -> bytes:
         f"content-length: {len(body)}",
         "connection: close",
         "x-upstream: simulated",
+        f"request-id: {id}",
         *([f"retry-after: {retry_after}"] if retry_after is not None else []),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()

@@ -1,4 +1,4 @@
-"""What a run found, for people."""
+"""Report of a run, for people."""
 
 from __future__ import annotations
 

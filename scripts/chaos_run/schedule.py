@@ -1,4 +1,4 @@
-"""What goes wrong and when, drawn from a seed. The same seed draws the same."""
+"""Faults and their times, drawn from a seed. The same seed draws the same."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 # One after the other, with a quiet moment in between in which what must be stored is looked for.
 HARD = (
     *("kill-server", "kill-store", "stop-server", "stop-store", "slow-disk", "full-disk"),
-    *("restart", "zero-tail", "torn-tail", "damaged-snapshot", "lost-snapshot"),
+    *("kill-slow", "restart", "zero-tail", "torn-tail", "damaged-snapshot", "lost-snapshot"),
 )
 # At any time beside them.
 UPSTREAM = (
     *("kill-upstream", "stop-upstream", "refuse", "cut", "slow", "hang"),
     *("429", "429-long", "529", "500", "503"),
 )
-NEEDS_SHIM = frozenset({"slow-disk", "full-disk"})
-EMBEDDED_ONLY = frozenset({"zero-tail", "torn-tail", "slow-disk", "full-disk"})
+NEEDS_SHIM = frozenset({"slow-disk", "full-disk", "kill-slow"})
+EMBEDDED_ONLY = frozenset({"zero-tail", "torn-tail", "slow-disk", "full-disk", "kill-slow"})
+# Longer than any request may wait for it, so that one that does is late.
+STORE_HANGS_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ def hard(seed: int, kinds: tuple[str, ...] = HARD) -> list[Planned]:
     planned: list[Planned] = []
     while len(planned) < 600:
         for kind in draw.sample(kinds, len(kinds)):
-            planned.append(Planned(kind, draw.uniform(0.5, 2.5), draw.uniform(0.5, 3.0)))
+            for_s = STORE_HANGS_S if kind == "stop-store" else draw.uniform(0.5, 3.0)
+            planned.append(Planned(kind, draw.uniform(0.5, 2.5), for_s))
     return planned
 
 

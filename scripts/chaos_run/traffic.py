@@ -8,11 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-from scripts.chaos_run.caller import HIT_LIMIT_S, Caller, Tenant
-from scripts.chaos_run.history import Answered, tag_of
+from scripts.chaos_run.caller import HIT_LIMIT_S, Tenant
+from scripts.chaos_run.history import NOTHING, Answered, tag_of
+from scripts.chaos_run.operator import Operator
 
 NAMESPACES = ("default", "other")
 STRICT = "strict"  # its bar is moved
+TALK = "talk"  # of conversations; nothing in it is removed
+TALKS = ("talk-0", "talk-1")
+NOBODY = Tenant("nobody", "", "")
 PLACES = ("France", "Japan", "Kenya", "Peru", "Norway", "Egypt", "Canada", "Vietnam", "Cuba")
 SPELLINGS = ("What is the capital of {}", "What's the capital of {}")
 NUMBERS = 1_500  # questions that are asked by all: few enough to meet again
@@ -30,12 +34,18 @@ WEIGHTS = {
     "short": 4,
     "hang-up": 3,
     "purge": 2,
-    "erase": 1,
+    "erase": 2,
     "feedback": 2,
     "key": 1,
     "bar": 1,
-    "batch": 1,
+    "batch": 2,
+    "results": 2,
     "look": 2,
+    "nobody": 2,
+    "nothing": 3,
+    "together": 3,
+    "talk": 5,
+    "thrifty": 3,
 }
 
 
@@ -43,12 +53,19 @@ class Traffic:
     """The same seed draws the same requests; how they come together is the machine's."""
 
     def __init__(
-        self, caller: Caller, tenants: list[Tenant], seed: int, *, callers: int, erases: bool
+        self,
+        caller: Operator,
+        tenants: list[Tenant],
+        *,
+        thrifty: Tenant,
+        seed: int,
+        callers: int,
     ) -> None:
+        """`thrifty` may spend little."""
         self.caller = caller
         self.tenants = tenants
         self.sent: Counter[str] = Counter()
-        self.batches: list[tuple[Tenant, str]] = []  # acknowledged
+        self.thrifty = thrifty
         self._seed = seed
         self._callers = callers
         self._stored: list[Answered] = []
@@ -56,7 +73,6 @@ class Traffic:
         self._bar = asyncio.Lock()
         self._running = asyncio.Event()
         self._idle = [asyncio.Event() for _ in range(callers)]
-        self._weights = {k: w for k, w in WEIGHTS.items() if erases or k != "erase"}
         self._kinds: dict[str, Callable[[random.Random, Tenant, str], Awaitable[None]]] = {
             "new": self._new,
             "repeat": self._repeat,
@@ -74,7 +90,13 @@ class Traffic:
             "key": self._key,
             "bar": self._move_bar,
             "batch": self._batch,
+            "results": self._results,
             "look": self._look,
+            "nobody": self._nobody,
+            "nothing": self._nothing,
+            "together": self._together,
+            "talk": self._talk,
+            "thrifty": self._thrifty,
         }
 
     def resume(self) -> None:
@@ -93,7 +115,7 @@ class Traffic:
 
     async def _ask_on(self, number: int) -> None:
         draw = random.Random(f"caller {number} {self._seed}")
-        kinds, weights = list(self._weights), list(self._weights.values())
+        kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
         while True:
             if not self._running.is_set():
                 self._idle[number].set()
@@ -107,11 +129,11 @@ class Traffic:
 
     async def _ask(self, tenant: Tenant, namespace: str, question: str, **how: object) -> Answered:
         event = await self.caller.ask(tenant, namespace, question, **how)  # type: ignore[arg-type]
-        if event.stored:
+        if event.stored and namespace != TALK:
             self._stored.append(event)
             del self._stored[:-400]
         if event.status is None:
-            await asyncio.sleep(0.3)  # nobody is there: do not spin
+            await asyncio.sleep(0.5)  # nobody is there: do not spin
         return event
 
     def _question(self, draw: random.Random) -> str:
@@ -154,7 +176,8 @@ class Traffic:
         await self._ask(tenant, namespace, question)
 
     async def _hang_up(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        await self.caller.hang_up(tenant, namespace, self._question(draw))
+        secret = draw.random() < 0.5
+        await self.caller.hang_up(tenant, namespace, self._question(draw), secret=secret)
 
     async def _purge(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         await self._remove("purge", draw, tenant, namespace)
@@ -208,29 +231,39 @@ class Traffic:
 
     async def _batch(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         first = draw.randrange(NUMBERS)
-        items = [
-            {
-                "custom_id": f"i{place}",
-                "params": {
-                    "model": "claude-haiku-5-5",
-                    "max_tokens": 200,
-                    "messages": [
-                        {"role": "user", "content": f"What is part number {first + 7 * place}"}
-                    ],
-                    "metadata": {"user_id": f"{tenant.name}/{namespace}/shared"},
-                },
-            }
-            for place in range(3)
-        ]
-        got = await self.caller.call(
-            "POST",
-            "/v1/messages/batches",
-            key=tenant.key,
-            body={"requests": items},
-            headers={"x-cache-namespace": namespace, "x-cache-tags": f"t{first % 7}"},
+        questions = {f"i{n}": f"What is part number {first + 7 * n}" for n in range(3)}
+        await self.caller.send_batch(tenant, namespace, questions, f"t{first % 7}")
+
+    async def _results(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        if own := [one for one in self.caller.history.batches if one.tenant == tenant.name]:
+            await self.caller.look_at(tenant, draw.choice(own))
+
+    async def _nobody(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Ask without a key for what a tenant has stored, or for something new."""
+        question = draw.choice(self._stored).question if self._stored else self._question(draw)
+        await self._ask(NOBODY, namespace, question)
+
+    async def _nothing(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Ask for an answer that says nothing, twice: it is none, and may not be stored."""
+        question = f"{NOTHING}, number {10 ** draw.randrange(3)}"
+        for _ in range(2):
+            await self._ask(tenant, namespace, question, stream=draw.random() < 0.3)
+
+    async def _together(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        """Ask the same thing at once, in two ways that may not share a call."""
+        question = self._question(draw)
+        await asyncio.gather(
+            *(
+                self._ask(tenant, namespace, question, off=off)
+                for off in ("", "", "output-cap", "output-cap")
+            )
         )
-        if got is not None and got.status_code == 200:
-            self.batches.append((tenant, got.json()["id"]))
+
+    async def _talk(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(tenant, TALK, self._question(draw), talk=draw.choice(TALKS))
+
+    async def _thrifty(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
+        await self._ask(self.thrifty, namespace, self._question(draw))
 
     async def _look(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         path = draw.choice(("/v1/stats", "/v1/usage", "/v1/budget", "/v1/messages/batches"))

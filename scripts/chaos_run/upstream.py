@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.books import Line
 from cacheserver.simulated.directives import last_text
-from scripts.chaos_run.history import UNKNOWN, Said
+from scripts.chaos_run.history import NOTHING, UNKNOWN, Said
 
 
 class Written(list[Line]):
@@ -31,21 +31,26 @@ class Written(list[Line]):
 
     def append(self, line: Line) -> None:
         super().append(line)
-        self._file.write(
-            json.dumps([line.at, line.message_id, line.nanodollars, line.tier == "batch"]) + "\n"
-        )
+        charge = [line.at, line.message_id, line.nanodollars, line.tier == "batch", line.model]
+        self._file.write(json.dumps(charge) + "\n")
         self._file.flush()
 
 
 def say(body: Mapping[str, Any]) -> Directives:
     """An answer that tells on whoever serves it to somebody else."""
     whose = (body.get("metadata") or {}).get("user_id") or UNKNOWN
-    said = Said(whose, last_text(body), secrets.token_hex(6), time.time())
-    return Directives(text=str(said))
+    question = last_text(body)
+    if question.startswith(NOTHING):
+        # Sometimes nothing at all, sometimes blanks that a model does write.
+        return Directives(text=("", " \n", "\u200b")[len(question) % 3])
+    return Directives(text=str(Said(whose, question, secrets.token_hex(6), time.time())))
 
 
 async def serve(port: int, journal: TextIO) -> None:
-    claude = Simulated(SimulatedSettings(direct=say, batch_s=1.0, kept_requests=10))
+    # The waits let callers meet while a call is under way, and leave it.
+    claude = Simulated(
+        SimulatedSettings(direct=say, batch_s=1.0, ttft_s=0.05, tokens_per_s=400, kept_requests=10)
+    )
     claude._claude.books.lines = Written(journal)  # the books have no other way to be read live
     async with serve_simulated(claude, port=port) as url:
         sys.stdout.write(f"{url}\n")

@@ -10,18 +10,24 @@ import pytest
 
 from scripts.chaos_run.checker import RULES, Limits, check
 from scripts.chaos_run.history import (
+    MODEL,
     Answered,
+    Batch,
     Called,
     Charge,
     Closed,
     Fault,
     History,
+    Looked,
     Removed,
     Revoked,
     Said,
     Sample,
+    Told,
+    Turn,
     tag_of,
 )
+from scripts.chaos_run.rules.money import TRY_NANODOLLARS
 
 QUESTION = "What is part number 17"
 
@@ -85,6 +91,12 @@ def test_a_history_in_which_all_is_well_has_no_violation() -> None:
     ("kind", "wrong", "right"),
     [
         ("status-500", hit(101, FIRST, status=500, said=None), hit(101, FIRST, status=502)),
+        ("empty", hit(101, FIRST, said=None, blank=True), hit(101, FIRST)),
+        (
+            "empty",
+            put(101, said=None, blank=True),
+            put(101, said=None, blank=True, stored=False),
+        ),
         ("malformed", hit(101, FIRST, broken="no message"), hit(101, FIRST)),
         ("over-limit", hit(101, FIRST, end=104), hit(101, FIRST, end=104, lost_s=2)),
         ("foreign", hit(101, FIRST, tenant="two"), hit(101, FIRST)),
@@ -111,6 +123,12 @@ def test_a_history_in_which_all_is_well_has_no_violation() -> None:
             hit(3_600, FIRST, said=said(1), entry=None),
         ),
         ("lost", probe(101), replace(probe(101), outcome="exact", status=200)),
+        (
+            "joined",
+            put(101, outcome="coalesced", said=FIRST.said, off="output-cap"),
+            put(101, outcome="coalesced", said=FIRST.said),
+        ),
+        ("open", put(101, key=""), put(101, key="", status=401, said=None, stored=False)),
         ("lost", put(101), put(101, reason="refresh")),
         ("lost", probe(101), probe(3_700)),  # its deadline is over
     ],
@@ -118,6 +136,93 @@ def test_a_history_in_which_all_is_well_has_no_violation() -> None:
 def test_what_an_answer_shows(kind: str, wrong: Answered, right: Answered) -> None:
     assert kind in kinds(History(answered=[FIRST, wrong]))
     assert kind not in kinds(History(answered=[FIRST, right]))
+
+
+def test_an_error_of_claudes_is_passed_on_as_it_is() -> None:
+    failed = hit(101, FIRST, status=500, said=None, outcome="failed", request_id="req_line1")
+    history = History(answered=[FIRST, failed])
+    assert kinds(history) == {"status-500"}
+    history.passed = {"req_line1": 500}
+    assert kinds(history) == set()
+    history.passed = {"req_line1": 529}
+    assert kinds(history) == {"passed-on"}
+    history.passed = {"req_line2": 500}
+    assert kinds(history) == {"status-500"}
+    called = Called(1, 2, "GET /v1/models", 500, request_id="req_line2")
+    assert kinds(replace(history, answered=[FIRST], called=[called])) == set()
+    assert kinds(History(called=[called])) == {"status-500"}
+
+
+BATCH = Batch(100, 100.2, "one", "default", "t1", "msgbatch_1", {"a": QUESTION})
+SHOWN = Looked(130, 130.1, BATCH.id, 200, ended_at=104.0, items={"a": said(103)})
+GONE = Looked(130, 130.1, BATCH.id, 404)
+
+
+def batch(look: Looked, *removed: Removed) -> set[str]:
+    return kinds(History(answered=[FIRST], batches=[BATCH], looked=[look], removed=list(removed)))
+
+
+def test_a_batch_has_answers_to_its_own_questions() -> None:
+    assert batch(SHOWN) == set()
+    foreign = said(103, whose="two/default/shared")
+    assert batch(replace(SHOWN, items={"a": foreign})) == {"foreign"}
+    other = said(103, question="What is part number 18")
+    assert batch(replace(SHOWN, items={"a": other})) == {"wrong-answer"}
+    alike = said(103, question="What's part number 17")
+    assert batch(replace(SHOWN, items={"a": alike})) == set()
+
+
+def test_a_batch_that_was_taken_is_there_until_it_is_erased() -> None:
+    assert batch(GONE) == {"lost"}
+    assert batch(replace(GONE, status=503)) == set()
+    erased = Removed(110, 110.2, "one", "erase", "tag", "t1")
+    assert batch(GONE, erased) == batch(GONE, replace(erased, by="namespace", name="default"))
+    assert batch(GONE, erased) == set()
+    assert batch(GONE, replace(erased, end=math.inf)) == set()  # it may have been done
+    for other in (
+        replace(erased, kind="purge"),
+        replace(erased, name="t2"),
+        replace(erased, tenant="two"),
+        replace(erased, by="entry", name="entry100"),
+        replace(erased, start=90, end=90.2),
+        replace(erased, start=140, end=140.2),
+    ):
+        assert batch(GONE, other) == {"lost"}
+
+
+def test_what_was_erased_is_in_no_results() -> None:
+    erased = Removed(110, 110.2, "one", "erase", "tag", "t1")
+    assert batch(SHOWN, erased) == {"after-erase"}
+    assert batch(replace(SHOWN, items={}), erased) == set()
+    assert batch(SHOWN, replace(erased, kind="purge")) == set()  # results are not what is stored
+    assert batch(replace(SHOWN, ended_at=111), erased) == set()  # a second pass comes for those
+    assert batch(replace(SHOWN, start=110.1), erased) == set()
+    by_entry = replace(erased, by="entry", name="entry103")
+    shown = History(batches=[BATCH], looked=[SHOWN], removed=[by_entry])
+    assert kinds(replace(shown, answered=[put(103)])) == {"after-erase"}
+    assert kinds(replace(shown, answered=[put(104, entry="entry103")])) == set()
+
+
+@pytest.mark.parametrize("kind", ["purge", "erase", "feedback"])
+def test_what_was_removed_is_in_no_later_batch(kind: str) -> None:
+    removed = Removed(98, 98.2, "one", kind, "tag", tag_of(QUESTION))
+    assert batch(replace(SHOWN, items={"a": said(97)}), removed) == {f"after-{kind}"}
+    assert batch(replace(SHOWN, items={"a": said(99)}), removed) == set()
+    under_way = replace(removed, start=99.5, end=100.1)
+    assert batch(replace(SHOWN, items={"a": said(99)}), under_way) == set()
+
+
+def test_a_turn_that_was_kept_is_there() -> None:
+    turns = [
+        Turn(101, "one", "talk", "a"),
+        Turn(102, "one", "talk", "a"),
+        Turn(140, "one", "t", "b"),
+    ]
+    whole = Told(130, "one", "talk", ("a", "b", "a"))
+    assert kinds(History(turns=turns, told=[whole])) == set()
+    for questions in (("a", "b"), (), None):
+        assert kinds(History(turns=turns, told=[replace(whole, questions=questions)])) == {"lost"}
+    assert kinds(History(turns=turns, told=[replace(whole, talk="other", questions=None)])) == set()
 
 
 @pytest.mark.parametrize("by", ["tag", "entry", "namespace"])
@@ -184,9 +289,9 @@ def test_other_requests_have_limits_too() -> None:
 
 def row(event: Answered, **given: Any) -> dict[str, Any]:
     return {
-        "id": event.decision, "claude_message_id": "msg1", "cost_nanodollars": 700,
-        "spent_nanodollars": 0, "unknown_least_nanodollars": None,
-        "unknown_most_nanodollars": None, **given,
+        "id": event.decision, "tenant": event.tenant, "model": None, "model_asked": MODEL,
+        "claude_message_id": "msg1", "cost_nanodollars": 700, "spent_nanodollars": 0,
+        "unknown_least_nanodollars": None, "unknown_most_nanodollars": None, **given,
     }  # fmt: skip
 
 
@@ -213,17 +318,39 @@ def test_what_nobody_can_know_is_no_difference_between_the_books() -> None:
     assert kinds(right) == {"ledger"}
     killed = replace(right, faults=[Fault(131, 135, "kill-server")])
     assert kinds(killed) == set()
+    batched = replace(right, batches=[BATCH], looked=[replace(SHOWN, ended_at=None, items={})])
+    batched.invoice = [right.invoice[0], replace(right.invoice[1], batched=True)]
+    assert kinds(batched) == set()
+    assert kinds(replace(batched, looked=[*batched.looked, SHOWN])) == {"ledger"}  # it has ended
+    assert kinds(replace(batched, invoice=right.invoice)) == {"ledger"}
     told = row(
         FIRST,
         id="lost",
+        at="1970-01-01T00:02:12Z",
         claude_message_id=None,
         cost_nanodollars=None,
         unknown_least_nanodollars=0,
         unknown_most_nanodollars=700,
     )
     assert kinds(replace(right, rows=[row(FIRST), told])) == set()
-    told["unknown_most_nanodollars"] = 699
+    for wrong in ({"unknown_most_nanodollars": 699}, {"at": "1970-01-01T00:12:12Z"}):
+        assert kinds(replace(right, rows=[row(FIRST), told | wrong])) == {"ledger"}
+    assert kinds(replace(right, rows=[row(FIRST), told | {"model_asked": "another"}])) == {"ledger"}
+    # However much they may have cost: so many calls as there were tries, and no more.
+    told["unknown_most_nanodollars"] = 2 * TRY_NANODOLLARS
+    right.invoice += [Charge(131, "msg3", 700)]
+    assert kinds(replace(right, rows=[row(FIRST), told])) == set()
+    right.invoice += [Charge(131, "msg4", 700)]
     assert kinds(replace(right, rows=[row(FIRST), told])) == {"ledger"}
+
+
+def test_a_budget_is_overrun_by_what_was_let_in_last_alone() -> None:
+    rows = [row(FIRST, id=f"dec{n}", tenant="poor", claude_message_id=f"msg{n}") for n in range(5)]
+    invoice = [Charge(100, f"msg{n}", 700) for n in range(5)]
+    history = History(rows=rows, invoice=invoice, budgets={"poor": 2_100})
+    assert kinds(history) == set()
+    assert kinds(replace(history, budgets={"poor": 2_099})) == {"budget"}
+    assert kinds(replace(history, budgets={"other": 0})) == set()
 
 
 def test_memory_files_and_tasks_stay() -> None:
@@ -244,5 +371,5 @@ def test_every_rule_is_broken_above() -> None:
         answered=[FIRST, hit(111, FIRST, status=500, broken="x", end=190, tenant="one")],
         removed=[PURGE],
     )
-    assert len(RULES) == 11
+    assert len(RULES) == 17
     assert {"status-500", "malformed", "over-limit", "after-purge"} <= kinds(broken)

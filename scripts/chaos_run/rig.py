@@ -1,0 +1,166 @@
+"""Everything that is started for a run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+
+from scripts.chaos_run import disk, schedule
+from scripts.chaos_run.caller import (
+    ABANDONED_S,
+    ADMIN_KEY,
+    GIVE_UP_S,
+    MAX_WAIT_S,
+    RETRY_WAIT_S,
+    TIMEOUT_S,
+    Tenant,
+)
+from scripts.chaos_run.faults import Faults
+from scripts.chaos_run.history import History, Sample
+from scripts.chaos_run.operator import Operator
+from scripts.chaos_run.processes import ROOT, Claude, OwnStore, Server
+from scripts.chaos_run.proxy import Proxy
+
+TENANTS = ("one", "two", "three")
+THRIFTY = "thrifty"
+THRIFTY_USD = 0.0004  # some 25 answers
+# Few, so that calls that hold one for long are soon in everybody's way.
+SLOTS = 8
+# What an exact hit of one caller takes on a quiet machine, with room: 95 of 100.
+QUIET_HIT_S = 0.03
+MOST_SCALE = 10.0
+
+
+class Rig:
+    """A server, its store, the simulated Claude, the line between them, and who asks."""
+
+    tenants: list[Tenant]
+    thrifty: Tenant
+    server: Server
+    claude: Claude
+    proxy: Proxy
+    store: OwnStore | None = None
+    faults: Faults
+    caller: Operator
+    http: httpx2.AsyncClient
+
+    def __init__(self, folder: Path, history: History, *, seed: int) -> None:
+        self.history = history
+        self.skipped: dict[str, str] = {}
+        self.scale = 1.0
+        self._folder = folder
+        self._seed = seed
+        self._lag_s = 0.0  # how long this process was kept from its work, in all
+
+    async def start(self, stack: AsyncExitStack, *, own_store: bool, ready_s: float) -> bool:
+        """Start all; False where the server was not ready in time. Raises `DidNotStart`."""
+        self._keep_time(stack)
+        self.claude = Claude(self._folder)
+        stack.push_async_callback(self.claude.end, signal.SIGKILL)
+        self.proxy = Proxy(self._seed)
+        self.history.passed = self.proxy.passed
+        self.proxy.port = await self.claude.serve()
+        settings = _settings(await stack.enter_async_context(self.proxy.url()))
+        shim = None
+        if own_store:
+            self.store = OwnStore(self._folder)
+            stack.push_async_callback(self.store.end, signal.SIGKILL)
+            await self.store.serve()
+            settings |= {"redis_url": self.store.url}
+            reason = "the store is not the server's own"
+            self.skipped |= dict.fromkeys(schedule.EMBEDDED_ONLY, reason)
+        elif (shim := disk.shim(self._folder)) is None:
+            reason = "no C compiler, or not Linux: a disk cannot be made slow or full"
+            self.skipped |= dict.fromkeys(schedule.NEEDS_SHIM, reason)
+        self.server = Server(self._folder, settings, shim=shim)
+        stack.push_async_callback(self.server.end, signal.SIGKILL)
+        limits = httpx2.Limits(max_connections=200)
+        http = httpx2.AsyncClient(timeout=GIVE_UP_S, limits=limits)
+        self.http = await stack.enter_async_context(http)
+        await self.server.serve()
+        ready = await self.server.ready(self.http, ready_s) is not None
+        self.faults = Faults(
+            self.history,
+            server=self.server,
+            claude=self.claude,
+            proxy=self.proxy,
+            store=self.store,
+            seed=self._seed,
+        )
+        self.caller = Operator(
+            self.http,
+            self.history,
+            url=lambda: self.server.url,
+            lost_s=lambda: self.server.lost_s + self._lag_s,
+        )
+        rules = {"stale_s": 30, "batching": {"flush_age_s": 1}}
+        self.tenants = [await self._tenant(name, rules) for name in TENANTS]
+        limit = {"daily": {"usd": THRIFTY_USD}, "at_limit": "refuse", "store_away": "closed"}
+        self.thrifty = await self._tenant(THRIFTY, {"budgets": limit})
+        self.history.budgets[THRIFTY] = round(THRIFTY_USD * 10**9)
+        self.scale = await self._calibrate(self.tenants[0])
+        return ready
+
+    def _keep_time(self, stack: AsyncExitStack) -> None:
+        async def tick() -> None:
+            while True:
+                started = time.time()
+                await asyncio.sleep(0.05)
+                self._lag_s += max(0.0, time.time() - started - 0.1)
+
+        stack.callback(asyncio.create_task(tick()).cancel)
+
+    async def _tenant(self, name: str, rules: Mapping[str, object]) -> Tenant:
+        made = await self.caller.create_key(name)
+        assert made is not None, "a first key could not be made"
+        path, right = f"/admin/tenants/{name}", frozenset({200})
+        await self.caller.call("PUT", path, body=rules, right=right)
+        return made
+
+    async def _calibrate(self, tenant: Tenant) -> float:
+        """Return how much slower exact hits are here than on a quiet machine, 1 or more."""
+        took = []
+        for _ in range(60):
+            event = await self.caller.ask(tenant, "default", "What is the scale of this machine")
+            took.append(event.end - event.start)
+        return min(MOST_SCALE, max(1.0, sorted(took[1:])[-3] / QUIET_HIT_S))
+
+    async def sample(self) -> None:
+        """Note what the server takes now."""
+        used = self.server.used()
+        if used is not None:
+            tasks = await self.gauge(r"^cacheserver_tasks (\S+)")
+            number = None if tasks is None else int(tasks)
+            self.history.samples.append(Sample(time.time(), self.server.lives, *used, number))
+
+    async def gauge(self, line: str) -> float | None:
+        """The number in a line of the server's metrics; None where there is none."""
+        with contextlib.suppress(httpx2.HTTPError):
+            head = {"x-api-key": ADMIN_KEY}
+            page = (await self.http.get(f"{self.server.url}/metrics", headers=head)).text
+            if (found := re.search(line, page, re.MULTILINE)) is not None:
+                return float(found[1])
+        return None
+
+
+def _settings(upstream: str) -> dict[str, str]:
+    return {
+        "upstream": upstream,
+        "anthropic_api_key": "sk-ant-of-the-run",
+        "admin_key": ADMIN_KEY,
+        "model_dir": str(ROOT / "var" / "model"),
+        "similarity": "0.95",
+        "timeout_s": str(TIMEOUT_S),
+        "retry_wait_s": str(RETRY_WAIT_S),
+        "max_wait_s": str(MAX_WAIT_S),
+        "abandoned_s": str(ABANDONED_S),
+        "max_concurrent": str(SLOTS),
+    }

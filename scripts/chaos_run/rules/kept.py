@@ -1,0 +1,97 @@
+"""Losses of what was acknowledged."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from scripts.chaos_run.history import Answered, History, tag_of
+from scripts.chaos_run.rules.removed import takes, where
+from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, told
+
+
+def lost(history: History, limits: Limits) -> Iterator[Violation]:
+    """Find what was said to be stored and is gone before its deadline or removal."""
+    asked: dict[tuple[str, str, str], list[Answered]] = defaultdict(list)
+    entries: dict[str, str] = {}  # of which question
+    for event in history.answered:
+        asked[where(event)].append(event)
+        if event.entry:
+            entries[event.entry] = event.said.question if event.said else event.question
+    for (tenant, namespace, question), events in asked.items():
+        removals = [
+            removed
+            for removed in history.removed
+            if removed.tenant == tenant
+            and {
+                "tag": removed.name == tag_of(question),
+                "namespace": removed.name == namespace,
+                "entry": entries.get(removed.name) == question,
+            }[removed.by]
+        ]
+        for missed in events:
+            if not _missed(missed):
+                continue
+            before = [e for e in events if e.stored and e.said and e.end <= missed.start]
+            if not before:
+                continue
+            last = max(before, key=lambda event: event.end)
+            assert last.said is not None
+            if last.ttl_s is None or last.said.at + last.ttl_s <= missed.end + SLACK_S:
+                continue
+            if any(r.end > last.start and r.start < missed.end for r in removals):
+                continue
+            # Another call in between may have replaced it by what lives shorter.
+            if any(
+                other is not last
+                and other is not missed
+                and not other.hit
+                and not other.secret
+                and not other.probe
+                and other.end > last.start
+                and other.start < missed.end
+                for other in events
+            ):
+                continue
+            what = (
+                f"{last.entry} is gone {missed.start - last.end:.1f} s after it was acknowledged: "
+                f"{missed.status} {missed.outcome} {missed.reason}"
+            )
+            yield told("lost", missed, what)
+
+
+def _missed(event: Answered) -> bool:
+    """Return whether the server looked, and says that nothing is stored."""
+    if event.probe:
+        return event.status is not None and event.outcome != "exact"
+    return event.outcome == "miss" and event.reason in ("empty", "below-threshold", "vetoed")
+
+
+def batches(history: History, limits: Limits) -> Iterator[Violation]:
+    """A batch that was taken is there until it is erased."""
+    taken = {batch.id: batch for batch in history.batches}
+    for look in history.looked:
+        batch = taken[look.id]
+        if look.status != 404 or any(
+            takes(removed, batch) and removed.end > batch.start and removed.start < look.end
+            for removed in history.removed
+        ):
+            continue
+        what = (
+            f"a batch of {batch.tenant} is gone {look.start - batch.end:.1f} s after it was taken"
+        )
+        yield Violation("lost", look.start, what, (batch.id,))
+
+
+def turns(history: History, limits: Limits) -> Iterator[Violation]:
+    """A conversation has each question that was kept."""
+    for listing in history.told:
+        missing = Counter(
+            turn.question
+            for turn in history.turns
+            if (turn.tenant, turn.talk) == (listing.tenant, listing.talk) and turn.end < listing.at
+        )
+        missing.subtract(listing.questions or ())
+        for question in +missing:
+            what = f"{question!r} is no turn of {listing.tenant}/{listing.talk} any more"
+            yield Violation("lost", listing.at, what)

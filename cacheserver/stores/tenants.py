@@ -17,6 +17,8 @@ from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
 from cacheserver.stores.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealkeys import STORE
 from cacheserver.stores.tenantjson import decode, encode
 from cacheserver.types import Tenant
 
@@ -41,6 +43,7 @@ class Tenants(ApiKeys):
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
         behind: Behind | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         super().__init__(
             redis,
@@ -54,6 +57,7 @@ class Tenants(ApiKeys):
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
         self._defaults = defaults
+        self._sealer = sealer or Sealer()
         self._read = Remembered[Tenant](clock)
         self._hmac: bytes | None = None
 
@@ -87,7 +91,9 @@ class Tenants(ApiKeys):
 
         Raises `BadRequest` naming the field that will not do, and `StoreError`.
         """
-        record = encode(tenant)
+        await self._sealer.ready(STORE)
+        # With the store's key, for settings stay where all else of a tenant is erased.
+        record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
         with store_errors():
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
@@ -134,7 +140,9 @@ class Tenants(ApiKeys):
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         try:
-            return decode(tenant, record, self._defaults, lambda _: self._swallowed("unknown-veto"))
+            kept = record.encode() if isinstance(record, str) else record
+            plain = self._sealer.open("settings", STORE, tenant, kept)
+            return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
 

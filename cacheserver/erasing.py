@@ -49,6 +49,7 @@ NOT_REACHED: Final = (
     "what Claude keeps",
 )
 
+Keys: TypeAlias = Literal["kept", "destroyed with the second pass", "destroyed", "none"]
 File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
@@ -66,6 +67,7 @@ class Erased:
     again_at: float
     unread_files: int  # of the ledger
     kept_aside: int  # files and folders in the data directory
+    keys: Keys  # of the tenant
 
     @property
     def not_reached(self) -> list[str]:
@@ -221,7 +223,14 @@ class Eraser:
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_kept_aside, self._data_dir)
-        return Erased(counts, file, snapshot, again_at, unread, aside)
+        return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
+
+    def _keys(self, erasure: Erasure) -> Keys:
+        if not self._sealer.on:
+            return "none"
+        if erasure.selector.kind != "tenant":
+            return "kept"
+        return "destroyed" if erasure.again else "destroyed with the second pass"
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""

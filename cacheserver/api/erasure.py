@@ -72,6 +72,7 @@ async def _erased(
         "store_file": found.file,
         "index_snapshot": found.snapshot,
         "again_at": found.again_at,
+        "keys": found.keys,
         "kept": KEPT,
         "not_reached": found.not_reached,
     }

@@ -334,3 +334,43 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     await backups.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
     async with House.open(empty, upstream="simulated", encryption_key_file=key_file) as house:
         assert came_from(await house.ask(ASKED, key=key))[0] == "exact"
+
+
+SELECTORS: tuple[dict[str, str], ...] = (
+    {"entry_id": "?"},
+    {"conversation": "talk-ann", "namespace": "space-ann"},
+    {"actor": "ann@example.com"},
+    {"tag": "tag/ann"},
+    {"tenant": "acme"},
+)
+
+
+async def test_an_erasure_removes_of_what_is_encrypted_what_it_removes_of_what_is_plain(
+    tmp_path: Path, key_file: Path
+) -> None:
+    removed: list[list[Any]] = []
+    for place, key_of in enumerate((None, key_file)):
+        data = tmp_path / str(place)
+        async with House.open(data, claude=echo, pace=QUICK, encryption_key_file=key_of) as house:
+            key = await house.key("acme")
+            told: list[Any] = []
+            for selector in SELECTORS:
+                ids = await fill(house, "ann", key)
+                await house.parts.journal.flush()
+                await house.parts.ledger.flush()
+                chosen = {
+                    **selector,
+                    **({"entry_id": ids["entry"]} if "entry_id" in selector else {}),
+                }
+                for _ in range(2):
+                    reply = await house.http.post(
+                        "/v1/erase", json=chosen, headers={"x-api-key": key}
+                    )
+                    gone = reply.json()["removed"]
+                    gone.pop("growth", None)  # with the turns, where those are met first
+                    told.append(gone)
+                assert told[-1] == {}
+            removed.append(told)
+            assert await unreadable(house) == {}
+    assert removed[0] == removed[1]
+    assert len(removed[0][4]) > 5

@@ -88,6 +88,7 @@ class Sealer:
         self.keys = keys
         self._unreadable = unreadable
         self._clock = clock
+        self._held: dict[str, list[Generation]] = {}
         self._latest: dict[str, Box] = {}
         self._known: dict[bytes, tuple[str, Box]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
@@ -122,14 +123,17 @@ class Sealer:
         # Anew until all are: what is read meanwhile may be from before one of them was made.
         while missing := [one for one in tenants if one not in self._latest]:
             with _later():
-                self._learn(missing[0], await self.keys.make(missing[0]))
+                self.learn(missing[0], await self.keys.make(missing[0]))
 
     async def refresh(self) -> None:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
-        if self.keys is not None and await self.keys.changes() != self._changes:
-            with _later():
-                await self._load(self.keys)
-            await self.ready(STORE)
+        if self.keys is None or await self.keys.changes() == self._changes:
+            return
+        # A tenant without keys is one of a store that was emptied, and has values of theirs since.
+        await self.keys.put_back(self._held)
+        with _later():
+            await self._load(self.keys)
+        await self.ready(STORE)
 
     async def supersede(self, tenant: str, mark: str) -> None:
         """Have `destroy` with this mark destroy all keys of a tenant that there are now.
@@ -196,23 +200,25 @@ class Sealer:
             raise StoreError("a tenant's key is not in memory")
         return hmac.digest(key, plain, "sha256")
 
-    async def _load(self, keys: SealKeys) -> None:
-        self._looked_at, self._behind = self._clock(), False
-        changes = await keys.changes()  # before: what changes meanwhile is read once more
-        found = await keys.load()
-        self._latest, self._known, self._digests = {}, {}, {}
-        for tenant, held in found.items():
-            self._learn(tenant, held)
-        self._changes = changes
-
-    def _learn(self, tenant: str, held: Iterable[Generation]) -> None:
-        for one in held:
+    def learn(self, tenant: str, held: Iterable[Generation]) -> None:
+        """Hold a tenant's keys in memory, the latest last."""
+        self._held[tenant] = list(held)
+        for one in self._held[tenant]:
             box = Box(one.id, one.data)
             self._known[one.id] = tenant, box
             self._latest[tenant] = box
             self._digests[tenant] = HKDF(
                 SHA256(), KEY_BYTES, salt=None, info=b"cacheserver digests"
             ).derive(one.root)
+
+    async def _load(self, keys: SealKeys) -> None:
+        self._looked_at, self._behind = self._clock(), False
+        changes = await keys.changes()  # before: what changes meanwhile is read once more
+        found = await keys.load()
+        self._held, self._latest, self._known, self._digests = {}, {}, {}, {}
+        for tenant, held in found.items():
+            self.learn(tenant, held)
+        self._changes = changes
 
 
 @contextmanager

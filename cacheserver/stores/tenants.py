@@ -75,16 +75,7 @@ class Tenants(ApiKeys):
             found = await self._read.get(tenant, ask)
         except Unavailable:
             found = None
-        return found or replace(
-            self._defaults,
-            name=tenant,
-            default_ttl_s=0,
-            max_ttl_s=0,
-            stale_s=0,
-            ttl_rules=(),
-            semantic=False,
-            routing_epoch=-1,
-        )
+        return found or self._tightest(tenant)
 
     async def put(self, tenant: Tenant) -> None:
         """Set what holds for a tenant, in every process within `FRESH_S`.
@@ -103,7 +94,9 @@ class Tenants(ApiKeys):
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
-        found = {name: self._decode(name, record) for name, record in named.items()}
+        found: dict[str, Tenant] = {}
+        for name, record in named.items():
+            found[name] = self._opened(name, record) or self._tightest(name)
         for key in await self.list_keys():
             found.setdefault(key.tenant, replace(self._defaults, name=key.tenant))
         return [found[name] for name in sorted(found)]
@@ -136,12 +129,30 @@ class Tenants(ApiKeys):
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
             return replace(self._defaults, name=tenant)
-        return self._decode(tenant, record)
+        found = self._opened(tenant, record)
+        if found is None:
+            raise StoreError(f"the settings kept for tenant {tenant} do not open")
+        return found
 
-    def _decode(self, tenant: str, record: bytes | str) -> Tenant:
+    def _tightest(self, tenant: str) -> Tenant:
+        return replace(
+            self._defaults,
+            name=tenant,
+            default_ttl_s=0,
+            max_ttl_s=0,
+            stale_s=0,
+            ttl_rules=(),
+            semantic=False,
+            routing_epoch=-1,
+        )
+
+    def _opened(self, tenant: str, record: bytes | str) -> Tenant | None:
+        """The settings that were kept; None for encrypted ones that do not open."""
+        kept = record.encode() if isinstance(record, str) else record
+        plain = self._sealer.opened("settings", STORE, tenant, kept)
+        if plain is None:
+            return None
         try:
-            kept = record.encode() if isinstance(record, str) else record
-            plain = self._sealer.open("settings", STORE, tenant, kept)
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error

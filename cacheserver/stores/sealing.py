@@ -129,11 +129,19 @@ class Sealer:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
         if self.keys is None or await self.keys.changes() == self._changes:
             return
-        # A tenant without keys is one of a store that was emptied, and has values of theirs since.
-        await self.keys.put_back(self._held)
+        await self.put_back()
         with _later():
             await self._load(self.keys)
         await self.ready(STORE)
+
+    async def put_back(self) -> None:
+        """Keep the keys that are in memory, where the store has lost them. Raises `StoreError`.
+
+        A tenant that has none there was lost with the store's data, for what is destroyed leaves a
+        later key; and values of those that were lost may have been written since.
+        """
+        if self.keys is not None:
+            await self.keys.put_back(self._held)
 
     async def supersede(self, tenant: str, mark: str) -> None:
         """Have `destroy` with this mark destroy all keys of a tenant that there are now.
@@ -141,14 +149,16 @@ class Sealer:
         What is sealed from now on stays. Raises `StoreError`.
         """
         if self.keys is not None:
-            await self.keys.supersede(tenant, mark)
+            with _later():
+                await self.keys.supersede(tenant, mark)
             await self.refresh()
 
     async def destroy(self, tenant: str, mark: str) -> int:
         """Destroy the keys from before `supersede`; how many. Raises `StoreError`."""
         if self.keys is None:
             return 0
-        gone = await self.keys.destroy(tenant, mark)
+        with _later():
+            gone = await self.keys.destroy(tenant, mark)
         await self.refresh()
         return gone
 

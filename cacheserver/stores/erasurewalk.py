@@ -177,6 +177,7 @@ class Walk:
         for start in range(0, len(named), _VALUES):
             some = named[start : start + _VALUES]
             values = await command(self._redis, "MGET", *(key for key, _ in some))
+            await self._sealer.know(values)
             for (key, name), value in zip(some, values, strict=True):
                 if value is not None:
                     plain = self._sealer.opened(kind, self._tenant, name, value)
@@ -336,7 +337,9 @@ class Walk:
     async def _holds_answer(self, key: bytes, name: str) -> bool:
         if not self._covered.answers:
             return False
-        for kept in await command(self._redis, "LRANGE", key, 0, -1):
+        turns_kept = await command(self._redis, "LRANGE", key, 0, -1)
+        await self._sealer.know(turns_kept)
+        for kept in turns_kept:
             turn = self._sealer.opened(turns.KIND, self._tenant, name, kept)
             if turn is None or jsontext.loads(turn).get("content") in self._covered.answers:
                 return True

@@ -93,7 +93,7 @@ class Sealer:
         self._known: dict[bytes, tuple[str, Box]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
         self._changes: int | None = None
-        self._behind = False  # a value names a key that is not known here
+        self._looked_for: set[bytes] = set()  # keys that are not in the store either, of late
         self._looked_at = 0.0
 
     @property
@@ -117,13 +117,34 @@ class Sealer:
         """
         if self.keys is None:
             return
-        if self._behind and self._clock() - self._looked_at >= _AGAIN_S:
-            with _later():
-                await self._load(self.keys)
         # Anew until all are: what is read meanwhile may be from before one of them was made.
         while missing := [one for one in tenants if one not in self._latest]:
             with _later():
                 self.learn(missing[0], await self.keys.make(missing[0]))
+
+    async def know(self, values: Iterable[bytes | None], *, at: int = 0) -> None:
+        """Return once the keys of these sealed values are in memory, as far as there are any.
+
+        Another server may just have made one. `at`: where in a value it is sealed from. Raises
+        `StoreError`.
+        """
+        if self.keys is None:
+            return
+        mark_end = at + len(MARK)
+        ids = {
+            value[mark_end : at + _NONCE_AT]
+            for value in values
+            if value is not None and value[at:mark_end] == MARK
+        }
+        unknown = ids - self._known.keys()
+        if not unknown:
+            return
+        if self._clock() - self._looked_at >= _AGAIN_S:
+            self._looked_at, self._looked_for = self._clock(), set()
+        if unknown - self._looked_for:
+            self._looked_for |= unknown
+            with _later():
+                await self._load(self.keys)
 
     async def refresh(self) -> None:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
@@ -182,7 +203,6 @@ class Sealer:
             raise Unsealed("off")
         known = self._known.get(value[len(MARK) : _NONCE_AT])
         if known is None:
-            self._behind = True
             raise Unsealed("key")
         whose, box = known
         if tenant is not None and tenant != whose:
@@ -222,7 +242,6 @@ class Sealer:
             ).derive(one.root)
 
     async def _load(self, keys: SealKeys) -> None:
-        self._looked_at, self._behind = self._clock(), False
         changes = await keys.changes()  # before: what changes meanwhile is read once more
         found = await keys.load()
         self._held, self._latest, self._known, self._digests = {}, {}, {}, {}

@@ -94,6 +94,7 @@ class Tenants(ApiKeys):
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
+        await self._sealer.know(map(_raw, stored.values()))
         found: dict[str, Tenant] = {}
         for name, record in named.items():
             found[name] = self._opened(name, record) or self._tightest(name)
@@ -129,6 +130,7 @@ class Tenants(ApiKeys):
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
             return replace(self._defaults, name=tenant)
+        await self._sealer.know([_raw(record)])
         found = self._opened(tenant, record)
         if found is None:
             raise StoreError(f"the settings kept for tenant {tenant} do not open")
@@ -148,14 +150,17 @@ class Tenants(ApiKeys):
 
     def _opened(self, tenant: str, record: bytes | str) -> Tenant | None:
         """The settings that were kept; None for encrypted ones that do not open."""
-        kept = record.encode() if isinstance(record, str) else record
-        plain = self._sealer.opened("settings", STORE, tenant, kept)
+        plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
         if plain is None:
             return None
         try:
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
+
+
+def _raw(reply: bytes | str) -> bytes:
+    return reply.encode() if isinstance(reply, str) else reply
 
 
 def _text(reply: bytes | str) -> str:

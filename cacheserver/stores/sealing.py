@@ -148,21 +148,15 @@ class Sealer:
 
     async def refresh(self) -> None:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
-        if self.keys is None or await self.keys.changes() == self._changes:
-            return
-        await self.put_back()
-        with _later():
-            await self._load(self.keys)
-        await self.ready(STORE)
+        if self.keys is not None and await self.keys.changes() != self._changes:
+            await self.reload()
 
-    async def put_back(self) -> None:
-        """Keep the keys that are in memory, where the store has lost them. Raises `StoreError`.
-
-        A tenant that has none there was lost with the store's data, for what is destroyed leaves a
-        later key; and values of those that were lost may have been written since.
-        """
+    async def reload(self) -> None:
+        """Read all keys anew; those that the store has lost are put back. Raises `StoreError`."""
         if self.keys is not None:
-            await self.keys.put_back(self._held)
+            with _later():
+                await self._load(self.keys)
+            await self.ready(STORE)
 
     async def supersede(self, tenant: str, mark: str) -> None:
         """Have `destroy` with this mark destroy all keys of a tenant that there are now.
@@ -244,6 +238,12 @@ class Sealer:
     async def _load(self, keys: SealKeys) -> None:
         changes = await keys.changes()  # before: what changes meanwhile is read once more
         found = await keys.load()
+        # What is destroyed leaves a later key: a tenant without any was lost with the store's data,
+        # or made while this was read; and values of theirs have been written since.
+        lost = {tenant: held for tenant, held in self._held.items() if tenant not in found}
+        if lost:
+            await keys.put_back(lost)
+            found = await keys.load()
         self._held, self._latest, self._known, self._digests = {}, {}, {}, {}
         for tenant, held in found.items():
             self.learn(tenant, held)

@@ -27,6 +27,7 @@ from cacheserver.stores.erasures import Erasure, Erasures
 from cacheserver.stores.erasurewalk import Covered, Walk
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.ledger import Ledger
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.semantic import SemanticEntries
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ NOT_REACHED: Final = (
     "what Claude keeps",
 )
 
+Keys: TypeAlias = Literal["kept", "destroyed with the second pass", "destroyed", "none"]
 File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
@@ -65,12 +67,15 @@ class Erased:
     again_at: float
     unread_files: int  # of the ledger
     kept_aside: int  # files and folders in the data directory
+    keys: Keys  # of the tenant
 
     @property
     def not_reached(self) -> list[str]:
         found = list(NOT_REACHED)
         if self.unread_files:
             found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
+        if self.keys.startswith("destroyed"):
+            found.append("the tenant's keys in files beside backups (`*.keys`): delete older ones")
         if self.kept_aside:
             found.append(
                 f"{self.kept_aside} files or folders that a repair or a restore kept aside in the "
@@ -87,6 +92,7 @@ class Eraser:
         redis: Connection,
         *,
         prefix: str,
+        sealer: Sealer,
         semantic: SemanticEntries,
         journal: Journal,
         ledger: Ledger,
@@ -100,6 +106,7 @@ class Eraser:
         self.store = Erasures(redis, prefix=prefix)
         self._redis = redis
         self._prefix = prefix
+        self._sealer = sealer
         self._semantic = semantic
         self._journal = journal
         self._ledger = ledger
@@ -143,6 +150,10 @@ class Eraser:
 
         Raises `StoreError`, `OSError`.
         """
+        try:
+            await self._sealer.refresh()
+        except StoreError:  # rotated under a master key that is not known here: what is known does
+            self._metrics.swallowed("keys")
         count = await self.store.count()
         if self._seen is None:
             self._seen = count  # a start has the index made anew from what there is
@@ -171,6 +182,9 @@ class Eraser:
     async def _do(self, erasure: Erasure) -> Erased:
         await self._journal.flush()
         await self._ledger.flush()
+        whole = erasure.selector.kind == "tenant"
+        if whole and not erasure.again:
+            await self._sealer.supersede(erasure.tenant, erasure.id)
         covered = Covered(callers=await self._callers(erasure))
         covered.entries |= await self.store.entries(erasure)
         removed: Counter[str] = Counter()
@@ -183,6 +197,7 @@ class Eraser:
             covered=covered,
             now=self._clock(),
             held=lambda: self.store.hold(erasure),
+            sealer=self._sealer,
         )
         await walk.collect()
         await self.store.keep_entries(erasure, covered.entries)
@@ -200,6 +215,8 @@ class Eraser:
             if self._semantic.ready:
                 removed["index_vectors"] = await self._semantic.drop_gone()
                 snapshot = "rewritten"
+        if whole and erasure.again:  # what came late is of the next key, or was erased just now
+            removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
         if self._ours:
@@ -211,7 +228,14 @@ class Eraser:
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_kept_aside, self._data_dir)
-        return Erased(counts, file, snapshot, again_at, unread, aside)
+        return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
+
+    def _keys(self, erasure: Erasure) -> Keys:
+        if not self._sealer.on:
+            return "none"
+        if erasure.selector.kind != "tenant":
+            return "kept"
+        return "destroyed" if erasure.again else "destroyed with the second pass"
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""

@@ -74,6 +74,7 @@ async def erase_as(
         "store_file": found.file,
         "index_snapshot": found.snapshot,
         "again_at": found.again_at,
+        "keys": found.keys,
         "kept": KEPT,
         "not_reached": found.not_reached,
     }

@@ -17,6 +17,8 @@ from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
 from cacheserver.stores.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealkeys import STORE
 from cacheserver.stores.tenantjson import decode, encode
 from cacheserver.types import Tenant
 
@@ -41,6 +43,7 @@ class Tenants(ApiKeys):
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
         behind: Behind | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         super().__init__(
             redis,
@@ -54,6 +57,7 @@ class Tenants(ApiKeys):
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
         self._defaults = defaults
+        self._sealer = sealer or Sealer()
         self._read = Remembered[Tenant](clock)
         self._hmac: bytes | None = None
 
@@ -71,23 +75,16 @@ class Tenants(ApiKeys):
             found = await self._read.get(tenant, ask)
         except Unavailable:
             found = None
-        return found or replace(
-            self._defaults,
-            name=tenant,
-            default_ttl_s=0,
-            max_ttl_s=0,
-            stale_s=0,
-            ttl_rules=(),
-            semantic=False,
-            routing_epoch=-1,
-        )
+        return found or self._tightest(tenant)
 
     async def put(self, tenant: Tenant) -> None:
         """Set what holds for a tenant, in every process within `FRESH_S`.
 
         Raises `BadRequest` naming the field that will not do, and `StoreError`.
         """
-        record = encode(tenant)
+        await self._sealer.ready(STORE)
+        # With the store's key, for settings stay where all else of a tenant is erased.
+        record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
         with store_errors():
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
@@ -97,7 +94,10 @@ class Tenants(ApiKeys):
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
-        found = {name: self._decode(name, record) for name, record in named.items()}
+        await self._sealer.know(map(_raw, stored.values()))
+        found: dict[str, Tenant] = {}
+        for name, record in named.items():
+            found[name] = self._opened(name, record) or self._tightest(name)
         for key in await self.list_keys():
             found.setdefault(key.tenant, replace(self._defaults, name=key.tenant))
         return [found[name] for name in sorted(found)]
@@ -130,13 +130,37 @@ class Tenants(ApiKeys):
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
             return replace(self._defaults, name=tenant)
-        return self._decode(tenant, record)
+        await self._sealer.know([_raw(record)])
+        found = self._opened(tenant, record)
+        if found is None:
+            raise StoreError(f"the settings kept for tenant {tenant} do not open")
+        return found
 
-    def _decode(self, tenant: str, record: bytes | str) -> Tenant:
+    def _tightest(self, tenant: str) -> Tenant:
+        return replace(
+            self._defaults,
+            name=tenant,
+            default_ttl_s=0,
+            max_ttl_s=0,
+            stale_s=0,
+            ttl_rules=(),
+            semantic=False,
+            routing_epoch=-1,
+        )
+
+    def _opened(self, tenant: str, record: bytes | str) -> Tenant | None:
+        """The settings that were kept; None for encrypted ones that do not open."""
+        plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
+        if plain is None:
+            return None
         try:
-            return decode(tenant, record, self._defaults, lambda _: self._swallowed("unknown-veto"))
+            return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
+
+
+def _raw(reply: bytes | str) -> bytes:
+    return reply.encode() if isinstance(reply, str) else reply
 
 
 def _text(reply: bytes | str) -> str:

@@ -263,8 +263,11 @@ class Traffic:
         await self._ask(tenant, TALK, self._question(draw), talk=draw.choice(TALKS))
 
     async def _thrifty(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        """Ask for what costs, as somebody whose budget ends soon."""
-        await self._ask(self.thrifty, namespace, self._question(draw), control="no-cache")
+        """Ask for what costs, several at once, as somebody whose budget ends soon."""
+        questions = [self._question(draw) for _ in range(3)]
+        await asyncio.gather(
+            *(self._ask(self.thrifty, namespace, q, control="no-cache") for q in questions)
+        )
 
     async def _look(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         path = draw.choice(("/v1/stats", "/v1/usage", "/v1/budget", "/v1/messages/batches"))

@@ -45,7 +45,7 @@ WEIGHTS = {
     "nothing": 3,
     "together": 3,
     "talk": 5,
-    "thrifty": 3,
+    "thrifty": 4,
 }
 
 
@@ -263,7 +263,11 @@ class Traffic:
         await self._ask(tenant, TALK, self._question(draw), talk=draw.choice(TALKS))
 
     async def _thrifty(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        await self._ask(self.thrifty, namespace, self._question(draw))
+        """Ask for what costs, several at once, as somebody whose budget ends soon."""
+        questions = [self._question(draw) for _ in range(3)]
+        await asyncio.gather(
+            *(self._ask(self.thrifty, namespace, q, control="no-cache") for q in questions)
+        )
 
     async def _look(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
         path = draw.choice(("/v1/stats", "/v1/usage", "/v1/budget", "/v1/messages/batches"))

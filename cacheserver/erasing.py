@@ -28,6 +28,7 @@ from cacheserver.stores.erasurewalk import Covered, Walk
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.types import Tenant
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
 class Tenants(Protocol):
+    async def known(self, tenant: str) -> Tenant: ...
     async def list_keys(self) -> Sequence[ApiKey]: ...
 
 
@@ -105,7 +107,7 @@ class Eraser:
         self._ledger = ledger
         self._tenants = tenants
         self._data_dir = data_dir
-        self._ours = ours
+        self.ours = ours
         self._after_s = longest_s + _AFTER_S
         self._metrics = metrics
         self._clock = clock
@@ -129,10 +131,23 @@ class Eraser:
 
         Raises `StoreError`: what was begun is finished later.
         """
-        now = self._clock()
-        erasure = Erasure(tenant, selector, at=now, who=who)
+        return await self.carry_out(await self.announce(tenant, selector, who=who))
+
+    async def announce(
+        self, tenant: str, selector: Selector, *, who: str, delay_s: float = 0.0
+    ) -> Erasure:
+        """Note an erasure of what has come in `delay_s` from now. Raises `StoreError`.
+
+        Whatever becomes of this server, it is done.
+        """
+        at = self._clock() + delay_s
+        erasure = Erasure(tenant, selector, at=at, who=who, due=at)
         await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
         await self.store.note(erasure)
+        return erasure
+
+    async def carry_out(self, erasure: Erasure) -> Erased:
+        """Do what was announced; goes on when its caller has left. Raises `StoreError`."""
         task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -179,6 +194,7 @@ class Eraser:
         walk = Walk(
             self._redis,
             prefix=self._prefix,
+            tenant=await self._whose(erasure),
             erasure=erasure,
             covered=covered,
             now=self._clock(),
@@ -202,7 +218,7 @@ class Eraser:
                 snapshot = "rewritten"
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
-        if self._ours:
+        if self.ours:
             file = await self._rewrite() if counts or not erasure.again else "rewritten"
         again_at = erasure.at + self._after_s
         await self.store.log(erasure, counts)
@@ -212,6 +228,12 @@ class Eraser:
             await self.store.note(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_kept_aside, self._data_dir)
         return Erased(counts, file, snapshot, again_at, unread, aside)
+
+    async def _whose(self, erasure: Erasure) -> Tenant:
+        """The tenant; as it digests names where those are looked for, for a key may be lost."""
+        if erasure.selector.kind != "actor":
+            return Tenant(erasure.tenant)
+        return await self._tenants.known(erasure.tenant)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""

@@ -161,6 +161,7 @@ async def build(
             access=settings.data_dir / "access",
             behind=uses,
         )
+        await tenants.refuse_without_key()
         budgets = Budgets(
             BudgetStore(redis, prefix=settings.redis_prefix),
             tenants=tenants,
@@ -431,6 +432,7 @@ async def build(
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
             ),
+            labels=labels,
             pairs=Pairs(vector=semantic.vector, judged=decider.pair, labels=labels),
             bars=Bars(redis, prefix=settings.redis_prefix),
             reviews=reviews,

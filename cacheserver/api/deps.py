@@ -54,7 +54,7 @@ class Gate:
         slowdown: Slowdown | None = None,
     ) -> None:
         self._tenants = tenants
-        self._credentials = credentials
+        self.credentials = credentials
         self._admin_key = admin_key
         self._limits = limits
         self.slowdown = slowdown or Slowdown()
@@ -74,7 +74,7 @@ class Gate:
     async def _admitted(self, request: HTTPConnection) -> Caller:
         headers = joined(request.headers)
         refuse_loops(headers)
-        if self._credentials == "caller":
+        if self.credentials == "caller":
             return await self._admit_with_own(request, headers)
         # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
         sent = presented(headers)

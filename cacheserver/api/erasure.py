@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.known import tenant_of
-from cacheserver.erasing import KEPT
+from cacheserver.erasing import KEPT, Erased
 from cacheserver.policy import erasure
+from cacheserver.types import Tenant
 
 router = APIRouter()
 
@@ -41,7 +42,7 @@ async def erase(request: Request) -> dict[str, Any]:
     caller = await edge.gate.admit(request)
     fields = await edge.object(request)
     who = "key" if caller.key_id is None else f"key {caller.key_id}"
-    return await _erased(edge, caller.tenant.name, fields, who=who)
+    return await _erased(edge, caller.tenant, fields, who=who)
 
 
 @router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
@@ -49,7 +50,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
     """A tenant whose settings and keys are gone can be erased all the same."""
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    tenant = (await tenant_of(edge, name)).name
+    tenant = await tenant_of(edge, name)
     return await _erased(edge, tenant, await edge.object(request), who="admin")
 
 
@@ -62,12 +63,16 @@ async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
 
 
 async def _erased(
-    edge: Edge, tenant: str, fields: Mapping[str, Any], *, who: str
+    edge: Edge, tenant: Tenant, fields: Mapping[str, Any], *, who: str
 ) -> dict[str, Any]:
     selector = erasure.read(fields, tenant)
-    found = await edge.parts.eraser.erase(tenant, selector, who=who)
+    found = await edge.parts.eraser.erase(tenant.name, selector, who=who)
+    return {"erased": selector.kind, **shown_erasure(found)}
+
+
+def shown_erasure(found: Erased) -> dict[str, Any]:
+    """What came of an erasure, and what it does not reach."""
     return {
-        "erased": selector.kind,
         "removed": found.removed,
         "store_file": found.file,
         "index_snapshot": found.snapshot,

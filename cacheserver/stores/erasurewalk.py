@@ -25,7 +25,7 @@ from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.kinds import REGISTRY, Kind
 from cacheserver.stores.storecopy import keys
 from cacheserver.stores.values import owner
-from cacheserver.types import Entry
+from cacheserver.types import Entry, Tenant
 
 _IDS: Final = 500  # look-ups of one command
 _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
@@ -80,6 +80,7 @@ class Walk:
         redis: Connection,
         *,
         prefix: str,
+        tenant: Tenant,
         erasure: Erasure,
         covered: Covered,
         now: float,
@@ -90,6 +91,7 @@ class Walk:
         self._redis = redis
         self._prefix = prefix
         self._erasure = erasure
+        self._settings = tenant
         self._tenant = erasure.tenant
         self._selector = erasure.selector
         self._covered = covered
@@ -332,7 +334,7 @@ class Walk:
         for _, parts in found:
             self.removed["jobs"] += await self._jobs.erase(
                 parts["id"],
-                self._tenant,
+                self._settings,
                 self._selector,
                 at=self._erasure.at,
                 now=self._now,

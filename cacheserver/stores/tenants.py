@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final, Protocol
 
-from cacheserver.errors import BadRequest, StoreError, Unavailable
+from cacheserver.errors import BadRequest, KeyLost, SettingsError, StoreError, Unavailable
 from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
@@ -22,12 +23,25 @@ from cacheserver.types import Tenant
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
 
+_DIGESTS: Final = b"digests of content"  # what the key of a tenant's digests is derived by
+
+
+class Sealing(Protocol):
+    """The tenants' data keys."""
+
+    async def ready(self, tenant: str) -> None:
+        """Have a tenant's keys in memory. Raises `StoreError`."""
+
+    def digest(self, tenant: str, plain: bytes) -> bytes:
+        """Return an HMAC-SHA256 under the tenant's own key."""
+
 
 class Tenants(ApiKeys):
     """The tenants and their keys. `defaults` is what holds for a tenant nothing was set for.
 
     `access` is the file that says whether keys are needed; what nobody waits for is written by
-    `behind`, and not at all without it.
+    `behind`, and not at all without it. `sealing` has the keys of content; None: it is not
+    encrypted, and no tenant can go without.
     """
 
     def __init__(
@@ -41,6 +55,7 @@ class Tenants(ApiKeys):
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
         behind: Behind | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         super().__init__(
             redis,
@@ -56,31 +71,64 @@ class Tenants(ApiKeys):
         self._defaults = defaults
         self._read = Remembered[Tenant](clock)
         self._hmac: bytes | None = None
+        self._sealing = sealing
+        # While it is not known whether a tenant keeps content: nobody can make such digests.
+        self._nobodys: Final = secrets.token_bytes(32)
+
+    @property
+    def seals(self) -> bool:
+        """Whether content is encrypted, so that a tenant can have none kept in plain."""
+        return self._sealing is not None
 
     async def get(self, tenant: str) -> Tenant:
-        """A tenant's settings, the defaults where none were put. Never raises.
+        """A tenant's settings, the defaults where none were put.
 
         Where they cannot be read and never were, the tightest: nothing is stored, nothing matched,
-        and nothing shared with requests made under the settings that hold.
+        and nothing shared with requests made under the settings that hold. Raises `KeyLost`.
+        """
+        try:
+            return await self.known(tenant)
+        except KeyLost:
+            raise
+        except Unavailable:
+            return replace(
+                self._defaults,
+                name=tenant,
+                default_ttl_s=0,
+                max_ttl_s=0,
+                stale_s=0,
+                ttl_rules=(),
+                semantic=False,
+                routing_epoch=-1,
+                no_content=self.seals,
+                digest_key=self._nobodys if self.seals else None,
+            )
+
+    async def known(self, tenant: str) -> Tenant:
+        """A tenant's settings, for whoever shows or changes them.
+
+        Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` for a
+        tenant that keeps no content on a server that cannot encrypt.
         """
 
         async def ask() -> Tenant:
-            return await self._load(tenant)
+            return await self._with_key(await self._load(tenant))
 
-        try:
-            found = await self._read.get(tenant, ask)
-        except Unavailable:
-            found = None
-        return found or replace(
-            self._defaults,
-            name=tenant,
-            default_ttl_s=0,
-            max_ttl_s=0,
-            stale_s=0,
-            ttl_rules=(),
-            semantic=False,
-            routing_epoch=-1,
-        )
+        found = await self._read.get(tenant, ask)
+        assert found is not None  # there are defaults
+        return found
+
+    async def refuse_without_key(self) -> None:
+        """Raise `SettingsError` where a tenant keeps no content and encryption is off."""
+        if self._sealing is not None:
+            return
+        for tenant in await self.list_tenants():
+            if tenant.no_content:
+                raise SettingsError(
+                    "`CACHESERVER_ENCRYPTION_KEY_FILE`: tenant "
+                    f"{tenant.name} keeps no content (`no_content`), which needs encryption at "
+                    "rest; set it, or `CACHESERVER_ENCRYPTION_KEY_COMMAND`"
+                )
 
     async def put(self, tenant: Tenant) -> None:
         """Set what holds for a tenant, in every process within `FRESH_S`.
@@ -92,8 +140,12 @@ class Tenants(ApiKeys):
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
 
+    def forget(self, tenant: str) -> None:
+        """Read a tenant's settings and key anew when they are next asked for."""
+        self._read.forget(tenant)
+
     async def list_tenants(self) -> list[Tenant]:
-        """Every tenant that has settings or a key, by name."""
+        """Every tenant that has settings or a key, by name. Without keys of digests."""
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
@@ -131,6 +183,15 @@ class Tenants(ApiKeys):
         if record is None:
             return replace(self._defaults, name=tenant)
         return self._decode(tenant, record)
+
+    async def _with_key(self, tenant: Tenant) -> Tenant:
+        """The tenant with the key of its digests, where they are keyed."""
+        if not tenant.no_content:
+            return tenant
+        if self._sealing is None:
+            raise KeyLost(f"tenant {tenant.name} keeps no content, and encryption is off")
+        await self._sealing.ready(tenant.name)
+        return replace(tenant, digest_key=self._sealing.digest(tenant.name, _DIGESTS))
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         try:

@@ -178,6 +178,8 @@ def _kinds() -> tuple[Kind, ...]:
         Kind("access", "access", "stays", "a setting", own),
         Kind("secret", "secret", "stays", "the server's secret", "always"),
         Kind("settings", "tenants", "stays", "settings; prompts to be pre-warmed", own),
+        Kind("sealing_keys", "sealkeys", "stays", "encrypted keys of tenants", "always"),
+        Kind("sealing_changes", "sealgen", "stays", "a number", "always"),
         Kind("schema", "schema", "stays", "a number", "always"),
         Kind("heartbeat", "beats", "stays", "a number", "always"),
         Kind("probe", "probe", "stays", "a number", "a minute"),

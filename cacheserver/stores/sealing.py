@@ -1,0 +1,201 @@
+"""Values that are encrypted before they leave the process, and decrypted when they are back.
+
+    mark (4 bytes, its last the version), id of the data key (8), nonce (12), AES-256-GCM and tag
+
+The mark begins no text, JSON or entry, so values from before encryption was on are told from
+sealed ones and read as they are. Kind, tenant and name are authenticated with each value: one that
+was moved to another key of the store, or to another tenant's, does not open.
+
+Rule: what does not open is counted and absent, never an error: doubt is a miss.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from cacheserver.errors import StoreError
+from cacheserver.stores.masterkeys import KEY_BYTES, NONCE_BYTES
+from cacheserver.stores.sealkeys import ID_BYTES, STORE, Generation, SealKeys, WrongKey
+
+MARK: Final = b"\xffcs\x01"
+_NONCE_AT: Final = len(MARK) + ID_BYTES
+_SEALED_AT: Final = _NONCE_AT + NONCE_BYTES
+_TAG_BYTES: Final = 16
+OVERHEAD_BYTES: Final = _SEALED_AT + _TAG_BYTES
+_AGAIN_S: Final = 1.0  # between looks for a key that nobody here knows: it may be no key at all
+
+# `off`: encryption is not on; `key`: its key is unknown here, or destroyed; `changed`: it was
+# moved, changed or is another tenant's; `torn`: a part of it is missing.
+Reason: TypeAlias = Literal["off", "key", "changed", "torn"]
+
+
+class Unsealed(ValueError):
+    """A sealed value that does not open."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"a sealed value does not open: {reason}")
+        self.reason: Reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    tenant: str
+    cipher: AESGCM
+
+
+class Sealer:
+    """Seals and opens values. Without `keys` encryption is off: what is sealed stays plain.
+
+    `unreadable` is told why a value did not open.
+    """
+
+    def __init__(
+        self,
+        keys: SealKeys | None = None,
+        *,
+        unreadable: Callable[[str], object] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.keys = keys
+        self._unreadable = unreadable
+        self._clock = clock
+        self._latest: dict[str, Generation] = {}
+        self._known: dict[bytes, _Known] = {}
+        self._digests: dict[str, bytes] = {}
+        self._changes: int | None = None
+        self._behind = False  # a value names a key that is not known here
+        self._looked_at = 0.0
+
+    @property
+    def on(self) -> bool:
+        return self.keys is not None
+
+    async def start(self) -> None:
+        """Read all keys, and make the store's own where there are none.
+
+        Raises `WrongKey` where a master key does not fit, before anything is written; `StoreError`.
+        """
+        if self.keys is not None:
+            await self._load(self.keys)
+            await self.ready(STORE)
+            self._changes = await self.keys.changes()
+
+    async def ready(self, *tenants: str) -> None:
+        """Return once the tenants' keys are in memory, made where there were none.
+
+        Raises `StoreError`.
+        """
+        if self.keys is None:
+            return
+        if self._behind and self._clock() - self._looked_at >= _AGAIN_S:
+            with _later():
+                await self._load(self.keys)
+        # Anew until all are: what is read meanwhile may be from before one of them was made.
+        while missing := [one for one in tenants if one not in self._latest]:
+            with _later():
+                self._learn(missing[0], await self.keys.make(missing[0]))
+
+    async def refresh(self) -> None:
+        """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
+        if self.keys is not None and await self.keys.changes() != self._changes:
+            with _later():
+                await self._load(self.keys)
+            await self.ready(STORE)
+
+    def seal(self, kind: str, tenant: str, name: str, plain: bytes) -> bytes:
+        """The value to store under `name`. Raises `StoreError` where `ready` was not awaited."""
+        if self.keys is None:
+            return plain
+        generation = self._latest.get(tenant)
+        if generation is None:
+            raise StoreError("a tenant's key is not in memory")
+        nonce = os.urandom(NONCE_BYTES)
+        head = MARK + generation.id
+        cipher = self._known[generation.id].cipher
+        return head + nonce + cipher.encrypt(nonce, plain, _about(head, kind, tenant, name))
+
+    def open(self, kind: str, tenant: str | None, name: str, value: bytes) -> bytes:
+        """What `seal` was given, or a value from before encryption was on. Raises `Unsealed`.
+
+        `tenant` None: whoever's it is, where `name` can be of one tenant only.
+        """
+        if not value.startswith(MARK):
+            return value
+        if self.keys is None:
+            raise Unsealed("off")
+        if len(value) < OVERHEAD_BYTES:
+            raise Unsealed("torn")
+        known = self._known.get(value[len(MARK) : _NONCE_AT])
+        if known is None:
+            self._behind = True
+            raise Unsealed("key")
+        if tenant is not None and tenant != known.tenant:
+            raise Unsealed("changed")
+        about = _about(value[:_NONCE_AT], kind, known.tenant, name)
+        try:
+            return known.cipher.decrypt(value[_NONCE_AT:_SEALED_AT], value[_SEALED_AT:], about)
+        except InvalidTag:
+            raise Unsealed("changed") from None
+
+    def opened(self, kind: str, tenant: str | None, name: str, value: bytes | None) -> bytes | None:
+        """`open`, with None for what is not there, and for what does not open, which is counted."""
+        if value is None:
+            return None
+        try:
+            return self.open(kind, tenant, name, value)
+        except Unsealed as error:
+            self._unreadable(error.reason)
+            return None
+
+    def digest(self, tenant: str, plain: bytes) -> bytes:
+        """An HMAC-SHA256 that says nothing of `plain` to who has not the tenant's keys.
+
+        The same after a rotation. Raises `StoreError` where `ready` was not awaited, or
+        encryption is off.
+        """
+        key = self._digests.get(tenant)
+        if key is None:
+            raise StoreError("a tenant's key is not in memory")
+        return hmac.digest(key, plain, "sha256")
+
+    async def _load(self, keys: SealKeys) -> None:
+        self._looked_at, self._behind = self._clock(), False
+        changes = await keys.changes()  # before: what changes meanwhile is read once more
+        found = await keys.load()
+        self._latest, self._known, self._digests = {}, {}, {}
+        for tenant, held in found.items():
+            self._learn(tenant, held)
+        self._changes = changes
+
+    def _learn(self, tenant: str, held: Iterable[Generation]) -> None:
+        for one in held:
+            self._known[one.id] = _Known(tenant, AESGCM(one.data))
+            self._latest[tenant] = one
+            self._digests[tenant] = HKDF(
+                SHA256(), KEY_BYTES, salt=None, info=b"cacheserver digests"
+            ).derive(one.root)
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """While a server runs, a key that cannot be unwrapped is no reason to stop it."""
+    try:
+        yield
+    except WrongKey as error:
+        raise StoreError(str(error)) from None
+
+
+def _about(head: bytes, kind: str, tenant: str, name: str) -> bytes:
+    """What is authenticated beside a value; no kind has a colon, and a tenant its length."""
+    return head + f"{kind}:{len(tenant)}:{tenant}:{name}".encode()

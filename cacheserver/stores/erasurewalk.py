@@ -32,6 +32,12 @@ _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
 _LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
 # What is begun before an erasure and written after it is of these kinds, or refused.
 _AGAIN: Final = frozenset({"decisions", "jobs", "ledger_rows", "ledger_outbox", "summaries"})
+# Of a whole tenant, besides: digests that are written behind an answer. What was noted since goes
+# with them, and is made anew.
+_AGAIN_WHOLE: Final = _AGAIN | {
+    *("families", "family_lists", "repeats", "prefixes", "prefix_lists", "labels"),
+    *("prompt_versions", "version_lists", "version_namespaces"),
+}
 # Erased with what they belong to.
 WITH: Final[Mapping[str, str]] = {
     "turn_sizes": "turns",
@@ -137,6 +143,7 @@ class Walk:
 
     async def run(self) -> None:
         """Walk all keys. Raises `StoreError`."""
+        again = _AGAIN_WHOLE if self._selector.kind == "tenant" else _AGAIN
         async for page in keys(self._redis, self._prefix):
             found: dict[str, _Found] = {}
             listed: dict[str, Kind] = {}
@@ -148,7 +155,7 @@ class Walk:
                     continue
                 kind, parts = known
                 mine = parts.get("T", parts.get("tenant", self._tenant)) == self._tenant
-                if mine and (not self._erasure.again or kind.name in _AGAIN):
+                if mine and (not self._erasure.again or kind.name in again):
                     listed[kind.name] = kind
                     found.setdefault(kind.name, []).append((key, parts))
             for kind_name, keys_of in found.items():

@@ -74,7 +74,7 @@ class PromptWatch:
     async def _note(self, query: Query, system: str, model: str, usage: Usage, now: float) -> None:
         found = under(self._skeleton(system), query.tenant)
         tenant = query.tenant.name
-        rest = keyed(query.tenant, _rest(query.body))
+        rest = keyed(query.tenant, rest_of(query.body))
         scope = (rest, query.scope) if query.scope else None
         await self._log.note_version(
             tenant,
@@ -253,7 +253,7 @@ def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
     )
 
 
-def _rest(body: Mapping[str, Any]) -> str:
+def rest_of(body: Mapping[str, Any]) -> str:
     """Hash of a request without its system prompt and its question."""
     shape = fingerprint.shaping(body)
     shape.pop("system", None)

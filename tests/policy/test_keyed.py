@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import erasure, fragments, promptcache_layout, routing_turns, same_ask
+from cacheserver.policy import erasure, fragments
 from cacheserver.policy.keyed import NO_CONTENT, keyed
 from cacheserver.types import Controls, Query, Tenant
+from tests.guesses import digests
 from tests.policy.making_queries import query
 
 PLAIN = Tenant("acme")
@@ -36,26 +37,6 @@ def asked(tenant: Tenant, fields: Mapping[str, Any], talk: str | None = None) ->
     fields = dict(fields)
     made = query(fields.pop("messages"), tenant=tenant, model="claude-sonnet-5", **fields)
     return made if talk is None else replace(made, conversation=talk)
-
-
-def digests(asked: Query) -> dict[str, str]:
-    """Every digest that is made of what a request says, by what it is."""
-    tenant = asked.tenant
-    found = {"fingerprint": asked.fingerprint, "scope": asked.scope}
-    found["ask"] = same_ask.key(asked)
-    found["actor"] = asked.actor or ""
-    stands = routing_turns.turns(asked)
-    found |= {f"turn-{at}": one for at, one in enumerate((stands.own, *stands.earlier))}
-    layout = promptcache_layout.lay_out(asked.body, "claude-sonnet-5", {})
-    layout = promptcache_layout.under(layout, tenant)
-    found["root"] = layout.root
-    for spot in layout.spots:
-        found |= {f"prefix-{spot.path}": spot.prefix, f"root-{spot.path}": spot.root}
-    whole = fragments.skeleton(str(asked.body["system"]))
-    skeleton = fragments.under(whole, tenant)
-    found["skeleton"] = skeleton.digest
-    found |= {f"fragment-{at}": one.digest for at, one in enumerate(skeleton.fragments)}
-    return {name: digest for name, digest in found.items() if digest}
 
 
 @given(turns, texts, st.text("abc", min_size=1), st.none() | st.just("talk"))

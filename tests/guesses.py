@@ -1,13 +1,21 @@
-"""Digests that whoever knows the code can make of a guessed request, in the spellings of a store."""
+"""Digests that whoever knows the code can make of a guessed request, as a store may spell them."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import astuple
 from hashlib import sha256
 
 from cacheserver.asking import drift
-from cacheserver.policy import fragments, history, promptcache_layout, routing_turns, same_ask
+from cacheserver.policy import (
+    actors,
+    fragments,
+    history,
+    promptcache_layout,
+    routing_turns,
+    same_ask,
+)
 from cacheserver.types import Query
 
 
@@ -17,15 +25,19 @@ def digests(query: Query) -> dict[str, str]:
     found["actor"] = query.actor or ""
     stands = routing_turns.turns(query)
     found |= {f"turn-{at}": one for at, one in enumerate((stands.own, *stands.earlier))}
-    layout = promptcache_layout.lay_out(query.body, query.model, {})
-    layout = promptcache_layout.under(layout, query.tenant)
-    found["root"] = layout.root
-    found |= {f"prefix-{spot.path}": spot.prefix for spot in layout.spots}
+    found |= prefixes(query, query.model)
     skeleton = fragments.skeleton(fragments.text_of(query.body.get("system")))
     skeleton = fragments.under(skeleton, query.tenant)
     found["skeleton"] = skeleton.digest
     found |= {f"fragment-{at}": one.digest for at, one in enumerate(skeleton.fragments)}
     return {name: digest for name, digest in found.items() if digest}
+
+
+def prefixes(query: Query, model: str) -> dict[str, str]:
+    """Those of a prompt, as Claude's prompt cache of `model` sees it."""
+    layout = promptcache_layout.lay_out(query.body, model, query.headers)
+    layout = promptcache_layout.under(layout, query.tenant)
+    return {"root": layout.root, **{f"prefix-{one.path}": one.prefix for one in layout.spots}}
 
 
 def guesses(query: Query) -> dict[str, str]:
@@ -39,7 +51,10 @@ def guesses(query: Query) -> dict[str, str]:
     for end in range(1, len(messages)):
         found[f"turns-{end}"] = history.digest(messages[:end])
     found["rest"] = drift.rest_of(query.body)
-    return found
+    found["name"] = actors.said_in(query.body) or ""
+    for model in astuple(query.tenant.routing.tiers):
+        found |= {f"{name}-{model}": one for name, one in prefixes(query, model).items()}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def spelt(digest: str) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -28,6 +28,9 @@ from cacheserver._config_sizes import Bytes, BytesLimit
 from cacheserver._config_sources import gather, unread, variable
 from cacheserver.errors import SettingsError
 from cacheserver.stores.redisurl import Tls
+
+if TYPE_CHECKING:
+    from cacheserver.stores.masterkeys import Master, Masters
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -255,6 +258,32 @@ class Settings(BaseModel):
         "The exported embedding model; `model` in the data directory where absent.",
         "It is made once per machine and lives with the data it measures.",
     )
+    encryption_key_file: Path | None = _setting(
+        None,
+        "A file with the master key that all content in the store is encrypted under: 32 bytes as "
+        "hex or base64 (`openssl rand -hex 32`), not readable by others.",
+        "Without it nothing is encrypted: who loses the key loses the data, so it is asked for.",
+    )
+    encryption_key_command: str | None = _setting(
+        None,
+        "A command that prints that key, instead: of a key service, say. No shell reads it.",
+        "Without it, the file; a key itself is in no variable.",
+        min_length=1,
+    )
+    encryption_old_key_file: Path | None = _setting(
+        None,
+        "The master key before that one, while keys are rotated ([how](running.md#encryption)).",
+        "Without it, one key opens everything, as it does between rotations.",
+    )
+    encryption_old_key_command: str | None = _setting(
+        None, "A command that prints that one.", "Without it, the file.", min_length=1
+    )
+    encryption_give_up: bool = _setting(
+        False,
+        "Whether to start without the master key though there is encrypted data, which is then "
+        "not there: answers, conversations, jobs, decisions, gold sets, tenants' settings.",
+        "A key that is missing by mistake must not look like an empty cache.",
+    )
     prices: Path | None = _setting(
         None,
         "A TOML file of prices that go before the built-in ones; `docs/running.md` has an example.",
@@ -403,6 +432,7 @@ class Settings(BaseModel):
     @field_validator(
         "data_dir", "admin_key_file", "model_dir", "prices",
         "redis_ca_file", "redis_cert_file", "redis_key_file",
+        "encryption_key_file", "encryption_old_key_file",
     )  # fmt: skip
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
@@ -447,7 +477,21 @@ class Settings(BaseModel):
             )
         if self.redis_key_file is not None and self.redis_cert_file is None:
             raise ValueError("`CACHESERVER_REDIS_KEY_FILE` needs `CACHESERVER_REDIS_CERT_FILE`")
+        self._check_encryption()
         return self
+
+    def _check_encryption(self) -> None:
+        key, old = "CACHESERVER_ENCRYPTION_KEY", "CACHESERVER_ENCRYPTION_OLD_KEY"
+        if self.encryption_key_file and self.encryption_key_command:
+            raise ValueError(f"`{key}_FILE` and `{key}_COMMAND`: set one")
+        if self.encryption_old_key_file and self.encryption_old_key_command:
+            raise ValueError(f"`{old}_FILE` and `{old}_COMMAND`: set one")
+        now = self.encryption_key_file or self.encryption_key_command
+        before = self.encryption_old_key_file or self.encryption_old_key_command
+        if before and not now:
+            raise ValueError(f"`{old}_FILE` or `{old}_COMMAND` needs `{key}_FILE` or `_COMMAND`")
+        if now and self.encryption_give_up:
+            raise ValueError("`CACHESERVER_ENCRYPTION_GIVE_UP` is for a start without a key")
 
 
 def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) -> Settings:
@@ -513,6 +557,25 @@ def admin_key(settings: Settings) -> str | None:
     if len(key) < 16:
         raise SettingsError("`CACHESERVER_ADMIN_KEY_FILE`: the key is under 16 characters")
     return key
+
+
+def masters(settings: Settings) -> Masters | None:
+    """The master keys, from wherever they come; None: nothing is to be encrypted.
+
+    Blocks while a command runs. Raises `SettingsError` where one cannot be had.
+    """
+    from cacheserver.stores import masterkeys  # takes its time to load
+
+    def one(name: str) -> Master | None:
+        file, command = (getattr(settings, f"{name}_{how}") for how in ("file", "command"))
+        if file is not None:
+            return masterkeys.from_file(file, setting=variable(f"{name}_file"))
+        if command is not None:
+            return masterkeys.from_command(command, setting=variable(f"{name}_command"))
+        return None
+
+    current = one("encryption_key")
+    return None if current is None else masterkeys.Masters(current, one("encryption_old_key"))
 
 
 def tls(settings: Settings) -> Tls:

@@ -27,6 +27,7 @@ from cacheserver.stores.erasures import Erasure, Erasures
 from cacheserver.stores.erasurewalk import Covered, Walk
 from cacheserver.stores.journal import Journal
 from cacheserver.stores.ledger import Ledger
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.types import Tenant
 
@@ -89,6 +90,7 @@ class Eraser:
         redis: Connection,
         *,
         prefix: str,
+        sealer: Sealer,
         semantic: SemanticEntries,
         journal: Journal,
         ledger: Ledger,
@@ -102,6 +104,7 @@ class Eraser:
         self.store = Erasures(redis, prefix=prefix)
         self._redis = redis
         self._prefix = prefix
+        self._sealer = sealer
         self._semantic = semantic
         self._journal = journal
         self._ledger = ledger
@@ -158,6 +161,7 @@ class Eraser:
 
         Raises `StoreError`, `OSError`.
         """
+        await self._sealer.refresh()
         count = await self.store.count()
         if self._seen is None:
             self._seen = count  # a start has the index made anew from what there is
@@ -186,6 +190,9 @@ class Eraser:
     async def _do(self, erasure: Erasure) -> Erased:
         await self._journal.flush()
         await self._ledger.flush()
+        whole = erasure.selector.kind == "tenant"
+        if whole and not erasure.again:
+            await self._sealer.supersede(erasure.tenant, erasure.id)
         covered = Covered(callers=await self._callers(erasure))
         covered.entries |= await self.store.entries(erasure)
         removed: Counter[str] = Counter()
@@ -199,6 +206,7 @@ class Eraser:
             covered=covered,
             now=self._clock(),
             held=lambda: self.store.hold(erasure),
+            sealer=self._sealer,
         )
         await walk.collect()
         await self.store.keep_entries(erasure, covered.entries)
@@ -216,6 +224,8 @@ class Eraser:
             if self._semantic.ready:
                 removed["index_vectors"] = await self._semantic.drop_gone()
                 snapshot = "rewritten"
+        if whole and erasure.again:  # what came late is of the next key, or was erased just now
+            removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
         if self.ours:

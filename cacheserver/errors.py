@@ -20,7 +20,7 @@ CacheServerError
 ├── StoreError             Redis; on the request path a miss, never an error
 ├── SettingsError          a setting; the server does not start
 └── Unavailable            503  we cannot tell who is asking, so we answer nobody
-    └── KeyLost            503  a tenant keeps no content, and this server cannot encrypt
+    └── KeyLost            503  a tenant's settings are sealed, and their key is not here
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Unavailable(CacheServerError):
 
 
 class KeyLost(Unavailable):
-    """A tenant keeps no content, and this server cannot encrypt what has to be kept a while."""
+    """A tenant's settings are sealed with a key that is not here: what it allows is not known."""
 
 
 class StoreError(CacheServerError):

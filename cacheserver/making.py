@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from cacheserver import config
 from cacheserver._config_otel import OtelChoice
 from cacheserver.asking.mail import MailServer
 from cacheserver.breaker import Breaker
@@ -16,9 +17,11 @@ from cacheserver.errors import SettingsError, StoreError
 from cacheserver.learning.deciding import Score
 from cacheserver.metrics import Metrics
 from cacheserver.simulated import SimulatedSettings, serve_simulated
-from cacheserver.stores import connection
+from cacheserver.stores import connection, sealkeys
 from cacheserver.stores.connection import Connection
 from cacheserver.stores.embedded import EmbeddedStore
+from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealkeys import SealKeys
 from cacheserver.types import Bar, Tenant
 from cacheserver.upstream import Upstream
 from index.batcher import Batcher
@@ -105,6 +108,19 @@ async def store(settings: Settings, stack: AsyncExitStack) -> tuple[str, Embedde
     store = EmbeddedStore(settings.data_dir)
     stack.push_async_callback(store.stop)
     return await store.start(), store
+
+
+async def sealer(redis: Connection, settings: Settings, metrics: Metrics) -> Sealer:
+    """What encrypts and decrypts, its keys read. Raises `SettingsError` where they do not fit."""
+    masters = await asyncio.to_thread(config.masters, settings)
+    if masters is None:
+        if not settings.encryption_give_up:
+            await sealkeys.refuse_sealed(redis, prefix=settings.redis_prefix)
+        return Sealer(unreadable=metrics.unreadable)
+    keys = SealKeys(redis, prefix=settings.redis_prefix, masters=masters)
+    found = Sealer(keys, unreadable=metrics.unreadable)
+    await found.start()
+    return found
 
 
 async def wait_for_store(redis: Connection, settings: Settings, url: str) -> None:

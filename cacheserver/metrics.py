@@ -121,6 +121,12 @@ class Metrics:
             ["site"],
             registry=self._registry,
         )
+        self._unreadable = Counter(
+            "cacheserver_unreadable_total",
+            "Encrypted values that did not open, each a miss or absent, by why",
+            ["reason"],
+            registry=self._registry,
+        )
         self._vetoed = Counter(
             "cacheserver_vetoed_total",
             "Candidates that were passed over, by the veto that caught them",
@@ -156,6 +162,8 @@ class Metrics:
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
         for site in ("embed", "get", "near", "put", "ledger", "store-sync", "store-lost"):
             self._swallowed.labels(site)
+        for reason in ("off", "key", "changed", "torn"):
+            self._unreadable.labels(reason)
         for event in UPSTREAM_EVENTS:
             self._upstream_events.labels(event)
         for buffer in ("journal", "ledger", "budget", "alert", "decisions", "jobs"):
@@ -217,6 +225,10 @@ class Metrics:
 
     def swallowed(self, site: str) -> None:
         self._swallowed.labels(site).inc()
+
+    def unreadable(self, reason: str) -> None:
+        """Count an encrypted value that did not open. `reason` is one of a fixed list of names."""
+        self._unreadable.labels(reason).inc()
 
     def vetoed(self, veto: str) -> None:
         """Count what a veto caught. `veto` is one of a fixed list of names."""

@@ -107,6 +107,7 @@ async def build(
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
         await making.wait_for_store(redis, settings, url)
+        sealer = await making.sealer(redis, settings, metrics)  # before anything is read or written
         store_watch = StoreWatch(
             redis,
             metrics,
@@ -117,10 +118,19 @@ async def build(
         await store_watch.look()
         metrics.gauges.watch_store(lambda: store_watch.unsynced_s)
         entries = await stack.enter_async_context(
-            Entries(redis, prefix=settings.redis_prefix, max_bytes=settings.max_bytes, clock=clock)
+            Entries(
+                redis,
+                prefix=settings.redis_prefix,
+                max_bytes=settings.max_bytes,
+                clock=clock,
+                sealer=sealer,
+            )
         )
         journal = Journal(
-            redis, prefix=settings.redis_prefix, max_bytes=settings.max_decision_bytes
+            redis,
+            prefix=settings.redis_prefix,
+            max_bytes=settings.max_decision_bytes,
+            sealer=sealer,
         )
         stack.push_async_callback(journal.close)
         ledger = Ledger(redis, prefix=settings.redis_prefix)
@@ -135,10 +145,11 @@ async def build(
             snapshot_path=settings.data_dir / "index.snapshot",
             clock=clock,
             counts=metrics,
+            sealer=sealer,
         )
         make = Upstream if telemetry is None else telemetry.upstream
         upstream = await making.upstream(settings, choice, stack, metrics, make)
-        reviews = ReviewQueue(redis, prefix=settings.redis_prefix)
+        reviews = ReviewQueue(redis, prefix=settings.redis_prefix, sealer=sealer)
         labels = Labels(redis, prefix=settings.redis_prefix, max_bytes=settings.max_label_bytes)
         stack.push_async_callback(labels.close)
         scorer = making.verifier(settings)
@@ -160,8 +171,8 @@ async def build(
             swallowed=metrics.swallowed,
             access=settings.data_dir / "access",
             behind=uses,
+            sealer=sealer,
         )
-        await tenants.refuse_without_key()
         budgets = Budgets(
             BudgetStore(redis, prefix=settings.redis_prefix),
             tenants=tenants,
@@ -193,6 +204,7 @@ async def build(
                 made_by=f"{embedder.id}/{READING}",
                 dim=embedder.dim,
                 prefix=settings.redis_prefix,
+                sealer=sealer,
             ),
         )
         judge = Judge(
@@ -246,6 +258,7 @@ async def build(
             build_levers(
                 redis=redis,
                 prefix=settings.redis_prefix,
+                sealer=sealer,
                 upstream=upstream,
                 semantic=semantic,
                 tenants=tenants,
@@ -305,10 +318,15 @@ async def build(
         )
         stack.push_async_callback(keeping.end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)
-        work = JobWork(redis, prefix=settings.redis_prefix)
+        work = JobWork(redis, prefix=settings.redis_prefix, sealer=sealer)
         entered = Told(ledger, told)
         desk = Desk(
-            jobs=Jobs(redis, prefix=settings.redis_prefix, max_bytes=settings.max_job_bytes),
+            jobs=Jobs(
+                redis,
+                prefix=settings.redis_prefix,
+                max_bytes=settings.max_job_bytes,
+                sealer=sealer,
+            ),
             work=work,
             service=service,
             hits=hits,
@@ -397,6 +415,7 @@ async def build(
         eraser = Eraser(
             redis,
             prefix=settings.redis_prefix,
+            sealer=sealer,
             semantic=semantic,
             journal=journal,
             ledger=ledger,

@@ -36,7 +36,29 @@ class Snapshot:
     extra: bytes
 
 
-def save(path: Path, index: VectorIndex, *, embedder_id: str, extra: bytes = b"") -> int:
+class Sink(Protocol):
+    def write(self, data: Any, /) -> object: ...  # any buffer
+    def close(self) -> None: ...
+
+
+class Coat(Protocol):
+    """What a file is written and read through: encryption, say."""
+
+    def writing(self, file: IO[bytes], /) -> Sink:
+        """To be closed before `file` is."""
+
+    def reading(self, file: IO[bytes], /) -> IO[bytes]:
+        """May raise `ValueError`, as its reads may."""
+
+
+def save(
+    path: Path,
+    index: VectorIndex,
+    *,
+    embedder_id: str,
+    extra: bytes = b"",
+    coat: Coat | None = None,
+) -> int:
     """Write the index, in use or not, in place of what `path` held; return how many vectors.
 
     Killed or failing (`OSError`) at any point, it leaves the file that was there.
@@ -46,7 +68,12 @@ def save(path: Path, index: VectorIndex, *, embedder_id: str, extra: bytes = b""
         prefix=f".{path.name}-", dir=path.parent, delete=False
     ) as file:
         try:
-            count = _write(file, index, embedder_id, extra)
+            if coat is None:
+                count = _write(file, index, embedder_id, extra)
+            else:
+                sink = coat.writing(file)
+                count = _write(sink, index, embedder_id, extra)
+                sink.close()
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(path)
@@ -57,12 +84,20 @@ def save(path: Path, index: VectorIndex, *, embedder_id: str, extra: bytes = b""
     return count
 
 
-def load(path: Path, *, embedder_id: str, dim: int, ivf_from: int = IVF_FROM) -> Snapshot:
+def load(
+    path: Path,
+    *,
+    embedder_id: str,
+    dim: int,
+    ivf_from: int = IVF_FROM,
+    coat: Coat | None = None,
+) -> Snapshot:
     """Return what `save` wrote. Raises `SnapshotRefused`, also where there is no file."""
     try:
         with path.open("rb") as file:
-            _verify(file)
-            return _read(file, embedder_id, VectorIndex(dim, ivf_from=ivf_from))
+            inner = file if coat is None else coat.reading(file)
+            _verify(inner)
+            return _read(inner, embedder_id, VectorIndex(dim, ivf_from=ivf_from))
     except (OSError, EOFError, ValueError, KeyError, TypeError, BadVector) as problem:
         raise SnapshotRefused(f"`{path}` cannot be read: {type(problem).__name__}") from problem
 
@@ -71,7 +106,7 @@ class _Writes(Protocol):
     def __call__(self, data: Any, /) -> object: ...  # any buffer
 
 
-def _write(file: IO[bytes], index: VectorIndex, embedder_id: str, extra: bytes) -> int:
+def _write(file: Sink, index: VectorIndex, embedder_id: str, extra: bytes) -> int:
     digest = hashlib.sha256()
 
     def write(data: Any) -> None:
@@ -101,7 +136,8 @@ def _record(write: _Writes, about: Mapping[str, Any]) -> None:
 
 def _verify(file: IO[bytes]) -> None:
     """Raise unless the file ends in the digest of all before; leave it behind the magic."""
-    left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+    left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+    file.seek(0)
     digest = hashlib.sha256()
     while left > 0:
         chunk = _exactly(file, min(left, _CHUNK_BYTES))

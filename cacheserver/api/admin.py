@@ -14,7 +14,7 @@ from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.erasure import shown_erasure
 from cacheserver.api.known import refuse_unknown_scopes, tenant_of
 from cacheserver.api.ops import purge_as, shown_stats
-from cacheserver.errors import BadRequest, NotFound
+from cacheserver.errors import BadRequest, KeyLost, NotFound
 from cacheserver.policy import keytimes
 from cacheserver.policy.controls import name as checked_name
 from cacheserver.stores import tenantjson
@@ -60,7 +60,10 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     `erased` says what went, and what cannot be reached.
     """
     edge = await _admitted(request)
-    base = await edge.parts.tenants.known(checked_name("tenant", name))
+    try:
+        base = await edge.parts.tenants.known(checked_name("tenant", name))
+    except KeyLost:  # they can be put anew, and not changed
+        base = edge.parts.tenants.fresh(name)
     changed = tenantjson.read(name, await _body(request, edge), base)
     await refuse_unknown_scopes(edge, "scope_bars", base, changed)
     await edge.parts.router.check(changed.routing, edge.parts.clock())

@@ -71,7 +71,8 @@ class Line:
             names = {"budget": "x-budget", "budget_resets_at": "x-budget-resets-at"}
             shown |= {name: found[header] for name, header in names.items() if header in found}
         line = b'{"custom_id":' + jsontext.dumps(self.custom_id) + b',"result":' + self.result
-        return Told(self.waiter, self.end, line + b',"cache":' + jsontext.dumps(shown) + b"}")
+        line += b',"cache":' + jsontext.dumps(shown) + b"}"
+        return Told(self.waiter, self.end, line, self.query.tenant.name)
 
 
 def unanswered(

@@ -31,6 +31,7 @@ from cacheserver.stores.labels import Labels
 from cacheserver.stores.lengths import LengthStore
 from cacheserver.stores.prefixes import Prefixes
 from cacheserver.stores.promptlog import PromptLog
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.tenants import Tenants
 from cacheserver.stores.trials import TrialStore
@@ -63,6 +64,7 @@ async def levers(
     *,
     redis: Connection,
     prefix: str,
+    sealer: Sealer,
     upstream: Upstream,
     semantic: SemanticEntries,
     tenants: Tenants,
@@ -86,7 +88,7 @@ async def levers(
     async with AsyncExitStack() as stack:
         lengths = Lengths(LengthStore(redis, prefix=prefix), metrics)
         stack.push_async_callback(lengths.close)
-        turns = Turns(redis, prefix=prefix)
+        turns = Turns(redis, prefix=prefix, sealer=sealer)
         history = History(
             turns,
             claude=watched("summary"),
@@ -121,7 +123,7 @@ async def levers(
             reorder=reorder,
         )
         catalogue = Catalogue(upstream, metrics)
-        trial_store = TrialStore(redis, prefix=prefix)
+        trial_store = TrialStore(redis, prefix=prefix, sealer=sealer)
         calls = TrialCalls(
             labels=labels,
             catalogue=catalogue,

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.stores import scripts
+from cacheserver.stores import codec, scripts
 from cacheserver.stores.codec import AnswerRow, pack_answer, unpack_answer
 from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.sealing import Sealer
 from cacheserver.types import Entry
 
 Vectors = npt.NDArray[np.float32]  # one row a vector
@@ -24,11 +25,20 @@ Vectors = npt.NDArray[np.float32]  # one row a vector
 class AnswerVectors:
     """Rows of vectors by entry, of one `made_by`: an embedder and the way it is used."""
 
-    def __init__(self, redis: Connection, *, made_by: str, dim: int, prefix: str = PREFIX) -> None:
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        made_by: str,
+        dim: int,
+        prefix: str = PREFIX,
+        sealer: Sealer | None = None,
+    ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._made_by = made_by
         self._dim = dim
+        self._sealer = sealer or Sealer()
         self._put = redis.register_script(scripts.ANSWER)
 
     async def get(self, entries: Sequence[Entry]) -> list[Vectors | None]:
@@ -38,15 +48,25 @@ class AnswerVectors:
         keys = [f"{self._prefix}a:{entry.fingerprint}" for entry in entries]
         values = await command(self._redis, "MGET", *keys)
         return [
-            self._read(entry, unpack_answer(value))
+            self._read(entry, unpack_answer(self._opened(entry, value)))
             for entry, value in zip(entries, values, strict=True)
         ]
 
     async def put(self, entry: Entry, vectors: Vectors) -> bool:
         """Keep the vectors for as long as the entry lives. False: it is gone or replaced."""
         packed = vectors.astype(np.float16).tobytes()
-        value = pack_answer(AnswerRow(entry.id, self._made_by, packed))
+        await self._sealer.ready(entry.tenant)
+        value = codec.seal(
+            self._sealer,
+            "answer_vectors",
+            tenant=entry.tenant,
+            fingerprint=entry.fingerprint,
+            value=pack_answer(AnswerRow(entry.id, self._made_by, packed)),
+        )
         return bool(await run(self._put, self._prefix, entry.id, entry.fingerprint, value))
+
+    def _opened(self, entry: Entry, value: bytes | None) -> bytes | None:
+        return codec.unseal(self._sealer, "answer_vectors", entry.fingerprint, value)
 
     def _read(self, entry: Entry, row: AnswerRow | None) -> Vectors | None:
         if row is None or row.entry_id != entry.id or row.made_by != self._made_by:

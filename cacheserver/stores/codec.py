@@ -2,8 +2,9 @@
 
 A value is one version byte, the entry's id (32 bytes, read in place by the Lua scripts), the
 length of a JSON header, the header, and the payload (Claude's message, or vectors). The
-message is never parsed or re-encoded: it leaves as it was stored. What cannot be read - another
-version, a torn value - is absent, never an error: doubt is a miss.
+message is never parsed or re-encoded: it leaves as it was stored. Where encryption is on, all
+behind the id is sealed. What cannot be read - another version, a torn value - is absent, never an
+error: doubt is a miss.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Any
 import orjson
 
 from cacheserver.errors import StoreError
+from cacheserver.stores.sealing import Sealer
 from cacheserver.types import Entry, Usage
 
-VERSION = 1
+VERSION, SEALED = 1, 2
+_ID_END = 33  # where what is sealed begins: behind the version and the id
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
+_PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
 _LATER = (None, False, None)  # what entries were written without once: actor, made up, conversation
 _FIELDS = 14
 _UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError)
@@ -128,6 +132,31 @@ def unpack_answer(value: bytes | None) -> AnswerRow | None:
         return AnswerRow(entry_id, made_by, vectors)
     except _UNREADABLE:
         return None
+
+
+def seal(sealer: Sealer, kind: str, *, tenant: str, fingerprint: str, value: bytes) -> bytes:
+    """Return what to store of a packed value: itself where encryption is off.
+
+    Raises `StoreError` where the tenant's key is not in memory.
+    """
+    if not sealer.on:
+        return value
+    id, rest = value[1:_ID_END], value[_ID_END:]
+    sealed = sealer.seal(kind, tenant, f"{id.decode()}:{fingerprint}", rest)
+    return _SEALED + id + sealed
+
+
+def unseal(sealer: Sealer, kind: str, fingerprint: str, value: bytes | None) -> bytes | None:
+    """Return the packed value; None for one that does not open, which is counted.
+
+    A fingerprint is of one tenant, so it need not be said whose value it is.
+    """
+    if value is None or value[:1] != _SEALED:
+        return value
+    id = value[1:_ID_END]
+    name = f"{id.decode(errors='replace')}:{fingerprint}"
+    rest = sealer.opened(kind, None, name, value[_ID_END:])
+    return None if rest is None else _PLAIN + id + rest
 
 
 def _pack(entry_id: str, header: list[Any], payload: bytes) -> bytes:

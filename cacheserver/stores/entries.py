@@ -20,7 +20,7 @@ import orjson
 
 from cacheserver.errors import StoreError
 from cacheserver.flight import end
-from cacheserver.stores import groups, scripts, stored
+from cacheserver.stores import codec, groups, scripts, stored
 from cacheserver.stores.codec import (
     VectorRow,
     pack_entry,
@@ -30,6 +30,7 @@ from cacheserver.stores.codec import (
 )
 from cacheserver.stores.connection import PREFIX, Connection, command, run
 from cacheserver.stores.reads import Reads
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.stored import Stored
 from cacheserver.types import Entry
 
@@ -65,6 +66,7 @@ class Entries:
         max_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         forget: Callable[[Sequence[str]], None] | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.max_bytes = max_bytes
         self.evicted = 0  # by the size limit or at their deadline, by this process
@@ -73,6 +75,7 @@ class Entries:
         self._prefix = prefix
         self._clock = clock
         self._forget = forget
+        self._sealer = sealer or Sealer()
         self._reads = Reads(redis)
         self._touched: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +108,7 @@ class Entries:
     async def get(self, fingerprint: str) -> Entry | None:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
         (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
-        return unpack_entry(value)
+        return self._entry(fingerprint, value)
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """The entries of (fingerprint, entry id) with group and marks, in one round trip.
@@ -116,10 +119,10 @@ class Entries:
         keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
         values = await self._reads.read(keys)
         found: list[Stored | None] = []
-        for (_, entry_id), value, said in zip(
+        for (fingerprint, entry_id), value, said in zip(
             refs, values[: len(refs)], values[len(refs) :], strict=True
         ):
-            entry = unpack_entry(value)
+            entry = self._entry(fingerprint, value)
             if entry is None or entry.id != entry_id:
                 found.append(None)
                 continue
@@ -168,8 +171,11 @@ class Entries:
         life_ms = round((entry.expires_at + keep_s - now) * 1000)
         if life_ms <= 0 or now - asked_at >= MARKER_S:
             return False
-        value = pack_entry(entry)
-        row = b"" if vector is None else pack_vector(entry, vector)
+        await self._sealer.ready(entry.tenant)
+        value = self._sealed("answers", entry, pack_entry(entry))
+        row = b""
+        if vector is not None:
+            row = self._sealed("vectors", entry, pack_vector(entry, vector))
         # Once its answer is compared, vectors of that are kept too (`answervectors`).
         size = len(value) + 2 * len(row) + OVERHEAD_BYTES
         if self.max_bytes is not None and size > self.max_bytes:
@@ -236,11 +242,11 @@ class Entries:
             cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
             if ids:
                 rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
-                keys = [
-                    f"{self._prefix}e:{orjson.loads(row)[0]}" for row in rows if row is not None
-                ]
+                names = [str(orjson.loads(row)[0]) for row in rows if row is not None]
+                keys = [f"{self._prefix}e:{name}" for name in names]
                 values = await command(self._redis, "MGET", *keys) if keys else []
-                yield [found for value in values if (found := unpack_entry(value)) is not None]
+                read = map(self._entry, names, values)
+                yield [found for found in read if found is not None]
             if int(cursor) == 0:
                 return
 
@@ -267,13 +273,14 @@ class Entries:
                 self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", _SCAN
             )
             names = {
-                id: f"{self._prefix}v:{orjson.loads(meta)[0]}"
+                id: str(orjson.loads(meta)[0])
                 for entry_id, meta in found.items()
                 if (id := entry_id.decode()) not in known
             }
-            values = await command(self._redis, "MGET", *names.values()) if names else []
-            for id, value in zip(names, values, strict=True):
-                row = unpack_vector(value)
+            keys = [f"{self._prefix}v:{fingerprint}" for fingerprint in names.values()]
+            values = await command(self._redis, "MGET", *keys) if keys else []
+            for (id, fingerprint), value in zip(names.items(), values, strict=True):
+                row = unpack_vector(codec.unseal(self._sealer, "vectors", fingerprint, value))
                 if row is not None and row.entry_id == id:
                     yield row
             if cursor == 0:
@@ -334,6 +341,13 @@ class Entries:
                 self.failures += 1
                 log.warning("upkeep of the entries failed: %s", error)
             await asyncio.sleep(_UPKEEP_S)
+
+    def _sealed(self, kind: str, entry: Entry, value: bytes) -> bytes:
+        of = {"tenant": entry.tenant, "fingerprint": entry.fingerprint}
+        return codec.seal(self._sealer, kind, **of, value=value)
+
+    def _entry(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        return unpack_entry(codec.unseal(self._sealer, "answers", fingerprint, value))
 
     def _left(self, dropped: Sequence[bytes]) -> None:
         self.evicted += len(dropped)

@@ -6,7 +6,6 @@ under way is still booked.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Set
 from typing import Any, Final
 
@@ -16,7 +15,8 @@ from cacheserver.policy.erasure import Selector, conversation_mark
 from cacheserver.policy.keyed import keyed
 from cacheserver.stores import erasurescripts
 from cacheserver.stores.connection import Connection, run
-from cacheserver.stores.jobs import Job, Jobs
+from cacheserver.stores.jobs import RESULTS, Job, Jobs, packed, place_name
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.values import owner
 from cacheserver.types import Tenant
 
@@ -30,9 +30,10 @@ _GONE: Final = {
 class ErasedJobs:
     """Erases a tenant's jobs. Every method raises `StoreError`."""
 
-    def __init__(self, redis: Connection, *, prefix: str) -> None:
+    def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
         self._prefix = prefix
-        self._jobs = Jobs(redis, prefix=prefix)
+        self._sealer = sealer
+        self._jobs = Jobs(redis, prefix=prefix, sealer=sealer)
         self._item = redis.register_script(erasurescripts.ITEM)
         self._whole = redis.register_script(erasurescripts.JOB)
 
@@ -53,6 +54,7 @@ class ErasedJobs:
             return 0
         whole = _covered(job, selector, tenant)
         erased = 0
+        await self._sealer.ready(tenant.name)
         for start in range(0, job.total, _PAGE):
             places = range(start, min(start + _PAGE, job.total))
             asked = await self._jobs.items(id, places)
@@ -67,12 +69,18 @@ class ErasedJobs:
                 elif line is not None:
                     said = _object(line)
                     custom_id, cache = said.get("custom_id"), said.get("cache") or {}
+                    if line == _line(custom_id):
+                        continue  # it was erased before; sealed anew, it would look another line
                     known = cache.get("decision_id") in decisions
                     found = whole or known or cache.get("entry_id") in entries
                 else:
                     continue
                 if found:
-                    words = _line(custom_id), _blank(custom_id, model)
+                    name = place_name(id, place)
+                    words = (
+                        self._sealer.seal(RESULTS, tenant.name, name, _line(custom_id)),
+                        packed(self._sealer, tenant.name, name, str(custom_id), _blank(model)),
+                    )
                     erased += await run(self._item, self._prefix, "", repr(now), id, place, *words)
         if whole and job.status == "ended":
             # One that was under way is deleted by the second pass: a worker may be at it now.
@@ -107,10 +115,10 @@ def _line(custom_id: object) -> bytes:
     return jsontext.dumps({"custom_id": custom_id, "result": _GONE})
 
 
-def _blank(custom_id: object, model: str) -> bytes:
-    """A request without text, packed as items are: its answer is still to be booked."""
+def _blank(model: str) -> bytes:
+    """A request without text: its answer is still to be booked."""
     body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "-"}]}
-    return str(custom_id).encode() + b"\n" + zlib.compress(jsontext.dumps(body))
+    return jsontext.dumps(body)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

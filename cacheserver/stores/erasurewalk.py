@@ -17,12 +17,13 @@ from cacheserver import jsontext
 from cacheserver.policy import erasure as policy
 from cacheserver.policy import history
 from cacheserver.policy.erasure import conversation_mark
-from cacheserver.stores import erasurescripts
+from cacheserver.stores import erasurescripts, journal, reviews, turns
 from cacheserver.stores.connection import Connection, command, run, store_errors
 from cacheserver.stores.erasedjobs import ErasedJobs
 from cacheserver.stores.erasedrows import ErasedRows, Names
 from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.kinds import REGISTRY, Kind
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.storecopy import keys
 from cacheserver.stores.values import owner
 from cacheserver.types import Entry, Tenant
@@ -91,6 +92,7 @@ class Walk:
         covered: Covered,
         now: float,
         held: Callable[[], Awaitable[None]],
+        sealer: Sealer | None = None,
     ) -> None:
         self.removed: Counter[str] = Counter()
         self.unknown = 0
@@ -103,8 +105,9 @@ class Walk:
         self._covered = covered
         self._now = now
         self._held = held
+        self._sealer = sealer or Sealer()
         self._unlabel = redis.register_script(erasurescripts.UNLABEL)
-        self._jobs = ErasedJobs(redis, prefix=prefix)
+        self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
         self._rows = ErasedRows(redis)
         self.names = Names(erasure.tenant, erasure.selector, erasure.at, covered.decisions)
         self.steps: Mapping[str, _Step] = {
@@ -130,9 +133,11 @@ class Walk:
 
     async def collect(self) -> None:
         """Learn from the decisions which ones are covered, and what they had stored."""
-        async for page in keys(self._redis, f"{self._prefix}d:{owner(self._tenant)}:"):
-            for _, record in await self._values([(key, {}) for key in page]):
-                if record["at"] > self._erasure.at:
+        start = f"{self._prefix}d:{owner(self._tenant)}:"
+        async for page in keys(self._redis, start):
+            ids = [key[len(start.encode()) :].decode() for key in page]
+            for _, record in await self._decisions(list(zip(page, ids, strict=True))):
+                if record is None or record["at"] > self._erasure.at:
                     continue
                 if policy.covers_decision(self._selector, record, self._covered.entries):
                     self._covered.decisions.add(record["id"])
@@ -173,22 +178,32 @@ class Walk:
         if gone:
             self.removed[name] += await command(self._redis, "UNLINK", *gone)
 
-    async def _values(self, found: _Found) -> list[tuple[bytes, Any]]:
-        read: list[tuple[bytes, Any]] = []
-        for start in range(0, len(found), _VALUES):
-            names = [key for key, _ in found[start : start + _VALUES]]
-            values = await command(self._redis, "MGET", *names)
-            read += [
-                (key, orjson.loads(value))
-                for key, value in zip(names, values, strict=True)
-                if value is not None
-            ]
+    async def _values(
+        self, kind: str, named: Sequence[tuple[bytes, str]]
+    ) -> list[tuple[bytes, Any | None]]:
+        """The values of keys that there are; None for one that does not open."""
+        read: list[tuple[bytes, Any | None]] = []
+        for start in range(0, len(named), _VALUES):
+            some = named[start : start + _VALUES]
+            values = await command(self._redis, "MGET", *(key for key, _ in some))
+            for (key, name), value in zip(some, values, strict=True):
+                if value is not None:
+                    plain = self._sealer.opened(kind, self._tenant, name, value)
+                    read.append((key, None if plain is None else orjson.loads(plain)))
         return read
+
+    async def _decisions(
+        self, named: Sequence[tuple[bytes, str]]
+    ) -> list[tuple[bytes, Any | None]]:
+        return await self._values(journal.KIND, named)
 
     async def _erase_decisions(self, found: _Found) -> None:
         """Delete those that are covered; of others the questions of entries that are gone."""
         gone, left = [], []
-        for key, record in await self._values(found):
+        for key, record in await self._decisions([(key, parts["id"]) for key, parts in found]):
+            if record is None:  # nobody here can tell what it holds: as if it were covered
+                gone.append(key)
+                continue
             if record["at"] > self._erasure.at:
                 continue
             known = self._covered.entries
@@ -204,13 +219,19 @@ class Walk:
             some = names[start : start + _IDS]
             rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *some)
             out -= {id for id, row in zip(some, rows, strict=True) if row is not None}
+        await self._sealer.ready(self._tenant)
         quoting = [(key, record) for key, record, ids in left if out.intersection(ids)]
         for start in range(0, len(quoting), _VALUES):
             some_of = quoting[start : start + _VALUES]
             with store_errors():
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for key, record in some_of:
-                        bare = orjson.dumps(policy.unquoted(record, out))
+                        bare = self._sealer.seal(
+                            journal.KIND,
+                            self._tenant,
+                            record["id"],
+                            orjson.dumps(policy.unquoted(record, out)),
+                        )
                         pipe.set(key, bare, xx=True, keepttl=True)
                     await pipe.execute()
             self.removed["quotes"] += len(some_of)
@@ -261,10 +282,11 @@ class Walk:
 
     async def _erase_reviews(self, found: _Found) -> None:
         gone, ids = [], []
-        for key, item in await self._values(found):
-            decided = item.get("decided") or {}
+        for key, item in await self._values(reviews.KIND, [(key, "") for key, _ in found]):
+            decided = (item or {}).get("decided") or {}
             if (
-                item.get("entry_id") in self._covered.entries
+                item is None
+                or item.get("entry_id") in self._covered.entries
                 or item.get("decision_id") in self._covered.decisions
                 or decided.get("caller") in self._covered.callers
                 or self._selector.kind == "tenant"
@@ -313,16 +335,19 @@ class Walk:
                 )
                 for actor in (None, *actors)
             )
-            if covered or await self._holds_answer(key):
+            if covered or await self._holds_answer(
+                key, turns.sealed_name(namespace, parts["name"])
+            ):
                 grown = f"{self._prefix}cvg:".encode() + key[len(self._prefix) + 4 :]
                 await command(self._redis, "UNLINK", key + b":size", grown)
                 await self._unlink("turns", [key])
 
-    async def _holds_answer(self, key: bytes) -> bool:
+    async def _holds_answer(self, key: bytes, name: str) -> bool:
         if not self._covered.answers:
             return False
-        for turn in await command(self._redis, "LRANGE", key, 0, -1):
-            if jsontext.loads(turn).get("content") in self._covered.answers:
+        for kept in await command(self._redis, "LRANGE", key, 0, -1):
+            turn = self._sealer.opened(turns.KIND, self._tenant, name, kept)
+            if turn is None or jsontext.loads(turn).get("content") in self._covered.answers:
                 return True
         return False
 

@@ -21,6 +21,7 @@ from cacheserver.errors import StoreError
 from cacheserver.rules.validation import Check
 from cacheserver.stores import jobscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.values import owner
 from cacheserver.types import Controls
 
@@ -28,6 +29,10 @@ Kind: TypeAlias = Literal["batch", "query"]
 Status: TypeAlias = Literal["in_progress", "canceling", "ended"]
 
 ENDS = ("succeeded", "errored", "canceled", "expired")
+
+JOBS, ITEMS, RESULTS = "jobs", "job_items", "job_results"  # as values are sealed
+# What the caller wrote; the answer's check is among the controls.
+_SEALED = frozenset({"headers", "controls", "conversation", "webhook"})
 
 _CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
 _PAGE = 50  # result lines read at once: some 100 kB
@@ -75,9 +80,15 @@ class Jobs:
     """The jobs of every tenant. They take `max_bytes`, and what is under way its answers beside."""
 
     def __init__(
-        self, redis: Connection, *, prefix: str = PREFIX, max_bytes: int | None = None
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        max_bytes: int | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self._redis = redis
+        self._sealer = sealer or Sealer()
         self._prefix = prefix
         self._max_bytes = max_bytes
         self._room = redis.register_script(jobscripts.ROOM)
@@ -92,7 +103,9 @@ class Jobs:
         """
         life_ms = keep_s * 1000
         key = f"{self._prefix}bt:in:{job.id}"
-        kept = await asyncio.to_thread(_all_packed, items)  # a large batch takes seconds
+        await self._sealer.ready(job.tenant)
+        # A large batch takes seconds.
+        kept = await asyncio.to_thread(_all_packed, self._sealer, job, items)
         taken = sum(map(len, kept)) + len(kept) * _ITEM_BYTES + _JOB_BYTES
         words = (job.id, taken, self._max_bytes or 0, life_ms)
         made_room = int(await run(self._room, self._prefix, "", *words))
@@ -110,7 +123,7 @@ class Jobs:
                         pipe.pexpire(key, life_ms)
                         await pipe.execute()
                 chunk, size = {}, 0
-        fields = [word for pair in _written(job).items() for word in pair]
+        fields = [word for pair in _written(job, self._sealer).items() for word in pair]
         listed = owner(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
         await run(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
@@ -123,7 +136,7 @@ class Jobs:
 
     async def find(self, id: str) -> Job | None:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:job:{id}")
-        return _read(id, fields) if b"total" in fields else None
+        return _read(id, fields, self._sealer) if b"total" in fields else None
 
     async def batches(self, tenant: str) -> list[str]:
         """The ids of a tenant's batches, the newest first."""
@@ -152,15 +165,22 @@ class Jobs:
 
     async def some(self, id: str, items: Sequence[int]) -> list[bytes | None]:
         """The lines of these items; None where one is not answered."""
-        found: list[bytes | None] = await command(
-            self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items
-        )
-        return found
+        found = await command(self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items)
+        return [
+            self._sealer.opened(RESULTS, None, place_name(id, item), line)
+            for item, line in zip(items, found, strict=True)
+        ]
 
     async def items(self, id: str, items: Sequence[int]) -> list[tuple[str, bytes] | None]:
-        """The custom ids and requests of these items; None where one is answered."""
+        """The custom ids and requests of these items; None where one is answered.
+
+        One that does not open is a request without a body, so that it ends as one that is none.
+        """
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:in:{id}", *items)
-        return [None if packed is None else _unpacked(packed) for packed in found]
+        return [
+            None if kept is None else unpacked(self._sealer, place_name(id, item), kept)
+            for item, kept in zip(items, found, strict=True)
+        ]
 
 
 def new_id(kind: Kind) -> str:
@@ -168,29 +188,43 @@ def new_id(kind: Kind) -> str:
     return ("msgbatch_" if kind == "batch" else "job_") + secrets.token_hex(12)
 
 
-def _packed(custom_id: str, raw: bytes) -> bytes:
-    return custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+def place_name(id: str, item: int) -> str:
+    """Return what an item's request and its result are sealed for; no id has a colon."""
+    return f"{id}:{item}"
 
 
-def _all_packed(items: Sequence[tuple[str, bytes]]) -> list[bytes]:
-    return [_packed(custom_id, raw) for custom_id, raw in items]
+def packed(sealer: Sealer, tenant: str, name: str, custom_id: str, raw: bytes) -> bytes:
+    """An item as it is kept."""
+    plain = custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+    return sealer.seal(ITEMS, tenant, name, plain)
 
 
-def _unpacked(packed: bytes) -> tuple[str, bytes]:
-    custom_id, _, raw = packed.partition(b"\n")
+def unpacked(sealer: Sealer, name: str, kept: bytes) -> tuple[str, bytes]:
+    """The custom id and the request of an item, empty where it does not open."""
+    plain = sealer.opened(ITEMS, None, name, kept)
+    if plain is None:
+        return "", b""
+    custom_id, _, raw = plain.partition(b"\n")
     return custom_id.decode(), zlib.decompress(raw)
 
 
-def _written(job: Job) -> dict[str, str | bytes | float]:
-    fields: dict[str, str | bytes | float | None] = {
+def _all_packed(sealer: Sealer, job: Job, items: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    return [
+        packed(sealer, job.tenant, place_name(job.id, place), custom_id, raw)
+        for place, (custom_id, raw) in enumerate(items)
+    ]
+
+
+def _written(job: Job, sealer: Sealer) -> dict[str, str | bytes | float]:
+    fields: dict[str, str | float | None] = {
         "kind": job.kind,
         "tenant": job.tenant,
         "who": owner(job.tenant),  # for the scripts: whose budget
         "created_at": repr(job.created_at),
         "total": job.total,
         "key_id": job.key_id,
-        "headers": orjson.dumps(dict(job.headers or {})),
-        "controls": jsontext.dumps(asdict(job.controls)),  # a check holds what the caller wrote
+        "headers": orjson.dumps(dict(job.headers or {})).decode(),
+        "controls": jsontext.dumps(asdict(job.controls)).decode(),
         "deadline": None if job.deadline is None else repr(job.deadline),
         "conversation": job.conversation,
         "wait": int(job.wait),
@@ -200,11 +234,27 @@ def _written(job: Job) -> dict[str, str | bytes | float]:
         "cursor": job.cursor,
         "status": job.status,
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    kept: dict[str, str | bytes | float] = {}
+    for name, value in fields.items():
+        if value is not None and name in _SEALED:
+            kept[name] = sealer.seal(JOBS, job.tenant, f"{job.id}:{name}", str(value).encode())
+        elif value is not None:
+            kept[name] = value
+    return kept
 
 
-def _read(id: str, fields: Mapping[bytes, bytes]) -> Job:
-    text: dict[str, str] = {name.decode(): value.decode() for name, value in fields.items()}
+def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
+    """The job; None for one that does not open."""
+    text: dict[str, str] = {}
+    for field_name, value in fields.items():
+        name = field_name.decode()
+        if name in _SEALED:
+            tenant = fields[b"tenant"].decode()
+            plain = sealer.opened(JOBS, tenant, f"{id}:{name}", value)
+            if plain is None:
+                return None
+            value = plain
+        text[name] = value.decode()
 
     def number(name: str) -> float | None:
         return float(text[name]) if name in text else None

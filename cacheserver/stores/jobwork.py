@@ -17,8 +17,13 @@ from cacheserver.policy.budget import NOTHING, Account, Amount
 from cacheserver.stores import jobscripts
 from cacheserver.stores.budgets import named
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.stores.jobs import RESULTS, place_name
+from cacheserver.stores.sealing import Sealer
 
 DIRECT = "direct"  # the pool of what is asked at once, at full price
+
+_ASKS, _SHARES = "asks", "ask_pools"  # as values are sealed
+_SEALED = frozenset({"asked", "body"})  # of an ask's fields
 
 WaitKind: TypeAlias = Literal["same", "near"]  # as the ask; or only like it
 State: TypeAlias = Literal["packed", "sending", "sent"]
@@ -63,6 +68,7 @@ class Told:
     waiter: Waiter
     end: str  # of `jobs.ENDS`
     line: bytes
+    tenant: str
     row_id: str = ""  # of its row in the ledger; "": that is there already
     row: bytes = b""
 
@@ -70,9 +76,12 @@ class Told:
 class JobWork:
     """The state of the work, and the lease to do it."""
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
+    ) -> None:
         self.token = ""
         self._redis = redis
+        self._sealer = sealer or Sealer()
         self._prefix = prefix
         script = redis.register_script
         self._lease, self._renew = script(jobscripts.LEASE), script(jobscripts.RENEW)
@@ -117,7 +126,8 @@ class JobWork:
     async def answer(self, told: Told, now: float, *, cursor: int | None = None) -> bool:
         """End an item that waits for nothing. False where it has ended."""
         waiter, after = told.waiter, "" if cursor is None else cursor
-        words = (repr(now), waiter.job, waiter.item, after, told.end, told.line)
+        line = await self._line(told)
+        words = (repr(now), waiter.job, waiter.item, after, told.end, line)
         row = (told.row_id, told.row)
         return bool(await run(self._answer, self._prefix, self.token, *words, *row))
 
@@ -149,9 +159,11 @@ class JobWork:
             pool,
             round(due * 1000),
             round(late * 1000),
-            orjson.dumps(share),
+            await self._share(share),
         ]
         for name, value in ask.items():
+            if name in _SEALED and isinstance(value, bytes):
+                value = self._sealer.seal(_ASKS, share["tenant"], f"{key}:{name}", value)
             words += (name, value)
         return int(await run(self._join, self._prefix, self.token, *words)) >= 0
 
@@ -187,8 +199,12 @@ class JobWork:
                     pipe.hmget(f"{self._prefix}bt:ask:{key}", list(fields))
                 rows = await pipe.execute()
         return [
-            {name: value for name, value in zip(fields, row, strict=True) if value is not None}
-            for row in rows
+            {
+                name: value
+                for name, kept in zip(fields, row, strict=True)
+                if (value := self._sealer.opened(_ASKS, None, f"{key}:{name}", kept)) is not None
+            }
+            for key, row in zip(keys, rows, strict=True)
         ]
 
     async def waiters(self, keys: Sequence[str]) -> list[list[Waiter]]:
@@ -221,12 +237,15 @@ class JobWork:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:ship:{nonce}")
         if b"state" not in fields:
             return None
+        share = self._sealer.opened(_SHARES, None, "", fields.pop(b"share"))
+        if share is None:
+            return None
         text = {name.decode(): value.decode() for name, value in fields.items()}
         return Ship(
             nonce=nonce,
             state=_state(text["state"]),
             size=int(text["size"]),
-            share=orjson.loads(text["share"]),
+            share=orjson.loads(share),
             upstream=text.get("upstream"),
             at=float(text.get("at", 0)),
             polls=int(text["polls"]),
@@ -264,19 +283,20 @@ class JobWork:
         words: list[str | bytes | int] = [repr(now), key, waiting, spent.nano, spent.tokens]
         words += [len(accounts), *named(accounts)]
         for each in told:
-            words += (each.waiter.job, each.waiter.item, each.end, each.line)
+            words += (each.waiter.job, each.waiter.item, each.end, await self._line(each))
             words += (each.row_id, each.row)
         return int(await run(self._tell, self._prefix, self.token, *words))
 
     async def requeue(self, key: str, pool: str, due: float, share: Mapping[str, Any]) -> None:
         """Have an ask made anew, in this pool."""
-        words = (key, pool, round(due * 1000), orjson.dumps(share))
+        words = (key, pool, round(due * 1000), await self._share(share))
         await run(self._requeue, self._prefix, self.token, *words)
 
     async def leave(self, told: Told, key: str, now: float) -> bool:
         """End an item that waits for an ask not sent yet. False where it was sent."""
         waiter = told.waiter
-        words = (repr(now), key, str(waiter), waiter.job, waiter.item, told.line)
+        line = await self._line(told)
+        words = (repr(now), key, str(waiter), waiter.job, waiter.item, line)
         row = (told.row_id, told.row)
         return bool(await run(self._leave, self._prefix, self.token, *words, *row))
 
@@ -310,6 +330,18 @@ class JobWork:
                 else:
                     pipe.zadd(hooks, {id: round(again * 1000)})
                 await pipe.execute()
+
+    async def _line(self, told: Told) -> bytes:
+        await self._sealer.ready(told.tenant)
+        name = place_name(told.waiter.job, told.waiter.item)
+        return self._sealer.seal(RESULTS, told.tenant, name, told.line)
+
+    async def _share(self, share: Mapping[str, Any]) -> bytes:
+        """What asks have in common; it is copied from their pool to their batch as it is."""
+        if not share:
+            return b"{}"
+        await self._sealer.ready(share["tenant"])
+        return self._sealer.seal(_SHARES, share["tenant"], "", orjson.dumps(share))
 
     async def _texts(self, verb: str, key: str, *words: str | float) -> list[str]:
         found = await command(self._redis, verb, f"{self._prefix}{key}", *words)

@@ -21,7 +21,10 @@ from cacheserver.errors import StoreError
 from cacheserver.flight import end
 from cacheserver.stores import scripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.values import owner
 
+KIND = "decisions"  # as values are sealed
 DECISION_S = 86_400  # a decision can be looked up for a day
 NEAR = 1_000  # of a tenant's last decisions that turned on a similarity: what a bar is tried on
 _BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
@@ -33,13 +36,22 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A decision on its way."""
+
+    tenant: str
+    id: str
+    decision: Mapping[str, Any]
+    near: str  # its tenant's list, where it came near; else ""
+
+
 @dataclass(slots=True)
 class _Batch:
     """What is written together. `decisions` and `deltas` are by key and by (hash, field)."""
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    decisions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    near: dict[str, str] = field(default_factory=dict)  # key of a decision -> its tenant's list
+    decisions: dict[str, _Recorded] = field(default_factory=dict)
     deltas: Counter[tuple[str, str]] = field(default_factory=Counter)
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
@@ -60,6 +72,7 @@ class Journal:
         prefix: str = PREFIX,
         limit: int = 10_000,
         max_bytes: int | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.overflowed = 0  # decisions and tenants' counts that were given up
         self.crowded_out = 0  # decisions that made room for newer ones
@@ -68,6 +81,7 @@ class Journal:
         self._limit = limit
         self._max_bytes = max_bytes
         self._redis = redis
+        self._sealer = sealer or Sealer()
         self._write = redis.register_script(scripts.JOURNAL)
         self._next = _Batch()
         self._sending: _Batch | None = None
@@ -93,14 +107,10 @@ class Journal:
         key = self._decision_key(tenant, decision_id)
         decisions = self._next.decisions
         decisions.pop(key, None)
-        decisions[key] = decision
-        self._next.near.pop(key, None)
-        if _came_near(decision):
-            self._next.near[key] = self._near_key(tenant)
+        near = self._near_key(tenant) if _came_near(decision) else ""
+        decisions[key] = _Recorded(tenant, decision_id, decision, near)
         if len(decisions) > self._limit:
-            oldest = next(iter(decisions))
-            del decisions[oldest]
-            self._next.near.pop(oldest, None)
+            del decisions[next(iter(decisions))]
             self.overflowed += 1
         for name, delta in deltas.items():
             self._add(self._stats_key(None), name, delta)
@@ -122,9 +132,10 @@ class Journal:
         key = self._decision_key(tenant, decision_id)
         for batch in (self._next, self._sending):
             if batch is not None and key in batch.decisions:
-                return dict(batch.decisions[key])
+                return dict(batch.decisions[key].decision)
         stored = await command(self._redis, "GET", key)
-        return None if stored is None else orjson.loads(stored)
+        found = self._sealer.opened(KIND, tenant, decision_id, stored)
+        return None if found is None else orjson.loads(found)
 
     async def near(self, tenant: str) -> list[dict[str, Any]]:
         """The tenant's last `NEAR` decisions that turned on a similarity, the newest first.
@@ -135,9 +146,16 @@ class Journal:
         listed = await command(self._redis, "LRANGE", self._near_key(tenant), 0, NEAR - 1)
         keys = list(dict.fromkeys(listed))  # one that was recorded twice stands there twice
         found: list[dict[str, Any]] = []
+        ids_at = len(self._decision_key(tenant, "").encode())
         for start in range(0, len(keys), _AT_ONCE):
-            values = await command(self._redis, "MGET", *keys[start : start + _AT_ONCE])
-            found += [orjson.loads(value) for value in values if value is not None]
+            some = keys[start : start + _AT_ONCE]
+            values = await command(self._redis, "MGET", *some)
+            ids = [key[ids_at:].decode() for key in some]
+            read = [
+                self._sealer.opened(KIND, tenant, id, value)
+                for id, value in zip(ids, values, strict=True)
+            ]
+            found += [orjson.loads(value) for value in read if value is not None]
         return found
 
     async def stats(self, tenant: str | None) -> dict[str, int]:
@@ -211,9 +229,13 @@ class Journal:
             pause_s = _FIRST_PAUSE_S
 
     async def _send(self, batch: _Batch) -> None:
-        written = [(key, _dumped(decision)) for key, decision in batch.decisions.items()]
-        pairs = [(key, value) for key, value in written if value is not None]
-        self.overflowed += len(written) - len(pairs)
+        await self._sealer.ready(*{one.tenant for one in batch.decisions.values()})
+        pairs = [
+            (key, self._sealer.seal(KIND, one.tenant, one.id, value), one.near)
+            for key, one in batch.decisions.items()
+            if (value := _dumped(one.decision)) is not None
+        ]
+        self.overflowed += len(batch.decisions) - len(pairs)
         arguments: list[str | bytes | int] = [
             self._prefix,
             f"{self._prefix}b:{batch.name}",
@@ -223,8 +245,8 @@ class Journal:
             len(pairs),
             NEAR,
         ]
-        for key, value in pairs:
-            arguments += (key, value, batch.near.get(key, ""))
+        for pair in pairs:
+            arguments += pair
         for (key, name), delta in batch.deltas.items():
             arguments += (key, name, delta)
         self.crowded_out += int(await run(self._write, *arguments))
@@ -248,10 +270,10 @@ class Journal:
 
     def _decision_key(self, tenant: str, decision_id: str) -> str:
         # the length keeps a tenant from spelling another one's key in the id it asks for
-        return f"{self._prefix}d:{len(tenant)}:{tenant}:{decision_id}"
+        return f"{self._prefix}d:{owner(tenant)}:{decision_id}"
 
     def _near_key(self, tenant: str) -> str:
-        return f"{self._prefix}near:{len(tenant)}:{tenant}"
+        return f"{self._prefix}near:{owner(tenant)}"
 
     def _stats_key(self, tenant: str | None) -> str:
         return f"{self._prefix}stats" if tenant is None else f"{self._prefix}stats:{tenant}"

@@ -16,8 +16,10 @@ from typing import Any
 from cacheserver.errors import StoreError
 from cacheserver.stores import labelscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.values import dumped, loaded, owner
 
+KIND = "reviews"  # as values are sealed
 LIFE_S = 30 * 86_400  # as long as an answer may be kept at most
 
 _MAX_ITEM = 32_768  # bytes; two questions within the embedder's window are some 2,000
@@ -34,10 +36,12 @@ class ReviewQueue:
         prefix: str = PREFIX,
         most: int = 1_000,
         life_s: float = LIFE_S,
+        sealer: Sealer | None = None,
     ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._most = most
+        self._sealer = sealer or Sealer()
         self._life_ms = round(life_s * 1000)
         self._put = redis.register_script(labelscripts.REVIEW)
         self._list = redis.register_script(labelscripts.REVIEWS)
@@ -52,6 +56,9 @@ class ReviewQueue:
         if once is not None:
             digest = hashlib.sha256(f"review:{once}".encode()).hexdigest()[:32]
             marker = f"{self._prefix}once:{owner(tenant)}:{digest}"
+        await self._sealer.ready(tenant)
+        # Not bound to its id, which the store gives it; an item says itself what it is about.
+        text = self._sealer.seal(KIND, tenant, "", text)
         words = (owner(tenant), text, self._most, self._life_ms, marker)
         return str((await run(self._put, self._prefix, *words)).decode())
 
@@ -62,11 +69,17 @@ class ReviewQueue:
         if after is not None and _ID.fullmatch(after) is None:
             raise StoreError(f"{after[:64]!r} is not the id of an item for review")
         start = "-inf" if after is None else f"({after}"
-        found = await run(self._list, self._prefix, owner(tenant), start, limit)
-        return [
-            (item_id.decode(), loaded("an item for review", text))
-            for item_id, text in zip(found[::2], found[1::2], strict=True)
-        ]
+        items: list[tuple[str, Mapping[str, Any]]] = []
+        while (left := limit - len(items)) > 0:
+            found = await run(self._list, self._prefix, owner(tenant), start, left)
+            for item_id, kept in zip(found[::2], found[1::2], strict=True):
+                text = self._sealer.opened(KIND, tenant, "", kept)
+                if text is not None:
+                    items.append((item_id.decode(), loaded("an item for review", text)))
+            if len(found) < 2 * left:
+                break
+            start = f"({found[-2].decode()}"
+        return items
 
     async def remove(self, tenant: str, ids: Sequence[str]) -> int:
         """Remove items; returns how many there were."""

@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -48,10 +47,29 @@ class Unsealed(ValueError):
         self.reason: Reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    tenant: str
-    cipher: AESGCM
+class Box:
+    """One data key at work. `about` is authenticated with a value and not part of it."""
+
+    def __init__(self, id: bytes, key: bytes) -> None:
+        self._head = MARK + id
+        self._cipher = AESGCM(key)
+
+    def seal(self, about: str, plain: bytes) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return self._head + nonce + self._cipher.encrypt(nonce, plain, self._with(about))
+
+    def open(self, about: str, value: bytes) -> bytes:
+        """What `seal` was given. Raises `Unsealed`."""
+        if len(value) < OVERHEAD_BYTES:
+            raise Unsealed("torn")
+        nonce, sealed = value[_NONCE_AT:_SEALED_AT], value[_SEALED_AT:]
+        try:
+            return self._cipher.decrypt(nonce, sealed, self._with(about))
+        except InvalidTag:
+            raise Unsealed("changed") from None
+
+    def _with(self, about: str) -> bytes:
+        return self._head + about.encode()
 
 
 class Sealer:
@@ -70,8 +88,8 @@ class Sealer:
         self.keys = keys
         self._unreadable = unreadable
         self._clock = clock
-        self._latest: dict[str, Generation] = {}
-        self._known: dict[bytes, _Known] = {}
+        self._latest: dict[str, Box] = {}
+        self._known: dict[bytes, tuple[str, Box]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
         self._changes: int | None = None
         self._behind = False  # a value names a key that is not known here
@@ -113,17 +131,31 @@ class Sealer:
                 await self._load(self.keys)
             await self.ready(STORE)
 
+    async def supersede(self, tenant: str, mark: str) -> None:
+        """Have `destroy` with this mark destroy all keys of a tenant that there are now.
+
+        What is sealed from now on stays. Raises `StoreError`.
+        """
+        if self.keys is not None:
+            await self.keys.supersede(tenant, mark)
+            await self.refresh()
+
+    async def destroy(self, tenant: str, mark: str) -> int:
+        """Destroy the keys from before `supersede`; how many. Raises `StoreError`."""
+        if self.keys is None:
+            return 0
+        gone = await self.keys.destroy(tenant, mark)
+        await self.refresh()
+        return gone
+
     def seal(self, kind: str, tenant: str, name: str, plain: bytes) -> bytes:
         """The value to store under `name`. Raises `StoreError` where `ready` was not awaited."""
         if self.keys is None:
             return plain
-        generation = self._latest.get(tenant)
-        if generation is None:
+        box = self._latest.get(tenant)
+        if box is None:
             raise StoreError("a tenant's key is not in memory")
-        nonce = os.urandom(NONCE_BYTES)
-        head = MARK + generation.id
-        cipher = self._known[generation.id].cipher
-        return head + nonce + cipher.encrypt(nonce, plain, _about(head, kind, tenant, name))
+        return box.seal(_about(kind, tenant, name), plain)
 
     def open(self, kind: str, tenant: str | None, name: str, value: bytes) -> bytes:
         """What `seal` was given, or a value from before encryption was on. Raises `Unsealed`.
@@ -134,19 +166,14 @@ class Sealer:
             return value
         if self.keys is None:
             raise Unsealed("off")
-        if len(value) < OVERHEAD_BYTES:
-            raise Unsealed("torn")
         known = self._known.get(value[len(MARK) : _NONCE_AT])
         if known is None:
             self._behind = True
             raise Unsealed("key")
-        if tenant is not None and tenant != known.tenant:
+        whose, box = known
+        if tenant is not None and tenant != whose:
             raise Unsealed("changed")
-        about = _about(value[:_NONCE_AT], kind, known.tenant, name)
-        try:
-            return known.cipher.decrypt(value[_NONCE_AT:_SEALED_AT], value[_SEALED_AT:], about)
-        except InvalidTag:
-            raise Unsealed("changed") from None
+        return box.open(_about(kind, whose, name), value)
 
     def opened(self, kind: str, tenant: str | None, name: str, value: bytes | None) -> bytes | None:
         """`open`, with None for what is not there, and for what does not open, which is counted."""
@@ -180,8 +207,9 @@ class Sealer:
 
     def _learn(self, tenant: str, held: Iterable[Generation]) -> None:
         for one in held:
-            self._known[one.id] = _Known(tenant, AESGCM(one.data))
-            self._latest[tenant] = one
+            box = Box(one.id, one.data)
+            self._known[one.id] = tenant, box
+            self._latest[tenant] = box
             self._digests[tenant] = HKDF(
                 SHA256(), KEY_BYTES, salt=None, info=b"cacheserver digests"
             ).derive(one.root)
@@ -196,6 +224,6 @@ def _later() -> Iterator[None]:
         raise StoreError(str(error)) from None
 
 
-def _about(head: bytes, kind: str, tenant: str, name: str) -> bytes:
+def _about(kind: str, tenant: str, name: str) -> str:
     """What is authenticated beside a value; no kind has a colon, and a tenant its length."""
-    return head + f"{kind}:{len(tenant)}:{tenant}:{name}".encode()
+    return f"{kind}:{len(tenant)}:{tenant}:{name}"

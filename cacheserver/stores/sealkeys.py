@@ -48,6 +48,13 @@ class Generation:
 class WrongKey(SettingsError):
     """The master keys that were given open none of a tenant's keys, or not all."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "`CACHESERVER_ENCRYPTION_KEY_FILE`, `..._COMMAND`: the store is encrypted under "
+            "another master key; name that one, as `CACHESERVER_ENCRYPTION_OLD_KEY_FILE` where "
+            "keys are being rotated"
+        )
+
 
 class SealKeys:
     """Makes, reads and changes generations of keys."""
@@ -144,9 +151,7 @@ class SealKeys:
         try:
             return [self._unwrapped(tenant, one) for one in orjson.loads(row)]
         except WrongMaster:
-            raise WrongKey(
-                "the store is encrypted with another master key than the one that was given"
-            ) from None
+            raise WrongKey from None
         except (ValueError, KeyError, TypeError):
             raise StoreError("a tenant's keys cannot be read") from None
 
@@ -156,6 +161,16 @@ class SealKeys:
             raise WrongMaster
         both = master.unwrap(_about(tenant, id), base64.b64decode(row["wrapped"]))
         return Generation(id, both[:KEY_BYTES], both[KEY_BYTES:], row["mark"])
+
+
+async def refuse_sealed(redis: Connection, *, prefix: str = PREFIX) -> None:
+    """Raise `SettingsError` where a store has keys, for there is no master key to use them."""
+    if await command(redis, "EXISTS", f"{prefix}sealkeys"):
+        raise SettingsError(
+            "`CACHESERVER_ENCRYPTION_KEY_FILE`: the store is encrypted; name the file with its "
+            "master key, or the command (`CACHESERVER_ENCRYPTION_KEY_COMMAND`), or give up what "
+            "is encrypted (`CACHESERVER_ENCRYPTION_GIVE_UP=true`)"
+        )
 
 
 def _new() -> Generation:

@@ -19,6 +19,8 @@ from cacheserver.errors import StoreError
 from cacheserver.policy.question_text import is_normal
 from cacheserver.stores.codec import VectorRow
 from cacheserver.stores.entries import Entries
+from cacheserver.stores.sealedfile import SealedFiles
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.stored import Stored
 from cacheserver.types import Candidate, Entry, Near, Query
 from index import snapshot
@@ -51,6 +53,7 @@ class SemanticEntries:
         snapshot_path: Path,
         clock: Callable[[], float],
         counts: Counts,
+        sealer: Sealer | None = None,
     ) -> None:
         self.entries = entries
         self.index = VectorIndex(dim)
@@ -61,6 +64,7 @@ class SemanticEntries:
         self._snapshot_path = snapshot_path
         self._clock = clock
         self._counts = counts
+        self._coat = SealedFiles(sealer) if sealer is not None and sealer.on else None
         self._changed = False  # since the last snapshot
 
     @property
@@ -143,7 +147,11 @@ class SemanticEntries:
         """
         try:
             loaded = await asyncio.to_thread(
-                snapshot.load, self._snapshot_path, embedder_id=self._embedder_id, dim=self._dim
+                snapshot.load,
+                self._snapshot_path,
+                embedder_id=self._embedder_id,
+                dim=self._dim,
+                coat=self._coat,
             )
             restored = loaded.index
         except SnapshotRefused as refused:
@@ -160,7 +168,8 @@ class SemanticEntries:
         added = 0
         async for row in self.entries.scan_vectors(known):
             added += self._restore_row(row)
-        self._changed = bool(gone or added)
+        # Where encryption is on, one from before it is not left as it is.
+        self._changed = bool(gone or added) or self._coat is not None
         self.restored.set()
         logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
 
@@ -196,7 +205,11 @@ class SemanticEntries:
             return
         self._changed = False
         await asyncio.to_thread(
-            snapshot.save, self._snapshot_path, self.index, embedder_id=self._embedder_id
+            snapshot.save,
+            self._snapshot_path,
+            self.index,
+            embedder_id=self._embedder_id,
+            coat=self._coat,
         )
 
 

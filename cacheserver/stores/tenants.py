@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from cacheserver.errors import BadRequest, KeyLost, SettingsError, StoreError, Unavailable
+from cacheserver.errors import BadRequest, KeyLost, StoreError, Unavailable
 from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
 from cacheserver.stores.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.stores.sealing import Sealer, Unsealed
+from cacheserver.stores.sealkeys import STORE
 from cacheserver.stores.tenantjson import decode, encode
 from cacheserver.types import Tenant
 
@@ -26,22 +28,11 @@ __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
 _DIGESTS: Final = b"digests of content"  # what the key of a tenant's digests is derived by
 
 
-class Sealing(Protocol):
-    """The tenants' data keys."""
-
-    async def ready(self, tenant: str) -> None:
-        """Have a tenant's keys in memory. Raises `StoreError`."""
-
-    def digest(self, tenant: str, plain: bytes) -> bytes:
-        """Return an HMAC-SHA256 under the tenant's own key."""
-
-
 class Tenants(ApiKeys):
     """The tenants and their keys. `defaults` is what holds for a tenant nothing was set for.
 
     `access` is the file that says whether keys are needed; what nobody waits for is written by
-    `behind`, and not at all without it. `sealing` has the keys of content; None: it is not
-    encrypted, and no tenant can go without.
+    `behind`, and not at all without it.
     """
 
     def __init__(
@@ -55,7 +46,7 @@ class Tenants(ApiKeys):
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
         behind: Behind | None = None,
-        sealing: Sealing | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         super().__init__(
             redis,
@@ -69,16 +60,16 @@ class Tenants(ApiKeys):
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
         self._defaults = defaults
+        self._sealer = sealer or Sealer()
         self._read = Remembered[Tenant](clock)
         self._hmac: bytes | None = None
-        self._sealing = sealing
         # While it is not known whether a tenant keeps content: nobody can make such digests.
         self._nobodys: Final = secrets.token_bytes(32)
 
     @property
     def seals(self) -> bool:
         """Whether content is encrypted, so that a tenant can have none kept in plain."""
-        return self._sealing is not None
+        return self._sealer.on
 
     async def get(self, tenant: str) -> Tenant:
         """A tenant's settings, the defaults where none were put.
@@ -91,24 +82,31 @@ class Tenants(ApiKeys):
         except KeyLost:
             raise
         except Unavailable:
-            return replace(
-                self._defaults,
-                name=tenant,
-                default_ttl_s=0,
-                max_ttl_s=0,
-                stale_s=0,
-                ttl_rules=(),
-                semantic=False,
-                routing_epoch=-1,
-                no_content=self.seals,
-                digest_key=self._nobodys if self.seals else None,
-            )
+            return self._tightest(tenant)
+
+    def _tightest(self, tenant: str) -> Tenant:
+        return replace(
+            self._defaults,
+            name=tenant,
+            default_ttl_s=0,
+            max_ttl_s=0,
+            stale_s=0,
+            ttl_rules=(),
+            semantic=False,
+            routing_epoch=-1,
+            no_content=self.seals,
+            digest_key=self._nobodys if self.seals else None,
+        )
+
+    def fresh(self, tenant: str) -> Tenant:
+        """The settings of a tenant that nothing was set for."""
+        return replace(self._defaults, name=tenant)
 
     async def known(self, tenant: str) -> Tenant:
         """A tenant's settings, for whoever shows or changes them.
 
-        Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` for a
-        tenant that keeps no content on a server that cannot encrypt.
+        Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` where they
+        are sealed with a key that is not here: nobody knows what may be kept of such a tenant.
         """
 
         async def ask() -> Tenant:
@@ -118,24 +116,14 @@ class Tenants(ApiKeys):
         assert found is not None  # there are defaults
         return found
 
-    async def refuse_without_key(self) -> None:
-        """Raise `SettingsError` where a tenant keeps no content and encryption is off."""
-        if self._sealing is not None:
-            return
-        for tenant in await self.list_tenants():
-            if tenant.no_content:
-                raise SettingsError(
-                    "`CACHESERVER_ENCRYPTION_KEY_FILE`: tenant "
-                    f"{tenant.name} keeps no content (`no_content`), which needs encryption at "
-                    "rest; set it, or `CACHESERVER_ENCRYPTION_KEY_COMMAND`"
-                )
-
     async def put(self, tenant: Tenant) -> None:
         """Set what holds for a tenant, in every process within `FRESH_S`.
 
         Raises `BadRequest` naming the field that will not do, and `StoreError`.
         """
-        record = encode(tenant)
+        await self._sealer.ready(STORE)
+        # With the store's key, for settings stay where all else of a tenant is erased.
+        record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
         with store_errors():
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
@@ -149,10 +137,16 @@ class Tenants(ApiKeys):
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
-        found = {name: self._decode(name, record) for name, record in named.items()}
+        found = {name: self._listed(name, record) for name, record in named.items()}
         for key in await self.list_keys():
-            found.setdefault(key.tenant, replace(self._defaults, name=key.tenant))
+            found.setdefault(key.tenant, self.fresh(key.tenant))
         return [found[name] for name in sorted(found)]
+
+    def _listed(self, tenant: str, record: bytes | str) -> Tenant:
+        try:
+            return self._decode(tenant, record)
+        except KeyLost:  # one of them must not hide the others
+            return self._tightest(tenant)
 
     async def names(self) -> set[str]:
         """The names of all tenants that have settings or a key. Raises `StoreError`."""
@@ -181,21 +175,23 @@ class Tenants(ApiKeys):
     async def _load(self, tenant: str) -> Tenant:
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
-            return replace(self._defaults, name=tenant)
+            return self.fresh(tenant)
         return self._decode(tenant, record)
 
     async def _with_key(self, tenant: Tenant) -> Tenant:
         """The tenant with the key of its digests, where they are keyed."""
         if not tenant.no_content:
             return tenant
-        if self._sealing is None:
-            raise KeyLost(f"tenant {tenant.name} keeps no content, and encryption is off")
-        await self._sealing.ready(tenant.name)
-        return replace(tenant, digest_key=self._sealing.digest(tenant.name, _DIGESTS))
+        await self._sealer.ready(tenant.name)
+        return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         try:
-            return decode(tenant, record, self._defaults, lambda _: self._swallowed("unknown-veto"))
+            kept = record.encode() if isinstance(record, str) else record
+            plain = self._sealer.open("settings", STORE, tenant, kept)
+            return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
+        except Unsealed as error:
+            raise KeyLost(f"the settings of tenant {tenant} are sealed: {error.reason}") from error
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
 

@@ -27,6 +27,7 @@ from cacheserver.policy import gold
 from cacheserver.policy.gold import Item
 from cacheserver.policy.trials import GoldScore, Pair, Shown, Standing
 from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.values import owner
 from cacheserver.types import Nanodollars
 
@@ -80,8 +81,11 @@ class GoldSet:
 class TrialStore:
     """Adds comparisons and reads what they show."""
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
+    ) -> None:
         self._redis = redis
+        self._sealer = sealer or Sealer()
         self._prefix = prefix
         self._add = redis.register_script(_ADD)
         self._change = redis.register_script(_CHANGE)
@@ -148,11 +152,14 @@ class TrialStore:
         held = await command(self._redis, "HKEYS", key)
         if task.encode() not in held and len(held) >= _MAX_SETS:
             raise BadRequest("task", f"there are {_MAX_SETS} gold sets already; remove one")
-        await command(self._redis, "HSET", key, task, value)
+        await self._sealer.ready(tenant)
+        sealed = self._sealer.seal("gold_sets", tenant, task, value)
+        await command(self._redis, "HSET", key, task, sealed)
 
     async def gold(self, tenant: str, task: str) -> GoldSet | None:
         """A task's gold set."""
-        value = await command(self._redis, "HGET", self._of("gold", tenant), task)
+        kept = await command(self._redis, "HGET", self._of("gold", tenant), task)
+        value = self._sealer.opened("gold_sets", tenant, task, kept)
         return None if value is None else _gold(task, value)
 
     async def gold_tasks(self, tenant: str) -> list[str]:

@@ -15,7 +15,9 @@ from cacheserver.policy import history
 from cacheserver.policy.erasure import conversation_mark
 from cacheserver.stores import groups
 from cacheserver.stores.connection import PREFIX, Connection, command, run
+from cacheserver.stores.sealing import Sealer
 
+KIND = "turns"  # as values are sealed
 MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
 MAX_BYTES = 4_000_000  # of a conversation: an eighth of the largest request Claude takes
 _SAMPLES = 200
@@ -55,6 +57,11 @@ return redis.call('LRANGE', ARGV[1], 0, -1)
 """
 
 
+def sealed_name(namespace: str, name: str) -> str:
+    """Return what the turns of a conversation are sealed for."""
+    return f"{len(namespace)}:{namespace}:{name}"
+
+
 def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
     """Tags and an actor as marks of a conversation. No tag begins with `@`."""
     return [*tags, *(() if actor is None else (f"@{actor}",))]
@@ -63,16 +70,32 @@ def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
 class Turns:
     """Keeps conversations. Every method raises `StoreError`."""
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
+    ) -> None:
         self._redis = redis
+        self._sealer = sealer or Sealer()
         self._prefix = prefix
         self._append = redis.register_script(_APPEND)
         self._sample = redis.register_script(_SAMPLE)
 
     async def load(self, tenant: str, namespace: str, name: str) -> list[dict[str, Any]]:
-        """The turns so far, oldest first; none for a conversation that is new or forgotten."""
+        """The turns so far, oldest first; none for a conversation that is new or forgotten.
+
+        Of one where a turn does not open only what came behind that is left.
+        """
         kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
-        return [jsontext.loads(turn) for turn in kept]
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(kept), 2):
+            pair = [
+                self._sealer.opened(KIND, tenant, sealed_name(namespace, name), turn)
+                for turn in kept[start : start + 2]
+            ]
+            if None in pair:  # a question without its answer, or what answers nothing
+                found.clear()
+                continue
+            found += [jsontext.loads(turn) for turn in pair if turn is not None]
+        return found
 
     async def append(
         self,
@@ -95,7 +118,13 @@ class Turns:
         covering = groups.of_marks(tenant, namespace, tags=tags, actor=actor, conversation=mark)
         purges = [f"{self._prefix}p:{group}" for group in covering]
         marks = marks_of(tags, actor)
-        words = [jsontext.dumps(dict(turn)) for turn in turns]
+        await self._sealer.ready(tenant)
+        words = [
+            self._sealer.seal(
+                KIND, tenant, sealed_name(namespace, name), jsontext.dumps(dict(turn))
+            )
+            for turn in turns
+        ]
         bounds = (keep_s, MAX_TURNS, MAX_BYTES, repr(asked_at), len(purges))
         await run(self._append, key, *bounds, *purges, len(marks), *marks, *words)
 
@@ -108,12 +137,15 @@ class Turns:
     async def summary(self, tenant: str, digest: str) -> str | None:
         """The summary of turns that were summarised before."""
         kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
-        return None if kept is None else kept.decode()
+        found = self._sealer.opened("summaries", tenant, digest, kept)
+        return None if found is None else found.decode()
 
     async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
         """Keep a summary for the next question of its conversation."""
         key = f"{self._prefix}sum:{tenant}:{digest}"
-        await command(self._redis, "SET", key, text, "EX", keep_s)
+        await self._sealer.ready(tenant)
+        value = self._sealer.seal("summaries", tenant, digest, text.encode())
+        await command(self._redis, "SET", key, value, "EX", keep_s)
 
     async def grew(
         self, tenant: str, namespace: str, name: str, tokens: int, *, keep_s: int, now: float

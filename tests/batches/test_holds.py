@@ -158,7 +158,7 @@ class World:
         if self.next >= ITEMS:
             return
         server = await self.worker(which)
-        told = Told(Waiter(self.job.id, self.next, "same"), "succeeded", b"{}")
+        told = Told(Waiter(self.job.id, self.next, "same"), "succeeded", b"{}", "acme")
         assert await server.work.answer(told, AT, cursor=self.next + 1)
         self.items.pop(self.next, None)
         self.next += 1
@@ -171,7 +171,7 @@ class World:
         # Where it was asked at once the service has booked it.
         spent = Amount(round(self.asks.get(key, Amount()).nano * share), int(key in self.asks))
         waiting = self.waiting.pop(key)
-        told = [Told(Waiter(self.job.id, n, "same"), "succeeded", b"{}") for n in waiting]
+        told = [Told(Waiter(self.job.id, n, "same"), "succeeded", b"{}", "acme") for n in waiting]
         for _ in range(2):
             await server.work.tell(key, len(waiting), told, AT, spent=spent, accounts=self.accounts)
         self.asks.pop(key, None)
@@ -182,7 +182,7 @@ class World:
             return
         server, key = await self.worker(which), max(self.waiting)
         place = self.waiting[key].pop(0)
-        told = Told(Waiter(self.job.id, place, "same"), "canceled", b"{}")
+        told = Told(Waiter(self.job.id, place, "same"), "canceled", b"{}", "acme")
         assert await server.work.leave(told, key, AT)
         if not self.waiting[key]:
             del self.waiting[key]
@@ -311,8 +311,10 @@ async def test_what_nothing_was_held_for_is_booked_all_the_same(url: str) -> Non
     async with World.made(url, 1.0) as world:
         server, item = await world.worker(0), Waiter(world.job.id, 0, "same")
         ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
-        await server.work.join(item, "a", pool="p", share={}, due=AT, late=AT, ask=ask)
-        told = [Told(item, "succeeded", b"{}")]
+        await server.work.join(
+            item, "a", pool="p", share={"tenant": "acme"}, due=AT, late=AT, ask=ask
+        )
+        told = [Told(item, "succeeded", b"{}", "acme", "acme")]
         for _ in range(2):
             await server.work.tell("a", 1, told, AT, spent=Amount(70, 7), accounts=world.accounts)
         stood = await server.budgets.store.balances("acme", world.accounts, AT)

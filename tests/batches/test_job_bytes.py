@@ -36,7 +36,7 @@ async def made(jobs: Jobs, sizes: list[int], *, webhook: str | None = None) -> J
 
 async def answered(work: JobWork, job: Job, size: int) -> None:
     for place in range(job.total):
-        told = Told(Waiter(job.id, place, "same"), "succeeded", b"x" * size)
+        told = Told(Waiter(job.id, place, "same"), "succeeded", b"x" * size, "acme")
         assert await work.answer(told, 2_000.0)
 
 
@@ -55,10 +55,12 @@ async def test_whatever_happens_the_total_is_that_of_what_is_there(
     line = b"x" * 700
     for step, place in steps:
         waiter = Waiter(job.id, place, "same")
-        told = Told(waiter, "succeeded", line)
+        told = Told(waiter, "succeeded", line, "acme")
         if step == "ask":
             ask: dict[str, str | bytes | int] = {"text": "q" * 50, "vector": b"v" * 1_536}
-            await work.join(waiter, f"k{place}", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+            await work.join(
+                waiter, f"k{place}", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask
+            )
         elif step == "tell":
             waiting = (await work.waiters([f"k{place}"]))[0]
             await work.tell(f"k{place}", len(waiting), [told] if waiting else [], 1.0)

@@ -67,7 +67,7 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     assert not await next_one.take(60)
     await redis.delete(f"{prefix}bt:lease")  # it has run out
     assert await next_one.take(60)
-    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}")
+    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme")
     with pytest.raises(StoreError, match="FENCED"):
         await held_up.answer(told, 1.0)
     with pytest.raises(StoreError, match="FENCED"):
@@ -94,7 +94,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
     for place, (one, kept) in enumerate(
         [(left, ledgerrows.encode(left)), (strange, b"[9]"), (known, ledgerrows.encode(known))]
     ):
-        told = Told(Waiter(job.id, place, "same"), "succeeded", b"{}", one.id, kept)
+        told = Told(Waiter(job.id, place, "same"), "succeeded", b"{}", "acme", one.id, kept)
         assert await killed.answer(told, 1.0)
     await ledger.record(known)  # that much was done
     await killed.give_back()
@@ -121,7 +121,9 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     flushes = [away, ledger.flush]
     rows = rows_of(work, ledger, flush=lambda: flushes.pop(0)())
     await rows.settle()
-    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", one.id, ledgerrows.encode(one))
+    told = Told(
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, ledgerrows.encode(one)
+    )
     assert await work.answer(told, 1.0)
     ledger.put(one)
     rows.put(one.id)
@@ -144,7 +146,9 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
     ledger = Ledger(redis, prefix=prefix, limit=1)
     rows = rows_of(work, ledger)
     await rows.settle()
-    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", one.id, ledgerrows.encode(one))
+    told = Told(
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, ledgerrows.encode(one)
+    )
     assert await work.answer(told, 1.0)
     ledger.put(one)
     rows.put(one.id)
@@ -166,7 +170,9 @@ async def test_an_item_is_answered_once_and_the_last_ends_the_job(
     await work.take(60)
 
     async def answer(place: int, line: bytes) -> bool:
-        return await work.answer(Told(Waiter(job.id, place, "same"), "succeeded", line), 2_000.0)
+        return await work.answer(
+            Told(Waiter(job.id, place, "same"), "succeeded", line, "acme"), 2_000.0
+        )
 
     assert await answer(0, b"first")
     assert not await answer(0, b"second")
@@ -190,12 +196,12 @@ async def test_who_joins_while_an_answer_is_told_is_told_as_well(
     await work.take(60)
     ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
     first, second = Waiter(job.id, 0, "same"), Waiter(job.id, 1, "same")
-    await work.join(first, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
-    told = [Told(first, "succeeded", b"{}")]
-    await work.join(second, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+    await work.join(first, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
+    told = [Told(first, "succeeded", b"{}", "acme")]
+    await work.join(second, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     assert await work.tell("k", 1, told, 2.0) == 0
     assert await jobs.some(job.id, [0, 1]) == [None, None]
-    assert await work.tell("k", 2, [*told, Told(second, "succeeded", b"{}")], 2.0) == 1
+    assert await work.tell("k", 2, [*told, Told(second, "succeeded", b"{}", "acme")], 2.0) == 1
     assert await jobs.some(job.id, [0, 1]) == [b"{}", b"{}"]
 
 
@@ -222,16 +228,16 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     await work.take(60)
     waiter = Waiter(job.id, 0, "same")
     ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
-    await work.join(waiter, "k", pool="p", share={}, due=1.0, late=9.0, ask=ask)
+    await work.join(waiter, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     await work.pack("p", "nonce", ["k"], 1.0)
-    await work.answer(Told(Waiter(job.id, 1, "same"), "errored", b"{}"), 1.0)
+    await work.answer(Told(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
     forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
     forever |= {b"bt:bytes", b"bt:kept"}  # which are swept as jobs come
     keys = [key async for key in redis.scan_iter(f"{prefix}*")]
     kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
     assert kept <= forever
-    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}")], 2.0) == 1
-    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}")], 2.0) == 2
+    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
+    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
     assert await work.ships() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}

@@ -4,8 +4,9 @@
     cacheserver restore FILE [--replace]    with the server stopped
     cacheserver repair                      cut off damage that a start refuses to
 
-Not in a backup: the index's snapshot (made anew from the store), the models, the settings and the
-admin key's file.
+Of an encrypted store a backup is encrypted, and the tenants' keys are in a file of their own,
+FILE.keys, for a backup would outlive what is destroyed. Not in a backup: the index's snapshot (made
+anew from the store), the models, the settings, the master key and the admin key's file.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,12 +29,22 @@ if TYPE_CHECKING:
     from cacheserver.config import Settings
     from cacheserver.stores.backupfile import Writer
     from cacheserver.stores.connection import Connection
+    from cacheserver.stores.masterkeys import Masters
 
 Say = Callable[[str], None]
 
 _PART: Final = 1 << 20  # of a file, in one record
 _FOLDERS: Final = ("ledger",)  # of the data directory, that a backup holds
 _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is restored: a backup, and the tenants' keys as they are kept."""
+
+    path: Path
+    masters: Masters | None
+    rows: Mapping[str, bytes]
 
 
 def add(commands: Any, *, say: Say) -> None:
@@ -43,11 +55,19 @@ def add(commands: Any, *, say: Say) -> None:
     restore = commands.add_parser("restore", help="bring back what a backup holds")
     restore.add_argument("file", type=Path, metavar="FILE", help="as `backup` wrote it")
     restore.add_argument(
+        "--keys",
+        type=Path,
+        metavar="KEYS",
+        help="the tenants' keys, of an encrypted one; FILE.keys if not named",
+    )
+    restore.add_argument(
         "--replace", action="store_true", help="in place of what is stored, which is kept aside"
     )
     restore.set_defaults(
         run=lambda asked: _run(
-            lambda settings: load(settings, asked.file, replace=asked.replace, say=say)
+            lambda settings: load(
+                settings, asked.file, replace=asked.replace, say=say, keys=asked.keys
+            )
         )
     )
     repair = commands.add_parser(
@@ -65,10 +85,11 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
 
 async def save(settings: Settings, path: Path, say: Say) -> None:
     """Write a backup to `path`. Raises `SettingsError`, `StoreError`."""
-    from cacheserver.stores import backupfile, storecopy
+    from cacheserver import config
+    from cacheserver.stores import backupfile, keyfile, sealkeys, storecopy
     from cacheserver.stores.connection import SCHEMA
 
-    prefix = settings.redis_prefix
+    prefix, masters = settings.redis_prefix, config.masters(settings)
     meta = {
         "schema": SCHEMA,
         "prefix": prefix,
@@ -78,27 +99,43 @@ async def save(settings: Settings, path: Path, say: Say) -> None:
     }
     keys = 0
     try:
-        with backupfile.writing(path, meta) as writer:
+        with backupfile.writing(path, meta, masters=masters) as writer:
             async with _source(settings, path.parent) as redis:
+                if masters is None:
+                    await sealkeys.refuse_sealed(redis, prefix=prefix)
+                else:  # the keys first: there are more of them by the time values are read, at most
+                    held = sealkeys.SealKeys(redis, prefix=prefix, masters=masters)
+                    keyfile.write(keyfile.beside(path), await held.rows())
+                apart = {f"{prefix}{name}".encode() for name in sealkeys.KEYS}
                 async for words in storecopy.read(redis, prefix):
-                    keys += words[0] == "DEL"
-                    writer.add(*words)
+                    if words[1] not in apart:
+                        keys += words[0] == "DEL"
+                        writer.add(*words)
             # After the store: rows that leave it for a file meanwhile are in both, never in none.
             files = sum(_add_file(writer, settings.data_dir, one) for one in _files(settings))
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
     say(f"{path}: {keys} keys and {files} files of the ledger.")
+    if masters is not None:
+        say(f"{keyfile.beside(path)}: the tenants' keys, without which it cannot be read.")
 
 
-async def load(settings: Settings, path: Path, *, replace: bool, say: Say) -> None:
+async def load(
+    settings: Settings, path: Path, *, replace: bool, say: Say, keys: Path | None = None
+) -> None:
     """Bring back the backup at `path`. Raises `SettingsError`, `StoreError`.
 
     The file is checked whole before anything is changed.
     """
-    from cacheserver.stores import backupfile
+    from cacheserver import config
+    from cacheserver.stores import backupfile, keyfile
     from cacheserver.stores.connection import SCHEMA
 
-    meta = await asyncio.to_thread(backupfile.read_meta, path)
+    masters = config.masters(settings)
+    meta = await asyncio.to_thread(backupfile.read_meta, path, masters=masters)
+    rows: dict[str, bytes] = {}
+    if masters is not None and backupfile.is_encrypted(path):
+        rows = keyfile.read(keys or keyfile.beside(path), masters)
     if meta["schema"] > SCHEMA:
         raise SettingsError(f"{path} was made by a newer cacheserver; upgrade this one")
     if meta["prefix"] != settings.redis_prefix:
@@ -108,7 +145,8 @@ async def load(settings: Settings, path: Path, *, replace: bool, say: Say) -> No
         )
     mark = time.strftime("replaced-%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(2)
     restore = _into_redis if settings.redis_url is not None else _into_directory
-    kept = await restore(settings, path, replace=replace, mark=mark)
+    source = Source(path, masters, rows)
+    kept = await restore(settings, source, replace=replace, mark=mark)
     if kept is not None:
         say(f"What was there before is kept in {kept}.")
     say(f"{path} is restored.")
@@ -129,7 +167,7 @@ async def mend(settings: Settings, say: Say) -> None:
 
 
 async def _into_directory(
-    settings: Settings, path: Path, *, replace: bool, mark: str
+    settings: Settings, source: Source, *, replace: bool, mark: str
 ) -> Path | None:
     """Restore into the data directory; where what was there before is kept."""
     from cacheserver.stores.datalock import DataLock
@@ -149,7 +187,7 @@ async def _into_directory(
             )
         with tempfile.TemporaryDirectory(prefix=".restore-", dir=data) as made:
             async with EmbeddedStore(Path(made)) as url:
-                await _fill(settings, url, path, Path(made))
+                await _fill(settings, url, source, Path(made))
             aside = data / mark
             aside.mkdir(mode=0o700)
             for old in (*held, store):
@@ -166,7 +204,9 @@ async def _into_directory(
         lock.release()
 
 
-async def _into_redis(settings: Settings, path: Path, *, replace: bool, mark: str) -> Path | None:
+async def _into_redis(
+    settings: Settings, source: Source, *, replace: bool, mark: str
+) -> Path | None:
     """Restore into the operator's Redis; where a backup of what was there before is kept."""
     from cacheserver import config
     from cacheserver.stores import connection, storecopy
@@ -202,20 +242,20 @@ async def _into_redis(settings: Settings, path: Path, *, replace: bool, mark: st
                 await connection.command(redis, "UNLINK", *gone)
         for old in held:
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-        await _fill(settings, url, path, data)
+        await _fill(settings, url, source, data)
         await connection.command(redis, "DEL", f"{prefix}{RESTORING}")
     return kept
 
 
-async def _fill(settings: Settings, url: str, path: Path, folder: Path) -> None:
+async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> None:
     """Bring a backup's keys to the store at `url`, and its files into `folder`."""
     from cacheserver import config
-    from cacheserver.stores import backupfile, connection, storecopy
+    from cacheserver.stores import backupfile, connection, sealkeys, storecopy
     from cacheserver.stores.connection import RESTORING
 
     def commands() -> Iterator[list[bytes]]:
         mark = f"{settings.redis_prefix}{RESTORING}".encode()
-        for record in backupfile.records(path):
+        for record in backupfile.records(source.path, masters=source.masters):
             if record[0] == b"file":
                 _write_part(folder, record)
             elif record[0] != b"meta" and record[1] != mark:
@@ -224,6 +264,7 @@ async def _fill(settings: Settings, url: str, path: Path, folder: Path) -> None:
     redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
     try:
         await storecopy.write(redis, commands())
+        await sealkeys.restore(redis, source.rows, prefix=settings.redis_prefix)
     finally:
         await redis.aclose()
 

@@ -14,13 +14,13 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver import backups
+from cacheserver import backups, encrypting
 from cacheserver.audit import command as audit
 from cacheserver.errors import CacheServerError
 from cacheserver.policy import keytimes
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     scenarios.add(commands)
 
     backups.add(commands, say=_say)
+    encrypting.add(commands, say=_say, configured=configured)
 
     key = commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -339,26 +340,20 @@ def _with_tenants(asked: argparse.Namespace, command: Command) -> int:
 async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
     from cacheserver import config
-    from cacheserver.stores import connection, embedded
+    from cacheserver.stores import opening
     from cacheserver.stores.tenants import Tenants
     from cacheserver.types import Tenant
 
-    async with AsyncExitStack() as stack:
-        if settings.redis_url is not None:
-            url: str | None = settings.redis_url.get_secret_value()
-        else:
-            url = embedded.running_url(settings.data_dir)
-        if url is None:
-            url = await stack.enter_async_context(embedded.EmbeddedStore(settings.data_dir))
-        redis = connection.connect(url, tls=config.tls(settings))
-        stack.push_async_callback(redis.aclose)
-        await connection.reach(redis, url)
-        await connection.check(redis, prefix=settings.redis_prefix)
+    url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    prefix, data_dir = settings.redis_prefix, settings.data_dir
+    async with opening.opened(
+        url, data_dir=data_dir, prefix=prefix, tls=config.tls(settings)
+    ) as redis:
         yield Tenants(
             redis,
-            prefix=settings.redis_prefix,
+            prefix=prefix,
             defaults=Tenant(name="default"),
-            access=settings.data_dir / "access",
+            access=data_dir / "access",
         )
 
 

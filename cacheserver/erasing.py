@@ -50,6 +50,7 @@ NOT_REACHED: Final = (
     "what Claude keeps",
 )
 
+Keys: TypeAlias = Literal["kept", "destroyed with the second pass", "destroyed", "none"]
 File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
@@ -68,6 +69,7 @@ class Erased:
     again_at: float
     unread_files: int  # of the ledger
     kept_aside: int  # files and folders in the data directory
+    keys: Keys  # of the tenant
 
     @property
     def not_reached(self) -> list[str]:
@@ -237,7 +239,14 @@ class Eraser:
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
         aside = await asyncio.to_thread(_kept_aside, self._data_dir)
-        return Erased(counts, file, snapshot, again_at, unread, aside)
+        return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
+
+    def _keys(self, erasure: Erasure) -> Keys:
+        if not self._sealer.on:
+            return "none"
+        if erasure.selector.kind != "tenant":
+            return "kept"
+        return "destroyed" if erasure.again else "destroyed with the second pass"
 
     async def _whose(self, erasure: Erasure) -> Tenant:
         """The tenant; as it digests names where those are looked for, for a key may be lost."""

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from cacheserver.stores.connection import command
+from cacheserver import backups
+from cacheserver.config import Settings
+from cacheserver.errors import SettingsError
+from cacheserver.stores import masterkeys
+from cacheserver.stores.connection import Connection, command
+from cacheserver.stores.masterkeys import Masters
+from cacheserver.stores.sealing import MARK, Sealer
+from cacheserver.stores.sealkeys import SealKeys
+from cacheserver.stores.storecopy import keys
 from tests.batches.house import QUICK
 from tests.erasure import (
     ADMIN,
     PIECES,
+    PREFIX,
     echo,
     fill,
     found,
@@ -21,7 +35,7 @@ from tests.erasure import (
     marker,
     store_of,
 )
-from tests.house import MODEL, House
+from tests.house import MODEL, House, came_from
 
 WHOLE = set(PIECES)
 GOLD = marker("ann", "gold")
@@ -77,3 +91,246 @@ async def test_nothing_of_the_content_stands_in_plain_anywhere(
                 assert await house.parts.eraser._rewrite() == "rewritten"
         finally:
             await redis.aclose()
+
+
+ASKED, ALIKE = "Where is zqxbreadvbk made?", "where is zqxbreadvbk made"
+
+
+async def unreadable(house: House) -> dict[str, float]:
+    page = (await house.http.get("/metrics", headers=ADMIN)).text
+    lines = (line for line in page.splitlines() if line.startswith("cacheserver_unreadable_total{"))
+    counts = {line.split('"')[1]: float(line.rsplit(" ", 1)[1]) for line in lines}
+    return {reason: count for reason, count in counts.items() if count}
+
+
+@asynccontextmanager
+async def store(house_data: Path) -> AsyncIterator[Connection]:
+    redis = await store_of(house_data)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+async def test_what_was_encrypted_is_served_after_a_restart_and_by_similarity(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data = tmp_path / "data"
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        assert came_from(await house.ask(ASKED))[0] == "miss"
+        await house.parts.journal.flush()
+    command_ = f"cat '{key_file}'"  # the same key, from elsewhere
+    async with House.open(data, upstream="simulated", encryption_key_command=command_) as house:
+        again = await house.ask(ALIKE)
+        assert came_from(again)[0] == "semantic"
+        assert came_from(await house.ask(ASKED))[0] == "exact"
+        told = await house.http.get(f"/v1/decisions/{again.headers['x-cache-decision']}")
+        assert told.status_code == 200
+        assert await unreadable(house) == {}
+
+
+async def test_a_wrong_or_missing_key_is_refused_by_name_and_nothing_is_changed(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data = tmp_path / "data"
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        await house.ask(ASKED)
+    other = new_key(tmp_path / "other")
+    for wrong, said in (
+        (other, r"`CACHESERVER_ENCRYPTION_KEY_FILE`.* another master key"),
+        (None, "`CACHESERVER_ENCRYPTION_KEY_FILE`: the store is encrypted"),
+    ):
+        before = in_files(data / "store" / "appendonlydir")
+        with pytest.raises(SettingsError, match=said):
+            async with House.open(data, upstream="simulated", encryption_key_file=wrong):
+                pass
+        assert in_files(data / "store" / "appendonlydir") == before
+    async with House.open(data, upstream="simulated", encryption_give_up=True) as house:
+        assert came_from(await house.ask(ASKED))[0] == "miss"
+        assert set(await unreadable(house)) == {"off"}
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        assert came_from(await house.ask(ASKED))[0] == "exact"  # as it was stored in plain
+
+
+async def test_a_store_from_before_is_read_and_what_is_new_is_encrypted(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data = tmp_path / "data"
+    async with House.open(data, upstream="simulated") as house:
+        await house.ask(ASKED)
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        assert came_from(await house.ask(ASKED))[0] == "exact"
+        assert came_from(await house.ask(ALIKE))[0] == "semantic"
+        await house.ask(f"What is {marker('ann', 'message')}?")
+        assert found(in_files(data), "ann") == set()
+        assert ASKED.encode() in in_files(data)
+
+
+async def test_values_that_change_places_are_misses_and_counted(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data = tmp_path / "data"
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        one, two = await house.key("acme"), await house.key("other")
+        for key in (one, two):
+            assert came_from(await house.ask(ASKED, key=key))[0] == "miss"
+        async with store(data) as redis:
+            names = [name async for page in keys(redis, f"{PREFIX}e:") for name in page]
+            assert len(names) == 2
+            values = await command(redis, "MGET", *names)
+            assert all(value[33:].startswith(MARK) for value in values)
+            await command(redis, "MSET", names[0], values[1], names[1], values[0])
+            for key in (one, two):
+                assert came_from(await house.ask(ASKED, key=key))[0] == "miss"
+            assert (await unreadable(house))["changed"] >= 2
+            # A vector in an answer's place, and an answer under another id.
+            (name, _) = await anext(keys(redis, f"{PREFIX}v:"))
+            vector, answer = await command(redis, "MGET", name, name.replace(b"v:", b"e:"))
+            for wrong in (vector, answer[:1] + b"0" * 32 + answer[33:], answer[:-1]):
+                await command(redis, "SET", name.replace(b"v:", b"e:"), wrong, "XX", "KEEPTTL")
+                assert "miss" in {
+                    came_from(await house.ask(ASKED, key=key))[0] for key in (one, two)
+                }
+
+
+async def run(words: Sequence[str | Path]) -> str:
+    """What a command says."""
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
+    _, said = await child.communicate()
+    assert child.returncode == 0, said
+    return said.decode()
+
+
+def cli(data: Path, *words: str | Path, **variables: str | Path) -> list[str | Path]:
+    given = {"data_dir": data, **variables}
+    assigned = [f"CACHESERVER_{name.upper()}={value}" for name, value in given.items()]
+    return ["env", *assigned, sys.executable, "-m", "cacheserver.cli", *words]
+
+
+async def test_a_rotation_that_is_killed_leaves_all_readable_and_goes_on(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data, new = tmp_path / "data", new_key(tmp_path / "new")
+    masters = Masters(*(masterkeys.from_file(path, setting="") for path in (new, key_file)))
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        await house.ask(ASKED)
+        async with store(data) as redis:
+            old = SealKeys(redis, prefix=PREFIX, masters=Masters(masters.old or masters.current))
+            for place in range(400):
+                await old.make(f"t{place}")
+            named = {"encryption_key_file": new, "encryption_old_key_file": key_file}
+            rotate = cli(data, "encryption", "rotate", **named)
+            begun = await old.changes()
+            child = await asyncio.create_subprocess_exec(*rotate, stderr=asyncio.subprocess.PIPE)
+            async with asyncio.timeout(60):
+                while await old.changes() == begun:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            child.kill()
+            await child.communicate()
+            for half in (
+                masters,
+                Masters(masterkeys.from_file(key_file, setting=""), masters.current),
+            ):
+                await Sealer(SealKeys(redis, prefix=PREFIX, masters=half)).start()
+            ids = {row["master"] for row in await rows(redis)}
+            assert ids == {master.id for master in (masters.current, masters.old) if master}
+            assert came_from(await house.ask(ASKED))[0] == "exact"  # who runs goes on
+        assert "402 keys are wrapped by the current master key" in await run(rotate)
+    async with House.open(data, upstream="simulated", encryption_key_file=new) as house:
+        assert came_from(await house.ask(ASKED))[0] == "exact"
+        async with store(data) as redis:
+            assert {row["master"] for row in await rows(redis)} == {masters.current.id}
+    with pytest.raises(SettingsError):
+        async with House.open(data, upstream="simulated", encryption_key_file=key_file):
+            pass
+
+
+async def rows(redis: Connection) -> list[dict[str, Any]]:
+    found = await command(redis, "HGETALL", f"{PREFIX}sealkeys")
+    return [row for each in found.values() for row in orjson.loads(each)]
+
+
+async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data, said = tmp_path / "data", list[str]()
+    chosen = Settings(data_dir=data, encryption_key_file=key_file)
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        gone, kept = await house.key("gone"), await house.key("kept")
+        for key in (gone, kept):
+            await house.ask(ASKED, key=key)
+        await house.parts.journal.flush()
+        backup = tmp_path / "backup"
+        await backups.save(chosen, backup, said.append)
+        assert await holds(backup, backup.with_name("backup.keys")) == {b""}
+        erased = await house.http.post(
+            "/v1/erase", json={"tenant": "gone"}, headers={"x-api-key": gone}
+        )
+        assert erased.json()["keys"] == "destroyed with the second pass"
+        assert came_from(await house.ask(ASKED, key=gone))[0] == "miss"
+        house.clock.ahead_s = erased.json()["again_at"] - house.clock() + 1
+        assert await house.parts.eraser.look() == 1
+        house.clock.ahead_s = 0
+        assert came_from(await house.ask(ASKED, key=gone))[0] == "exact"  # stored since
+        written = cli(data, "encryption", "keys", tmp_path / "later", encryption_key_file=key_file)
+        assert "3 keys" in await run(written)
+    again = Settings(data_dir=tmp_path / "again", encryption_key_file=key_file)
+    await backups.load(again, backup, replace=False, say=said.append, keys=tmp_path / "later")
+    async with House.open(
+        again.data_dir, upstream="simulated", encryption_key_file=key_file
+    ) as house:
+        assert came_from(await house.ask(ASKED, key=kept))[0] == "exact"
+        assert came_from(await house.ask(ASKED, key=gone))[0] == "miss"
+        assert "key" in await unreadable(house)
+
+
+async def holds(*paths: Path) -> set[bytes]:
+    """Which of what was asked stands in these files."""
+    whole = b"".join(path.read_bytes() for path in paths)
+    return {text for text in (b"", ASKED.encode(), b"zqxbread", b"acme") if text in whole}
+
+
+async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data, said = tmp_path / "data", list[str]()
+    chosen = Settings(data_dir=data, encryption_key_file=key_file)
+    backup = tmp_path / "backup"
+    async with House.open(data, upstream="simulated", encryption_key_file=key_file) as house:
+        key = await house.key("acme")
+        for n in range(50):
+            await house.ask(f"{ASKED} {n} {secrets.token_hex(20_000)}", key=key)
+        await house.ask(ASKED, key=key)
+        with pytest.raises(SettingsError, match="the store is encrypted"):
+            await backups.save(Settings(data_dir=data), backup, said.append)
+        assert not backup.exists()
+        await backups.save(chosen, backup, said.append)
+    assert await holds(backup) == {b""}
+    empty = tmp_path / "empty"
+    for wrong, match in (
+        (None, r"CACHESERVER_ENCRYPTION_KEY_FILE.* is encrypted; name the master key"),
+        (new_key(tmp_path / "x"), "is encrypted under another master key"),
+    ):
+        settings = Settings(data_dir=empty, encryption_key_file=wrong)
+        with pytest.raises(SettingsError, match=match):
+            await backups.load(settings, backup, replace=False, say=said.append)
+    whole = backup.read_bytes()
+    for cut in (whole[:-1], whole[: -len(whole) // 3], whole[:-3] + b"xyz"):
+        backup.write_bytes(cut)
+        with pytest.raises(SettingsError, match="damaged or was cut"):
+            await backups.load(
+                Settings(data_dir=empty, encryption_key_file=key_file),
+                backup,
+                replace=False,
+                say=said.append,
+            )
+    backup.write_bytes(whole)
+    assert not (empty / "store").exists()
+    there = Settings(data_dir=empty, encryption_key_file=key_file)
+    backup.with_name("backup.keys").rename(tmp_path / "keys")
+    with pytest.raises(SettingsError, match="--keys"):
+        await backups.load(there, backup, replace=False, say=said.append)
+    await backups.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
+    async with House.open(empty, upstream="simulated", encryption_key_file=key_file) as house:
+        assert came_from(await house.ask(ASKED, key=key))[0] == "exact"

@@ -77,6 +77,7 @@ def shown_erasure(found: Erased) -> dict[str, Any]:
         "store_file": found.file,
         "index_snapshot": found.snapshot,
         "again_at": found.again_at,
+        "keys": found.keys,
         "kept": KEPT,
         "not_reached": found.not_reached,
     }

@@ -9,27 +9,43 @@
 Commands rather than the server's own snapshot: any Redis or Valkey reads them, whatever version
 wrote them. A file is written beside its place and moved there when it is whole; what is there
 already is never replaced.
+
+Where encryption is on, another first line, a line of JSON with a key of the file's own, wrapped by
+the master key, and the frame in sealed parts (`sealedfile`).
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 
 import hiredis
 import orjson
 import zstandard
 
 from cacheserver.errors import SettingsError
+from cacheserver.stores.masterkeys import KEY_BYTES, Masters, WrongMaster
+from cacheserver.stores.sealedfile import SealedReader, SealedWriter
+from cacheserver.stores.sealing import Box, Unsealed
+from cacheserver.stores.sealkeys import ID_BYTES
 
 MAGIC: Final = b"cacheserver-backup 1\n"
+SEALED: Final = b"cacheserver-backup 1 encrypted\n"
+_ABOUT: Final = "a backup"
+_LONGEST_LINE: Final = 4_096
 _CHUNK: Final = 1 << 20
 _LEVEL: Final = 3  # zstd's default: some 300 MB/s a core
+
+
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> int: ...
 
 
 class Writer:
@@ -51,8 +67,12 @@ class Writer:
 
 
 @contextmanager
-def writing(path: Path, meta: dict[str, Any]) -> Iterator[Writer]:
+def writing(
+    path: Path, meta: dict[str, Any], *, masters: Masters | None = None
+) -> Iterator[Writer]:
     """Write a new backup; it is at `path` once the block has ended, and not if it raised.
+
+    With master keys it is encrypted.
 
     Raises `SettingsError` where something is at `path` already.
     """
@@ -62,12 +82,15 @@ def writing(path: Path, meta: dict[str, Any]) -> Iterator[Writer]:
     try:
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(MAGIC)
-            with _packed(file) as stream:
+            file.write(MAGIC if masters is None else SEALED)
+            sealed = None if masters is None else _sealed(file, masters)
+            with _packed(file if sealed is None else sealed) as stream:
                 writer = Writer(stream)
                 writer.add("meta", orjson.dumps(meta))
                 yield writer
                 writer.end()
+            if sealed is not None:
+                sealed.close()
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -79,10 +102,19 @@ def writing(path: Path, meta: dict[str, Any]) -> Iterator[Writer]:
         new.unlink(missing_ok=True)
 
 
-def read_meta(path: Path) -> dict[str, Any]:
+def is_encrypted(path: Path) -> bool:
+    """Return whether a backup is encrypted. Raises `SettingsError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SEALED)) == SEALED
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_meta(path: Path, *, masters: Masters | None = None) -> dict[str, Any]:
     """Check the whole file; what it is a backup of. Raises `SettingsError` for one that is not."""
     meta: dict[str, Any] | None = None
-    for record in records(path):
+    for record in records(path, masters=masters):
         if meta is None:
             if record[0] != b"meta":
                 raise _damaged(path)
@@ -92,19 +124,21 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def records(path: Path) -> Iterator[list[bytes]]:
+def records(path: Path, *, masters: Masters | None = None) -> Iterator[list[bytes]]:
     """Yield all but the last record, `meta` first.
 
     Raises `SettingsError` for a file that is none of ours, is cut or was changed: at its end, so
-    read it once before what it says is done.
+    read it once before what it says is done. So for one that these master keys do not open.
     """
     digest, count, ended = hashlib.sha256(), 0, False
     reader = hiredis.Reader()
     try:
         with path.open("rb") as file:
-            if (magic := file.read(len(MAGIC))) != MAGIC:
-                raise SettingsError(f"{path}: {_foreign(magic)}")
-            with _unpacked(file) as stream:
+            first = file.readline(_LONGEST_LINE)
+            if first not in (MAGIC, SEALED):
+                raise SettingsError(f"{path}: {_foreign(first)}")
+            inner = file if first == MAGIC else _opened(file, path, masters)
+            with _unpacked(inner) as stream:
                 while chunk := stream.read(_CHUNK):
                     reader.feed(chunk)
                     while (record := reader.gets()) is not False:
@@ -120,18 +154,47 @@ def records(path: Path) -> Iterator[list[bytes]]:
                         yield record
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
-    except (zstandard.ZstdError, hiredis.HiredisError):
+    except (zstandard.ZstdError, hiredis.HiredisError, Unsealed):
         raise _damaged(path) from None
     if not ended:
         raise _damaged(path)
 
 
-# All bytes of a backup pass through these two: what encrypts or decrypts them belongs here.
+def _sealed(file: IO[bytes], masters: Masters) -> SealedWriter:
+    """Write a key of the file's own; return what encrypts with it."""
+    id, key, master = os.urandom(ID_BYTES), os.urandom(KEY_BYTES), masters.current
+    wrapped = base64.b64encode(master.wrap(_ABOUT, id + key)).decode()
+    file.write(orjson.dumps({"master": master.id, "wrapped": wrapped}) + b"\n")
+    return SealedWriter(file, Box(id, key).seal)
 
 
-def _packed(file: IO[bytes]) -> IO[bytes]:
+def _opened(file: IO[bytes], path: Path, masters: Masters | None) -> IO[bytes]:
+    """Read the file's own key; return what decrypts with it. Raises `SettingsError`."""
+    line = file.readline(_LONGEST_LINE)
+    said = f"`CACHESERVER_ENCRYPTION_KEY_FILE`, `..._COMMAND`: {path} is encrypted"
+    if masters is None:
+        raise SettingsError(f"{said}; name the master key it was made with")
+    try:
+        found = orjson.loads(line)
+        master = masters.by_id(found["master"])
+        wrapped = base64.b64decode(found["wrapped"])
+        if master is None:
+            raise WrongMaster
+        both = master.unwrap(_ABOUT, wrapped)
+    except WrongMaster:
+        raise SettingsError(
+            f"{said} under another master key; name that one, or beside the current one as "
+            "`CACHESERVER_ENCRYPTION_OLD_KEY_FILE`"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+    box = Box(both[:ID_BYTES], both[ID_BYTES:])
+    return io.BufferedReader(SealedReader(file, box.open))
+
+
+def _packed(file: Sink) -> IO[bytes]:
     packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    return packer.stream_writer(file, closefd=False)
+    return packer.stream_writer(file, closefd=False)  # type: ignore[arg-type]  # it only writes
 
 
 def _unpacked(file: IO[bytes]) -> IO[bytes]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from cacheserver.stores.connection import PREFIX, Connection, command, run
 from cacheserver.stores.masterkeys import KEY_BYTES, Masters, WrongMaster
 
 STORE: Final = ""  # whose keys are for what belongs to no tenant; no tenant has that name
+KEYS: Final = ("sealkeys", "sealgen")  # not in a backup, which would outlive what is destroyed
 ID_BYTES: Final = 8
 
 # ARGV: P, tenant, what was read, what stands in its place. Returns 1 where nothing had changed.
@@ -75,6 +76,14 @@ class SealKeys:
         """The generations of every tenant. Raises `WrongKey` where a master key is missing."""
         found = await command(self._redis, "HGETALL", self._keys)
         return {tenant.decode(): self._read(tenant.decode(), row) for tenant, row in found.items()}
+
+    async def rows(self) -> dict[str, bytes]:
+        """The same as they are kept, wrapped. Raises `WrongKey` as `load` does."""
+        found = await command(self._redis, "HGETALL", self._keys)
+        rows = {tenant.decode(): row for tenant, row in found.items()}
+        for tenant, row in rows.items():
+            self._read(tenant, row)
+        return rows
 
     async def make(self, tenant: str) -> list[Generation]:
         """A tenant's generations, the first of them made where there was none."""
@@ -148,19 +157,33 @@ class SealKeys:
         return orjson.dumps(rows)
 
     def _read(self, tenant: str, row: bytes) -> list[Generation]:
-        try:
-            return [self._unwrapped(tenant, one) for one in orjson.loads(row)]
-        except WrongMaster:
-            raise WrongKey from None
-        except (ValueError, KeyError, TypeError):
-            raise StoreError("a tenant's keys cannot be read") from None
+        return unwrapped(tenant, row, self.masters)
 
-    def _unwrapped(self, tenant: str, row: dict[str, Any]) -> Generation:
-        id, master = bytes.fromhex(row["id"]), self.masters.by_id(row["master"])
-        if master is None:
-            raise WrongMaster
-        both = master.unwrap(_about(tenant, id), base64.b64decode(row["wrapped"]))
-        return Generation(id, both[:KEY_BYTES], both[KEY_BYTES:], row["mark"])
+
+def unwrapped(tenant: str, row: bytes, masters: Masters) -> list[Generation]:
+    """The generations that stand in a row. Raises `WrongKey`; `StoreError` where it makes none."""
+    try:
+        return [_generation(tenant, one, masters) for one in orjson.loads(row)]
+    except WrongMaster:
+        raise WrongKey from None
+    except (ValueError, KeyError, TypeError):
+        raise StoreError("a tenant's keys cannot be read") from None
+
+
+def _generation(tenant: str, row: dict[str, Any], masters: Masters) -> Generation:
+    id, master = bytes.fromhex(row["id"]), masters.by_id(row["master"])
+    if master is None:
+        raise WrongMaster
+    both = master.unwrap(_about(tenant, id), base64.b64decode(row["wrapped"]))
+    return Generation(id, both[:KEY_BYTES], both[KEY_BYTES:], row["mark"])
+
+
+async def restore(redis: Connection, rows: Mapping[str, bytes], *, prefix: str = PREFIX) -> None:
+    """Put keys back as they were kept, in place of those that there are. Raises `StoreError`."""
+    for tenant, row in rows.items():
+        await command(redis, "HSET", f"{prefix}sealkeys", tenant, row)
+    if rows:
+        await command(redis, "SET", f"{prefix}sealgen", secrets.randbits(48))
 
 
 async def refuse_sealed(redis: Connection, *, prefix: str = PREFIX) -> None:

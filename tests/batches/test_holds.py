@@ -129,7 +129,12 @@ class World:
             Waiter(self.job.id, self.next, "same"),
             self.next,
         )
-        where: dict[str, Any] = {"share": {}, "due": AT, "late": AT + 9, "cursor": place + 1}
+        where: dict[str, Any] = {
+            "share": {"tenant": "acme"},
+            "due": AT,
+            "late": AT + 9,
+            "cursor": place + 1,
+        }
         if await server.work.join(item, key, pool="p", ask={}, **where):
             self.items.pop(place, None)
             self.waiting[key].append(place)

@@ -474,6 +474,25 @@ async def test_without_encryption_no_server_starts_beside_such_a_tenant(tmp_path
             raise AssertionError("it started")
 
 
+async def test_where_the_key_is_given_up_nobody_is_served_under_guessed_settings(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as house:
+        key = await without_content(house, "sealed")
+        await house.ask(key=key)
+    given_up = {"encryption_key_file": None, "encryption_give_up": True}
+    async with opened(tmp_path, **given_up) as house:
+        refused = await house.ask(key=key)
+        assert refused.status_code == 503
+        assert "sealed" in refused.json()["error"]["message"]
+        assert len(house.asked) == 0
+        listed = await house.http.get("/admin/tenants", headers=ADMIN)
+        assert [one["name"] for one in listed.json()] == ["sealed"]
+        anew = await put(house, "sealed", default_ttl_s=60)
+        assert (anew.status_code, anew.json()["no_content"]) == (200, False)
+        assert (await house.ask(key=key)).headers["x-cache"] == "miss"
+
+
 async def test_an_end_user_is_erased_by_name(house: House, tmp_path: Path) -> None:
     key = await without_content(house, "sealed")
     await fill(house, "ann", key)

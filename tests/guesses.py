@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from hashlib import sha256
 
+from cacheserver import jsontext
 from cacheserver.asking import drift
 from cacheserver.policy import (
     actors,
@@ -16,6 +17,7 @@ from cacheserver.policy import (
     routing_turns,
     same_ask,
 )
+from cacheserver.policy.keyed import keyed
 from cacheserver.types import Query
 
 
@@ -40,9 +42,18 @@ def prefixes(query: Query, model: str) -> dict[str, str]:
     return {"root": layout.root, **{f"prefix-{one.path}": one.prefix for one in layout.spots}}
 
 
-def guesses(query: Query) -> dict[str, str]:
-    """All of `digests`, of a tenant whose digests are plain, and those of parts of it."""
+def guesses(query: Query, stored: Query) -> dict[str, str]:
+    """All of `digests` of a query whose tenant's are plain, and those of parts of it.
+
+    `stored` is the same query as its tenant stores it: whoever reads the store sees its digests,
+    and tries a text beside them.
+    """
     found = digests(query)
+    rest = keyed(stored.tenant, drift.rest_of(stored.body))
+    beside = [digests(stored)["skeleton"], rest, query.controls.namespace, query.text]
+    found["request"] = sha256(jsontext.dumps(beside)).hexdigest()[:32]
+    copied = f"carried-over:{stored.scope}:{query.text}"
+    found["copy"] = sha256(copied.encode()).hexdigest()
     texts = [query.text or "", *(str(one.get("content")) for one in query.body["messages"])]
     for at, text in enumerate(texts):
         for name, said in (("said", text), ("small", text.lower().strip())):
@@ -67,10 +78,10 @@ def spelt(digest: str) -> Iterator[bytes]:
         yield from (raw, base64.b64encode(raw).rstrip(b"="), base64.urlsafe_b64encode(raw))
 
 
-def known(query: Query, haystack: bytes) -> set[str]:
+def known(query: Query, stored: Query, haystack: bytes) -> set[str]:
     """The names of the guesses that are in there."""
     return {
         name
-        for name, digest in guesses(query).items()
+        for name, digest in guesses(query, stored).items()
         if any(one in haystack for one in spelt(digest))
     }

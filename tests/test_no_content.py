@@ -18,15 +18,27 @@ from cacheserver import jsontext
 from cacheserver.errors import SettingsError
 from cacheserver.policy import fingerprint
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
+from cacheserver.stores.child import find_server
+from cacheserver.stores.connection import connect
 from cacheserver.types import Controls, Query, Tenant, Usage
 from tests.batches.house import QUICK
 from tests.erasure import ADMIN, PIECES, echo, ended, fill, in_files, in_store, marker, store_of
 from tests.guesses import known
 from tests.house import MODEL, House, came_from
+from tests.stores.conftest import serving
 
-# What a guesser finds of an ordinary tenant, so that the search is one. A turn or a summary of
-# digests: of the requests of `talk_of`.
-GUESSED = {"fingerprint", "scope", "actor", "skeleton", "fragment-0", "rest", "turn-0", "turns-2"}
+# What a guesser finds of an ordinary tenant, so that the search is one.
+GUESSED = {
+    "fingerprint",
+    "scope",
+    "actor",
+    "skeleton",
+    "fragment-0",
+    "rest",
+    "turn-0",
+    "turns-2",
+    "request",
+}
 ALL_PIECES = (*PIECES, "system", "first", "levers", "gold", "long", "longer", "longest")
 # Routes that give a caller what it asked for itself, if later.
 OWN = ("/v1/jobs/{id}", "/v1/jobs/{id}/events", "/v1/messages/batches/{id}/results")
@@ -148,8 +160,8 @@ async def tenant_of(house: House, key: str) -> str:
     return record.tenant
 
 
-def guess(house: House, tenant: str, who: str, body: Mapping[str, Any], actor: bool) -> Query:
-    """The request as a guesser makes it who has all of the code and all but the tenant's key."""
+def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor: bool) -> Query:
+    """The request as whoever has the code makes it, with the tenant's key or without."""
     raw = jsontext.dumps(dict(body))
     body = dict(body)
     if actor:
@@ -158,20 +170,25 @@ def guess(house: House, tenant: str, who: str, body: Mapping[str, Any], actor: b
         body,
         raw,
         headers={},
-        tenant=Tenant(tenant),
+        tenant=tenant,
         controls=Controls(namespace=f"space-{who}"),
         upstream=house.parts.upstream.identity,
         embedder=house.parts.embedder_id,
     )
 
 
-def guessed(house: House, tenant: str, who: str, haystack: bytes) -> set[str]:
+async def guessed(house: House, tenant: str, who: str, haystack: bytes) -> set[str]:
     """What of a tenant's requests a guesser finds in there."""
+    held = await house.parts.tenants.known(tenant)
     asked = (small_of(who), True), (talk_of(who), False), (long_of(who), True)
     return {
         name
         for body, actor in asked
-        for name in known(guess(house, tenant, who, body, actor), haystack)
+        for name in known(
+            guess(house, Tenant(tenant), who, body, actor),
+            guess(house, held, who, body, actor),
+            haystack,
+        )
     }
 
 
@@ -196,8 +213,8 @@ async def test_nothing_that_is_kept_says_what_was_asked(house: House, tmp_path: 
     kept = await kept_of(house, tmp_path)
     # Sealed is the content of both; what can be guessed is so of the ordinary one alone.
     assert texts("bob", kept) == set()
-    assert guessed(house, "plain", "ann", kept) >= GUESSED
-    assert guessed(house, "sealed", "bob", kept) == set()
+    assert await guessed(house, "plain", "ann", kept) >= GUESSED
+    assert await guessed(house, "sealed", "bob", kept) == set()
 
 
 async def test_the_search_finds_texts_where_nothing_is_encrypted(tmp_path: Path) -> None:
@@ -206,7 +223,7 @@ async def test_the_search_finds_texts_where_nothing_is_encrypted(tmp_path: Path)
         kept = await kept_of(house, tmp_path)
         # Of what stands before the question of a Messages request only digests are kept.
         assert texts("ann", kept) == {*ALL_PIECES} - {"system", "first"}
-        assert guessed(house, "plain", "ann", kept) >= GUESSED
+        assert await guessed(house, "plain", "ann", kept) >= GUESSED
 
 
 async def test_hits_are_as_for_others_and_after_a_restart_too(tmp_path: Path) -> None:
@@ -370,27 +387,39 @@ async def test_a_dry_run_names_no_question_and_guesses_nothing(house: House) -> 
     assert (ends["change"], ends["asked"], ends["question"]) == ("ends", None, None)
 
 
-async def test_answers_are_carried_over_and_not_named(house: House) -> None:
+async def test_answers_are_carried_over_and_not_named(house: House, tmp_path: Path) -> None:
+    body = {**asked("Who are you?"), "system": "You are the second clerk."}
+    space = {"x-cache-namespace": "space-ann"}
     key = await without_content(house, "sealed")
     for day in ("first", "second"):
         for _ in range(5):
-            await house.ask("Who are you?", key=key, system=f"You are the {day} clerk.")
+            system = f"You are the {day} clerk."
+            await house.ask("Who are you?", key=key, system=system, headers=space)
             house.clock.ahead_s += 60
     await house.parts.prompts.behind.flush()
     shown = await house.http.get("/admin/prompts/sealed/versions", headers=ADMIN)
     new, old = (one["digest"] for one in shown.json()[0]["versions"])
+    fields = {"namespace": "space-ann", "from": old, "to": new}
     tried = await house.http.post(
-        "/admin/prompts/sealed/carry-over", json={"from": old, "to": new}, headers=ADMIN
+        "/admin/prompts/sealed/carry-over", json={**fields, "dry_run": True}, headers=ADMIN
     )
     told = tried.json()
     assert (told["found"], told["withheld"]) == (1, "no-content")
     assert [one["question"] for one in told["questions"]] == [None]
     made = await house.http.post(
         "/admin/prompts/sealed/carry-over",
-        json={"from": old, "to": new, "dry_run": False},
+        json={**fields, "dry_run": False},
         headers=ADMIN,
     )
     assert made.json()["carried"] == 1
+    copied = guess(house, await house.parts.tenants.known("sealed"), "ann", body, actor=False)
+    redis = await store_of(tmp_path / "data")
+    try:
+        kept = await in_store(redis)
+    finally:
+        await redis.aclose()
+    assert copied.scope.encode() in kept
+    assert "copy" not in known(copied, copied, kept)
 
 
 async def test_a_change_of_mode_erases_what_there_is_both_ways(
@@ -398,14 +427,14 @@ async def test_a_change_of_mode_erases_what_there_is_both_ways(
 ) -> None:
     key = await house.key("acme")
     await fill_more(house, "ann", key)
-    assert guessed(house, "acme", "ann", await kept_of(house, tmp_path)) >= GUESSED
+    assert await guessed(house, "acme", "ann", await kept_of(house, tmp_path)) >= GUESSED
     changed = await put(house, "acme", no_content=True)
     assert changed.status_code == 200, changed.text
     assert changed.json()["no_content"] is True
     assert changed.json()["erased"]["removed"]["answers"] > 0
     kept = await kept_of(house, tmp_path)
     assert texts("ann", kept) == set()
-    assert guessed(house, "acme", "ann", kept) == set()
+    assert await guessed(house, "acme", "ann", kept) == set()
 
     assert (await house.ask(key=key)).headers["x-cache"] == "miss"
     assert (await house.ask(key=key)).headers["x-cache"] == "exact"
@@ -429,13 +458,13 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
     plain = await house.http.get("/admin/tenants/acme", headers=ADMIN)
     assert plain.json()["no_content"] is True
     # As a request notes its prompt that was let in before, and answered after.
-    late = guess(house, "acme", "ann", talk_of("ann"), actor=False)
+    late = guess(house, Tenant("acme"), "ann", talk_of("ann"), actor=False)
     house.parts.prompts.watch.answered(late, MODEL, Usage(), house.clock())
     await house.parts.prompts.behind.flush()
-    assert "skeleton" in guessed(house, "acme", "ann", await kept_of(house, tmp_path))
+    assert "skeleton" in await guessed(house, "acme", "ann", await kept_of(house, tmp_path))
     house.clock.ahead_s += 700
     await house.parts.eraser.look()
-    assert guessed(house, "acme", "ann", await kept_of(house, tmp_path)) == set()
+    assert await guessed(house, "acme", "ann", await kept_of(house, tmp_path)) == set()
     assert (await house.ask(key=key)).status_code == 200
 
 
@@ -506,3 +535,29 @@ async def test_an_end_user_is_erased_by_name(house: House, tmp_path: Path) -> No
         names = {"x-api-key": key, "x-cache-namespace": f"space-{who}"}
         asked = await house.ask(f"Where is {marker(who, 'message')} made?", headers=names)
         assert asked.headers["x-cache"] == came
+
+
+async def test_servers_on_one_store_follow_before_the_mode_is_said_to_be_on(tmp_path: Path) -> None:
+    with serving(find_server()) as url:
+        async with (
+            opened(tmp_path, redis_url=url) as a,
+            House.open(
+                tmp_path / "b", redis_url=url, claude=echo, encryption_key_file=key_file(tmp_path)
+            ) as b,
+        ):
+            key = await a.key("acme")
+            names = {"x-api-key": key, "x-cache-namespace": "space-ann"}
+            await b.http.post("/v1/messages", json=small_of("ann"), headers=names)
+            changed = await put(a, "acme", no_content=True)
+            assert changed.json()["erased"]["removed"]["answers"] == 1
+            for house in (a, b):
+                said = await house.http.post("/v1/messages", json=small_of("ann"), headers=names)
+                assert said.headers["x-cache"] == "miss"
+                await house.parts.journal.flush()
+            redis = connect(url)
+            try:
+                kept = await in_store(redis)
+            finally:
+                await redis.aclose()
+            for house in (a, b):
+                assert await guessed(house, "acme", "ann", kept) == set()

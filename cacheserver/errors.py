@@ -114,7 +114,7 @@ class Withheld(CallerError):
     status = 409
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, {"x-cache-reason": "no-content"})
+        super().__init__(message, {"x-cache": "bypass", "x-cache-reason": "no-content"})
 
 
 class TooLarge(CallerError):

@@ -110,7 +110,11 @@ def talk_of(who: str) -> dict[str, Any]:
 
 def long_of(who: str) -> dict[str, Any]:
     """The last request of a conversation whose first exchange is left out."""
-    asked = [f"I am {marker(who, name)}." for name in ("long", "longer", "longest")]
+    asked = [
+        f"Which harbour is called {marker(who, 'long')}?",
+        f"How deep does {marker(who, 'longer')} lie?",
+        f"List the ships in {marker(who, 'longest')}.",
+    ]
     turns = [{"role": "user", "content": said} for said in asked]
     told = [{"role": "assistant", "content": f"It is about {said}"} for said in asked]
     messages = [turns[0], told[0], turns[1], told[1], turns[2]]

@@ -103,14 +103,17 @@ async def save(settings: Settings, path: Path, say: Say) -> None:
             async with _source(settings, path.parent) as redis:
                 if masters is None:
                     await sealkeys.refuse_sealed(redis, prefix=prefix)
-                else:  # the keys first: there are more of them by the time values are read, at most
+                    held = None
+                else:
                     held = sealkeys.SealKeys(redis, prefix=prefix, masters=masters)
-                    keyfile.write(keyfile.beside(path), await held.rows())
+                    await held.load()  # wrong ones are refused at once
                 apart = {f"{prefix}{name}".encode() for name in sealkeys.KEYS}
                 async for words in storecopy.read(redis, prefix):
                     if words[1] not in apart:
                         keys += words[0] == "DEL"
                         writer.add(*words)
+                if held is not None:  # last: no value that was read is under a later one
+                    keyfile.write(keyfile.beside(path), await held.rows())
             # After the store: rows that leave it for a file meanwhile are in both, never in none.
             files = sum(_add_file(writer, settings.data_dir, one) for one in _files(settings))
     except OSError as error:

@@ -9,6 +9,7 @@ import time
 from cacheserver.flight import end
 from cacheserver.metrics import Metrics
 from cacheserver.stores.journal import Journal
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.semantic import SemanticEntries
 from cacheserver.stores.storewatch import StoreWatch
 
@@ -20,7 +21,11 @@ _RETRY_S = 1.0
 
 
 async def keep(
-    semantic: SemanticEntries, journal: Journal, metrics: Metrics, watch: StoreWatch
+    semantic: SemanticEntries,
+    journal: Journal,
+    metrics: Metrics,
+    watch: StoreWatch,
+    sealer: Sealer,
 ) -> None:
     """Restore the index, then keep it: expire, train, save. Ends only by cancellation.
 
@@ -40,6 +45,7 @@ async def keep(
         seen = report(semantic, journal, metrics, seen)
         try:
             if await watch.look():
+                await sealer.put_back()
                 await semantic.restore()
             await semantic.tend()
             if time.monotonic() - saved_at >= _SNAPSHOT_S:

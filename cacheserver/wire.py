@@ -314,7 +314,7 @@ async def build(
         )
         stack.push_async_callback(end, bookkeeper)
         keeper = asyncio.create_task(
-            keeping.keep(semantic, journal, metrics, store_watch), name="index:keep"
+            keeping.keep(semantic, journal, metrics, store_watch, sealer), name="index:keep"
         )
         stack.push_async_callback(keeping.end_keeping, keeper, semantic, metrics)
         stack.push_async_callback(service.drain, _DRAIN_S)

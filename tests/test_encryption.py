@@ -16,13 +16,14 @@ import pytest
 from cacheserver import backups
 from cacheserver.config import Settings
 from cacheserver.errors import SettingsError
-from cacheserver.stores import masterkeys
+from cacheserver.stores import masterkeys, storecopy
 from cacheserver.stores.connection import Connection, command
+from cacheserver.stores.kinds import REGISTRY
 from cacheserver.stores.masterkeys import Masters
 from cacheserver.stores.sealing import MARK, Sealer
 from cacheserver.stores.sealkeys import SealKeys
 from cacheserver.stores.storecopy import keys
-from tests.batches.house import QUICK
+from tests.batches.house import QUICK, BatchHouse
 from tests.erasure import (
     ADMIN,
     PIECES,
@@ -64,7 +65,28 @@ async def fill_all(house: House, key: str) -> dict[str, str]:
         "/admin/tenants/acme", json={"caching": {"prewarm": [warm]}}, headers=ADMIN
     )
     assert told.status_code < 300, told.text
+    await house.parts.turns.put_summary("acme", "0" * 64, f"About {GOLD}.", keep_s=60)
     return ids
+
+
+# Kinds of keys whose values are sealed as a whole; an entry's id stands in front.
+SEALED = {
+    *("answers", "vectors", "answer_vectors", "decisions", "reviews", "turns", "summaries"),
+    *("job_results", "gold_sets", "settings"),
+}
+
+
+async def values(redis: Connection) -> dict[str, list[bytes]]:
+    """What is stored of each of these kinds."""
+    found: dict[str, list[bytes]] = {}
+    async for words in storecopy.read(redis, PREFIX):
+        verb, key, *rest = words
+        assert isinstance(key, bytes)
+        kind = REGISTRY.find(key[len(PREFIX) :].decode())
+        if verb in ("SET", "RPUSH", "HSET") and kind is not None and kind[0].name in SEALED:
+            raw = rest[1::2] if verb == "HSET" else rest
+            found.setdefault(kind[0].name, []).extend(one for one in raw if isinstance(one, bytes))
+    return found
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["encrypted", "plain"])
@@ -87,6 +109,10 @@ async def test_nothing_of_the_content_stands_in_plain_anywhere(
                 assert found(whole, "ann") == expected == found(files, "ann")
                 for mark in (GOLD, WARM):
                     assert (mark.encode() in whole) is (mark.encode() in files) is not on
+                stored = await values(redis)
+                assert stored.keys() == SEALED
+                for kind, each in stored.items():
+                    assert all((MARK in value[:40]) is on for value in each), kind
                 await command(redis, "BGSAVE")
                 assert await house.parts.eraser._rewrite() == "rewritten"
         finally:
@@ -334,3 +360,80 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     await backups.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
     async with House.open(empty, upstream="simulated", encryption_key_file=key_file) as house:
         assert came_from(await house.ask(ASKED, key=key))[0] == "exact"
+
+
+# What an erasure has to open to know whether it is covered, and what goes unread.
+OPENED = ("answers", "decisions", "jobs", "reviews", "turns")
+SELECTORS: tuple[dict[str, str], ...] = (
+    {"entry_id": "?"},
+    {"conversation": "talk-ann", "namespace": "space-ann"},
+    {"actor": "ann@example.com"},
+    {"tag": "tag/ann"},
+    {"tenant": "acme"},
+)
+
+
+async def test_an_erasure_removes_of_what_is_encrypted_what_it_removes_of_what_is_plain(
+    tmp_path: Path, key_file: Path
+) -> None:
+    removed: list[list[Any]] = []
+    for place, key_of in enumerate((None, key_file)):
+        data = tmp_path / str(place)
+        async with House.open(data, claude=echo, pace=QUICK, encryption_key_file=key_of) as house:
+            key = await house.key("acme")
+            told: list[Any] = []
+            for selector in SELECTORS:
+                ids = await fill(house, "ann", key)
+                await house.parts.journal.flush()
+                await house.parts.ledger.flush()
+                chosen = {
+                    **selector,
+                    **({"entry_id": ids["entry"]} if "entry_id" in selector else {}),
+                }
+                for _ in range(2):
+                    reply = await house.http.post(
+                        "/v1/erase", json=chosen, headers={"x-api-key": key}
+                    )
+                    gone = reply.json()["removed"]
+                    # Lists go with their last member, and vectors with another pass's, uncounted.
+                    told.append({kind: gone.get(kind) for kind in OPENED})
+                assert set(told[-1].values()) == {None}
+            removed.append(told)
+            assert await unreadable(house) == {}
+    assert removed[0] == removed[1]
+    assert None not in removed[0][-2].values()
+
+
+@pytest.mark.parametrize("on", [True, False], ids=["encrypted", "plain"])
+async def test_work_under_way_is_encrypted_too_and_ends(
+    tmp_path: Path, key_file: Path, on: bool
+) -> None:
+    data = tmp_path / "data"
+    secrets_of = {piece: marker("ann", piece) for piece in ("batch", "job", "check", "header")}
+    headers = {"anthropic-beta": secrets_of["header"]}
+    given: dict[str, Any] = {"encryption_key_file": key_file} if on else {}
+    async with BatchHouse.start(data, batch_s=60, claude=echo, **given) as house:
+        check = {"lacks": [secrets_of["check"]]}
+        asked = {"prompt": f"Say {secrets_of['job']}.", "when": "batch", "deadline": 7_200}
+        made = await house.http.post("/v1/query", json={**asked, "check": check}, headers=headers)
+        assert made.status_code == 202, made.text
+        messages = [{"role": "user", "content": f"Say {secrets_of['batch']}."}]
+        params = {"model": MODEL, "max_tokens": 100, "messages": messages}
+        batch = await house.http.post(
+            "/v1/messages/batches",
+            json={"requests": [{"custom_id": "one", "params": params}]},
+            headers=headers,
+        )
+        assert batch.status_code == 200, batch.text
+        async with asyncio.timeout(20):
+            while not house.sent:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        async with store(data) as redis:
+            whole = await in_store(redis)
+            names = [key[len(PREFIX) :] async for page in keys(redis, PREFIX) for key in page]
+            for kind in (b"bt:in:", b"bt:ask:", b"bt:job:", b"bt:ship:", b"bt:pools"):
+                assert any(name.startswith(kind) for name in names), kind
+            shown = {piece for piece, text in secrets_of.items() if text.encode() in whole}
+            assert shown == (set() if on else set(secrets_of))
+        house.clock.ahead_s = 61
+        assert (await house.ended(batch.json()["id"]))["counts"]["succeeded"] == 1

@@ -88,6 +88,7 @@ class Sealer:
         self.keys = keys
         self._unreadable = unreadable
         self._clock = clock
+        self._held: dict[str, list[Generation]] = {}
         self._latest: dict[str, Box] = {}
         self._known: dict[bytes, tuple[str, Box]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
@@ -122,14 +123,25 @@ class Sealer:
         # Anew until all are: what is read meanwhile may be from before one of them was made.
         while missing := [one for one in tenants if one not in self._latest]:
             with _later():
-                self._learn(missing[0], await self.keys.make(missing[0]))
+                self.learn(missing[0], await self.keys.make(missing[0]))
 
     async def refresh(self) -> None:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
-        if self.keys is not None and await self.keys.changes() != self._changes:
-            with _later():
-                await self._load(self.keys)
-            await self.ready(STORE)
+        if self.keys is None or await self.keys.changes() == self._changes:
+            return
+        await self.put_back()
+        with _later():
+            await self._load(self.keys)
+        await self.ready(STORE)
+
+    async def put_back(self) -> None:
+        """Keep the keys that are in memory, where the store has lost them. Raises `StoreError`.
+
+        A tenant that has none there was lost with the store's data, for what is destroyed leaves a
+        later key; and values of those that were lost may have been written since.
+        """
+        if self.keys is not None:
+            await self.keys.put_back(self._held)
 
     async def supersede(self, tenant: str, mark: str) -> None:
         """Have `destroy` with this mark destroy all keys of a tenant that there are now.
@@ -137,14 +149,16 @@ class Sealer:
         What is sealed from now on stays. Raises `StoreError`.
         """
         if self.keys is not None:
-            await self.keys.supersede(tenant, mark)
+            with _later():
+                await self.keys.supersede(tenant, mark)
             await self.refresh()
 
     async def destroy(self, tenant: str, mark: str) -> int:
         """Destroy the keys from before `supersede`; how many. Raises `StoreError`."""
         if self.keys is None:
             return 0
-        gone = await self.keys.destroy(tenant, mark)
+        with _later():
+            gone = await self.keys.destroy(tenant, mark)
         await self.refresh()
         return gone
 
@@ -196,23 +210,25 @@ class Sealer:
             raise StoreError("a tenant's key is not in memory")
         return hmac.digest(key, plain, "sha256")
 
-    async def _load(self, keys: SealKeys) -> None:
-        self._looked_at, self._behind = self._clock(), False
-        changes = await keys.changes()  # before: what changes meanwhile is read once more
-        found = await keys.load()
-        self._latest, self._known, self._digests = {}, {}, {}
-        for tenant, held in found.items():
-            self._learn(tenant, held)
-        self._changes = changes
-
-    def _learn(self, tenant: str, held: Iterable[Generation]) -> None:
-        for one in held:
+    def learn(self, tenant: str, held: Iterable[Generation]) -> None:
+        """Hold a tenant's keys in memory, the latest last."""
+        self._held[tenant] = list(held)
+        for one in self._held[tenant]:
             box = Box(one.id, one.data)
             self._known[one.id] = tenant, box
             self._latest[tenant] = box
             self._digests[tenant] = HKDF(
                 SHA256(), KEY_BYTES, salt=None, info=b"cacheserver digests"
             ).derive(one.root)
+
+    async def _load(self, keys: SealKeys) -> None:
+        self._looked_at, self._behind = self._clock(), False
+        changes = await keys.changes()  # before: what changes meanwhile is read once more
+        found = await keys.load()
+        self._held, self._latest, self._known, self._digests = {}, {}, {}, {}
+        for tenant, held in found.items():
+            self.learn(tenant, held)
+        self._changes = changes
 
 
 @contextmanager

@@ -96,6 +96,14 @@ class SealKeys:
             raise StoreError("a tenant's key is gone as soon as it was made")
         return self._read(tenant, row)
 
+    async def put_back(self, held: Mapping[str, Sequence[Generation]]) -> None:
+        """Keep these keys again, where a tenant has none: the store has lost them."""
+        for tenant, generations in held.items():
+            await command(
+                self._redis, "HSETNX", self._keys, tenant, self._written(tenant, generations)
+            )
+        await command(self._redis, "SETNX", f"{self._prefix}sealgen", secrets.randbits(48))
+
     async def rotate(self, tenant: str) -> None:
         """Wrap a tenant's keys with the current master key, and add a data key for new writes."""
         await self._change(tenant, lambda held: [*held, replace(_new(), root=held[-1].root)])

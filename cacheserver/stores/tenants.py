@@ -18,7 +18,7 @@ from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
 from cacheserver.stores.remembered import FRESH_S, GRACE_S, Remembered
-from cacheserver.stores.sealing import Sealer, Unsealed
+from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.sealkeys import STORE
 from cacheserver.stores.tenantjson import decode, encode
 from cacheserver.types import Tenant
@@ -186,12 +186,12 @@ class Tenants(ApiKeys):
         return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
+        kept = record.encode() if isinstance(record, str) else record
+        plain = self._sealer.opened("settings", STORE, tenant, kept)
+        if plain is None:
+            raise KeyLost(f"the settings kept for tenant {tenant} do not open")
         try:
-            kept = record.encode() if isinstance(record, str) else record
-            plain = self._sealer.open("settings", STORE, tenant, kept)
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
-        except Unsealed as error:
-            raise KeyLost(f"the settings of tenant {tenant} are sealed: {error.reason}") from error
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
 

@@ -19,6 +19,7 @@ from scripts.benchmarks import (
     levers,
     misses,
     observing,
+    sealing,
     starts,
     storebytes,
     table,
@@ -40,6 +41,7 @@ def main() -> None:
         "audit": lambda seconds, entries: audit.measure(asked.lines),
         "observe": observing.measure,
         "bytes": storebytes.measure,
+        "encryption": sealing.measure,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(

@@ -42,7 +42,7 @@ def known(*tenants: str) -> Sealer:
     """A sealer with keys of these tenants in memory, and no store."""
     made = Sealer(SealKeys.__new__(SealKeys))
     for tenant in tenants:
-        made._learn(tenant, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])
+        made.learn(tenant, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])
     return made
 
 
@@ -205,15 +205,20 @@ async def test_destroyed_keys_open_nothing_any_more_and_later_ones_do(
         assert server.digest("acme", b"x") != digest
 
 
-async def test_a_store_that_was_emptied_has_new_keys(redis: Connection, prefix: str) -> None:
-    one = await sealer(redis, prefix, Masters(ONE))
-    await one.ready("acme")
+async def test_a_store_that_was_emptied_gets_its_keys_back(redis: Connection, prefix: str) -> None:
+    servers = [await sealer(redis, prefix, Masters(ONE)) for _ in range(2)]
+    for place, one in enumerate(servers):
+        await one.ready(f"t{place}")
     await command(redis, "DEL", f"{prefix}sealkeys", f"{prefix}sealgen")
-    await one.refresh()
-    await one.ready("acme")
-    value = one.seal("turns", "acme", "n", b"x")
+    # Written before anybody has noticed: it is acknowledged like all else.
+    values = [one.seal("turns", f"t{place}", "n", b"x") for place, one in enumerate(servers)]
+    for one in servers:
+        await one.refresh()
     again = await sealer(redis, prefix, Masters(ONE))
-    assert again.open("turns", "acme", "n", value) == b"x"
+    for one in (again, servers[1]):
+        assert one.open("turns", "t1", "n", values[1]) == b"x"
+    assert servers[0].open("turns", "t0", "n", values[0]) == b"x"
+    assert again.open("turns", "t0", "n", values[0]) == b"x"
 
 
 def kept(path: Path, text: bytes, mode: int = 0o600) -> Path:

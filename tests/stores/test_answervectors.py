@@ -13,6 +13,9 @@ from cacheserver.stores.answervectors import AnswerVectors, Vectors
 from cacheserver.stores.codec import unpack_answer
 from cacheserver.stores.connection import Connection, command, connect
 from cacheserver.stores.entries import Entries
+from cacheserver.stores.masterkeys import Master, Masters
+from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealkeys import SealKeys
 from cacheserver.types import Entry
 from tests.stores.making import HALF, entry
 
@@ -112,3 +115,24 @@ async def test_a_store_that_is_away_is_a_store_error(tmp_path: Path) -> None:
         await away.get([entry()])
     with pytest.raises(StoreError):
         await away.put(entry(), rows())
+
+
+async def test_encrypted_vectors_are_of_one_entry_and_say_nothing(
+    redis: Connection, prefix: str
+) -> None:
+    sealer = Sealer(SealKeys(redis, prefix=prefix, masters=Masters(Master(b"m" * 32))))
+    await sealer.start()
+    store = Entries(redis, prefix=prefix, sealer=sealer)
+    kept = AnswerVectors(redis, made_by="m", dim=DIM, prefix=prefix, sealer=sealer)
+    one, other = await stored(store, entry()), await stored(store, entry("f2"))
+    assert await kept.put(one, rows(2))
+    (found,) = await kept.get([one])
+    assert found is not None
+    assert (found == rows(2)).all()
+    value = await command(redis, "GET", f"{prefix}a:f1")
+    assert rows(2).astype(np.float16).tobytes() not in value
+    assert value[1:33].decode() == one.id  # read in place by scripts
+    await command(redis, "SET", f"{prefix}a:f2", value[:1] + other.id.encode() + value[33:])
+    assert await kept.get([other]) == [None]
+    plain = AnswerVectors(redis, made_by="m", dim=DIM, prefix=prefix)
+    assert await plain.get([one]) == [None]

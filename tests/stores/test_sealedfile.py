@@ -62,6 +62,7 @@ def test_a_file_that_was_cut_changed_or_put_together_is_refused(size: int) -> No
         head + b"".join([*parts, parts[-1]]),
         head + b"".join(reversed(parts)) if len(parts) > 1 else head,
         other[:HEAD] + sealed[HEAD:],
+        head + b"".join([*parts[1:2], *parts[:1], *parts[2:]]) if len(parts) > 2 else head,
         sealed[:-5] + bytes([sealed[-5] ^ 1]) + sealed[-4:],
         sealed[: HEAD - 1],
         b"",

@@ -152,6 +152,10 @@ async def test_another_master_key_is_refused_and_writes_nothing(
     with pytest.raises(WrongKey):
         await sealer(redis, prefix, Masters(found))
     assert await command(redis, "HGETALL", f"{prefix}sealkeys") == before
+    # One tenant's keys in another one's place.
+    await command(redis, "HSET", f"{prefix}sealkeys", "other", before[b"acme"])
+    with pytest.raises(WrongKey):
+        await sealer(redis, prefix, Masters(ONE))
 
 
 async def test_after_a_rotation_all_is_read_and_digests_stay(
@@ -191,6 +195,7 @@ async def test_destroyed_keys_open_nothing_any_more_and_later_ones_do(
     for _ in range(2):  # a pass that broke off is made again
         await one.keys.supersede("acme", "erasure-1")
     await one.keys.supersede("nobody", "erasure-1")
+    assert [len(held) for held in (await one.keys.load()).values()] == [1, 2, 1]
     await one.refresh()
     assert one.open("turns", "acme", "n", before) == b"x"  # until the second pass
     between = one.seal("turns", "acme", "n", b"y")

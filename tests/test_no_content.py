@@ -21,7 +21,7 @@ from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from cacheserver.stores.child import find_server
 from cacheserver.stores.connection import connect
 from cacheserver.types import Controls, Query, Tenant, Usage
-from tests.batches.house import QUICK
+from tests.batches.house import QUICK, BatchHouse, item
 from tests.erasure import ADMIN, PIECES, echo, ended, fill, in_files, in_store, marker, store_of
 from tests.guesses import known
 from tests.house import MODEL, House, came_from
@@ -539,6 +539,38 @@ async def test_an_end_user_is_erased_by_name(house: House, tmp_path: Path) -> No
         names = {"x-api-key": key, "x-cache-namespace": f"space-{who}"}
         asked = await house.ask(f"Where is {marker(who, 'message')} made?", headers=names)
         assert asked.headers["x-cache"] == came
+
+
+@pytest.mark.parametrize("named", ["header", "body"])
+async def test_an_end_users_work_that_waits_is_erased_by_name(tmp_path: Path, named: str) -> None:
+    async with BatchHouse.start(
+        tmp_path / "data", claude=echo, encryption_key_file=key_file(tmp_path)
+    ) as house:
+        await put(house, "default", no_content=True)
+        house.door.hold_at(lambda method, path: method == "POST", "before")
+        items = [
+            item(f"{who}-item", f"Where is {marker(who, 'batch')}?", **_user(who, named))
+            for who in ("ann", "bob")
+        ]
+        made = []
+        for who, asked in zip(("ann", "bob"), items, strict=True):
+            headers = {"x-cache-actor": who} if named == "header" else {}
+            answer = await house.http.post(
+                "/v1/messages/batches", json={"requests": [asked]}, headers=headers
+            )
+            made.append(answer.json()["id"])
+        await house.door.reached.wait()
+        told = await house.http.post("/v1/erase", json={"actor": "ann"})
+        assert told.json()["removed"]["jobs"] == 1
+        house.door.release()
+        for id, kind in zip(made, ("errored", "succeeded"), strict=True):
+            await house.ended(id)
+            lines = await house.http.get(f"/v1/messages/batches/{id}/results")
+            assert jsontext.loads(lines.content)["result"]["type"] == kind
+
+
+def _user(who: str, named: str) -> dict[str, Any]:
+    return {"metadata": {"user_id": who}} if named == "body" else {}
 
 
 async def test_servers_on_one_store_follow_before_the_mode_is_said_to_be_on(tmp_path: Path) -> None:

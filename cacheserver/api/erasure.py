@@ -67,6 +67,7 @@ async def _erased(
 ) -> dict[str, Any]:
     selector = erasure.read(fields, tenant)
     found = await edge.parts.eraser.erase(tenant.name, selector, who=who)
+    edge.parts.tenants.forget(tenant.name)  # of a whole tenant the keys went, of digests too
     return {"erased": selector.kind, **shown_erasure(found)}
 
 

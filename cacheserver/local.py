@@ -94,7 +94,7 @@ class Cache:
         return None if found is None else explanation.record_for_caller(found)
 
     async def _read(self, call: _client_wire.Call) -> tuple[Query, Talk | None]:
-        tenant = await self._parts.tenants.get(self._tenant)
+        tenant = await self._parts.tenants.of_caller(self._tenant)
         asked = validated(jsontext.loads(call.body or b"{}"))
         talk = await Talk.of(asked, {}, tenant, self._parts)
         query = query_of(

@@ -72,10 +72,20 @@ class Tenants(ApiKeys):
         return self._sealer.on
 
     async def get(self, tenant: str) -> Tenant:
-        """A tenant's settings, the defaults where none were put.
+        """A tenant's settings, the defaults where none were put. Never raises.
 
         Where they cannot be read and never were, the tightest: nothing is stored, nothing matched,
-        and nothing shared with requests made under the settings that hold. Raises `KeyLost`.
+        and nothing shared with requests made under the settings that hold.
+        """
+        try:
+            return await self.known(tenant)
+        except Unavailable:
+            return self._tightest(tenant)
+
+    async def of_caller(self, tenant: str) -> Tenant:
+        """A tenant's settings as `get` has them, for a request of its own.
+
+        Raises `KeyLost`: whether turns and jobs may be kept in plain is not known then.
         """
         try:
             return await self.known(tenant)

@@ -123,6 +123,11 @@ class Walk:
             "conversation_sums": self._erase_sums("conversation_sums"),
         }
 
+    @property
+    def under_way(self) -> int:
+        """How many jobs are covered and have not ended: what they are kept with is still needed."""
+        return self._jobs.under_way
+
     async def collect(self) -> None:
         """Learn from the decisions which ones are covered, and what they had stored."""
         start = f"{self._prefix}d:{owner(self._tenant)}:"

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
 _REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some ten seconds
+_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
 KEPT: Final = (
@@ -50,7 +51,7 @@ NOT_REACHED: Final = (
     "what Claude keeps",
 )
 
-Keys: TypeAlias = Literal["kept", "destroyed with the second pass", "destroyed", "none"]
+Keys: TypeAlias = Literal["kept", "destroyed with the last pass", "destroyed", "none"]
 File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
@@ -231,7 +232,9 @@ class Eraser:
             if self._semantic.ready:
                 removed["index_vectors"] = await self._semantic.drop_gone()
                 snapshot = "rewritten"
-        if whole and erasure.again:  # what came late is of the next key, or was erased just now
+        # Jobs at Claude's are under the tenant's keys, and are still to be booked.
+        waits = self._sealer.on and whole and walk.under_way > 0
+        if whole and erasure.again and not waits:
             removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
@@ -239,7 +242,9 @@ class Eraser:
             file = await self._rewrite() if counts or not erasure.again else "rewritten"
         again_at = erasure.at + self._after_s
         await self.store.log(erasure, counts)
-        if erasure.again:
+        if erasure.again and waits:
+            await self.store.note(replace(erasure, due=self._clock() + _WAIT_S))
+        elif erasure.again:
             await self.store.done(erasure)
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
@@ -251,7 +256,7 @@ class Eraser:
             return "none"
         if erasure.selector.kind != "tenant":
             return "kept"
-        return "destroyed" if erasure.again else "destroyed with the second pass"
+        return "destroyed" if erasure.again else "destroyed with the last pass"
 
     async def _whose(self, erasure: Erasure) -> Tenant:
         """The tenant; as it digests names where those are looked for, for a key may be lost."""

@@ -45,7 +45,7 @@ async def keep(
         seen = report(semantic, journal, metrics, seen)
         try:
             if await watch.look():
-                await sealer.put_back()
+                await sealer.reload()
                 await semantic.restore()
             await semantic.tend()
             if time.monotonic() - saved_at >= _SNAPSHOT_S:

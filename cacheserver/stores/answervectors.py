@@ -47,6 +47,7 @@ class AnswerVectors:
             return []
         keys = [f"{self._prefix}a:{entry.fingerprint}" for entry in entries]
         values = await command(self._redis, "MGET", *keys)
+        await self._sealer.know(values, at=codec.ID_END)
         return [
             self._read(entry, unpack_answer(self._opened(entry, value)))
             for entry, value in zip(entries, values, strict=True)

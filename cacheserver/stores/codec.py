@@ -20,7 +20,7 @@ from cacheserver.stores.sealing import Sealer
 from cacheserver.types import Entry, Usage
 
 VERSION, SEALED = 1, 2
-_ID_END = 33  # where what is sealed begins: behind the version and the id
+ID_END = 33  # where what is sealed begins: behind the version and the id
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
 _PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
 _LATER = (None, False, None)  # what entries were written without once: actor, made up, conversation
@@ -141,7 +141,7 @@ def seal(sealer: Sealer, kind: str, *, tenant: str, fingerprint: str, value: byt
     """
     if not sealer.on:
         return value
-    id, rest = value[1:_ID_END], value[_ID_END:]
+    id, rest = value[1:ID_END], value[ID_END:]
     sealed = sealer.seal(kind, tenant, f"{id.decode()}:{fingerprint}", rest)
     return _SEALED + id + sealed
 
@@ -153,9 +153,9 @@ def unseal(sealer: Sealer, kind: str, fingerprint: str, value: bytes | None) -> 
     """
     if value is None or value[:1] != _SEALED:
         return value
-    id = value[1:_ID_END]
+    id = value[1:ID_END]
     name = f"{id.decode(errors='replace')}:{fingerprint}"
-    rest = sealer.opened(kind, None, name, value[_ID_END:])
+    rest = sealer.opened(kind, None, name, value[ID_END:])
     return None if rest is None else _PLAIN + id + rest
 
 

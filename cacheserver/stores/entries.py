@@ -108,6 +108,7 @@ class Entries:
     async def get(self, fingerprint: str) -> Entry | None:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
         (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
+        await self._sealer.know([value], at=codec.ID_END)
         return self._entry(fingerprint, value)
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
@@ -118,6 +119,7 @@ class Entries:
         """
         keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
         values = await self._reads.read(keys)
+        await self._sealer.know(values[: len(refs)], at=codec.ID_END)
         found: list[Stored | None] = []
         for (fingerprint, entry_id), value, said in zip(
             refs, values[: len(refs)], values[len(refs) :], strict=True
@@ -245,6 +247,7 @@ class Entries:
                 names = [str(orjson.loads(row)[0]) for row in rows if row is not None]
                 keys = [f"{self._prefix}e:{name}" for name in names]
                 values = await command(self._redis, "MGET", *keys) if keys else []
+                await self._sealer.know(values, at=codec.ID_END)
                 read = map(self._entry, names, values)
                 yield [found for found in read if found is not None]
             if int(cursor) == 0:
@@ -279,6 +282,7 @@ class Entries:
             }
             keys = [f"{self._prefix}v:{fingerprint}" for fingerprint in names.values()]
             values = await command(self._redis, "MGET", *keys) if keys else []
+            await self._sealer.know(values, at=codec.ID_END)
             for (id, fingerprint), value in zip(names.items(), values, strict=True):
                 row = unpack_vector(codec.unseal(self._sealer, "vectors", fingerprint, value))
                 if row is not None and row.entry_id == id:

@@ -31,6 +31,7 @@ class ErasedJobs:
     """Erases a tenant's jobs. Every method raises `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
+        self.under_way = 0  # jobs that are covered as a whole and are still to be deleted
         self._prefix = prefix
         self._sealer = sealer
         self._jobs = Jobs(redis, prefix=prefix, sealer=sealer)
@@ -82,8 +83,10 @@ class ErasedJobs:
                         packed(self._sealer, tenant.name, name, str(custom_id), _blank(model)),
                     )
                     erased += await run(self._item, self._prefix, "", repr(now), id, place, *words)
-        if whole and job.status == "ended":
-            # One that was under way is deleted by the second pass: a worker may be at it now.
+        if whole and job.status != "ended":
+            # It is deleted by a later pass: a worker may be at it now.
+            self.under_way += 1
+        elif whole:
             erased = max(erased, await run(self._whole, self._prefix, "", id, owner(tenant.name)))
         return erased
 

@@ -131,6 +131,11 @@ class Walk:
             "conversation_sums": self._erase_sums("conversation_sums"),
         }
 
+    @property
+    def under_way(self) -> int:
+        """How many jobs are covered and have not ended: what they are kept with is still needed."""
+        return self._jobs.under_way
+
     async def collect(self) -> None:
         """Learn from the decisions which ones are covered, and what they had stored."""
         start = f"{self._prefix}d:{owner(self._tenant)}:"
@@ -186,6 +191,7 @@ class Walk:
         for start in range(0, len(named), _VALUES):
             some = named[start : start + _VALUES]
             values = await command(self._redis, "MGET", *(key for key, _ in some))
+            await self._sealer.know(values)
             for (key, name), value in zip(some, values, strict=True):
                 if value is not None:
                     plain = self._sealer.opened(kind, self._tenant, name, value)
@@ -345,7 +351,9 @@ class Walk:
     async def _holds_answer(self, key: bytes, name: str) -> bool:
         if not self._covered.answers:
             return False
-        for kept in await command(self._redis, "LRANGE", key, 0, -1):
+        turns_kept = await command(self._redis, "LRANGE", key, 0, -1)
+        await self._sealer.know(turns_kept)
+        for kept in turns_kept:
             turn = self._sealer.opened(turns.KIND, self._tenant, name, kept)
             if turn is None or jsontext.loads(turn).get("content") in self._covered.answers:
                 return True

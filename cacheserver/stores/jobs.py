@@ -136,6 +136,7 @@ class Jobs:
 
     async def find(self, id: str) -> Job | None:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:job:{id}")
+        await self._sealer.know(fields.values())
         return _read(id, fields, self._sealer) if b"total" in fields else None
 
     async def batches(self, tenant: str) -> list[str]:
@@ -166,6 +167,7 @@ class Jobs:
     async def some(self, id: str, items: Sequence[int]) -> list[bytes | None]:
         """The lines of these items; None where one is not answered."""
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items)
+        await self._sealer.know(found)
         return [
             self._sealer.opened(RESULTS, None, place_name(id, item), line)
             for item, line in zip(items, found, strict=True)
@@ -177,6 +179,7 @@ class Jobs:
         One that does not open is a request without a body, so that it ends as one that is none.
         """
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:in:{id}", *items)
+        await self._sealer.know(found)
         return [
             None if kept is None else unpacked(self._sealer, place_name(id, item), kept)
             for item, kept in zip(items, found, strict=True)

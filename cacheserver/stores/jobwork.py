@@ -198,6 +198,7 @@ class JobWork:
                 for key in keys:
                     pipe.hmget(f"{self._prefix}bt:ask:{key}", list(fields))
                 rows = await pipe.execute()
+        await self._sealer.know(kept for row in rows for kept in row)
         return [
             {
                 name: value
@@ -237,6 +238,7 @@ class JobWork:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:ship:{nonce}")
         if b"state" not in fields:
             return None
+        await self._sealer.know([fields[b"share"]])
         share = self._sealer.opened(_SHARES, None, "", fields.pop(b"share"))
         if share is None:
             return None

@@ -134,6 +134,7 @@ class Journal:
             if batch is not None and key in batch.decisions:
                 return dict(batch.decisions[key].decision)
         stored = await command(self._redis, "GET", key)
+        await self._sealer.know([stored])
         found = self._sealer.opened(KIND, tenant, decision_id, stored)
         return None if found is None else orjson.loads(found)
 
@@ -150,6 +151,7 @@ class Journal:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             values = await command(self._redis, "MGET", *some)
+            await self._sealer.know(values)
             ids = [key[ids_at:].decode() for key in some]
             read = [
                 self._sealer.opened(KIND, tenant, id, value)

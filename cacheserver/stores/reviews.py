@@ -72,6 +72,7 @@ class ReviewQueue:
         items: list[tuple[str, Mapping[str, Any]]] = []
         while (left := limit - len(items)) > 0:
             found = await run(self._list, self._prefix, owner(tenant), start, left)
+            await self._sealer.know(found[1::2])
             for item_id, kept in zip(found[::2], found[1::2], strict=True):
                 text = self._sealer.opened(KIND, tenant, "", kept)
                 if text is not None:

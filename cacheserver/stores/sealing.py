@@ -93,7 +93,7 @@ class Sealer:
         self._known: dict[bytes, tuple[str, Box]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
         self._changes: int | None = None
-        self._behind = False  # a value names a key that is not known here
+        self._looked_for: set[bytes] = set()  # keys that are not in the store either, of late
         self._looked_at = 0.0
 
     @property
@@ -117,31 +117,46 @@ class Sealer:
         """
         if self.keys is None:
             return
-        if self._behind and self._clock() - self._looked_at >= _AGAIN_S:
-            with _later():
-                await self._load(self.keys)
         # Anew until all are: what is read meanwhile may be from before one of them was made.
         while missing := [one for one in tenants if one not in self._latest]:
             with _later():
                 self.learn(missing[0], await self.keys.make(missing[0]))
 
+    async def know(self, values: Iterable[bytes | None], *, at: int = 0) -> None:
+        """Return once the keys of these sealed values are in memory, as far as there are any.
+
+        Another server may just have made one. `at`: where in a value it is sealed from. Raises
+        `StoreError`.
+        """
+        if self.keys is None:
+            return
+        mark_end = at + len(MARK)
+        ids = {
+            value[mark_end : at + _NONCE_AT]
+            for value in values
+            if value is not None and value[at:mark_end] == MARK
+        }
+        unknown = ids - self._known.keys()
+        if not unknown:
+            return
+        if self._clock() - self._looked_at >= _AGAIN_S:
+            self._looked_at, self._looked_for = self._clock(), set()
+        if unknown - self._looked_for:
+            self._looked_for |= unknown
+            with _later():
+                await self._load(self.keys)
+
     async def refresh(self) -> None:
         """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
-        if self.keys is None or await self.keys.changes() == self._changes:
-            return
-        await self.put_back()
-        with _later():
-            await self._load(self.keys)
-        await self.ready(STORE)
+        if self.keys is not None and await self.keys.changes() != self._changes:
+            await self.reload()
 
-    async def put_back(self) -> None:
-        """Keep the keys that are in memory, where the store has lost them. Raises `StoreError`.
-
-        A tenant that has none there was lost with the store's data, for what is destroyed leaves a
-        later key; and values of those that were lost may have been written since.
-        """
+    async def reload(self) -> None:
+        """Read all keys anew; those that the store has lost are put back. Raises `StoreError`."""
         if self.keys is not None:
-            await self.keys.put_back(self._held)
+            with _later():
+                await self._load(self.keys)
+            await self.ready(STORE)
 
     async def supersede(self, tenant: str, mark: str) -> None:
         """Have `destroy` with this mark destroy all keys of a tenant that there are now.
@@ -182,7 +197,6 @@ class Sealer:
             raise Unsealed("off")
         known = self._known.get(value[len(MARK) : _NONCE_AT])
         if known is None:
-            self._behind = True
             raise Unsealed("key")
         whose, box = known
         if tenant is not None and tenant != whose:
@@ -222,9 +236,14 @@ class Sealer:
             ).derive(one.root)
 
     async def _load(self, keys: SealKeys) -> None:
-        self._looked_at, self._behind = self._clock(), False
         changes = await keys.changes()  # before: what changes meanwhile is read once more
         found = await keys.load()
+        # What is destroyed leaves a later key: a tenant without any was lost with the store's data,
+        # or made while this was read; and values of theirs have been written since.
+        lost = {tenant: held for tenant, held in self._held.items() if tenant not in found}
+        if lost:
+            await keys.put_back(lost)
+            found = await keys.load()
         self._held, self._latest, self._known, self._digests = {}, {}, {}, {}
         for tenant, held in found.items():
             self.learn(tenant, held)

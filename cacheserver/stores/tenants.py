@@ -85,14 +85,17 @@ class Tenants(ApiKeys):
     async def of_caller(self, tenant: str) -> Tenant:
         """A tenant's settings as `get` has them, for a request of its own.
 
-        Raises `KeyLost`: whether turns and jobs may be kept in plain is not known then.
+        Raises `KeyLost` where nothing is sealed here: whether turns and jobs of the tenant may be
+        kept in plain is not known then.
         """
         try:
             return await self.known(tenant)
         except KeyLost:
-            raise
+            if not self._sealer.on:
+                raise
         except Unavailable:
-            return self._tightest(tenant)
+            pass
+        return self._tightest(tenant)
 
     def _tightest(self, tenant: str) -> Tenant:
         return replace(
@@ -147,6 +150,7 @@ class Tenants(ApiKeys):
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
+        await self._sealer.know(map(_raw, stored.values()))
         found = {name: self._listed(name, record) for name, record in named.items()}
         for key in await self.list_keys():
             found.setdefault(key.tenant, self.fresh(key.tenant))
@@ -186,6 +190,7 @@ class Tenants(ApiKeys):
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
             return self.fresh(tenant)
+        await self._sealer.know([_raw(record)])
         return self._decode(tenant, record)
 
     async def _with_key(self, tenant: Tenant) -> Tenant:
@@ -196,14 +201,17 @@ class Tenants(ApiKeys):
         return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
-        kept = record.encode() if isinstance(record, str) else record
-        plain = self._sealer.opened("settings", STORE, tenant, kept)
+        plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
         if plain is None:
             raise KeyLost(f"the settings kept for tenant {tenant} do not open")
         try:
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:
             raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
+
+
+def _raw(reply: bytes | str) -> bytes:
+    return reply.encode() if isinstance(reply, str) else reply
 
 
 def _text(reply: bytes | str) -> str:

@@ -159,6 +159,7 @@ class TrialStore:
     async def gold(self, tenant: str, task: str) -> GoldSet | None:
         """A task's gold set."""
         kept = await command(self._redis, "HGET", self._of("gold", tenant), task)
+        await self._sealer.know([kept])
         value = self._sealer.opened("gold_sets", tenant, task, kept)
         return None if value is None else _gold(task, value)
 

@@ -85,6 +85,7 @@ class Turns:
         Of one where a turn does not open only what came behind that is left.
         """
         kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
+        await self._sealer.know(kept)
         found: list[dict[str, Any]] = []
         for start in range(0, len(kept), 2):
             pair = [
@@ -137,6 +138,7 @@ class Turns:
     async def summary(self, tenant: str, digest: str) -> str | None:
         """The summary of turns that were summarised before."""
         kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
+        await self._sealer.know([kept])
         found = self._sealer.opened("summaries", tenant, digest, kept)
         return None if found is None else found.decode()
 

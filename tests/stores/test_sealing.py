@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import stat
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -115,13 +114,29 @@ async def test_a_second_server_reads_what_the_first_one_wrote(
     told = Counter[str]()
     one._unreadable = lambda reason: told.update([reason])
     value = two.seal("turns", "late", "n", b"x")
-    assert one.opened("turns", "late", "n", value) is None  # this once
-    assert told == {"key": 1}
-    await one.ready("acme")  # not at every such value, for there may be no such key
     assert one.opened("turns", "late", "n", value) is None
-    one._clock = lambda: time.monotonic() + 1
-    await one.ready("acme")
+    assert told == {"key": 1}
+    await one.know([None, b"plain", value])
     assert one.opened("turns", "late", "n", value) == b"x"
+
+
+async def test_a_key_that_nobody_has_is_not_looked_for_at_every_value(
+    redis: Connection, prefix: str
+) -> None:
+    one = await sealer(redis, prefix, Masters(ONE))
+    strange, now = KNOWN.seal("turns", "acme", "n", b"x"), 100.0
+    one._clock = lambda: now
+
+    async def looks() -> int:
+        stats = await command(redis, "INFO", "commandstats")
+        before = stats["cmdstat_hgetall"]["calls"]
+        await one.know([strange[:5], b"12345" + strange], at=5)
+        stats = await command(redis, "INFO", "commandstats")
+        return int(stats["cmdstat_hgetall"]["calls"] - before)
+
+    assert [await looks(), await looks()] == [1, 0]
+    now += 1
+    assert [await looks(), await looks()] == [1, 0]
 
 
 async def test_nothing_is_sealed_before_the_key_is_kept(redis: Connection, prefix: str) -> None:

@@ -214,6 +214,8 @@ class Eraser:
             covered=covered,
             now=self._clock(),
             held=lambda: self.store.hold(erasure),
+            # Only once: passes that wait for a batch would take what was learned meanwhile, hourly.
+            digests=erasure.due <= erasure.at + self._after_s,
             sealer=self._sealer,
         )
         await walk.collect()

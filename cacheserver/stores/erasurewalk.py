@@ -80,7 +80,10 @@ class Covered:
 
 
 class Walk:
-    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed."""
+    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed.
+
+    `digests`: whether a pass that is done again takes those that were written behind answers.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class Walk:
         covered: Covered,
         now: float,
         held: Callable[[], Awaitable[None]],
+        digests: bool = True,
         sealer: Sealer | None = None,
     ) -> None:
         self.removed: Counter[str] = Counter()
@@ -105,6 +109,7 @@ class Walk:
         self._covered = covered
         self._now = now
         self._held = held
+        self._digests = digests
         self._sealer = sealer or Sealer()
         self._unlabel = redis.register_script(erasurescripts.UNLABEL)
         self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
@@ -153,7 +158,8 @@ class Walk:
 
     async def run(self) -> None:
         """Walk all keys. Raises `StoreError`."""
-        again = _AGAIN_WHOLE if self._selector.kind == "tenant" else _AGAIN
+        whole = self._selector.kind == "tenant"
+        again = _AGAIN_WHOLE if whole and self._digests else _AGAIN
         async for page in keys(self._redis, self._prefix):
             found: dict[str, _Found] = {}
             listed: dict[str, Kind] = {}

@@ -10,10 +10,10 @@ import pytest
 from cacheserver import jsontext
 from cacheserver.errors import SettingsError
 from cacheserver.stores.child import find_server
-from cacheserver.stores.connection import connect
+from cacheserver.stores.connection import command, connect
 from cacheserver.types import Tenant, Usage
 from tests.batches.house import BatchHouse, item
-from tests.erasure import ADMIN, echo, fill, in_store, marker
+from tests.erasure import ADMIN, PREFIX, echo, fill, in_store, marker, store_of
 from tests.house import MODEL, House
 from tests.nocontent.filling import (
     GUESSED,
@@ -130,6 +130,31 @@ async def test_where_the_key_is_given_up_nobody_is_served_under_guessed_settings
         anew = await put(house, "sealed", default_ttl_s=60)
         assert (anew.status_code, anew.json()["no_content"]) == (200, False)
         assert (await house.ask(key=key)).headers["x-cache"] == "miss"
+
+
+async def test_settings_that_do_not_open_are_the_tightest_until_they_are_put_anew(
+    house: House, tmp_path: Path
+) -> None:
+    key = await without_content(house, "sealed")
+    await without_content(house, "other")
+    redis = await store_of(tmp_path / "data")
+    try:
+        moved = await command(redis, "HGET", f"{PREFIX}tenants", "other")
+        await command(redis, "HSET", f"{PREFIX}tenants", "sealed", moved)
+        house.parts.tenants.forget("sealed")
+        for _ in range(2):
+            asked = await house.ask("Where is the harbour?", key=key)
+            assert (asked.status_code, asked.headers["x-cache"]) == (200, "miss")
+        await house.parts.journal.flush()
+        id = asked.headers["x-cache-decision"]
+        record = await house.parts.journal.decision("sealed", id)
+        assert record is not None
+        assert record["withheld"] == "no-content"
+    finally:
+        await redis.aclose()
+    assert (await put(house, "sealed", no_content=True)).status_code == 200
+    for came in ("miss", "exact"):
+        assert (await house.ask("Where is the harbour?", key=key)).headers["x-cache"] == came
 
 
 async def test_an_end_user_is_erased_by_name(house: House, tmp_path: Path) -> None:

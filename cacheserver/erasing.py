@@ -29,11 +29,13 @@ from cacheserver.stores.journal import Journal
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.semantic import SemanticEntries
+from cacheserver.types import Tenant
 
 logger = logging.getLogger(__name__)
 
 _ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
 _REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some ten seconds
+_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
 KEPT: Final = (
@@ -49,11 +51,12 @@ NOT_REACHED: Final = (
     "what Claude keeps",
 )
 
-Keys: TypeAlias = Literal["kept", "destroyed with the second pass", "destroyed", "none"]
+Keys: TypeAlias = Literal["kept", "destroyed with the last pass", "destroyed", "none"]
 File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
 class Tenants(Protocol):
+    async def known(self, tenant: str) -> Tenant: ...
     async def list_keys(self) -> Sequence[ApiKey]: ...
 
 
@@ -112,7 +115,7 @@ class Eraser:
         self._ledger = ledger
         self._tenants = tenants
         self._data_dir = data_dir
-        self._ours = ours
+        self.ours = ours
         self._after_s = longest_s + _AFTER_S
         self._metrics = metrics
         self._clock = clock
@@ -136,10 +139,23 @@ class Eraser:
 
         Raises `StoreError`: what was begun is finished later.
         """
-        now = self._clock()
-        erasure = Erasure(tenant, selector, at=now, who=who)
+        return await self.carry_out(await self.announce(tenant, selector, who=who))
+
+    async def announce(
+        self, tenant: str, selector: Selector, *, who: str, delay_s: float = 0.0
+    ) -> Erasure:
+        """Note an erasure of what has come in `delay_s` from now. Raises `StoreError`.
+
+        Whatever becomes of this server, it is done.
+        """
+        at = self._clock() + delay_s
+        erasure = Erasure(tenant, selector, at=at, who=who, due=at)
         await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
         await self.store.note(erasure)
+        return erasure
+
+    async def carry_out(self, erasure: Erasure) -> Erased:
+        """Do what was announced; goes on when its caller has left. Raises `StoreError`."""
         task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -193,10 +209,13 @@ class Eraser:
         walk = Walk(
             self._redis,
             prefix=self._prefix,
+            tenant=await self._whose(erasure),
             erasure=erasure,
             covered=covered,
             now=self._clock(),
             held=lambda: self.store.hold(erasure),
+            # Only once: passes that wait for a batch would take what was learned meanwhile, hourly.
+            digests=erasure.due <= erasure.at + self._after_s,
             sealer=self._sealer,
         )
         await walk.collect()
@@ -215,15 +234,19 @@ class Eraser:
             if self._semantic.ready:
                 removed["index_vectors"] = await self._semantic.drop_gone()
                 snapshot = "rewritten"
-        if whole and erasure.again:  # what came late is of the next key, or was erased just now
+        # Jobs at Claude's are under the tenant's keys, and are still to be booked.
+        waits = self._sealer.on and whole and walk.under_way > 0
+        if whole and erasure.again and not waits:
             removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
         counts = {name: count for name, count in sorted(removed.items()) if count}
         file: File = "not verified"
-        if self._ours:
+        if self.ours:
             file = await self._rewrite() if counts or not erasure.again else "rewritten"
         again_at = erasure.at + self._after_s
         await self.store.log(erasure, counts)
-        if erasure.again:
+        if erasure.again and waits:
+            await self.store.note(replace(erasure, due=self._clock() + _WAIT_S))
+        elif erasure.again:
             await self.store.done(erasure)
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
@@ -235,7 +258,13 @@ class Eraser:
             return "none"
         if erasure.selector.kind != "tenant":
             return "kept"
-        return "destroyed" if erasure.again else "destroyed with the second pass"
+        return "destroyed" if erasure.again else "destroyed with the last pass"
+
+    async def _whose(self, erasure: Erasure) -> Tenant:
+        """The tenant; as it digests names where those are looked for, for a key may be lost."""
+        if erasure.selector.kind != "actor":
+            return Tenant(erasure.tenant)
+        return await self._tenants.known(erasure.tenant)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """An actor as labels have it: with each of the tenant's keys."""

@@ -9,6 +9,7 @@ CacheServerError
 │   ├── Forbidden          403
 │   ├── NotFound           404
 │   ├── NotCached          404  `only-if-cached` and it was not
+│   ├── Withheld           409  the tenant keeps no content, and this would show or keep some
 │   ├── TooLarge           413
 │   ├── Encoded            415  a body packed in a way we do not read
 │   ├── RateLimited        429  the tenant or the key asks faster than it may
@@ -19,6 +20,7 @@ CacheServerError
 ├── StoreError             Redis; on the request path a miss, never an error
 ├── SettingsError          a setting; the server does not start
 └── Unavailable            503  we cannot tell who is asking, so we answer nobody
+    └── KeyLost            503  a tenant's settings are sealed, and their key is not here
 """
 
 from __future__ import annotations
@@ -106,6 +108,15 @@ class NotCached(CallerError):
     type = "not_found_error"
 
 
+class Withheld(CallerError):
+    """The tenant keeps no content, and what was asked for would show some or keep some."""
+
+    status = 409
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, {"x-cache": "bypass", "x-cache-reason": "no-content"})
+
+
 class TooLarge(CallerError):
     status = 413
     type = "request_too_large"
@@ -130,6 +141,10 @@ class Loop(CallerError):
 
 class Unavailable(CacheServerError):
     """We cannot know who is asking (the store is away), and isolation fails closed."""
+
+
+class KeyLost(Unavailable):
+    """A tenant's settings are sealed with a key that is not here: what it allows is not known."""
 
 
 class StoreError(CacheServerError):

@@ -11,6 +11,7 @@ from typing import Any
 from cacheserver.answer import Settlement, Ticket, entry_id, kind_of, usd
 from cacheserver.policy import erasure
 from cacheserver.policy.decide import EXPLAINED
+from cacheserver.policy.keyed import NO_CONTENT
 from cacheserver.types import Asked, Bar, Bypass, Candidate, Decision, Hit, Miss, Plan, Query, Usage
 
 _DIGESTS = ("caller", "actor", "conversation")
@@ -69,6 +70,12 @@ def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def without_questions(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation without the text of any question."""
+    candidates = [{**one, "question": None} for one in shown["candidates"]]
+    return {**shown, "question": None, "candidates": candidates}
+
+
 def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as its tenant's keys may see it: without digests that names can be tried on."""
     shown = {name: value for name, value in record.items() if name not in _DIGESTS}
@@ -85,14 +92,21 @@ def record(
     bar: Bar | None,
     now: float,
 ) -> dict[str, Any]:
-    """The full record of a decision, kept for a day; callers see it by `record_for_caller`."""
+    """The full record of a decision, kept for a day; callers see it by `record_for_caller`.
+
+    Of a tenant that keeps no content it holds no question, and says so in `withheld`.
+    """
+    shown, asked = explain(decision, bar, now), query.text
+    if query.tenant.no_content:
+        shown, asked = without_questions(shown), None
     return {
+        **({"withheld": NO_CONTENT} if query.tenant.no_content else {}),
         "id": ticket.id,
         "at": ticket.started_at,
         "seconds": round(now - ticket.started_at, 6),
         "outcome": outcome,
-        "decision": explain(decision, bar, now),
-        "asked": query.text,
+        "decision": shown,
+        "asked": asked,
         "volatile": query.volatile,
         "namespace": query.controls.namespace,
         "task": query.controls.task,

@@ -109,7 +109,8 @@ class Cache:
             tenant=tenant,
         )
         fields = jsontext.loads(call.body or b"{}")
-        return await erasure.erase_as(self._parts, self._tenant, fields, who="process")
+        tenant = await self._parts.tenants.of_caller(self._tenant)
+        return await erasure.erase_as(self._parts, tenant, fields, who="process")
 
     async def decision(self, id: str) -> dict[str, Any] | None:
         """All of a decision, for a day; None after that."""
@@ -117,7 +118,7 @@ class Cache:
         return None if found is None else explanation.record_for_caller(found)
 
     async def _read(self, call: _client_wire.Call) -> tuple[Query, Talk | None]:
-        tenant = await self._parts.tenants.get(self._tenant)
+        tenant = await self._parts.tenants.of_caller(self._tenant)
         asked = validated(jsontext.loads(call.body or b"{}"))
         talk = await Talk.of(asked, {}, tenant, self._parts)
         query = query_of(

@@ -29,6 +29,7 @@ from cacheserver.policy.money import Pricer
 from cacheserver.service import CacheService
 from cacheserver.stores.bars import Bars
 from cacheserver.stores.journal import Journal
+from cacheserver.stores.labels import Labels
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport
 from cacheserver.stores.ledgersums import LedgerSums
@@ -60,6 +61,7 @@ class Parts:
     learner: Worker
     feedback: Feedback
     pairs: Pairs
+    labels: Labels
     bars: Bars
     reviews: ReviewQueue
     rehearsal: Rehearsal

@@ -323,6 +323,9 @@ class Tenant:
     history: HistoryRules = field(default_factory=HistoryRules)
     budgets: BudgetRules = field(default_factory=BudgetRules)
     limits: Limits = field(default_factory=Limits)
+    no_content: bool = False  # text is kept sealed, shown nowhere; its digests are keyed
+    # Of those digests, in memory only; None: no content is kept back, or it is not at hand.
+    digest_key: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

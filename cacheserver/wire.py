@@ -449,6 +449,7 @@ async def build(
             feedback=Feedback(
                 entries=entries, journal=journal, states=states, worker=worker, reviews=reviews
             ),
+            labels=labels,
             pairs=Pairs(vector=semantic.vector, judged=decider.pair, labels=labels),
             bars=Bars(redis, prefix=settings.redis_prefix),
             reviews=reviews,

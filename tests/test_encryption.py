@@ -293,7 +293,7 @@ async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
         erased = await house.http.post(
             "/v1/erase", json={"tenant": "gone"}, headers={"x-api-key": gone}
         )
-        assert erased.json()["keys"] == "destroyed with the second pass"
+        assert erased.json()["keys"] == "destroyed with the last pass"
         assert came_from(await house.ask(ASKED, key=gone))[0] == "miss"
         house.clock.ahead_s = erased.json()["again_at"] - house.clock() + 1
         assert await house.parts.eraser.look() == 1
@@ -437,3 +437,43 @@ async def test_work_under_way_is_encrypted_too_and_ends(
             assert shown == (set() if on else set(secrets_of))
         house.clock.ahead_s = 61
         assert (await house.ended(batch.json()["id"]))["counts"]["succeeded"] == 1
+
+
+async def test_keys_are_kept_until_the_last_batch_of_an_erased_tenant_is_booked(
+    tmp_path: Path, key_file: Path
+) -> None:
+    data = tmp_path / "data"
+    async with BatchHouse.start(
+        data, batch_s=5_000, claude=echo, encryption_key_file=key_file
+    ) as house:
+        key = await house.key("acme")
+        headers = {"x-api-key": key}
+        params = {"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
+        made = await house.http.post(
+            "/v1/messages/batches",
+            json={"requests": [{"custom_id": "one", "params": params}]},
+            headers=headers,
+        )
+        async with asyncio.timeout(20):
+            while not house.sent:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        erased = await house.http.post("/v1/erase", json={"tenant": "acme"}, headers=headers)
+
+        async def generations() -> int:
+            async with store(data) as redis:
+                row = await command(redis, "HGET", f"{PREFIX}sealkeys", "acme")
+                return len(orjson.loads(row))
+
+        house.clock.ahead_s = erased.json()["again_at"] - house.clock() + 1
+        assert await house.parts.eraser.look() == 1
+        assert await generations() == 2
+        house.clock.ahead_s = 5_100
+        await house.ended(made.json()["id"], key=key)
+        await house.parts.ledger.flush()
+        used = (await house.http.get("/v1/usage", headers=headers)).json()["totals"]
+        assert used["requests"] == 1
+        assert float(used["cost_usd"]) > 0
+        house.clock.ahead_s = 10_000
+        assert await house.parts.eraser.look() == 1
+        assert await generations() == 1
+        assert await house.parts.eraser.look() == 0

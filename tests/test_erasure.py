@@ -15,6 +15,7 @@ from cacheserver.stores.connection import connect
 from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.kinds import REGISTRY
 from cacheserver.stores.storecopy import keys
+from cacheserver.types import Tenant
 from tests.batches.house import QUICK
 from tests.erasure import (
     ADMIN,
@@ -183,7 +184,9 @@ async def test_what_a_killed_server_began_is_finished_by_the_next(tmp_path: Path
         key = await house.key("acme")
         await fill(house, "ann", key)
         # As after a kill: it was noted, and nothing has been done.
-        begun = Erasure("acme", read({"namespace": "space-ann"}, "acme"), house.clock(), "admin")
+        begun = Erasure(
+            "acme", read({"namespace": "space-ann"}, Tenant("acme")), house.clock(), "admin"
+        )
         await house.parts.eraser.close()
         await house.parts.eraser.store.note(begun)
     async with House.open(tmp_path, claude=echo, pace=QUICK) as house:

@@ -8,11 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from cacheserver.api import contentmode
 from cacheserver.api.budgets import refuse_closed_addresses
 from cacheserver.api.edge import Edge, edge_of
+from cacheserver.api.erasure import shown_erasure
 from cacheserver.api.known import refuse_unknown_scopes, tenant_of
 from cacheserver.api.ops import purge_as, shown_stats
-from cacheserver.errors import BadRequest, NotFound
+from cacheserver.errors import BadRequest, KeyLost, NotFound
 from cacheserver.policy import keytimes
 from cacheserver.policy.controls import name as checked_name
 from cacheserver.stores import tenantjson
@@ -51,15 +53,24 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
 
     Fields: `default_ttl_s`, `max_ttl_s`, `stale_s`, `ttl_rules` (list of `namespace`, `task`,
     `tag`, `default_ttl_s`, `max_ttl_s`), `bar` (`similarity`, `top_k`), `scope_bars` (scope to
-    bar), `semantic`, `match_code`, `corroborate`, `actors` (`named`, `key`), `routing_epoch`. In
-    force on every server within seconds.
+    bar), `semantic`, `match_code`, `corroborate`, `actors` (`named`, `key`), `routing_epoch`,
+    `no_content`. In force on every server within seconds.
+
+    A change of `no_content` erases all that the tenant has, and is answered when that is done:
+    `erased` says what went, and what cannot be reached.
     """
     edge = await _admitted(request)
-    base = await edge.parts.tenants.get(checked_name("tenant", name))
+    try:
+        base = await edge.parts.tenants.known(checked_name("tenant", name))
+    except KeyLost:  # they can be put anew, and not changed
+        base = edge.parts.tenants.fresh(name)
     changed = tenantjson.read(name, await _body(request, edge), base)
     await refuse_unknown_scopes(edge, "scope_bars", base, changed)
     await edge.parts.router.check(changed.routing, edge.parts.clock())
     await refuse_closed_addresses(edge.parts, changed)
+    if changed.no_content != base.no_content:
+        changed, erased = await contentmode.change(edge, changed)
+        return {"name": name, **tenantjson.as_json(changed), "erased": shown_erasure(erased)}
     await edge.parts.tenants.put(changed)
     return {"name": name, **tenantjson.as_json(changed)}
 

@@ -54,7 +54,7 @@ class Gate:
         slowdown: Slowdown | None = None,
     ) -> None:
         self._tenants = tenants
-        self._credentials = credentials
+        self.credentials = credentials
         self._admin_key = admin_key
         self._limits = limits
         self.slowdown = slowdown or Slowdown()
@@ -74,13 +74,13 @@ class Gate:
     async def _admitted(self, request: HTTPConnection) -> Caller:
         headers = joined(request.headers)
         refuse_loops(headers)
-        if self._credentials == "caller":
+        if self.credentials == "caller":
             return await self._admit_with_own(request, headers)
         # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
         sent = presented(headers)
         ours = [key for key in sent if key.startswith(KEY_MARK)]
         if not ours and await self._open_to(request, headers):
-            return Caller(await self._tenants.get(OPEN_TENANT), None, None)
+            return Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
         if len(ours) > 1:
             raise Unauthenticated("two different cacheserver keys were sent; send one")
         if sent and not ours:
@@ -126,7 +126,7 @@ class Gate:
             raise Unauthenticated("an Anthropic key is printable ASCII")
         our_key = headers.get(OWN_KEY)
         if our_key is None and await self._open_to(request, headers):
-            within = Caller(await self._tenants.get(OPEN_TENANT), None, None)
+            within = Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
         else:
             within = await self._admit_key(request, our_key or "", f"`{OWN_KEY}`")
         # No name an operator can give has an `@`, so nobody can be given this tenant by name.
@@ -156,7 +156,7 @@ class Gate:
             raise self._wrong(
                 request, "the cacheserver key is not known, or is over, or was revoked"
             )
-        return Caller(await self._tenants.get(key.tenant), None, key.id)
+        return Caller(await self._tenants.of_caller(key.tenant), None, key.id)
 
     def _wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
         return WrongKey(message, *self.slowdown.wrong(request, kind))

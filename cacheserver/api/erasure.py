@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.edge import edge_of
 from cacheserver.api.known import tenant_of
-from cacheserver.erasing import KEPT
+from cacheserver.erasing import KEPT, Erased
 from cacheserver.parts import Parts
 from cacheserver.policy import erasure
+from cacheserver.types import Tenant
 
 router = APIRouter()
 
@@ -42,7 +43,7 @@ async def erase(request: Request) -> dict[str, Any]:
     caller = await edge.gate.admit(request)
     fields = await edge.object(request)
     who = "key" if caller.key_id is None else f"key {caller.key_id}"
-    return await erase_as(edge.parts, caller.tenant.name, fields, who=who)
+    return await erase_as(edge.parts, caller.tenant, fields, who=who)
 
 
 @router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
@@ -50,7 +51,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
     """A tenant whose settings and keys are gone can be erased all the same."""
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    tenant = (await tenant_of(edge, name)).name
+    tenant = await tenant_of(edge, name)
     return await erase_as(edge.parts, tenant, await edge.object(request), who="admin")
 
 
@@ -63,13 +64,18 @@ async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
 
 
 async def erase_as(
-    parts: Parts, tenant: str, fields: Mapping[str, Any], *, who: str
+    parts: Parts, tenant: Tenant, fields: Mapping[str, Any], *, who: str
 ) -> dict[str, Any]:
     """Erase of a tenant what `fields` select. Raises `BadRequest`, `StoreError`."""
     selector = erasure.read(fields, tenant)
-    found = await parts.eraser.erase(tenant, selector, who=who)
+    found = await parts.eraser.erase(tenant.name, selector, who=who)
+    parts.tenants.forget(tenant.name)  # of a whole tenant the keys went, of digests too
+    return {"erased": selector.kind, **shown_erasure(found)}
+
+
+def shown_erasure(found: Erased) -> dict[str, Any]:
+    """What came of an erasure, and what it does not reach."""
     return {
-        "erased": selector.kind,
         "removed": found.removed,
         "store_file": found.file,
         "index_snapshot": found.snapshot,

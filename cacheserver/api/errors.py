@@ -23,6 +23,7 @@ from cacheserver.errors import (
     BadRequest,
     CacheServerError,
     CallerError,
+    KeyLost,
     RateLimited,
     StoreError,
     Unavailable,
@@ -115,6 +116,9 @@ def _response(request: Request, error: Exception) -> Response:
                 error.headers or {},
             )
             kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        case KeyLost():
+            status, kind = 503, "api_error"
+            message = "this tenant's settings are sealed with a key that is not here; put them anew"
         case Unavailable() | StoreError():
             status, kind, message = 503, "api_error", "the store is away; try again shortly"
             headers = {"retry-after": "1"}

@@ -17,11 +17,11 @@ from cacheserver.types import Tenant
 async def tenant_of(edge: Edge, name: object) -> Tenant:
     """A tenant that has settings or a key or has asked, or the one that is open without keys.
 
-    Raises `BadRequest`.
+    Raises `BadRequest`, and `Unavailable` where its settings cannot be read.
     """
     checked = checked_name("tenant", name)
     await refuse_unknown_tenant(edge, checked)
-    return await edge.parts.tenants.get(checked)
+    return await edge.parts.tenants.known(checked)
 
 
 async def refuse_unknown_tenant(edge: Edge, name: str) -> None:

@@ -54,7 +54,7 @@ async def feedback(request: Request) -> dict[str, Any]:
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     fields = await edge.object(request)
-    return await edge.parts.feedback.give(caller.tenant.name, fields)
+    return await edge.parts.feedback.give(caller.tenant, fields)
 
 
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")

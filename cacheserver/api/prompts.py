@@ -98,7 +98,7 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     if not isinstance(dry_run, bool):
         raise BadRequest("dry_run", "must be true or false")
     return await edge.parts.prompts.versions.carry_over(
-        (await tenant_of(edge, tenant)).name,
+        await tenant_of(edge, tenant),
         checked_name("namespace", fields.get("namespace", "default")),
         _digest("from", fields.get("from")),
         _digest("to", fields.get("to")),

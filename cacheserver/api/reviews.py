@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cacheserver.api.edge import edge_of
+from cacheserver.api.edge import Edge, edge_of
 from cacheserver.api.known import tenant_of
-from cacheserver.errors import BadRequest, NotFound
+from cacheserver.errors import BadRequest, NotFound, Withheld
 from cacheserver.learning import reviewing
 
 router = APIRouter()
@@ -41,7 +41,7 @@ async def reviews(
         raise BadRequest("limit", "must be 1 to 1000")
     if after is not None and not (after.isdecimal() and len(after) == 16):
         raise BadRequest("after", "must be the id of an item")
-    tenant = (await tenant_of(edge, name)).name
+    tenant = await _queued(edge, name)
     found = await edge.parts.reviews.items(tenant, after=after, limit=limit)
     return [{"id": item_id, **item} for item_id, item in found]
 
@@ -53,7 +53,7 @@ async def export(request: Request, name: str) -> Response:
     """
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    tenant = (await tenant_of(edge, name)).name
+    tenant = await _queued(edge, name)
     lines = [line async for line in edge.parts.reviewing.export(tenant)]
     return Response(b"".join(lines), media_type=_LINES)
 
@@ -77,7 +77,7 @@ async def take(request: Request, name: str) -> dict[str, Any]:
     if confirm not in ("true", "false"):
         raise BadRequest("confirm", "must be true or false")
     rows = await edge.lines(request, reviewing.read)
-    tenant = (await tenant_of(edge, name)).name
+    tenant = await _queued(edge, name)
     return await edge.parts.reviewing.take(tenant, rows, confirm=confirm == "true")
 
 
@@ -89,3 +89,11 @@ async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
     if not removed:
         raise NotFound("no item of this tenant's queue has this id")
     return {"removed": removed}
+
+
+async def _queued(edge: Edge, name: str) -> str:
+    """The name of a tenant that has a review queue. Raises `BadRequest` and `Withheld`."""
+    tenant = await tenant_of(edge, name)
+    if tenant.no_content:
+        raise Withheld(f"tenant {tenant.name} keeps no content: nothing is queued for review")
+    return tenant.name

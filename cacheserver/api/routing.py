@@ -15,6 +15,7 @@ from cacheserver.api.known import tenant_of
 from cacheserver.asking.gold import Run
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy import gold, tiers, trials
+from cacheserver.policy.keyed import NO_CONTENT
 from cacheserver.policy.tasks import canonical
 from cacheserver.policy.trials import Pair, Shown
 from cacheserver.rules.routing import RoutingRules, TaskRule, Tier
@@ -97,17 +98,17 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
 @router.get("/{tenant}/gold/{task}", summary="A gold set and its last run")
 async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
+    """Of a tenant that keeps no content, how many questions there are."""
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
     kept = await edge.parts.trials.store.gold(tenant, name)
     if kept is None:
         raise NotFound(_NONE)
-    return {
-        "task": name,
-        "at": kept.at,
-        "items": [gold.as_json(item) for item in kept.items],
-        "last_run": _run(edge.parts.gold.last(tenant, name)),
-    }
+    last = _run(edge.parts.gold.last(tenant, name))
+    shown: dict[str, Any] = {"task": name, "at": kept.at, "last_run": last}
+    if found.no_content:
+        return {**shown, "count": len(kept.items), "items": None, "withheld": NO_CONTENT}
+    return {**shown, "items": [gold.as_json(item) for item in kept.items]}
 
 
 @router.delete("/{tenant}/gold/{task}", summary="Remove a gold set")

@@ -18,6 +18,7 @@ from cacheserver.asking import history
 from cacheserver.errors import NotFound, StoreError, Unavailable
 from cacheserver.parts import Parts
 from cacheserver.policy import controls
+from cacheserver.policy.keyed import NO_CONTENT
 from cacheserver.types import Query, Tenant
 
 router = APIRouter(tags=["query"])
@@ -87,7 +88,10 @@ class Talk:
 
 @router.get("/v1/conversations/{name}", summary="The turns of a conversation")
 async def show(request: Request, name: str, namespace: str = "default") -> dict[str, Any]:
-    """All that is kept of a conversation of yours, oldest first."""
+    """All that is kept of a conversation of yours, oldest first.
+
+    A tenant that keeps no content is told how many turns there are.
+    """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     turns = await edge.parts.turns.load(
@@ -97,7 +101,10 @@ async def show(request: Request, name: str, namespace: str = "default") -> dict[
     )
     if not turns:
         raise NotFound("there is no such conversation, or it is forgotten")
-    return {"conversation": name, "namespace": namespace, "messages": turns}
+    shown = {"conversation": name, "namespace": namespace}
+    if caller.tenant.no_content:
+        return {**shown, "turns": len(turns), "messages": None, "withheld": NO_CONTENT}
+    return {**shown, "messages": turns}
 
 
 @router.delete("/v1/conversations/{name}", summary="Forget a conversation")

@@ -17,7 +17,8 @@ from cacheserver.asking.prewarm import Prewarmer
 from cacheserver.errors import BadRequest, NotFound
 from cacheserver.policy import fingerprint
 from cacheserver.policy.estimate import chars_per_token
-from cacheserver.policy.fragments import Skeleton, reordered, skeleton, text_of
+from cacheserver.policy.fragments import Skeleton, reordered, skeleton, text_of, under
+from cacheserver.policy.keyed import NO_CONTENT, keyed
 from cacheserver.policy.lifetime import lifetime
 from cacheserver.policy.promptcache_drift import Version, drifts, pairs, report, seen
 from cacheserver.policy.promptcache_money import Cost, rates
@@ -25,7 +26,7 @@ from cacheserver.stores import stored
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.prefixes import Prefixes
 from cacheserver.stores.promptlog import PromptLog
-from cacheserver.types import Entry, Query, Usage
+from cacheserver.types import Entry, Query, Tenant, Usage
 
 _REMEMBERED = 512  # system prompts, by hash: the same ones come again
 _SHOWN = 20  # questions of a dry run
@@ -71,9 +72,9 @@ class PromptWatch:
         return found
 
     async def _note(self, query: Query, system: str, model: str, usage: Usage, now: float) -> None:
-        found = self._skeleton(system)
+        found = under(self._skeleton(system), query.tenant)
         tenant = query.tenant.name
-        rest = _rest(query.body)
+        rest = keyed(query.tenant, rest_of(query.body))
         scope = (rest, query.scope) if query.scope else None
         await self._log.note_version(
             tenant,
@@ -91,6 +92,7 @@ class PromptWatch:
             request = _digest([found.digest, rest, query.controls.namespace, query.text])
             if query.text is None:
                 request = _digest([found.digest, query.body["messages"]])
+            request = keyed(query.tenant, request)
             if await self._log.repeated(tenant, request, query.fingerprint, life_s):
                 lost = self._cost(model, usage, now) or 0
         family = seen(
@@ -157,7 +159,7 @@ class Versions:
 
     async def carry_over(
         self,
-        tenant: str,
+        tenant: Tenant,
         namespace: str,
         old: str,
         new: str,
@@ -171,7 +173,8 @@ class Versions:
         the original does, and is purged with it by tag or namespace. Raises `NotFound` for a
         version that was not seen, `BadRequest` where the two share no kind of request.
         """
-        versions = {one.digest: one for one in await self._log.versions(tenant, namespace)}
+        name, withheld = tenant.name, tenant.no_content
+        versions = {one.digest: one for one in await self._log.versions(name, namespace)}
         for digest in (old, new):
             if digest not in versions:
                 raise NotFound(f"no version {digest[:64]} was seen in that namespace")
@@ -180,7 +183,7 @@ class Versions:
             raise BadRequest("to", "was never asked with the model and settings of `from`")
         now, found, carried = self._clock(), 0, 0
         questions: list[dict[str, Any]] = []
-        async for entry in self._entries(tenant, namespace):
+        async for entry in self._entries(name, namespace):
             wanted = only is None or entry.id in only
             if entry.scope not in scopes or entry.text is None or entry.expires_at <= now:
                 continue
@@ -188,15 +191,17 @@ class Versions:
                 continue
             found += 1
             if len(questions) < _SHOWN:
-                questions.append({"entry": entry.id, "question": entry.text})
+                question = None if withheld else entry.text
+                questions.append({"entry": entry.id, "question": question})
             if not dry_run and carried < _MOST_CARRIED:
-                copy = _copy(entry, scopes[entry.scope], now)
+                copy = _copy(tenant, entry, scopes[entry.scope], now)
                 # As old as the original, as far as purges are remembered: one of before has taken
                 # the original itself.
                 asked_at = max(entry.created_at, now - _PURGES_KNOWN_S)
                 kept = await self._answers.put(copy, keep_s=0, asked_at=asked_at)
                 carried += kept
-        return {"dry_run": dry_run, "found": found, "carried": carried, "questions": questions}
+        shown = {"dry_run": dry_run, "found": found, "carried": carried, "questions": questions}
+        return {**shown, "withheld": NO_CONTENT} if withheld else shown
 
     async def _counted(
         self, tenant: str, namespace: str, versions: Sequence[Version]
@@ -237,18 +242,18 @@ def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return body if moved is None else {**body, "system": moved}
 
 
-def _copy(entry: Entry, scope: str, now: float) -> Entry:
+def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
     mark = hashlib.sha256(f"carried-over:{scope}:".encode())
     mark.update((entry.text or "").encode("utf-8", "surrogatepass"))
     return replace(
         entry,
         id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
-        fingerprint=mark.hexdigest(),
+        fingerprint=keyed(tenant, mark.hexdigest()),
         scope=scope,
     )
 
 
-def _rest(body: Mapping[str, Any]) -> str:
+def rest_of(body: Mapping[str, Any]) -> str:
     """Hash of a request without its system prompt and its question."""
     shape = fingerprint.shaping(body)
     shape.pop("system", None)

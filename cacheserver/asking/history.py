@@ -10,6 +10,7 @@ from cacheserver.asking.behind import Behind
 from cacheserver.errors import UpstreamError
 from cacheserver.policy import history
 from cacheserver.policy.history import Cut
+from cacheserver.policy.keyed import keyed
 from cacheserver.ports import Claude, Metrics, Pricer
 from cacheserver.stores.turns import Turns
 from cacheserver.types import Nanodollars, Query, Trim, Usage
@@ -96,12 +97,13 @@ class History:
         conversation is never read twice.
         """
         tenant, rules = query.tenant.name, query.tenant.history
-        name = history.digest(cut.dropped)
+        name = keyed(query.tenant, history.digest(cut.dropped))
         if (kept := await self._turns.summary(tenant, name)) is not None:
             return kept, 0
         place, before = history.earlier_cut(cut.dropped, rules), None
         if place:
-            before = await self._turns.summary(tenant, history.digest(cut.dropped[:place]))
+            earlier = keyed(query.tenant, history.digest(cut.dropped[:place]))
+            before = await self._turns.summary(tenant, earlier)
         record = history.transcript(cut.dropped if before is None else cut.dropped[place:])
         if before is not None:
             record = f"summary of what went before: {before}\n\n{record}"

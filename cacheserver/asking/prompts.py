@@ -14,7 +14,13 @@ from typing import Any, Literal, Protocol, TypeAlias
 from cacheserver.errors import StoreError, Unavailable
 from cacheserver.policy import promptcache_salt
 from cacheserver.policy.promptcache import Booking, Draft, Sight, Ttl, begun, draft, refund, settle
-from cacheserver.policy.promptcache_layout import Layout, lay_out, marked_by_caller, with_marks
+from cacheserver.policy.promptcache_layout import (
+    Layout,
+    lay_out,
+    marked_by_caller,
+    under,
+    with_marks,
+)
 from cacheserver.policy.promptcache_money import Cost, Rates, gain, prompt_tokens, rates
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.prefixes import Prefixes, Used
@@ -104,7 +110,7 @@ class PromptPlanner:
             except Unavailable:  # unmarked, nothing of it is written where others could find it
                 return body, Plan((), "no-salt")
             extra = promptcache_salt.tokens(model)
-        layout = lay_out(laid, model, query.headers)
+        layout = under(lay_out(laid, model, query.headers), query.tenant)
         if salt is not None:
             layout = promptcache_salt.behind(layout)
         drafted = await self._draft(query, layout, priced, now)

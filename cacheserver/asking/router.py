@@ -117,6 +117,11 @@ class Router:
         """Raise `BadRequest` for rules that name a task or a model that nobody knows."""
         tiers.check(rules, await self._catalogue.known(now))
 
+    async def forget(self) -> None:
+        """Forget which models conversations are on, of all tenants. Raises `StoreError`."""
+        await self._behind.settle()
+        await self._conversations.forget()
+
     async def settle(self) -> None:
         """Return once what was to be remembered is written."""
         await self._behind.settle()

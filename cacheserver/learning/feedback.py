@@ -12,11 +12,12 @@ from cacheserver.errors import BadRequest, NotFound
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import Worker
 from cacheserver.policy.calibrate import Label, Source
+from cacheserver.policy.keyed import NO_CONTENT
 from cacheserver.policy.neighbours import Evidence
 from cacheserver.ports import Journal
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.reviews import ReviewQueue
-from cacheserver.types import Candidate, Entry
+from cacheserver.types import Candidate, Entry, Tenant
 
 _FIELDS = frozenset({"decision_id", "entry_id", "verdict"})
 
@@ -39,11 +40,12 @@ class Feedback:
         self._worker = worker
         self._reviews = reviews
 
-    async def give(self, tenant: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    async def give(self, whose: Tenant, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Take one verdict: `verdict` is `bad` or `good`, with a `decision_id` or an `entry_id`.
 
         Raises `BadRequest` naming the field, `NotFound` for what is not the tenant's or is gone.
         """
+        tenant = whose.name
         verdict, decision_id, entry_id = _read(fields)
         record: Mapping[str, Any] | None = None
         if decision_id is not None:
@@ -55,6 +57,10 @@ class Feedback:
         if entry is None:
             raise NotFound("no stored answer of yours has this id; it may have gone already")
         if verdict == "good":
+            if whose.no_content:  # a person would have to read the two questions
+                self._journal.count(tenant, {"feedback_good": 1})
+                done = {"done": "not queued for review", "reason": NO_CONTENT}
+                return {"verdict": "good", "entry_id": entry.id, **done}
             return await self._for_review(tenant, entry, record)
         self._journal.count(tenant, {"feedback_bad": 1})
         if record is None or record["decision"]["kind"] != "semantic":

@@ -19,6 +19,7 @@ from cacheserver.learning.worker import SHADOW
 from cacheserver.policy import bound, calibrate, profile
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.decide import bar_of, enabled_vetoes
+from cacheserver.policy.keyed import NO_CONTENT
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.replay import (
@@ -81,7 +82,8 @@ class Rehearsal:
         """What the bars of `after` would have done, where they differ from those of `before`.
 
         `limit` and `cursor` page through the questions that begin or end to be served, the latest
-        first. Raises `BadRequest` for a cursor that is none, and `StoreError`.
+        first. Of a tenant that keeps no content there are none, and no veto can be read anew: only
+        what needs neither is told. Raises `BadRequest` for a cursor that is none, and `StoreError`.
         """
         older = _older(cursor)
         records = await self._decisions.near(before.name)
@@ -104,6 +106,7 @@ class Rehearsal:
             scopes[scope] = await asyncio.to_thread(_scope, state, bar)
         decided = await asyncio.to_thread(self._decided, pasts, scopes)
         return {
+            **({"withheld": NO_CONTENT} if before.no_content else {}),
             "replayed": _replayed(decided),
             "questions": await self._named(before.name, decided, scopes, limit, older),
             "labels": _rate([told for scope in scopes.values() for told in scope.labels]),

@@ -12,6 +12,7 @@ from typing import Any
 
 from cacheserver.errors import BadRequest
 from cacheserver.policy import names
+from cacheserver.policy.keyed import keyed
 from cacheserver.types import Controls, Tenant
 
 _MOST_CHARS = 256  # what Claude takes of `metadata.user_id`, by its API reference
@@ -31,14 +32,14 @@ def actor_of(
     Raises `BadRequest` where the body names another than the header does.
     """
     if tenant.actors == "key":
-        return None if key_id is None else keyed(tenant.name, key_id)
+        return None if key_id is None else keyed(tenant, of_key(tenant.name, key_id))
     said = said_in(body)
     if said is not None and controls.actor not in (None, said):
         raise BadRequest(
             "metadata.user_id", "is not what the header `x-cache-actor` says; send one"
         )
     said = said or controls.actor
-    return None if said is None else named(tenant.name, said)
+    return None if said is None else keyed(tenant, named(tenant.name, said))
 
 
 def said_in(body: Mapping[str, Any]) -> str | None:
@@ -50,18 +51,19 @@ def said_in(body: Mapping[str, Any]) -> str | None:
     return None
 
 
-def keyed(tenant: str, key_id: str) -> str:
+def of_key(tenant: str, key_id: str) -> str:
     """The digest of a key that is one actor."""
     return _digest(tenant, "key", key_id)
 
 
-def marks_of(field: str, value: object, tenant: str) -> tuple[str, str]:
+def marks_of(field: str, value: object, tenant: Tenant) -> tuple[str, str]:
     """The digests by which records of a tenant know an end user, or a key that is one actor.
 
     Raises `BadRequest` naming `field` for a name that will not do.
     """
     name = names.read(field, value, most=_MOST_CHARS)
-    return named(tenant, _digest(name)), keyed(tenant, name)
+    found = named(tenant.name, _digest(name)), of_key(tenant.name, name)
+    return keyed(tenant, found[0]), keyed(tenant, found[1])
 
 
 def named(tenant: str, said: str) -> str:

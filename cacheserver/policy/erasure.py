@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from cacheserver.errors import BadRequest
 from cacheserver.policy import actors, controls
-from cacheserver.types import Query
+from cacheserver.types import Query, Tenant
 
 Kind: TypeAlias = Literal["entry_id", "tag", "conversation", "actor", "namespace", "tenant"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -60,7 +60,7 @@ class Selector:
         return conversation_mark(self.namespace, self.values[0])
 
 
-def read(fields: Mapping[str, Any], tenant: str) -> Selector:
+def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
     """Return the selector in a request's fields. Raises `BadRequest` naming the field."""
     given = [kind for kind in KINDS if kind in fields]
     if unknown := fields.keys() - set(KINDS):
@@ -80,9 +80,9 @@ def read(fields: Mapping[str, Any], tenant: str) -> Selector:
         case "actor":
             return Selector(kind, actors.marks_of(kind, value, tenant))
         case "tenant":
-            if value != tenant:
+            if value != tenant.name:
                 raise BadRequest(kind, "must be the name of the tenant that is erased: your own")
-            return Selector(kind, (tenant,))
+            return Selector(kind, (tenant.name,))
         case "conversation":
             space = controls.name("namespace", fields.get("namespace", "default"))
             return Selector(kind, (controls.name(kind, value),), space)

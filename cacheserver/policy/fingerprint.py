@@ -23,6 +23,7 @@ from cacheserver.policy import (
     tiers,
     volatility,
 )
+from cacheserver.policy.keyed import keyed
 from cacheserver.rules.caching import FragmentKind
 from cacheserver.types import Controls, Query, Tenant
 
@@ -99,7 +100,7 @@ def read(
     }
     if controls.check is not None:  # who wants answers checked gets none that were not
         envelope["check"] = asdict(controls.check)
-    fingerprint = _digest(envelope)
+    fingerprint = keyed(tenant, _digest(envelope))
     actor = actors.actor_of(body, controls, tenant, key_id)
     ignored = tenant.caching.ignore_in_scope
     text, exact_only = admission.question(body)
@@ -118,7 +119,7 @@ def read(
         tenant=tenant,
         controls=controls,
         fingerprint=fingerprint,
-        scope="" if text is None else _scope(envelope, shape, embedder, ignored),
+        scope="" if text is None else keyed(tenant, _scope(envelope, shape, embedder, ignored)),
         text=text,
         exact_only=exact_only,
         bypass=bypass,

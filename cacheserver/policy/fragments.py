@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cacheserver.policy import unseen
+from cacheserver.policy.keyed import NO_CONTENT, keyed
 from cacheserver.rules.caching import FragmentKind
+from cacheserver.types import Tenant
 
 MOST_CHARS = 50_000  # of a system prompt that are looked through: some 20,000 tokens
 MOST_FRAGMENTS = 64  # that are told apart; a prompt with more is a table, not a template
@@ -100,6 +102,16 @@ def skeleton(system: str) -> Skeleton:
             fragments.append(Fragment(start, end, kind, _shape(words), mark))
     digest.update(_kept(system[at:]).encode("utf-8", "surrogatepass"))
     return Skeleton(digest.hexdigest()[:32], tuple(fragments))
+
+
+def under(found: Skeleton, tenant: Tenant) -> Skeleton:
+    """Return a skeleton as `tenant` stores it: without shapes of words where no content is kept."""
+    if not tenant.no_content:
+        return found
+    parts = [
+        replace(one, shape=NO_CONTENT, digest=keyed(tenant, one.digest)) for one in found.fragments
+    ]
+    return Skeleton(keyed(tenant, found.digest), tuple(parts))
 
 
 def text_of(system: Any) -> str:

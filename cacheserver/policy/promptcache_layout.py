@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cacheserver import jsontext
 from cacheserver.policy.estimate import chars_per_token
-from cacheserver.types import Mark
+from cacheserver.policy.keyed import keyed
+from cacheserver.types import Mark, Tenant
 
 # Facts 2, by model; what is not listed is 5.x or newer and has the newest models' minimum. A mark
 # under the real minimum costs nothing: nothing is written.
@@ -107,6 +108,17 @@ def lay_out(body: Mapping[str, Any], model: str, headers: Mapping[str, str]) -> 
         if section == "system":
             root = digest.copy().hexdigest()[:32]
     return Layout(tuple(spots), int(tokens), root)
+
+
+def under(layout: Layout, tenant: Tenant) -> Layout:
+    """Return the layout with its digests as `tenant` stores them."""
+    if not tenant.no_content:
+        return layout
+    spots = [
+        replace(spot, prefix=keyed(tenant, spot.prefix), root=keyed(tenant, spot.root))
+        for spot in layout.spots
+    ]
+    return replace(layout, spots=tuple(spots), root=keyed(tenant, layout.root))
 
 
 def with_marks(body: Mapping[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Nearby:
     """A candidate as it was recorded."""
 
     entry: str
-    question: str
+    question: str | None  # None: not kept
     similarity: float
     penalty: float = 0.0  # what a threshold is held against is less by it
     probability: float | None = None  # None: vetoed, or nobody asked for it
@@ -48,7 +48,7 @@ class Past:
     scope: str
     namespace: str
     fingerprint: str
-    asked: str
+    asked: str | None  # None: not kept
     served: str | None  # whose answer, by entry id; None: a miss
     candidates: tuple[Nearby, ...]  # the most similar first, at most `EXPLAINED`
     worth: Nanodollars  # what a hit saved, or would have
@@ -120,12 +120,12 @@ def past_of(record: Mapping[str, Any]) -> Past | None:
         scope=str(record["scope"]),
         namespace=str(record["namespace"]),
         fingerprint=str(record["fingerprint"]),
-        asked=record.get("asked") or "",
+        asked=record.get("asked"),
         served=served,
         candidates=tuple(
             Nearby(
                 entry=row["entry"],
-                question=row["question"] or "",
+                question=row["question"],
                 similarity=row["similarity"],
                 penalty=row["penalty"],
                 probability=row["probability"],
@@ -162,10 +162,13 @@ def under(
     """
     if bar.exact_only:
         return Outcome(False, "exact-only")
+    texts = {one.entry: one.question for one in past.candidates if one.question is not None}
+    if past.asked is None or len(texts) < len(past.candidates):
+        return Outcome(None)  # which vetoes hold cannot be told without the questions
     enabled, asked = enabled_vetoes(bar), read(past.asked)
     if bar.similarity is not None:
         neighbours = [
-            Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(one.question))
+            Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(texts[one.entry]))
             for one in past.candidates
         ]
         selection = decide(asked, neighbours, bar.similarity, lexicon=lexicon, enabled=enabled)
@@ -175,7 +178,7 @@ def under(
             return Outcome(None)  # all are vetoed, and the next one stands in no record
         return Outcome(served is not None, selection.reason, served, selection.vetoes)
     fired = {
-        one.entry: vetoes(asked, read(one.question), enabled, lexicon)
+        one.entry: vetoes(asked, read(texts[one.entry]), enabled, lexicon)
         for one in past.candidates[:JUDGED]
     }
     refused = {entry: names[0] for entry, names in fired.items() if names}

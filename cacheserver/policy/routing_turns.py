@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from cacheserver import jsontext
 from cacheserver.policy.fingerprint import shaping
+from cacheserver.policy.keyed import keyed
 from cacheserver.types import Query, Usage
 
 # How far back a request looks for what it goes on with: the last turn but one, mostly; further
@@ -47,6 +48,7 @@ def turns(query: Query) -> Turns:
     if query.conversation is not None:
         # The caller's own name holds even where the turns themselves are not sent, or were cut.
         named = _digest(b"named", _start(query), query.conversation.encode())
+        named = keyed(query.tenant, named)
         return Turns(named, (named,))
     shape = shaping(query.body)
     messages = shape["messages"]
@@ -62,7 +64,8 @@ def turns(query: Query) -> Turns:
         for link, message in zip(passed[:-1], messages, strict=False)
         if message.get("role") == "user"
     ]
-    return Turns(link, tuple(reversed(earlier[-LOOKED_BACK:])))
+    known = [keyed(query.tenant, one) for one in reversed(earlier[-LOOKED_BACK:])]
+    return Turns(keyed(query.tenant, link), tuple(known))
 
 
 def kept(model: str, usage: Usage, now: float) -> Kept:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cacheserver.policy import admission
 from cacheserver.policy.fingerprint import UNSHAPING
+from cacheserver.policy.keyed import keyed
 from cacheserver.types import Controls, Query
 
 _KEYED: Final = "part of the fingerprint"
@@ -61,7 +62,8 @@ def key(query: Query) -> str:
         ("conversation", _conversation(query)),
         ("besides", *_besides(query.body)),
     ]
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    digest = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    return keyed(query.tenant, digest)
 
 
 def _compared(value: Query | Controls, left_out: Mapping[str, str]) -> Iterator[tuple[str, object]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cacheserver.policy.routing_turns import Kept
 from cacheserver.stores.connection import PREFIX, Connection, command
+from cacheserver.stores.storecopy import keys
 
 
 class Conversations:
@@ -27,6 +28,11 @@ class Conversations:
         """Keep it for `keep_s` seconds, in place of what was there."""
         value = json.dumps([kept.model, kept.cached_until])
         await command(self._redis, "SET", self._key(digest), value, "EX", keep_s)
+
+    async def forget(self) -> None:
+        """Forget every conversation's model: of whose they are nothing is known."""
+        async for page in keys(self._redis, f"{self._prefix}cv:"):
+            await command(self._redis, "UNLINK", *page)
 
     def _key(self, digest: str) -> str:
         return f"{self._prefix}cv:{digest}"

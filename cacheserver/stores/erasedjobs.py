@@ -12,11 +12,13 @@ from typing import Any, Final
 from cacheserver import jsontext
 from cacheserver.policy import actors
 from cacheserver.policy.erasure import Selector, conversation_mark
+from cacheserver.policy.keyed import keyed
 from cacheserver.stores import erasurescripts
 from cacheserver.stores.connection import Connection, run
 from cacheserver.stores.jobs import RESULTS, Job, Jobs, packed, place_name
 from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.values import owner
+from cacheserver.types import Tenant
 
 _PAGE: Final = 50
 _GONE: Final = {
@@ -29,6 +31,7 @@ class ErasedJobs:
     """Erases a tenant's jobs. Every method raises `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
+        self.under_way = 0  # jobs that are covered as a whole and are still to be deleted
         self._prefix = prefix
         self._sealer = sealer
         self._jobs = Jobs(redis, prefix=prefix, sealer=sealer)
@@ -38,7 +41,7 @@ class ErasedJobs:
     async def erase(
         self,
         id: str,
-        tenant: str,
+        tenant: Tenant,
         selector: Selector,
         *,
         at: float,
@@ -48,11 +51,11 @@ class ErasedJobs:
     ) -> int:
         """Erase what is covered of a job; how many items that were."""
         job = await self._jobs.find(id)
-        if job is None or job.tenant != tenant or job.created_at > at:
+        if job is None or job.tenant != tenant.name or job.created_at > at:
             return 0
-        whole = _covered(job, selector)
+        whole = _covered(job, selector, tenant)
         erased = 0
-        await self._sealer.ready(tenant)
+        await self._sealer.ready(tenant.name)
         for start in range(0, job.total, _PAGE):
             places = range(start, min(start + _PAGE, job.total))
             asked = await self._jobs.items(id, places)
@@ -78,37 +81,39 @@ class ErasedJobs:
                 if found:
                     name = place_name(id, place)
                     words = (
-                        self._sealer.seal(RESULTS, tenant, name, _line(custom_id)),
-                        packed(self._sealer, tenant, name, str(custom_id), _blank(model)),
+                        self._sealer.seal(RESULTS, tenant.name, name, _line(custom_id)),
+                        packed(self._sealer, tenant.name, name, str(custom_id), _blank(model)),
                     )
                     erased += await run(self._item, self._prefix, "", repr(now), id, place, *words)
-        if whole and job.status == "ended":
-            # One that was under way is deleted by the second pass: a worker may be at it now.
-            erased = max(erased, await run(self._whole, self._prefix, "", id, owner(tenant)))
+        if whole and job.status != "ended":
+            # It is deleted by a later pass: a worker may be at it now.
+            self.under_way += 1
+        elif whole:
+            erased = max(erased, await run(self._whole, self._prefix, "", id, owner(tenant.name)))
         return erased
 
 
-def _covered(job: Job, selector: Selector) -> bool:
+def _covered(job: Job, selector: Selector, tenant: Tenant) -> bool:
     """Return whether all of a job is covered."""
     said, talk = job.controls, None
     if job.conversation is not None:
         talk = conversation_mark(said.namespace, job.conversation)
     return any(
         selector.covers(namespace=said.namespace, tags=said.tags, actor=actor, conversation=talk)
-        for actor in (None, *_actors(job))
+        for actor in (None, *_actors(job, tenant))
     )
 
 
-def _actors(job: Job) -> Iterator[str]:
+def _actors(job: Job, tenant: Tenant) -> Iterator[str]:
     if job.controls.actor is not None:
-        yield actors.named(job.tenant, job.controls.actor)
+        yield keyed(tenant, actors.named(tenant.name, job.controls.actor))
     if job.key_id is not None:
-        yield actors.keyed(job.tenant, job.key_id)
+        yield keyed(tenant, actors.of_key(tenant.name, job.key_id))
 
 
-def _own_actor(body: dict[str, Any], tenant: str) -> str | None:
+def _own_actor(body: dict[str, Any], tenant: Tenant) -> str | None:
     said = actors.said_in(body)
-    return None if said is None else actors.named(tenant, said)
+    return None if said is None else keyed(tenant, actors.named(tenant.name, said))
 
 
 def _line(custom_id: object) -> bytes:

@@ -26,13 +26,19 @@ from cacheserver.stores.kinds import REGISTRY, Kind
 from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.storecopy import keys
 from cacheserver.stores.values import owner
-from cacheserver.types import Entry
+from cacheserver.types import Entry, Tenant
 
 _IDS: Final = 500  # look-ups of one command
 _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
 _LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
 # What is begun before an erasure and written after it is of these kinds, or refused.
 _AGAIN: Final = frozenset({"decisions", "jobs", "ledger_rows", "ledger_outbox", "summaries"})
+# Of a whole tenant, besides: digests that are written behind an answer. What was noted since goes
+# with them, and is made anew.
+_AGAIN_WHOLE: Final = _AGAIN | {
+    *("families", "family_lists", "repeats", "prefixes", "prefix_lists", "labels"),
+    *("prompt_versions", "version_lists", "version_namespaces"),
+}
 # Erased with what they belong to.
 WITH: Final[Mapping[str, str]] = {
     "turn_sizes": "turns",
@@ -74,17 +80,22 @@ class Covered:
 
 
 class Walk:
-    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed."""
+    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed.
+
+    `digests`: whether a pass that is done again takes those that were written behind answers.
+    """
 
     def __init__(
         self,
         redis: Connection,
         *,
         prefix: str,
+        tenant: Tenant,
         erasure: Erasure,
         covered: Covered,
         now: float,
         held: Callable[[], Awaitable[None]],
+        digests: bool = True,
         sealer: Sealer | None = None,
     ) -> None:
         self.removed: Counter[str] = Counter()
@@ -92,11 +103,13 @@ class Walk:
         self._redis = redis
         self._prefix = prefix
         self._erasure = erasure
+        self._settings = tenant
         self._tenant = erasure.tenant
         self._selector = erasure.selector
         self._covered = covered
         self._now = now
         self._held = held
+        self._digests = digests
         self._sealer = sealer or Sealer()
         self._unlabel = redis.register_script(erasurescripts.UNLABEL)
         self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
@@ -123,6 +136,11 @@ class Walk:
             "conversation_sums": self._erase_sums("conversation_sums"),
         }
 
+    @property
+    def under_way(self) -> int:
+        """How many jobs are covered and have not ended: what they are kept with is still needed."""
+        return self._jobs.under_way
+
     async def collect(self) -> None:
         """Learn from the decisions which ones are covered, and what they had stored."""
         start = f"{self._prefix}d:{owner(self._tenant)}:"
@@ -140,6 +158,8 @@ class Walk:
 
     async def run(self) -> None:
         """Walk all keys. Raises `StoreError`."""
+        whole = self._selector.kind == "tenant"
+        again = _AGAIN_WHOLE if whole and self._digests else _AGAIN
         async for page in keys(self._redis, self._prefix):
             found: dict[str, _Found] = {}
             listed: dict[str, Kind] = {}
@@ -151,7 +171,7 @@ class Walk:
                     continue
                 kind, parts = known
                 mine = parts.get("T", parts.get("tenant", self._tenant)) == self._tenant
-                if mine and (not self._erasure.again or kind.name in _AGAIN):
+                if mine and (not self._erasure.again or kind.name in again):
                     listed[kind.name] = kind
                     found.setdefault(kind.name, []).append((key, parts))
             for kind_name, keys_of in found.items():
@@ -360,7 +380,7 @@ class Walk:
         for _, parts in found:
             self.removed["jobs"] += await self._jobs.erase(
                 parts["id"],
-                self._tenant,
+                self._settings,
                 self._selector,
                 at=self._erasure.at,
                 now=self._now,

@@ -76,6 +76,7 @@ class Labels:
         self._states = Recent[tuple[bytes | None, int]](clock, most=_REMEMBERED)
         self._add = redis.register_script(labelscripts.ADD)
         self._save = redis.register_script(labelscripts.SAVE)
+        self._forget = redis.register_script(labelscripts.FORGET)
         self._adjust = redis.register_script(labelscripts.ADJUST)
         self._spend = redis.register_script(labelscripts.SPEND)
         self._refund = redis.register_script(labelscripts.REFUND)
@@ -147,6 +148,10 @@ class Labels:
             since = f"({self._ms() - LIFE_S * 1000}"
             found.update(await command(self._redis, "ZRANGEBYSCORE", key, since, "+inf"))
         return sorted(scope.decode() for scope in found)
+
+    async def forget_states(self, tenant: str) -> None:
+        """Forget what was fitted for a tenant, by scope."""
+        await run(self._forget, self._prefix, owner(tenant), "")
 
     async def tombstone(
         self, tenant: str, question_key: str, entry_id: str, *, life_s: int

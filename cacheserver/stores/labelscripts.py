@@ -132,6 +132,17 @@ return id
 """.replace("LABEL_BYTES", str(_LABEL_BYTES))
 )
 
+# ARGV: P, T, ''. Drops all states of a tenant.
+FORGET = (
+    _LEARNED
+    + """
+for _, name in ipairs(redis.call('ZRANGE', P .. 'calibs:' .. T, 0, -1)) do
+  drop(T, 'calib', name)
+end
+return 0
+"""
+)
+
 # ARGV: P, T, scope, version read (16 digits), state, scopes, life (s), now (ms), most bytes of all
 # tenants' or 0. Returns 1 if it was saved. Versions are of the clock, so that a state that was
 # dropped and began again never has a version that an earlier one had.

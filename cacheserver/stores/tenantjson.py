@@ -45,10 +45,14 @@ _LEVERS: dict[str, TypeAdapter[Any]] = {
 
 _SCOPE = re.compile(r"[0-9a-f]{64}")
 
+_NO_SETTINGS = frozenset({"name", "digest_key"})  # of a tenant's fields
+
 
 def as_json(tenant: Tenant) -> dict[str, Any]:
     """The settings, without the name: what `read` takes."""
-    shown = {name: value for name, value in asdict(_plain(tenant)).items() if name != "name"}
+    shown = asdict(_plain(tenant))
+    for name in _NO_SETTINGS:
+        del shown[name]
     for bar in (shown["bar"], *shown["namespace_bars"].values(), *shown["scope_bars"].values()):
         bar["exact_only"] = bar["similarity"] is None and bar["target"] is None
     return shown
@@ -75,6 +79,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
         "corroborate": _flag,
         "actors": _actors,
         "routing_epoch": _count,
+        "no_content": _flag,
         **{lever: partial(_lever, kind) for lever, kind in _LEVERS.items()},
     }
     found: dict[str, Any] = {}
@@ -85,6 +90,9 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     tenant = replace(base, name=name, **found)
     if tenant.default_ttl_s > tenant.max_ttl_s:
         raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
+    if tenant.no_content and tenant.caching.prewarm:
+        said = "holds prompts, which a tenant with `no_content` does not keep; give none"
+        raise BadRequest("caching.prewarm", said)
     tiers.check(tenant.routing)
     return tenant
 
@@ -114,7 +122,7 @@ def decode(
     What another version wrote is no harm: fields that this one does not know are left out, and so
     are vetoes that are gone, of which `forgotten` is told.
     """
-    kept = {field.name for field in fields(Tenant)} - {"name"}
+    kept = {field.name for field in fields(Tenant)} - _NO_SETTINGS
     written = _object("settings", orjson.loads(record))
     given = {field: value for field, value in written.items() if field in kept}
     for bar in _bars(given):

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from cacheserver.errors import BadRequest, StoreError, Unavailable
+from cacheserver.errors import BadRequest, KeyLost, StoreError, Unavailable
 from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
@@ -23,6 +24,8 @@ from cacheserver.stores.tenantjson import decode, encode
 from cacheserver.types import Tenant
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
+
+_DIGESTS: Final = b"digests of content"  # what the key of a tenant's digests is derived by
 
 
 class Tenants(ApiKeys):
@@ -60,6 +63,13 @@ class Tenants(ApiKeys):
         self._sealer = sealer or Sealer()
         self._read = Remembered[Tenant](clock)
         self._hmac: bytes | None = None
+        # While it is not known whether a tenant keeps content: nobody can make such digests.
+        self._nobodys: Final = secrets.token_bytes(32)
+
+    @property
+    def seals(self) -> bool:
+        """Whether content is encrypted, so that a tenant can have none kept in plain."""
+        return self._sealer.on
 
     async def get(self, tenant: str) -> Tenant:
         """A tenant's settings, the defaults where none were put. Never raises.
@@ -67,15 +77,57 @@ class Tenants(ApiKeys):
         Where they cannot be read and never were, the tightest: nothing is stored, nothing matched,
         and nothing shared with requests made under the settings that hold.
         """
+        try:
+            return await self.known(tenant)
+        except Unavailable:
+            return self._tightest(tenant)
+
+    async def of_caller(self, tenant: str) -> Tenant:
+        """A tenant's settings as `get` has them, for a request of its own.
+
+        Raises `KeyLost` where nothing is sealed here: whether turns and jobs of the tenant may be
+        kept in plain is not known then.
+        """
+        try:
+            return await self.known(tenant)
+        except KeyLost:
+            if not self._sealer.on:
+                raise
+        except Unavailable:
+            pass
+        return self._tightest(tenant)
+
+    def _tightest(self, tenant: str) -> Tenant:
+        return replace(
+            self._defaults,
+            name=tenant,
+            default_ttl_s=0,
+            max_ttl_s=0,
+            stale_s=0,
+            ttl_rules=(),
+            semantic=False,
+            routing_epoch=-1,
+            no_content=self.seals,
+            digest_key=self._nobodys if self.seals else None,
+        )
+
+    def fresh(self, tenant: str) -> Tenant:
+        """The settings of a tenant that nothing was set for."""
+        return replace(self._defaults, name=tenant)
+
+    async def known(self, tenant: str) -> Tenant:
+        """A tenant's settings, for whoever shows or changes them.
+
+        Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` where they
+        are sealed with a key that is not here: nobody knows what may be kept of such a tenant.
+        """
 
         async def ask() -> Tenant:
-            return await self._load(tenant)
+            return await self._with_key(await self._load(tenant))
 
-        try:
-            found = await self._read.get(tenant, ask)
-        except Unavailable:
-            found = None
-        return found or self._tightest(tenant)
+        found = await self._read.get(tenant, ask)
+        assert found is not None  # there are defaults
+        return found
 
     async def put(self, tenant: Tenant) -> None:
         """Set what holds for a tenant, in every process within `FRESH_S`.
@@ -89,18 +141,26 @@ class Tenants(ApiKeys):
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
 
+    def forget(self, tenant: str) -> None:
+        """Read a tenant's settings and key anew when they are next asked for."""
+        self._read.forget(tenant)
+
     async def list_tenants(self) -> list[Tenant]:
-        """Every tenant that has settings or a key, by name."""
+        """Every tenant that has settings or a key, by name. Without keys of digests."""
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
         await self._sealer.know(map(_raw, stored.values()))
-        found: dict[str, Tenant] = {}
-        for name, record in named.items():
-            found[name] = self._opened(name, record) or self._tightest(name)
+        found = {name: self._listed(name, record) for name, record in named.items()}
         for key in await self.list_keys():
-            found.setdefault(key.tenant, replace(self._defaults, name=key.tenant))
+            found.setdefault(key.tenant, self.fresh(key.tenant))
         return [found[name] for name in sorted(found)]
+
+    def _listed(self, tenant: str, record: bytes | str) -> Tenant:
+        try:
+            return self._decode(tenant, record)
+        except KeyLost:  # one of them must not hide the others
+            return self._tightest(tenant)
 
     async def names(self) -> set[str]:
         """The names of all tenants that have settings or a key. Raises `StoreError`."""
@@ -129,30 +189,21 @@ class Tenants(ApiKeys):
     async def _load(self, tenant: str) -> Tenant:
         record = await self._redis.hget(self._tenants, tenant)
         if record is None:
-            return replace(self._defaults, name=tenant)
+            return self.fresh(tenant)
         await self._sealer.know([_raw(record)])
-        found = self._opened(tenant, record)
-        if found is None:
-            raise StoreError(f"the settings kept for tenant {tenant} do not open")
-        return found
+        return self._decode(tenant, record)
 
-    def _tightest(self, tenant: str) -> Tenant:
-        return replace(
-            self._defaults,
-            name=tenant,
-            default_ttl_s=0,
-            max_ttl_s=0,
-            stale_s=0,
-            ttl_rules=(),
-            semantic=False,
-            routing_epoch=-1,
-        )
+    async def _with_key(self, tenant: Tenant) -> Tenant:
+        """The tenant with the key of its digests, where they are keyed."""
+        if not tenant.no_content:
+            return tenant
+        await self._sealer.ready(tenant.name)
+        return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
-    def _opened(self, tenant: str, record: bytes | str) -> Tenant | None:
-        """The settings that were kept; None for encrypted ones that do not open."""
+    def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
         if plain is None:
-            return None
+            raise KeyLost(f"the settings kept for tenant {tenant} do not open")
         try:
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError) as error:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cacheserver.errors import BadRequest
 from cacheserver.policy import erasure
 from cacheserver.policy.erasure import Selector, conversation_mark, read
+from cacheserver.types import Tenant
 
 GOOD: list[tuple[dict[str, Any], Selector]] = [
     ({"entry_id": "0" * 32}, Selector("entry_id", ("0" * 32,))),
@@ -43,7 +44,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fields", "selector"), GOOD)
 def test_one_selector_is_read(fields: dict[str, Any], selector: Selector) -> None:
-    assert read(fields, "acme") == selector
+    assert read(fields, Tenant("acme")) == selector
 
 
 @pytest.mark.parametrize(("fields", "field"), BAD)
@@ -51,12 +52,12 @@ def test_a_selector_that_will_not_do_is_refused_by_its_field(
     fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(BadRequest) as refused:
-        read(fields, "acme")
+        read(fields, Tenant("acme"))
     assert refused.value.field == field
 
 
 def test_an_actor_is_known_by_digests_of_its_tenant_alone() -> None:
-    mine, other = read({"actor": "ann"}, "acme"), read({"actor": "ann"}, "other")
+    mine, other = read({"actor": "ann"}, Tenant("acme")), read({"actor": "ann"}, Tenant("other"))
     assert "ann" not in mine.values
     assert not set(mine.values) & set(other.values)
 

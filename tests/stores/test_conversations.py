@@ -39,6 +39,17 @@ async def test_what_cannot_be_read_is_not_there(redis: Connection, prefix: str, 
     assert await conversations.first(["a", "b"]) == Kept("m")
 
 
+async def test_all_are_forgotten_and_nothing_else(redis: Connection, prefix: str) -> None:
+    conversations = Conversations(redis, prefix=prefix)
+    await conversations.forget()
+    for digest in ("a", "b"):
+        await conversations.keep(digest, Kept("m"), keep_s=60)
+    await command(redis, "SET", f"{prefix}cvt:other", 1)
+    await conversations.forget()
+    assert await conversations.first(["a", "b"]) is None
+    assert await command(redis, "GET", f"{prefix}cvt:other") == b"1"
+
+
 async def test_a_store_that_is_away_is_a_store_error() -> None:
     conversations = Conversations(connect("unix:///nowhere/redis.sock"))
     with pytest.raises(StoreError):

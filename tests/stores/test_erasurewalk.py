@@ -9,6 +9,7 @@ from cacheserver.stores.connection import Connection, command
 from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.erasurewalk import Covered, Walk
 from cacheserver.stores.labels import Labels
+from cacheserver.types import Tenant
 
 NOW = 2_000_000_000.0
 SELECTORS = {
@@ -27,6 +28,7 @@ async def walked(redis: Connection, prefix: str, selector: Selector, covered: Co
     walk = Walk(
         redis,
         prefix=prefix,
+        tenant=Tenant("acme"),
         erasure=Erasure("acme", selector, at=NOW, who="admin"),
         covered=covered,
         now=NOW,

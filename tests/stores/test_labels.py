@@ -160,6 +160,24 @@ async def test_a_tenants_scopes_are_those_with_labels_or_a_state(labels: Labels)
     assert await labels.scopes("acme") == ["both", "label", "state"]
 
 
+async def test_all_states_of_a_tenant_are_forgotten_and_no_other(
+    labels: Labels, redis: Connection, prefix: str
+) -> None:
+    empty = await command(redis, "HGET", f"{prefix}learnedbytes", "total")
+    for scope in ("one", "two"):
+        await labels.save_state("acme", scope, b"x", version=0)
+    await labels.save_state("beta", "one", b"y", version=0)
+    of_beta = await labels.state("beta", "one")
+    await labels.forget_states("acme")
+    assert await labels.scopes("acme") == []
+    assert await labels.state("acme", "one") == (None, 0)
+    assert await labels.state("beta", "one") == of_beta
+    await labels.forget_states("beta")
+    left = await command(redis, "HGET", f"{prefix}learnedbytes", "total")
+    assert int(left) == int(empty or 0)
+    assert await command(redis, "ZCARD", f"{prefix}learned") == 0
+
+
 async def test_beyond_its_bound_the_state_saved_longest_ago_begins_again(
     redis: Connection, prefix: str, clock: Clock
 ) -> None:

@@ -109,8 +109,8 @@ class Cache:
             tenant=tenant,
         )
         fields = jsontext.loads(call.body or b"{}")
-        tenant = await self._parts.tenants.of_caller(self._tenant)
-        return await erasure.erase_as(self._parts, tenant, fields, who="process")
+        mine = await self._parts.tenants.of_caller(self._tenant)
+        return await erasure.erase_as(self._parts, mine, fields, who="process")
 
     async def decision(self, id: str) -> dict[str, Any] | None:
         """All of a decision, for a day; None after that."""

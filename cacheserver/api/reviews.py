@@ -76,8 +76,8 @@ async def take(request: Request, name: str) -> dict[str, Any]:
     confirm = request.query_params.get("confirm", "false")
     if confirm not in ("true", "false"):
         raise BadRequest("confirm", "must be true or false")
-    rows = await edge.lines(request, reviewing.read)
     tenant = await _queued(edge, name)
+    rows = await edge.lines(request, reviewing.read)
     return await edge.parts.reviewing.take(tenant, rows, confirm=confirm == "true")
 
 

@@ -575,7 +575,15 @@ def masters(settings: Settings) -> Masters | None:
         return None
 
     current = one("encryption_key")
-    return None if current is None else masterkeys.Masters(current, one("encryption_old_key"))
+    if current is None:
+        return None
+    old = one("encryption_old_key")
+    if old is not None and old.id == current.id:
+        raise SettingsError(
+            f"`{variable('encryption_old_key_file')}`: it is the same key as the current one; "
+            "make a new one for that (`openssl rand -hex 32`)"
+        )
+    return masterkeys.Masters(current, old)
 
 
 def tls(settings: Settings) -> Tls:

@@ -59,7 +59,7 @@ async def rotate(settings: Settings, say: Say) -> None:
             await keys.rotate(tenant)
         say(
             f"{len(tenants)} keys are wrapped by the current master key; what is written from now "
-            "on is encrypted under new ones. The old master key opens nothing any more."
+            "on is encrypted under new ones. The old one still opens what was backed up before."
         )
 
 

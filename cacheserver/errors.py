@@ -21,6 +21,7 @@ CacheServerError
 ├── SettingsError          a setting; the server does not start
 └── Unavailable            503  we cannot tell who is asking, so we answer nobody
     └── KeyLost            503  a tenant's settings are sealed, and their key is not here
+        └── SettingsDamaged  503  a tenant's settings are none
 """
 
 from __future__ import annotations
@@ -145,6 +146,10 @@ class Unavailable(CacheServerError):
 
 class KeyLost(Unavailable):
     """A tenant's settings are sealed with a key that is not here: what it allows is not known."""
+
+
+class SettingsDamaged(KeyLost):
+    """A tenant's settings open, or were never sealed, and are none."""
 
 
 class StoreError(CacheServerError):

@@ -58,7 +58,7 @@ from cacheserver.stores.budgets import BudgetStore
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.jobs import Jobs
 from cacheserver.stores.jobwork import JobWork
-from cacheserver.stores.journal import Journal
+from cacheserver.stores.journal import Journal, record_of
 from cacheserver.stores.labels import Labels
 from cacheserver.stores.ledger import Ledger
 from cacheserver.stores.ledgerexport import LedgerExport
@@ -131,6 +131,7 @@ async def build(
             prefix=settings.redis_prefix,
             max_bytes=settings.max_decision_bytes,
             sealer=sealer,
+            read=record_of,
         )
         stack.push_async_callback(journal.close)
         ledger = Ledger(redis, prefix=settings.redis_prefix)

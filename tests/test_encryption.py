@@ -178,6 +178,17 @@ async def test_a_wrong_or_missing_key_is_refused_by_name_and_nothing_is_changed(
         assert came_from(await house.ask(ASKED))[0] == "exact"  # as it was stored in plain
 
 
+async def test_the_old_master_key_is_another_one(tmp_path: Path, key_file: Path) -> None:
+    with pytest.raises(SettingsError, match=r"CACHESERVER_ENCRYPTION_OLD_KEY_FILE.*the same key"):
+        async with House.open(
+            tmp_path / "data",
+            upstream="simulated",
+            encryption_key_file=key_file,
+            encryption_old_key_file=key_file,
+        ):
+            raise AssertionError("it started")
+
+
 async def test_a_store_from_before_is_read_and_what_is_new_is_encrypted(
     tmp_path: Path, key_file: Path
 ) -> None:

@@ -60,15 +60,23 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     `erased` says what went, and what cannot be reached.
     """
     edge = await _admitted(request)
+    fields = await _body(request, edge)
+    unknown = False
     try:
         base = await edge.parts.tenants.known(checked_name("tenant", name))
-    except KeyLost:  # they can be put anew, and not changed
-        base = edge.parts.tenants.fresh(name)
-    changed = tenantjson.read(name, await _body(request, edge), base)
+    except KeyLost as error:  # they can be put anew, and not changed
+        if "no_content" not in fields:
+            raise BadRequest(
+                "no_content",
+                "must be given: the tenant's settings cannot be read, so whether it keeps content "
+                "is not known, and putting them anew erases what it has",
+            ) from error
+        base, unknown = edge.parts.tenants.fresh(name), True
+    changed = tenantjson.read(name, fields, base)
     await refuse_unknown_scopes(edge, "scope_bars", base, changed)
     await edge.parts.router.check(changed.routing, edge.parts.clock())
     await refuse_closed_addresses(edge.parts, changed)
-    if changed.no_content != base.no_content:
+    if unknown or changed.no_content != base.no_content:
         changed, erased = await contentmode.change(edge, changed)
         return {"name": name, **tenantjson.as_json(changed), "erased": shown_erasure(erased)}
     await edge.parts.tenants.put(changed)

@@ -118,7 +118,10 @@ def _response(request: Request, error: Exception) -> Response:
             kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
         case KeyLost():
             status, kind = 503, "api_error"
-            message = "this tenant's settings are sealed with a key that is not here; put them anew"
+            message = (
+                "this tenant's settings are sealed with a key that is not here, or damaged; put "
+                "them anew, `no_content` among them"
+            )
         case Unavailable() | StoreError():
             status, kind, message = 503, "api_error", "the store is away; try again shortly"
             headers = {"retry-after": "1"}

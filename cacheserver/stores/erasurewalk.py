@@ -23,7 +23,7 @@ from cacheserver.stores.erasedjobs import ErasedJobs
 from cacheserver.stores.erasedrows import ErasedRows, Names
 from cacheserver.stores.erasures import Erasure
 from cacheserver.stores.kinds import REGISTRY, Kind
-from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealing import Sealer, as_object
 from cacheserver.stores.storecopy import keys
 from cacheserver.stores.values import owner
 from cacheserver.types import Entry, Tenant
@@ -190,7 +190,10 @@ class Walk:
             self.removed[name] += await command(self._redis, "UNLINK", *gone)
 
     async def _values(
-        self, kind: str, named: Sequence[tuple[bytes, str]]
+        self,
+        kind: str,
+        named: Sequence[tuple[bytes, str]],
+        how: Callable[[bytes], Any] = as_object,
     ) -> list[tuple[bytes, Any | None]]:
         """The values of keys that there are; None for one that does not open."""
         read: list[tuple[bytes, Any | None]] = []
@@ -200,14 +203,13 @@ class Walk:
             await self._sealer.know(values)
             for (key, name), value in zip(some, values, strict=True):
                 if value is not None:
-                    plain = self._sealer.opened(kind, self._tenant, name, value)
-                    read.append((key, None if plain is None else orjson.loads(plain)))
+                    read.append((key, self._sealer.read(kind, self._tenant, name, value, how)))
         return read
 
     async def _decisions(
         self, named: Sequence[tuple[bytes, str]]
     ) -> list[tuple[bytes, Any | None]]:
-        return await self._values(journal.KIND, named)
+        return await self._values(journal.KIND, named, journal.record_of)
 
     async def _erase_decisions(self, found: _Found) -> None:
         """Delete those that are covered; of others the questions of entries that are gone."""
@@ -360,8 +362,8 @@ class Walk:
         turns_kept = await command(self._redis, "LRANGE", key, 0, -1)
         await self._sealer.know(turns_kept)
         for kept in turns_kept:
-            turn = self._sealer.opened(turns.KIND, self._tenant, name, kept)
-            if turn is None or jsontext.loads(turn).get("content") in self._covered.answers:
+            turn = self._sealer.read(turns.KIND, self._tenant, name, kept, as_object)
+            if turn is None or turn.get("content") in self._covered.answers:
                 return True
         return False
 

@@ -21,7 +21,7 @@ from cacheserver.errors import StoreError
 from cacheserver.rules.validation import Check
 from cacheserver.stores import jobscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
-from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealing import Sealer, as_object
 from cacheserver.stores.values import owner
 from cacheserver.types import Controls
 
@@ -137,7 +137,9 @@ class Jobs:
     async def find(self, id: str) -> Job | None:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:job:{id}")
         await self._sealer.know(fields.values())
-        return _read(id, fields, self._sealer) if b"total" in fields else None
+        if b"total" not in fields:
+            return None
+        return self._sealer.decoded(lambda: _read(id, fields, self._sealer))
 
     async def batches(self, tenant: str) -> list[str]:
         """The ids of a tenant's batches, the newest first."""
@@ -169,7 +171,7 @@ class Jobs:
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items)
         await self._sealer.know(found)
         return [
-            self._sealer.opened(RESULTS, None, place_name(id, item), line)
+            self._sealer.read(RESULTS, None, place_name(id, item), line, _line)
             for item, line in zip(items, found, strict=True)
         ]
 
@@ -204,11 +206,18 @@ def packed(sealer: Sealer, tenant: str, name: str, custom_id: str, raw: bytes) -
 
 def unpacked(sealer: Sealer, name: str, kept: bytes) -> tuple[str, bytes]:
     """The custom id and the request of an item, empty where it does not open."""
-    plain = sealer.opened(ITEMS, None, name, kept)
-    if plain is None:
-        return "", b""
+    return sealer.read(ITEMS, None, name, kept, _item) or ("", b"")
+
+
+def _item(plain: bytes) -> tuple[str, bytes]:
     custom_id, _, raw = plain.partition(b"\n")
     return custom_id.decode(), zlib.decompress(raw)
+
+
+def _line(plain: bytes) -> bytes:
+    """A line of results as it is. Raises `ValueError` for what is none."""
+    as_object(plain)
+    return plain
 
 
 def _all_packed(sealer: Sealer, job: Job, items: Sequence[tuple[str, bytes]]) -> list[bytes]:

@@ -18,7 +18,7 @@ from cacheserver.stores import jobscripts
 from cacheserver.stores.budgets import named
 from cacheserver.stores.connection import PREFIX, Connection, command, run, store_errors
 from cacheserver.stores.jobs import RESULTS, place_name
-from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealing import Sealer, as_object
 
 DIRECT = "direct"  # the pool of what is asked at once, at full price
 
@@ -239,7 +239,7 @@ class JobWork:
         if b"state" not in fields:
             return None
         await self._sealer.know([fields[b"share"]])
-        share = self._sealer.opened(_SHARES, None, "", fields.pop(b"share"))
+        share = self._sealer.read(_SHARES, None, "", fields.pop(b"share"), as_object)
         if share is None:
             return None
         text = {name.decode(): value.decode() for name, value in fields.items()}
@@ -247,7 +247,7 @@ class JobWork:
             nonce=nonce,
             state=_state(text["state"]),
             size=int(text["size"]),
-            share=orjson.loads(share),
+            share=share,
             upstream=text.get("upstream"),
             at=float(text.get("at", 0)),
             polls=int(text["polls"]),

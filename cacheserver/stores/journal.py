@@ -11,7 +11,7 @@ import asyncio
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from cacheserver.errors import StoreError
 from cacheserver.flight import end
 from cacheserver.stores import scripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
-from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealing import Sealer, as_object
 from cacheserver.stores.values import owner
 
 KIND = "decisions"  # as values are sealed
@@ -63,6 +63,7 @@ class Journal:
     """Records decisions and statistics; `limit` bounds each of the two while the store is away.
 
     Decisions take `max_bytes` in the store; beyond it the oldest go before their day is over.
+    `read` decodes one; what it raises `ValueError` for is absent, and counted.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Journal:
         limit: int = 10_000,
         max_bytes: int | None = None,
         sealer: Sealer | None = None,
+        read: Callable[[bytes], dict[str, Any]] = as_object,
     ) -> None:
         self.overflowed = 0  # decisions and tenants' counts that were given up
         self.crowded_out = 0  # decisions that made room for newer ones
@@ -82,6 +84,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._redis = redis
         self._sealer = sealer or Sealer()
+        self._decode = read
         self._write = redis.register_script(scripts.JOURNAL)
         self._next = _Batch()
         self._sending: _Batch | None = None
@@ -135,8 +138,7 @@ class Journal:
                 return dict(batch.decisions[key].decision)
         stored = await command(self._redis, "GET", key)
         await self._sealer.know([stored])
-        found = self._sealer.opened(KIND, tenant, decision_id, stored)
-        return None if found is None else orjson.loads(found)
+        return self._sealer.read(KIND, tenant, decision_id, stored, self._decode)
 
     async def near(self, tenant: str) -> list[dict[str, Any]]:
         """The tenant's last `NEAR` decisions that turned on a similarity, the newest first.
@@ -154,10 +156,10 @@ class Journal:
             await self._sealer.know(values)
             ids = [key[ids_at:].decode() for key in some]
             read = [
-                self._sealer.opened(KIND, tenant, id, value)
+                self._sealer.read(KIND, tenant, id, value, self._decode)
                 for id, value in zip(ids, values, strict=True)
             ]
-            found += [orjson.loads(value) for value in read if value is not None]
+            found += [record for record in read if record is not None]
         return found
 
     async def stats(self, tenant: str | None) -> dict[str, int]:
@@ -294,3 +296,11 @@ def _dumped(decision: Mapping[str, Any]) -> bytes | None:
         return orjson.dumps(decision)
     except TypeError:  # a value JSON does not know: one decision is lost, not the batch with it
         return None
+
+
+def record_of(plain: bytes) -> dict[str, Any]:
+    """A decision as it was kept. Raises `ValueError` for what is none."""
+    found = as_object(plain, "id", "at", "scope", "outcome", "decision")
+    if not isinstance(found["decision"], dict) or "kind" not in found["decision"]:
+        raise ValueError("a record without a decision")
+    return found

@@ -16,8 +16,8 @@ from typing import Any
 from cacheserver.errors import StoreError
 from cacheserver.stores import labelscripts
 from cacheserver.stores.connection import PREFIX, Connection, command, run
-from cacheserver.stores.sealing import Sealer
-from cacheserver.stores.values import dumped, loaded, owner
+from cacheserver.stores.sealing import Sealer, as_object
+from cacheserver.stores.values import dumped, owner
 
 KIND = "reviews"  # as values are sealed
 LIFE_S = 30 * 86_400  # as long as an answer may be kept at most
@@ -74,9 +74,9 @@ class ReviewQueue:
             found = await run(self._list, self._prefix, owner(tenant), start, left)
             await self._sealer.know(found[1::2])
             for item_id, kept in zip(found[::2], found[1::2], strict=True):
-                text = self._sealer.opened(KIND, tenant, "", kept)
-                if text is not None:
-                    items.append((item_id.decode(), loaded("an item for review", text)))
+                item = self._sealer.read(KIND, tenant, "", kept, as_object)
+                if item is not None:
+                    items.append((item_id.decode(), item))
             if len(found) < 2 * left:
                 break
             start = f"({found[-2].decode()}"

@@ -14,15 +14,17 @@ from __future__ import annotations
 import hmac
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from cacheserver import jsontext
 from cacheserver.errors import StoreError
 from cacheserver.stores.masterkeys import KEY_BYTES, NONCE_BYTES
 from cacheserver.stores.sealkeys import ID_BYTES, STORE, Generation, SealKeys, WrongKey
@@ -33,6 +35,8 @@ _SEALED_AT: Final = _NONCE_AT + NONCE_BYTES
 _TAG_BYTES: Final = 16
 OVERHEAD_BYTES: Final = _SEALED_AT + _TAG_BYTES
 _AGAIN_S: Final = 1.0  # between looks for a key that nobody here knows: it may be no key at all
+
+T = TypeVar("T")
 
 # `off`: encryption is not on; `key`: its key is unknown here, or destroyed; `changed`: it was
 # moved, changed or is another tenant's; `torn`: a part of it is missing.
@@ -213,6 +217,29 @@ class Sealer:
             self._unreadable(error.reason)
             return None
 
+    def read(
+        self,
+        kind: str,
+        tenant: str | None,
+        name: str,
+        value: bytes | None,
+        how: Callable[[bytes], T],
+    ) -> T | None:
+        """What `how` makes of what `opened` gives, with None, counted, where it makes nothing."""
+        plain = self.opened(kind, tenant, name, value)
+        return None if plain is None else self.decoded(lambda: how(plain))
+
+    def decoded(self, how: Callable[[], T]) -> T | None:
+        """What `how` returns; None, counted, where what it decodes is not what it should be.
+
+        A value without its mark passes for one from before encryption, whoever wrote it.
+        """
+        try:
+            return how()
+        except (ValueError, TypeError, LookupError, AttributeError, zlib.error):
+            self._unreadable("torn")
+            return None
+
     def digest(self, tenant: str, plain: bytes) -> bytes:
         """An HMAC-SHA256 that says nothing of `plain` to who has not the tenant's keys.
 
@@ -248,6 +275,14 @@ class Sealer:
         for tenant, held in found.items():
             self.learn(tenant, held)
         self._changes = changes
+
+
+def as_object(plain: bytes, *names: str) -> dict[str, Any]:
+    """The JSON object in a value, with at least these names. Raises `ValueError`."""
+    found = jsontext.loads(plain)
+    if not isinstance(found, dict) or not found.keys() >= set(names):
+        raise ValueError("another kind of value")
+    return found
 
 
 @contextmanager

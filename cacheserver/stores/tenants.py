@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from cacheserver.errors import BadRequest, KeyLost, StoreError, Unavailable
+from cacheserver.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.stores.apikeys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.stores.behind import Behind
 from cacheserver.stores.connection import PREFIX, Connection, store_errors
@@ -90,6 +90,8 @@ class Tenants(ApiKeys):
         """
         try:
             return await self.known(tenant)
+        except SettingsDamaged:
+            pass
         except KeyLost:
             if not self._sealer.on:
                 raise
@@ -119,7 +121,8 @@ class Tenants(ApiKeys):
         """A tenant's settings, for whoever shows or changes them.
 
         Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` where they
-        are sealed with a key that is not here: nobody knows what may be kept of such a tenant.
+        are damaged, or sealed with a key that is not here: nobody knows what may be kept of such a
+        tenant.
         """
 
         async def ask() -> Tenant:
@@ -206,8 +209,8 @@ class Tenants(ApiKeys):
             raise KeyLost(f"the settings kept for tenant {tenant} do not open")
         try:
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
-        except (BadRequest, ValueError) as error:
-            raise StoreError(f"the settings kept for tenant {tenant} make no sense") from error
+        except (BadRequest, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise SettingsDamaged(f"the settings kept for {tenant} make no sense") from error
 
 
 def _raw(reply: bytes | str) -> bytes:

@@ -22,7 +22,7 @@ from typing import Any, Final, get_args
 import orjson
 
 from cacheserver import jsontext
-from cacheserver.errors import BadRequest, StoreError
+from cacheserver.errors import BadRequest
 from cacheserver.policy import gold
 from cacheserver.policy.gold import Item
 from cacheserver.policy.trials import GoldScore, Pair, Shown, Standing
@@ -160,8 +160,7 @@ class TrialStore:
         """A task's gold set."""
         kept = await command(self._redis, "HGET", self._of("gold", tenant), task)
         await self._sealer.know([kept])
-        value = self._sealer.opened("gold_sets", tenant, task, kept)
-        return None if value is None else _gold(task, value)
+        return self._sealer.read("gold_sets", tenant, task, kept, lambda plain: _gold(task, plain))
 
     async def gold_tasks(self, tenant: str) -> list[str]:
         """The tasks that have a gold set."""
@@ -221,8 +220,8 @@ def _shown(kept: Mapping[str, str]) -> Shown:
 
 
 def _gold(task: str, value: bytes) -> GoldSet:
+    kept = jsontext.loads(value)
     try:
-        kept = jsontext.loads(value)
         return GoldSet(task, tuple(gold.item_of(one) for one in kept["items"]), kept["at"])
-    except (ValueError, KeyError, TypeError, BadRequest):
-        raise StoreError("a gold set that was kept makes no sense") from None
+    except BadRequest:
+        raise ValueError("a gold set that was kept makes no sense") from None

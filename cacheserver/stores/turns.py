@@ -15,7 +15,7 @@ from cacheserver.policy import history
 from cacheserver.policy.erasure import conversation_mark
 from cacheserver.stores import groups
 from cacheserver.stores.connection import PREFIX, Connection, command, run
-from cacheserver.stores.sealing import Sealer
+from cacheserver.stores.sealing import Sealer, as_object
 
 KIND = "turns"  # as values are sealed
 MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
@@ -89,13 +89,13 @@ class Turns:
         found: list[dict[str, Any]] = []
         for start in range(0, len(kept), 2):
             pair = [
-                self._sealer.opened(KIND, tenant, sealed_name(namespace, name), turn)
+                self._sealer.read(KIND, tenant, sealed_name(namespace, name), turn, _turn)
                 for turn in kept[start : start + 2]
             ]
             if None in pair:  # a question without its answer, or what answers nothing
                 found.clear()
                 continue
-            found += [jsontext.loads(turn) for turn in pair if turn is not None]
+            found += [turn for turn in pair if turn is not None]
         return found
 
     async def append(
@@ -139,8 +139,7 @@ class Turns:
         """The summary of turns that were summarised before."""
         kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
         await self._sealer.know([kept])
-        found = self._sealer.opened("summaries", tenant, digest, kept)
-        return None if found is None else found.decode()
+        return self._sealer.read("summaries", tenant, digest, kept, bytes.decode)
 
     async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
         """Keep a summary for the next question of its conversation."""
@@ -173,3 +172,8 @@ class Turns:
     def _key(self, kind: str, tenant: str, namespace: str, name: str) -> str:
         # each part with its length: no tenant can spell another one's key
         return f"{self._prefix}cv{kind}:{len(tenant)}:{tenant}:{len(namespace)}:{namespace}:{name}"
+
+
+def _turn(plain: bytes) -> dict[str, Any]:
+    """A turn as it was kept. Raises `ValueError` for what is none."""
+    return as_object(plain, "role", "content")

@@ -127,8 +127,12 @@ async def test_where_the_key_is_given_up_nobody_is_served_under_guessed_settings
         assert len(house.asked) == 0
         listed = await house.http.get("/admin/tenants", headers=ADMIN)
         assert [one["name"] for one in listed.json()] == ["sealed"]
-        anew = await put(house, "sealed", default_ttl_s=60)
+        unsaid = await put(house, "sealed", default_ttl_s=60)
+        assert unsaid.status_code == 400
+        assert "`no_content`: must be given" in unsaid.json()["error"]["message"]
+        anew = await put(house, "sealed", default_ttl_s=60, no_content=False)
         assert (anew.status_code, anew.json()["no_content"]) == (200, False)
+        assert anew.json()["erased"]["removed"]["answers"] > 0
         assert (await house.ask(key=key)).headers["x-cache"] == "miss"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-WITHOUT: Mapping[str, float] = MappingProxyType(
+WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
         "bias": -8.7809,
         "unlike_words": 2.1745,
@@ -39,47 +39,5 @@ WITHOUT: Mapping[str, float] = MappingProxyType(
         "cosine": 10.4607,
         "cosine_80": 0.4679,
         "cosine_92": 1.036,
-    }
-)
-WITH: Mapping[str, float] = MappingProxyType(
-    {
-        "bias": -7.765,
-        "unlike_words": 1.314,
-        "unlike_letters": 0.0922,
-        "uncontained": 0.1685,
-        "rarest": -1.3469,
-        "second_rarest": 0.5224,
-        "missing": 0.3639,
-        "both_miss": -0.6241,
-        "numbers_both": -0.2468,
-        "numbers_one": -0.2031,
-        "units": 0.0,
-        "times_both": -5.8592,
-        "times_one": 0.0,
-        "turned": -0.1868,
-        "flipped": -0.7592,
-        "names_both": -0.6988,
-        "names_one": -0.4991,
-        "moved": -2.3742,
-        "spans": 0.0,
-        "asks": -0.1603,
-        "lengths": 0.6523,
-        "same_words": -0.2054,
-        "short": 0.1137,
-        "vetoes": -3.2626,
-        "numeric": 0.0,
-        "substitution": 0.0,
-        "entity": -0.7646,
-        "narrowing": -0.1647,
-        "polar": -1.5065,
-        "cosine": 9.5174,
-        "cosine_80": 0.4233,
-        "cosine_92": 0.6935,
-        "verifier_low_near": 0.2084,
-        "verifier_low_far": 0.1001,
-        "verifier_middle_near": 0.0521,
-        "verifier_middle_far": 0.0,
-        "verifier_high_near": 0.0569,
-        "verifier_high_far": 0.7455,
     }
 )

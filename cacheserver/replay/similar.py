@@ -25,7 +25,7 @@ from cacheserver.policy.calibrate import Calibration, Label, Source
 from cacheserver.policy.compare import Grouped, Outcome
 from cacheserver.policy.confirm import Settled
 from cacheserver.policy.decide import decide, enabled_vetoes
-from cacheserver.policy.judge import Judged, Verdict, judge
+from cacheserver.policy.judge import Judged, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile
@@ -169,13 +169,11 @@ class Similar:
         verdict = judge(
             self._profile(query.text),
             near,
-            None,
             scope.state,
             scope.bar,
             lexicon=self._lexicon,
             enabled=enabled_vetoes(bar),
         )
-        assert isinstance(verdict, Verdict)  # without a verifier there is nothing to ask
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
         nearest = next((one for one in verdict.judged if one.evidence is not None), None)
@@ -350,7 +348,6 @@ class Similar:
             source=source,
             served=source == "audit",
             embedder="",
-            verifier="",
             adjustment=adjustment,
             foil=foil,
             caller=seen.query.caller,

@@ -1,4 +1,4 @@
-"""`cacheserver simulate`: a scenario through the policies, or what there is, or the claims."""
+"""`cacheserver simulate`: a scenario through the policies, or the list of those that ship."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ def add(commands: Any) -> None:
     command = commands.add_parser("simulate", help="what a workload would cost, and save")
     command.add_argument("scenario", nargs="?", help="a name from --list, or a TOML file")
     command.add_argument("--list", action="store_true", help="the scenarios that ship")
-    command.add_argument(
-        "--claims", action="store_true", help="what others claim to save, checked; as a page"
-    )
     command.add_argument(
         "--prices", default="today", help="`today`, `seeds`, or a price file (default: today)"
     )
@@ -38,12 +35,9 @@ def add(commands: Any) -> None:
 def run(asked: argparse.Namespace) -> int:
     """The exit status. Raises `SettingsError` for a scenario or prices that cannot be read."""
     from cacheserver.errors import SettingsError
-    from cacheserver.scenarios import claims, report, shelf
+    from cacheserver.scenarios import report, shelf
     from cacheserver.scenarios.run import run as simulate
 
-    if asked.claims:
-        print(claims.page(), end="")
-        return 0
     if asked.list:
         for name in shelf.names():
             print(f"{name:<22} {shelf.scenario(name).about}")

@@ -40,13 +40,6 @@ class Embedder(Protocol):
     @property
     def dim(self) -> int: ...
 
-    @property
-    def window(self) -> int:
-        """Word pieces read, the special tokens included."""
-
-    def count(self, text: str) -> int:
-        """Return the word pieces of `text`, the special tokens included."""
-
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit row per text, in order. Raises `Unreadable` if that holds for any."""
 
@@ -109,9 +102,6 @@ class OnnxEmbedder:
             str(folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
 
-    def count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text).ids)
-
     def embed(self, texts: Sequence[str]) -> Vectors:
         rows = [self._pieces(text) for text in texts]
         vectors = np.empty((len(rows), self.dim), np.float32)
@@ -145,9 +135,6 @@ class SentenceTransformerEmbedder:
         self.id = f"sentence-transformers:{Path(name_or_path).name}:{_weights(self._model)}"
         self.dim = dim
         self.window = window
-
-    def count(self, text: str) -> int:
-        return len(self._ids(text))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         for text in texts:

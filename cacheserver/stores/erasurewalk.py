@@ -32,23 +32,6 @@ _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
 _LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
 # What is begun before an erasure and written after it is of these kinds, or refused.
 _AGAIN: Final = frozenset({"decisions", "jobs", "ledger_rows", "ledger_outbox", "summaries"})
-# Erased with what they belong to.
-WITH: Final[Mapping[str, str]] = {
-    "turn_sizes": "turns",
-    "job_items": "jobs",
-    "job_results": "jobs",
-    "job_asks": "jobs",
-    "job_erasures": "jobs",
-    "job_lists": "jobs",
-    "job_queue": "jobs",
-    "job_ends": "jobs",
-    "asks": "jobs",
-    "ask_waiters": "jobs",
-    "ask_pool": "jobs",
-    "ask_deadlines": "jobs",
-    "webhooks": "jobs",
-}
-
 _Found: TypeAlias = list[tuple[bytes, Mapping[str, str]]]  # keys and their parts
 _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
 

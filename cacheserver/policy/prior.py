@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp
+from types import MappingProxyType
 
-from cacheserver.policy import prior_weights
+from cacheserver.policy import datafiles
 from cacheserver.policy.features import NAMES
 
+# Written by `scripts/fit_prior`.
+WEIGHTS: Mapping[str, float] = MappingProxyType(datafiles.table("prior_weights.json"))
 # Fitted at or above 0: a higher cosine never lowers the probability.
 RISING = ("cosine", "cosine_80", "cosine_92")
 # What only ever speaks against serving: fitted at or below 0, whatever a sample suggests.
@@ -24,8 +27,8 @@ FALLING = (
 
 def prior(cosine: float, lexical: Sequence[float]) -> float:
     """Probability in (0, 1), never decreasing in `cosine`. `lexical` is what `features` gave."""
-    weights, terms = prior_weights.WEIGHTS, basis(cosine, lexical)
-    logit = weights["bias"] + sum([weights[name] * value for name, value in terms.items()])
+    terms = basis(cosine, lexical)
+    logit = WEIGHTS["bias"] + sum([WEIGHTS[name] * value for name, value in terms.items()])
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pprint
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Texts: TypeAlias = Sequence[tuple[str, str]]
 
 CHECKLIST_WEIGHT = 0.03  # its templates are few; more of it costs real questions
-WEIGHTS = Path(__file__).parents[2] / "cacheserver" / "policy" / "prior_weights.py"
+WEIGHTS = Path(__file__).parents[2] / "cacheserver" / "policy" / "prior_weights.json"
 
 
 def report(data: Path, cosine: fit.Score, *, write: bool) -> None:
@@ -86,17 +86,6 @@ def cosine_of(folder: Path) -> fit.Score:
 
 
 def write_weights(weights: Mapping[str, float], to: Path) -> None:
-    """The weights as a Python file of constants."""
-    made = [
-        '"""The weights of `prior`, written by `scripts/fit_prior`. Do not edit by hand."""',
-        "",
-        "from __future__ import annotations",
-        "",
-        "from collections.abc import Mapping",
-        "from types import MappingProxyType",
-        "",
-    ]
-    rounded = {key: round(value, 4) for key, value in weights.items()}
-    shown = pprint.pformat(rounded, sort_dicts=False, width=96).replace("'", '"')
-    made.append(f"WEIGHTS: Mapping[str, float] = MappingProxyType(\n{shown}\n)")
-    to.write_text("\n".join(made) + "\n")
+    """The weights as a JSON object, in the order of the terms."""
+    rounded = {name: round(weight, 4) for name, weight in weights.items()}
+    to.write_text(json.dumps(rounded, indent=1) + "\n")

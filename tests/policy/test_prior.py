@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from cacheserver.policy import lexicon
 from cacheserver.policy.evidence import compare
 from cacheserver.policy.features import NAMES, features
-from cacheserver.policy.prior import basis, prior
-from cacheserver.policy.prior_weights import WEIGHTS
+from cacheserver.policy.prior import WEIGHTS, basis, prior
 from cacheserver.policy.profile import read
 from cacheserver.policy.vetoes import VETOES, fired
 

@@ -241,11 +241,6 @@ class Settings(BaseModel):
         gt=0,
         le=1,
     )
-    verifier: bool = _setting(
-        False,
-        "Whether the pair verifier reads what the cheaper evidence leaves open, 2 to 4 ms a pair.",
-        "On replayed streams it has not yet been shown to serve more at the same error.",
-    )
     top_k: int = _setting(
         10,
         "How many neighbours are looked at before it is a miss.",

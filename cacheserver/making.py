@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from cacheserver.asking.mail import MailServer
 from cacheserver.breaker import Breaker
 from cacheserver.config import Settings, UpstreamChoice
 from cacheserver.errors import SettingsError, StoreError
-from cacheserver.learning.deciding import Score
 from cacheserver.metrics import Metrics
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.stores import connection, sealkeys
@@ -24,10 +23,8 @@ from cacheserver.stores.sealing import Sealer
 from cacheserver.stores.sealkeys import SealKeys
 from cacheserver.types import Bar, Tenant
 from cacheserver.upstream import Upstream
-from index.batcher import Batcher
 from index.errors import IndexingError
 from index.models import OnnxEmbedder
-from index.pairs import PairScorer
 
 if TYPE_CHECKING:  # the SDK is an extra, and takes its time to load
     from cacheserver.telemetry.start import Telemetry
@@ -64,30 +61,6 @@ def mail(settings: Settings) -> MailServer | None:
         None if password is None else password.get_secret_value(),
         settings.smtp_security,
     )
-
-
-def verifier(settings: Settings) -> PairScorer | None:
-    """The pair verifier, where it is wanted; without it words and neighbours decide."""
-    if not settings.verifier:
-        return None
-    folder = (settings.model_dir or settings.data_dir / "model") / "verifier"
-    try:
-        return PairScorer(folder)
-    except IndexingError as error:
-        raise SettingsError(f"`CACHESERVER_VERIFIER`: {error}") from error
-
-
-def scoring(scorer: PairScorer, batcher: Batcher) -> Score:
-    """Scores in the embedder's thread: one model at work at a time, the event loop free."""
-
-    async def score(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
-        try:
-            found = await batcher.run(scorer.score, list(pairs))
-        except IndexingError as error:
-            raise StoreError(f"the verifier failed: {type(error).__name__}") from error
-        return [float(one) for one in found]
-
-    return score
 
 
 def embedder(settings: Settings) -> OnnxEmbedder:

@@ -153,13 +153,11 @@ async def build(
         reviews = ReviewQueue(redis, prefix=settings.redis_prefix, sealer=sealer)
         labels = Labels(redis, prefix=settings.redis_prefix, max_bytes=settings.max_label_bytes)
         stack.push_async_callback(labels.close)
-        scorer = making.verifier(settings)
         lexicon = standard()
         states = States(
             labels,
             metrics,
             embedder=embedder.id,
-            verifier="none" if scorer is None else scorer.id,
             clock=clock,
         )
         uses = Behind("key-use", metrics)
@@ -248,7 +246,6 @@ async def build(
         decider = Decider(
             states=states,
             labels=labels,
-            score=None if scorer is None else making.scoring(scorer, batcher),
             lexicon=lexicon,
             metrics=metrics,
             clock=clock,

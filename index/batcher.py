@@ -11,16 +11,14 @@ import os
 import sys
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeAlias, TypeVar, TypeVarTuple
+from typing import Self, TypeAlias
 
 from index.errors import Closed, QueueFull, Unreadable
 from index.models import Embedder, Vectors
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 Outcome: TypeAlias = Vectors | Unreadable
 
 
@@ -92,15 +90,6 @@ class Batcher:
         self._askers[text] = [asked]
         self._next()
         return await asked
-
-    async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Call a function in the worker thread, between two batches. Raises what it raises.
-
-        For short work, such as a search: embedding waits for it. Trainings belong elsewhere.
-        """
-        if self._closed:
-            raise Closed("the batcher is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
     async def close(self) -> None:
         """Fail what waits, let the model finish what it is at, end the thread. Idempotent."""

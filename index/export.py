@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 # Weights, quantisation, pooling. Whoever changes the recipe changes the name.
-VERIFIER = "verifier"  # a folder inside: `index.pairs` writes it
 EMBEDDER_ID = f"all-MiniLM-L6-v2:{WEIGHTS_SHA256[:12]}:int8-per-channel:mean"
 WINDOW = 256  # word pieces; the model's own `sentence_bert_config.json`
 LEAST_COSINE = 0.96  # int8 against the original; 0.98 to 0.99 was measured
+
+_OLD = "verifier"  # a second model, which version 0.1 made inside the folder
 
 # Short, long, other scripts, code: what drifts most when an export goes wrong.
 _PROBES = (
@@ -74,7 +75,7 @@ def export(to: Path) -> Manifest:
 def _refuse_foreign(to: Path) -> None:
     """Raise if `to` holds anything but the remains of an export: it is about to be replaced."""
     if to.exists() and (
-        not to.is_dir() or {p.name for p in to.iterdir()} - {MANIFEST, MODEL, TOKENIZER, VERIFIER}
+        not to.is_dir() or {p.name for p in to.iterdir()} - {MANIFEST, MODEL, TOKENIZER, _OLD}
     ):
         raise ExportFailed(f"`{to}` holds other files; name an empty or a new folder")
 
@@ -185,8 +186,6 @@ def _install(made: Path, to: Path, scratch: Path) -> Manifest:
     """Move the finished folder into place; whoever finished first wins."""
     if to.exists():
         to.rename(scratch / "old")
-        if (scratch / "old" / VERIFIER).exists():  # its neighbour, made of other files
-            (scratch / "old" / VERIFIER).rename(made / VERIFIER)
     try:
         made.rename(to)
     except OSError:

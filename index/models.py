@@ -15,7 +15,7 @@ import numpy.typing as npt
 from index.errors import ModelDamaged, TooLong, Unknown
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    pass
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
@@ -39,13 +39,6 @@ class Embedder(Protocol):
 
     @property
     def dim(self) -> int: ...
-
-    @property
-    def window(self) -> int:
-        """Word pieces read, the special tokens included."""
-
-    def count(self, text: str) -> int:
-        """Return the word pieces of `text`, the special tokens included."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit row per text, in order. Raises `Unreadable` if that holds for any."""
@@ -109,9 +102,6 @@ class OnnxEmbedder:
             str(folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
 
-    def count(self, text: str) -> int:
-        return len(self._tokenizer.encode(text).ids)
-
     def embed(self, texts: Sequence[str]) -> Vectors:
         rows = [self._pieces(text) for text in texts]
         vectors = np.empty((len(rows), self.dim), np.float32)
@@ -131,49 +121,9 @@ class OnnxEmbedder:
         return np.array([ids], np.int64)
 
 
-class SentenceTransformerEmbedder:
-    """Any sentence-transformers model, by name or folder. Imports torch when it is made."""
-
-    def __init__(self, name_or_path: str, device: str = "cpu") -> None:
-        from sentence_transformers import SentenceTransformer
-
-        self._model: SentenceTransformer = SentenceTransformer(name_or_path, device=device)
-        dim = self._model.get_embedding_dimension()
-        window = self._model.get_max_seq_length()
-        if dim is None or window is None:
-            raise ModelDamaged(f"`{name_or_path}` does not say its dimension or its window")
-        self.id = f"sentence-transformers:{Path(name_or_path).name}:{_weights(self._model)}"
-        self.dim = dim
-        self.window = window
-
-    def count(self, text: str) -> int:
-        return len(self._ids(text))
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        for text in texts:
-            _check(self._ids(text), self.window, self._model.tokenizer.unk_token_id)
-        rows = self._model.encode(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
-        return np.asarray(rows, np.float32).reshape(len(texts), self.dim)
-
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"]
-        return ids
-
-
 def _check(ids: Sequence[int], window: int, unknown: int | None) -> None:
     """Raise `Unreadable` unless the model sees the whole of the text."""
     if len(ids) > window:
         raise TooLong(f"the text has {len(ids)} word pieces, the embedder reads {window}")
     if unknown in ids or len(ids) <= _SPECIAL:
         raise Unknown("the text has signs outside the embedder's vocabulary, or no others")
-
-
-def _weights(model: SentenceTransformer) -> str:
-    """Return a short hash of the weights: a fine-tuned model must not pass for its origin."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -21,7 +21,4 @@ def model_dir() -> Path:
     # A process of its own: the tests' process stays free of torch. An intact model is left alone.
     command = [sys.executable, "-m", "index.export", "--to", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    if not (folder / "verifier" / "verifier.json").exists():
-        command = [sys.executable, "-m", "index.pairs", "--to", str(folder / "verifier")]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder

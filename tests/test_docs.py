@@ -195,7 +195,7 @@ _ELSEWHERE = {
     "query.exact_only",  # admission.question, and what is given to an `exact_only` elsewhere
     "near.skipped",  # Near(skipped=...)
     "selection.reason",  # Selection(...) in policy/decide
-    "step.reason",  # Verdict(...) in policy/judge
+    "verdict.reason",  # Verdict(...) in policy/judge
     "_why(ranked[0], bar)",  # judge._why
     "reason",  # of an item of a batch, as it was kept
 }

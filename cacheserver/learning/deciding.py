@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 from cacheserver.errors import StoreError
 from cacheserver.learning.states import States
 from cacheserver.policy import bound, corroboration, profile, vetoes
 from cacheserver.policy.calibrate import Calibration
 from cacheserver.policy.decide import decide, enabled_vetoes, fresh
-from cacheserver.policy.judge import Ask, Judged, Verdict, judge
+from cacheserver.policy.judge import Judged, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Neighbour
-from cacheserver.policy.prior import both_orders
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.shrinkage import adjustment
 from cacheserver.ports import Metrics
@@ -24,8 +22,6 @@ from cacheserver.stores.labels import Labels, Past
 from cacheserver.types import Bar, Candidate, Hit, Miss, Query
 
 logger = logging.getLogger(__name__)
-
-Score: TypeAlias = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[float]]]
 
 _PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
 _STRENGTH = 2.0  # right ones that weigh up half of a wrong one
@@ -39,14 +35,12 @@ class Decider:
         *,
         states: States,
         labels: Labels,
-        score: Score | None,
         lexicon: Lexicon,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._states = states
         self._labels = labels
-        self._score = score
         self._lexicon = lexicon
         self._metrics = metrics
         self._clock = clock
@@ -93,25 +87,19 @@ class Decider:
             return await self._judge(query, live, pasts, bar, bar.target)
         return Miss("exact-only")
 
-    async def pair(self, one: str, other: str, similarity: float) -> Judged:
-        """Judge two questions by the prior, all vetoes on and the verifier asked."""
+    def pair(self, one: str, other: str, similarity: float) -> Judged:
+        """Judge two questions by the prior, all vetoes on."""
         asked = profile.read(one, self._lexicon)
         neighbour = Neighbour("", similarity, "", self._profile(other))
-        scores = None
-        if self._score is not None:
-            found = await self._score([(one, other), (other, one)])
-            scores = {"": both_orders(found)}
-        step = judge(
+        verdict = judge(
             asked,
             [neighbour],
-            scores,
             Calibration(),
             bound.UNREACHED,
             lexicon=self._lexicon,
             enabled=frozenset(vetoes.VETOES),
         )
-        assert isinstance(step, Verdict)  # what it may ask is answered already
-        return step.judged[0]
+        return verdict.judged[0]
 
     async def _past(
         self, query: Query, live: Sequence[Candidate]
@@ -161,7 +149,7 @@ class Decider:
         bar: Bar,
         target: float,
     ) -> Hit | Miss:
-        """The verdict by probability; the verifier is asked where cheap evidence is not enough."""
+        """The verdict by probability."""
         tenant = query.tenant.name
         state, needed = await self._states.barred(tenant, query.scope, target)
         level, basis = needed.level, needed.basis
@@ -179,54 +167,34 @@ class Decider:
             )
             for c in live
         ]
-        enabled = enabled_vetoes(bar)
-        scores: dict[str, float] | None = None if self._score is None else {}
-        while True:
-            step = judge(
-                asked,
-                neighbours,
-                scores,
-                state,
-                needed,
-                lexicon=self._lexicon,
-                enabled=enabled,
-            )
-            if isinstance(step, Verdict):
-                break
-            assert scores is not None  # a judge without a verifier asks for nothing
-            scores[step.id] = await self._verify(query, by_id[step.id], step)
+        verdict = judge(
+            asked,
+            neighbours,
+            state,
+            needed,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
         past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
-        for one in step.judged:
+        for one in verdict.judged:
             by_id[one.id] = _with(by_id[one.id], one, past[one.id])
             if one.veto is not None:
                 self._metrics.vetoed(one.veto)
         shown = list(by_id.values())  # in the order of `live`: the most similar first
-        if step.serve is not None:
+        if verdict.serve is not None:
             share = bar.audit_share
             if share is None:
-                share = bound.audit_share(needed, step.serve.probability)
+                share = bound.audit_share(needed, verdict.serve.probability)
             return Hit(
-                by_id[step.serve.id],
+                by_id[verdict.serve.id],
                 "semantic",
-                step.reason,
+                verdict.reason,
                 level,
                 basis,
                 audit_share=share,
                 neighbours=shown,
             )
-        return Miss(step.reason, by_id[step.judged[0].id], shown, level=level, basis=basis)
-
-    async def _verify(self, query: Query, candidate: Candidate, ask: Ask) -> float:
-        """The verifier's score, both orders averaged where asked. One that fails says no."""
-        one, other = query.text or "", candidate.entry.text or ""
-        pairs = [(one, other), (other, one)] if ask.both else [(one, other)]
-        assert self._score is not None
-        try:
-            found = await self._score(pairs)
-        except StoreError:
-            self._metrics.swallowed("verifier")
-            return 0.0
-        return both_orders(found)
+        return Miss(verdict.reason, by_id[verdict.judged[0].id], shown, level=level, basis=basis)
 
     def _profile(self, text: str) -> Profile:
         """The profile of a stored question, which comes up again and again."""

@@ -13,7 +13,7 @@ from cacheserver.learning.states import States
 from cacheserver.learning.worker import Worker
 from cacheserver.policy.calibrate import Label, Source
 from cacheserver.policy.keyed import NO_CONTENT
-from cacheserver.policy.neighbours import Evidence
+from cacheserver.policy.neighbours import read_evidence
 from cacheserver.ports import Journal
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.reviews import ReviewQueue
@@ -96,7 +96,6 @@ class Feedback:
                 "caller": record.get("caller", ""),
                 "fingerprint": record["fingerprint"],
                 "embedder": self._states.embedder,
-                "verifier": self._states.verifier,
             }
         await self._reviews.put(tenant, item, once=None if record is None else record["id"])
         return {"verdict": "good", "entry_id": entry.id, "done": "queued for review"}
@@ -106,13 +105,12 @@ class Feedback:
         if evidence is None:
             return  # decided by a threshold: there is no probability to correct
         label = Label(
-            evidence=Evidence(**evidence),
+            evidence=read_evidence(evidence),
             right=False,
             weight=1.0,
             source=source,
             served=True,
             embedder=self._states.embedder,
-            verifier=self._states.verifier,
             caller=record.get("caller", ""),
         )
         await self._states.learn(tenant, record["scope"], label, once=record["id"])

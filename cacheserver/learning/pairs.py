@@ -16,7 +16,7 @@ from cacheserver.policy.judge import Judged
 from cacheserver.policy.replay import Told
 from cacheserver.stores.labels import Labels
 
-MAX_PAIRS = 20_000  # some two minutes of embedding and verifying
+MAX_PAIRS = 20_000  # some two minutes of embedding
 
 
 class Pairs:
@@ -26,7 +26,7 @@ class Pairs:
         self,
         *,
         vector: Callable[[str], Awaitable[Any | None]],
-        judged: Callable[[str, str, float], Awaitable[Judged]],
+        judged: Callable[[str, str, float], Judged],
         labels: Labels,
     ) -> None:
         self._vector = vector
@@ -50,7 +50,7 @@ class Pairs:
                 unread += 1
                 continue
             similarity = float(a @ b)
-            judged = await self._judged(one, other, similarity)
+            judged = self._judged(one, other, similarity)
             if judged.veto is not None:
                 vetoed += 1
                 continue

@@ -17,7 +17,7 @@ from cacheserver.learning.pairs import label_of
 from cacheserver.learning.states import States
 from cacheserver.learning.worker import Worker
 from cacheserver.policy.calibrate import Label
-from cacheserver.policy.neighbours import Evidence
+from cacheserver.policy.neighbours import read_evidence
 from cacheserver.ports import Journal
 from cacheserver.stores.entries import Entries
 from cacheserver.stores.reviews import ReviewQueue
@@ -100,13 +100,12 @@ class Reviewing:
         if not reviewed.right:
             await self._condemn(tenant, reviewed, decided)
         label = Label(
-            evidence=Evidence(**decided["evidence"]),
+            evidence=read_evidence(decided["evidence"]),
             right=reviewed.right,
             weight=1.0,
             source="admin",
             served=True,
             embedder=decided["embedder"],
-            verifier=decided["verifier"],
             caller=decided.get("caller", ""),
         )
         await self._states.learn(tenant, decided["scope"], label, once=f"review:{reviewed.id}")

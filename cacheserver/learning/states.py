@@ -10,19 +10,23 @@ import asyncio
 import json
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from cacheserver.errors import StoreError
 from cacheserver.policy import bound, calibrate, intake
 from cacheserver.policy.calibrate import Calibration, Label
-from cacheserver.policy.neighbours import Evidence
+from cacheserver.policy.neighbours import read_evidence
 from cacheserver.ports import Metrics
 from cacheserver.stores.labels import Labels
 
 _LOOK_S = 15.0  # between looks for what other servers learned
 _REMEMBERED = 64  # scopes in memory, each up to a megabyte of labels
 _TRIES = 3  # at writing a state that other servers write too
+# States of version 0.1 have one weight more, of a second reading of the pair that is gone. Where
+# nothing was read again, as by default, its term was 0: the other weights are as if fitted alone.
+_OLD_WEIGHTS, _VERIFIED = 12, 10
+_FIELDS = frozenset(one.name for one in fields(Label))
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ class _Scope:
 
 
 class States:
-    """One calibration per tenant and scope, of this embedder and verifier."""
+    """One calibration per tenant and scope, of this embedder."""
 
     def __init__(
         self,
@@ -45,11 +49,9 @@ class States:
         metrics: Metrics,
         *,
         embedder: str,
-        verifier: str,
         clock: Callable[[], float],
     ) -> None:
         self.embedder = embedder
-        self.verifier = verifier
         self._labels = labels
         self._metrics = metrics
         self._clock = clock
@@ -130,13 +132,9 @@ class States:
         kept.state, kept.version, kept.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
-        """A label of our models; what the verifier of another said is left out."""
+        """A label made with this embedder."""
         label = decode(row)
-        if label is None or label.embedder != self.embedder:
-            return None
-        if label.verifier != self.verifier:
-            return decode({**row, "evidence": {**row["evidence"], "verified": None}})
-        return label
+        return None if label is None or label.embedder != self.embedder else label
 
     def _kept(self, tenant: str, scope: str) -> _Scope:
         kept = self._scopes.get((tenant, scope))
@@ -176,10 +174,11 @@ def encode(label: Label) -> dict[str, Any]:
 
 
 def decode(row: Mapping[str, Any]) -> Label | None:
-    """A label as it was kept, also by an older version; None for one that cannot be read."""
+    """A label as it was kept, also by another version; None for one that cannot be read."""
+    known = {name: value for name, value in row.items() if name in _FIELDS}
     try:
-        foil = None if row.get("foil") is None else Evidence(**row["foil"])
-        return Label(**{**row, "evidence": Evidence(**row["evidence"]), "foil": foil})
+        foil = None if row.get("foil") is None else read_evidence(row["foil"])
+        return Label(**{**known, "evidence": read_evidence(row["evidence"]), "foil": foil})
     except (TypeError, KeyError):
         return None
 
@@ -188,6 +187,8 @@ def _as_fitted(state: Calibration, data: bytes, ids: Sequence[str]) -> Calibrati
     """The state as a server fitted it: with its weights, and the labels since then as fresh."""
     found = json.loads(data)
     weights, newest = tuple(found["weights"]), found.get("newest")
+    if len(weights) == _OLD_WEIGHTS:
+        weights = (*weights[:_VERIFIED], *weights[_VERIFIED + 1 :])
     if len(weights) != len(calibrate.NAMES) or newest is None:  # of another version: begin again
         return state
     fresh = sum(_place(label_id) > _place(newest) for label_id in ids)

@@ -285,7 +285,6 @@ class Worker:
             source=source,
             served=served,
             embedder=self._states.embedder,
-            verifier=self._states.verifier,
             adjustment=candidate.adjustment,
             foil=foil,
             caller=query.caller,

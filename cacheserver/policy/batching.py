@@ -17,7 +17,6 @@ from cacheserver.types import Controls
 Way: TypeAlias = Literal["batch", "direct"]
 
 MAX_REQUESTS = 100_000  # of one batch of Claude's (facts 3)
-MAX_BYTES = 256 * 1024 * 1024  # likewise
 EXPIRES_S = 24 * 3_600  # when Claude gives a batch up
 
 # Asked for: by how much a poll may come early or late, so that servers do not ask in step.

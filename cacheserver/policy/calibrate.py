@@ -34,17 +34,16 @@ _FAR = 30.0  # log odds beyond are the same certainty
 
 NAMES = (
     *("bias", "low", "high", "margin", "share", "pull", "second", "crowd", "prior"),
-    *("prior alone", "verified", "twin"),
+    *("prior alone", "twin"),
 )
 # Signs are knowledge: whatever labels suggest, a probability never falls when only the cosine
 # rises. Labels seen at 0.7 to 0.95 alone once gave 0.999 at a cosine of 0.05.
 _EITHER_WAY = frozenset(("bias", "second"))
 _LEAST = tuple(-inf if name in _EITHER_WAY else 0.0 for name in NAMES)
-# What neighbours usually tell: rounded from a fit to streams of our own questions
-# (`scripts/pairs/families.txt`), with less trust in the cosine and more in the words than on
-# those templates; the crowd, the cosine's two slopes and the verifier's weight were set by hand. A
-# candidate without company is told by the prior alone.
-START = (-1.5, 1.5, 1.0, 0.8, 0.8, 2.0, 0.6, 0.5, 0.3, 1.0, 0.7, 2.0)
+# What neighbours usually tell: rounded from a fit to streams of our own templated questions, with
+# less trust in the cosine and more in the words than on those templates; the crowd and the cosine's
+# two slopes were set by hand. A candidate without company is told by the prior alone.
+START = (-1.5, 1.5, 1.0, 0.8, 0.8, 2.0, 0.6, 0.5, 0.3, 1.0, 2.0)
 _COMPANY = 5  # neighbours from which on they are evidence
 
 
@@ -58,7 +57,6 @@ class Label:
     source: Source
     served: bool  # a hit; else a miss that only might have been one
     embedder: str
-    verifier: str
     adjustment: float = 0.0  # log odds that the entry's own labels added to the decision
     foil: Evidence | None = None  # for the best of another answer: how a wrong hit would look
     caller: str = ""  # whose question it was, hashed; "": not known
@@ -112,13 +110,9 @@ class Calibration:
 
 def terms(evidence: Evidence) -> tuple[float, ...]:
     """The terms of the logistic, each of the order of 1, in the order of `NAMES`."""
-    prior, verified = evidence.prior, 0.0
-    if evidence.verified is not None:  # in its place: it is made of the same and of more
-        prior, verified = 0.0, evidence.verified
     twin = float(evidence.twin)
     if evidence.company < _COMPANY:
-        alone = verified or prior
-        return (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, alone, 0.0, twin)
+        return (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, evidence.prior, twin)
     cosine = (evidence.cosine - 0.8) * 5
     return (
         1.0,
@@ -129,9 +123,8 @@ def terms(evidence: Evidence) -> tuple[float, ...]:
         evidence.pull,
         (evidence.second - 0.8) * 5,
         (evidence.crowd - 0.8) * 5,
-        prior,
+        evidence.prior,
         0.0,
-        verified,
         twin,
     )
 

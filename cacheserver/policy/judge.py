@@ -1,13 +1,8 @@
-"""May a stored answer be served? One step at a time: a verdict, or a pair the verifier must read.
-
-Cheap evidence first. The verifier is asked only where that has not decided, the likeliest
-candidate first, at most three. A veto passes to the next candidate. Pure: whoever calls asks the
-verifier and calls again with its scores.
-"""
+"""Decide if a stored answer may be served. A veto passes to the next candidate. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 from typing import Literal, TypeAlias
@@ -21,11 +16,6 @@ from cacheserver.policy.profile import Profile
 from cacheserver.policy.vocabulary import coverage
 
 JUDGED = 3  # nearest neighbours that may be served; the others only speak for or against
-MOST_ASKED = 3  # candidates the verifier reads, 2 to 4 ms each
-# Below this share of the bar's odds no verifier lifts a candidate over it: of the pairs it was
-# fitted on, one in 200 rose by more.
-_HOPELESS = 0.02
-
 _FEWEST_OTHERS = 3  # neighbours that make a foil
 _ALL = frozenset(vetoes.VETOES)
 
@@ -59,14 +49,6 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """The verifier must read the question against this candidate, in both orders or in one."""
-
-    id: str
-    both: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """`serve` is the candidate whose answer serves; `judged` all of them, the likeliest first."""
 
@@ -78,18 +60,16 @@ class Verdict:
 def judge(
     question: Profile,
     neighbours: Sequence[Neighbour],
-    scores: Mapping[str, float] | None,
     state: Calibration,
     bar: Bar,
     *,
     lexicon: Lexicon,
     enabled: frozenset[str],
-) -> Verdict | Ask:
-    """Return the verdict on `neighbours` (nearest first), or the next pair for the verifier.
+) -> Verdict:
+    """Return the verdict on `neighbours`, which come nearest first.
 
     A candidate serves if no veto of `enabled` refuses it, its probability reaches the bar's level,
-    and with it the floor, and the bar's support holds. `scores` holds what the verifier said by
-    neighbour id; None: there is no verifier.
+    and with it the floor, and the bar's support holds.
     """
     candidates = neighbours[:JUDGED]
     covered = {
@@ -101,7 +81,6 @@ def judge(
             question,
             one,
             neighbours,
-            scores,
             state,
             bar,
             covered=covered[one.group],
@@ -111,16 +90,9 @@ def judge(
         for one in candidates
     ]
     ranked = sorted(judged, key=lambda j: j.probability, reverse=True)
-    asked = 0 if scores is None else len(scores)
     for one in ranked:
-        if not one.supported or _shut(one, bar):
-            continue
-        if one.probability >= bar.level:
+        if one.supported and not _shut(one, bar) and one.probability >= bar.level:
             return Verdict(one, tuple(ranked), "probable")
-        unread = scores is not None and one.id not in scores
-        hopeless = _odds(one.probability) < _HOPELESS * _odds(bar.level)
-        if unread and asked < MOST_ASKED and not hopeless:
-            return Ask(one.id, both=asked == 0)
     return Verdict(None, tuple(ranked), _why(ranked[0], bar) if ranked else "empty")
 
 
@@ -143,7 +115,6 @@ def _judged(
     question: Profile,
     neighbour: Neighbour,
     neighbours: Sequence[Neighbour],
-    scores: Mapping[str, float] | None,
     state: Calibration,
     bar: Bar,
     *,
@@ -157,11 +128,9 @@ def _judged(
         if veto in enabled:
             return Judged(neighbour.id, None, 0.0, veto)
     lexical = features.features(difference, fired, lexicon)
-    score = None if scores is None else scores.get(neighbour.id)
-    plain = _logit(prior.prior(neighbour.similarity, None, lexical))
-    verified = None if score is None else _logit(prior.prior(neighbour.similarity, score, lexical))
+    log_odds = _logit(prior.prior(neighbour.similarity, lexical))
     twin = neighbour.similarity >= TWIN_COSINE and evidence.twins(difference)
-    found = evidence_for(neighbour, neighbours, plain, verified, coverage=covered, twin=twin)
+    found = evidence_for(neighbour, neighbours, log_odds, coverage=covered, twin=twin)
     told = calibrate.probability(state, found, neighbour.adjustment)
     if twin and state.young and neighbour.adjustment >= 0:
         told = max(told, TWIN)
@@ -190,15 +159,11 @@ def foil(
     difference = evidence.compare(question, others[0].profile, lexicon)
     fired = vetoes.fired(difference, _ALL, lexicon)
     lexical = features.features(difference, fired, lexicon)
-    plain = _logit(prior.prior(others[0].similarity, None, lexical))
+    log_odds = _logit(prior.prior(others[0].similarity, lexical))
     covered = _covered(question, others, others[0].group, lexicon)
-    found = evidence_for(others[0], others, plain, None, coverage=covered)
+    found = evidence_for(others[0], others, log_odds, coverage=covered)
     # As among as many neighbours as there were; of groups and entries it tells nothing.
     return replace(found, company=len(neighbours), group="", entry="")
-
-
-def _odds(probability: float) -> float:
-    return probability / max(1e-9, 1 - probability)
 
 
 def _logit(probability: float) -> float:

@@ -19,20 +19,6 @@ from cacheserver.policy import fragments, lint_words, promptcache_layout, unseen
 from cacheserver.policy.estimate import chars_per_token, prompt_tokens
 from cacheserver.types import Nanodollars, Usage
 
-CODES = (
-    *(
-        "invisible",
-        "look-alike",
-        "filler",
-        "blanks",
-        "repeated",
-        "pretty-json",
-        "base64",
-        "fragment",
-    ),
-    *("no-max-tokens", "no-format", "too-short-to-cache", "marks", "mark-on-fragment"),
-)
-
 _LONG_LINE: Final = 40  # characters; a shorter line said twice is a list, or a rhyme
 _JSON: Final = re.compile(r"[\[{][ \t]*\n")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{400,}={0,2}")
@@ -44,7 +30,6 @@ _WANTS_JSON: Final = re.compile(
 # What an answer in prose around the JSON takes: "Here is the JSON you asked for", a fence, a
 # closing offer. 40 tokens is two such sentences.
 _AROUND_JSON: Final = 40
-_USUAL_ANSWER: Final = 1_024  # the cap before anything is learned (policy.lengths)
 _MOST_MARKS: Final = 4
 _NAMED: Final = 5  # characters that one finding names
 _UPPER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -56,7 +41,7 @@ Price = Callable[[str, Usage], Nanodollars | None]
 class Finding:
     """One thing to be better. Tokens are of one request."""
 
-    code: str  # of `CODES`
+    code: str  # as docs/lint.md has them
     where: str  # the field, as `system.0.text`
     message: str
     before: int | None = None  # tokens as it is; None: not to be told

@@ -23,7 +23,7 @@ from cacheserver.policy.pricetable import PriceTable, Rates, load_overrides
 from cacheserver.policy.usage import usage_of
 from cacheserver.types import Nanodollars, Usage
 
-__all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "price", "usage_of"]
+__all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "usage_of"]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -76,24 +76,8 @@ def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
     return isinstance(details, Mapping) and details.get("category") in _BILLED_REFUSALS
 
 
-def price(
-    model: str, usage: Usage, at: datetime, overrides: PriceTable | None = None
-) -> Priced | None:
-    """What `usage` of `model` costs at `at` (aware); None where no price is known.
-
-    With iterations, they are the bill, each at its own model's price. The total is rounded
-    once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
-    """
-    table = overrides or PriceTable()
-
-    def ladder(model: str, speed: str, batch: bool) -> Ladder:
-        return _ladder(model, speed, batch, at, table)
-
-    return _priced(model, usage, ladder, _version(table))
-
-
 class Pricer:
-    """`price` with a memory: a hit prices the same usage again, and a look-up costs 20 us.
+    """Prices with a memory: a hit prices the same usage again, and a look-up costs 20 us.
 
     The memo is exact: prices change on UTC days, and the hour is part of its key.
     """
@@ -113,7 +97,11 @@ class Pricer:
         return self._version
 
     def price(self, model: str, usage: Usage, now: float) -> Priced | None:
-        """What `usage` costs at `now` (Unix seconds); None where no price is known."""
+        """What `usage` costs at `now` (Unix seconds); None where no price is known.
+
+        With iterations, they are the bill, each at its own model's price. The total is rounded
+        once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
+        """
         key = (model, usage, int(now // 3_600))
         if key not in self._memo:
             priced = _priced(model, usage, self._ladder_at(now), self._version)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import compress
 from math import exp
+from typing import Any
 
 from cacheserver.policy.profile import Profile
 
@@ -37,7 +38,6 @@ class Evidence:
     pull: float  # the same of all, nearer ones counting more
     second: float  # cosine of the nearest other neighbour
     prior: float  # log odds by cosine and words
-    verified: float | None = None  # log odds by the verifier too; None: not asked
     company: int = 0  # neighbours found; of few, what stands beside the candidate tells nothing
     twin: bool = False  # word for word the same question, but for the frame around it
     group: str = ""  # of the candidate's answer
@@ -47,11 +47,23 @@ class Evidence:
     coverage: float | None = None  # share of its words that questions of that answer say; None: old
 
 
+_FIELDS = frozenset(one.name for one in fields(Evidence))
+
+
+def read_evidence(row: Mapping[str, Any]) -> Evidence:
+    """Read evidence as it was stored, without the fields that only other versions have.
+
+    Raises `TypeError` if a field is missing or `row` is no mapping.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError("evidence is stored as an object")
+    return Evidence(**{name: value for name, value in row.items() if name in _FIELDS})
+
+
 def evidence_for(
     candidate: Neighbour,
     neighbours: Sequence[Neighbour],
     prior: float,
-    verified: float | None,
     *,
     coverage: float,
     twin: bool = False,
@@ -72,7 +84,6 @@ def evidence_for(
         pull=sum(compress(pulls, same)) / sum(pulls),
         second=beside,
         prior=prior,
-        verified=verified,
         company=len(neighbours),
         twin=twin,
         group=candidate.group,

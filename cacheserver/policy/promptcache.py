@@ -80,9 +80,6 @@ class Sight:
         return self.used_at is not None and now - self.used_at <= LIFETIME_S[self.ttl] - MARGIN_S
 
 
-UNSEEN = Sight()
-
-
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A plan with what it was made of, so that its outcome can be booked."""

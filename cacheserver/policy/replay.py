@@ -17,7 +17,7 @@ from cacheserver.policy.bound import wilson
 from cacheserver.policy.decide import EXPLAINED, decide, enabled_vetoes
 from cacheserver.policy.judge import JUDGED
 from cacheserver.policy.lexicon import Lexicon
-from cacheserver.policy.neighbours import Evidence, Neighbour
+from cacheserver.policy.neighbours import Evidence, Neighbour, read_evidence
 from cacheserver.policy.profile import Profile
 from cacheserver.policy.vetoes import vetoes
 from cacheserver.types import Bar, Nanodollars
@@ -142,7 +142,7 @@ def past_of(record: Mapping[str, Any]) -> Past | None:
 def evidence_of(row: Mapping[str, Any] | None) -> Evidence | None:
     """Evidence as it was recorded; None where it was not, or by a version that had other fields."""
     try:
-        return None if row is None else Evidence(**row)
+        return None if row is None else read_evidence(row)
     except TypeError:
         return None
 

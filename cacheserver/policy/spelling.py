@@ -2,7 +2,7 @@
 
 "reqest" is "request" mistyped; "debit" and "debt" are two words, and so are "prostate" and
 "prostrate": what is one edit from a common word and stands in a large dictionary is listed, and is
-no slip (`spelling_words`). English. Pure.
+no slip (`spelling_near.txt`). English. Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from cacheserver.policy import spelling_words
+from cacheserver.policy import datafiles
 
 _MOST = 2  # words typed wrongly in one question
 _VOWELS = "aeiou"
@@ -55,9 +55,9 @@ def _slips(word: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def _common() -> frozenset[str]:
-    return frozenset(spelling_words.COMMON.split())
+    return frozenset(datafiles.text("spelling_common.txt").split())
 
 
 @lru_cache(maxsize=1)
 def _words() -> frozenset[str]:
-    return frozenset(spelling_words.NEAR.split())
+    return frozenset(datafiles.text("spelling_near.txt").split())

@@ -43,9 +43,6 @@ class Volatility:
     cue: str | None = None
 
 
-STABLE = VolatilityCaps(time_s=None, drift_s=None, place_s=None, personal_s=None)  # switched off
-
-
 def ttl_cap_s(volatility: Volatility, caps: VolatilityCaps) -> int | None:
     """The longest an answer may be kept. 0: neither look up nor store; None: as any other."""
     match volatility.kind:

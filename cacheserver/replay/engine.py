@@ -140,8 +140,6 @@ class Engine:
         else:
             reason = query.bypass or (found.reason if found is not None else "miss")
             step = self._asked(call, seen, spent, reason)
-            if found is not None:
-                step = replace(step, similarity=found.similarity)
         return replace(
             step,
             alone=_parts(alone),
@@ -152,7 +150,6 @@ class Engine:
             marked=share,
             batched=regular,
             root=seen.root,
-            fingerprint=query.fingerprint,
         )
 
     def _exact_alone(
@@ -199,7 +196,6 @@ class Engine:
                 kind="semantic",
                 reason=found.reason,
                 like=found.served.source,
-                similarity=found.similarity,
                 right=found.right,
                 stands_for=found.stands_for,
             )

@@ -25,7 +25,7 @@ from cacheserver.policy.calibrate import Calibration, Label, Source
 from cacheserver.policy.compare import Grouped, Outcome
 from cacheserver.policy.confirm import Settled
 from cacheserver.policy.decide import decide, enabled_vetoes
-from cacheserver.policy.judge import Judged, Verdict, judge
+from cacheserver.policy.judge import Judged, judge
 from cacheserver.policy.lexicon import Lexicon
 from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile
@@ -68,7 +68,6 @@ class Found:
 
     served: Stored | None
     reason: str
-    similarity: float | None = None
     right: bool | None = None  # whether the logged answer says what the served one does
     stands_for: float = 1.0  # hits like it, where only a share is checked
     audit_share: float = 0.0  # of such hits the server would ask again
@@ -169,19 +168,15 @@ class Similar:
         verdict = judge(
             self._profile(query.text),
             near,
-            None,
             scope.state,
             scope.bar,
             lexicon=self._lexicon,
             enabled=enabled_vetoes(bar),
         )
-        assert isinstance(verdict, Verdict)  # without a verifier there is nothing to ask
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
         nearest = next((one for one in verdict.judged if one.evidence is not None), None)
-        return Found(
-            None, verdict.reason, near[0].similarity, vector=vector, near=near, nearest=nearest
-        )
+        return Found(None, verdict.reason, vector=vector, near=near, nearest=nearest)
 
     def store(self, seen: Seen, call: Call, found: Found, expires_at: float) -> None:
         """Keep a fresh answer, after a look that found none to serve; learn from it."""
@@ -213,9 +208,9 @@ class Similar:
 
     def _by_hand(self, seen: Seen, call: Call, near: Sequence[Neighbour], vector: Vectors) -> Found:
         """A threshold set by hand, or none: `policy.decide`, as in the server."""
-        bar, best = seen.query.tenant.bar, near[0]
+        bar = seen.query.tenant.bar
         if bar.similarity is None or seen.query.text is None:
-            return Found(None, "exact-only", best.similarity, vector=vector)
+            return Found(None, "exact-only", vector=vector)
         selection = decide(
             self._profile(seen.query.text),
             near,
@@ -225,7 +220,7 @@ class Similar:
         )
         served = next((one for one in near if one.id == selection.serve), None)
         if served is None:
-            return Found(None, selection.reason, best.similarity, vector=vector)
+            return Found(None, selection.reason, vector=vector)
         stored, share = self._stored[served.id], bar.audit_share or 0.0
         checked = self._checked(share)
         right = (
@@ -236,7 +231,6 @@ class Similar:
         return Found(
             stored,
             selection.reason,
-            served.similarity,
             right=right,
             stands_for=1 / checked,
             audit_share=share,
@@ -260,11 +254,9 @@ class Similar:
                 self._count(stored, right)
                 if not right:
                     self._condemned.add((seen.query.fingerprint, stored.id))
-        assert served.evidence is not None
         return Found(
             stored,
             "probable",
-            served.evidence.cosine,
             right=right,
             stands_for=1 / checked,
             audit_share=share,
@@ -350,7 +342,6 @@ class Similar:
             source=source,
             served=source == "audit",
             embedder="",
-            verifier="",
             adjustment=adjustment,
             foil=foil,
             caller=seen.query.caller,

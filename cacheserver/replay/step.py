@@ -26,7 +26,6 @@ class Step:
     kind: HitKind | None = None  # answered by the cache, with all levers on; None: Claude is asked
     reason: str = ""  # as the server would say it
     like: str | None = None  # the `source` of the request whose answer would have been served
-    similarity: float | None = None  # cosine to that one's question
     right: bool | None = None  # whether the two logged answers say the same; None: not compared
     stands_for: float = 1.0  # would-be hits, this one included, where only a share is compared
     late: float | None = None  # seconds by which an identical request missed the entry's lifetime
@@ -35,4 +34,3 @@ class Step:
     marked: float = 0.0  # the share of the prompt's tokens that its marks cover
     batched: bool = False  # one of a regular series that could wait
     root: str = ""  # digest of tenant, model, tools and system: requests with one are one group
-    fingerprint: str = ""

@@ -1,22 +1,20 @@
-"""`cacheserver simulate`: a scenario through the policies, or what there is, or the claims."""
+"""`cacheserver simulate` and `cacheserver presets`: workloads through the policies."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 
 def add(commands: Any) -> None:
-    """Add the command to argparse's subparsers. Nothing else is imported until it runs."""
+    """Add the commands to argparse's subparsers. Nothing else is imported until one runs."""
     command = commands.add_parser("simulate", help="what a workload would cost, and save")
     command.add_argument("scenario", nargs="?", help="a name from --list, or a TOML file")
     command.add_argument("--list", action="store_true", help="the scenarios that ship")
-    command.add_argument(
-        "--claims", action="store_true", help="what others claim to save, checked; as a page"
-    )
     command.add_argument(
         "--prices", default="today", help="`today`, `seeds`, or a price file (default: today)"
     )
@@ -34,16 +32,20 @@ def add(commands: Any) -> None:
     command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
     command.set_defaults(run=run)
 
+    presets = commands.add_parser(
+        "presets", help="ten common workloads: what the planner picks, and how to apply one"
+    )
+    presets.add_argument("name", nargs="?", help="show one, and how to apply it to a tenant")
+    presets.add_argument("--json", action="store_true", help="all of them, for programs")
+    presets.set_defaults(run=run_presets)
+
 
 def run(asked: argparse.Namespace) -> int:
     """The exit status. Raises `SettingsError` for a scenario or prices that cannot be read."""
     from cacheserver.errors import SettingsError
-    from cacheserver.scenarios import claims, report, shelf
+    from cacheserver.scenarios import report, shelf
     from cacheserver.scenarios.run import run as simulate
 
-    if asked.claims:
-        print(claims.page(), end="")
-        return 0
     if asked.list:
         for name in shelf.names():
             print(f"{name:<22} {shelf.scenario(name).about}")
@@ -63,6 +65,21 @@ def run(asked: argparse.Namespace) -> int:
             Path(asked.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
         except OSError as error:
             raise SettingsError(f"`{asked.json}`: {error.strerror or error}") from error
+    return 0
+
+
+def run_presets(asked: argparse.Namespace) -> int:
+    """The exit status. Raises `SettingsError` for a name that is no preset's."""
+    from cacheserver.policy.money import Pricer
+    from cacheserver.scenarios import presets_report
+
+    cost, now = Pricer().cost, time.time()
+    if asked.json:
+        print(json.dumps(presets_report.as_json(cost, now), indent=2))
+    elif asked.name is None:
+        print("\n".join(presets_report.table(cost, now)))
+    else:
+        print("\n".join(presets_report.one(asked.name, cost, now)))
     return 0
 
 

@@ -63,8 +63,8 @@ class Drawn:
             return Found(None, "empty")
         best, right, stored = max(near, key=lambda one: one[0])
         if best < self._similarities.bar:
-            return Found(None, "below-threshold", best)
-        return Found(stored, "similar", best, right=right)
+            return Found(None, "below-threshold")
+        return Found(stored, "similar", right=right)
 
     def store(self, seen: Seen, call: Call, found: Found, expires_at: float) -> None:
         """Keep a fresh answer, after a look that found none to serve."""

@@ -39,23 +39,6 @@ _AGAIN_WHOLE: Final = _AGAIN | {
     *("families", "family_lists", "repeats", "prefixes", "prefix_lists", "labels"),
     *("prompt_versions", "version_lists", "version_namespaces"),
 }
-# Erased with what they belong to.
-WITH: Final[Mapping[str, str]] = {
-    "turn_sizes": "turns",
-    "job_items": "jobs",
-    "job_results": "jobs",
-    "job_asks": "jobs",
-    "job_erasures": "jobs",
-    "job_lists": "jobs",
-    "job_queue": "jobs",
-    "job_ends": "jobs",
-    "asks": "jobs",
-    "ask_waiters": "jobs",
-    "ask_pool": "jobs",
-    "ask_deadlines": "jobs",
-    "webhooks": "jobs",
-}
-
 _Found: TypeAlias = list[tuple[bytes, Mapping[str, str]]]  # keys and their parts
 _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
 

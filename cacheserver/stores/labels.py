@@ -164,19 +164,6 @@ class Labels:
             key = self._tombstone(tenant, question_key, entry_id)
             await command(self._redis, "SET", key, 1, "EX", life_s)
 
-    async def tombstones(
-        self, tenant: str, question_key: str, entry_ids: Sequence[str]
-    ) -> set[str]:
-        """Which of the entries must not be served for that question; in one round trip.
-
-        One that is asked for at the same time as `adjustments`, by `gather`, shares it.
-        """
-        keys = [self._tombstone(tenant, question_key, entry_id) for entry_id in entry_ids]
-        found = await self._reads.read(keys)
-        return {
-            entry_id for entry_id, mark in zip(entry_ids, found, strict=True) if mark is not None
-        }
-
     async def adjust(
         self,
         tenant: str,
@@ -199,17 +186,6 @@ class Labels:
         key = self._evidence(tenant, name, entry=life_s is None)
         words = (tenant, key, entry_id, life_ms, repr(wrong), repr(right), marker, ONCE_S)
         return bool(await run(self._adjust, self._prefix, *words))
-
-    async def adjustments(
-        self, tenant: str, entry_ids: Sequence[str], *, groups: Sequence[str] = ()
-    ) -> Mapping[str, tuple[float, float]]:
-        """The evidence (wrong, right) of each entry and group named, zeros where there is none."""
-        keys = [self._evidence(tenant, name, entry=True) for name in entry_ids]
-        keys += [self._evidence(tenant, name, entry=False) for name in groups]
-        found = await self._reads.read(keys)
-        return {
-            name: _evidence(value) for name, value in zip((*entry_ids, *groups), found, strict=True)
-        }
 
     async def past(
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]

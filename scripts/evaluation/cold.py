@@ -22,7 +22,6 @@ from cacheserver.policy.question_text import matched_text
 from scripts.evaluation import baselines
 from scripts.evaluation.data import Asked, Malformed
 from scripts.evaluation.meanings import folded
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Replay, Settings, Traffic
 from scripts.evaluation.vectors import Embeddings, Vectors
 from scripts.pairs.types import Pair
@@ -86,7 +85,7 @@ def earlier(path: Path) -> dict[str, list[Judged]]:
 
 
 def judged(
-    listed: Sequence[Pair], embeddings: Embeddings, scores: Scores | None, settings: Settings
+    listed: Sequence[Pair], embeddings: Embeddings, settings: Settings
 ) -> dict[str, list[Judged]]:
     """Judge each pair by the serving decision in both directions, and by plain thresholds.
 
@@ -100,9 +99,7 @@ def judged(
     twins = [pair is not None and twin(pair.a, pair.b, words) for pair in seen]
     found: dict[str, list[Judged]] = {
         OURS: [
-            _judged(
-                pair, as_seen is not None and _either(as_seen, embeddings, scores, settings), same
-            )
+            _judged(pair, as_seen is not None and _either(as_seen, embeddings, settings), same)
             for pair, as_seen, same in zip(listed, seen, twins, strict=True)
         ]
     }
@@ -122,9 +119,9 @@ def _seen(pair: Pair) -> Pair | None:
     return None if a is None or b is None else replace(pair, a=a, b=b)
 
 
-def _either(pair: Pair, embeddings: Embeddings, scores: Scores | None, settings: Settings) -> bool:
+def _either(pair: Pair, embeddings: Embeddings, settings: Settings) -> bool:
     rows = embeddings.of((pair.a, pair.b))
-    return any(_served(pair, rows, way, scores, settings) for way in ((0, 1), (1, 0)))
+    return any(_served(pair, rows, way, settings) for way in ((0, 1), (1, 0)))
 
 
 def twin(a: str, b: str, words: lexicon.Lexicon) -> bool:
@@ -183,13 +180,11 @@ def line(row: Row) -> str:
     )
 
 
-def _served(
-    pair: Pair, rows: Vectors, way: tuple[int, int], scores: Scores | None, settings: Settings
-) -> bool:
+def _served(pair: Pair, rows: Vectors, way: tuple[int, int], settings: Settings) -> bool:
     """Return True if a scope that holds the first question serves the second."""
     texts = (pair.a, pair.b)
     asked = [Asked(texts[side], texts[side], texts[side]) for side in way]
-    replay = Replay(Traffic(asked, rows[list(way)]), settings, scores, 1)
+    replay = Replay(Traffic(asked, rows[list(way)]), settings, 1)
     replay.ask(0)
     return replay.peek(1).serve is not None
 

@@ -16,7 +16,7 @@ from scripts.evaluation import logs, pairs
 from scripts.evaluation.report import Found, Row
 
 # Colours that stay apart in grey and to most eyes (Okabe and Ito).
-_OURS, _VERIFIED, _GREY, _GREEN, _RED = "#0072B2", "#D55E00", "#777777", "#009E73", "#CC79A7"
+_OURS, _ORANGE, _GREY, _GREEN, _RED = "#0072B2", "#D55E00", "#777777", "#009E73", "#CC79A7"
 _LEAST = 0.05  # percent: where a share of 0 stands on a logarithmic axis
 _DOTS = 130  # an inch
 
@@ -43,8 +43,7 @@ def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
         mine = [row for row in rows if row.stream == name]
         static = sorted((r for r in mine if r.way.startswith("static")), key=lambda r: r.hits)
         _line(panel, static, "o-", _GREY, "static cosine 0.60 to 0.99")
-        _line(panel, _ours(mine, verified=False), "D-", _OURS, "ours, a dot for each target")
-        _line(panel, _ours(mine, verified=True), "s--", _VERIFIED, "ours with the verifier")
+        _line(panel, _ours(mine), "D-", _OURS, "ours, a dot for each target")
         for way, mark, colour in (("GPTCache", "X", _RED), ("vCache", "^", _GREEN)):
             _line(panel, [r for r in mine if r.way.startswith(way)], mark, colour, None)
         for row in mine:
@@ -55,12 +54,12 @@ def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
                     row.way, at, xytext=(-7 if right else 7, 4), textcoords="offset points",
                     ha="right" if right else "left", fontsize=8,
                 )  # fmt: skip
-            if row.way == "perfect verifier":
+            if row.way == "perfect decision":
                 panel.axvline(100 * row.hits, color="black", linestyle=":", linewidth=1)
                 panel.text(
                     100 * row.hits - 1,
                     0.07,
-                    "perfect verifier",
+                    "perfect decision",
                     rotation=90,
                     ha="right",
                     fontsize=8,
@@ -78,9 +77,9 @@ def _targets(rows: Sequence[Row], to: Path) -> Path:
     bases = list(dict.fromkeys(_base(row.stream) for row in mine))
     figure, panels = _panels(len(bases), "Is the target kept? Wrong hits on the second half")
     for panel, base in zip(panels, bases, strict=True):
-        kinds = dict.fromkeys((r.stream, _verified(r)) for r in mine if _base(r.stream) == base)
-        for i, (name, verified) in enumerate(kinds):
-            chosen = _ours([row for row in mine if row.stream == name], verified=verified)
+        kinds = dict.fromkeys(r.stream for r in mine if _base(r.stream) == base)
+        for i, name in enumerate(kinds):
+            chosen = _ours([row for row in mine if row.stream == name])
             # Side by side, or the bars of one target would hide each other.
             at = [100 * (r.target or 0) * (1 + 0.06 * (i - (len(kinds) - 1) / 2)) for r in chosen]
             reach = [_reach(row.second_half, row.second_interval) for row in chosen]
@@ -88,9 +87,8 @@ def _targets(rows: Sequence[Row], to: Path) -> Path:
             panel.errorbar(
                 at, [_shown(row.second_half) for row in chosen],
                 yerr=([low for low, _ in reach], [high for _, high in reach]),
-                fmt="s" if verified else "o", color=_kind_colour(kind), markersize=4.5,
-                mfc="white" if verified else None, capsize=2, linewidth=1,
-                label=kind + (", verifier" if verified else ""),
+                fmt="o", color=_kind_colour(kind), markersize=4.5,
+                capsize=2, linewidth=1, label=kind,
             )  # fmt: skip
         panel.plot((0.5, 16), (0.5, 16), color="black", linewidth=0.8)
         panel.fill_between((0.5, 16), (0.5, 16), 60, color=_RED, alpha=0.10, linewidth=0)
@@ -110,12 +108,8 @@ def _base(stream: str) -> str:
 
 
 def _kind_colour(kind: str) -> str:
-    kinds = {"as it is": _OURS, "zipf": _GREEN, "+1% traps": "#E69F00", "+5% traps": _VERIFIED}
+    kinds = {"as it is": _OURS, "zipf": _GREEN, "+1% traps": "#E69F00", "+5% traps": _ORANGE}
     return kinds.get(kind, _RED)
-
-
-def _verified(row: Row) -> bool:
-    return row.way.endswith("verifier")
 
 
 def _pairs(found: Sequence[pairs.Figures], to: Path) -> Path:
@@ -125,9 +119,6 @@ def _pairs(found: Sequence[pairs.Figures], to: Path) -> Path:
     marks = (
         ("cosine", "o-", _GREY),
         ("words", "D-", _OURS),
-        ("words and verifier", "s--", _VERIFIED),
-        ("words, by folds", "D:", _GREEN),
-        ("and verifier, by folds", "s:", _RED),
     )
     for panel, name in zip(panels, names, strict=True):
         for way, mark, colour in marks:
@@ -167,8 +158,8 @@ def _log(found: logs.Figures, to: Path) -> Path:
     return _save(figure, [panel], to)
 
 
-def _ours(rows: Sequence[Row], *, verified: bool) -> list[Row]:
-    mine = [row for row in rows if row.way.startswith("ours") and _verified(row) is verified]
+def _ours(rows: Sequence[Row]) -> list[Row]:
+    mine = [row for row in rows if row.way.startswith("ours")]
     return sorted(mine, key=lambda row: row.target or 0)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from scripts.evaluation import baselines
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic
 
 Maker = Callable[[Traffic, int], "Decider"]  # of a traffic and a seed
@@ -45,8 +44,8 @@ class Ours:
         self.replay.ask(at)
 
 
-def ours(settings: Settings, scores: Scores | None = None) -> Maker:
-    return lambda traffic, seed: Ours(Replay(traffic, settings, scores, seed))
+def ours(settings: Settings) -> Maker:
+    return lambda traffic, seed: Ours(Replay(traffic, settings, seed))
 
 
 def others(target: float, *, quick: bool) -> dict[str, Maker]:

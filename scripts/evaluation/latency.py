@@ -1,7 +1,7 @@
-"""What a decision costs beyond the embedding: search, reading the question, evidence, verifier.
+"""What a decision costs beyond the embedding: search, reading the question, evidence.
 
 On the scope that a replay has filled and fitted, with questions it was not asked, by the code that
-serves; the stored questions' profiles are at hand, as in a warm server. The verifier scores afresh.
+serves; the stored questions' profiles are at hand, as in a warm server.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from tokenizers import Tokenizer
 
 from cacheserver.policy import lexicon
 from cacheserver.policy.profile import read
-from index.pairs import PairScorer
 from index.vectors import VectorIndex
-from scripts.evaluation.scores import Scores, average
 from scripts.evaluation.stream import Replay
 from scripts.evaluation.vectors import Embeddings, Vectors
 
@@ -36,18 +34,6 @@ class Figures:
     tokens: float  # of a question, mean
     p50: float
     p95: float
-    read: float  # pairs the verifier read, a question
-
-
-class Fresh(Scores):
-    """The verifier itself: every pair is scored whenever it is asked for."""
-
-    def __init__(self, scorer: PairScorer) -> None:
-        self._uncached = scorer
-
-    def of(self, a: str, b: str, *, both: bool) -> float:
-        pairs = [(a, b), (b, a)] if both else [(a, b)]
-        return average([float(score) for score in self._uncached.score(pairs)])
 
 
 def longest_like(texts: Sequence[str], embedder: Path) -> list[tuple[str, int]]:
@@ -65,7 +51,6 @@ def measure(
     texts: Sequence[str],
     embeddings: Embeddings,
     embedder: Path,
-    verifier: Path | None,
 ) -> Figures:
     """The figures of deciding on `texts` in the scope of `replay`, which has run."""
     chosen = longest_like(texts, embedder)
@@ -74,17 +59,14 @@ def measure(
     kept = _unit(replay.traffic.vectors[rows])
     index.extend("scope", [str(row) for row in rows], kept, [1e12] * len(rows))
     words = lexicon.standard()
-    scores = None if verifier is None else Fresh(PairScorer(verifier))
     took: list[float] = []
-    before = 0
     for _ in range(2):  # the first warms up
         took.clear()
-        before = replay.outcome.asked
         for (text, _), vector in zip(chosen, _unit(vectors), strict=True):
             begun = time.thread_time()
             found = index.search("scope", vector, replay.settings.top, 0.0)
             near = [replay.neighbour(int(match.id), match.cosine) for match in found]
-            replay.decide(read(text, words), near, text, scores)
+            replay.decide(read(text, words), near)
             took.append(1e3 * (time.thread_time() - begun))
     return Figures(
         name=name,
@@ -93,7 +75,6 @@ def measure(
         tokens=float(np.mean([count for _, count in chosen])),
         p50=float(np.percentile(took, 50)),
         p95=float(np.percentile(took, 95)),
-        read=(replay.outcome.asked - before) / max(1, len(took)),
     )
 
 

@@ -16,13 +16,12 @@ import numpy as np
 
 from cacheserver.policy import bound, lexicon, vetoes
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.judge import Ask, Verdict, judge
+from cacheserver.policy.judge import Verdict, judge
 from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import Profile, read
 from scripts.evaluation.data import Logged
 from scripts.evaluation.meanings import folded
 from scripts.evaluation.near import Kept
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import TOP
 from scripts.evaluation.vectors import Embeddings
 
@@ -53,12 +52,10 @@ class Replay:
         self,
         queries: Sequence[Logged],
         embeddings: Embeddings,
-        scores: Scores | None,
         target: float,
     ) -> None:
         self._queries = queries
         self._vectors = embeddings.of([q.text for q in queries])
-        self._scores = scores
         self._words = lexicon.standard()
         self._bar = bound.bar_for(Calibration(), target)
         self._kept = Kept(self._vectors)
@@ -116,22 +113,14 @@ class Replay:
 
     def _decide(self, at: int, near: Sequence[tuple[int, float]]) -> Verdict:
         neighbours = [Neighbour(str(r), c, str(r), self._profile(r)) for r, c in near]
-        said: dict[str, float] = {}
-        while True:
-            step = judge(
-                self._profile(at),
-                neighbours,
-                None if self._scores is None else said,
-                Calibration(),
-                self._bar,
-                lexicon=self._words,
-                enabled=frozenset(vetoes.VETOES),
-            )
-            if not isinstance(step, Ask):
-                return step
-            assert self._scores is not None
-            other = self._queries[int(step.id)].text
-            said[step.id] = self._scores.of(self._queries[at].text, other, both=step.both)
+        return judge(
+            self._profile(at),
+            neighbours,
+            Calibration(),
+            self._bar,
+            lexicon=self._words,
+            enabled=frozenset(vetoes.VETOES),
+        )
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:

@@ -10,7 +10,7 @@ from scripts.evaluation.data import Asked
 from scripts.pairs.types import Pair
 
 DIALS = (0.01, 0.05, 0.20)  # traps among the requests
-_SEEN_IN_TRAINING = ("checklist", "gptcache", "train")  # would flatter the verifier
+_SEEN_IN_TRAINING = ("checklist", "gptcache", "train")  # would flatter the prior
 
 
 def traps(pairs: Mapping[str, Sequence[Pair]]) -> list[Pair]:

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from cacheserver.policy import bound, lexicon, vetoes
 from cacheserver.policy.bound import wilson
 from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.judge import Verdict, judge
+from cacheserver.policy.judge import judge
 from cacheserver.policy.neighbours import Neighbour
 from cacheserver.policy.profile import read
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
@@ -59,13 +58,12 @@ def replay(
     way: str,
     pairs: Sequence[Pair],
     near: Floats,
-    scores: Scores | None,
     target: float,
     enabled: frozenset[str] = frozenset(vetoes.VETOES),
 ) -> Figures:
     """The figures of what serves, by the shipped prior: no scope has learned anything."""
     labels = np.array([p.label for p in pairs])
-    made = [_told(p, float(c), scores, enabled) for p, c in zip(pairs, near, strict=True)]
+    made = [_told(p, float(c), enabled) for p, c in zip(pairs, near, strict=True)]
     told = np.array([p for p, _ in made])
     vetoed = np.array([v for _, v in made])
     level = bound.bar_for(Calibration(), target).level
@@ -99,22 +97,17 @@ def _bar(good: Floats, kept: float) -> float:
     return float(np.sort(good)[::-1][max(0, int(np.ceil(kept * len(good))) - 1)])
 
 
-def _told(
-    pair: Pair, cosine: float, scores: Scores | None, enabled: frozenset[str]
-) -> tuple[float, bool]:
+def _told(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bool]:
     """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
     words = lexicon.standard()
     stored = Neighbour("stored", cosine, "stored", read(pair.a, words))
-    said = None if scores is None else {"stored": scores.of(pair.b, pair.a, both=True)}
-    step = judge(
+    verdict = judge(
         read(pair.b, words),
         [stored],
-        said,
         Calibration(),
         bound.UNREACHED,
         lexicon=words,
         enabled=enabled,
     )
-    assert isinstance(step, Verdict)  # what the verifier says is known already
-    (judged,) = step.judged
+    (judged,) = verdict.judged
     return judged.probability, judged.veto is not None

@@ -23,8 +23,6 @@ class Plan:
 
     data: Path
     embedder: Path
-    verifier: Path | None = None
-    unseen: Path | None = None  # a verifier that never read templated sets, for their folds
     only: str | None = None
     quick: bool = False
     json: Path | None = None
@@ -39,7 +37,7 @@ class Plan:
     noise: tuple[tuple[float, float], ...] = ()
     attack: Path | None = None  # near misses and paraphrases by class
     against: Path | None = None  # figures of an earlier version, to judge the same pairs
-    cache: Path = CACHE  # of vectors and scores, from one run to the next
+    cache: Path = CACHE  # of vectors, from one run to the next
 
     def shortened(self) -> Plan:
         """The plan of `--quick`: each part under a minute once the model is exported."""

@@ -118,7 +118,7 @@ class Poisoned:
         for at, (way, caller, step) in enumerate(steps, len(honest)):
             self._steps.setdefault((way, caller), []).append((at, step))
         self.traffic = _joined(honest, steps, embeddings)
-        replay = Replay(self.traffic, settings, None, seed)
+        replay = Replay(self.traffic, settings, seed)
         for at in range(learned):
             replay.ask(at)
         for at in range(learned, learned + wait):

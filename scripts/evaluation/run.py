@@ -11,7 +11,6 @@ from scripts.evaluation import (
     attack,
     cold,
     data,
-    folds,
     halves,
     latency,
     logs,
@@ -24,7 +23,6 @@ from scripts.evaluation import (
 )
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.safety import Safety
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.streams import Streams
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
@@ -39,7 +37,6 @@ class Evaluation:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan = plan.shortened()
         self._embeddings = Embeddings(plan.embedder, plan.cache)
-        self._scores = None if plan.verifier is None else Scores(plan.verifier, plan.cache)
         self.found = report.Found([], [], [], [])
 
     @cached_property
@@ -66,11 +63,11 @@ class Evaluation:
         traps: list[Pair] = []
         if "traps" in plan.parts:
             traps = mixed.traps(halves.of(data.read(plan.data), plan.half).pairs)
-        made = Streams(plan, self._embeddings, self._scores, self._keep)
+        made = Streams(plan, self._embeddings, self._keep)
         made.run(self._folder.streams, traps)
 
     def _safety(self) -> None:
-        made = Safety(self._plan, self._embeddings, self._scores, self._keep)
+        made = Safety(self._plan, self._embeddings, self._keep)
         if "shift" in self._plan.parts:
             made.run_shift()
         if "attack" in self._plan.parts:
@@ -111,29 +108,14 @@ class Evaluation:
     def _pair_figures(self, name: str, listed: Sequence[Pair]) -> Iterator[pairs.Figures]:
         near = pairs.cosines(listed, self._embeddings)
         yield pairs.threshold(name, listed, near)
-        yield pairs.replay(name, "words", listed, near, None, DEFAULT)
-        if self._scores is not None:
-            yield pairs.replay(name, "words and verifier", listed, near, self._scores, DEFAULT)
-        fitted_on = self._plan.data / "qqp" / "train.tsv"
-        if "checklist" in name and fitted_on.exists() and not self._plan.quick:
-            yield self._by_folds(name, "words, by folds", listed, None)
-            if self._plan.unseen is not None:
-                scores = Scores(self._plan.unseen, self._plan.cache)
-                yield self._by_folds(name, "and verifier, by folds", listed, scores)
-                scores.save()
-
-    def _by_folds(
-        self, name: str, way: str, listed: Sequence[Pair], scores: Scores | None
-    ) -> pairs.Figures:
-        made = folds.Folds(self._plan.data, self._embeddings, scores)
-        return made.replay(name, way, listed)
+        yield pairs.replay(name, "words", listed, near, DEFAULT)
 
     # Logs
 
     def _logs(self) -> None:
         for name, queries in self._folder.logs.items():
             asked = queries[: 2_000 if self._plan.quick else None]
-            found = logs.Replay(asked, self._embeddings, self._scores, DEFAULT).run(name)
+            found = logs.Replay(asked, self._embeddings, DEFAULT).run(name)
             self.found.logs.append(found)
             print("\n".join(report.log_lines(found)), flush=True)
 
@@ -147,8 +129,6 @@ class Evaluation:
                 print(made, flush=True)
 
     def _save(self) -> None:
-        if self._scores is not None:
-            self._scores.save()
         if self._plan.json is not None:
             made = json.dumps(self.found.as_json(), indent=1, default=str)
             self._plan.json.write_text(made + "\n")

@@ -9,7 +9,6 @@ from scripts.evaluation import attack, cold, data, foreign, halves, poison, pois
 from scripts.evaluation.data import Asked
 from scripts.evaluation.deciders import Maker, others, ours
 from scripts.evaluation.plan import DEFAULT, Plan
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Settings
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.own import own_pairs
@@ -26,12 +25,9 @@ Keep = Callable[[shift.Row | attack.Row | poison.Moved | cold.Row], None]
 class Safety:
     """These parts of a plan: prints each row and gives it to `keep`."""
 
-    def __init__(
-        self, plan: Plan, embeddings: Embeddings, scores: Scores | None, keep: Keep
-    ) -> None:
+    def __init__(self, plan: Plan, embeddings: Embeddings, keep: Keep) -> None:
         self._plan = plan
         self._embeddings = embeddings
-        self._scores = scores
         self._keep = keep
         self._folder = halves.of(data.read(plan.data), plan.half)
         self._homes = foreign.homes(self._folder, plan.half)
@@ -91,7 +87,7 @@ class Safety:
         print(attack.HEAD)
         for name, listed in sets.items():
             settings = Settings(target=DEFAULT)
-            found = cold.judged(listed, self._embeddings, self._scores, settings)
+            found = cold.judged(listed, self._embeddings, settings)
             for way, judged in found.items():
                 for row in attack.rows(name, way, judged):
                     self._told(row, attack.line(row))
@@ -132,7 +128,7 @@ class Safety:
         print(cold.HEAD)
         everything: dict[str, dict[str, list[cold.Judged]]] = {}
         for name, listed, before in self._cold_sets():
-            ways = cold.judged(listed, self._embeddings, self._scores, Settings(target=DEFAULT))
+            ways = cold.judged(listed, self._embeddings, Settings(target=DEFAULT))
             if before:
                 twins = {(one.a, one.b): one.twin for one in ways[cold.OURS]}
                 ways[cold.BEFORE] = [replace(one, twin=twins[one.a, one.b]) for one in before]

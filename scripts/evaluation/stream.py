@@ -25,13 +25,12 @@ from cacheserver.policy import (
 )
 from cacheserver.policy.calibrate import Calibration, Label
 from cacheserver.policy.compare import Outcome as Comparison
-from cacheserver.policy.judge import Ask, Judged, Verdict, judge
+from cacheserver.policy.judge import Judged, Verdict, judge
 from cacheserver.policy.neighbours import Evidence, Neighbour
 from cacheserver.policy.profile import Profile, read
 from scripts.evaluation.data import Asked
 from scripts.evaluation.near import Kept
 from scripts.evaluation.noise import Noise, Rates
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.vectors import Embeddings, Vectors
 
 TOP = 10  # neighbours looked at
@@ -73,7 +72,6 @@ class Outcome:
     audited: list[bool] = field(default_factory=list)
     traps: int = 0  # requests that look like another and need a different answer
     trapped: int = 0  # of these, answered from the cache
-    asked: int = 0  # pairs that the verifier read
     vetoed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     unsure: int = 0  # comparisons of answers that gave no label
     mislabelled: int = 0
@@ -95,12 +93,9 @@ def prepare(asked: Sequence[Asked], embeddings: Embeddings) -> Traffic:
 class Replay:
     """One scope under traffic."""
 
-    def __init__(
-        self, traffic: Traffic, settings: Settings, scores: Scores | None, seed: int
-    ) -> None:
+    def __init__(self, traffic: Traffic, settings: Settings, seed: int) -> None:
         self.traffic = traffic
         self.settings = settings
-        self._scores = scores
         self._lexicon = lexicon.standard()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
@@ -122,8 +117,7 @@ class Replay:
 
     def peek(self, at: int) -> Verdict:
         """The verdict on request `at`; nothing is stored, counted or learned."""
-        text = self.traffic.asked[at].text
-        return self.decide(self._profile(at), self._neighbours(at), text, self._scores)
+        return self.decide(self._profile(at), self._neighbours(at))
 
     def blame(self, at: int) -> None:
         """Tell that the answer which request `at` gets was wrong, if it gets one."""
@@ -131,7 +125,7 @@ class Replay:
         if served is None or served.evidence is None:
             return
         caller = self.traffic.asked[at].caller
-        self._learn(Label(served.evidence, False, 1.0, "feedback", True, "", "", caller=caller))
+        self._learn(Label(served.evidence, False, 1.0, "feedback", True, "", caller=caller))
         self._condemned.add((self.traffic.asked[at].text, int(served.id)))
 
     def ask(self, at: int) -> None:
@@ -141,7 +135,7 @@ class Replay:
             self.outcome.note(hit=False, right=True, exact=True)
             return
         neighbours = self._neighbours(at)
-        verdict = self.decide(self._profile(at), neighbours, one.text, self._scores)
+        verdict = self.decide(self._profile(at), neighbours)
         for judged in verdict.judged:
             if judged.veto is not None:
                 self.outcome.vetoed[judged.veto] += 1
@@ -200,32 +194,16 @@ class Replay:
         group = self._groups[row]
         return shrinkage.adjustment(self._past[f"entry {row}"], self._past[f"group {group}"])
 
-    def decide(
-        self,
-        question: Profile,
-        neighbours: Sequence[Neighbour],
-        text: str,
-        scores: Scores | None,
-    ) -> Verdict:
+    def decide(self, question: Profile, neighbours: Sequence[Neighbour]) -> Verdict:
         """The verdict as the service comes to it."""
-        said: dict[str, float] = {}
-        while True:
-            step = judge(
-                question,
-                neighbours,
-                None if scores is None else said,
-                self.state,
-                self.bar,
-                lexicon=self._lexicon,
-                enabled=self.settings.vetoes,
-            )
-            match step:
-                case Ask(id, both):
-                    assert scores is not None
-                    said[id] = scores.of(text, self.traffic.asked[int(id)].text, both=both)
-                    self.outcome.asked += 1
-                case Verdict():
-                    return step
+        return judge(
+            question,
+            neighbours,
+            self.state,
+            self.bar,
+            lexicon=self._lexicon,
+            enabled=self.settings.vetoes,
+        )
 
     def _label(
         self,
@@ -258,7 +236,6 @@ class Replay:
             source="audit" if served else "miss",
             served=served,
             embedder="",
-            verifier="",
             adjustment=self._adjustment(entry),
             foil=other if same else None,
             caller=asked[at].caller,

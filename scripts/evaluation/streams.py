@@ -10,7 +10,6 @@ from scripts.evaluation import baselines, latency, mixed, report, zipf
 from scripts.evaluation.data import Asked
 from scripts.evaluation.noise import Rates
 from scripts.evaluation.plan import DEFAULT, Plan
-from scripts.evaluation.scores import Scores
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic, prepare
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
@@ -23,12 +22,10 @@ class Streams:
         self,
         plan: Plan,
         embeddings: Embeddings,
-        scores: Scores | None,
         keep: Callable[[report.Row | latency.Figures], None],
     ) -> None:
         self._plan = plan
         self._embeddings = embeddings
-        self._scores = scores
         self._keep = keep
 
     def run(self, streams: Mapping[str, Sequence[Asked]], traps: Sequence[Pair]) -> None:
@@ -66,7 +63,7 @@ class Streams:
         self._each(name, "GPTCache 0.60", None, plain, _static(baselines.GPTCACHE))
         vcache = f"vCache {DEFAULT:.0%}"
         self._each(name, vcache, DEFAULT, plain, lambda t, seed: baselines.vcache(t, DEFAULT, seed))
-        self._each(name, "perfect verifier", None, plain, lambda t, _: baselines.perfect(t))
+        self._each(name, "perfect decision", None, plain, lambda t, _: baselines.perfect(t))
 
     def _noisy(self, name: str, asked: Sequence[Asked], noise: tuple[float, float]) -> None:
         """At the default target, with same answers called different or left open."""
@@ -74,10 +71,10 @@ class Streams:
         rates = Rates(same_different=noise[0], same_open=noise[1])
         settings = Settings(target=DEFAULT, noise=rates)
         way = f"ours {DEFAULT:.0%}, noise {100 * noise[0]:g}+{100 * noise[1]:g}"
-        self._each(name, way, DEFAULT, traffics, _ours(settings, None))
+        self._each(name, way, DEFAULT, traffics, _ours(settings))
 
     def _targets(self, name: str, traffic: Callable[[int], Traffic]) -> None:
-        """The decision at every target, without and with the verifier."""
+        """The decision at every target."""
         made: dict[int, Traffic] = {}
         for target in self._plan.targets:
             seeds = self._plan.seeds_of(target)
@@ -85,10 +82,7 @@ class Streams:
                 made[seed] = made.get(seed) or traffic(seed)
             chosen = [made[seed] for seed in seeds]
             way, settings = f"ours {target:.0%}", Settings(target=target)
-            self._each(name, way, target, chosen, _ours(settings, None))
-            if self._scores is not None:
-                way += " with verifier"
-                self._each(name, way, target, chosen, _ours(settings, self._scores))
+            self._each(name, way, target, chosen, _ours(settings))
 
     def _each(
         self,
@@ -128,21 +122,15 @@ class Streams:
         half = len(rows) // 2
         traffic = prepare(rows[:half], self._embeddings)
         texts = [one.text for one in rows[half:]]
-        for way, verifier in (("", None), (" with verifier", plan.verifier)):
-            if way and verifier is None:
-                continue
-            settings = Settings(target=DEFAULT)
-            replay = Replay(traffic, settings, self._scores if verifier else None, 1)
-            replay.run()
-            made = latency.measure(
-                name + way, replay, texts, self._embeddings, plan.embedder, verifier
-            )
-            print(report.latency_line(made), flush=True)
-            self._keep(made)
+        replay = Replay(traffic, Settings(target=DEFAULT), 1)
+        replay.run()
+        made = latency.measure(name, replay, texts, self._embeddings, plan.embedder)
+        print(report.latency_line(made), flush=True)
+        self._keep(made)
 
 
-def _ours(settings: Settings, scores: Scores | None) -> Callable[[Traffic, int], Outcome]:
-    return lambda traffic, seed: Replay(traffic, settings, scores, seed).run()
+def _ours(settings: Settings) -> Callable[[Traffic, int], Outcome]:
+    return lambda traffic, seed: Replay(traffic, settings, seed).run()
 
 
 def _static(threshold: float) -> Callable[[Traffic, int], Outcome]:

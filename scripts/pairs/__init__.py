@@ -1,1 +1,1 @@
-"""Making and scoring the pair verifier: own questions, generators, training. Offline only."""
+"""Labelled pairs: readers, generators, figures, the fit of the prior. Offline only."""

@@ -59,7 +59,7 @@ def cleaned(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def tune_sets(data: Path) -> Mapping[str, list[Pair]]:
-    """The sets to report: never a row that the verifier was trained on, but for CheckList's."""
+    """The sets to report: none that the prior was fitted on, but for CheckList's."""
     hard = sets.read_qqp(data / "qqp/tune.tsv", hard=True)
     checklist = sets.read(data / "checklist/mft_train.tsv", "checklist", by="test")
     return {

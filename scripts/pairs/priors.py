@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pprint
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from index.errors import Unknown
 from index.models import OnnxEmbedder
-from index.pairs import PairScorer
 from scripts.pairs import evaluate, fit
 from scripts.pairs.types import Pair
 
@@ -20,35 +19,32 @@ Floats: TypeAlias = NDArray[np.float64]
 Texts: TypeAlias = Sequence[tuple[str, str]]
 
 CHECKLIST_WEIGHT = 0.03  # its templates are few; more of it costs real questions
-WEIGHTS = Path(__file__).parents[2] / "cacheserver" / "policy" / "prior_weights.py"
+WEIGHTS = Path(__file__).parents[2] / "cacheserver" / "policy" / "prior_weights.json"
 
 
-def report(data: Path, cosine: fit.Score, score: fit.Score, *, write: bool) -> None:
-    """Print the figures of the prior with and without the verifier; `write` stores its weights."""
+def report(data: Path, cosine: fit.Score, *, write: bool) -> None:
+    """Print the figures of the prior; `write` stores its weights."""
     pairs = fit.pairs_for_prior(data)
     tune = evaluate.tune_sets(data)
     checklist = tune["checklist"]
     weighted = [*pairs, *((p, CHECKLIST_WEIGHT / len(checklist)) for p in checklist)]
-    chosen: dict[str, Mapping[str, float]] = {}
-    for name, scorer in (("WITHOUT", None), ("WITH", score)):
-        rows = fit.rows(weighted, cosine, scorer)
-        chosen[name] = fit.fit(rows)
-        told = fit.held_out(rows, fit.groups_of([p for p, _ in weighted]))
-        print(f"\n{name} the verifier; reliability, held out by questions:")
-        hard = np.array([p.source == "qqp:hard" for p, _ in weighted])
-        for low, count, share in fit.reliability(told[hard], rows.labels[hard]):
-            print(f"  from {low:.2f}: {count:5d} pairs, {share:.3f} served rightly")
-        _print_folds(rows, checklist, len(pairs))
-        for title, listed in tune.items():
-            if title != "checklist":
-                tuned = fit.rows([(p, 1.0) for p in listed], cosine, scorer)
-                _print(title, fit.probabilities(chosen[name], tuned), listed)
+    rows = fit.rows(weighted, cosine)
+    chosen = fit.fit(rows)
+    told = fit.held_out(rows, fit.groups_of([p for p, _ in weighted]))
+    print("Reliability, held out by questions:")
+    hard = np.array([p.source == "qqp:hard" for p, _ in weighted])
+    for low, count, share in fit.reliability(told[hard], rows.labels[hard]):
+        print(f"  from {low:.2f}: {count:5d} pairs, {share:.3f} served rightly")
+    _print_folds(rows, checklist, len(pairs))
+    for title, listed in tune.items():
+        if title != "checklist":
+            tuned = fit.rows([(p, 1.0) for p in listed], cosine)
+            _print(title, fit.probabilities(chosen, tuned), listed)
     for title, listed in tune.items():
         texts = [(p.a, p.b) for p in listed]
         _print(f"cosine alone, {title}", cosine(texts), listed)
-        _print(f"verifier alone, {title}", score(texts), listed)
     if write:
-        write_weights(chosen["WITHOUT"], chosen["WITH"], WEIGHTS)
+        write_weights(chosen, WEIGHTS)
 
 
 def _print_folds(rows: fit.Rows, checklist: Sequence[Pair], first: int) -> None:
@@ -89,36 +85,7 @@ def cosine_of(folder: Path) -> fit.Score:
     return cosine
 
 
-def score_of(folder: Path) -> fit.Score:
-    """Verifier scores, both orders averaged on the logit scale, as the serving path does."""
-    scorer = PairScorer(folder)
-
-    def score(texts: Texts) -> Floats:
-        one = _logits(scorer.score(texts))
-        other = _logits(scorer.score([(b, a) for a, b in texts]))
-        return np.asarray(1 / (1 + np.exp(-(one + other) / 2)))
-
-    return score
-
-
-def _logits(scores: NDArray[np.float32]) -> Floats:
-    inner = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(inner / (1 - inner)))
-
-
-def write_weights(without: Mapping[str, float], with_: Mapping[str, float], to: Path) -> None:
-    """The weights as a Python file of constants."""
-    made = [
-        '"""The weights of `prior`, written by `scripts/fit_prior`. Do not edit by hand."""',
-        "",
-        "from __future__ import annotations",
-        "",
-        "from collections.abc import Mapping",
-        "from types import MappingProxyType",
-        "",
-    ]
-    for name, weights in (("WITHOUT", without), ("WITH", with_)):
-        rounded = {key: round(value, 4) for key, value in weights.items()}
-        shown = pprint.pformat(rounded, sort_dicts=False, width=96).replace("'", '"')
-        made.append(f"{name}: Mapping[str, float] = MappingProxyType(\n{shown}\n)")
-    to.write_text("\n".join(made) + "\n")
+def write_weights(weights: Mapping[str, float], to: Path) -> None:
+    """The weights as a JSON object, in the order of the terms."""
+    rounded = {name: round(weight, 4) for name, weight in weights.items()}
+    to.write_text(json.dumps(rounded, indent=1) + "\n")

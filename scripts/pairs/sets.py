@@ -72,26 +72,3 @@ def split_by_component(pairs: Sequence[Pair], share: float) -> tuple[list[Pair],
         small = len(group) <= 50 and len(taken) < share * len(pairs)
         (taken if small else rest).extend(group)
     return rest, taken
-
-
-def mine_strangers(pairs: Sequence[Pair], count: int, rng: Random) -> list[Pair]:
-    """Pairs of questions of the set that share rare words but were not marked as duplicates."""
-    linked = {(p.a, p.b) for p in pairs} | {(p.b, p.a) for p in pairs}
-    texts = sorted({p.a for p in pairs} | {p.b for p in pairs})
-    bags = {text: {w for w in text.lower().split() if len(w) > 3} for text in texts}
-    holders: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
-        for word in sorted(bags[text]):
-            holders[word].append(text)
-    found: dict[tuple[str, str], None] = {}
-    while len(found) < count:
-        one = rng.choice(texts)
-        rare = [w for w in sorted(bags[one]) if 2 <= len(holders[w]) <= 60]
-        if not rare:
-            continue
-        others = rng.sample(holders[rng.choice(rare)], 2)
-        other = max(others, key=lambda t: len(bags[t] & bags[one]))
-        shared = len(bags[one] & bags[other])
-        if other != one and (one, other) not in linked and shared >= 2 and bags[one] != bags[other]:
-            found[one, other] = None
-    return [Pair(a, b, 0, "mined") for a, b in found]

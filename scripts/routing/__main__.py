@@ -12,7 +12,7 @@ from scripts.routing.fitting import Fitted, by_label
 
 ROOT = Path(__file__).resolve().parents[2]
 DESK_ROWS = 500  # of each data set
-WEIGHTS = ROOT / "cacheserver/policy/complexity_weights.py"
+WEIGHTS = ROOT / "cacheserver/policy/complexity_weights.json"
 
 
 def main() -> None:

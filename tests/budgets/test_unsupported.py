@@ -45,7 +45,6 @@ async def teach(house: House, entry_id: str) -> None:
             source="miss",
             served=False,
             embedder=states.embedder,
-            verifier=states.verifier,
             caller=f"caller {n % 60}",
         )
         row = encode(label)

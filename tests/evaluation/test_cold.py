@@ -28,7 +28,7 @@ def test_a_pair_is_served_in_either_direction_and_twins_stand_apart(
         Pair("how do i renew my passport", "how do i renew my passport please", 1, "frame"),
         Pair("how do i renew my passport", "how do i renew my licence", 0, "object"),
     ]
-    found = cold.judged(listed, embeddings, None, Settings())
+    found = cold.judged(listed, embeddings, Settings())
     assert [one.served for one in found[cold.OURS]] == [True, False]
     plain, twins = cold.rows("mine", cold.OURS, found[cold.OURS])
     assert (plain.paraphrases, plain.near_misses, twins.paraphrases) == (0, 1, 1)

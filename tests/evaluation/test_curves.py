@@ -24,11 +24,11 @@ def figures() -> pairs.Figures:
 def test_there_is_a_picture_for_each_part_that_was_run(tmp_path: Path) -> None:
     streams = [
         row("mine", "ours 1%", 0.01, 0.4, 0.0),
-        row("mine", "ours 5% with verifier", 0.05, 0.5, 0.04),
+        row("mine", "ours 5%", 0.05, 0.5, 0.04),
         row("mine, zipf", "ours 1%", 0.01, 0.3, 0.02),
         row("mine", "static 0.90", None, 0.2, 0.02),
         row("mine", "GPTCache 0.60", None, 0.9, 0.3),
-        row("mine", "perfect verifier", None, 0.95, 0.0),
+        row("mine", "perfect decision", None, 0.95, 0.0),
     ]
     day = ("2020-01-02", 4, {"exact": 0.5, "folded": 0.0, "semantic": 0.25})
     log = logs.Figures("log", 4, day[2], {}, {}, [day], 2, (0.1, 0.2), [])

@@ -43,7 +43,7 @@ def test_the_dial_is_the_share_of_traps_and_each_follows_what_it_resembles(dial:
         seen.add(one.text)
 
 
-def test_the_perfect_verifier_is_never_wrong_and_misses_each_meaning_once() -> None:
+def test_the_perfect_decision_is_never_wrong_and_misses_each_meaning_once() -> None:
     outcome = baselines.perfect(traffic([0, 1, 0, 1, 2, 0]))
     assert outcome.hits == [False, False, True, True, False, True]
     assert not any(outcome.wrong)
@@ -66,7 +66,7 @@ def test_vcache_explores_until_an_entry_was_seen_often_enough() -> None:
 def test_a_replay_learns_to_serve_what_repeats_and_charges_its_audits() -> None:
     rng = Random(1)
     made = traffic([rng.randrange(12) for _ in range(700)])
-    outcome = Replay(made, Settings(target=0.05), None, seed=1).run()
+    outcome = Replay(made, Settings(target=0.05), seed=1).run()
     assert sum(outcome.hits[350:]) > 200
     assert sum(outcome.wrong) / sum(outcome.hits) <= 0.05
     row = report.row("mine", "ours", 0.05, [outcome])
@@ -87,7 +87,7 @@ def test_a_row_pools_the_seeds_and_bounds_the_wrong_share() -> None:
 
 def test_the_same_text_again_is_an_exact_hit_and_no_decision() -> None:
     made = traffic([0, 1, 0, 0], repeated=True)
-    outcome = Replay(made, Settings(), None, seed=1).run()
+    outcome = Replay(made, Settings(), seed=1).run()
     assert outcome.exact == [False, False, True, True]
     assert not any(outcome.hits)
 

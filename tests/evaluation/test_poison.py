@@ -92,7 +92,7 @@ def test_bad_feedback_is_a_label_and_its_answer_is_not_served_to_that_question_a
     texts = ("how do i open the heath gate", "how do i open the heath gate please")
     asked = [Asked(text, "heath", "heath") for text in texts]
     row = np.eye(4, dtype=np.float32)[[0, 0]]
-    replay = Replay(Traffic(asked, row), Settings(), None, 1)
+    replay = Replay(Traffic(asked, row), Settings(), 1)
     replay.ask(0)
     assert replay.peek(1).serve is not None
     replay.blame(1)
@@ -105,7 +105,7 @@ def test_same_answers_called_different_or_left_open_teach_otherwise(embeddings: 
     made = Shifted(asked, {}, embeddings, seed=1, sizes=SIZES)
     told: list[Counter[bool]] = []
     for rates in (Rates(), Rates(same_different=1.0), Rates(same_open=1.0)):
-        replay = Replay(made.traffic, Settings(noise=rates), None, 1)
+        replay = Replay(made.traffic, Settings(noise=rates), 1)
         replay.run()
         told.append(Counter(label.right for label in replay.state.labels))
     truth, different, left_open = told

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from math import log
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scripts.evaluation import logs
 from scripts.evaluation.data import Logged
 from scripts.evaluation.plan import Plan
 from scripts.evaluation.run import Evaluation
-from scripts.evaluation.scores import average
 from scripts.evaluation.vectors import Embeddings
 from tests.models import model_dir
 
@@ -56,7 +52,6 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
     plan = Plan(
         folder,
         model_dir(),
-        verifier=model_dir() / "verifier",
         quick=True,
         json=tmp_path / "found.json",
         cache=tmp_path / "cache",
@@ -64,22 +59,21 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
     found = Evaluation(plan).run()
     ways = {(row.stream, row.way) for row in found.streams}
     for stream in ("desk", "desk, zipf", "desk +5% traps"):
-        assert {(stream, "ours 1%"), (stream, "ours 1% with verifier")} <= ways
+        assert (stream, "ours 1%") in ways
     for way in (
         "exact",
         "static 0.60",
         "static 0.90 (RedisVL)",
         "GPTCache 0.60",
         "vCache 1%",
-        "perfect verifier",
+        "perfect decision",
     ):
         assert ("desk", way) in ways
     assert [(one.name, one.way) for one in found.pairs] == [
         ("near/pairs", "cosine"),
         ("near/pairs", "words"),
-        ("near/pairs", "words and verifier"),
     ]
-    assert [one.name for one in found.latency] == ["desk", "desk with verifier"]
+    assert [one.name for one in found.latency] == ["desk"]
     assert found.latency[0].p50 < found.latency[0].p95 < 100
     (log,) = found.logs
     assert log.requests == 49
@@ -109,20 +103,11 @@ def test_a_question_answered_by_similarity_is_not_stored_so_it_is_no_exact_hit_l
         "HOW DO I reset my password",
     )
     asked = [Logged(f"2020-01-0{i + 1}", texts[at]) for i, at in enumerate((0, 1, 1, 0, 2))]
-    found = logs.Replay(asked, Embeddings(model_dir(), tmp_path), None, 0.01).run("desk")
+    found = logs.Replay(asked, Embeddings(model_dir(), tmp_path), 0.01).run("desk")
     tiers = [tier for _, _, shares in found.days for tier, share in shares.items() if share]
     assert tiers == ["semantic", "semantic", "exact", "folded"]
     assert found.sample == [(texts[1], texts[0])]
     assert found.entries == 1
-
-
-@given(st.floats(0.001, 0.999), st.floats(0.001, 0.999))
-def test_two_orders_are_averaged_on_the_scale_of_log_odds(one: float, other: float) -> None:
-    both = average([one, other])
-    assert min(one, other) - 1e-9 <= both <= max(one, other) + 1e-9
-    assert log(both / (1 - both)) == pytest.approx(
-        (log(one / (1 - one)) + log(other / (1 - other))) / 2, abs=1e-6
-    )
 
 
 def test_only_the_parts_asked_for_are_run(folder: Path, tmp_path: Path) -> None:

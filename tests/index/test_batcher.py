@@ -21,19 +21,19 @@ class Gate:
 
     def __init__(self, embedder: OnnxEmbedder) -> None:
         self._embedder = embedder
-        self.id, self.dim, self.window = embedder.id, embedder.dim, embedder.window
+        self.id, self.dim = embedder.id, embedder.dim
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
+        self.priorities: list[int] = []
         self.broken = False
         self.entered = threading.Semaphore(0)
         self.open = threading.Event()
 
-    def count(self, text: str) -> int:
-        return self._embedder.count(text)
-
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.batches.append(list(texts))
         self.threads.add(threading.current_thread().name)
+        if sys.platform == "linux":
+            self.priorities.append(os.getpriority(os.PRIO_PROCESS, 0))
         self.entered.release()
         self.open.wait()
         if self.broken:
@@ -185,26 +185,15 @@ async def test_closing_answers_what_runs_and_fails_what_waits(gate: Gate) -> Non
     await batcher.close()
     with pytest.raises(Closed):
         await batcher.embed("the first")
-    with pytest.raises(Closed):
-        await batcher.run(len, "x")
     assert gate.batches == [["the first"]]
 
 
-async def test_other_work_runs_in_the_same_thread_and_its_errors_come_back(gate: Gate) -> None:
-    async with Batcher(gate) as batcher:
-        thread = await batcher.run(threading.current_thread)
-        assert thread.name == "embedder_0"
-        with pytest.raises(ValueError, match="invalid literal"):
-            await batcher.run(int, "x")
-    assert not thread.is_alive()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-async def test_a_batcher_that_stands_back_does_so_in_its_own_thread_alone(
-    embedder: OnnxEmbedder,
-) -> None:
+async def test_a_batcher_that_stands_back_does_so_in_its_own_thread_alone(gate: Gate) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    async with Batcher(embedder, nice=7) as aside, Batcher(embedder) as ahead:
-        assert await aside.run(os.getpriority, os.PRIO_PROCESS, 0) == min(19, before + 7)
-        assert await ahead.run(os.getpriority, os.PRIO_PROCESS, 0) == before
+    gate.open.set()
+    async with Batcher(gate, nice=7) as aside, Batcher(gate) as ahead:
+        await aside.embed("aside")
+        await ahead.embed("ahead")
+    assert gate.priorities == [min(19, before + 7), before]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

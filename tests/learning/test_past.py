@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +83,6 @@ async def test_an_audit_that_fails_costs_nothing_and_is_counted(house: House) ->
     labels: Labels = house.parts.feedback._states._labels
     assert await labels.spent("default", "audit", period_s=86_400, now=house.clock()) == 0
     assert "audits" not in await house.parts.journal.stats("default")
-
-
-async def test_a_verifier_that_fails_is_a_miss_and_counted(tmp_path: Path) -> None:
-    async def failing(pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
-        raise StoreError("the verifier failed")
-
-    async with House.open(
-        tmp_path, claude=answering, similarity=None, target=0.02, verifier=True
-    ) as house:
-        decider: Any = house.parts.service._decider
-        decider._score = failing
-        await house.ask(PARIS)
-        answer = await house.ask("the capital of France is what?")
-        assert came_from(answer)[0] == "miss"
-        assert "verifier" in await swallowed(house)
 
 
 async def test_labels_that_cannot_be_read_are_a_miss_and_counted(house: House) -> None:

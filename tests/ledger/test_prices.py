@@ -189,7 +189,7 @@ def test_a_prompts_estimate_counts_all_that_is_read() -> None:
 
 def label(*, right: bool, served: bool = True, weight: float = 1.0) -> Label:
     evidence = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 2.0)
-    return Label(evidence, right, weight, "audit", served, "embedder", "verifier")
+    return Label(evidence, right, weight, "audit", served, "embedder")
 
 
 def test_the_share_of_wrong_hits_is_that_of_labelled_hits() -> None:

@@ -84,9 +84,7 @@ class Scope:
 
     def verdict(self, question: Question, bar: Bar) -> Verdict:
         asked = profile(ASKED)
-        found = judge(asked, question.neighbours, None, self.state, bar, lexicon=WORDS, enabled=ALL)
-        assert isinstance(found, Verdict)
-        return found
+        return judge(asked, question.neighbours, self.state, bar, lexicon=WORDS, enabled=ALL)
 
     def decisions(self, questions: Sequence[Question]) -> list[bool]:
         bar = self.bar
@@ -107,7 +105,6 @@ class Scope:
             source="audit" if served else "miss",
             served=served,
             embedder="e",
-            verifier="v",
             caller=question.caller,
         )
 

@@ -51,7 +51,7 @@ def scope(count: int, **drawing: Any) -> Calibration:
 
 def _told(probability: float, *, right: bool = True) -> Label:
     found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability, crowd=CROWD)
-    return Label(found, right, 1.0, "miss", False, "e", "v")
+    return Label(found, right, 1.0, "miss", False, "e")
 
 
 def _curve(state: Calibration) -> tuple[bound.Point, ...]:

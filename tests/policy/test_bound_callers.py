@@ -30,7 +30,7 @@ def honest(count: int, *, seed: int = 1) -> list[Label]:
 def hit(group: str, *, right: bool, caller: str, told: float = 0.99) -> Label:
     found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=told, crowd=CROWD)
     found = replace(found, group=group, entry=f"{group} 1")
-    return Label(found, right, 1.0, "audit", True, "e", "v", caller=caller)
+    return Label(found, right, 1.0, "audit", True, "e", caller=caller)
 
 
 def bar(labels: Sequence[Label], target: float = TARGET) -> bound.Bar:

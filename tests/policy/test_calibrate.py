@@ -25,7 +25,7 @@ def evidence(rng: Random) -> Evidence:
 
 
 def label(found: Evidence, right: bool, weight: float = 1.0) -> Label:
-    return Label(found, right, weight, "miss", False, "embedder", "verifier")
+    return Label(found, right, weight, "miss", False, "embedder")
 
 
 def taught(count: int, seed: int = 1, flip: float = 0.0) -> Calibration:
@@ -40,8 +40,6 @@ def taught(count: int, seed: int = 1, flip: float = 0.0) -> Calibration:
 
 def test_a_new_scope_with_one_entry_says_what_the_prior_says() -> None:
     assert calibrate.probability(Calibration(), ALONE) == pytest.approx(calibrate.expit(1.2))
-    read = replace(ALONE, verified=3.0)
-    assert calibrate.probability(Calibration(), read) == pytest.approx(calibrate.expit(3.0))
 
 
 def test_labels_bend_the_probability_towards_what_they_show() -> None:

@@ -9,7 +9,7 @@ from cacheserver.policy import calibrate, lexicon, vetoes
 from cacheserver.policy import judge as judging
 from cacheserver.policy.bound import Bar
 from cacheserver.policy.calibrate import Calibration, Label
-from cacheserver.policy.judge import MOST_ASKED, Ask, Verdict, judge
+from cacheserver.policy.judge import Verdict, judge
 from cacheserver.policy.neighbours import Neighbour, evidence_for
 from cacheserver.policy.profile import read
 from cacheserver.policy.support import REACH, Support, Usual
@@ -41,17 +41,15 @@ def barred(level: float, *, target: float = 0.5, support: Support = EVERYWHERE) 
 def decide(
     neighbours: Sequence[Neighbour],
     *,
-    scores: dict[str, float] | None = None,
     level: float = 0.5,
     target: float = 0.5,
     support: Support = EVERYWHERE,
     question: str = ASKED,
     enabled: frozenset[str] = ALL,
-) -> Verdict | Ask:
+) -> Verdict:
     return judge(
         read(question, WORDS),
         neighbours,
-        scores,
         Calibration(),
         barred(level, target=target, support=support),
         lexicon=WORDS,
@@ -59,13 +57,8 @@ def decide(
     )
 
 
-def verdict(step: Verdict | Ask) -> Verdict:
-    assert isinstance(step, Verdict)
-    return step
-
-
 def test_a_near_twin_is_served_and_the_verdict_says_why() -> None:
-    found = verdict(decide([stored("a", SAME, 0.97)]))
+    found = decide([stored("a", SAME, 0.97)])
     assert found.serve is not None
     assert found.serve.id == "a"
     assert found.serve.evidence is not None
@@ -78,14 +71,14 @@ def test_nothing_stored_is_a_miss_without_a_candidate() -> None:
 
 def test_the_bar_is_inclusive() -> None:
     neighbours = [stored("a", SAME, 0.9)]
-    (judged,) = verdict(decide(neighbours, level=2.0)).judged
-    assert verdict(decide(neighbours, level=judged.probability)).serve == judged
-    assert verdict(decide(neighbours, level=judged.probability + 1e-9)).serve is None
+    (judged,) = decide(neighbours, level=2.0).judged
+    assert decide(neighbours, level=judged.probability).serve == judged
+    assert decide(neighbours, level=judged.probability + 1e-9).serve is None
 
 
 def test_a_vetoed_candidate_gives_way_to_the_next() -> None:
     trap = stored("trap", "How do I not reset the password of my router?", 0.98)
-    found = verdict(decide([trap, stored("a", SAME, 0.95)], level=0.2))
+    found = decide([trap, stored("a", SAME, 0.95)], level=0.2)
     assert found.serve is not None
     assert found.serve.id == "a"
     assert [j.veto for j in found.judged if j.id == "trap"] == ["negation"]
@@ -93,44 +86,9 @@ def test_a_vetoed_candidate_gives_way_to_the_next() -> None:
 
 def test_a_veto_that_is_switched_off_does_not_hold() -> None:
     trap = stored("trap", "How do I not reset the password of my router?", 0.98)
-    (judged,) = verdict(decide([trap], enabled=ALL - {"negation"})).judged
+    (judged,) = decide([trap], enabled=ALL - {"negation"}).judged
     assert judged.veto is None
     assert judged.probability > 0
-
-
-def test_the_verifier_is_asked_about_the_best_first_in_both_orders() -> None:
-    neighbours = [stored("a", SAME, 0.9), stored("b", OTHER, 0.3)]
-    assert decide(neighbours, scores={}, level=0.9) == Ask("a", both=True)
-
-
-def test_a_second_candidate_is_read_in_one_order() -> None:
-    neighbours = [stored("a", SAME, 0.9), stored("b", SAME, 0.89)]
-    assert decide(neighbours, scores={"a": 0.4}, level=0.9) == Ask("b", both=False)
-
-
-def test_the_verifier_is_not_asked_where_cheap_evidence_has_decided() -> None:
-    assert verdict(decide([stored("a", ASKED, 1.0)], scores={}, level=0.5)).serve is not None
-    far = verdict(decide([stored("b", OTHER, 0.1)], scores={}, level=0.99))
-    assert far.serve is None
-
-
-def test_at_most_three_are_read() -> None:
-    neighbours = [stored(str(i), SAME, 0.9 - i / 100) for i in range(8)]
-    scores: dict[str, float] = {}
-    while isinstance(step := decide(neighbours, scores=scores, level=2.0), Ask):
-        scores[step.id] = 0.5
-    assert len(scores) <= MOST_ASKED
-    assert step.serve is None
-
-
-def test_the_verifiers_word_moves_the_probability_its_way() -> None:
-    neighbours = [stored("a", SAME, 0.9)]
-    told = [
-        verdict(decide(neighbours, scores={"a": score}, level=2.0)).judged[0].probability
-        for score in (0.02, 0.5, 0.98)
-    ]
-    assert told == sorted(told)
-    assert told[0] < told[2]
 
 
 def test_the_margin_is_to_another_answer_and_not_to_another_wording() -> None:
@@ -139,40 +97,38 @@ def test_the_margin_is_to_another_answer_and_not_to_another_wording() -> None:
         stored("b", SAME, 0.88, "g"),
         stored("c", OTHER, 0.70, "h"),
     ]
-    found = evidence_for(neighbours[0], neighbours, 0.0, None, coverage=1.0)
+    found = evidence_for(neighbours[0], neighbours, 0.0, coverage=1.0)
     assert round(found.margin, 6) == 0.20
     assert found.share == 2 / 5
     assert found.second == 0.88
-    behind = evidence_for(neighbours[2], neighbours, 0.0, None, coverage=1.0)
+    behind = evidence_for(neighbours[2], neighbours, 0.0, coverage=1.0)
     assert behind.margin < 0
 
 
 def test_an_entrys_own_record_counts() -> None:
     a = stored("a", SAME, 0.95)
     doubted = Neighbour(a.id, a.similarity, a.group, a.profile, adjustment=-4.0)
-    plain, less = (verdict(decide([n], level=2.0)).judged[0].probability for n in (a, doubted))
+    plain, less = (decide([n], level=2.0).judged[0].probability for n in (a, doubted))
     assert less < plain
 
 
 def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> None:
     twin = stored("a", "How can I reset the password of my router?", 0.97)
-    (told,) = verdict(decide([twin], level=0.99)).judged
+    (told,) = decide([twin], level=0.99).judged
     assert told.evidence is not None
     assert told.evidence.twin
     assert told.probability == judging.TWIN
     state = Calibration()
     for _ in range(calibrate.LEAST):
-        state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e", "v"))
+        state = calibrate.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e"))
     state = calibrate.refit(state)
-    found = verdict(
-        judge(read(ASKED, WORDS), [twin], None, state, barred(0.99), lexicon=WORDS, enabled=ALL)
-    )
+    found = judge(read(ASKED, WORDS), [twin], state, barred(0.99), lexicon=WORDS, enabled=ALL)
     assert found.serve is None
     assert found.judged[0].probability < 0.99
 
 
 def test_evidence_says_whose_it_is_and_what_it_was_told() -> None:
-    (judged,) = verdict(decide([stored("a", SAME, 0.9, "g")], level=2.0)).judged
+    (judged,) = decide([stored("a", SAME, 0.9, "g")], level=2.0).judged
     assert judged.evidence is not None
     assert (judged.evidence.entry, judged.evidence.group) == ("a", "g")
     assert judged.evidence.told == judged.probability
@@ -204,28 +160,23 @@ FAR = [stored(str(place), SAME, 0.3, "g") for place in range(10)]
 def test_the_reason_is_what_the_likeliest_lacks(
     neighbours: list[Neighbour], bar: dict[str, Any], reason: str
 ) -> None:
-    found = verdict(decide(neighbours, **bar))
+    found = decide(neighbours, **bar)
     assert found.reason == reason
     assert (found.serve is not None) == (reason == "probable")
 
 
 def test_a_vetoed_nearest_is_told_beside_a_likelier_far_one() -> None:
-    found = verdict(decide([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)]))
+    found = decide([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)])
     assert [(one.id, one.veto) for one in found.judged] == [("a", None), ("trap", "negation")]
     assert found.judged[1].supported is None
 
 
 def test_one_that_is_not_supported_gives_way_to_one_that_is() -> None:
     near = [stored("a", SAME, 0.9, "g"), *(stored(f"b{n}", SAME, 0.89, "h") for n in range(9))]
-    found = verdict(decide(near, level=0.0, support=from_crowd(0.5, g=0.95)))
+    found = decide(near, level=0.0, support=from_crowd(0.5, g=0.95))
     assert found.serve is not None
     assert found.serve.evidence is not None
     assert found.serve.evidence.group == "h"
-
-
-def test_the_verifier_is_not_asked_of_what_is_not_supported() -> None:
-    step = decide([stored("a", SAME, 0.8)], scores={}, level=0.9, support=Support())
-    assert verdict(step).judged[0].supported is False
 
 
 def test_a_crowd_is_how_near_the_nearest_five_lie() -> None:
@@ -233,4 +184,4 @@ def test_a_crowd_is_how_near_the_nearest_five_lie() -> None:
     few, many = near[:2], [*near, *(stored(str(n), SAME, 0.1) for n in range(5, 10))]
     for found, crowd in ((few, 0.85), (near, 0.7), (many, 0.7)):
         for one in found:
-            assert evidence_for(one, found, 0.0, None, coverage=1.0).crowd == pytest.approx(crowd)
+            assert evidence_for(one, found, 0.0, coverage=1.0).crowd == pytest.approx(crowd)

@@ -13,10 +13,18 @@ from hypothesis import strategies as st
 
 from cacheserver.errors import SettingsError
 from cacheserver.policy import money
-from cacheserver.policy.money import Pricer, billable, load_overrides, price, usage_of
+from cacheserver.policy.money import Pricer, billable, load_overrides, usage_of
+from cacheserver.policy.pricetable import PriceTable
 from cacheserver.types import Usage
 
 NOV = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def price(
+    model: str, usage: Usage, at: datetime, overrides: PriceTable | None = None
+) -> money.Priced | None:
+    return Pricer(overrides).price(model, usage, at.timestamp())
+
 
 MIXED = Usage(
     input_tokens=1_000,

@@ -83,11 +83,6 @@ def lifted(scope: Scope, rng: Random) -> Label:
     return scope.label(low(rng, "g1"))
 
 
-def verified(scope: Scope, rng: Random) -> Label:
-    label = scope.label(low(rng, "ok"))
-    return replace(label, evidence=replace(label.evidence, verified=6.0))
-
-
 def alone(scope: Scope, rng: Random) -> Label:
     """With one neighbour: the prior alone tells of these."""
     return scope.label(Question(around([rng.uniform(0.1, 0.7)], ["ok"]), True, MALLORY))
@@ -100,7 +95,7 @@ def twisted(scope: Scope, rng: Random) -> Label:
 
 
 WAYS: tuple[Callable[[Scope, Random], Label], ...] = (
-    *(constant, many_answers, easy_pairs, praise, blame, heavy, mirrored, lifted, verified),
+    *(constant, many_answers, easy_pairs, praise, blame, heavy, mirrored, lifted),
     *(alone, twisted),
 )
 

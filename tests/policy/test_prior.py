@@ -1,4 +1,4 @@
-"""The prior: a probability, never lowered by a better score or a higher cosine."""
+"""The prior: a probability, never lowered by a higher cosine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from cacheserver.policy import lexicon
 from cacheserver.policy.evidence import compare
 from cacheserver.policy.features import NAMES, features
-from cacheserver.policy.prior import basis, prior
-from cacheserver.policy.prior_weights import WITH, WITHOUT
+from cacheserver.policy.prior import WEIGHTS, basis, prior
 from cacheserver.policy.profile import read
 from cacheserver.policy.vetoes import VETOES, fired
 
 WORDS = lexicon.standard()
-scores = st.floats(0, 1)
 cosines = st.floats(-1, 1)
 lexicals = st.lists(st.floats(0, 2), min_size=len(NAMES), max_size=len(NAMES))
 
@@ -25,47 +23,35 @@ def lexical(a: str, b: str) -> tuple[float, ...]:
     return features(difference, fired(difference, frozenset(VETOES), WORDS), WORDS)
 
 
-@given(cosines, st.none() | scores, lexicals)
-def test_it_is_a_probability(cosine: float, score: float | None, values: list[float]) -> None:
-    assert 0 < prior(cosine, score, values) < 1
+@given(cosines, lexicals)
+def test_it_is_a_probability(cosine: float, values: list[float]) -> None:
+    assert 0 < prior(cosine, values) < 1
 
 
-@given(cosines, scores, scores, lexicals)
-def test_a_better_verifier_score_never_lowers_it(
-    cosine: float, one: float, other: float, values: list[float]
-) -> None:
+@given(cosines, cosines, lexicals)
+def test_a_higher_cosine_never_lowers_it(one: float, other: float, values: list[float]) -> None:
     low, high = sorted((one, other))
-    assert prior(cosine, low, values) <= prior(cosine, high, values) + 1e-12
-
-
-@given(cosines, cosines, st.none() | scores, lexicals)
-def test_a_higher_cosine_never_lowers_it(
-    one: float, other: float, score: float | None, values: list[float]
-) -> None:
-    low, high = sorted((one, other))
-    assert prior(low, score, values) <= prior(high, score, values) + 1e-12
+    assert prior(low, values) <= prior(high, values) + 1e-12
 
 
 def test_every_term_has_a_weight_and_every_weight_a_term() -> None:
     values = [0.0] * len(NAMES)
-    assert set(WITHOUT) == {"bias", *basis(0.9, None, values)}
-    assert set(WITH) == {"bias", *basis(0.9, 0.5, values)}
+    assert set(WEIGHTS) == {"bias", *basis(0.9, values)}
 
 
 def test_a_repeat_is_likelier_than_a_near_miss_at_the_same_cosine() -> None:
     stored = "Is there a night train from Oslo to Bergen on Monday?"
     repeat = lexical(stored, "is there a night train from oslo to bergen on monday")
     near_miss = lexical(stored, "Is there a night train from Oslo to Rome on Monday?")
-    assert prior(0.95, None, repeat) > 0.8
-    assert prior(0.95, None, near_miss) < 0.4
-    assert prior(0.95, 0.9, repeat) > prior(0.95, 0.1, near_miss)
+    assert prior(0.95, repeat) > 0.8
+    assert prior(0.95, near_miss) < 0.4
 
 
 def test_without_likeness_nothing_is_served() -> None:
     far = lexical("Is there a night train to Oslo?", "best glue for wet paper")
-    assert prior(0.1, None, far) < 0.2
+    assert prior(0.1, far) < 0.2
 
 
 def test_a_lexical_vector_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        prior(0.9, None, [0.0])
+        prior(0.9, [0.0])

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import spelling_words
+from cacheserver.policy import datafiles
 from cacheserver.policy.spelling import misspelt, only_misspelt, slips
 
-COMMON = spelling_words.COMMON.split()
-WORDS = st.sampled_from((*COMMON[::50], *spelling_words.NEAR.split()[::50], "reqest", "zzz"))
+COMMON = datafiles.text("spelling_common.txt").split()
+NEAR = datafiles.text("spelling_near.txt").split()
+WORDS = st.sampled_from((*COMMON[::50], *NEAR[::50], "reqest", "zzz"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_which_one_is_typed_wrongly_does_not_matter(one: str, other: str) -> Non
 
 @given(st.sampled_from(COMMON))
 def test_no_common_word_and_no_listed_one_is_a_slip_of_another(word: str) -> None:
-    known = frozenset(spelling_words.NEAR.split()) | frozenset(COMMON)
+    known = frozenset(NEAR) | frozenset(COMMON)
     assert not any(misspelt(word, slip) for slip in slips(word) & known)
     assert word not in slips(word)
 

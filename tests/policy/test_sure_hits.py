@@ -43,7 +43,6 @@ def random_evidence(rng: Random) -> Evidence:
         pull=rng.random(),
         second=rng.uniform(0, cosine),
         prior=rng.gauss(0, 3),
-        verified=rng.choice((None, rng.gauss(0, 3))),
         company=rng.choice((1, 5, 10)),
         twin=rng.random() < 0.2,
         group=rng.choice(GROUPS),
@@ -80,7 +79,7 @@ WAYS = (by_chance, upside_down, only_high, mirrored)
 
 
 def _label(found: Evidence, right: bool) -> Label:
-    return Label(found, right, 1.0, "miss", False, "e", "v")
+    return Label(found, right, 1.0, "miss", False, "e")
 
 
 @cache
@@ -121,30 +120,25 @@ def decided(
     found: Sequence[Neighbour],
     state: Calibration,
     bar: Bar = bound.UNREACHED,
-    scores: dict[str, float] | None = None,
 ) -> Verdict:
-    verdict = judge(profile(ASKED), found, scores, state, bar, lexicon=WORDS, enabled=ALL)
-    assert isinstance(verdict, Verdict)
-    return verdict
+    return judge(profile(ASKED), found, state, bar, lexicon=WORDS, enabled=ALL)
 
 
 @given(
     neighbour_lists(texts=(STORED, TWIN)),
     st.integers(0, JUDGED - 1),
     st.floats(0, 1),
-    st.none() | st.floats(0, 1),
     states,
 )
 @settings(max_examples=400)
 def test_a_probability_never_falls_when_only_the_cosine_rises(
-    found: list[Neighbour], at: int, rise: float, score: float | None, state: Calibration
+    found: list[Neighbour], at: int, rise: float, state: Calibration
 ) -> None:
     one = found[min(at, len(found) - 1)]
     nearer = replace(one, similarity=min(1.0, one.similarity + rise))
     after = _ranked([nearer if n is one else n for n in found])
-    scores = None if score is None else {n.id: score for n in found}
     before, now = (
-        next(j.probability for j in decided(ranked, state, scores=scores).judged if j.id == one.id)
+        next(j.probability for j in decided(ranked, state).judged if j.id == one.id)
         for ranked in (found, after)
     )
     assert now >= before - 1e-9

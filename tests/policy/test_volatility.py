@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.policy.volatility import (
-    STABLE,
     Volatility,
     VolatilityKind,
     features,
@@ -17,6 +16,7 @@ from cacheserver.policy.volatility import (
 from cacheserver.types import VolatilityCaps
 
 CAPS = VolatilityCaps()
+SWITCHED_OFF = VolatilityCaps(time_s=None, drift_s=None, place_s=None, personal_s=None)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_long_text_is_read_at_its_end() -> None:
 )
 def test_each_kind_has_its_cap(found: Volatility, cap_s: int | None) -> None:
     assert ttl_cap_s(found, CAPS) == cap_s
-    assert ttl_cap_s(found, STABLE) is None
+    assert ttl_cap_s(found, SWITCHED_OFF) is None
 
 
 def test_an_operator_may_share_what_is_not_shared_by_default() -> None:

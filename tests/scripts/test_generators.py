@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.pairs import families, mix, near_misses, paraphrases, sets
+from scripts.pairs import fit, near_misses, paraphrases, sets
 from scripts.pairs.types import Pair
 
-HERE = Path(families.__file__).parent
 TEXTS = [
     "Is it safe to mail 3 kg of honey from Oslo to Bergen before Monday?",
     "How do I install the old driver without a disk on Windows?",
@@ -106,38 +104,9 @@ def test_a_paraphrase_keeps_every_digit(text: str, seed: int) -> None:
 
 @given(seeds)
 def test_the_same_seed_makes_the_same_pair(seed: int) -> None:
-    assert mix.generated(TEXTS[0], WORDS, Random(seed)) == mix.generated(
+    assert fit.generated(TEXTS[0], WORDS, Random(seed)) == fit.generated(
         TEXTS[0], WORDS, Random(seed)
     )
-
-
-@given(seeds)
-def test_every_family_pair_is_filled_and_labelled(seed: int) -> None:
-    slots = families.read_slots(HERE / "slots.txt")
-    known = families.read_families(HERE / "families.txt")
-    pair = families.draw_pair(known, slots, Random(seed))
-    assert pair.label in (0, 1)
-    assert "{" not in pair.a + pair.b
-    assert pair.a != pair.b or pair.label == 1
-
-
-def test_a_directed_family_exchanged_is_a_trap_and_a_symmetric_one_is_not() -> None:
-    slots = {"city": (("Oslo",), ("Bergen",), ("Porto",), ("Rome",))}
-    directed = families.Family(("From {city1} to {city2}?", "To {city2} from {city1}?"), (), "dir")
-    symmetric = families.Family(("{city1} or {city2}?", "{city2} or {city1}?"), (), "sym")
-    drawn = [families.draw_pair([directed, symmetric], slots, Random(i)) for i in range(200)]
-    by_source: dict[str, set[int]] = {}
-    for pair in drawn:
-        by_source.setdefault(pair.source, set()).add(pair.label)
-    assert by_source["own:direction"] == {0}
-    assert by_source["own:symmetric"] == {1}
-    assert by_source["own:wording"] == {1}
-
-
-def test_a_slot_line_without_a_name_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "slots.txt").write_text("Oslo | Bergen\n")
-    with pytest.raises(ValueError, match="needs a name"):
-        families.read_slots(tmp_path / "slots.txt")
 
 
 def test_no_question_is_on_both_sides_of_a_split() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from cacheserver.audit.tally import ROUTED_RIGHT
-from cacheserver.policy import complexity
-from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.policy import complexity, datafiles
+from cacheserver.policy.complexity_weights import FILE, WITH_VECTOR, WITHOUT, of_table
 from cacheserver.policy.tasks import infer
 from cacheserver.rules.routing import RoutingRules
 from scripts.routing import train, weightsfile
@@ -57,11 +59,9 @@ def test_a_temperature_makes_bold_probabilities_modest_and_meek_ones_bold() -> N
 def test_the_weights_file_holds_the_weights_and_is_the_same_each_time() -> None:
     text = weightsfile.source(WITH_VECTOR, WITHOUT)
     assert text == weightsfile.source(WITH_VECTOR, WITHOUT)
-    assert max(map(len, text.splitlines())) <= 100
-    names: dict[str, complexity.Weights] = {}
-    exec(compile(text, "weights", "exec"), names)
-    assert names["WITHOUT"] == WITHOUT
-    assert names["WITH_VECTOR"].features == WITH_VECTOR.features
+    assert text == datafiles.text(FILE)
+    found = {name: of_table(table) for name, table in json.loads(text).items()}
+    assert found == {"with_vector": WITH_VECTOR, "without": WITHOUT}
     assert (len(WITH_VECTOR.vector[0]), len(WITH_VECTOR.vector[1])) == (384, 384)
 
 

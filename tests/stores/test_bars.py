@@ -11,51 +11,39 @@ import orjson
 import pytest
 
 from cacheserver.errors import BadRequest, StoreError
-from cacheserver.stores.bars import BarChange, Bars
+from cacheserver.stores.bars import BarChange, Bars, Level
 from cacheserver.stores.connection import Connection, command, connect
-from cacheserver.stores.recent import FRESH_S
-from tests.stores.clock import Clock
 
 TARGET = {"target": 0.01, "top_k": 5, "vetoes": {"numbers": True}}
 EXACT = {"exact_only": True, "vetoes": {}}
-NONE: dict[str, object] = {"tenant": None, "namespaces": {}, "scopes": {}}
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def bars(redis: Connection, prefix: str) -> Bars:
+    return Bars(redis, prefix=prefix)
 
 
 @pytest.fixture
-def bars(redis: Connection, prefix: str, clock: Clock) -> Bars:
-    return Bars(redis, prefix=prefix, clock=clock)
-
-
-@pytest.fixture
-def elsewhere(redis: Connection, prefix: str, clock: Clock) -> Bars:
+def elsewhere(redis: Connection, prefix: str) -> Bars:
     """Another server on the same store."""
-    return Bars(redis, prefix=prefix, clock=clock)
+    return Bars(redis, prefix=prefix)
 
 
-async def test_a_bar_holds_where_it_was_set(bars: Bars, elsewhere: Bars) -> None:
-    assert await bars.get("acme") == NONE
+async def test_another_server_knows_what_was_set_before(bars: Bars, elsewhere: Bars) -> None:
     await bars.set("acme", "tenant", "", TARGET, who="root", now=1)
     await bars.set("acme", "namespace", "s:x", EXACT, who="root", now=2)
     await bars.set("acme", "scope", "f00", {"similarity": 0.97}, who="root", now=3)
-    for server in (bars, elsewhere):
-        assert await server.get("acme") == {
-            "tenant": TARGET,
-            "namespaces": {"s:x": EXACT},
-            "scopes": {"f00": {"similarity": 0.97}},
-        }
-    assert await bars.get("beta") == NONE
+    places: list[tuple[Level, str]] = [("tenant", ""), ("namespace", "s:x"), ("scope", "f00")]
+    changes = [
+        await elsewhere.set("acme", level, name, None, who="root", now=4) for level, name in places
+    ]
+    assert [change.before for change in changes] == [TARGET, EXACT, {"similarity": 0.97}]
 
 
 async def test_a_bar_that_is_removed_holds_no_more(bars: Bars) -> None:
     await bars.set("acme", "scope", "f00", EXACT, who="root", now=1)
     change = await bars.set("acme", "scope", "f00", None, who="root", now=2)
     assert (change.before, change.after) == (EXACT, None)
-    assert await bars.get("acme") == NONE
     again = await bars.set("acme", "scope", "f00", None, who="root", now=3)
     assert (again.before, again.after) == (None, None)
 
@@ -85,30 +73,8 @@ async def test_of_changes_made_at_once_each_begins_where_another_ended(
     assert sorted(one.id for one in history) == sorted(one.id for one in changes)
     for later, earlier in itertools.pairwise(history):
         assert later.before == earlier.after
-    assert (await elsewhere.get("acme"))["tenant"] == history[0].after
-
-
-async def test_a_change_holds_here_at_once_and_elsewhere_within_seconds(
-    bars: Bars, elsewhere: Bars, clock: Clock
-) -> None:
-    assert await elsewhere.get("acme") == NONE
-    assert await bars.get("acme") == NONE
-    await bars.set("acme", "tenant", "", EXACT, who="root", now=1)
-    assert (await bars.get("acme"))["tenant"] == EXACT
-    clock.time += FRESH_S - 0.001
-    assert await elsewhere.get("acme") == NONE
-    clock.time += 0.001
-    assert (await elsewhere.get("acme"))["tenant"] == EXACT
-
-
-async def test_bars_read_lately_cost_no_round_trip(
-    bars: Bars, redis: Connection, prefix: str
-) -> None:
-    await bars.set("acme", "tenant", "", EXACT, who="root", now=1)
-    for tenant in ("acme", "beta"):  # one without bars is remembered too
-        known = await bars.get(tenant)
-        await command(redis, "DEL", f"{prefix}bars:4:{tenant}")
-        assert await bars.get(tenant) is known
+    last = await elsewhere.set("acme", "tenant", "", None, who="root", now=41)
+    assert last.before == history[0].after
 
 
 async def test_a_tenant_has_only_so_many_bars_and_changes(redis: Connection, prefix: str) -> None:
@@ -121,15 +87,16 @@ async def test_a_tenant_has_only_so_many_bars_and_changes(redis: Connection, pre
     await bars.set("acme", "scope", "one", TARGET, who="root", now=3)  # in the place it has
     await bars.set("acme", "scope", "two", None, who="root", now=4)
     await bars.set("acme", "scope", "three", EXACT, who="root", now=5)
-    assert (await bars.get("acme"))["scopes"] == {"one": TARGET, "three": EXACT}
+    with pytest.raises(BadRequest, match="2 bars"):
+        await bars.set("acme", "scope", "four", EXACT, who="root", now=6)
     assert [change.at for change in await bars.history("acme")] == [5, 4, 3]
 
 
 @pytest.mark.parametrize(("tenant", "other"), [("a", "b"), ("a:b", "a"), ("a", "1:a")])
 async def test_no_tenant_sees_anothers_bars(bars: Bars, tenant: str, other: str) -> None:
     await bars.set(tenant, "tenant", "", EXACT, who="root", now=1)
-    assert await bars.get(other) == NONE
     assert await bars.history(other) == []
+    assert (await bars.set(other, "tenant", "", TARGET, who="root", now=2)).before is None
 
 
 async def test_what_will_not_do_is_refused_and_named(bars: Bars) -> None:
@@ -145,7 +112,6 @@ async def test_what_will_not_do_is_refused_and_named(bars: Bars) -> None:
             await bars.set("acme", "tenant", "", EXACT, who=who, now=1)
     with pytest.raises(StoreError, match="too large"):
         await bars.set("acme", "tenant", "", {"x": "y" * 5_000}, who="root", now=1)
-    assert await bars.get("acme") == NONE
     assert await bars.history("acme") == []
 
 
@@ -154,14 +120,12 @@ async def test_bars_that_make_no_sense_are_an_error(
 ) -> None:
     await command(redis, "HSET", f"{prefix}bars:4:acme", "tenant", "[1]")
     with pytest.raises(StoreError, match="no sense"):
-        await bars.get("acme")
+        await bars.set("acme", "tenant", "", EXACT, who="root", now=1)
 
 
 async def test_with_the_store_away_what_was_set_is_not_told(tmp_path: Path) -> None:
     client = connect(f"unix://{tmp_path}/nobody.sock")
     bars = Bars(client)
-    with pytest.raises(StoreError):
-        await bars.get("acme")
     with pytest.raises(StoreError):
         await bars.set("acme", "tenant", "", EXACT, who="root", now=1)
     with pytest.raises(StoreError):

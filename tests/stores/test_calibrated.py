@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from random import Random
 from typing import Any
@@ -30,7 +31,7 @@ def clock() -> Clock:
 
 def server(redis: Connection, prefix: str, clock: Clock) -> States:
     labels = Labels(redis, prefix=prefix, clock=clock, now=clock)
-    return States(labels, Metrics(), embedder="e", verifier="v", clock=clock)
+    return States(labels, Metrics(), embedder="e", clock=clock)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def teach(states: States, count: int, *, seed: int = 1) -> None:
 
 
 def label(found: Evidence, right: bool, **fields: Any) -> Label:
-    given = {"weight": 1.0, "source": "miss", "served": False, "embedder": "e", "verifier": "v"}
+    given = {"weight": 1.0, "source": "miss", "served": False, "embedder": "e"}
     return Label(evidence=found, right=right, **{**given, **fields})
 
 
@@ -132,7 +133,7 @@ async def test_a_caller_adds_no_more_of_one_answer_than_a_window_takes(
     redis: Connection, prefix: str, clock: Clock
 ) -> None:
     kept, metrics = Labels(redis, prefix=prefix, clock=clock, now=clock), Metrics()
-    states = States(kept, metrics, embedder="e", verifier="v", clock=clock)
+    states = States(kept, metrics, embedder="e", clock=clock)
     for _ in range(intake.CELL + 5):
         await states.learn("acme", "s", label(FOUND, False, source="feedback", caller="one"))
     assert len(await kept.window("acme", "s")) == intake.CELL
@@ -170,7 +171,6 @@ words = st.text("0123456789abcdef", min_size=64, max_size=64)
 evidence = st.builds(
     Evidence,
     *[numbers] * 6,
-    verified=st.none() | numbers,
     company=st.integers(0, 1_000),
     twin=st.booleans(),
     group=words,
@@ -190,7 +190,6 @@ evidence = st.builds(
         source=st.sampled_from(("miss", "audit", "feedback", "admin")),
         served=st.booleans(),
         embedder=words,
-        verifier=words,
         adjustment=numbers,
         foil=st.none() | evidence,
         caller=words,
@@ -212,6 +211,31 @@ def test_a_label_of_an_older_version_is_read(gone: tuple[str, ...]) -> None:
     assert decode(old) == label(FOUND, True)
     older = {name: value for name, value in given["evidence"].items() if name not in NEWER}
     assert decode({**old, "evidence": older}) == label(replace(FOUND, crowd=0.0), True)
+
+
+def test_fields_that_only_another_version_has_are_left_out() -> None:
+    given = asdict(label(FOUND, True, foil=FOIL))
+    other = {**given, "verifier": "v", "evidence": {**given["evidence"], "verified": 2.5}}
+    other["foil"] = {**given["foil"], "verified": None}
+    assert decode(other) == label(FOUND, True, foil=FOIL)
+
+
+async def test_a_state_with_the_weight_that_is_gone_is_read_without_it(
+    states: States, redis: Connection, prefix: str, clock: Clock
+) -> None:
+    await teach(states, 400)
+    mine = await states.get("acme", "s")
+    labels = Labels(redis, prefix=prefix, clock=clock, now=clock)
+    data, version = await labels.state("acme", "s")
+    assert data is not None
+    found = json.loads(data)
+    assert tuple(found["weights"]) == mine.weights
+    old = [*mine.weights[:10], 0.7, *mine.weights[10:]]
+    as_before = json.dumps({**found, "weights": old}).encode()
+    assert await labels.save_state("acme", "s", as_before, version=version)
+    other = await server(redis, prefix, clock).get("acme", "s")
+    assert other.weights == mine.weights != calibrate.START
+    assert other.fresh == mine.fresh
 
 
 @pytest.mark.parametrize("foil", [{"angle": 1}, {}, "no", 1, ["cosine"]])

@@ -86,7 +86,8 @@ async def test_tombstones_go_by_question_and_by_entry(redis: Connection, prefix:
     covered = Covered(entries={"1" * 32}, fingerprints={"q1"})
     walk = await walked(redis, prefix, SELECTORS["entry"], covered)
     assert walk.removed == {"tombstones": 3}
-    assert await labels.tombstones("acme", "q2", ["1" * 32, "2" * 32]) == {"2" * 32}
+    past = await labels.past("acme", "q2", [(id, id) for id in ("1" * 32, "2" * 32)])
+    assert [one.condemned for one in past.values()] == [False, True]
 
 
 async def test_a_key_of_no_kind_is_counted(redis: Connection, prefix: str) -> None:

@@ -31,6 +31,15 @@ def elsewhere(redis: Connection, prefix: str, clock: Clock) -> Labels:
     return Labels(redis, prefix=prefix, clock=clock, now=clock)
 
 
+async def condemned(labels: Labels, question: str, *ids: str) -> set[str]:
+    found = await labels.past("acme", question, [(id, id) for id in ids])
+    return {id for id, past in found.items() if past.condemned}
+
+
+async def of_group(labels: Labels, group: str) -> tuple[float, float]:
+    return (await labels.past("acme", "q", [("none", group)]))["none"].group
+
+
 # Tombstones
 
 
@@ -39,11 +48,11 @@ async def test_a_tombstone_is_for_one_question_and_one_entry(
 ) -> None:
     await labels.tombstone("acme", "q", "e1", life_s=60)
     await labels.tombstone("acme", "q", "e3", life_s=60)
-    assert await elsewhere.tombstones("acme", "q", ["e1", "e2", "e3"]) == {"e1", "e3"}
-    assert await labels.tombstones("acme", "r", ["e1", "e2"]) == set()
-    assert await labels.tombstones("acme", "q", []) == set()
+    assert await condemned(elsewhere, "q", "e1", "e2", "e3") == {"e1", "e3"}
+    assert await condemned(labels, "r", "e1", "e2") == set()
+    assert await labels.past("acme", "q", []) == {}
     await labels.tombstone("acme", "a:b", "c", life_s=60)
-    assert await labels.tombstones("acme", "a", ["b:c"]) == set()
+    assert await condemned(labels, "a", "b:c") == set()
 
 
 async def test_a_tombstone_lives_as_long_as_was_said(
@@ -52,7 +61,7 @@ async def test_a_tombstone_lives_as_long_as_was_said(
     await labels.tombstone("acme", "q", "e1", life_s=60)
     await labels.tombstone("acme", "q", "over", life_s=0)
     assert 50 < await command(redis, "TTL", f"{prefix}tomb:4:acme:1:q:e1") <= 60
-    assert await labels.tombstones("acme", "q", ["over"]) == set()
+    assert await condemned(labels, "q", "over") == set()
 
 
 # Evidence
@@ -72,12 +81,12 @@ async def test_evidence_of_an_entry_adds_up_from_all_servers(
     changes = [server.adjust("acme", one, wrong=0.25, right=1) for server in (labels, elsewhere)]
     assert await asyncio.gather(*changes) == [True, True]
     assert await labels.adjust("acme", other, wrong=-0.1, right=0.2)
-    assert await elsewhere.adjustments("acme", [one, other, "none"]) == {
+    found = await elsewhere.past("acme", "q", [(id, "g") for id in (one, other, "none")])
+    assert {id: past.entry for id, past in found.items()} == {
         one: (0.5, 2.0),
         other: (-0.1, 0.2),
         "none": (0.0, 0.0),
     }
-    assert await labels.adjustments("acme", []) == {}
 
 
 async def test_evidence_dies_with_its_entry(labels: Labels, redis: Connection, prefix: str) -> None:
@@ -110,16 +119,15 @@ async def test_evidence_of_a_group_is_kept_as_long_as_was_said(
     assert 50 < await command(redis, "TTL", f"{prefix}gevid:4:acme:g") <= 60
     assert await labels.adjust("acme", "g", wrong=1, right=2, life_s=600)
     assert 500 < await command(redis, "TTL", f"{prefix}gevid:4:acme:g") <= 600
-    assert await labels.adjustments("acme", ["e"], groups=["g"]) == {"e": (0, 0), "g": (2, 4)}
-    assert await labels.adjustments("acme", ["g"]) == {"g": (0, 0)}
+    assert await labels.past("acme", "q", [("e", "g")]) == {"e": Past(False, (0, 0), (2, 4))}
+    assert await labels.past("acme", "q", [("g", "e")]) == {"g": Past(False, (0, 0), (0, 0))}
     assert not await labels.adjust("acme", "h", wrong=1, right=2, life_s=0)
 
 
 async def test_evidence_is_summed_to_the_last_digit(labels: Labels) -> None:
     for part in (0.1, 0.2, 1e-9):
         await labels.adjust("acme", "g", wrong=part, right=1e15, life_s=60)
-    found = await labels.adjustments("acme", [], groups=["g"])
-    assert found == {"g": (0.1 + 0.2 + 1e-9, 3e15)}
+    assert await of_group(labels, "g") == (0.1 + 0.2 + 1e-9, 3e15)
 
 
 async def test_a_verdict_told_twice_counts_once(labels: Labels) -> None:
@@ -127,20 +135,8 @@ async def test_a_verdict_told_twice_counts_once(labels: Labels) -> None:
         assert await labels.adjust("acme", "g", wrong=1, right=0, life_s=60, once="d1")
     assert await labels.adjust("acme", "g", wrong=1, right=0, life_s=60, once="d2")
     assert await labels.adjust("acme", "h", wrong=1, right=0, life_s=60, once="d1")
-    assert await labels.adjustments("acme", [], groups=["g", "h"]) == {"g": (2, 0), "h": (1, 0)}
-
-
-async def test_tombstones_and_evidence_asked_for_together_share_a_round_trip(
-    labels: Labels, redis: Connection
-) -> None:
-    async def reads() -> int:
-        stats = await command(redis, "INFO", "commandstats")
-        return int(stats.get("cmdstat_mget", {"calls": 0})["calls"])
-
-    before = await reads()
-    ids = ["a", "b", "c", "d", "e"]
-    await asyncio.gather(labels.tombstones("acme", "q", ids), labels.adjustments("acme", ids))
-    assert await reads() == before + 1
+    assert await of_group(labels, "g") == (2, 0)
+    assert await of_group(labels, "h") == (1, 0)
 
 
 async def test_the_past_of_entries_and_their_groups_is_one_round_trip(

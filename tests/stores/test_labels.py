@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cacheserver.errors import StoreError
 from cacheserver.stores.connection import Connection, command, connect
-from cacheserver.stores.labels import LIFE_S, ONCE_S, Labels
+from cacheserver.stores.labels import LIFE_S, ONCE_S, Labels, Past
 from cacheserver.stores.recent import FRESH_S
 from tests.stores.clock import Clock
 
@@ -261,9 +261,9 @@ async def test_no_tenant_sees_what_another_one_learned(
     for scope in ("s", "b:s", "a:s", "1:a:s"):
         assert await labels.state(other, scope) == (None, 0)
         assert await labels.window(other, scope) == []
-        assert await labels.tombstones(other, "q", ["e", scope]) == set()
+        past = await labels.past(other, "q", [("e", "g"), (scope, "g")])
+        assert set(past.values()) == {Past(False, (0, 0), (0, 0))}
     assert await labels.scopes(other) == []
-    assert await labels.adjustments(other, [], groups=["g"]) == {"g": (0, 0)}
 
 
 async def test_what_is_too_large_or_no_json_is_refused(labels: Labels) -> None:
@@ -296,9 +296,8 @@ async def test_with_the_store_away_nothing_is_made_up(tmp_path: Path, clock: Clo
         labels.window("acme", "s"),
         labels.scopes("acme"),
         labels.tombstone("acme", "q", "e", life_s=1),
-        labels.tombstones("acme", "q", ["e"]),
+        labels.past("acme", "q", [("e", "g")]),
         labels.adjust("acme", "e", wrong=1, right=0),
-        labels.adjustments("acme", ["e"]),
         labels.spend("acme", "audit", 1, cap=1, period_s=60, now=0),
         labels.refund("acme", "audit", 1, period_s=60, now=0),
         labels.spent("acme", "audit", period_s=60, now=0),

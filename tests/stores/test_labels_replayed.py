@@ -60,7 +60,7 @@ async def test_what_is_asked_again_after_its_answer_was_lost_happens_once(
                 await labels.adjust("acme", "g", wrong=1, right=2, life_s=60, once=f"d{n}")
             assert await labels.adjust("acme", "g", wrong=1, right=2, life_s=60, once=f"d{n}")
         assert await numbers(labels, "s") == [0, 1, 2]
-        assert await labels.adjustments("acme", [], groups=["g"]) == {"g": (3, 6)}
+        assert (await labels.past("acme", "q", [("e", "g")]))["e"].group == (3, 6)
         with pytest.raises(StoreError):
             await labels.save_state("acme", "s", b"one", version=0)
         assert (await labels.state("acme", "s"))[0] == b"one"

@@ -174,16 +174,16 @@ async def test_an_item_is_answered_once_and_the_last_ends_the_job(
             Told(Waiter(job.id, place, "same"), "succeeded", line, "acme"), 2_000.0
         )
 
-    assert await answer(0, b"first")
+    assert await answer(0, b'{"n":1}')
     assert not await answer(0, b"second")
     found = await jobs.get("shop", job.id)
     assert found is not None
     assert (found.status, found.done) == ("in_progress", 1)
-    assert await answer(1, b"last")
+    assert await answer(1, b'{"n":2}')
     found = await jobs.get("shop", job.id)
     assert found is not None
     assert (found.status, found.ended_at) == ("ended", 2_000.0)
-    assert [line async for line in jobs.lines(found)] == [b"first", b"last"]
+    assert [line async for line in jobs.lines(found)] == [b'{"n":1}', b'{"n":2}']
     assert await jobs.get("other", job.id) is None
     assert await work.open_jobs() == []
 

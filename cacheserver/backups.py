@@ -40,7 +40,7 @@ _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is restored: a backup, and the tenants' keys as they are kept."""
+    """A restored backup, and the tenants' keys as they are kept."""
 
     path: Path
     masters: Masters | None

@@ -84,7 +84,7 @@ async def store(settings: Settings, stack: AsyncExitStack) -> tuple[str, Embedde
 
 
 async def sealer(redis: Connection, settings: Settings, metrics: Metrics) -> Sealer:
-    """What encrypts and decrypts, its keys read. Raises `SettingsError` where they do not fit."""
+    """Return the sealer, its keys read. Raises `SettingsError` where they do not fit."""
     masters = await asyncio.to_thread(config.masters, settings)
     if masters is None:
         if not settings.encryption_give_up:

@@ -42,7 +42,7 @@ class Sink(Protocol):
 
 
 class Coat(Protocol):
-    """What a file is written and read through: encryption, say."""
+    """A filter that a file is written and read through: encryption, say."""
 
     def writing(self, file: IO[bytes], /) -> Sink:
         """To be closed before `file` is."""

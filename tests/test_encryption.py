@@ -77,7 +77,7 @@ SEALED = {
 
 
 async def values(redis: Connection) -> dict[str, list[bytes]]:
-    """What is stored of each of these kinds."""
+    """Return what is stored of each of these kinds."""
     found: dict[str, list[bytes]] = {}
     async for words in storecopy.read(redis, PREFIX):
         verb, key, *rest = words
@@ -231,7 +231,7 @@ async def test_values_that_change_places_are_misses_and_counted(
 
 
 async def run(words: Sequence[str | Path]) -> str:
-    """What a command says."""
+    """Return what a command says."""
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(*words, stdout=pipe, stderr=pipe)
     _, said = await child.communicate()

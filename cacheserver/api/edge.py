@@ -30,7 +30,7 @@ class Edge:
         return await self.heavy.do(len(raw), lambda: parse(raw))
 
     async def lines(self, request: Request, read: Callable[[bytes], T]) -> T:
-        """What `read` makes of an upload of lines. Raises as `object`, and as `read` does."""
+        """Read an upload of lines with `read`. Raises as `object`, and as `read` does."""
         raw = await read_body(request, self.max_body_bytes)
 
         def work() -> T:

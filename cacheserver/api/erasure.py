@@ -74,7 +74,7 @@ async def erase_as(
 
 
 def shown_erasure(found: Erased) -> dict[str, Any]:
-    """What came of an erasure, and what it does not reach."""
+    """Return what came of an erasure, and what it does not reach."""
     return {
         "removed": found.removed,
         "store_file": found.file,

@@ -98,7 +98,7 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
 @router.get("/{tenant}/gold/{task}", summary="A gold set and its last run")
 async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
-    """Of a tenant that keeps no content, how many questions there are."""
+    """Count the questions of a tenant that keeps no content."""
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
     kept = await edge.parts.trials.store.gold(tenant, name)

@@ -97,7 +97,7 @@ class Pricer:
         return self._version
 
     def price(self, model: str, usage: Usage, now: float) -> Priced | None:
-        """What `usage` costs at `now` (Unix seconds); None where no price is known.
+        """Return what `usage` costs at `now` (Unix seconds); None where no price is known.
 
         With iterations, they are the bill, each at its own model's price. The total is rounded
         once, to the nearest nanodollar, and what rounding leaves goes to the largest part.

@@ -34,7 +34,7 @@ _HOUR_S: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """How a workload is asked."""
+    """The way a workload is asked."""
 
     tier: str | None
     batch: bool
@@ -57,7 +57,7 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the planners make of a preset."""
+    """The planners' choices for a preset."""
 
     pick: Pick
     model: str
@@ -67,7 +67,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an operator has set; the defaults where nothing is."""
+    """An operator's settings; the defaults where nothing is."""
 
     routing: RoutingRules = field(default_factory=RoutingRules)
     batching: BatchRules = field(default_factory=BatchRules)
@@ -89,7 +89,7 @@ def named(name: str) -> Preset:
 
 
 def plan(preset: Preset, cost: Cost, now: float, rules: Rules | None = None) -> Chosen:
-    """What is picked for a workload that has run for a while, at `now`'s prices."""
+    """Return what is picked for a workload that has run for a while, at `now`'s prices."""
     rules = rules or Rules()
     route = _route(preset, rules.routing)
     way = batching.choose(
@@ -126,7 +126,7 @@ def tenant_rules(preset: Preset) -> Mapping[str, Any]:
 
 
 def request_fields(preset: Preset) -> Mapping[str, Any]:
-    """What the caller says of a request of such work: fields of `/v1/query` and `/v1/jobs`."""
+    """Return the fields of `/v1/query` and `/v1/jobs` that such work is asked with."""
     said: dict[str, Any] = {"model": AUTO}
     if preset.task is not None:
         said["task"] = preset.task

@@ -121,7 +121,7 @@ class Walk:
 
     @property
     def under_way(self) -> int:
-        """How many jobs are covered and have not ended: what they are kept with is still needed."""
+        """Jobs that are covered and have not ended: what they are kept with is still needed."""
         return self._jobs.under_way
 
     async def collect(self) -> None:

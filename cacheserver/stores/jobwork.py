@@ -339,7 +339,7 @@ class JobWork:
         return self._sealer.seal(RESULTS, told.tenant, name, told.line)
 
     async def _share(self, share: Mapping[str, Any]) -> bytes:
-        """What asks have in common; it is copied from their pool to their batch as it is."""
+        """The share of asks, copied from their pool to their batch as it is."""
         if not share:
             return b"{}"
         await self._sealer.ready(share["tenant"])

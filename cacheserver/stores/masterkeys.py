@@ -33,7 +33,7 @@ _HOW: Final = "it must hold 32 bytes as hex or base64 (`openssl rand -hex 32` ma
 
 
 class WrongMaster(ValueError):
-    """What another master key wrapped, or what was changed since."""
+    """A key that another master key wrapped, or that was changed since."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Box:
         return self._head + nonce + self._cipher.encrypt(nonce, plain, self._with(about))
 
     def open(self, about: str, value: bytes) -> bytes:
-        """What `seal` was given. Raises `Unsealed`."""
+        """Return what `seal` was given. Raises `Unsealed`."""
         if len(value) < OVERHEAD_BYTES:
             raise Unsealed("torn")
         nonce, sealed = value[_NONCE_AT:_SEALED_AT], value[_SEALED_AT:]
@@ -191,7 +191,7 @@ class Sealer:
         return box.seal(_about(kind, tenant, name), plain)
 
     def open(self, kind: str, tenant: str | None, name: str, value: bytes) -> bytes:
-        """What `seal` was given, or a value from before encryption was on. Raises `Unsealed`.
+        """Return the plain value, or one from before encryption was on. Raises `Unsealed`.
 
         `tenant` None: whoever's it is, where `name` can be of one tenant only.
         """
@@ -225,12 +225,12 @@ class Sealer:
         value: bytes | None,
         how: Callable[[bytes], T],
     ) -> T | None:
-        """What `how` makes of what `opened` gives, with None, counted, where it makes nothing."""
+        """Return `how` of the opened value; None, counted, where that fails."""
         plain = self.opened(kind, tenant, name, value)
         return None if plain is None else self.decoded(lambda: how(plain))
 
     def decoded(self, how: Callable[[], T]) -> T | None:
-        """What `how` returns; None, counted, where what it decodes is not what it should be.
+        """Return what `how` returns; None, counted, where what it decodes is not what it should be.
 
         A value without its mark passes for one from before encryption, whoever wrote it.
         """
@@ -295,5 +295,5 @@ def _later() -> Iterator[None]:
 
 
 def _about(kind: str, tenant: str, name: str) -> str:
-    """What is authenticated beside a value; no kind has a colon, and a tenant its length."""
+    """Return what is authenticated beside a value; no kind has a colon, and a tenant its length."""
     return f"{kind}:{len(tenant)}:{tenant}:{name}"

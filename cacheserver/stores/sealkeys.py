@@ -131,7 +131,7 @@ class SealKeys:
         return gone
 
     async def tenants(self) -> list[str]:
-        """Whose keys there are, the store's own first."""
+        """List whose keys there are, the store's own first."""
         return sorted(one.decode() for one in await command(self._redis, "HKEYS", self._keys))
 
     async def _change(

@@ -68,7 +68,7 @@ class Tenants(ApiKeys):
 
     @property
     def seals(self) -> bool:
-        """Whether content is encrypted, so that a tenant can have none kept in plain."""
+        """True if content is encrypted, so that a tenant can have none kept in plain."""
         return self._sealer.on
 
     async def get(self, tenant: str) -> Tenant:

@@ -1,4 +1,4 @@
-"""What encryption adds to a hit: entries opened, the decision sealed. On and off in one run."""
+"""The cost of encryption to a hit: entries opened, the decision sealed. On and off in one run."""
 
 from __future__ import annotations
 

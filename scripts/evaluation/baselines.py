@@ -1,4 +1,4 @@
-"""What else could decide, on the same traffic: exact, a threshold, vCache, a perfect decision."""
+"""Other ways to decide, on the same traffic: exact, a threshold, vCache, a perfect decision."""
 
 from __future__ import annotations
 

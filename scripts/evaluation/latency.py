@@ -1,4 +1,4 @@
-"""What a decision costs beyond the embedding: search, reading the question, evidence.
+"""The cost of a decision beyond the embedding: search, reading the question, evidence.
 
 On the scope that a replay has filled and fitted, with questions it was not asked, by the code that
 serves; the stored questions' profiles are at hand, as in a warm server.

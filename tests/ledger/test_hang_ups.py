@@ -1,4 +1,4 @@
-"""Whoever leaves, at any moment and whatever the store does: what Claude bills is in a row."""
+"""Bills are in a row: whoever leaves, at any moment, and whatever the store does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def answered(house: House) -> bool:
 
 
 def listened_for() -> bool:
-    """Whether a request waits, and its caller's leaving would be noticed."""
+    """Return True if a request waits, and its caller's leaving would be noticed."""
     return any(task.get_name() == "api:presence" for task in all_tasks())
 
 

@@ -35,7 +35,7 @@ async def test_the_ledger_and_claudes_own_invoice_agree(tmp_path: Path, requests
 
 
 async def test_they_agree_where_nobody_waits_long_for_the_store(tmp_path: Path) -> None:
-    """As servers wait for it: on a busy machine much is answered as degraded."""
+    """The wait of a server: on a busy machine much is answered as degraded."""
     taken = await both(tmp_path, 500, store_wait_s=Settings.model_fields["store_wait_s"].default)
     every_request_has_its_row(taken, 500)
     agree(taken)

@@ -156,7 +156,7 @@ def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor
 
 
 async def guessed(house: House, tenant: str, who: str, haystack: bytes) -> set[str]:
-    """What of a tenant's requests a guesser finds in there."""
+    """Return what of a tenant's requests a guesser finds in there."""
     held = await house.parts.tenants.known(tenant)
     asked = (small_of(who), True), (talk_of(who), False), (long_of(who), True)
     return {

@@ -32,7 +32,7 @@ SHOWING = {
 async def shows(
     house: House, tenant: str, who: str, key: str, ids: Mapping[str, str]
 ) -> dict[str, bytes]:
-    """What every route that reads gives of a tenant, by its path in the description."""
+    """Return what every route that reads gives of a tenant, by its path in the description."""
     described = (await house.http.get("/openapi.json")).json()["paths"]
     found: dict[str, bytes] = {}
     for path, operations in described.items():

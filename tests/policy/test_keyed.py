@@ -1,4 +1,4 @@
-"""Of a tenant that keeps no content no digest can be made from the text: all are keyed."""
+"""Keyed digests: of a tenant without content none can be made from the text."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _SURE = re.compile(
     r"""```|^~~~
     |\\(?:frac|sqrt|sum|int|prod|lim|begin|mathbb|mathrm|left|alpha|beta|theta|pi)\b   # LaTeX
     |\$\$|\$[^$\n]*[\\^_{][^$\n]*\$|\\\(|\\\[
-    |\n[ \t]{2,}\S|\n\t\S                                 # indentation
+    |\n[ \t]+\S                                           # indentation, of one space too
     |[^\n]\t[^\n]*\n[^\n]*\t                              # columns
     |^[^\n|]*\|[^\n|]*\|[^\n]*\n[^\n|]*\|[^\n]*\|         # rows of a table
     |\#include\b|</?[a-zA-Z][^<>\n]*>[^\n]*</[a-zA-Z]

@@ -41,11 +41,17 @@ _SIGNS = tuple(
         r"\b\w+\.\w+\([^()\n]*\)",
     )
 )
+# Where spacing is asked about, two spaces are not one. Elsewhere they are a habit of typing.
+_SPACING = re.compile(
+    r"(?i)\b(?:white)?spac(?:es?|ed|ing)\b|\bblanks?\b|\btabs?\b|\bgaps?\b|\bindent|\btrim|\bstrip"
+)
 _HINTS = frozenset("\n\t=<>{}[]()\\^|$;`~:")
 
 
 def holds_code(text: str) -> bool:
     """Return True if `text` holds code, a formula or layout."""
+    if "  " in text and _SPACING.search(text):
+        return True
     if _HINTS.isdisjoint(text) and text.isascii() and "SELECT" not in text:
         return False
     return bool(_SURE.search(text)) or sum(bool(sign.search(text)) for sign in _SIGNS) >= 2

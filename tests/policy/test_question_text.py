@@ -95,6 +95,8 @@ def test_whatever_the_tokenizer_drops_is_refused_or_compared() -> None:
         "Fix: for i in x:\n  f(i)",
         "What does this print?\nfor i in a:\n f(i)\ng(i)",
         "Is this right?\na:\n b: 1\nc: 2",
+        "How many spaces are in a  b?",
+        "How do I strip blanks from x   y?",
         "Solve x^2 + 3x = 5",
         "| a | b |\n|---|---|\n| 1 | 2 |",
         "a\tb\nc\td",

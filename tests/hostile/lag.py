@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 _EVERY_S = 0.005
+_WORK_S = 0.14  # CPU seconds `_work` takes on the quiet machine the bounds were measured on
+
+
+def within(bound_s: float) -> float:
+    """Scale a bound in CPU seconds to what this machine does at this moment, never below it.
+
+    A neighbour on the same memory or the same core makes the same work take more CPU seconds too.
+    """
+    return bound_s * max(1.0, _work() / _WORK_S)
+
+
+def _work() -> float:
+    """Encode, copy and scan thirty megabytes; how many CPU seconds that took."""
+    began = time.thread_time()
+    text = "a" * 30_000_000
+    text.encode().decode().find("b")
+    json.loads(json.dumps(text))
+    return time.thread_time() - began
 
 
 @dataclass

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from tests.hostile.lag import lag
+from tests.hostile.lag import lag, within
 from tests.hostile.raw import Wire, body_of, request, wire
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -130,7 +130,7 @@ async def test_nothing_without_end_is_read_for_long(house: House, what: str) -> 
             pass
         if what != "empty lines":  # they are no request yet: its time is bounded, not its size
             assert sent < 10_000_000
-    assert seen.longest_s < HELD_S
+    assert seen.longest_s < within(HELD_S)
     assert (await house.ask("Still there?")).status_code == 200
 
 
@@ -218,7 +218,7 @@ async def test_pipelined_requests_have_an_end(house: House) -> None:
     async with lag() as seen, wire(house) as caller:
         caller.send(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n" * 5_000)
         await caller.reader.read()
-    assert seen.longest_s < HELD_S
+    assert seen.longest_s < within(HELD_S)
     assert (await closed(house))["pipelined"] >= 1
 
 
@@ -312,7 +312,7 @@ async def test_slow_connections_hold_up_nobody(tmp_path: Path) -> None:
                     for caller in slow[turn % 5 :: 5]:
                         caller.send(b"v")
                     held.append(await _waited(house))
-            assert seen.longest_s < HELD_S
+            assert seen.longest_s < within(HELD_S)
             assert len(slow) == 1_000
         finally:
             for caller in slow:

@@ -13,7 +13,7 @@ WORKDIR /build
 RUN python -m venv /models && /models/bin/pip install --no-cache-dir torch==2.13.0
 COPY . .
 RUN /models/bin/pip install --no-cache-dir '.[server,models]' \
-    && /models/bin/python -m index.export --to /model
+    && /models/bin/python -m cacheserver.index.export --to /model
 RUN python -m venv /app && /app/bin/pip install --no-cache-dir '.[server,otel]'
 
 FROM python:3.11-slim

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cacheserver.client import AsyncClient as AsyncClient
     from cacheserver.client import Client as Client
-    from cacheserver.local import open_cache as open_cache
+    from cacheserver.in_process import open_cache as open_cache
 
 _LAZY = {
     "AsyncClient": "cacheserver.client",
     "Client": "cacheserver.client",
-    "open_cache": "cacheserver.local",
+    "open_cache": "cacheserver.in_process",
 }
 
 __all__ = ["AsyncClient", "Client", "open_cache"]

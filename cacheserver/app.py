@@ -12,39 +12,37 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from cacheserver import config, wire
-from cacheserver._config_otel import otel
-from cacheserver.api import (
+from cacheserver import bootstrap
+from cacheserver.api import errors, openapi, plain_route, simulated_label
+from cacheserver.api.access_log import AccessLog
+from cacheserver.api.components import Components
+from cacheserver.api.dependencies import Gate
+from cacheserver.api.resources import (
     admin,
     batches,
     budgets,
+    cache,
+    conversations,
     erasure,
-    errors,
+    feedback,
     jobs,
-    label,
-    learning,
     lint,
     messages,
-    openapi,
-    ops,
-    plainroute,
     prices,
     prompts,
     query,
     routing,
-    talk,
     usage,
 )
-from cacheserver.api.access import AccessLog
-from cacheserver.api.deps import Gate
-from cacheserver.api.edge import Edge
-from cacheserver.config import Settings
-from cacheserver.errors import SettingsError
-from cacheserver.parts import Parts
-from cacheserver.serving.connections import Connections
-from cacheserver.serving.limits import Limits, within_files
-from cacheserver.serving.protocol import ServerConfig
-from cacheserver.visit import Observer
+from cacheserver.api.server.connections import Connections
+from cacheserver.api.server.limits import Limits, within_files
+from cacheserver.api.server.protocol import ServerConfig
+from cacheserver.api.state import AppState
+from cacheserver.config import settings as config
+from cacheserver.config.otel import otel
+from cacheserver.config.settings import Settings
+from cacheserver.core.errors import SettingsError
+from cacheserver.core.request_context import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ DRAIN_S = 25
 KEEP_ALIVE_S = 75
 
 
-def create_app(parts: Parts, settings: Settings) -> FastAPI:
+def create_app(parts: Components, settings: Settings) -> FastAPI:
     """The application over parts that run already."""
     gate = Gate(
         parts.tenants,
@@ -71,7 +69,7 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.edge = Edge(parts, gate, settings.max_body_bytes, settings.store_wait_s)
+    app.state.edge = AppState(parts, gate, settings.max_body_bytes, settings.store_wait_s)
     errors.install(
         app,
         slowdown=gate.slowdown,
@@ -79,15 +77,15 @@ def create_app(parts: Parts, settings: Settings) -> FastAPI:
         observers=_observers(parts, settings),
     )
     if settings.upstream == "simulated":
-        app.add_middleware(label.Simulated)
-    plainroute.add(app, "/v1/messages", messages.create, ["POST"])
-    plainroute.add(app, "/v1/messages/count_tokens", messages.forward, ["POST"])
-    plainroute.add(app, "/v1/models", messages.forward, ["GET"])
-    plainroute.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
+        app.add_middleware(simulated_label.Simulated)
+    plain_route.add(app, "/v1/messages", messages.create, ["POST"])
+    plain_route.add(app, "/v1/messages/count_tokens", messages.forward, ["POST"])
+    plain_route.add(app, "/v1/models", messages.forward, ["GET"])
+    plain_route.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
     batches.install(app, parts.batching)
-    for part in (query, talk, jobs, lint, prompts, usage, budgets, prices, ops, erasure):
+    for part in (query, conversations, jobs, lint, prompts, usage, budgets, prices, cache, erasure):
         app.include_router(part.router)
-    for part in (learning, routing, admin):
+    for part in (feedback, routing, admin):
         app.include_router(part.router)
     openapi.install(app)
     return app
@@ -100,7 +98,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     the main thread: signals and the store's parent-death signal belong to it.
     """
     with _bound(settings) as listener:
-        async with wire.build(settings, otel=otel()) as parts:
+        async with bootstrap.build(settings, otel=otel()) as parts:
             app = create_app(parts, settings)
             await app.state.edge.gate.refuse_open_bind(settings.host)
             connections = Connections(limits_of(settings), parts.metrics.connection_closed)
@@ -126,7 +124,7 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def _observers(parts: Parts, settings: Settings) -> list[Observer]:
+def _observers(parts: Components, settings: Settings) -> list[Observer]:
     """Who is told of requests; nobody costs nothing."""
     wanted = settings.access_log
     if wanted == "on" or (wanted == "auto" and settings.log_format == "json"):
@@ -165,7 +163,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
         yield listener
 
 
-def _greeting(settings: Settings, parts: Parts, listener: socket.socket) -> Iterator[str]:
+def _greeting(settings: Settings, parts: Components, listener: socket.socket) -> Iterator[str]:
     host, port = listener.getsockname()[:2]
     at = f"[{host}]" if ":" in host else host
     yield f"cacheserver on http://{at}:{port}"

@@ -20,16 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver import backups, encrypting, erasecommand
-from cacheserver.audit import command as audit
-from cacheserver.errors import CacheServerError
-from cacheserver.policy import keytimes
-from cacheserver.scenarios import command as scenarios
+from cacheserver.analysis.audit import command as audit
+from cacheserver.analysis.scenarios import command as scenarios
+from cacheserver.backup import backup, encryption_command
+from cacheserver.core.errors import CacheServerError
+from cacheserver.erasure import command as erasecommand
+from cacheserver.tenants import key_times
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
-    from cacheserver.config import Settings
-    from cacheserver.rules.limits import Limits
-    from cacheserver.stores.tenants import Tenants
+    from cacheserver.config.settings import Settings
+    from cacheserver.core.rules.limits import Limits
+    from cacheserver.tenants.store import Tenants
 
 SETTINGS_PAGE = """# Settings
 
@@ -130,9 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     audit.add(commands)
     scenarios.add(commands)
 
-    backups.add(commands, say=_say)
+    backup.add(commands, say=_say)
     erasecommand.add(commands, configured, _settings_of)
-    encrypting.add(commands, say=_say, configured=configured)
+    encryption_command.add(commands, say=_say, configured=configured)
 
     key = commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -185,7 +186,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(asked: argparse.Namespace) -> int:
-    from cacheserver import app, logs
+    from cacheserver import app
+    from cacheserver.observability import logs
 
     settings = _settings_of(asked)
     logs.install(settings.log_level, settings.log_format)
@@ -197,7 +199,7 @@ def _serve(asked: argparse.Namespace) -> int:
 
 
 def _settings(asked: argparse.Namespace) -> int:
-    from cacheserver import config
+    from cacheserver.config import settings as config
 
     if asked.markdown:
         print(SETTINGS_PAGE + config.settings_table(), end="")
@@ -208,7 +210,8 @@ def _settings(asked: argparse.Namespace) -> int:
 
 
 def _lint(asked: argparse.Namespace) -> int:
-    from cacheserver import linting, pricefile
+    from cacheserver.lint import command as linting
+    from cacheserver.pricing import price_file as pricefile
 
     pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
     return linting.run(
@@ -222,8 +225,9 @@ def _lint(asked: argparse.Namespace) -> int:
 
 
 def _estimate(asked: argparse.Namespace) -> int:
-    from cacheserver import estimating, pricefile
-    from cacheserver.errors import BadRequest
+    from cacheserver.core.errors import BadRequest
+    from cacheserver.pricing import command as estimating
+    from cacheserver.pricing import price_file as pricefile
 
     pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
     try:
@@ -239,7 +243,7 @@ def _estimate(asked: argparse.Namespace) -> int:
 
 def _settings_of(asked: argparse.Namespace) -> Settings:
     """The settings in force for a command; says so where a file is there that is not read."""
-    from cacheserver import config
+    from cacheserver.config import settings as config
 
     if (said := config.hint(file=asked.config)) is not None:
         _say(said)
@@ -276,7 +280,7 @@ async def _list(tenants: Tenants) -> None:
 
 def _rotate(asked: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
-        overlap_s = keytimes.seconds("overlap", asked.overlap)
+        overlap_s = key_times.seconds("overlap", asked.overlap)
         key, plain = await tenants.rotate_key(
             asked.id, overlap_s=overlap_s, expires_at=_moment(asked.expires)
         )
@@ -311,7 +315,7 @@ async def _open(tenants: Tenants) -> None:
 
 
 def _moment(text: str | None) -> float | None:
-    return None if text is None else keytimes.moment("expires", text, time.time())
+    return None if text is None else key_times.moment("expires", text, time.time())
 
 
 def _shown(at: float) -> str:
@@ -319,11 +323,11 @@ def _shown(at: float) -> str:
 
 
 def _limits(asked: argparse.Namespace) -> Limits:
-    from cacheserver.rules.limits import Limits
-    from cacheserver.stores import tenantjson
+    from cacheserver.core.rules.limits import Limits
+    from cacheserver.tenants import tenant_json
 
     given = {name: getattr(asked, name) for name in Limits.__dataclass_fields__}
-    return tenantjson.limits("limits", given)
+    return tenant_json.limits("limits", given)
 
 
 def _with_tenants(asked: argparse.Namespace, command: Command) -> int:
@@ -340,10 +344,10 @@ def _with_tenants(asked: argparse.Namespace, command: Command) -> int:
 @asynccontextmanager
 async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
-    from cacheserver import config
-    from cacheserver.stores import opening
-    from cacheserver.stores.tenants import Tenants
-    from cacheserver.types import Tenant
+    from cacheserver.backup import opening
+    from cacheserver.config import settings as config
+    from cacheserver.core.types import Tenant
+    from cacheserver.tenants.store import Tenants
 
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     prefix, data_dir = settings.redis_prefix, settings.data_dir

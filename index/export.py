@@ -1,6 +1,6 @@
 """MiniLM's published weights to an int8 ONNX model, once, kept on disk.
 
-`python -m index.export --to DIR`. Needs the `[models]` extra; nothing is downloaded.
+`python -m cacheserver.index.export --to DIR`. Needs the `[models]` extra; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _install(made: Path, to: Path, scratch: Path) -> Manifest:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m index.export", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m cacheserver.index.export", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, help="the folder to write")
     to: Path = parser.parse_args(arguments).to
     try:

@@ -66,7 +66,8 @@ def read_manifest(folder: Path) -> Manifest:
                 raise ModelDamaged(f"`{folder / name}` is not the file that was exported")
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ModelDamaged(
-            f"`{folder}` holds no exported model; make one with `python -m index.export`"
+            f"`{folder}` holds no exported model; "
+            "make one with `python -m cacheserver.index.export`"
         ) from problem
     return manifest
 

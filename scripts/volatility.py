@@ -21,8 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.policy.volatility import Volatility, drifts, features, volatility, words_of
-from cacheserver.policy.volatility_weights import OWN, Drift
+from cacheserver.matching.volatility.detector import (
+    Volatility,
+    drifts,
+    features,
+    volatility,
+    words_of,
+)
+from cacheserver.matching.volatility.weights import OWN, Drift
 
 _MIN_COUNT = 5  # 3 gains .003 of AUC for twice the words
 _DECAY = 1.0  # of 0.1, 0.3 and 1 (inverse), the best AUC; steps until the loss stands still

@@ -7,25 +7,21 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from hashlib import sha256
 
-from cacheserver import jsontext
-from cacheserver.asking import drift
-from cacheserver.policy import (
-    actors,
-    fragments,
-    history,
-    promptcache_layout,
-    routing_turns,
-    same_ask,
-)
-from cacheserver.policy.keyed import keyed
-from cacheserver.types import Query
+from cacheserver.cache import same_ask
+from cacheserver.conversations import trimming
+from cacheserver.core import actors, fragments, json_text
+from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.types import Query
+from cacheserver.promptcache import drift
+from cacheserver.promptcache import layout as promptcache_layout
+from cacheserver.routing import turns
 
 
 def digests(query: Query) -> dict[str, str]:
     """Every digest that the cache makes of what a request says, as its tenant stores them."""
     found = {"fingerprint": query.fingerprint, "scope": query.scope, "ask": same_ask.key(query)}
     found["actor"] = query.actor or ""
-    stands = routing_turns.turns(query)
+    stands = turns.turns(query)
     found |= {f"turn-{at}": one for at, one in enumerate((stands.own, *stands.earlier))}
     found |= prefixes(query, query.model)
     skeleton = fragments.skeleton(fragments.text_of(query.body.get("system")))
@@ -51,7 +47,7 @@ def guesses(query: Query, stored: Query) -> dict[str, str]:
     found = digests(query)
     rest = keyed(stored.tenant, drift.rest_of(stored.body))
     beside = [digests(stored)["skeleton"], rest, query.controls.namespace, query.text]
-    found["request"] = sha256(jsontext.dumps(beside)).hexdigest()[:32]
+    found["request"] = sha256(json_text.dumps(beside)).hexdigest()[:32]
     copied = f"carried-over:{stored.scope}:{query.text}"
     found["copy"] = sha256(copied.encode()).hexdigest()
     texts = [query.text or "", *(str(one.get("content")) for one in query.body["messages"])]
@@ -60,7 +56,7 @@ def guesses(query: Query, stored: Query) -> dict[str, str]:
             found[f"{name}-{at}"] = sha256(said.encode()).hexdigest()
     messages = query.body["messages"]
     for end in range(1, len(messages)):
-        found[f"turns-{end}"] = history.digest(messages[:end])
+        found[f"turns-{end}"] = trimming.digest(messages[:end])
     found["rest"] = drift.rest_of(query.body)
     found["name"] = actors.said_in(query.body) or ""
     for model in astuple(query.tenant.routing.tiers):

@@ -17,15 +17,15 @@ import httpx2
 import uvicorn
 from anthropic import Anthropic, AsyncAnthropic
 
-from cacheserver import wire
-from cacheserver._config_otel import OtelChoice
+from cacheserver import bootstrap
+from cacheserver.api.components import Components
+from cacheserver.api.server.connections import Connections
+from cacheserver.api.server.limits import Limits
+from cacheserver.api.server.protocol import ServerConfig
 from cacheserver.app import create_app, limits_of
-from cacheserver.asking.batch_desk import Pace
-from cacheserver.config import Settings
-from cacheserver.parts import Parts
-from cacheserver.serving.connections import Connections
-from cacheserver.serving.limits import Limits
-from cacheserver.serving.protocol import ServerConfig
+from cacheserver.batches.context import Intervals
+from cacheserver.config.otel import OtelChoice
+from cacheserver.config.settings import Settings
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.serve import listen
 from tests.models import model_dir
@@ -68,7 +68,7 @@ class House:
 
     url: str
     upstream: Simulated
-    parts: Parts
+    parts: Components
     clock: Clock
     http: httpx2.AsyncClient
     stack: AsyncExitStack  # closes the clients a test makes
@@ -81,7 +81,7 @@ class House:
         *,
         claude: Answering | None = None,
         otel: OtelChoice | None = None,
-        pace: Pace | None = None,
+        pace: Intervals | None = None,
         bounds: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         **settings: Any,
@@ -104,7 +104,7 @@ class House:
                 }
             )
             parts = await stack.enter_async_context(
-                wire.build(chosen, clock=clock, pace=pace, otel=otel)
+                bootstrap.build(chosen, clock=clock, pace=pace, otel=otel)
             )
             app = create_app(parts, chosen)
             limits = replace(limits_of(chosen), **(bounds or {}))

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from cacheserver.cli import main
-from cacheserver.stores.connection import connect
-from cacheserver.stores.embedded import EmbeddedStore, running_url
-from cacheserver.stores.tenants import Tenants
-from cacheserver.types import Tenant
+from cacheserver.core.types import Tenant
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.store import EmbeddedStore, running_url
+from cacheserver.tenants.store import Tenants
 from tests.house import ADMIN_KEY, House
-from tests.stores.conftest import ENGINES, serving
+from tests.redis_servers import ENGINES, serving
 
 SECRET = "redis-password-0123456789"
 

@@ -19,10 +19,11 @@ from typing import Any, get_args
 
 import pytest
 
-from cacheserver.api.query import QueryRequest
-from cacheserver.errors import NotAsked
-from cacheserver.policy import admission, judge
-from cacheserver.policy.pricetable import load_overrides
+from cacheserver.api.resources.query import QueryRequest
+from cacheserver.cache import cacheability
+from cacheserver.core.errors import NotAsked
+from cacheserver.matching import decision as judge
+from cacheserver.pricing.price_table import load_overrides
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT, model_dir
 
@@ -194,8 +195,8 @@ _ELSEWHERE = {
     "query.bypass",  # admission.bypass, and what is given to a `bypass` elsewhere
     "query.exact_only",  # admission.question, and what is given to an `exact_only` elsewhere
     "near.skipped",  # Near(skipped=...)
-    "selection.reason",  # Selection(...) in policy/decide
-    "verdict.reason",  # Verdict(...) in policy/judge
+    "selection.reason",  # Selection(...) in cache/freshness
+    "verdict.reason",  # Verdict(...) in matching/decision
     "_why(ranked[0], bar)",  # judge._why
     "reason",  # of an item of a batch, as it was kept
 }
@@ -207,8 +208,8 @@ _REASONING = ("admission.py", "question_text.py", "judge.py")
 
 def test_every_reason_is_documented_and_none_that_is_not() -> None:
     produced = {
-        *(("miss", reason) for reason in admission._EXACT_ONLY.values()),
-        *(("bypass", reason) for reason in admission._STATEFUL_FIELDS.values()),
+        *(("miss", reason) for reason in cacheability._EXACT_ONLY.values()),
+        *(("bypass", reason) for reason in cacheability._STATEFUL_FIELDS.values()),
         *(
             ("semantic" if reason == "probable" else "miss", reason)
             for reason in get_args(judge.Reason)

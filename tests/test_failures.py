@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cacheserver.simulated import Fault
-from cacheserver.stores.embedded import EmbeddedStore
+from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.house import ADMIN_KEY, House, came_from
 
 

@@ -26,7 +26,13 @@ HEAVY = [
 ]
 TRAINING = ["sentence_transformers", "torch", "transformers"]
 
-SERVING = ["index.models", "index.vectors", "index.batcher", "cacheserver.wire", "cacheserver.app"]
+SERVING = [
+    "index.models",
+    "index.vectors",
+    "index.batcher",
+    "cacheserver.bootstrap",
+    "cacheserver.app",
+]
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver import sse
-from cacheserver.policy.controls import read_controls
-from cacheserver.policy.fingerprint import read
-from cacheserver.types import Query, Tenant
+from cacheserver.cache.controls import read_controls
+from cacheserver.cache.fingerprint import read
+from cacheserver.claude import sse
+from cacheserver.core.types import Query, Tenant
 from tests.house import House
 
 words = st.text(max_size=12)

@@ -17,7 +17,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 
 from cacheserver.api.heavy import AT_ONCE
-from cacheserver.errors import BadRequest, Encoded, TooLarge
+from cacheserver.core.errors import BadRequest, Encoded, TooLarge
 
 # orjson writes 254 levels and what we write wraps the body in a few of our own; no schema that
 # people write comes near.

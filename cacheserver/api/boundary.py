@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cacheserver import visit
-from cacheserver.logs import place
-from cacheserver.visit import Observer, Visit
+from cacheserver.core import request_context
+from cacheserver.core.request_context import Observer, RequestContext
+from cacheserver.observability.logs import place
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +41,11 @@ class Boundary:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        seen = Visit(
-            method if method in _METHODS else "_OTHER", trace=visit.trace_of(scope["headers"])
+        seen = RequestContext(
+            method if method in _METHODS else "_OTHER",
+            trace=request_context.trace_of(scope["headers"]),
         )
-        visit.enter(seen)
+        request_context.enter(seen)
         if method == "HEAD":  # of every page there is: servers leave the body out by themselves
             scope = {**scope, "method": "GET"}
         scope.setdefault("state", {})["request_id"] = seen.id
@@ -62,7 +63,9 @@ class Boundary:
             for observer in self._observers:
                 observer.ended(seen)
 
-    async def _answer(self, seen: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, seen: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -89,7 +92,7 @@ class Boundary:
             await response(scope, receive, noted)
 
 
-def _note(seen: Visit, headers: Headers) -> None:
+def _note(seen: RequestContext, headers: Headers) -> None:
     """What the headers of a response say of where it came from."""
     seen.cache, seen.reason = headers.get("x-cache"), headers.get("x-cache-reason")
     similarity = headers.get("x-cache-similarity")

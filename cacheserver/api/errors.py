@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cacheserver import jsontext
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
 from cacheserver.api.slowdown import Slowdown, WrongKey
-from cacheserver.errors import (
+from cacheserver.core import json_text
+from cacheserver.core.errors import (
     BadRequest,
     CacheServerError,
     CallerError,
@@ -29,7 +29,7 @@ from cacheserver.errors import (
     Unavailable,
     UpstreamError,
 )
-from cacheserver.visit import Observer
+from cacheserver.core.request_context import Observer
 
 __all__ = ["install", "parse", "read_body", "shape"]
 
@@ -90,7 +90,7 @@ def install(
 def shape(type: str, message: str, request_id: str) -> bytes:
     """An error as Anthropic writes one."""
     error = {"type": type, "message": message}
-    return jsontext.dumps({"type": "error", "error": error, "request_id": request_id})
+    return json_text.dumps({"type": "error", "error": error, "request_id": request_id})
 
 
 def _response(request: Request, error: Exception) -> Response:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 AT_ONCE = 256 * 1024
 
 
-class Heavy:
+class HeavyWork:
     """Does work at once where it is small, else in a thread. Two would take turns with the loop."""
 
     def __init__(self) -> None:

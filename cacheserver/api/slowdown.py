@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from cacheserver.errors import RateLimited, Unauthenticated
+from cacheserver.core.errors import RateLimited, Unauthenticated
 
 logger = logging.getLogger(__name__)
 

@@ -51,7 +51,7 @@ class Line:
     question: str = ""  # digest of the text it answered: a charge nobody heard of has an asker
 
 
-class Books:
+class ChargeLog:
     """Every charge since the start, or since `clear`."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from cacheserver.simulated import (
     validation,
 )
 from cacheserver.simulated.batches import Batches
-from cacheserver.simulated.books import Books
+from cacheserver.simulated.books import ChargeLog
 from cacheserver.simulated.caller import Caller
 from cacheserver.simulated.catalogue import Model
 from cacheserver.simulated.directives import Directives, Fault
@@ -46,7 +46,7 @@ class Claude:
         self.settings = settings
         self.log = RequestLog(settings.kept_requests, settings.kept_bytes)
         self.faults = Faults()
-        self.books = Books()
+        self.books = ChargeLog()
         self.batches = Batches(self._batched, batch_s=settings.batch_s, cancel_s=settings.cancel_s)
         self._prompts = PromptCache()
 

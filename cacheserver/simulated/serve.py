@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 
-from cacheserver.errors import SettingsError
+from cacheserver.core.errors import SettingsError
 from cacheserver.simulated.app import Simulated
 from cacheserver.simulated.settings import SimulatedSettings
 

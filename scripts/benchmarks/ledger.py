@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cacheserver.policy.row import Row
-from cacheserver.policy.timerange import tiles
-from cacheserver.stores.connection import connect
-from cacheserver.stores.embedded import EmbeddedStore
-from cacheserver.stores.ledger import Ledger
-from cacheserver.stores.ledgersums import Cell, LedgerSums
-from cacheserver.types import Usage
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.types import Usage
+from cacheserver.ledger.reports import Cell, LedgerReports
+from cacheserver.ledger.time_range import tiles
+from cacheserver.ledger.writer import Ledger
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.store import EmbeddedStore
 from scripts.benchmarks.load import LOAD_CORE, Server, cpu_s, serving, simulated_claude, wrk
 from scripts.benchmarks.rows import at_least, at_most, row
 from scripts.benchmarks.server import MODEL, body, question
@@ -170,7 +170,7 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
                     for kind in ("miss", "exact", "semantic"):
                         ledger.put(_made(f"tenant-{tenant}", today - day, model, kind))
         await ledger.flush()
-        sums = LedgerSums(redis)
+        sums = LedgerReports(redis)
         start, end = (today - _DAYS + 1) * _DAY_S, (today + 1) * _DAY_S
         found = await sums.tenants(start, end)
         took: dict[str, list[float]] = {}
@@ -221,7 +221,7 @@ async def _recorded(folder: Path) -> tuple[int, int]:
     store = EmbeddedStore(folder)
     redis = connect(await store.start())
     try:
-        sums = LedgerSums(redis)
+        sums = LedgerReports(redis)
         now = int(time.time())
         start, end = now // _DAY_S * _DAY_S - _DAY_S, now // _DAY_S * _DAY_S + _DAY_S
         found = await sums.read(

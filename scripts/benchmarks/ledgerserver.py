@@ -10,8 +10,8 @@ import sys
 
 import uvloop
 
-from cacheserver.policy.row import Row
-from cacheserver.stores.ledger import Ledger
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger.writer import Ledger
 from scripts.benchmarks import server
 
 

@@ -21,16 +21,16 @@ from typing import Any
 
 import httpx2
 
-from cacheserver import wire
+from cacheserver import bootstrap
+from cacheserver.api.components import Components
 from cacheserver.app import create_app
-from cacheserver.asking.batch_desk import Pace
-from cacheserver.config import Settings
-from cacheserver.parts import Parts
-from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
-from cacheserver.rules.history import HistoryRules
-from cacheserver.rules.routing import RoutingRules
+from cacheserver.batches.context import Intervals
+from cacheserver.config.settings import Settings
+from cacheserver.core.rules.history import HistoryRules
+from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.types import LEVERS
+from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
-from cacheserver.types import LEVERS
 from scripts.benchmarks.rows import at_least, at_most, row
 from scripts.routing import train
 
@@ -41,7 +41,7 @@ _WAITS = 0.2  # of the requests may wait for a batch
 _TALKS = 0.1  # come at the end of a long conversation of 12 exchanges
 _RUNAWAYS = 0.02  # are answered with 4,000 words where nothing stops them
 _DEFAULT = "claude-sonnet-5-5"  # what `auto` is without routing
-_QUICK = Pace(tick_s=0.01, poll_first_s=0.01, poll_longest_s=0.05)
+_QUICK = Intervals(tick_s=0.01, poll_first_s=0.01, poll_longest_s=0.05)
 _WORDS = ("order", "refund", "policy", "account", "delivery", "invoice", "customer", "answer")
 
 
@@ -158,14 +158,14 @@ async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list
                 anthropic_api_key="sk-ant-benchmark",
                 default_model=_DEFAULT,
             )
-            async with wire.build(settings, clock=clock, pace=_QUICK) as parts:
+            async with bootstrap.build(settings, clock=clock, pace=_QUICK) as parts:
                 taken = await _asked(parts, settings, trace, on, now)
         lines = simulated.invoice
     return sum(line.nanodollars for line in lines) / 1e9 / len(trace) * 1_000, taken
 
 
 async def _asked(
-    parts: Parts,
+    parts: Components,
     settings: Settings,
     trace: Sequence[Asked],
     on: frozenset[str],
@@ -174,7 +174,7 @@ async def _asked(
     tenant = await parts.tenants.get("default")
     await parts.tenants.put(replace(tenant, history=HistoryRules(messages=True)))
     taken: list[float] = []
-    prepare = parts.asker.prepare
+    prepare = parts.call_planner.prepare
 
     async def timed(*given: Any) -> Any:
         started = time.perf_counter()
@@ -182,7 +182,7 @@ async def _asked(
         taken.append((time.perf_counter() - started) * 1e3)
         return made
 
-    parts.asker.prepare = timed  # type: ignore[method-assign]
+    parts.call_planner.prepare = timed  # type: ignore[method-assign]
     transport = httpx2.ASGITransport(create_app(parts, settings))
     jobs: list[str] = []
     async with httpx2.AsyncClient(

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import uvloop
 
-from cacheserver import logs
-from cacheserver._config_otel import otel
+from cacheserver.config.otel import otel
+from cacheserver.observability import logs
 from scripts.benchmarks import server
 
 

@@ -22,20 +22,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from cacheserver import jsontext
-from cacheserver.asking.prompts import PromptPlanner
-from cacheserver.metrics import Metrics
-from cacheserver.policy import fingerprint
-from cacheserver.policy.money import Pricer
-from cacheserver.policy.promptcache_layout import with_marks
-from cacheserver.policy.promptcache_money import uncached
+from cacheserver.cache import fingerprint
+from cacheserver.core import json_text
+from cacheserver.core.types import Controls, Mark, Query, Tenant, Usage
+from cacheserver.observability.metrics import Metrics
+from cacheserver.pricing.prices import Pricer
+from cacheserver.promptcache.layout import with_marks
+from cacheserver.promptcache.multipliers import uncached
+from cacheserver.promptcache.prefixes import Prefixes
+from cacheserver.promptcache.session import PromptPlanner
 from cacheserver.simulated import catalogue, promptcache
 from cacheserver.simulated.promptcache import PromptCache
-from cacheserver.stores.behind import Behind
-from cacheserver.stores.connection import connect
-from cacheserver.stores.embedded import EmbeddedStore
-from cacheserver.stores.prefixes import Prefixes
-from cacheserver.types import Controls, Mark, Query, Tenant, Usage
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.store import EmbeddedStore
+from cacheserver.storage.write_behind import WriteBehind
 
 MODEL = "claude-sonnet-5-5"
 START = 1_795_000_000.0  # in November 2026, with today's prices
@@ -163,7 +163,7 @@ async def planning(tenant: Tenant | None = None) -> AsyncIterator[Player]:
     with tempfile.TemporaryDirectory(prefix="cs-planner-") as folder:
         store = EmbeddedStore(Path(folder))
         redis = connect(await store.start())
-        behind = Behind("prompts", Metrics())
+        behind = WriteBehind("prompts", Metrics())
         try:
             yield Player(Prefixes(redis), behind, tenant or Tenant("acme"))
         finally:
@@ -175,7 +175,7 @@ async def planning(tenant: Tenant | None = None) -> AsyncIterator[Player]:
 class Player:
     """Plays a trace through the planner and the simulated Claude's prompt cache."""
 
-    def __init__(self, prefixes: Prefixes, behind: Behind, tenant: Tenant) -> None:
+    def __init__(self, prefixes: Prefixes, behind: WriteBehind, tenant: Tenant) -> None:
         self._behind = behind
         self._tenant = tenant
         self._planner = PromptPlanner(prefixes=prefixes, behind=behind, cost=_PRICER.cost)
@@ -220,7 +220,7 @@ def used(cache: PromptCache, body: Any, now: float) -> Usage:
 def query_of(body: dict[str, Any], tenant: Tenant) -> Query:
     return fingerprint.read(
         body,
-        jsontext.dumps(body),
+        json_text.dumps(body),
         headers={},
         tenant=tenant,
         controls=Controls(),

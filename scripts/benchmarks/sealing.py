@@ -7,10 +7,10 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
-from cacheserver.stores import codec, journal
-from cacheserver.stores.sealing import Sealer
-from cacheserver.stores.sealkeys import Generation, SealKeys
-from cacheserver.types import Entry, Usage
+from cacheserver.cache import codec, decision_log
+from cacheserver.core.types import Entry, Usage
+from cacheserver.storage.sealing.data_keys import DataKeys, Generation
+from cacheserver.storage.sealing.sealer import Sealer
 from scripts.benchmarks.rows import at_most, row
 
 _TENANT, _FINGERPRINT = "acme", "f" * 64
@@ -22,14 +22,14 @@ _MOST_US = 20.0  # of an exact hit, which takes some 300
 
 
 def measure(seconds: float, entries: list[int]) -> list[dict[str, Any]]:
-    off, on = Sealer(), Sealer(SealKeys.__new__(SealKeys))  # keys in memory: no store is asked
+    off, on = Sealer(), Sealer(DataKeys.__new__(DataKeys))  # keys in memory: no store is asked
     on.learn(_TENANT, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])
     plain = codec.pack_entry(_entry())
     sealed = codec.seal(on, "answers", tenant=_TENANT, fingerprint=_FINGERPRINT, value=plain)
     decision = os.urandom(_DECISION_BYTES)
     before = _us(lambda: codec.unpack_entry(codec.unseal(off, "answers", _FINGERPRINT, plain)))
     after = _us(lambda: codec.unpack_entry(codec.unseal(on, "answers", _FINGERPRINT, sealed)))
-    noted = _us(lambda: on.seal(journal.KIND, _TENANT, "dec_" + "0" * 24, decision))
+    noted = _us(lambda: on.seal(decision_log.KIND, _TENANT, "dec_" + "0" * 24, decision))
     return [
         row("an entry read, encryption off", before, "us"),
         row("an entry read, encryption on", after, "us"),

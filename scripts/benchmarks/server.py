@@ -18,14 +18,15 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
-from cacheserver import jsontext, wire
-from cacheserver._config_otel import OtelChoice
+from cacheserver import bootstrap
+from cacheserver.api.components import Components
 from cacheserver.app import create_app
-from cacheserver.config import Settings
-from cacheserver.parts import Parts
-from cacheserver.policy import fingerprint
-from cacheserver.policy.money import usage_of
-from cacheserver.types import Controls, Entry, Query, Tenant
+from cacheserver.cache import fingerprint
+from cacheserver.config.otel import OtelChoice
+from cacheserver.config.settings import Settings
+from cacheserver.core import json_text
+from cacheserver.core.types import Controls, Entry, Query, Tenant
+from cacheserver.core.usage import usage_of
 
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
@@ -63,11 +64,11 @@ def message() -> dict[str, Any]:
     }
 
 
-def read(parts: Parts, tenant: Tenant, text: str) -> Query:
+def read(parts: Components, tenant: Tenant, text: str) -> Query:
     asked = body(text)
     return fingerprint.read(
         asked,
-        jsontext.dumps(asked),
+        json_text.dumps(asked),
         headers={},
         tenant=tenant,
         controls=Controls(),
@@ -86,7 +87,7 @@ def entry(query: Query) -> Entry:
         scope=query.scope,
         text=query.text,
         model=MODEL,
-        message=jsontext.dumps(message()),
+        message=json_text.dumps(message()),
         usage=usage_of(message()),
         cost=152_000,
         tags=(),
@@ -95,7 +96,7 @@ def entry(query: Query) -> Entry:
     )
 
 
-async def fill(parts: Parts, entries: int) -> None:
+async def fill(parts: Components, entries: int) -> None:
     """Store `entries` answers in one scope. The vectors of all but 1,000 are drawn, not computed.
 
     They are spread around questions of many subjects, so that inverted lists built over them are
@@ -132,7 +133,7 @@ async def fill(parts: Parts, entries: int) -> None:
 
 def bare(app: FastAPI) -> None:
     """A FastAPI route that does nothing: the yardstick, in the same server, with the same bytes."""
-    answer = jsontext.dumps({"id": "msg_cache_0123456789abcdef01234567", **message()})
+    answer = json_text.dumps({"id": "msg_cache_0123456789abcdef01234567", **message()})
 
     @app.post("/bare")
     async def _(request: Request) -> Response:
@@ -162,11 +163,11 @@ async def main(
         max_waiting=1_000,
         access_log=access_log,
     )
-    async with wire.build(settings, otel=otel) as parts:
+    async with bootstrap.build(settings, otel=otel) as parts:
         await _serve(create_app(parts, settings), parts, entries)
 
 
-async def _serve(app: FastAPI, parts: Parts, entries: int) -> None:
+async def _serve(app: FastAPI, parts: Components, entries: int) -> None:
     bare(app)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -10,12 +10,13 @@ from typing import Any
 
 import zstandard
 
-from cacheserver import config, wire
-from cacheserver.config import Settings
-from cacheserver.local import Cache
-from cacheserver.parts import Parts
-from cacheserver.stores import ledgerfiles, ledgerrows
-from cacheserver.stores.connection import Connection
+from cacheserver import bootstrap
+from cacheserver.api.components import Components
+from cacheserver.config import settings as config
+from cacheserver.config.settings import Settings
+from cacheserver.in_process import Cache
+from cacheserver.ledger import files, row_codec
+from cacheserver.storage.connection import Connection
 from scripts.benchmarks.rows import row
 
 _REQUESTS = 2_000
@@ -39,7 +40,7 @@ async def _measure() -> list[dict[str, Any]]:
             max_decision_bytes=None,
             max_ledger_bytes=None,
         )
-        async with wire.build(settings) as parts:
+        async with bootstrap.build(settings) as parts:
             cache = Cache(parts, "default")
             await cache.ready()
             for kind, text in (
@@ -52,7 +53,7 @@ async def _measure() -> list[dict[str, Any]]:
     return found
 
 
-async def _requests(parts: Parts, cache: Cache, kind: str, text: str) -> list[dict[str, Any]]:
+async def _requests(parts: Components, cache: Cache, kind: str, text: str) -> list[dict[str, Any]]:
     redis = parts.ledger.redis
     before, sizes = await _used(parts, redis), await parts.sizes.read()
     kinds: dict[str, int] = {}
@@ -67,19 +68,19 @@ async def _requests(parts: Parts, cache: Cache, kind: str, text: str) -> list[di
     return rows
 
 
-async def _used(parts: Parts, redis: Connection) -> int:
+async def _used(parts: Components, redis: Connection) -> int:
     await parts.ledger.flush()
-    await parts.journal.flush()
+    await parts.decision_log.flush()
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def _rows(parts: Parts) -> list[dict[str, Any]]:
+async def _rows(parts: Components) -> list[dict[str, Any]]:
     rows = [
-        ledgerrows.flat(one)
+        row_codec.flat(one)
         async for _, minute in parts.ledger_export.minutes(0, time.time() + 60)
         for one in minute
     ][:_FRAME_ROWS]
-    lines = b"".join(ledgerfiles.lines_of(rows))
+    lines = b"".join(files.lines_of(rows))
     found = [row("row of the ledger as a line of JSON", len(lines) / len(rows), "B")]
     for level in _LEVELS:
         began = time.process_time()

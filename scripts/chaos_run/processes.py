@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import httpx2
 
-from cacheserver.stores.child import find_server
+from cacheserver.storage.embedded.process import find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # a start reads two models; on a busy machine that takes its time
@@ -104,9 +104,9 @@ class Claude(Process):
     """The simulated Claude."""
 
     def __init__(self, folder: Path) -> None:
-        self.journal = folder / "invoice.jsonl"
+        self.decision_log = folder / "invoice.jsonl"
         command = [sys.executable, "-m", "scripts.chaos_run.upstream"]
-        command += ["--journal", str(self.journal)]
+        command += ["--journal", str(self.decision_log)]
         super().__init__(command, {**os.environ, "PYTHONPATH": str(ROOT)}, folder / "claude.log")
 
     async def serve(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 
-from cacheserver.policy import unseen
+from cacheserver.core import invisible_characters
 from scripts.chaos_run.history import NOTHING, Answered, Said
 
 
@@ -45,7 +45,7 @@ def read(event: Answered, got: httpx2.Response, *, stream: bool) -> Answered:
         except (ValueError, LookupError, TypeError):
             return replace(event, broken="200 with a body that is no message")
     stored = event.outcome == "miss" and event.entry is not None and (event.ttl_s or 0) > 0
-    if unseen.blank(text):
+    if invisible_characters.blank(text):
         meant = event.question.startswith(NOTHING)
         return replace(
             event,

@@ -46,12 +46,14 @@ def say(body: Mapping[str, Any]) -> Directives:
     return Directives(text=str(Said(whose, question, secrets.token_hex(6), time.time())))
 
 
-async def serve(port: int, journal: TextIO) -> None:
+async def serve(port: int, decision_log: TextIO) -> None:
     # The waits let callers meet while a call is under way, and leave it.
     claude = Simulated(
         SimulatedSettings(direct=say, batch_s=1.0, ttft_s=0.05, tokens_per_s=400, kept_requests=10)
     )
-    claude._claude.books.lines = Written(journal)  # the books have no other way to be read live
+    claude._claude.books.lines = Written(
+        decision_log
+    )  # the books have no other way to be read live
     async with serve_simulated(claude, port=port) as url:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
@@ -63,5 +65,5 @@ if __name__ == "__main__":
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     asked = parser.parse_args()
-    with asked.journal.open("a") as journal:
-        asyncio.run(serve(asked.port, journal))
+    with asked.decision_log.open("a") as decision_log:
+        asyncio.run(serve(asked.port, decision_log))

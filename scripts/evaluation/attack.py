@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cacheserver.policy.bound import wilson
+from cacheserver.matching.conformal_bound import wilson
 from scripts.evaluation.cold import Judged
 
 ALL = "all"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.policy import evidence, lexicon
-from cacheserver.policy.bound import wilson
-from cacheserver.policy.profile import read
-from cacheserver.policy.question_text import matched_text
+from cacheserver.matching import evidence, lexicon
+from cacheserver.matching.conformal_bound import wilson
+from cacheserver.matching.profile import read
+from cacheserver.matching.question_text import matched_text
 from scripts.evaluation import baselines
 from scripts.evaluation.data import Asked, Malformed
 from scripts.evaluation.meanings import folded

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from cacheserver.policy import lexicon
-from cacheserver.policy.profile import read
+from cacheserver.matching import lexicon
+from cacheserver.matching.profile import read
 from index.vectors import VectorIndex
 from scripts.evaluation.stream import Replay
 from scripts.evaluation.vectors import Embeddings, Vectors

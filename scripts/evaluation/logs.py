@@ -14,11 +14,11 @@ from random import Random
 
 import numpy as np
 
-from cacheserver.policy import bound, lexicon, vetoes
-from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.judge import Verdict, judge
-from cacheserver.policy.neighbours import Neighbour
-from cacheserver.policy.profile import Profile, read
+from cacheserver.matching import conformal_bound, lexicon, vetoes
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.decision import Verdict, judge
+from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.profile import Profile, read
 from scripts.evaluation.data import Logged
 from scripts.evaluation.meanings import folded
 from scripts.evaluation.near import Kept
@@ -57,7 +57,7 @@ class Replay:
         self._queries = queries
         self._vectors = embeddings.of([q.text for q in queries])
         self._words = lexicon.standard()
-        self._bar = bound.bar_for(Calibration(), target)
+        self._bar = conformal_bound.bar_for(Calibration(), target)
         self._kept = Kept(self._vectors)
         self._profiles: dict[int, Profile] = {}
         self._exact = set[str]()

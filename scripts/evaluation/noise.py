@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from cacheserver.policy.compare import Outcome
+from cacheserver.calibration.answers.comparison import Outcome
 
 
 @dataclass(frozen=True, slots=True)

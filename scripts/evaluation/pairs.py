@@ -9,12 +9,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cacheserver.policy import bound, lexicon, vetoes
-from cacheserver.policy.bound import wilson
-from cacheserver.policy.calibrate import Calibration
-from cacheserver.policy.judge import judge
-from cacheserver.policy.neighbours import Neighbour
-from cacheserver.policy.profile import read
+from cacheserver.matching import conformal_bound, lexicon, vetoes
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.conformal_bound import wilson
+from cacheserver.matching.decision import judge
+from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.profile import read
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
@@ -66,7 +66,7 @@ def replay(
     made = [_told(p, float(c), enabled) for p, c in zip(pairs, near, strict=True)]
     told = np.array([p for p, _ in made])
     vetoed = np.array([v for _, v in made])
-    level = bound.bar_for(Calibration(), target).level
+    level = conformal_bound.bar_for(Calibration(), target).level
     good, bad = labels == 1, labels == 0
     found = figures(name, way, told, pairs)
     return replace(
@@ -105,7 +105,7 @@ def _told(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bo
         read(pair.b, words),
         [stored],
         Calibration(),
-        bound.UNREACHED,
+        conformal_bound.UNREACHED,
         lexicon=words,
         enabled=enabled,
     )

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cacheserver.learning.answers import Answers, Rows, beside
-from cacheserver.policy.bound import wilson
-from cacheserver.policy.compare import Outcome
-from cacheserver.policy.lexicon import standard
+from cacheserver.calibration.answers.comparison import Outcome
+from cacheserver.calibration.answers.reader import AnswerReader, Rows, beside
+from cacheserver.matching.conformal_bound import wilson
+from cacheserver.matching.lexicon import standard
 from index.errors import Unreadable
 from index.models import OnnxEmbedder
 
@@ -100,7 +100,7 @@ async def outcomes(pairs: Iterable[Pair], embedder: OnnxEmbedder) -> list[Outcom
             return None
         return row
 
-    answers = Answers(embed, standard())
+    answers = AnswerReader(embed, standard())
     told: list[Outcome] = []
     for pair in pairs:
         stored = await answers.read(pair.question_a, _message(pair.answer_a))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from cacheserver.policy.bound import wilson
+from cacheserver.matching.conformal_bound import wilson
 from scripts.evaluation import attack, cold, latency, logs, pairs, poison, prose, shift, windows
 from scripts.evaluation.stream import Outcome
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from cacheserver.policy.bound import wilson
+from cacheserver.matching.conformal_bound import wilson
 from scripts.evaluation import windows
 from scripts.evaluation.data import Asked
 from scripts.evaluation.deciders import Decider, Maker, fork

@@ -1,7 +1,7 @@
 """A stream through the serving decision: insert on miss, group, label, audit, refit.
 
 What the service does with sockets and stores, in one loop; everything decided is decided by
-`cacheserver.policy`, and which labels carry a foil by `cacheserver.learning.foils`.
+`cacheserver.policy`, and which labels carry a foil by `cacheserver.calibration.foils`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,21 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from cacheserver.learning import foils
-from cacheserver.policy import (
-    bound,
-    calibrate,
-    compare,
-    confirm,
-    intake,
-    lexicon,
-    shrinkage,
-    vetoes,
-)
-from cacheserver.policy.calibrate import Calibration, Label
-from cacheserver.policy.compare import Outcome as Comparison
-from cacheserver.policy.judge import Judged, Verdict, judge
-from cacheserver.policy.neighbours import Evidence, Neighbour
-from cacheserver.policy.profile import Profile, read
+from cacheserver.calibration import foils, label_intake, shrinkage
+from cacheserver.calibration.answers import comparison, confirmation
+from cacheserver.calibration.answers.comparison import Outcome as Comparison
+from cacheserver.matching import calibration, conformal_bound, lexicon, vetoes
+from cacheserver.matching.calibration import Calibration, Label
+from cacheserver.matching.decision import Judged, Verdict, judge
+from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.profile import Profile, read
 from scripts.evaluation.data import Asked
 from scripts.evaluation.near import Kept
 from scripts.evaluation.noise import Noise, Rates
 from scripts.evaluation.vectors import Embeddings, Vectors
 
 TOP = 10  # neighbours looked at
-_COMPARED = 5  # nearest answers that a fresh one is held against, as in `learning.worker`
+_COMPARED = 5  # nearest answers that a fresh one is held against, as in `calibration.worker`
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +99,7 @@ class Replay:
         self._condemned: set[tuple[str, int]] = set()  # (question, entry)
         self.stored = Kept(traffic.vectors)
         self.state = Calibration()
-        self.bar = bound.bar_for(self.state, settings.target)
+        self.bar = conformal_bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -152,7 +144,7 @@ class Replay:
         if nearest is not None:
             mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
             other = self._foil(at, neighbours, told, self._groups[int(nearest.id)])
-            first = compare.majority(told[n.id] for n in mine)
+            first = comparison.majority(told[n.id] for n in mine)
             self._label(at, nearest, mine, first, other, served=False, weight=1.0)
         self._store(at, [n for n in near if told[n.id] == "same"])
 
@@ -160,7 +152,7 @@ class Replay:
         """An answer from the cache, and perhaps an audit, which is a call more."""
         entry, one = int(served.id), self.traffic.asked[at]
         right = self.traffic.asked[entry].meaning == one.meaning
-        share = bound.audit_share(self.bar, served.probability)
+        share = conformal_bound.audit_share(self.bar, served.probability)
         audited = self._rng.random() < share
         self.outcome.note(hit=True, right=right, audited=audited)
         self.outcome.trapped += one.trap and not right
@@ -219,10 +211,10 @@ class Replay:
         """Learn what comparing answers tells of the pair; None where it teaches nothing."""
         assert chosen.evidence is not None
         second = None
-        if confirm.surprising(first, chosen.probability):
+        if confirmation.surprising(first, chosen.probability):
             self.outcome.again += 1
-            second = compare.majority(self._compared(at, int(n.id), asking=1) for n in group)
-        settled = confirm.settle(first, chosen.probability, second)
+            second = comparison.majority(self._compared(at, int(n.id), asking=1) for n in group)
+        settled = confirmation.settle(first, chosen.probability, second)
         same = settled.right
         if same is None:
             self.outcome.unsure += 1
@@ -244,18 +236,18 @@ class Replay:
         return same
 
     def _learn(self, label: Label) -> None:
-        if not intake.wanted(self.state, label):
+        if not label_intake.wanted(self.state, label):
             return
-        self.state = calibrate.learn(self.state, label)
+        self.state = calibration.learn(self.state, label)
         if self.state.due:
-            self.state = calibrate.refit(self.state)
+            self.state = calibration.refit(self.state)
         elif self.state.reviewed:
-            self.state = calibrate.grouped(self.state)
+            self.state = calibration.grouped(self.state)
         else:
             if label.served:
-                self.bar = bound.reshut(self.bar, self.state)
+                self.bar = conformal_bound.reshut(self.bar, self.state)
             return
-        self.bar = bound.bar_for(self.state, self.settings.target)
+        self.bar = conformal_bound.bar_for(self.state, self.settings.target)
 
     def _foil(
         self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str

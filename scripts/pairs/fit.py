@@ -12,12 +12,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cacheserver.policy import lexicon
-from cacheserver.policy.evidence import compare
-from cacheserver.policy.features import features
-from cacheserver.policy.prior import FALLING, RISING, basis
-from cacheserver.policy.profile import read
-from cacheserver.policy.vetoes import VETOES, fired
+from cacheserver.matching import lexicon
+from cacheserver.matching.evidence import compare
+from cacheserver.matching.features import features
+from cacheserver.matching.prior import FALLING, RISING, basis
+from cacheserver.matching.profile import read
+from cacheserver.matching.vetoes import VETOES, fired
 from scripts.pairs import near_misses, paraphrases, sets
 from scripts.pairs.evaluate import cleaned
 from scripts.pairs.types import Pair

@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Texts: TypeAlias = Sequence[tuple[str, str]]
 
 CHECKLIST_WEIGHT = 0.03  # its templates are few; more of it costs real questions
-WEIGHTS = Path(__file__).parents[2] / "cacheserver" / "policy" / "prior_weights.json"
+WEIGHTS = Path(__file__).parents[2] / "cacheserver/matching/data/prior_weights.json"
 
 
 def report(data: Path, cosine: fit.Score, *, write: bool) -> None:

@@ -6,13 +6,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from cacheserver.rules.routing import RoutingRules
+from cacheserver.core.rules.routing import RoutingRules
 from scripts.routing import train, weightsfile
 from scripts.routing.fitting import Fitted, by_label
 
 ROOT = Path(__file__).resolve().parents[2]
 DESK_ROWS = 500  # of each data set
-WEIGHTS = ROOT / "cacheserver/policy/complexity_weights.json"
+WEIGHTS = ROOT / "cacheserver/routing/data/complexity_weights.json"
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def _fit(vectors: train.Vectors, rules: RoutingRules, *, write: bool) -> None:
 
 def _score(vectors: train.Vectors, rules: RoutingRules, data: Path, seed: int) -> None:
     # Read late: what is scored is what was written just now.
-    from cacheserver.policy.complexity_weights import WITH_VECTOR, WITHOUT
+    from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 
     held = vectors.give(train.half("test"))
     bare = [replace(example, vector=None) for example in held]

@@ -1,4 +1,4 @@
-"""Fits the two log-odds of `policy.complexity`, and makes their probabilities hold."""
+"""Fits the two log-odds of `routing.complexity`, and makes their probabilities hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
-from cacheserver.policy.complexity import SIZES, Weights, features
-from cacheserver.policy.tasks import infer
+from cacheserver.core.tasks import infer
+from cacheserver.routing.complexity import SIZES, Weights, features
 
 LEVELS = ("SIMPLE", "MEDIUM", "COMPLEX")
 

@@ -16,10 +16,10 @@ from random import Random
 
 import numpy as np
 
-from cacheserver.policy import complexity
-from cacheserver.policy.complexity import Weights
-from cacheserver.policy.tasks import infer
-from cacheserver.rules.routing import RoutingRules
+from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.tasks import infer
+from cacheserver.routing import complexity
+from cacheserver.routing.complexity import Weights
 from index.errors import IndexingError
 from index.models import OnnxEmbedder
 from scripts.routing import keywords
@@ -133,7 +133,7 @@ def judged(
 def levels(shares: Matrix, rules: RoutingRules, *, embedded: bool) -> list[complexity.Level | None]:
     """What the server would act on; None where it is not sure."""
     return [
-        complexity.level(complexity.Reading(simple, medium, hard, embedded), rules)
+        complexity.level(complexity.Complexity(simple, medium, hard, embedded), rules)
         for simple, medium, hard in shares.tolist()
     ]
 

@@ -1,10 +1,10 @@
-"""The text of `policy/complexity_weights.json`, a feature a line."""
+"""The text of `routing/data/complexity_weights.json`, a feature a line."""
 
 from __future__ import annotations
 
 import json
 
-from cacheserver.policy.complexity import Weights
+from cacheserver.routing.complexity import Weights
 
 
 def source(with_vector: Weights, without: Weights) -> str:

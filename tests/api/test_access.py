@@ -11,10 +11,10 @@ import pytest
 
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
-from cacheserver.stores.connection import connect
-from cacheserver.stores.embedded import running_url
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.store import running_url
 from tests.house import ADMIN_KEY, House, came_from
-from tests.stores.conftest import ENGINES, serving
+from tests.redis_servers import ENGINES, serving
 
 ADMIN = {"x-api-key": ADMIN_KEY}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from cacheserver.policy.vetoes import VETOES
+from cacheserver.matching.vetoes import VETOES
 from tests.house import ADMIN_KEY, House
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}

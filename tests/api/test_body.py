@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from cacheserver.api import errors
 from cacheserver.api.body import MAX_DEPTH, parse, read_body
-from cacheserver.errors import BadRequest
+from cacheserver.core.errors import BadRequest
 from tests.house import serving
 
 LIMIT = 100_000

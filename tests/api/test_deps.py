@@ -14,8 +14,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver.api import errors
-from cacheserver.api.deps import Caller, Gate, forwarded, is_loopback
-from cacheserver.errors import (
+from cacheserver.api.dependencies import Caller, Gate, forwarded, is_loopback
+from cacheserver.core.errors import (
     BadRequest,
     CallerError,
     Forbidden,
@@ -24,11 +24,11 @@ from cacheserver.errors import (
     Unauthenticated,
     Unavailable,
 )
-from cacheserver.stores.connection import Connection, connect
-from cacheserver.stores.tenants import FRESH_S, Tenants
-from cacheserver.types import Bar, Tenant
+from cacheserver.core.types import Bar, Tenant
+from cacheserver.storage.connection import Connection, connect
+from cacheserver.tenants.store import FRESH_S, Tenants
 from tests.house import serving as serving_app
-from tests.stores.conftest import ENGINES, serving
+from tests.redis_servers import ENGINES, serving
 
 ADMIN = "an-admin-key-for-tests"
 LOOPBACK = ("127.0.0.1", 50_000)

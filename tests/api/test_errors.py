@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api import errors
-from cacheserver.errors import (
+from cacheserver.core.errors import (
     BadRequest,
     Forbidden,
     Loop,

@@ -216,7 +216,7 @@ async def test_an_audit_finds_a_wrong_hit_charges_it_and_ends_it(calibrated: Hou
     await calibrated.parts.learner.idle()
     assert len(calibrated.asked) == 3  # in the background, and twice, for it was a surprise
     assert came_from(await calibrated.ask(SIMILAR)) == ("miss", "condemned")
-    sums = await calibrated.parts.journal.stats("default")
+    sums = await calibrated.parts.decision_log.stats("default")
     assert (sums["audits"], sums["audits_again"], sums["audits_wrong"]) == (1, 1, 1)
     assert sums["audit_cost_nanodollars"] > 0
 

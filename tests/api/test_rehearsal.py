@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.policy.vetoes import VETOES
+from cacheserver.matching.vetoes import VETOES
 from cacheserver.simulated import Directives
 from tests.house import ADMIN_KEY, House, came_from
 

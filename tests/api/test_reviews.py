@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from cacheserver.errors import StoreError
-from cacheserver.learning.worker import SHADOW
-from cacheserver.stores.labels import Past
+from cacheserver.calibration.labels import EntryRecord
+from cacheserver.calibration.worker import SHADOW
+from cacheserver.core.errors import StoreError
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -144,7 +144,7 @@ async def test_an_import_that_failed_on_the_way_is_sent_again_and_counts_once(
     kept = calibrated.parts.feedback._states._labels
     entry_id = one["entry_id"]
     past = await kept.past("default", "q", [(entry_id, entry_id)])
-    assert past[entry_id] == Past(False, (1, 0), (1, 0))
+    assert past[entry_id] == EntryRecord(False, (1, 0), (1, 0))
     assert await export(calibrated) == []
 
 

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from anthropic import APIStatusError
 
-from cacheserver import sse
+from cacheserver.claude import sse
+from cacheserver.core.types import Entry
 from cacheserver.simulated import Fault
-from cacheserver.types import Entry
 from tests.house import MODEL, House, came_from
 
 TOOLS = [{"name": "weather", "input_schema": {"type": "object"}}]

@@ -12,9 +12,9 @@ from pathlib import Path
 import uvicorn
 from pydantic import SecretStr
 
-from cacheserver import wire
+from cacheserver import bootstrap
 from cacheserver.app import create_app
-from cacheserver.config import Settings
+from cacheserver.config.settings import Settings
 from cacheserver.simulated.serve import listen
 from tests.batches.house import QUICK
 from tests.house import ADMIN_KEY
@@ -31,7 +31,7 @@ async def main(data_dir: str, redis_url: str, claude: str) -> None:
         admin_key=SecretStr(ADMIN_KEY),
         similarity=0.95,
     )
-    async with wire.build(settings, pace=QUICK) as parts:
+    async with bootstrap.build(settings, pace=QUICK) as parts:
         app = create_app(parts, settings)
         await parts.entries.restored.wait()
         with listen("127.0.0.1", 0) as listener:

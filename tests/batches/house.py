@@ -13,18 +13,18 @@ from typing import Any
 import httpx2
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cacheserver import wire
+from cacheserver import bootstrap
 from cacheserver.app import create_app
-from cacheserver.asking.batch_desk import Pace
-from cacheserver.asking.batches import Batching
-from cacheserver.breaker import Breaker
-from cacheserver.config import Settings
+from cacheserver.batches.context import Intervals
+from cacheserver.batches.scheduler import BatchScheduler
+from cacheserver.claude.circuit_breaker import CircuitBreaker
+from cacheserver.config.settings import Settings
 from cacheserver.simulated import Simulated, SimulatedSettings
 from tests.house import ADMIN_KEY, MODEL, Clock, House, serving
 from tests.models import model_dir
 
 # Nobody waits for real minutes: what is minutes in earnest is a few hundredths of a second here.
-QUICK = Pace(
+QUICK = Intervals(
     tick_s=0.02,
     lease_s=1.0,
     poll_first_s=0.02,
@@ -34,7 +34,7 @@ QUICK = Pace(
 )
 
 
-def shut(breaker: Breaker) -> None:
+def shut(breaker: CircuitBreaker) -> None:
     """Open the circuit for a year, for every tenant of the tests."""
     now = time.monotonic() + 365 * 86_400
     for tenant in ("default", "x"):
@@ -105,7 +105,7 @@ class Gatekeeper:
 
 @dataclass
 class BatchHouse(House):
-    batching: Batching
+    batching: BatchScheduler
     door: Gatekeeper
 
     @classmethod
@@ -115,7 +115,7 @@ class BatchHouse(House):
         data_dir: Path,
         *,
         batch_s: float = 0.0,
-        pace: Pace = QUICK,
+        pace: Intervals = QUICK,
         resolve: Any = None,
         claude: Any = None,
         **settings: Any,
@@ -139,7 +139,7 @@ class BatchHouse(House):
             )
             options = {} if resolve is None else {"resolve": resolve}
             parts = await stack.enter_async_context(
-                wire.build(chosen, clock=clock, pace=pace, **options)
+                bootstrap.build(chosen, clock=clock, pace=pace, **options)
             )
             app = create_app(parts, chosen)
             url = await stack.enter_async_context(serving(app))

@@ -174,7 +174,7 @@ async def test_a_batch_pays_half_and_says_what_it_saved(house: BatchHouse) -> No
     assert float(cache["saved_usd"]) == pytest.approx(full / 2)
     decision = (await house.http.get(f"/v1/decisions/{cache['decision_id']}")).json()
     assert decision["cost_usd"] == cache["cost_usd"]
-    stats = await house.parts.journal.stats("default")
+    stats = await house.parts.decision_log.stats("default")
     assert stats["batch_items"] == 1
     assert stats["cost_nanodollars"] > 0
 

@@ -11,11 +11,11 @@ from typing import Any
 import anthropic
 import pytest
 
-from cacheserver import jsontext
-from cacheserver.policy.budget import Reservation
-from cacheserver.policy.row import Row
-from cacheserver.stores.jobs import Job
-from cacheserver.stores.ledgerexport import LedgerExport
+from cacheserver.batches.jobs import Job
+from cacheserver.cache.budget_verdict import Reservation
+from cacheserver.core import json_text
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger.export import LedgerExport
 from tests.batches.house import BatchHouse, item
 from tests.batches.test_batches import results, until, until_sent, waiting
 from tests.batches.test_jobs import pooled
@@ -216,7 +216,7 @@ async def test_half_the_price_is_held_once_for_the_same_question_and_for_hours(
 
 async def a_query(house: BatchHouse) -> Any:
     """The one question of these tests, as the server would read it."""
-    raw = jsontext.dumps(item("a")["params"])
+    raw = json_text.dumps(item("a")["params"])
     tenant = await house.parts.tenants.get("default")
     return house.batching._desk.read(Job("x", "batch", "default", 0, 1), tenant, raw)
 
@@ -260,7 +260,7 @@ async def all_ends(house: BatchHouse) -> None:
             assert (row.outcome, row.cost, row.saved) == ("failed", 0, {})
     assert kept[first["no-messages"]["cache"]["decision_id"]].reason == "refused"
     assert kept[first["no-messages"]["cache"]["decision_id"]].status == 400
-    stats = await house.parts.journal.stats("default")
+    stats = await house.parts.decision_log.stats("default")
     assert stats["requests"] == len(lines)
 
 

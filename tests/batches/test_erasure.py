@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.batches.house import BatchHouse, item
-from tests.erasure import echo, found, in_files, in_store, marker, store_of
+from tests.erasure.helpers import echo, found, in_files, in_store, marker, store_of
 
 ANN, BOB = {"user_id": "ann"}, {"user_id": "bob"}
 
@@ -47,7 +47,7 @@ async def test_items_of_one_person_go_while_claude_answers(tmp_path: Path, when:
             assert lines["hers"]["error"]["error"]["message"] == "erased"
             for one, piece in (("his", "message"), ("his-too", "query")):
                 assert marker("bob", piece) in json.dumps(lines[one])
-            await house.parts.journal.flush()
+            await house.parts.decision_log.flush()
             await house.parts.ledger.flush()
             assert found(await in_store(redis), "bob") == {"message", "query"}
             # Claude answered three asks, and all three are booked.
@@ -78,7 +78,7 @@ async def test_results_of_one_person_are_found_when_nothing_else_tells_of_them(
             "/v1/messages/batches", json={"requests": asked}, headers={"x-cache-ttl": "0"}
         )
         await house.ended(made.json()["id"])
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         redis = await store_of(tmp_path)
         try:
             for kind in ("d", "dn"):

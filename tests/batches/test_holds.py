@@ -12,22 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.asking.budgets import Budgets
-from cacheserver.errors import StoreError
-from cacheserver.metrics import Metrics
-from cacheserver.policy import budget
-from cacheserver.policy.budget import Account, Amount, Balance, Reservation
-from cacheserver.policy.money import Pricer
-from cacheserver.rules.budgets import BudgetRules, Limit
-from cacheserver.stores.budgets import HOLD_S, LEASE_S, BudgetStore
-from cacheserver.stores.connection import Connection, command, connect
-from cacheserver.stores.jobs import Job, Jobs, new_id
-from cacheserver.stores.jobwork import DIRECT, JobWork, Told, Waiter
-from cacheserver.stores.tenants import Tenants
-from cacheserver.types import Query, Tenant
+from cacheserver.batches.jobs import Job, Jobs, new_id
+from cacheserver.batches.work_queue import DIRECT, FinishedItem, Waiter, WorkQueue
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.budgets import Budgets
+from cacheserver.budgets.rules import Balance
+from cacheserver.budgets.store import HOLD_S, LEASE_S, BudgetStore
+from cacheserver.cache.budget_verdict import Account, Amount, Reservation
+from cacheserver.core.errors import StoreError
+from cacheserver.core.rules.budgets import BudgetRules, Limit
+from cacheserver.core.types import Query, Tenant
+from cacheserver.observability.metrics import Metrics
+from cacheserver.pricing.prices import Pricer
+from cacheserver.storage.connection import Connection, command, connect
+from cacheserver.tenants.store import Tenants
+from tests.cache.making_queries import query as made_query
 from tests.ledger.making import AT, row
-from tests.policy.making_queries import query as made_query
-from tests.stores.conftest import prefix, redis, url
+from tests.redis_servers import prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
 
@@ -48,7 +49,7 @@ class Server:
     """One of those that share a Redis. `flying`: live requests, by what is held for each."""
 
     budgets: Budgets
-    work: JobWork
+    work: WorkQueue
     flying: dict[str, Amount] = field(default_factory=dict)
 
 
@@ -84,7 +85,7 @@ class World:
                     clock=lambda: AT,
                     default_model=OPUS,
                 ),
-                JobWork(redis, prefix=prefix),
+                WorkQueue(redis, prefix=prefix),
             )
             for _ in range(count)
         ]
@@ -163,7 +164,7 @@ class World:
         if self.next >= ITEMS:
             return
         server = await self.worker(which)
-        told = Told(Waiter(self.job.id, self.next, "same"), "succeeded", b"{}", "acme")
+        told = FinishedItem(Waiter(self.job.id, self.next, "same"), "succeeded", b"{}", "acme")
         assert await server.work.answer(told, AT, cursor=self.next + 1)
         self.items.pop(self.next, None)
         self.next += 1
@@ -176,7 +177,10 @@ class World:
         # Where it was asked at once the service has booked it.
         spent = Amount(round(self.asks.get(key, Amount()).nano * share), int(key in self.asks))
         waiting = self.waiting.pop(key)
-        told = [Told(Waiter(self.job.id, n, "same"), "succeeded", b"{}", "acme") for n in waiting]
+        told = [
+            FinishedItem(Waiter(self.job.id, n, "same"), "succeeded", b"{}", "acme")
+            for n in waiting
+        ]
         for _ in range(2):
             await server.work.tell(key, len(waiting), told, AT, spent=spent, accounts=self.accounts)
         self.asks.pop(key, None)
@@ -187,7 +191,7 @@ class World:
             return
         server, key = await self.worker(which), max(self.waiting)
         place = self.waiting[key].pop(0)
-        told = Told(Waiter(self.job.id, place, "same"), "canceled", b"{}", "acme")
+        told = FinishedItem(Waiter(self.job.id, place, "same"), "canceled", b"{}", "acme")
         assert await server.work.leave(told, key, AT)
         if not self.waiting[key]:
             del self.waiting[key]
@@ -319,7 +323,7 @@ async def test_what_nothing_was_held_for_is_booked_all_the_same(url: str) -> Non
         await server.work.join(
             item, "a", pool="p", share={"tenant": "acme"}, due=AT, late=AT, ask=ask
         )
-        told = [Told(item, "succeeded", b"{}", "acme", "acme")]
+        told = [FinishedItem(item, "succeeded", b"{}", "acme", "acme")]
         for _ in range(2):
             await server.work.tell("a", 1, told, AT, spent=Amount(70, 7), accounts=world.accounts)
         stood = await server.budgets.store.balances("acme", world.accounts, AT)

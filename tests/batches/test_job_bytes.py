@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.stores.connection import Connection, command, connect
-from cacheserver.stores.jobs import Job, Jobs, NoRoom, new_id
-from cacheserver.stores.jobwork import JobWork, Told, Waiter
+from cacheserver.batches.jobs import Job, Jobs, NoRoom, new_id
+from cacheserver.batches.work_queue import FinishedItem, Waiter, WorkQueue
+from cacheserver.storage.connection import Connection, command, connect
 from tests.batches.house import BatchHouse, item
-from tests.stores.conftest import prefix, redis, url
+from tests.redis_servers import prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
 
@@ -34,9 +34,9 @@ async def made(jobs: Jobs, sizes: list[int], *, webhook: str | None = None) -> J
     return job
 
 
-async def answered(work: JobWork, job: Job, size: int) -> None:
+async def answered(work: WorkQueue, job: Job, size: int) -> None:
     for place in range(job.total):
-        told = Told(Waiter(job.id, place, "same"), "succeeded", b"x" * size, "acme")
+        told = FinishedItem(Waiter(job.id, place, "same"), "succeeded", b"x" * size, "acme")
         assert await work.answer(told, 2_000.0)
 
 
@@ -49,13 +49,13 @@ async def test_whatever_happens_the_total_is_that_of_what_is_there(
 ) -> None:
     prefix = f"{uuid.uuid4().hex}:"
     redis = connect(url)
-    jobs, work = Jobs(redis, prefix=prefix), JobWork(redis, prefix=prefix)
+    jobs, work = Jobs(redis, prefix=prefix), WorkQueue(redis, prefix=prefix)
     await work.take(60)
     job = await made(jobs, [100, 2_000, 0])
     line = b"x" * 700
     for step, place in steps:
         waiter = Waiter(job.id, place, "same")
-        told = Told(waiter, "succeeded", line, "acme")
+        told = FinishedItem(waiter, "succeeded", line, "acme")
         if step == "ask":
             ask: dict[str, str | bytes | int] = {"text": "q" * 50, "vector": b"v" * 1_536}
             await work.join(
@@ -84,7 +84,7 @@ async def test_ended_jobs_make_room_and_those_under_way_do_not(
     redis: Connection, prefix: str
 ) -> None:
     jobs = Jobs(redis, prefix=prefix, max_bytes=50_000)
-    work = JobWork(redis, prefix=prefix)
+    work = WorkQueue(redis, prefix=prefix)
     await work.take(60)
     first, told, under_way = [
         await made(jobs, [10_000], webhook=hook) for hook in (None, "https://a.example/", None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.rules.batching import BatchRules
+from cacheserver.core.rules.batching import BatchRules
 from tests.batches.house import BatchHouse, shut
 from tests.batches.test_batches import until, until_sent
 from tests.house import MODEL

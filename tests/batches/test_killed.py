@@ -19,20 +19,22 @@ from typing import Any
 import httpx2
 import pytest
 
+from cacheserver.batches import job_scripts
+from cacheserver.budgets import scripts
+from cacheserver.ledger import scripts as ledgerscripts
 from cacheserver.simulated import Simulated, SimulatedSettings
-from cacheserver.stores import budgetscripts, jobscripts, ledgerscripts
-from cacheserver.stores.child import find_server
-from cacheserver.stores.connection import connect
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import Gatekeeper, item
 from tests.house import ADMIN_KEY, serving
-from tests.stores.conftest import serving as serving_redis
+from tests.redis_servers import serving as serving_redis
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {
     name: text
-    for name, text in vars(jobscripts).items()
+    for name, text in vars(job_scripts).items()
     if name.isupper() and isinstance(text, str) and name != "PRELUDE"
-} | {"RESERVE": budgetscripts.RESERVE, "COMMIT": ledgerscripts.COMMIT}
+} | {"RESERVE": scripts.RESERVE, "COMMIT": ledgerscripts.COMMIT}
 NAMES = {hashlib.sha1(text.encode()).hexdigest().encode(): n for n, text in SCRIPTS.items()}
 
 

@@ -9,18 +9,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cacheserver.errors import BadRequest
-from cacheserver.policy import batching, fingerprint
-from cacheserver.policy.batching_eligible import Series
-from cacheserver.rules.batching import BatchRules
-from cacheserver.stores import tenantjson
-from cacheserver.types import Controls, Query, Tenant
+from cacheserver.batches import schedule
+from cacheserver.batches.eligibility import Series
+from cacheserver.cache import fingerprint
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.rules.batching import BatchRules
+from cacheserver.core.types import Controls, Query, Tenant
+from cacheserver.tenants import tenant_json
 
 NOW = 1_800_000_000.0
 RULES = BatchRules()
 
 
-def choose(**given: Any) -> batching.Choice:
+def choose(**given: Any) -> schedule.Choice:
     asked: dict[str, Any] = {
         "wait": False,
         "deadline": NOW + RULES.patience_s,
@@ -30,7 +31,7 @@ def choose(**given: Any) -> batching.Choice:
         "headroom": 1.0,
         "batchable": True,
     }
-    return batching.choose(**{**asked, **given})
+    return schedule.choose(**{**asked, **given})
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def choose(**given: Any) -> batching.Choice:
     ],
 )
 def test_the_way_work_is_asked(given: dict[str, Any], way: str, reason: str) -> None:
-    assert choose(**given) == batching.Choice(way, reason)  # type: ignore[arg-type]
+    assert choose(**given) == schedule.Choice(way, reason)  # type: ignore[arg-type]
 
 
 @given(
@@ -69,15 +70,15 @@ def test_what_is_batched_for_a_deadline_has_the_patience_the_rules_ask(
         assert left_s >= min(patience_s, low_s)
     if left_s >= patience_s:
         assert chosen.way == "batch"
-    due = batching.flush_at(NOW, NOW + left_s, rules)
+    due = schedule.flush_at(NOW, NOW + left_s, rules)
     assert NOW <= due <= NOW + rules.flush_age_s
 
 
 @given(polls=st.integers(0, 10_000), chance=st.floats(0, 1))
 def test_polls_slow_down_to_a_bound(polls: int, chance: float) -> None:
-    wait = batching.next_poll_s(polls, chance, first_s=5, longest_s=300)
+    wait = schedule.next_poll_s(polls, chance, first_s=5, longest_s=300)
     assert 4 * 0.999 <= wait <= 360 * 1.001
-    later = batching.next_poll_s(polls + 1, chance, first_s=5, longest_s=300)
+    later = schedule.next_poll_s(polls + 1, chance, first_s=5, longest_s=300)
     assert later >= wait * 0.999
 
 
@@ -89,7 +90,7 @@ def test_polls_slow_down_to_a_bound(polls: int, chance: float) -> None:
 def test_batches_keep_both_limits_and_take_as_much_as_they_may(
     sizes: list[int], most: int, max_bytes: int
 ) -> None:
-    count = batching.parts(sizes, most=most, max_bytes=max_bytes)
+    count = schedule.parts(sizes, most=most, max_bytes=max_bytes)
     assert 1 <= count <= len(sizes)
     if count > 1:
         assert count <= most
@@ -105,7 +106,7 @@ def test_batches_keep_both_limits_and_take_as_much_as_they_may(
 )
 def test_whatever_is_sent_as_a_batch_is_read_or_refused(requests: Any) -> None:
     try:
-        found = batching.read_requests({"requests": requests})
+        found = schedule.read_requests({"requests": requests})
     except BadRequest:
         return
     assert found
@@ -127,7 +128,7 @@ def test_whatever_is_sent_as_a_batch_is_read_or_refused(requests: Any) -> None:
 )
 def test_rules_that_make_no_sense_are_refused_by_name(given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenantjson.read("shop", {"batching": given}, Tenant("shop"))
+        tenant_json.read("shop", {"batching": given}, Tenant("shop"))
     assert f"batching.{next(iter(given))}" in refused.value.field
 
 
@@ -137,8 +138,8 @@ def test_rules_are_kept_as_they_were_set() -> None:
         "webhook_hosts": ["*.example.com"],
         "webhook_networks": ["10.0.0.0/8"],
     }
-    tenant = tenantjson.read("shop", {"batching": given}, Tenant("shop"))
-    assert tenantjson.decode("shop", tenantjson.encode(tenant), Tenant("shop")) == tenant
+    tenant = tenant_json.read("shop", {"batching": given}, Tenant("shop"))
+    assert tenant_json.decode("shop", tenant_json.encode(tenant), Tenant("shop")) == tenant
 
 
 def query(text: str, *, system: str = "Sum up the day.", turns: int = 1) -> Query:

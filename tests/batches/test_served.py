@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cacheserver.answer import Answer, Settlement
-from cacheserver.asking.batch_alike import brought
-from cacheserver.types import Bypass, Candidate, Decision, Hit, Miss
+from cacheserver.batches.joined_asks import brought
+from cacheserver.cache.answer import Answer, Settlement
+from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss
 from tests.api.test_learning import ADMIN, PARIS, SIMILAR, answering, put
 from tests.batches.house import BatchHouse, item
 from tests.batches.test_batches import results
-from tests.test_hits import ENTRY
+from tests.cache.test_stored_answer import ENTRY
 
 SOFT: dict[str, Any] = {"claude": answering, "similarity": None, "target": 0.5}
 
@@ -25,7 +25,7 @@ async def test_a_hit_of_a_batch_is_audited_as_any_other(tmp_path: Path) -> None:
         made = await house.sdk().messages.batches.create(requests=[item("a", SIMILAR)])
         assert (await results(house, made.id))["a"]["cache"]["kind"] == "semantic"
         await house.parts.learner.idle()
-        sums = await house.parts.journal.stats("default")
+        sums = await house.parts.decision_log.stats("default")
         assert (sums["audits"], sums["audits_wrong"]) == (1, 1)
 
 

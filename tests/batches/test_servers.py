@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from cacheserver.asking.batch_rows import Rows
-from cacheserver.errors import StoreError
-from cacheserver.metrics import Metrics
-from cacheserver.stores import ledgerrows
-from cacheserver.stores.child import find_server
-from cacheserver.stores.connection import Connection
-from cacheserver.stores.jobs import Job, Jobs, new_id
-from cacheserver.stores.jobwork import JobWork, Told, Waiter
-from cacheserver.stores.ledger import Ledger
+from cacheserver.batches.jobs import Job, Jobs, new_id
+from cacheserver.batches.pending_rows import PendingRows
+from cacheserver.batches.work_queue import FinishedItem, Waiter, WorkQueue
+from cacheserver.core.errors import StoreError
+from cacheserver.ledger import row_codec
+from cacheserver.ledger.writer import Ledger
+from cacheserver.observability.metrics import Metrics
+from cacheserver.storage.connection import Connection
+from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import QUICK, BatchHouse, item
 from tests.ledger.making import row
 from tests.ledger.test_store import kept as kept_rows
-from tests.stores.conftest import prefix, redis, serving, url
+from tests.redis_servers import prefix, redis, serving, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures
 
@@ -62,12 +62,12 @@ async def test_the_next_server_takes_over_what_one_leaves(tmp_path: Path) -> Non
 
 async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, prefix: str) -> None:
     jobs, job = await opened(redis, prefix)
-    held_up, next_one = JobWork(redis, prefix=prefix), JobWork(redis, prefix=prefix)
+    held_up, next_one = WorkQueue(redis, prefix=prefix), WorkQueue(redis, prefix=prefix)
     assert await held_up.take(60)
     assert not await next_one.take(60)
     await redis.delete(f"{prefix}bt:lease")  # it has run out
     assert await next_one.take(60)
-    told = Told(Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme")
+    told = FinishedItem(Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme")
     with pytest.raises(StoreError, match="FENCED"):
         await held_up.answer(told, 1.0)
     with pytest.raises(StoreError, match="FENCED"):
@@ -79,26 +79,30 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     assert (await jobs.find(job.id)) is not None
 
 
-def rows_of(work: JobWork, ledger: Ledger, **given: Any) -> Rows:
+def rows_of(work: WorkQueue, ledger: Ledger, **given: Any) -> PendingRows:
     chosen = {"flush": ledger.flush, "metrics": Metrics(), **given}
-    return Rows(work, ledger, given_up=lambda: ledger.overflowed, **chosen)
+    return PendingRows(work, ledger, given_up=lambda: ledger.overflowed, **chosen)
 
 
 async def test_rows_that_a_server_left_are_entered_by_the_next(
     redis: Connection, prefix: str
 ) -> None:
     _, job = await opened(redis, prefix)
-    killed, ledger, metrics = JobWork(redis, prefix=prefix), Ledger(redis, prefix=prefix), Metrics()
+    killed, ledger, metrics = (
+        WorkQueue(redis, prefix=prefix),
+        Ledger(redis, prefix=prefix),
+        Metrics(),
+    )
     assert await killed.take(60)
     known, left, strange = row(), row(), row()
     for place, (one, kept) in enumerate(
-        [(left, ledgerrows.encode(left)), (strange, b"[9]"), (known, ledgerrows.encode(known))]
+        [(left, row_codec.encode(left)), (strange, b"[9]"), (known, row_codec.encode(known))]
     ):
-        told = Told(Waiter(job.id, place, "same"), "succeeded", b"{}", "acme", one.id, kept)
+        told = FinishedItem(Waiter(job.id, place, "same"), "succeeded", b"{}", "acme", one.id, kept)
         assert await killed.answer(told, 1.0)
     await ledger.record(known)  # that much was done
     await killed.give_back()
-    work = JobWork(redis, prefix=prefix)
+    work = WorkQueue(redis, prefix=prefix)
     rows = rows_of(work, ledger, metrics=metrics)
     assert await work.take(60)
     for _ in range(2):
@@ -111,7 +115,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
 
 async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: str) -> None:
     _, job = await opened(redis, prefix)
-    work, one = JobWork(redis, prefix=prefix), row()
+    work, one = WorkQueue(redis, prefix=prefix), row()
     assert await work.take(60)
 
     async def away() -> None:
@@ -121,8 +125,8 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     flushes = [away, ledger.flush]
     rows = rows_of(work, ledger, flush=lambda: flushes.pop(0)())
     await rows.settle()
-    told = Told(
-        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, ledgerrows.encode(one)
+    told = FinishedItem(
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.answer(told, 1.0)
     ledger.put(one)
@@ -141,13 +145,13 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
 ) -> None:
     """One that is given up for others while the store is slow is still kept with its item."""
     _, job = await opened(redis, prefix)
-    work, one, two = JobWork(redis, prefix=prefix), row(), row()
+    work, one, two = WorkQueue(redis, prefix=prefix), row(), row()
     assert await work.take(60)
     ledger = Ledger(redis, prefix=prefix, limit=1)
     rows = rows_of(work, ledger)
     await rows.settle()
-    told = Told(
-        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, ledgerrows.encode(one)
+    told = FinishedItem(
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.answer(told, 1.0)
     ledger.put(one)
@@ -166,12 +170,12 @@ async def test_an_item_is_answered_once_and_the_last_ends_the_job(
     redis: Connection, prefix: str
 ) -> None:
     jobs, job = await opened(redis, prefix)
-    work = JobWork(redis, prefix=prefix)
+    work = WorkQueue(redis, prefix=prefix)
     await work.take(60)
 
     async def answer(place: int, line: bytes) -> bool:
         return await work.answer(
-            Told(Waiter(job.id, place, "same"), "succeeded", line, "acme"), 2_000.0
+            FinishedItem(Waiter(job.id, place, "same"), "succeeded", line, "acme"), 2_000.0
         )
 
     assert await answer(0, b'{"n":1}')
@@ -192,16 +196,18 @@ async def test_who_joins_while_an_answer_is_told_is_told_as_well(
     redis: Connection, prefix: str
 ) -> None:
     jobs, job = await opened(redis, prefix)
-    work = JobWork(redis, prefix=prefix)
+    work = WorkQueue(redis, prefix=prefix)
     await work.take(60)
     ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
     first, second = Waiter(job.id, 0, "same"), Waiter(job.id, 1, "same")
     await work.join(first, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
-    told = [Told(first, "succeeded", b"{}", "acme")]
+    told = [FinishedItem(first, "succeeded", b"{}", "acme")]
     await work.join(second, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     assert await work.tell("k", 1, told, 2.0) == 0
     assert await jobs.some(job.id, [0, 1]) == [None, None]
-    assert await work.tell("k", 2, [*told, Told(second, "succeeded", b"{}", "acme")], 2.0) == 1
+    assert (
+        await work.tell("k", 2, [*told, FinishedItem(second, "succeeded", b"{}", "acme")], 2.0) == 1
+    )
     assert await jobs.some(job.id, [0, 1]) == [b"{}", b"{}"]
 
 
@@ -224,20 +230,20 @@ async def test_nothing_is_sent_once_the_lease_may_be_over(tmp_path: Path) -> Non
 
 async def test_everything_of_a_job_dies_with_its_results(redis: Connection, prefix: str) -> None:
     jobs, job = await opened(redis, prefix)
-    work = JobWork(redis, prefix=prefix)
+    work = WorkQueue(redis, prefix=prefix)
     await work.take(60)
     waiter = Waiter(job.id, 0, "same")
     ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
     await work.join(waiter, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     await work.pack("p", "nonce", ["k"], 1.0)
-    await work.answer(Told(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
+    await work.answer(FinishedItem(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
     forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
     forever |= {b"bt:bytes", b"bt:kept"}  # which are swept as jobs come
     keys = [key async for key in redis.scan_iter(f"{prefix}*")]
     kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
     assert kept <= forever
-    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
-    assert await work.tell("k", 1, [Told(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
+    assert await work.tell("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
+    assert await work.tell("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
     assert await work.ships() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}

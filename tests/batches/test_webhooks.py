@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from cacheserver.asking.posting import Poster
-from cacheserver.errors import BadRequest
-from cacheserver.policy import webhooks
-from cacheserver.rules.batching import BatchRules
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.rules.batching import BatchRules
+from cacheserver.webhooks import signing
+from cacheserver.webhooks.safe_post import Poster
 from tests.batches.house import BatchHouse
 from tests.batches.test_batches import until
 from tests.batches.test_jobs import HOUR, rules
@@ -92,7 +92,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_then_given_up(tmp_path: P
         assert len(ids) == 1  # by which a receiver knows what it has seen
         await until(house, lambda: told(house, first["id"], "failed"))
         assert listener.got.empty()  # a redirect is nobody's address
-        stats = await house.parts.journal.stats("default")
+        stats = await house.parts.decision_log.stats("default")
         assert stats["batch_webhooks_failed"] == 1
 
 
@@ -239,22 +239,22 @@ async def test_an_endless_answer_is_not_read() -> None:
     ],
 )
 def test_no_address_of_ours_is_reached(address: str) -> None:
-    target = webhooks.read_target("webhook", "https://hooks.example.com/", BatchRules())
-    assert not webhooks.allowed(target, [address], BatchRules())
-    assert not webhooks.allowed(target, ["93.184.216.34", address], BatchRules())
+    target = signing.read_target("webhook", "https://hooks.example.com/", BatchRules())
+    assert not signing.allowed(target, [address], BatchRules())
+    assert not signing.allowed(target, ["93.184.216.34", address], BatchRules())
 
 
 def test_public_addresses_are_reached_and_private_ones_where_allowed() -> None:
-    target = webhooks.read_target("webhook", "https://hooks.example.com/", BatchRules())
-    assert webhooks.allowed(target, ["93.184.216.34", "2606:2800:220:1::1"], BatchRules())
-    assert not webhooks.allowed(target, [], BatchRules())
+    target = signing.read_target("webhook", "https://hooks.example.com/", BatchRules())
+    assert signing.allowed(target, ["93.184.216.34", "2606:2800:220:1::1"], BatchRules())
+    assert not signing.allowed(target, [], BatchRules())
     inside = BatchRules(webhook_networks=("10.1.0.0/16",))
-    assert webhooks.allowed(target, ["10.1.2.3"], inside)
-    assert webhooks.allowed(target, ["::ffff:10.1.2.3"], inside)
-    assert not webhooks.allowed(target, ["10.2.2.3"], inside)
-    plain = webhooks.read_target("webhook", "http://hooks.example.com/", inside)
-    assert webhooks.allowed(plain, ["10.1.2.3"], inside)
-    assert not webhooks.allowed(plain, ["93.184.216.34"], inside)  # plain http, through the world
+    assert signing.allowed(target, ["10.1.2.3"], inside)
+    assert signing.allowed(target, ["::ffff:10.1.2.3"], inside)
+    assert not signing.allowed(target, ["10.2.2.3"], inside)
+    plain = signing.read_target("webhook", "http://hooks.example.com/", inside)
+    assert signing.allowed(plain, ["10.1.2.3"], inside)
+    assert not signing.allowed(plain, ["93.184.216.34"], inside)  # plain http, through the world
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_public_addresses_are_reached_and_private_ones_where_allowed() -> None:
 )
 def test_no_spelling_of_an_address_and_no_other_host_is_read(host: str) -> None:
     with pytest.raises(BadRequest):
-        webhooks.read_target("webhook", f"https://{host}/", BatchRules())
+        signing.read_target("webhook", f"https://{host}/", BatchRules())
 
 
 @given(st.ip_addresses(v=4), st.sampled_from([None, 16, 8, 10]))
@@ -280,7 +280,7 @@ def test_no_number_is_a_host_unless_it_is_a_public_address(
     numbers = {None: str(address), 16: hex(int(address)), 8: f"0{int(address):o}"}
     host = numbers.get(base, str(int(address)))
     try:
-        target = webhooks.read_target("webhook", f"https://{host}/", BatchRules())
+        target = signing.read_target("webhook", f"https://{host}/", BatchRules())
     except BadRequest:
         return
     assert base is None or host == str(address)
@@ -292,14 +292,14 @@ def test_no_number_is_a_host_unless_it_is_a_public_address(
 def test_an_address_inside_an_ipv6_one_opens_nothing_but_the_mapped_one(
     address: IPv4Address,
 ) -> None:
-    target = webhooks.read_target("webhook", "https://hooks.example.com/", BatchRules())
+    target = signing.read_target("webhook", "https://hooks.example.com/", BatchRules())
     number = int(address)
     carried = [number, 0x64FF9B << 96 | number, 0x2002 << 112 | number << 80]
     carried += [0x2001 << 112 | number << 64 | (~number & 0xFFFFFFFF), 0xFFFF << 48 | number]
     for whole in carried:
-        assert not webhooks.allowed(target, [str(IPv6Address(whole))], BatchRules())
-    mapped = webhooks.allowed(target, [f"::ffff:{address}"], BatchRules())
-    assert mapped == webhooks.allowed(target, [str(address)], BatchRules())
+        assert not signing.allowed(target, [str(IPv6Address(whole))], BatchRules())
+    mapped = signing.allowed(target, [f"::ffff:{address}"], BatchRules())
+    assert mapped == signing.allowed(target, [str(address)], BatchRules())
 
 
 def test_hosts_may_be_listed() -> None:
@@ -309,7 +309,7 @@ def test_hosts_may_be_listed() -> None:
         "https://HOOKS.example.com./x",
         "https://a.corp.example",
     ):
-        webhooks.read_target("webhook", url, listed)
+        signing.read_target("webhook", url, listed)
     for url in (
         "https://example.com/",
         "https://corp.example/",
@@ -318,14 +318,14 @@ def test_hosts_may_be_listed() -> None:
         "https://hooks.example.com@evil.example/",
     ):
         with pytest.raises(BadRequest):
-            webhooks.read_target("webhook", url, listed)
+            signing.read_target("webhook", url, listed)
 
 
 @example("HTTPS://.")
 @given(st.text(max_size=60) | st.from_regex(r"https?://[\x20-\x7e]{0,40}", fullmatch=True))
 def test_whatever_is_sent_as_an_address_is_read_or_refused(url: str) -> None:
     try:
-        target = webhooks.read_target("webhook", url, BatchRules())
+        target = signing.read_target("webhook", url, BatchRules())
     except BadRequest:
         return
     assert target.secure
@@ -336,11 +336,11 @@ def test_whatever_is_sent_as_an_address_is_read_or_refused(url: str) -> None:
 
 @given(st.binary(max_size=50), st.integers(0, 2**40), st.binary(max_size=50))
 def test_a_signature_is_of_this_body_and_this_moment(body: bytes, at: int, other: bytes) -> None:
-    secret = webhooks.secret(b"root", "tenant", 0)
-    own: Any = webhooks.signed(secret, "evt_1", at, body)
-    changed = webhooks.signed(secret, "evt_1", at, other)
+    secret = signing.secret(b"root", "tenant", 0)
+    own: Any = signing.signed(secret, "evt_1", at, body)
+    changed = signing.signed(secret, "evt_1", at, other)
     assert (own == changed) == (body == other)
     assert (
         own["webhook-signature"]
-        != webhooks.signed(secret, "evt_1", at + 1, body)["webhook-signature"]
+        != signing.signed(secret, "evt_1", at + 1, body)["webhook-signature"]
     )

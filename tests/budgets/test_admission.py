@@ -9,22 +9,23 @@ from typing import Any
 
 import pytest
 
-from cacheserver.asking.budgets import Booked, Budgets
-from cacheserver.metrics import Metrics
-from cacheserver.policy import budget
-from cacheserver.policy.budget import Amount, Balance, Reservation, Verdict
-from cacheserver.policy.money import Pricer
-from cacheserver.policy.row import Bounds
-from cacheserver.rules.budgets import AtLimit, BudgetRules, KeyBudget, Limit
-from cacheserver.rules.routing import RoutingRules, Tiers
-from cacheserver.stores.budgets import BudgetStore, Held
-from cacheserver.stores.connection import Connection, connect
-from cacheserver.stores.ledger import Ledger
-from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.stores.tenants import Tenants
-from cacheserver.types import Query, Tenant, Usage
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.budgets import BudgetedLedger, Budgets
+from cacheserver.budgets.rules import Balance
+from cacheserver.budgets.store import BudgetStore, Held
+from cacheserver.cache.budget_verdict import Amount, Reservation, Verdict
+from cacheserver.core.ledger_row import Bounds
+from cacheserver.core.rules.budgets import AtLimit, BudgetRules, KeyBudget, Limit
+from cacheserver.core.rules.routing import RoutingRules, Tiers
+from cacheserver.core.types import Query, Tenant, Usage
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.writer import Ledger
+from cacheserver.observability.metrics import Metrics
+from cacheserver.pricing.prices import Pricer
+from cacheserver.storage.connection import Connection, connect
+from cacheserver.tenants.store import Tenants
+from tests.cache.making_queries import query as made_query
 from tests.ledger.making import AT, hit, row
-from tests.policy.making_queries import query as made_query
 
 KEY = "00112233aabbccdd"
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
@@ -249,7 +250,7 @@ async def test_rows_are_booked_on_their_way_to_the_ledger(
     books: Books, redis: Connection, prefix: str
 ) -> None:
     ledger = Ledger(redis, prefix=prefix)
-    booked = Booked(ledger, books.budgets)
+    booked = BudgetedLedger(ledger, books.budgets)
     await booked.written(booked.put(row(cost=5, usage=Usage(1, 1))))
     await books.budgets.flush()
     assert (await books.stands(day(1)))[0].spent == Amount(5, 2)

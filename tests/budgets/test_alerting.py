@@ -16,28 +16,28 @@ from typing import Any
 
 import pytest
 
-from cacheserver.asking.alerting import Alerting, Sources
-from cacheserver.asking.delivery import Delivery
-from cacheserver.asking.mail import Mailer, MailServer
-from cacheserver.asking.posting import Poster
-from cacheserver.asking.spending import Spending
-from cacheserver.errors import BadRequest
-from cacheserver.flight import end
-from cacheserver.metrics import Metrics
-from cacheserver.policy import budget
-from cacheserver.policy.alerts import Alert
-from cacheserver.policy.budget import Amount
-from cacheserver.policy.row import Row
-from cacheserver.rules.alerts import AlertRules
-from cacheserver.rules.batching import BatchRules
-from cacheserver.rules.budgets import BudgetRules, KeyBudget, Limit
-from cacheserver.stores.alerts import AlertStore
-from cacheserver.stores.budgets import BudgetStore
-from cacheserver.stores.connection import Connection, command
-from cacheserver.stores.ledger import Ledger
-from cacheserver.stores.ledgersums import LedgerSums
-from cacheserver.stores.tenants import Tenants
-from cacheserver.types import Tenant, Usage
+from cacheserver.alerts.delivery import Delivery
+from cacheserver.alerts.monitor import AlertMonitor, Sources
+from cacheserver.alerts.outbox import AlertOutbox
+from cacheserver.alerts.rules import Alert
+from cacheserver.alerts.smtp import Mailer, MailServer
+from cacheserver.alerts.spend_history import SpendHistory
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.store import BudgetStore
+from cacheserver.cache.budget_verdict import Amount
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.rules.alerts import AlertRules
+from cacheserver.core.rules.batching import BatchRules
+from cacheserver.core.rules.budgets import BudgetRules, KeyBudget, Limit
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Tenant, Usage
+from cacheserver.ledger.reports import LedgerReports
+from cacheserver.ledger.writer import Ledger
+from cacheserver.observability.metrics import Metrics
+from cacheserver.storage.connection import Connection, command
+from cacheserver.tenants.store import Tenants
+from cacheserver.webhooks.safe_post import Poster
 from tests.batches.test_webhooks import HERE, listening
 from tests.budgets.smtp import mail_server
 from tests.ledger.making import AT, row
@@ -68,10 +68,10 @@ class Watch:
         )
         self.ledger = Ledger(self.redis, prefix=self.prefix)
         self.budgets = BudgetStore(self.redis, prefix=self.prefix)
-        self.store = AlertStore(self.redis, prefix=self.prefix)
+        self.store = AlertOutbox(self.redis, prefix=self.prefix)
         self.alerting = self.server()
 
-    def server(self, **given: Any) -> Alerting:
+    def server(self, **given: Any) -> AlertMonitor:
         """One of several servers on this store."""
         mail = MailServer("127.0.0.1", "cache@example.com", self.mail_port, security="none")
         delivery = Delivery(
@@ -84,9 +84,9 @@ class Watch:
             clock=lambda: self.now,
             waits_s=(10.0, 100.0),
         )
-        return Alerting(
+        return AlertMonitor(
             delivery=delivery,
-            spending=Spending(LedgerSums(self.redis, prefix=self.prefix)),
+            spending=SpendHistory(LedgerReports(self.redis, prefix=self.prefix)),
             budgets=self.budgets,
             tenants=self.tenants,
             metrics=self.metrics,

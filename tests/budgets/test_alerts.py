@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import alerts, budgetalerts
-from cacheserver.policy.alerts import Hour, Sums
-from cacheserver.policy.budget import Account, Amount, Balance, periods
-from cacheserver.policy.digest import digest, last_week
-from cacheserver.policy.forecast import Forecast
-from cacheserver.policy.wronghits import WrongShare
-from cacheserver.rules.alerts import AlertRules
+from cacheserver.alerts import budget_rules
+from cacheserver.alerts import rules as alerts
+from cacheserver.alerts.forecast import Forecast
+from cacheserver.alerts.rules import Hour, Sums
+from cacheserver.alerts.weekly_digest import digest, last_week
+from cacheserver.budgets.rules import Balance, periods
+from cacheserver.cache.budget_verdict import Account, Amount
+from cacheserver.calibration.wrong_hit_rate import WrongShare
+from cacheserver.core.rules.alerts import AlertRules
 
 RULES = AlertRules()
 NUMBER = 500_000
@@ -151,7 +153,7 @@ def test_conversations_that_grow_are_told() -> None:
 def of(spent: int, expected: Forecast | None = None, limit: int = 10 * USD) -> list[alerts.Alert]:
     ahead = {} if expected is None else {"usd": expected}
     account = Account("acme", None, MONTH, limit, None, "refuse")
-    return budgetalerts.of(account, Balance(Amount(spent), Amount()), ahead, share=0.8)
+    return budget_rules.of(account, Balance(Amount(spent), Amount()), ahead, share=0.8)
 
 
 def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
@@ -169,7 +171,7 @@ def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
 def test_an_alert_of_another_period_is_another_alert() -> None:
     one = of(8 * USD)[0]
     day = Account("acme", None, DAY, 10 * USD, None, "refuse")
-    other = budgetalerts.of(day, Balance(Amount(8 * USD), Amount()), {}, share=0.8)[0]
+    other = budget_rules.of(day, Balance(Amount(8 * USD), Amount()), {}, share=0.8)[0]
     assert one.id != other.id
     assert one.once_s > 31 * 86_400
     assert one.id == of(9 * USD)[0].id

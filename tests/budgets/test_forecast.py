@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.forecast import forecast
+from cacheserver.alerts.forecast import forecast
 
 HOUR, DAY, WEEK = 3_600, 86_400, 7 * 86_400
 START = 2_960 * WEEK  # a Thursday's midnight, UTC

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.errors import BadRequest
-from cacheserver.policy import budget, cheapest
-from cacheserver.policy.budget import Account, Amount, Balance, Full, accounts, periods
-from cacheserver.policy.row import Bounds
-from cacheserver.rules.budgets import BudgetRules, KeyBudget, Limit
-from cacheserver.rules.routing import RoutingRules, Tiers
-from cacheserver.stores import tenantjson
-from cacheserver.types import Tenant, Usage
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.rules import Balance, accounts, periods
+from cacheserver.cache.budget_verdict import Account, Amount, Full, Verdict
+from cacheserver.claude import cheapest
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.ledger_row import Bounds
+from cacheserver.core.rules.budgets import BudgetRules, KeyBudget, Limit
+from cacheserver.core.rules.routing import RoutingRules, Tiers
+from cacheserver.core.types import Tenant, Usage
+from cacheserver.tenants import tenant_json
 from tests.ledger.making import hit, row
 
 KEY, OTHER = "00112233aabbccdd", "ffeeddccbbaa9988"
@@ -167,15 +169,15 @@ def test_what_a_row_spent_is_its_cost_its_helpers_and_every_token() -> None:
 def test_a_verdict_says_which_budget_until_when_and_whether_to_come_back() -> None:
     day, _ = periods(0.0)
     spent = Full(Account("a", "k", day, 1, None, "refuse"), "usd", held=False)
-    assert budget.Verdict("refuse", "", spent).headers == {
+    assert Verdict("refuse", "", spent).headers == {
         "x-should-retry": "false",
         "x-budget": "key/day/usd",
         "x-budget-resets-at": "1970-01-02T00:00:00Z",
     }
     held = replace(spent, held=True, account=replace(spent.account, key_id=None))
-    assert budget.Verdict("refuse", "", held).headers["x-budget"] == "tenant/day/usd"
-    assert budget.Verdict("refuse", "", held).headers["retry-after"] == "1"
-    assert budget.Verdict("refuse", "").headers == {"x-should-retry": "true", "retry-after": "1"}
+    assert Verdict("refuse", "", held).headers["x-budget"] == "tenant/day/usd"
+    assert Verdict("refuse", "", held).headers["retry-after"] == "1"
+    assert Verdict("refuse", "").headers == {"x-should-retry": "true", "retry-after": "1"}
 
 
 def test_the_cheapest_model_is_the_lowest_tier_that_can() -> None:
@@ -218,7 +220,7 @@ def test_the_cheapest_model_is_the_lowest_tier_that_can() -> None:
 )
 def test_a_budget_that_will_not_do_is_refused_by_its_name(given: Any, field: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenantjson.read("acme", {"budgets": given}, Tenant("default"))
+        tenant_json.read("acme", {"budgets": given}, Tenant("default"))
     assert refused.value.field.startswith(field)
 
 
@@ -229,6 +231,6 @@ def test_budgets_survive_being_kept() -> None:
         "at_limit": "cheaper",
         "alerts": {"email": ["ops@example.com"], "webhook": "https://example.com/x"},
     }
-    tenant = tenantjson.read("acme", {"budgets": given}, Tenant("default"))
+    tenant = tenant_json.read("acme", {"budgets": given}, Tenant("default"))
     assert tenant.budgets.daily == Limit(usd=0, tokens=5)
-    assert tenantjson.decode("acme", tenantjson.encode(tenant), Tenant("default")) == tenant
+    assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.policy.budget import Account, Amount, Balance, periods
-from cacheserver.rules.budgets import AtLimit
-from cacheserver.stores.budgets import BudgetStore
-from cacheserver.stores.connection import Connection, command, connect
+from cacheserver.budgets.rules import Balance, periods
+from cacheserver.budgets.store import BudgetStore
+from cacheserver.cache.budget_verdict import Account, Amount
+from cacheserver.core.rules.budgets import AtLimit
+from cacheserver.storage.connection import Connection, command, connect
 
 NOW = 1_795_000_000.25
 DAY, MONTH = periods(NOW)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cacheserver.learning.states import encode
-from cacheserver.policy.calibrate import Label
-from cacheserver.policy.neighbours import Evidence
+from cacheserver.calibration.states import encode
+from cacheserver.matching.calibration import Label
+from cacheserver.matching.neighbours import Evidence
 from cacheserver.simulated import Directives
 from tests.house import ADMIN_KEY, House, came_from
 

@@ -11,7 +11,7 @@ import pytest
 
 import cacheserver
 from cacheserver import AsyncClient, Client
-from cacheserver.client import (
+from cacheserver.client.client import (
     AuthenticationError,
     BadRequestError,
     ClientError,
@@ -22,7 +22,7 @@ from cacheserver.client import (
     UnexpectedAnswer,
     UpstreamFailed,
 )
-from cacheserver.types import Usage
+from cacheserver.core.types import Usage
 from tests.client.server import KEY, Contract, Fault
 
 NOW = {"retry-after": "0"}  # try again at once
@@ -210,7 +210,7 @@ def test_what_cannot_succeed_is_raised_at_once_by_who_is_at_fault(
         client.query("Hello")
     assert type(failed.value) is error
     assert failed.value.status == fault.status
-    assert isinstance(failed.value, cacheserver.errors.CacheServerError)
+    assert isinstance(failed.value, cacheserver.core.errors.CacheServerError)
     assert len(server.seen) == 1
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver import _client_wire as wire
-from cacheserver.types import Usage
+from cacheserver.client import http as wire
+from cacheserver.core.types import Usage
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 events = st.lists(st.fixed_dictionaries({"type": texts, "text": texts}), max_size=5)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.compare import Outcome, majority
+from cacheserver.calibration.answers.comparison import Outcome, majority
 from scripts.evaluation.noise import Noise, Rates
 
 RATES = Rates(same_different=0.05, same_open=0.15, different_same=0.02, different_open=0.30)

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from cacheserver.policy.support import Support, Usual
+from cacheserver.matching.support import Support, Usual
 from scripts.evaluation import poison, poisons
 from scripts.evaluation.data import Asked
 from scripts.evaluation.noise import Rates

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cacheserver import sse
+from cacheserver.claude import sse
 
 END = "|whole"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from cacheserver import sse
-from cacheserver.stores.codec import unpack_entry
+from cacheserver.cache.codec import unpack_entry
+from cacheserver.claude import sse
 from tests.hostile.moody import END, Moody
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House, serving

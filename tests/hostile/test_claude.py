@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver import sse
+from cacheserver.claude import sse
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheserver import sse
-from cacheserver.errors import UpstreamError
-from cacheserver.eventstream import EventSplitter
+from cacheserver.claude import sse
+from cacheserver.claude.event_stream import EventSplitter
+from cacheserver.core.errors import UpstreamError
 from tests.house import MODEL, House
 
 # The same each time, so that a change that breaks something is what broke it.

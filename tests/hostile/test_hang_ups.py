@@ -14,12 +14,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from cacheserver import sse
-from cacheserver.answer import Ticket
-from cacheserver.flight import SingleFlight, Tape
-from cacheserver.policy import fingerprint
+from cacheserver.cache import fingerprint
+from cacheserver.cache.answer import Ticket
+from cacheserver.claude import sse
+from cacheserver.core.single_flight import EventLog, SingleFlight
+from cacheserver.core.types import Controls, Miss, Query, Tenant
 from cacheserver.simulated import Fault
-from cacheserver.types import Controls, Miss, Query, Tenant
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import ADMIN_KEY, House, came_from
@@ -270,7 +270,7 @@ async def test_a_stopped_fill_takes_nobody_elses_flight_with_it() -> None:
     """It ends after another has begun under its key, and that one is still there to be joined."""
     release = Event()
 
-    async def fill(tape: Tape) -> str:
+    async def fill(tape: EventLog) -> str:
         await release.wait()
         return "answer"
 

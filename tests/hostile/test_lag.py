@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cacheserver.api.body import MAX_VALUES, parse
-from cacheserver.errors import TooLarge
-from cacheserver.policy.question_text import matched_text
+from cacheserver.core.errors import TooLarge
+from cacheserver.matching.question_text import matched_text
 from tests.hostile.claude import MESSAGE, scripted
 from tests.hostile.lag import lag, within
 from tests.hostile.raw import body_of

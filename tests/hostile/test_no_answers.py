@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from cacheserver import jsontext, sse
+from cacheserver.claude import sse
+from cacheserver.core import json_text
+from cacheserver.core.types import Entry, Usage
 from cacheserver.simulated.directives import Fault
-from cacheserver.types import Entry, Usage
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, scripted
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -72,7 +73,7 @@ async def test_nor_is_it_while_claude_fails(house: House) -> None:
 
 async def _put_empty(house: House, entry: Entry) -> None:
     """Put what an older version would have stored."""
-    message = jsontext.dumps({**jsontext.loads(entry.message), "content": [THOUGHT]})
+    message = json_text.dumps({**json_text.loads(entry.message), "content": [THOUGHT]})
     empty = Entry(
         id=f"{entry.id[:-4]}{secrets.token_hex(2)}",
         tenant=entry.tenant,

@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from cacheserver.app import create_app
-from cacheserver.config import Settings
+from cacheserver.config.settings import Settings
 from tests.house import ADMIN_KEY, House
 
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance"

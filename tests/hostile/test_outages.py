@@ -12,10 +12,10 @@ from typing import Any
 import anthropic
 import pytest
 
-from cacheserver import sse
-from cacheserver.policy.row import Row
-from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.types import Usage
+from cacheserver.claude import sse
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.types import Usage
+from cacheserver.ledger.export import LedgerExport
 from tests.hostile.claude import EVENTS, MESSAGE
 from tests.hostile.failing import HANGS, WELL, Says, failing, fails
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire

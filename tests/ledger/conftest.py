@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.stores.conftest import prefix, redis, url
+from tests.redis_servers import prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cacheserver.policy.row import Row
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger.export import LedgerExport
 from cacheserver.simulated.books import Line
-from cacheserver.stores.ledgerexport import LedgerExport
 from tests.batches.house import BatchHouse
 from tests.house import serving
 from tests.ledger.traffic import Losing, Traffic

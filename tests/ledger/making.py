@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cacheserver.policy.row import CAUSES, OUTCOMES, SPENDS, Bounds, Row
-from cacheserver.types import Usage
+from cacheserver.core.ledger_row import CAUSES, OUTCOMES, SPENDS, Bounds, Row
+from cacheserver.core.types import Usage
 
 AT = 1_795_000_000.0  # in November 2026
 _numbers = itertools.count(1)

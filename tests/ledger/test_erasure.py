@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.policy.erasure import Selector
-from cacheserver.stores import ledgerrows
-from cacheserver.stores.connection import Connection
-from cacheserver.stores.erasedrows import ErasedRows, Names, files
-from cacheserver.stores.kinds import REGISTRY
-from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.stores.ledgerkeeper import LedgerKeeper
-from cacheserver.stores.ledgersums import LedgerSums
-from cacheserver.stores.storecopy import keys
+from cacheserver.cache.erasure_rules import Selector
+from cacheserver.erasure.key_kinds import REGISTRY
+from cacheserver.erasure.ledger_rows import ErasedRows, Names, files
+from cacheserver.ledger import row_codec
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.reports import LedgerReports
+from cacheserver.ledger.retention import LedgerRetention
+from cacheserver.storage.connection import Connection
+from cacheserver.storage.key_copy import keys
 from tests.ledger.making import AT, row
 from tests.ledger.test_keeping import DAY, recorded
 
@@ -38,7 +38,7 @@ async def test_money_stays_and_names_go(
         for n in range(40)
     ]
     await recorded(redis, prefix, made)
-    assert await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT) > 0
+    assert await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT) > 0
     export = LedgerExport(redis, prefix=prefix, folder=tmp_path)
     names = Names("acme", SELECTORS[kind], AT - DAY, frozenset())
 
@@ -49,7 +49,7 @@ async def test_money_stays_and_names_go(
 
     async def short(of: str, tenant: str) -> tuple[set[str], Counter[str]]:
         """The names, and the numbers of all of them together."""
-        ledger = LedgerSums(redis, prefix=prefix)
+        ledger = LedgerReports(redis, prefix=prefix)
         by_name = await ledger.short(of, [tenant], 0, 100_000)
         total = Counter[str]()
         for numbers in by_name.values():
@@ -104,4 +104,4 @@ def test_a_row_that_came_after_keeps_its_names() -> None:
         assert Names("else", selector, AT, {one.id}).without(one) == one
     known = Names("acme", Selector("actor", ("a",)), AT, {one.id}).without(one)
     assert known == replace(one, tags=(), conversation=None)
-    assert ledgerrows.flat(known)["cost_nanodollars"] == ledgerrows.flat(one)["cost_nanodollars"]
+    assert row_codec.flat(known)["cost_nanodollars"] == row_codec.flat(one)["cost_nanodollars"]

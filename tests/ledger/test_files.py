@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.row import Row
-from cacheserver.stores import ledgerfiles, ledgerparquet, ledgerrows
-from cacheserver.stores.connection import Connection
-from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.stores.ledgerfiles import RowFile, Writer
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger import files, parquet, row_codec
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.files import RowFile, Writer
+from cacheserver.storage.connection import Connection
 from tests.ledger.making import AT, row, rows
 
 EVER = (0.0, 2e10)
@@ -29,12 +29,12 @@ def made(folder: Path, some: list[dict[str, Any]]) -> RowFile:
     writer = Writer(folder, 1, 2)
     writer.write(some)
     writer.close()
-    (file,) = ledgerfiles.files(folder)
+    (file,) = files.files(folder)
     return file
 
 
 def lines(count: int) -> list[dict[str, Any]]:
-    return [ledgerrows.flat(row(at=AT + n, tags=(f"t{n % 7}",))) for n in range(count)]
+    return [row_codec.flat(row(at=AT + n, tags=(f"t{n % 7}",))) for n in range(count)]
 
 
 @given(st.lists(rows, max_size=20, unique_by=lambda each: each.id))
@@ -42,17 +42,17 @@ def test_rows_come_back_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, some: list[Row]
 ) -> None:
     folder = tmp_path_factory.mktemp("ledger")
-    flat = [ledgerrows.flat(each) for each in some]
+    flat = [row_codec.flat(each) for each in some]
     damaged: list[str] = []
     file = made(folder, flat)
-    assert list(ledgerfiles.read(file, *EVER, None, damaged.append)) == flat
-    assert ledgerfiles.ids(file, damaged.append) == {each.id for each in some}
+    assert list(files.read(file, *EVER, None, damaged.append)) == flat
+    assert files.ids(file, damaged.append) == {each.id for each in some}
     assert damaged == []
 
 
 def test_a_range_and_a_tenant_are_picked_out(tmp_path: Path) -> None:
-    some = [ledgerrows.flat(row(at=AT + n, tenant="ab"[n % 2])) for n in range(10)]
-    found = ledgerfiles.read(made(tmp_path, some), AT + 2, AT + 6, "b", pytest.fail)
+    some = [row_codec.flat(row(at=AT + n, tenant="ab"[n % 2])) for n in range(10)]
+    found = files.read(made(tmp_path, some), AT + 2, AT + 6, "b", pytest.fail)
     assert [each["at"] for each in found] == [datetime.fromtimestamp(AT + n, UTC) for n in (3, 5)]
 
 
@@ -69,7 +69,7 @@ def test_zstd_reads_it(tmp_path: Path) -> None:
 def test_until_it_is_closed_there_is_no_file(tmp_path: Path) -> None:
     writer = Writer(tmp_path, 1, 2)
     writer.write(lines(20_000))
-    assert ledgerfiles.files(tmp_path) == []
+    assert files.files(tmp_path) == []
     assert not list(tmp_path.glob("rows-*"))  # which a backup would take
     writer.abandon()
     assert list(tmp_path.iterdir()) == []
@@ -82,7 +82,7 @@ def test_of_a_file_that_was_cut_the_rows_before_are_read(tmp_path: Path, left: f
     whole = file.path.read_bytes()
     file.path.write_bytes(whole[: int(len(whole) * left)])
     damaged: list[str] = []
-    found = list(ledgerfiles.read(file, *EVER, None, damaged.append))
+    found = list(files.read(file, *EVER, None, damaged.append))
     assert damaged == ["ledger-file"]
     assert found == some[: len(found)]
     assert len(found) >= (left - 0.2) * 25_000  # all but the frame that was cut
@@ -95,7 +95,7 @@ def test_wherever_a_file_is_cut_it_is_noticed(tmp_path: Path) -> None:
     for at in range(len(whole)):
         file.path.write_bytes(whole[:at])
         damaged: list[str] = []
-        found = list(ledgerfiles.read(file, *EVER, None, damaged.append))
+        found = list(files.read(file, *EVER, None, damaged.append))
         assert damaged
         assert found == some[: len(found)]
 
@@ -118,7 +118,7 @@ def test_a_flipped_bit_is_noticed_and_what_comes_before_is_read(tmp_path: Path) 
     text[len(text) // 2] ^= 4  # in the second of three frames
     file.path.write_bytes(text)
     damaged: list[str] = []
-    found = list(ledgerfiles.read(file, *EVER, None, damaged.append))
+    found = list(files.read(file, *EVER, None, damaged.append))
     assert damaged == ["ledger-file"]
     assert found == some[: len(found)]
     assert len(found) in (5_000, 10_000)  # whole frames
@@ -133,7 +133,7 @@ def test_whatever_byte_is_damaged_no_wrong_row_is_read(tmp_path: Path) -> None:
         text[at] ^= 1 << at % 8
         file.path.write_bytes(text)
         damaged: list[str] = []
-        found = list(ledgerfiles.read(file, *EVER, None, damaged.append))
+        found = list(files.read(file, *EVER, None, damaged.append))
         assert found == some[: len(found)]
         assert damaged or len(found) == 30
 
@@ -146,8 +146,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         for _ in range(hundreds):
             writer.write(lines(100))
         writer.close()
-        (file,) = ledgerfiles.files(tmp_path / str(hundreds))
-        count = sum(1 for _ in ledgerfiles.read(file, *EVER, None, pytest.fail))
+        (file,) = files.files(tmp_path / str(hundreds))
+        count = sum(1 for _ in files.read(file, *EVER, None, pytest.fail))
         assert count == hundreds * 100
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.reset_peak()
@@ -159,7 +159,7 @@ async def test_parquet_files_of_an_earlier_version_are_exported_where_pyarrow_is
     redis: Connection, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = lines(10)
-    old = ledgerparquet.Writer(tmp_path / "rows-1-2-0123abcd.parquet")
+    old = parquet.Writer(tmp_path / "rows-1-2-0123abcd.parquet")
     old.write(some[:5])
     old.close()
     writer = Writer(tmp_path, 3, 4)
@@ -170,7 +170,7 @@ async def test_parquet_files_of_an_earlier_version_are_exported_where_pyarrow_is
     assert [each["id"] for each in found] == [each["id"] for each in some]
     assert found == some
     assert not await export.needs_parquet(*EVER)
-    monkeypatch.setattr(ledgerparquet, "find_spec", lambda name: None)
+    monkeypatch.setattr(parquet, "find_spec", lambda name: None)
     assert await export.needs_parquet(*EVER)
     assert not await export.needs_parquet(180.0, 2e10)
 
@@ -181,7 +181,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, suffix: str) -> None:
     some = lines(4)
     old = tmp_path / f"rows-1-2-0123abcd{suffix}"
     if suffix == ".parquet":
-        first = ledgerparquet.Writer(old)
+        first = parquet.Writer(old)
         first.write(some)
         first.close()
     else:
@@ -189,10 +189,10 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, suffix: str) -> None:
     before = old.read_bytes()
     writer = Writer(tmp_path, 1, 2, replaces=old)
     writer.write(some)
-    assert [file.path for file in ledgerfiles.files(tmp_path)] == [old]
+    assert [file.path for file in files.files(tmp_path)] == [old]
     writer.close()
     new = tmp_path / "rows-1-2-0123abcd.jsonl.zst"
     assert [path.name for path in tmp_path.iterdir()] == [new.name]
     if suffix == ".parquet":
         old.write_bytes(before)  # as though killed before it was removed
-    assert [file.path for file in ledgerfiles.files(tmp_path)] == [new]
+    assert [file.path for file in files.files(tmp_path)] == [new]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver import sse
-from cacheserver.policy.row import Bounds, Row
-from cacheserver.stores.embedded import EmbeddedStore
-from cacheserver.stores.ledgerexport import LedgerExport
+from cacheserver.claude import sse
+from cacheserver.core.ledger_row import Bounds, Row
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House
-from tests.test_store_hangs import stopped
+from tests.storage.test_store_hangs import stopped
 
 OWN = (("x-api-key", "sk-ant-mine"),)  # a call on a caller's own key is stopped where they leave
 BYPASS = (*OWN, ("cache-control", "no-store"))
@@ -97,7 +97,7 @@ async def test_a_caller_who_leaves_while_the_store_is_looked_into_has_a_row(
         assert first.outcome == "miss"
         assert (gone.outcome, gone.reason, gone.status) == ("failed", "hung-up", 499)
         assert (gone.cost, gone.unknown) == (0, None)
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         assert outcomes(await stats(house)) == {"miss": 1, "failed": 1}
 
 

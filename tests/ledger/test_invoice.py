@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.config import Settings
+from cacheserver.config.settings import Settings
 from tests.ledger.invoice import Both, agree, both
 from tests.ledger.traffic import KINDS
 

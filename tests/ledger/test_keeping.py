@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from cacheserver.policy import sums
-from cacheserver.policy.row import Row
-from cacheserver.stores import ledgerfiles, ledgerrows
-from cacheserver.stores.connection import Connection, command
-from cacheserver.stores.ledger import Ledger
-from cacheserver.stores.ledgerexport import LedgerExport, written
-from cacheserver.stores.ledgerkeeper import LedgerKeeper
-from cacheserver.types import Usage
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.types import Usage
+from cacheserver.ledger import files, row_codec, sums
+from cacheserver.ledger.export import LedgerExport, written
+from cacheserver.ledger.retention import LedgerRetention
+from cacheserver.ledger.writer import Ledger
+from cacheserver.storage.connection import Connection, command
 from tests.ledger.making import AT, row, rows
 
 DAY = 86_400
@@ -41,7 +40,7 @@ async def test_rows_past_their_days_are_spilled_and_still_exported(
 ) -> None:
     made = [row(at=AT - 40 * DAY + n * DAY / 2) for n in range(80)]
     await recorded(redis, prefix, made)
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     assert await keeper.tend(AT) == 20
     assert await keeper.count() == 60
     assert await keeper.tend(AT) == 0
@@ -55,13 +54,13 @@ async def test_beyond_the_most_bytes_the_oldest_go(
 ) -> None:
     made = [row(at=AT + n * 60) for n in range(50)]
     await recorded(redis, prefix, made)
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     size = await keeper.size()
     assert await keeper.tend(AT + 3_600) == 0
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=size)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, max_bytes=size)
     assert await keeper.tend(AT + 3_600) == 0
     most = size * 6 // 10
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=most)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, max_bytes=most)
     gone = await keeper.tend(AT + 3_600)
     assert most * 0.85 < await keeper.size() <= most * 0.9  # some room for what comes next
     assert await keeper.count() == 50 - gone
@@ -73,11 +72,11 @@ async def test_what_was_written_and_not_forgotten_is_exported_and_written_once(
 ) -> None:
     made = [row(at=AT - 31 * DAY + n) for n in range(200)]
     await recorded(redis, prefix, made)
-    await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT)
     await recorded(redis, prefix, made)  # as a server killed before it could forget leaves them
     ids = [each.id for each in made]
     assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
-    await LedgerKeeper(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT)
     assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
 
 
@@ -90,13 +89,13 @@ async def test_rows_that_no_file_takes_stay_and_have_no_life_of_their_own(
     assert await command(redis, "TTL", minute) == -1
     await command(redis, "EXPIRE", minute, 86_400)  # as an earlier version left it
     (tmp_path / "file").write_text("no folder can be made here")
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path / "file" / "ledger", max_bytes=1)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path / "file" / "ledger", max_bytes=1)
     with pytest.raises(OSError, match="directory"):
         await keeper.tend(AT)
     assert keeper.failing
     assert await command(redis, "TTL", minute) == -1
     assert await keeper.count() == 2
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path / "ledger", max_bytes=1)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path / "ledger", max_bytes=1)
     assert await keeper.tend(AT) == 2
     assert not keeper.failing
     assert await exported(redis, prefix, tmp_path / "ledger") == [each.id for each in made]
@@ -106,7 +105,7 @@ async def test_sizes_are_counted_with_each_row_and_each_spill(
     redis: Connection, prefix: str, tmp_path: Path
 ) -> None:
     """What is counted is what the rows have; none is left when they have gone."""
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     made = [row(at=AT - 40 * DAY + n * 20) for n in range(600)]
     for start in range(0, 600, 60):
         await recorded(redis, prefix, [*made[start : start + 60], *made[:start:7]])  # some again
@@ -130,7 +129,7 @@ async def test_rows_that_an_earlier_version_did_not_count_are_spilled_too(
     await command(redis, "DEL", f"{prefix}lrz", f"{prefix}lrb")
     late = row(at=AT + 60)
     await recorded(redis, prefix, [late])
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, max_bytes=12_500)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, max_bytes=12_500)
     assert (
         25_000 < await keeper.size() < 25_500
     )  # a hundred of 250 bytes, and the one that is known
@@ -140,7 +139,7 @@ async def test_rows_that_an_earlier_version_did_not_count_are_spilled_too(
 
 async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_path: Path) -> None:
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     await command(redis, "SET", f"{prefix}lrk", "another", "EX", 60)
     assert await keeper.tend(AT) == 0
     await command(redis, "DEL", f"{prefix}lrk")
@@ -149,19 +148,19 @@ async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_p
 
 async def test_files_end_after_their_time(redis: Connection, prefix: str, tmp_path: Path) -> None:
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
-    keeper = LedgerKeeper(redis, prefix=prefix, folder=tmp_path, file_days=90)
+    keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, file_days=90)
     await keeper.tend(AT)
     (tmp_path / "part-abc").write_bytes(b"of a server that was killed")
-    assert len(ledgerfiles.files(tmp_path)) == 1
+    assert len(files.files(tmp_path)) == 1
     await keeper.tend(AT + 58 * DAY)
-    assert len(ledgerfiles.files(tmp_path)) == 1
+    assert len(files.files(tmp_path)) == 1
     await keeper.tend(AT + 60 * DAY)
     assert not list(tmp_path.iterdir())  # noqa: ASYNC240
 
 
 @given(rows)
 def test_a_row_comes_back_as_it_was_kept(one: Row) -> None:
-    found = ledgerrows.decode(one.id, ledgerrows.encode(one))
+    found = row_codec.decode(one.id, row_codec.encode(one))
     assert found is not None
     assert found.at == round(one.at, 3)
     assert (found.saved, found.spent) == (dict(one.saved), dict(one.spent))
@@ -170,13 +169,13 @@ def test_a_row_comes_back_as_it_was_kept(one: Row) -> None:
 
 
 def test_a_row_of_another_layout_is_no_row() -> None:
-    assert ledgerrows.decode("x", b"[2,1]") is None
-    assert ledgerrows.decode("x", b"{}") is None
+    assert row_codec.decode("x", b"[2,1]") is None
+    assert row_codec.decode("x", b"{}") is None
 
 
 async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
     async def pages() -> Any:
-        yield [ledgerrows.flat(row(task="=1+1", conversation="@x"))]
+        yield [row_codec.flat(row(task="=1+1", conversation="@x"))]
 
     sheet = b"".join([chunk async for chunk in written(pages(), "csv")]).decode()
     assert ",'=1+1," in sheet
@@ -210,17 +209,17 @@ def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
     one = row(usage=Usage(10, 1, 2, 3, 4, web_searches=5, iterations=steps))
     counted = {sums.NAMES[place]: number for place, number in sums.of(one)}
     assert (counted["input"], counted["output"], counted["web_searches"]) == (110, 11, 5)
-    flat = ledgerrows.flat(one)
-    assert [flat[name] for name in ledgerrows.TOKENS] == [110, 11, 2, 3, 4, 5]
-    decoded = ledgerrows.decode(one.id, ledgerrows.encode(one))
+    flat = row_codec.flat(one)
+    assert [flat[name] for name in row_codec.TOKENS] == [110, 11, 2, 3, 4, 5]
+    decoded = row_codec.decode(one.id, row_codec.encode(one))
     assert decoded is not None
     assert decoded.usage == one.usage
 
 
 @given(rows)
 def test_an_exported_row_says_what_the_sums_say(one: Row) -> None:
-    flat = ledgerrows.flat(one)
-    assert list(flat) == list(ledgerrows.COLUMNS)
+    flat = row_codec.flat(one)
+    assert list(flat) == list(row_codec.COLUMNS)
     assert flat["saved_nanodollars"] == sum(one.saved.values())
     assert (
         sum(v for k, v in flat.items() if k.startswith("spent_") and k != "spent_nanodollars")

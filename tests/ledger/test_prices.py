@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from cacheserver.errors import SettingsError
-from cacheserver.policy.calibrate import Label
-from cacheserver.policy.estimate import chars_per_token, prompt_tokens
-from cacheserver.policy.money import Pricer, billable, load_overrides
-from cacheserver.policy.neighbours import Evidence
-from cacheserver.policy.wronghits import WrongShare, estimate, share_of
+from cacheserver.calibration.wrong_hit_rate import WrongShare, estimate, share_of
+from cacheserver.core.errors import SettingsError
+from cacheserver.core.types import Entry, Usage
+from cacheserver.ledger.warmth import PromptCacheWarmth
+from cacheserver.matching.calibration import Label
+from cacheserver.matching.neighbours import Evidence
+from cacheserver.pricing.estimate import chars_per_token, prompt_tokens
+from cacheserver.pricing.prices import Pricer, billable, load_overrides
 from cacheserver.simulated.books import charged
-from cacheserver.stores.warmth import Warmth
-from cacheserver.types import Entry, Usage
 
 
 def at(day: str) -> float:
@@ -229,7 +229,7 @@ def entry(usage: Usage, created_at: float) -> Entry:
 
 
 def test_a_prefix_is_warm_while_requests_kept_coming() -> None:
-    warmth, five = Warmth(), Usage(cache_write_5m_tokens=1_000)
+    warmth, five = PromptCacheWarmth(), Usage(cache_write_5m_tokens=1_000)
     made = entry(five, 0.0)
     assert warmth.warm("s", made, 299)  # by the call that made the entry
     assert not warmth.warm("s", made, 300)

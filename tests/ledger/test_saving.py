@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy import saving
-from cacheserver.policy.counterfactual import Levers, missed, rescaled, worlds
-from cacheserver.policy.money import Pricer
-from cacheserver.policy.row import CAUSES, Bounds
-from cacheserver.types import Usage
+from cacheserver.core.ledger_row import CAUSES, Bounds
+from cacheserver.core.types import Usage
+from cacheserver.ledger import savings
+from cacheserver.ledger.counterfactual import Levers, missed, rescaled, worlds
+from cacheserver.pricing.prices import Pricer
 from tests.ledger.making import usages
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
@@ -29,7 +29,7 @@ def price(model: str, usage: Usage) -> int | None:
 def of_call(model: str, usage: Usage, levers: Levers) -> dict[str, int]:
     cost = price(model, usage)
     assert cost is not None
-    return dict(saving.of_call(price, model, usage, cost, levers))
+    return dict(savings.of_call(price, model, usage, cost, levers))
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_with_iterations_only_the_batch_is_told_apart() -> None:
 
 
 def test_a_free_call_saved_nothing_by_its_levers() -> None:
-    assert saving.of_call(price, HAIKU, Usage(1_000), 0, Levers(baseline=OPUS)) == {}
+    assert savings.of_call(price, HAIKU, Usage(1_000), 0, Levers(baseline=OPUS)) == {}
 
 
 def test_the_last_bill_is_the_one_that_was_paid() -> None:
-    parts = saving.of_call(price, SONNET, Usage(1_000), 123, Levers(baseline=OPUS))
+    parts = savings.of_call(price, SONNET, Usage(1_000), 123, Levers(baseline=OPUS))
     assert parts == {"routing": 2_000_000, "batch": 2_000_000 - 123}
     assert sum(parts.values()) + 123 == 4_000_000
 
@@ -140,7 +140,7 @@ def test_the_parts_and_the_cost_sum_to_the_first_bill_that_has_a_price(
     cost = price(model, usage)
     if cost is None:  # fast, where there is no such price
         return
-    parts = saving.of_call(price, model, usage, cost, levers)
+    parts = savings.of_call(price, model, usage, cost, levers)
     assert set(parts) <= set(CAUSES[4:])
     assert all(parts.values())
     if cost == 0:
@@ -209,12 +209,12 @@ def test_a_missed_prompt_has_as_many_tokens_as_the_one_that_was_asked(
 
 @pytest.mark.parametrize("kind", ["exact", "semantic", "coalesced"])
 def test_a_hit_saves_its_whole_miss(kind: str) -> None:
-    assert saving.of_hit(kind, 700) == {kind: 700}
-    assert saving.of_hit(kind, None) == {}
+    assert savings.of_hit(kind, 700) == {kind: 700}
+    assert savings.of_hit(kind, None) == {}
 
 
 def test_a_stale_answer_saves_nothing_for_the_failed_call_was_free() -> None:
-    assert saving.of_hit("stale", 700) == {}
+    assert savings.of_hit("stale", 700) == {}
 
 
 def test_tokens_of_one_tokenizer_are_not_those_of_another() -> None:
@@ -231,7 +231,7 @@ def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None
             "max_tokens": 100,
             "opaque": False,
         }
-        return saving.bounds(price, HAIKU, **{**whole, **given})  # type: ignore[arg-type]
+        return savings.bounds(price, HAIKU, **{**whole, **given})  # type: ignore[arg-type]
 
     # 1,000 bytes as one-hour writes at 0.20, and 100 tokens at 0.50
     assert bounds() == Bounds(0, 200_000 + 50_000)
@@ -258,7 +258,7 @@ def test_no_prompt_that_fits_into_the_bytes_costs_more_than_the_bound(
         + usage.cache_write_1h_tokens
         + usage.cache_read_tokens
     )
-    found = saving.bounds(
+    found = savings.bounds(
         price,
         HAIKU,
         asked=Usage(inference_geo=usage.inference_geo),

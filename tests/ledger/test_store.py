@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.policy import sums
-from cacheserver.policy.row import Row
-from cacheserver.policy.timerange import Tile, tiles
-from cacheserver.stores.connection import Connection, command, connect
-from cacheserver.stores.ledger import Ledger
-from cacheserver.stores.ledgerexport import LedgerExport
-from cacheserver.stores.ledgersums import LedgerSums
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger import sums
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.reports import LedgerReports
+from cacheserver.ledger.time_range import Tile, tiles
+from cacheserver.ledger.writer import Ledger
+from cacheserver.storage.connection import Connection, command, connect
 from tests.ledger.making import AT, hit, row, rows
 
 DAY = int(AT // 86_400)
@@ -44,7 +44,7 @@ async def kept(ledger: Ledger) -> list[Row]:
 
 
 async def summed(ledger: Ledger, grain: str = "d", tenant: str = "acme") -> dict[str, int]:
-    reader = LedgerSums(ledger.redis, prefix=ledger.prefix)
+    reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     seconds = {"d": 86_400, "h": 3_600, "m": 60}[grain]
     slot = int(AT // seconds)
     tile = Tile(grain, slot - 2 * 86_400 // seconds, slot + 1)  # type: ignore[arg-type]
@@ -209,7 +209,7 @@ async def test_a_range_reads_each_minute_once(ledger: Ledger) -> None:
     for at in moments:
         ledger.put(hit(at=float(at)))
     await ledger.flush()
-    reader = LedgerSums(ledger.redis, prefix=ledger.prefix)
+    reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     for start, end in [(0, 150), (3, 90), (17, 18), (50, 149), (1, 60)]:
         span = moments[start] // 60 * 60, moments[end - 1] // 60 * 60 + 60
         found = await reader.read(["acme"], list(tiles(*span)), lambda cell: "")
@@ -218,11 +218,11 @@ async def test_a_range_reads_each_minute_once(ledger: Ledger) -> None:
 
 async def test_too_many_models_are_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "cacheserver.stores.ledger._MOST", {"ls": 3, "lk": 2, "lj": 2, "lg": 2, "lc": 2}
+        "cacheserver.ledger.writer._MOST", {"ls": 3, "lk": 2, "lj": 2, "lg": 2, "lc": 2}
     )
     for n in range(6):
         await ledger.record(row(model=f"m{n}", tags=(f"t{n}",)))
-    reader = LedgerSums(ledger.redis, prefix=ledger.prefix)
+    reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     by_model = await reader.read(["acme"], [Tile("d", DAY, DAY + 1)], lambda cell: cell.model)
     assert {model: found["requests"] for model, found in by_model.items()} == {
         "m0": 1,
@@ -244,8 +244,8 @@ async def test_what_is_kept_for_a_time_has_it_from_its_first_write(ledger: Ledge
 
 _KILLED = """
 import asyncio, sys
-from cacheserver.stores.connection import connect
-from cacheserver.stores.ledger import Ledger
+from cacheserver.storage.connection import connect
+from cacheserver.ledger.writer import Ledger
 from tests.ledger.making import row
 
 async def main():

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.policy.timerange import KEPT_S, SECONDS, Grain, covered, tiles
+from cacheserver.ledger.time_range import KEPT_S, SECONDS, Grain, covered, tiles
 
 NOW = 1_795_000_000.0
 times = st.integers(int(NOW) - 390 * 86_400, int(NOW) + 86_400)

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from cacheserver.types import Usage
+from cacheserver.core.types import Usage
 from tests.house import ADMIN_KEY, MODEL, House
 from tests.ledger.making import row
 
@@ -133,7 +133,7 @@ async def test_conversations_of_everybody_are_each_tenants_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Added up at once, or in a thread where they are many."""
-    monkeypatch.setattr("cacheserver.stores.ledgersums._FEW", few)
+    monkeypatch.setattr("cacheserver.ledger.reports._FEW", few)
     async with House.open(tmp_path) as house:
         now = house.clock()
         for tenant, name, days in (("acme", "c", 0), ("acme", "c", 1), ("beta", "c", 0)):

@@ -10,11 +10,20 @@ from typing import Any
 
 import httpx2
 
-from cacheserver import jsontext
-from cacheserver.policy import fingerprint
-from cacheserver.types import Controls, Query, Tenant
+from cacheserver.cache import fingerprint
+from cacheserver.core import json_text
+from cacheserver.core.types import Controls, Query, Tenant
 from tests.batches.house import QUICK
-from tests.erasure import ADMIN, PIECES, echo, fill, in_files, in_store, marker, store_of
+from tests.erasure.helpers import (
+    ADMIN,
+    PIECES,
+    echo,
+    fill,
+    in_files,
+    in_store,
+    marker,
+    store_of,
+)
 from tests.guesses import known
 from tests.house import MODEL, House
 
@@ -121,13 +130,13 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
         assert told.status_code == 200, told.text
     lines = {"prompt": f"Gold {marker(who, 'gold')}?", "expected": f"{marker(who, 'gold')}"}
     kept = await house.http.put(
-        f"/admin/routing/{tenant}/gold/summary", content=jsontext.dumps(lines), headers=ADMIN
+        f"/admin/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
     )
     assert kept.status_code == 200, kept.text
     await house.parts.prompts.behind.flush()
     await house.parts.router.settle()
     await house.parts.learner.idle()
-    await house.parts.journal.flush()
+    await house.parts.decision_log.flush()
     await house.parts.ledger.flush()
     return ids
 
@@ -140,7 +149,7 @@ async def tenant_of(house: House, key: str) -> str:
 
 def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor: bool) -> Query:
     """The request as whoever has the code makes it, with the tenant's key or without."""
-    raw = jsontext.dumps(dict(body))
+    raw = json_text.dumps(dict(body))
     body = dict(body)
     if actor:
         body["metadata"] = {"user_id": f"{who}@example.com"}

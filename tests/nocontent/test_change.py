@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cacheserver import jsontext
-from cacheserver.errors import SettingsError
-from cacheserver.stores.child import find_server
-from cacheserver.stores.connection import command, connect
-from cacheserver.types import Tenant, Usage
+from cacheserver.core import json_text
+from cacheserver.core.errors import SettingsError
+from cacheserver.core.types import Tenant, Usage
+from cacheserver.storage.connection import command, connect
+from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import BatchHouse, item
-from tests.erasure import ADMIN, PREFIX, echo, fill, in_store, marker, store_of
+from tests.erasure.helpers import ADMIN, PREFIX, echo, fill, in_store, marker, store_of
 from tests.house import MODEL, House
 from tests.nocontent.filling import (
     GUESSED,
@@ -29,7 +29,7 @@ from tests.nocontent.filling import (
     texts,
     without_content,
 )
-from tests.stores.conftest import serving
+from tests.redis_servers import serving
 
 
 async def test_a_change_of_mode_erases_what_there_is_both_ways(
@@ -149,9 +149,9 @@ async def test_settings_that_do_not_open_are_the_tightest_until_they_are_put_ane
         for _ in range(2):
             asked = await house.ask("Where is the harbour?", key=key)
             assert (asked.status_code, asked.headers["x-cache"]) == (200, "miss")
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         id = asked.headers["x-cache-decision"]
-        record = await house.parts.journal.decision("sealed", id)
+        record = await house.parts.decision_log.decision("sealed", id)
         assert record is not None
         assert record["withheld"] == "no-content"
     finally:
@@ -201,7 +201,7 @@ async def test_an_end_users_work_that_waits_is_erased_by_name(tmp_path: Path, na
         for id, kind in zip(made, ("errored", "succeeded"), strict=True):
             await house.ended(id)
             lines = await house.http.get(f"/v1/messages/batches/{id}/results")
-            assert jsontext.loads(lines.content)["result"]["type"] == kind
+            assert json_text.loads(lines.content)["result"]["type"] == kind
 
 
 def _user(who: str, named: str) -> dict[str, Any]:
@@ -224,7 +224,7 @@ async def test_servers_on_one_store_follow_before_the_mode_is_said_to_be_on(tmp_
             for house in (a, b):
                 said = await house.http.post("/v1/messages", json=small_of("ann"), headers=names)
                 assert said.headers["x-cache"] == "miss"
-                await house.parts.journal.flush()
+                await house.parts.decision_log.flush()
             redis = connect(url)
             try:
                 kept = await in_store(redis)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
-from tests.erasure import ADMIN, echo, ended
+from tests.erasure.helpers import ADMIN, echo, ended
 from tests.house import House, came_from
 from tests.nocontent.filling import (
     ALL_PIECES,
@@ -100,7 +100,7 @@ async def test_two_tenants_have_nothing_in_common_for_one_question(house: House)
             key = await without_content(house, tenant)
         asked = await house.ask(key=key, metadata={"user_id": "ann"})
         id = asked.headers["x-cache-decision"]
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         shown = await house.http.get(f"/admin/tenants/{tenant}/decisions/{id}", headers=ADMIN)
         found.append(shown.json())
     for name in ("fingerprint", "scope", "actor"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.erasure import ADMIN, in_store, marker, store_of
+from tests.erasure.helpers import ADMIN, in_store, marker, store_of
 from tests.guesses import known
 from tests.house import House
 from tests.nocontent.filling import (
@@ -67,7 +67,7 @@ async def test_no_route_shows_a_text_but_what_a_caller_asked_for_itself(house: H
         key = await without_content(house, tenant) if whole else await house.key(tenant)
         ids = await fill_more(house, who, key)
         ids["decision"] = await near(house, who, key)
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         found[tenant] = await shows(house, tenant, who, key, ids)
         own = await house.http.get(f"/v1/jobs/{ids['job']}", headers={"x-api-key": key})
         assert marker(who, "job") in own.text

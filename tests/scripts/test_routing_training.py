@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from cacheserver.audit.tally import ROUTED_RIGHT
-from cacheserver.policy import complexity, datafiles
-from cacheserver.policy.complexity_weights import FILE, WITH_VECTOR, WITHOUT, of_table
-from cacheserver.policy.tasks import infer
-from cacheserver.rules.routing import RoutingRules
+from cacheserver.analysis.audit.tally import ROUTED_RIGHT
+from cacheserver.core import data_files
+from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.tasks import infer
+from cacheserver.routing import complexity
+from cacheserver.routing.complexity_weights import FILE, WITH_VECTOR, WITHOUT, of_table
 from scripts.routing import train, weightsfile
 from scripts.routing.fitting import LEVELS, Example, Fitted, Settings, softmax, temperature
 from tests.models import model_dir
@@ -59,7 +60,7 @@ def test_a_temperature_makes_bold_probabilities_modest_and_meek_ones_bold() -> N
 def test_the_weights_file_holds_the_weights_and_is_the_same_each_time() -> None:
     text = weightsfile.source(WITH_VECTOR, WITHOUT)
     assert text == weightsfile.source(WITH_VECTOR, WITHOUT)
-    assert text == datafiles.text(FILE)
+    assert text == data_files.text("cacheserver.routing", FILE)
     found = {name: of_table(table) for name, table in json.loads(text).items()}
     assert found == {"with_vector": WITH_VECTOR, "without": WITHOUT}
     assert (len(WITH_VECTOR.vector[0]), len(WITH_VECTOR.vector[1])) == (384, 384)

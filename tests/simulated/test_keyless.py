@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cacheserver.config import Settings
-from cacheserver.local import open_cache
-from cacheserver.policy import admission
+from cacheserver.cache import cacheability
+from cacheserver.config.settings import Settings
+from cacheserver.in_process import open_cache
 from cacheserver.simulated import Directives
 from tests.batches.house import BatchHouse, item
 from tests.house import ADMIN_KEY, House, came_from
@@ -112,13 +112,13 @@ async def test_an_answer_says_by_its_id_whether_it_was_made_up(
         streamed = (await stream.get_final_message()).to_dict()
     for message in (whole, streamed):
         assert str(message["id"]).startswith("msg_sim")
-        assert admission.made_up(message) == made_up
-        assert admission.made_up_length(message) == made_up_length
+        assert cacheability.made_up(message) == made_up
+        assert cacheability.made_up_length(message) == made_up_length
 
 
 @pytest.mark.parametrize("id", ["msg_01XFDUDYJgAACzvnptvVoYEL", "msg_sim0a1b", "", None, 7])
 def test_what_the_real_claude_says_is_never_taken_for_made_up(id: object) -> None:
-    assert not admission.made_up({} if id is None else {"id": id})
+    assert not cacheability.made_up({} if id is None else {"id": id})
 
 
 async def stored(house: House, entry_id: str) -> bool:
@@ -191,7 +191,7 @@ async def test_a_made_up_answer_is_no_label_no_group_and_no_verdict(
         assert found is not None
         assert found.group == entry.id != first.headers["x-cache-entry"]
         assert await learned(house) == []
-        sums = await house.parts.journal.stats("default")
+        sums = await house.parts.decision_log.stats("default")
         assert not {"audits_right", "audits_wrong"} & sums.keys()
         assert ("audits" in sums) == (claude is not None)  # of a made-up hit none is paid for
 

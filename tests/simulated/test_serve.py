@@ -8,7 +8,7 @@ import sys
 import httpx2
 import pytest
 
-from cacheserver.errors import SettingsError
+from cacheserver.core.errors import SettingsError
 from cacheserver.simulated import SimulatedSettings, create_app, main, serve_simulated
 from cacheserver.simulated.serve import listen
 from tests.simulated.conftest import HEADERS, MODEL

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cacheserver.stores.labels import Labels
+from cacheserver.calibration.labels import Labels
 from tests.batches.house import QUICK
 from tests.house import ADMIN_KEY, MODEL, House
 
@@ -52,7 +52,7 @@ async def fill(data: Path) -> dict[str, Any]:
         feedback = {"verdict": "good", "decision_id": hit.headers["x-cache-decision"]}
         good = await house.http.post("/v1/feedback", json=feedback, headers=mine)
         assert good.status_code == 200, good.text
-        await Labels(house.parts.journal._redis).add("acme", SCOPE, {"n": 1})
+        await Labels(house.parts.decision_log._redis).add("acme", SCOPE, {"n": 1})
         params = {
             "model": MODEL,
             "max_tokens": 50,
@@ -68,7 +68,7 @@ async def fill(data: Path) -> dict[str, Any]:
         while (job := await house.http.get(url, headers=mine)).json()["ended_at"] is None:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await house.parts.ledger.flush()
-        await house.parts.journal.flush()
+        await house.parts.decision_log.flush()
         usage = await house.http.get("/v1/usage", headers=mine)
         history = await house.http.get("/admin/tenants/acme/bars/history", headers=ADMIN)
         return {

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from cacheserver import backups
-from cacheserver.config import Settings
-from cacheserver.stores.connection import SCHEMA
-from cacheserver.stores.labels import Labels
+from cacheserver.backup import backup
+from cacheserver.calibration.labels import Labels
+from cacheserver.config.settings import Settings
+from cacheserver.storage.connection import SCHEMA
 from tests.house import ADMIN_KEY, Clock, House
 from tests.upgrades.making import LONG_S, SCOPE
 
@@ -52,7 +52,7 @@ async def holds(house: House, told: dict[str, Any]) -> None:
     assert usage["totals"] == told["usage"]["totals"]
     assert usage["totals"]["requests"] == 5
     assert (await house.http.get("/v1/stats", headers=mine)).json() == told["stats"]
-    labels = await Labels(house.parts.journal._redis).window("acme", SCOPE)
+    labels = await Labels(house.parts.decision_log._redis).window("acme", SCOPE)
     assert [label["n"] for _, label in labels] == [1]
     job = await house.http.get(f"/v1/messages/batches/{told['job']['id']}", headers=mine)
     assert job.json()["request_counts"] == told["job"]["request_counts"]
@@ -81,8 +81,8 @@ async def test_todays_server_finds_all_that_an_older_one_left(tmp_path: Path, na
 async def test_what_an_older_one_left_is_backed_up_and_restored(tmp_path: Path, name: str) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     told = unpacked(name, old)
-    await backups.save(Settings(data_dir=old), tmp_path / "file", lambda line: None)
-    await backups.load(
+    await backup.save(Settings(data_dir=old), tmp_path / "file", lambda line: None)
+    await backup.load(
         Settings(data_dir=new), tmp_path / "file", replace=False, say=lambda line: None
     )
     clock = Clock()

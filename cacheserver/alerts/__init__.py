@@ -1,0 +1,6 @@
+"""Watches spending, quality and the store; delivers alerts by webhook and mail.
+
+Promises: an alert is sent once for each occasion, and a failing receiver is retried and counted.
+`rules`, `budget_rules`, `store_rules` and `forecast` are pure.
+Started by `bootstrap`; listed by the routes of alerts.
+"""

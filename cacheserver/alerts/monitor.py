@@ -1,0 +1,250 @@
+"""Looks every minute at what happened, and tells what an operator should know.
+
+One server looks for all that share a Redis; any of them delivers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cacheserver.alerts import budget_rules, store_rules
+from cacheserver.alerts import rules as alerts
+from cacheserver.alerts.delivery import Delivery
+from cacheserver.alerts.rules import Alert, Hour
+from cacheserver.alerts.spend_history import SpendHistory, merged
+from cacheserver.alerts.store_rules import StoreState
+from cacheserver.alerts.weekly_digest import digest, last_week
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.store import BudgetStore
+from cacheserver.cache.ports import Metrics
+from cacheserver.calibration.wrong_hit_rate import WrongShare
+from cacheserver.claude.circuit_breaker import Opening
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Nanodollars, Tenant
+from cacheserver.ledger.time_range import Tile
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 60
+_TICK_S = 5.0  # for deliveries that are due again
+_DAY_S = 86_400
+_OPEN = "default"  # who asks without a key
+_DIGEST_H = 7  # hours after a week's end: people's morning in Europe, and all rows are in
+
+
+class Tenants(Protocol):
+    async def get(self, tenant: str) -> Tenant: ...
+    async def list_tenants(self) -> list[Tenant]: ...
+    async def list_keys(self) -> Sequence[Any]: ...
+
+
+class WrongHits(Protocol):
+    async def share(self, tenants: Sequence[str]) -> WrongShare | None: ...
+
+
+class RollBacks(Protocol):
+    async def alerts(self, tenant: str) -> Iterable[Mapping[str, Any]]: ...
+
+
+class Conversations(Protocol):
+    async def bloated(self, tenant: str, now: float) -> int: ...
+
+
+class Store(Protocol):
+    def state(self) -> StoreState: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is looked at beside the ledger. None: nothing is known of it."""
+
+    wrong_hits: WrongHits | None = None
+    roll_backs: RollBacks | None = None
+    conversations: Conversations | None = None
+    opening: Callable[[], Opening | None] = lambda: None  # the last of the circuit breaker's
+    store: Store | None = None
+
+
+class AlertMonitor:
+    """The watch. `start` begins it, `close` ends it."""
+
+    def __init__(
+        self,
+        *,
+        delivery: Delivery,
+        spending: SpendHistory,
+        budgets: BudgetStore,
+        tenants: Tenants,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        sources: Sources = Sources(),
+        flush: Callable[[], Awaitable[None]] | None = None,
+        wrong_price: Nanodollars = 0,
+        tick_s: float = _TICK_S,
+    ) -> None:
+        self.delivery = delivery
+        self.spending = spending
+        self._budgets = budgets
+        self._tenants = tenants
+        self._metrics = metrics
+        self._clock = clock
+        self._sources = sources
+        self._flush = flush
+        self._wrong_price = wrong_price
+        self._tick_s = tick_s
+        self._tasks: list[asyncio.Task[None]] = []
+        self._openings = 0  # of the circuit breaker, that were told of
+
+    def start(self) -> None:
+        # Apart: a receiver that is slow to answer holds up no look.
+        self._tasks = [
+            asyncio.create_task(self._again_and_again(self._look_in_turn), name="alerts:watch"),
+            # Each server has a breaker of its own; the store tells of those of an hour once.
+            asyncio.create_task(self._again_and_again(self.look_upstream), name="alerts:upstream"),
+            asyncio.create_task(self._again_and_again(self.delivery.send_due), name="alerts:send"),
+        ]
+
+    async def close(self) -> None:
+        """What is queued stays in Redis, for another server or the next start."""
+        for task in self._tasks:
+            await end(task)
+        self._tasks = []
+
+    async def look(self) -> list[Alert]:
+        """Look at every tenant now; returns what was new and is queued. Raises `StoreError`."""
+        now = self._clock()
+        if self._flush is not None:
+            await self._flush()
+        keys: dict[str, list[str]] = {}
+        for key in await self._tenants.list_keys():
+            keys.setdefault(key.tenant, []).append(key.id)
+        told = []
+        for name in await self._names(now):
+            try:
+                tenant = await self._tenants.get(name)
+                for alert in await self._found(tenant, keys.get(name, ()), now):
+                    if await self.delivery.tell(tenant, alert, now):
+                        told.append(alert)
+            except StoreError:
+                raise
+            except Exception as error:  # one tenant's fault leaves nobody else unwatched
+                self._metrics.swallowed("alerts")
+                logger.error("the watch failed for a tenant: %s", type(error).__name__)
+        return told
+
+    async def look_upstream(self) -> list[Alert]:
+        """Tell every tenant where the circuit breaker has opened. Raises `StoreError`."""
+        opening, now = self._sources.opening(), self._clock()
+        if opening is None or opening.number == self._openings:
+            return []
+        told = []
+        for name in await self._names(now):
+            tenant = await self._tenants.get(name)
+            alert = alerts.upstream(name, opening.failed, opening.tries, now)
+            if tenant.budgets.alerts.enabled and await self.delivery.tell(tenant, alert, now):
+                told.append(alert)
+        self._openings = opening.number  # not where the store failed: it is told later
+        return told
+
+    async def _names(self, now: float) -> list[str]:
+        """Tenants that were made, or asked anything within a day."""
+        names = {tenant.name for tenant in await self._tenants.list_tenants()}
+        names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
+        if self._sources.store is not None:
+            names.add(_OPEN)  # an emptied store has no tenant to tell
+        return sorted(names)
+
+    async def _look_in_turn(self) -> None:
+        slot = int(self._clock() // _EVERY_S)
+        if await self.delivery.store.mine(slot, life_s=2 * _EVERY_S):
+            await self.look()
+
+    async def _again_and_again(self, step: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(self._tick_s)
+            try:
+                await step()
+            except StoreError:
+                self._metrics.swallowed("alerts")
+            except Exception as error:  # the task boundary: the next round looks again
+                self._metrics.swallowed("alerts")
+                logger.error("the watch failed: %s", type(error).__name__)
+
+    async def _found(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
+        rules, found = tenant.budgets.alerts, list[Alert]()
+        if rules.enabled:
+            found += await self._of_budgets(tenant, keys, now)
+            found += await self._of_use(tenant, now)
+            found += await self._of_sources(tenant, now)
+            if self._sources.store is not None:
+                found += store_rules.of(tenant.name, self._sources.store.state(), now)
+        if rules.digest:
+            found += await self._digest(tenant, now)
+        return found
+
+    async def _of_budgets(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
+        rules = tenant.budgets
+        wanted = [None, *keys] if rules.enabled else []
+        accounts = [
+            account
+            for key_id in wanted
+            for account in budget.accounts(tenant.name, key_id, rules, now)
+            if account.limited and account.key_id == key_id
+        ]
+        if not accounts:
+            return []
+        balances = await self._budgets.balances(tenant.name, accounts, now)
+        found: list[Alert] = []
+        for account, balance in zip(accounts, balances, strict=True):
+            ahead = await self.spending.ahead(account, balance, now)
+            found += budget_rules.of(account, balance, ahead, share=rules.alert_at)
+        return found
+
+    async def _of_use(self, tenant: Tenant, now: float) -> list[Alert]:
+        """What the ledger's sums show."""
+        name, rules = tenant.name, tenant.budgets.alerts
+        past = await self.spending.past(name, now)
+        so_far = await self.spending.this_hour(name, now)
+        day, number = alerts.day_name(now), int(now // 3_600)
+        everything = Hour(merged(so_far), past.by_hour(), number, day)
+        found = alerts.spend(name, "tenant", "", everything, rules)
+        for model, sums in so_far.items():
+            hour = Hour(sums, past.by_hour(model=model), number, day)
+            found += alerts.spend(name, "model", model, hour, rules)
+        if so_far:  # idle tenants have no tasks to look at
+            for task, sums in (await self.spending.tasks_this_hour(name, now)).items():
+                hour = Hour(sums, past.tasks.get(task, {}), number, day)
+                found += alerts.spend(name, "task", task or "other", hour, rules)
+        recent = await self.spending.last_hour(name, now)
+        last = Hour(merged(recent), everything.before, number, day)
+        ratio = tenant.caching.read_ratio_alert if tenant.caching.enabled else None
+        found += alerts.habits(name, last, rules, read_ratio=ratio)
+        return found + alerts.unpriced(name, recent, day)
+
+    async def _of_sources(self, tenant: Tenant, now: float) -> list[Alert]:
+        name, sources, day = tenant.name, self._sources, alerts.day_name(now)
+        found: list[Alert] = []
+        if sources.wrong_hits is not None and tenant.bar.target is not None:
+            share = await sources.wrong_hits.share([name])
+            found += alerts.wrong_hits(name, share, tenant.bar.target, day)
+        if sources.roll_backs is not None:
+            found += alerts.downshifts(name, await sources.roll_backs.alerts(name), now)
+        if sources.conversations is not None:
+            found += alerts.conversations(name, await sources.conversations.bloated(name, now), day)
+        return found
+
+    async def _digest(self, tenant: Tenant, now: float) -> list[Alert]:
+        start, until = last_week(now)
+        if now < until + _DIGEST_H * 3_600:
+            return []
+        tile = Tile("d", start // _DAY_S, until // _DAY_S)
+        models = await self.spending.models(tenant.name, tile)
+        share = None
+        if self._sources.wrong_hits is not None:
+            share = await self._sources.wrong_hits.share([tenant.name])
+        return [digest(tenant.name, models, start, share, self._wrong_price)]

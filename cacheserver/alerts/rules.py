@@ -1,0 +1,281 @@
+"""What an operator should be told of: found in the sums of an hour, beside what is usual. Pure.
+
+Usual is a median, and how far values lie from it (MAD): one wild day behind does not hide the next.
+An alert's id names what it is about and the period it is told once in.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from cacheserver.calibration.wrong_hit_rate import WrongShare
+from cacheserver.core import invisible_characters
+from cacheserver.core.rules.alerts import AlertRules
+from cacheserver.core.times import iso
+
+Kind: TypeAlias = Literal[
+    "budget-near", "budget-forecast", "budget-reached",
+    "spend", "output-length", "cache-writes", "hit-rate", "cache-reads",
+    "wrong-hits", "unsupported", "errors", "unpriced", "downshift", "conversation",
+    "upstream", "store-lost", "store-disk", "ledger-disk", "digest", "test",
+]  # fmt: skip
+
+Sums: TypeAlias = Mapping[str, int]
+
+_NANO: Final = 1_000_000_000
+_MADS: Final = 6.0  # 1.4826 MADs are one sigma of a bell: 6 are four of them, once in 30,000 hours
+_LEAST_SAMPLES: Final = 5  # of one hour of the day; with fewer, all hours known are usual
+_LEAST_HOURS: Final = 24  # before a day is known nothing is unusual
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing to be told, once in its period."""
+
+    kind: Kind
+    tenant: str
+    about: str  # a key, model, task or period; "" for all of the tenant
+    period: str  # "2026-01-31": with kind, tenant and `about` it makes the id
+    text: str  # a sentence for people; never a prompt
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    once_s: int = 86_400  # at least as long as its period
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}/{self.tenant}/{self.about}/{self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """An hour under watch beside those before it."""
+
+    sums: Sums  # of the hour so far
+    before: Mapping[int, Sums]  # by the hour's number since 1970; missing ones had nothing
+    number: int  # of this one
+    day: str  # that it lies in
+
+
+def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> list[Alert]:
+    """A tenant, model or task that costs several times what it usually does."""
+    now = hour.sums.get("cost", 0)
+    usual = _usual(_same_hour(hour, "cost"))
+    if usual is None or now < rules.spend_least_usd * _NANO:
+        return []
+    median, mad = usual
+    if now < rules.spend_times * median or now <= median + _MADS * mad:
+        return []
+    name = clean(name)
+    whose = f"Tenant {tenant}" if kind == "tenant" else f"{kind.capitalize()} {name} of {tenant}"
+    text = f"{whose} has cost {_usd(now)} in this hour; usual is {_usd(round(median))}."
+    facts = {"cost_nanodollars": now, "usual_nanodollars": round(median)}
+    return [_daily("spend", tenant, f"{kind}:{name}", hour.day, text, facts)]
+
+
+def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | None) -> list[Alert]:
+    """Changes in how Claude is asked: longer answers, writes nobody reads, fewer hits, and
+    questions of a new kind.
+
+    `hour.sums` are those of the last 60 minutes.
+    """
+    found: list[Alert] = []
+    sums, day = hour.sums, hour.day
+    calls, requests = sums.get("calls", 0), sums.get("requests", 0)
+    if calls >= rules.least_calls:
+        length = sums.get("output", 0) / calls
+        usual = _usual(_ratios(hour, _length, rules.least_calls))
+        if usual is not None and length > rules.output_times * usual[0] > 0:
+            text = f"Answers are {length:.0f} tokens long; usual is {usual[0]:.0f}."
+            facts = {"tokens_per_call": round(length), "usual": round(usual[0])}
+            found.append(_daily("output-length", tenant, "", day, text, facts))
+        found += _prompt_cache(tenant, hour, rules, read_ratio)
+    if requests >= rules.least_calls:
+        rate = _hits(sums) / requests
+        usual = _usual(_ratios(hour, _hit_rate, rules.least_calls))
+        if usual is not None and rate < rules.hit_rate_left * usual[0]:
+            text = f"{rate:.0%} of requests are answered from the cache; usual is {usual[0]:.0%}."
+            rates = {"hit_rate": round(rate, 4), "usual": round(usual[0], 4)}
+            found.append(_daily("hit-rate", tenant, "", day, text, rates))
+        failed = sums.get("failed", 0) - sums.get("gone", 0)
+        if failed > rules.error_share * requests:
+            text = f"{failed / requests:.0%} of requests fail."
+            facts = {"failed": failed, "requests": requests}
+            found.append(_daily("errors", tenant, "", day, text, facts))
+    return found + _unsupported(tenant, hour, rules)
+
+
+def unpriced(tenant: str, models: Mapping[str, Sums], day: str) -> list[Alert]:
+    """Models that were asked and have no price: their cost is in no sum and no budget."""
+    found = []
+    for model, sums in models.items():
+        if sums.get("unpriced", 0):
+            name = clean(model) or "a model"
+            text = f"There is no price for {name}: what it costs is in no sum and no budget."
+            found.append(_daily("unpriced", tenant, name, day, text, {"calls": sums["unpriced"]}))
+    return found
+
+
+def wrong_hits(tenant: str, share: WrongShare | None, target: float, day: str) -> list[Alert]:
+    """More wrong hits than the target allows, by the interval's lower end.
+
+    Not by its upper: with few labels that is above any target, and says only that they are few.
+    """
+    if share is None or share.low <= target:
+        return []
+    text = (
+        f"{share.share:.1%} of similar hits were wrong ({share.low:.1%} to {share.high:.1%} by "
+        f"{share.labels} labels); the target is {target:.1%}."
+    )
+    facts = {"share": share.share, "low": share.low, "high": share.high, "target": target}
+    return [_daily("wrong-hits", tenant, "", day, text, facts)]
+
+
+def downshifts(tenant: str, rolled_back: Iterable[Mapping[str, Any]], now: float) -> list[Alert]:
+    """Tiers that trials took back within the last day: their answers no longer agree."""
+    return [
+        Alert(
+            "downshift",
+            tenant,
+            clean(str(one["task"])),
+            iso(one["at"]),
+            f"{one['to_model']} no longer agrees with {one['from_model']} on {clean(one['task'])}; "
+            f"{one['from_model']} is asked again.",
+            {name: one[name] for name in ("agreed", "count", "min_agreement") if name in one},
+            once_s=2 * 86_400,
+        )
+        for one in rolled_back
+        if now - 86_400 < one["at"] <= now
+    ]
+
+
+def conversations(tenant: str, bloated: int, day: str) -> list[Alert]:
+    """Conversations whose prompts have grown past a measure within the last day."""
+    if not bloated:
+        return []
+    some = "A conversation has" if bloated == 1 else f"{bloated} conversations have"
+    text = f"{some} grown to four times the first prompt; a window or a summary would cost less."
+    facts = {"conversations": bloated}
+    return [_daily("conversation", tenant, "", day, text, facts)]
+
+
+def upstream(tenant: str, failed: int, tries: int, now: float) -> Alert:
+    """Claude fails, and is not asked for a while; told once an hour."""
+    text = (
+        f"{failed} of the last {tries} calls to Claude failed: it is not asked until a probe "
+        "succeeds. Hits are served, misses are refused at once."
+    )
+    facts = {"failed": failed, "tries": tries}
+    return Alert("upstream", tenant, "", iso(now)[:13], text, facts, once_s=2 * 3_600)
+
+
+def clean(name: str) -> str:
+    """A name that a caller may have made up, fit for a line of a log."""
+    return invisible_characters.line(name[:100])
+
+
+def day_name(now: float) -> str:
+    return iso(now)[:10]
+
+
+def _prompt_cache(
+    tenant: str, hour: Hour, rules: AlertRules, read_ratio: float | None
+) -> Iterable[Alert]:
+    """Of tenants that use Claude's prompt cache at all."""
+    sums, day = hour.sums, hour.day
+    writes = sums.get("cache_write_5m", 0) + sums.get("cache_write_1h", 0)
+    reads = sums.get("cache_read", 0)
+    prompt = writes + reads + sums.get("input", 0)
+    if writes + reads == 0:
+        return
+    facts = {"written": writes, "read": reads, "prompt": prompt}
+    if writes > rules.write_share * prompt and reads < writes:
+        text = f"{writes / prompt:.0%} of prompt tokens are written to Claude's cache and not read."
+        yield _daily("cache-writes", tenant, "", day, text, facts)
+    elif read_ratio is not None and reads < read_ratio * prompt:
+        text = f"{reads / prompt:.0%} of prompt tokens are read from Claude's cache."
+        yield _daily("cache-reads", tenant, "", day, text, facts)
+
+
+def _unsupported(tenant: str, hour: Hour, rules: AlertRules) -> list[Alert]:
+    """A wave of questions that lie far from all that labels, or the prior, tell of."""
+    strange, looked = hour.sums.get("unsupported", 0), _looked_up(hour.sums)
+    if strange < rules.least_calls:
+        return []
+    share = strange / looked
+    usual = _usual(_ratios(hour, _unsupported_share, rules.least_calls))
+    if usual is None or share <= max(rules.unsupported_share, rules.unsupported_times * usual[0]):
+        return []
+    if share <= usual[0] + _MADS * usual[1]:
+        return []
+    text = (
+        f"{strange} of {looked} questions ({share:.0%}) in the last 60 minutes are unlike all that "
+        f"was learned of; usual is {usual[0]:.1%}. Claude answers them. If no product or user is "
+        "new, see that callers name the right namespace, and which key sends them."
+    )
+    facts = {
+        "unsupported": strange,
+        "looked_up": looked,
+        "share": round(share, 4),
+        "usual": round(usual[0], 4),
+    }
+    return [_daily("unsupported", tenant, "", hour.day, text, facts)]
+
+
+def _daily(
+    kind: Kind, tenant: str, about: str, day: str, text: str, facts: Mapping[str, Any]
+) -> Alert:
+    # Told once a day: what goes on for hours is one event, and people stop reading.
+    return Alert(kind, tenant, about, day, text, facts, once_s=2 * 86_400)
+
+
+def _same_hour(hour: Hour, name: str) -> Sequence[float]:
+    """The values of this hour on the days before; of all hours where few days are known."""
+    if not hour.before:
+        return ()
+    known = range(min(hour.before), hour.number)
+    same = [at for at in known if (hour.number - at) % 24 == 0]
+    if len(same) < _LEAST_SAMPLES:
+        same = list(known) if len(known) >= _LEAST_HOURS else []
+    return [hour.before.get(at, {}).get(name, 0) for at in same]
+
+
+def _ratios(hour: Hour, ratio: Any, least: int) -> Sequence[float]:
+    return [found for sums in hour.before.values() if (found := ratio(sums, least)) is not None]
+
+
+def _length(sums: Sums, least: int) -> float | None:
+    calls = sums.get("calls", 0)
+    return sums.get("output", 0) / calls if calls >= least else None
+
+
+def _hit_rate(sums: Sums, least: int) -> float | None:
+    requests = sums.get("requests", 0)
+    return _hits(sums) / requests if requests >= least else None
+
+
+def _unsupported_share(sums: Sums, least: int) -> float | None:
+    looked = _looked_up(sums)
+    return sums.get("unsupported", 0) / looked if looked >= least else None
+
+
+def _looked_up(sums: Sums) -> int:
+    """Questions that no exact answer served."""
+    return sums.get("semantic", 0) + sums.get("miss", 0)
+
+
+def _hits(sums: Sums) -> int:
+    return sum(sums.get(kind, 0) for kind in ("exact", "semantic", "coalesced", "stale"))
+
+
+def _usual(values: Sequence[float]) -> tuple[float, float] | None:
+    """Median and MAD; None where too little is known."""
+    if len(values) < _LEAST_SAMPLES:
+        return None
+    median = statistics.median(values)
+    return median, statistics.median(abs(value - median) for value in values)
+
+
+def _usd(nano: int) -> str:
+    return f"${nano / _NANO:,.2f}"

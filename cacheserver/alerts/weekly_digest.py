@@ -1,0 +1,100 @@
+"""A week's usage of one tenant, in a few lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cacheserver.alerts.rules import Alert, clean, day_name
+from cacheserver.calibration import wrong_hit_rate
+from cacheserver.calibration.wrong_hit_rate import WrongShare
+from cacheserver.core.types import Nanodollars
+
+_NANO: Final = 1_000_000_000
+_DAY_S: Final = 86_400
+_WEEK_S: Final = 7 * _DAY_S
+_MONDAY: Final = 4 * _DAY_S  # 1970-01-05, the first Monday that Unix time knows
+_MODELS: Final = 5
+
+
+def last_week(now: float) -> tuple[int, int]:
+    """The week before this one, Monday to Monday, UTC, in Unix seconds."""
+    this = int((now - _MONDAY) // _WEEK_S) * _WEEK_S + _MONDAY
+    return this - _WEEK_S, this
+
+
+def digest(
+    tenant: str,
+    models: Mapping[str, Mapping[str, int]],
+    start: int,
+    share: WrongShare | None = None,
+    wrong_price: Nanodollars = 0,
+) -> Alert:
+    """What a tenant asked, paid and saved in the week from `start`, by model.
+
+    `share` and `wrong_price`: how many of its similar hits were wrong, and what one costs.
+    """
+
+    def total(name: str) -> int:
+        return sum(sums.get(name, 0) for sums in models.values())
+
+    names = {name for sums in models.values() for name in sums if name.endswith("_saved")}
+    spends = {name for sums in models.values() for name in sums if name.endswith("_spent")}
+    saved, spent = sum(map(total, names)), sum(map(total, spends))
+    requests, paid = total("requests"), total("cost") + spent
+    facts: dict[str, Any] = {
+        "requests": requests,
+        "calls": total("calls"),
+        "cost_nanodollars": total("cost"),
+        "saved_nanodollars": saved,
+        "spent_nanodollars": spent,
+        "net_saved_nanodollars": saved - spent,
+    }
+    each = f", {_usd(round(paid / requests), places=4)} a request" if requests else ""
+    lines = [
+        f"Week from {day_name(start)} of tenant {tenant}: {requests:,} requests, "
+        f"{facts['calls']:,} of them asked of Claude.",
+        f"Paid {_usd(paid)}{each}: {_usd(total('cost'))} for answers, {_usd(spent)} beside them.",
+        f"Saved {_usd(saved)}, net {_usd(saved - spent)}.",
+    ]
+    if semantic := total("semantic"):
+        said, more = _wrong(
+            wrong_hit_rate.estimate(semantic, share, wrong_price), share, saved - spent
+        )
+        lines.append(said)
+        facts |= more
+    dearest = sorted(models.items(), key=lambda one: -one[1].get("cost", 0))[:_MODELS]
+    for model, sums in dearest:
+        if sums.get("cost", 0):
+            lines.append(f"{clean(model)}: {sums.get('calls', 0):,} calls, {_usd(sums['cost'])}.")
+    text = "\n".join(lines)
+    return Alert("digest", tenant, "", day_name(start), text, facts, once_s=3 * _WEEK_S)
+
+
+def _wrong(
+    found: wrong_hit_rate.WrongHits, share: WrongShare | None, net: Nanodollars
+) -> tuple[str, Mapping[str, Any]]:
+    """The wrong hits in a sentence, and as facts."""
+    facts = {
+        "semantic_hits": found.hits,
+        "wrong_hits": round(found.wrong, 3),
+        "wrong_hits_low": round(found.low, 3),
+        "wrong_hits_high": round(found.high, 3),
+    }
+    if share is None:
+        return (
+            f"How many of {found.hits:,} similar hits were wrong is not known: no label says.",
+            facts,
+        )
+    said = (
+        f"Of {found.hits:,} similar hits some {found.wrong:,.1f} were wrong "
+        f"({found.low:,.1f} to {found.high:,.1f} by {share.labels:,} labels)."
+    )
+    if found.cost_high:
+        said += f" At what a wrong answer costs, net {_usd(net - found.cost)}."
+        facts["net_saved_less_wrong_nanodollars"] = net - found.cost
+    return said, facts
+
+
+def _usd(nano: int, *, places: int = 2) -> str:
+    return f"{'-' if nano < 0 else ''}${abs(nano) / _NANO:,.{places}f}"

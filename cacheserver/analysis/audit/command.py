@@ -1,0 +1,209 @@
+"""`cacheserver audit PATH...`: read logs, replay them, say what it found."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cacheserver.analysis.audit.formats.reading import ReadLog
+    from cacheserver.analysis.replay.call import Call
+    from cacheserver.analysis.replay.step import Step
+    from cacheserver.config.settings import Settings
+
+_SEVERAL = 20_000_000  # bytes of logs from which on a second process is worth its start
+
+
+def add(commands: Any) -> None:
+    """Register the command."""
+    audit = commands.add_parser("audit", help="say what your logs would have saved")
+    audit.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a log file or a folder")
+    audit.add_argument(
+        "--admin",
+        action="store_true",
+        help="fetch Anthropic's usage and cost reports with ANTHROPIC_ADMIN_KEY",
+    )
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
+    audit.add_argument("--since", help="only requests from then on (ISO 8601 or Unix seconds)")
+    audit.add_argument("--until", help="only requests before then")
+    audit.add_argument(
+        "--one-tenant", action="store_true", help="all users may be given each other's answers"
+    )
+    audit.add_argument("--target", type=float, default=0.01, help="wrong share of semantic hits")
+    audit.add_argument("--ttl", type=int, default=3_600, help="how long an answer may be served, s")
+    audit.add_argument(
+        "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
+    )
+    audit.add_argument("--wrong-hit-usd", type=float, default=0.0, help="what a wrong answer costs")
+    audit.add_argument("--most-entries", type=int, default=500_000, help="answers remembered")
+    audit.add_argument(
+        "--most-texts", type=int, default=100_000, help="questions and answers embedded, at most"
+    )
+    audit.add_argument(
+        "--admin-url",
+        default="https://api.anthropic.com",
+        metavar="URL",
+        help="where to fetch them",
+    )
+    audit.add_argument(
+        "--no-progress", dest="progress", action="store_false", help="do not show how far it is"
+    )
+    audit.add_argument("--processes", type=int, help="0: as many as there are cores")
+    audit.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Print the report. The exit status: 2 where nothing at all could be read."""
+    from cacheserver.analysis.audit import data, invoice, invoice_data
+    from cacheserver.analysis.audit.formats.reading import DAYS, ReadLog, calls
+    from cacheserver.analysis.audit.leaks import Leaks
+    from cacheserver.analysis.audit.output import html, terminal
+    from cacheserver.analysis.audit.progress import Progress
+    from cacheserver.analysis.audit.tally import Tally
+    from cacheserver.config import settings as config
+    from cacheserver.core import json_text
+    from cacheserver.pricing import price_file
+
+    _check(asked)
+    settings = config.load()
+    prices = price_file.text_of(settings, asked.prices)
+    since, until = _time("--since", asked.since), _time("--until", asked.until)
+    priced = price_file.pricer(prices)
+    reading, tally, progress = ReadLog(), Tally(), Progress(on=asked.progress)
+    leaks = Leaks(priced.cost, ttl_s=asked.ttl, systems=tally.systems)
+    interrupted = False
+    try:
+        if asked.admin:
+            _fetch(asked.admin_url, reading, since, until)
+        if asked.paths:
+            found = calls(
+                asked.paths, since=since, until=until, reading=reading, progress=progress.read
+            )
+            for done, (call, step) in enumerate(_steps(asked, settings, prices, found), 1):
+                leaks.add(call, step, tally.add(call, step))
+                progress.replayed(done, reading.formats.total())
+    except KeyboardInterrupt:
+        interrupted = True
+    progress.end()
+    reports = reading.invoice.within(since, until, DAYS)
+    told = invoice.told(reports, priced) if reports else None
+    seconds = (reading.last or 0.0) - (reading.first or 0.0)
+    worst = leaks.worst(tally.whole.spent, seconds)
+    if told is not None and not reading.requests:
+        worst = invoice_data.leaks(told)
+    wrong_hit = round(asked.wrong_hit_usd * 1_000_000_000)
+    report = data.report(reading, tally, worst, wrong_hit=wrong_hit, told=told)
+    # Files first: who reads only the beginning of what is printed shall have them all the same.
+    if asked.json is not None:
+        _write("--json", asked.json, json_text.dumps(report))
+    if asked.html is not None:
+        _write("--html", asked.html, html.page(report).encode())
+    for line in terminal.lines(report):
+        print(line)
+    if interrupted:
+        return 130
+    return 0 if reading.requests or reports else 2
+
+
+def _write(option: str, path: Path, text: bytes) -> None:
+    """Raises `SettingsError` where the disk or its rights refuse."""
+    from cacheserver.core.errors import SettingsError
+
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        raise SettingsError(f"`{option}`: {error}") from error
+
+
+def _check(asked: argparse.Namespace) -> None:
+    """Raises `SettingsError` for options that cannot be."""
+    from cacheserver.core.errors import SettingsError
+
+    if not asked.paths and not asked.admin:
+        raise SettingsError("give log files or folders to read, or `--admin`")
+    if not 0 < asked.target <= 0.5:
+        raise SettingsError("`--target` must be above 0 and at most 0.5")
+    if asked.ttl < 0 or asked.wrong_hit_usd < 0:
+        raise SettingsError("`--ttl` and `--wrong-hit-usd` must be 0 or more")
+    for option, path in (("--json", asked.json), ("--html", asked.html)):
+        # Told now, not after an hour of replaying.
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")
+
+
+def _steps(
+    asked: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
+) -> Iterator[tuple[Call, Step]]:
+    """Every request, replayed."""
+    from cacheserver.analysis.audit.factories import Making
+    from cacheserver.analysis.replay import workers
+    from cacheserver.core.errors import SettingsError
+    from cacheserver.core.types import Bar, Tenant
+    from cacheserver.promptcache.prefixes import MOST
+    from index.errors import ModelDamaged
+    from index.models import read_manifest
+
+    model_dir = settings.model_dir or settings.data_dir / "model"
+    try:
+        read_manifest(model_dir)
+    except ModelDamaged as error:
+        raise SettingsError(f"`CACHESERVER_MODEL_DIR`: {error}") from error
+    tenant = Tenant(
+        "default",
+        default_ttl_s=asked.ttl,
+        max_ttl_s=max(asked.ttl, Tenant("default").max_ttl_s),
+        bar=Bar(target=asked.target),
+    )
+    processes = _processes(asked)
+    # What is remembered is shared out, so that many remember no more than the server would.
+    bounds = (asked.most_entries, asked.most_texts, MOST)
+    making = Making(model_dir, tenant, prices, *(bound // processes for bound in bounds))
+    if asked.one_tenant:
+        found = (replace(call, tenant="default") for call in found)
+    return workers.replay(found, making, processes=processes)
+
+
+def _processes(asked: argparse.Namespace) -> int:
+    """As many as were asked for; else one for a short log, and one for each core for a long one."""
+    from cacheserver.analysis.audit.formats.reading import files_of, size_of
+
+    if asked.processes is not None:
+        return asked.processes or os.cpu_count() or 1
+    return 1 if size_of(files_of(asked.paths)) < _SEVERAL else os.cpu_count() or 1
+
+
+def _fetch(url: str, reading: ReadLog, since: float | None, until: float | None) -> None:
+    """Enter Anthropic's reports of the range: whole days, by default 30 and today."""
+    from cacheserver.analysis.audit.admin import pages
+    from cacheserver.analysis.audit.formats.containers import unfolded
+    from cacheserver.analysis.audit.formats.reading import DAYS, book
+    from cacheserver.core.errors import SettingsError
+
+    key = os.environ.get("ANTHROPIC_ADMIN_KEY", "")
+    if not key:
+        raise SettingsError("`--admin` needs `ANTHROPIC_ADMIN_KEY`: an Admin key of the Console")
+    end = time.time() if until is None else until
+    start = end - DAYS * 86_400 if since is None else since
+    reading.files += 1
+    for where, page in pages(key, start // 86_400 * 86_400, -(-end // 86_400) * 86_400, url=url):
+        for record in unfolded(page):
+            reading.lines += 1
+            book(record, where, reading)
+
+
+def _time(option: str, text: str | None) -> float | None:
+    from cacheserver.analysis.audit.formats.fields import time_of
+    from cacheserver.core.errors import SettingsError
+
+    if text is None:
+        return None
+    found = time_of(text)
+    if found is None:
+        raise SettingsError(f"`{option}` must be a time such as 2026-11-01 or Unix seconds")
+    return found

@@ -1,0 +1,45 @@
+"""What each process of an audit's replay makes its engine of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cacheserver.analysis.replay.engine import Engine
+from cacheserver.analysis.replay.seen import Reader
+from cacheserver.analysis.replay.similar import Similar
+from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.analysis.replay.workers import Made
+from cacheserver.core.types import Tenant
+from cacheserver.matching import lexicon
+from cacheserver.pricing import price_file
+from index.models import OnnxEmbedder
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Settings, and the engine made of them; they go to each process."""
+
+    model_dir: Path
+    tenant: Tenant
+    prices: str | None
+    entries: int
+    texts: int
+    prefixes: int
+
+    def __call__(self) -> Made:
+        embedding = Embedding(OnnxEmbedder(self.model_dir))
+        similar = Similar(embedding, lexicon.standard(), texts=self.texts)
+        engine = Engine(
+            reader=Reader(self.tenant, embedding.id),
+            pricer=price_file.pricer(self.prices),
+            similar=similar,
+            most=self.entries,
+            prefixes=self.prefixes,
+        )
+
+        def close() -> None:
+            similar.close()
+            embedding.close()
+
+        return Made(engine, close)

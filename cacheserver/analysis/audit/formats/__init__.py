@@ -1,0 +1,1 @@
+"""Readers of logs that others wrote: one module a format."""

@@ -1,0 +1,88 @@
+"""What Anthropic's own reports come to, as data; and what leaks in sums alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cacheserver.analysis.audit.daily import DAY_S
+from cacheserver.analysis.audit.invoice import InvoiceTotals, Sums
+from cacheserver.analysis.audit.leak_kinds import FIXES
+from cacheserver.analysis.audit.leaks import Leak
+from cacheserver.analysis.audit.output.words import usd
+from cacheserver.analysis.audit.tally import Tally
+
+_MOST: Final = 100  # lines of a table
+
+
+def section(told: InvoiceTotals, tally: Tally) -> Mapping[str, Any]:
+    """The part of the report that rests on Anthropic's own; amounts are of all its days."""
+    logged = {group.name: group.spent for group in tally.by_model.dearest()}
+    return {
+        "days": len(told.by_day),
+        "spent_usd": usd(told.whole.spent),
+        "cost_report_usd": usd(told.whole.told),
+        "tokens": dict(told.whole.tokens),
+        "unpriced_tokens": dict(told.unpriced),
+        "batched_usd": usd(told.batched),
+        "caching_in_place_saved_usd": usd(told.caching_saved),
+        "at_most_usd": {
+            "prompt-caching": usd(told.caching_bound),
+            "batch": usd(told.batch_bound),
+        },
+        "older_models_usd": usd(sum(loss.daily.whole for loss in told.older.values())),
+        "by_model": [
+            {**line, "logged_usd": usd(logged.get(str(line["name"]), 0))}
+            for line in _table(told.by_model)
+        ],
+        "by_workspace": _table(told.by_workspace),
+        "by_key": _table(told.by_key),
+        "by_day": sorted(_table(told.by_day, None), key=lambda line: line["name"]),
+    }
+
+
+def leaks(told: InvoiceTotals) -> list[Leak]:
+    """What sums show: no request is to blame, but a key or a model is, and its dearest days."""
+    seconds = (told.last - told.first + 1) * DAY_S
+    found = [
+        *(
+            ("marks nobody reads", f"key {key}", model, loss)
+            for (model, key), loss in told.unread.items()
+        ),
+        *(("older model", "all keys", model, loss) for model, loss in told.older.items()),
+    ]
+    least = max(1, told.whole.spent // 100)
+    made = [
+        Leak(
+            kind=kind,
+            what=what,
+            model=model,
+            requests=0,
+            saved=loss.daily.whole,
+            month=loss.daily.month(seconds),
+            blamed=tuple(loss.blamed),
+            fix=FIXES[kind],
+        )
+        for kind, what, model, loss in found
+        if loss.daily.whole >= least
+    ]
+    return sorted(made, key=lambda leak: (-leak.saved, leak.kind, leak.what))[:10]
+
+
+def _table(lines: Mapping[str, Sums], most: int | None = _MOST) -> list[dict[str, Any]]:
+    """The dearest lines, and the rest of them as one."""
+    ranked = sorted(lines.items(), key=lambda one: (-max(one[1].spent, one[1].told), one[0]))
+    rest = Sums()
+    for _, sums in ranked[most:] if most is not None else ():
+        rest.spent += sums.spent
+        rest.told += sums.told
+    shown = [*ranked[:most], *([("other", rest)] if rest.spent or rest.told else [])]
+    return [
+        {
+            "name": name,
+            "spent_usd": usd(sums.spent),
+            "cost_report_usd": usd(sums.told),
+            "tokens": dict(sums.tokens),
+        }
+        for name, sums in shown
+    ]

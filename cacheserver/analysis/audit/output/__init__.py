@@ -1,0 +1,1 @@
+"""The audit's report: on the terminal, as HTML, with charts."""

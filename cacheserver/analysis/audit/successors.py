@@ -1,0 +1,19 @@
+"""Which model took an older one's place."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Final
+
+from cacheserver.core.rules.routing import Tiers
+
+# The newest of each family is what a tier asks unless told otherwise: claude-<family>-<version>.
+_NEWEST: Final = {str(model).split("-")[1]: str(model) for model in astuple(Tiers())}
+
+
+def successor(model: str) -> str | None:
+    """The newest model of a model's family; None for the newest itself, or of no family of ours."""
+    for family, newest in _NEWEST.items():
+        if family in model:
+            return None if model.startswith(newest) else newest
+    return None

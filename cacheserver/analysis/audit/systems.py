@@ -1,0 +1,48 @@
+"""System prompts that are one but for times, ids and names in them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cacheserver.core import fragments
+from cacheserver.pricing.estimate import chars_per_token
+
+_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A system prompt with words that change: what is left of it, and how long it is."""
+
+    digest: str
+    tokens: int
+
+
+class Systems:
+    """Remembers what each root's system prompt is without such words; a root is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Moving | None] = OrderedDict()
+
+    def moving(self, root: str, body: Mapping[str, Any] | None, model: str) -> Moving | None:
+        """None for a system prompt that stands still, or none at all."""
+        if body is None:
+            return None
+        if root in self._known:
+            return self._known[root]
+        text = fragments.text_of(body.get("system"))
+        found = fragments.skeleton(text)
+        changes = any(one.kind in fragments.MOVED for one in found.fragments)
+        made = Moving(found.digest, round(len(text) / chars_per_token(model))) if changes else None
+        self._known[root] = made
+        if len(self._known) > _KEPT:
+            self._known.popitem(last=False)
+        return made
+
+    def group(self, root: str, body: Mapping[str, Any] | None, model: str) -> str:
+        """One name for all roots that differ in such words only."""
+        moving = self.moving(root, body, model)
+        return root if moving is None else moving.digest

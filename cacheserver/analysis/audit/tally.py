@@ -1,0 +1,283 @@
+"""One pass over a replay: what was spent, what each lever would have saved, and on what.
+
+Bounded whatever the log: of groups the dearest are kept (`Dearest`), what the others had is counted
+under `other`, and all of them sum to the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cacheserver.analysis.audit.daily import Daily, Month, day_of
+from cacheserver.analysis.audit.dearest import Dearest
+from cacheserver.analysis.audit.systems import Systems
+from cacheserver.analysis.replay.call import Call
+from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.core.types import Nanodollars
+from cacheserver.matching.conformal_bound import wilson
+
+_GROUPS: Final = 1_000
+OTHER: Final = "other"
+_NAME: Final = 60  # characters of a system prompt that name its group
+
+
+@dataclass(slots=True)
+class Group:
+    """Requests that are alike: of one purpose, model and system prompt."""
+
+    name: str
+    model: str = ""
+    requests: int = 0
+    spent: Nanodollars = 0
+    alone: Counter[str] = field(default_factory=Counter)
+    together: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: Step) -> None:
+        self.requests += 1
+        self.spent += step.spent or 0
+        self.alone.update(step.alone)
+        self.together.update(step.together)
+
+    def take(self, other: Group) -> None:
+        """Count another group in."""
+        self.requests += other.requests
+        self.spent += other.spent
+        self.alone.update(other.alone)
+        self.together.update(other.together)
+
+
+class Groups:
+    """The dearest groups by key."""
+
+    def __init__(self, most: int = _GROUPS) -> None:
+        self._other = Group(OTHER)
+        self._kept: Dearest[tuple[str, ...], Group] = Dearest(most, _spent, self._other.take)
+
+    def of(self, key: tuple[str, ...], name: str, model: str = "") -> Group:
+        """The group of a key, made where it is new."""
+        return self._kept.of(key, lambda: Group(name, model))
+
+    def dearest(self, most: int | None = None) -> list[Group]:
+        """So many, the dearest first, and last what is in none of them, as one."""
+        found = [group for _, group in self._kept]
+        other = Group(OTHER)
+        other.take(self._other)
+        for group in found[most:] if most is not None else ():
+            other.take(group)
+        return [*found[:most], other] if other.requests else found[:most]
+
+
+def _spent(group: Group) -> Nanodollars:
+    return group.spent
+
+
+@dataclass(slots=True)
+class WrongHits:
+    """Of would-be hits, those whose logged answer says something else."""
+
+    hits: int = 0
+    compared: int = 0
+    wrong: int = 0
+    stood_for: float = 0.0  # hits that those compared stand for
+    wrong_for: float = 0.0
+    squares: float = 0.0
+
+    def add(self, step: Step) -> None:
+        self.hits += 1
+        if step.right is None:
+            return
+        self.compared += 1
+        self.wrong += not step.right
+        self.stood_for += step.stands_for
+        self.wrong_for += step.stands_for * (not step.right)
+        self.squares += step.stands_for**2
+
+    @property
+    def share(self) -> float | None:
+        """Of the would-be hits; None where none was compared."""
+        return self.wrong_for / self.stood_for if self.compared else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%, by Wilson; heavy comparisons stand for many and know of one."""
+        if not self.compared:
+            return 0.0, 1.0
+        effective = self.stood_for**2 / self.squares
+        return wilson((self.share or 0.0) * effective, effective)
+
+
+# Tokens a character of a marked prefix over those of the rest of its prompt. An assumption, which
+# the report names: there is no tokenizer of Claude's to be had offline.
+_DENSITIES: Final = (3 / 4, 4 / 3)
+
+# Of the classifier's test prompts that go to a tier, those that ask no more than it gives
+# (docs/routing.md; a test counts them again).
+ROUTED_RIGHT: Final[Mapping[str, tuple[int, int]]] = {"low": (183, 194), "middle": (234, 268)}
+
+
+@dataclass(slots=True)
+class Routed:
+    """What routing saves, by the tier it goes to: how often that is right differs."""
+
+    alone: Counter[str] = field(default_factory=Counter)
+    together: Counter[str] = field(default_factory=Counter)
+
+    def add(self, step: Step) -> None:
+        if step.route is not None:
+            tier = step.route.tier or ""
+            self.alone[tier] += step.alone.get("routing", 0)
+            self.together[tier] += step.together.get("routing", 0)
+
+
+@dataclass(slots=True)
+class Marked:
+    """What our marks save, were the marked prefix denser or thinner in tokens than its prompt.
+
+    What was billed is the whole prompt; how much of it is marked is estimated from characters.
+    """
+
+    alone: list[Nanodollars] = field(default_factory=lambda: [0, 0])  # the least, the most
+    together: list[Nanodollars] = field(default_factory=lambda: [0, 0])
+
+    def add(self, step: Step) -> None:
+        for ends, parts in ((self.alone, step.alone), (self.together, step.together)):
+            if part := parts.get("prompt-caching"):
+                factors = sorted(part * _denser(step.marked, ratio) for ratio in _DENSITIES)
+                ends[0] += round(factors[0])
+                ends[1] += round(factors[1])
+
+
+def _denser(share: float, ratio: float) -> float:
+    """What becomes of a share of the tokens where each character in it has `ratio` as many."""
+    return ratio / (share * ratio + 1 - share)
+
+
+def _routed_interval(saved: Mapping[str, Nanodollars]) -> tuple[Nanodollars, Nanodollars]:
+    """95% by Wilson; a request on too small a model is asked again, so it saves nothing."""
+    least = most = 0
+    for tier, amount in saved.items():
+        low, high = wilson(*ROUTED_RIGHT[tier]) if tier in ROUTED_RIGHT else (1.0, 1.0)
+        ends = sorted((round(amount * low), round(amount * high)))
+        least, most = least + ends[0], most + ends[1]
+    return least, most
+
+
+@dataclass(slots=True)
+class Tally:
+    """Everything that is told of a log."""
+
+    whole: Group = field(default_factory=lambda: Group("all"))
+    by_model: Groups = field(default_factory=lambda: Groups(200))
+    by_day: Groups = field(default_factory=lambda: Groups(4_000))
+    groups: Groups = field(default_factory=Groups)
+    tokens: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    wrong: WrongHits = field(default_factory=WrongHits)
+    routed: Routed = field(default_factory=Routed)
+    marked: Marked = field(default_factory=Marked)
+    unpriced: Counter[str] = field(default_factory=Counter)
+    systems: Systems = field(default_factory=Systems)
+    estimated: Nanodollars = 0  # of what was spent, that rests on characters
+    told: Nanodollars = 0  # what the log itself says was spent...
+    told_of: Nanodollars = 0  # ...and what we make of the same requests
+    no_prompt: Nanodollars = 0  # spent on requests of which nothing more is known
+    first: float | None = None  # when the first priced request came
+    daily: defaultdict[str, Daily] = field(default_factory=lambda: defaultdict(Daily))
+
+    def add(self, call: Call, step: Step) -> str:
+        """Count one request in; the name of its group."""
+        self.reasons[step.reason] += 1
+        name = call.purpose or _system(call.body)
+        if step.spent is None:
+            self.unpriced[call.model] += 1
+            return name
+        self.whole.add(step)
+        self.first = call.at if self.first is None else self.first
+        self._daily(day_of(call.at, self.first), step)
+        self.by_model.of((call.model,), call.model).add(step)
+        day = datetime.fromtimestamp(call.at, UTC).date().isoformat()
+        self.by_day.of((day,), day).add(step)
+        group = self.systems.group(step.root, call.body, call.model)
+        key = (call.purpose or "", call.model, group)
+        self.groups.of(key, name, call.model).add(step)
+        for kind, tokens in _tokens(call).items():
+            self.tokens[kind] += tokens
+        self.kinds[step.kind or "asked"] += 1
+        if step.kind == "semantic":
+            self.wrong.add(step)
+        self.routed.add(step)
+        self.marked.add(step)
+        self.estimated += step.spent if call.estimated else 0
+        self.no_prompt += step.spent if step.reason == "no-prompt" else 0
+        if call.cost is not None:
+            self.told += call.cost
+            self.told_of += step.spent
+        return name
+
+    def _daily(self, day: int, step: Step) -> None:
+        daily = self.daily
+        daily["spent"].add(day, step.spent or 0)
+        for which, parts in (("alone", step.alone), ("together", step.together)):
+            for lever, part in parts.items():
+                daily[f"{which} {lever}"].add(day, part)
+        if step.together:
+            daily["saved"].add(day, sum(step.together.values()))
+
+    def month(self, name: str, seconds: float) -> Month | None:
+        """30 days like the log: of "spent", "saved", or a lever, as "alone exact"."""
+        return self.daily[name].month(seconds)
+
+    @property
+    def saved(self) -> Nanodollars:
+        """With all levers together."""
+        return sum(self.whole.together.values())
+
+    def semantic_interval(self, wrong_hit: Nanodollars = 0) -> tuple[Nanodollars, Nanodollars]:
+        """What the semantic tier would save at least and at most, 95%.
+
+        A wrong answer saves nothing, and costs `wrong_hit` besides.
+        """
+        saved, hits = self.whole.together["semantic"], self.wrong.hits
+        low, high = self.wrong.interval
+        return (
+            round(saved * (1 - high)) - round(hits * high * wrong_hit),
+            round(saved * (1 - low)) - round(hits * low * wrong_hit),
+        )
+
+    def routing_interval(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What routing would save at least and at most, 95%: alone, and with the others."""
+        return _routed_interval(self.routed.alone), _routed_interval(self.routed.together)
+
+    def parts(self) -> Mapping[str, tuple[Nanodollars, Nanodollars]]:
+        """By lever, what it saves alone and as a part of all."""
+        return {lever: (self.whole.alone[lever], self.whole.together[lever]) for lever in LEVERS}
+
+
+def _tokens(call: Call) -> Mapping[str, int]:
+    usage = call.usage
+    return {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_write_5m": usage.cache_write_5m_tokens,
+        "cache_write_1h": usage.cache_write_1h_tokens,
+        "cache_read": usage.cache_read_tokens,
+    }
+
+
+def _system(body: Mapping[str, Any] | None) -> str:
+    """A group's name where the log gives none: the beginning of its system prompt."""
+    if body is None:
+        return "no prompt logged"
+    system = body.get("system")
+    if isinstance(system, list):
+        texts = [b.get("text") for b in system if isinstance(b, Mapping)]
+        system = " ".join(text for text in texts if isinstance(text, str))
+    if not isinstance(system, str) or not system.strip():
+        return "no system prompt"
+    return " ".join(re.split(r"[ \t\r\n]+", system[: 4 * _NAME].strip()))[:_NAME]

@@ -1,0 +1,428 @@
+"""The semantic tier in memory: `cache.semantic` and `calibration`'s `decider` and `worker`.
+
+The decision is the server's (`matching.decision` at the bar of `matching.conformal_bound`, or
+`cache.freshness`), and what it learns too: here the logged answer is what Claude would say, so a
+miss is a label, and a hit can be audited for nothing. Questions and answers cost milliseconds each
+to embed: `texts` bounds how many are, and what comes after is not sought by similarity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
+
+from cacheserver.analysis.replay.call import Call
+from cacheserver.analysis.replay.seen import ReplayedRequest
+from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.cache.freshness import decide, enabled_vetoes
+from cacheserver.calibration import foils, label_intake, shrinkage
+from cacheserver.calibration.answers import confirmation
+from cacheserver.calibration.answers.comparison import Grouped, Outcome
+from cacheserver.calibration.answers.confirmation import Settled
+from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
+from cacheserver.core import json_text
+from cacheserver.matching import calibration, conformal_bound, profile
+from cacheserver.matching.calibration import Calibration, Label, Source
+from cacheserver.matching.decision import Judged, judge
+from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.profile import Profile
+from index.models import Vectors
+from index.vectors import VectorIndex
+
+_COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
+_PROFILES: Final = 5_000  # as in `calibration.decider`
+_CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
+_ANSWER_CHARS: Final = 12_000  # kept of an answer: about the words that are read of one
+_SCOPES: Final = 2_000  # whose calibration is remembered, those asked last
+_TEND: Final = 1_000  # stored entries between two sweeps of the index
+
+
+@dataclass(slots=True)
+class Stored:
+    """A stored question, and what was answered."""
+
+    id: str
+    text: str
+    answer: bytes | None  # the message, packed; None: not logged
+    expires_at: float
+    source: str  # where it stands in the log
+    group: str
+    said: ReadExchange | None = None
+
+
+@dataclass(slots=True)
+class _Scope:
+    state: Calibration = field(default_factory=Calibration)
+    bar: conformal_bound.Bar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look brought: the entry that is served, or what came near for the fresh answer."""
+
+    served: Stored | None
+    reason: str
+    right: bool | None = None  # whether the logged answer says what the served one does
+    stands_for: float = 1.0  # hits like it, where only a share is checked
+    audit_share: float = 0.0  # of such hits the server would ask again
+    vector: Vectors | None = None
+    near: Sequence[Neighbour] = ()
+    nearest: Judged | None = None
+
+
+class Similar:
+    """Stored questions by similarity. `most` bounds them; the oldest goes first."""
+
+    def __init__(
+        self,
+        embedding: Embedding,
+        lexicon: Lexicon,
+        *,
+        most: int = 100_000,
+        texts: int | None = None,
+        seed: int = 1,
+    ) -> None:
+        """`texts`: how many questions and answers may be embedded; None: all."""
+        self._embedding = embedding
+        self._lexicon = lexicon
+        self._most = most
+        self._texts = texts
+        self._random = Random(seed)
+        self._index = VectorIndex(embedding.dim)
+        self._stored: OrderedDict[str, Stored] = OrderedDict()
+        self._by_id = 0
+        self._scopes: OrderedDict[tuple[str, str], _Scope] = OrderedDict()
+        self._past: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (wrong, right)
+        self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._hits = 0
+        self._answers = AnswerReader(self._embed, lexicon)
+        # Not a Runner: for a signal handler that spells out what each run returned, arrays and all.
+        self._loop = asyncio.new_event_loop()
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @property
+    def spent(self) -> bool:
+        """Whether as many texts were embedded as may be."""
+        return self._texts is not None and self._embedding.asked >= self._texts
+
+    def ahead(self, seen: ReplayedRequest) -> None:
+        """Have the question embedded that `look` will be asked for."""
+        if seen.query.text is not None and not self.spent:
+            self._embedding.ahead(seen.query.text)
+
+    def vector(self, seen: ReplayedRequest) -> Vectors | None:
+        """The question's vector, as the router would have it."""
+        return None if seen.query.text is None else self._vector(seen.query.text)
+
+    def _vector(self, text: str) -> Vectors | None:
+        if self.spent and not self._embedding.has(text):
+            return None
+        return self._embedding.get(text)
+
+    def look(self, seen: ReplayedRequest, call: Call) -> Found:
+        """What the server would decide, at the time of the call."""
+        query = seen.query
+        bar = query.tenant.bar
+        if query.text is None:
+            return Found(None, query.exact_only or "exact-only")
+        vector = self._vector(query.text)
+        if vector is None:
+            return Found(None, "not-sought" if self.spent else "unreadable")
+        matches = self._index.search(query.scope, vector, bar.top_k, call.at)
+        near = [
+            self._neighbour(self._stored[m.id], m.cosine)
+            for m in matches
+            if (query.fingerprint, m.id) not in self._condemned
+        ]
+        if not near:
+            return Found(None, "empty", vector=vector)
+        if bar.similarity is not None or bar.target is None:
+            return self._by_hand(seen, call, near, vector)
+        scope = self._scope(seen)
+        if scope.bar is None:
+            scope.bar = conformal_bound.bar_for(scope.state, bar.target)
+        verdict = judge(
+            self._profile(query.text),
+            near,
+            scope.state,
+            scope.bar,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        if verdict.serve is not None:
+            return self._hit(seen, call, verdict.serve, scope.bar, vector)
+        nearest = next((one for one in verdict.judged if one.evidence is not None), None)
+        return Found(None, verdict.reason, vector=vector, near=near, nearest=nearest)
+
+    def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
+        """Keep a fresh answer, after a look that found none to serve; learn from it."""
+        if found.vector is None or seen.query.text is None:
+            return
+        self._by_id += 1
+        fresh = Stored(
+            id=str(self._by_id),
+            text=seen.query.text,
+            answer=_packed(call.message),
+            expires_at=expires_at,
+            source=call.source,
+            group=str(self._by_id),
+        )
+        if found.near:
+            self._learn(seen, fresh, found)
+        self._stored[fresh.id] = fresh
+        self._index.add(fresh.id, seen.query.scope, found.vector, expires_at)
+        if len(self._stored) > self._most:
+            self._forget(next(iter(self._stored)))
+        if self._by_id % _TEND == 0:
+            for gone in self._index.expire(call.at):
+                self._stored.pop(gone, None)
+            self._index.maintain()
+
+    def _forget(self, id: str) -> None:
+        del self._stored[id]
+        self._index.remove(id)
+
+    def _by_hand(
+        self, seen: ReplayedRequest, call: Call, near: Sequence[Neighbour], vector: Vectors
+    ) -> Found:
+        """A threshold set by hand, or none: `cache.freshness`, as in the server."""
+        bar = seen.query.tenant.bar
+        if bar.similarity is None or seen.query.text is None:
+            return Found(None, "exact-only", vector=vector)
+        selection = decide(
+            self._profile(seen.query.text),
+            near,
+            bar.similarity,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        served = next((one for one in near if one.id == selection.serve), None)
+        if served is None:
+            return Found(None, selection.reason, vector=vector)
+        stored, share = self._stored[served.id], bar.audit_share or 0.0
+        checked = self._checked(share)
+        right = (
+            self._compared(seen.query.text or "", call, stored).right
+            if self._random.random() < checked
+            else None
+        )
+        return Found(
+            stored,
+            selection.reason,
+            right=right,
+            stands_for=1 / checked,
+            audit_share=share,
+            vector=vector,
+        )
+
+    def _hit(
+        self,
+        seen: ReplayedRequest,
+        call: Call,
+        served: Judged,
+        bar: conformal_bound.Bar,
+        vector: Vectors,
+    ) -> Found:
+        stored = self._stored[served.id]
+        share = seen.query.tenant.bar.audit_share
+        if share is None:
+            share = conformal_bound.audit_share(bar, served.probability)
+        checked = self._checked(share)
+        right = None
+        if self._random.random() < checked:
+            settled = self._compared(seen.query.text or "", call, stored)
+            right = settled.right
+            if right is not None:
+                self._teach(seen, served, right, "audit", weight=settled.weight / checked)
+                self._count(stored, right)
+                if not right:
+                    self._condemned.add((seen.query.fingerprint, stored.id))
+        return Found(
+            stored,
+            "probable",
+            right=right,
+            stands_for=1 / checked,
+            audit_share=share,
+            vector=vector,
+        )
+
+    def _checked(self, share: float) -> float:
+        """The chance with which this hit's answers are compared; never nothing."""
+        self._hits += 1
+        return max(share, min(1.0, _CHECKED / self._hits))
+
+    def _learn(self, seen: ReplayedRequest, fresh: Stored, found: Found) -> None:
+        """Hold a fresh answer against those that came near, as the server does behind a miss."""
+        near = list(found.near[:_COMPARED])
+        nearest = found.nearest
+        if nearest is not None:
+            near += [n for n in found.near[_COMPARED:] if n.id == nearest.id]
+        said = self._read(fresh)
+        if said is None:
+            return
+        others = {n.id: (n, self._read(self._stored[n.id])) for n in near if n.id in self._stored}
+        told = {
+            id: beside(said, other, n.group)
+            for id, (n, other) in others.items()
+            if other is not None
+        }
+        group = self._answers.group_of(said, list(told.values()))
+        if nearest is not None and nearest.id in told:
+            mine = self._stored[nearest.id].group
+            first = self._answers.outcome(said, [one for one in told.values() if one.group == mine])
+            # The log holds no second answer: a surprising contradiction counts as it stands.
+            settled = confirmation.settle(first, nearest.probability)
+            if settled.right is not None:
+                foil = self._foil(seen, said, found, mine, told) if settled.right else None
+                weight = settled.weight
+                self._teach(seen, nearest, settled.right, "miss", weight=weight, foil=foil)
+        fresh.group = group or fresh.group
+
+    def _foil(
+        self,
+        seen: ReplayedRequest,
+        said: ReadExchange,
+        found: Found,
+        group: str,
+        told: Mapping[str, Grouped],
+    ) -> Evidence | None:
+        def outcome(id: str) -> Outcome:
+            return self._answers.outcome(said, [told[id]]) if id in told else "open"
+
+        asked = self._profile(seen.query.text or "")
+        return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
+
+    def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
+        """Compare the logged answer with the stored one."""
+        fresh = Stored("", text, _packed(call.message), 0.0, "", "")
+        said, other = self._read(fresh), self._read(stored)
+        if said is None or other is None:
+            return Settled(None)
+        first = self._answers.outcome(said, [beside(said, other, stored.group)])
+        return confirmation.settle(first, None)
+
+    def _read(self, stored: Stored) -> ReadExchange | None:
+        if stored.said is None and stored.answer is not None:
+            message = zlib.decompress(stored.answer)
+            stored.said = self._loop.run_until_complete(self._answers.read(stored.text, message))
+            stored.answer = None if stored.said is None else stored.answer
+        return stored.said
+
+    async def _embed(self, text: str) -> Vectors | None:
+        return self._vector(text)
+
+    def _teach(
+        self,
+        seen: ReplayedRequest,
+        chosen: Judged,
+        right: bool,
+        source: Source,
+        *,
+        weight: float,
+        foil: Evidence | None = None,
+    ) -> None:
+        assert chosen.evidence is not None
+        adjustment = self._adjustment(self._stored[chosen.id])
+        label = Label(
+            evidence=chosen.evidence,
+            right=right,
+            weight=weight,
+            source=source,
+            served=source == "audit",
+            embedder="",
+            adjustment=adjustment,
+            foil=foil,
+            caller=seen.query.caller,
+        )
+        scope, target = self._scope(seen), seen.query.tenant.bar.target
+        if not label_intake.wanted(scope.state, label):
+            return
+        scope.state = calibration.learn(scope.state, label)
+        if scope.state.due:
+            scope.state = calibration.refit(scope.state)
+        elif scope.state.reviewed:
+            scope.state = calibration.grouped(scope.state)
+        else:
+            if label.served and scope.bar is not None:
+                scope.bar = conformal_bound.reshut(scope.bar, scope.state)
+            return
+        scope.bar = None if target is None else conformal_bound.bar_for(scope.state, target)
+
+    def _count(self, stored: Stored, right: bool) -> None:
+        for name in (f"entry {stored.id}", f"group {stored.group}"):
+            wrong, good = self._past.pop(name, (0.0, 0.0))
+            self._past[name] = (wrong + (not right), good + right)
+            if len(self._past) > self._most:
+                self._past.popitem(last=False)
+
+    def _adjustment(self, stored: Stored) -> float:
+        nothing = (0.0, 0.0)
+        return shrinkage.adjustment(
+            self._past.get(f"entry {stored.id}", nothing),
+            self._past.get(f"group {stored.group}", nothing),
+        )
+
+    def _neighbour(self, stored: Stored, cosine: float) -> Neighbour:
+        return Neighbour(
+            stored.id, cosine, stored.group, self._profile(stored.text), self._adjustment(stored)
+        )
+
+    def _profile(self, text: str) -> Profile:
+        found = self._profiles.get(text)
+        if found is None:
+            found = self._profiles[text] = profile.read(text, self._lexicon)
+            if len(self._profiles) > _PROFILES:
+                self._profiles.popitem(last=False)
+        return found
+
+    def _scope(self, seen: ReplayedRequest) -> _Scope:
+        key = (seen.query.tenant.name, seen.query.scope)
+        scope = self._scopes.get(key)
+        if scope is None:
+            scope = self._scopes[key] = _Scope()
+            if len(self._scopes) > _SCOPES:
+                self._scopes.popitem(last=False)
+        self._scopes.move_to_end(key)
+        return scope
+
+
+def _packed(message: Mapping[str, Any] | None) -> bytes | None:
+    """What is kept of an answer: its text, of a long one both ends."""
+    if message is None:
+        return None
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else []
+    texts = [b["text"] for b in blocks if isinstance(b, Mapping) and b.get("type") == "text"]
+    text = "\n".join(one for one in texts if isinstance(one, str))
+    if not text.strip():
+        return None
+    if len(text) > _ANSWER_CHARS:
+        half = _ANSWER_CHARS // 2
+        text = f"{text[:half]} {text[-half:]}"
+    kept = {"content": [{"type": "text", "text": text}]}
+    return zlib.compress(json_text.dumps(kept), 1)

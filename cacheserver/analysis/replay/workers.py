@@ -1,0 +1,190 @@
+"""A replay over several processes, the same for any number of them until a bound is reached.
+
+Nothing a world remembers reaches across two system prompts or two tenants: not what is stored, nor
+a prefix, a conversation, a series or a calibration. So calls are shared out by tenant, tools and
+system prompt, each process replays its own in order, and the steps come back in the order of the
+log. Of what is remembered at most each process should get its share: then many remember no more
+than one would, though not always the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any, Final, TypeAlias
+
+from cacheserver.analysis.replay.call import Call
+from cacheserver.analysis.replay.engine import Engine
+from cacheserver.analysis.replay.step import Step
+from cacheserver.core import json_text
+
+_CHUNK: Final = 64  # calls sent at once
+_CHUNKS: Final = 8  # that may wait for a process
+_WAITING: Final = 4_096  # calls whose step has not come; then the first of them is waited for
+_ALIVE_S: Final = 1.0  # between two looks whether a process is still there
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An engine and what ends it."""
+
+    engine: Engine
+    close: Callable[[], None]
+
+
+# Makes an engine in the process it is called in. It is pickled: a module's function, a `partial`.
+Making: TypeAlias = Callable[[], Made]
+
+
+def replay(calls: Iterable[Call], making: Making, *, processes: int) -> Iterator[tuple[Call, Step]]:
+    """Each call with its step, in the order they come. One process: in this one.
+
+    Raises `RuntimeError` where a process ended before its work did.
+    """
+    if processes <= 1:
+        made = making()
+        try:
+            yield from made.engine.replay(calls)
+        finally:
+            made.close()
+        return
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(making)) for _ in range(processes)]
+        waiting: deque[tuple[Call, _Worker]] = deque()
+        for call in calls:
+            worker = workers[share_of(call) % processes]
+            worker.give(call)
+            waiting.append((call, worker))
+            while waiting and (len(waiting) > _WAITING or waiting[0][1].ready):
+                first, its = waiting.popleft()
+                yield first, its.take()
+        for worker in workers:
+            worker.drain()
+        while waiting:
+            first, its = waiting.popleft()
+            yield first, its.take()
+
+
+def share_of(call: Call) -> int:
+    """Which share of the work a call belongs to; equal for all that could meet in one world."""
+    body = call.body or {}
+    start = json_text.dumps([call.tenant, body.get("tools"), body.get("system")])
+    return int.from_bytes(hashlib.blake2b(start, digest_size=8).digest())
+
+
+class _Worker:
+    """The other end of a process: calls go in, steps come out in the same order."""
+
+    def __init__(self, process: BaseProcess, given: Any, done: Any) -> None:
+        self._process = process
+        self._given = given
+        self._done = done
+        self._chunk: list[Call] = []
+        self._out = 0  # calls sent whose steps have not come
+        self._steps: deque[Step] = deque()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step can be taken without waiting."""
+        if not self._steps and self._out:
+            try:
+                self._take_in(self._done.get_nowait())
+            except queue.Empty:
+                return False
+        return bool(self._steps)
+
+    def give(self, call: Call) -> None:
+        self._chunk.append(call)
+        if len(self._chunk) == _CHUNK:
+            self._send(drain=False)
+
+    def drain(self) -> None:
+        """Have all that was given stepped through, without waiting for more to come."""
+        self._send(drain=True)
+
+    def take(self) -> Step:
+        """The next step, waited for."""
+        if not self.ready:
+            self.drain()
+        while not self._steps:
+            try:
+                self._take_in(self._done.get(timeout=_ALIVE_S))
+            except queue.Empty:
+                self._check()
+        return self._steps.popleft()
+
+    def _send(self, *, drain: bool) -> None:
+        while True:
+            try:
+                self._given.put((self._chunk, drain), timeout=_ALIVE_S)
+                break
+            except queue.Full:
+                self._check()
+        self._out += len(self._chunk)
+        self._chunk = []
+
+    def _take_in(self, steps: list[Step]) -> None:
+        self._steps.extend(steps)
+        self._out -= len(steps)
+
+    def _check(self) -> None:
+        if not self._process.is_alive():
+            raise RuntimeError("a process of the replay ended before its work did")
+
+
+@contextmanager
+def _worker(making: Making) -> Iterator[_Worker]:
+    # A fresh interpreter: the models' threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    given, done = context.Queue(_CHUNKS), context.Queue()
+    process = context.Process(target=_work, args=(given, done, making), daemon=True)
+    process.start()
+    try:
+        yield _Worker(process, given, done)
+    finally:
+        process.kill()  # what it holds is of no use to anybody once this ends
+        process.join()
+        for one in (given, done):
+            one.close()
+            one.cancel_join_thread()
+
+
+def _work(given: Any, done: Any, making: Making) -> None:
+    """A process, until it is killed, or whoever gave it work is."""
+    end_with_parent()
+    made = making()
+    engine, window = made.engine, deque[Any]()
+    while True:
+        calls, drain = given.get()
+        steps = []
+        for call in calls:
+            window.append((call, engine.see(call)))
+            if len(window) > engine.window:
+                steps.append(engine.step(*window.popleft()))
+        while drain and window:
+            steps.append(engine.step(*window.popleft()))
+        if steps:
+            done.put(steps)
+
+
+def end_with_parent() -> None:
+    """See to it that this process ends when the one that started it does, however it did.
+
+    A queue does not tell: who reads of it holds its other end too, and waits for ever.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

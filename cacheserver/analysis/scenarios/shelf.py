@@ -1,0 +1,56 @@
+"""What ships: scenarios by name, and the seeds' prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from cacheserver.analysis.scenarios import load
+from cacheserver.analysis.scenarios.scenario import Scenario
+from cacheserver.core.errors import SettingsError
+from cacheserver.core.rules.routing import Tiers
+from cacheserver.pricing.price_table import PriceTable, load_overrides
+
+_DATA = resources.files("cacheserver.analysis.scenarios") / "data"
+SEEDS_TIERS = Tiers(low="claude-haiku-4-5", middle="claude-sonnet-4-6", high="claude-opus-4-7")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Which prices a run is at, and the models behind its tiers."""
+
+    label: str
+    tiers: Tiers
+    table: PriceTable | None = None  # None: those of today
+
+
+def names() -> list[str]:
+    """The shipped scenarios."""
+    found = (one.name.removesuffix(".toml") for one in (_DATA / "scenarios").iterdir())
+    return sorted(found)
+
+
+def scenario(name: str) -> Scenario:
+    """A shipped one by its name, or that of a file. Raises `SettingsError`."""
+    if name in names():
+        return load.load((_DATA / "scenarios" / f"{name}.toml").read_text(), name)
+    return load.load(_read(name), name)
+
+
+def prices(name: str) -> Prices:
+    """`seeds`, `today`, or a file of prices over today's. Raises `SettingsError`."""
+    if name == "today":
+        return Prices("today's prices", Tiers())
+    if name == "seeds":
+        table = load_overrides((_DATA / "prices-seeds.toml").read_text())
+        return Prices("the seeds' prices", SEEDS_TIERS, table)
+    return Prices(name, Tiers(), load_overrides(_read(name)))
+
+
+def _read(name: str) -> str:
+    try:
+        return Path(name).read_text()
+    except OSError as error:
+        there = ", ".join(names())
+        raise SettingsError(f"`{name}`: {error.strerror or error}; shipped are {there}") from error

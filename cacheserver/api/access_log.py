@@ -1,0 +1,86 @@
+"""A line for each request that has ended: who, what route, what came of it and what it cost.
+
+Rule: no path, query, header or body: what is not a word of ours is a tenant's or a model's name.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from cacheserver.alerts.rules import clean
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.money import usd
+from cacheserver.core.request_context import RequestContext
+from cacheserver.promptcache.multipliers import prompt_tokens
+
+logger = logging.getLogger("cacheserver.access")
+
+# Asked every few seconds by machines; nobody reads that they were.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class AccessLog:
+    """Writes the lines. Probes are told of at `debug`."""
+
+    def began(self, visit: RequestContext) -> None:
+        """Nothing: a request is told of when it has ended."""
+
+    def ended(self, visit: RequestContext) -> None:
+        level = logging.DEBUG if visit.route in _PROBES else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        told = fields(visit)
+        words = [
+            str(told[name]) for name in ("method", "route", "status") if told[name] is not None
+        ]
+        shown = [f"{name}={value}" for name, value in told.items() if name in _SHOWN and value]
+        logger.log(level, " ".join(words + shown), extra={"fields": told})
+
+
+_SHOWN = (
+    "outcome",
+    "reason",
+    "tenant",
+    "model",
+    "duration_ms",
+    "cost_usd",
+    "saved_usd",
+    "request_id",
+)
+
+
+def fields(visit: RequestContext) -> dict[str, Any]:
+    """What a line has. None: not known, or there is none."""
+    return {
+        "method": visit.method,
+        "route": visit.route,
+        "status": visit.shown_status,
+        "abandoned": visit.status is not None and not visit.whole,
+        "duration_ms": round(visit.seconds * 1_000, 3),
+        "request_id": visit.id,
+        **_settled(visit),
+    }
+
+
+def _settled(visit: RequestContext) -> dict[str, Any]:
+    row = visit.row
+    return {
+        "decision_id": visit.decision_id,
+        "tenant": visit.tenant,
+        "outcome": visit.cache if row is None else row.outcome,
+        "reason": visit.reason if row is None else row.reason,
+        "similarity": visit.similarity,
+        "model": None if row is None else clean(row.model or row.asked),
+        "cost_usd": None if row is None or row.cost is None else usd(row.cost),
+        "saved_usd": None if row is None else usd(row.net),
+        **_tokens(row),
+    }
+
+
+def _tokens(row: Row | None) -> dict[str, int | None]:
+    usage = None if row is None else row.usage
+    return {
+        "input_tokens": None if usage is None else prompt_tokens(usage),
+        "output_tokens": None if usage is None else usage.output_tokens,
+    }

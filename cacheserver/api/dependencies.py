@@ -1,0 +1,238 @@
+"""Who is asking, and which of their headers go on to Claude.
+
+Rule: isolation comes from here. A request is let in as the tenant of a key that we gave out, or as
+`default` on this machine where nobody set up keys; whatever is unclear is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from starlette.requests import HTTPConnection
+
+from cacheserver.api.slowdown import Slowdown, WrongKey
+from cacheserver.budgets.rate_limits import RateLimits
+from cacheserver.core import request_context
+from cacheserver.core.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
+from cacheserver.core.types import Tenant
+from cacheserver.tenants.store import KEY_MARK, Tenants
+
+OPEN_TENANT = "default"
+OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's Anthropic key
+
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+# A proxy on this machine makes the world look like this machine.
+_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_KEY_BEGINS = f"one begins with `{KEY_MARK}`"
+_TO_CLAUDE = ("anthropic-", "x-claude-code-")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking. `credential` is their own Anthropic key, where it is to be used."""
+
+    tenant: Tenant
+    credential: str | None = field(repr=False)
+    key_id: str | None
+
+
+class Gate:
+    """Lets requests in. With no key given out it is open to this machine, and to it alone."""
+
+    def __init__(
+        self,
+        tenants: Tenants,
+        *,
+        credentials: Literal["server", "caller"],
+        admin_key: str | None,
+        limits: RateLimits | None = None,
+        slowdown: Slowdown | None = None,
+    ) -> None:
+        self._tenants = tenants
+        self.credentials = credentials
+        self._admin_key = admin_key
+        self._limits = limits
+        self.slowdown = slowdown or Slowdown()
+
+    async def admit(self, request: HTTPConnection) -> Caller:
+        """Return who is asking.
+
+        Raises `Unauthenticated`, `Forbidden`, `Loop`, `RateLimited` and `Unavailable`.
+        """
+        caller = await self._admitted(request)
+        if (seen := request_context.current()) is not None:
+            seen.tenant = caller.tenant.name
+        if self._limits is not None:
+            await self._limits.request(caller.tenant, caller.key_id)
+        return caller
+
+    async def _admitted(self, request: HTTPConnection) -> Caller:
+        headers = joined(request.headers)
+        refuse_loops(headers)
+        if self.credentials == "caller":
+            return await self._admit_with_own(request, headers)
+        # Some clients send Anthropic's key beside ours: it is not asked for and goes nowhere.
+        sent = presented(headers)
+        ours = [key for key in sent if key.startswith(KEY_MARK)]
+        if not ours and await self._open_to(request, headers):
+            return Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
+        if len(ours) > 1:
+            raise Unauthenticated("two different cacheserver keys were sent; send one")
+        if sent and not ours:
+            raise self._wrong(request, f"what was sent is no cacheserver key: {_KEY_BEGINS}")
+        key = ours[0] if ours else ""
+        return await self._admit_key(request, key, "`Authorization` or `x-api-key`")
+
+    def admit_admin(self, request: HTTPConnection) -> None:
+        """Return if the admin key was sent. Raises `Forbidden` where none is set."""
+        if self._admin_key is None:
+            raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
+        if not self.is_admin(request):
+            said = "this needs the admin key, in `Authorization` or `x-api-key`"
+            sent = presented(joined(request.headers))
+            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
+
+    def is_admin(self, request: HTTPConnection) -> bool:
+        """Return True if the admin key was sent. Any other may be a tenant's: it is not wrong."""
+        if self._admin_key is None:
+            return False
+        expected = self._admin_key.encode()
+        sent = [key.encode() for key in presented(joined(request.headers))]
+        return any(hmac.compare_digest(key, expected) for key in sent)
+
+    async def refuse_open_bind(self, host: str) -> None:
+        """Raise `SettingsError` where listening on `host` would let in whoever comes by."""
+        # Asked in any case: what this server has seen of keys it must not forget.
+        if not await self._tenants.keys_needed() and not is_loopback(host):
+            raise SettingsError(
+                f"`CACHESERVER_HOST`: {host} is open to others and there is no key yet; create one "
+                "with `cacheserver key create --tenant NAME`, or listen on 127.0.0.1"
+            )
+
+    async def _admit_with_own(self, request: HTTPConnection, headers: Mapping[str, str]) -> Caller:
+        """The caller's Anthropic key is a tenant of its own, inside the tenant of our key."""
+        theirs = presented(headers)
+        if len(theirs) != 1:
+            said = "two different keys were sent" if theirs else "no Anthropic key was sent"
+            raise Unauthenticated(f"{said}; send yours in `Authorization` or in `x-api-key`")
+        if theirs[0].startswith(KEY_MARK):
+            raise Unauthenticated(f"a cacheserver key belongs in `{OWN_KEY}` here")
+        if not (theirs[0].isascii() and theirs[0].isprintable()):
+            raise Unauthenticated("an Anthropic key is printable ASCII")
+        our_key = headers.get(OWN_KEY)
+        if our_key is None and await self._open_to(request, headers):
+            within = Caller(await self._tenants.of_caller(OPEN_TENANT), None, None)
+        else:
+            within = await self._admit_key(request, our_key or "", f"`{OWN_KEY}`")
+        # No name an operator can give has an `@`, so nobody can be given this tenant by name.
+        name = f"{within.tenant.name}@{await self._tenants.pseudonym(theirs[0])}"
+        return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
+
+    async def _open_to(self, request: HTTPConnection, headers: Mapping[str, str]) -> bool:
+        """Let a caller without a key in, or not. Raises `Forbidden` for a web page's request.
+
+        One that presents a key of ours never is: that key belongs to a tenant, and its answers to
+        nobody else, whatever became of our records.
+        """
+        if not from_this_machine(request, headers) or await self._tenants.keys_needed():
+            return False
+        refuse_strangers(headers)
+        return True
+
+    async def _admit_key(self, request: HTTPConnection, plain: str, where: str) -> Caller:
+        if not plain:
+            raise Unauthenticated(f"no cacheserver key was sent; send one in {where}")
+        if not plain.startswith(KEY_MARK):
+            raise self._wrong(
+                request, f"what was sent in {where} is no cacheserver key: {_KEY_BEGINS}"
+            )
+        key = await self._tenants.key(plain)
+        if key is None:
+            raise self._wrong(
+                request, "the cacheserver key is not known, or is over, or was revoked"
+            )
+        return Caller(await self._tenants.of_caller(key.tenant), None, key.id)
+
+    def _wrong(self, request: HTTPConnection, message: str, kind: str = "key") -> WrongKey:
+        return WrongKey(message, *self.slowdown.wrong(request, kind))
+
+
+def joined(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with one value each: what was sent twice is one list, as HTTP has it."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def presented(headers: Mapping[str, str]) -> list[str]:
+    """The different credentials sent: the SDK's bearer, and `x-api-key` as older clients do."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    key = headers.get("x-api-key", "").strip()
+    return [sent for sent in dict.fromkeys((bearer, key)) if sent]
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's headers that go on to Claude as they came: versions, betas, attribution.
+
+    Only those known to be for Claude: what is not may be a secret between caller and us. Raises
+    `BadRequest` for a value that HTTP does not carry.
+    """
+    found = {n: v for n, v in joined(headers).items() if n.startswith(_TO_CLAUDE)}
+    for name, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            raise BadRequest(name, "must be printable ASCII")
+    return found
+
+
+def refuse_loops(headers: Mapping[str, str]) -> None:
+    """Raise `Loop` for a request that a cacheserver sent: it would ask itself for ever."""
+    if (via := headers.get("via")) is None:
+        return
+    for hop in via.split(","):
+        if hop.split()[1:2] == ["cacheserver"]:
+            raise Loop(
+                "this request has been through a cacheserver already; `CACHESERVER_UPSTREAM` "
+                "must be Claude, not a cacheserver"
+            )
+
+
+def from_this_machine(request: HTTPConnection, headers: Mapping[str, str]) -> bool:
+    """True where both ends of the connection are loopback, or it has none (a Unix socket)."""
+    if any(name in headers for name in _PROXIED):
+        return False
+    ends = (request.scope.get("client"), request.scope.get("server"))
+    return all(end is None or end[1] is None or is_loopback(end[0]) for end in ends)
+
+
+def refuse_strangers(headers: Mapping[str, str]) -> None:
+    """Raise `Forbidden` for what a web page may have sent through a browser on this machine.
+
+    A name that is not this machine's is a DNS answer that was changed under the page; an `Origin`
+    is sent with every request that a page of another site makes and that could do something.
+    """
+    host = headers.get("host", "")
+    if not _LOCAL_HOST.fullmatch(host):
+        raise Forbidden(
+            "without keys only localhost, 127.0.0.1 and [::1] are served; create a key with "
+            "`cacheserver key create --tenant NAME` to use another name"
+        )
+    origin = headers.get("origin")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        raise Forbidden("without keys no other web page may ask; create a key for its server")
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses that only this machine reaches."""
+    if host in ("127.0.0.1", "localhost"):  # parsing an address takes longer than the rest here
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

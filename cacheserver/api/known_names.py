@@ -1,0 +1,57 @@
+"""Names that an operator wrote, held against those that stand for something.
+
+Rule: settings and keys may be made ahead of a tenant's first request, and settings declare its
+namespaces; all else that names what does not exist is a mistake, and a 400 that lists what does. A
+tenant that has asked stays known when its last key is gone: what it left can be seen and purged.
+"""
+
+from __future__ import annotations
+
+from cacheserver.api.dependencies import OPEN_TENANT
+from cacheserver.api.state import AppState
+from cacheserver.cache.controls import name as checked_name
+from cacheserver.core.errors import Unknown
+from cacheserver.core.types import Tenant
+
+
+async def tenant_of(edge: AppState, name: object) -> Tenant:
+    """A tenant that has settings or a key or has asked, or the one that is open without keys.
+
+    Raises `BadRequest`, and `Unavailable` where its settings cannot be read.
+    """
+    checked = checked_name("tenant", name)
+    await refuse_unknown_tenant(edge, checked)
+    return await edge.parts.tenants.known(checked)
+
+
+async def refuse_unknown_tenant(edge: AppState, name: str) -> None:
+    """Raise `BadRequest` for a tenant without settings or a key that has never asked."""
+    names = {OPEN_TENANT, *await edge.parts.tenants.names()}
+    if name not in names and not await edge.parts.decision_log.stats(name):
+        raise Unknown("tenant", "tenant", name, names)
+
+
+async def refuse_unknown_namespace(edge: AppState, tenant: Tenant, namespace: str) -> None:
+    """Raise `BadRequest` for a namespace that nothing was asked in, nor anything set for."""
+    rules = {rule.namespace for rule in tenant.ttl_rules if rule.namespace is not None}
+    known = {"default", *tenant.namespace_bars, *rules}
+    if namespace in known or await edge.parts.entries.entries.has_namespace(tenant.name, namespace):
+        return
+    known |= (await edge.parts.what_if.places(tenant)).namespaces
+    if namespace not in known:
+        raise Unknown("name", "namespace", namespace, known)
+
+
+async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, after: Tenant) -> None:
+    """Raise `BadRequest` naming `field` where a bar is set in a scope that nothing was asked in.
+
+    It would hold for nobody: most likely the id is of another tenant, or was cut.
+    """
+    if not edge.parts.entries.ready:
+        return  # what was asked before the start is not known yet
+    for scope in after.scope_bars.keys() - before.scope_bars.keys():
+        if await edge.parts.entries.asked_in(before.name, scope):
+            continue
+        known = (await edge.parts.what_if.places(before)).scopes
+        if scope not in known:
+            raise Unknown(field, "scope", scope, known)

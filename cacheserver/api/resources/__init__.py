@@ -1,0 +1,1 @@
+"""The HTTP routes, one file a resource. They parse, call a capability, and answer."""

@@ -1,0 +1,288 @@
+"""`/v1/messages/batches`: the Message Batches API, drop-in, each item through the cache.
+
+Rule: a tenant sees its own batches only; another's is a 404. What a batch holds is never modelled
+beyond its custom ids: params reach Claude as they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from cacheserver.api import dependencies, errors, plain_route
+from cacheserver.api.body import MAX_BATCH_VALUES
+from cacheserver.api.dependencies import Caller
+from cacheserver.api.state import AppState, edge_of
+from cacheserver.batches import schedule as policy
+from cacheserver.batches.jobs import Job, new_id
+from cacheserver.batches.scheduler import BatchScheduler
+from cacheserver.cache.controls import read_controls
+from cacheserver.claude.upstream import Call
+from cacheserver.core import json_text
+from cacheserver.core.errors import BadRequest, NotFound, UpstreamError
+
+WEBHOOK = "x-cache-webhook"
+
+_BATCHES = "/v1/messages/batches"
+_BODY_FACTOR = 8  # of the largest body: Anthropic's own limits are 256 MB to 32 MB
+_LARGE = 1_000_000  # bytes; parsing more takes milliseconds, which others need not wait for
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_JSONL = "application/x-jsonl"
+
+
+def install(app: Starlette, batching: BatchScheduler) -> None:
+    """Serve the family. Plain routes, like `/v1/messages`: bodies are not modelled."""
+    app.state.batching = batching
+    one = f"{_BATCHES}/{{id}}"
+    for path, method, endpoint in (
+        (_BATCHES, "POST", create),
+        (_BATCHES, "GET", list_all),
+        (one, "GET", retrieve),
+        (one, "DELETE", delete),
+        (f"{one}/cancel", "POST", cancel),
+        (f"{one}/results", "GET", results),
+    ):
+        plain_route.add(app, path, endpoint, [method])
+
+
+def batching_of(request: Request) -> BatchScheduler:
+    batching = request.app.state.batching
+    assert isinstance(batching, BatchScheduler)  # `install` sets it
+    return batching
+
+
+async def create(request: Request) -> Response:
+    """Take a batch. It is answered from here on; the items are looked up in the background."""
+    edge, caller = await _admitted(request)
+    raw = await errors.read_body(request, edge.max_body_bytes * _BODY_FACTOR)
+    webhook = request.headers.get(WEBHOOK)
+    if caller.credential is not None:
+        if webhook is not None:
+            raise BadRequest(WEBHOOK, "is for batches of the server's key; yours is passed on")
+        return await _passed_on(request, edge, caller, raw)
+    batching, rules = batching_of(request), caller.tenant.batching
+    if len(raw) > _LARGE:
+        items = await asyncio.to_thread(_items, raw)
+    else:
+        items = _items(raw)
+    if webhook is not None:
+        webhook = await batching.webhooks.check(webhook, rules, field=WEBHOOK)
+    job = Job(
+        id=new_id("batch"),
+        kind="batch",
+        tenant=caller.tenant.name,
+        created_at=0,
+        total=0,
+        key_id=caller.key_id,
+        headers=dependencies.forwarded(request.headers),
+        controls=read_controls(request.headers, also=frozenset({WEBHOOK})),
+        webhook=webhook,
+    )
+    await batching.afford(job, caller.tenant)
+    return _shown(await batching.take(job, items, keep_s=rules.keep_s))
+
+
+async def list_all(request: Request) -> Response:
+    """The tenant's batches, the newest first, by pages."""
+    edge, caller = await _admitted(request)
+    if caller.credential is not None:
+        return await _passed_on(request, edge, caller)
+    jobs, tenant = batching_of(request).jobs, caller.tenant.name
+    ids = await jobs.batches(tenant)
+    page, more = _page(ids, request.query_params)
+    found: list[dict[str, Any]] = []
+    for id in page:
+        job = await jobs.get(tenant, id)
+        if job is None:
+            await jobs.unlist(tenant, id)
+        else:
+            found.append(show(job))
+    told = {
+        "data": found,
+        "has_more": more,
+        "first_id": found[0]["id"] if found else None,
+        "last_id": found[-1]["id"] if found else None,
+    }
+    return _json(told)
+
+
+async def retrieve(request: Request) -> Response:
+    edge, caller = await _admitted(request)
+    if caller.credential is not None:
+        return await _passed_on(request, edge, caller)
+    return _shown(await _find(request, caller))
+
+
+async def cancel(request: Request) -> Response:
+    """End a batch early. What Claude has answered by then is kept and shown."""
+    edge, caller = await _admitted(request)
+    if caller.credential is not None:
+        return await _passed_on(request, edge, caller)
+    job = await _find(request, caller)
+    if not await batching_of(request).cancel(job):
+        raise BadRequest("id", f"batch {job.id} cannot be canceled: its processing has ended")
+    return _shown(await _find(request, caller))
+
+
+async def delete(request: Request) -> Response:
+    edge, caller = await _admitted(request)
+    if caller.credential is not None:
+        return await _passed_on(request, edge, caller)
+    job = await _find(request, caller)
+    if not await batching_of(request).jobs.delete(job.tenant, job.id):
+        raise BadRequest("id", f"batch {job.id} cannot be deleted while it is being processed")
+    return _json({"id": job.id, "type": "message_batch_deleted"})
+
+
+async def results(request: Request) -> Response:
+    """The results, a line each, in constant memory; as Anthropic's, in any order."""
+    edge, caller = await _admitted(request)
+    if caller.credential is not None:
+        return await _passed_on_lines(request, edge, caller)
+    job = await _find(request, caller)
+    if job.status != "ended":
+        raise NotFound(f"batch {job.id} has no results yet")
+    jobs = batching_of(request).jobs
+
+    async def lines() -> Any:
+        async for line in jobs.lines(job):
+            yield line + b"\n"
+
+    return StreamingResponse(lines(), media_type=_JSONL)
+
+
+def show(job: Job) -> dict[str, Any]:
+    """A batch as Anthropic shows it; nothing but `processing` is told before its end."""
+    ended = job.status == "ended"
+    counts = dict(job.counts or {}) if ended else {}
+    kinds = ("succeeded", "errored", "canceled", "expired")
+    return {
+        "id": job.id,
+        "type": "message_batch",
+        "processing_status": job.status,
+        "request_counts": {
+            "processing": 0 if ended else job.total,
+            **{kind: counts.get(kind, 0) for kind in kinds},
+        },
+        "created_at": _rfc3339(job.created_at),
+        "expires_at": _rfc3339(job.created_at + policy.EXPIRES_S),
+        "ended_at": _rfc3339(job.ended_at),
+        "cancel_initiated_at": _rfc3339(job.cancel_at),
+        "archived_at": None,
+        # Relative: an address of Anthropic's would have the SDK send our key there.
+        "results_url": f"{_BATCHES}/{job.id}/results" if ended else None,
+    }
+
+
+async def _admitted(request: Request) -> tuple[AppState, Caller]:
+    edge = edge_of(request)
+    return edge, await edge.gate.admit(request)
+
+
+async def _find(request: Request, caller: Caller) -> Job:
+    id = request.path_params["id"]
+    job = None
+    if _ID.fullmatch(id):
+        job = await batching_of(request).jobs.get(caller.tenant.name, id)
+    if job is None or job.kind != "batch":
+        raise NotFound(f"batch {id[:64]!r} was not found")
+    return job
+
+
+def _items(raw: bytes) -> list[tuple[str, bytes]]:
+    requests = policy.read_requests(errors.parse(raw, most=MAX_BATCH_VALUES))
+    return [(custom_id, json_text.dumps(params)) for custom_id, params in requests]
+
+
+def _page(ids: list[str], asked: Mapping[str, str]) -> tuple[list[str], bool]:
+    limit = asked.get("limit", "20")
+    if not limit.isdecimal() or not 1 <= int(limit) <= 1_000:
+        raise BadRequest("limit", "Input should be between 1 and 1000")
+    most = int(limit)
+    for name in ("after_id", "before_id"):
+        if name in asked and asked[name] not in ids:
+            raise BadRequest(name, "names no batch of yours")
+    if "before_id" in asked:
+        earlier = ids[: ids.index(asked["before_id"])]
+        return earlier[-most:], len(earlier) > most
+    later = ids[ids.index(asked["after_id"]) + 1 :] if "after_id" in asked else ids
+    return later[:most], len(later) > most
+
+
+async def _passed_on(
+    request: Request, edge: AppState, caller: Caller, raw: bytes = b""
+) -> Response:
+    """A caller's own key: the batch is theirs at Anthropic's, and no secret of theirs is kept.
+
+    The address of the results is made ours, or the SDK would leave us out to fetch them.
+    """
+    path = _own_path(request)
+    call = _call(request, caller, raw)
+    reply = await edge.parts.upstream.forward(request.method, path, request.url.query, call)
+    headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "own-key"}
+    return Response(_rewritten(reply.body), status_code=reply.status, headers=headers)
+
+
+async def _passed_on_lines(request: Request, edge: AppState, caller: Caller) -> Response:
+    call = _call(request, caller, b"")
+    lines = edge.parts.upstream.batch_lines(_own_path(request).split("/")[4], call)
+    first = await anext(lines, None)  # errors come before it, and become responses
+
+    async def relayed() -> Any:
+        try:
+            if first is not None:
+                yield first + b"\n"
+            async for line in lines:
+                yield line + b"\n"
+        except UpstreamError:
+            return  # begun: the connection ends, and with it the body, short of its end
+        finally:
+            await lines.aclose()
+
+    headers = {"x-cache": "bypass", "x-cache-reason": "own-key"}
+    return StreamingResponse(relayed(), media_type=_JSONL, headers=headers)
+
+
+def _call(request: Request, caller: Caller, raw: bytes) -> Call:
+    headers = dependencies.forwarded(request.headers)
+    return Call(raw, headers, caller.credential, tenant=caller.tenant.name)
+
+
+def _own_path(request: Request) -> str:
+    id = request.path_params.get("id")
+    if id is not None and not _ID.fullmatch(id):
+        raise NotFound("no batch has such an id")
+    return request.url.path
+
+
+def _rewritten(body: bytes) -> bytes:
+    try:
+        found = json_text.loads(body)
+    except ValueError:
+        return body
+    batches = found.get("data") if isinstance(found, dict) and "data" in found else [found]
+    changed = False
+    for batch in batches if isinstance(batches, list) else ():
+        if isinstance(batch, dict) and batch.get("results_url"):
+            batch["results_url"] = f"{_BATCHES}/{batch.get('id')}/results"
+            changed = True
+    return json_text.dumps(found) if changed else body
+
+
+def _shown(job: Job) -> Response:
+    return _json(show(job))
+
+
+def _json(value: Any) -> Response:
+    return Response(json_text.dumps(value), media_type="application/json")
+
+
+def _rfc3339(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()

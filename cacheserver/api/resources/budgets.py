@@ -1,0 +1,125 @@
+"""`/v1/budget` for callers; what is spent by key, alerts and their delivery for the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.alerts.forecast import Forecast
+from cacheserver.api.components import Components
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import edge_of
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.rules import Balance
+from cacheserver.cache.budget_verdict import Account
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.money import usd
+from cacheserver.core.times import iso
+from cacheserver.core.types import Tenant
+
+router = APIRouter()
+
+_MOST_SHOWN = 1_000
+
+
+@router.get("/v1/budget", tags=["usage"], summary="What you have spent, and what is left")
+async def own(request: Request) -> dict[str, Any]:
+    """The budgets of the tenant and of the key that asks, each with its forecast.
+
+    Without a limit `limit` and `left` are null; the rest is there all the same.
+    """
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    return await _shown(edge.parts, caller.tenant, [caller.key_id] if caller.key_id else [])
+
+
+@router.get("/admin/tenants/{name}/budget", tags=["admin"], summary="A tenant's budgets, by key")
+async def of_tenant(request: Request, name: str) -> dict[str, Any]:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    tenant = await tenant_of(edge, name)
+    keys = [key.id for key in await edge.parts.tenants.list_keys() if key.tenant == tenant.name]
+    return await _shown(edge.parts, tenant, keys)
+
+
+@router.get("/admin/alerts", tags=["admin"], summary="The last alerts, the newest first")
+async def recent(request: Request, tenant: str | None = None, limit: int = 100) -> dict[str, Any]:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    if not 1 <= limit <= _MOST_SHOWN:
+        raise BadRequest("limit", f"must be 1 to {_MOST_SHOWN}")
+    if tenant is not None:
+        await tenant_of(edge, tenant)
+    found = await edge.parts.alerting.delivery.store.recent(_MOST_SHOWN if tenant else limit)
+    wanted = [alert for alert in found if tenant in (None, alert["tenant"])]
+    return {"alerts": wanted[:limit]}
+
+
+@router.post(
+    "/admin/tenants/{name}/alerts/test", tags=["admin"], summary="Send a test alert everywhere now"
+)
+async def test(request: Request, name: str) -> dict[str, Any]:
+    """By channel: `ok`, or why it did not arrive. No channel is tried twice."""
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    tenant = await tenant_of(edge, name)
+    outcome = await edge.parts.alerting.delivery.test(tenant)
+    return {"delivered": {channel: why or "ok" for channel, why in outcome.items()}}
+
+
+async def refuse_closed_addresses(parts: Components, tenant: Tenant) -> None:
+    """Raise `BadRequest` for an address of the tenant's that alerts may not be posted to."""
+    rules = tenant.budgets.alerts
+    for field, url in (("webhook", rules.webhook), ("slack", rules.slack)):
+        if url is not None:
+            where = f"budgets.alerts.{field}"
+            await parts.alerting.delivery.poster.check(where, url, tenant.batching)
+
+
+async def _shown(parts: Components, tenant: Tenant, keys: Iterable[str]) -> dict[str, Any]:
+    now, rules = parts.clock(), tenant.budgets
+    await parts.budgets.flush()
+    await parts.ledger.flush()
+    accounts = budget.accounts(tenant.name, None, rules, now)
+    for key_id in keys:
+        accounts += [one for one in budget.accounts(tenant.name, key_id, rules, now) if one.key_id]
+    balances = await parts.budgets.store.balances(tenant.name, accounts, now)
+    found = []
+    for account, balance in zip(accounts, balances, strict=True):
+        ahead = await parts.alerting.spending.ahead(account, balance, now)
+        found.append(
+            {
+                "key_id": account.key_id,
+                "period": account.period.span,
+                "starts_at": iso(account.period.start),
+                "resets_at": iso(account.period.end),
+                "at_limit": account.at_limit if account.limited else None,
+                "usd": _money(account, balance, ahead["usd"]),
+                "tokens": _tokens(account, balance, ahead["tokens"]),
+            }
+        )
+    return {"tenant": tenant.name, "enabled": rules.enabled, "budgets": found}
+
+
+def _money(account: Account, balance: Balance, ahead: Forecast) -> dict[str, Any]:
+    shown = _part(account.nano, balance.spent.nano, balance.reserved.nano, ahead)
+    return {name: usd(value) if type(value) is int else value for name, value in shown.items()}
+
+
+def _tokens(account: Account, balance: Balance, ahead: Forecast) -> dict[str, Any]:
+    return _part(account.tokens, balance.spent.tokens, balance.reserved.tokens, ahead)
+
+
+def _part(limit: int | None, spent: int, reserved: int, ahead: Forecast) -> dict[str, Any]:
+    return {
+        "limit": limit,
+        "spent": spent,
+        "reserved": reserved,
+        "left": None if limit is None else max(0, limit - spent - reserved),
+        "forecast": ahead.total,
+        "forecast_low": ahead.low,
+        "forecast_high": ahead.high,
+        "forecast_method": ahead.method,
+    }

@@ -1,0 +1,137 @@
+"""What a tenant asks about its own cache: statistics, decisions, purges; and the health checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from cacheserver.api.components import Components
+from cacheserver.api.state import edge_of
+from cacheserver.cache import explanation
+from cacheserver.cache.controls import name as checked_name
+from cacheserver.cache.controls import tag as checked_tag
+from cacheserver.core.errors import BadRequest, NotFound, StoreError
+from cacheserver.core.money import usd
+
+router = APIRouter(tags=["operations"])
+
+_OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
+_PURGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "One of the three.",
+                    "properties": {
+                        "entry_id": {"type": "string"},
+                        "tag": {"type": "string"},
+                        "namespace": {"type": "string"},
+                    },
+                },
+                "examples": {"a tag": {"value": {"tag": "docs/pricing"}}},
+            }
+        },
+    }
+}
+
+
+@router.get("/v1/stats", summary="What you asked, were served, paid and saved")
+async def stats(request: Request) -> dict[str, Any]:
+    """Counts since the tenant's first request: `requests` is the sum of the seven outcomes."""
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    return shown_stats(await edge.parts.decision_log.stats(caller.tenant.name))
+
+
+@router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
+async def decision(request: Request, id: str) -> dict[str, Any]:
+    """The decision and the nearest candidates; of their questions only the one that was served."""
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    found = await edge.parts.decision_log.decision(caller.tenant.name, id)
+    if found is None:
+        raise NotFound("no decision of yours has this id, or it is more than a day old")
+    return explanation.record_for_caller(found)
+
+
+@router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)
+async def purge(request: Request) -> dict[str, int]:
+    """Forget one entry, or all of a tag or a namespace. What is under way is not stored either."""
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    fields = await edge.object(request)
+    return {"purged": await purge_as(edge.parts, caller.tenant.name, fields)}
+
+
+async def purge_as(parts: Components, tenant: str, fields: Mapping[str, Any]) -> int:
+    """Purge what `fields` names, as `tenant`; the number of entries gone."""
+    if len(fields) != 1:
+        raise BadRequest("entry_id", "give one of `entry_id`, `tag` and `namespace`")
+    entries = parts.entries.entries
+    match dict(fields):
+        case {"entry_id": str(entry_id)}:
+            return await entries.purge_id(tenant, entry_id)
+        case {"tag": tag}:
+            return await entries.purge_tag(tenant, checked_tag("tag", tag))
+        case {"namespace": namespace}:
+            return await entries.purge_namespace(tenant, checked_name("namespace", namespace))
+        case _:
+            raise BadRequest(next(iter(fields)), "give one of `entry_id`, `tag` and `namespace`")
+
+
+def shown_stats(sums: Mapping[str, int]) -> dict[str, Any]:
+    """Sums as they are shown: hits over all that could have hit, money in dollars."""
+    counts = {outcome: sums.get(outcome, 0) for outcome in _OUTCOMES}
+    hits = sum(counts[kind] for kind in ("exact", "semantic", "coalesced", "stale"))
+    asked = sums.get("requests", 0)
+    eligible = asked - counts["bypass"] - counts["failed"]
+    return {
+        "requests": asked,
+        **counts,
+        "hit_rate": round(hits / eligible, 6) if eligible else None,
+        "cost_usd": usd(sums.get("cost_nanodollars", 0)),
+        "saved_usd": usd(sums.get("saved_nanodollars", 0)),
+    }
+
+
+@router.get("/healthz", summary="The process answers")
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="The store answers, the index is restored, a miss may be asked")
+async def readyz(request: Request) -> Response:
+    """503 while the index is restored, Redis is away or takes no writes (a full disk), or so many
+    calls wait for Claude that the next is refused; requests are answered all the same.
+
+    A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
+    same Claude, and hits are served.
+    """
+    parts = edge_of(request).parts
+    try:
+        await parts.entries.entries.probe()
+        store = "ok"
+    except StoreError:
+        store = "away"
+    upstream = parts.upstream
+    state = {
+        "store": store,
+        "index": "ok" if parts.entries.ready else "warming",
+        "queue": "full" if upstream.slots.full else "ok",
+    }
+    ready = set(state.values()) == {"ok"}
+    circuit = upstream.breaker.state(upstream.clock())
+    state["upstream"] = "ok" if circuit == "closed" else circuit
+    return JSONResponse({"ready": ready, **state}, status_code=200 if ready else 503)
+
+
+@router.get("/metrics", summary="Prometheus metrics (admin key)")
+async def metrics(request: Request) -> Response:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    return Response(edge.parts.metrics.render(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,149 @@
+"""`when`, `deadline` and `webhook` of a question: it is answered later, as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cacheserver.api.dependencies import Caller
+from cacheserver.api.resources.batches import batching_of
+from cacheserver.batches.jobs import Job, new_id
+from cacheserver.core import json_text
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.types import Query
+
+FIELDS = frozenset({"when", "deadline", "webhook"})
+
+_MAX_DEADLINE_S = 5 * 86_400  # what is under way is kept for a week
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """How long an answer may take, and who is told of it."""
+
+    batch: bool  # `when: "batch"`; False: a deadline only
+    deadline: float | None  # Unix seconds
+    webhook: str | None
+
+
+def read_later(fields: Mapping[str, Any], now: float) -> tuple[Deferral | None, dict[str, Any]]:
+    """What a question says of when, None where it is to be answered now; and its other fields.
+
+    Raises `BadRequest` naming the field.
+    """
+    rest = {name: value for name, value in fields.items() if name not in FIELDS}
+    when, webhook = fields.get("when"), fields.get("webhook")
+    if when not in (None, "now", "batch"):
+        raise BadRequest("when", "must be `now` or `batch`")
+    deadline = _deadline(fields.get("deadline"), now)
+    if when != "batch" and deadline is None:
+        if webhook is not None:
+            raise BadRequest("webhook", "is for what is answered later: give `when` or `deadline`")
+        return None, rest
+    if webhook is not None and not isinstance(webhook, str):
+        raise BadRequest("webhook", "must be an https URL")
+    if fields.get("conversation") is not None:
+        raise BadRequest("conversation", "is not for what is answered later: the turns may move on")
+    if fields.get("stream"):
+        raise BadRequest("stream", "what is answered later is not streamed; see its job's events")
+    return Deferral(when == "batch", deadline, webhook), rest
+
+
+async def queue(request: Request, caller: Caller, query: Query, later: Deferral) -> Response:
+    """Take a question as a job: 202 and the job.
+
+    Raises `BadRequest`, `StoreError`, and `OverBudget` where it could not be asked any more.
+    """
+    batching, rules = batching_of(request), caller.tenant.batching
+    if query.credential is not None:
+        raise BadRequest("when", "needs the server's key: a key of your own is not kept for later")
+    webhook = later.webhook
+    if webhook is not None:
+        webhook = await batching.webhooks.check(webhook, rules, field="webhook")
+    await batching.afford_one(query)
+    job = Job(
+        id=new_id("query"),
+        kind="query",
+        tenant=caller.tenant.name,
+        created_at=0,
+        total=0,
+        key_id=caller.key_id,
+        headers=query.headers,
+        controls=query.controls,
+        deadline=later.deadline,
+        conversation=query.conversation,
+        wait=later.batch,
+        open_ended=query.open_ended,
+        webhook=webhook,
+    )
+    taken = await batching.take(job, [("query", query.raw)], keep_s=rules.keep_s)
+    return Response(
+        json_text.dumps(show(taken, None)),
+        status_code=202,
+        media_type="application/json",
+        headers={"location": f"/v1/jobs/{job.id}"},
+    )
+
+
+def show(job: Job, line: bytes | None) -> dict[str, Any]:
+    """A job; `line` is that of its one item, where it has ended and is a question's."""
+    told = None if job.webhook is None else job.told or "waiting"
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "status": job.status,
+        "created_at": job.created_at,
+        "deadline": job.deadline,
+        "ended_at": job.ended_at,
+        "total": job.total,
+        "done": job.done,
+        "counts": dict(job.counts or {}),
+        "webhook": told,
+        "result": None if line is None else _result(json_text.loads(line)),
+    }
+
+
+def _result(line: Mapping[str, Any]) -> dict[str, Any]:
+    result = line["result"]
+    if result["type"] != "succeeded":
+        return {**result, **line.get("cache", {})}
+    message = result["message"]
+    content = message.get("content") or []
+    return {
+        "type": "succeeded",
+        "text": "".join(block["text"] for block in content if block["type"] == "text"),
+        "content": content,
+        "model": message.get("model"),
+        "stop_reason": message.get("stop_reason"),
+        "usage": message.get("usage"),
+        **line.get("cache", {}),
+    }
+
+
+def _deadline(given: object, now: float) -> float | None:
+    """Unix seconds, from seconds from now or an ISO 8601 time with its offset."""
+    match given:
+        case None:
+            return None
+        case bool():
+            raise BadRequest("deadline", "must be seconds from now, or an ISO 8601 time")
+        case int() | float():
+            at = now + given
+        case str():
+            try:
+                found = datetime.fromisoformat(given)
+            except ValueError:
+                raise BadRequest("deadline", "is no ISO 8601 time") from None
+            if found.tzinfo is None:
+                raise BadRequest("deadline", "must say its offset from UTC, as in `...+00:00`")
+            at = found.timestamp()
+        case _:
+            raise BadRequest("deadline", "must be seconds from now, or an ISO 8601 time")
+    if not now < at <= now + _MAX_DEADLINE_S:
+        raise BadRequest("deadline", f"must be in the future, {_MAX_DEADLINE_S} seconds at most")
+    return at

@@ -1,0 +1,86 @@
+"""Erasure: every trace of content, by entry, tag, conversation, actor, namespace or tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.components import Components
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import edge_of
+from cacheserver.cache import erasure_rules
+from cacheserver.core.types import Tenant
+from cacheserver.erasure.erasure import KEPT, Erased
+
+router = APIRouter()
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "One of these; beside `conversation` its `namespace` may stand.",
+                    "properties": {kind: {"type": "string"} for kind in erasure_rules.KINDS},
+                },
+                "examples": {"a person": {"value": {"actor": "ann@example.com"}}},
+            }
+        },
+    }
+}
+
+
+@router.post("/v1/erase", tags=["operations"], summary="Erase content", openapi_extra=_BODY)
+async def erase(request: Request) -> dict[str, Any]:
+    """Erase answers, questions and what was derived from them; the reply says what, and what not.
+
+    Money stays, without names. `tenant` is your own name: all that you have.
+    """
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    fields = await edge.object(request)
+    who = "key" if caller.key_id is None else f"key {caller.key_id}"
+    return await erase_as(edge.parts, caller.tenant, fields, who=who)
+
+
+@router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
+async def erase_of(request: Request, name: str) -> dict[str, Any]:
+    """A tenant whose settings and keys are gone can be erased all the same."""
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    tenant = await tenant_of(edge, name)
+    return await erase_as(edge.parts, tenant, await edge.object(request), who="admin")
+
+
+@router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
+async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
+    """Return who erased what kind of thing and when, the latest first; never its name."""
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    return await edge.parts.eraser.store.logged((await tenant_of(edge, name)).name)
+
+
+async def erase_as(
+    parts: Components, tenant: Tenant, fields: Mapping[str, Any], *, who: str
+) -> dict[str, Any]:
+    """Erase of a tenant what `fields` select. Raises `BadRequest`, `StoreError`."""
+    selector = erasure_rules.read(fields, tenant)
+    found = await parts.eraser.erase(tenant.name, selector, who=who)
+    parts.tenants.forget(tenant.name)  # of a whole tenant the keys went, of digests too
+    return {"erased": selector.kind, **shown_erasure(found)}
+
+
+def shown_erasure(found: Erased) -> dict[str, Any]:
+    """Return what came of an erasure, and what it does not reach."""
+    return {
+        "removed": found.removed,
+        "store_file": found.file,
+        "index_snapshot": found.snapshot,
+        "again_at": found.again_at,
+        "keys": found.keys,
+        "kept": KEPT,
+        "not_reached": found.not_reached,
+    }

@@ -1,0 +1,105 @@
+"""Feedback, for callers; shadow reports and labelled pairs, for the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.resources import bars, reviews
+from cacheserver.api.state import edge_of
+from cacheserver.calibration.pairs import read_pairs
+from cacheserver.core.errors import BadRequest, Unknown
+
+router = APIRouter()
+router.include_router(bars.router)
+router.include_router(reviews.router)
+
+_CALIBRATED = frozenset({"pairs", "tsv", "target"})
+_SHADOWED = frozenset({"target", "probability", "similarity"})
+_FEEDBACK_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["verdict"],
+                    "properties": {
+                        "verdict": {"enum": ["good", "bad"]},
+                        "decision_id": {"type": "string", "description": "`x-cache-decision`"},
+                        "entry_id": {"type": "string", "description": "`x-cache-entry`"},
+                    },
+                },
+                "examples": {
+                    "a wrong hit": {"value": {"verdict": "bad", "decision_id": "dec_0a1b2c3d"}}
+                },
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/v1/feedback",
+    tags=["operations"],
+    summary="Say that an answer was good or bad",
+    openapi_extra=_FEEDBACK_BODY,
+)
+async def feedback(request: Request) -> dict[str, Any]:
+    """A bad verdict counts at once: a similar question is never served that answer again and its
+    bar rises; an answer that is bad in itself is forgotten. A good one waits for review.
+    """
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
+    fields = await edge.object(request)
+    return await edge.parts.feedback.give(caller.tenant, fields)
+
+
+@router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
+async def shadow(request: Request, name: str) -> dict[str, Any]:
+    """Of the last questions that came near a stored one: what would have been served, how much of
+    it was wrong (Wilson's 95% interval), what it would have saved, and the same at other bars; with
+    `probability` or `similarity`, at exactly that bar too.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    asked = request.query_params
+    if unknown := asked.keys() - _SHADOWED:
+        raise Unknown(min(unknown)[:64], "field", min(unknown), _SHADOWED)
+    target = _share("target", asked.get("target", "0.01"), most=0.5)
+    at = {
+        field: _share(field, asked[field], most=1)
+        for field in ("probability", "similarity")
+        if field in asked
+    }
+    tenant = await tenant_of(edge, name)
+    return await edge.parts.pairs.shadow(tenant.name, target, at)
+
+
+@router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
+async def calibrate(request: Request) -> dict[str, Any]:
+    """Precision against hit rate over labelled pairs, and the bar recommended for a target.
+
+    Fields: `pairs` (objects with `query_a`, `query_b`, `label` 0 or 1) or `tsv` (the same columns,
+    one header line), and `target` (0.01). Nothing changes: set the bar yourself.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    fields = await edge.object(request)
+    if unknown := fields.keys() - _CALIBRATED:
+        raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
+    target = _share("target", fields.get("target", 0.01), most=0.5)
+    return await edge.parts.pairs.calibrate(read_pairs(fields), target)
+
+
+def _share(field: str, value: object, *, most: float) -> float:
+    """A number above 0 to `most`. Raises `BadRequest`."""
+    try:
+        share = float(value) if isinstance(value, str | int | float) else 0.0
+    except (ValueError, OverflowError):
+        share = 0.0
+    if isinstance(value, bool) or not 0 < share <= most:
+        raise BadRequest(field, f"must be above 0 to {most}")
+    return share

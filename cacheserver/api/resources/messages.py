@@ -1,0 +1,81 @@
+"""`/v1/messages` and its neighbours: the Anthropic API, drop-in.
+
+Plain Starlette routes: the hot path skips FastAPI's parsing. The body is not modelled here; what
+we do not know reaches Claude as it came.
+"""
+
+from __future__ import annotations
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from cacheserver.api import dependencies, errors
+from cacheserver.api.disconnects import while_there
+from cacheserver.api.state import edge_of
+from cacheserver.cache import fingerprint
+from cacheserver.cache.answer import Answer
+from cacheserver.cache.controls import read_controls
+from cacheserver.claude import sse
+from cacheserver.claude.upstream import Call
+from cacheserver.core.errors import NotFound
+from cacheserver.core.types import Query
+from cacheserver.storage import patience
+
+# A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
+# read whatever the account holds, and everybody's batches with it.
+_SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._:@-]*"
+_MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
+
+
+async def create(request: Request) -> Response:
+    """Answer one Messages request, streamed or not."""
+    edge = edge_of(request)
+    patience.begin(edge.store_wait_s)
+    caller = await edge.gate.admit(request)
+    raw = await errors.read_body(request, edge.max_body_bytes)
+
+    def read() -> Query:
+        return fingerprint.read(
+            errors.parse(raw),
+            raw,
+            headers=dependencies.forwarded(request.headers),
+            tenant=caller.tenant,
+            controls=read_controls(request.headers),
+            upstream=edge.parts.upstream.identity,
+            embedder=edge.parts.embedder_id,
+            credential=caller.credential,
+            key_id=caller.key_id,
+        )
+
+    query = await edge.heavy.do(len(raw), read)
+    return respond(await while_there(request, edge.parts.service.answer(query)))
+
+
+def respond(answer: Answer) -> Response:
+    """An answer as a response: the message, or its events."""
+    if answer.events is not None:
+        # Or nginx keeps events until it has a buffer full of them.
+        headers = {**answer.headers, "x-accel-buffering": "no"}
+        return StreamingResponse(answer.events, media_type=sse.MEDIA_TYPE, headers=headers)
+    return Response(answer.body, media_type="application/json", headers=dict(answer.headers))
+
+
+async def forward(request: Request) -> Response:
+    """Pass `count_tokens` and `models` on to Claude; whatever comes back goes back."""
+    edge = edge_of(request)
+    patience.begin(edge.store_wait_s)
+    caller = await edge.gate.admit(request)
+    raw = await errors.read_body(request, edge.max_body_bytes)
+    model = request.path_params.get("id")
+    if model is not None and not _MODEL_ID.fullmatch(model):
+        raise NotFound("no model has such an id")
+    call = Call(
+        raw, dependencies.forwarded(request.headers), caller.credential, tenant=caller.tenant.name
+    )
+    path, query = request.url.path, request.url.query
+    asked = edge.parts.upstream.forward(request.method, path, query, call)
+    reply = await while_there(request, asked)
+    headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "forwarded"}
+    return Response(reply.body, status_code=reply.status, headers=headers)

@@ -1,0 +1,39 @@
+"""`/v1/prices` and `/v1/estimate`: what Claude charges, and what a prompt or a plan would cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.resources import usage_parameters
+from cacheserver.api.state import edge_of
+from cacheserver.pricing.report import answer, shown
+
+router = APIRouter(tags=["usage"])
+
+
+@router.get("/v1/prices", summary="What each model costs now")
+async def prices(request: Request, at: str | None = None) -> dict[str, Any]:
+    """US dollars a million tokens, by kind: standard, in a batch, fast, and of long prompts.
+
+    `at`: the prices of another time, ISO 8601 or Unix seconds.
+    """
+    edge = edge_of(request)
+    await edge.gate.admit(request)
+    now = edge.parts.clock() if at is None else usage_parameters.time("at", at)
+    return shown(edge.parts.pricer, now)
+
+
+@router.post("/v1/estimate", summary="What a prompt or a planned workload will cost")
+async def estimated(request: Request) -> dict[str, Any]:
+    """A Messages body (it has `messages`), the body of a batch (its `requests` are a list), or a
+    workload: `model`, `requests`, `input_tokens`, `output_tokens`, and where it applies
+    `prefix_tokens`, `ttl`, `reused`, `answered`, `batch`.
+
+    Nothing is sent to Claude. Tokens are estimated from characters.
+    """
+    edge = edge_of(request)
+    await edge.gate.admit(request)
+    fields = await edge.object(request)
+    return answer(edge.parts.pricer, fields, edge.parts.clock())

@@ -1,0 +1,124 @@
+"""What a tenant's prompts cost at Claude, for the admin: use, fragments, versions, carry-over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import edge_of
+from cacheserver.cache.controls import name as checked_name
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.money import usd
+
+router = APIRouter()
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+_ENTRY = re.compile(r"[0-9a-f]{32}")
+_MOST_NAMED = 10_000
+
+
+@router.get("/admin/prompts/{tenant}", tags=["admin"], summary="What Claude's cache saved")
+async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
+    """Tokens read and written, the gain planned and the gain that came, and what pre-warming cost.
+
+    `read_ratio` is of all prompt tokens; `alert` says that it is under the tenant's threshold.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    if not 1 <= hours <= 8 * 24:
+        raise BadRequest("hours", "must be 1 to 192")
+    rules = (await tenant_of(edge, tenant)).caching
+    now = edge.parts.clock()
+    await edge.parts.prompts.behind.flush()
+    used = await edge.parts.prompts.prefixes.used(tenant, hours * 3_600, now)
+    ratio = used.read_ratio
+    shown: dict[str, Any] = asdict(used)
+    for money in ("expected", "gain", "warm_cost"):
+        shown[f"{money}_usd"] = usd(shown.pop(money))
+    return {
+        "hours": hours,
+        **shown,
+        "read_ratio": None if ratio is None else round(ratio, 4),
+        "threshold": rules.read_ratio_alert,
+        "alert": ratio is not None and ratio < rules.read_ratio_alert,
+    }
+
+
+@router.get("/admin/prompts/{tenant}/fragments", tags=["admin"], summary="What keeps prompts apart")
+async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
+    """System prompts that differ in times, dates, ids, names or numbers only, the dearest first.
+
+    Each with the places that changed (never their words) and an estimate of what that costs a day:
+    at Claude's prompt cache, and in answers of ours that were not found.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    name, now = (await tenant_of(edge, tenant)).name, edge.parts.clock()
+    await edge.parts.prompts.behind.flush()
+    found = await edge.parts.prompts.watch.fragments(name, now)
+    for one in found:
+        lost = one["lost_per_day"]
+        lost["prompt_cache_usd"] = usd(lost.pop("prompt_cache"))
+        lost["response_cost_usd"] = usd(lost.pop("response_cost"))
+    return found
+
+
+@router.get("/admin/prompts/{tenant}/versions", tags=["admin"], summary="Versions of prompts")
+async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
+    """Each namespace's system prompts by hash, with when they were first and last seen, and the
+    changes from one to the next with the number of entries left behind.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    name = (await tenant_of(edge, tenant)).name
+    await edge.parts.prompts.behind.flush()
+    return await edge.parts.prompts.versions.show(name)
+
+
+@router.post(
+    "/admin/prompts/{tenant}/carry-over", tags=["admin"], summary="Keep answers over a new version"
+)
+async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
+    """Copy the answers of one version of a system prompt to another.
+
+    Fields: `namespace` (`default`), `from` and `to` (hashes, as `versions` shows them), `dry_run`
+    (true: only count, and show questions), `entries` (ids; absent: all of them). An answer made
+    under the old prompt may be wrong under the new one: read a dry run first.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    fields = await edge.object(request)
+    if unknown := fields.keys() - {"namespace", "from", "to", "dry_run", "entries"}:
+        raise BadRequest(min(unknown)[:64], "is not known here")
+    dry_run = fields.get("dry_run", True)
+    if not isinstance(dry_run, bool):
+        raise BadRequest("dry_run", "must be true or false")
+    return await edge.parts.prompts.versions.carry_over(
+        await tenant_of(edge, tenant),
+        checked_name("namespace", fields.get("namespace", "default")),
+        _digest("from", fields.get("from")),
+        _digest("to", fields.get("to")),
+        dry_run=dry_run,
+        only=_entries(fields.get("entries")),
+    )
+
+
+def _digest(field: str, value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise BadRequest(field, "must be the hash of a version: 32 lower-case hex digits")
+    return value
+
+
+def _entries(value: object) -> frozenset[str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > _MOST_NAMED:
+        raise BadRequest("entries", f"must be a list of at most {_MOST_NAMED} ids")
+    for one in value:
+        if not isinstance(one, str) or not _ENTRY.fullmatch(one):
+            raise BadRequest("entries", "must be ids of entries: 32 lower-case hex digits each")
+    return frozenset(value)

@@ -1,0 +1,99 @@
+"""The review queue, for the admin: seen, taken out as lines, brought back labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import AppState, edge_of
+from cacheserver.calibration import review_queue
+from cacheserver.core.errors import BadRequest, NotFound, Withheld
+
+router = APIRouter()
+
+_LINES = "application/x-ndjson"
+_IMPORT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            _LINES: {
+                "schema": {"type": "string"},
+                "examples": {"one": {"value": '{"id": "1790000000000000", "label": 1}\n'}},
+            }
+        },
+    }
+}
+
+
+@router.get("/admin/tenants/{name}/reviews", tags=["admin"], summary="Answers people called good")
+async def reviews(
+    request: Request, name: str, after: str | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """The review queue, the oldest first: each with the two questions, to be labelled and sent to
+    `/admin/calibrate`. `after` is the id of the last one seen.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    if not 1 <= limit <= 1_000:
+        raise BadRequest("limit", "must be 1 to 1000")
+    if after is not None and not (after.isdecimal() and len(after) == 16):
+        raise BadRequest("after", "must be the id of an item")
+    tenant = await _queued(edge, name)
+    found = await edge.parts.reviews.items(tenant, after=after, limit=limit)
+    return [{"id": item_id, **item} for item_id, item in found]
+
+
+@router.get("/admin/tenants/{name}/reviews/export", tags=["admin"], summary="All of the queue")
+async def export(request: Request, name: str) -> Response:
+    """The review queue, one JSON object a line, the oldest first: set `label` to 1 where one answer
+    serves both questions, else to 0, and post the lines back.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    tenant = await _queued(edge, name)
+    lines = [line async for line in edge.parts.review_files.export(tenant)]
+    return Response(b"".join(lines), media_type=_LINES)
+
+
+@router.post(
+    "/admin/tenants/{name}/reviews",
+    tags=["admin"],
+    summary="Learn from what people said",
+    openapi_extra=_IMPORT_BODY,
+)
+async def take(request: Request, name: str) -> dict[str, Any]:
+    """Take an export back, labelled. Nothing is kept without `?confirm=true`: the answer says what
+    would be. A line that will not do is a 400 that names it, and nothing is kept of the others.
+
+    With it, each label counts as an admin's, items that are labelled leave the queue, and what was
+    labelled 0 is never served to that question again.
+    """
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    confirm = request.query_params.get("confirm", "false")
+    if confirm not in ("true", "false"):
+        raise BadRequest("confirm", "must be true or false")
+    tenant = await _queued(edge, name)
+    rows = await edge.lines(request, review_queue.read)
+    return await edge.parts.review_files.take(tenant, rows, confirm=confirm == "true")
+
+
+@router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
+async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    removed = await edge.parts.reviews.remove((await tenant_of(edge, name)).name, [id])
+    if not removed:
+        raise NotFound("no item of this tenant's queue has this id")
+    return {"removed": removed}
+
+
+async def _queued(edge: AppState, name: str) -> str:
+    """The name of a tenant that has a review queue. Raises `BadRequest` and `Withheld`."""
+    tenant = await tenant_of(edge, name)
+    if tenant.no_content:
+        raise Withheld(f"tenant {tenant.name} keeps no content: nothing is queued for review")
+    return tenant.name

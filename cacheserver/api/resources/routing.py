@@ -1,0 +1,210 @@
+"""Trials of cheaper models, for the admin: what they have shown, thresholds, gold sets and runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from cacheserver.api import errors
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import AppState, edge_of
+from cacheserver.core import tiers
+from cacheserver.core.errors import BadRequest, NotFound
+from cacheserver.core.keyed_digests import NO_CONTENT
+from cacheserver.core.money import usd
+from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
+from cacheserver.core.tasks import canonical
+from cacheserver.core.types import Tenant
+from cacheserver.routing.trials import gold_rules
+from cacheserver.routing.trials import rules as trials
+from cacheserver.routing.trials.gold import Run
+from cacheserver.routing.trials.rules import Pair, PairRecord
+
+router = APIRouter(prefix="/admin/routing", tags=["admin"])
+
+_PROVABLE: tuple[Tier, ...] = ("low", "middle")  # above the high one there is none to compare with
+
+_LINES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/jsonl": {
+                "schema": {"type": "string"},
+                "example": '{"prompt": "Refund or order: my money back", "expected": "refund"}'
+                '\n{"body": {"messages": [{"role": "user", "content": "France as JSON"}]}, '
+                '"check": {"json": true}}',
+            }
+        },
+    }
+}
+
+
+@router.get("/{tenant}/trials", summary="What trials of cheaper models have shown")
+async def shown(request: Request, tenant: str) -> dict[str, Any]:
+    """Each pair of models by task: how often their answers agreed, with Wilson's 95% interval, and
+    what a rule asks for; what is spent today; the last roll-backs; the gold sets.
+    """
+    edge, found = await _admitted(request, tenant)
+    held, rules = edge.parts.trials, found.routing
+    pairs = [
+        _pair(pair, await held.store.shown(tenant, pair), rules)
+        for pair in await held.store.pairs(tenant)
+    ]
+    return {
+        "share": rules.trials.share,
+        "usd_per_day": rules.trials.usd_per_day,
+        "spent_usd": usd(await held.calls.spent(tenant)),
+        "pairs": pairs,
+        "alerts": await held.store.alerts(tenant),
+        "gold": [
+            {"task": task, "last_run": _run(edge.parts.gold.last(tenant, task))}
+            for task in await held.store.gold_tasks(tenant)
+        ],
+    }
+
+
+@router.put("/{tenant}/thresholds", summary="The agreement a tier has to show for a task")
+async def threshold(request: Request, tenant: str) -> dict[str, Any]:
+    """Fields: `task`, `tier` (that such work is for) and `min_agreement` (0 to 1; null: no trial is
+    asked for). The tier is used once the interval's lower end is there; till then the next one up.
+    In force on every server within seconds.
+    """
+    edge, found = await _admitted(request, tenant)
+    fields = await edge.object(request)
+    if unknown := fields.keys() - {"task", "tier", "min_agreement"}:
+        raise BadRequest(min(unknown)[:64], "is not known here")
+    task = _task(fields.get("task"), found.routing)
+    tier = _tier(fields.get("tier"))
+    least = _share(fields.get("min_agreement"))
+    name = next((one for one in found.routing.tasks if canonical(one) == task), task)
+    rule = replace(found.routing.tasks.get(name, TaskRule(tier)), tier=tier, min_agreement=least)
+    tasks = {**found.routing.tasks, name: rule}
+    await edge.parts.tenants.put(replace(found, routing=replace(found.routing, tasks=tasks)))
+    return {"task": task, "tier": tier, "min_agreement": least}
+
+
+@router.put("/{tenant}/gold/{task}", summary="Upload a gold set", openapi_extra=_LINES)
+async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
+    """One JSON object a line: `prompt` or `body`, and `expected` or `check` or both. It takes the
+    place of the task's last set; at most 500 questions.
+    """
+    edge, found = await _admitted(request, tenant)
+    name = _task(task, found.routing)
+    items = await edge.lines(request, gold_rules.read)
+    await edge.parts.trials.store.put_gold(tenant, name, items, edge.parts.clock())
+    return {"task": name, "items": len(items)}
+
+
+@router.get("/{tenant}/gold/{task}", summary="A gold set and its last run")
+async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
+    """Count the questions of a tenant that keeps no content."""
+    edge, found = await _admitted(request, tenant)
+    name = _task(task, found.routing)
+    kept = await edge.parts.trials.store.gold(tenant, name)
+    if kept is None:
+        raise NotFound(_NONE)
+    last = _run(edge.parts.gold.last(tenant, name))
+    shown: dict[str, Any] = {"task": name, "at": kept.at, "last_run": last}
+    if found.no_content:
+        return {**shown, "count": len(kept.items), "items": None, "withheld": NO_CONTENT}
+    return {**shown, "items": [gold_rules.as_json(item) for item in kept.items]}
+
+
+@router.delete("/{tenant}/gold/{task}", summary="Remove a gold set")
+async def remove_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
+    edge, found = await _admitted(request, tenant)
+    name = _task(task, found.routing)
+    if not await edge.parts.trials.store.remove_gold(tenant, name):
+        raise NotFound(_NONE)
+    return {"task": name, "removed": True}
+
+
+@router.post("/{tenant}/gold/{task}/run", status_code=202, summary="Ask a gold set's questions now")
+async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
+    """Begin a run in the background, within the day's spending cap; `GET` the set to see its end.
+
+    Field: `tier`, whose model is asked; without it the one the task is for, or `low`.
+    """
+    edge, found = await _admitted(request, tenant)
+    name = _task(task, found.routing)
+    raw = await errors.read_body(request, edge.max_body_bytes)
+    fields = errors.parse(raw) if raw.strip() else {}
+    if unknown := fields.keys() - {"tier"}:
+        raise BadRequest(min(unknown)[:64], "is not known here")
+    usual = tiers.task_tier(name, found.routing)
+    tier = _tier(fields["tier"]) if "tier" in fields else "middle" if usual == "middle" else "low"
+    run = await edge.parts.gold.begin(found, name, tier)
+    if run is None:
+        raise NotFound(_NONE)
+    return JSONResponse(_run(run), status_code=202)
+
+
+_NONE = "this task has no gold set; upload one with PUT"
+
+
+async def _admitted(request: Request, tenant: str) -> tuple[AppState, Tenant]:
+    edge = edge_of(request)
+    edge.gate.admit_admin(request)
+    return edge, await tenant_of(edge, tenant)
+
+
+def _pair(pair: Pair, shown: PairRecord, rules: RoutingRules) -> dict[str, Any]:
+    gate = trials.gates(pair.task, rules)
+    asked = gate is not None and trials.pair_of(pair.task, gate[0], rules) == pair
+    count, agreed, score = len(shown.window), shown.agreed, shown.gold
+    low, high = trials.interval(agreed, count)
+    return {
+        "task": pair.task,
+        "from_model": pair.dear,
+        "to_model": pair.cheap,
+        "agreed": agreed,
+        "count": count,
+        "undecided": shown.undecided,
+        "agreement": round(agreed / count, 4) if count else None,
+        "interval": [round(low, 4), round(high, 4)],
+        "min_agreement": gate[1] if gate is not None and asked else None,
+        "standing": shown.standing if asked else None,
+        "changed_at": shown.changed_at,
+        "gold": None
+        if score is None
+        else {
+            **asdict(score),
+            "interval": [round(end, 4) for end in trials.interval(score.right, score.count)],
+        },
+        "calls": shown.calls,
+        "cost_usd": usd(shown.cost),
+        "at": shown.at,
+    }
+
+
+def _run(run: Run | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    told = asdict(run)
+    told["cost_usd"] = usd(told.pop("cost"))
+    return told
+
+
+def _task(value: object, rules: RoutingRules) -> str:
+    if not isinstance(value, str) or tiers.task_tier(value, rules) is None:
+        known = ", ".join(f"`{name}`" for name in tiers.known_tasks(rules))
+        raise BadRequest("task", f"must be one of {known}; or give the tenant a rule for it")
+    return canonical(value)
+
+
+def _tier(value: object) -> Tier:
+    for tier in _PROVABLE:
+        if value == tier:
+            return tier
+    raise BadRequest("tier", "must be `low` or `middle`: it is compared with the next one up")
+
+
+def _share(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BadRequest("min_agreement", "must be 0 to 1, or null")
+    return float(value)

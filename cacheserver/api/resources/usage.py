@@ -1,0 +1,210 @@
+"""`/v1/usage`: what was asked, paid and saved, told apart as one likes; and the rows themselves.
+
+A tenant sees its own; with the admin key, all of them or the one that `tenant` names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+
+from cacheserver.api.components import Components
+from cacheserver.api.known_names import refuse_unknown_tenant
+from cacheserver.api.resources import usage_parameters, usage_report
+from cacheserver.api.resources.usage_parameters import TIMES, Asked
+from cacheserver.api.state import AppState, edge_of
+from cacheserver.core.errors import BadRequest, Forbidden
+from cacheserver.ledger import parquet
+from cacheserver.ledger.export import FORMATS, written
+from cacheserver.ledger.reports import Cell
+from cacheserver.ledger.time_range import SECONDS
+
+router = APIRouter(tags=["usage"])
+
+_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+_PARAMETERS = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        for name in sorted(usage_parameters.PARAMETERS)
+    ]
+}
+
+
+@router.get("/v1/usage", summary="Usage, cost and savings", openapi_extra=_PARAMETERS)
+async def usage(request: Request) -> dict[str, Any]:
+    """Sums over a range of time.
+
+    `from` and `to` are ISO 8601 or Unix seconds, by default the last 30 days; `group_by` takes up
+    to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone;
+    `cause` and `decision` then name those to be shown.
+    """
+    edge = edge_of(request)
+    own = await _own(edge, request)
+    asked = usage_parameters.read(_once(request), edge.parts.clock())
+    return await report(edge.parts, asked, await _allowed(edge, own, asked.tenant))
+
+
+@router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
+async def export(request: Request) -> Response:
+    """Every row of a range, streamed. `format` is `csv`, `jsonl` or `parquet`."""
+    edge = edge_of(request)
+    own = await _own(edge, request)
+    params = dict(_once(request))
+    format = params.pop("format", "csv")
+    if format not in FORMATS:
+        raise BadRequest("format", f"must be one of {', '.join(FORMATS)}")
+    if format == "parquet" and not parquet.available():
+        raise BadRequest(
+            "format",
+            f"`parquet` needs pyarrow on the server: {parquet.NEEDED}; "
+            "`jsonl` and `csv` need nothing",
+        )
+    if unknown := params.keys() - {"from", "to", "tenant"}:
+        raise BadRequest(min(unknown)[:64], "is not known here")
+    start, end = usage_parameters.span(params, edge.parts.clock())
+    tenant = await _allowed(edge, own, params.get("tenant"))
+    if await edge.parts.ledger_export.needs_parquet(start, end):
+        raise BadRequest(
+            "from",
+            "some rows of the range are in Parquet files that an earlier version wrote; "
+            f"on the server: {parquet.NEEDED}",
+        )
+    await edge.parts.ledger.flush()
+    pages = edge.parts.ledger_export.rows(start, end, tenant)
+    name = f'attachment; filename="usage.{format}"'
+    return StreamingResponse(
+        written(pages, format),
+        media_type=_TYPES[format],
+        headers={"content-disposition": name},
+    )
+
+
+async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[str, Any]:
+    """A report as JSON; `tenant` None is everybody. Raises `StoreError`."""
+    await parts.ledger.flush()
+    sums = parts.ledger_sums
+    tenants = [tenant] if tenant is not None else await sums.tenants(asked.start, asked.end)
+    alone = asked.by[0] if asked.by and asked.by[0] in usage_parameters.ALONE else None
+    dimensions = (
+        () if alone else tuple(by for by in asked.by if by not in usage_parameters.EXPANDED)
+    )
+
+    def group(cell: Cell) -> tuple[str, ...] | None:
+        if asked.key not in (None, cell.key_id) or asked.model not in (None, cell.model):
+            return None
+        return (cell.model, *(_part(cell, by) for by in dimensions if by not in TIMES))
+
+    unit = next((by for by in dimensions if by in TIMES), None)
+    found: dict[tuple[str, ...], dict[str, int]]
+    if unit is None:
+        cells = await sums.read(tenants, asked.tiles, group)
+        found = {key: each for key, each in cells.items() if key is not None}
+    else:
+        place = 1 + dimensions.index(unit)
+        apart = await sums.over_time(tenants, asked.tiles, group, SECONDS[TIMES[unit]])
+        found = {
+            (*key[:place], _iso(at), *key[place:]): each
+            for (key, at), each in apart.items()
+            if key is not None
+        }
+    whole = _folded(found, ())
+    models = {key[0]: counted for key, counted in _folded(found, (0,)).items()}
+    everything = whole.get((), {})
+    share = await parts.wrong_hits.share(tenants) if everything.get("semantic") else None
+    wrong_price = parts.wrong_price if asked.wrong_price is None else asked.wrong_price
+    shown = {
+        "from": _iso(asked.start),
+        "to": _iso(asked.end),
+        "tenant": tenant,
+        "totals": usage_report.totals(everything, asked.target),
+        "models": usage_report.models(models),
+        "wrong_hits": usage_report.wrong_hits(everything, share, wrong_price),
+    }
+    days = asked.start // 86_400, -(-asked.end // 86_400)
+    talks = await sums.conversations(tenants, *days)
+    shown["conversations"] = await asyncio.to_thread(
+        usage_report.conversations, talks, asked.target
+    )
+    if alone is not None:
+        kind = {"task": "lk", "tag": "lg"}[alone]
+        shown["groups"] = usage_report.short(await sums.short(kind, tenants, *days), alone)
+    elif asked.by:
+        places = tuple(range(1, len(dimensions) + 1))
+        # On a thread: by the minute there are tens of thousands of groups, and hits must not wait.
+        shown["groups"] = await asyncio.to_thread(_groups, _folded(found, places), asked)
+    return shown
+
+
+def _groups(found: Mapping[tuple[Any, ...], dict[str, int]], asked: Asked) -> list[dict[str, Any]]:
+    dimensions = [group for group in asked.by if group not in usage_parameters.EXPANDED]
+    by = next((group for group in asked.by if group in usage_parameters.EXPANDED), None)
+    shown: list[dict[str, Any]] = []
+    for key in sorted(found, key=lambda key: tuple(str(part) for part in key)):
+        names = dict(zip(dimensions, key, strict=True))
+        if by is None:
+            shown.append({**names, **usage_report.totals(found[key], asked.target)})
+        else:
+            parts = usage_report.expanded(found[key], by)
+            shown += ({**names, **one} for one in parts if not asked.only or one[by] in asked.only)
+    return shown
+
+
+def _part(cell: Cell, dimension: str) -> str:
+    match dimension:
+        case "tenant":
+            return cell.tenant
+        case "key":
+            return cell.key_id
+    return cell.model or "other"
+
+
+def _folded(
+    found: Mapping[tuple[Any, ...], dict[str, int]], places: Iterable[int]
+) -> dict[tuple[Any, ...], dict[str, int]]:
+    """The sums of groups that are equal in these places of their names."""
+    folded: dict[tuple[Any, ...], dict[str, int]] = {}
+    kept = tuple(places)
+    for key, sums in found.items():
+        into = folded.setdefault(tuple(key[place] for place in kept), {})
+        for name, number in sums.items():
+            into[name] = into.get(name, 0) + number
+    return folded
+
+
+async def _own(edge: AppState, request: Request) -> str | None:
+    """Whose usage may be seen: a tenant's name, or None for everybody's with the admin key."""
+    if edge.gate.is_admin(request):
+        return None
+    return (await edge.gate.admit(request)).tenant.name
+
+
+async def _allowed(edge: AppState, own: str | None, named: str | None) -> str | None:
+    if own is not None:
+        if named not in (None, own):
+            raise Forbidden("only the admin key shows another tenant's usage")
+        return own
+    if named is not None:  # a caller's own Anthropic key is a tenant too, whose name has an `@`
+        await refuse_unknown_tenant(edge, named)
+    return named
+
+
+def _once(request: Request) -> Mapping[str, str]:
+    """The query's parameters. Raises `BadRequest` for one that is there twice."""
+    params = request.query_params
+    for name in params:
+        if len(params.getlist(name)) > 1:
+            raise BadRequest(name[:64], "is there twice")
+    return params
+
+
+def _iso(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,46 @@
+"""What the routes find on the application: the parts, and the gate in front of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from cacheserver.api.body import parse, read_body, refuse_crowd
+from cacheserver.api.components import Components
+from cacheserver.api.dependencies import Gate
+from cacheserver.api.heavy import HeavyWork
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    parts: Components
+    gate: Gate
+    max_body_bytes: int
+    store_wait_s: float  # of a request, in all
+    heavy: HeavyWork = field(default_factory=HeavyWork)
+
+    async def object(self, request: Request) -> dict[str, Any]:
+        """The JSON object in a request's body. Raises `BadRequest`, `TooLarge` and `Encoded`."""
+        raw = await read_body(request, self.max_body_bytes)
+        return await self.heavy.do(len(raw), lambda: parse(raw))
+
+    async def lines(self, request: Request, read: Callable[[bytes], T]) -> T:
+        """Read an upload of lines with `read`. Raises as `object`, and as `read` does."""
+        raw = await read_body(request, self.max_body_bytes)
+
+        def work() -> T:
+            refuse_crowd(raw)
+            return read(raw)
+
+        return await self.heavy.do(len(raw), work)
+
+
+def edge_of(request: Request) -> AppState:
+    edge = request.app.state.edge
+    assert isinstance(edge, AppState)  # `app.create_app` sets it while the server runs
+    return edge

@@ -1,0 +1,90 @@
+"""Commands for encryption at rest: master keys rotated, tenants' keys kept beside backups.
+
+    cacheserver encryption rotate       while servers run that know both master keys, or none runs
+    cacheserver encryption keys FILE    write the tenants' keys, as `backup` does
+
+Rule: one tenant's keys after the other are wrapped anew, each in one step. Killed anywhere, the
+old and the new master key named together open everything, and the command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cacheserver.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from cacheserver.config.settings import Settings
+    from cacheserver.storage.sealing.data_keys import DataKeys
+
+Say = Callable[[str], None]
+
+
+def add(commands: Any, *, say: Say, configured: argparse.ArgumentParser) -> None:
+    """Add the commands to the parser's."""
+    encryption = commands.add_parser("encryption", help="rotate the keys that data are kept under")
+    verbs = encryption.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    again = verbs.add_parser(
+        "rotate",
+        help="wrap all keys with the current master key, and encrypt under new ones",
+        parents=[configured],
+    )
+    again.set_defaults(run=lambda asked: _run(asked, lambda settings: rotate(settings, say)))
+    keys = verbs.add_parser(
+        "keys", help="write the tenants' keys to a file, for backups", parents=[configured]
+    )
+    keys.add_argument("file", type=Path, metavar="FILE", help="what is there is replaced")
+    keys.set_defaults(
+        run=lambda asked: _run(asked, lambda settings: save_keys(settings, asked.file, say))
+    )
+
+
+def _run(asked: argparse.Namespace, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
+    from cacheserver.config import settings as config
+
+    asyncio.run(work(config.load(file=asked.config)))
+    return 0
+
+
+async def rotate(settings: Settings, say: Say) -> None:
+    """Rotate the keys of every tenant. Raises `SettingsError`, `StoreError`."""
+    async with _keys(settings) as keys:
+        tenants = await keys.tenants()
+        for tenant in tenants:
+            await keys.rotate(tenant)
+        say(
+            f"{len(tenants)} keys are wrapped by the current master key; what is written from now "
+            "on is encrypted under new ones. The old one still opens what was backed up before."
+        )
+
+
+async def save_keys(settings: Settings, path: Path, say: Say) -> None:
+    """Write the tenants' keys to `path`. Raises `SettingsError`, `StoreError`."""
+    from cacheserver.backup import key_file
+
+    async with _keys(settings) as keys:
+        rows = await keys.rows()
+        key_file.write(path, rows)
+        say(f"{path}: {len(rows)} keys, each wrapped by the master key.")
+
+
+@asynccontextmanager
+async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
+    from cacheserver.backup import opening
+    from cacheserver.config import settings as config
+    from cacheserver.storage.sealing.data_keys import DataKeys
+
+    masters = config.masters(settings)
+    if masters is None:
+        raise SettingsError("`CACHESERVER_ENCRYPTION_KEY_FILE`: without it nothing is encrypted")
+    url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    prefix = settings.redis_prefix
+    async with opening.opened(
+        url, data_dir=settings.data_dir, prefix=prefix, tls=config.tls(settings)
+    ) as redis:
+        yield DataKeys(redis, prefix=prefix, masters=masters)

@@ -1,0 +1,105 @@
+"""Queued work that cannot wait: asked at once, as any request is, at the full price."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import replace
+
+from cacheserver.batches import results as lines
+from cacheserver.batches.collect import Collector
+from cacheserver.batches.context import BatchContext
+from cacheserver.batches.work_queue import DIRECT
+from cacheserver.cache.answer import Ticket
+from cacheserver.core.errors import CallerError, StoreError, UpstreamError
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Miss
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 8  # of the 64 calls that may be in flight: those who wait at a connection go first
+_TRIES = 5
+_RETRY_S = 10.0  # doubled each time: some five minutes in all
+_LONGEST_RETRY_S = 600.0  # where Claude is not asked: each refusal is a row of the ledger
+
+
+class Direct:
+    """Asks what is due; each in a task of its own, so that one answer holds up no other.
+
+    A server that is killed while Claude answers asks again when it is back: an ordinary request
+    leaves no trace at Claude's by which it could be found.
+    """
+
+    def __init__(self, desk: BatchContext, harvester: Collector) -> None:
+        self._desk = desk
+        self._harvester = harvester
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._failures: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Begin with what is due and not under way."""
+        now = self._desk.clock()
+        for key, due in await self._desk.work.first(DIRECT, _AT_ONCE * 4):
+            if due > now or len(self._running) >= _AT_ONCE:
+                return
+            if key not in self._running:
+                task = asyncio.create_task(self._ask(key), name=f"batch:direct:{key[:16]}")
+                self._running[key] = task
+
+    async def close(self) -> None:
+        for task in list(self._running.values()):
+            await end(task)
+
+    async def _ask(self, key: str) -> None:
+        desk = self._desk
+        try:
+            _, items = await self._harvester.items(key)
+            first = next((item for item in items if item.waiter.kind == "same"), None)
+            if first is None:  # all of them left meanwhile
+                await self._harvester.failed(key, "canceled", lines.CANCELED)
+                return
+            try:
+                answer = await desk.service.answer(replace(first.query, background=True))
+            except (UpstreamError, CallerError) as error:
+                await self._failed(key, error)
+            else:
+                await self._harvester.answered(key, answer)
+                self._failures.pop(key, None)
+                self._refused.pop(key, None)
+        except StoreError:
+            desk.metrics.swallowed("batch-direct")
+        except Exception as error:  # the task boundary: it is due again in the next round
+            desk.metrics.swallowed("batch-direct")
+            logger.error("asking directly failed: %s", type(error).__name__)
+        finally:
+            self._running.pop(key, None)
+
+    async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
+        """Try again what another time may work; else say what Claude said, or our refusal."""
+        desk = self._desk
+        if isinstance(error, UpstreamError) and error.reason is not None:
+            # Claude was not asked, so it is no try: the work waits for as long as that lasts.
+            wait_s = min(_RETRY_S * 2 ** self._refused[key], _LONGEST_RETRY_S)
+            self._refused[key] += 1
+            await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
+            return
+        self._failures[key] += 1
+        if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
+            passing = error.headers.get("x-should-retry") == "true"
+            result = lines.errored(error.type, error.message)
+        else:
+            passing = error.status >= 500 or error.status == 429
+            result = lines.as_result(error.body)
+        if passing and self._failures[key] < _TRIES:
+            wait_s = _RETRY_S * 2 ** (self._failures[key] - 1)
+            await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
+            return
+        self._failures.pop(key, None)
+        self._refused.pop(key, None)
+        counted, decision = None, None
+        if (id := error.headers.get("x-cache-decision")) is not None:
+            counted = Ticket(desk.clock(), id)
+            decision = Miss("budget") if refused else None
+        await self._harvester.failed(key, "errored", result, counted=counted, decision=decision)

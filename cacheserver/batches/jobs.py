@@ -1,0 +1,317 @@
+"""Jobs as their callers see them: queued, looked at, cancelled, read, deleted.
+
+Rule: a job is there once all of its items are, in one step, and only its tenant finds it.
+
+Every method raises `StoreError` when the store fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from cacheserver.batches import job_scripts
+from cacheserver.core import json_text
+from cacheserver.core.errors import StoreError
+from cacheserver.core.rules.validation import Check
+from cacheserver.core.types import Controls
+from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.storage.json_values import owner
+from cacheserver.storage.sealing.sealer import Sealer, as_object
+
+Kind: TypeAlias = Literal["batch", "query"]
+Status: TypeAlias = Literal["in_progress", "canceling", "ended"]
+
+ENDS = ("succeeded", "errored", "canceled", "expired")
+
+JOBS, ITEMS, RESULTS = "jobs", "job_items", "job_results"  # as values are sealed
+# What the caller wrote; the answer's check is among the controls.
+_SEALED = frozenset({"headers", "controls", "conversation", "webhook"})
+
+_CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
+_PAGE = 50  # result lines read at once: some 100 kB
+_ITEM_BYTES = 200  # of an item beside itself: its places in three hashes (measured)
+_JOB_BYTES = 2_000  # of a job beside its items: what it is and who asked, and its places in lists
+_PACK_LEVEL = 1  # of zlib: half the size of JSON at 50 MB a second
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What was asked for together, and how far it is."""
+
+    id: str
+    kind: Kind
+    tenant: str
+    created_at: float
+    total: int
+    key_id: str | None = None
+    headers: Mapping[str, str] | None = None  # the caller's, that go to Claude
+    controls: Controls = field(default_factory=Controls)
+    deadline: float | None = None
+    conversation: str | None = None  # the caller's name for it
+    wait: bool = True  # a batch was asked for; False: only a deadline was given
+    open_ended: bool = False  # the caller gave no `max_tokens`: ours is in the body
+    webhook: str | None = None
+    trace: str | None = None  # where its creation stands in a trace, as `traceparent` has it
+    cursor: int = 0  # items before it have been looked up
+    status: Status = "in_progress"
+    counts: Mapping[str, int] | None = None  # by how they ended
+    ended_at: float | None = None
+    cancel_at: float | None = None
+    told: str | None = None  # how the webhook went: "sent", "failed"; None: not yet
+    attempts: int = 0  # of the webhook
+
+    @property
+    def done(self) -> int:
+        return sum((self.counts or {}).values())
+
+
+class NoRoom(StoreError):
+    """A job does not fit beside those under way."""
+
+
+class Jobs:
+    """The jobs of every tenant. They take `max_bytes`, and what is under way its answers beside."""
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        max_bytes: int | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
+        self._redis = redis
+        self._sealer = sealer or Sealer()
+        self._prefix = prefix
+        self._max_bytes = max_bytes
+        self._room = redis.register_script(job_scripts.ROOM)
+        self._open = redis.register_script(job_scripts.OPEN)
+        self._cancel = redis.register_script(job_scripts.CANCEL)
+        self._delete = redis.register_script(job_scripts.DELETE)
+
+    async def create(self, job: Job, items: Sequence[tuple[str, bytes]], *, keep_s: int) -> int:
+        """Keep a job and its items, (custom id, request) each. It is there when this returns.
+
+        Returns how many ended jobs made room for it. Raises `NoRoom` where that is not enough.
+        """
+        life_ms = keep_s * 1000
+        key = f"{self._prefix}bt:in:{job.id}"
+        await self._sealer.ready(job.tenant)
+        # A large batch takes seconds.
+        kept = await asyncio.to_thread(_all_packed, self._sealer, job, items)
+        taken = sum(map(len, kept)) + len(kept) * _ITEM_BYTES + _JOB_BYTES
+        words = (job.id, taken, self._max_bytes or 0, life_ms)
+        made_room = int(await run(self._room, self._prefix, "", *words))
+        if made_room < 0:
+            raise NoRoom(f"there is no room for another {taken} bytes of jobs")
+        chunk: dict[Any, Any] = {}
+        size = 0
+        for place, packed in enumerate(kept):
+            chunk[str(place)] = packed
+            size += len(packed)
+            if size >= _CHUNK_BYTES or place == len(kept) - 1:
+                with store_errors():
+                    async with self._redis.pipeline(transaction=True) as pipe:
+                        pipe.hset(key, mapping=chunk)
+                        pipe.pexpire(key, life_ms)
+                        await pipe.execute()
+                chunk, size = {}, 0
+        fields = [word for pair in _written(job, self._sealer).items() for word in pair]
+        listed = owner(job.tenant) if job.kind == "batch" else ""
+        created_ms = round(job.created_at * 1000)
+        await run(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
+        return made_room
+
+    async def get(self, tenant: str, id: str) -> Job | None:
+        """A tenant's job; None where it has none of that id."""
+        job = await self.find(id)
+        return job if job is not None and job.tenant == tenant else None
+
+    async def find(self, id: str) -> Job | None:
+        fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:job:{id}")
+        await self._sealer.know(fields.values())
+        if b"total" not in fields:
+            return None
+        return self._sealer.decoded(lambda: _read(id, fields, self._sealer))
+
+    async def batches(self, tenant: str) -> list[str]:
+        """The ids of a tenant's batches, the newest first."""
+        key = f"{self._prefix}bt:mine:{owner(tenant)}"
+        found = await command(self._redis, "ZREVRANGE", key, 0, -1)
+        return [id.decode() for id in found]
+
+    async def unlist(self, tenant: str, id: str) -> None:
+        """Forget that a tenant had a batch: its results are no longer kept."""
+        await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{owner(tenant)}", id)
+
+    async def cancel(self, id: str, now: float) -> bool:
+        """Ask for a job's end. False where it has ended."""
+        return bool(await run(self._cancel, self._prefix, "", id, repr(now)))
+
+    async def delete(self, tenant: str, id: str) -> bool:
+        """Forget a job and its results. False where it has not ended."""
+        return bool(await run(self._delete, self._prefix, "", id, owner(tenant)))
+
+    async def lines(self, job: Job) -> AsyncIterator[bytes]:
+        """The lines of a job's results in the order of its items, a page in memory at a time."""
+        for start in range(0, job.total, _PAGE):
+            for line in await self.some(job.id, range(start, min(start + _PAGE, job.total))):
+                if line is not None:
+                    yield line
+
+    async def some(self, id: str, items: Sequence[int]) -> list[bytes | None]:
+        """The lines of these items; None where one is not answered."""
+        found = await command(self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items)
+        await self._sealer.know(found)
+        return [
+            self._sealer.read(RESULTS, None, place_name(id, item), line, _line)
+            for item, line in zip(items, found, strict=True)
+        ]
+
+    async def items(self, id: str, items: Sequence[int]) -> list[tuple[str, bytes] | None]:
+        """The custom ids and requests of these items; None where one is answered.
+
+        One that does not open is a request without a body, so that it ends as one that is none.
+        """
+        found = await command(self._redis, "HMGET", f"{self._prefix}bt:in:{id}", *items)
+        await self._sealer.know(found)
+        return [
+            None if kept is None else unpacked(self._sealer, place_name(id, item), kept)
+            for item, kept in zip(items, found, strict=True)
+        ]
+
+
+def new_id(kind: Kind) -> str:
+    """A fresh id; that of a batch looks as Anthropic's do."""
+    return ("msgbatch_" if kind == "batch" else "job_") + secrets.token_hex(12)
+
+
+def place_name(id: str, item: int) -> str:
+    """Return what an item's request and its result are sealed for; no id has a colon."""
+    return f"{id}:{item}"
+
+
+def packed(sealer: Sealer, tenant: str, name: str, custom_id: str, raw: bytes) -> bytes:
+    """An item as it is kept."""
+    plain = custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
+    return sealer.seal(ITEMS, tenant, name, plain)
+
+
+def unpacked(sealer: Sealer, name: str, kept: bytes) -> tuple[str, bytes]:
+    """The custom id and the request of an item, empty where it does not open."""
+    return sealer.read(ITEMS, None, name, kept, _item) or ("", b"")
+
+
+def _item(plain: bytes) -> tuple[str, bytes]:
+    custom_id, _, raw = plain.partition(b"\n")
+    return custom_id.decode(), zlib.decompress(raw)
+
+
+def _line(plain: bytes) -> bytes:
+    """A line of results as it is. Raises `ValueError` for what is none."""
+    as_object(plain)
+    return plain
+
+
+def _all_packed(sealer: Sealer, job: Job, items: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    return [
+        packed(sealer, job.tenant, place_name(job.id, place), custom_id, raw)
+        for place, (custom_id, raw) in enumerate(items)
+    ]
+
+
+def _written(job: Job, sealer: Sealer) -> dict[str, str | bytes | float]:
+    fields: dict[str, str | float | None] = {
+        "kind": job.kind,
+        "tenant": job.tenant,
+        "who": owner(job.tenant),  # for the scripts: whose budget
+        "created_at": repr(job.created_at),
+        "total": job.total,
+        "key_id": job.key_id,
+        "headers": orjson.dumps(dict(job.headers or {})).decode(),
+        "controls": json_text.dumps(asdict(job.controls)).decode(),
+        "deadline": None if job.deadline is None else repr(job.deadline),
+        "conversation": job.conversation,
+        "wait": int(job.wait),
+        "open_ended": int(job.open_ended),
+        "webhook": job.webhook,
+        "trace": job.trace,
+        "cursor": job.cursor,
+        "status": job.status,
+    }
+    kept: dict[str, str | bytes | float] = {}
+    for name, value in fields.items():
+        if value is not None and name in _SEALED:
+            kept[name] = sealer.seal(JOBS, job.tenant, f"{job.id}:{name}", str(value).encode())
+        elif value is not None:
+            kept[name] = value
+    return kept
+
+
+def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
+    """The job; None for one that does not open."""
+    text: dict[str, str] = {}
+    for field_name, value in fields.items():
+        name = field_name.decode()
+        if name in _SEALED:
+            tenant = fields[b"tenant"].decode()
+            plain = sealer.opened(JOBS, tenant, f"{id}:{name}", value)
+            if plain is None:
+                return None
+            value = plain
+        text[name] = value.decode()
+
+    def number(name: str) -> float | None:
+        return float(text[name]) if name in text else None
+
+    return Job(
+        id=id,
+        kind="batch" if text["kind"] == "batch" else "query",
+        tenant=text["tenant"],
+        created_at=float(text["created_at"]),
+        total=int(text["total"]),
+        key_id=text.get("key_id"),
+        headers=orjson.loads(text["headers"]),
+        controls=_controls(json_text.loads(text["controls"])),
+        deadline=number("deadline"),
+        conversation=text.get("conversation"),
+        wait=text["wait"] == "1",
+        open_ended=text["open_ended"] == "1",
+        webhook=text.get("webhook"),
+        trace=text.get("trace"),
+        cursor=int(text["cursor"]),
+        status=_status(text["status"]),
+        counts={end: int(text.get(end, 0)) for end in ENDS},
+        ended_at=number("ended_at"),
+        cancel_at=number("cancel_at"),
+        told=text.get("told"),
+        attempts=int(text.get("attempts", 0)),
+    )
+
+
+def _controls(said: Mapping[str, Any]) -> Controls:
+    check = said.get("check")
+    return Controls(
+        **{**_tupled(said), "check": None if check is None else Check(**_tupled(check))}
+    )
+
+
+def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with tuples again where JSON has lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def _status(text: str) -> Status:
+    match text:
+        case "canceling":
+            return "canceling"
+        case "ended":
+            return "ended"
+    return "in_progress"

@@ -1,0 +1,264 @@
+"""Looks the items of a job up, one after the other: hits end there, the rest wait for an ask.
+
+What is asked twice within a batch is asked once: the same request by its key, one that is only
+like another where the decider would serve it that one's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from cacheserver.batches import context as desks
+from cacheserver.batches import results as lines
+from cacheserver.batches import schedule
+from cacheserver.batches.context import BatchContext, CallPlanner, Decider
+from cacheserver.batches.jobs import Job
+from cacheserver.batches.near_duplicates import Leaders
+from cacheserver.batches.results import Line
+from cacheserver.batches.work_queue import DIRECT, Waiter
+from cacheserver.budgets import rules as budget
+from cacheserver.cache import cacheability, same_ask
+from cacheserver.cache.answer import Ticket
+from cacheserver.cache.budget_verdict import Verdict
+from cacheserver.cache.freshness import in_shadow
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
+
+_SLICE = 8  # items looked up together: their round trips overlap, and requests get in between
+_ROUND = 1_000  # items of one job before others have their turn: some seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One item of a job that is looked up."""
+
+    job: Job
+    tenant: Tenant
+    waiter: Waiter
+    custom_id: str
+    raw: bytes
+
+
+class CacheLookup:
+    """Takes open jobs in turn."""
+
+    def __init__(self, desk: BatchContext, decider: Decider, call_planner: CallPlanner) -> None:
+        self._desk = desk
+        self._asker = call_planner
+        self._leaders = Leaders(decider)
+
+    async def sort(self) -> bool:
+        """Look up a round of each open job. True where some are left."""
+        desk = self._desk
+        left = False
+        for id in await desk.work.open_jobs():
+            job = await desk.jobs.find(id)
+            if job is None or job.cursor >= job.total or job.status == "ended":
+                await desk.work.drop_open(id)
+                self._leaders.forget(id)
+                continue
+            if job.status == "canceling":
+                continue  # whatever was not looked up is cancelled
+            left |= bool(await desk.tried("batch-sort", self._round(job)))
+        return left
+
+    async def _round(self, job: Job) -> bool:
+        desk = self._desk
+        tenant = await desk.tenants.get(job.tenant)
+        end = min(job.total, job.cursor + _ROUND)
+        for start in range(job.cursor, end, _SLICE):
+            places = range(start, min(start + _SLICE, end))
+            items = await desk.jobs.items(job.id, places)
+            there = [(p, *item) for p, item in zip(places, items, strict=True) if item is not None]
+            found = await asyncio.gather(*(self._look(job, tenant, raw) for _, _, raw in there))
+            for (place, custom_id, raw), (query, decision) in zip(there, found, strict=True):
+                item = _Item(job, tenant, Waiter(job.id, place, "same"), custom_id, raw)
+                if not await self._place(item, query, decision):
+                    return False  # until there is room in a budget: looked at again in a while
+        if end == job.total:
+            await desk.work.drop_open(job.id)
+            self._leaders.forget(job.id)
+        return end < job.total
+
+    async def _look(
+        self, job: Job, tenant: Tenant, raw: bytes
+    ) -> tuple[Query | None, Decision | BadRequest]:
+        desk = self._desk
+        try:
+            query = desk.read(job, tenant, raw)
+        except BadRequest as error:
+            return None, error
+        if job.kind == "batch" and (bypass := _passed_on(query)) is not None:
+            return query, bypass
+        decision = await desk.service.look(query)
+        if tenant.shadow and isinstance(decision, Hit):
+            return query, in_shadow(decision)
+        return query, decision
+
+    async def _place(
+        self, item: _Item, query: Query | None, decision: Decision | BadRequest
+    ) -> bool:
+        """End an item, or have it wait for an ask. False: it has to be looked at again."""
+        desk = self._desk
+        if query is None or isinstance(decision, BadRequest):
+            result = lines.errored("invalid_request_error", str(decision))
+            unread = lines.unreadable(item.job, item.tenant, item.raw)
+            line = lines.unanswered(
+                *(item.waiter, item.custom_id, unread, "errored", result),
+                decision=Bypass("refused"),
+                ticket=Ticket(desk.clock()),
+            )
+            await self._end(line)
+            return True
+        match decision:
+            case Hit(candidate=Candidate() as candidate):
+                await self._serve(item, query, decision, candidate)
+            case Miss() if query.controls.only:
+                await self._end(
+                    lines.refused(
+                        item.waiter, item.custom_id, query, decision, ticket=Ticket(desk.clock())
+                    )
+                )
+            case Miss() | Bypass():
+                return await self._wait(item, query, decision)
+        return True
+
+    async def _end(self, line: Line, event: str | None = None, *, moves: bool = True) -> None:
+        """End an item that waits for nothing. `moves`: what comes after it is looked at next."""
+        desk, cursor = self._desk, line.waiter.item + 1 if moves else None
+        if await desk.work.answer(desk.told(line), desk.clock(), cursor=cursor):
+            desk.ended(line, event)
+
+    async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
+        """End an item with a stored answer, as the service serves one."""
+        now = self._desk.clock()
+        served = self._desk.hits.serve(query, hit, entry=candidate.entry, now=now)
+        result = lines.succeeded(served.message)
+        line = Line(
+            *(item.waiter, item.custom_id, query, "succeeded", result),
+            *(hit, served.settlement, Ticket(now)),
+        )
+        await self._end(line, "hits")
+
+    async def _wait(
+        self, item: _Item, query: Query, decision: Miss | Bypass, *, moves: bool = True
+    ) -> bool:
+        """Have an item wait for an ask of its own, or for one that is made anyway.
+
+        False: a budget has no room for it now, and may have. `moves`: as in `_end`.
+        """
+        desk, now = self._desk, self._desk.clock()
+        cursor = item.waiter.item + 1 if moves else None
+        pool, due, late = self._when(item, query, now)
+        join = partial(desk.work.join, due=due, late=late, cursor=cursor)
+        shared = isinstance(decision, Miss)
+        key = same_ask.key(query) if shared else item.waiter.hold
+        vector = decision.vector if isinstance(decision, Miss) else None
+        if vector is not None and decision.reason != "shadow" and moves:
+            leader = await self._leaders.find(item.job.id, query, vector, now)
+            if leader is not None and leader != key:
+                like = Waiter(item.job.id, item.waiter.item, "near")
+                if await join(like, leader, pool="", share={}, ask={}):
+                    return True
+        share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
+        join = partial(join, pool=pool or desks.pool_of(share), share=share)
+        if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
+            # Who waits for an ask that is there spends nothing more.
+            if shared and await join(item.waiter, key, ask={}):
+                self._joined(item, query, vector, key, pool, moves=moves)
+                return True
+            admitted = await desk.budgets.hold(query, item.waiter.hold, now, token=desk.work.token)
+            if isinstance(admitted, Verdict):
+                return await self._refuse(item, query, decision, admitted, late, moves=moves)
+            if admitted is not None and admitted.cheapest:
+                query = replace(query, cheapest=True)
+                key = same_ask.key(query) if shared else key  # that is another ask
+        await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
+        self._joined(item, query, vector, key, pool, moves=moves)
+        return True
+
+    def _when(self, item: _Item, query: Query, now: float) -> tuple[str, float, float]:
+        """The pool (none: of its kind), when it is sent, and when it is no longer waited for."""
+        job, rules = item.job, item.tenant.batching
+        if job.kind == "batch":
+            return "", now, job.created_at + schedule.EXPIRES_S
+        choice = schedule.choose(
+            wait=job.wait,
+            deadline=job.deadline,
+            now=now,
+            rules=rules,
+            controls=job.controls,
+            headroom=self._desk.headroom.least(now),
+            batchable=cacheability.batchable(query.body),
+        )
+        late = schedule.give_up_at(now, job.deadline, rules)
+        if choice.way == "direct":
+            return DIRECT, now, late
+        return "", schedule.flush_at(now, job.deadline, rules), late
+
+    async def _refuse(
+        self,
+        item: _Item,
+        query: Query,
+        decision: Miss | Bypass,
+        verdict: Verdict,
+        late: float,
+        *,
+        moves: bool,
+    ) -> bool:
+        """End an item a budget has no money for; False where that may come while there is time.
+
+        What is only held is held at the most it may cost, and much of it comes back.
+        """
+        now = self._desk.clock()
+        late = min(late, item.job.created_at + item.tenant.batching.max_wait_s)
+        if moves and verdict.full is not None and verdict.full.held and now < late:
+            return False
+        line = lines.refused(
+            *(item.waiter, item.custom_id, query, decision), ticket=Ticket(now), verdict=verdict
+        )
+        await self._end(line, moves=moves)
+        return True
+
+    def _joined(
+        self, item: _Item, query: Query, vector: Any, key: str, pool: str, *, moves: bool
+    ) -> None:
+        if vector is not None and moves:
+            self._leaders.add(item.job.id, query, vector, key)
+        self._desk.count(item.job.tenant, "direct" if pool == DIRECT else "items")
+
+    async def _ask(
+        self, query: Query, decision: Decision, vector: Any, now: float
+    ) -> Mapping[str, str | bytes | int]:
+        asked = await self._asker.prepare(query, vector, now)
+        kind = "miss" if isinstance(decision, Miss) else "bypass"
+        found: dict[str, str | bytes | int] = {
+            "kind": kind,
+            "reason": decision.reason,
+            "asked": desks.packed(asked),
+            "size": len(asked.body) + 200,  # its custom id and what JSON puts around it
+        }
+        if query.cheapest:
+            found["cheapest"] = 1
+        if asked.body != query.raw:
+            found["body"] = asked.body
+        return found
+
+    async def again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
+        """Have an item that was like another's be asked for itself: the other brought nothing."""
+        own = Waiter(waiter.job, waiter.item, "same")
+        item = _Item(job, query.tenant, own, custom_id, query.raw)
+        await self._wait(item, query, Miss("near-failed"), moves=False)
+
+
+def _passed_on(query: Query) -> Bypass | None:
+    """Why an item of a batch goes to Claude as it came, and its answer is not kept."""
+    if not query.tenant.batching.enabled or "batching" in query.controls.off:
+        return Bypass("batching-off")
+    if not cacheability.batchable(query.body):
+        return Bypass("not-batchable")  # Claude says what is wrong with it
+    return None

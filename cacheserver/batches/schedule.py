@@ -1,0 +1,124 @@
+"""When work is batched, when a batch is sent, how often it is asked after, and what one may hold.
+
+Rule: what is due when is decided here, from times and counts that are given; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.rules.batching import BatchRules
+from cacheserver.core.types import Controls
+
+Way: TypeAlias = Literal["batch", "direct"]
+
+MAX_REQUESTS = 100_000  # of one batch of Claude's (facts 3)
+EXPIRES_S = 24 * 3_600  # when Claude gives a batch up
+
+# Asked for: by how much a poll may come early or late, so that servers do not ask in step.
+_JITTER = 0.2
+_POLL_GROWTH = 1.5
+
+_CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How queued work is asked, and why."""
+
+    way: Way
+    reason: str  # "asked", "patient", "limits-low", "deadline", "off", "not-batchable"
+
+
+def choose(
+    *,
+    wait: bool,
+    deadline: float | None,
+    now: float,
+    rules: BatchRules,
+    controls: Controls,
+    headroom: float,
+    batchable: bool,
+) -> Choice:
+    """Whether work goes into a batch or is asked at once.
+
+    `wait`: the caller asked for a batch. `headroom` is the share of Claude's rate limits that
+    is left, 0..1; `batchable`, whether the Batches API would take the request at all.
+    """
+    if not batchable:
+        return Choice("direct", "not-batchable")
+    if not rules.enabled or "batching" in controls.off:
+        return Choice("direct", "off")
+    if deadline is None:
+        return Choice("batch", "asked")
+    left_s = deadline - now
+    if left_s >= rules.patience_s:
+        return Choice("batch", "asked" if wait else "patient")
+    if headroom * 100 < rules.low_percent and left_s >= rules.low_patience_s:
+        return Choice("batch", "limits-low")
+    return Choice("direct", "deadline")
+
+
+def flush_at(now: float, deadline: float | None, rules: BatchRules) -> float:
+    """When a question that was queued goes out at the latest, with what has gathered by then."""
+    latest = now + rules.flush_age_s
+    if deadline is not None:
+        # What must be back by a deadline gets all of the patience that the rules ask for.
+        latest = min(latest, max(now, deadline - rules.patience_s))
+    return latest
+
+
+def give_up_at(now: float, deadline: float | None, rules: BatchRules) -> float:
+    """When work that is still waiting is asked at full price."""
+    return now + rules.max_wait_s if deadline is None else deadline
+
+
+def next_poll_s(polls: int, chance: float, *, first_s: float, longest_s: float) -> float:
+    """Seconds until a batch is asked after again, `polls` times after the first; `chance` 0..1.
+
+    Grows by half each time, so that a short batch is noticed soon and a long one costs few calls.
+    """
+    grown = first_s
+    for _ in range(polls):
+        grown = min(grown * _POLL_GROWTH, longest_s)
+        if grown == longest_s:
+            break
+    return grown * (1 - _JITTER + 2 * _JITTER * chance)
+
+
+def read_requests(body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """The custom ids and params of a batch. Raises `BadRequest` where Claude would refuse it."""
+    requests = body.get("requests")
+    if not isinstance(requests, list) or not requests:
+        raise BadRequest("requests", "at least one request is required")
+    if len(requests) > MAX_REQUESTS:
+        raise BadRequest("requests", f"at most {MAX_REQUESTS} requests are allowed")
+    if unknown := body.keys() - {"requests"}:
+        raise BadRequest(min(unknown)[:64], "Extra inputs are not permitted")
+    found: dict[str, Mapping[str, Any]] = {}
+    for place, request in enumerate(requests):
+        at = f"requests.{place}"
+        custom_id = request.get("custom_id") if isinstance(request, dict) else None
+        if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
+            raise BadRequest(f"{at}.custom_id", f"must match ^{_CUSTOM_ID.pattern}$")
+        if custom_id in found:
+            raise BadRequest(f"{at}.custom_id", "must be unique within the batch")
+        params = request.get("params")
+        if not isinstance(params, dict):
+            raise BadRequest(f"{at}.params", "Field required")
+        found[custom_id] = params
+    return list(found.items())
+
+
+def parts(sizes: Sequence[int], *, most: int, max_bytes: int) -> int:
+    """How many of the first of `sizes` (bytes) go into one batch; at least one."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if count and (count >= most or total > max_bytes):
+            return count
+    return len(sizes)

@@ -1,0 +1,99 @@
+"""A job's end, told to the address its caller gave: signed, tried again, never to our network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from cacheserver.batches.context import BatchContext
+from cacheserver.batches.jobs import Job
+from cacheserver.core import json_text
+from cacheserver.core.errors import StoreError
+from cacheserver.core.rules.batching import BatchRules
+from cacheserver.core.single_flight import end
+from cacheserver.webhooks import signing
+from cacheserver.webhooks.safe_post import Poster
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 16
+
+# Derived from the secret that callers' keys are made pseudonyms with. No key is spelled so: they
+# are printable, so nobody's pseudonym is ever this.
+_ROOT = "\0webhooks"
+
+
+class Webhooks:
+    """Tells jobs' ends."""
+
+    def __init__(self, desk: BatchContext, poster: Poster) -> None:
+        self._desk = desk
+        self._poster = poster
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def check(self, url: object, rules: BatchRules, *, field: str) -> str:
+        """The URL, if a webhook may go there now. Raises `BadRequest` naming `field`."""
+        return await self._poster.check(field, url, rules)
+
+    async def secret(self, tenant: str, epoch: int) -> str:
+        """What a tenant checks its webhooks' signatures with. Raises `Unavailable`."""
+        root = await self._desk.tenants.pseudonym(_ROOT)
+        return signing.secret(root.encode(), tenant, epoch)
+
+    async def start(self) -> None:
+        """Begin with those that are due and not under way."""
+        for id in await self._desk.work.hooks_due(self._desk.clock()):
+            if len(self._running) >= _AT_ONCE:
+                return
+            if id not in self._running:
+                task = asyncio.create_task(self._tell(id), name=f"webhook:{id}")
+                self._running[id] = task
+
+    async def close(self) -> None:
+        for task in list(self._running.values()):
+            await end(task)
+
+    async def _tell(self, id: str) -> None:
+        desk = self._desk
+        try:
+            job = await desk.jobs.find(id)
+            if job is None or job.webhook is None:
+                await desk.work.hook_told(id, attempts=0, told=None, again=None)
+                return
+            sent = await self._post(job, job.webhook)
+            attempts = job.attempts + 1
+            waits = desk.pace.hook_waits_s
+            told, again = "sent" if sent else None, None
+            if not sent and attempts <= len(waits):
+                again = desk.clock() + waits[attempts - 1]
+            elif not sent:
+                told = "failed"
+                desk.count(job.tenant, "webhooks_failed")
+            await desk.work.hook_told(id, attempts=attempts, told=told, again=again)
+        except StoreError:
+            desk.metrics.swallowed("webhook")
+        except Exception as error:  # the task boundary: it is due again in the next round
+            desk.metrics.swallowed("webhook")
+            logger.error("a webhook failed: %s", type(error).__name__)
+        finally:
+            self._running.pop(id, None)
+
+    async def _post(self, job: Job, url: str) -> bool:
+        """Whether the other side said 2xx. The rules are those of now, not of when it was asked."""
+        desk = self._desk
+        rules = (await desk.tenants.get(job.tenant)).batching
+        body = json_text.dumps(_event(job))
+        at = int(desk.clock())
+        signature = signing.signed(
+            await self.secret(job.tenant, rules.webhook_epoch), f"evt_{job.id}", at, body
+        )
+        return await self._poster.post(url, body, signature, rules) is None
+
+
+def _event(job: Job) -> dict[str, object]:
+    """What is told: that it ended and how, never what was asked or answered."""
+    return {
+        "type": "job.ended",
+        "timestamp": job.ended_at,
+        "data": {"id": job.id, "kind": job.kind, "counts": dict(job.counts or {})},
+    }

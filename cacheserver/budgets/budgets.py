@@ -1,0 +1,288 @@
+"""Budgets at work: a miss is let in before Claude is asked, and settled when its bill is known.
+
+Rule: a request that is answered from the cache never comes here. Settlements are written behind
+the answers and tried until they are through: what was spent must not be forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from cacheserver.budgets import rules as budget
+from cacheserver.budgets.estimate import Estimate
+from cacheserver.budgets.store import HOLD_S, BudgetStore, Held
+from cacheserver.cache.budget_verdict import (
+    NOTHING,
+    Account,
+    Admission,
+    Amount,
+    Full,
+    Reservation,
+    Verdict,
+)
+from cacheserver.cache.ports import Ledger, Metrics, Pricer
+from cacheserver.core import tiers
+from cacheserver.core.errors import StoreError
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Query, Tenant
+
+_SITE = "budget"
+_MOST = 10_000  # settlements that wait while the store is away, some 5 MB
+_MOST_HELD = 100_000  # far beyond what one process has under way
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+
+
+class Tenants(Protocol):
+    async def get(self, tenant: str) -> Tenant: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Bill:
+    """A settlement on its way. `accounts` None: those of the tenant's rules at `at`."""
+
+    tenant: str
+    key_id: str | None
+    at: float
+    accounts: tuple[Account, ...] | None
+    spent: Amount
+
+
+class BudgetedLedger:
+    """A ledger whose rows are booked in the budgets as well: no row can be forgotten there."""
+
+    def __init__(self, ledger: Ledger, budgets: Budgets) -> None:
+        self._ledger = ledger
+        self._budgets = budgets
+
+    def put(self, row: Row) -> asyncio.Event:
+        self._budgets.settle(row)
+        return self._ledger.put(row)
+
+    async def written(self, done: asyncio.Event) -> None:
+        await self._ledger.written(done)
+
+
+class Budgets:
+    """Lets misses in, and keeps the books."""
+
+    def __init__(
+        self,
+        store: BudgetStore,
+        *,
+        tenants: Tenants,
+        pricer: Pricer,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        default_model: str,
+    ) -> None:
+        self.store = store
+        self._tenants = tenants
+        self._estimate = Estimate(pricer, default_model)
+        self._metrics = metrics
+        self._clock = clock
+        self._held: dict[str, Reservation] = {}  # by the request's id, until its row comes
+        self._waiting: OrderedDict[str, _Bill] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._told = asyncio.Event()  # set after each try
+        self._failures = 0
+        self._closed = False
+
+    async def admit(self, query: Query, id: str, now: float) -> Admission:
+        """Whether Claude may be asked.
+
+        `id` is the request's: its row frees what is held for it, whatever comes of it. Raises
+        nothing.
+        """
+        rules = query.tenant.budgets
+        if not budget.wanted(rules, query.key_id):
+            return None
+        name = query.tenant.name
+        accounts = tuple(budget.accounts(name, query.key_id, rules, now))
+        amounts = self._estimate.of(query, now)
+        try:
+            held = await self._reserve(name, id, accounts, amounts, now)
+        except StoreError:
+            self._give_back(name, id, now)  # it may have been made all the same
+            self._metrics.swallowed(_SITE)
+            if rules.store_away == "open":
+                return None
+            return Verdict("refuse", "what was spent of the budget is not known; try again shortly")
+        except asyncio.CancelledError:
+            self._give_back(name, id, now)
+            raise
+        if not held.made:
+            return _refused(budget.strictest(held.full(accounts)))
+        made = _reserved(query, id, accounts, held, amounts)
+        self._held[id] = made
+        if len(self._held) > _MOST_HELD:
+            del self._held[next(iter(self._held))]  # its lease frees it
+        return made
+
+    async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
+        """Whether Claude may be asked in a batch, at half the price.
+
+        What is held under `id` is not this process's: the jobs' scripts hand it on to the ask and
+        free it at its end, whichever server comes to it. Asked again, the same `id` is told the
+        same. `token` is the jobs' worker's. Raises `StoreError`.
+        """
+        rules = query.tenant.budgets
+        if not budget.wanted(rules, query.key_id):
+            return None
+        name = query.tenant.name
+        accounts = tuple(budget.accounts(name, query.key_id, rules, now))
+        amounts = self._estimate.of(query, now, tier="batch")
+        held = await self._reserve(name, id, accounts, amounts, now, lease_s=HOLD_S, token=token)
+        if not held.made:
+            return _refused(budget.hardest(held.full(accounts)))
+        return _reserved(query, id, accounts, held, amounts)
+
+    async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
+        """What refuses whatever would have Claude asked, and is not only held: nothing need be
+        taken that cannot be answered. None: nothing does. Raises `StoreError`.
+        """
+        if not budget.wanted(tenant.budgets, key_id):
+            return None
+        accounts = budget.accounts(tenant.name, key_id, tenant.budgets, now)
+        balances = await self.store.balances(tenant.name, accounts, now)
+        found = [
+            one for pair in zip(accounts, balances, strict=True) if (one := budget.full(*pair))
+        ]
+        full = budget.hardest(found)
+        if full is None or full.held or full.account.at_limit != "refuse":
+            return None
+        return _refused(full)
+
+    def settle(self, row: Row) -> None:
+        """Book what a request of the ledger spent, and free what was held for it. Never blocks."""
+        held = self._held.pop(row.id, None)
+        if held is None and row.call is None and not row.spent and row.unknown is None:
+            return  # a hit, and whatever else cost nothing
+        spent = budget.of_row(row, NOTHING if held is None else held.amount)
+        accounts = None if held is None else held.accounts
+        self._add(row.id, _Bill(row.tenant, row.key_id, row.at, accounts, spent))
+
+    async def flush(self) -> None:
+        """Return once all settlements so far are written, or the store has failed once more."""
+        failures = self._failures
+        while self._waiting and self._failures == failures:
+            self._start()
+            self._hurry.set()
+            self._told.clear()
+            await self._told.wait()
+
+    async def close(self, *, patience_s: float = 5.0) -> None:
+        """Write what is left, for `patience_s` at most; the rest is counted and given up."""
+        self._closed = True
+        if self._task is not None:
+            self._hurry.set()
+            await asyncio.wait({self._task}, timeout=patience_s)
+            await end(self._task)
+            self._task = None
+        if self._waiting:
+            self._metrics.dropped(_SITE, len(self._waiting))
+            self._waiting.clear()
+        self._told.set()
+
+    async def _reserve(
+        self,
+        tenant: str,
+        id: str,
+        accounts: tuple[Account, ...],
+        amounts: tuple[Amount, Amount],
+        now: float,
+        *,
+        lease_s: float | None = None,
+        token: str = "",
+    ) -> Held:
+        reserve = partial(
+            self.store.reserve,
+            *(tenant, id, accounts),
+            amount=amounts[0],
+            cheapest=amounts[1],
+            now=now,
+            lease_s=lease_s,
+            token=token,
+        )
+        held = await reserve()
+        if held.freed:
+            self._metrics.dropped("budget-lease", held.freed)
+        if not held.made and self._waiting and all(one.held for one in held.full(accounts)):
+            # It is not spent, only held, perhaps by what this process has not yet told.
+            await self.flush()
+            held = await reserve()
+        return held
+
+    def _give_back(self, tenant: str, id: str, now: float) -> None:
+        self._add(id, _Bill(tenant, None, now, (), Amount()))
+
+    def _add(self, id: str, bill: _Bill) -> None:
+        if self._closed:
+            self._metrics.dropped(_SITE)
+            return
+        self._waiting[id] = bill
+        if len(self._waiting) > _MOST:
+            self._waiting.popitem(last=False)
+            self._metrics.dropped(_SITE)
+        self._start()
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write(), name="budget:settle")
+
+    async def _write(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._waiting:
+            id, bill = next(iter(self._waiting.items()))
+            try:
+                accounts = bill.accounts
+                if accounts is None:
+                    rules = (await self._tenants.get(bill.tenant)).budgets
+                    accounts = tuple(budget.accounts(bill.tenant, bill.key_id, rules, bill.at))
+                await self.store.settle(bill.tenant, id, accounts, bill.spent, self._clock())
+            except StoreError:
+                self._failures += 1
+                self._told.set()
+                self._metrics.swallowed(_SITE)
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            if self._waiting.get(id) is bill:
+                del self._waiting[id]
+            pause_s = _FIRST_PAUSE_S
+            self._told.set()
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+
+def _refused(full: Full | None) -> Verdict:
+    assert full is not None  # else it would have been reserved
+    soft = full.account.at_limit == "cache-only"
+    return Verdict("cache-only" if soft else "refuse", budget.describe(full), full)
+
+
+def _reserved(
+    query: Query,
+    id: str,
+    accounts: tuple[Account, ...],
+    held: Held,
+    amounts: tuple[Amount, Amount],
+) -> Reservation:
+    amount, cheapest = amounts
+    model = tiers.model_of("low", query.tenant.routing)
+    # An old model may be cheaper than any tier; one without a price is taken for dearer.
+    gains = query.model != model and not 0 < amount.nano <= cheapest.nano
+    put_aside = cheapest if held.cheapest else amount
+    return Reservation(id, accounts, put_aside, cheapest=held.cheapest and gains)

@@ -1,0 +1,247 @@
+"""Rate limits at work: a request is let in at the door, a miss before Claude is asked.
+
+Rule: where no limit is set nothing is asked of anybody. Limits are counted in Redis for all
+servers; with Redis away, or too slow, each server counts for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
+
+from cacheserver.budgets import token_bucket
+from cacheserver.budgets.rate_limit_store import BucketOf, RateLimitStore, SeatsOf
+from cacheserver.budgets.rules import most
+from cacheserver.budgets.token_bucket import Bucket
+from cacheserver.cache.ports import Metrics
+from cacheserver.core.errors import RateLimited, StoreError
+from cacheserver.core.rules.limits import Limits
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Query, Tenant
+from cacheserver.storage.json_values import owner
+from cacheserver.storage.write_behind import WriteBehind
+
+_SITE = "rate-limit"
+_PATIENCE_S = 0.25  # for the store: beyond it a caller is better served by this server's own count
+_AWAY_S = 1.0  # a store that failed is not asked again sooner
+_MOST = 10_000  # buckets counted here while the store is away, some 2 MB
+
+Which: TypeAlias = Literal["requests_per_minute", "concurrent_misses", "tokens_per_minute"]
+
+_REASONS = {
+    "requests_per_minute": "limit-requests",
+    "concurrent_misses": "limit-misses",
+    "tokens_per_minute": "limit-tokens",
+}
+
+
+class Keys(Protocol):
+    def limits_of(self, key_id: str | None) -> Limits | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Party:
+    """A tenant, or one of its keys, with what is set for it."""
+
+    shown: str  # as it stands in the refusal
+    name: str  # as it stands in Redis
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The limits' share that a miss has taken. `here`: it was counted by this server alone."""
+
+    buckets: tuple[BucketOf, ...]
+    seats: tuple[SeatsOf, ...]
+    here: bool
+
+
+@dataclass(slots=True)
+class _Here:
+    """This server's own count."""
+
+    clock: Callable[[], float]
+    buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
+    seats: dict[str, set[str]] = field(default_factory=dict)
+
+    def take(
+        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]
+    ) -> tuple[int, float] | None:
+        now = self.clock()
+        for place, one in enumerate(buckets):
+            kept = self.buckets.get(one.name)
+            wait = token_bucket.wait_s(kept, now, per_minute=one.per_minute, cost=one.amount)
+            if wait > 0:
+                return place, wait
+        for place, of in enumerate(seats, len(buckets)):
+            if len(self.seats.get(of.name, ())) >= of.most:
+                return place, 1.0
+        self._change([replace(one, amount=-one.amount) for one in buckets], now)
+        for of in seats:
+            self.seats.setdefault(of.name, set()).add(id)
+        return None
+
+    def give(self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]) -> None:
+        self._change(buckets, self.clock())
+        for of in seats:
+            if taken := self.seats.get(of.name):
+                taken.discard(id)
+                if not taken:
+                    del self.seats[of.name]
+
+    def _change(self, buckets: Sequence[BucketOf], now: float) -> None:
+        for one in buckets:
+            kept = self.buckets.pop(one.name, None)
+            self.buckets[one.name] = token_bucket.changed(
+                kept, now, per_minute=one.per_minute, by=one.amount
+            )
+        while len(self.buckets) > _MOST:
+            self.buckets.popitem(last=False)
+
+
+class RateLimits:
+    """Lets requests and misses in, or raises `RateLimited`."""
+
+    def __init__(
+        self,
+        store: RateLimitStore,
+        *,
+        keys: Keys,
+        metrics: Metrics,
+        behind: WriteBehind,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._metrics = metrics
+        self._behind = behind
+        self._clock = clock
+        self._here = _Here(clock)
+        self._away_until = -math.inf
+        self._held: dict[str, _Held] = {}
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def request(self, tenant: Tenant, key_id: str | None) -> None:
+        """Count a request. Raises `RateLimited`."""
+        parties = self._parties(tenant, key_id)
+        limited = [(one, one.limits.requests_per_minute) for one in parties]
+        buckets = [
+            BucketOf(f"r:{party.name}", limit, 1) for party, limit in limited if limit is not None
+        ]
+        if not buckets:
+            return
+        refused, _ = await self._take("", buckets, ())
+        if refused is not None:
+            place, wait = refused
+            party = [one for one, limit in limited if limit is not None][place]
+            raise _error(party, "requests_per_minute", wait)
+
+    async def miss(self, query: Query, id: str) -> None:
+        """Let a miss in until `ended`, with the most tokens it can use. Raises `RateLimited`."""
+        parties = self._parties(query.tenant, query.key_id)
+        of_tokens = [one for one in parties if one.limits.tokens_per_minute is not None]
+        of_seats = [one for one in parties if one.limits.concurrent_misses is not None]
+        if not of_tokens and not of_seats:
+            return
+        cost = most(query.body, query.model, lambda *_: None).tokens if of_tokens else 0
+        buckets = tuple(
+            BucketOf(f"t:{one.name}", one.limits.tokens_per_minute or 1, cost) for one in of_tokens
+        )
+        seats = tuple(SeatsOf(one.name, one.limits.concurrent_misses or 1) for one in of_seats)
+        try:
+            refused, here = await self._take(id, buckets, seats)
+        except asyncio.CancelledError:  # whether it was taken is not known: no tokens go back
+            self._give(id, _Held((), seats, here=False), 0)
+            raise
+        if refused is not None:
+            place, wait = refused
+            if place < len(buckets):
+                raise _error(of_tokens[place], "tokens_per_minute", wait)
+            raise _error(of_seats[place - len(buckets)], "concurrent_misses", wait)
+        self._held[id] = _Held(buckets, seats, here)
+        if seats and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew(), name="limits:renew")
+
+    def ended(self, id: str, tokens: int | None = 0) -> None:
+        """Free what a miss has taken, but for the `tokens` it used. Never blocks.
+
+        None: how many is not known, and none go back.
+        """
+        if (held := self._held.pop(id, None)) is not None:
+            if tokens is None:
+                held, tokens = replace(held, buckets=()), 0
+            self._give(id, held, tokens)
+
+    async def close(self) -> None:
+        """Stop renewing. What is held is free after the lease."""
+        if self._renewing is not None:
+            await end(self._renewing)
+            self._renewing = None
+
+    def _parties(self, tenant: Tenant, key_id: str | None) -> list[_Party]:
+        found = []
+        # Callers with Anthropic keys of their own share what their tenant may do.
+        name = tenant.name.partition("@")[0]
+        if tenant.limits != Limits():
+            found.append(_Party(name, owner(name), tenant.limits))
+        own = self._keys.limits_of(key_id)
+        if own is not None:
+            found.append(_Party(f"{name}/{key_id}", f"{owner(name)}:{key_id}", own))
+        return found
+
+    async def _take(
+        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]
+    ) -> tuple[tuple[int, float] | None, bool]:
+        """Return what refuses, if anything, and whether this server alone was asked."""
+        if self._clock() >= self._away_until:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    return await self._store.take(id, buckets, seats), False
+            except (StoreError, TimeoutError):
+                self._metrics.swallowed(_SITE)
+                self._away_until = self._clock() + _AWAY_S
+        return self._here.take(id, buckets, seats), True
+
+    def _give(self, id: str, held: _Held, tokens: int) -> None:
+        unused = [replace(one, amount=one.amount - tokens) for one in held.buckets]
+        if held.here:
+            self._here.give(id, unused, held.seats)
+        else:
+            self._behind.add(partial(self._store.give, id, unused, held.seats))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._store.lease_s / 3)
+            held = [
+                (seats.name, id)
+                for id, one in self._held.items()
+                if not one.here
+                for seats in one.seats
+            ]
+            if not held:
+                return
+            try:
+                await self._store.renew(held)
+            except StoreError:
+                self._metrics.swallowed(_SITE)
+
+
+def _error(party: _Party, which: Which, wait_s: float) -> RateLimited:
+    seconds = max(1, math.ceil(wait_s))
+    limit = getattr(party.limits, which)
+    said = which.replace("_", " ")
+    return RateLimited(
+        f"the limit of {party.shown} is reached: {limit} {said}; try again in {seconds} s",
+        headers={
+            "retry-after": str(seconds),
+            "x-cache-reason": _REASONS[which],
+            "x-limit": f"{party.shown}/{which}",
+        },
+    )

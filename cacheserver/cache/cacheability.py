@@ -1,0 +1,179 @@
+"""What may be matched by similarity, what may be shared at all, and what may be stored.
+
+Doubt is a refusal: a kind of tool, block or stop reason that is not listed here is not cached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cacheserver.core import invisible_characters, json_text
+
+# Stateful or time-dependent by nature (facts 1.2): the same request need not mean the same answer.
+_STATEFUL_FIELDS = {
+    "container": "container",
+    "mcp_servers": "mcp",
+    "thread": "thread",
+    "compaction": "compaction",
+    "context_management": "context-management",
+    "fallbacks": "fallbacks",
+}
+# Tools that the caller's own side runs; every other typed tool is run by Anthropic's.
+_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
+
+# Blocks of earlier turns that leave the last text a plain question; the scope holds them exactly.
+_PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
+_EXACT_ONLY = {
+    "image": "image",
+    "document": "document",
+    "search_result": "document",
+    "tool_use": "tools",
+    "tool_result": "tool-result",
+}
+
+_STORABLE_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
+_STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+# How the ids of the simulated Claude's answers begin where it quoted the question, and where it
+# wrote as many words as it was told to (`simulated.claude`).
+_ECHO, _PROSE = "msg_simecho", "msg_simprose"
+# The levers take 2 to 4 us for each, on the event loop: 40 ms for so many. Conversations that
+# people have end below 2,000 messages.
+_MOST_PARTS = 10_000
+_THINKING = frozenset({"thinking", "redacted_thinking"})
+# A text block that begins with something to be seen: ASCII, Latin, Cyrillic, Chinese, Japanese or
+# Korean by the first byte. Within a JSON string the quotes would be escaped, so it matches blocks
+# alone, or the input of a tool's use, which is content as well.
+_BEGINS = re.compile(rb'"text": ?"(?:\\n| ){0,4}[!#-\[\]-~\xc3-\xc9\xd0\xd1\xe4-\xe9\xeb\xec]')
+
+
+def bypass(body: Mapping[str, Any]) -> str | None:
+    """Why a request's answer may be neither shared nor stored; None where it may."""
+    for field, reason in _STATEFUL_FIELDS.items():
+        if body.get(field):
+            return reason
+    if body.get("max_tokens") == 0:
+        return "max-tokens-0"  # warms Claude's prompt cache; there is no answer
+    for tool in body.get("tools") or ():
+        kind = tool.get("type")
+        if kind is not None and not (isinstance(kind, str) and kind.startswith(_CLIENT_TOOLS)):
+            return "server-tools"
+    for block in blocks(body):
+        source = block.get("source")
+        if isinstance(source, dict) and source.get("type") == "url":
+            return "url-source"  # what stands behind the address may change
+    return None
+
+
+def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The last user text where a similar question may stand for it, else why not: one is None."""
+    if body.get("tools"):
+        return None, "tools"
+    for block in blocks(body):
+        if (kind := block.get("type")) not in _PLAIN_BLOCKS:
+            return None, _EXACT_ONLY.get(str(kind), "unknown-block")
+    last = body["messages"][-1]
+    if last["role"] != "user":
+        return None, "prefill"
+    content = last["content"]
+    if isinstance(content, list):
+        if not content or content[-1]["type"] != "text":
+            return None, "no-text"
+        content = content[-1]["text"]
+    if not content.strip():
+        return None, "no-text"
+    return content, None
+
+
+def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every content block of every turn, those inside tool results included."""
+    waiting = [m["content"] for m in body["messages"]]
+    while waiting:
+        content = waiting.pop()
+        if not isinstance(content, list):
+            continue
+        for block in content:
+            if isinstance(block, dict):
+                yield block
+                waiting.append(block.get("content"))
+
+
+def crowded(body: Mapping[str, Any]) -> bool:
+    """Return True if a body has more messages and blocks than the levers look through."""
+    turns = [one["content"] for one in body["messages"]]
+    parts = [*turns, body.get("system"), body.get("tools")]
+    return sum(len(part) if isinstance(part, list) else 1 for part in parts) > _MOST_PARTS
+
+
+def batchable(body: Mapping[str, Any]) -> bool:
+    """Whether the Message Batches API, at half the price, would take this request (facts 3)."""
+    barred = any(body.get(field) for field in ("stream", "speed", "thread"))
+    return not barred and body.get("max_tokens") != 0
+
+
+def made_up(message: Mapping[str, Any]) -> bool:
+    """Return True if the simulated Claude made up an answer: nothing is learned from that.
+
+    It says so in the id, which no caller can choose and which every way to it hands on.
+    """
+    return str(message.get("id")).startswith((_ECHO, _PROSE))
+
+
+def made_up_length(message: Mapping[str, Any]) -> bool:
+    """Return True if the simulated Claude also chose the length of an answer."""
+    return str(message.get("id")).startswith(_ECHO)
+
+
+def unstorable(message: Mapping[str, Any]) -> str | None:
+    """Why Claude's answer must not be stored; None where it may be."""
+    if message.get("type") != "message" or not isinstance(message.get("usage"), dict):
+        return "malformed"
+    if (stop := message.get("stop_reason")) not in _STORABLE_STOPS:
+        return f"stop-{stop}" if isinstance(stop, str) else "malformed"
+    if message.get("container"):
+        return "container"
+    content = message.get("content")
+    if not isinstance(content, list) or not content:
+        return "no-content"
+    for block in content:
+        if not isinstance(block, dict) or block.get("type") not in _STORABLE_BLOCKS:
+            return "block"
+        if block["type"] == "text" and not isinstance(block.get("text"), str):
+            return "malformed"
+    uses = any(block["type"] == "tool_use" for block in content)
+    if stop == "tool_use" and not uses:
+        return "malformed"
+    return None if _says_something(content) else "no-content"
+
+
+def has_content(message: bytes) -> bool:
+    """Return True if a stored message holds an answer: an older version stored any.
+
+    Blanks, characters that nobody sees and thinking are none; a number, `{}` or one full stop is.
+    """
+    if _BEGINS.search(message) is not None:  # most do, and a look-up reads ten of them
+        return True
+    content = json_text.loads(message).get("content")
+    return isinstance(content, list) and _says_something(content)
+
+
+def _says_something(content: list[Any]) -> bool:
+    return any(
+        block.get("type") == "tool_use"
+        or (
+            block.get("type") == "text"
+            and not invisible_characters.blank(str(block.get("text") or ""))
+        )
+        for block in content
+        if isinstance(block, dict)
+    )
+
+
+def without_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message as another conversation may have it.
+
+    Thinking blocks are bound to the exact prefix they were written for (facts 1.4): sent back
+    after another question they make the caller's next turn a 400.
+    """
+    return {**message, "content": [b for b in message["content"] if b["type"] not in _THINKING]}

@@ -1,0 +1,199 @@
+"""Entries and vectors as bytes.
+
+A value is one version byte, the entry's id (32 bytes, read in place by the Lua scripts), the
+length of a JSON header, the header, and the payload (Claude's message, or vectors). The
+message is never parsed or re-encoded: it leaves as it was stored. Where encryption is on, all
+behind the id is sealed. What cannot be read - another version, a torn value - is absent, never an
+error: doubt is a miss.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Entry, Usage
+from cacheserver.storage.sealing.sealer import Sealer
+
+VERSION, SEALED = 1, 2
+ID_END = 33  # where what is sealed begins: behind the version and the id
+_HEAD = struct.Struct(">B32sI")  # version, id, length of the header
+_PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
+_LATER = (None, False, None)  # what entries were written without once: actor, made up, conversation
+_FIELDS = 14
+_UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRow:
+    """The embedding of a stored question, and where it belongs in the index."""
+
+    entry_id: str
+    fingerprint: str
+    scope: str
+    tenant: str
+    expires_at: float
+    vector: bytes  # fp16, as it was put
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """The embedding of a stored answer: its mean, and of a long one its first and last part."""
+
+    entry_id: str
+    made_by: str  # which embedder read which parts: of two, rows are never compared
+    vectors: bytes  # fp16, one after the other
+
+
+def pack_entry(entry: Entry) -> bytes:
+    """Return the bytes of `entry`. Raises `StoreError` where it holds what cannot be written."""
+    header = [
+        entry.tenant,
+        entry.namespace,
+        entry.fingerprint,
+        entry.scope,
+        entry.text,
+        entry.model,
+        entry.cost,
+        entry.tags,
+        entry.created_at,
+        entry.expires_at,
+        _usage_row(entry.usage),
+        entry.actor,
+        entry.made_up,
+        entry.conversation,
+    ]
+    return _pack(entry.id, header, entry.message)
+
+
+def unpack_entry(value: bytes | None) -> Entry | None:
+    """Return the entry in `value`, None where there is none that this version can read."""
+    if value is None:
+        return None
+    try:
+        entry_id, header, payload = _unpack(value)
+        if _FIELDS - len(_LATER) <= len(header) < _FIELDS:
+            header += _LATER[len(header) - _FIELDS :]
+        tenant, namespace, fingerprint, scope, text, model, cost, tags, *rest = header
+        created, expires, usage, actor, made_up, conversation = rest
+        return Entry(
+            id=entry_id,
+            tenant=tenant,
+            namespace=namespace,
+            fingerprint=fingerprint,
+            scope=scope,
+            text=text,
+            model=model,
+            message=payload,
+            usage=_usage(usage),
+            cost=cost,
+            tags=tuple(tags),
+            created_at=created,
+            expires_at=expires,
+            actor=actor,
+            made_up=made_up,
+            conversation=conversation,
+        )
+    except _UNREADABLE:
+        return None
+
+
+def pack_vector(entry: Entry, vector: bytes) -> bytes:
+    """Return the bytes of the embedding of `entry`'s question."""
+    return _pack(entry.id, [entry.fingerprint, entry.scope, entry.tenant, entry.expires_at], vector)
+
+
+def unpack_vector(value: bytes | None) -> VectorRow | None:
+    """Return the row in `value`, None where there is none that this version can read."""
+    if value is None:
+        return None
+    try:
+        entry_id, (fingerprint, scope, tenant, expires_at), vector = _unpack(value)
+        return VectorRow(entry_id, fingerprint, scope, tenant, expires_at, vector)
+    except _UNREADABLE:
+        return None
+
+
+def pack_answer(row: AnswerRow) -> bytes:
+    """Return the bytes of the embedding of an answer."""
+    return _pack(row.entry_id, [row.made_by], row.vectors)
+
+
+def unpack_answer(value: bytes | None) -> AnswerRow | None:
+    """Return the row in `value`, None where there is none that this version can read."""
+    if value is None:
+        return None
+    try:
+        entry_id, (made_by,), vectors = _unpack(value)
+        return AnswerRow(entry_id, made_by, vectors)
+    except _UNREADABLE:
+        return None
+
+
+def seal(sealer: Sealer, kind: str, *, tenant: str, fingerprint: str, value: bytes) -> bytes:
+    """Return what to store of a packed value: itself where encryption is off.
+
+    Raises `StoreError` where the tenant's key is not in memory.
+    """
+    if not sealer.on:
+        return value
+    id, rest = value[1:ID_END], value[ID_END:]
+    sealed = sealer.seal(kind, tenant, f"{id.decode()}:{fingerprint}", rest)
+    return _SEALED + id + sealed
+
+
+def unseal(sealer: Sealer, kind: str, fingerprint: str, value: bytes | None) -> bytes | None:
+    """Return the packed value; None for one that does not open, which is counted.
+
+    A fingerprint is of one tenant, so it need not be said whose value it is.
+    """
+    if value is None or value[:1] != _SEALED:
+        return value
+    id = value[1:ID_END]
+    name = f"{id.decode(errors='replace')}:{fingerprint}"
+    rest = sealer.opened(kind, None, name, value[ID_END:])
+    return None if rest is None else _PLAIN + id + rest
+
+
+def _pack(entry_id: str, header: list[Any], payload: bytes) -> bytes:
+    name = entry_id.encode()
+    if len(name) != 32:
+        raise StoreError("an entry's id has 32 characters")
+    try:
+        head = orjson.dumps(header)
+    except TypeError:  # a lone surrogate or an integer past 64 bits; its text stays out of logs
+        raise StoreError("the entry cannot be written as JSON") from None
+    return b"".join((_HEAD.pack(VERSION, name, len(head)), head, payload))
+
+
+def _unpack(value: bytes) -> tuple[str, list[Any], bytes]:
+    version, name, length = _HEAD.unpack_from(value)
+    if version != VERSION:
+        raise ValueError("another version wrote this")
+    end = _HEAD.size + length
+    return name.decode(), orjson.loads(value[_HEAD.size : end]), value[end:]
+
+
+def _usage_row(usage: Usage) -> list[Any]:
+    return [
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.cache_read_tokens,
+        usage.web_searches,
+        usage.service_tier,
+        usage.speed,
+        usage.inference_geo,
+        [(model, _usage_row(one)) for model, one in usage.iterations],
+    ]
+
+
+def _usage(row: list[Any]) -> Usage:
+    iterations = tuple((model, _usage(one)) for model, one in row[-1])
+    fields: list[Any] = [*row[:-1], iterations]
+    return Usage(*fields)

@@ -1,0 +1,217 @@
+"""What a caller may ask of the cache: `Cache-Control`, the `x-cache-*` headers, `/v1/query` fields.
+
+Rule: of our own controls nothing is ignored. What is not understood is refused by name, so that a
+control that was misspelt never gives away, or keeps, an answer its sender meant to protect.
+`Cache-Control` is everybody's, and read as its RFC says (`cache.cache_control`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from cacheserver.cache import cache_control
+from cacheserver.core import actors, answer_checks
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.types import LEVERS, Controls
+
+# Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME_RULE = "must be 1 to 64 letters, digits, `.`, `_` or `-`"
+
+# Tags name things of the caller's (`user:42`, `docs/intro`), hence `:` and `/`. 16 of 64 stay
+# within the 1,024 bytes that CDNs allow for the cache tags of one response.
+MAX_TAGS = 16
+_TAG = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
+_TAG_RULE = "each tag must be 1 to 64 letters, digits, `.`, `_`, `:`, `/` or `-`"
+
+# Ten digits are 300 years; whatever a tenant's maximum is, more says nothing more.
+_SECONDS = re.compile(r"[0-9]{1,10}")
+_MAX_SECONDS = 9_999_999_999
+_SECONDS_RULE = "must be whole seconds, 0 or more"
+
+_HEADERS = frozenset(
+    {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
+    | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
+)
+_OURS = "x-cache"  # what begins so speaks to us: `x-cachettl` and `x-cache_ttl` are misspelt too
+_OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # who is asking, which the gate reads
+# What our answers and those of other caches are marked with. A client that plays an answer's
+# headers back asks for something that does not exist.
+_ANSWERS = frozenset(
+    f"x-cache-{name}"
+    for name in (
+        *("reason", "similarity", "probability", "veto", "age", "entry", "decision"),
+        *("route", "plan", "cap", "history", "hits", "status", "lookup"),
+    )
+)
+# `x-cache` itself: what caches on the way write there ("HIT", "Miss from cloudfront",
+# "TCP_MISS from a.example") is not meant for us; anything else was meant as a control.
+_STATUS = re.compile(r"\s*[a-z_]*(hit|miss)\b.*", re.IGNORECASE)
+_PLAIN = Controls()
+
+
+def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozenset()) -> Controls:
+    """Read the controls of a request. `headers` have lower-case names.
+
+    `headers.items()` may give a name twice, as HTTP may: the values are one list then. `also` are
+    controls that the caller of this reads itself. Raises `BadRequest` naming the header that is
+    malformed, or that says what we do not know.
+    """
+    said: dict[str, str] = {}
+    for header, value in headers.items():
+        if header in _HEADERS:
+            if header in said and header == "x-cache-actor":  # a list of names is no name
+                raise BadRequest(header, "is given twice")
+            said[header] = f"{said[header]},{value}" if header in said else value
+        elif header.startswith(_OURS) and header not in also and header not in _OURS_ELSEWHERE:
+            _refuse_unknown(header, value, _HEADERS | also)
+    if not said:
+        return _PLAIN
+    controls = cache_control.read(said.get("cache-control", ""))
+    asked: dict[str, Any] = {}
+    if (seconds := said.get("x-cache-ttl")) is not None:
+        asked["ttl_s"] = cache_control.least(controls.ttl_s, _seconds("x-cache-ttl", seconds))
+    if (listed := said.get("x-cache-tags")) is not None:
+        asked["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
+    if (space := said.get("x-cache-namespace")) is not None:
+        asked["namespace"] = name("x-cache-namespace", space)
+    if (work := said.get("x-cache-task")) is not None:
+        asked["task"] = name("x-cache-task", work)
+    if (deep := said.get("x-cache-deep-analysis")) is not None:
+        if deep not in ("true", "false"):
+            raise BadRequest("x-cache-deep-analysis", "must be `true` or `false`")
+        asked["deep"] = deep == "true"
+    if (listed := said.get("x-cache-off")) is not None:
+        parts = [part for part in map(str.strip, listed.split(",")) if part]
+        off = levers("x-cache-off", parts)
+        asked["off"] = tuple(dict.fromkeys((*controls.off, *off)))
+    if (check := said.get("x-cache-check")) is not None:
+        if not (check.isascii() and check.isprintable()):
+            # Nothing says how the bytes of a header spell other letters; JSON has its own way.
+            raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
+        asked["check"] = answer_checks.read("x-cache-check", check)
+    if (who := said.get("x-cache-actor")) is not None:
+        # Nothing says how the bytes of a header spell other letters.
+        asked["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
+    return replace(controls, **asked)
+
+
+def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
+    """Raise `BadRequest` for a header that is no control, with the nearest one there is."""
+    if header == _OURS and _STATUS.fullmatch(value):
+        return
+    if header == _OURS or header in _ANSWERS:
+        said = "is a header of answers, not of requests"
+    else:
+        near = get_close_matches(header, sorted(known), n=1)
+        said = "is not known here" + (f"; did you mean `{near[0]}`?" if near else "")
+    listed = ", ".join(f"`{one}`" for one in sorted(known))
+    raise BadRequest(header[:64], f"{said}; known: {listed}")
+
+
+def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
+    """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
+
+    Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`,
+    `check`, `actor`; absent and null are the same.
+    Raises `BadRequest` naming the field, also where body and headers contradict each other.
+    """
+    controls = read_controls(headers)
+    match fields.get("cache"):
+        case None | "default":
+            pass
+        case "refresh":
+            controls = replace(controls, read=False)
+        case "only":
+            controls = replace(controls, only=True)
+        case "off":
+            controls = replace(controls, read=False, store=False)
+        case _:
+            raise BadRequest("cache", "must be `default`, `refresh`, `only` or `off`")
+    if controls.only and not controls.read:
+        raise BadRequest("cache", "`only` was asked of an answer that must not come from the cache")
+    if (ttl_s := fields.get("ttl_s")) is not None:
+        ttl_s = ttl("ttl_s", ttl_s)
+        both = ttl_s if controls.ttl_s is None else min(ttl_s, controls.ttl_s)
+        controls = replace(controls, ttl_s=both)
+    if (listed := fields.get("tags")) is not None:
+        controls = replace(controls, tags=tags("tags", [*controls.tags, *_list("tags", listed)]))
+    if (space := fields.get("namespace")) is not None:
+        _same("namespace", name("namespace", space), headers.get("x-cache-namespace"))
+        controls = replace(controls, namespace=space)
+    if (work := fields.get("task")) is not None:
+        _same("task", name("task", work), headers.get("x-cache-task"))
+        controls = replace(controls, task=work)
+    if (deep := fields.get("requires_deep_analysis")) is not None:
+        if not isinstance(deep, bool):
+            raise BadRequest("requires_deep_analysis", "must be true or false")
+        controls = replace(controls, deep=deep or controls.deep)
+    if (listed := fields.get("levers_off")) is not None:
+        off = levers("levers_off", _list("levers_off", listed))
+        controls = replace(controls, off=tuple(dict.fromkeys((*controls.off, *off))))
+    if (check := fields.get("check")) is not None:
+        if controls.check is not None:
+            raise BadRequest("check", "is in the header `x-cache-check` too; send one")
+        controls = replace(controls, check=answer_checks.read("check", check))
+    if (who := fields.get("actor")) is not None:
+        _same("actor", who := actors.digest("actor", who), controls.actor)
+        controls = replace(controls, actor=who)
+    return controls
+
+
+def levers(field: str, values: list[Any]) -> tuple[str, ...]:
+    """The levers named, each once, or `BadRequest` naming those there are."""
+    for value in values:
+        if value not in LEVERS:
+            raise BadRequest(field, f"knows {', '.join(f'`{lever}`' for lever in LEVERS)} only")
+    return tuple(dict.fromkeys(values))
+
+
+def name(field: str, value: object) -> str:
+    """A namespace, task or tenant name as it came, or `BadRequest` naming `field`."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise BadRequest(field, _NAME_RULE)
+    return value
+
+
+def ttl(field: str, value: object) -> int:
+    """Whole seconds from JSON, 0 or more; a string, a fraction and `true` are refused."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_SECONDS:
+        raise BadRequest(field, _SECONDS_RULE)
+    return value
+
+
+def tag(field: str, value: object) -> str:
+    """One tag as it came, or `BadRequest` naming `field`."""
+    if not isinstance(value, str) or not _TAG.fullmatch(value):
+        raise BadRequest(field, _TAG_RULE)
+    return value
+
+
+def tags(field: str, values: list[Any]) -> tuple[str, ...]:
+    """The tags in the order given, each once."""
+    once = tuple(dict.fromkeys(tag(field, value) for value in values))
+    if len(once) > MAX_TAGS:
+        raise BadRequest(field, f"at most {MAX_TAGS} tags, not {len(once)}")
+    return once
+
+
+def _seconds(field: str, text: str) -> int:
+    if not _SECONDS.fullmatch(text):
+        raise BadRequest(field, _SECONDS_RULE)
+    return int(text)
+
+
+def _list(field: str, value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadRequest(field, "must be a list of strings")
+    return value
+
+
+def _same(field: str, in_body: str, in_header: str | None) -> None:
+    if in_header is not None and in_header != in_body:
+        raise BadRequest(field, f"is not what the header `x-cache-{field}` says; send one")

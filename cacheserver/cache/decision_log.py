@@ -1,0 +1,306 @@
+"""Decisions and counts, written behind the answers.
+
+`record` only buffers. A task writes what has gathered in a few milliseconds, in one script: to
+write each by itself would cost a hit as much again as finding its answer. A batch that may or may
+not have been written is sent again under the same name and counts once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cacheserver.cache import entry_scripts
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
+from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.json_values import owner
+from cacheserver.storage.sealing.sealer import Sealer, as_object
+
+KIND = "decisions"  # as values are sealed
+DECISION_S = 86_400  # a decision can be looked up for a day
+NEAR = 1_000  # of a tenant's last decisions that turned on a similarity: what a bar is tried on
+_BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
+# What a killed server loses at most; a single client's hits come 5 to 10 in that time.
+_GATHER_S = 0.005
+_AT_ONCE = 200  # decisions read by one command, some 300 kB
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0  # between attempts while the store is away
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A decision on its way."""
+
+    tenant: str
+    id: str
+    decision: Mapping[str, Any]
+    near: str  # its tenant's list, where it came near; else ""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is written together. `decisions` and `deltas` are by key and by (hash, field)."""
+
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    decisions: dict[str, _Recorded] = field(default_factory=dict)
+    deltas: Counter[tuple[str, str]] = field(default_factory=Counter)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.decisions or self.deltas or self.waiters)
+
+
+class DecisionLog:
+    """Records decisions and statistics; `limit` bounds each of the two while the store is away.
+
+    Decisions take `max_bytes` in the store; beyond it the oldest go before their day is over.
+    `read` decodes one; what it raises `ValueError` for is absent, and counted.
+    """
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        limit: int = 10_000,
+        max_bytes: int | None = None,
+        sealer: Sealer | None = None,
+        read: Callable[[bytes], dict[str, Any]] = as_object,
+    ) -> None:
+        self.overflowed = 0  # decisions and tenants' counts that were given up
+        self.crowded_out = 0  # decisions that made room for newer ones
+        self.failures = 0  # attempts to write that failed
+        self._prefix = prefix
+        self._limit = limit
+        self._max_bytes = max_bytes
+        self._redis = redis
+        self._sealer = sealer or Sealer()
+        self._decode = read
+        self._write = redis.register_script(entry_scripts.JOURNAL)
+        self._next = _Batch()
+        self._sending: _Batch | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        self._closed = False
+
+    def record(
+        self,
+        tenant: str,
+        decision_id: str,
+        decision: Mapping[str, Any],
+        deltas: Mapping[str, int],
+    ) -> None:
+        """Buffer a decision, in place of an earlier one with its id, and add to the statistics.
+
+        `decision` must not change afterwards. Never blocks and never fails: where the buffer is
+        full, the oldest decision is given up, and counted.
+        """
+        if self._closed:
+            self.overflowed += 1
+            return
+        key = self._decision_key(tenant, decision_id)
+        decisions = self._next.decisions
+        decisions.pop(key, None)
+        near = self._near_key(tenant) if _came_near(decision) else ""
+        decisions[key] = _Recorded(tenant, decision_id, decision, near)
+        if len(decisions) > self._limit:
+            del decisions[next(iter(decisions))]
+            self.overflowed += 1
+        for name, delta in deltas.items():
+            self._add(self._stats_key(None), name, delta)
+            self._add(self._stats_key(tenant), name, delta)
+        self._start()
+
+    def count(self, tenant: str, deltas: Mapping[str, int]) -> None:
+        """Add to the statistics alone. Never blocks and never fails, as `record`."""
+        if self._closed:
+            self.overflowed += 1
+            return
+        for name, delta in deltas.items():
+            self._add(self._stats_key(None), name, delta)
+            self._add(self._stats_key(tenant), name, delta)
+        self._start()
+
+    async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
+        """Return the decision `tenant` got under that id, within the last day at most."""
+        key = self._decision_key(tenant, decision_id)
+        for batch in (self._next, self._sending):
+            if batch is not None and key in batch.decisions:
+                return dict(batch.decisions[key].decision)
+        stored = await command(self._redis, "GET", key)
+        await self._sealer.know([stored])
+        return self._sealer.read(KIND, tenant, decision_id, stored, self._decode)
+
+    async def near(self, tenant: str) -> list[dict[str, Any]]:
+        """The tenant's last `NEAR` decisions that turned on a similarity, the newest first.
+
+        Raises `StoreError`.
+        """
+        await self.flush()
+        listed = await command(self._redis, "LRANGE", self._near_key(tenant), 0, NEAR - 1)
+        keys = list(dict.fromkeys(listed))  # one that was recorded twice stands there twice
+        found: list[dict[str, Any]] = []
+        ids_at = len(self._decision_key(tenant, "").encode())
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            values = await command(self._redis, "MGET", *some)
+            await self._sealer.know(values)
+            ids = [key[ids_at:].decode() for key in some]
+            read = [
+                self._sealer.read(KIND, tenant, id, value, self._decode)
+                for id, value in zip(ids, values, strict=True)
+            ]
+            found += [record for record in read if record is not None]
+        return found
+
+    async def stats(self, tenant: str | None) -> dict[str, int]:
+        """Return the sums of all deltas so far, of one tenant or of all. Raises `StoreError`."""
+        await self.flush()
+        sums = await command(self._redis, "HGETALL", self._stats_key(tenant))
+        return {name.decode(): int(value) for name, value in sums.items()}
+
+    async def flush(self) -> None:
+        """Return once all that was recorded is stored. Raises `StoreError` if an attempt fails."""
+        if not self._next and self._sending is None:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        # behind a batch on its way there is always a next one, so its waiters cover both
+        self._next.waiters.append(waiter)
+        self._hurry.set()
+        self._start()
+        await waiter
+
+    async def close(self, *, patience_s: float = 5.0) -> None:
+        """Write what is left, for `patience_s` at most. Later records are counted and given up."""
+        self._closed = True
+        if self._task is not None:
+            self._hurry.set()
+            await asyncio.wait({self._task}, timeout=patience_s)
+            await end(self._task)
+            self._task = None
+        self._fail_waiters(StoreError("the journal is closed"))
+        left = [batch for batch in (self._sending, self._next) if batch]
+        lost = sum(len(batch.decisions) for batch in left if batch is not None)
+        if lost:
+            self.overflowed += lost
+            log.error("%d decisions could not be written", lost)
+
+    def _add(self, key: str, name: str, delta: int) -> None:
+        deltas = self._next.deltas
+        if (key, name) in deltas or len(deltas) < self._limit:
+            deltas[key, name] += delta
+        else:
+            self.overflowed += 1
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all(), name="store:journal")
+
+    async def _write_all(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._next or self._sending is not None:
+            if self._sending is None:
+                if not self._next.waiters and not self._closed:  # nobody is in a hurry
+                    self._hurry.clear()
+                    await self._pause(_GATHER_S)
+                self._sending, self._next = self._next, _Batch()
+            try:
+                if self._sending.decisions or self._sending.deltas:
+                    await self._send(self._sending)
+            except StoreError as error:
+                self.failures += 1
+                self._fail_waiters(error)
+                log.warning("the journal could not be written: %s", error)
+                self._hurry.clear()
+                if self._closed:
+                    pause_s = _FIRST_PAUSE_S
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            for waiter in self._sending.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._sending = None
+            pause_s = _FIRST_PAUSE_S
+
+    async def _send(self, batch: _Batch) -> None:
+        await self._sealer.ready(*{one.tenant for one in batch.decisions.values()})
+        pairs = [
+            (key, self._sealer.seal(KIND, one.tenant, one.id, value), one.near)
+            for key, one in batch.decisions.items()
+            if (value := _dumped(one.decision)) is not None
+        ]
+        self.overflowed += len(batch.decisions) - len(pairs)
+        arguments: list[str | bytes | int] = [
+            self._prefix,
+            f"{self._prefix}b:{batch.name}",
+            _BATCH_S,
+            DECISION_S,
+            self._max_bytes or 0,
+            len(pairs),
+            NEAR,
+        ]
+        for pair in pairs:
+            arguments += pair
+        for (key, name), delta in batch.deltas.items():
+            arguments += (key, name, delta)
+        self.crowded_out += int(await run(self._write, *arguments))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the time given, or until somebody asks for the data."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    def _fail_waiters(self, error: StoreError) -> None:
+        for batch in (self._sending, self._next):
+            if batch is None:
+                continue
+            for waiter in batch.waiters:
+                if not waiter.done():
+                    waiter.set_exception(StoreError(*error.args))
+            batch.waiters.clear()
+
+    def _decision_key(self, tenant: str, decision_id: str) -> str:
+        # the length keeps a tenant from spelling another one's key in the id it asks for
+        return f"{self._prefix}d:{owner(tenant)}:{decision_id}"
+
+    def _near_key(self, tenant: str) -> str:
+        return f"{self._prefix}near:{owner(tenant)}"
+
+    def _stats_key(self, tenant: str | None) -> str:
+        return f"{self._prefix}stats" if tenant is None else f"{self._prefix}stats:{tenant}"
+
+
+def _came_near(decision: Mapping[str, Any]) -> bool:
+    """Whether it turned on how similar a stored question was."""
+    shown = decision.get("decision")
+    if not isinstance(shown, Mapping) or shown.get("kind") not in ("semantic", "miss"):
+        return False
+    return shown.get("similarity") is not None
+
+
+def _dumped(decision: Mapping[str, Any]) -> bytes | None:
+    try:
+        return orjson.dumps(decision)
+    except TypeError:  # a value JSON does not know: one decision is lost, not the batch with it
+        return None
+
+
+def record_of(plain: bytes) -> dict[str, Any]:
+    """A decision as it was kept. Raises `ValueError` for what is none."""
+    found = as_object(plain, "id", "at", "scope", "outcome", "decision")
+    if not isinstance(found["decision"], dict) or "kind" not in found["decision"]:
+        raise ValueError("a record without a decision")
+    return found

@@ -1,0 +1,363 @@
+"""Stored answers in Redis: the truth about what may be served.
+
+Every change is one script (`scripts`), so an entry, its vector, its tags and its share of the size
+limit appear and go together. An entry's life is set with its first write and nothing extends it.
+What was purged, replaced, evicted or has expired in Redis never comes back: a purge leaves a marker
+that refuses the answers asked for before it.
+
+Every method raises `StoreError` when the store fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Container, Sequence
+from types import TracebackType
+
+import orjson
+
+from cacheserver.cache import codec, entry_scripts, stored_entry
+from cacheserver.cache.codec import VectorRow, pack_entry, pack_vector, unpack_entry, unpack_vector
+from cacheserver.cache.stored_entry import Stored
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Entry
+from cacheserver.storage import key_groups
+from cacheserver.storage.batched_reads import BatchedReads
+from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.sealing.sealer import Sealer
+
+# What an entry costs Redis beside its bytes (keys, ids, memberships): 880 were measured with
+# Valkey 9.1, 20,000 entries of 3.3 kB with a vector and one tag.
+OVERHEAD_BYTES = 900
+HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of today's
+# How long a purge is remembered: longer than the longest an answer can be under way (a batch, a
+# day). An answer asked for before that cannot be told from a purged one, and is refused.
+MARKER_S = 172_800
+_STEP = 200  # entries dropped by one script: 8 ms in which nobody else is served
+_SCAN = 1_000  # entries restored by one round trip: about a megabyte
+_READ = 100  # whole entries read at once: some 400 kB
+_MOST_TOUCHED = 10_000  # hits waiting to be counted; beyond it they are forgotten, being a hint
+_UPKEEP_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Entries:
+    """The stored answers.
+
+    `forget` is told the ids this process saw leave (replaced, evicted, purged, expired), so that
+    the index can drop them early; those another process made leave are found gone when met.
+    As an async context it counts hits and sweeps in the background; `upkeep` does it by hand.
+    """
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.time,
+        forget: Callable[[Sequence[str]], None] | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.evicted = 0  # by the size limit or at their deadline, by this process
+        self.failures = 0  # rounds of upkeep that failed
+        self._redis = redis
+        self._prefix = prefix
+        self._clock = clock
+        self._forget = forget
+        self._sealer = sealer or Sealer()
+        self._reads = BatchedReads(redis)
+        self._touched: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._put = redis.register_script(entry_scripts.PUT)
+        self._touch = redis.register_script(entry_scripts.TOUCH)
+        self._sweep = redis.register_script(entry_scripts.SWEEP)
+        self._purge = redis.register_script(entry_scripts.PURGE)
+        self._purge_id = redis.register_script(entry_scripts.PURGE_ID)
+        self._saying = redis.register_script(stored_entry.SAY)
+
+    async def __aenter__(self) -> Entries:
+        self._task = asyncio.create_task(self._keep_up(), name="store:upkeep")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the upkeep. What was touched since its last round is forgotten."""
+        if self._task is not None:
+            await end(self._task)
+            self._task = None
+        await self._reads.close()
+
+    async def get(self, fingerprint: str) -> Entry | None:
+        """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
+        (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
+        await self._sealer.know([value], at=codec.ID_END)
+        return self._entry(fingerprint, value)
+
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        """The entries of (fingerprint, entry id) with group and marks, in one round trip.
+
+        None stands for one that is gone, or was replaced by a newer answer with another id. One
+        that nobody has compared yet is a group of its own, named by its id.
+        """
+        keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
+        values = await self._reads.read(keys)
+        await self._sealer.know(values[: len(refs)], at=codec.ID_END)
+        found: list[Stored | None] = []
+        for (fingerprint, entry_id), value, said in zip(
+            refs, values[: len(refs)], values[len(refs) :], strict=True
+        ):
+            entry = self._entry(fingerprint, value)
+            if entry is None or entry.id != entry_id:
+                found.append(None)
+                continue
+            found.append(stored_entry.read(entry, said))
+        return found
+
+    async def set_group(self, entry: Entry, group: str) -> None:
+        """Say that `entry`'s answer says what `group`'s do; forgotten with the entry."""
+        await self._say(entry, group=group)
+
+    async def corroborate(self, entry: Entry) -> None:
+        """Say that a second actor's answer agreed with `entry`'s; forgotten with the entry."""
+        await self._say(entry, add=stored_entry.CORROBORATED)
+
+    async def pin(self, tenant: str, entry_id: str, *, pinned: bool) -> bool:
+        """Pin an entry of `tenant`, or take that back. False: there is none with that id."""
+        entry = await self.by_id(tenant, entry_id)
+        if entry is None:
+            return False
+        mark = {"add": stored_entry.PINNED} if pinned else {"drop": stored_entry.PINNED}
+        return await self._say(entry, **mark)
+
+    async def _say(self, entry: Entry, *, group: str = "", add: str = "", drop: str = "") -> bool:
+        said = (entry.id, entry.fingerprint, group, add, drop)
+        return bool(await run(self._saying, self._prefix, *said))
+
+    async def by_id(self, tenant: str, entry_id: str) -> Entry | None:
+        """Return the entry with that id if it is `tenant`'s."""
+        meta = await command(self._redis, "HGET", f"{self._prefix}ids", entry_id)
+        if meta is None:
+            return None
+        entry = await self.get(orjson.loads(meta)[0])
+        if entry is None or entry.id != entry_id or entry.tenant != tenant:
+            return None
+        return entry
+
+    async def put(
+        self, entry: Entry, *, keep_s: int, vector: bytes | None, asked_at: float
+    ) -> bool:
+        """Store `entry` in place of its fingerprint's last one, until `keep_s` past its deadline.
+
+        False, and nothing stored: a purge since `asked_at` covers it, it is over already, or it
+        alone exceeds the size limit. Makes room under that limit by what entries save per byte.
+        """
+        now = self._clock()
+        life_ms = round((entry.expires_at + keep_s - now) * 1000)
+        if life_ms <= 0 or now - asked_at >= MARKER_S:
+            return False
+        await self._sealer.ready(entry.tenant)
+        value = self._sealed("answers", entry, pack_entry(entry))
+        row = b""
+        if vector is not None:
+            row = self._sealed("vectors", entry, pack_vector(entry, vector))
+        # Once its answer is compared, vectors of that are kept too (`answervectors`).
+        size = len(value) + 2 * len(row) + OVERHEAD_BYTES
+        if self.max_bytes is not None and size > self.max_bytes:
+            return False
+        meta = [
+            entry.fingerprint,
+            size,
+            max(entry.cost or 0, 1),
+            entry.tenant,
+            key_groups.of(entry),
+        ]
+        arguments: list[str | bytes | float] = [
+            self._prefix,
+            entry.id,
+            value,
+            row,
+            orjson.dumps(meta),
+            key_groups.of_own(entry.tenant, entry.id),
+            round(now * 1000),
+            life_ms,
+            repr(asked_at),
+            self.max_bytes or 0,
+            _STEP,
+        ]
+        while True:  # each turn evicts `_STEP` entries, so it ends
+            status, *dropped = await run(self._put, *arguments)
+            self._left(dropped)
+            if status != 2:
+                return bool(status)
+
+    def touch(self, entry: Entry) -> None:
+        """Count a hit, for the size limit only. Its life stays as it is."""
+        if self.max_bytes is None:
+            return
+        if entry.id in self._touched or len(self._touched) < _MOST_TOUCHED:
+            self._touched[entry.id] = self._touched.get(entry.id, 0) + 1
+
+    async def purge_id(self, tenant: str, entry_id: str) -> int:
+        """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
+        group = key_groups.of_own(tenant, entry_id)
+        now = repr(self._clock())
+        found = await run(self._purge_id, self._prefix, tenant, entry_id, group, now, MARKER_S)
+        if found:
+            self._tell([entry_id])
+        return int(found)
+
+    async def purge_tag(self, tenant: str, tag: str) -> int:
+        """Purge `tenant`'s entries with `tag`; returns how many there were."""
+        return await self._purge_group(key_groups.of_tag(tenant, tag))
+
+    async def purge_namespace(self, tenant: str, namespace: str) -> int:
+        """Purge `tenant`'s entries in `namespace`; returns how many there were."""
+        return await self._purge_group(key_groups.of_namespace(tenant, namespace))
+
+    async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
+        """Purge what an actor or a conversation had made, by its digest; how many there were."""
+        group = (
+            key_groups.of_actor(tenant, actor)
+            if actor
+            else key_groups.of_conversation(tenant, conversation)
+        )
+        return await self._purge_group(group)
+
+    async def entries_of(self, tenant: str) -> AsyncIterator[list[Entry]]:
+        """Yield a tenant's entries, some at a time; one that comes or goes meanwhile may be left
+        out.
+        """
+        group, cursor = f"{self._prefix}g:{key_groups.of_tenant(tenant)}", 0
+        while True:
+            cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
+            if ids:
+                rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
+                names = [str(orjson.loads(row)[0]) for row in rows if row is not None]
+                keys = [f"{self._prefix}e:{name}" for name in names]
+                values = await command(self._redis, "MGET", *keys) if keys else []
+                await self._sealer.know(values, at=codec.ID_END)
+                read = map(self._entry, names, values)
+                yield [found for found in read if found is not None]
+            if int(cursor) == 0:
+                return
+
+    async def has_namespace(self, tenant: str, namespace: str) -> bool:
+        """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
+        key = f"{self._prefix}g:{key_groups.of_namespace(tenant, namespace)}"
+        return bool(await command(self._redis, "EXISTS", key))
+
+    async def purge_tenant(self, tenant: str) -> int:
+        """Purge all of `tenant`'s entries; returns how many there were."""
+        return await self._purge_group(key_groups.of_tenant(tenant))
+
+    async def scan_vectors(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
+        """Yield the vector of every stored question, to restore the index. Any order.
+
+        Those of the entry ids in `known` are left out, and not fetched.
+
+        Stored throughout the scan means yielded; one may come twice, and one may be gone when it
+        comes: the entry is asked before it is served anyway.
+        """
+        cursor = 0
+        while True:
+            cursor, found = await command(
+                self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", _SCAN
+            )
+            names = {
+                id: str(orjson.loads(meta)[0])
+                for entry_id, meta in found.items()
+                if (id := entry_id.decode()) not in known
+            }
+            keys = [f"{self._prefix}v:{fingerprint}" for fingerprint in names.values()]
+            values = await command(self._redis, "MGET", *keys) if keys else []
+            await self._sealer.know(values, at=codec.ID_END)
+            for (id, fingerprint), value in zip(names.items(), values, strict=True):
+                row = unpack_vector(codec.unseal(self._sealer, "vectors", fingerprint, value))
+                if row is not None and row.entry_id == id:
+                    yield row
+            if cursor == 0:
+                return
+
+    async def live_ids(self) -> set[str]:
+        """Return the ids of all that is stored, stale entries included."""
+        live: set[str] = set()
+        cursor, now_ms = 0, self._clock() * 1000
+        while True:
+            cursor, found = await command(
+                self._redis, "ZSCAN", f"{self._prefix}deadlines", cursor, "COUNT", 10 * _SCAN
+            )
+            live.update(entry_id.decode() for entry_id, dies_ms in found if dies_ms > now_ms)
+            if cursor == 0:
+                return live
+
+    async def probe(self) -> None:
+        """Write one key, to see that the store takes writes. Raises `StoreError`."""
+        await command(self._redis, "SET", f"{self._prefix}probe", 1, "PX", 60_000)
+
+    async def used_bytes(self) -> int:
+        """Return what the entries take, in the size limit's own arithmetic."""
+        return int(await command(self._redis, "HGET", f"{self._prefix}state", "bytes") or 0)
+
+    async def upkeep(self) -> int:
+        """Count the hits since the last time, drop what has expired; returns how many that were."""
+        touched, self._touched = self._touched, {}
+        waiting = list(touched.items())
+        for start in range(0, len(waiting), _STEP):
+            pairs = [word for pair in waiting[start : start + _STEP] for word in pair]
+            await run(self._touch, self._prefix, repr(self._clock()), HALF_LIFE_S, *pairs)
+        total = 0
+        while True:
+            now_ms = round(self._clock() * 1000)
+            dropped = await run(self._sweep, self._prefix, now_ms, self.max_bytes or 0, _STEP)
+            self._left(dropped)
+            total += len(dropped)
+            if len(dropped) < _STEP:
+                return total
+
+    async def _purge_group(self, group: str) -> int:
+        now, cursor, total = repr(self._clock()), b"0", 0
+        while True:
+            cursor, *dropped = await run(
+                self._purge, self._prefix, group, now, MARKER_S, cursor, _STEP
+            )
+            self._tell([entry_id.decode() for entry_id in dropped])
+            total += len(dropped)
+            if cursor == b"0":
+                return total
+
+    async def _keep_up(self) -> None:
+        while True:
+            try:
+                await self.upkeep()
+            except StoreError as error:
+                self.failures += 1
+                log.warning("upkeep of the entries failed: %s", error)
+            await asyncio.sleep(_UPKEEP_S)
+
+    def _sealed(self, kind: str, entry: Entry, value: bytes) -> bytes:
+        of = {"tenant": entry.tenant, "fingerprint": entry.fingerprint}
+        return codec.seal(self._sealer, kind, **of, value=value)
+
+    def _entry(self, fingerprint: str, value: bytes | None) -> Entry | None:
+        return unpack_entry(codec.unseal(self._sealer, "answers", fingerprint, value))
+
+    def _left(self, dropped: Sequence[bytes]) -> None:
+        self.evicted += len(dropped)
+        self._tell([entry_id.decode() for entry_id in dropped])
+
+    def _tell(self, entry_ids: Sequence[str]) -> None:
+        if self._forget is not None and entry_ids:
+            self._forget(entry_ids)

@@ -1,0 +1,248 @@
+"""The Lua scripts of `entries` and `decision_log`: each is one atomic step, so no crash leaves half.
+
+Keys, all under one prefix P:
+
+    P e:<fingerprint>      string  the entry; dies by itself
+    P v:<fingerprint>      string  its vector; the same life
+    P a:<fingerprint>      string  its answer's vectors, once it was compared; the same life
+    P s:<fingerprint>      string  its group and marks (`stored`); the same life
+    P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
+    P deadlines            zset    entry id by when Redis drops it (ms)
+    P worth                zset    entry id by GDSF's H: what it saves per byte
+    P hits                 hash    entry id -> "hits time", decayed; only of entries hit since
+    P state                hash    bytes in use; inflation, GDSF's L
+    P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
+                                   conversation
+    P p:<group>            string  when the group was last purged; for two days
+    P d:<tenant>:<id>      string  a decision; dies by itself
+    P dq                   list    of "time bytes key": every decision, the oldest first
+    P db                   string  bytes of the decisions in it
+
+`ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
+outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
+built inside it, which a cluster would not allow.
+"""
+
+from __future__ import annotations
+
+# Every script starts with it. A stored id is compared before a value is deleted: what an old
+# id's drop finds under its fingerprint may belong to a newer entry by now. GETRANGE reads the id
+# that `codec` puts after the version byte.
+_PRELUDE = """
+local P = ARGV[1]
+local IDS, DEADLINES, WORTH = P .. 'ids', P .. 'deadlines', P .. 'worth'
+local HITS, STATE = P .. 'hits', P .. 'state'
+
+local function exact(number) return string.format('%.17g', number) end
+
+local function drop(id)
+  local raw = redis.call('HGET', IDS, id)
+  if not raw then return false end
+  local meta = cjson.decode(raw)
+  for _, key in ipairs({P .. 'e:' .. meta[1], P .. 'v:' .. meta[1], P .. 'a:' .. meta[1]}) do
+    if redis.call('GETRANGE', key, 1, 32) == id then redis.call('DEL', key) end
+  end
+  local said = P .. 's:' .. meta[1]
+  if redis.call('GETRANGE', said, 0, 31) == id then redis.call('DEL', said) end
+  redis.call('HDEL', IDS, id)
+  redis.call('HDEL', HITS, id)
+  redis.call('ZREM', DEADLINES, id)
+  redis.call('ZREM', WORTH, id)
+  for _, group in ipairs(meta[5]) do redis.call('SREM', P .. 'g:' .. group, id) end
+  redis.call('HINCRBY', STATE, 'bytes', -meta[2])
+  return true
+end
+
+local function used() return tonumber(redis.call('HGET', STATE, 'bytes') or '0') end
+
+local function sweep(now_ms, limit, dropped)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, limit)) do
+    drop(id)
+    dropped[#dropped + 1] = id
+  end
+end
+
+-- Evict the least worth first until `need` bytes fit under `max`; false if `limit` was too few.
+local function make_room(need, max, limit, dropped)
+  for _ = 1, limit do
+    if used() + need <= max then return true end
+    local worst = redis.call('ZRANGE', WORTH, 0, 0, 'WITHSCORES')
+    if not worst[1] then return true end
+    redis.call('HSET', STATE, 'inflation', worst[2])
+    drop(worst[1])
+    dropped[#dropped + 1] = worst[1]
+  end
+  return used() + need <= max
+end
+"""
+
+# ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
+# max bytes or 0, limit. Returns {0 refused | 1 stored | 2 call again, dropped ids...}. A purge at
+# the very moment of asking covers the answer: doubt is a miss.
+PUT = (
+    _PRELUDE
+    + """
+local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
+local max, limit = tonumber(ARGV[10]), tonumber(ARGV[11])
+local marks = {P .. 'p:' .. ARGV[6]}
+for _, group in ipairs(meta[5]) do marks[#marks + 1] = P .. 'p:' .. group end
+for _, purged_at in ipairs(redis.call('MGET', unpack(marks))) do
+  if purged_at and tonumber(purged_at) >= tonumber(ARGV[9]) then return {0} end
+end
+
+local reply, dropped = {1}, {}
+local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
+local old = redis.call('GETRANGE', entry_key, 1, 32)
+if drop(old) and old ~= id then dropped[1] = old end
+sweep(now, limit, dropped)
+if max > 0 and not make_room(meta[2], max, limit, dropped) then reply[1] = 2 end
+
+if reply[1] == 1 then
+  redis.call('SET', entry_key, ARGV[3], 'PX', life)
+  if ARGV[4] == '' then
+    redis.call('DEL', vector_key)
+  else
+    redis.call('SET', vector_key, ARGV[4], 'PX', life)
+  end
+  local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+  redis.call('HSET', IDS, id, ARGV[5])
+  redis.call('ZADD', DEADLINES, now + life, id)
+  redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)
+  for _, group in ipairs(meta[5]) do redis.call('SADD', P .. 'g:' .. group, id) end
+  redis.call('HINCRBY', STATE, 'bytes', meta[2])
+end
+for _, gone in ipairs(dropped) do reply[#reply + 1] = gone end
+return reply
+"""
+)
+
+# ARGV: P, id, fingerprint, the answer's vectors. Returns 0 where the entry is gone or replaced.
+ANSWER = """
+local P = ARGV[1]
+local entry = P .. 'e:' .. ARGV[3]
+if redis.call('GETRANGE', entry, 1, 32) ~= ARGV[2] then return 0 end
+local life = redis.call('PTTL', entry)
+if life <= 0 then return 0 end
+redis.call('SET', P .. 'a:' .. ARGV[3], ARGV[4], 'PX', life)
+return 1
+"""
+
+# ARGV: P, now (s), half life (s), then id, hits, id, hits... An entry that was never hit counts
+# as one: the question that made it.
+TOUCH = (
+    _PRELUDE
+    + """
+local now, half_life = tonumber(ARGV[2]), tonumber(ARGV[3])
+local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+for at = 4, #ARGV, 2 do
+  local id = ARGV[at]
+  local raw = redis.call('HGET', IDS, id)
+  if raw then
+    local meta, hits = cjson.decode(raw), 1
+    local before = redis.call('HGET', HITS, id)
+    if before then
+      local count, when = before:match('(%S+) (%S+)')
+      hits = tonumber(count) * 0.5 ^ (math.max(0, now - tonumber(when)) / half_life)
+    end
+    hits = hits + tonumber(ARGV[at + 1])
+    redis.call('HSET', HITS, id, exact(hits) .. ' ' .. ARGV[2])
+    redis.call('ZADD', WORTH, exact(inflation + hits * meta[3] / meta[2]), id)
+  end
+end
+return 1
+"""
+)
+
+# ARGV: P, now ms, max bytes or 0, limit. Returns the dropped ids; as many as the limit: call again.
+SWEEP = (
+    _PRELUDE
+    + """
+local dropped, limit = {}, tonumber(ARGV[4])
+sweep(ARGV[2], limit, dropped)
+if tonumber(ARGV[3]) > 0 then make_room(0, tonumber(ARGV[3]), limit - #dropped, dropped) end
+return dropped
+"""
+)
+
+# ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit. The marker
+# comes with the first step, so no answer asked for before can slip in between two. Returns the
+# cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there was
+# at the start; SRANDMEMBER takes seconds in a large set that has become sparse.
+PURGE = (
+    _PRELUDE
+    + """
+local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
+local before = redis.call('GET', mark)
+if not before or tonumber(before) < tonumber(ARGV[3]) then
+  redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
+end
+local step = redis.call('SSCAN', group, ARGV[5], 'COUNT', ARGV[6])
+local reply = {step[1]}
+for _, id in ipairs(step[2]) do
+  if drop(id) then reply[#reply + 1] = id end
+end
+return reply
+"""
+)
+
+# ARGV: P, tenant, id, the id's own group, now (s), marker's life (s). Returns 1 if it was there.
+PURGE_ID = (
+    _PRELUDE
+    + """
+redis.call('SET', P .. 'p:' .. ARGV[4], ARGV[5], 'EX', ARGV[6])
+local raw = redis.call('HGET', IDS, ARGV[3])
+if not raw or cjson.decode(raw)[4] ~= ARGV[2] then return 0 end
+drop(ARGV[3])
+return 1
+"""
+)
+
+# What a decision takes beside its key and itself: 90 bytes measured, and its key once more in `dq`.
+_DECISION_BYTES = 100
+_MOST_DROPPED = 1_000  # in one step beside as many as came: a millisecond or two
+
+# ARGV: P, marker of the batch, its life (s), decisions' life (s), most bytes of decisions or 0, n,
+# how many recent ones are kept, then n of key, decision, list of recent keys or '', then hash,
+# field, delta... A batch whose answer was lost is sent again and must count once. Returns how many
+# decisions were dropped before their time, the oldest first. What was written twice under one key
+# stands twice in the list; then the second goes with the first, which came a moment before it.
+JOURNAL = """
+if not redis.call('SET', ARGV[2], 1, 'NX', 'EX', ARGV[3]) then return 0 end
+local queue, total = ARGV[1] .. 'dq', ARGV[1] .. 'db'
+local now, life, most, n = tonumber(redis.call('TIME')[1]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local bytes, at = tonumber(redis.call('GET', total) or '0'), 8
+for _ = 1, tonumber(n) do
+  local key = ARGV[at]
+  redis.call('SET', key, ARGV[at + 1], 'EX', life)
+  local size = 2 * #key + #ARGV[at + 1] + DECISION_BYTES
+  redis.call('RPUSH', queue, now .. ' ' .. size .. ' ' .. key)
+  bytes = bytes + size
+  local recent = ARGV[at + 2]
+  if recent ~= '' then
+    redis.call('LPUSH', recent, key)
+    redis.call('LTRIM', recent, 0, ARGV[7] - 1)
+    redis.call('EXPIRE', recent, life)
+  end
+  at = at + 3
+end
+while at < #ARGV do
+  redis.call('HINCRBY', ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  at = at + 3
+end
+local dropped = 0
+for _ = 1, n + MOST_DROPPED do
+  local one = redis.call('LINDEX', queue, 0)
+  if not one then
+    bytes = 0
+    break
+  end
+  local since, size, key = one:match('^(%d+) (%d+) (.*)$')
+  local over = most > 0 and bytes > most
+  if not over and now - since < tonumber(life) then break end
+  redis.call('LPOP', queue)
+  bytes = bytes - size
+  if over then dropped = dropped + redis.call('DEL', key) end
+end
+redis.call('SET', total, string.format('%.0f', math.max(0, bytes)))
+return dropped
+""".replace("DECISION_BYTES", str(_DECISION_BYTES)).replace("MOST_DROPPED", str(_MOST_DROPPED))

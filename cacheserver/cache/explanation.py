@@ -1,0 +1,213 @@
+"""Explanations of decisions: kept for a day, shown to admins whole, to callers without the
+questions of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cacheserver.cache import erasure_rules
+from cacheserver.cache.answer import Settlement, Ticket, entry_id, kind_of
+from cacheserver.cache.freshness import EXPLAINED
+from cacheserver.core.keyed_digests import NO_CONTENT
+from cacheserver.core.money import usd
+from cacheserver.core.types import (
+    Bar,
+    Bypass,
+    Candidate,
+    Decision,
+    Hit,
+    Miss,
+    Plan,
+    PlannedCall,
+    Query,
+    Usage,
+)
+
+_DIGESTS = ("caller", "actor", "conversation")
+
+
+def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
+    """The decision as an admin sees it: what was served or came nearest, and the candidates.
+
+    It holds questions of others; `for_caller` takes them out.
+    """
+    candidate = _candidate(decision)
+    shown: dict[str, Any] = {
+        "kind": kind_of(decision),
+        "reason": decision.reason,
+        "similarity": None,
+        "question": None,
+        "age_s": None,
+        "probability": None,
+        "bar": None if bar is None else bar.similarity,
+        "target": None if bar is None else bar.target,
+    }
+    if candidate is not None:
+        shown["similarity"] = round(candidate.similarity, 6)
+        shown["question"] = candidate.entry.text
+        shown["age_s"] = max(0, int(now - candidate.entry.created_at))
+        shown["candidate"] = candidate.entry.id
+        shown["veto"] = candidate.veto
+        shown["supported"] = candidate.supported
+        shown["corroborated"] = candidate.corroborated
+        shown["pinned"] = candidate.pinned
+        if candidate.probability is not None and candidate.evidence is not None:
+            shown["probability"] = round(candidate.probability, 6)
+            shown["evidence"] = asdict(candidate.evidence)
+    if isinstance(decision, Hit | Miss) and decision.level is not None:
+        shown["bar"] = round(decision.level, 6)  # a probability: what the target asks for here
+        shown["basis"] = decision.basis
+    shown["candidates"] = [_listed(one, now) for one in _candidates(decision)]
+    return shown
+
+
+def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation as its caller may see it: of stored questions only the served one, and the
+    evidence for that one or the nearest alone.
+    """
+    served = None if shown["kind"] in ("miss", "bypass") else shown.get("candidate")
+    return {
+        **shown,
+        "question": None if served is None else shown["question"],
+        "candidates": [
+            {
+                **{name: one[name] for name in one if name != "evidence"},
+                "question": one["question"] if one["entry"] == served else None,
+            }
+            for one in shown.get("candidates", ())
+        ],
+    }
+
+
+def without_questions(shown: Mapping[str, Any]) -> dict[str, Any]:
+    """An explanation without the text of any question."""
+    candidates = [{**one, "question": None} for one in shown["candidates"]]
+    return {**shown, "question": None, "candidates": candidates}
+
+
+def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as its tenant's keys may see it: without digests that names can be tried on."""
+    shown = {name: value for name, value in record.items() if name not in _DIGESTS}
+    return {**shown, "decision": for_caller(record["decision"])}
+
+
+def record(
+    query: Query,
+    ticket: Ticket,
+    decision: Decision,
+    settlement: Settlement,
+    *,
+    outcome: str,
+    bar: Bar | None,
+    now: float,
+) -> dict[str, Any]:
+    """The full record of a decision, kept for a day; callers see it by `record_for_caller`.
+
+    Of a tenant that keeps no content it holds no question, and says so in `withheld`.
+    """
+    shown, asked = explain(decision, bar, now), query.text
+    if query.tenant.no_content:
+        shown, asked = without_questions(shown), None
+    return {
+        **({"withheld": NO_CONTENT} if query.tenant.no_content else {}),
+        "id": ticket.id,
+        "at": ticket.started_at,
+        "seconds": round(now - ticket.started_at, 6),
+        "outcome": outcome,
+        "decision": shown,
+        "asked": asked,
+        "volatile": query.volatile,
+        "namespace": query.controls.namespace,
+        "task": query.controls.task,
+        "tags": query.controls.tags,
+        "fingerprint": query.fingerprint,
+        "scope": query.scope,
+        "caller": query.caller,
+        "actor": query.actor,
+        "conversation": erasure_rules.mark_of(query),
+        "stream": query.stream,
+        "model_asked": query.model,
+        "model": settlement.model,
+        "usage": None if settlement.usage is None else tokens(settlement.usage),
+        "cost_usd": None if settlement.cost is None else usd(settlement.cost),
+        "saved_usd": None if settlement.saved is None else usd(settlement.saved),
+        "prices": settlement.prices,
+        "entry_id": settlement.stored or entry_id(decision),
+        "unstored": settlement.unstored,
+        "ttl_s": settlement.ttl_s,
+        "status": settlement.status,
+        "usage_estimated": settlement.estimated,
+        "asked_how": None if settlement.asked is None else shaped(settlement.asked),
+    }
+
+
+def shaped(asked: PlannedCall) -> dict[str, Any]:
+    """The changes each lever made to a call, without the call itself."""
+    return {
+        "route": asdict(asked.route),
+        "plan": None if asked.plan is None else _planned(asked.plan),
+        "cap": None if asked.cap is None else asdict(asked.cap),
+        "history": None if asked.trim is None else asdict(asked.trim),
+        "tried": None if asked.tried is None else asdict(asked.tried),
+    }
+
+
+def tokens(usage: Usage) -> dict[str, int]:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "cache_read_tokens": usage.cache_read_tokens,
+    }
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    return {
+        "reason": plan.reason,
+        "marks": len(plan.marks),
+        "prefix": plan.prefix,
+        "expected_usd": usd(plan.expected),
+        "salt_usd": usd(plan.salt),
+    }
+
+
+def _candidate(decision: Decision) -> Candidate | None:
+    match decision:
+        case Hit(candidate=candidate):
+            return candidate
+        case Miss():
+            return decision.nearest
+        case Bypass():
+            return None
+
+
+def _candidates(decision: Decision) -> list[Candidate]:
+    """The nearest, by similarity; the one that was served is always among them."""
+    if isinstance(decision, Bypass):
+        return []
+    nearest = list(decision.neighbours[:EXPLAINED])
+    if isinstance(decision, Hit) and nearest and decision.candidate is not None:
+        served = decision.candidate
+        if all(one.entry.id != served.entry.id for one in nearest):
+            nearest[EXPLAINED - 1 :] = [served]
+    return nearest
+
+
+def _listed(candidate: Candidate, now: float) -> dict[str, Any]:
+    probability = candidate.probability
+    return {
+        "entry": candidate.entry.id,
+        "question": candidate.entry.text,
+        "similarity": round(candidate.similarity, 6),
+        "penalty": round(candidate.penalty, 6),
+        "probability": None if probability is None else round(probability, 6),
+        "veto": candidate.veto,
+        "supported": candidate.supported,
+        "corroborated": candidate.corroborated,
+        "age_s": max(0, int(now - candidate.entry.created_at)),
+        "evidence": None if candidate.evidence is None else asdict(candidate.evidence),
+    }

@@ -1,0 +1,259 @@
+"""A request's identity: its fingerprint (exact key) and scope (partition of the semantic index).
+
+Rule: whatever is not known to leave the answer alone is part of both. The fields that are left
+out are a deny-list, applied at the top level only; a field added to the API tomorrow costs a miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from cacheserver.cache import cacheability
+from cacheserver.core import actors, fragments, json_text, tiers
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.rules.caching import FragmentKind
+from cacheserver.core.types import API_VERSION, AUTO, Controls, Query, Tenant
+from cacheserver.matching import question_text
+from cacheserver.matching.volatility import detector
+
+_MODEL_CHARS = 256  # Anthropic's longest id has 30
+
+
+SCHEMA = 1  # of what is digested below; a change empties every cache
+
+# Facts 1.2, "not in the key": the API's documentation says of each that it leaves the answer alone.
+UNSHAPING = frozenset(
+    {
+        "stream",
+        "metadata",
+        "service_tier",
+        "speed",
+        "diagnostics",
+        "billing_policy",
+        "fallback_credit_token",
+        "cache_control",
+    }
+)
+_UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
+
+# The same questions come again, and an exact hit should not pay 10 to 20 us for reading them again.
+# `volatility` reads the last 1,500 characters, so whatever is asked this remembers 8 MB at most.
+_remembered = lru_cache(maxsize=4_096)(detector.volatility)
+_REMEMBERED_CHARS = 2_000
+
+_BETA = "anthropic-beta"  # a set, in any order
+
+
+def read(
+    body: Mapping[str, Any],
+    raw: bytes,
+    *,
+    headers: Mapping[str, str],
+    tenant: Tenant,
+    controls: Controls,
+    upstream: str,
+    embedder: str,
+    credential: str | None = None,
+    key_id: str | None = None,
+    open_ended: bool = False,
+) -> Query:
+    """Read a Messages body once.
+
+    `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
+    what answers and what measures similarity. `open_ended`: the body's `max_tokens` is a
+    placeholder of ours. Raises `BadRequest` naming the field, for the
+    fields that we act on.
+    """
+    check(body)
+    if body["model"] == AUTO:
+        tiers.check_task(controls.task, tenant.routing, "task" if open_ended else "x-cache-task")
+    shape = shaping(body)
+    headers = {"anthropic-version": API_VERSION, **headers}
+    envelope = {
+        "schema": SCHEMA,
+        "upstream": upstream,
+        "tenant": tenant.name,
+        "epoch": tenant.routing_epoch,
+        "namespace": controls.namespace,
+        "task": controls.task,
+        "deep": controls.deep,
+        # All of Claude's own headers: a new one may shape answers, and the old ones do, or promise
+        # where and for whom an answer is made (version, workspace, user profile).
+        "headers": {k: v for k, v in headers.items() if k.startswith("anthropic-") and k != _BETA},
+        "betas": sorted({b.strip() for b in headers.get(_BETA, "").split(",")} - {""}),
+        "body": shape,
+    }
+    if controls.check is not None:  # who wants answers checked gets none that were not
+        envelope["check"] = asdict(controls.check)
+    fingerprint = keyed(tenant, _digest(envelope))
+    actor = actors.actor_of(body, controls, tenant, key_id)
+    ignored = tenant.caching.ignore_in_scope
+    text, exact_only = cacheability.question(body)
+    bypass = cacheability.bypass(body) if controls.store else "no-store"
+    volatile, cap = (None, None) if text is None else _volatility(text, tenant)
+    if cap == 0:
+        bypass = bypass or f"volatile-{volatile}"
+    if text is not None and not tenant.semantic:
+        text, exact_only = None, "semantic-off"
+    if text is not None:
+        text, exact_only = question_text.matched_text(text, code=tenant.match_code)
+    return Query(
+        body=body,
+        raw=raw,
+        headers=headers,
+        tenant=tenant,
+        controls=controls,
+        fingerprint=fingerprint,
+        scope="" if text is None else keyed(tenant, _scope(envelope, shape, embedder, ignored)),
+        text=text,
+        exact_only=exact_only,
+        bypass=bypass,
+        model=body["model"],
+        stream=body.get("stream") is True,
+        credential=credential,
+        key_id=key_id,
+        open_ended=open_ended,
+        volatile=volatile,
+        ttl_cap_s=cap,
+        actor=actor,
+        caller=actors.caller_of(key_id, actor),
+    )
+
+
+def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
+    """What the answer depends on besides the question, and the longest it may be kept for it.
+
+    An unseen character in "today" must not hide it: of several readings the strictest holds.
+    """
+    found = map(_remembered, question_text.readings(text[-_REMEMBERED_CHARS:]))
+    caps = [
+        (one.kind, detector.ttl_cap_s(one, tenant.volatility))
+        for one in found
+        if one.kind != "stable"
+    ]
+    return min(caps, key=lambda one: math.inf if one[1] is None else one[1], default=(None, None))
+
+
+def shaping(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a body that shapes its answer, in one spelling.
+
+    A string is the same as one text block; an absent field the same as null. Prompt-cache marks
+    are left out wherever the API takes them, and nowhere else: a property of a tool's schema that
+    happens to be called `cache_control` or `metadata` stays.
+    """
+    kept = {k: v for k, v in body.items() if k not in UNSHAPING and v is not None}
+    if "system" in kept:
+        kept["system"] = _content(kept["system"])
+    kept["messages"] = [
+        {**message, "content": _content(message["content"])} for message in body["messages"]
+    ]
+    if "tools" in kept:
+        kept["tools"] = [
+            {k: v for k, v in tool.items() if k not in _UNSHAPING_OF_TOOLS}
+            for tool in kept["tools"]
+        ]
+    return kept
+
+
+def check(body: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for a field we act on that is missing or of the wrong type."""
+    _want(body, "model", str, "a model id, for example claude-haiku-5-5", required=True)
+    if not body["model"]:
+        raise BadRequest("model", "must not be empty")
+    if len(body["model"]) > _MODEL_CHARS or not body["model"].isprintable():
+        # It is part of keys and rows: half of a surrogate pair cannot be written there at all.
+        raise BadRequest("model", f"must be printable and {_MODEL_CHARS} characters at most")
+    _want(body, "messages", list, "a list of messages", required=True)
+    if not body["messages"]:
+        raise BadRequest("messages", "must hold at least one message")
+    _want(body, "stream", bool, "true or false")
+    _want(body, "max_tokens", int, "a whole number")
+    _want(body, "tools", list, "a list of tools")
+    _want(body, "system", (str, list), "a string or a list of text blocks")
+    if isinstance(body.get("system"), list):
+        _blocks(body["system"], "system")
+    for i, message in enumerate(body["messages"]):
+        at = f"messages.{i}"
+        if not isinstance(message, dict):
+            raise BadRequest(at, "must be an object with `role` and `content`")
+        if not isinstance(message.get("role"), str):
+            raise BadRequest(f"{at}.role", "must be a string")
+        content = message.get("content")
+        if not isinstance(content, str | list):
+            raise BadRequest(f"{at}.content", "must be a string or a list of content blocks")
+        if isinstance(content, list):
+            _blocks(content, f"{at}.content")
+    for i, tool in enumerate(body.get("tools") or ()):
+        if not isinstance(tool, dict):
+            raise BadRequest(f"tools.{i}", "must be an object")
+
+
+def _want(
+    body: Mapping[str, Any],
+    field: str,
+    kind: type | tuple[type, ...],
+    what: str,
+    *,
+    required: bool = False,
+) -> None:
+    value = body.get(field)
+    if value is None:
+        if required:
+            raise BadRequest(field, f"is required: {what}")
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise BadRequest(field, f"must be {what}")
+
+
+def _blocks(blocks: list[Any], at: str) -> None:
+    for i, block in enumerate(blocks):
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            raise BadRequest(f"{at}.{i}", "must be an object with a `type`")
+        if block["type"] == "text" and not isinstance(block.get("text"), str):
+            raise BadRequest(f"{at}.{i}.text", "must be a string")
+
+
+def _content(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [_block(block) for block in content]
+
+
+def _block(block: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in block.items() if k != "cache_control"}
+    if block["type"] == "tool_result" and isinstance(inner := kept.get("content"), str | list):
+        well_formed = isinstance(inner, str) or all(
+            isinstance(b, dict) and isinstance(b.get("type"), str) for b in inner
+        )
+        if well_formed:
+            kept["content"] = _content(inner)
+    return kept
+
+
+def _scope(
+    envelope: dict[str, Any],
+    shape: dict[str, Any],
+    embedder: str,
+    ignored: Sequence[FragmentKind] = (),
+) -> str:
+    """Digest everything but the last user text, which `admission.question` found last of all.
+
+    `ignored` are the kinds of fragments in the system prompt that a tenant has opted to leave out.
+    """
+    *earlier, last = shape["messages"]
+    # Null is no text a caller can send, so the placeholder cannot be forged.
+    content = [*last["content"][:-1], {**last["content"][-1], "text": None}]
+    blanked = {**shape, "messages": [*earlier, {**last, "content": content}]}
+    if ignored:
+        blanked["system"] = fragments.without_fragments(blanked.get("system"), ignored)
+        envelope = {**envelope, "ignored": sorted(ignored)}
+    return _digest({**envelope, "embedder": embedder, "body": blanked})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json_text.dumps(value, sort_keys=True)).hexdigest()

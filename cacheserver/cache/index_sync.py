@@ -1,0 +1,99 @@
+"""The index kept in step with Redis while the server runs: restored, tended, saved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Protocol
+
+from cacheserver.cache.decision_log import DecisionLog
+from cacheserver.cache.semantic import SemanticEntries
+from cacheserver.core.single_flight import end
+from cacheserver.storage.data_loss_watch import DataLossWatch
+from cacheserver.storage.sealing.sealer import Sealer
+
+
+class Metrics(Protocol):
+    def index_size(self, vectors: int) -> None: ...
+    def swallowed(self, site: str) -> None: ...
+    def dropped(self, buffer: str, count: int = 1) -> None: ...
+
+
+logger = logging.getLogger(__name__)
+
+_TEND_S = 5.0  # expired vectors leave, grown scopes are trained
+_SNAPSHOT_S = 300.0  # a start reads from Redis what changed since: some 20 us an entry
+_RETRY_S = 1.0
+
+
+async def keep(
+    semantic: SemanticEntries,
+    decision_log: DecisionLog,
+    metrics: Metrics,
+    watch: DataLossWatch,
+    sealer: Sealer,
+) -> None:
+    """Restore the index, then keep it: expire, train, save. Ends only by cancellation.
+
+    Where the store has lost data, the index is restored anew: what is gone is not looked at again.
+    """
+    while not semantic.ready:
+        try:
+            await semantic.restore()
+        except Exception as error:  # the task boundary: similarity stays off until it is restored
+            metrics.swallowed("restore")
+            logger.warning("the index could not be restored yet: %s", type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+    saved_at, seen = time.monotonic(), (0, 0, 0, 0)
+    while True:
+        await asyncio.sleep(_TEND_S)
+        metrics.index_size(len(semantic.index))
+        seen = report(semantic, decision_log, metrics, seen)
+        try:
+            if await watch.look():
+                await sealer.reload()
+                await semantic.restore()
+            await semantic.tend()
+            if time.monotonic() - saved_at >= _SNAPSHOT_S:
+                await semantic.save()
+                saved_at = time.monotonic()
+        except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
+            metrics.swallowed("keep-index")
+            logger.warning("the index could not be kept: %s", type(error).__name__)
+
+
+def report(
+    semantic: SemanticEntries,
+    decision_log: DecisionLog,
+    metrics: Metrics,
+    seen: tuple[int, int, int, int],
+) -> tuple[int, int, int, int]:
+    """Bring to the metrics what the stores counted since `seen`; return what they count now."""
+    now = (
+        decision_log.overflowed,
+        decision_log.crowded_out,
+        decision_log.failures,
+        semantic.entries.failures,
+    )
+    lost, crowded_out, failed, upkeep = (new - old for new, old in zip(now, seen, strict=True))
+    if lost:
+        metrics.dropped("journal", lost)
+    if crowded_out:
+        metrics.dropped("decisions", crowded_out)
+    for _ in range(failed):
+        metrics.swallowed("journal")
+    for _ in range(upkeep):
+        metrics.swallowed("upkeep")
+    return now
+
+
+async def end_keeping(
+    keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
+) -> None:
+    await end(keeper)
+    try:
+        await semantic.save()
+    except OSError as error:
+        metrics.swallowed("snapshot")
+        logger.warning("the index snapshot could not be written: %s", type(error).__name__)

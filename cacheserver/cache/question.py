@@ -1,0 +1,55 @@
+"""A plain question as a Messages body, and an answer that explains itself. Pure.
+
+`/v1/query` and the in-process cache both speak this; `docs/api.md` describes its fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver.cache import cacheability, explanation
+from cacheserver.cache.answer import Answer
+from cacheserver.cache.freshness import bar_of
+from cacheserver.core import json_text
+from cacheserver.core.money import usd
+from cacheserver.core.types import AUTO, MAX_TOKENS, Query
+
+
+def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The Messages body that a question stands for. `asked` holds `prompt` or `messages`."""
+    max_tokens = asked.get("max_tokens")
+    body: dict[str, Any] = {
+        "model": asked.get("model") or AUTO,
+        "max_tokens": MAX_TOKENS if max_tokens is None else max_tokens,
+        "messages": asked.get("messages") or [{"role": "user", "content": asked.get("prompt")}],
+    }
+    if asked.get("system") is not None:
+        body["system"] = asked["system"]
+    if asked.get("stream"):
+        body["stream"] = True
+    return body
+
+
+def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
+    """An answer and all there is to know of it, as `/v1/query` gives it."""
+    message = json_text.loads(answer.body)
+    settlement = answer.settlement
+    bar = (
+        None if query.text is None else bar_of(query.tenant, query.controls.namespace, query.scope)
+    )
+    content = message.get("content") or []
+    return {
+        "text": "".join(block["text"] for block in content if block["type"] == "text"),
+        "content": content,
+        "decision": explanation.for_caller(explanation.explain(answer.decision, bar, now)),
+        "model": message.get("model"),
+        "stop_reason": message.get("stop_reason"),
+        "usage": message.get("usage"),
+        "cost_usd": None if settlement.cost is None else usd(settlement.cost),
+        "saved_usd": None if settlement.saved is None else usd(settlement.saved),
+        "batch_eligible": cacheability.batchable(query.body),
+        "entry_id": answer.headers.get("x-cache-entry"),
+        "decision_id": answer.decision_id,
+        "ttl_s": int(ttl) if (ttl := answer.headers.get("x-cache-ttl")) else None,
+    }

@@ -1,0 +1,232 @@
+"""Stored answers by fingerprint and by similarity: Redis is the truth, the index a derived view.
+
+Rule: an answer is stored in Redis first and indexed after; a vector whose entry is gone is dropped
+when it is met. So the index may lag behind Redis, and never says what Redis does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cacheserver.cache.codec import VectorRow
+from cacheserver.cache.entries import Entries
+from cacheserver.cache.stored_entry import Stored
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Candidate, Entry, Near, Query
+from cacheserver.matching.question_text import is_normal
+from cacheserver.storage.sealing.sealed_file import SealedFiles
+from cacheserver.storage.sealing.sealer import Sealer
+from index import snapshot
+from index.batcher import Batcher
+from index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
+from index.vectors import VectorIndex
+
+logger = logging.getLogger(__name__)
+
+_SAMPLE = 10  # of a scope's questions, to see whose it is: some may just have gone
+_ROUNDS = 3  # of searching past neighbours that are gone; then what is left must do
+
+Vector = npt.NDArray[np.float32]
+
+
+class Counts(Protocol):
+    def swallowed(self, site: str) -> None: ...
+
+
+class SemanticEntries:
+    """Entries with an index over the questions they answered."""
+
+    def __init__(
+        self,
+        entries: Entries,
+        batcher: Batcher,
+        *,
+        dim: int,
+        embedder_id: str,
+        snapshot_path: Path,
+        clock: Callable[[], float],
+        counts: Counts,
+        sealer: Sealer | None = None,
+    ) -> None:
+        self.entries = entries
+        self.index = VectorIndex(dim)
+        self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
+        self._batcher = batcher
+        self._dim = dim
+        self._embedder_id = embedder_id
+        self._snapshot_path = snapshot_path
+        self._clock = clock
+        self._counts = counts
+        self._coat = SealedFiles(sealer) if sealer is not None and sealer.on else None
+        self._changed = False  # since the last snapshot
+
+    @property
+    def ready(self) -> bool:
+        return self.restored.is_set()
+
+    async def get(self, fingerprint: str) -> Entry | None:
+        return await self.entries.get(fingerprint)
+
+    def touch(self, entry: Entry) -> None:
+        self.entries.touch(entry)
+
+    async def near(self, query: Query, top_k: int) -> Near:
+        """Live entries of the query's scope, most similar first, or why there was no looking."""
+        if query.text is None:
+            return Near(skipped="exact-only")
+        if not self.ready:
+            return Near(skipped="warming")
+        try:
+            vector = await self._batcher.embed(query.text)
+        except TooLong:
+            return Near(skipped="window")
+        except Unreadable:
+            return Near(skipped="unreadable")
+        except IndexingError as error:
+            raise StoreError(f"the embedder failed: {type(error).__name__}") from error
+        for _ in range(_ROUNDS):
+            try:
+                matches = self.index.search(query.scope, vector, top_k, self._clock())
+            except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
+                raise StoreError(f"the index failed: {type(error).__name__}") from error
+            found = await self.entries.grouped([_unname(match.id) for match in matches])
+            live, gone = [], 0
+            for match, stored in zip(matches, found, strict=True):
+                if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
+                    gone += self.index.remove(match.id)
+                elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
+                    live.append(_candidate(stored, match.cosine))
+            if not gone:
+                break  # else what was gone may have hidden what is not
+        return Near(live, vector=vector)
+
+    async def asked_in(self, tenant: str, scope: str) -> bool:
+        """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
+        nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
+        matches = self.index.search(scope, nowhere, _SAMPLE, self._clock())
+        found = await self.entries.grouped([_unname(match.id) for match in matches])
+        return any(stored is not None and stored.entry.tenant == tenant for stored in found)
+
+    async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
+        """Store an entry, then index its question. False: purged since `asked_at`, or too large."""
+        vector = None if entry.text is None else await self.vector(entry.text)
+        return await self.put_vector(entry, vector, keep_s=keep_s, asked_at=asked_at)
+
+    async def put_vector(
+        self, entry: Entry, vector: Vector | None, *, keep_s: int, asked_at: float
+    ) -> bool:
+        """`put` with the question's vector at hand; without one it is matched exactly only."""
+        packed = None if vector is None else vector.astype(np.float16).tobytes()
+        kept = await self.entries.put(entry, keep_s=keep_s, vector=packed, asked_at=asked_at)
+        if kept and vector is not None:
+            self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
+            self._changed = True
+        return kept
+
+    async def vector(self, text: str) -> Vector | None:
+        """A text's vector; None where it is beyond the window or the embedder fails."""
+        try:
+            return await self._batcher.embed(text)
+        except Unreadable:
+            return None
+        except IndexingError:
+            self._counts.swallowed("embed")
+            return None
+
+    async def restore(self) -> None:
+        """Fill the index from the snapshot, then make it agree with Redis.
+
+        Raises `StoreError`; the index stays `warming` and the caller may try again.
+        """
+        try:
+            loaded = await asyncio.to_thread(
+                snapshot.load,
+                self._snapshot_path,
+                embedder_id=self._embedder_id,
+                dim=self._dim,
+                coat=self._coat,
+            )
+            restored = loaded.index
+        except SnapshotRefused as refused:
+            if self._snapshot_path.exists():
+                logger.warning("the index snapshot is not used: %s", refused)
+            restored = VectorIndex(self._dim)
+        # What was stored while the snapshot was read is in Redis too, and found there.
+        self.index = restored
+        stored = await self.entries.live_ids()
+        gone = [name for name in restored.ids() if name[:32] not in stored]
+        for name in gone:
+            restored.remove(name)
+        known = {name[:32] for name in restored.ids()}
+        added = 0
+        async for row in self.entries.scan_vectors(known):
+            added += self._restore_row(row)
+        # Where encryption is on, one from before it is not left as it is.
+        self._changed = bool(gone or added) or self._coat is not None
+        self.restored.set()
+        logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
+
+    def _restore_row(self, row: VectorRow) -> bool:
+        vector = np.frombuffer(row.vector, dtype=np.float16).astype(np.float32)
+        if vector.shape != (self._dim,) or row.expires_at <= self._clock():
+            return False  # another embedder's, or only kept to be served stale
+        vector /= np.linalg.norm(vector)
+        self.index.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
+        return True
+
+    async def drop_gone(self) -> int:
+        """Drop what Redis no longer has from memory and from the snapshot; how many there were.
+
+        Raises `StoreError`, and `OSError` where the snapshot cannot be written.
+        """
+        live = await self.entries.live_ids()
+        gone = sum(self.index.remove(name) for name in self.index.ids() if name[:32] not in live)
+        await asyncio.to_thread(self.index.compact)
+        self._changed = True
+        await self.save()
+        return gone
+
+    async def tend(self) -> None:
+        """Drop what expired, retrain what grew: called now and then, off the request path."""
+        if self.index.expire(self._clock()):
+            self._changed = True
+        await asyncio.to_thread(self.index.maintain)
+
+    async def save(self) -> None:
+        """Write the snapshot where anything changed since the last one."""
+        if not self.ready or not self._changed:
+            return
+        self._changed = False
+        await asyncio.to_thread(
+            snapshot.save,
+            self._snapshot_path,
+            self.index,
+            embedder_id=self._embedder_id,
+            coat=self._coat,
+        )
+
+
+def _candidate(stored: Stored, cosine: float) -> Candidate:
+    return Candidate(
+        stored.entry,
+        cosine,
+        stored.group,
+        corroborated=stored.corroborated,
+        pinned=stored.pinned,
+    )
+
+
+def _name(entry: Entry) -> str:
+    """An entry in the index. Its fingerprint is in the name, so that it is fetched in one trip."""
+    return entry.id + entry.fingerprint
+
+
+def _unname(id: str) -> tuple[str, str]:
+    return id[32:], id[:32]

@@ -1,0 +1,46 @@
+"""A stored answer with what was found out about it since: its group, and who vouches for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cacheserver.core.types import Entry
+
+CORROBORATED, PINNED = "c", "p"  # marks, as they are stored
+
+# ARGV: P, id, fingerprint, group or '', mark to set or '', mark to drop or ''. Returns 0 where the
+# entry is gone or replaced. One script, so that a group and a mark set at once are both kept.
+SAY = """
+local P, id = ARGV[1], ARGV[2]
+local entry, key = P .. 'e:' .. ARGV[3], P .. 's:' .. ARGV[3]
+if redis.call('GETRANGE', entry, 1, 32) ~= id then return 0 end
+local life = redis.call('PTTL', entry)
+if life <= 0 then return 0 end
+local before, marks, group = (redis.call('GET', key) or ''):match('^(%S+) (%a*) (%S*)$')
+if before ~= id then marks, group = '', '' end
+if ARGV[4] ~= '' then group = ARGV[4] end
+for _, mark in ipairs({ARGV[5], ARGV[6]}) do
+  if mark ~= '' then marks = marks:gsub(mark, '') end
+end
+redis.call('SET', key, id .. ' ' .. marks .. ARGV[5] .. ' ' .. group, 'PX', life)
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry, its group and its marks."""
+
+    entry: Entry
+    group: str  # entries of one group say the same
+    corroborated: bool = False  # a second actor's answer agreed, or it is pinned
+    pinned: bool = False  # by an operator
+
+
+def read(entry: Entry, said: bytes | None) -> Stored:
+    """`said` is what `SAY` wrote; what it wrote of another entry says nothing of this one."""
+    id, _, rest = (said or b"").decode().partition(" ")
+    if id != entry.id:
+        return Stored(entry, entry.id)
+    marks, _, group = rest.partition(" ")
+    return Stored(entry, group or entry.id, corroborated=bool(marks), pinned=PINNED in marks)

@@ -1,0 +1,194 @@
+"""Answers held against each other, with the questions they were given to.
+
+Rule: an answer is read once in its life. Its vectors are kept with its entry, so what is learned of
+a miss costs embedding the fresh answer and its question and no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cacheserver.calibration.answers import comparison
+from cacheserver.calibration.answers import profile as reply
+from cacheserver.calibration.answers.comparison import Cosines, Exchange, Grouped, Outcome
+from cacheserver.core import json_text
+from cacheserver.core.types import Entry
+from cacheserver.matching import profile
+from cacheserver.matching.lexicon import Lexicon
+
+Rows = npt.NDArray[np.float32]  # unit vectors: one, or one a row
+Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
+
+# An answer is embedded in parts, one call each: 60 words are some 70 word pieces and hold the
+# model for 6 ms, which a question that comes meanwhile waits. Five parts are 300 words, all of most
+# answers; of a longer one they stand evenly from its beginning to its end.
+_PART_WORDS = 60
+_PARTS = 5
+# Of what is kept: vectors of two readings are not compared.
+READING = f"question+{_PARTS}x{_PART_WORDS}"
+_FEWEST = 8  # words; a part of fewer that cannot be read is not tried in halves
+# Figures and denials are read to here, 5 ms in a thread: of a longer answer both ends.
+_READ_WORDS = 1_500
+# Long answers whose beginnings, or whose ends, are less alike than the whole by more than this may
+# say another thing there: of rewordings they were less by up to 0.14, of another ending by 0.3.
+_PARTED = 0.2
+
+
+class Vectors(Protocol):
+    """Vectors of stored exchanges, a row each: question, answer, and of a long one its first and
+    last part.
+    """
+
+    async def get(self, entries: Sequence[Entry]) -> Sequence[Rows | None]: ...
+    async def put(self, entry: Entry, vectors: Rows) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReadExchange:
+    """A question and its answer, read."""
+
+    exchange: Exchange
+    vectors: Rows  # as `Vectors` keeps them
+
+
+class AnswerReader:
+    """Reads and compares answers, off the request path."""
+
+    def __init__(self, embed: Embed, lexicon: Lexicon, vectors: Vectors | None = None) -> None:
+        self._embed = embed
+        self._lexicon = lexicon
+        self._vectors = vectors  # None: every answer is embedded whenever it is compared
+
+    async def read(self, question: str, message: bytes) -> ReadExchange | None:
+        """The question and what a message says to it; None where the embedder cannot read them."""
+        text = reply.plain(text_of(message))
+        vectors = await self._embedded(question, text)
+        return None if vectors is None else await self._said(question, text, vectors)
+
+    async def recall(self, entries: Sequence[Entry]) -> list[ReadExchange | None]:
+        """What stored answers say. One that was never embedded is, and that is kept.
+
+        Raises `StoreError`.
+        """
+        known: Sequence[Rows | None] = [None] * len(entries)
+        if self._vectors is not None:
+            known = await self._vectors.get(entries)
+        said: list[ReadExchange | None] = []
+        for entry, vectors in zip(entries, known, strict=True):
+            question, text = entry.text or "", reply.plain(text_of(entry.message))
+            found = vectors
+            if found is None and (found := await self._embedded(question, text)) is not None:
+                await self._keep(entry, found)
+            said.append(None if found is None else await self._said(question, text, found))
+        return said
+
+    def outcome(self, fresh: ReadExchange, group: Sequence[Grouped]) -> Outcome:
+        """Compare a fresh answer with a group's at hand."""
+        return comparison.verdict(fresh.exchange, group, self._lexicon)
+
+    def group_of(self, fresh: ReadExchange, stored: Sequence[Grouped]) -> str | None:
+        """The group whose answer says the same throughout; None: a group of its own."""
+        return comparison.assign(fresh.exchange, stored, self._lexicon)
+
+    async def _keep(self, entry: Entry, vectors: Rows) -> None:
+        if self._vectors is not None:
+            await self._vectors.put(entry, vectors)
+
+    async def _said(self, question: str, text: str, vectors: Rows) -> ReadExchange:
+        words = text.split(" ")
+        if len(words) > _READ_WORDS:
+            words = [*words[: _READ_WORDS // 2], *words[-_READ_WORDS // 2 :]]
+        read = " ".join(words)
+
+        def work() -> Exchange:
+            asked = profile.read(question, self._lexicon)
+            return Exchange(asked, reply.read(read, self._lexicon))
+
+        return ReadExchange(await asyncio.to_thread(work), vectors)
+
+    async def _embedded(self, question: str, text: str) -> Rows | None:
+        """Rows as `Vectors` keeps them: an answer's is the mean direction of its parts.
+
+        A question that is not read, or not given, is a row of zeros, like no other.
+        """
+        parts: list[Rows] = []
+        for words in parts_of(text.split()):
+            if (part := await self._part(words)) is None:
+                return None
+            parts.append(part)
+        if not parts:
+            return None
+        ends = [] if len(parts) == 1 else [parts[0], parts[-1]]
+        asked = await self._embed(question) if question else None
+        mean = _unit(np.sum(parts, axis=0))
+        return np.stack([np.zeros_like(mean) if asked is None else asked, mean, *ends])
+
+    async def _part(self, words: Sequence[str]) -> Rows | None:
+        """A part's vector. What is too long for the window, as code may be, is read in halves."""
+        found = await self._embed(" ".join(words))
+        if found is not None or len(words) < _FEWEST:
+            return found
+        half = len(words) // 2
+        one, other = await self._part(words[:half]), await self._part(words[half:])
+        return None if one is None or other is None else _unit(one + other)
+
+
+def beside(fresh: ReadExchange, stored: ReadExchange, group: str) -> Grouped:
+    """A stored exchange as it stands to a fresh one."""
+    (asked, answer, *parts), (asked_then, answer_then, *parts_then) = fresh.vectors, stored.vectors
+    answers = float(answer @ answer_then)
+    ends = [float(one @ other) for one, other in zip(parts, parts_then, strict=False)]
+    own = float(asked @ answer) + float(asked_then @ answer_then)
+    crossed = float(asked @ answer_then) + float(asked_then @ answer)
+    cosines = Cosines(
+        questions=float(asked @ asked_then),
+        answers=answers,
+        lean=own - crossed,
+        parted=min(ends, default=1.0) < answers - _PARTED,
+    )
+    return Grouped(group, stored.exchange, cosines)
+
+
+def said_alike(one: ReadExchange, other: ReadExchange) -> bool | None:
+    """Return True if two answers say the same, by their texts alone; None where that is not sure.
+
+    Of two models' answers to one question, that the question is the same says nothing.
+    """
+    found = beside(one, other, "")
+    told = comparison.same_text(
+        found.cosines.answers, one.exchange.reply.profile, other.exchange.reply.profile
+    )
+    if 1 - comparison.SURE < told < comparison.SURE or (
+        told > comparison.SURE and found.cosines.parted
+    ):
+        return None
+    return told >= comparison.SURE
+
+
+def parts_of(words: Sequence[str]) -> list[Sequence[str]]:
+    """The parts of an answer that are embedded: the first begins it, the last ends it."""
+    count = min(_PARTS, math.ceil(len(words) / _PART_WORDS))
+    if count < 2:
+        return [words] if words else []
+    size = min(_PART_WORDS, math.ceil(len(words) / count))
+    step = (len(words) - size) / (count - 1)
+    starts = [round(part * step) for part in range(count)]
+    return [words[start : start + size] for start in starts]
+
+
+def text_of(message: bytes) -> str:
+    """What a stored message says."""
+    found: Mapping[str, Any] = json_text.loads(message)
+    return "\n".join(b["text"] for b in found.get("content") or () if b.get("type") == "text")
+
+
+def _unit(vector: Rows) -> Rows:
+    unit: Rows = vector / np.linalg.norm(vector)
+    return unit

@@ -1,0 +1,227 @@
+"""The decision on what came near: a threshold set by hand, or a probability held to a target."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from cacheserver.cache.freshness import decide, enabled_vetoes, fresh
+from cacheserver.cache.ports import Metrics
+from cacheserver.calibration import corroboration
+from cacheserver.calibration.labels import EntryRecord, Labels
+from cacheserver.calibration.shrinkage import adjustment
+from cacheserver.calibration.states import States
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
+from cacheserver.matching import conformal_bound, profile, vetoes
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.decision import Judged, judge
+from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.profile import Profile
+
+logger = logging.getLogger(__name__)
+
+_PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
+_STRENGTH = 2.0  # right ones that weigh up half of a wrong one
+
+
+class Decider:
+    """Decides on candidates. Whatever of ours fails on the way is a miss, and counted."""
+
+    def __init__(
+        self,
+        *,
+        states: States,
+        labels: Labels,
+        lexicon: Lexicon,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._states = states
+        self._labels = labels
+        self._lexicon = lexicon
+        self._metrics = metrics
+        self._clock = clock
+        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+
+    async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+        """The candidate whose answer may be served, or why none may. `found` is nearest first.
+
+        Raises nothing: a decision that fails is a miss, `degraded`.
+        """
+        try:
+            return await self._decide(query, found, bar)
+        except StoreError:
+            self._metrics.swallowed("decide")
+        except Exception as error:  # of ours: doubt is a miss, and no request fails of it
+            self._metrics.swallowed("decide")
+            logger.error("a decision failed: %s", type(error).__name__)
+        return Miss("degraded")
+
+    async def _decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+        live = [c for c in found if fresh(c.entry, query.controls, self._clock())]
+        if not live:
+            return Miss("empty")
+        live, pasts = await self._past(query, live)
+        if not live:
+            return Miss("condemned")
+        may = [c for c in live if corroboration.may_serve(query, c)]
+        # Where none may serve, what would is judged all the same: it is learned from.
+        decision = await self._clearing(query, may or live, pasts, bar)
+        judged = {one.entry.id: one for one in decision.neighbours}
+        shown = [judged.get(c.entry.id, c) for c in live]
+        if may or isinstance(decision, Miss):
+            return replace(decision, neighbours=shown)
+        would = decision.candidate
+        return Miss("uncorroborated", would, shown, level=decision.level, basis=decision.basis)
+
+    async def _clearing(
+        self, query: Query, live: Sequence[Candidate], pasts: Mapping[str, EntryRecord], bar: Bar
+    ) -> Hit | Miss:
+        """The candidate that clears the bar, or why none does."""
+        if bar.similarity is not None:
+            return self._by_threshold(query, live, bar, bar.similarity)
+        if bar.target is not None:
+            return await self._judge(query, live, pasts, bar, bar.target)
+        return Miss("exact-only")
+
+    def pair(self, one: str, other: str, similarity: float) -> Judged:
+        """Judge two questions by the prior, all vetoes on."""
+        asked = profile.read(one, self._lexicon)
+        neighbour = Neighbour("", similarity, "", self._profile(other))
+        verdict = judge(
+            asked,
+            [neighbour],
+            Calibration(),
+            conformal_bound.UNREACHED,
+            lexicon=self._lexicon,
+            enabled=frozenset(vetoes.VETOES),
+        )
+        return verdict.judged[0]
+
+    async def _past(
+        self, query: Query, live: Sequence[Candidate]
+    ) -> tuple[list[Candidate], Mapping[str, EntryRecord]]:
+        """Those never condemned for this question, and what became of each for others."""
+        refs = [(c.entry.id, c.group or c.entry.id) for c in live]
+        pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs)
+        fit = [c for c in live if not pasts[c.entry.id].condemned]
+        return [_penalised(c, pasts[c.entry.id]) for c in fit], pasts
+
+    def _by_threshold(
+        self, query: Query, live: Sequence[Candidate], bar: Bar, threshold: float
+    ) -> Hit | Miss:
+        """The verdict by a threshold set by hand: no probability is asked for, vetoes hold."""
+        neighbours = [
+            Neighbour(
+                id=c.entry.id,
+                similarity=c.similarity - c.penalty,
+                group=c.group or c.entry.id,
+                profile=self._profile(c.entry.text or ""),
+            )
+            for c in live
+        ]
+        selection = decide(
+            profile.read(query.text or "", self._lexicon),
+            neighbours,
+            threshold,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        shown = [replace(c, veto=selection.vetoes.get(c.entry.id)) for c in live]
+        for one in shown:
+            if one.veto is not None and one.similarity - one.penalty >= threshold:
+                self._metrics.vetoed(one.veto)
+        for one in shown:
+            if one.entry.id == selection.serve:
+                share = bar.audit_share or 0.0
+                return Hit(one, "semantic", selection.reason, audit_share=share, neighbours=shown)
+        likeliest = next((one for one in shown if one.veto is None), shown[0])
+        return Miss(selection.reason, likeliest, shown)
+
+    async def _judge(
+        self,
+        query: Query,
+        live: Sequence[Candidate],
+        pasts: Mapping[str, EntryRecord],
+        bar: Bar,
+        target: float,
+    ) -> Hit | Miss:
+        """The verdict by probability."""
+        tenant = query.tenant.name
+        state, needed = await self._states.barred(tenant, query.scope, target)
+        level, basis = needed.level, needed.basis
+        if basis == "closed":
+            return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
+        asked = profile.read(query.text or "", self._lexicon)
+        by_id = {c.entry.id: c for c in live}
+        neighbours = [
+            Neighbour(
+                id=c.entry.id,
+                similarity=c.similarity,
+                group=c.group or c.entry.id,
+                profile=self._profile(c.entry.text or ""),
+                adjustment=adjustment(pasts[c.entry.id].entry, pasts[c.entry.id].group),
+            )
+            for c in live
+        ]
+        verdict = judge(
+            asked,
+            neighbours,
+            state,
+            needed,
+            lexicon=self._lexicon,
+            enabled=enabled_vetoes(bar),
+        )
+        past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
+        for one in verdict.judged:
+            by_id[one.id] = _with(by_id[one.id], one, past[one.id])
+            if one.veto is not None:
+                self._metrics.vetoed(one.veto)
+        shown = list(by_id.values())  # in the order of `live`: the most similar first
+        if verdict.serve is not None:
+            share = bar.audit_share
+            if share is None:
+                share = conformal_bound.audit_share(needed, verdict.serve.probability)
+            return Hit(
+                by_id[verdict.serve.id],
+                "semantic",
+                verdict.reason,
+                level,
+                basis,
+                audit_share=share,
+                neighbours=shown,
+            )
+        return Miss(verdict.reason, by_id[verdict.judged[0].id], shown, level=level, basis=basis)
+
+    def _profile(self, text: str) -> Profile:
+        """The profile of a stored question, which comes up again and again."""
+        found = self._profiles.get(text)
+        if found is None:
+            found = self._profiles[text] = profile.read(text, self._lexicon)
+            if len(self._profiles) > _PROFILES:
+                self._profiles.popitem(last=False)
+        return found
+
+
+def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
+    return replace(
+        candidate,
+        evidence=judged.evidence,
+        probability=None if judged.veto is not None else judged.probability,
+        veto=judged.veto,
+        supported=judged.supported,
+        adjustment=adjustment,
+    )
+
+
+def _penalised(candidate: Candidate, past: EntryRecord) -> Candidate:
+    """Each wrong hit doubles what an entry lacks of a cosine of 1: its bar by hand rises."""
+    wrong, right = past.entry
+    if not wrong:
+        return candidate
+    doubled = 2 ** (wrong / (1 + right / _STRENGTH)) - 1
+    return replace(candidate, penalty=(1 - candidate.similarity) * doubled)

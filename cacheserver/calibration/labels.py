@@ -1,0 +1,272 @@
+"""What was learned about hits: labels, calibration states, evidence, tombstones; and spending.
+
+Labels hold features and hashes, never a prompt; the pairs that wait for a person are in `reviews`.
+All of it is bounded: by number within a tenant, and by a life that begins again with each write.
+
+Every method raises `StoreError` when the store fails or a value is too large to keep. What failed
+may have been written all the same, and what says `once` may then be asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cacheserver.calibration import label_scripts
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Nanodollars
+from cacheserver.storage.batched_reads import BatchedReads
+from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.json_values import dumped, loaded, owner
+from cacheserver.storage.recent_reads import RecentReads
+
+WINDOW = (
+    3_000  # labels of a scope: 2,000 of a fit and 1,000 until the next (matching/calibration.py)
+)
+LIFE_S = 90 * 86_400  # of what a scope learned: after a quiet quarter the prior knows as much
+ONCE_S = 86_400  # as long as a decision can be looked up, and so reported
+MAX_SPEND = 2**53  # nanodollars, 9 million USD: whole numbers in Lua end there
+
+_MAX_LABEL = 4_096  # bytes; features, hashes and ids are some 400
+_MAX_STATE = 131_072  # bytes
+_REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
+_NO_VERSION = 0
+
+_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """What became of an entry's hits, as (wrong, right)."""
+
+    condemned: bool  # for the question that is asked
+    entry: tuple[float, float]
+    group: tuple[float, float]  # of all entries that say the same, this one among them
+
+
+class Labels:
+    """What was learned. `now` is Unix time; `clock` counts seconds for what is remembered.
+
+    A tenant keeps `scopes` states and as many windows, and `labels` labels in all of these; beyond
+    it the scopes that were written longest ago begin again with the prior. So do they where those
+    of all tenants take more than `max_bytes`.
+    """
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        window: int = WINDOW,
+        labels: int = 100_000,
+        scopes: int = 5_000,
+        max_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._bounds = (window, labels, scopes)
+        self._max_bytes = max_bytes or 0
+        self._now = now
+        self._reads = BatchedReads(redis)
+        self._states = RecentReads[tuple[bytes | None, int]](clock, most=_REMEMBERED)
+        self._add = redis.register_script(label_scripts.ADD)
+        self._save = redis.register_script(label_scripts.SAVE)
+        self._forget = redis.register_script(label_scripts.FORGET)
+        self._adjust = redis.register_script(label_scripts.ADJUST)
+        self._spend = redis.register_script(label_scripts.SPEND)
+        self._refund = redis.register_script(label_scripts.REFUND)
+
+    async def close(self) -> None:
+        """Wait for the look-ups under way; later ones still work."""
+        await self._reads.close()
+
+    async def state(self, tenant: str, scope: str) -> tuple[bytes | None, int]:
+        """The scope's calibration state and its version, `None` and 0 where there is none.
+
+        At most `FRESH_S` old, but for what this process saved. A version stands for one state only
+        and grows with each, so what was made from a state can be kept by it.
+        """
+        key = f"{self._prefix}calib:{owner(tenant)}:{scope}"
+
+        async def ask() -> tuple[bytes | None, int]:
+            (value,) = await self._reads.read((key,))
+            return (None, _NO_VERSION) if value is None else (value[16:], int(value[:16]))
+
+        return await self._states.get((tenant, scope), ask)
+
+    async def save_state(self, tenant: str, scope: str, state: bytes, *, version: int) -> bool:
+        """Save what was made from the state of that version, unless another server was first.
+
+        False: it was, or the state has been dropped; `state` then has what holds.
+        """
+        if len(state) > _MAX_STATE:
+            raise StoreError(f"a state of {len(state)} bytes is too large; {_MAX_STATE} are kept")
+        words = (owner(tenant), scope, f"{version:016d}", state, self._bounds[2], LIFE_S)
+        try:
+            return bool(await run(self._save, self._prefix, *words, self._ms(), self._max_bytes))
+        finally:  # whatever came of it, what is remembered may be old
+            self._states.forget((tenant, scope))
+
+    async def add(
+        self, tenant: str, scope: str, label: Mapping[str, Any], *, once: str | None = None
+    ) -> str:
+        """Append a label to the scope's window, whose oldest one may go; returns its id.
+
+        Under the same `once` in this scope it is added once in `ONCE_S`, and its id comes back.
+        """
+        marker = self._once("label", tenant, scope, once)
+        words = (owner(tenant), scope, dumped("a label", label, most=_MAX_LABEL), marker, ONCE_S)
+        bounds = (*self._bounds, LIFE_S, self._ms(), self._max_bytes)
+        added = await run(self._add, self._prefix, *words, *bounds)
+        return str(added.decode())
+
+    async def window(
+        self, tenant: str, scope: str, *, after: str | None = None, limit: int = WINDOW
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """Up to `limit` labels of the scope with their ids, the oldest first.
+
+        With `after`, those added since that id; labels that have left the window meanwhile are
+        missed, so a reader that was away knows from the first id whether it has all of them.
+        """
+        if after is not None and _ID.fullmatch(after) is None:
+            raise StoreError(f"{after[:64]!r} is not the id of a label")
+        start = "-" if after is None else f"({after}"
+        key = f"{self._prefix}labels:{owner(tenant)}:{scope}"
+        found = await command(self._redis, "XRANGE", key, start, "+", "COUNT", limit)
+        return [(label_id.decode(), loaded("a label", row[b"l"])) for label_id, row in found]
+
+    async def scopes(self, tenant: str) -> list[str]:
+        """The tenant's scopes that have labels or a state."""
+        found: set[bytes] = set()
+        for kind in ("windows", "calibs"):
+            key = f"{self._prefix}{kind}:{owner(tenant)}"
+            since = f"({self._ms() - LIFE_S * 1000}"
+            found.update(await command(self._redis, "ZRANGEBYSCORE", key, since, "+inf"))
+        return sorted(scope.decode() for scope in found)
+
+    async def forget_states(self, tenant: str) -> None:
+        """Forget what was fitted for a tenant, by scope."""
+        await run(self._forget, self._prefix, owner(tenant), "")
+
+    async def tombstone(
+        self, tenant: str, question_key: str, entry_id: str, *, life_s: int
+    ) -> None:
+        """Never serve the entry for that question again, for `life_s`: the entry's own, say.
+
+        `question_key` is a hash that the caller makes of the question.
+        """
+        if life_s > 0:
+            key = self._tombstone(tenant, question_key, entry_id)
+            await command(self._redis, "SET", key, 1, "EX", life_s)
+
+    async def adjust(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        wrong: float,
+        right: float,
+        life_s: int | None = None,
+        once: str | None = None,
+    ) -> bool:
+        """Add to the evidence of an entry, which dies with it. False: the tenant has no such entry.
+
+        With `life_s` the name is no entry's but a group's, say, and this is how long it is kept.
+        Under the same `once` for this name it counts once in `ONCE_S`.
+        """
+        if not (math.isfinite(wrong) and math.isfinite(right)):
+            raise StoreError(f"evidence must be finite, not {wrong} and {right}")
+        marker = self._once("evidence", tenant, name, once)
+        entry_id, life_ms = (name, 0) if life_s is None else ("", life_s * 1000)
+        key = self._evidence(tenant, name, entry=life_s is None)
+        words = (tenant, key, entry_id, life_ms, repr(wrong), repr(right), marker, ONCE_S)
+        return bool(await run(self._adjust, self._prefix, *words))
+
+    async def past(
+        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+    ) -> Mapping[str, EntryRecord]:
+        """What became of each (entry id, group) so far, by entry id; in one round trip."""
+        keys = [self._tombstone(tenant, question_key, entry_id) for entry_id, _ in refs]
+        keys += [self._evidence(tenant, entry_id, entry=True) for entry_id, _ in refs]
+        groups = list(dict.fromkeys(group for _, group in refs))
+        keys += [self._evidence(tenant, group, entry=False) for group in groups]
+        found = await self._reads.read(keys)
+        marks, entries = found[: len(refs)], found[len(refs) : 2 * len(refs)]
+        of_group = dict(zip(groups, map(_evidence, found[2 * len(refs) :]), strict=True))
+        return {
+            entry_id: EntryRecord(mark is not None, _evidence(counts), of_group[group])
+            for (entry_id, group), mark, counts in zip(refs, marks, entries, strict=True)
+        }
+
+    async def spend(
+        self,
+        tenant: str,
+        purpose: str,
+        nanodollars: Nanodollars,
+        *,
+        cap: Nanodollars,
+        period_s: int,
+        now: float,
+    ) -> bool:
+        """Reserve what a call may cost at most. False, and nothing reserved: the cap would pass.
+
+        A period begins at each multiple of `period_s`. What fails may have been reserved: a cap is
+        never passed, and at worst not used up.
+        """
+        if not 0 <= nanodollars <= MAX_SPEND:
+            raise StoreError(f"{nanodollars} nanodollars cannot be reserved")
+        key = self._spent(tenant, purpose, period_s, now)
+        # a reservation made at the end of a period is refunded in the next
+        words = (nanodollars, min(cap, MAX_SPEND), 2 * period_s)
+        return bool(await run(self._spend, key, *words))
+
+    async def refund(
+        self, tenant: str, purpose: str, nanodollars: Nanodollars, *, period_s: int, now: float
+    ) -> None:
+        """Give back what a call did not cost; `now` is that of its `spend`.
+
+        Not to be asked again after it failed: given back twice, it would pass the cap.
+        """
+        if not 0 <= nanodollars <= MAX_SPEND:
+            raise StoreError(f"{nanodollars} nanodollars cannot be given back")
+        await run(self._refund, self._spent(tenant, purpose, period_s, now), nanodollars)
+
+    async def spent(self, tenant: str, purpose: str, *, period_s: int, now: float) -> Nanodollars:
+        """What is spent or reserved in the period of `now`."""
+        return int(
+            await command(self._redis, "GET", self._spent(tenant, purpose, period_s, now)) or 0
+        )
+
+    def _ms(self) -> int:
+        return round(self._now() * 1000)
+
+    def _once(self, kind: str, tenant: str, name: str, once: str | None) -> str:
+        if once is None:
+            return ""
+        digest = hashlib.sha256(f"{kind}:{len(name)}:{name}:{once}".encode()).hexdigest()[:32]
+        return f"{self._prefix}once:{owner(tenant)}:{digest}"
+
+    def _tombstone(self, tenant: str, question_key: str, entry_id: str) -> str:
+        question = f"{len(question_key)}:{question_key}"
+        return f"{self._prefix}tomb:{owner(tenant)}:{question}:{entry_id}"
+
+    def _evidence(self, tenant: str, name: str, *, entry: bool) -> str:
+        return f"{self._prefix}{'evid' if entry else 'gevid'}:{owner(tenant)}:{name}"
+
+    def _spent(self, tenant: str, purpose: str, period_s: int, now: float) -> str:
+        period = f"{len(purpose)}:{purpose}:{period_s}:{int(now // period_s)}"
+        return f"{self._prefix}spend:{owner(tenant)}:{period}"
+
+
+def _evidence(value: bytes | None) -> tuple[float, float]:
+    if value is None:
+        return (0.0, 0.0)
+    wrong, right = value.split()
+    return (float(wrong), float(right))

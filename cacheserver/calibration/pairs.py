@@ -1,0 +1,205 @@
+"""Bars from evidence at hand: labelled pairs, and what shadow mode saw. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from cacheserver.calibration import what_if_rules
+from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.precision_curve import (
+    Point,
+    Scored,
+    at,
+    curve,
+    fewest,
+    recommended,
+    safest,
+)
+from cacheserver.calibration.what_if import as_json
+from cacheserver.calibration.what_if_rules import LabelledCandidate
+from cacheserver.calibration.worker import SHADOW
+from cacheserver.core.errors import BadRequest
+from cacheserver.matching import conformal_bound
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.decision import Judged
+
+MAX_PAIRS = 20_000  # some two minutes of embedding
+
+
+class Pairs:
+    """Scores labelled pairs as a decision would, and reports on shadow mode."""
+
+    def __init__(
+        self,
+        *,
+        vector: Callable[[str], Awaitable[Any | None]],
+        judged: Callable[[str, str, float], Judged],
+        labels: Labels,
+    ) -> None:
+        self._vector = vector
+        self._judged = judged
+        self._labels = labels
+
+    async def calibrate(
+        self, pairs: Sequence[tuple[str, str, bool]], target: float
+    ) -> dict[str, Any]:
+        """Two curves over the pairs, by probability and by cosine, and the bar for `target`.
+
+        What a veto refuses no bar serves: such pairs are counted, and on no curve.
+        """
+        level = conformal_bound.bar_for(Calibration(), target).level
+        by: dict[str, list[Scored]] = {"probability": [], "similarity": []}
+        by_target: list[Scored] = []  # what a target serves before a scope has labels
+        unread = vetoed = 0
+        for one, other, right in pairs:
+            a, b = await self._vector(one), await self._vector(other)
+            if a is None or b is None:
+                unread += 1
+                continue
+            similarity = float(a @ b)
+            judged = self._judged(one, other, similarity)
+            if judged.veto is not None:
+                vetoed += 1
+                continue
+            by["similarity"].append(Scored(round(similarity, 6), right))
+            by["probability"].append(Scored(round(judged.probability, 6), right))
+            if judged.probability >= level and judged.supported is not False:
+                by_target.append(Scored(1.0, right))
+        asked = len(pairs)
+        return {
+            "pairs": asked,
+            "unread": unread,  # beyond the embedder's window, or unreadable: never matched
+            "vetoed": vetoed,
+            "target": target,
+            **{
+                name: {"curve": [asdict(point) for point in curve(scored, asked=asked)]}
+                for name, scored in by.items()
+            },
+            "recommended": _recommended(by["similarity"], by_target, target, asked=asked),
+        }
+
+    async def shadow(
+        self, tenant: str, target: float, at: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """What shadow mode saw of the last questions that came near a stored one.
+
+        `at` names bars to report on besides, by `probability` and by `similarity`.
+        """
+        rows = [row for _, row in await self._labels.window(tenant, SHADOW)]
+        asked = sum(1 + row.get("alone", 0) for row in rows)
+        served = [_told(row, 1.0) for row in rows if row["served"]]
+        would_have = as_json(what_if_rules.rate(served, 1.0, asked=asked))
+        del would_have["bar"]
+        report: dict[str, Any] = {"compared": len(rows), "asked": asked, "would_have": would_have}
+        for name in ("probability", "similarity"):
+            # What a veto refuses no bar serves.
+            near = [row for row in rows if row.get("veto") is None and row.get(name) is not None]
+            told = [_told(row, row[name]) for row in near]
+            report[name] = {
+                "curve": [as_json(point) for point in what_if_rules.rates(told, asked=asked)],
+            }
+            if name == "similarity":
+                report["recommended"] = _threshold(told, target, asked=asked)
+            if at is not None and name in at:
+                report[name]["at"] = as_json(what_if_rules.rate(told, at[name], asked=asked))
+        return report
+
+
+def read_pairs(fields: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Pairs from `pairs` or `tsv`. Raises `BadRequest` naming the field or the line."""
+    if ("pairs" in fields) == ("tsv" in fields):
+        raise BadRequest("pairs", "give `pairs` or `tsv`, one of them")
+    rows = _lines(fields["tsv"]) if "tsv" in fields else fields["pairs"]
+    if not isinstance(rows, list) or not 0 < len(rows) <= MAX_PAIRS:
+        raise BadRequest("pairs", f"must be a list of 1 to {MAX_PAIRS} pairs")
+    return [_pair(f"pairs.{place}", row) for place, row in enumerate(rows)]
+
+
+def _lines(text: object) -> list[dict[str, str]]:
+    if not isinstance(text, str) or not text.strip():
+        raise BadRequest("tsv", "must be a table with tabs and a header line")
+    numbered = enumerate(text.splitlines(), start=1)
+    (first, header), *lines = [(number, line) for number, line in numbered if line.strip()]
+    columns = header.split("\t")
+    if missing := {"query_a", "query_b", "label"} - set(columns):
+        raise BadRequest("tsv", f"line {first} has no column `{min(missing)}`")
+    rows = []
+    for number, line in lines:
+        cells = line.split("\t")
+        if len(cells) != len(columns):
+            raise BadRequest("tsv", f"line {number} has {len(cells)} cells, not {len(columns)}")
+        row = dict(zip(columns, cells, strict=True))
+        if row["label"] not in ("0", "1"):
+            raise BadRequest("tsv", f"line {number}: `label` must be 0 or 1")
+        for name in ("query_a", "query_b"):
+            if not row[name].strip():
+                raise BadRequest("tsv", f"line {number}: `{name}` must be a question")
+        rows.append(row)
+    return rows
+
+
+def _pair(field: str, row: object) -> tuple[str, str, bool]:
+    if not isinstance(row, Mapping):
+        raise BadRequest(field, "must be an object")
+    for name in ("query_a", "query_b"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            raise BadRequest(f"{field}.{name}", "must be a question")
+    if (right := label_of(row.get("label"))) is None:
+        raise BadRequest(f"{field}.label", "must be 0 or 1")
+    return row["query_a"], row["query_b"], right
+
+
+def label_of(value: object) -> bool | None:
+    """Whether one answer serves both, as a person wrote it: 0 or 1; None for anything else."""
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        return None
+    return {"0": False, "1": True}.get(str(value))
+
+
+def _told(row: Mapping[str, Any], score: float) -> LabelledCandidate:
+    return LabelledCandidate(score, row["right"], worth=row["saved"])
+
+
+def _recommended(
+    by_similarity: Sequence[Scored], by_target: Sequence[Scored], target: float, *, asked: int
+) -> dict[str, Any]:
+    """The bar to set, as it is set, and why; null where the pairs show none that keeps `target`.
+
+    A target goes before a threshold that serves no more: it learns, and closes where it is broken.
+    """
+    threshold = recommended(by_similarity, target, asked=asked)
+    held = at(by_target, 1.0, asked=asked)
+    if held.wrong_high <= target and (threshold is None or held.hits >= threshold.hits):
+        return {"bar": {"target": target}, "why": _kept(held, target, asked)}
+    if threshold is not None:
+        return {"bar": {"similarity": threshold.bar}, "why": _kept(threshold, target, asked)}
+    needed, best = fewest(target), safest(by_similarity, asked=asked)
+    if best is None or len(by_similarity) < needed:
+        why = f"{needed} pairs without one wrong are needed to show a target of {target:.4g}; of "
+        why += f"the {asked} given the vetoes let {len(by_similarity)} through"
+    else:
+        why = f"no threshold keeps {target:.4g}: at {best.bar:.4f}, where the fewest are wrong, "
+        why += f"it is {best.wrong} of {best.hits}, and may be {best.wrong_high:.2%}"
+    return {"bar": None, "why": why}
+
+
+def _threshold(told: Sequence[LabelledCandidate], target: float, *, asked: int) -> dict[str, Any]:
+    """The threshold that shadow mode shows to keep `target`, as it is set, and why."""
+    best = what_if_rules.recommended(told, target, asked=asked)
+    if best is not None:
+        why = f"would have served {best.hits} of {asked} questions, {best.wrong} of them wrong: "
+        why += f"with 95% confidence at most {best.wrong_high:.2%}"
+        return {"bar": {"similarity": best.bar}, "why": why}
+    known, needed = sum(one.right is not None for one in told), fewest(target)
+    why = f"no threshold is shown to keep {target:.4g}: {needed} answers that were compared, none "
+    why += f"of them wrong, are needed at least; there are {known}"
+    return {"bar": None, "why": why}
+
+
+def _kept(point: Point, target: float, asked: int) -> str:
+    return (
+        f"serves {point.hits} of {asked} pairs, {point.wrong} of them wrong: with 95% confidence "
+        f"at most {point.wrong_high:.2%}"
+    )

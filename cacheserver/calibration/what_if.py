@@ -1,0 +1,281 @@
+"""A change of bars tried on what was asked lately: what would have been served, by name.
+
+Rule: it changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isfinite, nan
+from typing import Any, Protocol
+
+from cacheserver.cache.freshness import bar_of, enabled_vetoes
+from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.states import States
+from cacheserver.calibration.what_if_rules import (
+    LabelledCandidate,
+    Outcome,
+    PastDecision,
+    Rate,
+    evidence_of,
+    lacking,
+    past_of,
+    rate,
+    replay,
+    under,
+)
+from cacheserver.calibration.worker import SHADOW
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.keyed_digests import NO_CONTENT
+from cacheserver.core.money import usd
+from cacheserver.core.types import Bar, Tenant
+from cacheserver.matching import calibration, conformal_bound, profile
+from cacheserver.matching.calibration import Calibration, Label
+from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.profile import Profile
+
+_SCOPES = 20  # those most asked in; each may take some 40 ms of a thread
+_ANY = 0.0  # a bar for scores that are 1 where the real bar, which differs by scope, is cleared
+PAGE = 50  # questions named at once
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Scopes and namespaces in which a tenant has asked lately, learned or set something."""
+
+    scopes: set[str]
+    namespaces: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Bar and labels of a scope under the bars that are tried."""
+
+    bar: Bar
+    needed: conformal_bound.Bar | None  # what its target asks for today; None: it has none
+    labels: list[LabelledCandidate]  # those the bar would serve
+    right: Mapping[tuple[str, float], bool]  # by entry and cosine, of all labels
+
+
+class Decisions(Protocol):
+    async def near(self, tenant: str) -> list[dict[str, Any]]:
+        """The tenant's last decisions that turned on a similarity."""
+
+
+class WhatIf:
+    """Replays a tenant's recorded decisions, labels and shadow window under other bars."""
+
+    def __init__(
+        self, *, decisions: Decisions, labels: Labels, states: States, lexicon: Lexicon
+    ) -> None:
+        self._decisions = decisions
+        self._labels = labels
+        self._states = states
+        self._lexicon = lexicon
+
+    async def of(
+        self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """What the bars of `after` would have done, where they differ from those of `before`.
+
+        `limit` and `cursor` page through the questions that begin or end to be served, the latest
+        first. Of a tenant that keeps no content there are none, and no veto can be read anew: only
+        what needs neither is told. Raises `BadRequest` for a cursor that is none, and `StoreError`.
+        """
+        older = _older(cursor)
+        records = await self._decisions.near(before.name)
+        pasts = [past for record in records if (past := past_of(record)) is not None]
+        pasts = [past for past in pasts if _changed(before, after, past.namespace, past.scope)]
+        rows = [
+            row
+            for _, row in await self._labels.window(before.name, SHADOW)
+            if "scope" in row and _changed(before, after, row["namespace"], row["scope"])
+        ]
+        counts = Counter(past.scope for past in pasts)
+        namespaces = {past.scope: past.namespace for past in pasts}
+        for row in rows:
+            namespaces.setdefault(row["scope"], row["namespace"])
+            counts[row["scope"]] += 1
+        scopes: dict[str, _Scope] = {}
+        for scope, _ in counts.most_common(_SCOPES):
+            bar = bar_of(after, namespaces[scope], scope)
+            state = await self._states.get(before.name, scope)
+            scopes[scope] = await asyncio.to_thread(_scope, state, bar)
+        decided = await asyncio.to_thread(self._decided, pasts, scopes)
+        return {
+            **({"withheld": NO_CONTENT} if before.no_content else {}),
+            "replayed": _replayed(decided),
+            "questions": await self._named(before.name, decided, scopes, limit, older),
+            "labels": _rate([told for scope in scopes.values() for told in scope.labels]),
+            "shadow": _rate(_shadowed(rows, scopes)),
+        }
+
+    async def places(self, tenant: Tenant) -> Places:
+        """Scopes and namespaces of a tenant that are known of. Raises `StoreError`."""
+        records = await self._decisions.near(tenant.name)
+        scopes = {str(record["scope"]) for record in records}
+        return Places(
+            scopes={*scopes, *tenant.scope_bars, *await self._labels.scopes(tenant.name)},
+            namespaces={str(record["namespace"]) for record in records},
+        )
+
+    def _decided(
+        self, pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]
+    ) -> list[tuple[PastDecision, Outcome]]:
+        """Replay each decision under its scope's bar; of the scopes least asked in, untold."""
+        profiles: dict[str, Profile] = {}
+
+        def read(text: str) -> Profile:
+            if text not in profiles:
+                profiles[text] = profile.read(text, self._lexicon)
+            return profiles[text]
+
+        return [
+            (past, under(past, one.bar, one.needed, read=read, lexicon=self._lexicon))
+            if (one := scopes.get(past.scope)) is not None
+            else (past, Outcome(None))
+            for past in pasts
+        ]
+
+    async def _named(
+        self,
+        tenant: str,
+        decided: Sequence[tuple[PastDecision, Outcome]],
+        scopes: Mapping[str, _Scope],
+        limit: int,
+        older: tuple[float, str] | None,
+    ) -> dict[str, Any]:
+        """The questions that begin or end to be served, a page of them."""
+        changed = [
+            (past, found)
+            for past, found in decided
+            if found.serves is not None and found.serves != (past.served is not None)
+        ]
+        changed.sort(key=lambda pair: (pair[0].at, pair[0].id), reverse=True)
+        left = [one for one in changed if older is None or (one[0].at, one[0].id) < older]
+        page = left[:limit]
+        items = [await self._question(tenant, *one, scopes[one[0].scope].right) for one in page]
+        last = page[-1][0] if len(left) > len(page) else None
+        return {"items": items, "next": None if last is None else f"{last.at!r}:{last.id}"}
+
+    async def _question(
+        self,
+        tenant: str,
+        past: PastDecision,
+        found: Outcome,
+        right: Mapping[tuple[str, float], bool],
+    ) -> dict[str, Any]:
+        begins = past.served is None
+        served = past.served if found.candidate is None else found.candidate.entry
+        one = next(c for c in past.candidates if c.entry == served)
+        known = right.get((one.entry, round(one.similarity, 6)))
+        gone = await self._labels.past(tenant, past.fingerprint, [(one.entry, one.entry)])
+        if gone[one.entry].condemned:
+            known = False
+        return {
+            "change": "begins" if begins else "ends",
+            "decision_id": past.id,
+            "at": past.at,
+            "asked": past.asked,
+            "question": one.question,
+            "entry": one.entry,
+            "similarity": one.similarity,
+            "probability": one.probability,
+            "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
+            "supported": one.supported,
+            "reason": found.reason,
+            "wrong": None if known is None else not known,
+        }
+
+
+def _changed(before: Tenant, after: Tenant, namespace: str, scope: str) -> bool:
+    return bar_of(before, namespace, scope) != bar_of(after, namespace, scope)
+
+
+def _older(cursor: str | None) -> tuple[float, str] | None:
+    """Read a cursor: the time and the decision of the last question of the page before."""
+    if cursor is None:
+        return None
+    at, mark, decision = cursor.partition(":")
+    try:
+        found = float(at)
+    except ValueError:
+        found = nan
+    if not mark or not isfinite(found):
+        raise BadRequest("cursor", "must be the `next` of the page before")
+    return found, decision
+
+
+def _scope(state: Calibration, bar: Bar) -> _Scope:
+    """Return what a bar asks for in a scope, and which of the scope's labels clear it."""
+    known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
+    needed, cleared = None, list[Label]()
+    if bar.similarity is not None:
+        cleared = [label for label in known.drawn if label.evidence.cosine >= bar.similarity]
+    elif bar.target is not None:
+        needed = conformal_bound.bar_for(state, bar.target)
+        cleared = [
+            label
+            for told, label in zip(calibration.left_out(known), known.drawn, strict=True)
+            if lacking(told, label.evidence, None, needed) is None
+        ]
+    labels = [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]
+    seen = [(label.evidence, label.right) for label in state.labels]
+    right = {(e.entry, round(e.cosine, 6)): right for e, right in seen}
+    return _Scope(bar, needed, labels, right)
+
+
+def _replayed(decided: Sequence[tuple[PastDecision, Outcome]]) -> dict[str, Any]:
+    shown = asdict(replay(decided))
+    shown["reasons"] = dict(sorted(shown["reasons"].items()))
+    if shown["expected_wrong"] is not None:
+        shown["expected_wrong"] = round(shown["expected_wrong"], 6)
+    for name in ("saved_before", "saved_after"):
+        shown[f"{name}_usd"] = usd(shown.pop(name))
+    return {**shown, "since": min((past.at for past, _ in decided), default=None)}
+
+
+def _shadowed(
+    rows: Sequence[Mapping[str, Any]], scopes: Mapping[str, _Scope]
+) -> list[LabelledCandidate]:
+    """Of what shadow mode compared, that which the bars would have served."""
+    found = []
+    for row in rows:
+        one = scopes.get(row["scope"])
+        if one is None or row.get("veto") in enabled_vetoes(one.bar):
+            continue
+        if one.bar.similarity is not None:
+            serves = row["similarity"] >= one.bar.similarity
+        else:
+            serves = (
+                one.needed is not None
+                and row["probability"] is not None
+                and lacking(
+                    row["probability"],
+                    evidence_of(row.get("evidence")),
+                    row.get("supported"),
+                    one.needed,
+                )
+                is None
+            )
+        if serves:
+            found.append(LabelledCandidate(1.0, row["right"], worth=row["saved"]))
+    return found
+
+
+def _rate(served: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
+    """How often what is served was wrong; None where nothing tells."""
+    if not served:
+        return None
+    shown = as_json(rate(served, _ANY))
+    return {name: shown[name] for name in shown if name not in ("bar", "hit_rate")}
+
+
+def as_json(found: Rate) -> dict[str, Any]:
+    """A rate as it is shown, its money in dollars."""
+    shown = asdict(found)
+    shown["saved_usd"] = usd(shown.pop("saved"))
+    return shown

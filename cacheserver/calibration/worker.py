@@ -1,0 +1,295 @@
+"""What is learned off the request path: answer groups, labels from misses, audits, shadow labels.
+
+Rule: nobody waits for it. A queue that is full drops work and counts it; a job that fails is
+counted; none of them can touch an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import TypeAlias
+
+from cacheserver.cache.ports import DecisionLog, Groups, Metrics
+from cacheserver.calibration import corroboration, foils
+from cacheserver.calibration.answers.comparison import Outcome
+from cacheserver.calibration.answers.confirmation import Settled
+from cacheserver.calibration.answers.reader import AnswerReader, beside
+from cacheserver.calibration.audits import Auditor
+from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.second_opinion import Compared, SecondOpinion
+from cacheserver.calibration.states import States
+from cacheserver.core.errors import StoreError, UpstreamError
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Candidate, Entry, Miss, Query
+from cacheserver.matching.calibration import Label, Source
+from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.neighbours import Evidence
+
+logger = logging.getLogger(__name__)
+
+_QUEUE = 1_000  # jobs; each holds a question, its answer and up to five others
+_COMPARED = 5  # nearest answers a fresh one is held against; each was embedded when it came
+_DAY_S = 86_400
+_GROUP_S = 30 * _DAY_S  # how long a group's past is known: as long as an answer may be kept
+SHADOW = "shadow"  # the window, no scope's, of what would have been served in shadow mode
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A question was asked of Claude although stored ones came near."""
+
+    query: Query
+    decision: Miss
+    entry: Entry  # the fresh answer, as stored
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A hit that is asked again, to see whether it was right."""
+
+    query: Query
+    hit: Candidate
+    share: float  # of such hits that are
+
+
+Job: TypeAlias = Missed | Audit
+
+
+class Worker:
+    """Takes jobs one after the other, in the background from `start` to `close`."""
+
+    def __init__(
+        self,
+        *,
+        answers: AnswerReader,
+        states: States,
+        labels: Labels,
+        groups: Groups,
+        auditor: Auditor,
+        second: SecondOpinion,
+        lexicon: Lexicon,
+        decision_log: DecisionLog,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._answers = answers
+        self._states = states
+        self._labels = labels
+        self._groups = groups
+        self._auditor = auditor
+        self._second = second
+        self._lexicon = lexicon
+        self._journal = decision_log
+        self._metrics = metrics
+        self._clock = clock
+        self._alone: Counter[str] = Counter()  # by tenant, for the next row of its shadow window
+        self._queue: asyncio.Queue[Job] = asyncio.Queue(_QUEUE)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="learning")
+
+    async def close(self) -> None:
+        """Stop; what waits is forgotten, and was only a chance to learn."""
+        if self._task is not None:
+            await end(self._task)
+            self._task = None
+
+    async def idle(self) -> None:
+        """Return once all that was given so far is done."""
+        await self._queue.join()
+
+    def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
+        """A miss was answered; its neighbours' answers are held against the fresh one."""
+        if query.tenant.shadow and not decision.neighbours:
+            self._alone[query.tenant.name] += 1
+        if entry.made_up and not query.tenant.shadow:
+            return
+        # Where a threshold was set by hand nothing is learned, unless the tenant asks for it.
+        asks = query.tenant.shadow or query.tenant.corroborate
+        wanted = decision.level is not None or asks
+        if wanted and decision.neighbours and query.credential is None:
+            self._put(Missed(query, decision, entry))
+
+    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+        """Ask again, in the background, what `hit` answered."""
+        if not hit.entry.made_up:
+            self._put(Audit(query, hit, share))
+
+    def _put(self, job: Job) -> None:
+        try:
+            self._queue.put_nowait(job)
+        except asyncio.QueueFull:
+            self._metrics.dropped("learning")
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._queue.get()
+            try:
+                await self._do(job)
+            except (StoreError, UpstreamError):
+                self._metrics.swallowed("learning")
+            except Exception as error:  # the task boundary: the next job has its chance
+                self._metrics.swallowed("learning")
+                logger.error("learning failed: %s", type(error).__name__)
+            finally:
+                self._queue.task_done()
+
+    async def _do(self, job: Job) -> None:
+        match job:
+            case Missed():
+                await self._learn_from_miss(job)
+            case Audit():
+                await self._audit(job)
+
+    async def _learn_from_miss(self, job: Missed) -> None:
+        nearest = job.decision.likeliest
+        near = list(job.decision.neighbours[:_COMPARED])
+        if nearest is not None and all(c.entry.id != nearest.entry.id for c in near):
+            near.append(nearest)
+        near = [c for c in near if not (c.entry.made_up or job.entry.made_up)]
+        fresh, *stored = await self._answers.recall([job.entry, *(c.entry for c in near)])
+        if fresh is None:
+            self._alone[job.query.tenant.name] += job.query.tenant.shadow
+            return
+        said = {c.entry.id: one for c, one in zip(near, stored, strict=True) if one is not None}
+        found = [beside(fresh, said[c.entry.id], _group(c)) for c in near if c.entry.id in said]
+        group = self._answers.group_of(fresh, found)
+        # A group is joined on less than is sure, so each answer that agrees is asked for by itself.
+        told: dict[str, Outcome] = {
+            c.entry.id: self._answers.outcome(fresh, [beside(fresh, said[c.entry.id], _group(c))])
+            for c in near
+            if c.entry.id in said
+        }
+        agreeing = [c.entry for c in near if told.get(c.entry.id) == "same"]
+        settled = Settled(None)
+        if nearest is not None and nearest.entry.id in said:
+            theirs = _group(nearest)
+            mine = [said[c.entry.id] for c in near if c.entry.id in said and _group(c) == theirs]
+            first = self._answers.outcome(fresh, [one for one in found if one.group == theirs])
+            settled = await self._second.settle(
+                first, Compared(job.query, nearest, mine, job.entry.message, like=job.entry)
+            )
+            if first == "open" and settled.right:
+                agreeing.append(nearest.entry)
+                group = group or theirs
+            elif settled.right is False and group == theirs:
+                group = None
+        if group is not None:
+            await self._groups.set_group(job.entry, group)
+        if job.query.tenant.corroborate:
+            for entry in corroboration.corroborated(job.entry, agreeing):
+                await self._groups.corroborate(entry)
+        if nearest is None:
+            return
+        served = job.decision.reason == "shadow"
+        foil = None
+        if settled.right and nearest.evidence is not None:
+            foil = await foils.of_candidates(
+                job.query,
+                job.decision.neighbours,
+                _group(nearest),
+                lambda id: told.get(id, "open"),
+                self._lexicon,
+            )
+        await self._label(job.query, nearest, settled, "miss", served=served, foil=foil)
+        if job.query.tenant.shadow:
+            await self._note_shadow(job, nearest, settled.right, served=served)
+
+    async def _note_shadow(
+        self, job: Missed, nearest: Candidate, right: bool | None, *, served: bool
+    ) -> None:
+        """Keep what would have come of it; `right` None where that could not be told."""
+        tenant = job.query.tenant.name
+        row = {
+            "served": served,
+            "right": right,
+            "similarity": nearest.similarity,
+            "probability": nearest.probability,
+            "veto": nearest.veto,
+            "supported": nearest.supported,
+            "evidence": None if nearest.evidence is None else asdict(nearest.evidence),
+            "saved": nearest.entry.cost or 0,
+            "scope": job.query.scope,
+            "namespace": job.query.controls.namespace,
+            "alone": self._alone.pop(tenant, 0),  # questions before it that nothing came near
+        }
+        await self._labels.add(tenant, SHADOW, row)
+
+    async def _audit(self, job: Audit) -> None:
+        """Ask Claude again, within the day's cap, and learn whether the hit was right."""
+        tenant, hit = job.query.tenant.name, job.hit
+        message = await self._auditor.ask(job.query, hit.entry, count="audits")
+        if message is None:
+            return
+        fresh = await self._answers.read(job.query.text or "", message)
+        (stored,) = await self._answers.recall([hit.entry])
+        if fresh is None or stored is None:
+            return
+        first = self._answers.outcome(fresh, [beside(fresh, stored, _group(hit))])
+        settled = await self._second.settle(
+            first, Compared(job.query, hit, [stored], message, like=hit.entry)
+        )
+        if settled.right is None:
+            return
+        self._journal.count(tenant, {"audits_right" if settled.right else "audits_wrong": 1})
+        weighed = replace(settled, weight=settled.weight / job.share)
+        await self._label(job.query, hit, weighed, "audit", served=True)
+        if settled.right:
+            await self._count_past(tenant, hit.entry.id, _group(hit), right=True)
+        else:
+            await self.condemn(tenant, job.query.fingerprint, hit, once=None)
+
+    async def condemn(
+        self, tenant: str, question: str, candidate: Candidate, *, once: str | None
+    ) -> None:
+        """Never serve the candidate's entry for that question again, and raise its bar, and its
+        group's, for all others.
+        """
+        entry = candidate.entry
+        life_s = max(1, round(entry.expires_at - self._clock()) + 1)
+        await self._labels.tombstone(tenant, question, entry.id, life_s=life_s)
+        await self._count_past(tenant, entry.id, _group(candidate), right=False, once=once)
+
+    async def _count_past(
+        self, tenant: str, entry_id: str, group: str, *, right: bool, once: str | None = None
+    ) -> None:
+        """Add to what became of an entry's hits, and of its group's."""
+        yes, no = float(right), float(not right)
+        await self._labels.adjust(tenant, entry_id, wrong=no, right=yes, once=once)
+        # A group is named by its first entry: told apart, or one of the two would count for both.
+        told = None if once is None else f"group:{once}"
+        await self._labels.adjust(tenant, group, wrong=no, right=yes, life_s=_GROUP_S, once=told)
+
+    async def _label(
+        self,
+        query: Query,
+        candidate: Candidate,
+        settled: Settled,
+        source: Source,
+        *,
+        served: bool,
+        foil: Evidence | None = None,
+    ) -> None:
+        if candidate.evidence is None or settled.right is None:
+            return  # decided by a threshold set by hand, or not told: nothing to calibrate
+        label = Label(
+            evidence=candidate.evidence,
+            right=settled.right,
+            weight=settled.weight,
+            source=source,
+            served=served,
+            embedder=self._states.embedder,
+            adjustment=candidate.adjustment,
+            foil=foil,
+            caller=query.caller,
+        )
+        await self._states.learn(query.tenant.name, query.scope, label)
+
+
+def _group(candidate: Candidate) -> str:
+    return candidate.group or candidate.entry.id

@@ -1,0 +1,116 @@
+"""A call to Claude, and what comes back of it: whole, or as it arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+import httpx2
+
+from cacheserver.claude.event_stream import MAX_EVENT_BYTES, EventSplitter
+from cacheserver.claude.upstream_http import Tries, passed_back, shaped
+from cacheserver.core.errors import UpstreamError
+
+_END_S = 0.05  # for the end of a stream whose last event is here: a handshake takes no longer
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to Claude. `timeout_s` bounds each wait for bytes, as in the SDK."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    credential: str | None = None  # the caller's own key; None: the server's
+    timeout_s: float | None = None  # None: the upstream's
+    tenant: str = ""  # whose work it is: for the slots, and for the books
+    background: bool = False  # nobody waits for it at a connection
+    tries: Tries = field(default_factory=Tries, compare=False)  # filled in while it is made
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Claude's answer, decoded, with the headers a caller should see."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    lost: int = 0  # earlier tries that were sent and never answered
+
+
+class StreamReply:
+    """Claude's answer as it arrives."""
+
+    def __init__(
+        self,
+        response: httpx2.Response,
+        lost: int = 0,
+        *,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`failed` is called where the stream breaks off, or Claude ends it with an error."""
+        self.lost = lost  # earlier tries that were sent and never answered
+        self.whole: bytes | None = None  # what came in one piece: it is no stream
+        self._response = response
+        self._chunks = response.aiter_bytes()
+        self._failed = failed
+        self._watch: Callable[[bytes], None] | None = None
+        self.headers: Mapping[str, str] = passed_back(response.headers)
+
+    def watched(self, watch: Callable[[bytes], None]) -> Self:
+        """The same, with `watch` shown each event before it is yielded."""
+        self._watch = watch
+        return self
+
+    async def read_whole(self) -> None:
+        """Read what is said to be no stream of events. Raises `UpstreamError`."""
+        kind = self._response.headers.get("content-type", "text/event-stream")
+        if kind.partition(";")[0].strip().lower() == "text/event-stream":
+            return
+        body = bytearray()
+        try:
+            with shaped():
+                async for chunk in self._chunks:
+                    body += chunk
+                    if len(body) > MAX_EVENT_BYTES:
+                        raise UpstreamError.shaped(502, "api_error", "Claude's answer is too large")
+        except UpstreamError as error:
+            error.lost = self.lost + 1  # it was answered, and what it cost never came
+            raise
+        self.whole = bytes(body)
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield each complete event as the bytes that came, blank line, pings and all.
+
+        Raises `UpstreamError` where the stream breaks off.
+        """
+        cut = EventSplitter()
+        try:
+            with shaped():
+                async for chunk in self._chunks:
+                    for event in cut.feed(chunk):
+                        if event.startswith(b"event: error"):
+                            self._failed()
+                        if self._watch is not None:
+                            self._watch(event)
+                        yield event
+            for event in cut.end():
+                yield event
+        except UpstreamError:
+            self._failed()
+            raise
+
+    async def finish(self) -> None:
+        """Read what follows the last event that was wanted: an end, and mostly there already.
+
+        A connection whose answer was read to its end serves the next call, else each stream costs
+        the next one a TLS handshake.
+        """
+        # An answer that came in one piece would be over before those who wait learn it has begun.
+        await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError, httpx2.HTTPError, httpx2.StreamError):
+            async with asyncio.timeout(_END_S):
+                async for _ in self._chunks:
+                    pass

@@ -1,0 +1,27 @@
+"""The cheapest model that can take a request: what a budget at its end leaves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cacheserver.claude import capabilities
+from cacheserver.core import tiers
+from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.types import AUTO, Route
+
+
+def route(asked: str, body: Mapping[str, Any], rules: RoutingRules, *, default_model: str) -> Route:
+    """The lowest tier that refuses nothing of the request; the model asked where none is lower.
+
+    It holds for a named model too: who chose this end of a budget chose it over the name.
+    """
+    needs = capabilities.needs(body)
+    for tier in tiers.ORDER:
+        model = tiers.model_of(tier, rules)
+        if model == asked:
+            break
+        if capabilities.lacks(capabilities.of(model, {}), needs) is None:
+            baseline = default_model if asked == AUTO else asked
+            return Route(model, "budget", tier, None if baseline == model else baseline)
+    return Route(default_model if asked == AUTO else asked, "named")

@@ -1,0 +1,324 @@
+"""Claude over HTTP, through the SDK's raw calls: the caller's bytes go up, Claude's come back.
+
+Nothing here reads a body. The SDK's retries are off: ours give the slot back while they wait, and
+end where nobody waits for them any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import anthropic
+import httpx2
+
+from cacheserver.claude import retry
+from cacheserver.claude.calls import Call, Reply, StreamReply
+from cacheserver.claude.circuit_breaker import CircuitBreaker
+from cacheserver.claude.event_stream import MAX_EVENT_BYTES
+from cacheserver.claude.rate_limits import UpstreamLimits
+from cacheserver.claude.slots import Slots
+from cacheserver.claude.upstream_http import (
+    Body,
+    counted,
+    http_client,
+    identity,
+    passed_back,
+    sent,
+    shaped,
+    traced,
+)
+from cacheserver.core.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from anthropic._types import RequestOptions
+
+__all__ = ["Call", "Reply", "StreamReply", "Upstream"]
+
+_MESSAGES = "/v1/messages"
+_COUNT = "/v1/messages/count_tokens"
+
+_CONNECT_S = 5.0  # the SDK's own default
+
+
+class Upstream:
+    """The way to Claude: slots shared between tenants, retries of ours, and a circuit breaker.
+
+    `retries` is how often a failed call is made again, `retry_wait_s` how long it may wait for that
+    in all, `max_wait_s` how long for a slot. `told` is called with a word for what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str | None,
+        name: str,
+        max_concurrent: int,
+        max_waiting: int,
+        timeout_s: float,
+        retries: int = 2,
+        retry_wait_s: float = 10.0,
+        max_wait_s: float = 30.0,
+        breaker: CircuitBreaker | None = None,
+        told: Callable[[str], None] = lambda event: None,
+        clock: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = name
+        self.identity = identity(name, base_url, api_key)
+        self.headroom = UpstreamLimits()
+        self.slots = Slots(limit=max_concurrent, max_waiting=max_waiting, max_wait_s=max_wait_s)
+        self.breaker = breaker or CircuitBreaker(
+            share=1.0, least=1, open_s=1.0
+        )  # more than all never fail
+        self.clock = clock
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._retry_wait_s = retry_wait_s
+        self._told = told
+        self._unix = unix
+        self._pause = pause
+        self._chance = chance
+        self._client = anthropic.AsyncAnthropic(
+            api_key="set per call",  # without one the SDK would look for one in the environment
+            base_url=base_url,
+            max_retries=0,
+            open_telemetry=False,
+            http_client=http_client(base_url, max_concurrent),
+        )
+        # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
+        self._client._custom_headers = {}
+
+    async def create(self, call: Call) -> Reply:
+        """Return Claude's answer to a Messages request.
+
+        Raises `UpstreamError` with Claude's own status, headers and body where it fails after our
+        retries, shaped as a 504 or 502 where nothing came; `Overloaded` where our queue is full or
+        does not move, `CircuitOpen` while Claude is not asked.
+        """
+        async with self._answered("POST", _MESSAGES, call) as response:
+            return _reply(response, lost=call.tries.lost)
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
+        """Open a streamed answer. Errors before its first byte are those of `create`."""
+        async with self._answered("POST", _MESSAGES, call, stream=True) as response:
+
+            def failed() -> None:
+                self.breaker.broke(call.tenant, self.clock())
+
+            reply = StreamReply(response, lost=call.tries.lost, failed=failed)
+            try:
+                await reply.read_whole()
+                yield reply
+                await reply.finish()
+            finally:
+                await response.aclose()
+
+    async def forward(self, method: str, path: str, query: str, call: Call) -> Reply:
+        """Pass a request on and return the answer, whatever its status.
+
+        `path` begins with a slash. What makes or ends something is sent once. Raises
+        `UpstreamError` only where no answer came.
+        """
+        if not path.startswith("/"):
+            raise ValueError(f"`path`: must begin with a slash, not {path!r}")
+        url = f"{path}?{query}" if query else path
+        retries = self._retries if method == "GET" or path == _COUNT else 0
+        try:
+            async with self._answered(method, url, call, retries=retries) as response:
+                return _reply(response)
+        except UpstreamError as error:
+            if error.worded is not None:
+                raise
+            return Reply(error.status, error.headers, error.body)
+
+    async def create_batch(self, call: Call) -> Reply:
+        """Create a Message Batch: once, without retries, for Claude knows no idempotency key.
+
+        Raises `UpstreamError`. After a 5xx or a lost connection the batch may be there, but not
+        where the error has a `reason`: then it was not sent.
+        """
+        async with self._answered("POST", "/v1/messages/batches", call, retries=0) as response:
+            return _reply(response)
+
+    async def batch_lines(self, batch_id: str, call: Call) -> AsyncGenerator[bytes, None]:
+        """Yield the lines of a batch's results as they come. Raises `UpstreamError`.
+
+        To be closed where it is not read to its end.
+        """
+        path = f"/v1/messages/batches/{batch_id}/results"
+        async with self._answered("GET", path, call, stream=True) as response:
+            buffer = bytearray()
+            try:
+                with shaped():
+                    async for chunk in response.aiter_bytes():
+                        buffer += chunk
+                        *lines, rest = buffer.split(b"\n")
+                        for line in lines:
+                            yield bytes(line)
+                        buffer = rest
+                        if len(buffer) > MAX_EVENT_BYTES:
+                            raise UpstreamError.shaped(502, "api_error", "a result is too large")
+                    if buffer:
+                        yield bytes(buffer)
+            finally:
+                await response.aclose()
+
+    async def close(self) -> None:
+        """Close the connections. A call made afterwards raises `UpstreamError`."""
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, url: str, call: Call, *, stream: bool = False, retries: int | None = None
+    ) -> AsyncIterator[httpx2.Response]:
+        """An answer, and the slot it came by, held to the end. Raises `UpstreamError`."""
+        response = await self._tried(
+            method, url, call, stream=stream, retries=self._retries if retries is None else retries
+        )
+        try:
+            yield response
+        finally:
+            self.slots.release(call.tenant, background=call.background)
+
+    async def _tried(
+        self, method: str, url: str, call: Call, *, stream: bool, retries: int
+    ) -> httpx2.Response:
+        """Make a call until it is answered, or not worth another try. Returns with a slot held."""
+        key = call.credential or self._api_key
+        if self._client.is_closed():
+            raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
+        if key is None:
+            raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
+        failed: UpstreamError | None = None
+        wait_s, retry_wait_s, tries = self.slots.max_wait_s, self._retry_wait_s, 0
+        while True:
+            began = self.clock()
+            try:
+                probe = await self._enter(call, wait_s, inference=url == _MESSAGES)
+            except UpstreamError as refused:
+                self._told(refused.reason or "refused")
+                raise failed or refused from None
+            wait_s = max(0.0, wait_s - (self.clock() - began))
+            good: bool | None = None
+            answered = False
+            try:
+                response = await self._once(method, url, call, key, stream=stream, tries=tries)
+                good = answered = True
+            except UpstreamError as error:
+                failed, good = error, _good(error, probe=probe)
+            finally:
+                if url == _MESSAGES:
+                    self.breaker.leave(call.tenant, self.clock(), good=good, probe=probe)
+                if not answered:
+                    self.slots.release(call.tenant, background=call.background)
+            if answered:
+                return response
+            assert failed is not None  # or we were cancelled
+            tries += 1
+            failed.lost = call.tries.lost
+            asked_s = retry.asked_wait_s(failed.headers, self._unix())
+            pause_s = retry.pause_s(tries, asked_s, retry_wait_s, self._chance())
+            again = failed.worded is not None or retry.retryable(failed.status, failed.headers)
+            if tries > 1 and again:
+                # Else the official SDK makes all our tries again for each try of its own.
+                failed.headers["x-should-retry"] = "false"
+            if not again or tries > retries or pause_s is None:
+                raise failed
+            self._told("retry")
+            retry_wait_s -= pause_s
+            await self._pause(pause_s)
+
+    async def _enter(self, call: Call, wait_s: float, *, inference: bool) -> bool:
+        """Return with a slot held; True: the call probes the breaker. Raises `UpstreamError`."""
+        gated = inference or call.background
+        if gated:  # before it waits for a slot in vain
+            self.breaker.check(call.tenant, self.clock())
+        await self.slots.take(call.tenant, background=call.background, within_s=wait_s)
+        try:
+            if inference:
+                return self.breaker.enter(call.tenant, self.clock())
+            if gated:
+                self.breaker.check(call.tenant, self.clock())
+        except UpstreamError:
+            self.slots.release(call.tenant, background=call.background)
+            raise
+        return False
+
+    async def _once(
+        self, method: str, url: str, call: Call, key: str, *, stream: bool, tries: int
+    ) -> httpx2.Response:
+        headers = traced(sent(call.headers, key))
+        if tries:
+            headers["x-stainless-retry-count"] = str(tries)  # as the SDK says of its own
+        try:
+            with counted(call.tries), shaped():
+                response = await self._request(method, url, call, headers, stream=stream)
+        except UpstreamError as error:
+            self.headroom.note(error.headers)
+            raise
+        self.headroom.note(response.headers)
+        return response
+
+    async def _request(
+        self, method: str, url: str, call: Call, headers: dict[str, str], *, stream: bool
+    ) -> httpx2.Response:
+        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
+        options: RequestOptions = {
+            "headers": headers,
+            "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+        }
+        body = Body(call.body)
+        match method, stream:
+            case "POST", True:
+                opened = await self._client.post(
+                    url,
+                    cast_to=httpx2.Response,
+                    content=body,
+                    options=options,
+                    stream=True,
+                    stream_cls=anthropic.AsyncStream[httpx2.Response],
+                )
+                # Asked for a raw response, the SDK opens no stream of its own over it.
+                return cast(httpx2.Response, opened)
+            case "POST", False:
+                return await self._client.post(
+                    url, cast_to=httpx2.Response, content=body, options=options
+                )
+            case "GET", True:
+                opened = await self._client.get(
+                    url,
+                    cast_to=httpx2.Response,
+                    options=options,
+                    stream=True,
+                    stream_cls=anthropic.AsyncStream[httpx2.Response],
+                )
+                return cast(httpx2.Response, opened)
+            case "GET", False:
+                return await self._client.get(url, cast_to=httpx2.Response, options=options)
+            case "DELETE", False:
+                return await self._client.delete(url, cast_to=httpx2.Response, options=options)
+            case _:
+                raise ValueError(f"`method`: GET, POST or DELETE, not {method!r}")
+
+
+def _good(error: UpstreamError, *, probe: bool) -> bool | None:
+    """Return what a failed try says of Claude: it failed, it answers, or None: nothing."""
+    if error.worded is not None or error.status >= 500:
+        return False
+    if error.status == 429 and not probe:
+        return None  # a limit is not an outage, nor a sign of health
+    return True
+
+
+def _reply(response: httpx2.Response, lost: int = 0) -> Reply:
+    return Reply(response.status_code, passed_back(response.headers), response.content, lost)

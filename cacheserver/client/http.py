@@ -1,0 +1,337 @@
+"""Requests built and responses read, shared by both clients. Pure: no network, no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from cacheserver.client.types import (
+    Answer,
+    AuthenticationError,
+    BadRequestError,
+    CacheMode,
+    Decision,
+    NotCachedError,
+    NotFoundError,
+    RateLimitError,
+    StatusError,
+    UnexpectedAnswer,
+    UpstreamFailed,
+)
+from cacheserver.core.usage import usage_of
+
+# As the anthropic SDK waits: 0.5 s, doubled, at most 8 s, up to a quarter less.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _JITTER = 0.5, 8.0, 0.25
+_LONGEST_RETRY_AFTER_S = 60.0  # told to wait longer, the caller should know rather than hang
+
+# Nothing stored may be served, or could not be looked up; Claude was not to be asked.
+_NOT_CACHED = ("only-if-cached", "degraded", "warming")
+
+_BY_STATUS: Mapping[int, type[StatusError]] = {
+    401: AuthenticationError,
+    403: AuthenticationError,
+    404: NotFoundError,
+    429: RateLimitError,
+}
+# An error inside a stream comes after status 200: only its type tells.
+_BY_TYPE: Mapping[str, type[StatusError]] = {
+    "authentication_error": AuthenticationError,
+    "permission_error": AuthenticationError,
+    "invalid_request_error": BadRequestError,
+    "request_too_large": BadRequestError,
+    "not_found_error": NotFoundError,
+    "rate_limit_error": RateLimitError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, before it has an address."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+
+
+def question(
+    prompt: str | None = None,
+    *,
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    system: str | Sequence[Mapping[str, Any]] | None = None,
+    model: str = "auto",
+    max_tokens: int | None = None,
+    ttl_s: int | None = None,
+    tags: Sequence[str] = (),
+    namespace: str | None = None,
+    cache: CacheMode = "default",
+    task: str | None = None,
+    requires_deep_analysis: bool = False,
+    conversation: str | None = None,
+    actor: str | None = None,
+    levers_off: Sequence[str] = (),
+    stream: bool = False,
+) -> Call:
+    """The call for one question. What is not given is not sent: the server's default holds."""
+    if (prompt is None) == (messages is None):
+        raise ValueError("give either `prompt` or `messages`")
+    fields = {
+        "prompt": prompt,
+        "messages": None if messages is None else list(messages),
+        "system": system if system is None or isinstance(system, str) else list(system),
+        "model": model,
+        "max_tokens": max_tokens,
+        "ttl_s": ttl_s,
+        "tags": list(tags) or None,
+        "namespace": namespace,
+        "cache": cache,
+        "task": task,
+        "requires_deep_analysis": requires_deep_analysis or None,
+        "conversation": conversation,
+        "actor": actor,
+        "levers_off": list(levers_off) or None,
+        "stream": stream or None,
+    }
+    return _post("/v1/query", {name: value for name, value in fields.items() if value is not None})
+
+
+def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Call:
+    given = {
+        name: value
+        for name, value in (("entry_id", entry_id), ("tag", tag), ("namespace", namespace))
+        if value is not None
+    }
+    if len(given) != 1:
+        raise ValueError("give one of `entry_id`, `tag` and `namespace`")
+    return _post("/v1/purge", given)
+
+
+def erase(*, of: str | None, **selector: str | None) -> Call:
+    given = {name: value for name, value in selector.items() if value is not None}
+    if len(given) != 1 and given.keys() != {"conversation", "namespace"}:
+        raise ValueError(f"give one of {', '.join(f'`{name}`' for name in selector)}")
+    path = "/v1/erase" if of is None else f"/admin/tenants/{quote(of, safe='')}/erase"
+    return _post(path, given)
+
+
+def stats() -> Call:
+    return Call("GET", "/v1/stats")
+
+
+def usage(
+    *,
+    start: str | float | None = None,
+    end: str | float | None = None,
+    group_by: Sequence[str] = (),
+    cause: Sequence[str] = (),
+    decision: Sequence[str] = (),
+    key: str | None = None,
+    model: str | None = None,
+    tenant: str | None = None,
+    target_usd: str | float | None = None,
+    wrong_hit_usd: str | float | None = None,
+) -> Call:
+    """The call for a report. Times are ISO 8601 or Unix seconds."""
+    lists = {"group_by": group_by, "cause": cause, "decision": decision}
+    asked = {
+        "from": start,
+        "to": end,
+        **{name: ",".join(names) or None for name, names in lists.items()},
+        "key": key,
+        "model": model,
+        "tenant": tenant,
+        "target_usd": target_usd,
+        "wrong_hit_usd": wrong_hit_usd,
+    }
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
+
+
+def decision(id: str) -> Call:
+    return Call("GET", f"/v1/decisions/{quote(id, safe='')}")
+
+
+def identification(key: str | None, anthropic_key: str | None) -> dict[str, str]:
+    """The headers that say who asks. With the caller's own Anthropic key, ours moves aside."""
+    if anthropic_key is None:
+        return {} if key is None else {"authorization": f"Bearer {key}"}
+    ours = {} if key is None else {"x-cacheserver-key": key}
+    return {"authorization": f"Bearer {anthropic_key}", **ours}
+
+
+def pause_s(
+    retries: int, status: int | None, headers: Mapping[str, str], jitter: float
+) -> float | None:
+    """Seconds to wait before trying again; None: do not. `jitter` is random, 0 to 1.
+
+    `retries` counts those made; `status` is None where no answer came.
+    """
+    told = headers.get("x-should-retry")
+    worth_it = status is None or status in (408, 409, 429) or (status >= 500 and status != 508)
+    if told == "false" or (told != "true" and not worth_it):
+        return None
+    after = _retry_after_s(headers)
+    if after is not None:
+        return after if after <= _LONGEST_RETRY_AFTER_S else None
+    return min(_FIRST_PAUSE_S * (1 << retries), _LONGEST_PAUSE_S) * (1 - _JITTER * jitter)
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError | UnexpectedAnswer:
+    """The error an answer that is no success stands for."""
+    shape = _object(body)
+    error = None if shape is None else shape.get("error")
+    request_id = headers.get("request-id")
+    if not isinstance(error, dict) or not 400 <= status < 600:
+        if status >= 500:  # a proxy in front of the server words its errors its own way
+            return UpstreamFailed(f"status {status}", status=status, request_id=request_id)
+        return UnexpectedAnswer(
+            f"status {status} and no error in it; is this the address of a cacheserver?",
+            status=status,
+            request_id=request_id,
+        )
+    kind = UpstreamFailed if status >= 500 else _BY_STATUS.get(status, BadRequestError)
+    reason, again = headers.get("x-cache-reason"), headers.get("x-should-retry")
+    if kind is NotFoundError and reason in _NOT_CACHED and again == "false":
+        kind = NotCachedError
+    return kind(
+        str(error.get("message", "")),
+        status=status,
+        type=str(error.get("type", "")),
+        request_id=request_id,
+    )
+
+
+def stream_failure(event: Mapping[str, Any], request_id: str | None) -> StatusError:
+    """The error an `error` event stands for."""
+    error = event.get("error")
+    error = error if isinstance(error, dict) else {}
+    type = str(error.get("type", ""))
+    kind = _BY_TYPE.get(type, UpstreamFailed)
+    told = event.get("request_id")
+    return kind(
+        str(error.get("message", "")),
+        status=200,
+        type=type,
+        request_id=told if isinstance(told, str) else request_id,
+    )
+
+
+def read_object(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """The JSON object of a successful answer."""
+    found = _object(body)
+    if found is None:
+        raise UnexpectedAnswer(
+            "the answer is no JSON object; is this the address of a cacheserver?",
+            status=status,
+            request_id=headers.get("request-id"),
+        )
+    return found
+
+
+def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    found = read_object(status, headers, body)
+    shown = found.get("decision")
+    if not isinstance(found.get("text"), str) or not isinstance(shown, dict):
+        raise UnexpectedAnswer(
+            "the answer has no `text` or no `decision`; is the server of this client's version?",
+            status=status,
+            request_id=headers.get("request-id"),
+        )
+    return Answer(
+        text=found["text"],
+        content=tuple(found.get("content") or ()),
+        decision=Decision(
+            kind=str(shown.get("kind", "")),
+            reason=str(shown.get("reason", "")),
+            similarity=shown.get("similarity"),
+            matched=shown.get("question"),
+            age_s=shown.get("age_s"),
+            bar=shown.get("bar"),
+        ),
+        model=str(found.get("model", "")),
+        stop_reason=found.get("stop_reason"),
+        usage=usage_of(found),
+        cost_usd=_usd(found.get("cost_usd")),
+        saved_usd=_usd(found.get("saved_usd")),
+        batch_eligible=found.get("batch_eligible") is True,
+        ttl_s=found.get("ttl_s"),
+        entry_id=found.get("entry_id"),
+        decision_id=found.get("decision_id") or headers.get("x-cache-decision"),
+        request_id=headers.get("request-id"),
+    )
+
+
+def read_decision(headers: Mapping[str, str]) -> Decision:
+    """What the headers say of a decision: all that is known before a stream's body."""
+    similarity, age_s = headers.get("x-cache-similarity"), headers.get("x-cache-age")
+    return Decision(
+        kind=headers.get("x-cache", ""),
+        reason=headers.get("x-cache-reason", ""),
+        similarity=None if similarity is None else float(similarity),
+        age_s=None if age_s is None else int(age_s),
+    )
+
+
+class EventDecoder:
+    """Server-sent events out of bytes, however these were cut.
+
+    Only CR and LF end a line: `str.splitlines` would break JSON at U+2028 and its like.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """The events that `chunk` completes. Comments and what is no JSON object are left out."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                event = _object(b"\n".join(self._data))
+                self._data.clear()
+                if event is not None:
+                    yield event
+
+
+def text_of(event: Mapping[str, Any]) -> str:
+    """The text an event adds to the answer; empty for all other events."""
+    delta = event.get("delta")
+    if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
+        return ""
+    return str(delta.get("text", "")) if delta.get("type") == "text_delta" else ""
+
+
+def _post(path: str, body: Mapping[str, Any]) -> Call:
+    return Call("POST", path, json.dumps(body, allow_nan=False).encode())
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except ValueError:  # malformed JSON and malformed UTF-8 alike
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    for name, per_second in (("retry-after-ms", 1_000), ("retry-after", 1)):
+        try:
+            after = float(headers[name]) / per_second
+        except (KeyError, ValueError):  # a date: the server sends none, so its own pause will do
+            continue
+        if after >= 0:
+            return after
+    return None
+
+
+def _usd(found: Any) -> Decimal | None:
+    try:
+        return None if found is None else Decimal(str(found))
+    except InvalidOperation:
+        return None

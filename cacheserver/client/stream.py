@@ -1,0 +1,74 @@
+"""A streamed answer, blocking or not: Anthropic's events as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+
+from cacheserver.client import http as wire
+from cacheserver.client.types import ConnectionFailed, Decision
+
+
+class _Head:
+    """What is known of a stream when its headers are here."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.decision: Decision = wire.read_decision(response.headers)
+        self.decision_id: str | None = response.headers.get("x-cache-decision")
+        self.entry_id: str | None = response.headers.get("x-cache-entry")
+        self.request_id: str | None = response.headers.get("request-id")
+
+
+class Stream(_Head):
+    """Anthropic's events, as dicts. Read once; raises `ConnectionFailed` if cut short."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        decoder = wire.EventDecoder()
+        try:
+            for chunk in self._response.iter_bytes():
+                for event in decoder.feed(chunk):
+                    if event.get("type") == "error":
+                        raise wire.stream_failure(event, self.request_id)
+                    yield event
+                    if event.get("type") == "message_stop":
+                        return
+        except httpx2.RequestError as error:
+            raise _cut(self.request_id) from error
+        raise _cut(self.request_id)
+
+    def text(self) -> Iterator[str]:
+        """The pieces of the answer's text alone."""
+        return filter(None, map(wire.text_of, self))
+
+
+class AsyncStream(_Head):
+    """`Stream`, for asyncio."""
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        decoder = wire.EventDecoder()
+        try:
+            async for chunk in self._response.aiter_bytes():
+                for event in decoder.feed(chunk):
+                    if event.get("type") == "error":
+                        raise wire.stream_failure(event, self.request_id)
+                    yield event
+                    if event.get("type") == "message_stop":
+                        return
+        except httpx2.RequestError as error:
+            raise _cut(self.request_id) from error
+        raise _cut(self.request_id)
+
+    async def text(self) -> AsyncIterator[str]:
+        """The pieces of the answer's text alone."""
+        async for event in self:
+            if piece := wire.text_of(event):
+                yield piece
+
+
+def _cut(request_id: str | None) -> ConnectionFailed:
+    return ConnectionFailed(
+        "the stream ended before the answer did", type="connection_error", request_id=request_id
+    )

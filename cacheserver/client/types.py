@@ -1,0 +1,115 @@
+"""What the client gives back and what it raises.
+
+ClientError                 anything the client raises on purpose; a `CacheServerError`
+├── ConnectionFailed        no whole answer came: refused, lost, timed out, a stream cut short
+├── UnexpectedAnswer        an answer came that no cacheserver gives: a wrong URL, a proxy's page
+└── StatusError             the server said no: `status`, `type`, `request_id`
+    ├── BadRequestError     4xx: the message names the field
+    ├── AuthenticationError 401, 403: the key
+    ├── NotFoundError       404
+    ├── NotCachedError      404: `cache="only"`, and no stored answer may be served
+    ├── RateLimitError      429
+    └── UpstreamFailed      5xx: Claude, or the server, failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from cacheserver.core.errors import CacheServerError
+from cacheserver.core.types import Usage
+
+CacheMode: TypeAlias = Literal["default", "refresh", "only", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where an answer came from, and why."""
+
+    kind: str  # exact | semantic | coalesced | stale | miss | bypass
+    reason: str
+    similarity: float | None = None  # cosine to `matched`, or to what came nearest; -1..1
+    matched: str | None = None  # the stored question that was served; None on a miss
+    age_s: int | None = None
+    bar: float | None = None  # the similarity that had to be reached
+
+    @property
+    def hit(self) -> bool:
+        """True where no call to Claude was made for this caller."""
+        return self.kind not in ("miss", "bypass")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, where it came from, what it cost and what it saved."""
+
+    text: str
+    content: Sequence[Mapping[str, Any]]  # Claude's blocks, as they came
+    decision: Decision
+    model: str  # that answered
+    stop_reason: str | None  # as Claude's: "max_tokens" is an answer cut short
+    usage: Usage  # of a hit, that of its first asking
+    cost_usd: Decimal | None  # None: no price is known for the model
+    saved_usd: Decimal | None
+    batch_eligible: bool  # could have gone through Message Batches, at half the price
+    ttl_s: int | None  # how long the answer is kept, as granted
+    entry_id: str | None  # what to purge; None: nothing is stored
+    decision_id: str | None
+    request_id: str | None
+
+
+class ClientError(CacheServerError):
+    """The base of all. `status` is None where no answer came."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        type: str = "client_error",
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message if request_id is None else f"{message} (request {request_id})")
+        self.message = message
+        self.status = status
+        self.type = type
+        self.request_id = request_id
+
+
+class ConnectionFailed(ClientError):
+    """No whole answer came. Asking again is safe: the server calls Claude once."""
+
+
+class UnexpectedAnswer(ClientError):
+    """Something answered that is no cacheserver."""
+
+
+class StatusError(ClientError):
+    """The server answered with an error, in Anthropic's shape."""
+
+
+class BadRequestError(StatusError):
+    """The request is at fault; the same again would fail again."""
+
+
+class AuthenticationError(StatusError):
+    """The key is missing, wrong, or not allowed this."""
+
+
+class NotFoundError(StatusError):
+    """No such thing, or no longer."""
+
+
+class NotCachedError(NotFoundError):
+    """`cache="only"` was asked, and no stored answer may be served."""
+
+
+class RateLimitError(StatusError):
+    """Too much, too fast; waited for as often as `max_retries` allows."""
+
+
+class UpstreamFailed(StatusError):
+    """Claude, or the server, failed; tried again as often as `max_retries` allows."""

@@ -1,0 +1,179 @@
+"""Conversations by the name a caller gave them: their turns, their summaries, their growth.
+
+Turns are appended two at a time, a question and its answer, in one script: of two requests on one
+conversation at once neither loses the other's, and no question is left without its answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cacheserver.cache.erasure_rules import conversation_mark
+from cacheserver.conversations import trimming
+from cacheserver.core import json_text
+from cacheserver.storage import key_groups
+from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.sealing.sealer import Sealer, as_object
+
+KIND = "turns"  # as values are sealed
+MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
+MAX_BYTES = 4_000_000  # of a conversation: an eighth of the largest request Claude takes
+_SAMPLES = 200
+_BLOATED_S = 86_400
+
+# ARGV: key, kept seconds, most turns, most bytes, when it was asked, n, then the keys of n purges'
+# markers, n, then n marks, then the turns. Nothing is kept of what was asked before a purge that
+# covers it. Marks stand beside the size, each behind `=`.
+_APPEND = """
+local marks = 7 + tonumber(ARGV[6])
+local first = marks + 1 + tonumber(ARGV[marks])
+for i = 7, marks - 1 do
+  local purged = redis.call('GET', ARGV[i])
+  if purged and tonumber(purged) >= tonumber(ARGV[5]) then return 0 end
+end
+for i = marks + 1, first - 1 do redis.call('HSET', ARGV[1] .. ':size', '=' .. ARGV[i], 1) end
+for i = first, #ARGV do redis.call('RPUSH', ARGV[1], ARGV[i]) end
+local over = redis.call('LLEN', ARGV[1]) - tonumber(ARGV[3])
+if over > 0 then redis.call('LTRIM', ARGV[1], over + over % 2, -1) end
+local size = redis.call('HINCRBY', ARGV[1] .. ':size', 'bytes', 0)
+for i = first, #ARGV do size = size + #ARGV[i] end
+while size > tonumber(ARGV[4]) and redis.call('LLEN', ARGV[1]) > 2 do
+  for i = 1, 2 do size = size - #redis.call('LPOP', ARGV[1]) end
+end
+redis.call('HSET', ARGV[1] .. ':size', 'bytes', size)
+redis.call('EXPIRE', ARGV[1], ARGV[2])
+redis.call('EXPIRE', ARGV[1] .. ':size', ARGV[2])
+return redis.call('LLEN', ARGV[1])
+"""
+
+# ARGV: key, kept seconds, tokens, most samples.
+_SAMPLE = """
+redis.call('RPUSH', ARGV[1], ARGV[3])
+redis.call('LTRIM', ARGV[1], -tonumber(ARGV[4]), -1)
+redis.call('EXPIRE', ARGV[1], ARGV[2])
+return redis.call('LRANGE', ARGV[1], 0, -1)
+"""
+
+
+def sealed_name(namespace: str, name: str) -> str:
+    """Return what the turns of a conversation are sealed for."""
+    return f"{len(namespace)}:{namespace}:{name}"
+
+
+def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
+    """Tags and an actor as marks of a conversation. No tag begins with `@`."""
+    return [*tags, *(() if actor is None else (f"@{actor}",))]
+
+
+class Turns:
+    """Keeps conversations. Every method raises `StoreError`."""
+
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
+    ) -> None:
+        self._redis = redis
+        self._sealer = sealer or Sealer()
+        self._prefix = prefix
+        self._append = redis.register_script(_APPEND)
+        self._sample = redis.register_script(_SAMPLE)
+
+    async def load(self, tenant: str, namespace: str, name: str) -> list[dict[str, Any]]:
+        """The turns so far, oldest first; none for a conversation that is new or forgotten.
+
+        Of one where a turn does not open only what came behind that is left.
+        """
+        kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
+        await self._sealer.know(kept)
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(kept), 2):
+            pair = [
+                self._sealer.read(KIND, tenant, sealed_name(namespace, name), turn, _turn)
+                for turn in kept[start : start + 2]
+            ]
+            if None in pair:  # a question without its answer, or what answers nothing
+                found.clear()
+                continue
+            found += [turn for turn in pair if turn is not None]
+        return found
+
+    async def append(
+        self,
+        tenant: str,
+        namespace: str,
+        name: str,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        keep_s: int,
+        asked_at: float,
+        tags: Sequence[str] = (),
+        actor: str | None = None,
+    ) -> None:
+        """Add the turns of a question and its answer, all or none; none if purged since `asked_at`.
+
+        By its tags and actors a conversation is found when those are erased.
+        """
+        key = self._key("t", tenant, namespace, name)
+        mark = conversation_mark(namespace, name)
+        covering = key_groups.of_marks(tenant, namespace, tags=tags, actor=actor, conversation=mark)
+        purges = [f"{self._prefix}p:{group}" for group in covering]
+        marks = marks_of(tags, actor)
+        await self._sealer.ready(tenant)
+        words = [
+            self._sealer.seal(
+                KIND, tenant, sealed_name(namespace, name), json_text.dumps(dict(turn))
+            )
+            for turn in turns
+        ]
+        bounds = (keep_s, MAX_TURNS, MAX_BYTES, repr(asked_at), len(purges))
+        await run(self._append, key, *bounds, *purges, len(marks), *marks, *words)
+
+    async def forget(self, tenant: str, namespace: str, name: str) -> bool:
+        """Forget a conversation; whether there was one."""
+        key = self._key("t", tenant, namespace, name)
+        grown = self._key("g", tenant, namespace, name)
+        return bool(await command(self._redis, "DEL", key, f"{key}:size", grown))
+
+    async def summary(self, tenant: str, digest: str) -> str | None:
+        """The summary of turns that were summarised before."""
+        kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
+        await self._sealer.know([kept])
+        return self._sealer.read("summaries", tenant, digest, kept, bytes.decode)
+
+    async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
+        """Keep a summary for the next question of its conversation."""
+        key = f"{self._prefix}sum:{tenant}:{digest}"
+        await self._sealer.ready(tenant)
+        value = self._sealer.seal("summaries", tenant, digest, text.encode())
+        await command(self._redis, "SET", key, value, "EX", keep_s)
+
+    async def grew(
+        self, tenant: str, namespace: str, name: str, tokens: int, *, keep_s: int, now: float
+    ) -> float:
+        """Note how long a prompt was; the tokens each turn adds, as far as they are known."""
+        key = self._key("g", tenant, namespace, name)
+        kept = await run(self._sample, key, keep_s, tokens, _SAMPLES)
+        samples = [int(one) for one in kept]
+        if trimming.bloated(samples):
+            marked = f"{self._prefix}bloat:{tenant}"
+            await command(
+                self._redis, "ZADD", marked, now, hashlib.sha256(key.encode()).hexdigest()
+            )
+            await command(self._redis, "EXPIRE", marked, _BLOATED_S)
+        return trimming.growth(samples)
+
+    async def bloated(self, tenant: str, now: float) -> int:
+        """How many conversations have grown past the measure within the last day."""
+        marked = f"{self._prefix}bloat:{tenant}"
+        await command(self._redis, "ZREMRANGEBYSCORE", marked, "-inf", now - _BLOATED_S)
+        return int(await command(self._redis, "ZCARD", marked))
+
+    def _key(self, kind: str, tenant: str, namespace: str, name: str) -> str:
+        # each part with its length: no tenant can spell another one's key
+        return f"{self._prefix}cv{kind}:{len(tenant)}:{tenant}:{len(namespace)}:{namespace}:{name}"
+
+
+def _turn(plain: bytes) -> dict[str, Any]:
+    """A turn as it was kept. Raises `ValueError` for what is none."""
+    return as_object(plain, "role", "content")

@@ -1,0 +1,17 @@
+"""Money: nanodollars as text, and the price of a call. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from cacheserver.core.types import Nanodollars, Usage
+
+# What a usage of a model costs at the time of the request; None: no price is known.
+Price: TypeAlias = Callable[[str, Usage], Nanodollars | None]
+
+
+def usd(amount: Nanodollars) -> str:
+    """A plain decimal with 9 places, the sign in front."""
+    dollars, rest = divmod(abs(amount), 1_000_000_000)
+    return f"{'-' if amount < 0 else ''}{dollars}.{rest:09d}"

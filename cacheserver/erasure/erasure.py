@@ -1,0 +1,363 @@
+"""Erasures: every trace of content that a selector covers, in the store, the index and the files.
+
+Rule: an erasure is noted first, so one that a crash cut short is finished by whoever starts next. A
+second pass comes once all that was under way at its time has ended, for what was written late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from cacheserver.cache.decision_log import DecisionLog
+from cacheserver.cache.entries import Entries
+from cacheserver.cache.erasure_rules import Selector
+from cacheserver.cache.ports import Metrics
+from cacheserver.cache.semantic import SemanticEntries
+from cacheserver.core import actors
+from cacheserver.core.errors import StoreError
+from cacheserver.core.single_flight import end
+from cacheserver.core.types import Tenant
+from cacheserver.erasure import ledger_rows
+from cacheserver.erasure.log import Erasure, Erasures
+from cacheserver.erasure.walk import ErasureCover, KeyWalk
+from cacheserver.ledger.writer import Ledger
+from cacheserver.storage.connection import Connection, command
+from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.tenants.api_keys import ApiKey
+
+logger = logging.getLogger(__name__)
+
+_ROUND_S: Final = 5.0  # between looks at what is due; an index elsewhere is behind by that
+_REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some ten seconds
+_WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
+_AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
+
+KEPT: Final = (
+    "money: ledger rows and sums, without names",
+    "fitted weights and counts",
+    "settings and keys, pre-warmed prompts among them",
+    "digests that no selector is known of: prompt prefixes (two days), models of turns (an hour)",
+)
+NOT_REACHED: Final = (
+    "backups and exports made before: delete them, or erase again after a restore",
+    "snapshots of servers that do not run, until they start",
+    "what receivers of exports, traces and webhooks hold",
+    "what Claude keeps",
+)
+
+Keys: TypeAlias = Literal["kept", "destroyed with the last pass", "destroyed", "none"]
+File: TypeAlias = Literal["rewritten", "pending", "not verified"]
+
+
+class Tenants(Protocol):
+    async def known(self, tenant: str) -> Tenant: ...
+    async def list_keys(self) -> Sequence[ApiKey]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What came of an erasure. `again_at`: when the second pass is (Unix seconds)."""
+
+    removed: dict[str, int]
+    file: File  # the store's append-only file
+    snapshot: Literal["rewritten", "pending"]
+    again_at: float
+    unread_files: int  # of the ledger
+    kept_aside: int  # files and folders in the data directory
+    keys: Keys  # of the tenant
+
+    @property
+    def not_reached(self) -> list[str]:
+        found = list(NOT_REACHED)
+        if self.unread_files:
+            found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
+        if self.keys.startswith("destroyed"):
+            found.append("the tenant's keys in files beside backups (`*.keys`): delete older ones")
+        if self.kept_aside:
+            found.append(
+                f"{self.kept_aside} files or folders that a repair or a restore kept aside in the "
+                "data directory (`*.damaged-*`, `replaced-*`): delete them"
+            )
+        return found
+
+
+class Eraser:
+    """Erases, and finishes what was left. `ours`: the store's files are this server's own."""
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str,
+        sealer: Sealer,
+        semantic: SemanticEntries,
+        decision_log: DecisionLog,
+        ledger: Ledger,
+        tenants: Tenants,
+        data_dir: Path,
+        ours: bool,
+        longest_s: float,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = Erasures(redis, prefix=prefix)
+        self._redis = redis
+        self._prefix = prefix
+        self._sealer = sealer
+        self._semantic = semantic
+        self._journal = decision_log
+        self._ledger = ledger
+        self._tenants = tenants
+        self._data_dir = data_dir
+        self.ours = ours
+        self._after_s = longest_s + _AFTER_S
+        self._metrics = metrics
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()  # each walks all keys
+        self._seen: int | None = None  # erasures that the index here has followed
+        self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Erased]] = set()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep(), name="erasure")
+
+    async def close(self) -> None:
+        """Stop; what is under way is finished by the next server that starts."""
+        for task in (self._task, *self._running):
+            if task is not None:
+                await end(task)
+        self._task = None
+
+    async def erase(self, tenant: str, selector: Selector, *, who: str) -> Erased:
+        """Erase what `selector` covers now; goes on when its caller has left.
+
+        Raises `StoreError`: what was begun is finished later.
+        """
+        return await self.carry_out(await self.announce(tenant, selector, who=who))
+
+    async def announce(
+        self, tenant: str, selector: Selector, *, who: str, delay_s: float = 0.0
+    ) -> Erasure:
+        """Note an erasure of what has come in `delay_s` from now. Raises `StoreError`.
+
+        Whatever becomes of this server, it is done.
+        """
+        at = self._clock() + delay_s
+        erasure = Erasure(tenant, selector, at=at, who=who, due=at)
+        await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
+        await self.store.note(erasure)
+        return erasure
+
+    async def carry_out(self, erasure: Erasure) -> Erased:
+        """Do what was announced; goes on when its caller has left. Raises `StoreError`."""
+        task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def look(self) -> int:
+        """Do what is due, and follow what other servers erased; how many passes were made.
+
+        Raises `StoreError`, `OSError`.
+        """
+        try:
+            await self._sealer.refresh()
+        except StoreError:  # rotated under a master key that is not known here: what is known does
+            self._metrics.swallowed("keys")
+        count = await self.store.count()
+        if self._seen is None:
+            self._seen = count  # a start has the index made anew from what there is
+        if count != self._seen and self._semantic.ready:
+            await self._semantic.drop_gone()
+            self._seen = count
+        done = 0
+        for erasure in await self.store.due(self._clock()):
+            if await self.store.take(erasure):
+                await self._pass(erasure)
+                done += 1
+        return done
+
+    async def _pass(self, erasure: Erasure) -> Erased:
+        async with self._one_at_a_time:
+            try:
+                return await self._do(erasure)
+            finally:
+                await self._tried(self.store.let_go(erasure))
+
+    def _ended(self, task: asyncio.Task[Erased]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # whoever asked may have left
+            self._metrics.swallowed("erasure")
+
+    async def _do(self, erasure: Erasure) -> Erased:
+        await self._journal.flush()
+        await self._ledger.flush()
+        whole = erasure.selector.kind == "tenant"
+        if whole and not erasure.again:
+            await self._sealer.supersede(erasure.tenant, erasure.id)
+        covered = ErasureCover(callers=await self._callers(erasure))
+        covered.entries |= await self.store.entries(erasure)
+        removed: Counter[str] = Counter()
+        if not erasure.again:
+            removed["answers"] = await self._erase_entries(erasure, covered)
+        walk = KeyWalk(
+            self._redis,
+            prefix=self._prefix,
+            tenant=await self._whose(erasure),
+            erasure=erasure,
+            covered=covered,
+            now=self._clock(),
+            held=lambda: self.store.hold(erasure),
+            # Only once: passes that wait for a batch would take what was learned meanwhile, hourly.
+            digests=erasure.due <= erasure.at + self._after_s,
+            sealer=self._sealer,
+        )
+        await walk.collect()
+        await self.store.keep_entries(erasure, covered.entries)
+        await walk.run()
+        if walk.unknown:
+            self._metrics.dropped("erasure-unknown-keys", walk.unknown)
+        changed, unread = await asyncio.to_thread(
+            ledger_rows.files, self._data_dir / "ledger", walk.names
+        )
+        removed += walk.removed
+        removed["ledger_names"] += changed
+        snapshot: Literal["rewritten", "pending"] = "pending"
+        if not erasure.again:
+            await self.store.counted()
+            if self._semantic.ready:
+                removed["index_vectors"] = await self._semantic.drop_gone()
+                snapshot = "rewritten"
+        # Jobs at Claude's are under the tenant's keys, and are still to be booked.
+        waits = self._sealer.on and whole and walk.under_way > 0
+        if whole and erasure.again and not waits:
+            removed["keys"] = await self._sealer.destroy(erasure.tenant, erasure.id)
+        counts = {name: count for name, count in sorted(removed.items()) if count}
+        file: File = "not verified"
+        if self.ours:
+            file = await self._rewrite() if counts or not erasure.again else "rewritten"
+        again_at = erasure.at + self._after_s
+        await self.store.log(erasure, counts)
+        if erasure.again and waits:
+            await self.store.note(replace(erasure, due=self._clock() + _WAIT_S))
+        elif erasure.again:
+            await self.store.done(erasure)
+        else:
+            await self.store.note(replace(erasure, again=True, due=again_at))
+        aside = await asyncio.to_thread(_kept_aside, self._data_dir)
+        return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
+
+    def _keys(self, erasure: Erasure) -> Keys:
+        if not self._sealer.on:
+            return "none"
+        if erasure.selector.kind != "tenant":
+            return "kept"
+        return "destroyed" if erasure.again else "destroyed with the last pass"
+
+    async def _whose(self, erasure: Erasure) -> Tenant:
+        """The tenant; as it digests names where those are looked for, for a key may be lost."""
+        if erasure.selector.kind != "actor":
+            return Tenant(erasure.tenant)
+        return await self._tenants.known(erasure.tenant)
+
+    async def _callers(self, erasure: Erasure) -> frozenset[str]:
+        """An actor as labels have it: with each of the tenant's keys."""
+        if erasure.selector.kind != "actor":
+            return frozenset()
+        ids = [key.id for key in await self._tenants.list_keys() if key.tenant == erasure.tenant]
+        return frozenset(
+            actors.caller_of(id, actor) for id in (None, *ids) for actor in erasure.selector.values
+        )
+
+    async def _erase_entries(self, erasure: Erasure, covered: ErasureCover) -> int:
+        """Purge the entries, which refuses those under way; learn what they were before."""
+        entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
+        await self._learn(entries, erasure, covered)
+        await self.store.keep_entries(erasure, covered.entries)  # a crash forgets them else
+        gone = await _purge(entries, tenant, selector)
+        for entry_id in covered.entries.copy():  # also those that no group knows
+            gone += await entries.purge_id(tenant, entry_id)
+        return gone
+
+    async def _learn(self, entries: Entries, erasure: Erasure, covered: ErasureCover) -> None:
+        selector = erasure.selector
+        if selector.kind == "entry_id":
+            entry = await entries.by_id(erasure.tenant, selector.values[0])
+            if entry is not None:
+                covered.add(entry, answer=True)
+            return
+        async for page in entries.entries_of(erasure.tenant):
+            for entry in page:
+                if selector.covers(
+                    namespace=entry.namespace,
+                    tags=entry.tags,
+                    actor=entry.actor,
+                    conversation=entry.conversation,
+                ):
+                    covered.add(entry, answer=False)
+
+    async def _rewrite(self) -> File:
+        """Have the store write its file anew, without what is gone; wait for that, for a while."""
+        try:
+            async with asyncio.timeout(_REWRITE_S):
+                while True:
+                    try:
+                        await command(self._redis, "BGREWRITEAOF")
+                        break
+                    except StoreError:  # one is being written, begun before this
+                        await asyncio.sleep(0.1)
+                while True:
+                    told = await command(self._redis, "INFO", "persistence")
+                    busy = told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]
+                    if not busy:
+                        good = told["aof_last_bgrewrite_status"] == "ok"
+                        return "rewritten" if good else "pending"
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return "pending"
+
+    async def _tried(self, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except StoreError:
+            self._metrics.swallowed("erasure")
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # the task boundary: it is tried again in the next round
+                self._metrics.swallowed("erasure")
+                logger.warning("an erasure could not be done yet: %s", type(error).__name__)
+            await asyncio.sleep(_ROUND_S)
+
+
+def _kept_aside(data_dir: Path) -> int:
+    """Return how much lies in the data directory that a repair or a restore has put there."""
+    return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
+
+
+async def _purge(entries: Entries, tenant: str, selector: Selector) -> int:
+    value = selector.values[0]
+    match selector.kind:
+        case "entry_id":
+            return await entries.purge_id(tenant, value)
+        case "tag":
+            return await entries.purge_tag(tenant, value)
+        case "namespace":
+            return await entries.purge_namespace(tenant, value)
+        case "tenant":
+            return await entries.purge_tenant(tenant)
+        case "conversation":
+            return await entries.purge_marked(tenant, conversation=selector.conversation)
+        case "actor":
+            gone = 0
+            for actor in selector.values:
+                gone += await entries.purge_marked(tenant, actor=actor)
+            return gone

@@ -1,0 +1,165 @@
+"""Rows of the ledger under an erasure: the money stays, names that callers chose go.
+
+What a row holds of a caller's words are its conversation, its tags and its task. In the sums by
+those, what had a name is added to what has none, so that all sums stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from cacheserver.cache.erasure_rules import Selector
+from cacheserver.core.ledger_row import Row
+from cacheserver.erasure import scripts
+from cacheserver.ledger import files as ledgerfiles
+from cacheserver.ledger import parquet, row_codec
+from cacheserver.ledger.writer import SEP
+from cacheserver.storage.connection import Connection, command, run
+
+_STEP: Final = 500
+_FOLDED: Final = 100  # names or rows of one script: a millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What of a row goes: all of its names, or those that the selector is."""
+
+    tenant: str
+    selector: Selector
+    at: float
+    decisions: Set[str]  # rows by whose ids it is known that they are covered
+
+    def without(self, row: Row) -> Row:
+        """The row without what is covered; the row itself where nothing is."""
+        if row.tenant != self.tenant or row.at > self.at:
+            return row
+        kind, values = self.selector.kind, self.selector.values
+        if kind == "tenant":
+            return replace(row, conversation=None, tags=(), task=None)
+        if row.id in self.decisions:
+            return replace(row, conversation=None, tags=())
+        if kind == "tag":
+            return replace(row, tags=tuple(tag for tag in row.tags if tag not in values))
+        if kind == "conversation" and row.conversation in values:
+            return replace(row, conversation=None)
+        return row
+
+    @property
+    def by_name(self) -> bool:
+        """Return whether rows are known by their own names, however old they are."""
+        return self.selector.kind in ("tenant", "tag", "conversation")
+
+
+class ErasedRows:
+    """Takes names out of rows and sums. Raises `StoreError`, and `OSError` of files."""
+
+    def __init__(self, redis: Connection) -> None:
+        self._redis = redis
+        self._replace = redis.register_script(scripts.REPLACE)
+        self._fold = redis.register_script(scripts.FOLD)
+
+    async def rows(self, key: bytes, names: Names) -> int:
+        """Take names out of a hash of rows; how many rows that were."""
+        cursor, changed = 0, 0
+        marker = names.tenant.encode()
+        while True:
+            cursor, found = await command(self._redis, "HSCAN", key, cursor, "COUNT", _STEP)
+            words: list[bytes] = []
+            for id, kept in found.items():
+                if marker not in kept:
+                    continue
+                row = row_codec.decode(id.decode(), kept)
+                if row is not None and (bare := names.without(row)) != row:
+                    words += (id, kept, row_codec.encode(bare))
+            for start in range(0, len(words), 3 * _FOLDED):
+                changed += await run(self._replace, key, *words[start : start + 3 * _FOLDED])
+            if not int(cursor):
+                return changed
+
+    async def sums(self, key: bytes, kind: str, names: Names) -> int:
+        """Add what has a name that goes to what has none; how many names that were."""
+        wanted = _folded(kind, names.selector)
+        if wanted is None:
+            return 0
+        fields = await command(self._redis, "HKEYS", key)
+        pairs: list[bytes] = []
+        for field in fields:
+            rest = _rest(kind, field)
+            if field != rest and wanted(field):
+                pairs += (field, rest)
+        gone = 0
+        for start in range(0, len(pairs), 2 * _FOLDED):
+            gone += await run(self._fold, key, *pairs[start : start + 2 * _FOLDED])
+        return gone
+
+
+def files(folder: Path, names: Names) -> tuple[int, int]:
+    """Take names out of the rows in files; how many rows, and how many files cannot be read.
+
+    Blocks. Raises `OSError`.
+    """
+    held = ledgerfiles.files(folder) if names.by_name else []
+    changed = unread = 0
+    for file in held:
+        if file.parquet and not parquet.available():
+            unread += 1
+            continue
+        damaged: list[str] = []
+        rows = list(ledgerfiles.read(file, 0.0, float("inf"), None, damaged.append))
+        unread += bool(damaged)
+        count = sum(_without_flat(row, names) for row in rows)
+        if not count or damaged:  # what lies behind damage would be gone with a new file
+            continue
+        writer = ledgerfiles.Writer(folder, file.first, file.last, replaces=file.path)
+        try:
+            writer.write(rows)
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.close()
+        changed += count
+    return changed, unread
+
+
+def _without_flat(row: dict[str, Any], names: Names) -> bool:
+    """Take names out of a flat row; whether there were any."""
+    if row["tenant"] != names.tenant or row["at"].timestamp() > names.at:
+        return False
+    kind, values = names.selector.kind, names.selector.values
+    tags = [tag for tag in (row["tags"] or "").split(",") if tag]
+    kept, talk, task = tags, row["conversation"], row["task"]
+    if kind == "tenant":
+        kept, talk, task = [], None, None
+    elif kind == "tag":
+        kept = [tag for tag in tags if tag not in values]
+    elif kind == "conversation" and talk in values:
+        talk = None
+    changed = (kept, talk, task) != (tags, row["conversation"], row["task"])
+    row["tags"], row["conversation"], row["task"] = ",".join(kept), talk, task
+    return changed
+
+
+def _folded(kind: str, selector: Selector) -> Callable[[bytes], bool] | None:
+    """Which fields of a hash of sums go; None: none."""
+    if selector.kind == "tenant":
+        return lambda field: True
+    if (kind, selector.kind) == ("tag_sums", "tag"):
+        return _among(selector.values)
+    if (kind, selector.kind) == ("conversation_sums", "conversation"):
+        return _among(sha256(name.encode()).hexdigest()[:16] for name in selector.values)
+    return None
+
+
+def _among(names: Iterable[str]) -> Callable[[bytes], bool]:
+    wanted = {name.encode() for name in names}
+    return lambda field: field in wanted
+
+
+def _rest(kind: str, field: bytes) -> bytes:
+    """The field for what has no name, in the hash where `field` is (`ledger`)."""
+    sep = SEP.encode()
+    return field.partition(sep)[0] + sep if kind == "task_hour_sums" else b""

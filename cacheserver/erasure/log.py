@@ -1,0 +1,143 @@
+"""Erasures that are to be done or finished, and the log of those that were.
+
+    P er:todo        hash    id -> an erasure: what, of whom, since when, whether once done
+    P er:ids:<id>    set     ids of the entries it erased
+    P er:lease:<id>  string  a server works on it
+    P er:count       string  raised by each: every server brings its own index up to date
+    P er:log:T       stream  who erased what kind of thing when, and how much; never its name
+
+An erasure is noted before anything is erased, so that what a killed server began is finished. Every
+method raises `StoreError`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from cacheserver.cache.erasure_rules import Selector
+from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.json_values import owner
+
+_LEASE_S: Final = 60  # renewed at every page of keys
+_IDS_S: Final = 7_200  # as long as a second pass may be late
+_LOGGED: Final = 1_000  # of a tenant, some 500 kB
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure of a tenant's. It covers what came in up to `at`."""
+
+    tenant: str
+    selector: Selector
+    at: float
+    who: str
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    due: float = 0.0  # when the next pass is
+    again: bool = False  # once done: only what was under way then is looked for
+
+
+class Erasures:
+    """The list and the log."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+
+    async def note(self, erasure: Erasure) -> None:
+        """Have an erasure done or done again when it is due, whatever becomes of this server."""
+        picked = erasure.selector
+        fields = {
+            "tenant": erasure.tenant,
+            "kind": picked.kind,
+            "values": picked.values,
+            "namespace": picked.namespace,
+            "at": erasure.at,
+            "who": erasure.who,
+            "due": erasure.due,
+            "again": erasure.again,
+        }
+        await command(
+            self._redis, "HSET", f"{self._prefix}er:todo", erasure.id, orjson.dumps(fields)
+        )
+
+    async def done(self, erasure: Erasure) -> None:
+        await command(self._redis, "HDEL", f"{self._prefix}er:todo", erasure.id)
+        await command(self._redis, "DEL", self._ids(erasure))
+
+    async def due(self, now: float) -> list[Erasure]:
+        """Return what is to be done now."""
+        found = await command(self._redis, "HGETALL", f"{self._prefix}er:todo")
+        read = [_read(id.decode(), orjson.loads(value)) for id, value in found.items()]
+        return [erasure for erasure in read if erasure.due <= now]
+
+    async def take(self, erasure: Erasure) -> bool:
+        """Return whether this server is the one to do it, for a minute."""
+        key = f"{self._prefix}er:lease:{erasure.id}"
+        return bool(await command(self._redis, "SET", key, 1, "NX", "EX", _LEASE_S))
+
+    async def hold(self, erasure: Erasure) -> None:
+        """Hold on to it for another minute."""
+        await command(self._redis, "SET", f"{self._prefix}er:lease:{erasure.id}", 1, "EX", _LEASE_S)
+
+    async def let_go(self, erasure: Erasure) -> None:
+        await command(self._redis, "DEL", f"{self._prefix}er:lease:{erasure.id}")
+
+    async def keep_entries(self, erasure: Erasure, ids: Iterable[str]) -> None:
+        """Remember which entries it erased, for the passes to come."""
+        names, key = list(ids), self._ids(erasure)
+        for start in range(0, len(names), _AT_ONCE):
+            await command(self._redis, "SADD", key, *names[start : start + _AT_ONCE])
+        if names:
+            await command(self._redis, "EXPIRE", key, _IDS_S)
+
+    async def entries(self, erasure: Erasure) -> set[str]:
+        return {id.decode() for id in await command(self._redis, "SMEMBERS", self._ids(erasure))}
+
+    async def count(self) -> int:
+        """Return how many erasures there were."""
+        return int(await command(self._redis, "GET", f"{self._prefix}er:count") or 0)
+
+    async def counted(self) -> None:
+        await command(self._redis, "INCR", f"{self._prefix}er:count")
+
+    async def log(self, erasure: Erasure, removed: Mapping[str, int]) -> None:
+        words = ("who", erasure.who, "at", repr(erasure.at), "kind", erasure.selector.kind)
+        told = ("again", int(erasure.again), "removed", orjson.dumps(dict(removed)))
+        key = f"{self._prefix}er:log:{owner(erasure.tenant)}"
+        await command(self._redis, "XADD", key, "MAXLEN", "=", _LOGGED, "*", *words, *told)
+
+    async def logged(self, tenant: str) -> list[dict[str, Any]]:
+        """A tenant's erasures, the latest first."""
+        key = f"{self._prefix}er:log:{owner(tenant)}"
+        found = await command(self._redis, "XREVRANGE", key, "+", "-", "COUNT", _LOGGED)
+        return [
+            {
+                "at": float(row[b"at"]),
+                "who": row[b"who"].decode(),
+                "kind": row[b"kind"].decode(),
+                "again": row[b"again"] == b"1",
+                "removed": orjson.loads(row[b"removed"]),
+            }
+            for _, row in found
+        ]
+
+    def _ids(self, erasure: Erasure) -> str:
+        return f"{self._prefix}er:ids:{erasure.id}"
+
+
+def _read(id: str, row: Mapping[str, Any]) -> Erasure:
+    return Erasure(
+        tenant=row["tenant"],
+        selector=Selector(row["kind"], tuple(row["values"]), row["namespace"]),
+        at=row["at"],
+        who=row["who"],
+        id=id,
+        due=row["due"],
+        again=row["again"],
+    )

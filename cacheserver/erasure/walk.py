@@ -1,0 +1,389 @@
+"""One pass of an erasure over every key, as the list of kinds has it.
+
+Rule: no step holds the store for long (some hundreds of keys, or one value), and each may be done
+twice: a pass that broke off is begun anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from cacheserver.cache import decision_log
+from cacheserver.cache import erasure_rules as policy
+from cacheserver.cache.erasure_rules import conversation_mark
+from cacheserver.calibration import review_store
+from cacheserver.conversations import trimming, turns
+from cacheserver.core import json_text
+from cacheserver.core.types import Entry, Tenant
+from cacheserver.erasure import scripts
+from cacheserver.erasure.jobs import ErasedJobs
+from cacheserver.erasure.key_kinds import REGISTRY, Kind
+from cacheserver.erasure.ledger_rows import ErasedRows, Names
+from cacheserver.erasure.log import Erasure
+from cacheserver.storage.connection import Connection, command, run, store_errors
+from cacheserver.storage.json_values import owner
+from cacheserver.storage.key_copy import keys
+from cacheserver.storage.sealing.sealer import Sealer, as_object
+
+_IDS: Final = 500  # look-ups of one command
+_VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
+_LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
+# What is begun before an erasure and written after it is of these kinds, or refused.
+_AGAIN: Final = frozenset({"decisions", "jobs", "ledger_rows", "ledger_outbox", "summaries"})
+# Of a whole tenant, besides: digests that are written behind an answer. What was noted since goes
+# with them, and is made anew.
+_AGAIN_WHOLE: Final = _AGAIN | {
+    *("families", "family_lists", "repeats", "prefixes", "prefix_lists", "labels"),
+    *("prompt_versions", "version_lists", "version_namespaces"),
+}
+_Found: TypeAlias = list[tuple[bytes, Mapping[str, str]]]  # keys and their parts
+_Step: TypeAlias = Callable[[_Found], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class ErasureCover:
+    """What an erasure is known to cover, by id and digest."""
+
+    entries: set[str] = field(default_factory=set)
+    fingerprints: set[str] = field(default_factory=set)
+    scopes: set[str] = field(default_factory=set)
+    decisions: set[str] = field(default_factory=set)
+    callers: frozenset[str] = frozenset()  # of an actor, with each key of the tenant
+    answers: list[Any] = field(default_factory=list)  # contents, where one entry is erased
+
+    def add(self, entry: Entry, *, answer: bool) -> None:
+        self.entries.add(entry.id)
+        self.fingerprints.add(entry.fingerprint)
+        self.scopes.add(entry.scope)
+        if answer and (turn := trimming.remembered(json_text.loads(entry.message))) is not None:
+            self.answers.append(turn["content"])
+
+
+class KeyWalk:
+    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed.
+
+    `digests`: whether a pass that is done again takes those that were written behind answers.
+    """
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str,
+        tenant: Tenant,
+        erasure: Erasure,
+        covered: ErasureCover,
+        now: float,
+        held: Callable[[], Awaitable[None]],
+        digests: bool = True,
+        sealer: Sealer | None = None,
+    ) -> None:
+        self.removed: Counter[str] = Counter()
+        self.unknown = 0
+        self._redis = redis
+        self._prefix = prefix
+        self._erasure = erasure
+        self._settings = tenant
+        self._tenant = erasure.tenant
+        self._selector = erasure.selector
+        self._covered = covered
+        self._now = now
+        self._held = held
+        self._digests = digests
+        self._sealer = sealer or Sealer()
+        self._unlabel = redis.register_script(scripts.UNLABEL)
+        self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
+        self._rows = ErasedRows(redis)
+        self.names = Names(erasure.tenant, erasure.selector, erasure.at, covered.decisions)
+        self.steps: Mapping[str, _Step] = {
+            "decisions": self._erase_decisions,
+            "labels": self._erase_labels,
+            "evidence": self._erase_evidence,
+            "tombstones": self._erase_tombstones,
+            "reviews": self._erase_reviews,
+            "repeats": self._erase_repeats,
+            "prompt_versions": self._erase_versions,
+            "version_lists": self._erase_versions,
+            "version_namespaces": self._erase_namespaces,
+            "turns": self._erase_turns,
+            "growth": self._erase_growth,
+            "jobs": self._erase_jobs,
+            "ledger_rows": self._erase_rows,
+            "ledger_outbox": self._erase_rows,
+            "task_sums": self._erase_sums("task_sums"),
+            "task_hour_sums": self._erase_sums("task_hour_sums"),
+            "tag_sums": self._erase_sums("tag_sums"),
+            "conversation_sums": self._erase_sums("conversation_sums"),
+        }
+
+    @property
+    def under_way(self) -> int:
+        """Jobs that are covered and have not ended: what they are kept with is still needed."""
+        return self._jobs.under_way
+
+    async def collect(self) -> None:
+        """Learn from the decisions which ones are covered, and what they had stored."""
+        start = f"{self._prefix}d:{owner(self._tenant)}:"
+        async for page in keys(self._redis, start):
+            ids = [key[len(start.encode()) :].decode() for key in page]
+            for _, record in await self._decisions(list(zip(page, ids, strict=True))):
+                if record is None or record["at"] > self._erasure.at:
+                    continue
+                if policy.covers_decision(self._selector, record, self._covered.entries):
+                    self._covered.decisions.add(record["id"])
+                    self._covered.scopes.add(record["scope"])
+                    if record["outcome"] == "miss" and record.get("entry_id"):
+                        self._covered.entries.add(record["entry_id"])
+                        self._covered.fingerprints.add(record["fingerprint"])
+
+    async def run(self) -> None:
+        """Walk all keys. Raises `StoreError`."""
+        whole = self._selector.kind == "tenant"
+        again = _AGAIN_WHOLE if whole and self._digests else _AGAIN
+        async for page in keys(self._redis, self._prefix):
+            found: dict[str, _Found] = {}
+            listed: dict[str, Kind] = {}
+            for key in page:
+                name = key[len(self._prefix) :].decode(errors="replace")
+                known = REGISTRY.find(name)
+                if known is None:
+                    self.unknown += 1
+                    continue
+                kind, parts = known
+                mine = parts.get("T", parts.get("tenant", self._tenant)) == self._tenant
+                if mine and (not self._erasure.again or kind.name in again):
+                    listed[kind.name] = kind
+                    found.setdefault(kind.name, []).append((key, parts))
+            for kind_name, keys_of in found.items():
+                await self._step(listed[kind_name], keys_of)
+            await self._held()
+
+    async def _step(self, kind: Kind, found: _Found) -> None:
+        whole = self._selector.kind == "tenant"
+        if kind.how == "always" or (kind.how == "tenant" and whole):
+            await self._unlink(kind.name, [key for key, _ in found])
+        elif kind.how == "record" and kind.name in self.steps:
+            await self.steps[kind.name](found)
+
+    async def _unlink(self, name: str, gone: Sequence[bytes]) -> None:
+        if gone:
+            self.removed[name] += await command(self._redis, "UNLINK", *gone)
+
+    async def _values(
+        self,
+        kind: str,
+        named: Sequence[tuple[bytes, str]],
+        how: Callable[[bytes], Any] = as_object,
+    ) -> list[tuple[bytes, Any | None]]:
+        """The values of keys that there are; None for one that does not open."""
+        read: list[tuple[bytes, Any | None]] = []
+        for start in range(0, len(named), _VALUES):
+            some = named[start : start + _VALUES]
+            values = await command(self._redis, "MGET", *(key for key, _ in some))
+            await self._sealer.know(values)
+            for (key, name), value in zip(some, values, strict=True):
+                if value is not None:
+                    read.append((key, self._sealer.read(kind, self._tenant, name, value, how)))
+        return read
+
+    async def _decisions(
+        self, named: Sequence[tuple[bytes, str]]
+    ) -> list[tuple[bytes, Any | None]]:
+        return await self._values(decision_log.KIND, named, decision_log.record_of)
+
+    async def _erase_decisions(self, found: _Found) -> None:
+        """Delete those that are covered; of others the questions of entries that are gone."""
+        gone, left = [], []
+        for key, record in await self._decisions([(key, parts["id"]) for key, parts in found]):
+            if record is None:  # nobody here can tell what it holds: as if it were covered
+                gone.append(key)
+                continue
+            if record["at"] > self._erasure.at:
+                continue
+            known = self._covered.entries
+            if policy.covers_decision(self._selector, record, known):
+                gone.append(key)
+                self._covered.decisions.add(record["id"])
+            elif quoted := policy.quoted(record):
+                left.append((key, record, quoted))
+        await self._unlink("decisions", gone)
+        names = list(dict.fromkeys(id for _, _, ids in left for id in ids))
+        out = set(names)
+        for start in range(0, len(names), _IDS):
+            some = names[start : start + _IDS]
+            rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *some)
+            out -= {id for id, row in zip(some, rows, strict=True) if row is not None}
+        await self._sealer.ready(self._tenant)
+        quoting = [(key, record) for key, record, ids in left if out.intersection(ids)]
+        for start in range(0, len(quoting), _VALUES):
+            some_of = quoting[start : start + _VALUES]
+            with store_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for key, record in some_of:
+                        bare = self._sealer.seal(
+                            decision_log.KIND,
+                            self._tenant,
+                            record["id"],
+                            orjson.dumps(policy.unquoted(record, out)),
+                        )
+                        pipe.set(key, bare, xx=True, keepttl=True)
+                    await pipe.execute()
+            self.removed["quotes"] += len(some_of)
+
+    async def _erase_labels(self, found: _Found) -> None:
+        for key, parts in found:
+            scope = parts["scope"]
+            whole = self._selector.kind == "tenant" or (
+                self._selector.kind == "namespace" and scope in self._covered.scopes
+            )
+            ids = [] if whole else await self._labels_of(key)
+            for start in [0] if whole else range(0, len(ids), _LABELS):
+                some = ids[start : start + _LABELS]
+                told = await run(self._unlabel, self._prefix, owner(self._tenant), scope, *some)
+                self.removed["labels"] += told
+
+    async def _labels_of(self, key: bytes) -> list[bytes]:
+        ids, start = list[bytes](), b"-"
+        while page := await command(self._redis, "XRANGE", key, start, "+", "COUNT", _IDS):
+            ids += [id for id, row in page if self._covers_label(orjson.loads(row[b"l"]))]
+            start = b"(" + page[-1][0]
+        return ids
+
+    def _covers_label(self, row: Mapping[str, Any]) -> bool:
+        evidence = row.get("evidence") or {}
+        said = evidence.get("entry") if isinstance(evidence, Mapping) else None
+        return (
+            row.get("caller") in self._covered.callers
+            or said in self._covered.entries
+            or self._selector.covers(namespace=row.get("namespace"))
+        )
+
+    async def _erase_evidence(self, found: _Found) -> None:
+        covered = self._covered.entries
+        whole = self._selector.kind == "tenant"
+        await self._unlink("evidence", [k for k, p in found if whole or p["entry"] in covered])
+
+    async def _erase_tombstones(self, found: _Found) -> None:
+        whole, covered = self._selector.kind == "tenant", self._covered
+        gone = [
+            key
+            for key, parts in found
+            if whole
+            or parts["entry"] in covered.entries
+            or parts["question"] in covered.fingerprints
+        ]
+        await self._unlink("tombstones", gone)
+
+    async def _erase_reviews(self, found: _Found) -> None:
+        gone, ids = [], []
+        for key, item in await self._values(review_store.KIND, [(key, "") for key, _ in found]):
+            decided = (item or {}).get("decided") or {}
+            if (
+                item is None
+                or item.get("entry_id") in self._covered.entries
+                or item.get("decision_id") in self._covered.decisions
+                or decided.get("caller") in self._covered.callers
+                or self._selector.kind == "tenant"
+                or any(self._selector.covers(**marks) for marks in item.get("marks", ()))
+            ):
+                gone.append(key)
+                ids.append(key.rpartition(b":")[2])
+        await self._unlink("reviews", gone)
+        if ids:
+            listed = f"{self._prefix}reviews:{owner(self._tenant)}"
+            await command(self._redis, "ZREM", listed, *ids)
+
+    async def _erase_repeats(self, found: _Found) -> None:
+        values = await command(self._redis, "MGET", *(key for key, _ in found))
+        whole, covered = self._selector.kind == "tenant", self._covered.fingerprints
+        gone = [
+            key
+            for (key, _), value in zip(found, values, strict=True)
+            if value is not None and (whole or value.decode() in covered)
+        ]
+        await self._unlink("repeats", gone)
+
+    async def _erase_versions(self, found: _Found) -> None:
+        gone = [key for key, parts in found if self._selector.covers(namespace=parts["namespace"])]
+        await self._unlink("prompt_versions", gone)
+
+    async def _erase_namespaces(self, found: _Found) -> None:
+        for key, _ in found:
+            if self._selector.kind == "tenant":
+                await self._unlink("version_namespaces", [key])
+            elif self._selector.kind == "namespace":
+                gone = await command(self._redis, "ZREM", key, *self._selector.values)
+                self.removed["version_namespaces"] += gone
+
+    async def _erase_turns(self, found: _Found) -> None:
+        for key, parts in found:
+            marks = await command(self._redis, "HKEYS", key + b":size")
+            said = [mark[1:].decode() for mark in marks if mark.startswith(b"=")]
+            namespace = parts["namespace"]
+            mark = conversation_mark(namespace, parts["name"])
+            tags = [one for one in said if not one.startswith("@")]
+            actors = [one[1:] for one in said if one.startswith("@")]
+            covered = any(
+                self._selector.covers(
+                    namespace=namespace, tags=tags, actor=actor, conversation=mark
+                )
+                for actor in (None, *actors)
+            )
+            if covered or await self._holds_answer(
+                key, turns.sealed_name(namespace, parts["name"])
+            ):
+                grown = f"{self._prefix}cvg:".encode() + key[len(self._prefix) + 4 :]
+                await command(self._redis, "UNLINK", key + b":size", grown)
+                await self._unlink("turns", [key])
+
+    async def _holds_answer(self, key: bytes, name: str) -> bool:
+        if not self._covered.answers:
+            return False
+        turns_kept = await command(self._redis, "LRANGE", key, 0, -1)
+        await self._sealer.know(turns_kept)
+        for kept in turns_kept:
+            turn = self._sealer.read(turns.KIND, self._tenant, name, kept, as_object)
+            if turn is None or turn.get("content") in self._covered.answers:
+                return True
+        return False
+
+    async def _erase_growth(self, found: _Found) -> None:
+        gone = [
+            key
+            for key, parts in found
+            if self._selector.covers(
+                namespace=parts["namespace"],
+                conversation=conversation_mark(parts["namespace"], parts["name"]),
+            )
+        ]
+        await self._unlink("growth", gone)
+
+    async def _erase_jobs(self, found: _Found) -> None:
+        for _, parts in found:
+            self.removed["jobs"] += await self._jobs.erase(
+                parts["id"],
+                self._settings,
+                self._selector,
+                at=self._erasure.at,
+                now=self._now,
+                decisions=self._covered.decisions,
+                entries=self._covered.entries,
+            )
+
+    async def _erase_rows(self, found: _Found) -> None:
+        if not self.names.by_name and not self._covered.decisions:
+            return
+        for key, _ in found:
+            self.removed["ledger_names"] += await self._rows.rows(key, self.names)
+
+    def _erase_sums(self, kind: str) -> _Step:
+        async def erase(found: _Found) -> None:
+            for key, _ in found:
+                self.removed["ledger_names"] += await self._rows.sums(key, kind, self.names)
+
+        return erase

@@ -1,0 +1,223 @@
+"""What the ledger adds up, read back: sums over a range of time, by tenant, key, model and slot."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from cacheserver.ledger import sums
+from cacheserver.ledger.time_range import SECONDS, Tile
+from cacheserver.ledger.writer import BLOCK, SEP
+from cacheserver.storage.connection import PREFIX, Connection, store_errors
+
+_AT_ONCE = 50  # hashes of one trip
+_ABREAST = 3  # trips
+_FEW = 2_000  # fields that are added up at once, in a millisecond or two
+_DAY_S = 86_400
+_SEP = SEP.encode()
+_WIDTH = len(sums.NAMES) * 8
+
+
+class Cell(NamedTuple):
+    """Whose sums these are. "" as model: all that came when a tenant had too many already."""
+
+    tenant: str
+    key_id: str
+    model: str
+
+
+_By: TypeAlias = Callable[[Cell], Any]
+_Spans: TypeAlias = defaultdict[int, list[bytes]]  # packed sums, by where their span of time begins
+
+
+class LedgerReports:
+    """Reads sums. Everything here may raise `StoreError`."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+
+    async def tenants(self, start: int, end: int) -> list[str]:
+        """Everybody with a row in the 30-day blocks that a range touches."""
+        blocks = range(start // _DAY_S // BLOCK["d"], (end - 1) // _DAY_S // BLOCK["d"] + 1)
+        found = await self._trip([("SMEMBERS", f"{self._prefix}lt:{block}") for block in blocks])
+        return sorted({name.decode() for names in found for name in names})
+
+    async def read(
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By
+    ) -> dict[Any, dict[str, int]]:
+        """The sums by name, of each group that `by` makes of cells."""
+        gathered = await self._gathered(tenants, tiles, by, None)
+        return {group: _named(sums.NAMES, _summed(spans[0])) for group, spans in gathered.items()}
+
+    async def over_time(
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int
+    ) -> dict[tuple[Any, int], dict[str, int]]:
+        """The same apart by spans of so many seconds: by group and when each span begins."""
+        gathered = await self._gathered(tenants, tiles, by, every_s)
+        return {
+            (group, at): _named(sums.NAMES, _summed(found))
+            for group, spans in gathered.items()
+            for at, found in spans.items()
+        }
+
+    async def _gathered(
+        self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int | None
+    ) -> Mapping[Any, _Spans]:
+        wanted = [
+            (tenant, tile, f"{self._prefix}ls:{tile.grain}:{block}:{tenant}")
+            for tenant in tenants
+            for tile in tiles
+            for block in _blocks(tile)
+        ]
+        gathered: defaultdict[Any, _Spans] = defaultdict(lambda: defaultdict(list))
+
+        def gather(place: int, fields: Mapping[bytes, bytes]) -> None:
+            tenant, tile, _ = wanted[place]
+            _gather(gathered, tenant, tile, fields, by, every_s)
+
+        await self._each([key for _, _, key in wanted], gather)
+        return gathered
+
+    async def short(
+        self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
+    ) -> dict[str, dict[str, int]]:
+        """Short sums by name, of tasks ("lk") or tags ("lg"), whose tenants are not told apart.
+
+        "" is what came when there were too many names already.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for (_, name), numbers in (await self._shorts(kind, tenants, first_day, end_day)).items():
+            added = found.setdefault(name.decode(), dict.fromkeys(sums.SHORT, 0))
+            for each, number in zip(sums.SHORT, numbers, strict=True):
+                added[each] += number
+        return found
+
+    async def conversations(
+        self, tenants: Iterable[str], first_day: int, end_day: int
+    ) -> dict[tuple[str, bytes], list[int]]:
+        """Short sums, in the order of `sums.SHORT`, by tenant and the conversation's digest.
+
+        b"" is what came when a tenant had too many already.
+        """
+        return await self._shorts("lc", tenants, first_day, end_day)
+
+    async def tasks_by_hour(
+        self, tenant: str, first_day: int, end_day: int
+    ) -> dict[str, dict[int, dict[str, int]]]:
+        """Short sums by task, then by the hour's number. "": of tasks beyond what is told apart."""
+        found: dict[str, dict[int, dict[str, int]]] = {}
+        for (_, field), numbers in (await self._shorts("lj", [tenant], first_day, end_day)).items():
+            slot, task = field.split(_SEP, 1)
+            found.setdefault(task.decode(), {})[int(slot)] = _named(sums.SHORT, numbers)
+        return found
+
+    async def _shorts(
+        self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
+    ) -> dict[tuple[str, bytes], list[int]]:
+        """By tenant and field. Many are added up in a thread: hits must not wait for a report."""
+        days, names = range(first_day, end_day), list(tenants)
+
+        def key(tenant: str, day: int) -> str:
+            return f"{self._prefix}{kind}:{day}:{tenant}"
+
+        if len(names) > 1:  # of many tenants most have none: asked first, for a tenth of the time
+            there: list[int] = []
+            for start in range(0, len(names), _AT_ONCE):
+                some = names[start : start + _AT_ONCE]
+                there += await self._trip(
+                    [("EXISTS", *(key(n, day) for day in days)) for n in some]
+                )
+            names = [one for one, count in zip(names, there, strict=True) if count]
+        wanted = [(tenant, day) for tenant in names for day in days]
+        found: dict[tuple[str, bytes], list[int]] = {}
+
+        def add(some: Sequence[tuple[str, int]], hashes: Sequence[Mapping[bytes, bytes]]) -> None:
+            for (tenant, _), fields in zip(some, hashes, strict=True):
+                for field, packed in fields.items():
+                    numbers = struct.unpack(f"<{len(packed) // 8}q", packed)
+                    sums.add(found.setdefault((tenant, field), [0] * len(sums.SHORT)), numbers)
+
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            hashes = await self._trip([("HGETALL", key(*one)) for one in part])
+            if sum(map(len, hashes)) < _FEW:
+                add(part, hashes)
+            else:
+                await asyncio.to_thread(add, part, hashes)
+        return found
+
+    async def _each(
+        self, keys: Sequence[str], use: Callable[[int, Mapping[bytes, bytes]], None]
+    ) -> None:
+        """Every hash, by the place of its key, in no order.
+
+        Some are used while the store makes others ready.
+        """
+        starts = iter(range(0, len(keys), _AT_ONCE))
+
+        async def some() -> None:
+            for start in starts:
+                hashes = await self._trip([("HGETALL", k) for k in keys[start : start + _AT_ONCE]])
+                for place, fields in enumerate(hashes, start):
+                    use(place, fields)
+
+        await asyncio.gather(*(some() for _ in range(_ABREAST)))
+
+    async def _trip(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+        with store_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for command in commands:
+                    pipe.execute_command(*command)
+                return list(await pipe.execute())
+
+
+def _gather(
+    gathered: Mapping[Any, _Spans],
+    tenant: str,
+    tile: Tile,
+    fields: Mapping[bytes, bytes],
+    by: _By,
+    every_s: int | None,
+) -> None:
+    """Put the cells of a hash to their groups. `by` is asked once for each key and model in it.
+
+    A report by the day goes through here for each tenant, day, key and model: it is most of what
+    such a report takes.
+    """
+    first, end, seconds = tile.first, tile.end, SECONDS[tile.grain]
+    known: dict[bytes, _Spans] = {}
+    at = 0
+    for field, packed in fields.items():
+        slot, _, rest = field.partition(_SEP)
+        number = int(slot)
+        if not first <= number < end:
+            continue
+        spans = known.get(rest)
+        if spans is None:
+            key_id, _, model = rest.decode().partition(SEP)
+            spans = known[rest] = gathered[by(Cell(tenant, key_id, model))]
+        if every_s is not None:
+            at = number * seconds // every_s * every_s
+        spans[at].append(packed)
+
+
+def _blocks(tile: Tile) -> range:
+    size = BLOCK[tile.grain]
+    return range(tile.first // size, (tile.end - 1) // size + 1)
+
+
+def _summed(packed: Sequence[bytes]) -> list[int]:
+    """Of vectors that end with the last number they need."""
+    whole = b"".join([one.ljust(_WIDTH, b"\0") for one in packed])
+    numbers: list[int] = np.frombuffer(whole, "<i8").reshape(len(packed), -1).sum(0).tolist()
+    return numbers
+
+
+def _named(names: Sequence[str], numbers: Sequence[int]) -> dict[str, int]:
+    return dict(zip(names, numbers, strict=True))

@@ -1,0 +1,84 @@
+"""What is added up over rows: a vector of whole numbers, the same for every cell of the ledger.
+
+Rule: numbers are named by their place. New ones go to the end, so that sums which an older server
+wrote can still be read; none is ever moved or taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from cacheserver.core.ledger_row import CAUSES, GONE, OUTCOMES, SPENDS, Row
+
+# The ones every request has come first: a cell is as long as the last number it needs.
+NAMES: Final = (
+    *("requests", *OUTCOMES),
+    *("exact_saved", "calls", "cost", "input", "output", "eligible"),
+    *("cache_read", "cache_write_5m", "cache_write_1h", "web_searches", "batched"),
+    *("unpriced", "unknown", "unknown_least", "unknown_most", "unbounded"),
+    *(f"{cause}_saved" for cause in CAUSES if cause != "exact"),
+    *(f"{spend}_spent" for spend in SPENDS),
+    "gone",  # of those failed: their callers left, or cancelled them
+    "unsupported",  # of those missed: likely, but unlike all that labels or the prior tell of
+)
+PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
+
+# Of a task, a tag or a conversation: enough to say what it costs.
+SHORT: Final = ("requests", "cost", "saved", "spent")
+
+_SAVED: Final = {cause: PLACE[f"{cause}_saved"] for cause in CAUSES}
+_SPENT: Final = {spend: PLACE[f"{spend}_spent"] for spend in SPENDS}
+
+
+def of(row: Row) -> Iterator[tuple[int, int]]:
+    """What a row adds, by place; zeros are left out."""
+    yield from ((place, number) for place, number in _of(row) if number)
+
+
+def _of(row: Row) -> Iterator[tuple[int, int]]:
+    # Background work is no request: it has no outcome a caller saw.
+    yield PLACE["requests"], int(row.outcome != "background")
+    yield PLACE[row.outcome], 1
+    yield PLACE["gone"], int(row.outcome == "failed" and row.status == GONE)
+    if row.outcome == "miss":
+        yield PLACE["unsupported"], int(row.reason == "unsupported")
+    if row.outcome == "exact" and row.saved:
+        yield PLACE["exact_saved"], row.saved.get("exact", 0)
+    else:
+        for cause, amount in row.saved.items():
+            yield _SAVED[cause], amount
+    for spend, amount in row.spent.items():
+        yield _SPENT[spend], amount
+    yield PLACE["eligible"], int(row.batch_eligible)
+    yield PLACE["batched"], int(row.batched)
+    yield PLACE["cost"], row.cost or 0
+    yield PLACE["unpriced"], int(row.unpriced)
+    if row.call is not None:
+        usage = row.usage.billed
+        yield PLACE["calls"], 1
+        yield PLACE["input"], usage.input_tokens
+        yield PLACE["output"], usage.output_tokens
+        yield PLACE["cache_read"], usage.cache_read_tokens
+        yield PLACE["cache_write_5m"], usage.cache_write_5m_tokens
+        yield PLACE["cache_write_1h"], usage.cache_write_1h_tokens
+        yield PLACE["web_searches"], usage.web_searches
+    if row.unknown is not None:
+        yield PLACE["unknown"], 1
+        yield PLACE["unknown_least"], row.unknown.least
+        yield PLACE["unknown_most"], row.unknown.most or 0
+        yield PLACE["unbounded"], int(row.unknown.most is None)
+
+
+def short(row: Row) -> tuple[tuple[int, int], ...]:
+    """What a row adds to its task, its tags and its conversation."""
+    numbers = (1, row.cost or 0, sum(row.saved.values()), sum(row.spent.values()))
+    return tuple((place, number) for place, number in enumerate(numbers) if number)
+
+
+def add(into: list[int], numbers: Sequence[int]) -> None:
+    """Add a vector to another, which grows where it is shorter."""
+    if len(numbers) > len(into):
+        into.extend([0] * (len(numbers) - len(into)))
+    for place, number in enumerate(numbers):
+        into[place] += number

@@ -1,0 +1,273 @@
+"""The ledger: every request's row is in Redis before the last byte of its answer leaves.
+
+Group commit: a row that finds the lane idle is written at once; those that come while a commit is
+on its way go together in the next. So a quiet server waits for one round trip, and a busy one
+writes many rows for the price of one. Rows and sums are written in one script, or not at all, and
+a row whose id is there already counts once.
+
+While Redis is away rows are kept here, `limit` of them, and nobody waits; what has to be given up
+is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from hashlib import sha256
+from itertools import islice
+from typing import TypeAlias
+
+from cacheserver.core.errors import StoreError
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.single_flight import end
+from cacheserver.ledger import row_codec, sums
+from cacheserver.ledger.scripts import COMMIT
+from cacheserver.storage.connection import PREFIX, Connection
+from cacheserver.storage.patience import StoreHangs
+from cacheserver.storage.script_connection import ScriptConnection
+
+DAY_S = 86_400
+
+# Seconds each grain is kept: a month to look at by the hour, a year to compare days with.
+KEPT_S: Mapping[str, int] = {"m": 2 * DAY_S, "h": 35 * DAY_S, "d": 400 * DAY_S}
+GRAIN_S: Mapping[str, int] = {"m": 60, "h": 3_600, "d": DAY_S}
+BLOCK: Mapping[str, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
+
+_SHORT_S = 90 * DAY_S
+# Fields of a hash before the rest is added up as one: callers choose models, tasks and tags.
+_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
+
+_TOGETHER = 500  # rows of one commit: some 10 ms of Redis' time, which others wait for
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
+
+SEP = "\x1f"  # between the parts of a field; no name has it
+
+# Of a hash: its key, its life (s), the field, and the one for what is beyond the most there may be.
+_Cell: TypeAlias = tuple[str, int, str, str]
+_Numbers: TypeAlias = tuple[tuple[int, int], ...]  # what is added, by place
+
+log = logging.getLogger(__name__)
+
+
+class _Group:
+    """Rows that are written together, and what those who wait for them wait on."""
+
+    __slots__ = ("done", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.done = asyncio.Event()
+
+
+class Ledger:
+    """Takes rows. `overflowed` and `failures` are for the metrics, as the journal's."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
+        self.overflowed = 0  # rows that were given up
+        self.failures = 0  # commits that failed
+        self.late = 0  # answers that left before their row was in Redis
+        self.prefix = prefix
+        self.redis = redis
+        self._limit = limit
+        self._lane = ScriptConnection(redis, COMMIT)
+        self._next = _Group()
+        self._sending: _Group | None = None
+        self._away = False  # the last commit failed: nobody waits for the next
+        self._closed = False
+        self._hurry = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are not in Redis yet."""
+        return len(self._next.rows) + (0 if self._sending is None else len(self._sending.rows))
+
+    async def record(self, row: Row) -> None:
+        """Return once `row` is in Redis; at once where Redis is away. Raises nothing."""
+        await self.written(self.put(row))
+
+    async def written(self, done: asyncio.Event) -> None:
+        """Wait for what `put` gave; not where Redis is away, nor longer than the request may.
+
+        The row is kept here and written later then. Raises nothing.
+        """
+        if self._away or done.is_set():
+            return
+        try:
+            async with self.redis.health.bounded():
+                await done.wait()
+        except StoreHangs:
+            self.late += 1
+
+    def put(self, row: Row) -> asyncio.Event:
+        """Take a row; the event is set when it is in Redis, or a commit of it has failed.
+
+        A later row of the same id takes the place of one that waits. Never blocks, never fails.
+        """
+        group = self._next
+        if self._closed:
+            self.overflowed += 1
+            group.done.set()
+            return group.done
+        group.rows[row.id] = row
+        if len(group.rows) > self._limit:
+            del group.rows[next(iter(group.rows))]
+            self.overflowed += 1
+        self._start()
+        return group.done
+
+    async def flush(self) -> None:
+        """Return once all rows taken so far are in Redis. Raises `StoreError` if that fails."""
+        while self._next.rows or self._sending is not None:
+            failures = self.failures
+            self._hurry.set()
+            group = self._next if self._next.rows else self._sending
+            assert group is not None  # the loop's condition
+            self._start()
+            await group.done.wait()
+            if self.failures > failures:
+                raise StoreError("the ledger could not be written")
+
+    async def close(self, *, patience_s: float = 5.0) -> None:
+        """Write what is left, for `patience_s` at most. Later rows are counted and given up."""
+        self._closed = True
+        if self._task is not None:
+            self._hurry.set()
+            await asyncio.wait({self._task}, timeout=patience_s)
+            await end(self._task)
+            self._task = None
+        left = [group for group in (self._sending, self._next) if group is not None]
+        if lost := sum(len(group.rows) for group in left):
+            self.overflowed += lost
+            log.error("%d rows of the ledger could not be written", lost)
+        for group in left:
+            group.done.set()
+        await self._lane.close()
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._commit_all(), name="store:ledger")
+
+    async def _commit_all(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while self._next.rows or self._sending is not None:
+            if self._sending is None:
+                self._sending, self._next = self._next, _Group()
+            try:
+                await self._commit(self._sending)
+            except StoreError as error:
+                self.failures += 1
+                self._away = True
+                log.warning("the ledger could not be written: %s", error)
+                self._give_back(self._sending)
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            self._away = False
+            self._sending.done.set()
+            self._sending = None
+            pause_s = _FIRST_PAUSE_S
+
+    async def _commit(self, group: _Group) -> None:
+        """Write a group, in parts where it is large; rows leave it as they are written."""
+        while group.rows:
+            part = list(islice(group.rows.values(), _TOGETHER))
+            known = await self._lane.run(*_words(self.prefix, part))
+            gone = [part[place - 1] for place in known] or part
+            for row in gone:
+                del group.rows[row.id]
+
+    def _give_back(self, group: _Group) -> None:
+        """What could not be written goes before what came meanwhile, as far as there is room."""
+        group.done.set()
+        waiting = _Group()
+        waiting.rows = {**group.rows, **self._next.rows}
+        self._next.done.set()
+        while len(waiting.rows) > self._limit:
+            del waiting.rows[next(iter(waiting.rows))]
+            self.overflowed += 1
+        self._next, self._sending = waiting, None
+
+    async def _pause(self, seconds: float) -> None:
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+
+def _words(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
+    """The arguments of a commit: the rows, and what they add to each cell."""
+    yield prefix
+    yield len(rows)
+    for row in rows:
+        yield int(row.at // 60)
+        yield row.id
+        yield row_codec.encode(row)
+    if len(rows) == 1:
+        packed, before = b"", None
+        for cell, numbers in _cells(rows[0]):
+            yield from _named(cell)
+            if numbers is not before:
+                packed, before = _packed(numbers), numbers
+            yield packed
+        return
+    added: dict[_Cell, dict[int, int]] = {}
+    for row in rows:
+        for cell, numbers in _cells(row):
+            into = added.setdefault(cell, {})
+            for place, number in numbers:
+                into[place] = into.get(place, 0) + number
+    for cell, by_place in added.items():
+        yield from _named(cell)
+        yield _packed(by_place.items())
+
+
+def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
+    """Where a row counts, and the numbers by place."""
+    numbers = tuple(sums.of(row))
+    for cell in _slots(row.tenant, row.key_id or "", row.model or row.asked, int(row.at // 60)):
+        yield cell, numbers
+    if row.task is None and not row.tags and row.conversation is None:
+        return
+    short = sums.short(row)
+    at = f"{int(row.at // DAY_S)}:{row.tenant}"
+    if row.task is not None:
+        yield (f"lk:{at}", _SHORT_S, row.task, ""), short
+        hour = int(row.at // GRAIN_S["h"])
+        field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
+        yield (f"lj:{at}", KEPT_S["h"], field, rest), short
+    for tag in row.tags:
+        yield (f"lg:{at}", _SHORT_S, tag, ""), short
+    if row.conversation is not None:
+        # A name of any length, and a caller's own: only which is the same matters here.
+        name = sha256(row.conversation.encode()).hexdigest()[:16]
+        yield (f"lc:{at}", _SHORT_S, name, ""), short
+
+
+@lru_cache(maxsize=1_024)  # a minute's hits of one key and model are in the same cells
+def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
+    """The cells of a minute, its hour and its day."""
+    found = []
+    for grain, seconds in GRAIN_S.items():
+        slot = minute * 60 // seconds
+        key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
+        field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"
+        found.append((key, KEPT_S[grain], field, rest))
+    return tuple(found)
+
+
+def _named(cell: _Cell) -> tuple[str, int, int, str, str]:
+    key, life, field, rest = cell
+    return key, life, _MOST[key[:2]], field, rest
+
+
+def _packed(numbers: Iterable[tuple[int, int]]) -> bytes:
+    return b"".join([_PAIR(place, number) for place, number in numbers])
+
+
+_PAIR = struct.Struct("<Bq").pack

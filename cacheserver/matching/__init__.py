@@ -1,0 +1,6 @@
+"""May a stored answer serve this question? Vetoes, evidence, prior, calibration, bound.
+
+Promises: pure. The same texts, labels and bar give the same decision; `None` and doubt are a
+miss; nothing a caller writes makes a decision more lenient.
+Called by `cache` to decide, by `calibration` to learn, and by `analysis` to replay.
+"""

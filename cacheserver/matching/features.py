@@ -1,0 +1,106 @@
+"""A difference as numbers, in a fixed order: what the prior and the calibration learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log1p
+
+from cacheserver.matching.evidence import Difference, idf
+from cacheserver.matching.lexicon import Lexicon, words
+from cacheserver.matching.profile import Profile
+
+# Each symmetric in the two texts, mostly 0..1, 0 where nothing speaks against serving.
+NAMES = (
+    "unlike_words",  # 1 - weighted Jaccard of the meaning words
+    "unlike_letters",  # 1 - Jaccard of the character trigrams
+    "uncontained",  # weighted share of the shorter one's words that the longer lacks
+    "rarest",  # idf of the rarest word without a partner, /10
+    "second_rarest",
+    "missing",  # log of the number of words without a partner
+    "both_miss",  # the side with fewer such words, capped at 3, /3
+    "numbers_both",
+    "numbers_one",
+    "units",
+    "times_both",
+    "times_one",
+    "turned",  # polarity: negations and antonyms do not cancel
+    "flipped",  # an antonym is there at all
+    "names_both",
+    "names_one",
+    "moved",  # misdirected or misordered
+    "spans",
+    "asks",  # another question word
+    "lengths",  # log ratio of the lengths
+    "same_words",  # no meaning word without a partner
+    "short",  # fewer than three meaning words in one of them: little to go on
+    "vetoes",  # how many of `COUNTED` fired, capped at 3, /3
+    "numeric",
+    "substitution",
+    "entity",
+    "narrowing",
+    "polar",  # negation or antonym vetoed
+)
+
+# The vetoes that the prior was fitted with. Others rule a candidate out and are not counted here:
+# to count them is to fit anew (`scripts/fit_prior`).
+COUNTED = words(
+    """
+    numeric unit temporal negation antonym entity substitution direction order role connective
+    span scope narrowing
+    """
+)
+
+
+def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> tuple[float, ...]:
+    """One number for each of `NAMES`. `fired` are all vetoes that fire, switched on or not."""
+    d, a, b = difference, difference.a, difference.b
+    rarest = a.names | b.names | a.numbers | b.numbers
+    lone_a = [idf(word, rarest, lexicon) for word in d.only_a]
+    lone_b = [idf(word, rarest, lexicon) for word in d.only_b]
+    lone = sorted(lone_a + lone_b, reverse=True)
+    lone_sum = sum(lone)
+    common = sum([idf(word, rarest, lexicon) for word in a.bag & b.bag])
+    lesser = min(sum(lone_a), sum(lone_b))
+    numbers_a, numbers_b = not a.numbers <= b.numbers, not b.numbers <= a.numbers
+    times_a, times_b = not a.times <= b.times, not b.times <= a.times
+    named_a, named_b = _named(d.only_a, a), _named(d.only_b, b)
+    return (
+        lone_sum / (lone_sum + common + 1.0),
+        1.0 - _jaccard(a.grams, b.grams),
+        lesser / (lesser + common + 1.0),
+        lone[0] / 10 if lone else 0.0,
+        lone[1] / 10 if len(lone) > 1 else 0.0,
+        log1p(len(lone)),
+        min(len(d.only_a), len(d.only_b), 3) / 3,
+        float(numbers_a and numbers_b),
+        float(numbers_a != numbers_b),
+        float(not (a.units <= b.units or b.units <= a.units)),
+        float(times_a and times_b),
+        float(times_a != times_b),
+        float((d.flips + a.negations + b.negations) % 2),
+        float(d.flips > 0),
+        float(named_a and named_b),
+        float(named_a != named_b),
+        float(d.misdirected or d.misordered),
+        float(not (a.spans <= b.spans or b.spans <= a.spans)),
+        float(a.asks != b.asks),
+        abs(log1p(a.length) - log1p(b.length)),
+        float(not lone),
+        float(min(len(a.bag), len(b.bag)) < 3),
+        min(len(COUNTED.intersection(fired)), 3) / 3,
+        float("numeric" in fired),
+        float("substitution" in fired),
+        float("entity" in fired),
+        float("narrowing" in fired),
+        float("negation" in fired or "antonym" in fired),
+    )
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    common = len(one & other)
+    union = len(one) + len(other) - common
+    return common / union if union else 1.0
+
+
+def _named(words: Sequence[str], profile: Profile) -> bool:
+    return not profile.names.isdisjoint(words)

@@ -1,0 +1,250 @@
+"""Vetoes on what an embedder hardly sees: function words, signs, case, marks and word order.
+
+Two questions that share their meaning words, and yet are two: "from Canada", "to Canada". Each
+fires only where no meaning word differs (`_close`), so paraphrases in other words pass. They read
+the canonical words (`matching.canonical.forms`), in which frames and contractions are one already.
+Symmetric. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
+
+from cacheserver.matching import vetoes_words as said
+from cacheserver.matching.canonical.marks import bare
+from cacheserver.matching.evidence import Difference
+from cacheserver.matching.lexicon import Lexicon
+
+
+def _preposition(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Do you ship from Canada?", "... to Canada?": each has one that the other lacks."""
+    if not _close(d):
+        return False
+    one, other = _apart(d, said.PREPOSITIONS)
+    return bool(one and other) and not any(
+        one | other <= alike for alike in said.ALIKE_PREPOSITIONS
+    )
+
+
+def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
+    """ "only", "all", "every other", "a few" on one side; "any" or "just" may come alone."""
+    if not _close(d):
+        return False
+    if not said.DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
+        return True
+    one, other = _apart(d, said.QUANTIFIERS)
+    alone = not one or not other
+    return bool((one | other) - (said.SOFT if alone else frozenset()))
+
+
+def _modal(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Can I leave?", "Must I leave?"."""
+    if not _close(d):
+        return False
+    one, other = _apart(d, said.MODALS)
+    return bool(one and other) and one | other != said.ABLE
+
+
+def _tense(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Who is the owner?", "Who was the owner?"."""
+    if not _close(d):
+        return False
+    one, other = set(d.apart_a), set(d.apart_b)
+    return _tenses(one, other) or _tenses(other, one)
+
+
+def _person(d: Difference, lexicon: Lexicon) -> bool:
+    """ "my order", "your order"; "how do you" and "how do I" are one."""
+    if not _close(d):
+        return False
+    apart = [
+        {said.PERSONS[w] for w in side if w in said.PERSONS} for side in (d.apart_a, d.apart_b)
+    ]
+    one, other = ([said.PERSONS[w] for w in p.form if w in said.PERSONS] for p in (d.a, d.b))
+    if any(apart) and len(one) > 1 and one != other and sorted(one) == sorted(other):
+        return True  # "How do you pay me?", "How do I pay you?"
+    persons = [w for p in (d.a, d.b) for w in p.form if w in said.PERSONS]
+    frame = len(persons) == 2 and said.ANYBODY.issuperset(persons)
+    return all(apart) and not (frame and {d.a.form[0], d.b.form[0]} <= said.WH)
+
+
+def _pointer(d: Difference, lexicon: Lexicon) -> bool:
+    """ "this invoice", "that invoice"."""
+    return _close(d) and _both_apart(d, said.POINTERS)
+
+
+def _asked(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Where do I send it?", "When do I send it?"."""
+    one, other = d.a.asks, d.b.asks
+    if one == other or one not in said.ASKED or other not in said.ASKED or not _close(d):
+        return False
+    return not any({one, other} <= alike for alike in said.ALIKE)
+
+
+def _sign(d: Difference, lexicon: Lexicon) -> bool:
+    """ "-10", "10"; "?.", "??"; "x > y", "x < y"."""
+    if len(d.only_a) > 1 or len(d.only_b) > 1:
+        return False
+    one, other = ([w for w in side if _is_sign(w)] for side in (d.apart_a, d.apart_b))
+    if one and other:
+        apart = _bare_signs(one) != _bare_signs(other)
+        return apart and not said.DASHES.issuperset((*one, *other))
+    ends = {*d.a.form[-1:], *d.b.form[-1:]}  # "How do I do it ??"
+    return any(
+        _tells(w) and not (w in ends and said.STOPS.issuperset(w.strip(said.SPACE)))
+        for w in (*one, *other)
+    )
+
+
+def _case(d: Difference, lexicon: Lexicon) -> bool:
+    """ "US", "us"; "5 mW", "5 MW"; "Co", "CO". "delhi" and "Delhi" are one."""
+    if not d.apart_a or not d.apart_b or not _agree(d):
+        return False
+    small = {w.lower(): w for w in d.apart_b}
+    return any(_another_case(w, small[w.lower()], d) for w in d.apart_a if w.lower() in small)
+
+
+def _another_case(one: str, other: str, d: Difference) -> bool:
+    low = one.lower()
+    if low in said.CASED:
+        return True
+    if len(low) == 1 and low not in "ciar":  # a variable; the languages are written in both ways
+        return True
+    short = len(low) <= said.SYMBOL and low.isalpha()
+    number = any(a[:1].isdigit() and b == one for a, b in pairwise(d.a.form))
+    return short and (number or low not in (one, other))
+
+
+def _marks(d: Difference, lexicon: Lexicon) -> bool:
+    """ "resume", "r\u00e9sum\u00e9"; a Hindi word with another vowel sign: bare letters agree."""
+    if "".join(d.apart_a).isascii() and "".join(d.apart_b).isascii():
+        return False  # nothing bears a mark
+    one, other = (
+        {bare(w).lower(): w for w in side if w.lower() not in lows}
+        for side, lows in (
+            (d.apart_a, {w.lower() for w in d.apart_b}),
+            (d.apart_b, {w.lower() for w in d.apart_a}),
+        )
+    )
+    return not one.keys().isdisjoint(other)
+
+
+def _exchange(d: Difference, lexicon: Lexicon) -> bool:
+    """ "Can a tenant sue a landlord?", "Can a landlord sue a tenant?": another order."""
+    middle = _moved(d)
+    if middle is None or (not said.FOCUS.isdisjoint(middle[0]) and _shifted(*middle)):
+        return False
+    one, other = middle
+    if not said.MUTUAL.isdisjoint(d.a.form):
+        return False
+    turn = _turn(one, other)
+    if turn is not None:
+        parts = one[:turn], one[turn:]
+        if len(one) == 2 and any(word[0].isdigit() for word in one):
+            return False  # "30000 INR", "INR 30,000"
+        if any(part[0] in said.PREPOSITIONS or "," in part for part in parts):
+            return False  # a phrase moved: "from Oslo to Bergen", "to Bergen from Oslo"
+        return not any(set(part) <= said.SUBJECTS for part in parts)  # "can I not", "can not I"
+    return not (one[0] == other[-1] and one[-1] == other[0] and said.JOINED.issuperset(one[1:-1]))
+
+
+def _focus(d: Difference, lexicon: Lexicon) -> bool:
+    """ "is it not safe to eat", "is it safe not to eat": "not" or "only" moved, or one "not"."""
+    middle = _moved(d)
+    if middle is not None:
+        return not said.FOCUS.isdisjoint(middle[0]) and _shifted(*middle)
+    one, other = set(d.apart_a), set(d.apart_b)
+    if d.a.english or d.b.english:
+        # Where the count of negations tells, it is `negation` that fires, or is switched off.
+        denied = ("not" in one) != ("not" in other) and "or" not in one | other
+        even = (d.a.negations + d.b.negations) % 2 == 0
+        few = len(one) + len(other) <= said.FEW and said.DENIED.issuperset((*d.only_a, *d.only_b))
+        return denied and even and few and d.a.asks == d.b.asks
+    return not (one | other).isdisjoint(said.NOT_ELSEWHERE) and len(one) + len(other) <= said.FEW
+
+
+WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
+    {
+        "preposition": _preposition,
+        "quantifier": _quantifier,
+        "modal": _modal,
+        "tense": _tense,
+        "person": _person,
+        "pointer": _pointer,
+        "asked": _asked,
+        "sign": _sign,
+        "case": _case,
+        "marks": _marks,
+        "exchange": _exchange,
+        "focus": _focus,
+    }
+)
+
+
+def _agree(d: Difference) -> bool:
+    """Return True if no meaning word differs."""
+    return said.FUNCTION.issuperset(d.only_a) and said.FUNCTION.issuperset(d.only_b)
+
+
+def _close(d: Difference) -> bool:
+    """Return True if no meaning word differs, and little else: other constructions pass."""
+    return len(d.apart_a) + len(d.apart_b) <= said.FEW and _agree(d)
+
+
+def _apart(d: Difference, among: frozenset[str]) -> tuple[set[str], set[str]]:
+    return {w for w in d.apart_a if w in among}, {w for w in d.apart_b if w in among}
+
+
+def _both_apart(d: Difference, among: frozenset[str]) -> bool:
+    one, other = _apart(d, among)
+    return bool(one) and bool(other)
+
+
+def _tenses(one: set[str], other: set[str]) -> bool:
+    past, future = not said.PAST.isdisjoint(one), not said.FUTURE.isdisjoint(one)
+    if past and said.PAST.isdisjoint(other):
+        return not said.NOT_PAST.isdisjoint(other)
+    return future and not other.isdisjoint(said.NOT_PAST - said.FUTURE)
+
+
+def _is_sign(word: str) -> bool:
+    return not (word[0].isalnum() or word[0] in "_\n" or word in said.STOPS) and not (
+        word[0] == said.SPACE and word[1:2].isalnum()
+    )
+
+
+def _bare_signs(signs: Sequence[str]) -> set[str]:
+    """Signs without the spaces at their sides, but for a minus: "x -10", "x - 10"."""
+    return {w if w == f"{said.SPACE}-" else w.strip(said.SPACE) for w in signs}
+
+
+def _tells(sign: str) -> bool:
+    """Return True if a sign changes what is asked where the other text has none."""
+    return sign == f"{said.SPACE}-" or not said.HARMLESS.issuperset(sign)
+
+
+def _moved(d: Difference) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The words between those in which two rows of the same words begin and end alike."""
+    if len(d.a.form) != len(d.b.form) or d.only_a or d.only_b:
+        return None
+    a, b = (tuple([w.removesuffix("'s") for w in p.form]) for p in (d.a, d.b))
+    if a == b or sorted(a) != sorted(b):
+        return None
+    start = next(i for i, (one, other) in enumerate(zip(a, b, strict=True)) if one != other)
+    end = len(a)
+    while a[end - 1] == b[end - 1]:
+        end -= 1
+    return a[start:end], b[start:end]
+
+
+def _turn(one: tuple[str, ...], other: tuple[str, ...]) -> int | None:
+    """The index at which `one`, cut and its halves exchanged, is `other`; None where nowhere."""
+    return next((at for at in range(1, len(one)) if one[at:] + one[:at] == other), None)
+
+
+def _shifted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Return True if only words of `said.FOCUS` moved, and past more than a subject."""
+    rest = [w for w in one if w not in said.FOCUS]
+    return rest == [w for w in other if w not in said.FOCUS] and not said.SUBJECTS.issuperset(rest)

@@ -1,0 +1,5 @@
+"""Detects questions whose answer changes with time or with the person who asks.
+
+Promises: pure, one verdict a text. A volatile question is answered, and never stored for others.
+Called by `cache.cacheability` and `cache.ttl`.
+"""

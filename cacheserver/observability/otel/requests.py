@@ -1,0 +1,132 @@
+"""A span for each request and each item of a batch: what answered it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    set_span_in_context,
+)
+
+from cacheserver.core.request_context import ItemEnd, RequestContext, Trace
+from cacheserver.observability.otel import names
+from cacheserver.observability.otel.names import ERROR, Value, name
+
+
+class Requests:
+    """An observer of visits: begins a span with each, and ends it when the last byte has left."""
+
+    def __init__(self, tracer: Tracer, visited: Callable[[RequestContext], None]) -> None:
+        self._tracer = tracer
+        self._visited = visited
+
+    def began(self, visit: RequestContext) -> None:
+        span = self._tracer.start_span(
+            visit.method,
+            context=_callers(visit.trace),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": visit.method, "url.scheme": "http"},
+        )
+        visit.span = span
+        visit.trace = trace_of(span)
+
+    def ended(self, visit: RequestContext) -> None:
+        span: Span = visit.span
+        if span.is_recording():
+            if visit.route is not None:
+                span.update_name(f"{visit.method} {visit.route}")
+            span.set_attributes(dict(_told(visit)))
+            if visit.shown_status >= 500:
+                span.set_status(StatusCode.ERROR)
+        span.end()
+        self._visited(visit)
+
+
+class Items:
+    """A span for each item of a batch or job, below the request that brought it."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def ended(self, item: ItemEnd) -> None:
+        """Tell of an item, from when its job was taken to its end."""
+        told: dict[str, Value | None] = {
+            names.OPERATION: "chat",
+            names.PROVIDER: "anthropic",
+            names.REQUEST_MODEL: name(item.asked),
+            names.RESPONSE_MODEL: None if item.model is None else name(item.model),
+            **({} if item.usage is None else names.used(item.usage)),
+            "cacheserver.job_id": name(item.job),
+            "cacheserver.item": item.place,
+            "cacheserver.end": item.end,
+            "cacheserver.decision_id": item.decision_id,
+            "cacheserver.tenant": item.tenant,
+            "cacheserver.outcome": item.outcome,
+            "cacheserver.reason": item.reason,
+            "cacheserver.cost_nanodollars": item.cost,
+        }
+        span = self._tracer.start_span(
+            "batch item",
+            context=_callers(item.trace),
+            kind=SpanKind.INTERNAL,
+            attributes={key: value for key, value in told.items() if value is not None},
+            start_time=round(item.began * 1e9),
+        )
+        if item.end == "errored":
+            span.set_attribute(ERROR, item.reason)
+            span.set_status(StatusCode.ERROR)
+        span.end(round(max(item.began, item.ended) * 1e9))
+
+
+def trace_of(span: Span) -> Trace | None:
+    """Where a span is in its trace; None where there is no trace."""
+    at = span.get_span_context()
+    if not at.is_valid:
+        return None
+    return Trace(f"{at.trace_id:032x}", f"{at.span_id:016x}", f"{at.trace_flags:02x}")
+
+
+def _callers(trace: Trace | None) -> Context:
+    """The caller's place in its trace; nothing of what is around us in this process."""
+    if trace is None:
+        return Context()
+    remote = SpanContext(
+        int(trace.trace_id, 16),
+        int(trace.span_id, 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(trace.flags, 16)),
+    )
+    return set_span_in_context(NonRecordingSpan(remote), Context())
+
+
+def _told(visit: RequestContext) -> dict[str, Value]:
+    told: dict[str, Value] = {
+        "http.response.status_code": visit.shown_status,
+        "cacheserver.request_id": name(visit.id),
+    }
+    row = visit.row
+    known: dict[str, Value | None] = {
+        "http.route": visit.route,
+        "cacheserver.decision_id": visit.decision_id,
+        "cacheserver.tenant": visit.tenant,
+        "cacheserver.outcome": visit.cache if row is None else row.outcome,
+        "cacheserver.reason": visit.reason if row is None else row.reason,
+        "cacheserver.similarity": visit.similarity,
+    }
+    if row is not None:
+        known["cacheserver.model"] = None if row.model is None else name(row.model)
+        known["cacheserver.cost_nanodollars"] = row.cost
+        known["cacheserver.saved_nanodollars"] = row.net
+    if visit.status is None or not visit.whole:
+        known["cacheserver.abandoned"] = True
+    if visit.shown_status >= 500:
+        known[ERROR] = str(visit.shown_status)
+    return told | {key: value for key, value in known.items() if value is not None}

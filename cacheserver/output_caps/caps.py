@@ -1,0 +1,87 @@
+"""Output caps with what was learned: histograms read now and then, written behind the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cacheserver.cache import cacheability
+from cacheserver.cache.ports import Metrics
+from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.types import Cap, PlannedCall, Query, Route, Usage
+from cacheserver.output_caps import rules as lengths
+from cacheserver.output_caps.rules import LengthHistogram
+from cacheserver.output_caps.store import LengthStore
+
+# What is learned moves slowly; reading it for every miss would cost each a trip to Redis.
+_FRESH_S = 15.0
+_MOST_KEPT = 10_000  # of (tenant, task, model)
+
+_NO_TASK = "other"
+
+
+class OutputCaps:
+    """The lever `output-cap`."""
+
+    def __init__(self, store: LengthStore, metrics: Metrics) -> None:
+        self._store = store
+        self._behind = BackgroundTasks("lengths", metrics)
+        self._known: dict[tuple[str, str, str], tuple[float, LengthHistogram]] = {}
+
+    async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
+        """The `max_tokens` to send. Raises `StoreError`."""
+        rules = query.tenant.lengths
+        seen = LengthHistogram()
+        if query.open_ended and rules.learn:
+            seen = await self._seen(self._name(query, route), now)
+        return lengths.cap(
+            query.body,
+            open_ended=query.open_ended,
+            task=route.task or query.controls.task,
+            model=route.model,
+            rules=rules,
+            seen=seen,
+        )
+
+    def answered(
+        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
+    ) -> None:
+        """Learn how long such an answer was. Where our cap cut it, it would have been longer."""
+        cap = asked.cap
+        if cap is None or not cap.ours or not query.tenant.lengths.learn:
+            return
+        stop = message.get("stop_reason")
+        if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):
+            return
+        name = self._name(query, asked.route)
+        cut = lengths.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
+        if cut:  # the next asker is not to be cut by what was known before
+            _, seen = self._known.get(name, (now, LengthHistogram()))
+            self._known[name] = now, replace(seen, raised=max(seen.raised, cut))
+        elif cacheability.made_up_length(message):
+            return  # as long as nobody's answers are; where it was cut, the cap may only grow
+        tokens = max(usage.output_tokens, cut)
+        self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
+
+    async def settle(self) -> None:
+        """Return once what was learned so far is written."""
+        await self._behind.settle()
+
+    async def close(self) -> None:
+        """Write what is left. Learning after it is lost."""
+        await self._behind.close()
+
+    async def _seen(self, name: tuple[str, str, str], now: float) -> LengthHistogram:
+        kept = self._known.get(name)
+        if kept is not None and 0 <= now - kept[0] < _FRESH_S:
+            return kept[1]
+        seen = await self._store.seen(*name)
+        self._known.pop(name, None)
+        if len(self._known) >= _MOST_KEPT:
+            del self._known[next(iter(self._known))]
+        self._known[name] = now, seen
+        return seen
+
+    def _name(self, query: Query, route: Route) -> tuple[str, str, str]:
+        return query.tenant.name, route.task or query.controls.task or _NO_TASK, route.model

@@ -1,0 +1,62 @@
+"""How long answers were, by tenant, task and model: a histogram in Redis, shared by all servers."""
+
+from __future__ import annotations
+
+from cacheserver.output_caps.rules import LengthHistogram, bucket
+from cacheserver.storage.connection import PREFIX, Connection, command, run
+
+_KEPT_S = 30 * 86_400  # a task nobody asks for a month is learned anew
+_MOST = 2_000  # beyond it all counts are halved: the last thousand or so say most
+
+_RAISED = b"raised"
+
+# KEYS-less like our other scripts: ARGV = key, bucket, raised, kept seconds, most.
+_ADD = """
+local total = redis.call('HINCRBY', ARGV[1], 'total', 1)
+redis.call('HINCRBY', ARGV[1], ARGV[2], 1)
+local raised = tonumber(ARGV[3])
+if raised > tonumber(redis.call('HGET', ARGV[1], 'raised') or '0') then
+  redis.call('HSET', ARGV[1], 'raised', raised)
+end
+if total > tonumber(ARGV[5]) then
+  local kept = 0
+  local all = redis.call('HGETALL', ARGV[1])
+  for i = 1, #all, 2 do
+    if all[i] ~= 'total' and all[i] ~= 'raised' then
+      local half = math.floor(tonumber(all[i + 1]) / 2)
+      kept = kept + half
+      if half == 0 then redis.call('HDEL', ARGV[1], all[i])
+      else redis.call('HSET', ARGV[1], all[i], half) end
+    end
+  end
+  redis.call('HSET', ARGV[1], 'total', kept)
+end
+redis.call('EXPIRE', ARGV[1], ARGV[4])
+return total
+"""
+
+
+class LengthStore:
+    """Reads and adds to histograms. Every method raises `StoreError`."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._add = redis.register_script(_ADD)
+
+    async def seen(self, tenant: str, task: str, model: str) -> LengthHistogram:
+        """The lengths of earlier answers."""
+        kept = await command(self._redis, "HGETALL", self._key(tenant, task, model))
+        counts = {int(place): int(n) for place, n in kept.items() if place.isdigit()}
+        return LengthHistogram(counts, int(kept.get(_RAISED, 0)))
+
+    async def add(
+        self, tenant: str, task: str, model: str, *, tokens: int, raised: int = 0
+    ) -> None:
+        """Count an answer of `tokens`; `raised` is what a cap grows to that has cut it."""
+        key = self._key(tenant, task, model)
+        await run(self._add, key, bucket(tokens), raised, _KEPT_S, _MOST)
+
+    def _key(self, tenant: str, task: str, model: str) -> str:
+        # lengths in front: no tenant can spell another one's key in a task's or a model's name
+        return f"{self._prefix}len:{len(tenant)}:{tenant}:{len(task)}:{task}:{model}"

@@ -1,0 +1,186 @@
+"""The operator's own prices: rows of a TOML file that win over the bundled ones.
+
+[[price]]
+model = "claude-haiku-6"
+from = 2027-01-15             # optional: the first UTC day it holds
+speed = "standard"            # or "fast"
+over_prompt_tokens = 0        # holds for prompts longer than this; every token is at this price
+input = 0.10                  # USD per million tokens, as the four below
+output = 0.50
+cache_write_5m = 0.125
+cache_write_1h = 0.20
+cache_read = 0.01
+web_search = 10               # optional: USD per 1,000 searches
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from cacheserver.core.errors import SettingsError
+
+WEB_SEARCH = Decimal(10)  # USD per 1,000: the same for every model that has it, fact 1.3
+
+_RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+_KEYS = frozenset({"model", "from", "speed", "over_prompt_tokens", "web_search", *_RATES})
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """USD per million tokens of a kind, and per 1,000 web searches. None: never published."""
+
+    input: Decimal | None
+    output: Decimal | None
+    cache_write_5m: Decimal | None
+    cache_write_1h: Decimal | None
+    cache_read: Decimal | None
+    web_search: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """What one model costs from one day on."""
+
+    model: str
+    rates: Rates
+    start: date = date.min  # the first UTC day it holds
+    speed: str = "standard"
+    over_prompt_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """The operator's rows. `digest` changes when any of them does."""
+
+    rows: tuple[PriceRow, ...] = ()
+    digest: str = ""
+
+    def knows(self, model: str, day: date) -> bool:
+        """True where a row for the model holds on that UTC day: then no bundled price is used."""
+        return any(row.model == model and row.start <= day for row in self.rows)
+
+    def steps(self, model: str, day: date, *, speed: str) -> tuple[tuple[int, Rates], ...]:
+        """Rates by length of prompt, each with the tokens a prompt must exceed, shortest first.
+
+        Of the rows that hold for a length the newest, of those the one for the longest prompts.
+        """
+        holds = [
+            row
+            for row in self.rows
+            if (row.model, row.speed) == (model, speed) and row.start <= day
+        ]
+        found = []
+        for length in sorted({row.over_prompt_tokens for row in holds}):
+            reached = [row for row in holds if row.over_prompt_tokens <= length]
+            newest = max(reached, key=lambda row: (row.start, row.over_prompt_tokens))
+            found.append((length, newest.rates))
+        return tuple(found)
+
+
+class _Wrong(Exception):
+    """What is wrong with a row, and which of its keys; None: all of it."""
+
+    def __init__(self, key: str | None, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def load_overrides(text: str) -> PriceTable:
+    """The table in a TOML text. Raises `SettingsError` naming the line and the key at fault."""
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"the price table is not TOML: {error}") from error
+    if unknown := document.keys() - {"price"}:
+        first = min(unknown)
+        raise SettingsError(
+            f"line {_line_of(text, first)}: `{first}` is not known in a price table; "
+            "rows are [[price]]"
+        )
+    listed = document.get("price", [])
+    if not isinstance(listed, list) or not all(isinstance(row, dict) for row in listed):
+        raise SettingsError(
+            f"line {_line_of(text, 'price')}: `price` must be a list of tables: write [[price]], "
+            "not [price]"
+        )
+    rows: list[PriceRow] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for index, given in enumerate(listed):
+        try:
+            row = _row(given)
+            key = (row.model, row.start, row.speed, row.over_prompt_tokens)
+            if key in seen:
+                raise _Wrong(None, f"prices the same as `price[{seen[key]}]`; remove one")
+        except _Wrong as wrong:
+            at = f"price[{index}]" + (f".{wrong.key}" if wrong.key else "")
+            line = _line(text, index, wrong.key)
+            raise SettingsError(f"line {line}: `{at}` {wrong}") from None
+        seen[key] = index
+        rows.append(row)
+    digest = hashlib.sha256(repr(tuple(rows)).encode()).hexdigest()[:8]
+    return PriceTable(tuple(rows), digest)
+
+
+def _line(text: str, index: int, key: str | None) -> int:
+    """The line of a row's key, from 1; of its head where the key stands nowhere.
+
+    TOML's own parser keeps no positions. A row written in another way (an inline array) is said to
+    be where it could begin.
+    """
+    heads = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.fullmatch(r"\s*\[\[\s*[\"']?price[\"']?\s*\]\]\s*(#.*)?", line)
+    ]
+    if index >= len(heads):
+        return heads[-1] if heads else 1
+    end = heads[index + 1] - 1 if index + 1 < len(heads) else len(text.splitlines())
+    for number in range(heads[index], end + 1):
+        line = text.splitlines()[number - 1]
+        if key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", line):
+            return number
+    return heads[index]
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line that a key of the document, or a table of that name, stands in; from 1."""
+    name = rf"[\"']?{re.escape(key)}[\"']?"
+    begins = re.compile(rf"\s*(?:\[{{1,2}}\s*)?{name}\s*[=.\]]")
+    lines = enumerate(text.splitlines(), 1)
+    return next((number for number, line in lines if begins.match(line)), 1)
+
+
+def _row(row: Mapping[str, Any]) -> PriceRow:
+    if unknown := row.keys() - _KEYS:
+        raise _Wrong(min(unknown), "is not a key of a price; see the documented ones")
+    model = row.get("model")
+    if not isinstance(model, str) or not model:
+        raise _Wrong("model", "must name a model")
+    start = row.get("from", date.min)
+    if not isinstance(start, date) or isinstance(start, datetime):
+        raise _Wrong("from", "must be a day such as 2027-01-15, unquoted")
+    speed = row.get("speed", "standard")
+    if speed not in ("standard", "fast"):
+        raise _Wrong("speed", 'must be "standard" or "fast"')
+    over = row.get("over_prompt_tokens", 0)
+    if not isinstance(over, int) or isinstance(over, bool) or over < 0:
+        raise _Wrong("over_prompt_tokens", "must be a whole number, 0 or more")
+    rates = {kind: _rate(kind, row.get(kind)) for kind in _RATES}
+    web_search = _rate("web_search", row.get("web_search", WEB_SEARCH))
+    return PriceRow(model, Rates(**rates, web_search=web_search), start, speed, over)
+
+
+def _rate(key: str, value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise _Wrong(key, "must be a price in USD, a number")
+    rate = Decimal(value)
+    if not rate.is_finite() or rate < 0:
+        raise _Wrong(key, "must be 0 or more")
+    return rate

@@ -1,0 +1,383 @@
+"""What a call to Claude cost, from the usage Claude reported: pure, offline, to the nanodollar.
+
+Prices are those bundled with `genai-prices` unless the operator's table has the model. What
+genai-prices leaves out is here: `inference_geo`, iterations, refusals that are not billed, batches
+before their rates were published, a price cut of which it knows the later price only. Hours of
+code execution stand in no usage, so they are in no cost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Any, TypeAlias, TypeVar
+
+import genai_prices
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelPrice, TieredPrices
+
+from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import usage_of
+from cacheserver.pricing.price_table import PriceTable, Rates, load_overrides
+
+__all__ = ["PriceTable", "Priced", "Pricer", "billable", "load_overrides", "usage_of"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_search")
+
+_PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
+_SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
+_PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
+US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
+_BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
+
+_DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4-5
+
+# Refused before any output and billed all the same, since 2026-09-24 (release notes).
+_BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
+_BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
+
+# Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (facts 5).
+_READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
+
+
+# Rates by length of prompt: each holds for prompts longer than its start, the first for all.
+Ladder: TypeAlias = tuple[tuple[int, Rates], ...]
+# The same in whole numbers: input, output, writes for 5 minutes and an hour, reads; by `_SCALE`.
+_Scaled: TypeAlias = tuple[int | None, ...]
+_Steps: TypeAlias = tuple[tuple[int, _Scaled], ...]
+LadderOf: TypeAlias = Callable[[str, str, bool], Ladder]  # of a model, a speed, in a batch or not
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a call cost. `parts`, by kind, sum to `cost`."""
+
+    cost: Nanodollars
+    parts: Mapping[str, Nanodollars]
+    version: str  # which prices; another version may give another cost
+
+
+def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
+    """False for a refusal before any output, which is free but for some categories.
+
+    `now` is when it was given: before 2026-09-24 every such refusal was free. None: today.
+    """
+    if message.get("stop_reason") != "refusal" or message.get("content"):
+        return True
+    if now is not None and now < _BILLED_SINCE:
+        return False
+    details = message.get("stop_details")
+    return isinstance(details, Mapping) and details.get("category") in _BILLED_REFUSALS
+
+
+class Pricer:
+    """Prices with a memory: a hit prices the same usage again, and a look-up costs 20 us.
+
+    The memo is exact: prices change on UTC days, and the hour is part of its key.
+    """
+
+    def __init__(self, overrides: PriceTable | None = None, *, remember: int = 4_096) -> None:
+        self._overrides = overrides or PriceTable()
+        self._remember = remember  # about 1 kB each
+        self._memo: dict[tuple[str, Usage, int], Priced | None] = {}
+        self._costs: dict[tuple[str, Usage, int], Nanodollars | None] = {}
+        self._ladders: dict[tuple[str, str, bool, int], Ladder] = {}
+        self._steps: dict[tuple[str, str, bool, int], _Steps | None] = {}
+        self._version = _version(self._overrides)
+
+    @property
+    def version(self) -> str:
+        """Which prices these are: kept beside each cost."""
+        return self._version
+
+    def price(self, model: str, usage: Usage, now: float) -> Priced | None:
+        """Return what `usage` costs at `now` (Unix seconds); None where no price is known.
+
+        With iterations, they are the bill, each at its own model's price. The total is rounded
+        once, to the nearest nanodollar, and what rounding leaves goes to the largest part.
+        """
+        key = (model, usage, int(now // 3_600))
+        if key not in self._memo:
+            priced = _priced(model, usage, self._ladder_at(now), self._version)
+            _put(self._memo, key, priced, self._remember)
+        return self._memo[key]
+
+    def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """The total alone, the same as `price` has: for a new usage without making its parts."""
+        key = (model, usage, int(now // 3_600))
+        if key not in self._costs:
+            _put(self._costs, key, self._total(model, usage, now), self._remember)
+        return self._costs[key]
+
+    def _total(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        batch = usage.service_tier == "batch"
+        key = (model, usage.speed, batch, int(now // 3_600))
+        if key not in self._steps:
+            if len(self._steps) >= self._remember:
+                self._steps.clear()
+            self._steps[key] = _whole(self._ladder_at(now)(model, usage.speed, batch))
+        steps = self._steps[key]
+        if steps is None or usage.iterations or usage.web_searches:
+            priced = self.price(model, usage, now)
+            return None if priced is None else priced.cost
+        return _quick(steps, usage)
+
+    def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
+        """What many calls cost, `usage` being their sum: at the prices of short prompts.
+
+        A sum does not tell how long each prompt was, so this is the least it can have been.
+        """
+        ladder = self._ladder_at(now)
+
+        def least(model: str, speed: str, batch: bool) -> Ladder:
+            return ladder(model, speed, batch)[:1]
+
+        priced = _priced(model, usage, least, self._version)
+        return None if priced is None else priced.cost
+
+    def rates(
+        self,
+        model: str,
+        now: float,
+        *,
+        speed: str = "standard",
+        tier: str = "standard",
+    ) -> Rates | None:
+        """What a million tokens of each kind cost at `now`, of short prompts; to be shown."""
+        return _step(self._ladder_at(now)(model, speed, tier == "batch"), 1)
+
+    def steps(self, model: str, now: float) -> Ladder:
+        """The standard rates by length of prompt: each holds for prompts of more tokens."""
+        return self._ladder_at(now)(model, "standard", False)
+
+    def models(self, now: float) -> list[str]:
+        """Every model that has a price at `now`, by name."""
+        day = datetime.fromtimestamp(now, UTC).date()
+        provider = get_snapshot().find_provider(None, "anthropic", None)
+        bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
+        return sorted(bundled | {row.model for row in self._overrides.rows if row.start <= day})
+
+    def _ladder_at(self, now: float) -> LadderOf:
+        """Looks prices up once an hour for each model, speed and way: that costs 20 us."""
+        hour = int(now // 3_600)
+
+        def ladder(model: str, speed: str, batch: bool) -> Ladder:
+            key = (model, speed, batch, hour)
+            if key not in self._ladders:
+                if len(self._ladders) >= self._remember:
+                    self._ladders.clear()
+                at = datetime.fromtimestamp(now, UTC)
+                self._ladders[key] = _ladder(model, speed, batch, at, self._overrides)
+            return self._ladders[key]
+
+        return ladder
+
+    def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
+        """What Claude charges for a message it sent at `now`: nothing for some refusals."""
+        if not billable(message, now):
+            return Priced(0, dict.fromkeys(KINDS, 0), self.version)
+        return self.price(str(message.get("model", "")), usage_of(message), now)
+
+
+def _put(memo: dict[K, V], key: K, value: V, most: int) -> None:
+    """Remember a value; the oldest makes room, and an hour makes all of them so."""
+    if len(memo) >= most:
+        del memo[next(iter(memo))]
+    memo[key] = value
+
+
+def _add_tokens(exact: dict[str, Decimal], leg: Usage, rates: Rates, whole: Usage) -> bool:
+    """Add one leg's tokens to the exact parts; False where a kind it used has no price.
+
+    Tier, speed and place are of the request, so they are read from `whole`.
+    """
+    factor = US_ONLY if whole.inference_geo == "us" else Decimal(1)
+    for kind, tokens, rate in (
+        ("input", leg.input_tokens, rates.input),
+        ("output", leg.output_tokens, rates.output),
+        ("cache_write_5m", leg.cache_write_5m_tokens, rates.cache_write_5m),
+        ("cache_write_1h", leg.cache_write_1h_tokens, rates.cache_write_1h),
+        ("cache_read", leg.cache_read_tokens, rates.cache_read),
+    ):
+        if tokens and rate is None:
+            return False
+        if rate is not None:
+            exact[kind] += rate * tokens * factor * _PER_TOKEN
+    return True
+
+
+def _rounded(exact: Mapping[str, Decimal], version: str) -> Priced:
+    cost = int(sum(exact.values(), Decimal(0)).to_integral_value(ROUND_HALF_EVEN))
+    parts = {kind: int(part.to_integral_value(ROUND_FLOOR)) for kind, part in exact.items()}
+    largest = max(KINDS, key=exact.__getitem__)
+    parts[largest] += cost - sum(parts.values())  # 0 to 5: each part was rounded down
+    return Priced(cost, parts, version)
+
+
+def _priced(model: str, usage: Usage, ladder: LadderOf, version: str) -> Priced | None:
+    """`price`, with prices looked up by `ladder`."""
+    batch = usage.service_tier == "batch"
+    exact = dict.fromkeys(KINDS, Decimal(0))
+    for leg_model, leg in usage.iterations or ((model, usage),):
+        rates = _step(ladder(leg_model, usage.speed, batch), _prompt(leg))
+        if rates is None or not _add_tokens(exact, leg, rates, usage):
+            return None
+    if usage.web_searches:
+        rates = _step(ladder(model, usage.speed, batch), _prompt(usage))
+        if rates is None or rates.web_search is None:
+            return None
+        exact["web_search"] = rates.web_search * usage.web_searches * _PER_SEARCH
+    return _rounded(exact, version)
+
+
+def _prompt(usage: Usage) -> int:
+    return (
+        usage.input_tokens
+        + usage.cache_write_5m_tokens
+        + usage.cache_write_1h_tokens
+        + usage.cache_read_tokens
+    )
+
+
+def _step(ladder: Ladder, prompt_tokens: int) -> Rates | None:
+    """The rates for a prompt so long: those of the highest step below it."""
+    found = None
+    for start, rates in ladder:
+        if prompt_tokens > start or start == 0:
+            found = rates
+    return found
+
+
+def _ladder(model: str, speed: str, batch: bool, at: datetime, table: PriceTable) -> Ladder:
+    """The rates by length of prompt, shortest first; empty where no price is known."""
+    model = model.removeprefix("anthropic/")
+    day = at.astimezone(UTC).date()
+    own = model if table.knows(model, day) else _DATED.sub("", model)
+    if table.knows(own, day):
+        steps = table.steps(own, day, speed=speed)
+        return tuple((start, _halved(rates) if batch else rates) for start, rates in steps)
+    provider = get_snapshot().find_provider(None, "anthropic", None)
+    # Not `find_provider_model`: it remembers every name it was asked for, and callers choose names.
+    found = provider.find_model(model)
+    if found is None:
+        return ()
+    standard = found.get_prices(at)
+    if speed != "standard":
+        prices = found.get_prices(at, {"speed": speed})
+        # No variant gives the standard price back: an unknown price is better than a wrong one.
+        return () if prices == standard else _resolved(prices)
+    if not batch:
+        return _cut(_resolved(standard), found.id, day)
+    prices = found.get_prices(at, {"processing": "batch"})
+    if prices != standard:
+        return _cut(_resolved(prices), found.id, day)
+    halved = tuple((start, _halved(rates)) for start, rates in _resolved(standard))
+    return _cut(halved, found.id, day)
+
+
+def _cut(ladder: Ladder, model: str, day: date) -> Ladder:
+    return tuple((start, _before_cut(rates, model, day)) for start, rates in ladder)
+
+
+def _before_cut(rates: Rates, model: str, day: date) -> Rates:
+    cut = _READS_CUT.get(model)
+    if cut is None or day >= cut[0] or rates.cache_read is None:
+        return rates
+    return replace(rates, cache_read=rates.cache_read * cut[1])
+
+
+def _resolved(prices: ModelPrice) -> Ladder:
+    """A model's prices, a step for each length of prompt at which one of them changes."""
+    fields = (
+        prices.input_mtok,
+        prices.output_mtok,
+        prices.cache_write_mtok,  # the unqualified write is the 5-minute one
+        prices.cache_write_1h_mtok,
+        prices.cache_read_mtok,
+        prices.web_searches_kcount,
+    )
+    starts = {tier.start for one in fields if isinstance(one, TieredPrices) for tier in one.tiers}
+    return tuple(
+        (start, Rates(*(_reached(one, start) for one in fields))) for start in sorted({0, *starts})
+    )
+
+
+def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:
+    """A price on the step that begins behind `start` tokens."""
+    if not isinstance(value, TieredPrices):
+        return value
+    reached = [tier.price for tier in value.tiers if tier.start <= start]
+    return reached[-1] if reached else value.base
+
+
+def _whole(ladder: Ladder) -> _Steps | None:
+    """A ladder in parts of a nanodollar a token; None where a rate has more decimals than that."""
+    steps: list[tuple[int, _Scaled]] = []
+    for start, rates in ladder:
+        found = [
+            None if rate is None else rate * _PER_TOKEN * _SCALE
+            for rate in (
+                rates.input,
+                rates.output,
+                rates.cache_write_5m,
+                rates.cache_write_1h,
+                rates.cache_read,
+            )
+        ]
+        # In the US they are 11/10 of it, so a whole number of tens.
+        if any(rate is not None and rate % 10 for rate in found):
+            return None
+        steps.append((start, tuple(None if rate is None else int(rate) for rate in found)))
+    return tuple(steps)
+
+
+def _quick(steps: _Steps, usage: Usage) -> Nanodollars | None:
+    """The tokens of one leg in whole parts of a nanodollar, rounded as `_rounded` does."""
+    prompt, rates = _prompt(usage), None
+    for start, reached in steps:
+        if prompt > start or start == 0:
+            rates = reached
+    if rates is None:
+        return None
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.cache_read_tokens,
+    )
+    total = 0
+    for tokens, rate in zip(counts, rates, strict=True):
+        if tokens:
+            if rate is None:
+                return None
+            total += tokens * rate
+    if usage.inference_geo == "us":
+        total = total * 11 // 10  # `US_ONLY`; every rate is a multiple of ten
+    whole, rest = divmod(total, _SCALE)
+    return whole + (rest * 2 > _SCALE or (rest * 2 == _SCALE and whole % 2 == 1))
+
+
+def _halved(rates: Rates) -> Rates:
+    def half(rate: Decimal | None) -> Decimal | None:
+        return None if rate is None else rate * _BATCH
+
+    return Rates(
+        input=half(rates.input),
+        output=half(rates.output),
+        cache_write_5m=half(rates.cache_write_5m),
+        cache_write_1h=half(rates.cache_write_1h),
+        cache_read=half(rates.cache_read),
+        web_search=rates.web_search,
+    )
+
+
+def _version(table: PriceTable) -> str:
+    bundled = f"genai-prices-{genai_prices.__version__}"
+    return f"{bundled}+{table.digest}" if table.digest else bundled

@@ -1,0 +1,150 @@
+"""Prices and estimates as JSON, for the routes and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from cacheserver.core import json_text
+from cacheserver.core.errors import BadRequest
+from cacheserver.core.money import Price, usd
+from cacheserver.core.times import iso
+from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.pricing import estimate
+from cacheserver.pricing.estimate import Workload
+from cacheserver.pricing.price_table import Rates
+from cacheserver.pricing.prices import US_ONLY, Pricer
+
+_KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+
+
+def shown(pricer: Pricer, now: float) -> dict[str, Any]:
+    """Every model priced at `now`, with its rates then."""
+    return {
+        "version": pricer.version,
+        "at": iso(now),
+        "currency": "USD",
+        "per_tokens": 1_000_000,
+        "us_only_factor": f"{US_ONLY}",  # `inference_geo: "us"`, on every token
+        "models": [_model(pricer, model, now) for model in pricer.models(now)],
+    }
+
+
+def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """An estimate as JSON. Raises `BadRequest` naming the field."""
+
+    def price(model: str, usage: Usage) -> Nanodollars | None:
+        return pricer.cost(model, usage, now)
+
+    if "messages" in fields:
+        found = _prompt("", fields, price, "standard")
+        return {
+            "estimate": "prompt",
+            "model": found.model,
+            "input_tokens": found.input_tokens,
+            "max_tokens": found.max_tokens,
+            "least_usd": _usd(found.least),
+            "most_usd": _usd(found.most),
+            "prices": pricer.version,
+        }
+    if isinstance(requests := fields.get("requests"), list):
+        bodies = []
+        for at, one in enumerate(requests):
+            if not isinstance(one, Mapping) or not isinstance(one.get("params"), Mapping):
+                raise BadRequest(f"requests.{at}.params", "must be a Messages body")
+            bodies.append((f"requests.{at}.params.", one["params"]))
+        return several(pricer, bodies, now, batch=True)
+    planned = _workload(fields)
+    forecast = estimate.workload(planned, price)
+    return {
+        "estimate": "workload",
+        **asdict(planned),
+        "calls": forecast.calls,
+        "cost_usd": _usd(forecast.cost),
+        "plain_usd": _usd(forecast.plain),
+        "saved_usd": None
+        if forecast.cost is None or forecast.plain is None
+        else usd(forecast.plain - forecast.cost),
+        "prices": pricer.version,
+    }
+
+
+def several(
+    pricer: Pricer, bodies: Iterable[tuple[str, Mapping[str, Any]]], now: float, *, batch: bool
+) -> dict[str, Any]:
+    """Many Messages bodies as JSON, each with what its fields are named after.
+
+    Raises `BadRequest` naming the field.
+    """
+    tier = "batch" if batch else "standard"
+    found = [
+        _prompt(where, body, lambda model, usage: pricer.cost(model, usage, now), tier)
+        for where, body in bodies
+    ]
+    priced = [one for one in found if one.most is not None]
+    return {
+        "estimate": "batch" if batch else "prompts",
+        "requests": len(found),
+        "input_tokens": sum(one.input_tokens for one in found),
+        "max_tokens": sum(one.max_tokens for one in found),
+        "least_usd": usd(sum(one.least or 0 for one in priced)),
+        "most_usd": usd(sum(one.most or 0 for one in priced)),
+        "unpriced": len(found) - len(priced),
+        "prices": pricer.version,
+    }
+
+
+def _prompt(where: str, fields: Mapping[str, Any], price: Price, tier: str) -> estimate.Prompt:
+    model = fields.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest(f"{where}model", "must name a model")
+    if not isinstance(fields.get("messages"), list) or not fields["messages"]:
+        raise BadRequest(f"{where}messages", "must be a list of at least one message")
+    allowed = fields.get("max_tokens")
+    if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 0:
+        raise BadRequest(f"{where}max_tokens", "must be a whole number, 0 or more")
+    return estimate.prompt(fields, model, price, tier=tier)
+
+
+def _model(pricer: Pricer, model: str, now: float) -> dict[str, Any]:
+    rates = pricer.rates(model, now)
+    searches = None if rates is None else rates.web_search
+    return {
+        "model": model,
+        "standard": _shown(rates),
+        "batch": _shown(pricer.rates(model, now, tier="batch")),
+        "fast": _shown(pricer.rates(model, now, speed="fast")),
+        "long_prompts": [  # each holds for all tokens of a prompt longer than that
+            {"over_prompt_tokens": over, **(_shown(long) or {})}
+            for over, long in pricer.steps(model, now)
+            if over
+        ],
+        "web_search_per_1000": None if searches is None else f"{searches.normalize():f}",
+    }
+
+
+def _workload(fields: Mapping[str, Any]) -> Workload:
+    try:
+        return _WORKLOAD.validate_json(json_text.dumps(fields))
+    except ValidationError as wrong:
+        first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        said = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(where[:64], said[:1].lower() + said[1:]) from None
+
+
+def _shown(rates: Rates | None) -> dict[str, str | None] | None:
+    if rates is None:
+        return None
+    found = {kind: getattr(rates, kind) for kind in _KINDS}
+    return {kind: None if rate is None else f"{rate.normalize():f}" for kind, rate in found.items()}
+
+
+def _usd(amount: Nanodollars | None) -> str | None:
+    return None if amount is None else usd(amount)
+
+
+_WORKLOAD: TypeAdapter[Workload] = TypeAdapter(Workload)

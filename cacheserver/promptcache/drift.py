@@ -1,0 +1,266 @@
+"""Watches the system prompts that go to Claude, and carries answers over to a new version.
+
+Nothing of it is waited for: a request is noted once it is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from cacheserver.cache import fingerprint
+from cacheserver.cache import stored_entry as stored
+from cacheserver.cache.ttl import lifetime
+from cacheserver.core import json_text
+from cacheserver.core.errors import BadRequest, NotFound
+from cacheserver.core.fragments import Skeleton, reordered, skeleton, text_of, under
+from cacheserver.core.keyed_digests import NO_CONTENT, keyed
+from cacheserver.core.types import Entry, Query, Tenant, Usage
+from cacheserver.pricing.estimate import chars_per_token
+from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
+from cacheserver.promptcache.multipliers import Cost, rates
+from cacheserver.promptcache.prefixes import Prefixes
+from cacheserver.promptcache.prewarm import Prewarmer
+from cacheserver.promptcache.prompt_log import PromptLog
+from cacheserver.storage.write_behind import WriteBehind
+
+_REMEMBERED = 512  # system prompts, by hash: the same ones come again
+_SHOWN = 20  # questions of a dry run
+_MOST_CARRIED = 10_000  # entries at once; each is embedded, 2 to 3 ms
+_PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days
+
+
+class Stored(Protocol):
+    """The answers as they are in Redis."""
+
+    async def grouped(self, refs: Sequence[tuple[str, str]]) -> Sequence[stored.Stored | None]: ...
+
+
+class Answers(Protocol):
+    """The answers with the index: what is put here is found by similarity."""
+
+    async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool: ...
+
+
+class PromptWatch:
+    """Notes fragments and versions of system prompts."""
+
+    def __init__(self, *, log: PromptLog, behind: WriteBehind, cost: Cost) -> None:
+        self._log = log
+        self._behind = behind
+        self._cost = cost
+        self._known: OrderedDict[str, Skeleton] = OrderedDict()
+
+    def answered(self, query: Query, model: str, usage: Usage, now: float) -> None:
+        """Note a request that Claude answered. Never blocks."""
+        system = text_of(query.body.get("system"))
+        if system:
+            self._behind.add(lambda: self._note(query, system, model, usage, now))
+
+    async def fragments(self, tenant: str, now: float) -> list[dict[str, Any]]:
+        """What fragments cost a tenant, the dearest first. Raises `StoreError`."""
+        found = [
+            shown
+            for family in await self._log.families(tenant)
+            if (shown := report(family, rates(self._cost, family.model, now))) is not None
+        ]
+        found.sort(key=lambda one: -sum(one["lost_per_day"].values()))
+        return found
+
+    async def _note(self, query: Query, system: str, model: str, usage: Usage, now: float) -> None:
+        found = under(self._skeleton(system), query.tenant)
+        tenant = query.tenant.name
+        rest = keyed(query.tenant, rest_of(query.body))
+        scope = (rest, query.scope) if query.scope else None
+        await self._log.note_version(
+            tenant,
+            query.controls.namespace,
+            found.digest,
+            chars=len(system),
+            scope=scope,
+            now=now,
+        )
+        if not found.fragments:
+            return
+        lost = None
+        if query.bypass is None:
+            life_s = lifetime(query.controls, query.tenant)
+            request = _digest([found.digest, rest, query.controls.namespace, query.text])
+            if query.text is None:
+                request = _digest([found.digest, query.body["messages"]])
+            request = keyed(query.tenant, request)
+            if await self._log.repeated(tenant, request, query.fingerprint, life_s):
+                lost = self._cost(model, usage, now) or 0
+        family = seen(
+            await self._log.family(tenant, found.digest),
+            found,
+            model=model,
+            tokens=round(len(system) / chars_per_token(model)),
+            now=now,
+            lost=lost,
+        )
+        await self._log.keep_family(tenant, family)
+
+    def _skeleton(self, system: str) -> Skeleton:
+        key = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()
+        found = self._known.pop(key, None) or skeleton(system)
+        self._known[key] = found
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+
+class Versions:
+    """Versions of system prompts, and what was stored under them."""
+
+    def __init__(
+        self, *, log: PromptLog, stored: Stored, answers: Answers, clock: Callable[[], float]
+    ) -> None:
+        self._log = log
+        self._stored = stored
+        self._answers = answers
+        self._clock = clock
+
+    async def show(self, tenant: str) -> list[dict[str, Any]]:
+        """Every namespace's versions and changes, with what is still stored under each."""
+        shown = []
+        for namespace in await self._log.namespaces(tenant):
+            versions = await self._log.versions(tenant, namespace)
+            entries = await self._counted(tenant, namespace, versions)
+            shown.append(
+                {
+                    "namespace": namespace,
+                    "versions": [
+                        {
+                            **{k: v for k, v in asdict(one).items() if k != "scopes"},
+                            "scopes": len(one.scopes),
+                            "entries": sum(entries.get(s, 0) for s in one.scopes.values()),
+                        }
+                        for one in versions
+                    ],
+                    "changes": [
+                        {
+                            "from": one.old,
+                            "to": one.new,
+                            "at": one.at,
+                            "entries_left_behind": sum(
+                                entries.get(old, 0) for old, _ in one.scopes
+                            ),
+                        }
+                        for one in drifts(versions)
+                    ],
+                }
+            )
+        return shown
+
+    async def carry_over(
+        self,
+        tenant: Tenant,
+        namespace: str,
+        old: str,
+        new: str,
+        *,
+        dry_run: bool,
+        only: Container[str] | None = None,
+    ) -> dict[str, Any]:
+        """Copy the entries of one version to another: those in `only`, or all of them.
+
+        A copy is found by similarity (its own question: cosine 1), never by fingerprint, dies when
+        the original does, and is purged with it by tag or namespace. Raises `NotFound` for a
+        version that was not seen, `BadRequest` where the two share no kind of request.
+        """
+        name, withheld = tenant.name, tenant.no_content
+        versions = {one.digest: one for one in await self._log.versions(name, namespace)}
+        for digest in (old, new):
+            if digest not in versions:
+                raise NotFound(f"no version {digest[:64]} was seen in that namespace")
+        scopes = dict(pairs(versions[old], versions[new]))
+        if not scopes:
+            raise BadRequest("to", "was never asked with the model and settings of `from`")
+        now, found, carried = self._clock(), 0, 0
+        questions: list[dict[str, Any]] = []
+        async for entry in self._entries(name, namespace):
+            wanted = only is None or entry.id in only
+            if entry.scope not in scopes or entry.text is None or entry.expires_at <= now:
+                continue
+            if not wanted:
+                continue
+            found += 1
+            if len(questions) < _SHOWN:
+                question = None if withheld else entry.text
+                questions.append({"entry": entry.id, "question": question})
+            if not dry_run and carried < _MOST_CARRIED:
+                copy = _copy(tenant, entry, scopes[entry.scope], now)
+                # As old as the original, as far as purges are remembered: one of before has taken
+                # the original itself.
+                asked_at = max(entry.created_at, now - _PURGES_KNOWN_S)
+                kept = await self._answers.put(copy, keep_s=0, asked_at=asked_at)
+                carried += kept
+        shown = {"dry_run": dry_run, "found": found, "carried": carried, "questions": questions}
+        return {**shown, "withheld": NO_CONTENT} if withheld else shown
+
+    async def _counted(
+        self, tenant: str, namespace: str, versions: Sequence[Version]
+    ) -> Mapping[str, int]:
+        counts: dict[str, int] = {s: 0 for one in versions for s in one.scopes.values()}
+        now = self._clock()
+        async for entry in self._entries(tenant, namespace):
+            if entry.scope in counts and entry.expires_at > now:
+                counts[entry.scope] += 1
+        return counts
+
+    async def _entries(self, tenant: str, namespace: str) -> AsyncIterator[Entry]:
+        async for refs in self._log.refs(tenant, namespace):
+            for found in await self._stored.grouped(refs):
+                if found is not None and found.entry.tenant == tenant:
+                    yield found.entry
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCaching:
+    """What an operator sees of prompts, and does about them."""
+
+    prefixes: Prefixes
+    watch: PromptWatch
+    versions: Versions
+    prewarmer: Prewarmer
+    behind: WriteBehind  # flushed before what it writes is shown
+
+
+def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with what changes in its system prompt behind what stays, where that can be done.
+
+    Never Claude Code's: its first block is read by Anthropic as it stands (facts 4).
+    """
+    if any(name.startswith("x-claude-code-") for name in query.headers):
+        return body
+    moved = reordered(body.get("system"))
+    return body if moved is None else {**body, "system": moved}
+
+
+def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
+    mark = hashlib.sha256(f"carried-over:{scope}:".encode())
+    mark.update((entry.text or "").encode("utf-8", "surrogatepass"))
+    return replace(
+        entry,
+        id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+        fingerprint=keyed(tenant, mark.hexdigest()),
+        scope=scope,
+    )
+
+
+def rest_of(body: Mapping[str, Any]) -> str:
+    """Hash of a request without its system prompt and its question."""
+    shape = fingerprint.shaping(body)
+    shape.pop("system", None)
+    *earlier, last = shape["messages"]
+    shape["messages"] = [*earlier, {**last, "content": last["content"][:-1]}]
+    return _digest(shape)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json_text.dumps(value, sort_keys=True)).hexdigest()[:32]

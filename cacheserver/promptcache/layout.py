@@ -1,0 +1,247 @@
+"""A request as Claude's prompt cache sees it: where marks may stand, and the prefix each closes.
+
+The cache matches exact prefixes in the order tools, system, messages. A prefix is known here by a
+rolling hash of its blocks and of what else must be equal for it to be found again. Tokens are
+estimates (facts 7); what a call really used corrects them (`promptcache.settle`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from cacheserver.core import json_text
+from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.types import Mark, Tenant
+from cacheserver.pricing.estimate import chars_per_token
+
+# Facts 2, by model; what is not listed is 5.x or newer and has the newest models' minimum. A mark
+# under the real minimum costs nothing: nothing is written.
+_MINIMUM: Final = {
+    "claude-opus-4-8": 1_024,
+    "claude-sonnet-5": 1_024,
+    "claude-sonnet-4-6": 1_024,
+    "claude-sonnet-4-5": 1_024,
+    "claude-opus-4-7": 2_048,
+    "claude-opus-4-6": 4_096,
+    "claude-opus-4-5": 4_096,
+    "claude-haiku-4-5": 4_096,
+}
+_NEWEST_MINIMUM = 512
+
+_DATED = re.compile(r"-\d{8}$")
+_IMAGE_TOKENS = 1_600  # a picture of 1.1 megapixels, the largest that is not scaled down
+_FILE_TOKENS = 2_000  # a document that is no text
+
+_MARKABLE = frozenset({"text", "image", "document", "tool_use", "tool_result", "search_result"})
+
+# Ends of turns that may be shared, counted from the last: the request itself (a conversation goes
+# on from there), the turn before it (few-shot turns end there), and where earlier requests of the
+# same conversation ended.
+_TURNS = (1, 2, 3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPosition:
+    """A place where a mark may stand."""
+
+    path: tuple[str | int, ...]
+    kind: str  # "tools", "system", "block", "turn1", "turn2"...: what it is reused like
+    position: int  # of its block, 0 for the first
+    tokens: int  # of the prefix it closes, estimated
+    prefix: str  # hash of that prefix, 32 hex digits
+    root: str  # hash of tools and system: spots of one kind under one root are reused alike
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    spots: tuple[MarkPosition, ...]  # in the order of the prompt; all of enough tokens
+    tokens: int  # of the whole prompt, estimated
+    root: str
+
+
+def minimum(model: str) -> int:
+    """The least tokens of a prefix that the model caches."""
+    return _MINIMUM.get(_family(model), _NEWEST_MINIMUM)
+
+
+def marked_by_caller(body: Mapping[str, Any]) -> bool:
+    """Whether a `cache_control` stands anywhere the API takes one."""
+    if body.get("cache_control") is not None:
+        return True
+    waiting: list[Any] = [body.get("tools"), body.get("system")]
+    waiting += [message.get("content") for message in body["messages"]]
+    while waiting:
+        blocks = waiting.pop()
+        if not isinstance(blocks, list):
+            continue
+        for block in blocks:
+            if isinstance(block, Mapping):
+                if block.get("cache_control") is not None:
+                    return True
+                waiting.append(block.get("content"))
+    return False
+
+
+def lay_out(body: Mapping[str, Any], model: str, headers: Mapping[str, str]) -> Layout:
+    """The spots of a body that the caller left unmarked."""
+    least, ratio = minimum(model), chars_per_token(model)
+    digest = hashlib.sha256(json_text.dumps([model, _namespace(headers)]))
+    spots: list[MarkPosition] = []
+    position, tokens = 0, 0.0
+    root = ""
+    wanted = _wanted(body)
+    for section, salt, blocks in _sections(body):
+        digest.update(salt)
+        for path, role, block in blocks:
+            piece = _bytes(block)
+            digest.update(len(piece).to_bytes(8, "big") + role.encode() + b"\0" + piece)
+            tokens += _tokens(block, piece, ratio)
+            kind = wanted.get(path)
+            if kind is not None and tokens >= least and _takes_mark(section, block):
+                prefix = digest.copy().hexdigest()[:32]
+                spots.append(MarkPosition(path, kind, position, int(tokens), prefix, root))
+            position += 1
+        if section == "system":
+            root = digest.copy().hexdigest()[:32]
+    return Layout(tuple(spots), int(tokens), root)
+
+
+def under(layout: Layout, tenant: Tenant) -> Layout:
+    """Return the layout with its digests as `tenant` stores them."""
+    if not tenant.no_content:
+        return layout
+    spots = [
+        replace(spot, prefix=keyed(tenant, spot.prefix), root=keyed(tenant, spot.root))
+        for spot in layout.spots
+    ]
+    return replace(layout, spots=tuple(spots), root=keyed(tenant, layout.root))
+
+
+def with_marks(body: Mapping[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
+    """The body with marks put in. A new mapping: what is not marked is shared with the old one."""
+    marked = dict(body)
+    for mark in marks:
+        control: dict[str, Any] = {"type": "ephemeral"}
+        if mark.ttl == "1h":
+            control["ttl"] = "1h"  # five minutes are the default, and older than the field
+        _put(marked, mark.path, control)
+    return marked
+
+
+def _put(at: dict[str, Any], path: Sequence[str | int], control: Mapping[str, Any]) -> None:
+    """Copy the way down to the block, and mark it. A string on the way becomes a text block."""
+    name, *rest = path
+    inner = at[name]  # type: ignore[index]
+    if isinstance(inner, str):
+        inner = [{"type": "text", "text": inner}]
+    copied = list(inner) if isinstance(inner, list) else dict(inner)
+    at[name] = copied  # type: ignore[index]
+    if rest:
+        _put(copied, rest, control)  # type: ignore[arg-type]
+    else:
+        copied["cache_control"] = control  # type: ignore[call-overload]
+
+
+def _family(model: str) -> str:
+    return _DATED.sub("", model.removeprefix("anthropic/"))
+
+
+def _namespace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Claude's own headers: workspaces share nothing, betas may change what the prompt is."""
+    return sorted(
+        (name, value)
+        for name, value in headers.items()
+        if name.startswith("anthropic-") and name != "anthropic-version"
+    )
+
+
+_Block = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
+
+
+def _sections(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes, Iterator[_Block]]]:
+    """Each section with what else must be equal from there on (facts 2, "Invalidate")."""
+    tools = body.get("tools") or []
+    output = body.get("output_config")
+    searches = any(str(tool.get("type", "")).startswith("web_") for tool in tools)
+    effort = output.get("effort") if isinstance(output, Mapping) else None
+    yield "tools", b"", ((("tools", at), "", tool) for at, tool in enumerate(tools))
+    yield (
+        "system",
+        json_text.dumps([body.get("speed"), searches]),
+        ((("system", at), "", block) for at, block in enumerate(_blocks(body.get("system")))),
+    )
+    yield (
+        "messages",
+        json_text.dumps([body.get("tool_choice"), body.get("thinking"), effort, _pictures(body)]),
+        (
+            (("messages", turn, "content", at), str(message.get("role")), block)
+            for turn, message in enumerate(body["messages"])
+            for at, block in enumerate(_blocks(message.get("content")))
+        ),
+    )
+
+
+def _wanted(body: Mapping[str, Any]) -> dict[tuple[str | int, ...], str]:
+    """The places worth a mark, at most 13, and what each is reused like."""
+    found: dict[tuple[str | int, ...], str] = {}
+    if tools := body.get("tools"):
+        found["tools", len(tools) - 1] = "tools"
+    system = len(_blocks(body.get("system")))
+    for at in {0, system - 2, system - 1} & set(range(system)):
+        found["system", at] = "system"
+    messages = body["messages"]
+    for turn in {0, len(messages) - 1}:
+        inner = len(_blocks(messages[turn].get("content"))) - 1
+        for at in {0, inner - 2, inner - 1} & set(range(inner)):
+            found["messages", turn, "content", at] = "block"
+    for back in _TURNS:
+        turn = len(messages) - back
+        if turn >= 0 and (size := len(_blocks(messages[turn].get("content")))):
+            found["messages", turn, "content", size - 1] = f"turn{back}"
+    return found
+
+
+def _blocks(content: Any) -> Sequence[Mapping[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return content if isinstance(content, list) else []
+
+
+def _bytes(block: Mapping[str, Any]) -> bytes:
+    text = block.get("text")
+    if block.get("type") == "text" and isinstance(text, str) and len(block) == 2:
+        return text.encode("utf-8", "surrogatepass")  # most of any prompt, and no JSON need be made
+    return json_text.dumps(block)
+
+
+def _tokens(block: Mapping[str, Any], piece: bytes, ratio: float) -> float:
+    source = block.get("source")
+    match block.get("type"):
+        case "text":
+            return max(1.0, len(str(block.get("text", ""))) / ratio)
+        case "image":
+            return _IMAGE_TOKENS
+        case "document" if isinstance(source, Mapping) and source.get("type") != "text":
+            return _FILE_TOKENS
+        case _:
+            return max(1.0, len(piece) / ratio)
+
+
+def _takes_mark(section: str, block: Mapping[str, Any]) -> bool:
+    if section == "tools":
+        return not block.get("defer_loading")
+    if block.get("type") == "text":
+        return bool(str(block.get("text", "")).strip())  # the API refuses marks on empty text
+    return block.get("type") in _MARKABLE
+
+
+def _pictures(body: Mapping[str, Any]) -> bool:
+    return any(
+        block.get("type") == "image"
+        for message in body["messages"]
+        for block in _blocks(message.get("content"))
+    )

@@ -1,0 +1,201 @@
+"""What is known of the prefixes of Claude's prompt cache, shared by all servers.
+
+A miss asks once (`see`), and once more where it is about to write (`claim`): a premium is spent by
+one call only. What a call did is written behind its answer. Bounded per tenant: what has not been
+seen for longest goes first, but never what owes a premium of the day.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cacheserver.promptcache import prefix_scripts
+from cacheserver.promptcache.planner import (
+    LIFETIME_S,
+    MARGIN_S,
+    Gaps,
+    PrefixStats,
+    PrefixUpdate,
+    Ttl,
+)
+from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.storage.json_values import owner
+
+MOST = 4_096  # prefixes of a tenant, some 200 bytes each
+# A change of habit is learned within some 60 sightings; of a kind, within some 100 prefixes.
+KEEP = 1 - 1 / 64
+KEEP_KIND = 1 - 1 / 128
+# How long a call may take to begin before it counts as lost. Its premium is spent in any case.
+_WRITING_S = 120
+_HOUR_S = 3_600
+_KEPT_HOURS = 8 * 24  # of usage, hour by hour
+
+EDGES = tuple(LIFETIME_S[ttl] - MARGIN_S for ttl in ("5m", "1h"))
+_TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCacheUse:
+    """What a tenant's calls did with Claude's prompt cache, in tokens and nanodollars."""
+
+    calls: int = 0
+    prompt: int = 0
+    read: int = 0
+    written: int = 0
+    expected: int = 0  # gain, as planned
+    gain: int = 0  # as it came
+    warmed: int = 0  # calls that only pre-warmed
+    warm_cost: int = 0  # what those cost
+
+    @property
+    def read_ratio(self) -> float | None:
+        """Of all prompt tokens, those read from the cache; None where there were none."""
+        return self.read / self.prompt if self.prompt else None
+
+
+class Prefixes:
+    """Sightings, lifetimes and accounts of prefixes. Raises `StoreError` where the store fails."""
+
+    def __init__(
+        self, redis: Connection, *, prefix: str = PREFIX, most: int = MOST, server: str = ""
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._most = most
+        self._server = server or secrets.token_hex(6)
+        self._see = redis.register_script(prefix_scripts.SEE)
+        self._claim = redis.register_script(prefix_scripts.CLAIM)
+        self._book = redis.register_script(prefix_scripts.BOOK)
+
+    async def see(
+        self, tenant: str, prefixes: Sequence[tuple[str, str, int]], now: float
+    ) -> list[PrefixStats]:
+        """Count a sighting of each (prefix, kind, tokens), and return what is known of it."""
+        words = [word for name, kind, tokens in prefixes for word in (name, f"~{kind}", tokens)]
+        found = await run(
+            self._see,
+            self._prefix,
+            owner(tenant),
+            repr(now),
+            _day(now),
+            self._server,
+            self._most,
+            KEEP,
+            KEEP_KIND,
+            *EDGES,
+            *words,
+        )
+        return [self._sight(row, now) for row in found]
+
+    async def claim(
+        self, tenant: str, writes: Sequence[tuple[str, float, Ttl]], now: float
+    ) -> bool:
+        """Take the premiums of (prefix, premium, lifetime). False: another call may write, not us.
+
+        All of them or none.
+        """
+        words = [word for name, premium, ttl in writes for word in (name, premium, LIFETIME_S[ttl])]
+        until = repr(now + _WRITING_S)
+        spent = await run(
+            self._claim,
+            self._prefix,
+            owner(tenant),
+            repr(now),
+            _day(now),
+            self._server,
+            until,
+            *words,
+        )
+        return bool(spent)
+
+    async def book(
+        self,
+        tenant: str,
+        bookings: Sequence[PrefixUpdate],
+        began: float,
+        *,
+        claimed: Sequence[str] = (),
+    ) -> None:
+        """Write down what a call that began at `began` did; `claimed` are its own claims."""
+        words = [
+            word
+            for one in bookings
+            for word in (
+                one.prefix,
+                one.change,
+                int(one.used),
+                LIFETIME_S[one.ttl],
+                int(one.void),
+                int(one.prefix in claimed),
+            )
+        ]
+        if words:
+            await run(self._book, self._prefix, owner(tenant), _day(began), repr(began), *words)
+
+    async def take_slot(self, tenant: str, name: str, slot: int, life_s: int) -> bool:
+        """Whether this server is the one to pre-warm `name` in that slot of time."""
+        key = f"{self._prefix}pcw:{owner(tenant)}:{name}:{slot}"
+        return bool(await command(self._redis, "SET", key, self._server, "NX", "EX", life_s))
+
+    async def count(self, tenant: str, used: PromptCacheUse, now: float) -> None:
+        """Add a call to its hour's sums."""
+        key = self._hour_key(tenant, int(now // _HOUR_S))
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for name, value in _fields(used).items():
+                    if value:
+                        pipe.hincrby(key, name, value)
+                pipe.expire(key, _KEPT_HOURS * _HOUR_S)
+                await pipe.execute()
+
+    async def used(self, tenant: str, window_s: int, now: float) -> PromptCacheUse:
+        """The sums of the hours that the last `window_s` seconds touch, 8 days at most."""
+        last = int(now // _HOUR_S)
+        first = max(int((now - window_s) // _HOUR_S), last - _KEPT_HOURS + 1)
+        sums = dict.fromkeys(_fields(PromptCacheUse()), 0)
+        for hour in range(first, last + 1):
+            row = await command(self._redis, "HGETALL", self._hour_key(tenant, hour))
+            for name, value in row.items():
+                sums[name.decode()] = sums.get(name.decode(), 0) + int(value)
+        return PromptCacheUse(**sums)
+
+    def _hour_key(self, tenant: str, hour: int) -> str:
+        return f"{self._prefix}pcu:{owner(tenant)}:{hour}"
+
+    def _sight(self, row: Sequence[bytes], now: float) -> PrefixStats:
+        if not row:
+            # No room to remember it: what could not be booked must not be written.
+            return PrefixStats(account=-1.0)
+        s, a, b, c, ks, ka, kb, u, t, w, o, m, v = (part.decode() for part in row)
+        writing = float(w or 0) > now
+        return PrefixStats(
+            sightings=float(s),
+            gaps=Gaps(float(a), float(b), float(c)),
+            kind_opened=float(ks),
+            kind=Gaps(float(ka), float(kb)),
+            used_at=float(u) if u else None,
+            ttl=_TTL_OF.get(int(t or 300), "5m"),
+            writing="no" if not writing else "ours" if o == self._server else "theirs",
+            account=float(m),
+            void=v == "1",
+        )
+
+
+def _fields(used: PromptCacheUse) -> Mapping[str, int]:
+    return {
+        "calls": used.calls,
+        "prompt": used.prompt,
+        "read": used.read,
+        "written": used.written,
+        "expected": used.expected,
+        "gain": used.gain,
+        "warmed": used.warmed,
+        "warm_cost": used.warm_cost,
+    }
+
+
+def _day(now: float) -> int:
+    return int(now // 86_400)

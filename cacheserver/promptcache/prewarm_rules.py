@@ -1,0 +1,43 @@
+"""When a listed prefix is pre-warmed, and with what request.
+
+Facts 2: `max_tokens` 0 writes the prefix and answers nothing; it is refused with a stream, with
+thinking enabled, with an output format and with a forced tool choice, so none of these is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cacheserver.core.rules.caching import Warm
+from cacheserver.promptcache.planner import LIFETIME_S
+
+TICK_S = 10  # how often schedules are looked at
+# Before the end of a lifetime: two calls are at most a slot and a tick apart, and one takes time.
+_EARLY_S: Final = {"5m": 40, "1h": 300}
+
+
+def slot(warm: Warm, now: float) -> int | None:
+    """The number of the slot of time that `now` is in; None where nothing is due."""
+    if warm.until is not None and now >= warm.until:
+        return None
+    hour = int(now // 3_600) % 24
+    if warm.from_hour <= warm.to_hour:
+        due = warm.from_hour <= hour < warm.to_hour
+    else:  # over midnight
+        due = hour >= warm.from_hour or hour < warm.to_hour
+    return int(now // every_s(warm)) if due else None
+
+
+def every_s(warm: Warm) -> int:
+    """Seconds between two calls: as set, or so that each one finds what the last one left."""
+    return warm.every_s or LIFETIME_S[warm.ttl] - _EARLY_S[warm.ttl]
+
+
+def body(warm: Warm) -> dict[str, Any]:
+    """The request, unmarked: the mark belongs on the system prompt."""
+    asked: dict[str, Any] = {"model": warm.model, "max_tokens": 0}
+    if warm.tools:
+        asked["tools"] = [dict(tool) for tool in warm.tools]
+    asked["system"] = [{"type": "text", "text": warm.system}]
+    asked["messages"] = [{"role": "user", "content": "."}]  # after the mark; Claude needs one
+    return asked

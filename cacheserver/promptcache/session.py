@@ -1,0 +1,291 @@
+"""Claude's prompt cache on a miss: plan, let one call write what many would, book what came.
+
+`promptcache.planner` decides; this fetches what it decides on and writes down what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeAlias
+
+from cacheserver.core.errors import StoreError, Unavailable
+from cacheserver.core.types import Plan, Query, Usage
+from cacheserver.promptcache import salt as promptcache_salt
+from cacheserver.promptcache.layout import Layout, lay_out, marked_by_caller, under, with_marks
+from cacheserver.promptcache.multipliers import Cost, Rates, gain, prompt_tokens, rates
+from cacheserver.promptcache.planner import (
+    Draft,
+    PrefixStats,
+    PrefixUpdate,
+    Ttl,
+    begun,
+    draft,
+    refund,
+    settle,
+)
+from cacheserver.promptcache.prefixes import Prefixes, PromptCacheUse
+from cacheserver.storage.write_behind import WriteBehind
+
+_PATIENCE_S = 0.25  # for the store: a plan is worth less than a quarter of a second
+_REMEMBERED = 1_000  # models' rates
+_HELD_S = 60.0  # a call that has not begun by then is not waited for any more
+_MOST_WRITING = 1_000  # prefixes written of late
+
+
+class Watcher(Protocol):
+    """Is shown each request that Claude answered: for fragments, and versions of prompts."""
+
+    def answered(self, query: Query, model: str, usage: Usage, now: float) -> None:
+        """Note a request, and what it used. Never blocks."""
+
+
+# A tenant's salt, the same on all servers. Raises `Unavailable`.
+Salt: TypeAlias = Callable[[str], Awaitable[str]]
+
+_Outcome: TypeAlias = Literal["begun", "failed", "refused"]
+
+
+@dataclass(slots=True)
+class _Writing:
+    """A call of this process that writes a prefix."""
+
+    ttl: Ttl
+    until: float  # by the event loop's clock: what never began holds nobody for ever
+    claimed: asyncio.Event = field(default_factory=asyncio.Event)  # or refused
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    # "begun": it can be read. "failed": the next in line writes it. "refused": nobody of ours does.
+    outcome: _Outcome | None = None
+
+    def end(self, outcome: _Outcome) -> None:
+        self.outcome = outcome
+        self.claimed.set()
+        self.done.set()
+
+
+class PromptPlanner:
+    """Plans marks. What fails is counted, and the body goes as it came."""
+
+    def __init__(
+        self,
+        *,
+        prefixes: Prefixes,
+        behind: WriteBehind,
+        cost: Cost,
+        salt: Salt | None = None,
+        watcher: Watcher | None = None,
+        reorder: Callable[[Query, Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._prefixes = prefixes
+        self._behind = behind
+        self._cost = cost
+        self._salt = salt
+        self._watcher = watcher
+        self._reorder = reorder
+        self._rates: dict[tuple[str, int], Rates | None] = {}
+        self._writing: dict[tuple[str, str], _Writing] = {}
+
+    async def plan(
+        self, query: Query, body: Mapping[str, Any], model: str, now: float
+    ) -> tuple[Mapping[str, Any], Plan | None]:
+        """The body with marks, and the plan; one without marks says why there are none.
+
+        None where Claude's cache is none of our business. Raises `StoreError`.
+        """
+        if body.get("max_tokens") == 0:
+            return body, None  # the caller's own pre-warming
+        if marked_by_caller(body):
+            return body, Plan((), "caller-marked")
+        priced = self._rates_of(model, now)
+        if priced is None:
+            return body, Plan((), "unpriced")
+        moved = False
+        if self._reorder is not None and query.tenant.caching.move_dynamic:
+            before, body = body, self._reorder(query, body)
+            moved = body is not before
+        laid, extra = body, 0.0
+        salt = self._salt if query.tenant.caching.salt else None
+        if salt is not None:
+            try:
+                laid = promptcache_salt.salted(body, await salt(query.tenant.name))
+            except Unavailable:  # unmarked, nothing of it is written where others could find it
+                return body, Plan((), "no-salt")
+            extra = promptcache_salt.tokens(model)
+        layout = under(lay_out(laid, model, query.headers), query.tenant)
+        if salt is not None:
+            layout = promptcache_salt.behind(layout)
+        drafted = await self._draft(query, layout, priced, now)
+        reason = f"{drafted.reason}-moved" if moved else drafted.reason
+        plan = Plan(
+            drafted.as_marks(),
+            f"{reason}-salted" if salt is not None and drafted.marks else reason,
+            expected=round((drafted.expected - extra) * priced.input),
+            prefix=drafted.prefix,
+            draft=drafted,
+            salt=round(extra * priced.input) if drafted.marks else 0,
+        )
+        return (with_marks(laid, plan.marks) if plan.marks else body), plan
+
+    @asynccontextmanager
+    async def turn(self, query: Query, plan: Plan) -> AsyncGenerator[None]:
+        """Held until the call has begun; first waits for calls that write what this one reads."""
+        drafted, tenant = plan.draft, query.tenant.name
+        if drafted is None:
+            yield
+            return
+        own = {(tenant, prefix) for prefix, _ in drafted.reserved}
+        try:
+            own |= await self._wait(query, drafted)
+            yield
+        except BaseException:
+            self._end(own, "failed")
+            self._book(tenant, refund(drafted), drafted)
+            raise
+        self._end(own, "begun")
+        self._book(tenant, begun(drafted), drafted)
+
+    def answered(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
+        """Book what a call did to its prefixes and to its tenant's hour. Never blocks."""
+        tenant, drafted = query.tenant.name, plan.draft
+        if drafted is not None and drafted.marks:
+            self._book(tenant, settle(drafted, usage), drafted)
+        used = PromptCacheUse(
+            calls=1,
+            prompt=prompt_tokens(usage),
+            read=usage.cache_read_tokens,
+            written=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+            expected=plan.expected,
+            gain=gain(self._cost, model, usage, now) or 0,
+        )
+        self._behind.add(lambda: self._prefixes.count(tenant, used, now))
+        if self._watcher is not None:
+            self._watcher.answered(query, model, usage, now)
+
+    async def _draft(self, query: Query, layout: Layout, priced: Rates, now: float) -> Draft:
+        """The marks, with the premiums of what they write taken. Raises `StoreError`."""
+        tenant, rules = query.tenant.name, query.tenant.caching
+        sights = await self._see(tenant, layout, now) if layout.spots else []
+        if rules.wait_ms == 0:  # nobody waits, so what is being written is left alone
+            sights = [_aside(sight) for sight in sights]
+        drafted = draft(layout, sights, priced, now=now, one_hour=rules.one_hour)
+        if not drafted.reserved:
+            return drafted
+        if busy := [prefix for prefix, _ in drafted.reserved if self._is_writing(tenant, prefix)]:
+            # Since the store was asked, another call of ours has begun to write.
+            sights = await self._behind_others(tenant, busy, drafted, sights)
+            return draft(layout, sights, priced, now=now, write=False)
+        if await self._claim(tenant, drafted, now):
+            return drafted
+        return draft(layout, [_aside(sight) for sight in sights], priced, now=now, write=False)
+
+    async def _see(self, tenant: str, layout: Layout, now: float) -> list[PrefixStats]:
+        names = [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._prefixes.see(tenant, names, now)
+        except TimeoutError:
+            raise StoreError("the store took too long for a plan") from None
+
+    async def _claim(self, tenant: str, drafted: Draft, now: float) -> bool:
+        """Make the writes this call's own, here first, so that those behind it wait for it."""
+        ttls = {drafted.spots[at].prefix: ttl for at, ttl in drafted.marks}
+        self._forget_done()
+        until = asyncio.get_running_loop().time() + _HELD_S
+        own = {(tenant, prefix) for prefix, _ in drafted.reserved}
+        for key in own:
+            self._writing[key] = _Writing(ttls[key[1]], until)
+        writes = [(prefix, premium, ttls[prefix]) for prefix, premium in drafted.reserved]
+        claimed = False
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                claimed = await self._prefixes.claim(tenant, writes, now)
+        except TimeoutError:
+            raise StoreError("the store took too long for a plan") from None
+        finally:
+            if not claimed:
+                self._end(own, "refused")
+            for key in own:
+                self._writing[key].claimed.set()
+        return claimed
+
+    async def _behind_others(
+        self, tenant: str, busy: Sequence[str], drafted: Draft, sights: Sequence[PrefixStats]
+    ) -> list[PrefixStats]:
+        """The sights as they are once those calls know whether they may write."""
+        found = list(sights)
+        for at, spot in enumerate(drafted.spots):
+            if spot.prefix in busy:
+                writing = self._writing[tenant, spot.prefix]
+                await writing.claimed.wait()  # as long as one look at the store, see `_claim`
+                refused = writing.outcome == "refused"
+                who: Literal["ours", "theirs"] = "theirs" if refused else "ours"
+                found[at] = replace(found[at], writing=who, ttl=writing.ttl)
+        return found
+
+    async def _wait(self, query: Query, drafted: Draft) -> set[tuple[str, str]]:
+        """Return once all that this call reads can be read; what it has to write itself after all.
+
+        Not longer than the rules say: by then an answer that is not streamed may well have begun
+        at Claude, where nobody sees it begin.
+        """
+        taken: set[tuple[str, str]] = set()
+        if not drafted.waits:
+            return taken
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(query.tenant.caching.wait_ms / 1_000):
+                for prefix in drafted.waits:
+                    key = (query.tenant.name, prefix)
+                    while (writing := self._writing.get(key)) is not None:
+                        if writing.until > loop.time():
+                            await writing.done.wait()
+                        if writing.outcome == "begun":
+                            break
+                        if self._writing[key] is writing:  # it failed: the first in line writes
+                            self._writing[key] = _Writing(writing.ttl, loop.time() + _HELD_S)
+                            self._writing[key].claimed.set()
+                            taken.add(key)
+                            break
+        except TimeoutError:
+            pass
+        return taken
+
+    def _is_writing(self, tenant: str, prefix: str) -> bool:
+        writing = self._writing.get((tenant, prefix))
+        now = asyncio.get_running_loop().time()
+        return writing is not None and writing.outcome is None and writing.until > now
+
+    def _end(self, own: set[tuple[str, str]], outcome: _Outcome) -> None:
+        for key in own:
+            if (writing := self._writing.get(key)) is not None:
+                writing.end(outcome)
+
+    def _forget_done(self) -> None:
+        """Drop what is over. Not at once: who waits for it still looks how it ended."""
+        if len(self._writing) > _MOST_WRITING:
+            now = asyncio.get_running_loop().time()
+            self._writing = {
+                key: writing
+                for key, writing in self._writing.items()
+                if writing.until + _HELD_S > now
+            }
+
+    def _book(self, tenant: str, bookings: tuple[PrefixUpdate, ...], drafted: Draft) -> None:
+        claimed = tuple(prefix for prefix, _ in drafted.reserved)
+        self._behind.add(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
+
+    def _rates_of(self, model: str, now: float) -> Rates | None:
+        """Prices change on UTC days; four look-ups for each miss would be a tenth of our time."""
+        key = (model, int(now // 3_600))
+        if key not in self._rates:
+            if len(self._rates) >= _REMEMBERED:
+                self._rates.clear()
+            self._rates[key] = rates(self._cost, model, now)
+        return self._rates[key]
+
+
+def _aside(sight: PrefixStats) -> PrefixStats:
+    """What is being written, as another server's: left alone."""
+    return sight if sight.writing == "no" else replace(sight, writing="theirs")

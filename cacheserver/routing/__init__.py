@@ -1,0 +1,6 @@
+"""The cheapest capable model for a request with `model: auto`, and escalation.
+
+Promises: a failure is the middle tier, never an error; the model routed to never changes the
+fingerprint. `rules` and `complexity` are pure.
+Called by `cache.call_planner`; switched by a tenant's routing rules.
+"""

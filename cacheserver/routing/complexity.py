@@ -1,0 +1,133 @@
+"""How hard a request is: SIMPLE, MEDIUM or COMPLEX, from its embedding and its words.
+
+An additive model of what `features` finds, with the embedding's coordinates beside it where there
+is one. Its weights come from `scripts/train_router`; its probabilities are calibrated on prompts
+the weights have not seen. It never decides alone what is dear: see `level`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import mul
+from typing import Final, Literal, TypeAlias
+
+from cacheserver.core.rules.routing import RoutingRules
+from cacheserver.core.tasks import edges
+from cacheserver.routing.complexity_words import GROUPS_OF, STEM
+
+Level: TypeAlias = Literal["SIMPLE", "MEDIUM", "COMPLEX"]
+
+_WORD: Final = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+|[?!:;{}()=<>+*/^]|```")
+_DIGITS: Final = re.compile(r"\d+")
+_NUMBER: Final = "#"
+SIZES: Final = frozenset({"size", "short", "long", "lines", "clauses", "numbers", "sentences"})
+_PLAIN: Final = str.maketrans("äöüéèêëàâáãçñíïîóôõúùû", "aoueeeeaaaacniiiooouuu", "ß")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Log-odds of SIMPLE and of COMPLEX against MEDIUM. `vector` is empty where none is read."""
+
+    bias: tuple[float, float]
+    vector: tuple[tuple[float, ...], tuple[float, ...]]
+    features: Mapping[str, tuple[float, float]]
+    temperature: float = 1.0  # what odds are divided by to become probabilities that hold
+
+
+@dataclass(frozen=True, slots=True)
+class Complexity:
+    """What the classifier makes of a request: probabilities that sum to one."""
+
+    simple: float
+    medium: float
+    complex: float
+    embedded: bool = True  # False: made of words alone
+
+    @property
+    def confidence(self) -> float:
+        return max(self.simple, self.medium, self.complex)
+
+
+def features(text: str, task: str | None) -> dict[str, float]:
+    """What is weighed of a text: words, pairs of neighbours, groups of them, its task, its size.
+
+    `task` is what `tasks.infer` says of it. Words come from both ends of a long text, where its
+    instruction stands. Each counts once: said twice it is no harder.
+    """
+    read = edges(text)
+    found: dict[str, float] = {}
+    groups: dict[str, set[str]] = {}
+    last = "^"
+    for piece in _WORD.findall(read.translate(_PLAIN)):
+        word = _NUMBER if piece.isdigit() else piece[:STEM]
+        pair = f"{last} {word}"
+        found[word] = found[pair] = 1.0
+        for stem in (word, pair):
+            for group in GROUPS_OF.get(stem, ()):
+                groups.setdefault(group, set()).add(stem)
+        last = word
+    for group, stems in groups.items():
+        found[f"group:{group}"] = 1.0 + math.log(len(stems))
+    found[f"task:{task}"] = 1.0
+    found["size"] = math.log1p(len(text)) / 4.0  # about 1 for a sentence, 2 for a page
+    found["short"] = 1.0 if len(text) < 60 else 0.0
+    found["long"] = 1.0 if len(text) > 600 else 0.0
+    found["lines"] = math.log1p(text.count("\n")) / 2.0
+    found["numbers"] = math.log1p(len(_DIGITS.findall(read))) / 2.0
+    found["sentences"] = math.log1p(read.count(". ") + read.count("? ") + read.count("\n")) / 2.0
+    found["clauses"] = math.log1p(read.count(",") + read.count(";")) / 2.0
+    return found
+
+
+def read(
+    text: str,
+    task: str | None,
+    vector: Sequence[float] | None,
+    *,
+    with_vector: Weights,
+    without: Weights,
+) -> Complexity:
+    """How hard the request looks. Finite and summing to one whatever `vector` holds."""
+    weights = without
+    simple, complex = 0.0, 0.0
+    if vector is not None and len(vector) == len(with_vector.vector[0]):
+        weights = with_vector
+        simple = sum(map(mul, weights.vector[0], vector))
+        complex = sum(map(mul, weights.vector[1], vector))
+    simple += weights.bias[0]
+    complex += weights.bias[1]
+    look = weights.features.get
+    for name, value in features(text, task).items():
+        if (pair := look(name)) is not None:
+            simple += value * pair[0]
+            complex += value * pair[1]
+    if not (math.isfinite(simple) and math.isfinite(complex)):
+        return Complexity(0.0, 1.0, 0.0)  # a damaged embedding: nothing is known
+    heat, embedded = weights.temperature, weights is with_vector
+    return _shares(simple / heat, complex / heat, embedded=embedded)
+
+
+def level(reading: Complexity, rules: RoutingRules) -> Level | None:
+    """The level to act on; None where none is sure enough.
+
+    Not the likeliest one: what is hard and answered cheaply is the dearer mistake, so SIMPLE also
+    asks that COMPLEX be unlikely.
+    """
+    if reading.complex >= rules.complex_from:
+        return "COMPLEX"
+    most = rules.simple_complex_most if reading.embedded else rules.words_complex_most
+    if reading.simple >= rules.simple_from and reading.complex <= most:
+        return "SIMPLE"
+    if reading.medium >= max(reading.simple, reading.complex):
+        return "MEDIUM"
+    return None
+
+
+def _shares(simple: float, complex: float, *, embedded: bool) -> Complexity:
+    most = max(simple, complex, 0.0)
+    odds = math.exp(simple - most), math.exp(-most), math.exp(complex - most)
+    whole = sum(odds)
+    return Complexity(odds[0] / whole, odds[1] / whole, odds[2] / whole, embedded)

@@ -1,0 +1,138 @@
+"""Answers of cheaper tiers, looked at before anybody has them, and asked for again one tier up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cacheserver.cache.ports import Pricer, Spent, untold
+from cacheserver.claude import capabilities
+from cacheserver.claude.model_catalogue import ModelCatalogue
+from cacheserver.core import answer_checks, json_text, tiers
+from cacheserver.core.rules.routing import Tier
+from cacheserver.core.rules.validation import Check
+from cacheserver.core.types import PlannedCall, Query, Route, Tried
+from cacheserver.core.usage import usage_of
+from cacheserver.output_caps import rules as lengths
+from cacheserver.routing.trials import rules as trials
+
+ESCALATED = "escalated"
+
+
+class Escalation:
+    """Tells what is wrong with an answer, and how it is asked for again."""
+
+    def __init__(self, catalogue: ModelCatalogue, pricer: Pricer, spent: Spent = untold) -> None:
+        self._catalogue = catalogue
+        self._pricer = pricer
+        self._spent = spent
+
+    def holds_back(self, query: Query, asked: PlannedCall) -> bool:
+        """Whether a stream is to be asked for whole, looked at, and then streamed."""
+        rules = query.tenant.routing.validation
+        return rules.streams and _looked_at(query, asked) and _next(query, asked.route) is not None
+
+    def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
+        """Why an answer will not do: "refused", "truncated", or the condition it does not meet.
+
+        None: it will, or nobody asked. An answer that will not do is not stored.
+        """
+        if not _looked_at(query, asked) or message.get("type") != "message":
+            return None
+        rules = query.tenant.routing.validation
+        if rules.enabled and (found := answer_checks.cut_or_refused(message, rules)) is not None:
+            return found
+        checks = (answer_checks.flaw(message, check) for check in _checks(query, asked))
+        return next((found for found in checks if found is not None), None)
+
+    def escalate(
+        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
+    ) -> PlannedCall | None:
+        """How it is asked again, one tier up; `message` is the answer that would not do.
+
+        None: there is no tier above that may be used, or its model would refuse the request.
+        """
+        route, rules = asked.route, query.tenant.routing
+        if (tier := _next(query, route)) is None:
+            return None
+        model = tiers.model_of(tier, rules)
+        body = _unmarked(asked)
+        body["model"] = model
+        cap = asked.cap
+        if why == "truncated" and cap is not None and cap.ours and cap.reason != "tenant":
+            # Cut by us: the same cap would cut it again.
+            most = query.tenant.lengths.ceiling or lengths.raised(cap)
+            cap = replace(cap, max_tokens=min(lengths.raised(cap), most))
+            body["max_tokens"] = cap.max_tokens
+        able = capabilities.of(model, self._catalogue.told(now))
+        if capabilities.lacks(able, capabilities.needs(body)) is not None:
+            return None
+        planned = route.baseline or route.model
+        again = replace(
+            route,
+            model=model,
+            reason=ESCALATED,
+            tier=tier,
+            baseline=None if planned == model else planned,
+        )
+        bill = self._pricer.bill(message, now) if message.get("usage") else None
+        tried = Tried(
+            str(message.get("model") or route.model),
+            why,
+            usage_of(message),
+            None if bill is None else bill.cost,
+        )
+        return replace(
+            asked, body=json_text.dumps(body), route=again, plan=None, cap=cap, tried=tried
+        )
+
+    def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
+        """A better answer has come: the one before was paid for, and is written down as such."""
+        self._spent("retry", query.tenant.name, message, now)
+
+
+def _looked_at(query: Query, asked: PlannedCall) -> bool:
+    """Whether there is anything to be told of such an answer."""
+    if query.controls.check is not None:
+        return True
+    routed = asked.route.tier is not None and "routing" not in query.controls.off
+    return routed and query.tenant.routing.validation.enabled
+
+
+def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
+    """The caller's conditions, then the request's own schema, then the operator's."""
+    if query.controls.check is not None:
+        yield query.controls.check
+    if not query.tenant.routing.validation.enabled:
+        return
+    if (schema := answer_checks.asked_schema(query.body)) is not None:
+        yield schema
+    task = asked.route.task
+    rule = None if task is None else trials.rule_of(task, query.tenant.routing)
+    if rule is not None and rule.check is not None:
+        yield rule.check
+
+
+def _next(query: Query, route: Route) -> Tier | None:
+    """The tier that is asked where this one's answer will not do; None: there is none."""
+    rules = query.tenant.routing
+    last = tiers.ORDER.index(rules.validation.up_to)
+    # A named model is what the caller wanted; a conversation that moves loses its thinking.
+    if route.reason in (ESCALATED, "sticky") or route.tier not in tiers.ORDER:
+        return None
+    place = tiers.ORDER.index(route.tier) + 1
+    if place > last or tiers.model_of(tiers.ORDER[place], rules) == route.model:
+        return None
+    return tiers.ORDER[place]
+
+
+def _unmarked(asked: PlannedCall) -> dict[str, Any]:
+    """The body as it was sent, without the marks that were planned for the model it went to."""
+    body: dict[str, Any] = json_text.loads(asked.body)
+    for mark in () if asked.plan is None else asked.plan.marks:
+        at: Any = body
+        for step in mark.path:
+            at = at[step]
+        at.pop("cache_control", None)
+    return body

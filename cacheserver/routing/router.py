@@ -1,0 +1,182 @@
+"""The lever `routing`: gathers what is known of a request, lets policy choose, remembers it.
+
+Nothing here fails a request. What cannot be found out is counted and left out of the choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from cacheserver.cache.ports import Claude, Metrics, Pricer
+from cacheserver.claude import capabilities
+from cacheserver.claude.capabilities import Abilities
+from cacheserver.claude.model_catalogue import ModelCatalogue
+from cacheserver.claude.upstream import Call
+from cacheserver.core import json_text, tasks, tiers
+from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.errors import StoreError, UpstreamError
+from cacheserver.core.rules.routing import RoutingRules, Tier
+from cacheserver.core.types import API_VERSION, AUTO, Query, Route, Tenant, Usage
+from cacheserver.routing import classifier_prompt, complexity, turns
+from cacheserver.routing import rules as routing
+from cacheserver.routing.complexity import Complexity
+from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.routing.rules import Ask
+from cacheserver.routing.sticky_models import StickyModels
+from cacheserver.routing.turns import LastAnswer
+
+_SITE: Final = "router"
+_MOST_WRITING: Final = 256
+
+
+class Trials(Protocol):
+    def barred(self, tenant: Tenant, task: str | None) -> Mapping[Tier, str]:
+        """The tiers that such work may not use now, and why. Never blocks."""
+
+
+class Router:
+    """Chooses models. `default_model` is what `auto` would be without it."""
+
+    def __init__(
+        self,
+        *,
+        conversations: StickyModels,
+        catalogue: ModelCatalogue,
+        claude: Claude,
+        pricer: Pricer,
+        metrics: Metrics,
+        default_model: str,
+        trials: Trials | None = None,
+    ) -> None:
+        self._conversations = conversations
+        self._catalogue = catalogue
+        self._claude = claude
+        self._pricer = pricer
+        self._metrics = metrics
+        self._default_model = default_model
+        self._trials = trials
+        # Twice: a task that is over is still counted for a moment.
+        self._behind = BackgroundTasks(_SITE, metrics, limit=2 * _MOST_WRITING)
+        # On their way to Redis: the next turn may come before the last one's write is through.
+        self._writing: dict[str, LastAnswer] = {}
+
+    async def route(self, query: Query, vector: Any | None, now: float) -> Route:
+        """The model to ask. `vector` is the question's embedding, where it was made."""
+        rules = query.tenant.routing
+        text = query.text if query.text is not None else tasks.last_text(query.body)
+        task = query.controls.task
+        looks = tasks.infer(query.body, text)
+        inferred = looks if task is None and rules.infer_tasks else None
+        ask = Ask(query.model, task, inferred, query.controls.deep)
+        if query.model != AUTO and not rules.overrides:
+            return routing.choose(ask, rules, {})
+        told = self._catalogue.told(now)
+        ask = replace(ask, needs=capabilities.needs(query.body))
+        if self._trials is not None:
+            ask = replace(ask, barred=self._trials.barred(query.tenant, ask.work))
+        if query.model == AUTO:
+            ask = replace(ask, sticky=await self._sticky(query, now))
+        if text is not None and routing.wants_reading(ask, rules):
+            ask = replace(ask, reading=_read(text, looks, vector))
+        if text is not None and query.credential is None and routing.asks_haiku(ask, rules):
+            ask = await self._ask_haiku(ask, text, rules, told, query.tenant.name, now)
+        route = routing.choose(ask, rules, told)
+        if query.model == AUTO and route.model != self._default_model:
+            route = replace(route, baseline=self._default_model)
+        return route
+
+    def answered(
+        self, query: Query, route: Route, message: Mapping[str, Any], usage: Usage, now: float
+    ) -> None:
+        """Remember which model the conversation is on. Never blocks."""
+        rules = query.tenant.routing
+        held = rules.enabled and "routing" not in query.controls.off
+        if query.model != AUTO or not held or rules.sticky_s == 0 or not message:
+            return
+        kept = turns.kept(route.model, usage, now)
+        digest = turns.turns(query).own
+        if digest in self._writing:
+            self._writing[digest] = kept  # the task that writes the older one looks again
+        elif len(self._writing) >= _MOST_WRITING:
+            self._metrics.dropped(_SITE)
+        else:
+            self._writing[digest] = kept
+            self._behind.do(self._keep(digest, rules.sticky_s))
+
+    async def check(self, rules: RoutingRules, now: float) -> None:
+        """Raise `BadRequest` for rules that name a task or a model that nobody knows."""
+        tiers.check(rules, await self._catalogue.known(now))
+
+    async def forget(self) -> None:
+        """Forget which models conversations are on, of all tenants. Raises `StoreError`."""
+        await self._behind.settle()
+        await self._conversations.forget()
+
+    async def settle(self) -> None:
+        """Return once what was to be remembered is written."""
+        await self._behind.settle()
+        await self._catalogue.settle()
+
+    async def close(self) -> None:
+        """Write what is left. What is answered after it is not remembered."""
+        await self._behind.close()
+        await self._catalogue.close()
+
+    async def _keep(self, digest: str, keep_s: int) -> None:
+        written = None
+        try:
+            while (kept := self._writing[digest]) is not written:
+                await self._conversations.keep(digest, kept, keep_s=keep_s)
+                written = kept
+        finally:
+            del self._writing[digest]
+
+    async def _sticky(self, query: Query, now: float) -> str | None:
+        """The conversation's model, where another one would lose something of it."""
+        if query.tenant.routing.sticky_s == 0:
+            return None
+        single = query.conversation is None and len(query.body["messages"]) == 1
+        earlier: Sequence[str] = () if single else turns.turns(query).earlier
+        last = next((self._writing[d] for d in earlier if d in self._writing), None)
+        if last is None and earlier:
+            try:
+                last = await self._conversations.first(earlier)
+            except StoreError:
+                self._metrics.swallowed(_SITE)
+        if last is None or not turns.would_lose(query.body, last, now):
+            return None
+        return last.model
+
+    async def _ask_haiku(
+        self,
+        ask: Ask,
+        text: str,
+        rules: RoutingRules,
+        told: Mapping[str, Abilities],
+        tenant: str,
+        now: float,
+    ) -> Ask:
+        model = rules.haiku.model or rules.tiers.low
+        able = capabilities.of(model, told)
+        body = classifier_prompt.question(text, model, able, rules.haiku.max_chars)
+        call = Call(json_text.dumps(body), {"anthropic-version": API_VERSION}, tenant=tenant)
+        try:
+            async with asyncio.timeout(rules.haiku.timeout_ms / 1_000):
+                reply = await self._claude.create(call)
+            message = json_text.loads(reply.body)
+        except (UpstreamError, TimeoutError, ValueError):
+            self._metrics.swallowed("router-haiku")
+            return replace(ask, haiku_asked=True)
+        if not isinstance(message, dict):
+            return replace(ask, haiku_asked=True)
+        bill = self._pricer.bill(message, now) if message.get("usage") else None
+        spent = 0 if bill is None else bill.cost
+        return replace(ask, haiku=classifier_prompt.answer(message), haiku_asked=True, spent=spent)
+
+
+def _read(text: str, looks: str | None, vector: Any | None) -> Complexity:
+    numbers = None if vector is None else vector.tolist()  # policy knows no numpy
+    return complexity.read(text, looks, numbers, with_vector=WITH_VECTOR, without=WITHOUT)

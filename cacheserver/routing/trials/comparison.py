@@ -1,0 +1,32 @@
+"""Whether two answers to a question say the same, by the cache's own comparer.
+
+What needs no model comes first; Claude is asked last, where the tenant wants it, within the judge's
+own share and cap.
+"""
+
+from __future__ import annotations
+
+from cacheserver.calibration.answers.reader import AnswerReader, said_alike, text_of
+from cacheserver.calibration.llm_judge import Judge
+from cacheserver.routing.trials import rules
+
+
+class Comparer:
+    """Compares whole messages."""
+
+    def __init__(self, answers: AnswerReader, judge: Judge | None = None) -> None:
+        self._answers = answers
+        self._judge = judge
+
+    async def same(
+        self, tenant: str, question: str, one: bytes, other: bytes, *, judge: bool
+    ) -> bool | None:
+        """The verdict; None where it cannot be told. Raises `StoreError`."""
+        first, second = text_of(one), text_of(other)
+        if (plain := rules.alike(first, second)) is not None:
+            return plain
+        read, again = await self._answers.read("", one), await self._answers.read("", other)
+        told = None if read is None or again is None else said_alike(read, again)
+        if told is None and judge and self._judge is not None:
+            told = await self._judge.same(tenant, question, first, second)
+        return told

@@ -1,0 +1,104 @@
+"""Which conversation a request goes on with, and what a change of model would lose of it.
+
+Each turn is hashed onto the hash of all before it, from the tenant, the tools and the system prompt
+on. A request leaves the hash of its whole body behind; the next one, which begins with the same
+turns, passes through that hash on the way to its own. So no name has to be agreed on, and whoever
+knows the hash knew every word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cacheserver.cache.fingerprint import shaping
+from cacheserver.core import json_text
+from cacheserver.core.keyed_digests import keyed
+from cacheserver.core.types import Query, Usage
+
+# How far back a request looks for what it goes on with: the last turn but one, mostly; further
+# where a caller took turns back. Each is a key of one MGET.
+LOOKED_BACK: Final = 32
+
+_HOUR_S: Final = 3_600
+_SHORT_S: Final = 300
+_THINKING: Final = frozenset({"thinking", "redacted_thinking"})
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """A request's place in its conversation, as hex digests."""
+
+    own: str  # what the next request will be recognised by
+    earlier: tuple[str, ...]  # what this one may be, the nearest first; empty: it begins one
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """What is kept of a conversation's last answer."""
+
+    model: str
+    cached_until: float = 0.0  # Unix seconds: until then Claude holds a prompt cache of it
+
+
+def turns(query: Query) -> Turns:
+    """Where a request stands. Another tenant's, or another name's, never has the same digests."""
+    if query.conversation is not None:
+        # The caller's own name holds even where the turns themselves are not sent, or were cut.
+        named = _digest(b"named", _start(query), query.conversation.encode())
+        named = keyed(query.tenant, named)
+        return Turns(named, (named,))
+    shape = shaping(query.body)
+    messages = shape["messages"]
+    before = {name: shape.get(name) for name in ("system", "tools")}
+    link = _digest(b"start", _start(query), json_text.dumps(before, sort_keys=True))
+    passed = []
+    for message in messages:
+        link = _digest(b"turn", link.encode(), json_text.dumps(message, sort_keys=True))
+        passed.append(link)
+    # A request's last turn is the user's; one that put words in Claude's mouth asks no more.
+    earlier = [
+        link
+        for link, message in zip(passed[:-1], messages, strict=False)
+        if message.get("role") == "user"
+    ]
+    known = [keyed(query.tenant, one) for one in reversed(earlier[-LOOKED_BACK:])]
+    return Turns(keyed(query.tenant, link), tuple(known))
+
+
+def kept(model: str, usage: Usage, now: float) -> LastAnswer:
+    """What to keep of an answer of `model`."""
+    if usage.cache_write_1h_tokens or usage.cache_read_tokens:
+        return LastAnswer(
+            model, now + _HOUR_S
+        )  # a read may be of either kind: the longer is doubt's
+    return LastAnswer(model, now + _SHORT_S if usage.cache_write_5m_tokens else 0.0)
+
+
+def would_lose(body: Mapping[str, Any], last: LastAnswer, now: float) -> bool:
+    """Whether another model would cost this conversation a prompt cache, or its thoughts.
+
+    Thinking blocks are bound to the model that wrote them: another one drops or refuses them.
+    """
+    return now < last.cached_until or _thinks(body.get("messages") or ())
+
+
+def _thinks(messages: Sequence[Any]) -> bool:
+    return any(
+        isinstance(block, Mapping) and block.get("type") in _THINKING
+        for message in messages
+        if isinstance(content := message.get("content"), list)
+        for block in content
+    )
+
+
+def _start(query: Query) -> bytes:
+    parts = (query.tenant.name, query.controls.namespace, query.credential or "")
+    return json_text.dumps(list(parts))
+
+
+def _digest(kind: bytes, before: bytes, more: bytes) -> str:
+    # The kind and the length in front: no turn can be spelt so that it reads as another place.
+    return hashlib.sha256(b"%s:%d:%s:%s" % (kind, len(before), before, more)).hexdigest()

@@ -1,0 +1,6 @@
+"""Redis: connections, batched reads, write-behind, deadlines, and what survives damage.
+
+Promises: every command has a deadline; a store that is away raises `StoreError` at once; commands
+are common to Valkey 7.2 and Redis 6.2.
+Called by each package's own store modules.
+"""

@@ -1,0 +1,200 @@
+"""One way to reach Redis or Valkey, configured once; and what kind of server we accept.
+
+Nothing above `stores` sees a redis exception: `store_errors` is the edge. Commands are never
+retried here: a script that ran and whose answer was lost would run twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as TimedOut
+
+from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.storage import redis_url, unreachable
+from cacheserver.storage.patience import Health
+from cacheserver.storage.redis_url import Tls
+
+
+class Client(Redis):
+    """A client whose commands wait no longer than the request they are for (`patience`)."""
+
+    def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
+        super().__init__(connection_pool=connection_pool)
+        self.auto_close_connection_pool = True
+        self.health = Health(self._probe)
+
+    async def execute_command(self, *words: Any, **options: Any) -> Any:
+        async with self.health.bounded():
+            return await super().execute_command(*words, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        found = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        found.health = self.health
+        return found
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self.health.close()
+        await super().aclose(close_connection_pool)
+
+    async def _probe(self) -> None:
+        """Ask over a connection of its own; a refusal is an answer too, and comes at once."""
+        pool = self.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        try:
+            await connection.send_command("PING", check_health=False)
+            await connection.read_response()
+        except TIMEOUTS:
+            raise TimeoutError from None
+        except FAILURES:
+            return
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+class _Pipeline(Pipeline):
+    health: Health
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with self.health.bounded():
+            found: list[Any] = await super().execute(raise_on_error)
+            return found
+
+
+Connection: TypeAlias = Client
+
+PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
+SCHEMA = 1
+RESTORING = "restoring"  # a key that is there while a backup is written into the store
+OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
+
+
+def connect(
+    url: str, *, tls: Tls | None = None, timeout_s: float = 2.0, max_connections: int = 32
+) -> Connection:
+    """Return a client for `url`; it connects when first used and `aclose` closes it.
+
+    `tls` holds the files for `rediss://`. A request that waits longer than `timeout_s` for the
+    store would have been served faster as a miss. Raises `SettingsError` for a URL or a file that
+    cannot be read.
+    """
+    redis_url.check(url)
+    files = redis_url.files(tls) if tls is not None and url.startswith("rediss://") else {}
+    try:
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
+            url,
+            protocol=2,  # RESP3 changes reply shapes and not every Redis-compatible server has it
+            decode_responses=False,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            max_connections=max_connections,
+            timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            **files,
+        )
+    except ValueError:  # its text may hold a part of the URL
+        raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
+    return Client(connection_pool=pool)
+
+
+async def reach(redis: Connection, url: str) -> None:
+    """Return if the server answers us on `url`.
+
+    Raises `SettingsError` where the operator must act, and `StoreError` where it may yet come; both
+    tell the place and the reason.
+    """
+    try:
+        await redis.execute_command("INFO")
+    except (*FAILURES, TypeError, ValueError) as error:
+        found = unreachable.explain(error, url)
+        kind = StoreError if found.passing else SettingsError
+        raise kind(unreachable.message(url, found)) from None
+
+
+# What redis-py raises where the store fails, and where it took too long.
+FAILURES = (RedisError, OSError, TimeoutError)
+TIMEOUTS = (TimeoutError, TimedOut)
+
+
+def failed(error: BaseException) -> StoreError:
+    """A client's error as ours.
+
+    The message holds the kind and the server's error code only, and the cause is to be dropped: a
+    pipeline's error repeats the command, and with it what a user asked.
+    """
+    words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
+    code = f" {words[0]}" if words and words[0].isupper() else ""
+    return StoreError(f"the store failed: {type(error).__name__}{code}")
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what the client raises into `StoreError`."""
+    try:
+        yield
+    except FAILURES as error:
+        raise failed(error) from None
+
+
+async def command(redis: Connection, *words: str | bytes | float) -> Any:
+    """Return the reply to one command, as redis-py shapes it. Raises `StoreError`."""
+    with store_errors():
+        # redis-py types every reply as bytes or str, whatever `decode_responses` says
+        return await redis.execute_command(*words)
+
+
+async def run(script: AsyncScript, *words: str | bytes | float) -> Any:
+    """Return the reply to a registered script. Raises `StoreError`."""
+    with store_errors():
+        return await script(args=words)
+
+
+async def check(redis: Connection, *, prefix: str = PREFIX) -> None:
+    """Refuse a server that would lose or misread what we store; claim the schema if it is new.
+
+    Raises `SettingsError` where the operator must act and `StoreError` where the server is away.
+    """
+    info: dict[str, Any] = await command(redis, "INFO")
+    await command(redis, "SETNX", f"{prefix}schema", SCHEMA)
+    stored = await command(redis, "GET", f"{prefix}schema")
+    half_restored = await command(redis, "EXISTS", f"{prefix}{RESTORING}")
+    version = str(info.get("redis_version", "0"))
+    if _numbers(version) < OLDEST:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the server is Redis {version}; 6.2 or later, or Valkey, "
+            "is needed"
+        )
+    if half_restored:
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: a restore into it was begun and not ended; run `cacheserver "
+            "restore FILE --replace` again"
+        )
+    if info.get("cluster_enabled"):
+        raise SettingsError(
+            "`CACHESERVER_REDIS_URL`: the server is a node of a cluster; an operation here touches "
+            "several keys at once, so name a server that is not clustered"
+        )
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys-"):
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the server's maxmemory-policy is {policy}, which may drop "
+            "API keys and accounts; set it to noeviction and bound the answers with "
+            "`CACHESERVER_MAX_BYTES`"
+        )
+    if stored is not None and int(stored) > SCHEMA:
+        raise SettingsError(
+            f"`CACHESERVER_REDIS_URL`: the data were written by a newer cacheserver (schema "
+            f"{int(stored)}, this one reads {SCHEMA}); upgrade, or point it at another database"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

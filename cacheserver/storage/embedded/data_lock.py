@@ -1,0 +1,83 @@
+"""The locks of a data directory: one server, and one store, at a time.
+
+`server.lock` is ours, `valkey.lock` is inherited by the store's process; the kernel drops each with
+its holders. A held `valkey.lock` under a free `server.lock` is therefore a store whose server was
+killed: it is about to go (Linux tells it to) or is stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cacheserver.core.errors import SettingsError
+
+_PATIENCE_S = 10.0  # for a store to stop: what is left to sync is a second of writes
+
+
+class DataLock:
+    """Both locks of one `store` directory. `take` is all or nothing."""
+
+    def __init__(self, directory: Path) -> None:
+        self._dir = directory
+        self._handles: list[int] = []
+        self.held = False
+
+    @property
+    def childs(self) -> int:
+        """The descriptor of `valkey.lock`, for the store's process to inherit."""
+        return self._handles[1]
+
+    async def take(self, ask_to_stop: Callable[[], Awaitable[None]]) -> None:
+        """Take both; `ask_to_stop` is tried on a store that was left behind.
+
+        Raises `SettingsError` where another cacheserver has them.
+        """
+        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._dir.chmod(0o700)
+        ours = self._open("server.lock")
+        if not _try_lock(ours):
+            self.release()
+            raise SettingsError(
+                f"`CACHESERVER_DATA_DIR`: another cacheserver runs on {self._dir.parent}; "
+                "stop it or give this one a directory of its own"
+            )
+        childs = self._open("valkey.lock")
+        started = time.monotonic()
+        asked = False
+        while not _try_lock(childs):
+            waited = time.monotonic() - started
+            if waited > _PATIENCE_S:
+                self.release()
+                raise SettingsError(
+                    f"`CACHESERVER_DATA_DIR`: a store left behind on {self._dir.parent} does not "
+                    "stop; end that valkey-server or redis-server process and start again"
+                )
+            if waited > 0.5 and not asked:  # no parent-death signal reached it
+                asked = True
+                await ask_to_stop()
+            await asyncio.sleep(0.01)
+        self.held = True
+
+    def release(self) -> None:
+        """Let go of both. Again does nothing."""
+        self.held = False
+        while self._handles:
+            os.close(self._handles.pop())
+
+    def _open(self, name: str) -> int:
+        handle = os.open(self._dir / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._handles.append(handle)
+        return handle
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

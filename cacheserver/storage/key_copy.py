@@ -1,0 +1,135 @@
+"""Every key under a prefix as commands that make it anew, and the way back.
+
+Commands of every type that the stores use, in parts, so that memory does not grow with a key. Each
+key begins with `DEL`: one that comes twice, as `SCAN` may have it, is made once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+from cacheserver.core.errors import StoreError
+from cacheserver.storage.connection import Connection, command, store_errors
+
+_KEYS: Final = 500  # of one round trip
+_ITEMS: Final = 500  # of one command: some 100 kB of vectors
+_BATCH_BYTES: Final = 1 << 20  # written in one round trip
+
+Words = tuple[bytes | str | int | float, ...]
+
+
+async def keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
+    """Yield the keys under `prefix`, in parts. Raises `StoreError`."""
+    cursor = 0
+    pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in prefix) + "*"
+    while True:
+        cursor, found = await command(redis, "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS)
+        if found:
+            yield found
+        if not int(cursor):
+            return
+
+
+async def read(redis: Connection, prefix: str) -> AsyncIterator[Words]:
+    """Yield the commands that make every key under `prefix`. Raises `StoreError`."""
+    async for found in keys(redis, prefix):
+        with store_errors():
+            async with redis.pipeline(transaction=False) as pipe:
+                for key in found:
+                    pipe.type(key)
+                    pipe.pttl(key)
+                replies = await pipe.execute()
+        now_ms = time.time() * 1000
+        for key, kind, left_ms in zip(found, replies[::2], replies[1::2], strict=True):
+            if left_ms == -2:
+                continue  # gone since
+            yield ("DEL", key)
+            async for words in _values(redis, key, kind):
+                yield words
+            if left_ms >= 0:
+                yield ("PEXPIREAT", key, round(now_ms + left_ms))
+
+
+async def write(redis: Connection, commands: Iterable[list[bytes]]) -> int:
+    """Run `commands`; how many. Raises `StoreError` with the first that the server refuses."""
+    count = size = 0
+    batch: list[list[bytes]] = []
+    for words in commands:
+        batch.append(words)
+        size += sum(map(len, words))
+        count += 1
+        if size >= _BATCH_BYTES:
+            await _run(redis, batch)
+            batch, size = [], 0
+    if batch:
+        await _run(redis, batch)
+    return count
+
+
+async def _run(redis: Connection, batch: list[list[bytes]]) -> None:
+    with store_errors():
+        async with redis.pipeline(transaction=False) as pipe:
+            for words in batch:
+                pipe.execute_command(*words)
+            await pipe.execute()
+
+
+async def _values(redis: Connection, key: bytes, kind: bytes) -> AsyncIterator[Words]:
+    match kind:
+        case b"string":
+            value = await command(redis, "GET", key)
+            if value is not None:
+                yield ("SET", key, value)
+        case b"list":
+            start = 0
+            while part := await command(redis, "LRANGE", key, start, start + _ITEMS - 1):
+                yield ("RPUSH", key, *part)
+                start += _ITEMS
+        case b"hash" | b"set" | b"zset":
+            async for words in _scanned(redis, key, kind):
+                yield words
+        case b"stream":
+            async for words in _stream(redis, key):
+                yield words
+        case _:
+            raise StoreError(f"a key of type {kind.decode()} is none of ours")
+
+
+_SCANS: Final = {b"hash": ("HSCAN", "HSET"), b"set": ("SSCAN", "SADD"), b"zset": ("ZSCAN", "ZADD")}
+
+
+async def _scanned(redis: Connection, key: bytes, kind: bytes) -> AsyncIterator[Words]:
+    scan, add = _SCANS[kind]
+    cursor = 0
+    while True:
+        cursor, found = await command(redis, scan, key, cursor, "COUNT", _ITEMS)
+        items = list(found.items()) if kind == b"hash" else list(found)
+        for start in range(0, len(items), _ITEMS):  # a small one comes whole, whatever COUNT says
+            part = items[start : start + _ITEMS]
+            yield (add, key, *_flat(part, kind))
+        if not int(cursor):
+            return
+
+
+def _flat(part: list[Any], kind: bytes) -> list[bytes | str]:
+    if kind == b"set":
+        return part
+    if kind == b"hash":
+        return [word for pair in part for word in pair]
+    return [word for member, score in part for word in (repr(score), member)]
+
+
+async def _stream(redis: Connection, key: bytes) -> AsyncIterator[Words]:
+    about = await command(redis, "XINFO STREAM", key)
+    last = about["last-generated-id"]
+    if not about["length"]:
+        yield ("XADD", key, last, "emptied", "")
+        yield ("XDEL", key, last)
+    start: bytes | str = "-"
+    while part := await command(redis, "XRANGE", key, start, "+", "COUNT", _ITEMS):
+        for id, fields in part:
+            yield ("XADD", key, id, *(word for pair in fields.items() for word in pair))
+        start = b"(" + part[-1][0]
+    yield ("XSETID", key, last)

@@ -1,0 +1,109 @@
+"""The URL of a Redis, read strictly: what redis-py would ignore or trip over later is refused here.
+
+Rule: no message holds any part of the URL but host, port, path and names of parameters.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from cacheserver.core.errors import SettingsError
+
+# Those of redis-py's that are the operator's; timeouts, retries and the protocol are ours.
+_PARAMETERS: Final = (
+    "db", "client_name", "health_check_interval", "socket_keepalive",
+    "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
+)  # fmt: skip
+_ENCODE = "signs like / # ? @ : % in a name or password are written as %2F %23 %3F %40 %3A %25"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for `rediss://`: whom to trust, and who we are."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+def place(url: str) -> str:
+    """Where a readable URL leads, for messages: host, port and database, no name, no password."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return unquote(parts.path)
+    host = parts.hostname or "localhost"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}:{parts.port or 6379}/{_database(url)}"
+
+
+def check(url: str) -> None:
+    """Raise `SettingsError` for a URL that does not say what it seems to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise _wrong("use redis://, rediss:// or unix://")
+    try:
+        _ = parts.port
+    except ValueError:  # its text holds what stands there: it may be part of a password
+        raise _wrong(f"what stands for the port is no number up to 65535; {_ENCODE}") from None
+    if parts.fragment or "#" in url:
+        raise _wrong(f"there is a `#` in it; {_ENCODE}")
+    if parts.scheme == "unix" and not parts.path:
+        raise _wrong("unix:// needs the path of a socket, as in unix:///run/redis/redis.sock")
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _PARAMETERS:
+            near = get_close_matches(name, _PARAMETERS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(_PARAMETERS)}"
+            raise _wrong(f"there is no parameter `{name[:64]}`; {hint}")
+        if name.startswith("ssl_") and parts.scheme != "rediss":
+            raise _wrong(f"`{name}` is for rediss://")
+    if not _database(url).isdecimal():
+        raise _wrong("the database, behind the last `/` or in `db`, must be a number")
+
+
+def files(tls: Tls) -> dict[str, Any]:
+    """redis-py's arguments for the files. Raises `SettingsError` for one that will not do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    given: dict[str, Any] = {}
+    if tls.ca_file is not None:
+        try:
+            context.load_verify_locations(tls.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise _unreadable("CA", tls.ca_file, "certificates in PEM", error) from None
+        given["ssl_ca_certs"] = str(tls.ca_file)
+    if tls.cert_file is not None:
+        key = tls.key_file or tls.cert_file
+        try:
+            context.load_cert_chain(tls.cert_file, key)
+        except FileNotFoundError as error:
+            setting, path = ("CERT", tls.cert_file) if not tls.cert_file.exists() else ("KEY", key)
+            raise _unreadable(setting, path, "PEM", error) from None
+        except (OSError, ssl.SSLError) as error:
+            raise _unreadable(
+                "CERT", tls.cert_file, f"a certificate in PEM that fits the key in {key}", error
+            ) from None
+        given |= {"ssl_certfile": str(tls.cert_file), "ssl_keyfile": str(key)}
+    return given
+
+
+def _database(url: str) -> str:
+    parts = urlsplit(url)
+    asked: Mapping[str, str] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "db" in asked:
+        return asked["db"]
+    return "0" if parts.scheme == "unix" else unquote(parts.path).strip("/") or "0"
+
+
+def _wrong(what: str) -> SettingsError:
+    return SettingsError(f"`CACHESERVER_REDIS_URL`: {what}")
+
+
+def _unreadable(setting: str, path: Path, meant: str, error: OSError) -> SettingsError:
+    # OpenSSL's own words for a file of another kind ("[X509] no certificate ...") help nobody
+    why = f"has not {meant}" if isinstance(error, ssl.SSLError) else f"{error.strerror}"
+    return SettingsError(f"`CACHESERVER_REDIS_{setting}_FILE`: {path}: {why}")

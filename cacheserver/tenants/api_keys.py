@@ -1,0 +1,326 @@
+"""API keys: hashed, with what each may do and until when.
+
+Rule: a request seen a moment ago costs no round trip. What was read is believed for `FRESH_S`
+seconds, so a key that is revoked stops within that; with Redis away for `GRACE_S`, and no longer.
+
+    P keys      hash: SHA-256 of a key -> its record
+    P keysused  hash: id -> the last day (UTC) it let somebody in
+    P access    whether a key is needed at all (`tenants.access`)
+
+A key that is rotated keeps its id, and with it its budgets, limits and place in the ledger; for a
+while there are two records of that id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cacheserver.cache.controls import name as checked_name
+from cacheserver.core import names
+from cacheserver.core.errors import BadRequest, NotFound, StoreError
+from cacheserver.core.rules.limits import Limits
+from cacheserver.storage.connection import PREFIX, Connection, store_errors
+from cacheserver.storage.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.storage.write_behind import WriteBehind
+from cacheserver.tenants.access import Access
+
+__all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
+
+KEY_MARK = "cs_"  # tells a key of ours from Anthropic's `sk-ant-...`, to people and to scanners
+MAX_OVERLAP_S = 30 * 86_400  # a month: who has not changed a key by then never will
+
+_MAX_LABEL = 100
+_DAY_S = 86_400
+# A key that is over is shown in the list for so long; then the next one made forgets it.
+_SHOWN_S = 30 * _DAY_S
+_SEEN = 10_000  # keys whose last day is remembered, to be written once a day
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of a key. The key itself is not."""
+
+    id: str  # of the first key's hash, so that it says nothing about the key
+    tenant: str
+    label: str
+    created_at: float  # of this key; an earlier one of the same id may have been before it
+    expires_at: float | None = None  # from then on it is refused
+    limits: Limits = field(default_factory=Limits)
+    replaced: bool = False  # there is a newer key of the same id
+    overlaps_until: float | None = None  # until then the one before it is taken too
+    last_used: str | None = None  # a day, as 2026-12-31; None: not since days are kept
+
+
+class ApiKeys:
+    """The keys. `clock` counts seconds for what is remembered; `now` is Unix time."""
+
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        swallowed: Callable[[str], object] = lambda _: None,
+        access: Path | None = None,
+        behind: WriteBehind | None = None,
+    ) -> None:
+        self._redis = redis
+        self._swallowed = swallowed
+        self._keys = f"{prefix}keys"
+        self._used = f"{prefix}keysused"
+        self._now = now
+        self._access = Access(redis, prefix=prefix, path=access, swallowed=swallowed)
+        self._behind = behind
+        self._found = Remembered[ApiKey](clock)
+        self._closed = Remembered[bool](clock)
+        self._days: dict[str, int] = {}  # by id, the last day that was noted here
+        self._limits: dict[str, Limits] = {}  # by id, of the keys seen that have any
+
+    async def create_key(
+        self,
+        tenant: str,
+        label: str = "",
+        *,
+        expires_at: float | None = None,
+        limits: Limits | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Return a new key's record and the key itself, which is not to be had again.
+
+        Raises `BadRequest` for a name, label or time that will not do, and `StoreError`.
+        """
+        checked_name("tenant", tenant)
+        label = names.read("label", label, most=_MAX_LABEL, least=0)
+        self._check_expiry(expires_at)
+        plain, digest = _made()
+        key = ApiKey(
+            digest[:16], tenant, label, round(self._now(), 3), expires_at, limits or Limits()
+        )
+        await self._access.require()
+        self._closed.forget("")
+        with store_errors():
+            await self._redis.hset(self._keys, digest, _record(key))
+        await self._forget_expired()
+        return key, plain
+
+    async def rotate_key(
+        self, key_id: str, *, overlap_s: float = 0, expires_at: float | None = None
+    ) -> tuple[ApiKey, str]:
+        """Return a new key of the same id. The one before it is taken for `overlap_s` more.
+
+        Without `expires_at` it lives as long as the one before it was made for. Raises
+        `BadRequest`, `NotFound` and `StoreError`.
+        """
+        if not 0 <= overlap_s <= MAX_OVERLAP_S:
+            raise BadRequest("overlap", f"must be 0 to {MAX_OVERLAP_S} seconds, 30 days")
+        self._check_expiry(expires_at)
+        now = round(self._now(), 3)
+        records = await self._of(key_id)
+        before = next(one for one in records.values() if not one.replaced)
+        if expires_at is None and before.expires_at is not None:
+            expires_at = round(now + before.expires_at - before.created_at, 3)
+        plain, digest = _made()
+        until = now + overlap_s
+        changed: dict[str, ApiKey | None] = {}
+        for other, key in records.items():
+            end = until if key.expires_at is None else min(until, key.expires_at)
+            changed[other] = replace(key, replaced=True, expires_at=end) if overlap_s else None
+        new = replace(
+            before,
+            created_at=now,
+            expires_at=expires_at,
+            overlaps_until=until if overlap_s else None,
+            last_used=None,
+        )
+        await self._write({**changed, digest: new})
+        await self._forget_expired()
+        return new, plain
+
+    async def limit_key(self, key_id: str, limits: Limits) -> ApiKey:
+        """Set how fast a key may ask. Raises `NotFound` and `StoreError`."""
+        records = await self._of(key_id)
+        changed = {digest: replace(key, limits=limits) for digest, key in records.items()}
+        await self._write(changed)
+        return next(key for key in changed.values() if not key.replaced)
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        """Forget a key, and the one before it: no process takes them after `FRESH_S`.
+
+        Raises `NotFound` and `StoreError`.
+        """
+        records = await self._of(key_id)
+        await self._write(dict.fromkeys(records))
+        with store_errors():
+            await self._redis.hdel(self._used, key_id)
+        self._closed.forget("")
+        return next(key for key in records.values() if not key.replaced)
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Every key, the oldest first; one that was rotated once. Raises `StoreError`."""
+        with store_errors():
+            records = await self._redis.hvals(self._keys)
+            used = await self._redis.hgetall(self._used)
+        days = {_text(id): _text(day) for id, day in used.items()}
+        found = [replace(key, last_used=days.get(key.id)) for key in map(_api_key, records)]
+        if found:
+            await self._note_keys()
+        return sorted((k for k in found if not k.replaced), key=lambda k: k.created_at)
+
+    async def keys_needed(self) -> bool:
+        """True `FRESH_S` after the first key was made, or sooner, and until `open`.
+
+        Raises `Unavailable` where that cannot be told.
+        """
+        return bool(await self._closed.get("", self._access.needed))
+
+    async def open(self) -> None:
+        """Let callers on this machine in without a key again.
+
+        Raises `BadRequest` where there are keys, and `StoreError`.
+        """
+        if keys := await self.list_keys():
+            raise BadRequest("keys", f"there are {len(keys)}; revoke them first: `key list`")
+        with store_errors():
+            await self._redis.delete(self._keys, self._used)  # what is left is over
+        await self._access.open()
+        self._closed.forget("")
+
+    async def key(self, plain: str) -> ApiKey | None:
+        """The record of a key that was presented; None where we gave out no such key, or it is
+        over.
+
+        Raises `Unavailable` with Redis away, unless the key was seen in the last `GRACE_S`.
+        """
+        if not plain.startswith(KEY_MARK):
+            return None
+        digest = _digest(plain)
+
+        async def ask() -> ApiKey | None:
+            record = await self._redis.hget(self._keys, digest)
+            return None if record is None else _api_key(record)
+
+        found = await self._found.get(digest, ask)
+        now = self._now()
+        if found is None or (found.expires_at is not None and now >= found.expires_at):
+            return None
+        day = int(now // _DAY_S)
+        if self._days.get(found.id) != day:
+            await self._first_today(found, day)
+        if found.limits != Limits():
+            self._limits[found.id] = found.limits
+        elif self._limits:
+            self._limits.pop(found.id, None)
+        return found
+
+    def limits_of(self, key_id: str | None) -> Limits | None:
+        """Return how fast a key may ask that let a request in; None: nothing is set for it."""
+        return None if key_id is None else self._limits.get(key_id)
+
+    async def _first_today(self, key: ApiKey, day: int) -> None:
+        """Note a key's use, and that there is a key: this process may not have seen any yet."""
+        if len(self._days) >= _SEEN:
+            self._days.clear()
+        self._days[key.id] = day
+        await self._note_keys()
+        if self._behind is not None:
+            text = time.strftime("%Y-%m-%d", time.gmtime(day * _DAY_S))
+            self._behind.add(lambda: self._note_use(key.id, text))
+
+    async def _note_use(self, key_id: str, day: str) -> None:
+        with store_errors():
+            await self._redis.hset(self._used, key_id, day)
+
+    async def _note_keys(self) -> None:
+        try:
+            await self._access.needed()
+        except StoreError:
+            self._swallowed("access-note")
+
+    async def _of(self, key_id: str) -> dict[str, ApiKey]:
+        """The records of a key by digest, one of them not replaced. Raises `NotFound`."""
+        with store_errors():
+            kept = await self._redis.hgetall(self._keys)
+        records = {_text(digest): _api_key(record) for digest, record in kept.items()}
+        found = {digest: key for digest, key in records.items() if key.id == key_id}
+        if all(key.replaced for key in found.values()):
+            raise NotFound(f"there is no key {key_id[:64]!r}; `cacheserver key list` shows those")
+        return found
+
+    async def _write(self, records: Mapping[str, ApiKey | None]) -> None:
+        """Write records, or forget them, all in one step."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for digest, key in records.items():
+                    if key is None:
+                        pipe.hdel(self._keys, digest)
+                    else:
+                        pipe.hset(self._keys, digest, _record(key))
+                await pipe.execute()
+        for digest in records:
+            self._found.forget(digest)
+
+    async def _forget_expired(self) -> None:
+        with store_errors():
+            kept = await self._redis.hgetall(self._keys)
+        old = self._now() - _SHOWN_S
+        over = {
+            _text(digest): None
+            for digest, key in ((d, _api_key(record)) for d, record in kept.items())
+            if key.expires_at is not None
+            and (key.expires_at < old or (key.replaced and key.expires_at <= self._now()))
+        }
+        if over:
+            await self._write(over)
+
+    def _check_expiry(self, expires_at: float | None) -> None:
+        if expires_at is not None and expires_at <= self._now():
+            raise BadRequest("expires", "must be in the future")
+
+
+def _made() -> tuple[str, str]:
+    """A new key and its digest."""
+    plain = KEY_MARK + secrets.token_urlsafe(32)
+    return plain, _digest(plain)
+
+
+def _record(key: ApiKey) -> bytes:
+    fields = asdict(key)
+    del fields["last_used"]
+    return orjson.dumps(fields)
+
+
+def _api_key(record: bytes | str) -> ApiKey:
+    """A record as it was written, here or by another version."""
+    try:
+        kept: dict[str, Any] = orjson.loads(record)
+        limits = kept.get("limits") or {}
+        known = {name: limits.get(name) for name in Limits.__dataclass_fields__}
+        return ApiKey(
+            id=kept["id"],
+            tenant=kept["tenant"],
+            label=kept["label"],
+            created_at=kept["created_at"],
+            expires_at=kept.get("expires_at"),
+            limits=Limits(**known),
+            replaced=bool(kept.get("replaced")),
+            overlaps_until=kept.get("overlaps_until"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError("a key's record makes no sense") from error
+
+
+def _text(reply: bytes | str) -> str:
+    return reply if isinstance(reply, str) else reply.decode()
+
+
+def _digest(plain: str) -> str:
+    """A plain hash will do: 256 random bits are not guessed, so there is nothing to slow down."""
+    return hashlib.sha256(plain.encode()).hexdigest()

@@ -1,0 +1,33 @@
+"""Engines with the real model, made in whatever process asks; light to import."""
+
+from __future__ import annotations
+
+from cacheserver.analysis.replay.engine import Engine
+from cacheserver.analysis.replay.seen import Reader
+from cacheserver.analysis.replay.similar import Similar
+from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.analysis.replay.workers import Made
+from cacheserver.core.types import Bar, Tenant
+from cacheserver.matching import lexicon
+from index.models import OnnxEmbedder
+from tests.analysis.replay.making import PRICER
+from tests.models import model_dir
+
+TENANT = Tenant("default", bar=Bar(target=0.01))
+
+
+def make(texts: int | None, tenant: Tenant = TENANT) -> Made:
+    embedding = Embedding(OnnxEmbedder(model_dir()))
+    similar = Similar(embedding, lexicon.standard(), texts=texts)
+    similar.__enter__()
+    engine = Engine(reader=Reader(tenant, embedding.id), pricer=PRICER, similar=similar, most=1_000)
+
+    def close() -> None:
+        similar.__exit__(None, None, None)
+        embedding.close()
+
+    return Made(engine, close)
+
+
+def broken() -> Made:
+    raise ValueError("no model")

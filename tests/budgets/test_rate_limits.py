@@ -1,0 +1,265 @@
+"""Rate limits over several servers on one real Redis, and with it away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+
+from cacheserver.budgets.rate_limit_store import RateLimitStore
+from cacheserver.budgets.rate_limits import RateLimits
+from cacheserver.core.errors import RateLimited
+from cacheserver.core.rules.limits import Limits
+from cacheserver.core.types import Query, Tenant
+from cacheserver.observability.metrics import Metrics
+from cacheserver.storage.connection import Connection, connect
+from cacheserver.storage.write_behind import WriteBehind
+from tests.cache.making_queries import query
+from tests.redis_servers import ENGINES, serving
+
+KEY = "0123456789abcdef"
+
+
+class Keys:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits
+
+    def limits_of(self, key_id: str | None) -> Limits | None:
+        return self.limits if key_id == KEY else None
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Server:
+    def __init__(
+        self, redis: Connection, prefix: str, *, key: Limits | None = None, lease_s: float = 30
+    ) -> None:
+        self.clock, self.metrics = Clock(), Metrics()
+        self.behind = WriteBehind("rate-limit", self.metrics)
+        self.limits = RateLimits(
+            RateLimitStore(redis, prefix=prefix, lease_s=lease_s),
+            keys=Keys(key),
+            metrics=self.metrics,
+            behind=self.behind,
+            clock=self.clock,
+        )
+
+    async def request(self, tenant: Tenant, key_id: str | None = None) -> RateLimited | None:
+        try:
+            await self.limits.request(tenant, key_id)
+        except RateLimited as refused:
+            return refused
+        return None
+
+    async def miss(self, asked: Query, id: str) -> RateLimited | None:
+        try:
+            await self.limits.miss(asked, id)
+        except RateLimited as refused:
+            return refused
+        return None
+
+    async def ended(self, id: str, tokens: int | None = 0) -> None:
+        self.limits.ended(id, tokens)
+        await self.behind.flush()
+
+    async def close(self) -> None:
+        await self.limits.close()
+        await self.behind.close()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(ENGINES["valkey"]) as address:
+        yield address
+
+
+@pytest.fixture
+async def redis(url: str) -> AsyncIterator[Connection]:
+    client = connect(url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def servers(redis: Connection) -> AsyncIterator[list[Server]]:
+    """Three, on one Redis."""
+    prefix = f"{uuid.uuid4().hex}:"
+    found = [Server(redis, prefix, key=Limits(2, 1)) for _ in range(3)]
+    yield found
+    for server in found:
+        await server.close()
+
+
+def tenant(**limits: int) -> Tenant:
+    return Tenant("acme", limits=Limits(**limits))
+
+
+async def test_servers_on_one_redis_count_requests_together(servers: list[Server]) -> None:
+    acme = tenant(requests_per_minute=5)
+    asks = [servers[n % 3].request(acme) for n in range(12)]
+    refused = [one for one in await asyncio.gather(*asks) if one is not None]
+    assert len(refused) == 7
+    first = refused[0]
+    assert (first.status, first.type) == (429, "rate_limit_error")
+    assert first.headers["x-cache-reason"] == "limit-requests"
+    assert first.headers["x-limit"] == "acme/requests_per_minute"
+    assert 1 <= int(first.headers["retry-after"]) <= 12
+    assert await servers[0].request(replace(acme, name="other")) is None
+
+
+async def test_a_key_has_limits_of_its_own_within_its_tenants(servers: list[Server]) -> None:
+    acme = tenant(requests_per_minute=3)
+    assert [await servers[0].request(acme, KEY) for _ in range(2)] == [None, None]
+    refused = await servers[1].request(acme, KEY)
+    assert refused is not None
+    assert refused.headers["x-limit"] == f"acme/{KEY}/requests_per_minute"
+    assert await servers[1].request(acme) is None  # what the key was refused took nothing
+    refused = await servers[2].request(acme)
+    assert refused is not None
+    assert refused.headers["x-limit"] == "acme/requests_per_minute"
+
+
+async def test_callers_with_keys_of_their_own_share_what_their_tenant_may_do(
+    servers: list[Server],
+) -> None:
+    acme = tenant(requests_per_minute=1)
+    assert await servers[0].request(replace(acme, name=f"acme@{'a' * 32}")) is None
+    assert await servers[0].request(replace(acme, name=f"acme@{'b' * 32}")) is not None
+
+
+async def test_misses_under_way_are_counted_together_and_freed_at_their_end(
+    servers: list[Server],
+) -> None:
+    asked = query(tenant=tenant(concurrent_misses=2))
+    assert await servers[0].miss(asked, "a") is None
+    assert await servers[1].miss(asked, "b") is None
+    refused = await servers[2].miss(asked, "c")
+    assert refused is not None
+    assert refused.headers["x-cache-reason"] == "limit-misses"
+    await servers[1].ended("b")
+    await servers[1].ended("b")
+    assert await servers[2].miss(asked, "c") is None
+    assert await servers[0].miss(asked, "d") is not None
+
+
+async def test_a_server_that_was_killed_holds_a_seat_no_longer_than_its_lease(
+    redis: Connection,
+) -> None:
+    prefix, asked = f"{uuid.uuid4().hex}:", query(tenant=tenant(concurrent_misses=1))
+    killed, alive = (Server(redis, prefix, lease_s=0.3) for _ in range(2))
+    assert await killed.miss(asked, "a") is None
+    assert await alive.miss(asked, "b") is not None
+    waiting = [0]
+
+    async def until_let_in(server: Server, id: str) -> None:
+        while await server.miss(asked, id) is not None:
+            waiting[0] += 1
+
+    renewed = asyncio.get_running_loop().time() + 0.9
+    while asyncio.get_running_loop().time() < renewed:  # three leases: it runs, and holds on
+        assert await alive.miss(asked, "b") is not None
+    await killed.limits.close()
+    async with asyncio.timeout(10):
+        await until_let_in(alive, "b")
+    assert waiting[0] > 0
+    await alive.close()
+    await killed.behind.close()
+
+
+async def test_tokens_are_taken_as_the_most_it_can_be_and_what_was_not_used_goes_back(
+    servers: list[Server],
+) -> None:
+    asked = query(tenant=tenant(tokens_per_minute=250))  # 100 for the answer, and a prompt
+    assert await servers[0].miss(asked, "a") is None
+    assert await servers[1].miss(asked, "b") is None
+    refused = await servers[2].miss(asked, "c")
+    assert refused is not None
+    assert refused.headers["x-cache-reason"] == "limit-tokens"
+    await servers[0].ended("a", 10)
+    assert await servers[2].miss(asked, "c") is None
+    await servers[2].ended("c", None)  # nobody knows what it took: all of it
+    assert await servers[2].miss(asked, "d") is not None
+    await servers[1].ended("b", 100_000)  # more than was thought is owed
+    late = await servers[0].miss(asked, "e")
+    assert late is not None
+    assert int(late.headers["retry-after"]) > 60 * 300
+
+
+async def test_a_caller_who_leaves_while_it_is_counted_wins_no_tokens(
+    servers: list[Server],
+) -> None:
+    asked = query(tenant=tenant(tokens_per_minute=250, concurrent_misses=5))
+    assert await servers[0].miss(asked, "a") is None
+    assert await servers[0].miss(asked, "b") is None
+    for n in range(20):
+        task = asyncio.create_task(servers[0].limits.miss(asked, f"left-{n}"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises((asyncio.CancelledError, RateLimited)):
+            await task
+    await servers[0].behind.flush()
+    assert await servers[0].miss(asked, "c") is not None
+
+
+async def test_where_nothing_is_set_nobody_is_asked(
+    servers: list[Server], redis: Connection
+) -> None:
+    before = (await redis.info("stats"))["total_commands_processed"]
+    for n in range(20):
+        assert await servers[0].request(Tenant("acme"), "another") is None
+        assert await servers[0].miss(query(), str(n)) is None
+        assert await servers[0].request(tenant(concurrent_misses=1)) is None
+    assert (await redis.info("stats"))["total_commands_processed"] - before <= 2
+
+
+async def test_with_the_store_away_each_server_counts_for_itself() -> None:
+    with serving(ENGINES["valkey"]) as url:
+        client = connect(url, timeout_s=0.5)
+        one, two = Server(client, "cs1:"), Server(client, "cs1:")
+        acme = tenant(requests_per_minute=60, concurrent_misses=1, tokens_per_minute=300)
+        assert await one.request(acme) is None
+    asked = query(tenant=acme)
+    for server in (one, two):
+        assert [await server.request(acme) for _ in range(60)] == [None] * 60
+        refused = await server.request(acme)
+        assert refused is not None
+        server.clock.now += 1.0
+        assert await server.request(acme) is None
+        assert await server.miss(asked, "a") is None
+        assert await server.miss(asked, "b") is not None
+        await server.ended("a", 5_000)
+        late = await server.miss(asked, "b")
+        assert late is not None
+        assert late.headers["x-cache-reason"] == "limit-tokens"
+    for server in (one, two):
+        await server.close()
+    await client.connection_pool.disconnect()
+
+
+async def test_a_store_that_hangs_holds_nobody_up_for_long() -> None:
+    with serving(ENGINES["valkey"]) as url:
+        client = connect(url)
+        server = Server(client, "cs1:")
+        acme = tenant(requests_per_minute=60)
+        assert await server.request(acme) is None
+        pid = (await client.info("server"))["process_id"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            began = asyncio.get_running_loop().time()
+            for _ in range(10):
+                assert await server.request(acme) is None
+            assert asyncio.get_running_loop().time() - began < 1.5  # one look, of 250 ms
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await server.close()
+        await client.aclose()

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheserver.cache.codec import VectorRow, pack_entry, pack_vector, unpack_entry, unpack_vector
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Entry, Usage
+from tests.cache.making_entries import entry
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+tokens = st.integers(0, 2**53)
+flat_usage = st.builds(
+    Usage, *[tokens] * 6, service_tier=text, speed=text, inference_geo=text, iterations=st.just(())
+)
+usage = st.builds(
+    Usage,
+    *[tokens] * 6,
+    service_tier=text,
+    speed=text,
+    inference_geo=text,
+    iterations=st.lists(st.tuples(text, flat_usage), max_size=3).map(tuple),
+)
+moments = st.floats(0, 4e9)
+entries = st.builds(
+    Entry,
+    id=st.text("0123456789abcdef", min_size=32, max_size=32),
+    tenant=text,
+    namespace=text,
+    fingerprint=text,
+    scope=text,
+    text=st.none() | text,
+    model=text,
+    message=st.binary(max_size=200),
+    usage=usage,
+    cost=st.none() | st.integers(0, 2**62),
+    tags=st.lists(text, max_size=4).map(tuple),
+    created_at=moments,
+    expires_at=moments,
+    actor=st.none() | text,
+    made_up=st.booleans(),
+    conversation=st.none() | text,
+)
+
+
+@given(entries)
+def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
+    assert unpack_entry(pack_entry(one)) == one
+
+
+@given(entries, st.sampled_from([11, 13]))
+def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
+    one: Entry, fields: int
+) -> None:
+    value = pack_entry(one)
+    length = int.from_bytes(value[33:37], "big")
+    header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:fields])
+    older = value[:33] + len(header).to_bytes(4, "big") + header + value[37 + length :]
+    later: dict[str, Any] = {"conversation": None}
+    if fields == 11:
+        later |= {"actor": None, "made_up": False}
+    assert unpack_entry(older) == replace(one, **later)
+
+
+@given(entries, st.binary(max_size=100))
+def test_a_vector_comes_back_as_it_was_stored(one: Entry, vector: bytes) -> None:
+    row = VectorRow(one.id, one.fingerprint, one.scope, one.tenant, one.expires_at, vector)
+    assert unpack_vector(pack_vector(one, vector)) == row
+
+
+@given(entries, st.data())
+def test_a_value_cut_inside_its_header_is_absent(one: Entry, data: st.DataObject) -> None:
+    value = pack_entry(one)
+    cut = data.draw(st.integers(0, len(value) - len(one.message) - 1))
+    assert unpack_entry(value[:cut]) is None
+    assert unpack_vector(value[:cut]) is None
+
+
+@given(st.integers(0, 255).filter(lambda version: version != 1))
+def test_a_value_of_another_version_is_absent(version: int) -> None:
+    one = entry()
+    assert unpack_entry(bytes([version]) + pack_entry(one)[1:]) is None
+    assert unpack_vector(bytes([version]) + pack_vector(one, b"v")[1:]) is None
+
+
+@given(st.binary(max_size=100))
+def test_bytes_nobody_wrote_never_raise(value: bytes) -> None:
+    assert unpack_entry(value) is None
+    assert unpack_vector(value) is None
+
+
+def test_what_json_cannot_hold_is_refused_without_its_words() -> None:
+    with pytest.raises(StoreError) as caught:
+        pack_entry(entry(text="a secret \ud800"))
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_id_of_another_length_is_refused() -> None:
+    with pytest.raises(StoreError):
+        pack_entry(entry(id="short"))

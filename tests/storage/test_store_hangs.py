@@ -1,0 +1,125 @@
+"""A store that is there and does not answer: a stopped process, a stuck disk, a lost network."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cacheserver.storage.embedded.store import EmbeddedStore
+from tests.hostile.raw import until
+from tests.house import House, came_from
+from tests.test_failures import swallowed
+
+
+def slowest(usual_s: float) -> float:
+    """Bound what a request takes: 0.25 s for the store, the rest by how busy the machine is now.
+
+    Without a bound of ours it is the 8 s of the store's own.
+    """
+    return min(4.0, 0.25 + max(0.75, 10 * usual_s))
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    store = EmbeddedStore(tmp_path / "store")
+    await store.start()
+    yield store
+    await store.stop()
+
+
+@contextmanager
+def stopped(store: EmbeddedStore) -> Iterator[None]:
+    pid = store.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def timed(house: House, text: str, **given: Any) -> tuple[float, str, str]:
+    began = time.monotonic()
+    kind, reason = came_from(await house.ask(text, **given))
+    return time.monotonic() - began, kind, reason
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
+    tmp_path: Path, store: EmbeddedStore, stream: bool
+) -> None:
+    url = await store.start()
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
+        key = await house.key("one")
+        usual = [
+            (await timed(house, f"Question {n}?", key=key, stream=stream))[0] for n in range(4)
+        ]
+        with stopped(store):
+            first = await asyncio.gather(
+                *(timed(house, f"Question {n}?", key=key, stream=stream) for n in range(8))
+            )
+            assert max(seconds for seconds, _, _ in first) < slowest(max(usual))
+            assert {found[1:] for found in first} == {("miss", "degraded")}
+            began = time.monotonic()
+            for n in range(20):
+                found = await timed(house, f"Question {n}?", key=key, stream=stream)
+                assert found[1:] == ("miss", "degraded")
+            assert time.monotonic() - began < 20 * 0.25  # not a quarter of a second each
+            only = {"cache-control": "only-if-cached"}
+            refused = await house.ask("Question 0?", key=key, stream=stream, headers=only)
+            assert (refused.status_code, refused.headers["x-cache-reason"]) == (404, "degraded")
+            assert refused.headers["x-should-retry"] == "false"
+            ready = await house.http.get("/readyz")
+            assert (ready.status_code, ready.json()["store"]) == (503, "away")
+        assert "store-hangs" in await swallowed(house)
+        await until(lambda: not store_hangs(house))
+        for n in range(4):  # nothing of before is lost, and nothing fails on the way back
+            assert (await timed(house, f"Question {n}?", key=key))[1] == "exact"
+        await house.parts.ledger.flush()
+        await house.parts.decision_log.flush()
+        stats = (await house.http.get("/v1/stats", headers={"x-api-key": key})).json()
+        assert (stats["requests"], stats["failed"]) == (4 + 8 + 20 + 1 + 4, 0)
+        usage = (await house.http.get("/v1/usage", headers={"x-api-key": key})).json()
+        assert usage["totals"]["requests"] == 4 + 8 + 20 + 1 + 4
+
+
+def store_hangs(house: House) -> bool:
+    return house.parts.ledger.redis.health.hangs
+
+
+async def test_who_asks_for_more_than_an_answer_is_told_at_once(
+    tmp_path: Path, store: EmbeddedStore
+) -> None:
+    """A tenant never seen, a budget that cannot be looked at, a job: refused, and not after 8 s."""
+    url = await store.start()
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
+        seen, unseen = await house.key("one"), await house.key("two")
+        usual = (await timed(house, "Question?", key=seen))[0]
+        with stopped(store):
+            began = time.monotonic()
+            answers = await asyncio.gather(*(house.ask(key=unseen) for _ in range(4)))
+            assert {a.status_code for a in answers} == {503}
+            assert {a.headers["retry-after"] for a in answers} == {"1"}
+            assert time.monotonic() - began < slowest(usual)
+        await until(lambda: not store_hangs(house))
+        assert (await house.ask(key=unseen)).status_code == 200
+
+
+async def test_a_purge_is_not_hurried(tmp_path: Path, store: EmbeddedStore) -> None:
+    """What is not an answer waits as long as the store's own limit: it may be done all the same."""
+    url = await store.start()
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
+        await house.ask(headers={"x-cache-tags": "old"})
+        with stopped(store):
+            purge = asyncio.create_task(house.http.post("/v1/purge", json={"tag": "old"}))
+            _, pending = await asyncio.wait({purge}, timeout=0.6)
+            assert pending == {purge}
+        assert (await purge).json() == {"purged": 1}

@@ -28,6 +28,7 @@ from cacheserver.budgets.rate_limit_store import RateLimitStore
 from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.budgets.store import BudgetStore
 from cacheserver.cache import index_sync
+from cacheserver.cache.decider import Decider
 from cacheserver.cache.decision_log import DecisionLog, record_of
 from cacheserver.cache.entries import Entries
 from cacheserver.cache.semantic import SemanticEntries
@@ -38,7 +39,6 @@ from cacheserver.calibration.answers.reader import READING, AnswerReader
 from cacheserver.calibration.answers.vectors import AnswerVectors
 from cacheserver.calibration.audits import Auditor
 from cacheserver.calibration.bars import Bars
-from cacheserver.calibration.decider import Decider
 from cacheserver.calibration.feedback import Feedback
 from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.llm_judge import Judge, JudgeSettings

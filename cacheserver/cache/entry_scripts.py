@@ -1,4 +1,4 @@
-"""The Lua scripts of `entries` and `decision_log`: each is one atomic step, so no crash leaves half.
+"""The Lua scripts of `entries` and `decision_log`. Each is one atomic step: no crash leaves half.
 
 Keys, all under one prefix P:
 

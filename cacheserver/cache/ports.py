@@ -22,6 +22,9 @@ from cacheserver.core.types import (
     Query,
     Usage,
 )
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.conformal_bound import Bar as Required
+from cacheserver.matching.shrinkage import EntryRecord
 
 
 class Entries(Protocol):
@@ -142,6 +145,22 @@ class DecisionLog(Protocol):
 class Decider(Protocol):
     async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
         """The candidate whose answer may be served, or why none may. Raises nothing."""
+
+
+class Calibrations(Protocol):
+    """What each scope has learned; the shipped prior if it has learned nothing."""
+
+    async def barred(self, tenant: str, scope: str, target: float) -> tuple[Calibration, Required]:
+        """Return the scope's calibration and the probability that a target requires there."""
+
+
+class Outcomes(Protocol):
+    """What became of the hits of stored answers."""
+
+    async def past(
+        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+    ) -> Mapping[str, EntryRecord]:
+        """Return the record of each (entry id, group), by entry id. Raises `StoreError`."""
 
 
 class Learner(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from cacheserver.calibration import corroboration
+from cacheserver.cache import corroboration
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.core.types import Candidate, Query
 from cacheserver.matching import decision, profile

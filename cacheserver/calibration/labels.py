@@ -14,12 +14,12 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cacheserver.calibration import label_scripts
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Nanodollars
+from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.batched_reads import BatchedReads
 from cacheserver.storage.connection import PREFIX, Connection, command, run
 from cacheserver.storage.json_values import dumped, loaded, owner
@@ -38,15 +38,6 @@ _REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
 _NO_VERSION = 0
 
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
-
-
-@dataclass(frozen=True, slots=True)
-class EntryRecord:
-    """What became of an entry's hits, as (wrong, right)."""
-
-    condemned: bool  # for the question that is asked
-    entry: tuple[float, float]
-    group: tuple[float, float]  # of all entries that say the same, this one among them
 
 
 class Labels:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
+from cacheserver.cache import corroboration
 from cacheserver.cache.ports import DecisionLog, Groups, Metrics
-from cacheserver.calibration import corroboration, foils
+from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.confirmation import Settled
 from cacheserver.calibration.answers.reader import AnswerReader, beside

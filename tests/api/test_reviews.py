@@ -10,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from cacheserver.calibration.labels import EntryRecord
 from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import StoreError
+from cacheserver.matching.shrinkage import EntryRecord
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}

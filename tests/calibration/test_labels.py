@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.calibration.labels import LIFE_S, ONCE_S, EntryRecord, Labels
+from cacheserver.calibration.labels import LIFE_S, ONCE_S, Labels
 from cacheserver.core.errors import StoreError
+from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.storage.recent_reads import FRESH_S
 from tests.clock import Clock

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cacheserver.calibration.labels import EntryRecord, Labels
+from cacheserver.calibration.labels import Labels
 from cacheserver.core.errors import StoreError
+from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.simulated import Directives, Fault
 from tests.calibration.test_llm_judge import swallowed
 from tests.house import ADMIN_KEY, House, came_from

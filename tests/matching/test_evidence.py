@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cacheserver.cache.entries import Entries
-from cacheserver.calibration.labels import EntryRecord, Labels
+from cacheserver.calibration.labels import Labels
+from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command
 from tests.cache.making_entries import HALF, entry
 from tests.clock import Clock

@@ -37,7 +37,7 @@ from index.models import Vectors
 from index.vectors import VectorIndex
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
-_PROFILES: Final = 5_000  # as in `calibration.decider`
+_PROFILES: Final = 5_000  # as in `cache.decider`
 _CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
 _ANSWER_CHARS: Final = 12_000  # kept of an answer: about the words that are read of one
 _SCOPES: Final = 2_000  # whose calibration is remembered, those asked last

@@ -8,6 +8,7 @@ speaks; where much is known of it, its own past does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 Counts: TypeAlias = tuple[float, float]  # hits of it that turned out (wrong, right)
@@ -19,6 +20,15 @@ _GROUPS, _ENTRIES = 1.0, 2.0
 _HOLD_GROUPS, _HOLD_ENTRIES = 1 / _GROUPS**2, 1 / _ENTRIES**2
 _KNOWN = _TYPICAL * (1 - _TYPICAL)  # by one hit
 _MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """What became of an entry's hits, as (wrong, right)."""
+
+    condemned: bool  # for the question that is asked
+    entry: Counts
+    group: Counts  # of all entries that say the same, this one among them
 
 
 def adjustment(entry: Counts, group: Counts = (0.0, 0.0)) -> float:

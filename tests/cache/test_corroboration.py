@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.calibration import corroboration
+from cacheserver.cache import corroboration
 from cacheserver.core.types import Candidate, Entry, Query, Tenant
 from tests.cache.making_entries import entry
 from tests.cache.making_queries import query

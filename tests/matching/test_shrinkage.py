@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.calibration.shrinkage import Counts, adjustment
+from cacheserver.matching.shrinkage import Counts, adjustment
 
 number = st.floats(0, 500, allow_nan=False)
 counts = st.tuples(number, number)

@@ -7,12 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from cacheserver.cache import corroboration
 from cacheserver.cache.freshness import decide, enabled_vetoes, fresh
-from cacheserver.cache.ports import Metrics
-from cacheserver.calibration import corroboration
-from cacheserver.calibration.labels import EntryRecord, Labels
-from cacheserver.calibration.shrinkage import adjustment
-from cacheserver.calibration.states import States
+from cacheserver.cache.ports import Calibrations, Metrics, Outcomes
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
 from cacheserver.matching import conformal_bound, profile, vetoes
@@ -21,6 +18,7 @@ from cacheserver.matching.decision import Judged, judge
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
+from cacheserver.matching.shrinkage import EntryRecord, adjustment
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +32,8 @@ class Decider:
     def __init__(
         self,
         *,
-        states: States,
-        labels: Labels,
+        states: Calibrations,
+        labels: Outcomes,
         lexicon: Lexicon,
         metrics: Metrics,
         clock: Callable[[], float],

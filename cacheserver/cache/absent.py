@@ -1,0 +1,89 @@
+"""The ports with nothing plugged in: what the path does if a capability is switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from cacheserver.cache.budget_verdict import Admission
+from cacheserver.core.types import Candidate, Entry, Miss, PlannedCall, Query, Tenant
+from cacheserver.matching import conformal_bound
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.conformal_bound import Bar as Required
+from cacheserver.matching.shrinkage import EntryRecord
+
+
+class NoBudgets:
+    """Everything may be spent."""
+
+    async def admit(self, query: Query, id: str, now: float) -> Admission:
+        return None
+
+    async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
+        return None
+
+    async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> None:
+        return None
+
+
+class NoRateLimits:
+    """Nobody asks too fast."""
+
+    async def request(self, tenant: Tenant, key_id: str | None) -> None:
+        return None
+
+    async def miss(self, query: Query, id: str) -> None:
+        return None
+
+    def ended(self, id: str, tokens: int | None = 0) -> None:
+        return None
+
+
+class NoEscalation:
+    """Every answer of Claude's will do."""
+
+    def holds_back(self, query: Query, asked: PlannedCall) -> bool:
+        return False
+
+    def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
+        return None
+
+    def escalate(
+        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
+    ) -> PlannedCall | None:
+        return None
+
+    def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
+        return None
+
+
+class NoLearner:
+    """Nothing is learned from answers."""
+
+    def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
+        return None
+
+    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+        return None
+
+
+class PriorOnly:
+    """Calibrations of scopes that have learned nothing: the shipped prior decides."""
+
+    async def barred(self, tenant: str, scope: str, target: float) -> tuple[Calibration, Required]:
+        return Calibration(), _required(target)
+
+
+class NoOutcomes:
+    """No hit of any entry is known to have been right or wrong."""
+
+    async def past(
+        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+    ) -> Mapping[str, EntryRecord]:
+        return {entry: EntryRecord(False, (0.0, 0.0), (0.0, 0.0)) for entry, _ in refs}
+
+
+@lru_cache(maxsize=64)  # targets: tenants choose among a few
+def _required(target: float) -> Required:
+    return conformal_bound.bar_for(Calibration(), target)

@@ -201,7 +201,7 @@ class BatchContext:
             self.settler.settle(
                 line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
             )
-            self.rows.put(line.ticket.id)
+            self.rows.add(line.ticket.id)
         if self.observe is not None:
             self.observe(self._seen(line))
         self.count(line.query.tenant.name, event or line.end)

@@ -40,11 +40,11 @@ class PendingRows:
         self._put: dict[str, None] = {}  # ids given to the ledger, in their order
         self._looked = ""  # the lease under which it was looked what others left
 
-    def put(self, id: str) -> None:
+    def add(self, id: str) -> None:
         """A row was given to the ledger."""
         self._put[id] = None
 
-    async def settle(self) -> None:
+    async def confirm(self) -> None:
         """Forget what the ledger has by now. Raises `StoreError`: then it is tried again."""
         if self._looked != self._work.token:
             await self._enter_all()

@@ -78,7 +78,7 @@ class BatchScheduler:
         await self._direct.close()
         await self.webhooks.close()
         if self._desk.work.token:
-            await self._desk.tried("batch-rows", self._desk.rows.settle())
+            await self._desk.tried("batch-rows", self._desk.rows.confirm())
         try:
             await self._desk.work.give_back()
         except StoreError:
@@ -185,4 +185,4 @@ class BatchScheduler:
         await self._desk.tried("batch-tend", self._shipper.tend())
         await self._desk.tried("batch-direct", self._direct.start())
         await self._desk.tried("webhook", self.webhooks.start())
-        await self._desk.tried("batch-rows", self._desk.rows.settle())
+        await self._desk.tried("batch-rows", self._desk.rows.confirm())

@@ -22,7 +22,7 @@ class Router(Protocol):
     async def route(self, query: Query, vector: Any | None, now: float) -> Route:
         """The model to ask. Raises nothing."""
 
-    def answered(
+    def learn(
         self, query: Query, route: Route, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from an answer. Never blocks."""
@@ -34,7 +34,7 @@ class History(Protocol):
     ) -> tuple[Mapping[str, Any], Trim | None]:
         """The body with older turns left out, where the rules say so."""
 
-    def answered(self, query: Query, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, usage: Usage, now: float) -> None:
         """Note how long the prompt was. Never blocks."""
 
 
@@ -42,7 +42,7 @@ class Lengths(Protocol):
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
         """The `max_tokens` to send; None: the body's own stays."""
 
-    def answered(
+    def learn(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from an answer. Never blocks."""
@@ -57,12 +57,12 @@ class Prompts(Protocol):
     def turn(self, query: Query, plan: Plan) -> AbstractAsyncContextManager[None]:
         """Held while a prefix is written that others wait for; waits for such a one first."""
 
-    def answered(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
         """Learn from an answer. Never blocks."""
 
 
 class Trials(Protocol):
-    def answered(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
+    def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
         """Ask again by chance, of another model, to compare. Never blocks."""
 
 
@@ -142,22 +142,22 @@ class CallPlanner:
             async with self._prompts.turn(query, asked.plan):
                 yield
 
-    def answered(
+    def learn(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from what came back; nothing of it is waited for."""
         if crowded(query.body):
             return
         if self._router is not None:
-            self._router.answered(query, asked.route, message, usage, now)
+            self._router.learn(query, asked.route, message, usage, now)
         if self._history is not None:
-            self._history.answered(query, usage, now)
+            self._history.learn(query, usage, now)
         if self._lengths is not None:
-            self._lengths.answered(query, asked, message, usage, now)
+            self._lengths.learn(query, asked, message, usage, now)
         if self._prompts is not None and asked.plan is not None:
-            self._prompts.answered(query, asked.plan, asked.route.model, usage, now)
+            self._prompts.learn(query, asked.plan, asked.route.model, usage, now)
         if self._trials is not None:
-            self._trials.answered(query, asked, message)
+            self._trials.learn(query, asked, message)
 
     async def _route(self, query: Query, vector: Any | None, now: float) -> Route:
         if query.cheapest:

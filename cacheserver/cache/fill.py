@@ -151,7 +151,7 @@ class Filler:
                 raise
             else:
                 usage = usage_of(message)
-                self._asker.answered(query, asked, message, usage, asked_at)
+                self._asker.learn(query, asked, message, usage, asked_at)
                 self._metrics.tokens(usage)
                 self._validation.replaced(query, message, asked_at)
                 asked, message = again, _parse(better.body)
@@ -341,7 +341,7 @@ class Filler:
         usage = usage_of(message)
         model = str(message.get("model") or asked.route.model)
         if doubt is None:
-            self._asker.answered(query, asked, message, usage, asked_at)
+            self._asker.learn(query, asked, message, usage, asked_at)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
         ttl_s = lifetime(query.controls, query.tenant) if shared else 0
         if query.ttl_cap_s is not None:

@@ -68,7 +68,7 @@ class CallPlanner(Protocol):
     def turn(self, query: Query, asked: PlannedCall) -> AbstractAsyncContextManager[None]:
         """Held from before the call until its first bytes."""
 
-    def answered(
+    def learn(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn from what came back. Never blocks."""

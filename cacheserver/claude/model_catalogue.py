@@ -47,9 +47,9 @@ class ModelCatalogue:
             await self._read(now)
         return frozenset(self._told) | frozenset(capabilities.STATIC)
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once a look that was begun is over."""
-        await self._behind.settle()
+        await self._behind.drain()
 
     async def close(self) -> None:
         """Give up what is under way."""

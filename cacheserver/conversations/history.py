@@ -70,7 +70,7 @@ class HistoryTrimmer:
         trim = Trim("summary", len(cut.dropped), max(0, cut.tokens - told), cost)
         return {**body, "messages": kept}, trim
 
-    def answered(self, query: Query, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, usage: Usage, now: float) -> None:
         """Note how long the prompt was. Never blocks."""
         if query.conversation is None:
             return
@@ -78,9 +78,9 @@ class HistoryTrimmer:
         prompt += usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
         self._behind.do(self._grew(query, query.conversation, prompt, now))
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once what was noted so far is written."""
-        await self._behind.settle()
+        await self._behind.drain()
 
     async def close(self) -> None:
         await self._behind.close()

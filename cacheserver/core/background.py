@@ -35,7 +35,7 @@ class BackgroundTasks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once all that was started before is over."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

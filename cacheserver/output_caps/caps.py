@@ -44,7 +44,7 @@ class OutputCaps:
             seen=seen,
         )
 
-    def answered(
+    def learn(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Learn how long such an answer was. Where our cap cut it, it would have been longer."""
@@ -64,9 +64,9 @@ class OutputCaps:
         tokens = max(usage.output_tokens, cut)
         self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once what was learned so far is written."""
-        await self._behind.settle()
+        await self._behind.drain()
 
     async def close(self) -> None:
         """Write what is left. Learning after it is lost."""

@@ -55,7 +55,7 @@ class PromptWatch:
         self._cost = cost
         self._known: OrderedDict[str, Skeleton] = OrderedDict()
 
-    def answered(self, query: Query, model: str, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
         """Note a request that Claude answered. Never blocks."""
         system = text_of(query.body.get("system"))
         if system:

@@ -38,7 +38,7 @@ _MOST_WRITING = 1_000  # prefixes written of late
 class Watcher(Protocol):
     """Is shown each request that Claude answered: for fragments, and versions of prompts."""
 
-    def answered(self, query: Query, model: str, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
         """Note a request, and what it used. Never blocks."""
 
 
@@ -146,7 +146,7 @@ class PromptPlanner:
         self._end(own, "begun")
         self._book(tenant, begun(drafted), drafted)
 
-    def answered(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
+    def learn(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
         """Book what a call did to its prefixes and to its tenant's hour. Never blocks."""
         tenant, drafted = query.tenant.name, plan.draft
         if drafted is not None and drafted.marks:
@@ -161,7 +161,7 @@ class PromptPlanner:
         )
         self._behind.add(lambda: self._prefixes.count(tenant, used, now))
         if self._watcher is not None:
-            self._watcher.answered(query, model, usage, now)
+            self._watcher.learn(query, model, usage, now)
 
     async def _draft(self, query: Query, layout: Layout, priced: Rates, now: float) -> Draft:
         """The marks, with the premiums of what they write taken. Raises `StoreError`."""

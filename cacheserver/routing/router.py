@@ -88,7 +88,7 @@ class Router:
             route = replace(route, baseline=self._default_model)
         return route
 
-    def answered(
+    def learn(
         self, query: Query, route: Route, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
         """Remember which model the conversation is on. Never blocks."""
@@ -112,13 +112,13 @@ class Router:
 
     async def forget(self) -> None:
         """Forget which models conversations are on, of all tenants. Raises `StoreError`."""
-        await self._behind.settle()
+        await self._behind.drain()
         await self._conversations.forget()
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once what was to be remembered is written."""
-        await self._behind.settle()
-        await self._catalogue.settle()
+        await self._behind.drain()
+        await self._catalogue.drain()
 
     async def close(self) -> None:
         """Write what is left. What is answered after it is not remembered."""

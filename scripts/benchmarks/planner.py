@@ -188,7 +188,7 @@ class Player:
             assert plan is not None
             async with self._planner.turn(query, plan):
                 usage = used(cache, body, one.at)
-            self._planner.answered(query, plan, one.body["model"], usage, one.at)
+            self._planner.learn(query, plan, one.body["model"], usage, one.at)
             await self._behind.flush()
             paid.append(_cost(usage, one.at))
             plain.append(_cost(uncached(usage), one.at))

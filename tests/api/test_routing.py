@@ -57,7 +57,7 @@ async def set_trials(house: House, **trials: Any) -> None:
 
 async def route(house: House, text: str) -> str:
     answer = await house.ask(text, model="auto", headers=TASK)
-    await house.parts.trials.settle()
+    await house.parts.trials.drain()
     house.clock.ahead_s += 16
     return str(answer.headers["x-cache-route"])
 

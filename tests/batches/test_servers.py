@@ -106,7 +106,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
     rows = rows_of(work, ledger, metrics=metrics)
     assert await work.take(60)
     for _ in range(2):
-        await rows.settle()
+        await rows.confirm()
         assert await work.rows() == {}
         assert {each.id for each in await kept_rows(ledger)} == {known.id, left.id}
     assert b'dropped_total{buffer="batch-rows"} 1.0' in metrics.render()
@@ -124,17 +124,17 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     ledger = Ledger(redis, prefix=prefix)
     flushes = [away, ledger.flush]
     rows = rows_of(work, ledger, flush=lambda: flushes.pop(0)())
-    await rows.settle()
+    await rows.confirm()
     told = FinishedItem(
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.answer(told, 1.0)
     ledger.put(one)
-    rows.put(one.id)
+    rows.add(one.id)
     with pytest.raises(StoreError):
-        await rows.settle()
+        await rows.confirm()
     assert list(await work.rows()) == [one.id]
-    await rows.settle()
+    await rows.confirm()
     assert await work.rows() == {}
     assert [each.id for each in await kept_rows(ledger)] == [one.id]
     await ledger.close()
@@ -149,18 +149,18 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
     assert await work.take(60)
     ledger = Ledger(redis, prefix=prefix, limit=1)
     rows = rows_of(work, ledger)
-    await rows.settle()
+    await rows.confirm()
     told = FinishedItem(
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.answer(told, 1.0)
     ledger.put(one)
-    rows.put(one.id)
+    rows.add(one.id)
     ledger.put(two)
     assert ledger.overflowed == 1
-    await rows.settle()
+    await rows.confirm()
     assert list(await work.rows()) == [one.id]
-    await rows.settle()
+    await rows.confirm()
     assert await work.rows() == {}
     assert {each.id for each in await kept_rows(ledger)} == {one.id, two.id}
     await ledger.close()

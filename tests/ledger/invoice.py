@@ -52,7 +52,7 @@ async def both(folder: Path, requests: int, **settings: Any) -> Both:
         await traffic.send(requests)
         await house.parts.service.drain(60)  # a busy machine takes its time
         await house.parts.learner.idle()
-        await house.parts.trials.settle()
+        await house.parts.trials.drain()
         await house.parts.ledger.flush()
         rows = await _rows(house)
         unheard = traffic.left - {tag for row in rows for tag in row.tags}

@@ -134,7 +134,7 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
     )
     assert kept.status_code == 200, kept.text
     await house.parts.prompts.behind.flush()
-    await house.parts.router.settle()
+    await house.parts.router.drain()
     await house.parts.learner.idle()
     await house.parts.decision_log.flush()
     await house.parts.ledger.flush()

@@ -50,7 +50,7 @@ class Desk:
         turns = [{"role": ("user", "assistant")[i % 2], "content": s} for i, s in enumerate(said)]
         first = query(turns, **given)
         route = await self.router.route(first, None, now)
-        self.router.answered(first, route, MESSAGE, CACHED, now)
+        self.router.learn(first, route, MESSAGE, CACHED, now)
         return query([*turns, {"role": "assistant", "content": "Paris"}, _user("And?")], **given)
 
 
@@ -146,7 +146,7 @@ async def test_a_conversation_stays_on_its_model_while_its_prompt_cache_lives(
     desk = await open_desk()
     then = await desk.talk("Prove there are infinitely many primes, then derive a bound.")
     assert (await desk.router.route(then, None, NOW + 1)).reason == "sticky"  # before it is written
-    await desk.router.settle()
+    await desk.router.drain()
     route = await desk.router.route(then, None, NOW + 3_599)
     assert (route.model, route.reason, route.tier) == (SONNET, "sticky", "middle")
     later = await desk.router.route(then, None, NOW + 3_601)
@@ -158,7 +158,7 @@ async def test_another_server_knows_the_conversation_and_another_tenant_does_not
 ) -> None:
     here, there = await open_desk(), await open_desk()
     then = await here.talk("Design a distributed lock service and prove it safe.")
-    await here.router.settle()
+    await here.router.drain()
     assert (await there.router.route(then, None, NOW)).reason == "sticky"
     theirs = query(list(then.body["messages"]), tenant=Tenant("other"))
     assert (await there.router.route(theirs, None, NOW)).reason != "sticky"
@@ -175,7 +175,7 @@ async def test_nothing_is_kept_where_the_lever_is_off_or_the_model_was_named(
     ):
         desk = await open_desk()
         then = await desk.talk("Prove there are infinitely many primes.", **given)
-        await desk.router.settle()
+        await desk.router.drain()
         back = query(list(then.body["messages"]))
         assert (await desk.router.route(back, None, NOW)).reason != "sticky"
 
@@ -186,8 +186,8 @@ async def test_a_conversation_whose_cache_is_gone_and_thinks_nothing_is_free(
     desk = await open_desk()
     first = query("Prove there are infinitely many primes.")
     route = await desk.router.route(first, None, NOW)
-    desk.router.answered(first, route, MESSAGE, Usage(input_tokens=20), NOW)
-    await desk.router.settle()
+    desk.router.learn(first, route, MESSAGE, Usage(input_tokens=20), NOW)
+    await desk.router.drain()
     thought = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
     for said, reason in (("Paris", "complexity"), (thought, "sticky")):
         turns = [*first.body["messages"], {"role": "assistant", "content": said}]
@@ -201,7 +201,7 @@ async def test_a_store_that_is_away_costs_the_stickiness_and_is_counted(
     nowhere = connect("unix:///nowhere/redis.sock")
     desk = await open_desk(store=nowhere)
     then = await desk.talk("Prove there are infinitely many primes.")
-    await desk.router.settle()
+    await desk.router.drain()
     route = await desk.router.route(then, None, NOW)
     assert route.reason != "sticky"
     assert 'swallowed_total{site="router"} 2.0' in desk.metrics.render().decode()
@@ -266,7 +266,7 @@ async def test_claudes_own_list_says_what_its_models_take(open_desk: Opening) ->
     tools = [{"name": "look", "input_schema": {"type": "object"}}]
     asked = query("hi", tools=tools, tool_choice={"type": "any"}, controls=Controls(task="code"))
     before = await desk.router.route(asked, None, NOW)
-    await desk.catalogue.settle()
+    await desk.catalogue.drain()
     assert set(desk.catalogue.told(NOW)) >= {HAIKU, SONNET, OPUS}
     after = await desk.router.route(asked, None, NOW)
     assert (before.model, before.reason) == (HAIKU, "capability:tool-choice")

@@ -71,7 +71,7 @@ class Trials:
             self._reading.do(self._look(tenant, pair))
         return {} if standing == "proven" else {tier: trials.BARRED[standing]}
 
-    def answered(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
+    def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
         """A request was answered; by chance it is asked again, of another model. Never blocks."""
         rules = query.tenant.routing
         if rules.trials.share == 0 or "routing" in query.controls.off:
@@ -111,10 +111,10 @@ class Trials:
         self._remember(tenant.name, pair, standing, now)
         return standing
 
-    async def settle(self) -> None:
+    async def drain(self) -> None:
         """Return once what was begun is over."""
-        await self._trying.settle()
-        await self._reading.settle()
+        await self._trying.drain()
+        await self._reading.drain()
 
     async def close(self) -> None:
         """Give up what is under way; it was only a chance to learn."""

@@ -87,8 +87,8 @@ async def test_what_the_simulated_claude_made_up_is_compared_with_nothing(desk: 
     shown = await desk.shown()
     assert (len(desk.asked), shown.window, shown.undecided) == (2, "", 0)
     asked, call, message = answered()
-    desk.trials.answered(asked, call, {**message, "id": "msg_simecho0"})
-    await desk.trials.settle()
+    desk.trials.learn(asked, call, {**message, "id": "msg_simecho0"})
+    await desk.trials.drain()
     assert len(desk.asked) == 2
 
 
@@ -262,6 +262,6 @@ async def test_offering_a_trial_costs_the_answer_nothing_to_speak_of(desk: Tryin
     clock = asyncio.get_running_loop().time
     begun = clock()
     for _ in range(1_000):
-        desk.trials.answered(query, asked, message)
+        desk.trials.learn(query, asked, message)
         desk.trials.barred(query.tenant, "extraction")
     assert (clock() - begun) / 1_000 < 0.000_2

@@ -77,8 +77,8 @@ class Trying:
     ) -> None:
         """A request answered by a tier, and its trial."""
         asked, call, message = answered(text, tier=tier, said=said, **given)
-        self.trials.answered(asked, call, message)
-        await self.trials.settle()
+        self.trials.learn(asked, call, message)
+        await self.trials.drain()
 
     async def shown(self, tenant: str = "acme", pair: Pair = PAIR) -> PairRecord:
         return await self.store.shown(tenant, pair)
@@ -86,7 +86,7 @@ class Trying:
     async def barred(self, tenant: Tenant, task: str = "extraction") -> Mapping[Tier, str]:
         """What is known once it was looked up."""
         self.trials.barred(tenant, task)
-        await self.trials.settle()
+        await self.trials.drain()
         return self.trials.barred(tenant, task)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from cacheserver.calibration import foils, label_intake, shrinkage
+from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
-from cacheserver.matching import calibration, conformal_bound, lexicon, vetoes
+from cacheserver.matching import calibration, conformal_bound, lexicon, shrinkage, vetoes
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import Judged, Verdict, judge
 from cacheserver.matching.neighbours import Evidence, Neighbour

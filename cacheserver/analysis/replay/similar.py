@@ -21,13 +21,13 @@ from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.cache.freshness import decide, enabled_vetoes
-from cacheserver.calibration import foils, label_intake, shrinkage
+from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import confirmation
 from cacheserver.calibration.answers.comparison import Grouped, Outcome
 from cacheserver.calibration.answers.confirmation import Settled
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
 from cacheserver.core import json_text
-from cacheserver.matching import calibration, conformal_bound, profile
+from cacheserver.matching import calibration, conformal_bound, profile, shrinkage
 from cacheserver.matching.calibration import Calibration, Label, Source
 from cacheserver.matching.decision import Judged, judge
 from cacheserver.matching.lexicon import Lexicon

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.house import House
+from tests.redis_servers import prefix, redis, url
+
+__all__ = ["house", "prefix", "redis", "url"]
 
 # Machines are shared and noisy: how long an example takes is no property of the code.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])

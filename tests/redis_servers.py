@@ -1,4 +1,4 @@
-"""Real servers for the stores' tests, started once; each test has a prefix of its own."""
+"""Real servers for tests of what is stored, started once; each test has a prefix of its own."""
 
 from __future__ import annotations
 

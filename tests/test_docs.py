@@ -203,7 +203,7 @@ _ELSEWHERE = {
 
 # Functions that return a reason, and the outcome it belongs to.
 _REASONED = {"bypass": "bypass", "question": "miss", "matched_text": "miss", "_why": "miss"}
-_REASONING = ("admission.py", "question_text.py", "judge.py")
+_REASONING = ("cacheability.py", "question_text.py", "decision.py")
 
 
 def test_every_reason_is_documented_and_none_that_is_not() -> None:

@@ -1,7 +1,7 @@
 """A stream through the serving decision: insert on miss, group, label, audit, refit.
 
 What the service does with sockets and stores, in one loop; everything decided is decided by
-`cacheserver.policy`, and which labels carry a foil by `cacheserver.calibration.foils`.
+the pure rules, and which labels carry a foil by `cacheserver.calibration.foils`.
 """
 
 from __future__ import annotations

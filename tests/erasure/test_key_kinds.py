@@ -25,7 +25,7 @@ _SPELLED = (
 def spelled() -> set[tuple[str, str]]:
     """The beginnings of keys in the stores' sources, with the file each is in."""
     return {
-        (path.name, found)
+        (f"{path.parent.name}/{path.name}", found)
         for path in sorted(SOURCES.rglob("*.py"))
         for pattern in _SPELLED
         for found in pattern.findall(path.read_text())
@@ -49,7 +49,7 @@ def test_every_key_that_a_store_spells_is_of_a_kind_that_is_listed() -> None:
 
 
 # What the patterns find that is no whole kind of a key.
-_PARTS = {("erasurescripts.py", "bt:"), ("promptlog.py", "g:n:")}
+_PARTS = {("erasure/scripts.py", "bt:"), ("promptcache/prompt_log.py", "g:n:")}
 
 
 # Erased with what they belong to: turns and jobs.

@@ -113,6 +113,6 @@ async def test_a_full_store_costs_hits_and_no_answer_and_loses_no_row(tmp_path: 
 def test_spilling_and_reading_files_needs_no_pyarrow() -> None:
     code = (
         "import sys; sys.modules['pyarrow'] = None; "
-        "from cacheserver.stores import ledgerexport, ledgerkeeper, ledgerparquet"
+        "from cacheserver.ledger import export, parquet, retention"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

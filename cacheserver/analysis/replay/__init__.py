@@ -1,6 +1,6 @@
 """Traffic that was, or that might be, through the real policies in virtual time.
 
-Rule: what decides here is what decides in the server (`cacheserver.policy`); only the stores are
+Rule: what decides here is what decides in the server (the pure rules); only the stores are
 in memory, and each has a contract test that the server's own store passes too. Nothing is sent
 to anyone.
 """

@@ -27,7 +27,7 @@ _NAMES: Final = {
 
 def page(found: Data) -> str:
     """The page of a report as `data.report` makes it."""
-    style = (resources.files("cacheserver.analysis.audit") / "report.css").read_text("utf-8")
+    style = (resources.files("cacheserver.analysis.audit.output") / "report.css").read_text("utf-8")
     read = found["read"]
     parts = [*_head(found)]
     if read["requests"]:

@@ -277,10 +277,10 @@ def _decided(call: ast.Call, name: str, path: Path) -> set[tuple[str, str]]:
         case "Selection":
             served = ast.unparse(given[0]) != "None"
             kind, reason = "semantic" if served else "miss", given.get(1)
-        case "Verdict" if path.name == "judge.py":
+        case "Verdict" if path.name == "decision.py":
             served = ast.unparse(given[0]) != "None"
             kind, reason = "semantic" if served else "miss", given.get(2)
-        case "replace" if path.name in ("service.py", "batch_lines.py", "decide.py"):
+        case "replace" if path.name in ("service.py", "results.py", "freshness.py"):
             kind, reason = "miss", given.get("reason")
         case _:
             return set()

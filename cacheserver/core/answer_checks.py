@@ -1,4 +1,4 @@
-"""Whether an answer is what was asked for: whole, no refusal, the right shape. Pure.
+"""Checks on an answer: is it complete, no refusal, and of the shape asked for? Pure.
 
 Rule: only what can be told without understanding the answer. A flaw costs a second call, so what
 cannot be told is no flaw.
@@ -26,7 +26,7 @@ _SCHEMA_DEPTH: Final = 64  # as deep as `jsonschema` looks
 
 
 def cut_or_refused(message: Mapping[str, Any], rules: ValidationRules) -> str | None:
-    """Why an answer is no whole one, where the rules hold that against it."""
+    """Return why an answer is incomplete, if the rules reject incomplete ones."""
     stop = message.get("stop_reason")
     if rules.refusals and stop == "refusal":
         return "refused"
@@ -36,7 +36,7 @@ def cut_or_refused(message: Mapping[str, Any], rules: ValidationRules) -> str | 
 
 
 def flaw(message: Mapping[str, Any], check: Check) -> str | None:
-    """Which condition an answer does not meet; None: none, or it is not at its end yet."""
+    """Return the condition that an answer fails; None if it fails none, or has not ended yet."""
     if message.get("stop_reason") not in _SAID:
         return None
     text = text_of(message)
@@ -63,7 +63,7 @@ def _no_number(name: str) -> None:
 
 
 def asked_schema(body: Mapping[str, Any]) -> Check | None:
-    """What a request's own `output_config.format` asks of its answer."""
+    """Return the checks that a request's own `output_config.format` implies."""
     config = body.get("output_config")
     form = config.get("format") if isinstance(config, Mapping) else None
     if not isinstance(form, Mapping) or form.get("type") != "json_schema":
@@ -73,7 +73,7 @@ def asked_schema(body: Mapping[str, Any]) -> Check | None:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """What a message says."""
+    """Return a message's text."""
     blocks = message.get("content")
     found = blocks if isinstance(blocks, list) else []
     return "".join(

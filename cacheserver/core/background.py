@@ -10,7 +10,7 @@ from cacheserver.core.errors import StoreError
 
 
 class Counters(Protocol):
-    """Where failures of background work are counted."""
+    """The counters of failed and dropped background work."""
 
     def swallowed(self, site: str) -> None: ...
     def dropped(self, buffer: str, count: int = 1) -> None: ...

@@ -1,4 +1,4 @@
-"""What differs between prompts that are otherwise the same: times, dates, ids, names, numbers.
+"""Fragments that vary between otherwise equal prompts: times, dates, ids, names, numbers.
 
 One such word in a system prompt makes every request another prefix to Claude's cache and another
 scope to ours. Found by named patterns only; what is shown of one is its place, its kind and its
@@ -87,7 +87,7 @@ class Skeleton:
 
 
 def skeleton(system: str) -> Skeleton:
-    """What stays of a system prompt when its fragments are taken out, and those."""
+    """A system prompt without its fragments, and the fragments."""
     looked = system[:MOST_CHARS]
     digest = hashlib.sha256()
     fragments: list[Fragment] = []

@@ -1,4 +1,4 @@
-"""Whether a value fits a JSON schema: the part of the language that structured outputs take.
+"""Validation against JSON Schema: the subset that Claude's structured outputs accept.
 
 Rule: a keyword we do not know, or a schema that makes no sense, forbids nothing. Patterns and
 formats are not looked at: a pattern can take for ever, and so can a schema that names itself twice,
@@ -27,7 +27,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 def fits(value: object, schema: object) -> bool:
-    """Whether `value`, as JSON was read, is what `schema` describes."""
+    """Return whether `value`, as read from JSON, satisfies `schema`."""
     try:
         return _fits(value, schema, _Work(schema), 0)
     except _Enough:
@@ -187,7 +187,7 @@ def _array(value: object, schema: Mapping[str, Any], work: _Work, depth: int) ->
 
 
 def _referred(ref: object, root: object) -> object:
-    """What `#/$defs/name` points at; anything else is not followed."""
+    """Resolve `#/$defs/name`; no other reference is followed."""
     if not isinstance(ref, str) or not ref.startswith("#") or len(ref) > _REF_CHARS:
         return True
     found = root

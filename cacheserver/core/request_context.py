@@ -23,7 +23,7 @@ _TRACEPARENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where in a trace something happens. Ids are lower-case hexadecimal."""
+    """A position in a trace. Ids are lower-case hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -41,7 +41,7 @@ def new_request_id() -> str:
 
 @dataclass(slots=True)
 class RequestContext:
-    """What is known of a request so far. Filled in by whoever learns it."""
+    """Facts about the request under way, filled in by each part that learns one."""
 
     method: str
     id: str = field(default_factory=new_request_id)
@@ -66,7 +66,7 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True)
 class ItemEnd:
-    """What became of an item of a batch or job. Times are Unix seconds."""
+    """The end of an item of a batch or job. Times are Unix seconds."""
 
     job: str  # its id
     place: int  # of the item in it, from 0

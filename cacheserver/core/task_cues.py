@@ -184,7 +184,7 @@ _CUES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What names a task. `starts` is the cheap question: most patterns need not be tried."""
+    """A pattern that names a task. `starts` is a cheap pre-check that rules most patterns out."""
 
     task: str
     starts: frozenset[str]

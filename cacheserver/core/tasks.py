@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cacheserver.core.task_cues import CUES, QUESTION, starts
 
-# Every name we know; an operator's rules may add more. The last five are the seeds' own words.
+# Every task name there is; an operator's rules may add more.
 TASKS: Final[tuple[str, ...]] = (
     "classification",
     "extraction",
@@ -116,7 +116,7 @@ def last_text(body: Mapping[str, Any]) -> str | None:
 
 
 def _by_format(body: Mapping[str, Any]) -> str | None:
-    """What a JSON schema for the answer says: a choice is a class, anything else is fields."""
+    """Return the task that an answer's JSON schema implies: an enum is a class, the rest fields."""
     config = body.get("output_config")
     form = config.get("format") if isinstance(config, Mapping) else None
     if not isinstance(form, Mapping) or form.get("type") != "json_schema":

@@ -12,8 +12,7 @@ from cacheserver.core.tasks import TASKS, canonical
 # From the cheapest to the dearest.
 ORDER: Final[tuple[Tier, ...]] = ("low", "middle", "high")
 
-# The seeds' tables, but nothing falls to the high tier by its name alone: they themselves want
-# their Opus behind `requires_deep_analysis`, and a rule of the operator's can say otherwise.
+# No task goes to the high tier by its name alone; an operator's rule can send it there.
 BY_TASK: Final[Mapping[str, Tier]] = {
     "classification": "low",
     "extraction": "low",

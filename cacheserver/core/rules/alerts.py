@@ -1,4 +1,4 @@
-"""What an operator wants to be told of, and where."""
+"""Alerts that an operator wants, and where they go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may wait, for half the price."""
+"""Rules for deferring questions into Message Batches, at half the price."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class BatchRules:
     # batches take, and long enough for what one application queues in one go.
     flush_age_s: Seconds = 60
 
-    # Work with a deadline is batched where the deadline is at least so far away: most batches are
-    # done within one hour (facts 3), and the second is for those that are not.
+    # Work is batched if its deadline is at least this far away. Most batches end within one hour
+    # (Anthropic's page on batch processing); the second hour is for those that do not.
     patience_s: Seconds = 7_200
 
     # Where Claude's rate limits run low, a nearer deadline will do: an hour.

@@ -1,4 +1,4 @@
-"""What may be spent, by whom, and what happens at the end of it."""
+"""Budgets of a tenant and its keys, and the action when one is spent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Share = Annotated[float, Bound(above=0, most=1)]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What may be spent in one day or month: dollars, tokens, or whichever is reached first.
+    """The limit of one day or month: dollars, tokens, or whichever is reached first.
 
     0 is a budget of nothing. Tokens are all that Claude counted: prompt, cached or not, and answer.
     """
@@ -38,7 +38,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class KeyBudget:
-    """What one key may spend, within what its tenant may."""
+    """The budget of one key, within its tenant's."""
 
     __pydantic_config__ = STRICT
 

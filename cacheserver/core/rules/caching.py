@@ -1,4 +1,4 @@
-"""How Claude's own prompt cache is used."""
+"""Rules for Claude's own prompt cache."""
 
 from __future__ import annotations
 

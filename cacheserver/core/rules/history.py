@@ -1,4 +1,4 @@
-"""What is left out of long conversations."""
+"""Rules for trimming long conversations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HistoryRules:
     # Also bodies of `/v1/messages`. Off: editing a history empties Claude's prompt cache for it,
     # and its thinking blocks, bound to what stood before them, must be left out.
     messages: bool = False
-    keep: Annotated[int, Bound(1, 1_000)] = 5  # exchanges before the question: the seeds' figure
+    keep: Annotated[int, Bound(1, 1_000)] = 5  # exchanges before the question
     # Older exchanges leave so many at a time: between two cuts the prefix stands still, and
     # Claude's prompt cache reads it for a tenth or a twentieth. 1: never more than `keep`.
     step: Annotated[int, Bound(1, 1_000)] = 5

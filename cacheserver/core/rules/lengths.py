@@ -1,4 +1,4 @@
-"""How long answers may be."""
+"""Rules for capping the length of answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LengthRules:
     __pydantic_config__ = STRICT
 
     enabled: bool = True
-    # Where the caller leaves `max_tokens` to us, before anything is learned: the seeds' figure.
+    # Where the caller leaves `max_tokens` to us, before anything is learned.
     default: Tokens = 1_024
     by_task: dict[str, Tokens] = field(default_factory=dict)  # over what `output_caps.rules` has
     # Thinking counts as output and is on by default in 5.x; a cap on it would cut answers short.

@@ -1,4 +1,4 @@
-"""How fast a tenant, or one of its keys, may ask."""
+"""Rate limits of a tenant and of its keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model answers what, where the caller leaves it to us."""
+"""Rules for choosing the model of a request with `model: auto`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Tiers:
 
     __pydantic_config__ = STRICT
 
-    low: Model = "claude-haiku-5-5"  # a twentieth of the next one's price (facts 5)
+    low: Model = "claude-haiku-5-5"  # a twentieth of the middle tier's price
     middle: Model = "claude-sonnet-5-5"
     high: Model = "claude-opus-5-5"  # twice the middle one's
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRule:
-    """What a type of work is given."""
+    """The tier or model of one task."""
 
     __pydantic_config__ = STRICT
 

@@ -1,4 +1,4 @@
-"""What an answer of a cheap model must be like, before it is given to anybody."""
+"""Checks that a cheaper model's answer must pass before a caller gets it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ValidationRules:
-    """Whether answers of cheaper tiers are looked at, and asked again one tier up where they fail.
+    """Switches on checks of cheaper tiers' answers; a failed one is asked again, one tier up.
 
     A request with a check of its own is looked at in any case.
     """

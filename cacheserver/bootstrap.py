@@ -56,6 +56,7 @@ from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings
 from cacheserver.core.single_flight import end
 from cacheserver.erasure.erasure import Eraser
+from cacheserver.index.batcher import Batcher
 from cacheserver.ledger import retention
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.fan_out import LedgerFanOut
@@ -76,7 +77,6 @@ from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.store import Tenants
 from cacheserver.webhooks import safe_post
 from cacheserver.webhooks.safe_post import Poster, Resolve
-from index.batcher import Batcher
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
 

@@ -16,6 +16,8 @@ from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings, UpstreamChoice
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.index.errors import IndexingError
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.observability.metrics import Metrics
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.storage import connection
@@ -24,8 +26,6 @@ from cacheserver.storage.embedded.store import EmbeddedStore
 from cacheserver.storage.sealing import data_keys
 from cacheserver.storage.sealing.data_keys import DataKeys
 from cacheserver.storage.sealing.sealer import Sealer
-from index.errors import IndexingError
-from index.models import OnnxEmbedder
 
 if TYPE_CHECKING:  # the SDK is an extra, and takes its time to load
     from cacheserver.observability.otel.start import Telemetry

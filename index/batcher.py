@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from index.errors import Closed, QueueFull, Unreadable
-from index.models import Embedder, Vectors
+from cacheserver.index.errors import Closed, QueueFull, Unreadable
+from cacheserver.index.models import Embedder, Vectors
 
 Outcome: TypeAlias = Vectors | Unreadable
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index.errors import ExportFailed, ModelDamaged
-from index.models import (
+from cacheserver.index.errors import ExportFailed, ModelDamaged
+from cacheserver.index.models import (
     FORMAT,
     MANIFEST,
     MODEL,

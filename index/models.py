@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import ModelDamaged, TooLong, Unknown
+from cacheserver.index.errors import ModelDamaged, TooLong, Unknown
 
 if TYPE_CHECKING:
     pass
@@ -79,7 +79,10 @@ def file_hash(path: Path) -> str:
 
 
 class OnnxEmbedder:
-    """A model made by `index.export`, run by ONNX Runtime without torch. Raises `ModelDamaged`."""
+    """A model that `cacheserver.index.export` wrote, run by ONNX Runtime without torch.
+
+    Raises `ModelDamaged`.
+    """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         # Imported late: a program that only keeps vectors pays for neither.

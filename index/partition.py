@@ -15,8 +15,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from index.lists import Halves, Keys, one_thread
-from index.models import Vectors
+from cacheserver.index.lists import Halves, Keys, one_thread
+from cacheserver.index.models import Vectors
 
 _faiss: Any = faiss  # its stubs show the C++ constructors, not the Python ones
 

@@ -18,8 +18,8 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from index.errors import BadVector, SnapshotRefused
-from index.vectors import IVF_FROM, VectorIndex
+from cacheserver.index.errors import BadVector, SnapshotRefused
+from cacheserver.index.vectors import IVF_FROM, VectorIndex
 
 _MAGIC = b"cacheserver-index\n"
 _FORMAT = 1

@@ -15,10 +15,10 @@ from collections.abc import Generator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from index.errors import BadVector
-from index.lists import train
-from index.models import Vectors
-from index.partition import Block, Match, Partition
+from cacheserver.index.errors import BadVector
+from cacheserver.index.lists import train
+from cacheserver.index.models import Vectors
+from cacheserver.index.partition import Block, Match, Partition
 
 __all__ = ["IVF_FROM", "Block", "Match", "VectorIndex"]
 

@@ -19,6 +19,6 @@ def model_dir() -> Path:
     """
     folder = Path(os.environ.get("CACHESERVER_MODEL_DIR") or ROOT / "var" / "model")
     # A process of its own: the tests' process stays free of torch. An intact model is left alone.
-    command = [sys.executable, "-m", "index.export", "--to", str(folder)]
+    command = [sys.executable, "-m", "cacheserver.index.export", "--to", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder

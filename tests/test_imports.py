@@ -27,9 +27,9 @@ HEAVY = [
 TRAINING = ["sentence_transformers", "torch", "transformers"]
 
 SERVING = [
-    "index.models",
-    "index.vectors",
-    "index.batcher",
+    "cacheserver.index.models",
+    "cacheserver.index.vectors",
+    "cacheserver.index.batcher",
     "cacheserver.bootstrap",
     "cacheserver.app",
 ]

@@ -20,13 +20,13 @@ from cacheserver.cache.entries import Entries
 from cacheserver.cache.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Near, Query
+from cacheserver.index import snapshot
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
+from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.question_text import is_normal
 from cacheserver.storage.sealing.sealed_file import SealedFiles
 from cacheserver.storage.sealing.sealer import Sealer
-from index import snapshot
-from index.batcher import Batcher
-from index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
-from index.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from index.models import OnnxEmbedder
+    from cacheserver.index.models import OnnxEmbedder
 
     torch.set_num_threads(1)
     onnx = OnnxEmbedder(Path("var/model"))
@@ -42,7 +42,7 @@ def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
 
 def p50_ms(texts: Iterator[str], seconds: float, core: str) -> float:
     """The p50 of embedding one text after the other on a core, to hold semantic hits against."""
-    from index.models import OnnxEmbedder
+    from cacheserver.index.models import OnnxEmbedder
 
     everywhere = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {int(core)})

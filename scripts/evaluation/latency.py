@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching import lexicon
 from cacheserver.matching.profile import read
-from index.vectors import VectorIndex
 from scripts.evaluation.stream import Replay
 from scripts.evaluation.vectors import Embeddings, Vectors
 

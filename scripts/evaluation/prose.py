@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.reader import AnswerReader, Rows, beside
+from cacheserver.index.errors import Unreadable
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.lexicon import standard
-from index.errors import Unreadable
-from index.models import OnnxEmbedder
 
 GIVEN = Path("answers") / "pairs.jsonl"  # in a data folder
 # Written for this project: those the comparison was tuned on, and those written after.

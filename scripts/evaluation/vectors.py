@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import Unreadable
-from index.models import OnnxEmbedder
+from cacheserver.index.errors import Unreadable
+from cacheserver.index.models import OnnxEmbedder
 
 Vectors = NDArray[np.float32]
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import Unknown
-from index.models import OnnxEmbedder
+from cacheserver.index.errors import Unknown
+from cacheserver.index.models import OnnxEmbedder
 from scripts.pairs import evaluate, fit
 from scripts.pairs.types import Pair
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.tasks import infer
+from cacheserver.index.errors import IndexingError
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.routing import complexity
 from cacheserver.routing.complexity import Weights
-from index.errors import IndexingError
-from index.models import OnnxEmbedder
 from scripts.routing import keywords
 from scripts.routing.fitting import (
     LEVELS,

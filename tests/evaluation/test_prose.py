@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from index.models import OnnxEmbedder
+from cacheserver.index.models import OnnxEmbedder
 from scripts.evaluation import prose
 from tests.models import model_dir
 

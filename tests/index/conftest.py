@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from index.models import OnnxEmbedder
+from cacheserver.index.models import OnnxEmbedder
 from tests.models import model_dir
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from index.models import Vectors
+from cacheserver.index.models import Vectors
 
 
 def unit_rows(count: int, dim: int, *, seed: int = 0) -> Vectors:

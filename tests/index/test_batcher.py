@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from index.batcher import Batcher
-from index.errors import Closed, QueueFull, TooLong
-from index.models import OnnxEmbedder, Vectors
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import Closed, QueueFull, TooLong
+from cacheserver.index.models import OnnxEmbedder, Vectors
 
 LONG = "word " * 400
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from index.errors import ExportFailed
-from index.export import EMBEDDER_ID, export, main
-from index.models import OnnxEmbedder, read_manifest
+from cacheserver.index.errors import ExportFailed
+from cacheserver.index.export import EMBEDDER_ID, export, main
+from cacheserver.index.models import OnnxEmbedder, read_manifest
 from tests.models import ROOT, model_dir
 
 OFFLINE = """
@@ -17,7 +17,7 @@ import socket, sys
 def refuse(*_):
     raise OSError("the export must not use the network")
 socket.socket.connect = socket.getaddrinfo = refuse
-from index.export import main
+from cacheserver.index.export import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -71,7 +71,7 @@ def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None
     (package / "__init__.py").touch()
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     done = subprocess.run(
-        [sys.executable, "-m", "index.export", "--to", str(tmp_path / "model")],
+        [sys.executable, "-m", "cacheserver.index.export", "--to", str(tmp_path / "model")],
         cwd=ROOT,
         env={"PYTHONPATH": str(package.parent)},
         capture_output=True,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.errors import ModelDamaged, TooLong, Unknown
-from index.models import OnnxEmbedder
+from cacheserver.index.errors import ModelDamaged, TooLong, Unknown
+from cacheserver.index.models import OnnxEmbedder
 from tests.models import ROOT, model_dir
 
 QUESTIONS = [
@@ -111,8 +111,9 @@ def test_the_id_names_weights_quantisation_and_pooling(embedder: OnnxEmbedder) -
 def test_serving_never_imports_torch() -> None:
     code = (
         "import sys, pathlib\n"
-        "from index.models import OnnxEmbedder\n"
-        "import index.batcher, index.snapshot, index.vectors, index.export\n"
+        "from cacheserver.index.models import OnnxEmbedder\n"
+        "import cacheserver.index.batcher, cacheserver.index.snapshot\n"
+        "import cacheserver.index.vectors, cacheserver.index.export\n"
         f"OnnxEmbedder(pathlib.Path({str(model_dir())!r})).embed(['hello'])\n"
         "bad = {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)\n"
         "sys.exit(', '.join(bad) or None)\n"

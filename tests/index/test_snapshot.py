@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.errors import SnapshotRefused
-from index.snapshot import load, save
-from index.vectors import Block, VectorIndex
+from cacheserver.index.errors import SnapshotRefused
+from cacheserver.index.snapshot import load, save
+from cacheserver.index.vectors import Block, VectorIndex
 from tests.index.data import unit_rows
 
 DIM = 8

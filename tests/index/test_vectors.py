@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.errors import BadVector
-from index.models import Vectors
-from index.vectors import VectorIndex
+from cacheserver.index.errors import BadVector
+from cacheserver.index.models import Vectors
+from cacheserver.index.vectors import VectorIndex
 from tests.index.data import near, unit_rows
 
 DIM = 24

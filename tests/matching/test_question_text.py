@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from cacheserver.index.models import TOKENIZER
 from cacheserver.matching import evidence, lexicon
 from cacheserver.matching.canonical.marks import bare, spell_marks
 from cacheserver.matching.profile import read
 from cacheserver.matching.question_text import is_normal, matched_text, normalise
-from index.models import TOKENIZER
 from tests.models import model_dir
 
 WORDS = lexicon.standard()

@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from cacheserver.index.errors import Unreadable
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching import conformal_bound, evidence, profile
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.decision import judge
@@ -14,8 +16,6 @@ from cacheserver.matching.lexicon import standard
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.question_text import matched_text
 from cacheserver.matching.vetoes import VETOES
-from index.errors import Unreadable
-from index.models import OnnxEmbedder
 from scripts.pairs.own import own_pairs
 from tests.models import model_dir
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.tasks import infer
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.routing.complexity import Complexity, Weights, features, level, read
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
-from index.models import OnnxEmbedder
 from scripts.routing import keywords
 from tests.models import model_dir
 

@@ -145,9 +145,9 @@ def _steps(
     from cacheserver.analysis.replay import workers
     from cacheserver.core.errors import SettingsError
     from cacheserver.core.types import Bar, Tenant
+    from cacheserver.index.errors import ModelDamaged
+    from cacheserver.index.models import read_manifest
     from cacheserver.promptcache.prefixes import MOST
-    from index.errors import ModelDamaged
-    from index.models import read_manifest
 
     model_dir = settings.model_dir or settings.data_dir / "model"
     try:

@@ -11,9 +11,9 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.workers import Made
 from cacheserver.core.types import Tenant
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching import lexicon
 from cacheserver.pricing import price_file
-from index.models import OnnxEmbedder
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,11 +27,11 @@ from cacheserver.batches.eligibility import Series
 from cacheserver.cache import cacheability
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core.types import Nanodollars, Route, Usage
+from cacheserver.index.models import Vectors
 from cacheserver.ledger.counterfactual import missed, rescaled
 from cacheserver.pricing.prices import Pricer, billable
 from cacheserver.promptcache.multipliers import prompt_tokens
 from cacheserver.promptcache.prefixes import MOST
-from index.models import Vectors
 
 _PREFIXES: Final = 50_000  # system prompts and models of which it is known when they were asked
 _LIFETIME_S: Final = {"5m": 300.0, "1h": 3_600.0}

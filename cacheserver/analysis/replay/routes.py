@@ -16,6 +16,7 @@ from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.claude import capabilities
 from cacheserver.core import tasks
 from cacheserver.core.types import AUTO, Route, Usage
+from cacheserver.index.models import Vectors
 from cacheserver.pricing.prices import Pricer
 from cacheserver.routing import complexity, turns
 from cacheserver.routing import rules as routing
@@ -23,7 +24,6 @@ from cacheserver.routing.complexity import Complexity
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.routing.rules import Ask
 from cacheserver.routing.turns import LastAnswer
-from index.models import Vectors
 
 _READINGS = 100_000
 _CONVERSATIONS = 100_000

@@ -27,14 +27,14 @@ from cacheserver.calibration.answers.comparison import Grouped, Outcome
 from cacheserver.calibration.answers.confirmation import Settled
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
 from cacheserver.core import json_text
+from cacheserver.index.models import Vectors
+from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching import calibration, conformal_bound, profile, shrinkage
 from cacheserver.matching.calibration import Calibration, Label, Source
 from cacheserver.matching.decision import Judged, judge
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.neighbours import Evidence, Neighbour
 from cacheserver.matching.profile import Profile
-from index.models import Vectors
-from index.vectors import VectorIndex
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
 _PROFILES: Final = 5_000  # as in `cache.decider`

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
-from index.errors import Unreadable
-from index.models import Embedder, Vectors
+from cacheserver.index.errors import Unreadable
+from cacheserver.index.models import Embedder, Vectors
 
 _MEMO = 20_000  # vectors, 1.5 kB each
 

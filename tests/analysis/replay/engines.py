@@ -8,8 +8,8 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.workers import Made
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching import lexicon
-from index.models import OnnxEmbedder
 from tests.analysis.replay.making import PRICER
 from tests.models import model_dir
 

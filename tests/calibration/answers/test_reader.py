@@ -21,10 +21,10 @@ from cacheserver.calibration.answers.reader import (
     text_of,
 )
 from cacheserver.core.types import Entry
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import Unreadable
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching.lexicon import standard
-from index.batcher import Batcher
-from index.errors import Unreadable
-from index.models import OnnxEmbedder
 from tests.cache.making_entries import entry
 from tests.models import model_dir
 

@@ -18,6 +18,8 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
 from cacheserver.core.rules.trials import TrialRules
 from cacheserver.core.types import Controls, PlannedCall, Query, Route, Tenant
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.models import OnnxEmbedder
 from cacheserver.ledger.recorder import RecordedClaude, SpendRecorder
 from cacheserver.ledger.writer import Ledger
 from cacheserver.matching.lexicon import standard
@@ -31,8 +33,6 @@ from cacheserver.routing.trials.store import TrialStore
 from cacheserver.routing.trials.trials import Trials
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.storage.connection import Connection
-from index.batcher import Batcher
-from index.models import OnnxEmbedder
 from tests.cache.making_queries import query
 from tests.models import model_dir
 

@@ -113,7 +113,7 @@ def refused(
         (why, message), type = unasked(near), "not_found_error"
     else:
         why, message = replace(near, reason="budget"), verdict.message
-        type = "not_found_error" if verdict.at_limit == "cache-only" else "billing_error"
+        type = verdict.refusal.type
     result = errored(type, message)
     settlement = Settlement(cost=0, saved=0, status=status_of(result))
     return Line(

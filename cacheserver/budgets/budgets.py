@@ -29,6 +29,7 @@ from cacheserver.cache.ports import Ledger, Metrics, Pricer
 from cacheserver.core import tiers
 from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
+from cacheserver.core.rules.budgets import ACTIONS
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Query, Tenant
 
@@ -155,7 +156,7 @@ class Budgets:
             one for pair in zip(accounts, balances, strict=True) if (one := budget.full(*pair))
         ]
         full = budget.hardest(found)
-        if full is None or full.held or full.account.at_limit != "refuse":
+        if full is None or full.held or not ACTIONS[full.account.at_limit].refuses_jobs:
             return None
         return _refused(full)
 
@@ -269,8 +270,7 @@ class Budgets:
 
 def _refused(full: Full | None) -> Verdict:
     assert full is not None  # else it would have been reserved
-    soft = full.account.at_limit == "cache-only"
-    return Verdict("cache-only" if soft else "refuse", budget.describe(full), full)
+    return Verdict(full.account.at_limit, budget.describe(full), full)
 
 
 def _reserved(

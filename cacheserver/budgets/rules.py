@@ -16,14 +16,12 @@ from typing import Any, Final
 
 from cacheserver.cache.budget_verdict import NOTHING, Account, Amount, Full, Period, tokens
 from cacheserver.core.ledger_row import Row
-from cacheserver.core.rules.budgets import AtLimit, BudgetRules, KeyBudget, Limit
+from cacheserver.core.rules.budgets import ACTIONS, AtLimit, BudgetRules, KeyBudget, Limit
 from cacheserver.core.times import _unix, iso
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.pricing.estimate import prompt_tokens
 
-# From the mildest: of several budgets at their end the strictest decides.
-STRICTNESS: Final[tuple[AtLimit, ...]] = ("warn", "cheaper", "cache-only", "refuse")
-
+_STRICTNESS: Final = tuple(ACTIONS)
 _NANO: Final = 1_000_000_000
 
 
@@ -83,7 +81,7 @@ def strictest(found: Iterable[Full]) -> Full | None:
     return max(
         found,
         key=lambda one: (
-            STRICTNESS.index(one.account.at_limit),
+            _STRICTNESS.index(one.account.at_limit),
             not one.held,
             one.account.period.end,
         ),
@@ -132,10 +130,8 @@ def of_row(row: Row, held: Amount = NOTHING) -> Amount:
 
 def hardest(found: Sequence[Full]) -> Full | None:
     """The one that refuses for good, where one does; else the strictest, which room may come to."""
-    gone = [
-        one for one in found if not one.held and one.account.at_limit in ("cache-only", "refuse")
-    ]
-    return strictest(gone or found)
+    spent = [one for one in found if not one.held and ACTIONS[one.account.at_limit].refusal]
+    return strictest(spent or found)
 
 
 def describe(one: Full) -> str:

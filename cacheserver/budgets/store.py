@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cacheserver.budgets import scripts
 from cacheserver.budgets.rules import Balance, full
 from cacheserver.cache.budget_verdict import Account, Amount, Full
+from cacheserver.core.rules.budgets import ACTIONS
 from cacheserver.core.times import WORK_MS
 from cacheserver.storage.connection import PREFIX, Connection, run
 from cacheserver.storage.json_values import owner
@@ -17,8 +18,6 @@ LEASE_S = 1_800
 HOLD_S = WORK_MS // 1_000  # an ask in a batch holds what it may cost as long as it is there
 _SETTLED_S = 600  # a settlement whose reply was lost is sent again within seconds
 _KEPT_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be looked at
-
-_SOFT = {"warn": 0, "cheaper": 1, "cache-only": 2, "refuse": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class BudgetStore:
         words.append(token)
         for account in accounts:
             words += [_name(account), _KEPT_S[account.period.span], *_limits(account)]
-            words.append(_SOFT[account.at_limit])
+            words.append(ACTIONS[account.at_limit].reservation)
         made, freed, *numbers = await run(self._reserve, *words)
         return Held(made > 0, made == 2, freed, _balances(numbers))
 

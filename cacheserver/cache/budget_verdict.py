@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from cacheserver.core.rules.budgets import AtLimit
+from cacheserver.core.errors import CallerError
+from cacheserver.core.rules.budgets import ACTIONS, AtLimit
 from cacheserver.core.times import iso
 from cacheserver.core.types import Nanodollars, Usage
 
@@ -79,9 +80,16 @@ class Reservation:
 class Verdict:
     """Claude may not be asked. `full` None: what was spent is not known, and so is refused."""
 
-    at_limit: Literal["cache-only", "refuse"]
+    at_limit: AtLimit
     message: str
     full: Full | None = None
+
+    @property
+    def refusal(self) -> type[CallerError]:
+        """Return the error that the caller gets."""
+        refusal = ACTIONS[self.at_limit].refusal
+        assert refusal is not None, "an action that lets Claude be asked gives no verdict"
+        return refusal
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -36,7 +36,6 @@ from cacheserver.core import json_text, request_context
 from cacheserver.core.errors import (
     CallerError,
     NotCached,
-    OverBudget,
     RateLimited,
     StoreError,
     UpstreamError,
@@ -369,7 +368,7 @@ class CacheService:
     def _over_budget(
         self, query: Query, ticket: Ticket, decision: Miss | Bypass, verdict: Verdict
     ) -> CallerError:
-        kind = NotCached if verdict.at_limit == "cache-only" else OverBudget
+        kind = verdict.refusal
         near = decision if isinstance(decision, Miss) else Miss("budget")
         refused = replace(near, reason="budget")
         settlement = Settlement(cost=0, saved=0, status=kind.status)

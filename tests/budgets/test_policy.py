@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from cacheserver.cache.budget_verdict import Account, Amount, Full, Verdict
 from cacheserver.claude import cheapest
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.ledger_row import Bounds
-from cacheserver.core.rules.budgets import BudgetRules, KeyBudget, Limit
+from cacheserver.core.rules.budgets import ACTIONS, AtLimit, BudgetRules, KeyBudget, Limit
 from cacheserver.core.rules.routing import RoutingRules, Tiers
 from cacheserver.core.types import Tenant, Usage
 from cacheserver.tenants import tenant_json
@@ -234,3 +235,10 @@ def test_budgets_survive_being_kept() -> None:
     tenant = tenant_json.read("acme", {"budgets": given}, Tenant("default"))
     assert tenant.budgets.daily == Limit(usd=0, tokens=5)
     assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant
+
+
+def test_every_action_at_a_limit_is_in_the_table_and_on_the_page() -> None:
+    assert tuple(ACTIONS) == get_args(AtLimit)
+    page = (Path(__file__).parents[2] / "docs/budgets.md").read_text()
+    for action in ACTIONS:
+        assert f"| `{action}`" in page, action

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
+from cacheserver.core.errors import CallerError, NotCached, OverBudget
 from cacheserver.core.rules.alerts import AlertRules
 from cacheserver.core.rules.bounds import STRICT, Bound
 
-# From the mildest: tell somebody; ask the cheapest tier; answer from the cache alone; answer
-# nothing that is not free.
 AtLimit: TypeAlias = Literal["warn", "cheaper", "cache-only", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitAction:
+    """What a used-up budget does to a request that would ask Claude."""
+
+    model: Literal["requested", "cheapest"] | None  # which may be asked; None: none
+    refusal: type[CallerError] | None = None  # raised where no model may be asked
+    refuses_jobs: bool = False  # new batches and jobs are refused as a whole
+
+    @property
+    def reservation(self) -> int:
+        """Return the code of `budgets.scripts`: 0 the full price, 1 the cheapest tier's, 2 none."""
+        return {"requested": 0, "cheapest": 1, None: 2}[self.model]
+
+
+# Every value of `at_limit`, the mildest first: of several used-up budgets the last one decides.
+ACTIONS: Final[Mapping[AtLimit, LimitAction]] = {
+    "warn": LimitAction("requested"),
+    "cheaper": LimitAction("cheapest"),
+    "cache-only": LimitAction(None, NotCached),
+    "refuse": LimitAction(None, OverBudget, refuses_jobs=True),
+}
 
 KeyId = Annotated[str, Bound(pattern=r"[0-9a-f]{16}")]
 # A million dollars a month is beyond what one tenant of a cache spends, and sums stay exact.

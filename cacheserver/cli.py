@@ -24,6 +24,7 @@ from cacheserver.analysis.audit import command as audit
 from cacheserver.analysis.scenarios import command as scenarios
 from cacheserver.backup import backup, encryption_command
 from cacheserver.core.errors import CacheServerError
+from cacheserver.core.rules.routing import CHEAPEST_MODEL
 from cacheserver.erasure import command as erasecommand
 from cacheserver.tenants import key_times
 
@@ -44,8 +45,6 @@ This page is made by `cacheserver settings --markdown`.
 
 """
 
-
-_MODEL = "claude-haiku-5-5"
 _PRICES = "a TOML price file (default: CACHESERVER_PRICES)"
 
 
@@ -106,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "lint", help="find what costs tokens for nothing in a prompt", parents=[configured]
     )
     lint.add_argument("files", nargs="+", metavar="FILE", help="a Messages body as JSON, or a text")
-    lint.add_argument("--model", default=_MODEL, help="whose tokens and prices")
+    lint.add_argument("--model", default=CHEAPEST_MODEL, help="whose tokens and prices")
     lint.add_argument("--prices", type=Path, help=_PRICES)
     lint.add_argument("--requests-a-day", type=int, default=1_000, help="how often it is sent")
     lint.add_argument("--json", action="store_true", help="all of it, for programs")
@@ -120,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="a Messages body, a batch's, or a plan as JSON; lines of them; a text",
     )
-    estimate.add_argument("--model", default=_MODEL, help="that a text is asked of")
+    estimate.add_argument("--model", default=CHEAPEST_MODEL, help="that a text is asked of")
     estimate.add_argument("--max-tokens", type=int, default=1_024, help="that answer a text")
     estimate.add_argument(
         "--batch", action="store_true", help="price lines and texts as in a batch"

@@ -27,6 +27,8 @@ from pydantic import (
 from cacheserver.config.sizes import Bytes, BytesLimit
 from cacheserver.config.sources import gather, unread, variable
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.rules.routing import CHEAPEST_MODEL
+from cacheserver.core.types import DEFAULT_TTL_S, MAX_TTL_S
 from cacheserver.storage.redis_url import Tls
 
 if TYPE_CHECKING:
@@ -182,19 +184,19 @@ class Settings(BaseModel):
         "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
     )
     default_model: str = _setting(
-        "claude-haiku-5-5",
+        CHEAPEST_MODEL,
         "The model behind `auto`.",
         "The cheapest current model; sonnet costs 20 times as much.",
         min_length=1,
     )
     default_ttl_s: int = _setting(
-        3_600,
+        DEFAULT_TTL_S,
         "How long an answer is served where nothing else is set; 0 stores nothing unless asked.",
         "An hour: long enough for repeats of one day's work, short enough for facts that change.",
         ge=0,
     )
     max_ttl_s: int = _setting(
-        2_592_000,
+        MAX_TTL_S,
         "The longest a caller may ask for; longer requests are cut to it.",
         "30 days: models are replaced faster than answers older than that are worth keeping.",
         ge=0,
@@ -229,7 +231,7 @@ class Settings(BaseModel):
         le=1,
     )
     judge_model: str = _setting(
-        "claude-haiku-5-5",
+        CHEAPEST_MODEL,
         "The model that is asked; it must take `thinking` of type `disabled`.",
         "The cheapest current model reads two answers well enough, in one word.",
         min_length=1,

@@ -1,9 +1,10 @@
-"""One request in the ledger: who asked, what it cost, what it saved and by which cause.
+"""A row of the ledger: one request, what it cost, what it saved and by which cause.
 
     counterfactual = cost + sum(saved)          what the caller's own miss would have cost
     net saving     = sum(saved) - sum(spent)    `spent` is what the cache paid beside the answer
 
 Rule: amounts are whole nanodollars and `Usage` is what this request was billed for: none on a hit.
+A new field has a default, and a place in the two tables of `ledger.row_codec`.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ from dataclasses import dataclass, field
 
 from cacheserver.core.types import Nanodollars, Usage
 
-# What a saving can come from. The last five may be negative: they change how Claude is asked.
+# The causes of a saving. The last five may be negative: they change how Claude is asked.
 CAUSES = (
     *("exact", "semantic", "coalesced", "stale"),
     *("routing", "compaction", "output-cap", "prompt-caching", "batch"),
 )
 
-# What the cache pays Claude for beside the answers. `retry`: an answer that was not good enough
+# Calls that the cache pays for beside the answers. `retry`: an answer that was not good enough
 # and was asked for again one tier up.
 SPENDS = ("audit", "judge", "classifier", "prewarm", "summary", "trial", "retry")
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed", "background")
 
-GONE = 499  # the status of what its caller left or cancelled before its end, as nginx has it
+GONE = 499  # the status of a request that its caller gave up: nginx's "client closed request"
 
 NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a call may have cost whose usage never arrived. `most` None: no bound is known."""
+    """Bounds of a call's cost, if its usage never arrived. `most` None: no bound is known."""
 
     least: Nanodollars = 0
     most: Nanodollars | None = None
@@ -42,14 +43,14 @@ class Bounds:
 class Row:
     """One record per request; `background` work has records of its own."""
 
-    id: str  # the decision's: a row recorded twice counts once
-    at: float  # when it came in
+    id: str  # of the decision: a row recorded twice counts once
+    at: float  # Unix seconds when the request came in
     tenant: str
     outcome: str  # of `OUTCOMES`
     reason: str
-    asked: str  # the model as asked, "auto" included
-    model: str | None = None  # that answered
-    baseline: str | None = None  # that would have, had we not routed; None: the same
+    asked: str  # the model asked for, "auto" included
+    model: str | None = None  # the model that answered
+    baseline: str | None = None  # the model that would have answered without routing; None: `model`
     key_id: str | None = None
     task: str | None = None
     tags: tuple[str, ...] = ()
@@ -61,17 +62,22 @@ class Row:
     prices: str | None = None  # the version of the prices
     call: str | None = None  # Claude's id of the message that was paid for
     status: int = 200
-    unknown: Bounds | None = None  # set where something may be billed whose usage never came
+    unknown: Bounds | None = None  # set if Claude may bill a call whose usage never arrived
     stream: bool = False
     batch_eligible: bool = False
     batched: bool = False
 
     @property
     def unpriced(self) -> bool:
-        """True where the tokens are known and their price is not."""
+        """Return whether the tokens are known and their price is not."""
         return self.cost is None and self.unknown is None
 
     @property
     def net(self) -> Nanodollars:
-        """What the cache saved, less what it spent for that."""
+        """Return the savings less the spending of the cache."""
         return sum(self.saved.values()) - sum(self.spent.values())
+
+    @property
+    def counterfactual(self) -> Nanodollars | None:
+        """Return what this caller's own miss would have cost; None if the cost is not known."""
+        return None if self.cost is None else self.cost + sum(self.saved.values())

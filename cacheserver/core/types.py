@@ -30,6 +30,10 @@ API_VERSION = "2026-10-21"
 # Stands for "left to us" in the identity of a question that names no `max_tokens`; sent where
 # output caps are off.
 MAX_TOKENS: Final = 1_024
+# The lifetime of an answer, and the longest a caller may ask for, where neither the server's
+# settings nor the tenant's say otherwise.
+DEFAULT_TTL_S: Final = 3_600
+MAX_TTL_S: Final = 2_592_000  # 30 days
 
 HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
 
@@ -308,8 +312,8 @@ class Tenant:
     """Who asks, and what the operator set for them."""
 
     name: str
-    default_ttl_s: int = 3_600
-    max_ttl_s: int = 2_592_000  # 30 days
+    default_ttl_s: int = DEFAULT_TTL_S
+    max_ttl_s: int = MAX_TTL_S
     stale_s: int = 0
     ttl_rules: tuple[TtlRule, ...] = ()
     bar: Bar = Bar(similarity=0.95)

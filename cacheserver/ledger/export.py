@@ -105,7 +105,9 @@ def written(pages: AsyncIterator[list[dict[str, Any]]], format: str) -> AsyncGen
 
 async def _csv(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[bytes, None]:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(row_codec.COLUMNS), lineterminator="\r\n")
+    writer = csv.DictWriter(
+        buffer, [column.name for column in row_codec.COLUMNS], lineterminator="\r\n"
+    )
     writer.writeheader()
     yield buffer.getvalue().encode()
     async for page in pages:

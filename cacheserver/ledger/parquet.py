@@ -1,4 +1,4 @@
-"""Rows as Parquet, for an export that asks for it. Needs pyarrow, the `ledger` extra."""
+"""Parquet files of ledger rows. Needs pyarrow, the `ledger` extra."""
 
 from __future__ import annotations
 
@@ -7,42 +7,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cacheserver.core.ledger_row import CAUSES, SPENDS
-from cacheserver.ledger.row_codec import COLUMNS, TOKENS
+from cacheserver.ledger.row_codec import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 NEEDED: Final = 'pip install "cacheserver[ledger]"'
-_AT_ONCE: Final = 10_000  # rows of a group: some 2 MB in memory
-
-_INTEGERS = frozenset(
-    {"status", *TOKENS}
-    | {f"{of}_nanodollars" for of in ("cost", "saved", "spent", "counterfactual")}
-    | {"unknown_least_nanodollars", "unknown_most_nanodollars"}
-    | {f"saved_{cause.replace('-', '_')}" for cause in CAUSES}
-    | {f"spent_{spend}" for spend in SPENDS}
-)
-_FLAGS = frozenset({"stream", "usage_known", "batch_eligible", "batched"})
+_BATCH_ROWS: Final = 10_000  # some 2 MB in memory
 
 
 def available() -> bool:
-    """True where pyarrow is installed."""
+    """Return whether pyarrow is installed."""
     return find_spec("pyarrow") is not None
 
 
 def schema() -> pa.Schema:
-    """The columns' types, in order. Amounts are whole nanodollars, times are UTC."""
+    """Return the columns with their types, in order. Amounts are nanodollars, times are UTC."""
     import pyarrow as pa
 
-    def kind(name: str) -> Any:
-        if name in _INTEGERS:
-            return pa.int64()
-        if name in _FLAGS:
-            return pa.bool_()
-        return pa.timestamp("ms", tz="UTC") if name == "at" else pa.string()
-
-    return pa.schema([(name, kind(name)) for name in COLUMNS])
+    types = {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "flag": pa.bool_(),
+        "time": pa.timestamp("ms", tz="UTC"),
+    }
+    return pa.schema([(column.name, types[column.type]) for column in COLUMNS])
 
 
 class Writer:
@@ -66,16 +55,16 @@ class Writer:
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The flat rows of a file that an earlier version wrote."""
+    """Yield the flat rows of a file that an earlier version wrote."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as source:
-        for batch in source.iter_batches(_AT_ONCE):
+        for batch in source.iter_batches(_BATCH_ROWS):
             yield from batch.to_pylist()
 
 
 def ids(path: Path) -> set[str]:
-    """The ids of such a file's rows."""
+    """Return the ids of the rows in such a file."""
     import pyarrow.parquet as pq
 
     return set(pq.read_table(path, columns=["id"]).column("id").to_pylist())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 
@@ -173,6 +175,14 @@ def test_a_row_of_another_layout_is_no_row() -> None:
     assert row_codec.decode("x", b"{}") is None
 
 
+def test_every_field_of_a_row_is_stored_and_a_later_field_is_skipped() -> None:
+    stored = {*row_codec.STORED, *row_codec._FLAGS, "id"} - {"flags"}
+    assert stored == {field.name for field in fields(Row)}
+    one = row()
+    later = orjson.dumps([*orjson.loads(row_codec.encode(one)), "a later field"])
+    assert row_codec.decode(one.id, later) == one
+
+
 async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
     async def pages() -> Any:
         yield [row_codec.flat(row(task="=1+1", conversation="@x"))]
@@ -219,7 +229,7 @@ def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
 @given(rows)
 def test_an_exported_row_says_what_the_sums_say(one: Row) -> None:
     flat = row_codec.flat(one)
-    assert list(flat) == list(row_codec.COLUMNS)
+    assert list(flat) == [column.name for column in row_codec.COLUMNS]
     assert flat["saved_nanodollars"] == sum(one.saved.values())
     assert (
         sum(v for k, v in flat.items() if k.startswith("spent_") and k != "spent_nanodollars")

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cacheserver.core.types import DEFAULT_TTL_S
+
 if TYPE_CHECKING:
     from cacheserver.analysis.audit.formats.reading import ReadLog
     from cacheserver.analysis.replay.call import Call
@@ -36,7 +38,9 @@ def add(commands: Any) -> None:
         "--one-tenant", action="store_true", help="all users may be given each other's answers"
     )
     audit.add_argument("--target", type=float, default=0.01, help="wrong share of semantic hits")
-    audit.add_argument("--ttl", type=int, default=3_600, help="how long an answer may be served, s")
+    audit.add_argument(
+        "--ttl", type=int, default=DEFAULT_TTL_S, help="how long an answer may be served, s"
+    )
     audit.add_argument(
         "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
     )

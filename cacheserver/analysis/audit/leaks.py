@@ -16,7 +16,7 @@ from cacheserver.analysis.audit.leak_kinds import FIXES, LATE, Cost, Leaking
 from cacheserver.analysis.audit.systems import Systems
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import Step
-from cacheserver.core.types import Nanodollars
+from cacheserver.core.types import DEFAULT_TTL_S, Nanodollars
 
 _MOST: Final = 10
 _KEPT: Final = 5_000
@@ -61,7 +61,7 @@ class Leaks:
     """Gathers leaks of every kind, by purpose, model and system prompt."""
 
     def __init__(
-        self, cost: Cost, *, ttl_s: float = 3_600.0, systems: Systems | None = None
+        self, cost: Cost, *, ttl_s: float = DEFAULT_TTL_S, systems: Systems | None = None
     ) -> None:
         """`ttl_s`: how long answers were kept in the replay."""
         self._leaking = Leaking(cost, systems or Systems())

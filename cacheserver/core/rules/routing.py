@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from cacheserver.core.rules.bounds import STRICT, Bound
 from cacheserver.core.rules.trials import TrialRules
@@ -16,13 +16,16 @@ TaskName = Annotated[str, Bound(pattern=r"[A-Za-z0-9._-]{1,64}")]
 Share = Annotated[float, Bound(least=0, most=1)]
 
 
+CHEAPEST_MODEL: Final = "claude-haiku-5-5"  # also the default model, and that of the judge
+
+
 @dataclass(frozen=True, slots=True)
 class Tiers:
     """The model behind each tier. A new model is a setting, not a release."""
 
     __pydantic_config__ = STRICT
 
-    low: Model = "claude-haiku-5-5"  # a twentieth of the middle tier's price
+    low: Model = CHEAPEST_MODEL  # a twentieth of the middle tier's price
     middle: Model = "claude-sonnet-5-5"
     high: Model = "claude-opus-5-5"  # twice the middle one's
 

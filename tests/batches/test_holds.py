@@ -27,7 +27,7 @@ from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.tenants.store import Tenants
 from tests.cache.making_queries import query as made_query
-from tests.ledger.making import AT, row
+from tests.ledger.rows import AT, row
 from tests.redis_servers import prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures

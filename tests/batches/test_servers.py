@@ -19,8 +19,8 @@ from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import QUICK, BatchHouse, item
-from tests.ledger.making import row
-from tests.ledger.test_store import kept as kept_rows
+from tests.ledger.rows import row
+from tests.ledger.test_writer import kept as kept_rows
 from tests.redis_servers import prefix, redis, serving, url
 
 __all__ = ["prefix", "redis", "url"]  # fixtures

@@ -25,7 +25,7 @@ from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.connection import Connection, connect
 from cacheserver.tenants.store import Tenants
 from tests.cache.making_queries import query as made_query
-from tests.ledger.making import AT, hit, row
+from tests.ledger.rows import AT, hit, row
 
 KEY = "00112233aabbccdd"
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"

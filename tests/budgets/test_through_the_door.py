@@ -13,8 +13,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.batches.test_webhooks import HERE, listening
 from tests.house import ADMIN_KEY, House, came_from
+from tests.webhooks.test_webhooks import HERE, listening
 
 ADMIN = {"x-api-key": ADMIN_KEY}
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"

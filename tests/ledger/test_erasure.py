@@ -17,8 +17,8 @@ from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.key_copy import keys
-from tests.ledger.making import AT, row
-from tests.ledger.test_keeping import DAY, recorded
+from tests.ledger.rows import AT, row
+from tests.ledger.test_retention import DAY, recorded
 
 SUMS = {"task_sums", "task_hour_sums", "tag_sums", "conversation_sums"}
 SELECTORS = {

@@ -20,7 +20,7 @@ from cacheserver.ledger import files, parquet, row_codec
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.files import RowFile, Writer
 from cacheserver.storage.connection import Connection
-from tests.ledger.making import AT, row, rows
+from tests.ledger.rows import AT, row, rows
 
 EVER = (0.0, 2e10)
 

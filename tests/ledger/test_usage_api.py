@@ -16,7 +16,7 @@ import pytest
 
 from cacheserver.core.types import Usage
 from tests.house import ADMIN_KEY, MODEL, House
-from tests.ledger.making import row
+from tests.ledger.rows import row
 
 ADMIN = {"x-api-key": ADMIN_KEY}
 

@@ -8,7 +8,7 @@ from cacheserver.core.request_context import RequestContext
 from cacheserver.ledger.fan_out import LedgerFanOut
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection
-from tests.ledger.making import row
+from tests.ledger.rows import row
 from tests.redis_servers import prefix, redis, url
 
 __all__ = ["prefix", "redis", "url"]

@@ -21,7 +21,7 @@ from cacheserver.core.rules.budgets import ACTIONS, AtLimit, BudgetRules, KeyBud
 from cacheserver.core.rules.routing import RoutingRules, Tiers
 from cacheserver.core.types import Tenant, Usage
 from cacheserver.tenants import tenant_json
-from tests.ledger.making import hit, row
+from tests.ledger.rows import hit, row
 
 KEY, OTHER = "00112233aabbccdd", "ffeeddccbbaa9988"
 

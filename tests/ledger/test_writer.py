@@ -18,7 +18,7 @@ from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.time_range import Tile, tiles
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command, connect
-from tests.ledger.making import AT, hit, row, rows
+from tests.ledger.rows import AT, hit, row, rows
 
 DAY = int(AT // 86_400)
 
@@ -246,7 +246,7 @@ _KILLED = """
 import asyncio, sys
 from cacheserver.storage.connection import connect
 from cacheserver.ledger.writer import Ledger
-from tests.ledger.making import row
+from tests.ledger.rows import row
 
 async def main():
     ledger = Ledger(connect(sys.argv[1]), prefix=sys.argv[2])

@@ -18,7 +18,7 @@ from cacheserver.ledger.export import LedgerExport, written
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command
-from tests.ledger.making import AT, row, rows
+from tests.ledger.rows import AT, row, rows
 
 DAY = 86_400
 

@@ -38,9 +38,9 @@ from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection, command
 from cacheserver.tenants.store import Tenants
 from cacheserver.webhooks.safe_post import Poster
-from tests.batches.test_webhooks import HERE, listening
-from tests.budgets.smtp import mail_server
-from tests.ledger.making import AT, row
+from tests.alerts.mail_server import mail_server
+from tests.ledger.rows import AT, row
+from tests.webhooks.test_webhooks import HERE, listening
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of a tenant's").decode()
 USD = 1_000_000_000

@@ -15,7 +15,7 @@ from cacheserver.core.types import Usage
 from cacheserver.ledger import savings
 from cacheserver.ledger.counterfactual import Levers, missed, rescaled, worlds
 from cacheserver.pricing.prices import Pricer
-from tests.ledger.making import usages
+from tests.ledger.rows import usages
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"

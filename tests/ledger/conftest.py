@@ -1,7 +1,0 @@
-"""The stores' real servers, for the ledger's tests too."""
-
-from __future__ import annotations
-
-from tests.redis_servers import prefix, redis, url
-
-__all__ = ["prefix", "redis", "url"]

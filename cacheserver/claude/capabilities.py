@@ -36,6 +36,9 @@ class Abilities:
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
     chars_per_token: float = _NEW_CHARS
+    # The shortest prompt prefix that Claude caches. A mark under the real minimum costs nothing:
+    # nothing is written.
+    min_cacheable_tokens: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,8 @@ def _modern(*thinking: str, **more: Any) -> Abilities:
 
 _OLD_THINKING: Final = frozenset({"enabled", "disabled"})
 
-# Facts 1.5, where `GET /v1/models` does not say. Families first, so a dated id finds its own.
+# What `GET /v1/models` may not say, by family: a dated id (`-20251001`) finds its family's row.
+# A model that is not here is taken to refuse nothing.
 STATIC: Final[Mapping[str, Abilities]] = {
     "claude-haiku-5-5": _modern("adaptive", "disabled"),
     "claude-sonnet-5-5": _modern("adaptive", "between_tools", forced_tools=False, computer=False),
@@ -79,17 +83,23 @@ STATIC: Final[Mapping[str, Abilities]] = {
     "claude-fable-5-2": _modern("adaptive", forced_tools=False),
     "claude-fable-5-1": _modern("adaptive", forced_tools=False),
     "claude-opus-5": _modern("adaptive", "disabled"),
-    "claude-sonnet-5": _modern("adaptive", "disabled"),
-    "claude-opus-4-8": _modern("adaptive", "disabled"),
-    "claude-opus-4-7": _modern("adaptive", "disabled"),
-    "claude-opus-4-6": Abilities(max_input_tokens=1_000_000, chars_per_token=_OLD_CHARS),
-    "claude-sonnet-4-6": Abilities(max_input_tokens=1_000_000, chars_per_token=_OLD_CHARS),
+    "claude-sonnet-5": _modern("adaptive", "disabled", min_cacheable_tokens=1_024),
+    "claude-opus-4-8": _modern("adaptive", "disabled", min_cacheable_tokens=1_024),
+    "claude-opus-4-7": _modern("adaptive", "disabled", min_cacheable_tokens=2_048),
+    "claude-opus-4-6": Abilities(
+        max_input_tokens=1_000_000, chars_per_token=_OLD_CHARS, min_cacheable_tokens=4_096
+    ),
+    "claude-sonnet-4-6": Abilities(
+        max_input_tokens=1_000_000, chars_per_token=_OLD_CHARS, min_cacheable_tokens=1_024
+    ),
+    "claude-opus-4-5": Abilities(min_cacheable_tokens=4_096),
     "claude-sonnet-4-5": Abilities(
         _OLD_THINKING,
         frozenset(),
         max_input_tokens=200_000,
         max_output_tokens=64_000,
         chars_per_token=_OLD_CHARS,
+        min_cacheable_tokens=1_024,
     ),
     "claude-haiku-4-5": Abilities(
         _OLD_THINKING,
@@ -97,6 +107,7 @@ STATIC: Final[Mapping[str, Abilities]] = {
         max_input_tokens=200_000,
         max_output_tokens=64_000,
         chars_per_token=_OLD_CHARS,
+        min_cacheable_tokens=4_096,
     ),
 }
 

@@ -8,31 +8,16 @@ estimates (facts 7); what a call really used corrects them (`promptcache.settle`
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
+from cacheserver.claude import capabilities
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Mark, Tenant
 from cacheserver.pricing.estimate import chars_per_token
 
-# Facts 2, by model; what is not listed is 5.x or newer and has the newest models' minimum. A mark
-# under the real minimum costs nothing: nothing is written.
-_MINIMUM: Final = {
-    "claude-opus-4-8": 1_024,
-    "claude-sonnet-5": 1_024,
-    "claude-sonnet-4-6": 1_024,
-    "claude-sonnet-4-5": 1_024,
-    "claude-opus-4-7": 2_048,
-    "claude-opus-4-6": 4_096,
-    "claude-opus-4-5": 4_096,
-    "claude-haiku-4-5": 4_096,
-}
-_NEWEST_MINIMUM = 512
-
-_DATED = re.compile(r"-\d{8}$")
 _IMAGE_TOKENS = 1_600  # a picture of 1.1 megapixels, the largest that is not scaled down
 _FILE_TOKENS = 2_000  # a document that is no text
 
@@ -64,8 +49,8 @@ class Layout:
 
 
 def minimum(model: str) -> int:
-    """The least tokens of a prefix that the model caches."""
-    return _MINIMUM.get(_family(model), _NEWEST_MINIMUM)
+    """Return the shortest prefix that the model caches, in tokens."""
+    return capabilities.of(model.removeprefix("anthropic/"), {}).min_cacheable_tokens
 
 
 def marked_by_caller(body: Mapping[str, Any]) -> bool:
@@ -144,10 +129,6 @@ def _put(at: dict[str, Any], path: Sequence[str | int], control: Mapping[str, An
         _put(copied, rest, control)  # type: ignore[arg-type]
     else:
         copied["cache_control"] = control  # type: ignore[call-overload]
-
-
-def _family(model: str) -> str:
-    return _DATED.sub("", model.removeprefix("anthropic/"))
 
 
 def _namespace(headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -1,9 +1,8 @@
 """The simulated Claude's own books: what each answer is charged, a line each.
 
-They exist to be held against somebody else's: nothing here is shared with who asks, and the prices
-are a table written by hand from the published list (November 2026). An answer that has begun is
-charged whole, also where the connection is lost before its end. Free are errors, and refusals
-before any output but for three categories.
+The ledger is checked against them, so they share nothing with it: prices are those of `catalogue`.
+An answer that has begun is charged whole, also where the connection is lost before its end. Free
+are errors, and refusals before any output but for three categories.
 """
 
 from __future__ import annotations
@@ -13,26 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-# Nanodollars a token, that is thousandths of a dollar a million tokens:
-# input, output, 5-minute write, 1-hour write, read.
-_OPUS_5 = (5_000, 25_000, 6_250, 10_000, 500)
-_SONNET_4 = (3_000, 15_000, 3_750, 6_000, 300)
-_PRICES: Mapping[str, tuple[int, int, int, int, int]] = {
-    "claude-haiku-5-5": (100, 500, 125, 200, 10),
-    "claude-sonnet-5-5": (2_000, 10_000, 2_500, 4_000, 100),
-    "claude-opus-5-5": (4_000, 20_000, 5_000, 8_000, 200),
-    "claude-fable-5-2": (8_000, 40_000, 10_000, 16_000, 200),
-    "claude-sonnet-5": (2_000, 10_000, 2_500, 4_000, 200),
-    "claude-opus-5": _OPUS_5,
-    "claude-opus-4-8": _OPUS_5,
-    "claude-opus-4-7": _OPUS_5,
-    "claude-opus-4-6": _OPUS_5,
-    "claude-sonnet-4-6": _SONNET_4,
-    "claude-sonnet-4-5-20250929": _SONNET_4,
-    "claude-haiku-4-5-20251001": (1_000, 5_000, 1_250, 2_000, 100),
-}
+from cacheserver.simulated.catalogue import MODELS
+
+_MODELS = {model.id: model for model in MODELS}
 _SEARCH = 10_000_000  # nanodollars: 10 dollars a thousand
-_FAST = frozenset({"claude-opus-5-5", "claude-opus-5", "claude-opus-4-8", "claude-fable-5-2"})
 _LONG_PROMPT = 100_000  # tokens; a longer prompt of Haiku 5.5 costs five times, every token of it
 _SONNET_READS_FELL = datetime(2026, 10, 7, tzinfo=UTC).timestamp()  # from 200 to 100
 _REFUSALS_BILLED = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
@@ -106,14 +89,14 @@ def _step(model: str, usage: Mapping[str, Any], *, fast: bool, now: float) -> in
         split["ephemeral_1h_input_tokens"],
         usage["cache_read_input_tokens"],
     )
-    rates = _PRICES[model]
+    rates = _MODELS[model].prices
     if model == "claude-sonnet-5-5" and now < _SONNET_READS_FELL:
         rates = (*rates[:4], 200)
     twentieths: int = 20 * sum(count * rate for count, rate in zip(tokens, rates, strict=True))
     prompt = sum(tokens) - usage["output_tokens"]
     if model == "claude-haiku-5-5" and prompt > _LONG_PROMPT:
         twentieths *= 5
-    if fast and model in _FAST:
+    if fast and _MODELS[model].fast:
         twentieths *= 2
     return twentieths
 

@@ -1,13 +1,14 @@
-"""The models the simulated Claude serves, and the limits of each that a client can run into.
+"""The models the simulated Claude serves, with the limits and prices of each.
 
 Prompt-cache minimums, token ratios and refusals are those documented in autumn 2026; where nothing
-is documented for a model, it has those of its nearest relative.
+is documented for a model, it has those of its nearest relative. Prices are written by
+hand from the published list (November 2026).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cacheserver.simulated.errors import ApiError
 
@@ -15,6 +16,12 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 _NEW_TOKENIZER = 2.5  # characters a token: 1M tokens are about 2.5M characters since 4.7
 _OLD_TOKENIZER = 3.4
+
+# Nanodollars a token, that is thousandths of a dollar a million tokens: input, output, 5-minute
+# cache write, 1-hour cache write, cache read.
+Prices: TypeAlias = tuple[int, int, int, int, int]
+_OPUS_5: Prices = (5_000, 25_000, 6_250, 10_000, 500)
+_SONNET_4: Prices = (3_000, 15_000, 3_750, 6_000, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Model:
     display_name: str
     released: str  # RFC 3339
     thinking: tuple[str, ...]  # the `thinking.type`s it takes
+    prices: Prices
+    fast: bool = False  # has a fast mode, at twice the price
     min_cacheable_tokens: int = 512
     chars_per_token: float = _NEW_TOKENIZER
     max_input_tokens: int = 1_000_000
@@ -90,6 +99,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Haiku 5.5",
         "2026-10-07T00:00:00Z",
         ("adaptive", "disabled"),
+        prices=(100, 500, 125, 200, 10),
         binds_account=True,
     ),
     Model(
@@ -98,6 +108,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Sonnet 5.5",
         "2026-09-24T00:00:00Z",
         ("adaptive", "between_tools"),
+        prices=(2_000, 10_000, 2_500, 4_000, 100),
         forced_tools=False,
         binds_account=True,
     ),
@@ -107,6 +118,8 @@ MODELS: tuple[Model, ...] = (
         "Claude Opus 5.5",
         "2026-09-10T00:00:00Z",
         ("adaptive",),
+        prices=(4_000, 20_000, 5_000, 8_000, 200),
+        fast=True,
         forced_tools=False,
     ),
     Model(
@@ -115,10 +128,18 @@ MODELS: tuple[Model, ...] = (
         "Claude Fable 5.2",
         "2026-10-14T00:00:00Z",
         ("adaptive",),
+        prices=(8_000, 40_000, 10_000, 16_000, 200),
+        fast=True,
         forced_tools=False,
     ),
     Model(
-        "claude-opus-5", "opus", "Claude Opus 5", "2026-06-01T00:00:00Z", ("adaptive", "disabled")
+        "claude-opus-5",
+        "opus",
+        "Claude Opus 5",
+        "2026-06-01T00:00:00Z",
+        ("adaptive", "disabled"),
+        prices=_OPUS_5,
+        fast=True,
     ),
     Model(
         "claude-sonnet-5",
@@ -126,6 +147,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Sonnet 5",
         "2026-05-01T00:00:00Z",
         ("adaptive", "disabled"),
+        prices=(2_000, 10_000, 2_500, 4_000, 200),
         min_cacheable_tokens=1_024,
     ),
     Model(
@@ -134,6 +156,8 @@ MODELS: tuple[Model, ...] = (
         "Claude Opus 4.8",
         "2026-04-01T00:00:00Z",
         ("adaptive", "disabled"),
+        prices=_OPUS_5,
+        fast=True,
         min_cacheable_tokens=1_024,
     ),
     Model(
@@ -142,6 +166,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Opus 4.7",
         "2026-03-01T00:00:00Z",
         ("adaptive", "disabled"),
+        prices=_OPUS_5,
         min_cacheable_tokens=2_048,
     ),
     Model(
@@ -150,6 +175,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Opus 4.6",
         "2026-02-05T00:00:00Z",
         ("adaptive", "enabled", "disabled"),
+        prices=_OPUS_5,
         min_cacheable_tokens=4_096,
         chars_per_token=_OLD_TOKENIZER,
         legacy=True,
@@ -160,6 +186,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Sonnet 4.6",
         "2026-02-17T00:00:00Z",
         ("adaptive", "enabled", "disabled"),
+        prices=_SONNET_4,
         min_cacheable_tokens=1_024,
         chars_per_token=_OLD_TOKENIZER,
         legacy=True,
@@ -170,6 +197,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Sonnet 4.5",
         "2025-09-29T00:00:00Z",
         ("enabled", "disabled"),
+        prices=_SONNET_4,
         min_cacheable_tokens=1_024,
         chars_per_token=_OLD_TOKENIZER,
         max_input_tokens=200_000,
@@ -184,6 +212,7 @@ MODELS: tuple[Model, ...] = (
         "Claude Haiku 4.5",
         "2025-10-01T00:00:00Z",
         ("enabled", "disabled"),
+        prices=(1_000, 5_000, 1_250, 2_000, 100),
         min_cacheable_tokens=4_096,
         chars_per_token=_OLD_TOKENIZER,
         max_input_tokens=200_000,

@@ -20,8 +20,7 @@ from cacheserver.api.resources.query import query_of, validated
 from cacheserver.cache import explanation, question
 from cacheserver.claude import sse
 from cacheserver.client import http
-from cacheserver.client.client import Options
-from cacheserver.client.types import Answer
+from cacheserver.client.types import Answer, Options
 from cacheserver.config.settings import Settings, load
 from cacheserver.core import json_text
 from cacheserver.core.types import Query

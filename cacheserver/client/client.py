@@ -33,6 +33,7 @@ from cacheserver.client.types import (
     Decision,
     NotCachedError,
     NotFoundError,
+    Options,
     RateLimitError,
     StatusError,
     UnexpectedAnswer,
@@ -65,24 +66,6 @@ DEFAULT_URL = "http://127.0.0.1:8080"  # where `scripts/serve` listens
 # Long answers take minutes (the anthropic SDK's limit too); a dead server shows at once.
 TIMEOUT_S, CONNECT_TIMEOUT_S = 600.0, 5.0
 MAX_RETRIES = 2  # as the anthropic SDK
-
-
-class Options(TypedDict, total=False):
-    """What may be said besides the prompt. What is left out is the server's default."""
-
-    messages: Sequence[Mapping[str, Any]]  # instead of a prompt
-    system: str | Sequence[Mapping[str, Any]]
-    model: str  # "auto": the cheapest that can
-    max_tokens: int
-    ttl_s: int  # 0: do not store
-    tags: Sequence[str]  # to purge by
-    namespace: str
-    cache: CacheMode  # refresh: ask Claude and replace; only: never ask Claude; off: share nothing
-    task: str  # what kind of work it is; part of what is asked
-    requires_deep_analysis: bool  # never answered with what was not asked for that
-    conversation: str  # a name of yours: the turns so far are kept by the server and come before
-    actor: str  # the end user who asks; kept as a digest only
-    levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
 
 
 class Report(TypedDict, total=False):

@@ -6,17 +6,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import quote, urlencode
 
 from cacheserver.client.types import (
     Answer,
     AuthenticationError,
     BadRequestError,
-    CacheMode,
     Decision,
     NotCachedError,
     NotFoundError,
+    Options,
     RateLimitError,
     StatusError,
     UnexpectedAnswer,
@@ -58,44 +58,20 @@ class Call:
 
 
 def question(
-    prompt: str | None = None,
-    *,
-    messages: Sequence[Mapping[str, Any]] | None = None,
-    system: str | Sequence[Mapping[str, Any]] | None = None,
-    model: str = "auto",
-    max_tokens: int | None = None,
-    ttl_s: int | None = None,
-    tags: Sequence[str] = (),
-    namespace: str | None = None,
-    cache: CacheMode = "default",
-    task: str | None = None,
-    requires_deep_analysis: bool = False,
-    conversation: str | None = None,
-    actor: str | None = None,
-    levers_off: Sequence[str] = (),
-    stream: bool = False,
+    prompt: str | None = None, *, stream: bool = False, **options: Unpack[Options]
 ) -> Call:
-    """The call for one question. What is not given is not sent: the server's default holds."""
-    if (prompt is None) == (messages is None):
+    """Build the call for one question. An option that is not given is not sent."""
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"a question has no {', '.join(map(repr, sorted(unknown)))}")
+    if (prompt is None) == (options.get("messages") is None):
         raise ValueError("give either `prompt` or `messages`")
-    fields = {
-        "prompt": prompt,
-        "messages": None if messages is None else list(messages),
-        "system": system if system is None or isinstance(system, str) else list(system),
-        "model": model,
-        "max_tokens": max_tokens,
-        "ttl_s": ttl_s,
-        "tags": list(tags) or None,
-        "namespace": namespace,
-        "cache": cache,
-        "task": task,
-        "requires_deep_analysis": requires_deep_analysis or None,
-        "conversation": conversation,
-        "actor": actor,
-        "levers_off": list(levers_off) or None,
-        "stream": stream or None,
+    fields: dict[str, Any] = {"prompt": prompt, "model": "auto", "cache": "default", **options, "stream": stream}
+    given = {
+        name: value if isinstance(value, str | int) else list(value)
+        for name, value in fields.items()
+        if value is not None and value is not False
     }
-    return _post("/v1/query", {name: value for name, value in fields.items() if value is not None})
+    return _post("/v1/query", given)
 
 
 def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Call:

@@ -17,12 +17,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from cacheserver.core.errors import CacheServerError
 from cacheserver.core.types import Usage
 
 CacheMode: TypeAlias = Literal["default", "refresh", "only", "off"]
+
+
+class Options(TypedDict, total=False):
+    """The fields of a question besides its prompt. The server has a default for each."""
+
+    messages: Sequence[Mapping[str, Any]]  # instead of a prompt
+    system: str | Sequence[Mapping[str, Any]]
+    model: str  # "auto": the cheapest that can
+    max_tokens: int
+    ttl_s: int  # 0: do not store
+    tags: Sequence[str]  # to purge by
+    namespace: str
+    cache: CacheMode  # refresh: ask Claude and replace; only: never ask Claude; off: share nothing
+    task: str  # what kind of work it is; part of what is asked
+    requires_deep_analysis: bool  # never answered with what was not asked for that
+    conversation: str  # a name of yours: the turns so far are kept by the server and come before
+    actor: str  # the end user who asks; kept as a digest only
+    levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 
 import cacheserver
 from cacheserver import AsyncClient, Client
+from cacheserver.api.resources.query import QueryRequest
 from cacheserver.client.client import (
     AuthenticationError,
     BadRequestError,
@@ -18,6 +19,7 @@ from cacheserver.client.client import (
     ConnectionFailed,
     NotCachedError,
     NotFoundError,
+    Options,
     RateLimitError,
     UnexpectedAnswer,
     UpstreamFailed,
@@ -91,6 +93,12 @@ def test_a_prompt_and_messages_together_are_refused_before_anything_is_sent(
     with pytest.raises(ValueError, match="either `prompt` or `messages`"):
         client.query()
     assert server.seen == []
+
+
+def test_the_client_offers_the_fields_of_the_server() -> None:
+    jobs = {"when", "deadline", "webhook"}  # answered with a job, which is no `Answer`
+    others = {"prompt", "stream", "check"}
+    assert QueryRequest.model_fields.keys() == Options.__annotations__.keys() | jobs | others
 
 
 def test_an_option_that_does_not_exist_is_refused(client: Client) -> None:

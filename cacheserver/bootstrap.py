@@ -60,7 +60,7 @@ from cacheserver.index.batcher import Batcher
 from cacheserver.ledger import retention
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.fan_out import LedgerFanOut
-from cacheserver.ledger.recorder import RecordedClaude, Recorder, SpendRecorder
+from cacheserver.ledger.recorder import LedgerRecorder, RecordedClaude, SpendRecorder
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.warmth import PromptCacheWarmth
 from cacheserver.ledger.writer import Ledger
@@ -100,7 +100,10 @@ async def build(
     choice = config.resolve_upstream(settings)  # refused before anything is started
     async with AsyncExitStack() as stack:
         # What must be changed is told before anything is started.
-        pricer, mail = price_file.pricer(price_file.text_of(settings)), factories.mail(settings)
+        pricer, mail = (
+            price_file.build_pricer(price_file.read_price_file(settings)),
+            factories.mail(settings),
+        )
         metrics = Metrics()
         telemetry = factories.telemetry(otel, metrics.dropped)
         if telemetry is not None:
@@ -282,7 +285,7 @@ async def build(
             decision_log=decision_log,
             metrics=metrics,
             clock=clock,
-            recorder=Recorder(pricer, PromptCacheWarmth()),
+            recorder=LedgerRecorder(pricer, PromptCacheWarmth()),
         )
         hits = HitServer(entries=semantic, pricer=pricer, learner=worker, chance=random.random)
         service = CacheService(
@@ -312,7 +315,7 @@ async def build(
         store_watch.unspilled = lambda: spiller.failing
         wrong_price = round(settings.wrong_hit_usd * 1_000_000_000)
         bookkeeper = asyncio.create_task(
-            retention.keep(spiller, ledger, metrics, clock), name="ledger:keep"
+            retention.run_retention(spiller, ledger, metrics, clock), name="ledger:keep"
         )
         stack.push_async_callback(end, bookkeeper)
         keeper = asyncio.create_task(

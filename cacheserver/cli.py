@@ -212,7 +212,7 @@ def _lint(asked: argparse.Namespace) -> int:
     from cacheserver.lint import command as linting
     from cacheserver.pricing import price_file as pricefile
 
-    pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
+    pricer = pricefile.build_pricer(pricefile.read_price_file(_settings_of(asked), asked.prices))
     return linting.run(
         [Path(name) for name in asked.files],
         pricer=pricer,
@@ -228,9 +228,9 @@ def _estimate(asked: argparse.Namespace) -> int:
     from cacheserver.pricing import command as estimating
     from cacheserver.pricing import price_file as pricefile
 
-    pricer = pricefile.pricer(pricefile.text_of(_settings_of(asked), asked.prices))
+    pricer = pricefile.build_pricer(pricefile.read_price_file(_settings_of(asked), asked.prices))
     try:
-        found = estimating.run(
+        found = estimating.estimate_file(
             asked.file, pricer, model=asked.model, max_tokens=asked.max_tokens, batch=asked.batch
         )
     except (OSError, ValueError, BadRequest) as error:

@@ -102,8 +102,8 @@ async def wait_for_store(redis: Connection, settings: Settings, url: str) -> Non
     deadline = time.monotonic() + _STORE_WAIT_S
     while True:
         try:
-            await connection.reach(redis, url)
-            return await connection.check(redis, prefix=settings.redis_prefix)
+            await connection.check_reachable(redis, url)
+            return await connection.check_server(redis, prefix=settings.redis_prefix)
         except StoreError:
             if time.monotonic() > deadline:
                 raise

@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import loaded
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import decode_object
 
 _SHOWN = 1_000  # alerts kept to be looked at, some 500 kB
 _SEP = " "  # no channel has it
@@ -102,28 +102,33 @@ class AlertOutbox:
         """Keep an alert and queue it for `channels`. False: its id was raised in this period."""
         id, told = alert["id"].replace(_SEP, "_"), orjson.dumps(alert)
         words = (self._prefix, id, told, repr(now), once_s, _SHOWN, *channels)
-        return bool(await run(self._raise, *words))
+        return bool(await run_script(self._raise, *words))
 
     async def take(self, now: float, *, lease_s: float, most: int) -> list[Due]:
         """What is due, this server's for `lease_s`; then another one may take it."""
-        found = await run(self._take, self._prefix, repr(now), repr(now + lease_s), most)
+        found = await run_script(self._take, self._prefix, repr(now), repr(now + lease_s), most)
         return [
-            Due(loaded("an alert", alert), name.decode().rpartition(_SEP)[2], int(tries), name)
+            Due(
+                decode_object("an alert", alert),
+                name.decode().rpartition(_SEP)[2],
+                int(tries),
+                name,
+            )
             for name, alert, tries in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
 
     async def delivered(self, due: Due) -> None:
         """It went out, or was given up."""
-        await run(self._tried, self._prefix, due.name, "")
+        await run_script(self._tried, self._prefix, due.name, "")
 
     async def again(self, due: Due, at: float) -> None:
         """It failed, and is to be tried again at `at`."""
-        await run(self._tried, self._prefix, due.name, repr(at))
+        await run_script(self._tried, self._prefix, due.name, repr(at))
 
     async def recent(self, limit: int = 100) -> list[dict[str, Any]]:
         """The last alerts, the newest first."""
         found = await command(self._redis, "LRANGE", f"{self._prefix}all", 0, limit - 1)
-        return [loaded("an alert", one) for one in found]
+        return [decode_object("an alert", one) for one in found]
 
     async def mine(self, slot: int, *, life_s: int) -> bool:
         """Whether this server looks at what happened in `slot`: the first that asks does."""

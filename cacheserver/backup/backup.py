@@ -111,7 +111,7 @@ async def save(settings: Settings, path: Path, say: Say) -> None:
                     held = sealkeys.DataKeys(redis, prefix=prefix, masters=masters)
                     await held.load()  # wrong ones are refused at once
                 apart = {f"{prefix}{name}".encode() for name in sealkeys.KEYS}
-                async for words in storecopy.read(redis, prefix):
+                async for words in storecopy.read_keys(redis, prefix):
                     if words[1] not in apart:
                         keys += words[0] == "DEL"
                         writer.add(*words)
@@ -230,8 +230,8 @@ async def _into_redis(
     async with AsyncExitStack() as stack:
         redis = connection.connect(url, tls=config.tls(settings))
         stack.push_async_callback(redis.aclose)
-        await connection.reach(redis, url)
-        used = [part async for part in storecopy.keys(redis, prefix)]
+        await connection.check_reachable(redis, url)
+        used = [part async for part in storecopy.scan_keys(redis, prefix)]
         held = [data / name for name in (*_FOLDERS, *_DERIVED) if (data / name).exists()]
         if (used or held) and not replace:
             raise SettingsError(
@@ -274,7 +274,7 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
 
     redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
     try:
-        await storecopy.write(redis, commands())
+        await storecopy.write_keys(redis, commands())
         await sealkeys.restore(redis, source.rows, prefix=settings.redis_prefix)
     finally:
         await redis.aclose()
@@ -302,7 +302,7 @@ async def _source(settings: Settings, folder: Path) -> AsyncIterator[Connection]
             raise SettingsError(f"`CACHESERVER_DATA_DIR`: {settings.data_dir} has no store")
         redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
         stack.push_async_callback(redis.aclose)
-        await connection.reach(redis, url)
+        await connection.check_reachable(redis, url)
         yield redis
 
 

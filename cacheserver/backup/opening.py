@@ -26,6 +26,6 @@ async def opened(
             place = await stack.enter_async_context(store.EmbeddedStore(data_dir))
         redis = connection.connect(place, tls=tls)
         stack.push_async_callback(redis.aclose)
-        await connection.reach(redis, place)
-        await connection.check(redis, prefix=prefix)
+        await connection.check_reachable(redis, place)
+        await connection.check_server(redis, prefix=prefix)
         yield redis

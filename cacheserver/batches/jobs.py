@@ -21,8 +21,8 @@ from cacheserver.core import json_text
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import Controls
-from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
+from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 Kind: TypeAlias = Literal["batch", "query"]
@@ -108,7 +108,7 @@ class Jobs:
         kept = await asyncio.to_thread(_all_packed, self._sealer, job, items)
         taken = sum(map(len, kept)) + len(kept) * _ITEM_BYTES + _JOB_BYTES
         words = (job.id, taken, self._max_bytes or 0, life_ms)
-        made_room = int(await run(self._room, self._prefix, "", *words))
+        made_room = int(await run_script(self._room, self._prefix, "", *words))
         if made_room < 0:
             raise NoRoom(f"there is no room for another {taken} bytes of jobs")
         chunk: dict[Any, Any] = {}
@@ -124,9 +124,9 @@ class Jobs:
                         await pipe.execute()
                 chunk, size = {}, 0
         fields = [word for pair in _written(job, self._sealer).items() for word in pair]
-        listed = owner(job.tenant) if job.kind == "batch" else ""
+        listed = tenant_key(job.tenant) if job.kind == "batch" else ""
         created_ms = round(job.created_at * 1000)
-        await run(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
+        await run_script(self._open, self._prefix, "", job.id, listed, created_ms, life_ms, *fields)
         return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:
@@ -143,21 +143,21 @@ class Jobs:
 
     async def batches(self, tenant: str) -> list[str]:
         """The ids of a tenant's batches, the newest first."""
-        key = f"{self._prefix}bt:mine:{owner(tenant)}"
+        key = f"{self._prefix}bt:mine:{tenant_key(tenant)}"
         found = await command(self._redis, "ZREVRANGE", key, 0, -1)
         return [id.decode() for id in found]
 
     async def unlist(self, tenant: str, id: str) -> None:
         """Forget that a tenant had a batch: its results are no longer kept."""
-        await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{owner(tenant)}", id)
+        await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{tenant_key(tenant)}", id)
 
     async def cancel(self, id: str, now: float) -> bool:
         """Ask for a job's end. False where it has ended."""
-        return bool(await run(self._cancel, self._prefix, "", id, repr(now)))
+        return bool(await run_script(self._cancel, self._prefix, "", id, repr(now)))
 
     async def delete(self, tenant: str, id: str) -> bool:
         """Forget a job and its results. False where it has not ended."""
-        return bool(await run(self._delete, self._prefix, "", id, owner(tenant)))
+        return bool(await run_script(self._delete, self._prefix, "", id, tenant_key(tenant)))
 
     async def lines(self, job: Job) -> AsyncIterator[bytes]:
         """The lines of a job's results in the order of its items, a page in memory at a time."""
@@ -231,7 +231,7 @@ def _written(job: Job, sealer: Sealer) -> dict[str, str | bytes | float]:
     fields: dict[str, str | float | None] = {
         "kind": job.kind,
         "tenant": job.tenant,
-        "who": owner(job.tenant),  # for the scripts: whose budget
+        "who": tenant_key(job.tenant),  # for the scripts: whose budget
         "created_at": repr(job.created_at),
         "total": job.total,
         "key_id": job.key_id,

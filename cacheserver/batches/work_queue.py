@@ -14,11 +14,11 @@ import orjson
 
 from cacheserver.batches import job_scripts
 from cacheserver.batches.jobs import RESULTS, place_name
-from cacheserver.budgets.store import named
+from cacheserver.budgets.store import account_arguments
 from cacheserver.cache.budget_verdict import NOTHING, Account, Amount
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import WORK_MS
-from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 DIRECT = "direct"  # the pool of what is asked at once, at full price
@@ -96,19 +96,19 @@ class WorkQueue:
         life_ms = round(life_s * 1000)
         if self.token:
             try:
-                await run(self._renew, self._prefix, self.token, life_ms)
+                await run_script(self._renew, self._prefix, self.token, life_ms)
                 return True
             except StoreError:
                 self.token = ""  # lost, or the store is away: either way another may have it
                 raise
-        self.token = (await run(self._lease, self._prefix, "", life_ms)).decode()
+        self.token = (await run_script(self._lease, self._prefix, "", life_ms)).decode()
         return bool(self.token)
 
     async def give_back(self) -> None:
         """Let another server work at once."""
         token, self.token = self.token, ""
         if token:
-            await run(self._renew, self._prefix, token, 0)
+            await run_script(self._renew, self._prefix, token, 0)
 
     async def open_jobs(self) -> list[str]:
         """Jobs with items that have not been looked up, the oldest first."""
@@ -119,7 +119,7 @@ class WorkQueue:
 
     async def drop_open(self, id: str) -> None:
         """All of a job has been looked up, or it is not there any more."""
-        await run(self._sorted, self._prefix, self.token, id)
+        await run_script(self._sorted, self._prefix, self.token, id)
 
     async def drop_cancelling(self, id: str) -> None:
         await command(self._redis, "SREM", f"{self._prefix}bt:cancel", id)
@@ -130,7 +130,7 @@ class WorkQueue:
         line = await self._line(told)
         words = (repr(now), waiter.job, waiter.item, after, told.end, line)
         row = (told.row_id, told.row)
-        return bool(await run(self._answer, self._prefix, self.token, *words, *row))
+        return bool(await run_script(self._answer, self._prefix, self.token, *words, *row))
 
     async def join(
         self,
@@ -166,7 +166,7 @@ class WorkQueue:
             if name in _SEALED and isinstance(value, bytes):
                 value = self._sealer.seal(_ASKS, share["tenant"], f"{key}:{name}", value)
             words += (name, value)
-        return int(await run(self._join, self._prefix, self.token, *words)) >= 0
+        return int(await run_script(self._join, self._prefix, self.token, *words)) >= 0
 
     async def pools(self) -> list[str]:
         return [pool for pool in await self._texts("HKEYS", "bt:pools") if pool != DIRECT]
@@ -226,7 +226,7 @@ class WorkQueue:
     async def pack(self, pool: str, nonce: str, keys: Sequence[str], now: float) -> int:
         """Make one batch of asks; returns how many there were left to take."""
         words: list[str | int] = [WORK_MS, round(now * 1000), pool, nonce, *keys]
-        return int(await run(self._pack, self._prefix, self.token, *words))
+        return int(await run_script(self._pack, self._prefix, self.token, *words))
 
     async def ships_due(self, now: float) -> list[str]:
         return await self._texts("ZRANGEBYSCORE", "bt:ships", "-inf", round(now * 1000))
@@ -265,7 +265,9 @@ class WorkQueue:
         words: list[str | float] = [word for pair in fields.items() for word in pair]
         due_ms = round(due * 1000)
         return bool(
-            await run(self._move, self._prefix, self.token, ship.nonce, ship.state, due_ms, *words)
+            await run_script(
+                self._move, self._prefix, self.token, ship.nonce, ship.state, due_ms, *words
+            )
         )
 
     async def tell(
@@ -284,16 +286,16 @@ class WorkQueue:
         nothing, in `accounts`.
         """
         words: list[str | bytes | int] = [repr(now), key, waiting, spent.nano, spent.tokens]
-        words += [len(accounts), *named(accounts)]
+        words += [len(accounts), *account_arguments(accounts)]
         for each in told:
             words += (each.waiter.job, each.waiter.item, each.end, await self._line(each))
             words += (each.row_id, each.row)
-        return int(await run(self._tell, self._prefix, self.token, *words))
+        return int(await run_script(self._tell, self._prefix, self.token, *words))
 
     async def requeue(self, key: str, pool: str, due: float, share: Mapping[str, Any]) -> None:
         """Have an ask made anew, in this pool."""
         words = (key, pool, round(due * 1000), await self._share(share))
-        await run(self._requeue, self._prefix, self.token, *words)
+        await run_script(self._requeue, self._prefix, self.token, *words)
 
     async def leave(self, told: FinishedItem, key: str, now: float) -> bool:
         """End an item that waits for an ask not sent yet. False where it was sent."""
@@ -301,7 +303,7 @@ class WorkQueue:
         line = await self._line(told)
         words = (repr(now), key, str(waiter), waiter.job, waiter.item, line)
         row = (told.row_id, told.row)
-        return bool(await run(self._leave, self._prefix, self.token, *words, *row))
+        return bool(await run_script(self._leave, self._prefix, self.token, *words, *row))
 
     async def rows(self, most: int = 500) -> dict[str, bytes]:
         """Some of the rows that may not be in the ledger yet, by id."""

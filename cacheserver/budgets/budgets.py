@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from cacheserver.budgets import rules as budget
-from cacheserver.budgets.estimate import Estimate
+from cacheserver.budgets.estimate import RequestEstimate
 from cacheserver.budgets.store import HOLD_S, BudgetStore, Held
 from cacheserver.cache.budget_verdict import (
     NOTHING,
@@ -84,7 +84,7 @@ class Budgets:
     ) -> None:
         self.store = store
         self._tenants = tenants
-        self._estimate = Estimate(pricer, default_model)
+        self._estimate = RequestEstimate(pricer, default_model)
         self._metrics = metrics
         self._clock = clock
         self._held: dict[str, Reservation] = {}  # by the request's id, until its row comes

@@ -9,7 +9,7 @@ from cacheserver.core import tiers
 from cacheserver.core.types import AUTO, Nanodollars, Query, Usage
 
 
-class Estimate:
+class RequestEstimate:
     """Prices what is not known yet by the most it can be."""
 
     def __init__(self, pricer: Pricer, default_model: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cacheserver.storage.connection import PREFIX, Connection, run
+from cacheserver.storage.connection import PREFIX, Connection, run_script
 
 # Long enough for a server to miss two renewals; a limit holds so much longer after a crash.
 LEASE_S = 30
@@ -100,7 +100,7 @@ return 0
 
 
 @dataclass(frozen=True, slots=True)
-class BucketOf:
+class BucketAmount:
     """A bucket, and what is taken from it or put back."""
 
     name: str
@@ -109,7 +109,7 @@ class BucketOf:
 
 
 @dataclass(frozen=True, slots=True)
-class SeatsOf:
+class Seats:
     """Seats for calls under way."""
 
     name: str
@@ -129,7 +129,7 @@ class RateLimitStore:
         self._renew = redis.register_script(_RENEW)
 
     async def take(
-        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf] = ()
+        self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats] = ()
     ) -> tuple[int, float] | None:
         """Take all; None, or the place of the first that refuses and for how many seconds."""
         words: list[str | int] = [self._prefix, id, round(self.lease_s * 1_000), len(buckets)]
@@ -137,19 +137,19 @@ class RateLimitStore:
             words += [bucket.name, bucket.per_minute, bucket.amount]
         for one in seats:
             words += [one.name, one.most]
-        place, wait_ms = await run(self._take, *words)
+        place, wait_ms = await run_script(self._take, *words)
         return None if place == 0 else (place - 1, wait_ms / 1_000)
 
     async def give(
-        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf] = ()
+        self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats] = ()
     ) -> None:
         """Put back what was not used; a negative amount is taken. Free the seats."""
         words: list[str | int] = [self._prefix, id, len(buckets)]
         for bucket in buckets:
             words += [bucket.name, bucket.per_minute, bucket.amount]
-        await run(self._give, *words, *(one.name for one in seats))
+        await run_script(self._give, *words, *(one.name for one in seats))
 
     async def renew(self, held: Sequence[tuple[str, str]]) -> None:
         """Hold on to seats: the name and the id of each."""
         words = [word for pair in held for word in pair]
-        await run(self._renew, self._prefix, round(self.lease_s * 1_000), *words)
+        await run_script(self._renew, self._prefix, round(self.lease_s * 1_000), *words)

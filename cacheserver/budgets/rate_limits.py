@@ -16,7 +16,7 @@ from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from cacheserver.budgets import token_bucket
-from cacheserver.budgets.rate_limit_store import BucketOf, RateLimitStore, SeatsOf
+from cacheserver.budgets.rate_limit_store import BucketAmount, RateLimitStore, Seats
 from cacheserver.budgets.rules import most
 from cacheserver.budgets.token_bucket import Bucket
 from cacheserver.cache.ports import Metrics
@@ -24,7 +24,7 @@ from cacheserver.core.errors import RateLimited, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Query, Tenant
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.write_behind import WriteBehind
 
 _SITE = "rate-limit"
@@ -58,8 +58,8 @@ class _Party:
 class _Held:
     """The limits' share that a miss has taken. `here`: it was counted by this server alone."""
 
-    buckets: tuple[BucketOf, ...]
-    seats: tuple[SeatsOf, ...]
+    buckets: tuple[BucketAmount, ...]
+    seats: tuple[Seats, ...]
     here: bool
 
 
@@ -72,7 +72,7 @@ class _Here:
     seats: dict[str, set[str]] = field(default_factory=dict)
 
     def take(
-        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]
+        self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]
     ) -> tuple[int, float] | None:
         now = self.clock()
         for place, one in enumerate(buckets):
@@ -88,7 +88,7 @@ class _Here:
             self.seats.setdefault(of.name, set()).add(id)
         return None
 
-    def give(self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]) -> None:
+    def give(self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]) -> None:
         self._change(buckets, self.clock())
         for of in seats:
             if taken := self.seats.get(of.name):
@@ -96,10 +96,10 @@ class _Here:
                 if not taken:
                     del self.seats[of.name]
 
-    def _change(self, buckets: Sequence[BucketOf], now: float) -> None:
+    def _change(self, buckets: Sequence[BucketAmount], now: float) -> None:
         for one in buckets:
             kept = self.buckets.pop(one.name, None)
-            self.buckets[one.name] = token_bucket.changed(
+            self.buckets[one.name] = token_bucket.adjust(
                 kept, now, per_minute=one.per_minute, by=one.amount
             )
         while len(self.buckets) > _MOST:
@@ -133,7 +133,9 @@ class RateLimits:
         parties = self._parties(tenant, key_id)
         limited = [(one, one.limits.requests_per_minute) for one in parties]
         buckets = [
-            BucketOf(f"r:{party.name}", limit, 1) for party, limit in limited if limit is not None
+            BucketAmount(f"r:{party.name}", limit, 1)
+            for party, limit in limited
+            if limit is not None
         ]
         if not buckets:
             return
@@ -152,9 +154,10 @@ class RateLimits:
             return
         cost = most(query.body, query.model, lambda *_: None).tokens if of_tokens else 0
         buckets = tuple(
-            BucketOf(f"t:{one.name}", one.limits.tokens_per_minute or 1, cost) for one in of_tokens
+            BucketAmount(f"t:{one.name}", one.limits.tokens_per_minute or 1, cost)
+            for one in of_tokens
         )
-        seats = tuple(SeatsOf(one.name, one.limits.concurrent_misses or 1) for one in of_seats)
+        seats = tuple(Seats(one.name, one.limits.concurrent_misses or 1) for one in of_seats)
         try:
             refused, here = await self._take(id, buckets, seats)
         except asyncio.CancelledError:  # whether it was taken is not known: no tokens go back
@@ -190,14 +193,14 @@ class RateLimits:
         # Callers with Anthropic keys of their own share what their tenant may do.
         name = tenant.name.partition("@")[0]
         if tenant.limits != Limits():
-            found.append(_Party(name, owner(name), tenant.limits))
+            found.append(_Party(name, tenant_key(name), tenant.limits))
         own = self._keys.limits_of(key_id)
         if own is not None:
-            found.append(_Party(f"{name}/{key_id}", f"{owner(name)}:{key_id}", own))
+            found.append(_Party(f"{name}/{key_id}", f"{tenant_key(name)}:{key_id}", own))
         return found
 
     async def _take(
-        self, id: str, buckets: Sequence[BucketOf], seats: Sequence[SeatsOf]
+        self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]
     ) -> tuple[tuple[int, float] | None, bool]:
         """Return what refuses, if anything, and whether this server alone was asked."""
         if self._clock() >= self._away_until:

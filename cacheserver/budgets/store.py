@@ -10,8 +10,8 @@ from cacheserver.budgets.rules import Balance, full
 from cacheserver.cache.budget_verdict import Account, Amount, Full
 from cacheserver.core.rules.budgets import ACTIONS
 from cacheserver.core.times import WORK_MS
-from cacheserver.storage.connection import PREFIX, Connection, run
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import PREFIX, Connection, run_script
+from cacheserver.storage.json_values import tenant_key
 
 # The longest a call takes is 600 s by default, and one that was answered badly is made once more.
 LEASE_S = 1_800
@@ -66,7 +66,7 @@ class BudgetStore:
         already, that stays as it is. `token` is the jobs' worker's: once it is no more, nothing is
         put aside (`StoreError`, code FENCED).
         """
-        words: list[str | int | float] = [self._prefix, owner(tenant), repr(now), id]
+        words: list[str | int | float] = [self._prefix, tenant_key(tenant), repr(now), id]
         words += [
             lease_s or self._lease_s,
             amount.nano,
@@ -85,25 +85,27 @@ class BudgetStore:
         self, tenant: str, id: str, accounts: Sequence[Account], spent: Amount, now: float
     ) -> bool:
         """Put what was spent in the place of what was reserved. False: it was settled before."""
-        words: list[str | int | float] = [self._prefix, owner(tenant), repr(now), id]
-        words += [spent.nano, spent.tokens, _SETTLED_S, *named(accounts)]
-        return bool(await run(self._settle, *words))
+        words: list[str | int | float] = [self._prefix, tenant_key(tenant), repr(now), id]
+        words += [spent.nano, spent.tokens, _SETTLED_S, *account_arguments(accounts)]
+        return bool(await run_script(self._settle, *words))
 
     async def balances(
         self, tenant: str, accounts: Sequence[Account], now: float
     ) -> tuple[Balance, ...]:
         """What the accounts of a tenant stand at, in their order."""
         names = [_name(account) for account in accounts]
-        return _balances(await run(self._read, self._prefix, owner(tenant), repr(now), *names))
+        return _balances(
+            await run_script(self._read, self._prefix, tenant_key(tenant), repr(now), *names)
+        )
 
 
-def named(accounts: Sequence[Account]) -> list[str | int]:
+def account_arguments(accounts: Sequence[Account]) -> list[str | int]:
     """Accounts as the scripts take them: the name and the life (s) of each."""
     return [word for one in accounts for word in (_name(one), _KEPT_S[one.period.span])]
 
 
 def _name(account: Account) -> str:
-    return f"{owner(account.tenant)}:{account.key_id or ''}:{account.period.id}"
+    return f"{tenant_key(account.tenant)}:{account.key_id or ''}:{account.period.id}"
 
 
 def _limits(account: Account) -> tuple[str | int, str | int]:

@@ -17,7 +17,7 @@ class Bucket:
     at: float  # seconds of any clock that only goes forward
 
 
-def level(bucket: Bucket | None, now: float, per_minute: int) -> float:
+def current_level(bucket: Bucket | None, now: float, per_minute: int) -> float:
     """Return what the bucket holds now; one never seen is full."""
     if bucket is None:
         return float(per_minute)
@@ -27,10 +27,10 @@ def level(bucket: Bucket | None, now: float, per_minute: int) -> float:
 
 def wait_s(bucket: Bucket | None, now: float, *, per_minute: int, cost: int) -> float:
     """Return the seconds until `cost` can be taken; 0: now."""
-    lacking = min(cost, per_minute) - level(bucket, now, per_minute)
+    lacking = min(cost, per_minute) - current_level(bucket, now, per_minute)
     return max(0.0, lacking * _MINUTE_S / per_minute)
 
 
-def changed(bucket: Bucket | None, now: float, *, per_minute: int, by: float) -> Bucket:
+def adjust(bucket: Bucket | None, now: float, *, per_minute: int, by: float) -> Bucket:
     """Return the bucket with `by` put in, or taken where it is negative; never over its brim."""
-    return Bucket(min(float(per_minute), level(bucket, now, per_minute) + by), now)
+    return Bucket(min(float(per_minute), current_level(bucket, now, per_minute) + by), now)

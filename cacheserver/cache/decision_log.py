@@ -20,8 +20,8 @@ import orjson
 from cacheserver.cache import entry_scripts
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 KIND = "decisions"  # as values are sealed
@@ -253,7 +253,7 @@ class DecisionLog:
             arguments += pair
         for (key, name), delta in batch.deltas.items():
             arguments += (key, name, delta)
-        self.crowded_out += int(await run(self._write, *arguments))
+        self.crowded_out += int(await run_script(self._write, *arguments))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the time given, or until somebody asks for the data."""
@@ -274,10 +274,10 @@ class DecisionLog:
 
     def _decision_key(self, tenant: str, decision_id: str) -> str:
         # the length keeps a tenant from spelling another one's key in the id it asks for
-        return f"{self._prefix}d:{owner(tenant)}:{decision_id}"
+        return f"{self._prefix}d:{tenant_key(tenant)}:{decision_id}"
 
     def _near_key(self, tenant: str) -> str:
-        return f"{self._prefix}near:{owner(tenant)}"
+        return f"{self._prefix}near:{tenant_key(tenant)}"
 
     def _stats_key(self, tenant: str | None) -> str:
         return f"{self._prefix}stats" if tenant is None else f"{self._prefix}stats:{tenant}"

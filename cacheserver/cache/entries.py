@@ -26,7 +26,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.core.types import Entry
 from cacheserver.storage import key_groups
 from cacheserver.storage.batched_reads import BatchedReads
-from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.sealer import Sealer
 
 # What an entry costs Redis beside its bytes (keys, ids, memberships): 880 were measured with
@@ -144,7 +144,7 @@ class Entries:
 
     async def _say(self, entry: Entry, *, group: str = "", add: str = "", drop: str = "") -> bool:
         said = (entry.id, entry.fingerprint, group, add, drop)
-        return bool(await run(self._saying, self._prefix, *said))
+        return bool(await run_script(self._saying, self._prefix, *said))
 
     async def by_id(self, tenant: str, entry_id: str) -> Entry | None:
         """Return the entry with that id if it is `tenant`'s."""
@@ -182,7 +182,7 @@ class Entries:
             size,
             max(entry.cost or 0, 1),
             entry.tenant,
-            key_groups.of(entry),
+            key_groups.groups_of_entry(entry),
         ]
         arguments: list[str | bytes | float] = [
             self._prefix,
@@ -190,7 +190,7 @@ class Entries:
             value,
             row,
             orjson.dumps(meta),
-            key_groups.of_own(entry.tenant, entry.id),
+            key_groups.entry_group(entry.tenant, entry.id),
             round(now * 1000),
             life_ms,
             repr(asked_at),
@@ -198,7 +198,7 @@ class Entries:
             _STEP,
         ]
         while True:  # each turn evicts `_STEP` entries, so it ends
-            status, *dropped = await run(self._put, *arguments)
+            status, *dropped = await run_script(self._put, *arguments)
             self._left(dropped)
             if status != 2:
                 return bool(status)
@@ -212,27 +212,29 @@ class Entries:
 
     async def purge_id(self, tenant: str, entry_id: str) -> int:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
-        group = key_groups.of_own(tenant, entry_id)
+        group = key_groups.entry_group(tenant, entry_id)
         now = repr(self._clock())
-        found = await run(self._purge_id, self._prefix, tenant, entry_id, group, now, MARKER_S)
+        found = await run_script(
+            self._purge_id, self._prefix, tenant, entry_id, group, now, MARKER_S
+        )
         if found:
             self._tell([entry_id])
         return int(found)
 
     async def purge_tag(self, tenant: str, tag: str) -> int:
         """Purge `tenant`'s entries with `tag`; returns how many there were."""
-        return await self._purge_group(key_groups.of_tag(tenant, tag))
+        return await self._purge_group(key_groups.tag_group(tenant, tag))
 
     async def purge_namespace(self, tenant: str, namespace: str) -> int:
         """Purge `tenant`'s entries in `namespace`; returns how many there were."""
-        return await self._purge_group(key_groups.of_namespace(tenant, namespace))
+        return await self._purge_group(key_groups.namespace_group(tenant, namespace))
 
     async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
         """Purge what an actor or a conversation had made, by its digest; how many there were."""
         group = (
-            key_groups.of_actor(tenant, actor)
+            key_groups.actor_group(tenant, actor)
             if actor
-            else key_groups.of_conversation(tenant, conversation)
+            else key_groups.conversation_group(tenant, conversation)
         )
         return await self._purge_group(group)
 
@@ -240,7 +242,7 @@ class Entries:
         """Yield a tenant's entries, some at a time; one that comes or goes meanwhile may be left
         out.
         """
-        group, cursor = f"{self._prefix}g:{key_groups.of_tenant(tenant)}", 0
+        group, cursor = f"{self._prefix}g:{key_groups.tenant_group(tenant)}", 0
         while True:
             cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
             if ids:
@@ -256,12 +258,12 @@ class Entries:
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
-        key = f"{self._prefix}g:{key_groups.of_namespace(tenant, namespace)}"
+        key = f"{self._prefix}g:{key_groups.namespace_group(tenant, namespace)}"
         return bool(await command(self._redis, "EXISTS", key))
 
     async def purge_tenant(self, tenant: str) -> int:
         """Purge all of `tenant`'s entries; returns how many there were."""
-        return await self._purge_group(key_groups.of_tenant(tenant))
+        return await self._purge_group(key_groups.tenant_group(tenant))
 
     async def scan_vectors(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
         """Yield the vector of every stored question, to restore the index. Any order.
@@ -317,11 +319,13 @@ class Entries:
         waiting = list(touched.items())
         for start in range(0, len(waiting), _STEP):
             pairs = [word for pair in waiting[start : start + _STEP] for word in pair]
-            await run(self._touch, self._prefix, repr(self._clock()), HALF_LIFE_S, *pairs)
+            await run_script(self._touch, self._prefix, repr(self._clock()), HALF_LIFE_S, *pairs)
         total = 0
         while True:
             now_ms = round(self._clock() * 1000)
-            dropped = await run(self._sweep, self._prefix, now_ms, self.max_bytes or 0, _STEP)
+            dropped = await run_script(
+                self._sweep, self._prefix, now_ms, self.max_bytes or 0, _STEP
+            )
             self._left(dropped)
             total += len(dropped)
             if len(dropped) < _STEP:
@@ -330,7 +334,7 @@ class Entries:
     async def _purge_group(self, group: str) -> int:
         now, cursor, total = repr(self._clock()), b"0", 0
         while True:
-            cursor, *dropped = await run(
+            cursor, *dropped = await run_script(
                 self._purge, self._prefix, group, now, MARKER_S, cursor, _STEP
             )
             self._tell([entry_id.decode() for entry_id in dropped])

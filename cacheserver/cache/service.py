@@ -217,7 +217,7 @@ class CacheService:
             self._depart(query, ticket, decision, flight, led=led)
 
     async def _fill(self, query: Query, decision: Miss | Bypass, tape: EventLog) -> Filled:
-        patience.join()
+        patience.share_deadline()
         again = not (isinstance(decision, Miss) and decision.reason == "shadow")
         shared = isinstance(decision, Miss)
         vector = decision.vector if isinstance(decision, Miss) else None
@@ -273,7 +273,7 @@ class CacheService:
         *,
         led: bool,
     ) -> AsyncGenerator[bytes, None]:
-        patience.join()  # responses are streamed by a task of their own
+        patience.share_deadline()  # responses are streamed by a task of their own
         try:
             async for event in flight.events():
                 if event.startswith(_LAST) and flight.task.done():

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 from cacheserver.calibration import label_scripts
 from cacheserver.core import names
 from cacheserver.core.errors import BadRequest
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import dumped, loaded, owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 
 Level: TypeAlias = Literal["tenant", "namespace", "scope"]
 
@@ -72,9 +72,9 @@ class Bars:
         """
         field = _field(level, name)
         who = names.read("who", who, most=_MAX_NAME, least=0)
-        text = b"" if bar is None else dumped("a bar", bar, most=_MAX_BAR)
+        text = b"" if bar is None else encode_object("a bar", bar, most=_MAX_BAR)
         words = (field, text, self._most, self._changes, who, repr(now), level, name)
-        reply = await run(self._set, self._prefix, owner(tenant), *words)
+        reply = await run_script(self._set, self._prefix, tenant_key(tenant), *words)
         if reply is None:
             raise BadRequest("name", f"the tenant has {self._most} bars; remove one first")
         change_id, before = reply
@@ -82,7 +82,7 @@ class Bars:
 
     async def history(self, tenant: str, limit: int = 100) -> list[BarChange]:
         """The tenant's last changes, the newest first."""
-        key = f"{self._prefix}barlog:{owner(tenant)}"
+        key = f"{self._prefix}barlog:{tenant_key(tenant)}"
         found = await command(self._redis, "XREVRANGE", key, "+", "-", "COUNT", limit)
         return [_change(change_id, row) for change_id, row in found]
 
@@ -98,7 +98,7 @@ def _field(level: Level, name: str) -> str:
 
 
 def _bar(text: bytes | None) -> Mapping[str, Any] | None:
-    return loaded("a bar", text) if text else None
+    return decode_object("a bar", text) if text else None
 
 
 def _change(change_id: bytes, row: Mapping[bytes, bytes]) -> BarChange:

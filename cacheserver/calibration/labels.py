@@ -21,8 +21,8 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.batched_reads import BatchedReads
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import dumped, loaded, owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 from cacheserver.storage.recent_reads import RecentReads
 
 WINDOW = (
@@ -84,7 +84,7 @@ class Labels:
         At most `FRESH_S` old, but for what this process saved. A version stands for one state only
         and grows with each, so what was made from a state can be kept by it.
         """
-        key = f"{self._prefix}calib:{owner(tenant)}:{scope}"
+        key = f"{self._prefix}calib:{tenant_key(tenant)}:{scope}"
 
         async def ask() -> tuple[bytes | None, int]:
             (value,) = await self._reads.read((key,))
@@ -99,9 +99,11 @@ class Labels:
         """
         if len(state) > _MAX_STATE:
             raise StoreError(f"a state of {len(state)} bytes is too large; {_MAX_STATE} are kept")
-        words = (owner(tenant), scope, f"{version:016d}", state, self._bounds[2], LIFE_S)
+        words = (tenant_key(tenant), scope, f"{version:016d}", state, self._bounds[2], LIFE_S)
         try:
-            return bool(await run(self._save, self._prefix, *words, self._ms(), self._max_bytes))
+            return bool(
+                await run_script(self._save, self._prefix, *words, self._ms(), self._max_bytes)
+            )
         finally:  # whatever came of it, what is remembered may be old
             self._states.forget((tenant, scope))
 
@@ -113,9 +115,15 @@ class Labels:
         Under the same `once` in this scope it is added once in `ONCE_S`, and its id comes back.
         """
         marker = self._once("label", tenant, scope, once)
-        words = (owner(tenant), scope, dumped("a label", label, most=_MAX_LABEL), marker, ONCE_S)
+        words = (
+            tenant_key(tenant),
+            scope,
+            encode_object("a label", label, most=_MAX_LABEL),
+            marker,
+            ONCE_S,
+        )
         bounds = (*self._bounds, LIFE_S, self._ms(), self._max_bytes)
-        added = await run(self._add, self._prefix, *words, *bounds)
+        added = await run_script(self._add, self._prefix, *words, *bounds)
         return str(added.decode())
 
     async def window(
@@ -129,22 +137,22 @@ class Labels:
         if after is not None and _ID.fullmatch(after) is None:
             raise StoreError(f"{after[:64]!r} is not the id of a label")
         start = "-" if after is None else f"({after}"
-        key = f"{self._prefix}labels:{owner(tenant)}:{scope}"
+        key = f"{self._prefix}labels:{tenant_key(tenant)}:{scope}"
         found = await command(self._redis, "XRANGE", key, start, "+", "COUNT", limit)
-        return [(label_id.decode(), loaded("a label", row[b"l"])) for label_id, row in found]
+        return [(label_id.decode(), decode_object("a label", row[b"l"])) for label_id, row in found]
 
     async def scopes(self, tenant: str) -> list[str]:
         """The tenant's scopes that have labels or a state."""
         found: set[bytes] = set()
         for kind in ("windows", "calibs"):
-            key = f"{self._prefix}{kind}:{owner(tenant)}"
+            key = f"{self._prefix}{kind}:{tenant_key(tenant)}"
             since = f"({self._ms() - LIFE_S * 1000}"
             found.update(await command(self._redis, "ZRANGEBYSCORE", key, since, "+inf"))
         return sorted(scope.decode() for scope in found)
 
     async def forget_states(self, tenant: str) -> None:
         """Forget what was fitted for a tenant, by scope."""
-        await run(self._forget, self._prefix, owner(tenant), "")
+        await run_script(self._forget, self._prefix, tenant_key(tenant), "")
 
     async def tombstone(
         self, tenant: str, question_key: str, entry_id: str, *, life_s: int
@@ -178,7 +186,7 @@ class Labels:
         entry_id, life_ms = (name, 0) if life_s is None else ("", life_s * 1000)
         key = self._evidence(tenant, name, entry=life_s is None)
         words = (tenant, key, entry_id, life_ms, repr(wrong), repr(right), marker, ONCE_S)
-        return bool(await run(self._adjust, self._prefix, *words))
+        return bool(await run_script(self._adjust, self._prefix, *words))
 
     async def past(
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
@@ -216,7 +224,7 @@ class Labels:
         key = self._spent(tenant, purpose, period_s, now)
         # a reservation made at the end of a period is refunded in the next
         words = (nanodollars, min(cap, MAX_SPEND), 2 * period_s)
-        return bool(await run(self._spend, key, *words))
+        return bool(await run_script(self._spend, key, *words))
 
     async def refund(
         self, tenant: str, purpose: str, nanodollars: Nanodollars, *, period_s: int, now: float
@@ -227,7 +235,7 @@ class Labels:
         """
         if not 0 <= nanodollars <= MAX_SPEND:
             raise StoreError(f"{nanodollars} nanodollars cannot be given back")
-        await run(self._refund, self._spent(tenant, purpose, period_s, now), nanodollars)
+        await run_script(self._refund, self._spent(tenant, purpose, period_s, now), nanodollars)
 
     async def spent(self, tenant: str, purpose: str, *, period_s: int, now: float) -> Nanodollars:
         """What is spent or reserved in the period of `now`."""
@@ -242,18 +250,18 @@ class Labels:
         if once is None:
             return ""
         digest = hashlib.sha256(f"{kind}:{len(name)}:{name}:{once}".encode()).hexdigest()[:32]
-        return f"{self._prefix}once:{owner(tenant)}:{digest}"
+        return f"{self._prefix}once:{tenant_key(tenant)}:{digest}"
 
     def _tombstone(self, tenant: str, question_key: str, entry_id: str) -> str:
         question = f"{len(question_key)}:{question_key}"
-        return f"{self._prefix}tomb:{owner(tenant)}:{question}:{entry_id}"
+        return f"{self._prefix}tomb:{tenant_key(tenant)}:{question}:{entry_id}"
 
     def _evidence(self, tenant: str, name: str, *, entry: bool) -> str:
-        return f"{self._prefix}{'evid' if entry else 'gevid'}:{owner(tenant)}:{name}"
+        return f"{self._prefix}{'evid' if entry else 'gevid'}:{tenant_key(tenant)}:{name}"
 
     def _spent(self, tenant: str, purpose: str, period_s: int, now: float) -> str:
         period = f"{len(purpose)}:{purpose}:{period_s}:{int(now // period_s)}"
-        return f"{self._prefix}spend:{owner(tenant)}:{period}"
+        return f"{self._prefix}spend:{tenant_key(tenant)}:{period}"
 
 
 def _evidence(value: bytes | None) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from cacheserver.calibration import label_scripts
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import dumped, owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import encode_object, tenant_key
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 KIND = "reviews"  # as values are sealed
@@ -51,16 +51,16 @@ class ReviewQueue:
 
         Under the same `once` it is put once while it could be there, even if it was removed.
         """
-        text = dumped("an item for review", item, most=_MAX_ITEM)
+        text = encode_object("an item for review", item, most=_MAX_ITEM)
         marker = ""
         if once is not None:
             digest = hashlib.sha256(f"review:{once}".encode()).hexdigest()[:32]
-            marker = f"{self._prefix}once:{owner(tenant)}:{digest}"
+            marker = f"{self._prefix}once:{tenant_key(tenant)}:{digest}"
         await self._sealer.ready(tenant)
         # Not bound to its id, which the store gives it; an item says itself what it is about.
         text = self._sealer.seal(KIND, tenant, "", text)
-        words = (owner(tenant), text, self._most, self._life_ms, marker)
-        return str((await run(self._put, self._prefix, *words)).decode())
+        words = (tenant_key(tenant), text, self._most, self._life_ms, marker)
+        return str((await run_script(self._put, self._prefix, *words)).decode())
 
     async def items(
         self, tenant: str, *, after: str | None = None, limit: int = 100
@@ -71,7 +71,7 @@ class ReviewQueue:
         start = "-inf" if after is None else f"({after}"
         items: list[tuple[str, Mapping[str, Any]]] = []
         while (left := limit - len(items)) > 0:
-            found = await run(self._list, self._prefix, owner(tenant), start, left)
+            found = await run_script(self._list, self._prefix, tenant_key(tenant), start, left)
             await self._sealer.know(found[1::2])
             for item_id, kept in zip(found[::2], found[1::2], strict=True):
                 item = self._sealer.read(KIND, tenant, "", kept, as_object)
@@ -87,7 +87,7 @@ class ReviewQueue:
         if not ids:
             return 0
         # The items first: what is left of one in the queue's order is dropped when it is met.
-        keys = [f"{self._prefix}review:{owner(tenant)}:{item_id}" for item_id in ids]
+        keys = [f"{self._prefix}review:{tenant_key(tenant)}:{item_id}" for item_id in ids]
         removed = await command(self._redis, "DEL", *keys)
-        await command(self._redis, "ZREM", f"{self._prefix}reviews:{owner(tenant)}", *ids)
+        await command(self._redis, "ZREM", f"{self._prefix}reviews:{tenant_key(tenant)}", *ids)
         return int(removed)

@@ -65,7 +65,13 @@ def question(
         raise TypeError(f"a question has no {', '.join(map(repr, sorted(unknown)))}")
     if (prompt is None) == (options.get("messages") is None):
         raise ValueError("give either `prompt` or `messages`")
-    fields: dict[str, Any] = {"prompt": prompt, "model": "auto", "cache": "default", **options, "stream": stream}
+    fields: dict[str, Any] = {
+        "prompt": prompt,
+        "model": "auto",
+        "cache": "default",
+        **options,
+        "stream": stream,
+    }
     given = {
         name: value if isinstance(value, str | int) else list(value)
         for name, value in fields.items()

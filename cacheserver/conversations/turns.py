@@ -14,7 +14,7 @@ from cacheserver.cache.erasure_rules import conversation_mark
 from cacheserver.conversations import trimming
 from cacheserver.core import json_text
 from cacheserver.storage import key_groups
-from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 KIND = "turns"  # as values are sealed
@@ -116,7 +116,9 @@ class Turns:
         """
         key = self._key("t", tenant, namespace, name)
         mark = conversation_mark(namespace, name)
-        covering = key_groups.of_marks(tenant, namespace, tags=tags, actor=actor, conversation=mark)
+        covering = key_groups.groups_of_marks(
+            tenant, namespace, tags=tags, actor=actor, conversation=mark
+        )
         purges = [f"{self._prefix}p:{group}" for group in covering]
         marks = marks_of(tags, actor)
         await self._sealer.ready(tenant)
@@ -127,7 +129,7 @@ class Turns:
             for turn in turns
         ]
         bounds = (keep_s, MAX_TURNS, MAX_BYTES, repr(asked_at), len(purges))
-        await run(self._append, key, *bounds, *purges, len(marks), *marks, *words)
+        await run_script(self._append, key, *bounds, *purges, len(marks), *marks, *words)
 
     async def forget(self, tenant: str, namespace: str, name: str) -> bool:
         """Forget a conversation; whether there was one."""
@@ -153,7 +155,7 @@ class Turns:
     ) -> float:
         """Note how long a prompt was; the tokens each turn adds, as far as they are known."""
         key = self._key("g", tenant, namespace, name)
-        kept = await run(self._sample, key, keep_s, tokens, _SAMPLES)
+        kept = await run_script(self._sample, key, keep_s, tokens, _SAMPLES)
         samples = [int(one) for one in kept]
         if trimming.bloated(samples):
             marked = f"{self._prefix}bloat:{tenant}"

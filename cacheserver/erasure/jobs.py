@@ -15,8 +15,8 @@ from cacheserver.core import actors, json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import scripts
-from cacheserver.storage.connection import Connection, run
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import Connection, run_script
+from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealing.sealer import Sealer
 
 _PAGE: Final = 50
@@ -83,12 +83,16 @@ class ErasedJobs:
                         self._sealer.seal(RESULTS, tenant.name, name, _line(custom_id)),
                         packed(self._sealer, tenant.name, name, str(custom_id), _blank(model)),
                     )
-                    erased += await run(self._item, self._prefix, "", repr(now), id, place, *words)
+                    erased += await run_script(
+                        self._item, self._prefix, "", repr(now), id, place, *words
+                    )
         if whole and job.status != "ended":
             # It is deleted by a later pass: a worker may be at it now.
             self.under_way += 1
         elif whole:
-            erased = max(erased, await run(self._whole, self._prefix, "", id, owner(tenant.name)))
+            erased = max(
+                erased, await run_script(self._whole, self._prefix, "", id, tenant_key(tenant.name))
+            )
         return erased
 
 

@@ -18,7 +18,7 @@ from cacheserver.erasure import scripts
 from cacheserver.ledger import files as ledgerfiles
 from cacheserver.ledger import parquet, row_codec
 from cacheserver.ledger.writer import SEP
-from cacheserver.storage.connection import Connection, command, run
+from cacheserver.storage.connection import Connection, command, run_script
 
 _STEP: Final = 500
 _FOLDED: Final = 100  # names or rows of one script: a millisecond
@@ -76,7 +76,7 @@ class ErasedRows:
                 if row is not None and (bare := names.without(row)) != row:
                     words += (id, kept, row_codec.encode(bare))
             for start in range(0, len(words), 3 * _FOLDED):
-                changed += await run(self._replace, key, *words[start : start + 3 * _FOLDED])
+                changed += await run_script(self._replace, key, *words[start : start + 3 * _FOLDED])
             if not int(cursor):
                 return changed
 
@@ -93,7 +93,7 @@ class ErasedRows:
                 pairs += (field, rest)
         gone = 0
         for start in range(0, len(pairs), 2 * _FOLDED):
-            gone += await run(self._fold, key, *pairs[start : start + 2 * _FOLDED])
+            gone += await run_script(self._fold, key, *pairs[start : start + 2 * _FOLDED])
         return gone
 
 
@@ -102,19 +102,19 @@ def files(folder: Path, names: Names) -> tuple[int, int]:
 
     Blocks. Raises `OSError`.
     """
-    held = ledgerfiles.files(folder) if names.by_name else []
+    held = ledgerfiles.list_files(folder) if names.by_name else []
     changed = unread = 0
     for file in held:
-        if file.parquet and not parquet.available():
+        if file.is_parquet and not parquet.available():
             unread += 1
             continue
         damaged: list[str] = []
-        rows = list(ledgerfiles.read(file, 0.0, float("inf"), None, damaged.append))
+        rows = list(ledgerfiles.read_rows(file, 0.0, float("inf"), None, damaged.append))
         unread += bool(damaged)
         count = sum(_without_flat(row, names) for row in rows)
         if not count or damaged:  # what lies behind damage would be gone with a new file
             continue
-        writer = ledgerfiles.Writer(folder, file.first, file.last, replaces=file.path)
+        writer = ledgerfiles.RowFileWriter(folder, file.first, file.last, replaces=file.path)
         try:
             writer.write(rows)
         except BaseException:

@@ -21,7 +21,7 @@ import orjson
 
 from cacheserver.cache.erasure_rules import Selector
 from cacheserver.storage.connection import PREFIX, Connection, command
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.json_values import tenant_key
 
 _LEASE_S: Final = 60  # renewed at every page of keys
 _IDS_S: Final = 7_200  # as long as a second pass may be late
@@ -109,12 +109,12 @@ class Erasures:
     async def log(self, erasure: Erasure, removed: Mapping[str, int]) -> None:
         words = ("who", erasure.who, "at", repr(erasure.at), "kind", erasure.selector.kind)
         told = ("again", int(erasure.again), "removed", orjson.dumps(dict(removed)))
-        key = f"{self._prefix}er:log:{owner(erasure.tenant)}"
+        key = f"{self._prefix}er:log:{tenant_key(erasure.tenant)}"
         await command(self._redis, "XADD", key, "MAXLEN", "=", _LOGGED, "*", *words, *told)
 
     async def logged(self, tenant: str) -> list[dict[str, Any]]:
         """A tenant's erasures, the latest first."""
-        key = f"{self._prefix}er:log:{owner(tenant)}"
+        key = f"{self._prefix}er:log:{tenant_key(tenant)}"
         found = await command(self._redis, "XREVRANGE", key, "+", "-", "COUNT", _LOGGED)
         return [
             {

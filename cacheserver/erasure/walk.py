@@ -25,9 +25,9 @@ from cacheserver.erasure.jobs import ErasedJobs
 from cacheserver.erasure.key_kinds import REGISTRY, Kind
 from cacheserver.erasure.ledger_rows import ErasedRows, Names
 from cacheserver.erasure.log import Erasure
-from cacheserver.storage.connection import Connection, command, run, store_errors
-from cacheserver.storage.json_values import owner
-from cacheserver.storage.key_copy import keys
+from cacheserver.storage.connection import Connection, command, run_script, store_errors
+from cacheserver.storage.json_values import tenant_key
+from cacheserver.storage.key_copy import scan_keys
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 _IDS: Final = 500  # look-ups of one command
@@ -128,8 +128,8 @@ class KeyWalk:
 
     async def collect(self) -> None:
         """Learn from the decisions which ones are covered, and what they had stored."""
-        start = f"{self._prefix}d:{owner(self._tenant)}:"
-        async for page in keys(self._redis, start):
+        start = f"{self._prefix}d:{tenant_key(self._tenant)}:"
+        async for page in scan_keys(self._redis, start):
             ids = [key[len(start.encode()) :].decode() for key in page]
             for _, record in await self._decisions(list(zip(page, ids, strict=True))):
                 if record is None or record["at"] > self._erasure.at:
@@ -145,7 +145,7 @@ class KeyWalk:
         """Walk all keys. Raises `StoreError`."""
         whole = self._selector.kind == "tenant"
         again = _AGAIN_WHOLE if whole and self._digests else _AGAIN
-        async for page in keys(self._redis, self._prefix):
+        async for page in scan_keys(self._redis, self._prefix):
             found: dict[str, _Found] = {}
             listed: dict[str, Kind] = {}
             for key in page:
@@ -244,7 +244,9 @@ class KeyWalk:
             ids = [] if whole else await self._labels_of(key)
             for start in [0] if whole else range(0, len(ids), _LABELS):
                 some = ids[start : start + _LABELS]
-                told = await run(self._unlabel, self._prefix, owner(self._tenant), scope, *some)
+                told = await run_script(
+                    self._unlabel, self._prefix, tenant_key(self._tenant), scope, *some
+                )
                 self.removed["labels"] += told
 
     async def _labels_of(self, key: bytes) -> list[bytes]:
@@ -295,7 +297,7 @@ class KeyWalk:
                 ids.append(key.rpartition(b":")[2])
         await self._unlink("reviews", gone)
         if ids:
-            listed = f"{self._prefix}reviews:{owner(self._tenant)}"
+            listed = f"{self._prefix}reviews:{tenant_key(self._tenant)}"
             await command(self._redis, "ZREM", listed, *ids)
 
     async def _erase_repeats(self, found: _Found) -> None:

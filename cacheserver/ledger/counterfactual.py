@@ -1,8 +1,8 @@
-"""What would have been paid without us: the worlds between the bill that was and that one.
+"""Counterfactual bills: the cost of a call as it would have been without each lever.
 
-A saving is a difference between two bills for the same answer. The worlds form a chain, each one
-lever away from the next, so the differences sum to the whole whatever the levers did. All of
-them use the tokens that Claude reported; only what no report can hold is estimated, and said so.
+A saving is the difference between two bills for the same answer. The bills form a chain, each one
+lever away from the next, so the differences sum to the whole saving. All bills use the tokens that
+Claude reported; what no report can hold is estimated, and is marked as an estimate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cacheserver.pricing.estimate import chars_per_token
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What was done to a call that was paid for; the defaults are a call left alone."""
+    """The levers applied to a call that was paid for; the defaults are no lever."""
 
     baseline: str | None = None  # the model asked had we not routed; None: the same
     planned: bool = False  # the prompt-cache marks are ours
@@ -27,32 +27,32 @@ class Levers:
 
 @dataclass(frozen=True, slots=True)
 class CounterfactualBill:
-    """One bill: whose price and for which tokens. `cause` is the lever that led here."""
+    """One bill: a model's price for these tokens. `cause` is the lever that led here."""
 
     cause: str
     model: str
     usage: Usage
 
 
-def worlds(model: str, usage: Usage, levers: Levers) -> Iterator[CounterfactualBill]:
-    """From the world without any lever to the one that was, a lever switched on at each step.
+def counterfactual_bills(model: str, usage: Usage, levers: Levers) -> Iterator[CounterfactualBill]:
+    """Yield the bills from no lever at all to what was paid, one more lever at each step.
 
-    The order is that of the path: routing, compaction, output cap, prompt caching, batch. The first
-    world has the cause "". With iterations Claude's own steps are the bill, each at its model: of
-    these only the batch price can be told apart.
+    The order is that of the request path: routing, compaction, output cap, prompt caching, batch.
+    The first bill has the cause "". With iterations, Claude's own steps are the bill, each at its
+    model, and only the batch price can be separated.
     """
     direct = replace(usage, service_tier="standard") if levers.queued else usage
     if usage.iterations:
         yield CounterfactualBill("", model, direct)
         yield CounterfactualBill("batch", model, usage)
         return
-    unplanned = unmarked(direct) if levers.planned else direct
+    unplanned = without_prompt_caching(direct) if levers.planned else direct
     uncapped = unplanned
     if levers.uncut is not None and levers.uncut > usage.output_tokens:
         uncapped = replace(unplanned, output_tokens=levers.uncut)
     whole = replace(uncapped, input_tokens=uncapped.input_tokens + levers.trimmed)
     asked = levers.baseline or model
-    yield CounterfactualBill("", asked, rescaled(whole, model, asked))
+    yield CounterfactualBill("", asked, rescale_tokens(whole, model, asked))
     yield CounterfactualBill("routing", model, whole)
     yield CounterfactualBill("compaction", model, uncapped)
     yield CounterfactualBill("output-cap", model, unplanned)
@@ -60,7 +60,7 @@ def worlds(model: str, usage: Usage, levers: Levers) -> Iterator[CounterfactualB
     yield CounterfactualBill("batch", model, usage)
 
 
-def missed(
+def usage_of_miss(
     usage: Usage,
     *,
     warm: bool,
@@ -69,17 +69,17 @@ def missed(
     longer_chars: int = 0,
     model: str = "",
 ) -> Usage:
-    """The usage of the miss that a hit stands for, from that of the call that made its answer.
+    """Return the usage of the miss that a hit replaced, from the usage of the stored answer's call.
 
-    `warm`: the marked prefix would be read from Claude's prompt cache now; else it would be
-    written. `longer_chars` is how much longer this caller's question is than the stored one's, an
-    estimate in tokens; `speed` and `batch` are how this caller would have been served.
+    `warm`: Claude's prompt cache would still have the marked prefix; otherwise it would be
+    written. `longer_chars`: characters by which this question is longer than the stored one.
+    `speed` and `batch`: how this request would have been served.
     """
     tier = "batch" if batch else "standard"
     speed = "standard" if batch else speed  # there is no fast batch
     marked = usage.cache_read_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
     if (usage.service_tier, usage.speed, marked, longer_chars) == (tier, speed, 0, 0):
-        return usage  # as most hits are: nothing to tell apart
+        return usage  # the common case: nothing differs
     asked = replace(usage, service_tier=tier, speed=speed)
     if usage.iterations:
         return asked
@@ -95,7 +95,7 @@ def missed(
         )
     if not usage.cache_read_tokens:
         return asked
-    # Read then, cold now: the miss would write it again, for as long as the rest was kept.
+    # Warm then, cold now: the miss would write the prefix again, with the same lifetime.
     hour = usage.cache_write_1h_tokens > usage.cache_write_5m_tokens
     return replace(
         asked,
@@ -107,8 +107,8 @@ def missed(
     )
 
 
-def rescaled(usage: Usage, counted_by: str, model: str) -> Usage:
-    """The same texts in another model's tokens, an estimate where their tokenizers differ."""
+def rescale_tokens(usage: Usage, counted_by: str, model: str) -> Usage:
+    """Convert token counts to another model's; an estimate if their tokenizers differ."""
     factor = chars_per_token(counted_by) / chars_per_token(model)
     if factor == 1:
         return usage
@@ -126,8 +126,8 @@ def rescaled(usage: Usage, counted_by: str, model: str) -> Usage:
     )
 
 
-def unmarked(usage: Usage) -> Usage:
-    """The same prompt without prompt caching: every token of it an ordinary one."""
+def without_prompt_caching(usage: Usage) -> Usage:
+    """Return the usage with every cached prompt token counted as ordinary input."""
     return replace(
         usage,
         input_tokens=usage.input_tokens

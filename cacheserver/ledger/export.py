@@ -1,4 +1,4 @@
-"""Rows out of the ledger, oldest first: from the files, then from Redis, a minute at a time."""
+"""Export of ledger rows, oldest first: from the files, then from Redis, minute by minute."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from cacheserver.core.ledger_row import Row
-from cacheserver.ledger import files as ledgerfiles
+from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
-from cacheserver.ledger.files import Damaged, RowFile
+from cacheserver.ledger.files import OnDamage, RowFile
 from cacheserver.storage.connection import PREFIX, Connection, command
 
 FORMATS = ("csv", "jsonl", "parquet")
 
-_AT_ONCE = 1_000  # rows of a page
+_PAGE_ROWS = 1_000
 _CHUNK = 65_536
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
 
 
 class LedgerExport:
-    """Reads rows in a range of time. Everything here may raise `StoreError`."""
+    """Reader of rows in a time range. Every method may raise `StoreError`."""
 
     def __init__(
         self,
@@ -33,73 +33,75 @@ class LedgerExport:
         *,
         prefix: str = PREFIX,
         folder: Path | None = None,
-        damaged: Damaged = lambda site: None,
+        damaged: OnDamage = lambda site: None,
     ) -> None:
-        """`folder` has the files; `damaged` is called for each that cannot be read to its end."""
+        """`folder` holds the files; `damaged` is called for each file that is damaged."""
         self._redis = redis
         self._prefix = prefix
         self._folder = folder
         self._damaged = damaged
 
     async def needs_parquet(self, start: float, end: float) -> bool:
-        """Return whether rows of the range lie in Parquet files that this server cannot read."""
+        """Return whether the range has Parquet files that this server cannot read."""
         if parquet.available():
             return False
-        return any(file.parquet for file in await asyncio.to_thread(self._files, start, end))
+        return any(file.is_parquet for file in await asyncio.to_thread(self._files, start, end))
 
     async def rows(
         self, start: float, end: float, tenant: str | None = None
     ) -> AsyncIterator[list[dict[str, Any]]]:
-        """Pages of flat rows with `start <= at < end`; memory is bounded by a minute's rows."""
+        """Yield pages of flat rows with `start <= at < end`, with one minute's rows in memory."""
         files = await asyncio.to_thread(self._files, start, end)
         for file in files:
-            source = ledgerfiles.read(file, start, end, tenant, self._damaged)
-            while page := await asyncio.to_thread(_some, source):
+            source = row_files.read_rows(file, start, end, tenant, self._damaged)
+            while page := await asyncio.to_thread(_next_page, source):
                 yield page
-        known: dict[Path, set[str]] = {}
+        ids_by_file: dict[Path, set[str]] = {}
         async for minute, found in self.minutes(start, end):
-            # Spilled and not yet forgotten: a server that was killed in between.
-            told: set[str] = set()
+            # A server that was killed may have left rows both in a file and in Redis.
+            exported: set[str] = set()
             for file in files:
                 if file.first <= minute <= file.last:
-                    if file.path not in known:
-                        found_ids = await asyncio.to_thread(ledgerfiles.ids, file, self._damaged)
-                        known[file.path] = found_ids
-                    told |= known[file.path]
+                    if file.path not in ids_by_file:
+                        found_ids = await asyncio.to_thread(row_files.row_ids, file, self._damaged)
+                        ids_by_file[file.path] = found_ids
+                    exported |= ids_by_file[file.path]
             flat = [
                 row_codec.flat(row)
                 for row in sorted(found, key=lambda row: row.at)
-                if start <= row.at < end and tenant in (None, row.tenant) and row.id not in told
+                if start <= row.at < end and tenant in (None, row.tenant) and row.id not in exported
             ]
-            for at in range(0, len(flat), _AT_ONCE):
-                yield flat[at : at + _AT_ONCE]
+            for at in range(0, len(flat), _PAGE_ROWS):
+                yield flat[at : at + _PAGE_ROWS]
 
     async def minutes(self, start: float, end: float) -> AsyncIterator[tuple[int, list[Row]]]:
-        """The rows that Redis has of each minute of a range, the oldest first."""
+        """Yield the rows that Redis has for each minute of a range, oldest first."""
         first, last = int(start // 60), int(-(-end // 60)) - 1
-        held = await command(self._redis, "ZRANGEBYSCORE", f"{self._prefix}lr", first, last)
-        for minute in map(int, held):
-            kept = await self.held(minute)
-            rows = (row_codec.decode(id, row) for id, row in kept.items())
+        stored = await command(self._redis, "ZRANGEBYSCORE", f"{self._prefix}lr", first, last)
+        for minute in map(int, stored):
+            encoded = await self.encoded_rows(minute)
+            rows = (row_codec.decode(id, row) for id, row in encoded.items())
             yield minute, [row for row in rows if row is not None]
 
-    async def held(self, minute: int) -> dict[str, bytes]:
-        """What Redis has of one minute, as it is kept, by id."""
-        kept = await command(self._redis, "HGETALL", f"{self._prefix}lr:{minute}")
-        return {id.decode(): row for id, row in kept.items()}
+    async def encoded_rows(self, minute: int) -> dict[str, bytes]:
+        """Return the encoded rows that Redis has for one minute, by id."""
+        stored = await command(self._redis, "HGETALL", f"{self._prefix}lr:{minute}")
+        return {id.decode(): row for id, row in stored.items()}
 
     def _files(self, start: float, end: float) -> list[RowFile]:
         if self._folder is None:
             return []
         return [
             file
-            for file in ledgerfiles.files(self._folder)
+            for file in row_files.list_files(self._folder)
             if file.first * 60 < end and (file.last + 1) * 60 > start
         ]
 
 
-def written(pages: AsyncIterator[list[dict[str, Any]]], format: str) -> AsyncGenerator[bytes, None]:
-    """Pages as the bytes of a file; `format` is one of `FORMATS`."""
+def encode_pages(
+    pages: AsyncIterator[list[dict[str, Any]]], format: str
+) -> AsyncGenerator[bytes, None]:
+    """Encode pages as the bytes of one file; `format` is one of `FORMATS`."""
     return {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[format](pages)
 
 
@@ -119,24 +121,24 @@ async def _csv(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[byt
 
 async def _jsonl(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[bytes, None]:
     async for page in pages:
-        yield b"".join(ledgerfiles.lines_of(page))
+        yield b"".join(row_files.json_lines(page))
 
 
 async def _parquet(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncGenerator[bytes, None]:
-    """A Parquet file has its index at its end, so it is written to a file first."""
+    """Encode through a temporary file: Parquet has its index at the end."""
     with tempfile.TemporaryDirectory(prefix="cacheserver-export-") as folder:
         path = Path(folder) / "rows.parquet"
         writer = await asyncio.to_thread(parquet.Writer, path)
         async for page in pages:
             await asyncio.to_thread(writer.write, page)
         await asyncio.to_thread(writer.close)
-        with path.open("rb") as written:
-            while chunk := await asyncio.to_thread(written.read, _CHUNK):
+        with path.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 yield chunk
 
 
 def _cell(value: Any) -> Any:
-    """A value as a CSV field: callers' words never begin a formula."""
+    """Convert a value to a CSV field. A caller's text never begins a formula."""
     if isinstance(value, str) and value.startswith(_FORMULA):
         return f"'{value}"
     if isinstance(value, bool):
@@ -144,5 +146,5 @@ def _cell(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _some(source: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list(islice(source, _AT_ONCE))
+def _next_page(source: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list(islice(source, _PAGE_ROWS))

@@ -1,4 +1,4 @@
-"""A ledger whose rows are told to others too: every request, and every call behind it, has one."""
+"""A ledger that also passes each row to listeners, such as metrics and telemetry."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from cacheserver.core.ledger_row import Row
 
 
 class LedgerFanOut:
-    """Tells `listeners` of each row before it is written. They raise nothing and never block."""
+    """Ledger that passes each row to `listeners` first. They raise nothing and never block."""
 
     def __init__(self, ledger: Ledger, listeners: Sequence[Callable[[Row], None]] = ()) -> None:
         self._ledger = ledger
         self._listeners = listeners
 
     def put(self, row: Row) -> asyncio.Event:
-        seen = request_context.current()
-        # Not of work that a request left behind: that has rows of its own.
-        if seen is not None and seen.decision_id == row.id:
-            seen.row = row
+        context = request_context.current()
+        # Background work started by a request has rows of its own.
+        if context is not None and context.decision_id == row.id:
+            context.row = row
         for listener in self._listeners:
             listener(row)
         return self._ledger.put(row)

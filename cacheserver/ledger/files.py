@@ -1,10 +1,10 @@
-"""The ledger's files, JSON lines packed with zstd: the rows that the store no longer keeps.
+"""Ledger files: rows that have left Redis, as JSON lines compressed with zstd.
 
-A file is named after its first and last minute, so a range is looked for by name, and it is there
-whole or not at all. It is a row of frames, each with a checksum: what is damaged later costs the
-rows from there on, and is told. `zstd -dc` reads it.
+A file is named after its first and last minute, so a time range is found by name. It appears only
+when it is complete. It consists of frames with a checksum each: damage costs the rows from there
+on, and is reported. `zstd -dc` reads it.
 
-Files that an earlier version wrote as Parquet are read where pyarrow is (`ledgerparquet`).
+Parquet files of earlier versions are read if pyarrow is installed (`ledger.parquet`).
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from typing import Any, BinaryIO, Final
 import orjson
 import zstandard
 
-from cacheserver.ledger import parquet as ledgerparquet
+from cacheserver.ledger import parquet
 
 _NAME: Final = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.(jsonl\.zst|parquet)")
-_PART: Final = "part-"  # of a file not whole yet: a backup takes what begins with `rows-`
+_PART: Final = "part-"  # prefix of an incomplete file; a backup copies `rows-*` only
 _LEVEL: Final = 9  # a tenth smaller than level 3, at 4 us a row (`scripts/bench bytes`)
 _FRAME_ROWS: Final = 5_000  # some 5 MB of lines, packed to 150 kB
-_READ_BYTES: Final = 1 << 12  # packed: a hundred kilobytes of lines
-_END: Final = b"\x50\x2a\x4d\x18\0\0\0\0"  # a frame that is skipped (RFC 8878, 3.1.2): all is there
-_MAX_FRAME: Final = 1 << 26  # bytes of lines: ten times what we write
+_READ_BYTES: Final = 1 << 12  # compressed: about 100 kB of lines
+_END: Final = b"\x50\x2a\x4d\x18\0\0\0\0"  # skippable frame (RFC 8878, 3.1.2): file complete
+_MAX_FRAME: Final = 1 << 26  # bytes of lines, over ten times what we write
 
 log = logging.getLogger(__name__)
 
-Damaged = Callable[[str], object]
+OnDamage = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class RowFile:
-    """A file with its first and last minute since 1970."""
+    """A ledger file with its first and last minute since 1970."""
 
     first: int
     last: int
     path: Path
 
     @property
-    def parquet(self) -> bool:
+    def is_parquet(self) -> bool:
         return self.path.suffix == ".parquet"
 
 
-class Writer:
-    """Writes flat rows to a new file of `folder`; under another name until it is `close`d whole."""
+class RowFileWriter:
+    """Writer of flat rows to a new file in `folder`, which gets its name when it is closed."""
 
     def __init__(
         self, folder: Path, first: int, last: int, *, replaces: Path | None = None
     ) -> None:
-        """`replaces`: the file whose rows these are; it is replaced in one step."""
+        """`replaces`: an existing file with these rows, replaced atomically."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         token = secrets.token_hex(4)
         name = f"rows-{first}-{last}-{token}" if replaces is None else _stem(replaces)
@@ -68,7 +68,7 @@ class Writer:
         self._waiting: list[dict[str, Any]] = []
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add rows; those of a frame are in memory until it is full."""
+        """Add rows. They are buffered until a frame is full."""
         self._waiting += rows
         while len(self._waiting) >= _FRAME_ROWS:
             self._write_frame()
@@ -87,26 +87,26 @@ class Writer:
         _sync(self._path.parent)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Delete the incomplete file."""
         self._part.unlink(missing_ok=True)
         self._file.close()
 
     def _write_frame(self) -> None:
-        lines = b"".join(lines_of(self._waiting[:_FRAME_ROWS]))
+        lines = b"".join(json_lines(self._waiting[:_FRAME_ROWS]))
         self._file.write(self._packer.compress(lines))
         del self._waiting[:_FRAME_ROWS]
 
 
-def lines_of(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
-    """Flat rows as lines of JSON; times are UTC, with a `Z`."""
+def json_lines(rows: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+    """Encode flat rows as lines of JSON; times are UTC, with a `Z`."""
     option = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
     return (orjson.dumps(row, option=option) for row in rows)
 
 
-def files(folder: Path) -> list[RowFile]:
-    """The files of a folder, the oldest first.
+def list_files(folder: Path) -> list[RowFile]:
+    """Return the ledger files of a folder, oldest first.
 
-    A Parquet file beside one of ours with its name is replaced already: a server was killed then.
+    A Parquet file is left out if a zstd file of the same name has replaced it.
     """
     if not folder.is_dir():
         return []
@@ -123,34 +123,34 @@ def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
-def drop_parts(folder: Path) -> None:
-    """Remove what a killed server left half written."""
+def remove_partial_files(folder: Path) -> None:
+    """Delete the incomplete files of a server that was killed."""
     for path in folder.glob(f"{_PART}*"):
         path.unlink(missing_ok=True)
 
 
-def read(
-    file: RowFile, start: float, end: float, tenant: str | None, damaged: Damaged
+def read_rows(
+    file: RowFile, start: float, end: float, tenant: str | None, damaged: OnDamage
 ) -> Iterator[dict[str, Any]]:
-    """The flat rows of a file in [start, end), of one tenant or of all.
+    """Yield the flat rows of a file in [start, end), of one tenant or of all (None).
 
-    Where the file is damaged, those before; `damaged` is then called with what to count.
+    At damage it stops and calls `damaged` with the site for the error counter.
     """
-    rows = ledgerparquet.read(file.path) if file.parquet else _rows(file.path, damaged)
+    rows = parquet.read(file.path) if file.is_parquet else _rows(file.path, damaged)
     for row in rows:
         at: datetime = row["at"]
         if start <= at.timestamp() < end and tenant in (None, row["tenant"]):
             yield row
 
 
-def ids(file: RowFile, damaged: Damaged) -> set[str]:
-    """The ids of a file's rows, as far as they can be read."""
-    if file.parquet:
-        return ledgerparquet.ids(file.path) if ledgerparquet.available() else set()
+def row_ids(file: RowFile, damaged: OnDamage) -> set[str]:
+    """Return the ids of the rows that can be read from a file."""
+    if file.is_parquet:
+        return parquet.ids(file.path) if parquet.available() else set()
     return {row["id"] for row in _rows(file.path, damaged)}
 
 
-def _rows(path: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, damaged: OnDamage) -> Iterator[dict[str, Any]]:
     try:
         for line in _lines(path):
             row: dict[str, Any] = orjson.loads(line)
@@ -158,13 +158,13 @@ def _rows(path: Path, damaged: Damaged) -> Iterator[dict[str, Any]]:
             yield row
     except (OSError, ValueError, KeyError, TypeError, zstandard.ZstdError) as error:
         damaged("ledger-file")
-        log.error("%s is damaged; its rows from there on are missing: %s", path.name, error)
+        log.error("ledger file %s is damaged; its remaining rows are lost: %s", path.name, error)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Whole lines, a frame in memory at a time, which is given when its checksum holds.
+    """Yield complete lines, one frame in memory at a time, after its checksum was verified.
 
-    Raises `ZstdError` or `ValueError` at a damage; of a frame that was cut after what there is.
+    Raises `ZstdError` or `ValueError` at damage; lines before it have been yielded.
     """
     unpacker = zstandard.ZstdDecompressor()
     with path.open("rb") as file:
@@ -181,18 +181,18 @@ def _lines(path: Path) -> Iterator[bytes]:
             text.append(frame.decompress(packed))
             size += len(text[-1])
             if size > _MAX_FRAME:
-                raise ValueError("a frame without an end")
+                raise ValueError("a frame is too long")
             packed = frame.unused_data
             if frame.eof:
                 yield from b"".join(text).splitlines()
                 frame, text, size = unpacker.decompressobj(), [], 0
     yield from b"".join(text).split(b"\n")[:-1]
     if text or not whole:
-        raise ValueError("its end is missing")
+        raise ValueError("the end of the file is missing")
 
 
 def _sync(folder: Path) -> None:
-    """Bring a new name to the disk too: the store forgets the rows on the strength of it."""
+    """Sync the directory: Redis deletes the rows once the file's name is on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""A settled request as a row of the ledger: its decision, what its call cost, what it saved."""
+"""Recorders: build ledger rows of finished requests and of background calls to Claude."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from cacheserver.core.money import Price
 from cacheserver.core.types import Candidate, Decision, Hit, Nanodollars, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of
 from cacheserver.ledger import savings
-from cacheserver.ledger.counterfactual import Levers, missed
+from cacheserver.ledger.counterfactual import Levers, usage_of_miss
 from cacheserver.ledger.warmth import PromptCacheWarmth
 
 
-class Recorder:
-    """Makes rows. Everything here is synchronous and cheap: hits pay for it too."""
+class LedgerRecorder:
+    """Builder of ledger rows. Synchronous and cheap: every hit pays for it."""
 
     def __init__(self, pricer: Pricer, warmth: PromptCacheWarmth) -> None:
         self._pricer = pricer
@@ -38,7 +38,7 @@ class Recorder:
         *,
         outcome: str,
     ) -> Row:
-        """The row of a request that has ended. Raises nothing."""
+        """Build the row of a finished request. Raises nothing."""
         now, asked = ticket.started_at, settlement.asked
         paid = settlement.call is not None
         usage = settlement.usage if paid and settlement.usage is not None else NOTHING
@@ -46,9 +46,9 @@ class Recorder:
         if isinstance(decision, Hit) and outcome == decision.kind:
             saved = self._of_hit(query, decision, settlement, now)
         elif paid and settlement.cost is not None and settlement.model is not None:
-            levers = levers_of(asked, way=settlement.way, output=usage.output_tokens)
+            levers = levers_of_call(asked, way=settlement.way, output=usage.output_tokens)
             price = self._price(now)
-            saved = savings.of_call(price, settlement.model, usage, settlement.cost, levers)
+            saved = savings.call_savings(price, settlement.model, usage, settlement.cost, levers)
             self._warmth.note(query.scope, usage, now)
         return Row(
             id=ticket.id,
@@ -78,14 +78,14 @@ class Recorder:
     def _of_hit(
         self, query: Query, hit: Hit, settlement: Settlement, now: float
     ) -> Mapping[str, Nanodollars]:
-        if hit.kind == "coalesced":  # asked together: what one paid, the other would have paid
-            return savings.of_hit(hit.kind, settlement.saved)
+        if hit.kind == "coalesced":  # without us, each concurrent request would have paid this
+            return savings.hit_savings(hit.kind, settlement.saved)
         match hit.candidate:
             case Candidate(entry=entry):
                 longer = 0
                 if hit.kind == "semantic":
                     longer = len(query.text or "") - len(entry.text or "")
-                usage = missed(
+                usage = usage_of_miss(
                     entry.usage,
                     warm=self._warmth.warm(query.scope, entry, now),
                     speed=str(query.body.get("speed") or "standard"),
@@ -94,11 +94,11 @@ class Recorder:
                     model=entry.model,
                 )
                 self._warmth.note(query.scope, entry.usage, now)
-                return savings.of_hit(hit.kind, self._pricer.cost(entry.model, usage, now))
+                return savings.hit_savings(hit.kind, self._pricer.cost(entry.model, usage, now))
         return {}
 
     def _unknown(self, query: Query, settlement: Settlement, now: float) -> Bounds | None:
-        """What may be billed for tries that were sent and not answered to the end."""
+        """Return the cost bounds of attempts that were sent and got no complete answer."""
         if not settlement.lost:
             return None
         asked = settlement.asked
@@ -106,7 +106,7 @@ class Recorder:
         body = query.raw if asked is None else asked.body
         cap = None if asked is None or asked.cap is None else asked.cap.max_tokens
         tier = "standard" if settlement.way == "direct" else "batch"
-        return savings.bounds(
+        return savings.cost_bounds(
             self._price(now),
             model,
             asked=replace(_asked(query.body), service_tier=tier),
@@ -121,10 +121,10 @@ class Recorder:
         return lambda model, usage: self._pricer.cost(model, usage, now)
 
 
-def levers_of(asked: PlannedCall | None, *, way: str = "direct", output: int = 0) -> Levers:
-    """What was done to a call, as the saving needs it. `way` "queued": we put it into a batch.
+def levers_of_call(asked: PlannedCall | None, *, way: str = "direct", output: int = 0) -> Levers:
+    """Return the levers of a call. `way` "queued" means that we put it into a batch.
 
-    `output`: tokens of its answer; one as long as our cap was cut there.
+    `output`: tokens of its answer; an answer as long as our cap was cut there.
     """
     if asked is None:
         return Levers(queued=way == "queued")
@@ -137,7 +137,7 @@ def levers_of(asked: PlannedCall | None, *, way: str = "direct", output: int = 0
     )
 
 
-def background(
+def background_row(
     spend: str,
     *,
     id: str,
@@ -149,9 +149,10 @@ def background(
     call: str | None,
     prices: str | None,
 ) -> Row:
-    """The row of a call that nobody waits for: an audit, a judge, a trial, a pre-warming.
+    """Build the row of a background call: an audit, a judge, a trial, a pre-warming.
 
-    Its bill is `spent` under `spend` (of `SPENDS`), not `cost`: no answer left for it.
+    Its bill is `spent` under the name `spend` (one of `SPENDS`), not `cost`: no caller got an
+    answer for it.
     """
     return Row(
         id=id,
@@ -170,14 +171,14 @@ def background(
 
 
 class SpendRecorder:
-    """Writes down the calls that nobody waits for, and those among them that got no answer."""
+    """Recorder of the cache's own calls to Claude, answered or not."""
 
     def __init__(self, ledger: Ledger, pricer: Pricer) -> None:
         self._ledger = ledger
         self._pricer = pricer
 
     def answered(self, kind: str, call: Call, reply: Reply, now: float) -> None:
-        """Enter a call by what came back; with bounds, where that says of no tokens."""
+        """Record a call from its reply, or with cost bounds if the reply has no usage."""
         try:
             message = json_text.loads(reply.body)
         except ValueError:
@@ -188,12 +189,12 @@ class SpendRecorder:
             self.lost(kind, call, now, tries=1)
 
     def spent(self, kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
-        """Enter one call, by Claude's own message. Never blocks, never fails."""
+        """Record a call from Claude's message. Never blocks, never fails."""
         usage = usage_of(message)
         bill = self._pricer.bill(message, now) if message.get("usage") else None
         call = str(message.get("id") or "") or f"{kind}_{secrets.token_hex(12)}"
         self._ledger.put(
-            background(
+            background_row(
                 kind,
                 id=f"{kind}:{call}",
                 at=now,
@@ -207,10 +208,10 @@ class SpendRecorder:
         )
 
     def lost(self, kind: str, call: Call, now: float, *, tries: int) -> None:
-        """Enter tries whose usage never came, with what they may cost. Never blocks."""
+        """Record attempts whose usage never arrived, with cost bounds. Never blocks."""
         body = json_text.loads(call.body)
         model = str(body.get("model") or "")
-        row = background(
+        row = background_row(
             kind,
             id=f"{kind}:lost:{secrets.token_hex(12)}",
             at=now,
@@ -221,7 +222,7 @@ class SpendRecorder:
             call=None,
             prices=None,
         )
-        unknown = savings.bounds(
+        unknown = savings.cost_bounds(
             lambda model, usage: self._pricer.cost(model, usage, now),
             model,
             asked=_asked(body),
@@ -234,14 +235,15 @@ class SpendRecorder:
         self._ledger.put(replace(row, call=None, unknown=unknown))
 
 
-# Before the answer that a caller waits for: they go with the callers' calls.
+# A caller waits for these: they share the rate limits of callers' calls.
 _AWAITED = ("classifier", "summary")
 
 
 class RecordedClaude:
-    """Claude for one kind of such work: each call is written down, before anything is waited for.
+    """Claude client that records each call as spend of one kind.
 
-    So no failure of the store, nor an end of the work, can come between a bill and its row.
+    It records before anything else is awaited, so neither a failing store nor a cancelled task
+    leaves a bill without a row.
     """
 
     def __init__(
@@ -253,25 +255,25 @@ class RecordedClaude:
         self._clock = clock
 
     async def create(self, call: Call) -> Reply:
-        """As Claude's own. Raises `UpstreamError`."""
+        """Send a call and record it. Raises `UpstreamError`."""
         call = replace(call, background=self._kind not in _AWAITED)
         began = self._clock()
         try:
             reply = await self._claude.create(call)
         finally:
-            # Where we stop waiting, what is under way may be answered all the same.
+            # If we stop waiting, Claude may still answer, and bill, the attempt.
             if lost := call.tries.unanswered:
                 self._books.lost(self._kind, call, self._clock(), tries=lost)
         self._books.answered(self._kind, call, reply, began)
         return reply
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]:
-        """As Claude's own; nothing behind the answers streams."""
+        """Pass-through: background calls never stream."""
         return self._claude.stream(call)
 
 
 def _asked(body: Mapping[str, Any]) -> Usage:
-    """How fast and where it was asked for."""
+    """Return the speed and the inference location that were requested."""
     return Usage(
         speed=str(body.get("speed") or "standard"),
         inference_geo=str(body.get("inference_geo") or ""),
@@ -279,6 +281,6 @@ def _asked(body: Mapping[str, Any]) -> Usage:
 
 
 def _opaque(body: Mapping[str, Any]) -> bool:
-    """Whether the prompt may hold tokens that are not in the body's bytes."""
+    """Return whether the prompt may have tokens that are not in the body's bytes."""
     reason = cacheability.bypass(body)
     return reason not in (None, "max-tokens-0") or b'"file"' in repr(body).encode()

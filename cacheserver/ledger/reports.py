@@ -1,4 +1,4 @@
-"""What the ledger adds up, read back: sums over a range of time, by tenant, key, model and slot."""
+"""Reports from the ledger's sums: over a time range, by tenant, key, model and time slot."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cacheserver.ledger.time_range import SECONDS, Tile
 from cacheserver.ledger.writer import BLOCK, SEP
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 
-_AT_ONCE = 50  # hashes of one trip
-_ABREAST = 3  # trips
-_FEW = 2_000  # fields that are added up at once, in a millisecond or two
+_BATCH_KEYS = 50  # hashes read in one round trip
+_CONCURRENT = 3  # round trips at a time
+_FEW = 2_000  # fields added up on the event loop: one or two milliseconds
 _DAY_S = 86_400
 _SEP = SEP.encode()
 _WIDTH = len(sums.NAMES) * 8
 
 
 class Cell(NamedTuple):
-    """Whose sums these are. "" as model: all that came when a tenant had too many already."""
+    """Key of a sum. Model "" stands for all models beyond the most a tenant may have."""
 
     tenant: str
     key_id: str
@@ -32,18 +32,18 @@ class Cell(NamedTuple):
 
 
 _By: TypeAlias = Callable[[Cell], Any]
-_Spans: TypeAlias = defaultdict[int, list[bytes]]  # packed sums, by where their span of time begins
+_Spans: TypeAlias = defaultdict[int, list[bytes]]  # packed sums by the start of their time span
 
 
 class LedgerReports:
-    """Reads sums. Everything here may raise `StoreError`."""
+    """Reader of sums. Every method may raise `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
 
     async def tenants(self, start: int, end: int) -> list[str]:
-        """Everybody with a row in the 30-day blocks that a range touches."""
+        """Return the tenants with a row in the 30-day blocks that the range touches."""
         blocks = range(start // _DAY_S // BLOCK["d"], (end - 1) // _DAY_S // BLOCK["d"] + 1)
         found = await self._trip([("SMEMBERS", f"{self._prefix}lt:{block}") for block in blocks])
         return sorted({name.decode() for names in found for name in names})
@@ -51,14 +51,14 @@ class LedgerReports:
     async def read(
         self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By
     ) -> dict[Any, dict[str, int]]:
-        """The sums by name, of each group that `by` makes of cells."""
+        """Return the sums by name for each group; `by` maps a cell to its group."""
         gathered = await self._gathered(tenants, tiles, by, None)
         return {group: _named(sums.NAMES, _summed(spans[0])) for group, spans in gathered.items()}
 
     async def over_time(
         self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int
     ) -> dict[tuple[Any, int], dict[str, int]]:
-        """The same apart by spans of so many seconds: by group and when each span begins."""
+        """Return the sums by group and by the start of each span of `every_s` seconds."""
         gathered = await self._gathered(tenants, tiles, by, every_s)
         return {
             (group, at): _named(sums.NAMES, _summed(found))
@@ -87,9 +87,9 @@ class LedgerReports:
     async def short(
         self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
     ) -> dict[str, dict[str, int]]:
-        """Short sums by name, of tasks ("lk") or tags ("lg"), whose tenants are not told apart.
+        """Return the short sums of tasks ("lk") or tags ("lg") by name, over all tenants given.
 
-        "" is what came when there were too many names already.
+        "" stands for names beyond the most there may be.
         """
         found: dict[str, dict[str, int]] = {}
         for (_, name), numbers in (await self._shorts(kind, tenants, first_day, end_day)).items():
@@ -101,16 +101,16 @@ class LedgerReports:
     async def conversations(
         self, tenants: Iterable[str], first_day: int, end_day: int
     ) -> dict[tuple[str, bytes], list[int]]:
-        """Short sums, in the order of `sums.SHORT`, by tenant and the conversation's digest.
+        """Return short sums, in the order of `sums.SHORT`, by tenant and conversation digest.
 
-        b"" is what came when a tenant had too many already.
+        b"" stands for conversations beyond the most a tenant may have.
         """
         return await self._shorts("lc", tenants, first_day, end_day)
 
     async def tasks_by_hour(
         self, tenant: str, first_day: int, end_day: int
     ) -> dict[str, dict[int, dict[str, int]]]:
-        """Short sums by task, then by the hour's number. "": of tasks beyond what is told apart."""
+        """Return short sums by task, then by hour number. "" stands for all further tasks."""
         found: dict[str, dict[int, dict[str, int]]] = {}
         for (_, field), numbers in (await self._shorts("lj", [tenant], first_day, end_day)).items():
             slot, task = field.split(_SEP, 1)
@@ -120,16 +120,16 @@ class LedgerReports:
     async def _shorts(
         self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
     ) -> dict[tuple[str, bytes], list[int]]:
-        """By tenant and field. Many are added up in a thread: hits must not wait for a report."""
+        """Return short sums by tenant and field. Many are added up in a thread: hits come first."""
         days, names = range(first_day, end_day), list(tenants)
 
         def key(tenant: str, day: int) -> str:
             return f"{self._prefix}{kind}:{day}:{tenant}"
 
-        if len(names) > 1:  # of many tenants most have none: asked first, for a tenth of the time
+        if len(names) > 1:  # most of many tenants have none: EXISTS costs a tenth of a read
             there: list[int] = []
-            for start in range(0, len(names), _AT_ONCE):
-                some = names[start : start + _AT_ONCE]
+            for start in range(0, len(names), _BATCH_KEYS):
+                some = names[start : start + _BATCH_KEYS]
                 there += await self._trip(
                     [("EXISTS", *(key(n, day) for day in days)) for n in some]
                 )
@@ -141,10 +141,12 @@ class LedgerReports:
             for (tenant, _), fields in zip(some, hashes, strict=True):
                 for field, packed in fields.items():
                     numbers = struct.unpack(f"<{len(packed) // 8}q", packed)
-                    sums.add(found.setdefault((tenant, field), [0] * len(sums.SHORT)), numbers)
+                    sums.add_vector(
+                        found.setdefault((tenant, field), [0] * len(sums.SHORT)), numbers
+                    )
 
-        for start in range(0, len(wanted), _AT_ONCE):
-            part = wanted[start : start + _AT_ONCE]
+        for start in range(0, len(wanted), _BATCH_KEYS):
+            part = wanted[start : start + _BATCH_KEYS]
             hashes = await self._trip([("HGETALL", key(*one)) for one in part])
             if sum(map(len, hashes)) < _FEW:
                 add(part, hashes)
@@ -155,19 +157,21 @@ class LedgerReports:
     async def _each(
         self, keys: Sequence[str], use: Callable[[int, Mapping[bytes, bytes]], None]
     ) -> None:
-        """Every hash, by the place of its key, in no order.
+        """Call `use` with the position of each key and its hash, in no order.
 
-        Some are used while the store makes others ready.
+        Hashes are used while the store prepares others.
         """
-        starts = iter(range(0, len(keys), _AT_ONCE))
+        starts = iter(range(0, len(keys), _BATCH_KEYS))
 
         async def some() -> None:
             for start in starts:
-                hashes = await self._trip([("HGETALL", k) for k in keys[start : start + _AT_ONCE]])
+                hashes = await self._trip(
+                    [("HGETALL", k) for k in keys[start : start + _BATCH_KEYS]]
+                )
                 for place, fields in enumerate(hashes, start):
                     use(place, fields)
 
-        await asyncio.gather(*(some() for _ in range(_ABREAST)))
+        await asyncio.gather(*(some() for _ in range(_CONCURRENT)))
 
     async def _trip(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         with store_errors():
@@ -185,23 +189,22 @@ def _gather(
     by: _By,
     every_s: int | None,
 ) -> None:
-    """Put the cells of a hash to their groups. `by` is asked once for each key and model in it.
+    """Add the cells of a hash to their groups. `by` is called once for each key and model.
 
-    A report by the day goes through here for each tenant, day, key and model: it is most of what
-    such a report takes.
+    A report by day runs this for each tenant, day, key and model: most of its time goes here.
     """
     first, end, seconds = tile.first, tile.end, SECONDS[tile.grain]
-    known: dict[bytes, _Spans] = {}
+    spans_of: dict[bytes, _Spans] = {}
     at = 0
     for field, packed in fields.items():
         slot, _, rest = field.partition(_SEP)
         number = int(slot)
         if not first <= number < end:
             continue
-        spans = known.get(rest)
+        spans = spans_of.get(rest)
         if spans is None:
             key_id, _, model = rest.decode().partition(SEP)
-            spans = known[rest] = gathered[by(Cell(tenant, key_id, model))]
+            spans = spans_of[rest] = gathered[by(Cell(tenant, key_id, model))]
         if every_s is not None:
             at = number * seconds // every_s * every_s
         spans[at].append(packed)
@@ -213,7 +216,7 @@ def _blocks(tile: Tile) -> range:
 
 
 def _summed(packed: Sequence[bytes]) -> list[int]:
-    """Of vectors that end with the last number they need."""
+    """Add up packed vectors, which may omit trailing zeros."""
     whole = b"".join([one.ljust(_WIDTH, b"\0") for one in packed])
     numbers: list[int] = np.frombuffer(whole, "<i8").reshape(len(packed), -1).sum(0).tolist()
     return numbers

@@ -1,11 +1,11 @@
-"""Keeps the ledger's rows within bounds: 30 days or `max_bytes` in the store, whichever is less.
+"""Retention of ledger rows in Redis: 30 days or `max_bytes`, whichever is less.
 
-What goes beyond is written to files first and kept there for a set time. A file is whole and on the
-disk before the store forgets its rows; a server that is killed in between leaves both, and an
-export tells them apart by their ids. One server at a time does it, by a lease.
+Rows beyond that are moved to files, which are kept for a set time. A file is complete and synced
+before its rows are deleted from Redis. A server that is killed in between leaves both, and an
+export drops duplicates by id. A lease makes one server at a time do this.
 
-Rule: a row leaves the store for a file, or not at all. Where none can be written the store keeps
-them, beyond its bound, and `failing` tells.
+Rule: a row is deleted from Redis only once a file has it. If no file can be written, Redis keeps
+the rows beyond the bound, and `failing` is true.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any, Final, Protocol, TypeVar
 from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import files, row_codec
 from cacheserver.ledger.export import LedgerExport
-from cacheserver.ledger.files import Damaged
+from cacheserver.ledger.files import OnDamage
 from cacheserver.ledger.scripts import FORGET, WEIGH
 from cacheserver.ledger.writer import Ledger
-from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 
 ROW_DAYS: Final = 30
 
 _LEASE_S = 300  # far longer than a file takes
-_FILE_BYTES = 12_500_000  # of the store's, in a file: 50,000 rows, packed to some 1.5 MB
+_FILE_BYTES = 12_500_000  # Redis bytes per file: 50,000 rows, compressed to about 1.5 MB
 _FILE_MINUTES = 1_440
-_LOW_WATER = 0.9  # of the bound, once it was passed: a file a minute would be half a million a year
-_AGED_MINUTES = 60  # rows past their days are taken by the hour, for the same reason
+_LOW_WATER = 0.9  # share of the bound to go down to: a file a minute is half a million a year
+_AGED_MINUTES = 60  # expired rows are moved an hour at a time, for the same reason
 _DAY_S = 86_400
-_TEND_S = 60.0  # the bounds may be passed by as many rows as come in a minute
+_INTERVAL_S = 60.0  # the bounds may be exceeded by one minute's rows
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Counts(Protocol):
 
 
 class LedgerRetention:
-    """Moves rows from the store to the files of `folder`. `max_bytes` None: by their days only."""
+    """Mover of rows from Redis to files in `folder`. `max_bytes` None: by age only."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class LedgerRetention:
         prefix: str = PREFIX,
         file_days: int = 365,
         max_bytes: int | None = None,
-        damaged: Damaged = lambda site: None,
+        damaged: OnDamage = lambda site: None,
     ) -> None:
-        self.failing = False  # rows beyond the bounds could not be written to a file
+        self.failing = False  # True while rows beyond the bounds cannot be written to a file
         self._redis = redis
         self._prefix = prefix
         self._folder = folder
@@ -69,24 +69,24 @@ class LedgerRetention:
         self._forget = redis.register_script(FORGET)
         self._weigh = redis.register_script(WEIGH)
 
-    async def tend(self, now: float) -> int:
-        """Bring the rows within their bounds; how many left Redis. Raises `StoreError`, `OSError`.
+    async def enforce(self, now: float) -> int:
+        """Move rows beyond the bounds to files and return how many. Call it once a minute.
 
-        To be called about once a minute.
+        Raises `StoreError` and `OSError`.
         """
         token = secrets.token_hex(8)
         key = f"{self._prefix}lrk"
         if not await command(self._redis, "SET", key, token, "NX", "EX", _LEASE_S):
             return 0
         try:
-            await self._touch_files(self._drop_files, now)
+            await self._in_thread(self._drop_files, now)
             gone = 0
             most, until = await self._bounds(now)
             while minutes := await self._beyond(most, until):
                 spilled = await self._spill(minutes)
                 gone += spilled
                 if not spilled or not await command(self._redis, "EXPIRE", key, _LEASE_S):
-                    break  # rows still come for those minutes; or another server may be at it
+                    break  # rows still arrive for those minutes, or another server has the lease
             self.failing = False
             return gone
         finally:
@@ -94,15 +94,15 @@ class LedgerRetention:
                 await command(self._redis, "DEL", key)
 
     async def count(self) -> int:
-        """How many rows Redis has."""
+        """Return the number of rows in Redis."""
         return int(await command(self._redis, "GET", f"{self._prefix}lrn") or 0)
 
     async def size(self) -> int:
-        """The bytes that they take there."""
+        """Return the bytes of the rows in Redis."""
         return int(await command(self._redis, "GET", f"{self._prefix}lrb") or 0)
 
     async def _bounds(self, now: float) -> tuple[float, int]:
-        """The bytes that may stay, and the first minute that may."""
+        """Return the most bytes to keep and the first minute to keep."""
         most = float("inf") if self._max_bytes is None else float(self._max_bytes)
         if await self.size() > most:
             most *= _LOW_WATER
@@ -113,7 +113,7 @@ class LedgerRetention:
         return most, until
 
     async def _beyond(self, most: float, until: int) -> list[int]:
-        """The oldest minutes that are to go, a file's worth of them."""
+        """Return the oldest minutes to move, at most one file's worth."""
         excess = await self.size() - most
         held = await command(self._redis, "ZRANGE", f"{self._prefix}lr", 0, _FILE_MINUTES - 1)
         minutes = [int(minute) for minute in held]
@@ -121,7 +121,7 @@ class LedgerRetention:
             return []
         found: list[int] = []
         size = 0
-        sizes = await run(self._weigh, self._prefix, *minutes)
+        sizes = await run_script(self._weigh, self._prefix, *minutes)
         for minute, weight in zip(minutes, sizes, strict=True):
             if (minute >= until and size >= excess) or size >= _FILE_BYTES:
                 break
@@ -130,74 +130,74 @@ class LedgerRetention:
         return found
 
     async def _spill(self, minutes: Sequence[int]) -> int:
-        """Write minutes to a file and forget them; how many rows that were."""
+        """Write minutes to a file, delete them from Redis, and return the number of rows."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                for minute in minutes:  # an earlier version gave them a life of 31 days
+                for minute in minutes:  # an earlier version set a TTL of 31 days
                     pipe.persist(f"{self._prefix}lr:{minute}")
                 await pipe.execute()
         taken: dict[int, int] = {}
         rows = 0
-        known = await self._touch_files(self._written, minutes[0], minutes[-1])
-        writer: files.Writer | None = None
+        in_files = await self._in_thread(self._ids_in_files, minutes[0], minutes[-1])
+        writer: files.RowFileWriter | None = None
         try:
             for minute in minutes:
-                held = await self._export.held(minute)
-                taken[minute] = len(held)
-                rows += len(held)
-                decoded = (row_codec.decode(id, kept) for id, kept in held.items())
-                fresh = [row for row in decoded if row is not None and row.id not in known]
+                encoded = await self._export.encoded_rows(minute)
+                taken[minute] = len(encoded)
+                rows += len(encoded)
+                decoded = (row_codec.decode(id, row) for id, row in encoded.items())
+                fresh = [row for row in decoded if row is not None and row.id not in in_files]
                 if fresh and writer is None:
-                    writer = await self._touch_files(
-                        files.Writer, self._folder, minutes[0], minutes[-1]
+                    writer = await self._in_thread(
+                        files.RowFileWriter, self._folder, minutes[0], minutes[-1]
                     )
                 if fresh and writer is not None:
-                    await self._touch_files(_write, writer, fresh)
+                    await self._in_thread(_write, writer, fresh)
             if writer is not None:
-                await self._touch_files(writer.close)
+                await self._in_thread(writer.close)
         except BaseException:
             if writer is not None:
                 writer.abandon()
             raise
         gone = 0
         for minute, count in taken.items():
-            gone += await run(self._forget, self._prefix, minute, count)
+            gone += await run_script(self._forget, self._prefix, minute, count)
         return rows if gone else 0
 
-    async def _touch_files(self, work: Callable[..., _Made], *given: Any) -> _Made:
-        """Run `work` in a thread. A disk that fails it is told by `failing`."""
+    async def _in_thread(self, work: Callable[..., _Made], *given: Any) -> _Made:
+        """Run file `work` in a thread. An `OSError` sets `failing`."""
         try:
             return await asyncio.to_thread(work, *given)
         except OSError:
             self.failing = True
             raise
 
-    def _written(self, first: int, last: int) -> set[str]:
-        """The ids in files of these minutes: a killed server left them before it forgot them."""
-        known: set[str] = set()
-        for file in files.files(self._folder):
+    def _ids_in_files(self, first: int, last: int) -> set[str]:
+        """Return row ids in files of these minutes: a killed server may have left both copies."""
+        ids: set[str] = set()
+        for file in files.list_files(self._folder):
             if file.first <= last and file.last >= first:
-                known |= files.ids(file, self._damaged)
-        return known
+                ids |= files.row_ids(file, self._damaged)
+        return ids
 
     def _drop_files(self, now: float) -> None:
-        files.drop_parts(self._folder)
-        for file in files.files(self._folder):
+        files.remove_partial_files(self._folder)
+        for file in files.list_files(self._folder):
             if file.last * 60 < now - self._file_days * _DAY_S:
                 file.path.unlink(missing_ok=True)
 
 
-def _write(writer: files.Writer, rows: list[Row]) -> None:
+def _write(writer: files.RowFileWriter, rows: list[Row]) -> None:
     writer.write([row_codec.flat(row) for row in sorted(rows, key=lambda row: row.at)])
 
 
-async def keep(
-    keeper: LedgerRetention, ledger: Ledger, counts: Counts, clock: Callable[[], float]
+async def run_retention(
+    mover: LedgerRetention, ledger: Ledger, counts: Counts, clock: Callable[[], float]
 ) -> None:
-    """Tend once a minute, and bring to `counts` what failed. Ends only by cancellation."""
+    """Enforce retention once a minute and count failures. Ends only by cancellation."""
     overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
     while True:
-        await asyncio.sleep(_TEND_S)
+        await asyncio.sleep(_INTERVAL_S)
         if ledger.overflowed > overflowed:
             counts.dropped("ledger", ledger.overflowed - overflowed)
         for _ in range(ledger.failures - failures):
@@ -206,7 +206,7 @@ async def keep(
             counts.swallowed("ledger-late")
         overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
         try:
-            await keeper.tend(clock())
-        except Exception as error:  # the task boundary; a full disk, say: Redis has the rows
+            await mover.enforce(clock())
+        except Exception as error:  # the task boundary, e.g. a full disk: Redis still has the rows
             counts.swallowed("keep-ledger")
-            log.warning("the ledger could not be tended: %s", type(error).__name__)
+            log.warning("ledger retention failed: %s", type(error).__name__)

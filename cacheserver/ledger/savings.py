@@ -1,8 +1,8 @@
-"""What a request saved, split by cause, in whole nanodollars that sum to the whole. Pure.
+"""Savings of a request by cause, in whole nanodollars whose sum is the total saving. Pure.
 
-Each bill is rounded once, by the price list; a part is a difference of two such bills, so no part
-is rounded again and nothing is lost between them. Parts of the levers may be negative: a premium
-paid to write a prompt cache that nobody read, a tier up that a tokenizer made dearer.
+Each bill is rounded once by the pricer. A part is the difference of two bills, so it is not rounded
+again and the sum is exact. A lever's part may be negative: a prompt cache that was written and
+never read, or a model whose tokenizer makes the same text more expensive.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from dataclasses import replace
 from cacheserver.core.ledger_row import Bounds
 from cacheserver.core.money import Price
 from cacheserver.core.types import Nanodollars, Usage
-from cacheserver.ledger.counterfactual import Levers, worlds
+from cacheserver.ledger.counterfactual import Levers, counterfactual_bills
 
 
-def of_call(
+def call_savings(
     price: Price, model: str, usage: Usage, cost: Nanodollars, levers: Levers
 ) -> Mapping[str, Nanodollars]:
-    """What the levers saved on a call that was paid for; `cost` is its bill.
+    """Return what the levers saved on a call that was paid for; `cost` is its bill.
 
-    Telescoping, in the order of `worlds`: each part is the bill before a lever less the bill with
-    it. A world without a price (a baseline that has none) has no part; the next begins there.
+    Each part is the bill before a lever less the bill with it, in the order of
+    `counterfactual_bills`. A bill without a price (a baseline that has none) has no part.
     """
     if cost == 0 or levers == _NONE:  # a free refusal is free in every world
         return {}
     bills = [
-        (world.cause, price(world.model, world.usage)) for world in worlds(model, usage, levers)
+        (world.cause, price(world.model, world.usage))
+        for world in counterfactual_bills(model, usage, levers)
     ]
     bills[-1] = (bills[-1][0], cost)
     parts: dict[str, Nanodollars] = {}
@@ -41,17 +42,17 @@ def of_call(
     return parts
 
 
-def of_hit(kind: str, bill: Nanodollars | None) -> Mapping[str, Nanodollars]:
-    """What a hit saved: the whole bill of the miss it stands for.
+def hit_savings(kind: str, bill: Nanodollars | None) -> Mapping[str, Nanodollars]:
+    """Return what a hit saved: the whole bill of the miss it replaced.
 
-    A stale answer saves nothing: it is given because Claude failed, and a failure is free.
+    A stale answer saves nothing: it is served because Claude failed, and a failure is free.
     """
     if kind == "stale" or not bill:
         return {}
     return {kind: bill}
 
 
-def bounds(
+def cost_bounds(
     price: Price,
     model: str,
     *,
@@ -62,12 +63,12 @@ def bounds(
     opaque: bool,
     attempts: int = 1,
 ) -> Bounds:
-    """What a call may cost whose usage never arrived, in all of its `attempts`.
+    """Return the least and the most that all `attempts` of a call without usage may cost.
 
-    `asked` has the speed and the place that were asked for. `prompt` is what `message_start`
-    said, where it came: then only the output is not known. Else a token is at least a byte of the
-    body, and the dearest way to read one is to write it for an hour. `opaque`: the prompt names
-    files or runs tools of Claude's, whose tokens are not in the body, so nothing bounds them.
+    `asked` has the speed and location requested. `prompt` is the usage of `message_start` if it
+    arrived: then only the output is unknown. Otherwise each byte of the body counts as one token,
+    written to the one-hour prompt cache, the most expensive kind. `opaque`: the prompt names files
+    or runs Claude's tools, whose tokens are not in the body, so there is no upper bound.
     """
     least = 0 if prompt is None else price(model, prompt) or 0
     if max_tokens is None or opaque:

@@ -1,4 +1,4 @@
-"""The Lua of the ledger, and its keys.
+"""Lua scripts of the ledger, and its keys.
 
     P lr:{minute}              hash: id -> row
     P lr                       sorted set of the minutes that have rows
@@ -10,24 +10,24 @@
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
     P lj:{day}:{tenant}        hash: hour, task -> short sums
 
-Times are whole minutes, hours and days since 1970, UTC. A block is 30 days of days, a day of hours
-or an hour of minutes, so that a query over a range reads few keys. Sums are 64-bit integers, packed
-one after the other; Lua counts in doubles, which are exact to 9 million dollars in one cell.
+Times are whole minutes, hours and days since 1970, UTC. A block is 30 days for grain d, a day for h
+and an hour for m, so that a query over a range reads few keys. Sums are 64-bit integers, packed one
+after the other; Lua counts in doubles, which are exact to 9 million dollars in one cell.
 """
 
 from __future__ import annotations
 
-# What a row takes beside its id and itself: 51 bytes measured, and as much of a hash that grows.
+# Overhead of a row beside its id and value: 51 bytes measured, and spare room in a growing hash.
 _ROW_BYTES = 60
-# Of a row that an earlier version wrote, which did not count its bytes (measured).
+# Bytes of a row written by an earlier version, which did not count them (measured).
 _UNCOUNTED_BYTES = 250
 
-# Rows have no life of their own: they go when a file has them (`FORGET`), and not before.
+# Rows have no TTL: they are deleted once a file has them (`FORGET`).
 #
-# ARGV: P, n; then n of minute, id, row; then of each cell its key, life (s), most fields, field,
-# field for what is beyond them, and the numbers to add as (place 1 byte, amount 8). Rows that are
-# there already are a commit whose reply was lost: nothing stays written, and their places are
-# returned, so that what is left can be sent again. Else an empty list.
+# ARGV: P, n; then n of minute, id, row; then for each cell its key, TTL (s), most fields, field,
+# overflow field, and the numbers to add as (place 1 byte, amount 8). Rows that exist already come
+# from a commit whose reply was lost: nothing is written, and their positions are returned, so that
+# the rest can be sent again. Otherwise an empty list is returned.
 COMMIT = """
 local P, n = ARGV[1], tonumber(ARGV[2])
 local known, fresh, new, sizes, size = {}, {}, {}, {}, 0
@@ -90,8 +90,8 @@ end
 return {}
 """.replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES)).replace("ROW_BYTES", str(_ROW_BYTES))
 
-# ARGV: P, minute, how many rows were taken care of. A minute that got another row meanwhile stays,
-# and is taken care of again. Returns 1 where it is gone.
+# ARGV: P, minute, number of rows written to a file. A minute that got another row meanwhile is kept
+# for the next pass. Returns 1 if the minute was deleted.
 FORGET = """
 local P = ARGV[1]
 local key = P .. 'lr:' .. ARGV[2]
@@ -108,7 +108,7 @@ end
 return 1
 """.replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES))
 
-# ARGV: P, minutes... Returns the bytes of each.
+# ARGV: P, minutes... Returns the bytes of each minute's rows.
 WEIGH = """
 local P, sizes = ARGV[1], {}
 for i = 2, #ARGV do

@@ -1,7 +1,7 @@
-"""What is added up over rows: a vector of whole numbers, the same for every cell of the ledger.
+"""Sums over ledger rows: one vector of integers per cell.
 
-Rule: numbers are named by their place. New ones go to the end, so that sums which an older server
-wrote can still be read; none is ever moved or taken out.
+Rule: a number is identified by its position. New ones are appended, so that sums written by an
+older server can still be read; none is ever moved or removed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from cacheserver.core.ledger_row import CAUSES, GONE, OUTCOMES, SPENDS, Row
 
-# The ones every request has come first: a cell is as long as the last number it needs.
+# The numbers that every request has come first: a vector ends with its last non-zero number.
 NAMES: Final = (
     *("requests", *OUTCOMES),
     *("exact_saved", "calls", "cost", "input", "output", "eligible"),
@@ -19,25 +19,25 @@ NAMES: Final = (
     *("unpriced", "unknown", "unknown_least", "unknown_most", "unbounded"),
     *(f"{cause}_saved" for cause in CAUSES if cause != "exact"),
     *(f"{spend}_spent" for spend in SPENDS),
-    "gone",  # of those failed: their callers left, or cancelled them
-    "unsupported",  # of those missed: likely, but unlike all that labels or the prior tell of
+    "gone",  # failed requests whose callers disconnected or cancelled
+    "unsupported",  # misses: a likely candidate, but too far from the labels and the prior
 )
 PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
 
-# Of a task, a tag or a conversation: enough to say what it costs.
+# Sums of a task, a tag or a conversation.
 SHORT: Final = ("requests", "cost", "saved", "spent")
 
 _SAVED: Final = {cause: PLACE[f"{cause}_saved"] for cause in CAUSES}
 _SPENT: Final = {spend: PLACE[f"{spend}_spent"] for spend in SPENDS}
 
 
-def of(row: Row) -> Iterator[tuple[int, int]]:
-    """What a row adds, by place; zeros are left out."""
+def row_sums(row: Row) -> Iterator[tuple[int, int]]:
+    """Yield what a row adds, as (position, number); zeros are left out."""
     yield from ((place, number) for place, number in _of(row) if number)
 
 
 def _of(row: Row) -> Iterator[tuple[int, int]]:
-    # Background work is no request: it has no outcome a caller saw.
+    # Background work is not a request: no caller saw an outcome.
     yield PLACE["requests"], int(row.outcome != "background")
     yield PLACE[row.outcome], 1
     yield PLACE["gone"], int(row.outcome == "failed" and row.status == GONE)
@@ -70,14 +70,14 @@ def _of(row: Row) -> Iterator[tuple[int, int]]:
         yield PLACE["unbounded"], int(row.unknown.most is None)
 
 
-def short(row: Row) -> tuple[tuple[int, int], ...]:
-    """What a row adds to its task, its tags and its conversation."""
+def short_row_sums(row: Row) -> tuple[tuple[int, int], ...]:
+    """Return what a row adds to the sums of its task, tags and conversation."""
     numbers = (1, row.cost or 0, sum(row.saved.values()), sum(row.spent.values()))
     return tuple((place, number) for place, number in enumerate(numbers) if number)
 
 
-def add(into: list[int], numbers: Sequence[int]) -> None:
-    """Add a vector to another, which grows where it is shorter."""
+def add_vector(into: list[int], numbers: Sequence[int]) -> None:
+    """Add `numbers` to `into` in place; a shorter `into` grows."""
     if len(numbers) > len(into):
         into.extend([0] * (len(numbers) - len(into)))
     for place, number in enumerate(numbers):

@@ -1,7 +1,7 @@
-"""A range of time as the slots whose sums make it up: days in its middle, hours and minutes around.
+"""Time ranges as slots with sums: whole days in the middle, hours and minutes at the ends.
 
-Minutes are kept for two days and hours for a month, so the ends of a range further back are moved
-out to the next hour or day; the answer says what it covers.
+Minutes are kept for two days and hours for a month, so the ends of an older range are widened to
+the hour or the day. The reply says which range it covers.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Tile:
     end: int
 
 
-def covered(start: float, end: float, now: float) -> tuple[int, int]:
-    """The range as far out as the grains that are kept make necessary, in whole seconds."""
+def align_range(start: float, end: float, now: float) -> tuple[int, int]:
+    """Widen a range to the finest slots still kept; returns its ends in whole seconds."""
     return _aligned(start, now, up=False), _aligned(end, now, up=True)
 
 
-def tiles(start: int, end: int, coarsest: Grain = "d") -> Iterator[Tile]:
-    """The slots that make up a covered range, in order; none coarser than `coarsest`."""
+def split_range(start: int, end: int, coarsest: Grain = "d") -> Iterator[Tile]:
+    """Yield the slots that make up an aligned range, in order; none coarser than `coarsest`."""
     at = start
     while at < end:
         grain = _grain(at, end, coarsest)

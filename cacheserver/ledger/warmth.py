@@ -1,10 +1,10 @@
-"""Which prompts Claude's prompt cache would know by now, had every request been asked.
+"""Prompt-cache warmth: which prefixes Claude's prompt cache would hold without this cache.
 
-A hit asks nobody, so nothing tells what its miss would have read from Claude's prompt cache. But
-without us each of these requests would have been a call that kept its prefix warm: a prefix is
-warm if the last request with it, hit or miss, came within the lifetime it was written with. That
-counts a hit's saving low rather than high. In this process only: of another server's requests
-nothing is known, but for the call that made the entry.
+A hit calls nobody, so no usage says what its miss would have read from Claude's prompt cache.
+Without this cache, every request would have been a call that kept its prefix warm. So a prefix
+counts as warm if the last request with it, hit or miss, came within its lifetime. This estimates a
+hit's saving low rather than high. Each process knows its own requests only, and the time of the
+call that made the entry.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LIFETIME_S = (300.0, 3_600.0)
 
 
 class PromptCacheWarmth:
-    """When each scope was last asked in."""
+    """Time of the last request by scope."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def note(self, scope: str, usage: Usage, now: float) -> None:
-        """A request of that scope came; `usage` is its call's, or that of the answer it hit."""
+        """Record a request; `usage` is that of its call, or of the answer that was hit."""
         if not _marked(usage):
             return
         self._seen[scope] = now
@@ -33,7 +33,7 @@ class PromptCacheWarmth:
             self._seen.popitem(last=False)
 
     def warm(self, scope: str, entry: Entry, now: float) -> bool:
-        """Whether a miss in place of a hit on `entry` would find its prefix still kept."""
+        """Return whether a miss instead of the hit on `entry` would find its prefix cached."""
         if not _marked(entry.usage):
             return False
         last = self._seen.get(scope, entry.created_at)

@@ -1,12 +1,11 @@
-"""The ledger: every request's row is in Redis before the last byte of its answer leaves.
+"""Ledger writer: a request's row is in Redis before the last byte of its answer leaves.
 
-Group commit: a row that finds the lane idle is written at once; those that come while a commit is
-on its way go together in the next. So a quiet server waits for one round trip, and a busy one
-writes many rows for the price of one. Rows and sums are written in one script, or not at all, and
-a row whose id is there already counts once.
+Group commit: a row is written at once if no commit is running; rows that arrive meanwhile are
+written together in the next. So a quiet server waits for one round trip, and a busy one writes
+many rows in one. One script writes rows and sums, all or nothing, and a row whose id is already
+there counts once.
 
-While Redis is away rows are kept here, `limit` of them, and nobody waits; what has to be given up
-is counted.
+While Redis is away, up to `limit` rows are buffered and nobody waits. Dropped rows are counted.
 """
 
 from __future__ import annotations
@@ -31,29 +30,29 @@ from cacheserver.storage.script_connection import ScriptConnection
 
 DAY_S = 86_400
 
-# Seconds each grain is kept: a month to look at by the hour, a year to compare days with.
+# Seconds that each grain is kept.
 KEPT_S: Mapping[str, int] = {"m": 2 * DAY_S, "h": 35 * DAY_S, "d": 400 * DAY_S}
 GRAIN_S: Mapping[str, int] = {"m": 60, "h": 3_600, "d": DAY_S}
 BLOCK: Mapping[str, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
 
 _SHORT_S = 90 * DAY_S
-# Fields of a hash before the rest is added up as one: callers choose models, tasks and tags.
+# Most fields of a hash; further ones share an overflow field. Callers choose models, tasks, tags.
 _MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
 
-_TOGETHER = 500  # rows of one commit: some 10 ms of Redis' time, which others wait for
+_COMMIT_ROWS = 500  # about 10 ms of Redis' time, for which others wait
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 
-SEP = "\x1f"  # between the parts of a field; no name has it
+SEP = "\x1f"  # separates the parts of a field; no name contains it
 
-# Of a hash: its key, its life (s), the field, and the one for what is beyond the most there may be.
+# Key of a hash, its TTL (s), the field, and the overflow field.
 _Cell: TypeAlias = tuple[str, int, str, str]
-_Numbers: TypeAlias = tuple[tuple[int, int], ...]  # what is added, by place
+_Numbers: TypeAlias = tuple[tuple[int, int], ...]  # (position, amount to add)
 
 log = logging.getLogger(__name__)
 
 
 class _Group:
-    """Rows that are written together, and what those who wait for them wait on."""
+    """Rows of one commit, and the event that ends the wait for it."""
 
     __slots__ = ("done", "rows")
 
@@ -63,36 +62,36 @@ class _Group:
 
 
 class Ledger:
-    """Takes rows. `overflowed` and `failures` are for the metrics, as the journal's."""
+    """Writer of rows. `overflowed`, `failures` and `late` are read by the metrics."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
-        self.overflowed = 0  # rows that were given up
+        self.overflowed = 0  # rows dropped
         self.failures = 0  # commits that failed
         self.late = 0  # answers that left before their row was in Redis
         self.prefix = prefix
         self.redis = redis
         self._limit = limit
-        self._lane = ScriptConnection(redis, COMMIT)
+        self._script = ScriptConnection(redis, COMMIT)
         self._next = _Group()
         self._sending: _Group | None = None
-        self._away = False  # the last commit failed: nobody waits for the next
+        self._away = False  # the last commit failed: callers do not wait for the next
         self._closed = False
         self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many rows are not in Redis yet."""
+        """Return the number of rows not yet in Redis."""
         return len(self._next.rows) + (0 if self._sending is None else len(self._sending.rows))
 
     async def record(self, row: Row) -> None:
-        """Return once `row` is in Redis; at once where Redis is away. Raises nothing."""
+        """Write a row and wait until it is in Redis, or not at all if Redis is away. Never fails."""
         await self.written(self.put(row))
 
     async def written(self, done: asyncio.Event) -> None:
-        """Wait for what `put` gave; not where Redis is away, nor longer than the request may.
+        """Wait for the event that `put` returned, within the request's deadline.
 
-        The row is kept here and written later then. Raises nothing.
+        If Redis is away or too slow, the row stays buffered and is written later. Raises nothing.
         """
         if self._away or done.is_set():
             return
@@ -103,9 +102,9 @@ class Ledger:
             self.late += 1
 
     def put(self, row: Row) -> asyncio.Event:
-        """Take a row; the event is set when it is in Redis, or a commit of it has failed.
+        """Queue a row. The event is set when it is in Redis or its commit has failed.
 
-        A later row of the same id takes the place of one that waits. Never blocks, never fails.
+        A later row of the same id replaces one that is still queued. Never blocks, never fails.
         """
         group = self._next
         if self._closed:
@@ -120,7 +119,7 @@ class Ledger:
         return group.done
 
     async def flush(self) -> None:
-        """Return once all rows taken so far are in Redis. Raises `StoreError` if that fails."""
+        """Wait until all queued rows are in Redis. Raises `StoreError` if that fails."""
         while self._next.rows or self._sending is not None:
             failures = self.failures
             self._hurry.set()
@@ -132,7 +131,7 @@ class Ledger:
                 raise StoreError("the ledger could not be written")
 
     async def close(self, *, patience_s: float = 5.0) -> None:
-        """Write what is left, for `patience_s` at most. Later rows are counted and given up."""
+        """Write the queued rows, for `patience_s` at most. Later rows are dropped and counted."""
         self._closed = True
         if self._task is not None:
             self._hurry.set()
@@ -142,10 +141,10 @@ class Ledger:
         left = [group for group in (self._sending, self._next) if group is not None]
         if lost := sum(len(group.rows) for group in left):
             self.overflowed += lost
-            log.error("%d rows of the ledger could not be written", lost)
+            log.error("%d ledger rows could not be written and are lost", lost)
         for group in left:
             group.done.set()
-        await self._lane.close()
+        await self._script.close()
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
@@ -161,7 +160,7 @@ class Ledger:
             except StoreError as error:
                 self.failures += 1
                 self._away = True
-                log.warning("the ledger could not be written: %s", error)
+                log.warning("a ledger commit failed and will be repeated: %s", error)
                 self._give_back(self._sending)
                 await self._pause(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -172,16 +171,16 @@ class Ledger:
             pause_s = _FIRST_PAUSE_S
 
     async def _commit(self, group: _Group) -> None:
-        """Write a group, in parts where it is large; rows leave it as they are written."""
+        """Write a group, a large one in parts; written rows are removed from it."""
         while group.rows:
-            part = list(islice(group.rows.values(), _TOGETHER))
-            known = await self._lane.run(*_words(self.prefix, part))
-            gone = [part[place - 1] for place in known] or part
-            for row in gone:
+            part = list(islice(group.rows.values(), _COMMIT_ROWS))
+            existing = await self._script.run(*_arguments(self.prefix, part))
+            written = [part[place - 1] for place in existing] or part
+            for row in written:
                 del group.rows[row.id]
 
     def _give_back(self, group: _Group) -> None:
-        """What could not be written goes before what came meanwhile, as far as there is room."""
+        """Put a failed group back before the rows that came meanwhile; the oldest are dropped."""
         group.done.set()
         waiting = _Group()
         waiting.rows = {**group.rows, **self._next.rows}
@@ -200,8 +199,8 @@ class Ledger:
             return
 
 
-def _words(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
-    """The arguments of a commit: the rows, and what they add to each cell."""
+def _arguments(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
+    """Yield the arguments of a commit: the rows, and what they add to each cell."""
     yield prefix
     yield len(rows)
     for row in rows:
@@ -228,13 +227,13 @@ def _words(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
 
 
 def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
-    """Where a row counts, and the numbers by place."""
-    numbers = tuple(sums.of(row))
+    """Yield the cells of a row, each with the numbers to add."""
+    numbers = tuple(sums.row_sums(row))
     for cell in _slots(row.tenant, row.key_id or "", row.model or row.asked, int(row.at // 60)):
         yield cell, numbers
     if row.task is None and not row.tags and row.conversation is None:
         return
-    short = sums.short(row)
+    short = sums.short_row_sums(row)
     at = f"{int(row.at // DAY_S)}:{row.tenant}"
     if row.task is not None:
         yield (f"lk:{at}", _SHORT_S, row.task, ""), short
@@ -244,14 +243,14 @@ def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
     for tag in row.tags:
         yield (f"lg:{at}", _SHORT_S, tag, ""), short
     if row.conversation is not None:
-        # A name of any length, and a caller's own: only which is the same matters here.
+        # A digest: callers choose the name, at any length, and only equality matters.
         name = sha256(row.conversation.encode()).hexdigest()[:16]
         yield (f"lc:{at}", _SHORT_S, name, ""), short
 
 
-@lru_cache(maxsize=1_024)  # a minute's hits of one key and model are in the same cells
+@lru_cache(maxsize=1_024)  # hits of one key and model in one minute share these cells
 def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
-    """The cells of a minute, its hour and its day."""
+    """Return the cells of a minute, its hour and its day."""
     found = []
     for grain, seconds in GRAIN_S.items():
         slot = minute * 60 // seconds

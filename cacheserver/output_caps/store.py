@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cacheserver.output_caps.rules import LengthHistogram, bucket
-from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
 _KEPT_S = 30 * 86_400  # a task nobody asks for a month is learned anew
 _MOST = 2_000  # beyond it all counts are halved: the last thousand or so say most
@@ -55,7 +55,7 @@ class LengthStore:
     ) -> None:
         """Count an answer of `tokens`; `raised` is what a cap grows to that has cut it."""
         key = self._key(tenant, task, model)
-        await run(self._add, key, bucket(tokens), raised, _KEPT_S, _MOST)
+        await run_script(self._add, key, bucket(tokens), raised, _KEPT_S, _MOST)
 
     def _key(self, tenant: str, task: str, model: str) -> str:
         # lengths in front: no tenant can spell another one's key in a task's or a model's name

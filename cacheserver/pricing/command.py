@@ -10,10 +10,12 @@ from typing import Any
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.pricing.prices import Pricer
-from cacheserver.pricing.report import answer, several
+from cacheserver.pricing.report import estimate_as_json, estimates_as_json
 
 
-def run(file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool) -> dict[str, Any]:
+def estimate_file(
+    file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool
+) -> dict[str, Any]:
     """The estimate as JSON. Raises `BadRequest` naming a field or line, `OSError`, `ValueError`.
 
     The file holds a Messages body, a batch's, or a planned workload; Messages bodies or a batch's
@@ -25,15 +27,15 @@ def run(file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool)
     if isinstance(whole, list):
         raise BadRequest("file", "must hold one JSON object, or one on each line")
     if isinstance(whole, dict) and "params" not in whole:
-        return answer(pricer, whole, now)
+        return estimate_as_json(pricer, whole, now)
     if not text.lstrip().startswith("{"):
         if not text.strip():
             raise BadRequest("messages", "must not be empty")
         turn = {"role": "user", "content": text}
         body = {"model": model, "max_tokens": max_tokens, "messages": [turn]}
         if not batch:
-            return answer(pricer, body, now)
-        return several(pricer, [("", body)], now, batch=True)
+            return estimate_as_json(pricer, body, now)
+        return estimates_as_json(pricer, [("", body)], now, batch=True)
     bodies = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -45,7 +47,7 @@ def run(file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool)
         if not isinstance(params, Mapping):
             raise BadRequest(f"line {number}: params", "must be a Messages body")
         bodies.append((f"line {number}: ", params))
-    return several(pricer, bodies, now, batch=batch)
+    return estimates_as_json(pricer, bodies, now, batch=batch)
 
 
 def _json(text: str) -> Any:

@@ -33,7 +33,7 @@ Share: TypeAlias = Annotated[float, Bound(least=0, most=1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptEstimate:
     """One request's estimate: what it costs with no output, and with all that it allows."""
 
     model: str
@@ -61,7 +61,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class WorkloadEstimate:
     """What a workload costs, and what it would without its levers."""
 
     calls: int
@@ -84,13 +84,13 @@ def prompt_tokens(body: Mapping[str, Any], model: str) -> int:
     return sum(_tokens(block, per) for block in _blocks(body))
 
 
-def prompt(
+def estimate_prompt(
     body: Mapping[str, Any],
     model: str,
     price: Callable[[str, Usage], Nanodollars | None],
     *,
     tier: str = "standard",
-) -> Prompt:
+) -> PromptEstimate:
     """What one Messages body costs, at least and at most; it has `max_tokens`."""
     tokens, most = prompt_tokens(body, model), int(body["max_tokens"])
     asked = Usage(
@@ -99,7 +99,7 @@ def prompt(
         speed="standard" if tier == "batch" else str(body.get("speed") or "standard"),
         inference_geo=str(body.get("inference_geo") or ""),
     )
-    return Prompt(
+    return PromptEstimate(
         model=model,
         input_tokens=tokens,
         max_tokens=most,
@@ -108,7 +108,9 @@ def prompt(
     )
 
 
-def workload(planned: Workload, price: Callable[[str, Usage], Nanodollars | None]) -> Forecast:
+def estimate_workload(
+    planned: Workload, price: Callable[[str, Usage], Nanodollars | None]
+) -> WorkloadEstimate:
     """What a planned workload costs; each request is priced and rounded as its own bill would be.
 
     The first request of a prefix always writes it, whatever `reused` says.
@@ -127,7 +129,7 @@ def workload(planned: Workload, price: Callable[[str, Usage], Nanodollars | None
         service_tier=tier,
     )
     plain = price(planned.model, Usage(planned.input_tokens, planned.output_tokens))
-    return Forecast(
+    return WorkloadEstimate(
         calls=calls,
         cost=_sum(
             (reads, price(planned.model, reading)), (calls - reads, price(planned.model, writing))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cacheserver.pricing.prices import Pricer
 
 
-def text_of(settings: Settings, given: Path | None = None) -> str | None:
+def read_price_file(settings: Settings, given: Path | None = None) -> str | None:
     """The text of the file that `--prices` gave, else of `CACHESERVER_PRICES`; None: of neither.
 
     It can be read as prices. Raises `SettingsError` naming the line.
@@ -33,7 +33,7 @@ def text_of(settings: Settings, given: Path | None = None) -> str | None:
     return text
 
 
-def pricer(text: str | None) -> Pricer:
+def build_pricer(text: str | None) -> Pricer:
     """Prices calls: by the rows of `text`, and where they name no price by the built-in ones."""
     from cacheserver.pricing.prices import Pricer, load_overrides
 

@@ -21,7 +21,7 @@ from cacheserver.pricing.prices import US_ONLY, Pricer
 _KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 
 
-def shown(pricer: Pricer, now: float) -> dict[str, Any]:
+def prices_as_json(pricer: Pricer, now: float) -> dict[str, Any]:
     """Every model priced at `now`, with its rates then."""
     return {
         "version": pricer.version,
@@ -33,7 +33,7 @@ def shown(pricer: Pricer, now: float) -> dict[str, Any]:
     }
 
 
-def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, Any]:
+def estimate_as_json(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, Any]:
     """An estimate as JSON. Raises `BadRequest` naming the field."""
 
     def price(model: str, usage: Usage) -> Nanodollars | None:
@@ -56,9 +56,9 @@ def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, A
             if not isinstance(one, Mapping) or not isinstance(one.get("params"), Mapping):
                 raise BadRequest(f"requests.{at}.params", "must be a Messages body")
             bodies.append((f"requests.{at}.params.", one["params"]))
-        return several(pricer, bodies, now, batch=True)
+        return estimates_as_json(pricer, bodies, now, batch=True)
     planned = _workload(fields)
-    forecast = estimate.workload(planned, price)
+    forecast = estimate.estimate_workload(planned, price)
     return {
         "estimate": "workload",
         **asdict(planned),
@@ -72,7 +72,7 @@ def answer(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, A
     }
 
 
-def several(
+def estimates_as_json(
     pricer: Pricer, bodies: Iterable[tuple[str, Mapping[str, Any]]], now: float, *, batch: bool
 ) -> dict[str, Any]:
     """Many Messages bodies as JSON, each with what its fields are named after.
@@ -97,7 +97,9 @@ def several(
     }
 
 
-def _prompt(where: str, fields: Mapping[str, Any], price: Price, tier: str) -> estimate.Prompt:
+def _prompt(
+    where: str, fields: Mapping[str, Any], price: Price, tier: str
+) -> estimate.PromptEstimate:
     model = fields.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest(f"{where}model", "must name a model")
@@ -106,7 +108,7 @@ def _prompt(where: str, fields: Mapping[str, Any], price: Price, tier: str) -> e
     allowed = fields.get("max_tokens")
     if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 0:
         raise BadRequest(f"{where}max_tokens", "must be a whole number, 0 or more")
-    return estimate.prompt(fields, model, price, tier=tier)
+    return estimate.estimate_prompt(fields, model, price, tier=tier)
 
 
 def _model(pricer: Pricer, model: str, now: float) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from cacheserver.promptcache.planner import (
     PrefixUpdate,
     Ttl,
 )
-from cacheserver.storage.connection import PREFIX, Connection, command, run, store_errors
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
+from cacheserver.storage.json_values import tenant_key
 
 MOST = 4_096  # prefixes of a tenant, some 200 bytes each
 # A change of habit is learned within some 60 sightings; of a kind, within some 100 prefixes.
@@ -75,10 +75,10 @@ class Prefixes:
     ) -> list[PrefixStats]:
         """Count a sighting of each (prefix, kind, tokens), and return what is known of it."""
         words = [word for name, kind, tokens in prefixes for word in (name, f"~{kind}", tokens)]
-        found = await run(
+        found = await run_script(
             self._see,
             self._prefix,
-            owner(tenant),
+            tenant_key(tenant),
             repr(now),
             _day(now),
             self._server,
@@ -99,10 +99,10 @@ class Prefixes:
         """
         words = [word for name, premium, ttl in writes for word in (name, premium, LIFETIME_S[ttl])]
         until = repr(now + _WRITING_S)
-        spent = await run(
+        spent = await run_script(
             self._claim,
             self._prefix,
-            owner(tenant),
+            tenant_key(tenant),
             repr(now),
             _day(now),
             self._server,
@@ -133,11 +133,13 @@ class Prefixes:
             )
         ]
         if words:
-            await run(self._book, self._prefix, owner(tenant), _day(began), repr(began), *words)
+            await run_script(
+                self._book, self._prefix, tenant_key(tenant), _day(began), repr(began), *words
+            )
 
     async def take_slot(self, tenant: str, name: str, slot: int, life_s: int) -> bool:
         """Whether this server is the one to pre-warm `name` in that slot of time."""
-        key = f"{self._prefix}pcw:{owner(tenant)}:{name}:{slot}"
+        key = f"{self._prefix}pcw:{tenant_key(tenant)}:{name}:{slot}"
         return bool(await command(self._redis, "SET", key, self._server, "NX", "EX", life_s))
 
     async def count(self, tenant: str, used: PromptCacheUse, now: float) -> None:
@@ -163,7 +165,7 @@ class Prefixes:
         return PromptCacheUse(**sums)
 
     def _hour_key(self, tenant: str, hour: int) -> str:
-        return f"{self._prefix}pcu:{owner(tenant)}:{hour}"
+        return f"{self._prefix}pcu:{tenant_key(tenant)}:{hour}"
 
     def _sight(self, row: Sequence[bytes], now: float) -> PrefixStats:
         if not row:

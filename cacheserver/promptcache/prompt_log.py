@@ -15,7 +15,7 @@ import orjson
 from cacheserver.promptcache.drift_costs import Family, Version
 from cacheserver.promptcache.planner import Gaps
 from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
-from cacheserver.storage.json_values import dumped, loaded, owner
+from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 
 _LIFE_S = 30 * 86_400
 _MOST_FAMILIES = 200  # of a tenant; those seen least lately are dropped
@@ -36,12 +36,12 @@ class PromptLog:
     async def family(self, tenant: str, skeleton: str) -> Family:
         """The family with that skeleton; a new one where it was not seen yet."""
         found = await command(self._redis, "GET", self._key("fam", tenant, skeleton))
-        return Family(skeleton) if found is None else _family(loaded("a family", found))
+        return Family(skeleton) if found is None else _family(decode_object("a family", found))
 
     async def keep_family(self, tenant: str, family: Family) -> None:
         """Write a family down, and drop those beyond the most."""
         row = {**asdict(family), "varied": {str(k): v for k, v in family.varied.items()}}
-        value = dumped("a family", row, most=_MOST_BYTES)
+        value = encode_object("a family", row, most=_MOST_BYTES)
         key = self._key("fam", tenant, family.skeleton)
         await command(self._redis, "SET", key, value, "EX", _LIFE_S)
         index = self._key("fams", tenant)
@@ -54,7 +54,7 @@ class PromptLog:
             return []
         keys = [self._key("fam", tenant, name.decode()) for name in names]
         rows = await command(self._redis, "MGET", *keys)
-        return [_family(loaded("a family", row)) for row in rows if row is not None]
+        return [_family(decode_object("a family", row)) for row in rows if row is not None]
 
     async def repeated(self, tenant: str, request: str, fingerprint: str, life_s: int) -> bool:
         """Whether a request that differs in its fragments only was answered `life_s` ago at most.
@@ -114,7 +114,7 @@ class PromptLog:
 
     async def refs(self, tenant: str, namespace: str) -> AsyncIterator[list[tuple[str, str]]]:
         """The (fingerprint, entry id) of all entries of a namespace, some hundreds at a time."""
-        group, cursor = f"{self._prefix}g:n:{owner(tenant)}:{namespace}", b"0"
+        group, cursor = f"{self._prefix}g:n:{tenant_key(tenant)}:{namespace}", b"0"
         while True:
             cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _STEP)
             if ids:
@@ -137,7 +137,7 @@ class PromptLog:
                 await pipe.execute()
 
     def _key(self, kind: str, tenant: str, *rest: str) -> str:
-        return ":".join((f"{self._prefix}{kind}", owner(tenant), *rest))
+        return ":".join((f"{self._prefix}{kind}", tenant_key(tenant), *rest))
 
 
 def _family(row: Mapping[str, Any]) -> Family:

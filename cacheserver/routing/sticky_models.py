@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cacheserver.routing.turns import LastAnswer
 from cacheserver.storage.connection import PREFIX, Connection, command
-from cacheserver.storage.key_copy import keys
+from cacheserver.storage.key_copy import scan_keys
 
 
 class StickyModels:
@@ -31,7 +31,7 @@ class StickyModels:
 
     async def forget(self) -> None:
         """Forget every conversation's model: of whose they are nothing is known."""
-        async for page in keys(self._redis, f"{self._prefix}cv:"):
+        async for page in scan_keys(self._redis, f"{self._prefix}cv:"):
             await command(self._redis, "UNLINK", *page)
 
     def _key(self, digest: str) -> str:

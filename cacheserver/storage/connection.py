@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage import redis_url, unreachable
-from cacheserver.storage.patience import Health
+from cacheserver.storage.patience import StoreHealth
 from cacheserver.storage.redis_url import Tls
 
 
@@ -30,7 +30,7 @@ class Client(Redis):
     def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
         super().__init__(connection_pool=connection_pool)
         self.auto_close_connection_pool = True
-        self.health = Health(self._probe)
+        self.health = StoreHealth(self._probe)
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         async with self.health.bounded():
@@ -61,7 +61,7 @@ class Client(Redis):
 
 
 class _Pipeline(Pipeline):
-    health: Health
+    health: StoreHealth
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         async with self.health.bounded():
@@ -86,8 +86,8 @@ def connect(
     store would have been served faster as a miss. Raises `SettingsError` for a URL or a file that
     cannot be read.
     """
-    redis_url.check(url)
-    files = redis_url.files(tls) if tls is not None and url.startswith("rediss://") else {}
+    redis_url.check_url(url)
+    files = redis_url.tls_arguments(tls) if tls is not None and url.startswith("rediss://") else {}
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -105,7 +105,7 @@ def connect(
     return Client(connection_pool=pool)
 
 
-async def reach(redis: Connection, url: str) -> None:
+async def check_reachable(redis: Connection, url: str) -> None:
     """Return if the server answers us on `url`.
 
     Raises `SettingsError` where the operator must act, and `StoreError` where it may yet come; both
@@ -114,7 +114,7 @@ async def reach(redis: Connection, url: str) -> None:
     try:
         await redis.execute_command("INFO")
     except (*FAILURES, TypeError, ValueError) as error:
-        found = unreachable.explain(error, url)
+        found = unreachable.explain_error(error, url)
         kind = StoreError if found.passing else SettingsError
         raise kind(unreachable.message(url, found)) from None
 
@@ -124,7 +124,7 @@ FAILURES = (RedisError, OSError, TimeoutError)
 TIMEOUTS = (TimeoutError, TimedOut)
 
 
-def failed(error: BaseException) -> StoreError:
+def as_store_error(error: BaseException) -> StoreError:
     """A client's error as ours.
 
     The message holds the kind and the server's error code only, and the cause is to be dropped: a
@@ -141,7 +141,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        raise failed(error) from None
+        raise as_store_error(error) from None
 
 
 async def command(redis: Connection, *words: str | bytes | float) -> Any:
@@ -151,13 +151,13 @@ async def command(redis: Connection, *words: str | bytes | float) -> Any:
         return await redis.execute_command(*words)
 
 
-async def run(script: AsyncScript, *words: str | bytes | float) -> Any:
+async def run_script(script: AsyncScript, *words: str | bytes | float) -> Any:
     """Return the reply to a registered script. Raises `StoreError`."""
     with store_errors():
         return await script(args=words)
 
 
-async def check(redis: Connection, *, prefix: str = PREFIX) -> None:
+async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:
     """Refuse a server that would lose or misread what we store; claim the schema if it is new.
 
     Raises `SettingsError` where the operator must act and `StoreError` where the server is away.

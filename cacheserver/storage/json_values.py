@@ -10,12 +10,12 @@ import orjson
 from cacheserver.core.errors import StoreError
 
 
-def owner(tenant: str) -> str:
+def tenant_key(tenant: str) -> str:
     """A tenant as part of a key: its length keeps it from spelling another one's keys."""
     return f"{len(tenant)}:{tenant}"
 
 
-def dumped(what: str, value: Mapping[str, Any], *, most: int) -> bytes:
+def encode_object(what: str, value: Mapping[str, Any], *, most: int) -> bytes:
     """The value as JSON. Raises `StoreError` where it has none, or beyond `most` bytes."""
     try:
         text = orjson.dumps(value)
@@ -26,8 +26,8 @@ def dumped(what: str, value: Mapping[str, Any], *, most: int) -> bytes:
     return text
 
 
-def loaded(what: str, text: bytes) -> dict[str, Any]:
-    """What `dumped` wrote. Raises `StoreError` where it is anything else."""
+def decode_object(what: str, text: bytes) -> dict[str, Any]:
+    """What `encode_object` wrote. Raises `StoreError` where it is anything else."""
     try:
         value = orjson.loads(text)
     except ValueError:

@@ -20,7 +20,7 @@ _BATCH_BYTES: Final = 1 << 20  # written in one round trip
 Words = tuple[bytes | str | int | float, ...]
 
 
-async def keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
+async def scan_keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
     """Yield the keys under `prefix`, in parts. Raises `StoreError`."""
     cursor = 0
     pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in prefix) + "*"
@@ -32,9 +32,9 @@ async def keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
             return
 
 
-async def read(redis: Connection, prefix: str) -> AsyncIterator[Words]:
+async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:
     """Yield the commands that make every key under `prefix`. Raises `StoreError`."""
-    async for found in keys(redis, prefix):
+    async for found in scan_keys(redis, prefix):
         with store_errors():
             async with redis.pipeline(transaction=False) as pipe:
                 for key in found:
@@ -52,7 +52,7 @@ async def read(redis: Connection, prefix: str) -> AsyncIterator[Words]:
                 yield ("PEXPIREAT", key, round(now_ms + left_ms))
 
 
-async def write(redis: Connection, commands: Iterable[list[bytes]]) -> int:
+async def write_keys(redis: Connection, commands: Iterable[list[bytes]]) -> int:
     """Run `commands`; how many. Raises `StoreError` with the first that the server refuses."""
     count = size = 0
     batch: list[list[bytes]] = []

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cacheserver.core.types import Entry
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.json_values import tenant_key
 
 
-def of(entry: Entry) -> list[str]:
+def groups_of_entry(entry: Entry) -> list[str]:
     """The groups of an entry."""
-    return of_marks(
+    return groups_of_marks(
         entry.tenant,
         entry.namespace,
         tags=entry.tags,
@@ -22,7 +22,7 @@ def of(entry: Entry) -> list[str]:
     )
 
 
-def of_marks(
+def groups_of_marks(
     tenant: str,
     namespace: str,
     *,
@@ -31,35 +31,35 @@ def of_marks(
     conversation: str | None = None,
 ) -> list[str]:
     """The groups of what has these marks; the actor and the conversation are digests."""
-    found = [of_tenant(tenant), of_namespace(tenant, namespace)]
-    found += [of_tag(tenant, tag) for tag in dict.fromkeys(tags)]
+    found = [tenant_group(tenant), namespace_group(tenant, namespace)]
+    found += [tag_group(tenant, tag) for tag in dict.fromkeys(tags)]
     if actor is not None:
-        found.append(of_actor(tenant, actor))
+        found.append(actor_group(tenant, actor))
     if conversation is not None:
-        found.append(of_conversation(tenant, conversation))
+        found.append(conversation_group(tenant, conversation))
     return found
 
 
-def of_tenant(tenant: str) -> str:
-    return f"t:{owner(tenant)}"
+def tenant_group(tenant: str) -> str:
+    return f"t:{tenant_key(tenant)}"
 
 
-def of_namespace(tenant: str, namespace: str) -> str:
-    return f"n:{owner(tenant)}:{namespace}"
+def namespace_group(tenant: str, namespace: str) -> str:
+    return f"n:{tenant_key(tenant)}:{namespace}"
 
 
-def of_tag(tenant: str, tag: str) -> str:
-    return f"g:{owner(tenant)}:{tag}"
+def tag_group(tenant: str, tag: str) -> str:
+    return f"g:{tenant_key(tenant)}:{tag}"
 
 
-def of_actor(tenant: str, actor: str) -> str:
-    return f"u:{owner(tenant)}:{actor}"
+def actor_group(tenant: str, actor: str) -> str:
+    return f"u:{tenant_key(tenant)}:{actor}"
 
 
-def of_conversation(tenant: str, mark: str) -> str:
-    return f"c:{owner(tenant)}:{mark}"
+def conversation_group(tenant: str, mark: str) -> str:
+    return f"c:{tenant_key(tenant)}:{mark}"
 
 
-def of_own(tenant: str, entry_id: str) -> str:
+def entry_group(tenant: str, entry_id: str) -> str:
     """The group of one entry alone."""
-    return f"i:{owner(tenant)}:{entry_id}"
+    return f"i:{tenant_key(tenant)}:{entry_id}"

@@ -1,8 +1,7 @@
 """How long a request waits for the store: a bound for all of it, and nothing while it hangs.
 
-Rule: only the tasks that answer a request are bounded (`begin`, `join`). What writes behind them
-keeps the store's own time limits and its retries: nothing is given up because somebody was in a
-hurry.
+Rule: only tasks that answer a request have a deadline (`start_deadline`, `share_deadline`).
+Background writes keep the store's own timeouts and their retries.
 """
 
 from __future__ import annotations
@@ -43,19 +42,19 @@ class _Patience:
 _patience: ContextVar[_Patience | None] = ContextVar("store_patience", default=None)
 
 
-def begin(left_s: float) -> None:
+def start_deadline(left_s: float) -> None:
     """Bound what the task that runs waits for the store from now on, in all."""
     found = _Patience(left_s)
     _patience.set(found)
-    join()
+    share_deadline()
 
 
-def end() -> None:
+def clear_deadline() -> None:
     """Take the bound away: what comes must be written before it is acknowledged."""
     _patience.set(None)
 
 
-def join() -> None:
+def share_deadline() -> None:
     """Count what the task that runs waits as its request's. Tasks do not by themselves."""
     if (found := _patience.get()) is not None and (task := asyncio.current_task()) is not None:
         found.tasks.add(task)
@@ -66,7 +65,7 @@ def _mine() -> _Patience | None:
     return found if found is not None and asyncio.current_task() in found.tasks else None
 
 
-class Health:
+class StoreHealth:
     """Whether the store answers. One that hung is probed, and asked again once a probe came back.
 
     `probe` sends the store something and returns once it answered or refused; `hung` is told each

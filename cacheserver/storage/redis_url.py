@@ -32,7 +32,7 @@ class Tls:
     key_file: Path | None = None
 
 
-def place(url: str) -> str:
+def describe_url(url: str) -> str:
     """Where a readable URL leads, for messages: host, port and database, no name, no password."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
@@ -42,7 +42,7 @@ def place(url: str) -> str:
     return f"{parts.scheme}://{shown}:{parts.port or 6379}/{_database(url)}"
 
 
-def check(url: str) -> None:
+def check_url(url: str) -> None:
     """Raise `SettingsError` for a URL that does not say what it seems to."""
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
@@ -66,7 +66,7 @@ def check(url: str) -> None:
         raise _wrong("the database, behind the last `/` or in `db`, must be a number")
 
 
-def files(tls: Tls) -> dict[str, Any]:
+def tls_arguments(tls: Tls) -> dict[str, Any]:
     """redis-py's arguments for the files. Raises `SettingsError` for one that will not do."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     given: dict[str, Any] = {}

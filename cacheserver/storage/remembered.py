@@ -25,7 +25,7 @@ class _Kept(Generic[T]):
     ask_at: float  # when to read it again
 
 
-class Remembered(Generic[T]):
+class GraceCache(Generic[T]):
     """What was read from Redis lately. What was absent is not remembered: it may be new."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

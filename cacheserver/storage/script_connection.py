@@ -15,7 +15,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError
 
-from cacheserver.storage.connection import FAILURES, Connection, failed
+from cacheserver.storage.connection import FAILURES, Connection, as_store_error
 
 
 class ScriptConnection:
@@ -44,7 +44,7 @@ class ScriptConnection:
             self._connection = None
             await connection.disconnect(nowait=True)
             if isinstance(error, FAILURES):
-                raise failed(error) from None
+                raise as_store_error(error) from None
             raise
 
     async def close(self) -> None:

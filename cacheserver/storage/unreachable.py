@@ -19,7 +19,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from cacheserver.storage.redis_url import place
+from cacheserver.storage.redis_url import describe_url
 
 _URL, _CA = "CACHESERVER_REDIS_URL", "CACHESERVER_REDIS_CA_FILE"
 _CERT = "CACHESERVER_REDIS_CERT_FILE"
@@ -36,10 +36,10 @@ class Unreachable:
 
 def message(url: str, found: Unreachable) -> str:
     """The one line that an operator reads."""
-    return f"`{found.setting}`: Redis at {place(url)} cannot be used: {found.why}"
+    return f"`{found.setting}`: Redis at {describe_url(url)} cannot be used: {found.why}"
 
 
-def explain(error: BaseException, url: str) -> Unreachable:
+def explain_error(error: BaseException, url: str) -> Unreachable:
     """Tell why, from what the client raised when it was first used."""
     chain = list(_chain(error))
     for one in chain:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.connection import Connection, run
+from cacheserver.storage.connection import Connection, run_script
 
 _NOTE = re.compile(r"([0-9]{1,15}):(needed|open)\s*")
 
@@ -90,7 +90,9 @@ class Access:
         await self._agree(_Note(note.number + 1))
 
     async def _agree(self, note: _Note) -> _Note:
-        agreed = _read(await run(self._merge, self._prefix, note.number, str(note).split(":")[1]))
+        agreed = _read(
+            await run_script(self._merge, self._prefix, note.number, str(note).split(":")[1])
+        )
         self._write(agreed)
         return agreed
 

@@ -28,7 +28,7 @@ from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.storage.remembered import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.access import Access
 
@@ -80,8 +80,8 @@ class ApiKeys:
         self._now = now
         self._access = Access(redis, prefix=prefix, path=access, swallowed=swallowed)
         self._behind = behind
-        self._found = Remembered[ApiKey](clock)
-        self._closed = Remembered[bool](clock)
+        self._found = GraceCache[ApiKey](clock)
+        self._closed = GraceCache[bool](clock)
         self._days: dict[str, int] = {}  # by id, the last day that was noted here
         self._limits: dict[str, Limits] = {}  # by id, of the keys seen that have any
 

@@ -16,7 +16,7 @@ from typing import Final
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.remembered import FRESH_S, GRACE_S, Remembered
+from cacheserver.storage.remembered import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.sealing.data_keys import STORE
 from cacheserver.storage.sealing.sealer import Sealer
 from cacheserver.storage.write_behind import WriteBehind
@@ -61,7 +61,7 @@ class Tenants(ApiKeys):
         self._secret = f"{prefix}secret"
         self._defaults = defaults
         self._sealer = sealer or Sealer()
-        self._read = Remembered[Tenant](clock)
+        self._read = GraceCache[Tenant](clock)
         self._hmac: bytes | None = None
         # While it is not known whether a tenant keeps content: nobody can make such digests.
         self._nobodys: Final = secrets.token_bytes(32)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import Usage
 from cacheserver.ledger.reports import Cell, LedgerReports
-from cacheserver.ledger.time_range import tiles
+from cacheserver.ledger.time_range import split_range
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import connect
 from cacheserver.storage.embedded.store import EmbeddedStore
@@ -181,7 +181,7 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
                 def group(cell: Cell, by: str = by) -> Any:
                     return cell.model, getattr(cell, by, None)
 
-                days = list(tiles(start, end))
+                days = list(split_range(start, end))
                 groups: Mapping[Any, Mapping[str, int]] = (
                     await sums.over_time(found, days, group, _DAY_S)
                     if by == "at"
@@ -225,7 +225,7 @@ async def _recorded(folder: Path) -> tuple[int, int]:
         now = int(time.time())
         start, end = now // _DAY_S * _DAY_S - _DAY_S, now // _DAY_S * _DAY_S + _DAY_S
         found = await sums.read(
-            await sums.tenants(start, end), list(tiles(start, end)), lambda _: 0
+            await sums.tenants(start, end), list(split_range(start, end)), lambda _: 0
         )
         return found[0]["requests"], found[0]["cost"]
     finally:

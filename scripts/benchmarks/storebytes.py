@@ -80,7 +80,7 @@ async def _rows(parts: Components) -> list[dict[str, Any]]:
         async for _, minute in parts.ledger_export.minutes(0, time.time() + 60)
         for one in minute
     ][:_FRAME_ROWS]
-    lines = b"".join(files.lines_of(rows))
+    lines = b"".join(files.json_lines(rows))
     found = [row("row of the ledger as a line of JSON", len(lines) / len(rows), "B")]
     for level in _LEVELS:
         began = time.process_time()

@@ -31,7 +31,7 @@ def quiet(line: str) -> None:
 async def contents(redis: Connection, prefix: str = "") -> dict[bytes, Any]:
     """Every key with what it holds and whether it ends."""
     found: dict[bytes, Any] = {}
-    async for words in key_copy.read(redis, prefix):
+    async for words in key_copy.read_keys(redis, prefix):
         name, key, *rest = words
         assert isinstance(key, bytes)
         held = found.setdefault(key, [set(), False])

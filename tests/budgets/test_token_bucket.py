@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.budgets.token_bucket import Bucket, changed, level, wait_s
+from cacheserver.budgets.token_bucket import Bucket, adjust, current_level, wait_s
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_in_any_stretch_no_more_is_let_in_than_a_full_bucket_and_what_flows_in(
         now += gap
         cost = min(cost, per_minute)
         if wait_s(bucket, now, per_minute=per_minute, cost=cost) == 0:
-            bucket = changed(bucket, now, per_minute=per_minute, by=-cost)
+            bucket = adjust(bucket, now, per_minute=per_minute, by=-cost)
             let_in.append((now, cost))
-        assert -1e-6 <= level(bucket, now, per_minute) <= per_minute
+        assert -1e-6 <= current_level(bucket, now, per_minute) <= per_minute
         for start, _ in let_in:
             since = sum(cost for at, cost in let_in if at >= start)
             assert since <= per_minute + (now - start) * per_minute / 60 + 1e-6

@@ -19,7 +19,7 @@ from cacheserver.matching.calibration import Label
 from cacheserver.matching.neighbours import Evidence
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.json_values import dumped, loaded
+from cacheserver.storage.json_values import decode_object, encode_object
 from tests.clock import Clock
 
 TARGET = 0.1
@@ -198,8 +198,8 @@ evidence = st.builds(
     )
 )
 def test_a_label_fits_its_row_and_is_read_as_it_was(given: Label) -> None:
-    row = dumped("a label", encode(given), most=4_096)
-    assert decode(loaded("a label", row)) == given
+    row = encode_object("a label", encode(given), most=4_096)
+    assert decode(decode_object("a label", row)) == given
 
 
 NEWER = ("crowd", "coverage")  # of the evidence

@@ -111,7 +111,7 @@ async def store_of(data: Path) -> Connection:
 async def in_store(redis: Connection) -> bytes:
     """Everything the store holds, keys and values, unpacked."""
     whole: list[bytes] = []
-    async for words in key_copy.read(redis, PREFIX):
+    async for words in key_copy.read_keys(redis, PREFIX):
         for word in words:
             raw = word if isinstance(word, bytes) else str(word).encode()
             whole.append(raw)

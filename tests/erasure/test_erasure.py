@@ -15,7 +15,7 @@ from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
 from cacheserver.storage.connection import connect
 from cacheserver.storage.embedded.process import find_server
-from cacheserver.storage.key_copy import keys
+from cacheserver.storage.key_copy import scan_keys
 from tests.batches.house import QUICK
 from tests.erasure.helpers import (
     ADMIN,
@@ -76,7 +76,7 @@ async def test_nothing_is_left_of_what_is_erased_and_all_of_the_rest(
         before = await in_store(redis)
         assert found(before, "ann") == found(before, "bob") == WHOLE
         assert found(in_files(tmp_path), "ann") == WHOLE
-        for name in [name async for page in keys(redis, PREFIX) for name in page]:
+        for name in [name async for page in scan_keys(redis, PREFIX) for name in page]:
             assert REGISTRY.find(name[len(PREFIX) :].decode()), name
         counted = await money(house, key)
 
@@ -167,7 +167,7 @@ async def test_what_is_under_way_is_refused_and_what_it_leaves_goes_by_the_secon
     redis = await store_of(tmp_path)
     try:
         await house.parts.decision_log.flush()
-        left = [name async for page in keys(redis, PREFIX) for name in page]
+        left = [name async for page in scan_keys(redis, PREFIX) for name in page]
         assert not [name for name in left if name.startswith((b"cs1:e:", b"cs1:cvt"))]
         assert found(await in_store(redis), "ann") == {"talk"}  # its decision
         house.clock.ahead_s = told["again_at"] - house.clock() + 1

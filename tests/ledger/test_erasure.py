@@ -16,7 +16,7 @@ from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.key_copy import keys
+from cacheserver.storage.key_copy import scan_keys
 from tests.ledger.rows import AT, row
 from tests.ledger.test_retention import DAY, recorded
 
@@ -38,7 +38,7 @@ async def test_money_stays_and_names_go(
         for n in range(40)
     ]
     await recorded(redis, prefix, made)
-    assert await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT) > 0
+    assert await LedgerRetention(redis, prefix=prefix, folder=tmp_path).enforce(AT) > 0
     export = LedgerExport(redis, prefix=prefix, folder=tmp_path)
     names = Names("acme", SELECTORS[kind], AT - DAY, frozenset())
 
@@ -61,7 +61,7 @@ async def test_money_stays_and_names_go(
     erased = ErasedRows(redis)
     changed, unread = files(tmp_path, names)
     assert unread == 0
-    async for page in keys(redis, prefix):
+    async for page in scan_keys(redis, prefix):
         for key in page:
             known = REGISTRY.find(key[len(prefix) :].decode())
             assert known is not None

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import files, parquet, row_codec
 from cacheserver.ledger.export import LedgerExport
-from cacheserver.ledger.files import RowFile, Writer
+from cacheserver.ledger.files import RowFile, RowFileWriter
 from cacheserver.storage.connection import Connection
 from tests.ledger.rows import AT, row, rows
 
@@ -26,10 +26,10 @@ EVER = (0.0, 2e10)
 
 
 def made(folder: Path, some: list[dict[str, Any]]) -> RowFile:
-    writer = Writer(folder, 1, 2)
+    writer = RowFileWriter(folder, 1, 2)
     writer.write(some)
     writer.close()
-    (file,) = files.files(folder)
+    (file,) = files.list_files(folder)
     return file
 
 
@@ -45,14 +45,14 @@ def test_rows_come_back_as_they_were_written(
     flat = [row_codec.flat(each) for each in some]
     damaged: list[str] = []
     file = made(folder, flat)
-    assert list(files.read(file, *EVER, None, damaged.append)) == flat
-    assert files.ids(file, damaged.append) == {each.id for each in some}
+    assert list(files.read_rows(file, *EVER, None, damaged.append)) == flat
+    assert files.row_ids(file, damaged.append) == {each.id for each in some}
     assert damaged == []
 
 
 def test_a_range_and_a_tenant_are_picked_out(tmp_path: Path) -> None:
     some = [row_codec.flat(row(at=AT + n, tenant="ab"[n % 2])) for n in range(10)]
-    found = files.read(made(tmp_path, some), AT + 2, AT + 6, "b", pytest.fail)
+    found = files.read_rows(made(tmp_path, some), AT + 2, AT + 6, "b", pytest.fail)
     assert [each["at"] for each in found] == [datetime.fromtimestamp(AT + n, UTC) for n in (3, 5)]
 
 
@@ -67,9 +67,9 @@ def test_zstd_reads_it(tmp_path: Path) -> None:
 
 
 def test_until_it_is_closed_there_is_no_file(tmp_path: Path) -> None:
-    writer = Writer(tmp_path, 1, 2)
+    writer = RowFileWriter(tmp_path, 1, 2)
     writer.write(lines(20_000))
-    assert files.files(tmp_path) == []
+    assert files.list_files(tmp_path) == []
     assert not list(tmp_path.glob("rows-*"))  # which a backup would take
     writer.abandon()
     assert list(tmp_path.iterdir()) == []
@@ -82,7 +82,7 @@ def test_of_a_file_that_was_cut_the_rows_before_are_read(tmp_path: Path, left: f
     whole = file.path.read_bytes()
     file.path.write_bytes(whole[: int(len(whole) * left)])
     damaged: list[str] = []
-    found = list(files.read(file, *EVER, None, damaged.append))
+    found = list(files.read_rows(file, *EVER, None, damaged.append))
     assert damaged == ["ledger-file"]
     assert found == some[: len(found)]
     assert len(found) >= (left - 0.2) * 25_000  # all but the frame that was cut
@@ -95,7 +95,7 @@ def test_wherever_a_file_is_cut_it_is_noticed(tmp_path: Path) -> None:
     for at in range(len(whole)):
         file.path.write_bytes(whole[:at])
         damaged: list[str] = []
-        found = list(files.read(file, *EVER, None, damaged.append))
+        found = list(files.read_rows(file, *EVER, None, damaged.append))
         assert damaged
         assert found == some[: len(found)]
 
@@ -118,7 +118,7 @@ def test_a_flipped_bit_is_noticed_and_what_comes_before_is_read(tmp_path: Path) 
     text[len(text) // 2] ^= 4  # in the second of three frames
     file.path.write_bytes(text)
     damaged: list[str] = []
-    found = list(files.read(file, *EVER, None, damaged.append))
+    found = list(files.read_rows(file, *EVER, None, damaged.append))
     assert damaged == ["ledger-file"]
     assert found == some[: len(found)]
     assert len(found) in (5_000, 10_000)  # whole frames
@@ -133,7 +133,7 @@ def test_whatever_byte_is_damaged_no_wrong_row_is_read(tmp_path: Path) -> None:
         text[at] ^= 1 << at % 8
         file.path.write_bytes(text)
         damaged: list[str] = []
-        found = list(files.read(file, *EVER, None, damaged.append))
+        found = list(files.read_rows(file, *EVER, None, damaged.append))
         assert found == some[: len(found)]
         assert damaged or len(found) == 30
 
@@ -142,12 +142,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.start()
     peaks = []
     for hundreds in (60, 240):  # of rows; the shorter is more than a frame already
-        writer = Writer(tmp_path / str(hundreds), 1, 2)
+        writer = RowFileWriter(tmp_path / str(hundreds), 1, 2)
         for _ in range(hundreds):
             writer.write(lines(100))
         writer.close()
-        (file,) = files.files(tmp_path / str(hundreds))
-        count = sum(1 for _ in files.read(file, *EVER, None, pytest.fail))
+        (file,) = files.list_files(tmp_path / str(hundreds))
+        count = sum(1 for _ in files.read_rows(file, *EVER, None, pytest.fail))
         assert count == hundreds * 100
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.reset_peak()
@@ -162,7 +162,7 @@ async def test_parquet_files_of_an_earlier_version_are_exported_where_pyarrow_is
     old = parquet.Writer(tmp_path / "rows-1-2-0123abcd.parquet")
     old.write(some[:5])
     old.close()
-    writer = Writer(tmp_path, 3, 4)
+    writer = RowFileWriter(tmp_path, 3, 4)
     writer.write(some[5:])
     writer.close()
     export = LedgerExport(redis, prefix=prefix, folder=tmp_path)
@@ -187,12 +187,12 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, suffix: str) -> None:
     else:
         made(tmp_path, some).path.rename(old)
     before = old.read_bytes()
-    writer = Writer(tmp_path, 1, 2, replaces=old)
+    writer = RowFileWriter(tmp_path, 1, 2, replaces=old)
     writer.write(some)
-    assert [file.path for file in files.files(tmp_path)] == [old]
+    assert [file.path for file in files.list_files(tmp_path)] == [old]
     writer.close()
     new = tmp_path / "rows-1-2-0123abcd.jsonl.zst"
     assert [path.name for path in tmp_path.iterdir()] == [new.name]
     if suffix == ".parquet":
         old.write_bytes(before)  # as though killed before it was removed
-    assert [file.path for file in files.files(tmp_path)] == [new]
+    assert [file.path for file in files.list_files(tmp_path)] == [new]

@@ -14,7 +14,7 @@ from hypothesis import given
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import Usage
 from cacheserver.ledger import files, row_codec, sums
-from cacheserver.ledger.export import LedgerExport, written
+from cacheserver.ledger.export import LedgerExport, encode_pages
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command
@@ -43,9 +43,9 @@ async def test_rows_past_their_days_are_spilled_and_still_exported(
     made = [row(at=AT - 40 * DAY + n * DAY / 2) for n in range(80)]
     await recorded(redis, prefix, made)
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
-    assert await keeper.tend(AT) == 20
+    assert await keeper.enforce(AT) == 20
     assert await keeper.count() == 60
-    assert await keeper.tend(AT) == 0
+    assert await keeper.enforce(AT) == 0
     assert await exported(redis, prefix, tmp_path) == [each.id for each in made]
     some = await exported(redis, prefix, tmp_path, start=made[10].at, end=made[30].at)
     assert some == [each.id for each in made[10:30]]
@@ -58,12 +58,12 @@ async def test_beyond_the_most_bytes_the_oldest_go(
     await recorded(redis, prefix, made)
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     size = await keeper.size()
-    assert await keeper.tend(AT + 3_600) == 0
+    assert await keeper.enforce(AT + 3_600) == 0
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, max_bytes=size)
-    assert await keeper.tend(AT + 3_600) == 0
+    assert await keeper.enforce(AT + 3_600) == 0
     most = size * 6 // 10
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, max_bytes=most)
-    gone = await keeper.tend(AT + 3_600)
+    gone = await keeper.enforce(AT + 3_600)
     assert most * 0.85 < await keeper.size() <= most * 0.9  # some room for what comes next
     assert await keeper.count() == 50 - gone
     assert await exported(redis, prefix, tmp_path) == [each.id for each in made]
@@ -74,11 +74,11 @@ async def test_what_was_written_and_not_forgotten_is_exported_and_written_once(
 ) -> None:
     made = [row(at=AT - 31 * DAY + n) for n in range(200)]
     await recorded(redis, prefix, made)
-    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).enforce(AT)
     await recorded(redis, prefix, made)  # as a server killed before it could forget leaves them
     ids = [each.id for each in made]
     assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
-    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).tend(AT)
+    await LedgerRetention(redis, prefix=prefix, folder=tmp_path).enforce(AT)
     assert sorted(await exported(redis, prefix, tmp_path)) == sorted(ids)
 
 
@@ -93,12 +93,12 @@ async def test_rows_that_no_file_takes_stay_and_have_no_life_of_their_own(
     (tmp_path / "file").write_text("no folder can be made here")
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path / "file" / "ledger", max_bytes=1)
     with pytest.raises(OSError, match="directory"):
-        await keeper.tend(AT)
+        await keeper.enforce(AT)
     assert keeper.failing
     assert await command(redis, "TTL", minute) == -1
     assert await keeper.count() == 2
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path / "ledger", max_bytes=1)
-    assert await keeper.tend(AT) == 2
+    assert await keeper.enforce(AT) == 2
     assert not keeper.failing
     assert await exported(redis, prefix, tmp_path / "ledger") == [each.id for each in made]
 
@@ -118,7 +118,7 @@ async def test_sizes_are_counted_with_each_row_and_each_spill(
     ]
     assert len(sizes) == 600
     assert await keeper.size() == sum(sizes)
-    assert await keeper.tend(AT) == 600
+    assert await keeper.enforce(AT) == 600
     assert await keeper.size() == 0
     assert await command(redis, "EXISTS", f"{prefix}lrz", f"{prefix}lr") == 0
 
@@ -135,7 +135,7 @@ async def test_rows_that_an_earlier_version_did_not_count_are_spilled_too(
     assert (
         25_000 < await keeper.size() < 25_500
     )  # a hundred of 250 bytes, and the one that is known
-    assert 50 < await keeper.tend(AT + 120) < 60
+    assert 50 < await keeper.enforce(AT + 120) < 60
     assert await exported(redis, prefix, tmp_path) == [each.id for each in (*made[::-1], late)]
 
 
@@ -143,20 +143,20 @@ async def test_one_server_at_a_time_spills(redis: Connection, prefix: str, tmp_p
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path)
     await command(redis, "SET", f"{prefix}lrk", "another", "EX", 60)
-    assert await keeper.tend(AT) == 0
+    assert await keeper.enforce(AT) == 0
     await command(redis, "DEL", f"{prefix}lrk")
-    assert await keeper.tend(AT) == 1
+    assert await keeper.enforce(AT) == 1
 
 
 async def test_files_end_after_their_time(redis: Connection, prefix: str, tmp_path: Path) -> None:
     await recorded(redis, prefix, [row(at=AT - 31 * DAY)])
     keeper = LedgerRetention(redis, prefix=prefix, folder=tmp_path, file_days=90)
-    await keeper.tend(AT)
+    await keeper.enforce(AT)
     (tmp_path / "part-abc").write_bytes(b"of a server that was killed")
-    assert len(files.files(tmp_path)) == 1
-    await keeper.tend(AT + 58 * DAY)
-    assert len(files.files(tmp_path)) == 1
-    await keeper.tend(AT + 60 * DAY)
+    assert len(files.list_files(tmp_path)) == 1
+    await keeper.enforce(AT + 58 * DAY)
+    assert len(files.list_files(tmp_path)) == 1
+    await keeper.enforce(AT + 60 * DAY)
     assert not list(tmp_path.iterdir())  # noqa: ASYNC240
 
 
@@ -187,14 +187,14 @@ async def test_a_callers_words_are_no_formula_in_a_spreadsheet() -> None:
     async def pages() -> Any:
         yield [row_codec.flat(row(task="=1+1", conversation="@x"))]
 
-    sheet = b"".join([chunk async for chunk in written(pages(), "csv")]).decode()
+    sheet = b"".join([chunk async for chunk in encode_pages(pages(), "csv")]).decode()
     assert ",'=1+1," in sheet
     assert ",'@x," in sheet
 
 
 def test_what_callers_left_is_told_apart_from_what_failed() -> None:
     def counted(**given: Any) -> tuple[int, int]:
-        found = {sums.NAMES[place]: number for place, number in sums.of(row(**given))}
+        found = {sums.NAMES[place]: number for place, number in sums.row_sums(row(**given))}
         return found.get("failed", 0), found.get("gone", 0)
 
     assert counted(outcome="failed", status=499) == (1, 1)
@@ -204,7 +204,7 @@ def test_what_callers_left_is_told_apart_from_what_failed() -> None:
 
 def test_unsupported_questions_are_counted_among_misses() -> None:
     def counted(**given: Any) -> int:
-        found = {sums.NAMES[place]: number for place, number in sums.of(row(**given))}
+        found = {sums.NAMES[place]: number for place, number in sums.row_sums(row(**given))}
         return found.get("unsupported", 0)
 
     assert counted(reason="unsupported") == 1
@@ -217,7 +217,7 @@ def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:
     """The counts beside the steps leave some out: a compaction, an adviser (facts 1.3)."""
     steps = (("claude-opus-5-5", Usage(10, 1, 2, 3, 4)), ("claude-haiku-5-5", Usage(100, 10)))
     one = row(usage=Usage(10, 1, 2, 3, 4, web_searches=5, iterations=steps))
-    counted = {sums.NAMES[place]: number for place, number in sums.of(one)}
+    counted = {sums.NAMES[place]: number for place, number in sums.row_sums(one)}
     assert (counted["input"], counted["output"], counted["web_searches"]) == (110, 11, 5)
     flat = row_codec.flat(one)
     assert [flat[name] for name in row_codec.TOKENS] == [110, 11, 2, 3, 4, 5]

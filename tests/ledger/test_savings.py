@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from cacheserver.core.ledger_row import CAUSES, Bounds
 from cacheserver.core.types import Usage
 from cacheserver.ledger import savings
-from cacheserver.ledger.counterfactual import Levers, missed, rescaled, worlds
+from cacheserver.ledger.counterfactual import (
+    Levers,
+    counterfactual_bills,
+    rescale_tokens,
+    usage_of_miss,
+)
 from cacheserver.pricing.prices import Pricer
 from tests.ledger.rows import usages
 
@@ -29,7 +34,7 @@ def price(model: str, usage: Usage) -> int | None:
 def of_call(model: str, usage: Usage, levers: Levers) -> dict[str, int]:
     cost = price(model, usage)
     assert cost is not None
-    return dict(savings.of_call(price, model, usage, cost, levers))
+    return dict(savings.call_savings(price, model, usage, cost, levers))
 
 
 @pytest.mark.parametrize(
@@ -114,11 +119,11 @@ def test_with_iterations_only_the_batch_is_told_apart() -> None:
 
 
 def test_a_free_call_saved_nothing_by_its_levers() -> None:
-    assert savings.of_call(price, HAIKU, Usage(1_000), 0, Levers(baseline=OPUS)) == {}
+    assert savings.call_savings(price, HAIKU, Usage(1_000), 0, Levers(baseline=OPUS)) == {}
 
 
 def test_the_last_bill_is_the_one_that_was_paid() -> None:
-    parts = savings.of_call(price, SONNET, Usage(1_000), 123, Levers(baseline=OPUS))
+    parts = savings.call_savings(price, SONNET, Usage(1_000), 123, Levers(baseline=OPUS))
     assert parts == {"routing": 2_000_000, "batch": 2_000_000 - 123}
     assert sum(parts.values()) + 123 == 4_000_000
 
@@ -140,13 +145,15 @@ def test_the_parts_and_the_cost_sum_to_the_first_bill_that_has_a_price(
     cost = price(model, usage)
     if cost is None:  # fast, where there is no such price
         return
-    parts = savings.of_call(price, model, usage, cost, levers)
+    parts = savings.call_savings(price, model, usage, cost, levers)
     assert set(parts) <= set(CAUSES[4:])
     assert all(parts.values())
     if cost == 0:
         assert parts == {}
         return
-    bills = [price(world.model, world.usage) for world in worlds(model, usage, levers)]
+    bills = [
+        price(world.model, world.usage) for world in counterfactual_bills(model, usage, levers)
+    ]
     first = next(bill for bill in bills if bill is not None)
     assert cost + sum(parts.values()) == first
 
@@ -155,7 +162,7 @@ def test_the_parts_and_the_cost_sum_to_the_first_bill_that_has_a_price(
 def test_each_part_is_one_lever_switched_on_and_nothing_else(
     model: str, usage: Usage, levers: Levers
 ) -> None:
-    chain = list(worlds(model, usage, levers))
+    chain = list(counterfactual_bills(model, usage, levers))
     assert (chain[-1].model, chain[-1].usage) == (model, usage)
     untouched = {
         "routing": levers.baseline in (None, model),
@@ -171,23 +178,23 @@ def test_each_part_is_one_lever_switched_on_and_nothing_else(
 
 def test_a_hit_on_a_prefix_kept_warm_would_have_read_it() -> None:
     made = Usage(50, 100, cache_write_5m_tokens=2_000)
-    assert missed(made, warm=True) == Usage(50, 100, cache_read_tokens=2_000)
-    assert missed(made, warm=False) == made
+    assert usage_of_miss(made, warm=True) == Usage(50, 100, cache_read_tokens=2_000)
+    assert usage_of_miss(made, warm=False) == made
     read = Usage(50, 100, cache_read_tokens=2_000)
-    assert missed(read, warm=True) == read
-    assert missed(read, warm=False) == Usage(50, 100, cache_write_5m_tokens=2_000)
+    assert usage_of_miss(read, warm=True) == read
+    assert usage_of_miss(read, warm=False) == Usage(50, 100, cache_write_5m_tokens=2_000)
     hour = Usage(50, 100, 0, 500, 2_000)
-    assert missed(hour, warm=False) == Usage(50, 100, cache_write_1h_tokens=2_500)
+    assert usage_of_miss(hour, warm=False) == Usage(50, 100, cache_write_1h_tokens=2_500)
 
 
 def test_a_hit_stands_for_this_callers_own_way_of_asking() -> None:
     made = Usage(100, 20, service_tier="batch")
-    assert missed(made, warm=False) == Usage(100, 20)
-    assert missed(Usage(100, 20), warm=False, batch=True, speed="fast") == made
-    assert missed(Usage(100, 20), warm=False, speed="fast") == Usage(100, 20, speed="fast")
-    longer = missed(Usage(100, 20), warm=False, longer_chars=25, model=HAIKU)
+    assert usage_of_miss(made, warm=False) == Usage(100, 20)
+    assert usage_of_miss(Usage(100, 20), warm=False, batch=True, speed="fast") == made
+    assert usage_of_miss(Usage(100, 20), warm=False, speed="fast") == Usage(100, 20, speed="fast")
+    longer = usage_of_miss(Usage(100, 20), warm=False, longer_chars=25, model=HAIKU)
     assert longer == Usage(110, 20)
-    assert missed(Usage(4, 20), warm=False, longer_chars=-25, model=HAIKU) == Usage(0, 20)
+    assert usage_of_miss(Usage(4, 20), warm=False, longer_chars=-25, model=HAIKU) == Usage(0, 20)
 
 
 @given(usages, st.booleans())
@@ -202,24 +209,24 @@ def test_a_missed_prompt_has_as_many_tokens_as_the_one_that_was_asked(
             + of.cache_read_tokens
         )
 
-    found = missed(usage, warm=warm)
+    found = usage_of_miss(usage, warm=warm)
     assert prompt(found) == prompt(usage)
     assert found.output_tokens == usage.output_tokens
 
 
 @pytest.mark.parametrize("kind", ["exact", "semantic", "coalesced"])
 def test_a_hit_saves_its_whole_miss(kind: str) -> None:
-    assert savings.of_hit(kind, 700) == {kind: 700}
-    assert savings.of_hit(kind, None) == {}
+    assert savings.hit_savings(kind, 700) == {kind: 700}
+    assert savings.hit_savings(kind, None) == {}
 
 
 def test_a_stale_answer_saves_nothing_for_the_failed_call_was_free() -> None:
-    assert savings.of_hit("stale", 700) == {}
+    assert savings.hit_savings("stale", 700) == {}
 
 
 def test_tokens_of_one_tokenizer_are_not_those_of_another() -> None:
-    assert rescaled(Usage(340, 34), "claude-haiku-4-5", HAIKU) == Usage(462, 46)
-    assert rescaled(Usage(340, 34), OPUS, HAIKU) == Usage(340, 34)
+    assert rescale_tokens(Usage(340, 34), "claude-haiku-4-5", HAIKU) == Usage(462, 46)
+    assert rescale_tokens(Usage(340, 34), OPUS, HAIKU) == Usage(340, 34)
 
 
 def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None:
@@ -231,7 +238,7 @@ def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None
             "max_tokens": 100,
             "opaque": False,
         }
-        return savings.bounds(price, HAIKU, **{**whole, **given})  # type: ignore[arg-type]
+        return savings.cost_bounds(price, HAIKU, **{**whole, **given})  # type: ignore[arg-type]
 
     # 1,000 bytes as one-hour writes at 0.20, and 100 tokens at 0.50
     assert bounds() == Bounds(0, 200_000 + 50_000)
@@ -258,7 +265,7 @@ def test_no_prompt_that_fits_into_the_bytes_costs_more_than_the_bound(
         + usage.cache_write_1h_tokens
         + usage.cache_read_tokens
     )
-    found = savings.bounds(
+    found = savings.cost_bounds(
         price,
         HAIKU,
         asked=Usage(inference_geo=usage.inference_geo),

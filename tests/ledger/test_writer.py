@@ -15,7 +15,7 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import sums
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
-from cacheserver.ledger.time_range import Tile, tiles
+from cacheserver.ledger.time_range import Tile, split_range
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command, connect
 from tests.ledger.rows import AT, hit, row, rows
@@ -194,7 +194,7 @@ async def test_sums_are_the_sums_of_the_rows(
             wanted: Counter[str] = Counter()
             for each in told.values():
                 if each.tenant == tenant:
-                    for place, number in sums.of(each):
+                    for place, number in sums.row_sums(each):
                         wanted[sums.NAMES[place]] += number
             for grain in "mhd":
                 found = await summed(ledger, grain, tenant)
@@ -212,7 +212,7 @@ async def test_a_range_reads_each_minute_once(ledger: Ledger) -> None:
     reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     for start, end in [(0, 150), (3, 90), (17, 18), (50, 149), (1, 60)]:
         span = moments[start] // 60 * 60, moments[end - 1] // 60 * 60 + 60
-        found = await reader.read(["acme"], list(tiles(*span)), lambda cell: "")
+        found = await reader.read(["acme"], list(split_range(*span)), lambda cell: "")
         assert found[""]["requests"] == end - start
 
 

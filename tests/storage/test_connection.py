@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage.connection import Connection, check, command, connect
+from cacheserver.storage.connection import Connection, check_server, command, connect
 from cacheserver.storage.embedded.process import find_server
 from tests.redis_servers import serving
 
@@ -14,15 +14,15 @@ from tests.redis_servers import serving
 async def test_a_server_as_it_should_be_is_accepted_again_and_again(
     redis: Connection, prefix: str
 ) -> None:
-    await check(redis, prefix=prefix)
-    await check(redis, prefix=prefix)
+    await check_server(redis, prefix=prefix)
+    await check_server(redis, prefix=prefix)
     assert await command(redis, "GET", f"{prefix}schema") == b"1"
 
 
 async def test_data_of_a_newer_version_are_refused(redis: Connection, prefix: str) -> None:
     await command(redis, "SET", f"{prefix}schema", 2)
     with pytest.raises(SettingsError, match="newer cacheserver"):
-        await check(redis, prefix=prefix)
+        await check_server(redis, prefix=prefix)
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
@@ -30,7 +30,7 @@ async def test_a_server_that_may_drop_any_key_is_refused(policy: str) -> None:
     with serving(find_server(), "maxmemory 10mb", f"maxmemory-policy {policy}") as url:
         client = connect(url)
         with pytest.raises(SettingsError, match=f"{policy}.*noeviction"):
-            await check(client)
+            await check_server(client)
         await client.aclose()
 
 
@@ -38,7 +38,7 @@ async def test_a_node_of_a_cluster_is_refused() -> None:
     with serving(find_server(), "cluster-enabled yes") as url:
         client = connect(url)
         with pytest.raises((SettingsError, StoreError)):
-            await check(client)
+            await check_server(client)
         await client.aclose()
 
 
@@ -67,10 +67,10 @@ async def test_a_server_older_than_6_2_is_refused(
     server = await asyncio.start_unix_server(serve, path)
     client = connect(f"unix://{path}")
     if accepted:
-        await check(client)
+        await check_server(client)
     else:
         with pytest.raises(SettingsError, match=r"5\.0\.14.*6\.2"):
-            await check(client)
+            await check_server(client)
     await client.aclose()
     server.close()
     await server.wait_closed()

@@ -33,7 +33,7 @@ async def settled(house: House) -> None:
 async def holding(redis: Connection, text: bytes) -> set[str]:
     """The kinds of keys under which a text stands."""
     found = set()
-    async for words in key_copy.read(redis, "cs1:"):
+    async for words in key_copy.read_keys(redis, "cs1:"):
         if any(isinstance(word, bytes) and text in word for word in words[1:]):
             key = words[1]
             assert isinstance(key, bytes)

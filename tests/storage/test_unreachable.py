@@ -17,7 +17,7 @@ import trustme
 
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage import redis_url
-from cacheserver.storage.connection import check, connect, reach
+from cacheserver.storage.connection import check_reachable, check_server, connect
 from cacheserver.storage.embedded.process import find_server
 from cacheserver.storage.redis_url import Tls
 from tests.redis_servers import serving
@@ -124,7 +124,7 @@ async def said(url: str, tls: Tls | None = None) -> str:
     """What is said of a Redis that cannot be used."""
     client = connect(url, tls=tls, timeout_s=1)
     with pytest.raises((SettingsError, StoreError)) as caught:
-        await reach(client, url)
+        await check_reachable(client, url)
     await client.aclose()
     assert PASSWORD not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -133,8 +133,8 @@ async def said(url: str, tls: Tls | None = None) -> str:
 
 async def test_a_server_with_tls_client_certificates_and_acl_is_used(guarded: Guarded) -> None:
     client = connect(guarded.url(), tls=guarded.tls)
-    await reach(client, guarded.url())
-    await check(client)
+    await check_reachable(client, guarded.url())
+    await check_server(client)
     await client.aclose()
 
 
@@ -209,7 +209,7 @@ async def test_who_is_not_there_is_told_and_may_yet_come(tmp_path: Path) -> None
     ):
         client = connect(url, timeout_s=1)
         with pytest.raises(StoreError, match=reason):
-            await reach(client, url)
+            await check_reachable(client, url)
         await client.aclose()
 
 
@@ -249,4 +249,4 @@ def test_files_that_will_not_do_are_told_by_their_setting(certificates: Path) ->
         (Tls(cert_file=client), "CERT"),
     ):
         with pytest.raises(SettingsError, match=f"`CACHESERVER_REDIS_{setting}_FILE`: /"):
-            redis_url.files(tls)
+            redis_url.tls_arguments(tls)

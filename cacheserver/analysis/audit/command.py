@@ -76,9 +76,9 @@ def run(asked: argparse.Namespace) -> int:
 
     _check(asked)
     settings = config.load()
-    prices = price_file.text_of(settings, asked.prices)
+    prices = price_file.read_price_file(settings, asked.prices)
     since, until = _time("--since", asked.since), _time("--until", asked.until)
-    priced = price_file.pricer(prices)
+    priced = price_file.build_pricer(prices)
     reading, tally, progress = ReadLog(), Tally(), Progress(on=asked.progress)
     leaks = Leaks(priced.cost, ttl_s=asked.ttl, systems=tally.systems)
     interrupted = False

@@ -32,7 +32,7 @@ class Making:
         similar = Similar(embedding, lexicon.standard(), texts=self.texts)
         engine = Engine(
             reader=Reader(self.tenant, embedding.id),
-            pricer=price_file.pricer(self.prices),
+            pricer=price_file.build_pricer(self.prices),
             similar=similar,
             most=self.entries,
             prefixes=self.prefixes,

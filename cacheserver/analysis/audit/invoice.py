@@ -18,7 +18,7 @@ from cacheserver.analysis.audit.successors import successor
 from cacheserver.analysis.audit.tally import OTHER
 from cacheserver.core.ledger_row import NOTHING
 from cacheserver.core.types import Nanodollars, Usage
-from cacheserver.ledger.counterfactual import rescaled, unmarked
+from cacheserver.ledger.counterfactual import rescale_tokens, without_prompt_caching
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.multipliers import prompt_tokens
 
@@ -193,7 +193,7 @@ def _bounds(
 
     day = cell.day - found.first
     where = f"{_date(cell.day)}, workspace {cell.workspace}"
-    premium = less(unmarked(usage))
+    premium = less(without_prompt_caching(usage))
     found.caching_saved -= premium
     found.unread[cell.model, cell.key].add(day, premium, where)
     reads = usage.cache_read_tokens + usage.input_tokens
@@ -204,7 +204,7 @@ def _bounds(
         found.batch_bound += less(replace(usage, service_tier="batch", speed="standard"))
     newer = successor(cell.model)
     if newer is not None:
-        saved = less(rescaled(usage, cell.model, newer), newer)
+        saved = less(rescale_tokens(usage, cell.model, newer), newer)
         if saved > 0:
             found.older[cell.model].add(day, saved, f"{where}, key {cell.key}")
 

@@ -14,7 +14,7 @@ from cacheserver.analysis.replay.step import Step
 from cacheserver.conversations import trimming
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.core.types import Nanodollars, Usage
-from cacheserver.ledger.counterfactual import rescaled, unmarked
+from cacheserver.ledger.counterfactual import rescale_tokens, without_prompt_caching
 from cacheserver.pricing import estimate
 from cacheserver.promptcache.layout import minimum
 from cacheserver.promptcache.multipliers import prompt_tokens
@@ -99,7 +99,7 @@ class Leaking:
         """What a newer model, or a shorter prompt, would not have cost."""
         newer = successor(call.model)
         if newer is not None:
-            saved = self._less(spent, newer, rescaled(call.usage, call.model, newer), call.at)
+            saved = self._less(spent, newer, rescale_tokens(call.usage, call.model, newer), call.at)
             if saved > 0:
                 yield "older model", saved, ""
         prompt = prompt_tokens(call.usage)
@@ -153,7 +153,7 @@ class Leaking:
 
     def _premium(self, call: Call, spent: Nanodollars) -> Nanodollars:
         """What marks cost over plain input; negative where they were read."""
-        return self._less(spent, call.model, unmarked(call.usage), call.at)
+        return self._less(spent, call.model, without_prompt_caching(call.usage), call.at)
 
     def _less(self, spent: Nanodollars, model: str, usage: Usage, at: float) -> Nanodollars:
         cost = self._cost(model, usage, at)

@@ -28,7 +28,7 @@ from cacheserver.cache import cacheability
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core.types import Nanodollars, Route, Usage
 from cacheserver.index.models import Vectors
-from cacheserver.ledger.counterfactual import missed, rescaled
+from cacheserver.ledger.counterfactual import rescale_tokens, usage_of_miss
 from cacheserver.pricing.prices import Pricer, billable
 from cacheserver.promptcache.multipliers import prompt_tokens
 from cacheserver.promptcache.prefixes import MOST
@@ -232,7 +232,7 @@ class Engine:
                 usage = self._warm.missed(seen, model, usage, at)
                 note(colder, self._again(call, spent, model, usage))
         else:
-            usage = rescaled(usage, model, route.model)
+            usage = rescale_tokens(usage, model, route.model)
             model = route.model
             usage = self._warm.missed(seen, model, usage, at, elsewhere=True)
             note("routing", self._cost(model, usage, at))
@@ -254,7 +254,7 @@ class Engine:
         if not self._routable(call):
             return None
         route = self._routes_alone.route(seen, call.model, call.usage, call.at)
-        usage = rescaled(call.usage, call.model, route.model)
+        usage = rescale_tokens(call.usage, call.model, route.model)
         usage = self._warm_routed.missed(
             seen, route.model, usage, call.at, elsewhere=route.model != call.model
         )
@@ -350,7 +350,9 @@ class Warmth:
             return usage  # read early in the log, it was written before it begins
         if last is not None and now - last[0] <= last[1]:
             return usage
-        return missed(usage, warm=False, speed=usage.speed, batch=usage.service_tier == "batch")
+        return usage_of_miss(
+            usage, warm=False, speed=usage.speed, batch=usage.service_tier == "batch"
+        )
 
 
 def _note(

@@ -45,7 +45,7 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
 async def _measured(parts: Components, tenant: str) -> int:
     """The tenant's requests of the last 24 hours; 0 where the ledger cannot be read."""
     now = parts.clock()
-    tiles = list(time_range.tiles(*time_range.covered(now - 86_400, now, now)))
+    tiles = list(time_range.split_range(*time_range.align_range(now - 86_400, now, now)))
     try:
         sums = await parts.ledger_sums.read([tenant], tiles, lambda cell: "all")
     except StoreError:

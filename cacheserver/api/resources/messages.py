@@ -32,7 +32,7 @@ _MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 async def create(request: Request) -> Response:
     """Answer one Messages request, streamed or not."""
     edge = edge_of(request)
-    patience.begin(edge.store_wait_s)
+    patience.start_deadline(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
 
@@ -65,7 +65,7 @@ def respond(answer: Answer) -> Response:
 async def forward(request: Request) -> Response:
     """Pass `count_tokens` and `models` on to Claude; whatever comes back goes back."""
     edge = edge_of(request)
-    patience.begin(edge.store_wait_s)
+    patience.start_deadline(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
     model = request.path_params.get("id")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.resources import usage_parameters
 from cacheserver.api.state import edge_of
-from cacheserver.pricing.report import answer, shown
+from cacheserver.pricing.report import estimate_as_json, prices_as_json
 
 router = APIRouter(tags=["usage"])
 
@@ -22,7 +22,7 @@ async def prices(request: Request, at: str | None = None) -> dict[str, Any]:
     edge = edge_of(request)
     await edge.gate.admit(request)
     now = edge.parts.clock() if at is None else usage_parameters.time("at", at)
-    return shown(edge.parts.pricer, now)
+    return prices_as_json(edge.parts.pricer, now)
 
 
 @router.post("/v1/estimate", summary="What a prompt or a planned workload will cost")
@@ -36,4 +36,4 @@ async def estimated(request: Request) -> dict[str, Any]:
     edge = edge_of(request)
     await edge.gate.admit(request)
     fields = await edge.object(request)
-    return answer(edge.parts.pricer, fields, edge.parts.clock())
+    return estimate_as_json(edge.parts.pricer, fields, edge.parts.clock())

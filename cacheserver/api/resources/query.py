@@ -225,7 +225,7 @@ async def ask(request: Request) -> Response:
     decision, which `/v1/decisions/{id}` shows.
     """
     edge = edge_of(request)
-    patience.begin(edge.store_wait_s)
+    patience.start_deadline(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
     given = await edge.heavy.do(len(raw), lambda: errors.parse(raw))
@@ -246,7 +246,7 @@ async def ask(request: Request) -> Response:
 
     query = await edge.heavy.do(len(raw), read)
     if wait is not None:
-        patience.end()  # a job is acknowledged once it is in the store, however long that takes
+        patience.clear_deadline()  # a job is acknowledged only once the store has it
         return await deferred.queue(request, caller, query, wait)
     answer = await while_there(request, edge.parts.service.answer(query))
     if talk is not None:

@@ -20,7 +20,7 @@ from cacheserver.api.resources.usage_parameters import TIMES, Asked
 from cacheserver.api.state import AppState, edge_of
 from cacheserver.core.errors import BadRequest, Forbidden
 from cacheserver.ledger import parquet
-from cacheserver.ledger.export import FORMATS, written
+from cacheserver.ledger.export import FORMATS, encode_pages
 from cacheserver.ledger.reports import Cell
 from cacheserver.ledger.time_range import SECONDS
 
@@ -82,7 +82,7 @@ async def export(request: Request) -> Response:
     pages = edge.parts.ledger_export.rows(start, end, tenant)
     name = f'attachment; filename="usage.{format}"'
     return StreamingResponse(
-        written(pages, format),
+        encode_pages(pages, format),
         media_type=_TYPES[format],
         headers={"content-disposition": name},
     )

@@ -12,7 +12,7 @@ from typing import TypeVar
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.ledger_row import CAUSES, OUTCOMES, SPENDS
 from cacheserver.core.types import Nanodollars
-from cacheserver.ledger.time_range import KEPT_S, Grain, Tile, covered, tiles
+from cacheserver.ledger.time_range import KEPT_S, Grain, Tile, align_range, split_range
 
 D = TypeVar("D")
 
@@ -58,7 +58,7 @@ class Asked:
             if group in self.by:
                 finest = grain
                 break
-        return list(tiles(self.start, self.end, finest))
+        return list(split_range(self.start, self.end, finest))
 
 
 def read(params: Mapping[str, str], now: float) -> Asked:
@@ -69,7 +69,7 @@ def read(params: Mapping[str, str], now: float) -> Asked:
         )
     start, end = span(params, now)
     by = _groups(params.get("group_by", ""))
-    begin, until = covered(start, end, now)
+    begin, until = align_range(start, end, now)
     for group in by:
         if group in TIMES and start < now - KEPT_S[TIMES[group]]:
             days = KEPT_S[TIMES[group]] // 86_400

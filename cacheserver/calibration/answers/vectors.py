@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cacheserver.cache import codec, entry_scripts
 from cacheserver.cache.codec import AnswerRow, pack_answer, unpack_answer
 from cacheserver.core.types import Entry
-from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.sealer import Sealer
 
 Vectors = npt.NDArray[np.float32]  # one row a vector
@@ -64,7 +64,7 @@ class AnswerVectors:
             fingerprint=entry.fingerprint,
             value=pack_answer(AnswerRow(entry.id, self._made_by, packed)),
         )
-        return bool(await run(self._put, self._prefix, entry.id, entry.fingerprint, value))
+        return bool(await run_script(self._put, self._prefix, entry.id, entry.fingerprint, value))
 
     def _opened(self, entry: Entry, value: bytes | None) -> bytes | None:
         return codec.unseal(self._sealer, "answer_vectors", entry.fingerprint, value)

@@ -27,8 +27,8 @@ from cacheserver.core.types import Nanodollars
 from cacheserver.routing.trials import gold_rules as gold
 from cacheserver.routing.trials.gold_rules import Item
 from cacheserver.routing.trials.rules import GoldScore, Pair, PairRecord, Standing
-from cacheserver.storage.connection import PREFIX, Connection, command, run
-from cacheserver.storage.json_values import owner
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealing.sealer import Sealer
 
 # What nobody has tried for a month is unproven again: models and questions have changed.
@@ -131,7 +131,7 @@ class TrialStore:
         words = (held, now_is, repr(least), round(now * 1000), self._of("trialalerts", tenant))
         told = b"" if alert is None else orjson.dumps(alert)
         key = self._key(tenant, pair)
-        return bool(await run(self._change, key, *words, told, _ALERTS, LIFE_S))
+        return bool(await run_script(self._change, key, *words, told, _ALERTS, LIFE_S))
 
     async def pairs(self, tenant: str) -> list[Pair]:
         """Every pair that was tried in the last month, the latest first."""
@@ -192,10 +192,10 @@ class TrialStore:
         kept = b"" if score is None else orjson.dumps([score.right, score.count, score.at])
         words = (outcome, window, calls, cost, round(now * 1000), LIFE_S, kept)
         key = self._key(tenant, pair)
-        await run(self._add, key, self._of("trials", tenant), member, *words)
+        await run_script(self._add, key, self._of("trials", tenant), member, *words)
 
     def _of(self, kind: str, tenant: str) -> str:
-        return f"{self._prefix}{kind}:{owner(tenant)}"
+        return f"{self._prefix}{kind}:{tenant_key(tenant)}"
 
     def _key(self, tenant: str, pair: Pair) -> str:
         # lengths in front: no name can spell another one's key

@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage.connection import PREFIX, Connection, command, run
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
 
 STORE: Final = ""  # whose keys are for what belongs to no tenant; no tenant has that name
@@ -146,7 +146,7 @@ class DataKeys:
             if changed == held:
                 return
             made = self._written(tenant, changed)
-            if await run(self._replace, self._prefix, tenant, row, made):
+            if await run_script(self._replace, self._prefix, tenant, row, made):
                 return
 
     def _written(self, tenant: str, held: Sequence[Generation]) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import LEVERS
 from cacheserver.core.types import Tenant, Usage
-from cacheserver.ledger.counterfactual import rescaled
+from cacheserver.ledger.counterfactual import rescale_tokens
 from tests.analysis.replay.making import MODEL, call, cost, played
 
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
@@ -236,7 +236,7 @@ def test_a_routed_call_is_priced_as_the_model_it_went_to(calls: list[Call]) -> N
         if step.route.model == one.model:
             assert step.together.get("routing", 0) <= 0
         elif not (one.usage.cache_read_tokens or one.usage.cache_write_5m_tokens):
-            usage = rescaled(one.usage, one.model, step.route.model)
+            usage = rescale_tokens(one.usage, one.model, step.route.model)
             left = (step.spent or 0) - step.together.get("routing", 0)
             assert left == cost(step.route.model, usage, one.at)
 

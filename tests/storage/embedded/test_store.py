@@ -12,7 +12,7 @@ import pytest
 
 from cacheserver.cache.entries import Entries
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage.connection import Connection, check, command, connect
+from cacheserver.storage.connection import Connection, check_server, command, connect
 from cacheserver.storage.embedded import process as child
 from cacheserver.storage.embedded.store import EmbeddedStore, running_url
 from tests.redis_servers import ENGINES, listens
@@ -80,7 +80,7 @@ async def test_a_ctrl_c_at_the_terminal_does_not_reach_it(store: EmbeddedStore) 
 async def test_it_keeps_everything_on_disk_and_evicts_nothing(tmp_path: Path) -> None:
     async with EmbeddedStore(tmp_path, max_memory=20_000_000) as url:
         client = connect(url)
-        await check(client)
+        await check_server(client)
         settings = await command(client, "CONFIG GET", "*")
         await client.aclose()
     assert settings["appendonly"] == "yes"

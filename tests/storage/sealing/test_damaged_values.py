@@ -32,7 +32,7 @@ async def sealed_values(
     redis: Connection,
 ) -> AsyncIterator[tuple[bytes, bytes | int | None, bytes]]:
     """(key, field or place, value) of whatever is sealed; None: the whole value."""
-    async for verb, key, *rest in key_copy.read(redis, PREFIX):
+    async for verb, key, *rest in key_copy.read_keys(redis, PREFIX):
         assert isinstance(key, bytes)
         kind = REGISTRY.find(key[len(PREFIX) :].decode())
         if kind is None or kind[0].name not in SEALED | JOBS:

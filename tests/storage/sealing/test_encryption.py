@@ -19,7 +19,7 @@ from cacheserver.core.errors import SettingsError
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command
-from cacheserver.storage.key_copy import keys
+from cacheserver.storage.key_copy import scan_keys
 from cacheserver.storage.sealing import master_key
 from cacheserver.storage.sealing.data_keys import DataKeys
 from cacheserver.storage.sealing.master_key import MasterKeys
@@ -80,7 +80,7 @@ SEALED = {
 async def values(redis: Connection) -> dict[str, list[bytes]]:
     """Return what is stored of each of these kinds."""
     found: dict[str, list[bytes]] = {}
-    async for words in key_copy.read(redis, PREFIX):
+    async for words in key_copy.read_keys(redis, PREFIX):
         verb, key, *rest = words
         assert isinstance(key, bytes)
         kind = REGISTRY.find(key[len(PREFIX) :].decode())
@@ -213,7 +213,7 @@ async def test_values_that_change_places_are_misses_and_counted(
         for key in (one, two):
             assert came_from(await house.ask(ASKED, key=key))[0] == "miss"
         async with store(data) as redis:
-            names = [name async for page in keys(redis, f"{PREFIX}e:") for name in page]
+            names = [name async for page in scan_keys(redis, f"{PREFIX}e:") for name in page]
             assert len(names) == 2
             values = await command(redis, "MGET", *names)
             assert all(value[33:].startswith(MARK) for value in values)
@@ -222,7 +222,7 @@ async def test_values_that_change_places_are_misses_and_counted(
                 assert came_from(await house.ask(ASKED, key=key))[0] == "miss"
             assert (await unreadable(house))["changed"] >= 2
             # A vector in an answer's place, and an answer under another id.
-            (name, _) = await anext(keys(redis, f"{PREFIX}v:"))
+            (name, _) = await anext(scan_keys(redis, f"{PREFIX}v:"))
             vector, answer = await command(redis, "MGET", name, name.replace(b"v:", b"e:"))
             for wrong in (vector, answer[:1] + b"0" * 32 + answer[33:], answer[:-1]):
                 await command(redis, "SET", name.replace(b"v:", b"e:"), wrong, "XX", "KEEPTTL")
@@ -442,7 +442,7 @@ async def test_work_under_way_is_encrypted_too_and_ends(
                 await asyncio.sleep(0.01)
         async with store(data) as redis:
             whole = await in_store(redis)
-            names = [key[len(PREFIX) :] async for page in keys(redis, PREFIX) for key in page]
+            names = [key[len(PREFIX) :] async for page in scan_keys(redis, PREFIX) for key in page]
             for kind in (b"bt:in:", b"bt:ask:", b"bt:job:", b"bt:ship:", b"bt:pools"):
                 assert any(name.startswith(kind) for name in names), kind
             shown = {piece for piece, text in secrets_of.items() if text.encode() in whole}

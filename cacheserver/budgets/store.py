@@ -78,7 +78,7 @@ class BudgetStore:
         for account in accounts:
             words += [_name(account), _KEPT_S[account.period.span], *_limits(account)]
             words.append(ACTIONS[account.at_limit].reservation)
-        made, freed, *numbers = await run(self._reserve, *words)
+        made, freed, *numbers = await run_script(self._reserve, *words)
         return Held(made > 0, made == 2, freed, _balances(numbers))
 
     async def settle(

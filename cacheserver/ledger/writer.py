@@ -85,7 +85,7 @@ class Ledger:
         return len(self._next.rows) + (0 if self._sending is None else len(self._sending.rows))
 
     async def record(self, row: Row) -> None:
-        """Write a row and wait until it is in Redis, or not at all if Redis is away. Never fails."""
+        """Write a row and wait until it is in Redis; do not wait if Redis is away. Never fails."""
         await self.written(self.put(row))
 
     async def written(self, done: asyncio.Event) -> None:

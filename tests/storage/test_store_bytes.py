@@ -60,7 +60,7 @@ async def test_texts_live_a_day_beside_the_answers_and_are_in_no_row_and_no_file
             assert 0 < await command(redis, "TTL", key) <= DECISION_S
         folder = tmp_path / "ledger"
         keeper = LedgerRetention(redis, prefix="cs1:", folder=folder, max_bytes=1)
-        assert await keeper.tend(house.clock()) == 11
+        assert await keeper.enforce(house.clock()) == 11
         (file,) = folder.iterdir()
         with zstandard.open(file, "rb") as lines:
             text = lines.read()

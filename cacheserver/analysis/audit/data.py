@@ -11,7 +11,7 @@ from cacheserver.analysis.audit.daily import Month
 from cacheserver.analysis.audit.formats.reading import ReadLog
 from cacheserver.analysis.audit.invoice import InvoiceTotals
 from cacheserver.analysis.audit.leaks import Leak
-from cacheserver.analysis.audit.output.words import usd
+from cacheserver.analysis.audit.output.format import usd
 from cacheserver.analysis.audit.tally import Group, Tally
 from cacheserver.core.types import Nanodollars
 

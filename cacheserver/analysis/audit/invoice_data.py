@@ -9,7 +9,7 @@ from cacheserver.analysis.audit.daily import DAY_S
 from cacheserver.analysis.audit.invoice import InvoiceTotals, Sums
 from cacheserver.analysis.audit.leak_kinds import FIXES
 from cacheserver.analysis.audit.leaks import Leak
-from cacheserver.analysis.audit.output.words import usd
+from cacheserver.analysis.audit.output.format import usd
 from cacheserver.analysis.audit.tally import Tally
 
 _MOST: Final = 100  # lines of a table

@@ -18,7 +18,7 @@ from cacheserver.analysis.audit import data, invoice
 from cacheserver.analysis.audit.formats.reading import ReadLog
 from cacheserver.analysis.audit.leaks import Leaks
 from cacheserver.analysis.audit.output import html
-from cacheserver.analysis.audit.output.words import dollars, over_month
+from cacheserver.analysis.audit.output.format import dollars, over_month
 from cacheserver.analysis.audit.tally import Tally
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Route, Usage
@@ -113,6 +113,25 @@ def test_its_numbers_are_those_of_the_data() -> None:
     for lever in found["levers"].values():
         assert dollars(lever["alone_usd"]) in text
     assert dollars(found["anthropic_reports"]["cost_report_usd"]) in text
+
+
+def test_every_value_of_a_report_is_escaped() -> None:
+    def hostile(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: hostile(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [hostile(one) for one in value]
+        is_name = isinstance(value, str) and not re.match(r"-?\d", value)
+        return f"{value}{HOSTILE}" if is_name else value
+
+    found = made()
+    found["unpriced_models"] = {HOSTILE: 1}
+    text = html.page(hostile(found))
+    assert text.count("&lt;script&gt;") > 50
+    page = Page(text)
+    assert not {tag for tag, _ in page.tags} & {"script", "img"}
+    assert "\u202e" not in text
+    assert "&lt;U+202E&gt;" in text
 
 
 def test_amounts_below_a_cent_are_text_and_no_tag() -> None:

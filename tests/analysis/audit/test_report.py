@@ -21,7 +21,7 @@ from cacheserver.analysis.audit import data
 from cacheserver.analysis.audit.daily import Daily
 from cacheserver.analysis.audit.formats.reading import ReadLog
 from cacheserver.analysis.audit.output import terminal
-from cacheserver.analysis.audit.output.words import plain, usd
+from cacheserver.analysis.audit.output.format import usd, visible
 from cacheserver.analysis.audit.tally import OTHER, Groups, Tally
 from cacheserver.analysis.replay.step import LEVERS, Step
 from cacheserver.core.types import Route
@@ -273,5 +273,5 @@ def test_prompts_that_only_look_the_same_are_two_groups_and_are_told_apart() -> 
     for system in ("Be brief.", "Be\u00a0brief.", "Be br\u200bief.", "Be brief."):
         tally.add(call(system=system), Step(10**9, root=system))
     told = data.report(ReadLog(requests=4, lines=4), tally, [])
-    names = {plain(row["name"]): row["requests"] for row in told["groups"]}
+    names = {visible(row["name"]): row["requests"] for row in told["groups"]}
     assert names == {"Be brief.": 2, "Be<U+00A0>brief.": 1, "Be br<U+200B>ief.": 1}

@@ -5,83 +5,87 @@ Rule: a chart is never the only place of a number; a table beside it has it too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from markupsafe import Markup
+
 from cacheserver.analysis.audit.days import bars, unit
-from cacheserver.analysis.audit.output.words import dollars, escaped
+from cacheserver.analysis.audit.output.format import dollars
+from cacheserver.analysis.audit.output.rendering import render
 
 Data = Mapping[str, Any]
 
+WHICH: Final = ("alone", "together")
 _FEWEST: Final = 12  # places, so that a short log has bars and no walls
 
 
-def by_day(days: Sequence[Data]) -> Iterator[str]:
-    """A chart and its caption: what is left below, what each lever saves on top of it."""
+def by_day(days: Sequence[Data]) -> Markup:
+    """Return a chart and its caption: what is left below, what each lever saves on top of it.
+
+    Empty if nothing was spent.
+    """
     found = bars(days)
     top = max((sum(amount for _, amount in bar.parts) for bar in found), default=0.0)
     if not top:
-        return
-    dearest = max(found, key=lambda bar: bar.spent)
-    most = escaped(dollars(dearest.spent))
-    yield f'<svg class="days" viewBox="0 0 {max(_FEWEST, len(found))} 100" role="img"'
-    yield ' preserveAspectRatio="none" aria-labelledby="days-title days-desc">'
-    yield f'<title id="days-title">Spent from {found[0].first} to {found[-1].last}</title>'
-    yield f'<desc id="days-desc">A bar is {unit(found)}; the dearest, from {dearest.first}, has '
-    yield f"{most}. The table below has the numbers.</desc>"
+        return Markup()
+    columns = []
     for place, bar in enumerate(found):
-        floor = 100.0
-        yield f"<g><title>{bar.first}: {escaped(dollars(bar.spent))}</title>"
+        floor, boxes = 100.0, []
         for kind, amount in bar.parts:
             if amount > 0:
-                high = 100 * amount / top
-                floor -= high
-                yield f'<rect class="{kind}" x="{place + 0.06:.2f}" y="{floor:.3f}" '
-                yield f'width="0.88" height="{high:.3f}"/>'
-        yield "</g>"
-    ends = [f"{found[0].first}", f"at most {most} in {unit(found)}", f"{found[-1].last}"]
+                height = 100 * amount / top
+                floor -= height
+                box = {"x": f"{place + 0.06:.2f}", "y": f"{floor:.3f}", "height": f"{height:.3f}"}
+                boxes.append({"kind": kind, **box})
+        columns.append((bar, boxes))
+    dearest = max(found, key=lambda bar: bar.spent)
+    first, last, most = found[0].first, found[-1].last, dollars(dearest.spent)
+    ends = [f"{first}", f"at most {most} in {unit(found)}", f"{last}"]
     if len(found) < _FEWEST:  # the last bar is not at the right end
-        ends = [f"{ends[0]} to {ends[2]}" if len(found) > 1 else ends[0], ends[1]]
-    cells = "".join(f"<span>{one}</span>" for one in ends)
-    yield f'</svg><figcaption class="ends">{cells}</figcaption>'
-    if any(part < 0 for bar in found for part in bar.saved.values()):
-        yield '<p class="faint">A bar passes what was spent by what a lever would have cost.</p>'
+        ends = [f"{first} to {last}" if len(found) > 1 else ends[0], ends[1]]
+    return render(
+        "days_chart.html.jinja",
+        width=max(_FEWEST, len(found)),
+        first=first,
+        last=last,
+        unit=unit(found),
+        dearest=dearest,
+        columns=columns,
+        ends=ends,
+        any_negative=any(part < 0 for bar in found for part in bar.saved.values()),
+    )
 
 
-def lever(name: str, kind: str, one: Data, low: float, high: float) -> str:
-    """A lever alone and, thinner, with the others, on a scale that holds 0; each its interval.
+def lever(name: str, kind: str, one: Data, low: float, high: float) -> Markup:
+    """Return a bar for a lever alone and a thinner one with the others, each with its interval.
 
-    Empty where the scale has no width. An interval is any `alone_95_usd` or `alone_bounds_usd`, and
-    the same for `together`.
+    The scale holds 0; empty if it has no width. An interval is any `alone_95_usd` or
+    `alone_bounds_usd`, and the same for `together`.
     """
     if not high > low:
-        return ""
+        return Markup()
 
     def at(amount: float) -> float:
         return 100 * (amount - low) / (high - low)
 
-    drawn, told = [], []
-    for which, y, thick in (("alone", 2, 10), ("together", 15, 5)):
-        amount = float(one[f"{which}_usd"])
+    rows, titles = [], []
+    for which, y, height in (("alone", 2, 10), ("together", 15, 5)):
+        amount, ends = float(one[f"{which}_usd"]), interval(one, which)
         left, right = sorted((at(0.0), at(amount)))
-        drawn.append(
-            f'<rect class="{kind} {which}" x="{left:.3f}" y="{y}" '
-            f'width="{right - left:.3f}" height="{thick}"/>'
-        )
-        told.append(f"{which} {dollars(amount)}")
-        if ends := interval(one, which):
-            told[-1] += f" ({dollars(ends[0])} to {dollars(ends[1])})"
-            line = f'd="M{at(ends[0]):.3f} {y + thick / 2}H{at(ends[1]):.3f}"'
-            drawn += [f'<path class="halo" {line}/>', f'<path class="whisker {which}" {line}/>']
-    drawn.append(f'<path class="zero" d="M{at(0.0):.3f} 0V22"/>')
-    return (
-        '<svg class="lever" viewBox="0 0 100 22" preserveAspectRatio="none" role="img">'
-        f"<title>{escaped(name)}: {escaped(', '.join(told))}</title>{''.join(drawn)}</svg>"
+        line = f"M{at(ends[0]):.3f} {y + height / 2}H{at(ends[1]):.3f}" if ends else ""
+        box = {"x": f"{left:.3f}", "y": y, "width": f"{right - left:.3f}", "height": height}
+        rows.append({"which": which, "line": line, **box})
+        within = f" ({dollars(ends[0])} to {dollars(ends[1])})" if ends else ""
+        titles.append(f"{which} {dollars(amount)}{within}")
+    zero = f"{at(0.0):.3f}"
+    return render(
+        "lever_chart.html.jinja", name=name, kind=kind, rows=rows, titles=titles, zero=zero
     )
 
 
 def interval(one: Data, which: str) -> tuple[float, float] | None:
-    """What is told of a lever alone or together, US dollars; None where no width is known."""
+    """Return the bounds for a lever alone or together, US dollars; None if they are one value."""
     ends = one.get(f"{which}_95_usd") or one.get(f"{which}_bounds_usd")
     if not ends or float(ends[0]) == float(ends[1]):
         return None
@@ -89,9 +93,9 @@ def interval(one: Data, which: str) -> tuple[float, float] | None:
 
 
 def scale(levers: Sequence[Data]) -> tuple[float, float]:
-    """The least and the most that is drawn of them, 0 among them."""
+    """Return the least and the greatest amount drawn for these levers, 0 among them."""
     amounts = [0.0]
     for one in levers:
-        for which in ("alone", "together"):
+        for which in WHICH:
             amounts += [float(one[f"{which}_usd"]), *(interval(one, which) or ())]
     return min(amounts), max(amounts)

@@ -1,4 +1,4 @@
-"""The report for a terminal: plain text, 100 columns."""
+"""The report for a terminal: visible text, 100 columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cacheserver.analysis.audit.days import bars, unit
-from cacheserver.analysis.audit.output.words import dollars, over_month, percent, plain
+from cacheserver.analysis.audit.output.format import dollars, over_month, percent, visible
 
 _BAR = 30  # columns
 _HEIGHTS = ".:-=+*#"
@@ -34,7 +34,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         if float(found[name]):
             yield f"                 ${float(found[name]):,.2f} {what}"
     for model, count in found["unpriced_models"].items():
-        yield f"Unpriced         {count:,} requests of {plain(model)}"
+        yield f"Unpriced         {count:,} requests of {visible(model)}"
     yield f"With all levers  ${spent - saved:,.2f}, {percent(saved, spent)} less"
     if found["month"]["spent"] is not None:
         paid, less = (over_month(found["month"][one]) for one in ("spent", "saved"))
@@ -72,11 +72,11 @@ def _read(read: Mapping[str, Any]) -> Iterator[str]:
     if read["requests"]:
         yield f"Requests         {read['requests']:,} from {read['from']} to {read['to']}"
     for why, count in read["skipped"].items():
-        yield f"Left out         {count:,}: {plain(why)}"
+        yield f"Left out         {count:,}: {visible(why)}"
     if read["bad"]:
         yield f"Could not read   {read['bad']:,} lines, the first of them:"
         for one in read["bad_shown"]:
-            yield f"                 {plain(one)}"
+            yield f"                 {visible(one)}"
 
 
 def _reports(found: Mapping[str, Any]) -> Iterator[str]:
@@ -94,14 +94,14 @@ def _reports(found: Mapping[str, Any]) -> Iterator[str]:
         if float(older := found["older_models_usd"]):
             yield f"Older models     {dollars(older)} more than their successors"
     for model, tokens in found["unpriced_tokens"].items():
-        yield f"Unpriced         {tokens:,} tokens of {plain(model)}"
+        yield f"Unpriced         {tokens:,} tokens of {visible(model)}"
     yield ""
     columns = ("at our prices", "cost report", "in the logs")
     yield f"{'By model':<40} {columns[0]:>14} {columns[1]:>14} {columns[2]:>14}"
     for row in found["by_model"][:8]:
         amounts = (row["spent_usd"], row["cost_report_usd"], row["logged_usd"])
         cells = " ".join(f"{dollars(amount):>14}" for amount in amounts)
-        yield f"{plain(row['name'])[:40]:<40} {cells}"
+        yield f"{visible(row['name'])[:40]:<40} {cells}"
 
 
 def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
@@ -134,9 +134,9 @@ def _table(title: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield f"{title:<62} {'requests':>10} {'spent':>12} {'saved':>12}"
     for row in rows:
-        name = plain(row["name"])
+        name = visible(row["name"])
         if row["model"] and row["model"] != row["name"]:
-            name = f"{name[:36]}  {plain(row['model'])}"
+            name = f"{name[:36]}  {visible(row['model'])}"
         spent, saved = float(row["spent_usd"]), float(row["saved_usd"])
         yield f"{name[:62]:<62} {row['requests']:>10,} {dollars(spent):>12} {dollars(saved):>12}"
 
@@ -149,10 +149,10 @@ def _leaks(leaks: list[Mapping[str, Any]]) -> Iterator[str]:
     over = "30 days like these" if month else "the log, too short to tell a month by"
     yield f"The worst leaks, in {over} (two may be after the same money)"
     for number, leak in enumerate(leaks, 1):
-        where = f"{plain(leak['what'])}, {plain(leak['model'])}"
+        where = f"{visible(leak['what'])}, {visible(leak['model'])}"
         amount = over_month(leak["month"]) if month else dollars(leak["saved_usd"])
         yield f"{number:>2}. {amount}  {leak['kind']}: {where}"[:100]
-        blamed = ", ".join(plain(one) for one in leak["blamed"])
+        blamed = ", ".join(visible(one) for one in leak["blamed"])
         if leak["requests"]:
             yield f"    {leak['requests']:,} requests, above all {blamed}"
         elif blamed:

@@ -34,7 +34,7 @@ from cacheserver.cache.entries import Entries
 from cacheserver.cache.semantic import SemanticEntries
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Settler
-from cacheserver.cache.stored_answer import HitServer
+from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.calibration.answers.reader import READING, AnswerReader
 from cacheserver.calibration.answers.vectors import AnswerVectors
 from cacheserver.calibration.audits import Auditor
@@ -287,7 +287,9 @@ async def build(
             clock=clock,
             recorder=LedgerRecorder(pricer, PromptCacheWarmth()),
         )
-        hits = HitServer(entries=semantic, pricer=pricer, learner=worker, chance=random.random)
+        stored = StoredAnswers(
+            entries=semantic, pricer=pricer, learner=worker, chance=random.random
+        )
         service = CacheService(
             entries=semantic,
             claude=upstream,
@@ -301,7 +303,7 @@ async def build(
             limits=limits,
             decider=decider,
             learner=worker,
-            hits=hits,
+            stored=stored,
             grace_s=settings.abandoned_s,
         )
         spiller = retention.LedgerRetention(
@@ -334,7 +336,7 @@ async def build(
             ),
             work=work,
             service=service,
-            hits=hits,
+            stored=stored,
             learner=worker,
             tenants=tenants,
             settler=settler(ledger=entered),
@@ -362,7 +364,7 @@ async def build(
             desk,
             decider=decider,
             call_planner=levers.call_planner,
-            keeper=service.filler,
+            answer_store=service.answer_store,
             claude=upstream,
             ready=semantic.restored.wait,
             poster=poster,

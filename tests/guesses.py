@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from hashlib import sha256
 
-from cacheserver.cache import same_ask
+from cacheserver.cache.ask_key import ask_key
 from cacheserver.conversations import trimming
 from cacheserver.core import actors, fragments, json_text
 from cacheserver.core.keyed_digests import keyed
@@ -19,7 +19,7 @@ from cacheserver.routing import turns
 
 def digests(query: Query) -> dict[str, str]:
     """Every digest that the cache makes of what a request says, as its tenant stores them."""
-    found = {"fingerprint": query.fingerprint, "scope": query.scope, "ask": same_ask.key(query)}
+    found = {"fingerprint": query.fingerprint, "scope": query.scope, "ask": ask_key(query)}
     found["actor"] = query.actor or ""
     stands = turns.turns(query)
     found |= {f"turn-{at}": one for at, one in enumerate((stands.own, *stands.earlier))}

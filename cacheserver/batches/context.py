@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from cacheserver.batches import results as lines
+from cacheserver.batches import results
 from cacheserver.batches.jobs import Job, Jobs
 from cacheserver.batches.pending_rows import PendingRows
-from cacheserver.batches.results import Line
+from cacheserver.batches.results import ItemResult
 from cacheserver.batches.work_queue import FinishedItem, WorkQueue
-from cacheserver.cache import answer as answers
 from cacheserver.cache import fingerprint
-from cacheserver.cache.answer import Answer, Settlement, Ticket
+from cacheserver.cache.answer import Answer, Settlement
+from cacheserver.cache.answer_store import Filled
 from cacheserver.cache.budget_verdict import Admission, Verdict
-from cacheserver.cache.fill import Filled
 from cacheserver.cache.ports import DecisionLog, Learner, Pricer
-from cacheserver.cache.stored_answer import HitServer
+from cacheserver.cache.request import Request
+from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.rate_limits import UpstreamLimits
 from cacheserver.claude.upstream import Reply
 from cacheserver.core import json_text, request_context
@@ -30,15 +29,12 @@ from cacheserver.core.request_context import ItemEnd
 from cacheserver.core.types import (
     Bar,
     Candidate,
-    Cap,
     Decision,
     Hit,
     Miss,
     PlannedCall,
     Query,
-    Route,
     Tenant,
-    Trim,
     Usage,
 )
 from cacheserver.ledger import row_codec
@@ -51,7 +47,7 @@ _BEGUN = 1_000  # jobs of which it is remembered when they were taken, some 200 
 
 
 class Service(Protocol):
-    async def look(self, query: Query) -> Decision: ...
+    async def look_up(self, query: Query) -> Decision: ...
     async def answer(self, query: Query) -> Answer: ...
 
 
@@ -63,41 +59,25 @@ class CallPlanner(Protocol):
     async def prepare(self, query: Query, vector: Any | None, now: float) -> PlannedCall: ...
 
 
-class Storer(Protocol):
-    async def keep(
+class AnswerStore(Protocol):
+    async def store(
         self,
         query: Query,
         message: Mapping[str, Any],
         asked_at: float,
         *,
-        asked: PlannedCall,
+        planned: PlannedCall,
         reply: Reply | None = None,
         shared: bool = True,
     ) -> Filled: ...
 
 
 class Settler(Protocol):
-    def row(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str | None = None,
-    ) -> Row: ...
+    def row(self, request: Request, settlement: Settlement) -> Row: ...
 
-    def settle(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str | None = None,
-    ) -> Mapping[str, str]: ...
+    def settle(self, request: Request, settlement: Settlement) -> Mapping[str, str]: ...
 
-    async def written(self, ticket: Ticket) -> None: ...
+    async def recorded(self, request: Request) -> None: ...
 
 
 class Budgets(Protocol):
@@ -141,7 +121,7 @@ class BatchContext:
     jobs: Jobs
     work: WorkQueue
     service: Service
-    hits: HitServer
+    stored: StoredAnswers
     learner: Learner
     tenants: Tenants
     settler: Settler  # its rows are not booked in the budgets: that is done as an ask ends
@@ -179,35 +159,30 @@ class BatchContext:
         )
         return replace(query, conversation=job.conversation) if job.conversation else query
 
-    def whose(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
+    def read_any(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
         """An item as a query, to be counted: also where it can not be read."""
         try:
             return self.read(job, tenant, raw)
         except BadRequest:
-            return lines.unreadable(job, tenant, raw)
+            return results.unreadable(job, tenant, raw)
 
-    def told(self, line: Line) -> FinishedItem:
-        """An item's end as it is kept, with its row where the ledger has none of it."""
+    def encode(self, line: ItemResult) -> FinishedItem:
+        """Encode a finished batch item, with its ledger row if not yet recorded."""
         if line.counted:
-            return line.told
-        row = self.settler.row(
-            line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
-        )
-        return replace(line.told, row_id=row.id, row=row_codec.encode(row))
+            return line.encode()
+        row = self.settler.row(line.request, line.settlement)
+        return replace(line.encode(), row_id=row.id, row=row_codec.encode(row))
 
-    def ended(self, line: Line, event: str | None = None) -> None:
-        """Count an item that has been told, and enter its row. `event` None: as it ended."""
+    def record(self, line: ItemResult, event: str | None = None) -> None:
+        """Count a finished item and enter its row. `event` is what is counted, or its end."""
         if not line.counted:
-            self.settler.settle(
-                line.query, line.ticket, line.decision, line.settlement, outcome=line.outcome
-            )
-            self.rows.add(line.ticket.id)
+            self.settler.settle(line.request, line.settlement)
+            self.rows.add(line.request.id)
         if self.observe is not None:
-            self.observe(self._seen(line))
+            self.observe(self._observed(line))
         self.count(line.query.tenant.name, event or line.end)
 
-    def _seen(self, line: Line) -> ItemEnd:
-        """What is told of an item to who observes."""
+    def _observed(self, line: ItemResult) -> ItemEnd:
         now, settled = self.clock(), line.settlement
         began, trace = self.begun.get(line.waiter.job, (now, None))
         return ItemEnd(
@@ -218,21 +193,21 @@ class BatchContext:
             ended=now,
             trace=None if trace is None else request_context.placed(trace),
             end=line.end,
-            decision_id=line.ticket.id,
-            outcome=line.outcome or answers.kind_of(line.decision),
-            reason=line.decision.reason,
+            decision_id=line.request.id,
+            outcome=settled.outcome,
+            reason=settled.decision.reason,
             asked=line.query.model,
             model=settled.model,
             usage=None if settled.call is None else settled.usage,
             cost=settled.cost,
         )
 
-    def still_held(self) -> None:
+    def check_lease(self) -> None:
         """Raise `StoreError` where the lease may be over: nothing may be sent any more."""
         if time.monotonic() >= self.held_until:
             raise StoreError("the lease of the batch work may have run out")
 
-    async def tried(self, site: str, step: Coroutine[Any, Any, T]) -> T | None:
+    async def attempt(self, site: str, step: Coroutine[Any, Any, T]) -> T | None:
         """What `step` returns; None where it failed, which is counted and holds up nothing else."""
         try:
             return await step
@@ -248,32 +223,3 @@ class BatchContext:
         if count:
             self.metrics.batched(event, count)
             self.decision_log.count(tenant, {f"batch_{event}": count})
-
-
-def pool_of(share: Mapping[str, Any]) -> str:
-    """The pool of what may go out in one batch."""
-    return hashlib.sha256(json_text.dumps(share, sort_keys=True)).hexdigest()[:24]
-
-
-def packed(asked: PlannedCall) -> bytes:
-    """How Claude is asked, to be remembered until it has answered.
-
-    Without the body, and without the prompt-cache plan: a day later its outcome says nothing of
-    how soon a prefix comes again.
-    """
-    parts = {"route": asked.route, "cap": asked.cap, "trim": asked.trim}
-    return json_text.dumps({name: part and asdict(part) for name, part in parts.items()})
-
-
-def unpacked(raw: bytes) -> PlannedCall:
-    """What `packed` wrote, here or by another version: fields it does not know are left out."""
-    parts = json_text.loads(raw)
-    route = _known(Route, parts["route"])
-    cap = _known(Cap, parts["cap"]) if parts.get("cap") else None
-    trim = _known(Trim, parts["trim"]) if parts.get("trim") else None
-    return PlannedCall(b"", route, cap=cap, trim=trim)
-
-
-def _known(kind: type[T], given: Mapping[str, Any]) -> T:
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in given.items() if name in names})

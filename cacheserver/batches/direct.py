@@ -7,11 +7,10 @@ import logging
 from collections import Counter
 from dataclasses import replace
 
-from cacheserver.batches import results as lines
+from cacheserver.batches import results
 from cacheserver.batches.collect import Collector
 from cacheserver.batches.context import BatchContext
 from cacheserver.batches.work_queue import DIRECT
-from cacheserver.cache.answer import Ticket
 from cacheserver.core.errors import CallerError, StoreError, UpstreamError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Miss
@@ -31,17 +30,17 @@ class Direct:
     leaves no trace at Claude's by which it could be found.
     """
 
-    def __init__(self, desk: BatchContext, harvester: Collector) -> None:
-        self._desk = desk
-        self._harvester = harvester
+    def __init__(self, context: BatchContext, collector: Collector) -> None:
+        self._context = context
+        self._collector = collector
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failures: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Begin with what is due and not under way."""
-        now = self._desk.clock()
-        for key, due in await self._desk.work.first(DIRECT, _AT_ONCE * 4):
+        now = self._context.clock()
+        for key, due in await self._context.work.first(DIRECT, _AT_ONCE * 4):
             if due > now or len(self._running) >= _AT_ONCE:
                 return
             if key not in self._running:
@@ -53,53 +52,56 @@ class Direct:
             await end(task)
 
     async def _ask(self, key: str) -> None:
-        desk = self._desk
+        context = self._context
         try:
-            _, items = await self._harvester.items(key)
+            _, items = await self._collector.items(key)
             first = next((item for item in items if item.waiter.kind == "same"), None)
             if first is None:  # all of them left meanwhile
-                await self._harvester.failed(key, "canceled", lines.CANCELED)
+                await self._collector.take_failure(key, "canceled", results.CANCELED)
                 return
             try:
-                answer = await desk.service.answer(replace(first.query, background=True))
+                answer = await context.service.answer(replace(first.query, background=True))
             except (UpstreamError, CallerError) as error:
                 await self._failed(key, error)
             else:
-                await self._harvester.answered(key, answer)
+                await self._collector.take_answer(key, answer)
                 self._failures.pop(key, None)
                 self._refused.pop(key, None)
         except StoreError:
-            desk.metrics.swallowed("batch-direct")
+            context.metrics.swallowed("batch-direct")
         except Exception as error:  # the task boundary: it is due again in the next round
-            desk.metrics.swallowed("batch-direct")
+            context.metrics.swallowed("batch-direct")
             logger.error("asking directly failed: %s", type(error).__name__)
         finally:
             self._running.pop(key, None)
 
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
         """Try again what another time may work; else say what Claude said, or our refusal."""
-        desk = self._desk
+        context = self._context
         if isinstance(error, UpstreamError) and error.reason is not None:
             # Claude was not asked, so it is no try: the work waits for as long as that lasts.
             wait_s = min(_RETRY_S * 2 ** self._refused[key], _LONGEST_RETRY_S)
             self._refused[key] += 1
-            await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
+            await context.work.requeue(key, DIRECT, context.clock() + wait_s, {})
             return
         self._failures[key] += 1
         if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
             passing = error.headers.get("x-should-retry") == "true"
-            result = lines.errored(error.type, error.message)
+            result = results.errored(error.type, error.message)
         else:
             passing = error.status >= 500 or error.status == 429
-            result = lines.as_result(error.body)
+            result = results.as_result(error.body)
         if passing and self._failures[key] < _TRIES:
             wait_s = _RETRY_S * 2 ** (self._failures[key] - 1)
-            await desk.work.requeue(key, DIRECT, desk.clock() + wait_s, {})
+            await context.work.requeue(key, DIRECT, context.clock() + wait_s, {})
             return
         self._failures.pop(key, None)
         self._refused.pop(key, None)
-        counted, decision = None, None
+        counted: str | None = None
+        decision: Miss | None = None
         if (id := error.headers.get("x-cache-decision")) is not None:
-            counted = Ticket(desk.clock(), id)
+            counted = id
             decision = Miss("budget") if refused else None
-        await self._harvester.failed(key, "errored", result, counted=counted, decision=decision)
+        await self._collector.take_failure(
+            key, "errored", result, counted=counted, decision=decision
+        )

@@ -1,6 +1,6 @@
-"""An ask's answer for those who did not ask just that: who may have it, and what it costs them.
+"""The answer of one call for items that asked something similar: who may have it, at what cost.
 
-Rule: what may not be stored may not be given on.
+Rule: an answer that may not be stored may not be shared.
 """
 
 from __future__ import annotations
@@ -8,36 +8,35 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cacheserver.cache.answer import Answer, Settlement
-from cacheserver.cache.fill import Filled
+from cacheserver.cache.answer_store import Filled
+from cacheserver.cache.settlement import coalesced, paid
 from cacheserver.core.types import Candidate, Entry, Hit, Miss, Nanodollars
 
 
 @dataclass(frozen=True, slots=True)
 class SharedAnswer:
-    """An ask's answer, as who asked alike may have it."""
+    """An answer, and whether items that asked something similar may have it."""
 
     message: bytes
-    settlement: Settlement  # of who paid
-    given_on: bool
-    entry: Entry | None  # as stored, where known
+    settlement: Settlement  # of the item that paid
+    shareable: bool
+    entry: Entry | None  # as stored, if known
 
 
-def batched(filled: Filled) -> SharedAnswer:
-    """Return what a batch brought. What may not be stored may not be given on.
+def from_batch(filled: Filled) -> SharedAnswer:
+    """The answer of a batch.
 
-    But for a cheaper model's answer: that is what they would be given, too.
+    The answer of a cheaper model is not stored, but shared: the others would get the same.
     """
-    settlement = Settlement(
-        model=filled.model, usage=filled.usage, cost=filled.cost, ttl_s=filled.ttl_s or None
-    )
+    settlement = paid(Miss("empty"), filled)
     may = filled.entry is not None or filled.unstored == "budget"
     return SharedAnswer(filled.message, settlement, may, filled.entry)
 
 
-def brought(message: bytes, answer: Answer) -> SharedAnswer:
-    """Return what an ask brought that was answered at once.
+def from_direct(message: bytes, answer: Answer) -> SharedAnswer:
+    """The answer of a direct call.
 
-    What was itself found by similarity, or is past its deadline, is not given on: like is no chain.
+    A semantic or a stale hit is not shared: similarity is not transitive.
     """
     may, entry = False, None
     match answer.decision:
@@ -49,16 +48,17 @@ def brought(message: bytes, answer: Answer) -> SharedAnswer:
     return SharedAnswer(message, answer.settlement, may, entry)
 
 
-def free(settlement: Settlement, saved: Nanodollars | None) -> Settlement:
-    """Settle for one who paid nothing: the call stands on the first one's row only."""
+def unpaid(settlement: Settlement, entry: Entry | None, saved: Nanodollars | None) -> Settlement:
+    """The settlement of an item that paid nothing: the call is in the first item's row only."""
     return replace(
         settlement,
+        decision=coalesced(entry),
         cost=0,
         saved=saved,
         prices=None,
         stored=None,
         unstored=None,
-        asked=None,
+        planned=None,
         call=None,
         lost=0,
         heard=None,

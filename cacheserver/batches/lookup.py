@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from cacheserver.batches import context as desks
-from cacheserver.batches import results as lines
-from cacheserver.batches import schedule
+from cacheserver.batches import call_codec, results, schedule
 from cacheserver.batches.context import BatchContext, CallPlanner, Decider
 from cacheserver.batches.jobs import Job
 from cacheserver.batches.near_duplicates import Leaders
-from cacheserver.batches.results import Line
-from cacheserver.batches.work_queue import DIRECT, Waiter
+from cacheserver.batches.results import ItemResult
+from cacheserver.batches.work_queue import DIRECT, Waiter, pool_of
 from cacheserver.budgets import rules as budget
-from cacheserver.cache import cacheability, same_ask
-from cacheserver.cache.answer import Ticket
+from cacheserver.cache import cacheability
+from cacheserver.cache.ask_key import call_key
 from cacheserver.cache.budget_verdict import Verdict
 from cacheserver.cache.freshness import in_shadow
+from cacheserver.cache.request import Request
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
 
@@ -46,33 +45,33 @@ class _Item:
 class CacheLookup:
     """Takes open jobs in turn."""
 
-    def __init__(self, desk: BatchContext, decider: Decider, call_planner: CallPlanner) -> None:
-        self._desk = desk
-        self._asker = call_planner
+    def __init__(self, context: BatchContext, decider: Decider, call_planner: CallPlanner) -> None:
+        self._context = context
+        self._call_planner = call_planner
         self._leaders = Leaders(decider)
 
-    async def sort(self) -> bool:
+    async def run(self) -> bool:
         """Look up a round of each open job. True where some are left."""
-        desk = self._desk
+        context = self._context
         left = False
-        for id in await desk.work.open_jobs():
-            job = await desk.jobs.find(id)
+        for id in await context.work.open_jobs():
+            job = await context.jobs.find(id)
             if job is None or job.cursor >= job.total or job.status == "ended":
-                await desk.work.drop_open(id)
+                await context.work.drop_open(id)
                 self._leaders.forget(id)
                 continue
             if job.status == "canceling":
                 continue  # whatever was not looked up is cancelled
-            left |= bool(await desk.tried("batch-sort", self._round(job)))
+            left |= bool(await context.attempt("batch-sort", self._round(job)))
         return left
 
     async def _round(self, job: Job) -> bool:
-        desk = self._desk
-        tenant = await desk.tenants.get(job.tenant)
+        context = self._context
+        tenant = await context.tenants.get(job.tenant)
         end = min(job.total, job.cursor + _ROUND)
         for start in range(job.cursor, end, _SLICE):
             places = range(start, min(start + _SLICE, end))
-            items = await desk.jobs.items(job.id, places)
+            items = await context.jobs.items(job.id, places)
             there = [(p, *item) for p, item in zip(places, items, strict=True) if item is not None]
             found = await asyncio.gather(*(self._look(job, tenant, raw) for _, _, raw in there))
             for (place, custom_id, raw), (query, decision) in zip(there, found, strict=True):
@@ -80,21 +79,21 @@ class CacheLookup:
                 if not await self._place(item, query, decision):
                     return False  # until there is room in a budget: looked at again in a while
         if end == job.total:
-            await desk.work.drop_open(job.id)
+            await context.work.drop_open(job.id)
             self._leaders.forget(job.id)
         return end < job.total
 
     async def _look(
         self, job: Job, tenant: Tenant, raw: bytes
     ) -> tuple[Query | None, Decision | BadRequest]:
-        desk = self._desk
+        context = self._context
         try:
-            query = desk.read(job, tenant, raw)
+            query = context.read(job, tenant, raw)
         except BadRequest as error:
             return None, error
         if job.kind == "batch" and (bypass := _passed_on(query)) is not None:
             return query, bypass
-        decision = await desk.service.look(query)
+        decision = await context.service.look_up(query)
         if tenant.shadow and isinstance(decision, Hit):
             return query, in_shadow(decision)
         return query, decision
@@ -103,14 +102,13 @@ class CacheLookup:
         self, item: _Item, query: Query | None, decision: Decision | BadRequest
     ) -> bool:
         """End an item, or have it wait for an ask. False: it has to be looked at again."""
-        desk = self._desk
+        context = self._context
         if query is None or isinstance(decision, BadRequest):
-            result = lines.errored("invalid_request_error", str(decision))
-            unread = lines.unreadable(item.job, item.tenant, item.raw)
-            line = lines.unanswered(
+            result = results.errored("invalid_request_error", str(decision))
+            unread = Request(results.unreadable(item.job, item.tenant, item.raw), context.clock())
+            line = results.unanswered(
                 *(item.waiter, item.custom_id, unread, "errored", result),
                 decision=Bypass("refused"),
-                ticket=Ticket(desk.clock()),
             )
             await self._end(line)
             return True
@@ -118,29 +116,25 @@ class CacheLookup:
             case Hit(candidate=Candidate() as candidate):
                 await self._serve(item, query, decision, candidate)
             case Miss() if query.controls.only:
-                await self._end(
-                    lines.refused(
-                        item.waiter, item.custom_id, query, decision, ticket=Ticket(desk.clock())
-                    )
-                )
+                request = Request(query, context.clock())
+                await self._end(results.refused(item.waiter, item.custom_id, request, decision))
             case Miss() | Bypass():
                 return await self._wait(item, query, decision)
         return True
 
-    async def _end(self, line: Line, event: str | None = None, *, moves: bool = True) -> None:
+    async def _end(self, line: ItemResult, event: str | None = None, *, moves: bool = True) -> None:
         """End an item that waits for nothing. `moves`: what comes after it is looked at next."""
-        desk, cursor = self._desk, line.waiter.item + 1 if moves else None
-        if await desk.work.answer(desk.told(line), desk.clock(), cursor=cursor):
-            desk.ended(line, event)
+        context, cursor = self._context, line.waiter.item + 1 if moves else None
+        if await context.work.finish_item(context.encode(line), context.clock(), cursor=cursor):
+            context.record(line, event)
 
     async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
         """End an item with a stored answer, as the service serves one."""
-        now = self._desk.clock()
-        served = self._desk.hits.serve(query, hit, entry=candidate.entry, now=now)
-        result = lines.succeeded(served.message)
-        line = Line(
-            *(item.waiter, item.custom_id, query, "succeeded", result),
-            *(hit, served.settlement, Ticket(now)),
+        now = self._context.clock()
+        served = self._context.stored.serve_stored(query, hit, candidate.entry, now=now)
+        line = ItemResult(
+            *(item.waiter, item.custom_id, Request(query, now)),
+            *("succeeded", results.succeeded(served.message), served.settlement),
         )
         await self._end(line, "hits")
 
@@ -151,12 +145,12 @@ class CacheLookup:
 
         False: a budget has no room for it now, and may have. `moves`: as in `_end`.
         """
-        desk, now = self._desk, self._desk.clock()
+        context, now = self._context, self._context.clock()
         cursor = item.waiter.item + 1 if moves else None
         pool, due, late = self._when(item, query, now)
-        join = partial(desk.work.join, due=due, late=late, cursor=cursor)
+        join = partial(context.work.join, due=due, late=late, cursor=cursor)
         shared = isinstance(decision, Miss)
-        key = same_ask.key(query) if shared else item.waiter.hold
+        key = call_key(query, decision, own=item.waiter.hold)
         vector = decision.vector if isinstance(decision, Miss) else None
         if vector is not None and decision.reason != "shadow" and moves:
             leader = await self._leaders.find(item.job.id, query, vector, now)
@@ -165,18 +159,20 @@ class CacheLookup:
                 if await join(like, leader, pool="", share={}, ask={}):
                     return True
         share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
-        join = partial(join, pool=pool or desks.pool_of(share), share=share)
+        join = partial(join, pool=pool or pool_of(share), share=share)
         if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
             # Who waits for an ask that is there spends nothing more.
             if shared and await join(item.waiter, key, ask={}):
                 self._joined(item, query, vector, key, pool, moves=moves)
                 return True
-            admitted = await desk.budgets.hold(query, item.waiter.hold, now, token=desk.work.token)
+            admitted = await context.budgets.hold(
+                query, item.waiter.hold, now, token=context.work.token
+            )
             if isinstance(admitted, Verdict):
                 return await self._refuse(item, query, decision, admitted, late, moves=moves)
             if admitted is not None and admitted.cheapest:
                 query = replace(query, cheapest=True)
-                key = same_ask.key(query) if shared else key  # that is another ask
+                key = call_key(query, decision, own=item.waiter.hold)  # that is another ask
         await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
         self._joined(item, query, vector, key, pool, moves=moves)
         return True
@@ -192,7 +188,7 @@ class CacheLookup:
             now=now,
             rules=rules,
             controls=job.controls,
-            headroom=self._desk.headroom.least(now),
+            headroom=self._context.headroom.least(now),
             batchable=cacheability.batchable(query.body),
         )
         late = schedule.give_up_at(now, job.deadline, rules)
@@ -214,12 +210,12 @@ class CacheLookup:
 
         What is only held is held at the most it may cost, and much of it comes back.
         """
-        now = self._desk.clock()
+        now = self._context.clock()
         late = min(late, item.job.created_at + item.tenant.batching.max_wait_s)
         if moves and verdict.full is not None and verdict.full.held and now < late:
             return False
-        line = lines.refused(
-            *(item.waiter, item.custom_id, query, decision), ticket=Ticket(now), verdict=verdict
+        line = results.refused(
+            *(item.waiter, item.custom_id, Request(query, now), decision), verdict=verdict
         )
         await self._end(line, moves=moves)
         return True
@@ -229,26 +225,26 @@ class CacheLookup:
     ) -> None:
         if vector is not None and moves:
             self._leaders.add(item.job.id, query, vector, key)
-        self._desk.count(item.job.tenant, "direct" if pool == DIRECT else "items")
+        self._context.count(item.job.tenant, "direct" if pool == DIRECT else "items")
 
     async def _ask(
         self, query: Query, decision: Decision, vector: Any, now: float
     ) -> Mapping[str, str | bytes | int]:
-        asked = await self._asker.prepare(query, vector, now)
+        planned = await self._call_planner.prepare(query, vector, now)
         kind = "miss" if isinstance(decision, Miss) else "bypass"
         found: dict[str, str | bytes | int] = {
             "kind": kind,
             "reason": decision.reason,
-            "asked": desks.packed(asked),
-            "size": len(asked.body) + 200,  # its custom id and what JSON puts around it
+            "asked": call_codec.encode(planned),
+            "size": len(planned.body) + 200,  # its custom id and what JSON puts around it
         }
         if query.cheapest:
             found["cheapest"] = 1
-        if asked.body != query.raw:
-            found["body"] = asked.body
+        if planned.body != query.raw:
+            found["body"] = planned.body
         return found
 
-    async def again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
+    async def ask_again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
         """Have an item that was like another's be asked for itself: the other brought nothing."""
         own = Waiter(waiter.job, waiter.item, "same")
         item = _Item(job, query.tenant, own, custom_id, query.raw)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from cacheserver.batches.collect import Collector
-from cacheserver.batches.context import BatchContext, CallPlanner, Decider, Storer
+from cacheserver.batches.context import AnswerStore, BatchContext, CallPlanner, Decider
 from cacheserver.batches.direct import Direct
 from cacheserver.batches.eligibility import Series
 from cacheserver.batches.expiry import Expirer
@@ -22,7 +22,8 @@ from cacheserver.batches.jobs import Job, Jobs, NoRoom
 from cacheserver.batches.lookup import CacheLookup
 from cacheserver.batches.submit import Claude, Submitter
 from cacheserver.batches.webhook import Webhooks
-from cacheserver.cache.answer import Settlement, Ticket
+from cacheserver.cache.answer import Settlement
+from cacheserver.cache.request import Request
 from cacheserver.core import request_context
 from cacheserver.core.errors import OverBudget, RateLimited, StoreError
 from cacheserver.core.single_flight import end
@@ -37,32 +38,32 @@ class BatchScheduler:
 
     def __init__(
         self,
-        desk: BatchContext,
+        context: BatchContext,
         *,
         decider: Decider,
         call_planner: CallPlanner,
-        keeper: Storer,
+        answer_store: AnswerStore,
         claude: Claude,
         ready: Callable[[], Awaitable[object]],  # returns once similarity is asked
         poster: Poster,
         series: Series | None = None,
     ) -> None:
         self.series = Series() if series is None else series
-        self._desk = desk
+        self._context = context
         self._ready = ready
-        self._sorter = CacheLookup(desk, decider, call_planner)
-        harvester = Collector(desk, keeper, self._sorter)
-        self._shipper = Submitter(desk, claude, harvester)
-        self._ender = Expirer(desk, self._shipper, harvester)
-        self._direct = Direct(desk, harvester)
-        self.webhooks = Webhooks(desk, poster)
+        self._lookup = CacheLookup(context, decider, call_planner)
+        collector = Collector(context, answer_store, self._lookup)
+        self._submitter = Submitter(context, claude, collector)
+        self._expirer = Expirer(context, self._submitter, collector)
+        self._direct = Direct(context, collector)
+        self.webhooks = Webhooks(context, poster)
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def jobs(self) -> Jobs:
-        return self._desk.jobs
+        return self._context.jobs
 
     def start(self) -> None:
         self._tasks = [
@@ -77,12 +78,12 @@ class BatchScheduler:
         self._tasks = []
         await self._direct.close()
         await self.webhooks.close()
-        if self._desk.work.token:
-            await self._desk.tried("batch-rows", self._desk.rows.confirm())
+        if self._context.work.token:
+            await self._context.attempt("batch-rows", self._context.rows.confirm())
         try:
-            await self._desk.work.give_back()
+            await self._context.work.give_back()
         except StoreError:
-            self._desk.metrics.swallowed("batch-lease")
+            self._context.metrics.swallowed("batch-lease")
 
     async def afford(self, job: Job, tenant: Tenant) -> None:
         """Raise `OverBudget` where a batch could have nothing asked, and the tenant refuses then.
@@ -91,26 +92,26 @@ class BatchScheduler:
         """
         if job.controls.only:
             return
-        verdict = await self._desk.budgets.spent_out(tenant, job.key_id, self._desk.clock())
+        verdict = await self._context.budgets.spent_out(tenant, job.key_id, self._context.clock())
         if verdict is not None:
-            self._desk.count(tenant.name, "refused")
+            self._context.count(tenant.name, "refused")
             headers = {"x-cache": "miss", "x-cache-reason": "budget", **verdict.headers}
             raise OverBudget(verdict.message, headers=headers)
 
     async def afford_one(self, query: Query) -> None:
         """The same of one question, which is looked up first: what is stored is free."""
-        desk = self._desk
-        ticket = Ticket.taken(desk.clock())
-        verdict = await desk.budgets.spent_out(query.tenant, query.key_id, ticket.started_at)
+        context = self._context
+        request = Request.begin(query, context.clock())
+        verdict = await context.budgets.spent_out(query.tenant, query.key_id, request.started_at)
         if (
             verdict is None
             or query.controls.only
-            or isinstance(await desk.service.look(query), Hit)
+            or isinstance(await context.service.look_up(query), Hit)
         ):
             return
-        settlement = Settlement(cost=0, saved=0, status=OverBudget.status)
-        headers = desk.settler.settle(query, ticket, Miss("budget"), settlement)
-        await desk.settler.written(ticket)
+        settlement = Settlement(Miss("budget"), cost=0, saved=0, status=OverBudget.status)
+        headers = context.settler.settle(request, settlement)
+        await context.settler.recorded(request)
         raise OverBudget(verdict.message, headers={**headers, **verdict.headers})
 
     async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
@@ -120,22 +121,22 @@ class BatchScheduler:
         """
         seen = request_context.current()
         trace = None if seen is None or seen.trace is None else seen.trace.header
-        job = replace(job, created_at=self._desk.clock(), total=len(items), trace=trace)
+        job = replace(job, created_at=self._context.clock(), total=len(items), trace=trace)
         try:
-            made_room = await self._desk.jobs.create(job, items, keep_s=keep_s)
+            made_room = await self._context.jobs.create(job, items, keep_s=keep_s)
         except NoRoom:
             message = (
                 "the jobs under way leave no room for this one; try again when some have ended"
             )
             raise RateLimited(message, {"retry-after": str(_FULL_S)}) from None
         if made_room:
-            self._desk.metrics.dropped("jobs", made_room)
+            self._context.metrics.dropped("jobs", made_room)
         self._hurry.set()
-        return await self._desk.jobs.find(job.id) or job
+        return await self._context.jobs.find(job.id) or job
 
     async def cancel(self, job: Job) -> bool:
         """Ask for a job's end. False where it has ended."""
-        done = await self._desk.jobs.cancel(job.id, self._desk.clock())
+        done = await self._context.jobs.cancel(job.id, self._context.clock())
         self._hurry.set()
         return done
 
@@ -143,46 +144,46 @@ class BatchScheduler:
         """Return after the next round, or soon: then a job may have come further."""
         changed = self._changed
         try:
-            async with asyncio.timeout(self._desk.pace.tick_s):
+            async with asyncio.timeout(self._context.pace.tick_s):
                 await changed.wait()
         except TimeoutError:
             return
 
     async def _hold(self) -> None:
         """Hold on to the lease, while rounds may take longer than it lasts."""
-        desk = self._desk
+        context = self._context
         while True:
             began = time.monotonic()
             try:
-                if await desk.work.take(desk.pace.lease_s):
-                    desk.held_until = began + desk.pace.lease_s
+                if await context.work.take(context.pace.lease_s):
+                    context.held_until = began + context.pace.lease_s
             except StoreError:
-                desk.metrics.swallowed("batch-lease")
-            held = desk.held_until > began
+                context.metrics.swallowed("batch-lease")
+            held = context.held_until > began
             if held:
                 self._hurry.set()
-            await asyncio.sleep(desk.pace.lease_s / 3 if held else desk.pace.tick_s)
+            await asyncio.sleep(context.pace.lease_s / 3 if held else context.pace.tick_s)
 
     async def _work(self) -> None:
         await self._ready()  # while the index is restored, what it would find were sent
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._desk.pace.tick_s):
+                async with asyncio.timeout(self._context.pace.tick_s):
                     await self._hurry.wait()
             self._hurry.clear()
-            if self._desk.work.token:
+            if self._context.work.token:
                 await self._round()
             self._changed.set()
             self._changed = asyncio.Event()
 
     async def _round(self) -> None:
         """Everything that is due, each a step further. What fails holds up nothing else."""
-        await self._desk.tried("batch-cancel", self._ender.cancel())
-        if await self._desk.tried("batch-sort", self._sorter.sort()):
+        await self._context.attempt("batch-cancel", self._expirer.cancel())
+        if await self._context.attempt("batch-sort", self._lookup.run()):
             self._hurry.set()
-        await self._desk.tried("batch-late", self._ender.late())
-        await self._desk.tried("batch-pack", self._shipper.pack())
-        await self._desk.tried("batch-tend", self._shipper.tend())
-        await self._desk.tried("batch-direct", self._direct.start())
-        await self._desk.tried("webhook", self.webhooks.start())
-        await self._desk.tried("batch-rows", self._desk.rows.confirm())
+        await self._context.attempt("batch-late", self._expirer.late())
+        await self._context.attempt("batch-pack", self._submitter.pack())
+        await self._context.attempt("batch-tend", self._submitter.tend())
+        await self._context.attempt("batch-direct", self._direct.start())
+        await self._context.attempt("webhook", self.webhooks.start())
+        await self._context.attempt("batch-rows", self._context.rows.confirm())

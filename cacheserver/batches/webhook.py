@@ -26,8 +26,8 @@ _ROOT = "\0webhooks"
 class Webhooks:
     """Tells jobs' ends."""
 
-    def __init__(self, desk: BatchContext, poster: Poster) -> None:
-        self._desk = desk
+    def __init__(self, context: BatchContext, poster: Poster) -> None:
+        self._context = context
         self._poster = poster
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -37,12 +37,12 @@ class Webhooks:
 
     async def secret(self, tenant: str, epoch: int) -> str:
         """What a tenant checks its webhooks' signatures with. Raises `Unavailable`."""
-        root = await self._desk.tenants.pseudonym(_ROOT)
+        root = await self._context.tenants.pseudonym(_ROOT)
         return signing.secret(root.encode(), tenant, epoch)
 
     async def start(self) -> None:
         """Begin with those that are due and not under way."""
-        for id in await self._desk.work.hooks_due(self._desk.clock()):
+        for id in await self._context.work.hooks_due(self._context.clock()):
             if len(self._running) >= _AT_ONCE:
                 return
             if id not in self._running:
@@ -54,36 +54,36 @@ class Webhooks:
             await end(task)
 
     async def _tell(self, id: str) -> None:
-        desk = self._desk
+        context = self._context
         try:
-            job = await desk.jobs.find(id)
+            job = await context.jobs.find(id)
             if job is None or job.webhook is None:
-                await desk.work.hook_told(id, attempts=0, told=None, again=None)
+                await context.work.note_webhook(id, attempts=0, state=None, again=None)
                 return
             sent = await self._post(job, job.webhook)
             attempts = job.attempts + 1
-            waits = desk.pace.hook_waits_s
-            told, again = "sent" if sent else None, None
+            waits = context.pace.hook_waits_s
+            state, again = "sent" if sent else None, None
             if not sent and attempts <= len(waits):
-                again = desk.clock() + waits[attempts - 1]
+                again = context.clock() + waits[attempts - 1]
             elif not sent:
-                told = "failed"
-                desk.count(job.tenant, "webhooks_failed")
-            await desk.work.hook_told(id, attempts=attempts, told=told, again=again)
+                state = "failed"
+                context.count(job.tenant, "webhooks_failed")
+            await context.work.note_webhook(id, attempts=attempts, state=state, again=again)
         except StoreError:
-            desk.metrics.swallowed("webhook")
+            context.metrics.swallowed("webhook")
         except Exception as error:  # the task boundary: it is due again in the next round
-            desk.metrics.swallowed("webhook")
+            context.metrics.swallowed("webhook")
             logger.error("a webhook failed: %s", type(error).__name__)
         finally:
             self._running.pop(id, None)
 
     async def _post(self, job: Job, url: str) -> bool:
         """Whether the other side said 2xx. The rules are those of now, not of when it was asked."""
-        desk = self._desk
-        rules = (await desk.tenants.get(job.tenant)).batching
+        context = self._context
+        rules = (await context.tenants.get(job.tenant)).batching
         body = json_text.dumps(_event(job))
-        at = int(desk.clock())
+        at = int(context.clock())
         signature = signing.signed(
             await self.secret(job.tenant, rules.webhook_epoch), f"evt_{job.id}", at, body
         )

@@ -6,6 +6,7 @@ server that was held up and lost it changes nothing more (`StoreError`, code FEN
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -16,6 +17,7 @@ from cacheserver.batches import job_scripts
 from cacheserver.batches.jobs import RESULTS, place_name
 from cacheserver.budgets.store import account_arguments
 from cacheserver.cache.budget_verdict import NOTHING, Account, Amount
+from cacheserver.core import json_text
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import WORK_MS
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
@@ -124,12 +126,14 @@ class WorkQueue:
     async def drop_cancelling(self, id: str) -> None:
         await command(self._redis, "SREM", f"{self._prefix}bt:cancel", id)
 
-    async def answer(self, told: FinishedItem, now: float, *, cursor: int | None = None) -> bool:
+    async def finish_item(
+        self, finished: FinishedItem, now: float, *, cursor: int | None = None
+    ) -> bool:
         """End an item that waits for nothing. False where it has ended."""
-        waiter, after = told.waiter, "" if cursor is None else cursor
-        line = await self._line(told)
-        words = (repr(now), waiter.job, waiter.item, after, told.end, line)
-        row = (told.row_id, told.row)
+        waiter, after = finished.waiter, "" if cursor is None else cursor
+        line = await self._line(finished)
+        words = (repr(now), waiter.job, waiter.item, after, finished.end, line)
+        row = (finished.row_id, finished.row)
         return bool(await run_script(self._answer, self._prefix, self.token, *words, *row))
 
     async def join(
@@ -270,11 +274,11 @@ class WorkQueue:
             )
         )
 
-    async def tell(
+    async def finish(
         self,
         key: str,
         waiting: int,
-        told: Sequence[FinishedItem],
+        finished: Sequence[FinishedItem],
         now: float,
         *,
         spent: Amount = NOTHING,
@@ -287,7 +291,7 @@ class WorkQueue:
         """
         words: list[str | bytes | int] = [repr(now), key, waiting, spent.nano, spent.tokens]
         words += [len(accounts), *account_arguments(accounts)]
-        for each in told:
+        for each in finished:
             words += (each.waiter.job, each.waiter.item, each.end, await self._line(each))
             words += (each.row_id, each.row)
         return int(await run_script(self._tell, self._prefix, self.token, *words))
@@ -297,12 +301,12 @@ class WorkQueue:
         words = (key, pool, round(due * 1000), await self._share(share))
         await run_script(self._requeue, self._prefix, self.token, *words)
 
-    async def leave(self, told: FinishedItem, key: str, now: float) -> bool:
+    async def leave(self, finished: FinishedItem, key: str, now: float) -> bool:
         """End an item that waits for an ask not sent yet. False where it was sent."""
-        waiter = told.waiter
-        line = await self._line(told)
+        waiter = finished.waiter
+        line = await self._line(finished)
         words = (repr(now), key, str(waiter), waiter.job, waiter.item, line)
-        row = (told.row_id, told.row)
+        row = (finished.row_id, finished.row)
         return bool(await run_script(self._leave, self._prefix, self.token, *words, *row))
 
     async def rows(self, most: int = 500) -> dict[str, bytes]:
@@ -319,8 +323,8 @@ class WorkQueue:
     async def hooks_due(self, now: float) -> list[str]:
         return await self._texts("ZRANGEBYSCORE", "bt:hooks", "-inf", round(now * 1000))
 
-    async def hook_told(
-        self, id: str, *, attempts: int, told: str | None, again: float | None
+    async def note_webhook(
+        self, id: str, *, attempts: int, state: str | None, again: float | None
     ) -> None:
         """Note how telling a job's end went; `again`: when it is tried next, None: never."""
         job, hooks = f"{self._prefix}bt:job:{id}", f"{self._prefix}bt:hooks"
@@ -328,18 +332,18 @@ class WorkQueue:
             async with self._redis.pipeline(transaction=True) as pipe:
                 if await self._redis.exists(job):
                     pipe.hset(job, "attempts", str(attempts))
-                    if told is not None:
-                        pipe.hset(job, "told", told)
+                    if state is not None:
+                        pipe.hset(job, "told", state)
                 if again is None:
                     pipe.zrem(hooks, id)
                 else:
                     pipe.zadd(hooks, {id: round(again * 1000)})
                 await pipe.execute()
 
-    async def _line(self, told: FinishedItem) -> bytes:
-        await self._sealer.ready(told.tenant)
-        name = place_name(told.waiter.job, told.waiter.item)
-        return self._sealer.seal(RESULTS, told.tenant, name, told.line)
+    async def _line(self, finished: FinishedItem) -> bytes:
+        await self._sealer.ready(finished.tenant)
+        name = place_name(finished.waiter.job, finished.waiter.item)
+        return self._sealer.seal(RESULTS, finished.tenant, name, finished.line)
 
     async def _share(self, share: Mapping[str, Any]) -> bytes:
         """The share of asks, copied from their pool to their batch as it is."""
@@ -371,3 +375,8 @@ def _state(text: str) -> State:
         case "sent":
             return "sent"
     return "packed"
+
+
+def pool_of(share: Mapping[str, Any]) -> str:
+    """The name of the pool of calls that may go out in one batch."""
+    return hashlib.sha256(json_text.dumps(share, sort_keys=True)).hexdigest()[:24]

@@ -1,16 +1,15 @@
-"""What leaves: an answer, the headers that say where it came from, and the record kept of it."""
+"""Answers, the settlement of a request in tokens and money, and the headers that describe both."""
 
 from __future__ import annotations
 
-import secrets
-from asyncio import Event
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from cacheserver.core import request_context
-from cacheserver.core.ledger_row import Row
+from cacheserver.cache.request import Request
+from cacheserver.core.errors import UpstreamError
 from cacheserver.core.money import usd
+from cacheserver.core.single_flight import Unfinished
 from cacheserver.core.types import (
     Bypass,
     Candidate,
@@ -23,58 +22,49 @@ from cacheserver.core.types import (
 )
 
 
-@dataclass(slots=True)
-class Ticket:
-    """One request on its way through: settled exactly once, by whoever sees its end."""
-
-    started_at: float
-    id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
-    settled: bool = False
-    row: Row | None = None  # made ahead of the end; None: it is made there
-    written: Event | None = None  # set once its row is in the ledger, or could not be written
-
-    @classmethod
-    def taken(cls, now: float) -> Self:
-        """A ticket for the HTTP request under way, if there is one: logs and traces name it."""
-        ticket = cls(now)
-        if (seen := request_context.current()) is not None:
-            seen.decision_id = ticket.id
-        return ticket
-
-
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a request ended, in tokens and money. None: not known."""
+    """The end of a request: its decision, tokens and money. None: not known."""
 
+    decision: Decision
+    failed: bool = False
     model: str | None = None
     usage: Usage | None = None
     cost: Nanodollars | None = None
     saved: Nanodollars | None = None
     prices: str | None = None  # the version of the prices behind `cost`
-    stored: str | None = None  # the id of the entry it left behind
-    unstored: str | None = None  # why it left none
+    stored: str | None = None  # the id of the entry that was stored
+    unstored: str | None = None  # why none was
     ttl_s: int | None = None
     status: int = 200
-    asked: PlannedCall | None = None  # how Claude was asked, where it was for this request
-    estimated: bool = False  # `usage` is ours: Claude's never came
+    planned: PlannedCall | None = None  # the call to Claude that was made for this request
+    estimated: bool = False  # `usage` is our estimate: Claude's never came
     call: str | None = None  # Claude's id of the message that was paid for; None: none was
     lost: int = 0  # tries that may be billed though their usage never came
-    heard: Usage | None = None  # of the last of them, what its `message_start` said
+    heard: Usage | None = None  # usage in the `message_start` of the last of them
     way: Literal["direct", "batch", "queued"] = "direct"  # "batch": the caller's own; else ours
+
+    @property
+    def outcome(self) -> str:
+        return "failed" if self.failed else kind_of(self.decision)
+
+    def with_lost(self, call: UpstreamError | Unfinished) -> Settlement:
+        """Return the settlement of the request whose call failed: Claude may bill its tries."""
+        return replace(self, planned=call.planned, lost=call.lost, heard=call.heard)
 
 
 class Events:
-    """A stream's raw events. `aclose` ends it, also where nobody began to read."""
+    """The raw events of a stream. `aclose` ends it, even if nobody began to read."""
 
     def __init__(
         self, events: AsyncGenerator[bytes, None], unread: Callable[[], None] | None = None
     ) -> None:
         self._events = events
-        self._unread = unread  # called once where it is closed before the first event
+        self._unread = unread  # called once if it is closed before the first event
         self._watch: Callable[[bytes], Awaitable[None]] | None = None
 
     def watched(self, watch: Callable[[bytes], Awaitable[None]]) -> Self:
-        """The same, with `watch` awaited for each event before it leaves."""
+        """Have `watch` awaited for each event before it leaves; return this stream."""
         self._watch = watch
         return self
 
@@ -97,14 +87,17 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` is the message as JSON; a stream has `events` instead, raw SSE events."""
+    """A response: `body` is the message as JSON; a stream has `events` instead, raw SSE events."""
 
     decision_id: str
-    decision: Decision
     settlement: Settlement
     headers: Mapping[str, str]
     body: bytes = b""
     events: Events | None = None
+
+    @property
+    def decision(self) -> Decision:
+        return self.settlement.decision
 
 
 def kind_of(decision: Decision) -> str:
@@ -118,21 +111,20 @@ def kind_of(decision: Decision) -> str:
 
 
 def entry_id(decision: Decision) -> str | None:
-    """The id of the entry that was served; None where none was."""
+    """The id of the entry that was served; None if none was."""
     match decision:
         case Hit(candidate=Candidate(entry=entry)):
             return entry.id
     return None
 
 
-def headers(
-    ticket: Ticket, decision: Decision, settlement: Settlement, now: float
-) -> dict[str, str]:
-    """The `x-cache*` and money headers; what is not known when headers leave is absent."""
+def headers(request: Request, settlement: Settlement, now: float) -> dict[str, str]:
+    """The `x-cache*` and money headers. What is not known when headers leave is absent."""
+    decision = settlement.decision
     found = {
         "x-cache": kind_of(decision),
         "x-cache-reason": decision.reason,
-        "x-cache-decision": ticket.id,
+        "x-cache-decision": request.id,
     }
     match decision:
         case Hit(candidate=Candidate(entry=entry) as candidate):
@@ -140,9 +132,9 @@ def headers(
             found["x-cache-entry"] = entry.id
             found["x-cache-ttl"] = str(round(entry.expires_at - entry.created_at))
             if decision.kind == "semantic":
-                found |= _told(candidate)
+                found |= _candidate_headers(candidate)
         case Miss() if decision.nearest is not None:
-            found |= _told(decision.nearest)
+            found |= _candidate_headers(decision.nearest)
     if settlement.stored is not None:
         found["x-cache-entry"] = settlement.stored
     if settlement.ttl_s is not None:
@@ -154,24 +146,24 @@ def headers(
     return found
 
 
-def told(asked: PlannedCall) -> dict[str, str]:
-    """The headers that say what a lever changed of what the caller asked; none: nothing."""
+def lever_headers(planned: PlannedCall) -> dict[str, str]:
+    """The headers that say what the levers changed of the request; none if nothing."""
     found = {}
-    if asked.route.reason not in ("named", "default"):
-        found["x-cache-route"] = f"{asked.route.model}; {asked.route.reason}"
-    if asked.plan is not None and asked.plan.marks:
-        found["x-cache-plan"] = f"{len(asked.plan.marks)}; {asked.plan.reason}"
-    if asked.cap is not None and asked.cap.ours:
-        found["x-cache-cap"] = f"{asked.cap.max_tokens}; {asked.cap.reason}"
-    if asked.trim is not None:
-        found["x-cache-history"] = f"{asked.trim.turns}; {asked.trim.reason}"
+    if planned.route.reason not in ("named", "default"):
+        found["x-cache-route"] = f"{planned.route.model}; {planned.route.reason}"
+    if planned.plan is not None and planned.plan.marks:
+        found["x-cache-plan"] = f"{len(planned.plan.marks)}; {planned.plan.reason}"
+    if planned.cap is not None and planned.cap.ours:
+        found["x-cache-cap"] = f"{planned.cap.max_tokens}; {planned.cap.reason}"
+    if planned.trim is not None:
+        found["x-cache-history"] = f"{planned.trim.turns}; {planned.trim.reason}"
     return found
 
 
-def _told(candidate: Candidate) -> dict[str, str]:
-    told = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
+def _candidate_headers(candidate: Candidate) -> dict[str, str]:
+    found = {"x-cache-similarity": f"{candidate.similarity:.6f}"}
     if candidate.probability is not None:
-        told["x-cache-probability"] = f"{candidate.probability:.6f}"
+        found["x-cache-probability"] = f"{candidate.probability:.6f}"
     if candidate.veto is not None:
-        told["x-cache-veto"] = candidate.veto
-    return told
+        found["x-cache-veto"] = candidate.veto
+    return found

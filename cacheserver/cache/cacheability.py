@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cacheserver.core import invisible_characters, json_text
+from cacheserver.core import invisible_characters, json_text, thinking
 
 # Stateful or time-dependent by nature (facts 1.2): the same request need not mean the same answer.
 _STATEFUL_FIELDS = {
@@ -24,7 +24,7 @@ _STATEFUL_FIELDS = {
 _CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 
 # Blocks of earlier turns that leave the last text a plain question; the scope holds them exactly.
-_PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
+_PLAIN_BLOCKS = thinking.BLOCK_TYPES | {"text"}
 _EXACT_ONLY = {
     "image": "image",
     "document": "document",
@@ -34,14 +34,13 @@ _EXACT_ONLY = {
 }
 
 _STORABLE_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
-_STORABLE_BLOCKS = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+_STORABLE_BLOCKS = thinking.BLOCK_TYPES | {"text", "tool_use"}
 # How the ids of the simulated Claude's answers begin where it quoted the question, and where it
 # wrote as many words as it was told to (`simulated.claude`).
 _ECHO, _PROSE = "msg_simecho", "msg_simprose"
 # The levers take 2 to 4 us for each, on the event loop: 40 ms for so many. Conversations that
 # people have end below 2,000 messages.
 _MOST_PARTS = 10_000
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 # A text block that begins with something to be seen: ASCII, Latin, Cyrillic, Chinese, Japanese or
 # Korean by the first byte. Within a JSON string the quotes would be escaped, so it matches blocks
 # alone, or the input of a tool's use, which is content as well.
@@ -168,12 +167,3 @@ def _says_something(content: list[Any]) -> bool:
         for block in content
         if isinstance(block, dict)
     )
-
-
-def without_thinking(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The message as another conversation may have it.
-
-    Thinking blocks are bound to the exact prefix they were written for (facts 1.4): sent back
-    after another question they make the caller's next turn a 400.
-    """
-    return {**message, "content": [b for b in message["content"] if b["type"] not in _THINKING]}

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from cacheserver.cache import erasure_rules
-from cacheserver.cache.answer import Settlement, Ticket, entry_id, kind_of
+from cacheserver.cache.answer import Settlement, entry_id, kind_of
 from cacheserver.cache.freshness import EXPLAINED
+from cacheserver.cache.request import Request
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
 from cacheserver.core.types import (
@@ -22,7 +23,6 @@ from cacheserver.core.types import (
     Miss,
     Plan,
     PlannedCall,
-    Query,
     Usage,
 )
 
@@ -95,28 +95,22 @@ def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record(
-    query: Query,
-    ticket: Ticket,
-    decision: Decision,
-    settlement: Settlement,
-    *,
-    outcome: str,
-    bar: Bar | None,
-    now: float,
+    request: Request, settlement: Settlement, *, bar: Bar | None, now: float
 ) -> dict[str, Any]:
     """The full record of a decision, kept for a day; callers see it by `record_for_caller`.
 
     Of a tenant that keeps no content it holds no question, and says so in `withheld`.
     """
-    shown, asked = explain(decision, bar, now), query.text
+    query = request.query
+    shown, asked = explain(settlement.decision, bar, now), query.text
     if query.tenant.no_content:
         shown, asked = without_questions(shown), None
     return {
         **({"withheld": NO_CONTENT} if query.tenant.no_content else {}),
-        "id": ticket.id,
-        "at": ticket.started_at,
-        "seconds": round(now - ticket.started_at, 6),
-        "outcome": outcome,
+        "id": request.id,
+        "at": request.started_at,
+        "seconds": round(now - request.started_at, 6),
+        "outcome": settlement.outcome,
         "decision": shown,
         "asked": asked,
         "volatile": query.volatile,
@@ -135,12 +129,12 @@ def record(
         "cost_usd": None if settlement.cost is None else usd(settlement.cost),
         "saved_usd": None if settlement.saved is None else usd(settlement.saved),
         "prices": settlement.prices,
-        "entry_id": settlement.stored or entry_id(decision),
+        "entry_id": settlement.stored or entry_id(settlement.decision),
         "unstored": settlement.unstored,
         "ttl_s": settlement.ttl_s,
         "status": settlement.status,
         "usage_estimated": settlement.estimated,
-        "asked_how": None if settlement.asked is None else shaped(settlement.asked),
+        "asked_how": None if settlement.planned is None else shaped(settlement.planned),
     }
 
 

@@ -1,4 +1,4 @@
-"""The end of a request: counted once, recorded for a day, told in headers."""
+"""The end of a request: counted once, recorded for a day, described in headers."""
 
 from __future__ import annotations
 
@@ -10,36 +10,27 @@ from typing import Protocol, TypeAlias
 
 from cacheserver.cache import answer as answers
 from cacheserver.cache import explanation
-from cacheserver.cache.answer import Settlement, Ticket
-from cacheserver.cache.fill import Filled
+from cacheserver.cache.answer import Settlement
+from cacheserver.cache.answer_store import Filled
 from cacheserver.cache.freshness import bar_of
 from cacheserver.cache.ports import DecisionLog, Ledger, Metrics, Pricer
-from cacheserver.core.errors import UpstreamError
+from cacheserver.cache.request import Request
 from cacheserver.core.ledger_row import GONE, Row
 from cacheserver.core.money import usd
-from cacheserver.core.single_flight import Flight, Unfinished
-from cacheserver.core.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Nanodollars, Query
+from cacheserver.core.types import Candidate, Decision, Entry, Hit, Nanodollars, Query
 
-# Told of each request that has ended: the query, when, what was paid.
+# Called for each request that has ended: the query, when, what was paid.
 Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], object]
 
 
 class Recorder(Protocol):
     """Makes the ledger's row of a request that has ended. Raises nothing."""
 
-    def row(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str,
-    ) -> Row: ...
+    def row(self, request: Request, settlement: Settlement) -> Row: ...
 
 
 class Settler:
-    """Settles tickets. Everything here is synchronous: nothing can come between."""
+    """Settles requests. `settle` is synchronous: nothing can come between its steps."""
 
     def __init__(
         self,
@@ -53,44 +44,26 @@ class Settler:
         watch: Watch = lambda *_: None,
     ) -> None:
         self._pricer = pricer
-        self._journal = decision_log
+        self._decision_log = decision_log
         self._metrics = metrics
         self._clock = clock
         self._watch = watch
         self._recorder = recorder
         self._ledger = ledger
 
-    def row(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str | None = None,
-    ) -> Row:
-        """The row that `settle` will enter, made ahead: it is the ticket's from then on."""
-        outcome = outcome or answers.kind_of(decision)
-        ticket.row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
-        return ticket.row
+    def row(self, request: Request, settlement: Settlement) -> Row:
+        """Make the row that `settle` will enter, before the request is settled."""
+        request.row = self._recorder.row(request, settlement)
+        return request.row
 
-    def settle(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str | None = None,
-    ) -> dict[str, str]:
-        """Count a request, keep its record, and return the headers that tell of it."""
-        now = self._clock()
-        ticket.settled = True
-        outcome = outcome or answers.kind_of(decision)
-        row = ticket.row
+    def settle(self, request: Request, settlement: Settlement) -> dict[str, str]:
+        """Count a request, record it, and return the headers that describe it."""
+        now, query = self._clock(), request.query
+        request.settled = True
+        row = request.row
         if row is None:
-            row = self._recorder.row(query, ticket, decision, settlement, outcome=outcome)
-        ticket.written = self._ledger.put(row)
+            row = self._recorder.row(request, settlement)
+        request.recorded = self._ledger.put(row)
         if row.unpriced:
             self._metrics.unpriced()
         if settlement.saved is not None:
@@ -98,106 +71,90 @@ class Settler:
         bar = None
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.scope)
-        record = explanation.record(
-            query, ticket, decision, settlement, outcome=outcome, bar=bar, now=now
-        )
+        record = explanation.record(request, settlement, bar=bar, now=now)
         record["saved_by_usd"] = {cause: usd(part) for cause, part in row.saved.items()}
+        outcome, reason = settlement.outcome, settlement.decision.reason
         cost, saved = settlement.cost or 0, settlement.saved or 0
         deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
-        self._journal.record(query.tenant.name, ticket.id, record, deltas)
-        self._metrics.settled(outcome, decision.reason, now - ticket.started_at)
+        self._decision_log.record(query.tenant.name, request.id, record, deltas)
+        self._metrics.settled(outcome, reason, now - request.started_at)
         self._metrics.money(cost, saved)
         self._watch(query, now, settlement.cost)
-        return answers.headers(ticket, decision, settlement, now)
+        return answers.headers(request, settlement, now)
 
     @contextmanager
-    def told(self, query: Query, ticket: Ticket, decision: Miss | Bypass) -> Iterator[None]:
-        """Settle a request that ends within, before Claude is asked, and is not settled by then.
+    def settle_on_error(self, request: Request) -> Iterator[None]:
+        """Settle a request that fails in this context, before Claude is asked.
 
-        `decision` is as far as it came. Mostly its caller has left.
+        Usually its caller has left.
         """
         try:
             yield
         except BaseException as error:
-            if not ticket.settled:
-                ended = Settlement(cost=0, saved=0, status=500, unstored="failed")
-                if isinstance(error, asyncio.CancelledError):
-                    ended = replace(ended, status=GONE, unstored="hung-up")
-                self.settle(query, ticket, decision, ended, outcome="failed")
+            if not request.settled:
+                gone = isinstance(error, asyncio.CancelledError)
+                settlement = Settlement(
+                    request.decision,
+                    failed=True,
+                    cost=0,
+                    saved=0,
+                    status=GONE if gone else 500,
+                    unstored="hung-up" if gone else "failed",
+                )
+                self.settle(request, settlement)
             raise
 
-    async def written(self, ticket: Ticket) -> None:
-        """Return once the request's row is in the ledger; at once where Redis is away."""
-        if ticket.written is not None:
-            await self._ledger.written(ticket.written)
+    async def recorded(self, request: Request) -> None:
+        """Wait until the request's row is in the ledger; not if Redis is away."""
+        if request.recorded is not None:
+            await self._ledger.written(request.recorded)
 
-    def known(self, ticket: Ticket, decision: Decision, settlement: Settlement) -> dict[str, str]:
+    def headers(self, request: Request, settlement: Settlement) -> dict[str, str]:
         """The headers of a stream, which leave before it is settled."""
-        return answers.headers(ticket, decision, settlement, self._clock())
+        return answers.headers(request, settlement, self._clock())
 
-    def account(
-        self, decision: Miss | Bypass, filled: Filled, *, led: bool
-    ) -> tuple[Decision, Settlement]:
-        """What a finished fill means for one of those who waited for it."""
-        ended = Settlement(model=filled.model, usage=filled.usage, ttl_s=filled.ttl_s or None)
+    def account(self, decision: Decision, filled: Filled, *, led: bool) -> Settlement:
+        """The settlement of one of the requests that waited for a fill. Only the leader pays."""
+        usage, ttl_s = filled.usage, filled.ttl_s or None
         if filled.entry is not None and not filled.paid:
             hit = Hit(Candidate(filled.entry, similarity=1.0), "exact", "landed")
-            saved = self._pricer.cost(filled.model, filled.usage, self._clock())
-            return hit, replace(ended, cost=0, saved=saved)
+            saved = self._pricer.cost(filled.model, usage, self._clock())
+            return Settlement(
+                hit, model=filled.model, usage=usage, ttl_s=ttl_s, cost=0, saved=saved
+            )
         if not led:
-            return coalesced(filled.entry), replace(ended, cost=0, saved=filled.cost)
-        return decision, replace(
-            ended,
-            cost=filled.cost,
-            saved=0,
-            prices=filled.prices,
-            stored=None if filled.entry is None else filled.entry.id,
-            unstored=filled.unstored,
-            asked=filled.asked,
-            estimated=filled.estimated,
-            call=filled.call,
-            lost=filled.lost,
-            heard=filled.heard,
-        )
-
-    def settle_late(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Miss | Bypass,
-        flight: Flight[Filled],
-        *,
-        led: bool,
-    ) -> None:
-        """Settle a stream at its end, or a request whose caller is gone."""
-        task = flight.task
-        if not task.done():  # a follower that hung up early
-            self.settle(query, ticket, coalesced(None), Settlement(cost=0))
-        elif task.cancelled() or task.exception() is not None:
-            error = None if task.cancelled() else task.exception()
-            known: UpstreamError | Unfinished | None = flight.tape.unfinished
-            if error is None:
-                failed = Settlement(status=GONE, unstored="hung-up")
-            elif isinstance(error, UpstreamError):
-                known = error
-                failed = Settlement(status=error.status, unstored="failed")
-                decision = failing(decision, error)
-            else:
-                failed = Settlement(status=500, unstored="failed", lost=1 if led else 0)
-            if known is not None and led:
-                failed = replace(failed, asked=known.asked, lost=known.lost, heard=known.heard)
-            self.settle(query, ticket, decision, failed, outcome="failed")
-        else:
-            served, settlement = self.account(decision, task.result(), led=led)
-            self.settle(query, ticket, served, settlement)
+            return Settlement(
+                coalesced(filled.entry),
+                model=filled.model,
+                usage=usage,
+                ttl_s=ttl_s,
+                cost=0,
+                saved=filled.cost,
+            )
+        return paid(decision, filled)
 
 
-def failing(decision: Miss | Bypass, error: UpstreamError) -> Miss | Bypass:
-    """The decision of a request that failed: with why Claude was not asked, where it was not."""
-    return decision if error.reason is None else replace(decision, reason=error.reason)
+def paid(decision: Decision, filled: Filled, *, saved: Nanodollars | None = 0) -> Settlement:
+    """The settlement of the request that Claude was asked for, at a connection or in a batch."""
+    return Settlement(
+        decision,
+        model=filled.model,
+        usage=filled.usage,
+        cost=filled.cost,
+        saved=saved,
+        prices=filled.prices,
+        stored=None if filled.entry is None else filled.entry.id,
+        unstored=filled.unstored,
+        ttl_s=filled.ttl_s or None,
+        planned=filled.planned,
+        estimated=filled.estimated,
+        call=filled.call,
+        lost=filled.lost,
+        heard=filled.heard,
+    )
 
 
 def coalesced(entry: Entry | None) -> Hit:
-    """A hit on what another caller's fill brings; None where it is not stored, or not yet."""
+    """A hit on what another caller's fill brings; None if it is not stored, or not yet."""
     candidate = None if entry is None else Candidate(entry, similarity=1.0)
     return Hit(candidate, "coalesced", "under-way")

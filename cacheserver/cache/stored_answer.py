@@ -1,27 +1,27 @@
-"""A stored answer on its way out: the one place that serves one, whoever waits for it."""
+"""Stored answers: found, and served in one place to live requests, batch items and jobs alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cacheserver.cache import cacheability
 from cacheserver.cache.answer import Settlement
+from cacheserver.cache.cacheability import has_content
 from cacheserver.cache.ports import Entries, Learner, Pricer
-from cacheserver.core import json_text
-from cacheserver.core.types import Entry, Hit, Query
+from cacheserver.core import json_text, thinking
+from cacheserver.core.types import Entry, Hit, Near, Query
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a hit gives: the message without an id, and what it means in money."""
+    """The message of a hit, without an id, and the settlement of the request that gets it."""
 
     message: bytes
     settlement: Settlement
 
 
-class HitServer:
-    """Serves stored answers, at a connection and in a batch alike."""
+class StoredAnswers:
+    """Finds stored answers and serves them. An entry without any content is never found."""
 
     def __init__(
         self,
@@ -36,17 +36,29 @@ class HitServer:
         self._learner = learner
         self._chance = chance
 
-    def serve(self, query: Query, hit: Hit, *, entry: Entry, now: float) -> Served:
-        """Return what leaves, note the hit for eviction, and have a share of hits audited.
+    async def find(self, query: Query) -> Entry | None:
+        """The entry under the query's fingerprint, expired or not. Raises `StoreError`."""
+        entry = await self._entries.get(query.fingerprint)
+        return None if entry is None or not has_content(entry.message) else entry
 
-        Thinking stays behind where the prefix was another's.
+    async def find_near(self, query: Query, top_k: int) -> Near:
+        """Live entries of the query's scope by similarity. Raises `StoreError`."""
+        near = await self._entries.near(query, top_k)
+        answers = tuple(one for one in near.candidates if has_content(one.entry.message))
+        return replace(near, candidates=answers)
+
+    def serve_stored(self, query: Query, hit: Hit, entry: Entry, *, now: float) -> Served:
+        """Return an entry's message and settlement. Note the hit; audit a share of hits.
+
+        Thinking blocks go to the same prompt only.
         """
         message = entry.message
         if hit.kind == "semantic":
-            message = bare(message)
+            message = for_similar(message)
         self._entries.touch(entry)
         self._audit(query, hit)
         settlement = Settlement(
+            hit,
             model=entry.model,
             usage=entry.usage,
             cost=0,
@@ -55,15 +67,15 @@ class HitServer:
         return Served(message, settlement)
 
     def _audit(self, query: Query, hit: Hit) -> None:
-        """Have a share of hits asked again; never on a caller's own key behind their back."""
-        if hit.candidate is None or query.credential is not None:
+        if hit.candidate is None or query.credential is not None:  # never on the caller's own key
             return
         if hit.audit_share > 0 and self._chance() < hit.audit_share:
             self._learner.audit(query, hit.candidate, hit.audit_share)
 
 
-def bare(message: bytes) -> bytes:
-    """A message as another question may have it: without thinking."""
+def for_similar(message: bytes) -> bytes:
+    """A stored message as it is served to a similar question: without thinking blocks."""
     if b'thinking"' not in message:
         return message
-    return json_text.dumps(cacheability.without_thinking(json_text.loads(message)))
+    found = json_text.loads(message)
+    return json_text.dumps({**found, "content": thinking.strip(found["content"])})

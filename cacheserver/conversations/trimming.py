@@ -14,11 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cacheserver.core import invisible_characters, json_text
+from cacheserver.core import invisible_characters, json_text, thinking
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.pricing.estimate import chars_per_token
-
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 Turn = Mapping[str, Any]  # a message of the Messages API
 
@@ -132,7 +130,7 @@ def _in_a_tool_loop(kept: Sequence[Turn]) -> bool:
         return False
     start = _exchanges(kept)[-1]
     return any(
-        block.get("type") in _THINKING
+        block.get("type") in thinking.BLOCK_TYPES
         for turn in kept[start:]
         for block in _blocks(turn["content"])
     )
@@ -142,7 +140,7 @@ def _without_thinking(turn: Turn) -> Turn:
     content = turn["content"]
     if turn["role"] != "assistant" or not isinstance(content, list):
         return turn
-    kept = [block for block in content if block.get("type") not in _THINKING]
+    kept = thinking.strip(content)
     return turn if len(kept) == len(content) else {**turn, "content": kept}
 
 

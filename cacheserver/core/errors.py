@@ -173,7 +173,7 @@ class UpstreamError(CacheServerError):
         self.worded: tuple[str, str] | None = None  # type and message, where they are ours
         self.lost = 0  # tries that were sent and never answered: Claude may bill each
         self.heard: Usage | None = None  # of the last of them, what its `message_start` said
-        self.asked: PlannedCall | None = None  # how Claude was asked
+        self.planned: PlannedCall | None = None  # the call that failed; None: none was made
 
     @property
     def ours(self) -> bool:

@@ -30,7 +30,7 @@ async def end(task: asyncio.Task[Any]) -> None:
 class Unfinished:
     """What is known of a call to Claude that was stopped: it may be billed."""
 
-    asked: PlannedCall | None  # how Claude was asked; None: it was not
+    planned: PlannedCall | None  # None: Claude was not asked
     lost: int = 0  # tries that were sent and not answered to the end
     heard: Usage | None = None  # of the last of them, what its `message_start` said
 
@@ -42,7 +42,7 @@ class EventLog:
         self.headers: Mapping[str, str] | None = None  # set by `open`: the answer has begun
         self.events: list[bytes] = []
         self.error_sent = False  # the last event is an error of Claude's
-        self.answered = False  # Claude's answer is here: what is left is ours, and short
+        self.received = False  # Claude's answer is complete: what is left is short work of ours
         self.unfinished: Unfinished | None = None  # of a fill that was stopped
         self._changed = asyncio.Event()
 
@@ -64,18 +64,18 @@ class EventLog:
 
 
 class Flight(Generic[T]):
-    """A fill under way and its tape."""
+    """A fill under way and its log."""
 
     def __init__(self, key: str, fill: Callable[[EventLog], Coroutine[Any, Any, T]]) -> None:
         self.key = key
-        self.tape = EventLog()
+        self.log = EventLog()
         self.readers = 0
         self.grace: asyncio.TimerHandle | None = None  # until it is stopped, where nobody reads it
-        self.task: asyncio.Task[T] = asyncio.create_task(fill(self.tape), name=f"fill:{key[:16]}")
+        self.task: asyncio.Task[T] = asyncio.create_task(fill(self.log), name=f"fill:{key[:16]}")
         self.task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[T]) -> None:
-        self.tape.wake()
+        self.log.wake()
         if self.grace is not None:
             self.grace.cancel()
         if not task.cancelled():
@@ -87,21 +87,21 @@ class Flight(Generic[T]):
 
     async def opened(self) -> None:
         """Return once the answer has begun. Raises what the fill raised before that."""
-        while self.tape.headers is None and not self.task.done():
-            await self.tape.changed()
-        if self.tape.headers is None:
+        while self.log.headers is None and not self.task.done():
+            await self.log.changed()
+        if self.log.headers is None:
             await self.result()
 
     async def events(self) -> AsyncIterator[bytes]:
         """Every event from the first, then live. Raises what the fill raised."""
         seen = 0
         while True:
-            while seen < len(self.tape.events):
-                yield self.tape.events[seen]
+            while seen < len(self.log.events):
+                yield self.log.events[seen]
                 seen += 1
             if self.task.done():
                 break
-            await self.tape.changed()
+            await self.log.changed()
         await self.result()
 
 
@@ -157,7 +157,7 @@ class SingleFlight(Generic[T]):
             flight.grace = loop.call_later(self._grace_s, self._stop, flight)
 
     def _stop(self, flight: Flight[T]) -> None:
-        if flight.task.done() or flight.tape.answered:  # paid for: it is kept, and its price known
+        if flight.task.done() or flight.log.received:  # paid for: it is kept, and its price known
             return
         self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
         self._stopped()
@@ -174,6 +174,6 @@ class SingleFlight(Generic[T]):
             return
         _, late = await asyncio.wait(flights, timeout=patience_s)
         for task in late:
-            if not flights[task].tape.answered:
+            if not flights[task].log.received:
                 task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

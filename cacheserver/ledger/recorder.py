@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from cacheserver.cache import cacheability
-from cacheserver.cache.answer import Settlement, Ticket
+from cacheserver.cache.answer import Settlement
 from cacheserver.cache.ports import Claude, Ledger, Pricer
+from cacheserver.cache.request import Request
 from cacheserver.claude.upstream import Call, Reply, StreamReply
 from cacheserver.core import json_text
 from cacheserver.core.ledger_row import NOTHING, Bounds, Row
 from cacheserver.core.money import Price
-from cacheserver.core.types import Candidate, Decision, Hit, Nanodollars, PlannedCall, Query, Usage
+from cacheserver.core.types import Candidate, Hit, Nanodollars, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of
 from cacheserver.ledger import savings
 from cacheserver.ledger.counterfactual import Levers, usage_of_miss
@@ -29,36 +30,30 @@ class LedgerRecorder:
         self._pricer = pricer
         self._warmth = warmth
 
-    def row(
-        self,
-        query: Query,
-        ticket: Ticket,
-        decision: Decision,
-        settlement: Settlement,
-        *,
-        outcome: str,
-    ) -> Row:
+    def row(self, request: Request, settlement: Settlement) -> Row:
         """Build the row of a finished request. Raises nothing."""
-        now, asked = ticket.started_at, settlement.asked
+        query, now = request.query, request.started_at
+        decision, outcome = settlement.decision, settlement.outcome
+        planned = settlement.planned
         paid = settlement.call is not None
         usage = settlement.usage if paid and settlement.usage is not None else NOTHING
         saved: Mapping[str, Nanodollars] = {}
         if isinstance(decision, Hit) and outcome == decision.kind:
             saved = self._of_hit(query, decision, settlement, now)
         elif paid and settlement.cost is not None and settlement.model is not None:
-            levers = levers_of_call(asked, way=settlement.way, output=usage.output_tokens)
+            levers = levers_of_call(planned, way=settlement.way, output=usage.output_tokens)
             price = self._price(now)
             saved = savings.call_savings(price, settlement.model, usage, settlement.cost, levers)
             self._warmth.note(query.scope, usage, now)
         return Row(
-            id=ticket.id,
-            at=ticket.started_at,
+            id=request.id,
+            at=request.started_at,
             tenant=query.tenant.name,
             outcome=outcome,
             reason=decision.reason,
             asked=query.model,
             model=settlement.model,
-            baseline=None if asked is None else asked.route.baseline,
+            baseline=None if planned is None else planned.route.baseline,
             key_id=query.key_id,
             task=query.controls.task,
             tags=query.controls.tags,
@@ -101,10 +96,10 @@ class LedgerRecorder:
         """Return the cost bounds of attempts that were sent and got no complete answer."""
         if not settlement.lost:
             return None
-        asked = settlement.asked
-        model = query.model if asked is None else asked.route.model
-        body = query.raw if asked is None else asked.body
-        cap = None if asked is None or asked.cap is None else asked.cap.max_tokens
+        planned = settlement.planned
+        model = query.model if planned is None else planned.route.model
+        body = query.raw if planned is None else planned.body
+        cap = None if planned is None or planned.cap is None else planned.cap.max_tokens
         tier = "standard" if settlement.way == "direct" else "batch"
         return savings.cost_bounds(
             self._price(now),

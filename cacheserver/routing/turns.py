@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cacheserver.cache.fingerprint import shaping
-from cacheserver.core import json_text
+from cacheserver.core import json_text, thinking
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Query, Usage
 
@@ -24,7 +24,6 @@ LOOKED_BACK: Final = 32
 
 _HOUR_S: Final = 3_600
 _SHORT_S: Final = 300
-_THINKING: Final = frozenset({"thinking", "redacted_thinking"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def would_lose(body: Mapping[str, Any], last: LastAnswer, now: float) -> bool:
 
 def _thinks(messages: Sequence[Any]) -> bool:
     return any(
-        isinstance(block, Mapping) and block.get("type") in _THINKING
+        isinstance(block, Mapping) and block.get("type") in thinking.BLOCK_TYPES
         for message in messages
         if isinstance(content := message.get("content"), list)
         for block in content

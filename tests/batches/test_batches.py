@@ -415,7 +415,7 @@ async def until_sent(house: BatchHouse) -> None:
     """Return once every batch that was made is at Claude's, and known to be."""
 
     async def all_sent() -> bool:
-        work = house.batching._desk.work
+        work = house.batching._context.work
         ships = [await work.ship(nonce) for nonce in await work.ships()]
         return bool(ships) and all(ship is not None and ship.state == "sent" for ship in ships)
 
@@ -423,4 +423,4 @@ async def until_sent(house: BatchHouse) -> None:
 
 
 async def waiting(house: BatchHouse, id: str, count: int) -> bool:
-    return len(await house.batching._desk.work.asked_by(id)) == count
+    return len(await house.batching._context.work.asked_by(id)) == count

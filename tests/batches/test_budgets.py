@@ -114,7 +114,7 @@ async def test_what_is_held_by_others_is_waited_for(slow: BatchHouse) -> None:
 
 async def test_what_waits_for_room_does_not_wait_for_ever(house: BatchHouse) -> None:
     await rules(house, monthly={"tokens": 1}, at_limit="refuse")
-    work = house.batching._desk.work
+    work = house.batching._context.work
 
     async def works() -> bool:
         return bool(work.token)
@@ -218,7 +218,7 @@ async def a_query(house: BatchHouse) -> Any:
     """The one question of these tests, as the server would read it."""
     raw = json_text.dumps(item("a")["params"])
     tenant = await house.parts.tenants.get("default")
-    return house.batching._desk.read(Job("x", "batch", "default", 0, 1), tenant, raw)
+    return house.batching._context.read(Job("x", "batch", "default", 0, 1), tenant, raw)
 
 
 async def test_whatever_becomes_of_items_nothing_stays_held_and_each_has_a_row(

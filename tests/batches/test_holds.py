@@ -165,7 +165,7 @@ class World:
             return
         server = await self.worker(which)
         told = FinishedItem(Waiter(self.job.id, self.next, "same"), "succeeded", b"{}", "acme")
-        assert await server.work.answer(told, AT, cursor=self.next + 1)
+        assert await server.work.finish_item(told, AT, cursor=self.next + 1)
         self.items.pop(self.next, None)
         self.next += 1
 
@@ -182,7 +182,9 @@ class World:
             for n in waiting
         ]
         for _ in range(2):
-            await server.work.tell(key, len(waiting), told, AT, spent=spent, accounts=self.accounts)
+            await server.work.finish(
+                key, len(waiting), told, AT, spent=spent, accounts=self.accounts
+            )
         self.asks.pop(key, None)
         self.spent += spent.nano
 
@@ -325,6 +327,6 @@ async def test_what_nothing_was_held_for_is_booked_all_the_same(url: str) -> Non
         )
         told = [FinishedItem(item, "succeeded", b"{}", "acme", "acme")]
         for _ in range(2):
-            await server.work.tell("a", 1, told, AT, spent=Amount(70, 7), accounts=world.accounts)
+            await server.work.finish("a", 1, told, AT, spent=Amount(70, 7), accounts=world.accounts)
         stood = await server.budgets.store.balances("acme", world.accounts, AT)
         assert stood == (Balance(Amount(70, 7), Amount()),) * 2

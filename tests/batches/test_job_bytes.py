@@ -37,7 +37,7 @@ async def made(jobs: Jobs, sizes: list[int], *, webhook: str | None = None) -> J
 async def answered(work: WorkQueue, job: Job, size: int) -> None:
     for place in range(job.total):
         told = FinishedItem(Waiter(job.id, place, "same"), "succeeded", b"x" * size, "acme")
-        assert await work.answer(told, 2_000.0)
+        assert await work.finish_item(told, 2_000.0)
 
 
 @settings(
@@ -63,9 +63,9 @@ async def test_whatever_happens_the_total_is_that_of_what_is_there(
             )
         elif step == "tell":
             waiting = (await work.waiters([f"k{place}"]))[0]
-            await work.tell(f"k{place}", len(waiting), [told] if waiting else [], 1.0)
+            await work.finish(f"k{place}", len(waiting), [told] if waiting else [], 1.0)
         elif step == "answer":
-            await work.answer(told, 1.0)
+            await work.finish_item(told, 1.0)
         elif await jobs.delete("acme", job.id):
             break
         counted, total = await accounts(redis, prefix)

@@ -32,7 +32,7 @@ async def rules(house: BatchHouse, **given: Any) -> None:
 
 async def pooled(house: BatchHouse, count: int) -> None:
     """Return once so many asks wait in pools."""
-    work = house.batching._desk.work
+    work = house.batching._context.work
 
     async def there() -> bool:
         return sum([await work.pooled(pool) for pool in await work.pools()]) == count
@@ -229,7 +229,7 @@ async def test_an_overloaded_claude_is_asked_again(house: BatchHouse) -> None:
 
     house.upstream.faults.add(Fault("error", status=529, times=3, should_retry=False))
     taken = await house.job("How far is the moon?", deadline=HOUR)
-    work = house.batching._desk.work
+    work = house.batching._context.work
 
     async def put_off() -> bool:
         return any(due > house.clock() for _, due in await work.first("direct", 9))
@@ -242,7 +242,7 @@ async def test_an_overloaded_claude_is_asked_again(house: BatchHouse) -> None:
 
 async def test_a_job_waits_for_as_long_as_claude_is_not_asked(house: BatchHouse) -> None:
     """More often than a failure is tried again: it was no try."""
-    breaker, work = house.parts.upstream.breaker, house.batching._desk.work
+    breaker, work = house.parts.upstream.breaker, house.batching._context.work
     shut(breaker)
     taken = await house.job("How far is the moon?", deadline=HOUR)
 
@@ -307,7 +307,7 @@ async def test_no_prompt_and_no_answer_is_in_a_log(
 
 
 async def _waits(house: BatchHouse, ids: list[str]) -> bool:
-    return all([await house.batching._desk.work.asked_by(id) for id in ids])
+    return all([await house.batching._context.work.asked_by(id) for id in ids])
 
 
 def _iso(at: float) -> str:

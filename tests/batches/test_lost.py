@@ -31,7 +31,7 @@ async def test_what_claude_billed_and_forgot_is_in_rows_as_bounds(
     requests = [item("a"), item("b", "Why?"), item("a-too")]
     made = await house.sdk().messages.batches.create(requests=requests)
     await until_sent(house)
-    work = house.batching._desk.work
+    work = house.batching._context.work
     (ship,) = [await work.ship(nonce) for nonce in await work.ships()]
     assert ship is not None
     batch = f"{CREATE}/{ship.upstream}"
@@ -64,7 +64,7 @@ async def taken(house: BatchHouse) -> str:
 
 
 async def state(house: BatchHouse) -> str:
-    work = house.batching._desk.work
+    work = house.batching._context.work
     ships = [await work.ship(nonce) for nonce in await work.ships()]
     return ",".join(ship.state for ship in ships if ship is not None)
 
@@ -97,7 +97,7 @@ async def test_what_was_not_sent_for_claude_fails_is_not_looked_for(house: Batch
     house.clock.ahead_s += 1_000
 
     async def packed() -> bool:
-        work = house.batching._desk.work
+        work = house.batching._context.work
         ships = [await work.ship(nonce) for nonce in await work.ships()]
         return [(one.state, one.tries > 0) for one in ships if one is not None] == [
             ("packed", True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.batches.joined_asks import brought
+from cacheserver.batches.joined_asks import from_direct
 from cacheserver.cache.answer import Answer, Settlement
 from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss
 from tests.api.test_learning import ADMIN, PARIS, SIMILAR, answering, put
@@ -53,25 +53,25 @@ async def test_a_miss_of_a_batch_labels_what_came_near(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "settlement", "given_on"),
+    ("decision", "storing", "given_on"),
     [
-        (Miss("empty"), Settlement(stored="e1"), True),
-        (Miss("empty"), Settlement(unstored="budget"), True),
-        (Miss("empty"), Settlement(unstored="stop-max_tokens"), False),
-        (Miss("empty"), Settlement(unstored="no-content"), False),
-        (Bypass("no-store"), Settlement(unstored="bypass"), False),
-        (Hit(Candidate(ENTRY, 1.0), "exact", "landed"), Settlement(), True),
-        (Hit(Candidate(ENTRY, 1.0), "coalesced", "under-way"), Settlement(), True),
-        (Hit(None, "coalesced", "under-way"), Settlement(), False),
-        (Hit(Candidate(ENTRY, 0.97), "semantic", "similar"), Settlement(), False),
-        (Hit(Candidate(ENTRY, 1.0), "stale", "upstream-failed"), Settlement(), False),
+        (Miss("empty"), {"stored": "e1"}, True),
+        (Miss("empty"), {"unstored": "budget"}, True),
+        (Miss("empty"), {"unstored": "stop-max_tokens"}, False),
+        (Miss("empty"), {"unstored": "no-content"}, False),
+        (Bypass("no-store"), {"unstored": "bypass"}, False),
+        (Hit(Candidate(ENTRY, 1.0), "exact", "landed"), {}, True),
+        (Hit(Candidate(ENTRY, 1.0), "coalesced", "under-way"), {}, True),
+        (Hit(None, "coalesced", "under-way"), {}, False),
+        (Hit(Candidate(ENTRY, 0.97), "semantic", "similar"), {}, False),
+        (Hit(Candidate(ENTRY, 1.0), "stale", "upstream-failed"), {}, False),
     ],
 )
 def test_an_answer_given_at_once_is_passed_to_who_asked_alike_only_where_it_may_be_stored(
-    decision: Decision, settlement: Settlement, given_on: bool
+    decision: Decision, storing: dict[str, Any], given_on: bool
 ) -> None:
-    answer = Answer("d", decision, settlement, {})
-    assert brought(b"{}", answer).given_on is given_on
+    answer = Answer("d", Settlement(decision, **storing), {})
+    assert from_direct(b"{}", answer).shareable is given_on
 
 
 async def _labels(house: BatchHouse) -> int:

@@ -69,11 +69,11 @@ async def test_a_server_that_lost_its_lease_changes_nothing(redis: Connection, p
     assert await next_one.take(60)
     told = FinishedItem(Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme")
     with pytest.raises(StoreError, match="FENCED"):
-        await held_up.answer(told, 1.0)
+        await held_up.finish_item(told, 1.0)
     with pytest.raises(StoreError, match="FENCED"):
         await held_up.take(60)
     assert not await held_up.take(60)
-    assert await next_one.answer(told, 1.0)
+    assert await next_one.finish_item(told, 1.0)
     await held_up.give_back()  # of nothing
     assert await next_one.take(60)
     assert (await jobs.find(job.id)) is not None
@@ -99,7 +99,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
         [(left, row_codec.encode(left)), (strange, b"[9]"), (known, row_codec.encode(known))]
     ):
         told = FinishedItem(Waiter(job.id, place, "same"), "succeeded", b"{}", "acme", one.id, kept)
-        assert await killed.answer(told, 1.0)
+        assert await killed.finish_item(told, 1.0)
     await ledger.record(known)  # that much was done
     await killed.give_back()
     work = WorkQueue(redis, prefix=prefix)
@@ -128,7 +128,7 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     told = FinishedItem(
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
-    assert await work.answer(told, 1.0)
+    assert await work.finish_item(told, 1.0)
     ledger.put(one)
     rows.add(one.id)
     with pytest.raises(StoreError):
@@ -153,7 +153,7 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
     told = FinishedItem(
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
-    assert await work.answer(told, 1.0)
+    assert await work.finish_item(told, 1.0)
     ledger.put(one)
     rows.add(one.id)
     ledger.put(two)
@@ -174,7 +174,7 @@ async def test_an_item_is_answered_once_and_the_last_ends_the_job(
     await work.take(60)
 
     async def answer(place: int, line: bytes) -> bool:
-        return await work.answer(
+        return await work.finish_item(
             FinishedItem(Waiter(job.id, place, "same"), "succeeded", line, "acme"), 2_000.0
         )
 
@@ -203,17 +203,18 @@ async def test_who_joins_while_an_answer_is_told_is_told_as_well(
     await work.join(first, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     told = [FinishedItem(first, "succeeded", b"{}", "acme")]
     await work.join(second, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
-    assert await work.tell("k", 1, told, 2.0) == 0
+    assert await work.finish("k", 1, told, 2.0) == 0
     assert await jobs.some(job.id, [0, 1]) == [None, None]
     assert (
-        await work.tell("k", 2, [*told, FinishedItem(second, "succeeded", b"{}", "acme")], 2.0) == 1
+        await work.finish("k", 2, [*told, FinishedItem(second, "succeeded", b"{}", "acme")], 2.0)
+        == 1
     )
     assert await jobs.some(job.id, [0, 1]) == [b"{}", b"{}"]
 
 
 async def test_nothing_is_sent_once_the_lease_may_be_over(tmp_path: Path) -> None:
     async with BatchHouse.start(tmp_path, pace=replace(QUICK, lease_s=600)) as house:
-        desk = house.batching._desk
+        desk = house.batching._context
         while not desk.work.token:
             await house.batching.changed()
         held_until, desk.held_until = desk.held_until, 0.0  # held up, for who knows how long
@@ -236,14 +237,14 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     ask: dict[str, str | bytes | int] = {"asked": b"{}", "size": 1}
     await work.join(waiter, "k", pool="p", share={"tenant": "acme"}, due=1.0, late=9.0, ask=ask)
     await work.pack("p", "nonce", ["k"], 1.0)
-    await work.answer(FinishedItem(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
+    await work.finish_item(FinishedItem(Waiter(job.id, 1, "same"), "errored", b"{}", "acme"), 1.0)
     forever = {b"bt:fence", b"bt:pools", b"bt:open", b"bt:late", b"bt:ships"}
     forever |= {b"bt:bytes", b"bt:kept"}  # which are swept as jobs come
     keys = [key async for key in redis.scan_iter(f"{prefix}*")]
     kept = {key.removeprefix(prefix.encode()) for key in keys if await redis.ttl(key) == -1}
     assert kept <= forever
-    assert await work.tell("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
-    assert await work.tell("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
+    assert await work.finish("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
+    assert await work.finish("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
     assert await work.ships() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cacheserver.cache.stored_answer import HitServer
+from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.core import json_text
 from cacheserver.core.types import Candidate, Entry, Hit, HitKind, Miss, Query, Usage
 from tests.cache.test_fingerprint import ask, body
@@ -63,8 +63,8 @@ def hit(kind: HitKind, share: float = 0.0) -> Hit:
 )
 def test_thinking_goes_to_the_same_prefix_alone(kind: HitKind, content: list[object]) -> None:
     seen = Seen()
-    hits = HitServer(entries=seen, pricer=seen, learner=seen, chance=lambda: 0.5)  # type: ignore[arg-type]
-    served = hits.serve(ask(body()), hit(kind), entry=ENTRY, now=1_000.0)
+    stored = StoredAnswers(entries=seen, pricer=seen, learner=seen, chance=lambda: 0.5)  # type: ignore[arg-type]
+    served = stored.serve_stored(ask(body()), hit(kind), ENTRY, now=1_000.0)
     assert json_text.loads(served.message)["content"] == content
     assert seen.touched == ["e1"]
     assert (served.settlement.cost, served.settlement.saved) == (0, 1_015)
@@ -78,7 +78,7 @@ def test_a_share_is_audited_and_never_on_a_callers_own_key(
     share: float, credential: str | None, audited: list[tuple[str, float]]
 ) -> None:
     seen = Seen()
-    hits = HitServer(entries=seen, pricer=seen, learner=seen, chance=lambda: 0.5)  # type: ignore[arg-type]
+    stored = StoredAnswers(entries=seen, pricer=seen, learner=seen, chance=lambda: 0.5)  # type: ignore[arg-type]
     query = replace(ask(body()), credential=credential)
-    hits.serve(query, hit("semantic", share), entry=ENTRY, now=0.0)
+    stored.serve_stored(query, hit("semantic", share), ENTRY, now=0.0)
     assert seen.audited == audited

@@ -17,11 +17,11 @@ class Fill:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.runs = 0
-        self.tape: EventLog | None = None
+        self.log: EventLog | None = None
 
-    async def __call__(self, tape: EventLog) -> str:
+    async def __call__(self, log: EventLog) -> str:
         self.runs += 1
-        self.tape = tape
+        self.log = log
         await self.release.wait()
         return "answer"
 
@@ -128,13 +128,13 @@ async def test_readers_see_every_event_whenever_they_come() -> None:
     flight, _ = flights.join("k", fill)
     early = read(flight)
     await settle()
-    assert fill.tape is not None
-    fill.tape.open({})
-    fill.tape.write(b"1")
+    assert fill.log is not None
+    fill.log.open({})
+    fill.log.write(b"1")
     await settle()
     middle = read(flight)
-    fill.tape.write(b"2")
-    fill.tape.write(b"3")
+    fill.log.write(b"2")
+    fill.log.write(b"3")
     await settle()
     fill.release.set()
     await flight.result()
@@ -142,11 +142,11 @@ async def test_readers_see_every_event_whenever_they_come() -> None:
 
 
 def failing(error: Exception, *, after: int) -> Callable[[EventLog], object]:
-    async def fill(tape: EventLog) -> str:
+    async def fill(log: EventLog) -> str:
         if after:
-            tape.open({})
+            log.open({})
         for n in range(after):
-            tape.write(str(n).encode())
+            log.write(str(n).encode())
         raise error
 
     return fill

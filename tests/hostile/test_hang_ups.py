@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from cacheserver.cache import fingerprint
-from cacheserver.cache.answer import Ticket
+from cacheserver.cache.request import Request
 from cacheserver.claude import sse
 from cacheserver.core.single_flight import EventLog, SingleFlight
 from cacheserver.core.types import Controls, Miss, Query, Tenant
@@ -135,8 +135,7 @@ async def test_a_failure_nobody_foresaw_hangs_nobody_and_is_counted(tmp_path: Pa
     """Whatever a fill raises, its leader and those who joined hear of it, streamed or not."""
     async with scripted(tmp_path) as (house, claude):
         claude.go.clear()
-        filler = house.parts.service.filler
-        filler._pricer = None  # type: ignore[assignment]  # any step may fail; this one will
+        house.parts.service.answer_store._pricer = None  # type: ignore[assignment]  # any step may fail; this one will
         claude.body = json.dumps(MESSAGE).encode()
         asking = [create_task(house.ask("Failing?"))]
         await until(lambda: claude.asked == 1)
@@ -168,15 +167,16 @@ async def test_an_answer_that_landed_between_a_look_and_its_fill_is_not_asked_fo
     """The caller looked before it was there, and joins when its fill is over already."""
     service, query = house.parts.service, reading(body_of("Landed?"))
     first = await service.answer(query)
-    late = await service._ask(query, Ticket(house.clock()), Miss("empty"))
+    late = await service._fill(Request(query, house.clock(), decision=Miss("empty")))
     assert (late.decision.reason, len(house.asked)) == ("landed", 1)
     assert (late.settlement.cost, late.settlement.saved) == (0, first.settlement.cost)
-    streamed = await service._ask(replace(query, stream=True), Ticket(house.clock()), Miss("empty"))
+    stream = replace(query, stream=True)
+    streamed = await service._fill(Request(stream, house.clock(), decision=Miss("empty")))
     assert streamed.events is not None
     events = [sse.decode(event) async for event in streamed.events if event]
     assert events[-1] == {"type": "message_stop"}
     house.clock.ahead_s = 4_000
-    again = await service._ask(query, Ticket(house.clock()), Miss("empty"))
+    again = await service._fill(Request(query, house.clock(), decision=Miss("empty")))
     assert (again.decision.reason, len(house.asked)) == ("empty", 2)
     assert outcomes(await stats(house)) == {"exact": 2, "miss": 2}
 
@@ -270,7 +270,7 @@ async def test_a_stopped_fill_takes_nobody_elses_flight_with_it() -> None:
     """It ends after another has begun under its key, and that one is still there to be joined."""
     release = Event()
 
-    async def fill(tape: EventLog) -> str:
+    async def fill(log: EventLog) -> str:
         await release.wait()
         return "answer"
 

@@ -47,7 +47,7 @@ def read(house: House) -> bool:
 
 
 def answered(house: House) -> bool:
-    return any(flight.tape.answered for flight in house.parts.service._flights._running.values())
+    return any(flight.log.received for flight in house.parts.service._flights._running.values())
 
 
 def listened_for() -> bool:

@@ -1,7 +1,7 @@
-"""One definition of "the same ask": who may be given what one call to Claude brings.
+"""The key under which requests share one call to Claude: live ones, batch items and jobs alike.
 
-Rule: as with fingerprints, whatever is not known to leave the call, and what becomes of its answer,
-alone is part of it. What is left out is a list, each with its reason; a field that is added
+Rule: as in a fingerprint, every field is part of the key unless it is known not to change the call
+or the use of its answer. The fields left out are listed, each with its reason. A field added
 tomorrow costs a second call, and never gives one caller what another asked for. Pure.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 from cacheserver.cache import cacheability
 from cacheserver.cache.fingerprint import UNSHAPING
 from cacheserver.core.keyed_digests import keyed
-from cacheserver.core.types import Controls, Query
+from cacheserver.core.types import Controls, Decision, Miss, Query
 
 _KEYED: Final = "part of the fingerprint"
 _DERIVED: Final = "follows from the fingerprint and the tenant's settings"
@@ -24,8 +24,8 @@ _USER_ID: Final = 256  # characters of `metadata.user_id` that Claude takes, by 
 
 # Fields of `Query` that are not compared as they are.
 QUERY_LEFT_OUT: Final[Mapping[str, str]] = {
-    "body": f"{_KEYED}; of the rest, what Claude is told besides is compared (`_besides`)",
-    "raw": "the same body in other spelling",
+    "body": f"{_KEYED}; of the rest, the fields in `_besides` are compared",
+    "raw": "the same body as it was spelled",
     "headers": f"{_KEYED}, where Claude reads them",
     "tenant": f"{_KEYED} by name; settings are the operator's, and `shadow` is compared",
     "controls": "compared field by field",
@@ -36,10 +36,10 @@ QUERY_LEFT_OUT: Final[Mapping[str, str]] = {
     "volatile": _DERIVED,
     "ttl_cap_s": _DERIVED,
     "stream": "a stream and a message are two shapes of one answer, but see `_streamed`",
-    "conversation": "shortens and routes later turns only (`_conversation`)",
-    "key_id": "whose books a call is in; who joins one pays nothing",
-    "actor": "the same request is answered the same, whoever asks: so are stored answers",
-    "caller": "for labels, which only who led a call can bring",
+    "conversation": "shortens and routes later turns only, see `_conversation`",
+    "key_id": "the call is billed to its leader; a request that joins it pays nothing",
+    "actor": "stored answers are shared between actors, too",
+    "caller": "for labels, which only the leader of a call brings",
 }
 
 # Fields of `Controls` that are not compared.
@@ -52,8 +52,13 @@ CONTROLS_LEFT_OUT: Final[Mapping[str, str]] = {
 }
 
 
-def key(query: Query) -> str:
-    """Digest the way a query asks: two queries with one key may share one call. 40 hex digits."""
+def call_key(query: Query, decision: Decision, *, own: str) -> str:
+    """The key of the call that answers a query: `own` unless its answer may be shared."""
+    return ask_key(query) if isinstance(decision, Miss) else own
+
+
+def ask_key(query: Query) -> str:
+    """Digest what a query asks: two queries with one key may share one call. 40 hex digits."""
     parts = [
         *_compared(query, QUERY_LEFT_OUT),
         *_compared(query.controls, CONTROLS_LEFT_OUT),
@@ -73,10 +78,10 @@ def _compared(value: Query | Controls, left_out: Mapping[str, str]) -> Iterator[
 
 
 def _streamed(query: Query) -> bool:
-    """Return whether a stream's answer may be another than a message's.
+    """Return whether a stream's answer may differ from a message's.
 
-    A stream alone is ended at the tenant's price limit, and one that is not held back is not asked
-    again where its answer will not do.
+    Only a stream is ended at the tenant's price limit, and one that is not held back is not asked
+    again if its answer fails validation.
     """
     if not query.stream:
         return False
@@ -88,24 +93,24 @@ def _streamed(query: Query) -> bool:
 
 
 def _conversation(query: Query) -> str | None:
-    """The conversation's name where it may change what is sent: a first turn is everybody's."""
+    """The conversation's name if it may change the call: a first turn is the same for all."""
     return query.conversation if len(query.body["messages"]) > 1 else None
 
 
 def _besides(body: Mapping[str, Any]) -> list[object]:
-    """Return what a body tells Claude besides what shapes the answer.
+    """The fields of a body that do not shape the answer.
 
-    It decides whether a call is taken at all, and how fast: one caller's bad `service_tier`, or
-    fifth prompt-cache mark, must not be another's 400. A well-formed name of who asks changes
-    nothing.
+    They decide whether Claude accepts the call, and how fast it is: one caller's bad
+    `service_tier`, or fifth prompt-cache mark, must not be another's 400. A well-formed `user_id`
+    changes nothing.
     """
-    told: dict[str, object] = {name: body.get(name) for name in UNSHAPING - {"stream"}}
+    found: dict[str, object] = {name: body.get(name) for name in UNSHAPING - {"stream"}}
     match body.get("metadata"):
         case {"user_id": None | str() as user, **rest} if not rest:
-            told["metadata"] = len(user or "") > _USER_ID or None
+            found["metadata"] = len(user or "") > _USER_ID or None
     marks = [block["cache_control"] for block in _marked(body)]
     eager = [tool.get("eager_input_streaming") for tool in body.get("tools") or ()]
-    return [sorted((name, repr(value)) for name, value in told.items()), repr(marks), repr(eager)]
+    return [sorted((name, repr(value)) for name, value in found.items()), repr(marks), repr(eager)]
 
 
 def _marked(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

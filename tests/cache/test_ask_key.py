@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.cache import same_ask
+from cacheserver.cache.ask_key import CONTROLS_LEFT_OUT, QUERY_LEFT_OUT, ask_key
 from cacheserver.cache.fingerprint import UNSHAPING
 from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.rules.routing import RoutingRules
@@ -26,8 +26,8 @@ COMPARED_CONTROLS |= {"tags", "off"}
 @pytest.mark.parametrize(
     ("kind", "compared", "left_out"),
     [
-        (Query, COMPARED, same_ask.QUERY_LEFT_OUT),
-        (Controls, COMPARED_CONTROLS, same_ask.CONTROLS_LEFT_OUT),
+        (Query, COMPARED, QUERY_LEFT_OUT),
+        (Controls, COMPARED_CONTROLS, CONTROLS_LEFT_OUT),
     ],
 )
 def test_every_field_is_compared_or_left_out_for_a_reason(
@@ -58,7 +58,7 @@ OTHER_WAYS: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "value"), OTHER_WAYS)
 def test_another_way_of_asking_is_another_ask(name: str, value: Any) -> None:
     other = ask(body(), controls=replace(Controls(), **{name: value}))
-    assert same_ask.key(other) != same_ask.key(ask(body()))
+    assert ask_key(other) != ask_key(ask(body()))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_another_way_of_asking_is_another_ask(name: str, value: Any) -> None:
 )
 def test_so_is_another_query(name: str, value: Any) -> None:
     query = ask(body())
-    assert same_ask.key(replace(query, **{name: value})) != same_ask.key(query)
+    assert ask_key(replace(query, **{name: value})) != ask_key(query)
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_so_is_another_query(name: str, value: Any) -> None:
 )
 def test_who_asks_and_how_it_is_spelt_do_not_matter(name: str, value: Any) -> None:
     query = ask(body())
-    assert same_ask.key(replace(query, **{name: value})) == same_ask.key(query)
+    assert ask_key(replace(query, **{name: value})) == ask_key(query)
 
 
 def test_the_order_of_tags_and_levers_does_not_matter() -> None:
     one = Controls(tags=("a", "b"), off=("history", "routing"))
     other = Controls(tags=("b", "a"), off=("routing", "history"))
-    assert same_ask.key(ask(body(), controls=one)) == same_ask.key(ask(body(), controls=other))
+    assert ask_key(ask(body(), controls=one)) == ask_key(ask(body(), controls=other))
 
 
 def test_a_later_turn_of_another_conversation_is_another_ask() -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]
     query = ask(body(messages=[*turns, {"role": "user", "content": "And?"}]))
     named = replace(query, conversation="c1")
-    keys = {same_ask.key(one) for one in (query, named, replace(query, conversation="c2"))}
+    keys = {ask_key(one) for one in (query, named, replace(query, conversation="c2"))}
     assert len(keys) == 3
 
 
@@ -139,12 +139,12 @@ def test_what_claude_might_refuse_of_one_caller_is_not_refused_to_another(
     plain = ask(body(**{name: bare[name] for name in fields.keys() & bare.keys()}))
     other = ask(body(**fields))
     assert other.fingerprint == plain.fingerprint
-    assert same_ask.key(other) != same_ask.key(plain)
+    assert ask_key(other) != ask_key(plain)
 
 
 def test_end_users_with_names_of_their_own_share_a_call() -> None:
     keys = {
-        same_ask.key(ask(body(**fields)))
+        ask_key(ask(body(**fields)))
         for fields in (
             {},
             {"metadata": {"user_id": "u1"}},
@@ -180,7 +180,7 @@ def test_a_stream_is_apart_where_its_answer_may_be_another(
     whole = ask(body(), tenant=tenant, controls=controls)
     streamed = ask(body(stream=True), tenant=tenant, controls=controls)
     assert streamed.fingerprint == whole.fingerprint
-    assert (same_ask.key(streamed) != same_ask.key(whole)) is apart
+    assert (ask_key(streamed) != ask_key(whole)) is apart
 
 
 ways = st.fixed_dictionaries(
@@ -198,4 +198,4 @@ def test_two_ways_share_a_call_only_where_nothing_differs(
     first = ask(body(**told), controls=replace(Controls(), **one))
     second = ask(body(**told_too), controls=replace(Controls(), **other))
     alike = (one, told) == (other, told_too)
-    assert (same_ask.key(first) == same_ask.key(second)) is alike
+    assert (ask_key(first) == ask_key(second)) is alike

@@ -1,0 +1,174 @@
+"""Answers of Claude's, from a call or a batch: priced, and stored if they may be."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cacheserver.cache import answer as answers
+from cacheserver.cache import cacheability, erasure_rules
+from cacheserver.cache.ports import CallPlanner, Entries, Escalation, Metrics, Pricer
+from cacheserver.cache.ttl import lifetime
+from cacheserver.claude import sse
+from cacheserver.claude.upstream import Reply, StreamReply
+from cacheserver.core.errors import StoreError
+from cacheserver.core.types import Entry, Nanodollars, PlannedCall, Query, Usage
+from cacheserver.core.usage import usage_of
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The result of a fill: an answer, its price, and the entry it is stored as."""
+
+    message: bytes  # without its "id"
+    raw: bytes | None  # Claude's own bytes, for the leader; None if it was streamed
+    headers: Mapping[str, str]
+    model: str
+    usage: Usage
+    cost: Nanodollars | None  # None: unpriced
+    prices: str | None  # the version of the prices behind `cost`
+    paid: bool  # False: `entry` was found by the second look-up, and Claude was not asked
+    whole: bool  # False: not a complete message; only the leader gets it
+    entry: Entry | None  # as stored
+    unstored: str | None  # why it was not stored
+    ttl_s: int
+    planned: PlannedCall | None = None  # the call; None: none was made
+    estimated: bool = False  # the stream was ended here, and Claude's usage never came
+    call: str | None = None  # Claude's id of the message; None: nothing was paid for
+    lost: int = 0  # tries that may be billed though their usage never came
+    heard: Usage | None = None  # usage in the `message_start` of the last of them
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Filled:
+        """The result of a fill that found its answer stored meanwhile."""
+        return cls(
+            message=entry.message,
+            raw=None,
+            headers={},
+            model=entry.model,
+            usage=entry.usage,
+            cost=0,
+            prices=None,
+            paid=False,
+            whole=True,
+            entry=entry,
+            unstored=None,
+            ttl_s=round(entry.expires_at - entry.created_at),
+        )
+
+
+class AnswerStore:
+    """Prices and stores Claude's answers."""
+
+    def __init__(
+        self,
+        *,
+        entries: Entries,
+        pricer: Pricer,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        call_planner: CallPlanner,
+        validation: Escalation,
+    ) -> None:
+        self._entries = entries
+        self._pricer = pricer
+        self._metrics = metrics
+        self._clock = clock
+        self._call_planner = call_planner
+        self._validation = validation
+
+    async def store(
+        self,
+        query: Query,
+        message: Mapping[str, Any],
+        asked_at: float,
+        *,
+        planned: PlannedCall,
+        reply: Reply | StreamReply | None = None,
+        shared: bool = True,
+        doubt: str | None = None,
+    ) -> Filled:
+        """Price an answer, have the levers learn from it, store it if it may be. Raises nothing.
+
+        `message` is Claude's; `reply` is the response it came in, None for one of a batch. `doubt`
+        is why it may not be a complete message. An answer that fails validation is not stored.
+        """
+        usage = usage_of(message)
+        model = str(message.get("model") or planned.route.model)
+        if doubt is None:
+            self._call_planner.learn(query, planned, message, usage, asked_at)
+        bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
+        ttl_s = lifetime(query.controls, query.tenant) if shared else 0
+        if query.ttl_cap_s is not None:
+            ttl_s = min(ttl_s, query.ttl_cap_s)
+        unstored = doubt or cacheability.unstorable(message)
+        if unstored is None and (why := self._validation.verdict(query, planned, message)):
+            unstored = f"invalid-{why}"
+        if not shared:
+            unstored = "bypass"
+        elif ttl_s == 0:
+            unstored = unstored or "ttl-0"
+        elif query.cheapest:  # once there is budget again, the model asked for is to answer
+            unstored = unstored or "budget"
+        bare, cost, entry = sse.without_id(message), None if bill is None else bill.cost, None
+        if unstored is None:
+            entry = self._entry(query, message, bare, model, usage, cost, ttl_s)
+            unstored = await self._put(entry, query, asked_at)
+        return Filled(
+            message=bare,
+            raw=reply.body if isinstance(reply, Reply) else None,
+            headers={**({} if reply is None else reply.headers), **answers.lever_headers(planned)},
+            model=model,
+            usage=usage,
+            cost=cost,
+            prices=None if bill is None else bill.version,
+            paid=True,
+            whole=doubt is None and message.get("type") == "message",
+            entry=entry if unstored is None else None,
+            unstored=unstored,
+            ttl_s=ttl_s,
+            planned=planned,
+            call=str(message.get("id") or "") if "usage" in message else None,
+            lost=0 if reply is None else reply.lost,
+        )
+
+    def _entry(
+        self,
+        query: Query,
+        message: Mapping[str, Any],
+        bare: bytes,
+        model: str,
+        usage: Usage,
+        cost: Nanodollars | None,
+        ttl_s: int,
+    ) -> Entry:
+        now = self._clock()
+        return Entry(
+            id=f"{int(now * 1000):012x}{secrets.token_hex(10)}",
+            tenant=query.tenant.name,
+            namespace=query.controls.namespace,
+            fingerprint=query.fingerprint,
+            scope=query.scope,
+            text=query.text,
+            model=model,
+            message=bare,
+            usage=usage,
+            cost=cost,
+            tags=query.controls.tags,
+            created_at=now,
+            expires_at=now + ttl_s,
+            actor=query.actor,
+            made_up=cacheability.made_up(message),
+            conversation=erasure_rules.mark_of(query),
+        )
+
+    async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:
+        """Store an entry; return why it was not stored."""
+        try:
+            stored = await self._entries.put(entry, keep_s=query.tenant.stale_s, asked_at=asked_at)
+        except StoreError:
+            self._metrics.swallowed("put")
+            return "degraded"
+        return None if stored else "refused"

@@ -1,0 +1,36 @@
+"""One request in progress: what was asked, the decision so far, and whether it is settled."""
+
+from __future__ import annotations
+
+import secrets
+from asyncio import Event
+from dataclasses import dataclass, field
+from typing import Self
+
+from cacheserver.core import request_context
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.types import Bypass, Miss, Query
+
+
+@dataclass(slots=True)
+class Request:
+    """A request on its way through the cache. It is settled exactly once.
+
+    `decision` is why no stored answer was served; before the look-up, that its caller left.
+    """
+
+    query: Query
+    started_at: float  # Unix seconds
+    id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
+    decision: Miss | Bypass = field(default_factory=lambda: Miss("hung-up"))
+    settled: bool = False
+    row: Row | None = None  # made before the end in a batch; None: made when it is settled
+    recorded: Event | None = None  # set once the row is in the ledger, or could not be written
+
+    @classmethod
+    def begin(cls, query: Query, now: float) -> Self:
+        """Begin a request, and name it in the logs and traces of the HTTP request under way."""
+        request = cls(query, now)
+        if (context := request_context.current()) is not None:
+            context.decision_id = request.id
+        return request

@@ -84,7 +84,14 @@ def test_a_file_of_classes_is_told_by_its_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dials", ["5", "5,x", "-1,5", "60,50", "0,0"])
 def test_noise_is_two_percentages(dials: str) -> None:
-    command = [sys.executable, str(ROOT / "scripts/evaluate"), "--data", ".", f"--noise={dials}"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.evaluation.command",
+        "--data",
+        ".",
+        f"--noise={dials}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert f"--noise {dials}" in done.stderr

@@ -69,7 +69,7 @@ def test_a_bad_file_is_one_line_that_names_file_and_line(
 
 def test_the_command_ends_with_2_and_one_line_for_a_bad_folder(tmp_path: Path) -> None:
     write(tmp_path, "bad.tsv", "query_a\tquery_b\tlabel\na\tb\t7\n")
-    command = [sys.executable, str(ROOT / "scripts/evaluate"), "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "scripts.evaluation.command", "--data", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

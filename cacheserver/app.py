@@ -55,11 +55,12 @@ KEEP_ALIVE_S = 75
 
 def create_app(parts: Components, settings: Settings) -> FastAPI:
     """The application over parts that run already."""
+    limits = parts.capabilities.budgets
     gate = Gate(
         parts.tenants,
         credentials=settings.credentials,
         admin_key=config.admin_key(settings),
-        limits=parts.limits,
+        limits=None if limits is None else limits.rate_limits,
     )
     app = FastAPI(
         title="cacheserver",
@@ -82,7 +83,7 @@ def create_app(parts: Components, settings: Settings) -> FastAPI:
     plain_route.add(app, "/v1/messages/count_tokens", messages.forward, ["POST"])
     plain_route.add(app, "/v1/models", messages.forward, ["GET"])
     plain_route.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
-    batches.install(app, parts.batching)
+    batches.install(app)
     for part in (query, conversations, jobs, lint, prompts, usage, budgets, prices, cache, erasure):
         app.include_router(part.router)
     for part in (feedback, routing, admin):

@@ -1,84 +1,48 @@
-"""Builds the whole from its settings, in order, and takes it down in reverse.
+"""Builds a server from its settings, part by part, and takes it down in reverse.
 
-Everything that runs in the background starts and ends here. `open_cache` is also how a process
-uses the cache without a server.
+Each package builds its own parts in its `build.py`. This module is the list of them: the kernel and
+the books first, then the capabilities that plug into them, but for those switched off.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
-from cacheserver import factories
-from cacheserver.alerts.build import watch
-from cacheserver.alerts.monitor import Sources
-from cacheserver.api.components import Components
-from cacheserver.batches.context import BatchContext, Intervals
-from cacheserver.batches.eligibility import Series
-from cacheserver.batches.jobs import Jobs
-from cacheserver.batches.pending_rows import PendingRows
-from cacheserver.batches.scheduler import BatchScheduler
-from cacheserver.batches.work_queue import WorkQueue
-from cacheserver.budgets.budgets import BudgetedLedger, Budgets
-from cacheserver.budgets.rate_limit_store import RateLimitStore
-from cacheserver.budgets.rate_limits import RateLimits
-from cacheserver.budgets.store import BudgetStore
-from cacheserver.cache import index_sync
-from cacheserver.cache.decider import Decider
-from cacheserver.cache.decision_log import DecisionLog, record_of
-from cacheserver.cache.entries import Entries
-from cacheserver.cache.semantic import SemanticEntries
-from cacheserver.cache.service import CacheService
-from cacheserver.cache.settlement import Settler
-from cacheserver.cache.stored_answer import StoredAnswers
-from cacheserver.calibration.answers.reader import READING, AnswerReader
-from cacheserver.calibration.answers.vectors import AnswerVectors
-from cacheserver.calibration.audits import Auditor
-from cacheserver.calibration.bars import Bars
-from cacheserver.calibration.feedback import Feedback
-from cacheserver.calibration.labels import Labels
-from cacheserver.calibration.llm_judge import Judge, JudgeSettings
-from cacheserver.calibration.pairs import Pairs
-from cacheserver.calibration.review_queue import ReviewFiles
-from cacheserver.calibration.review_store import ReviewQueue
-from cacheserver.calibration.second_opinion import SecondOpinion
-from cacheserver.calibration.states import States
-from cacheserver.calibration.what_if import WhatIf
-from cacheserver.calibration.worker import Worker
-from cacheserver.calibration.wrong_hits import WrongHitShares
-from cacheserver.claude.upstream import Upstream
-from cacheserver.config import settings as config
+import cacheserver.alerts.build as alerts
+import cacheserver.batches.build as batches
+import cacheserver.budgets.build as budgets
+import cacheserver.cache.build as cache
+import cacheserver.calibration.build as calibration
+import cacheserver.claude.build as claude
+import cacheserver.conversations.build as conversations
+import cacheserver.erasure.build as erasure
+import cacheserver.ledger.build as ledger
+import cacheserver.observability.build as observability
+import cacheserver.output_caps.build as output_caps
+import cacheserver.promptcache.build as promptcache
+import cacheserver.routing.build as routing
+import cacheserver.storage.build as storage
+import cacheserver.tenants.build as tenants
+import cacheserver.webhooks.build as webhooks
+from cacheserver.alerts.spend_history import SpendHistory
+from cacheserver.api.components import Capabilities, Components
+from cacheserver.batches.context import Intervals
+from cacheserver.config import kernel
 from cacheserver.config.otel import OtelChoice
-from cacheserver.config.settings import Settings
-from cacheserver.core.single_flight import end
-from cacheserver.erasure.erasure import Eraser
-from cacheserver.index.batcher import Batcher
-from cacheserver.ledger import retention
-from cacheserver.ledger.export import LedgerExport
-from cacheserver.ledger.fan_out import LedgerFanOut
-from cacheserver.ledger.recorder import LedgerRecorder, RecordedClaude, SpendRecorder
-from cacheserver.ledger.reports import LedgerReports
-from cacheserver.ledger.warmth import PromptCacheWarmth
-from cacheserver.ledger.writer import Ledger
-from cacheserver.levers import levers as build_levers
-from cacheserver.matching.lexicon import standard
-from cacheserver.observability.gauge_sampler import GaugeSampler
+from cacheserver.config.settings import Settings, resolve_upstream
+from cacheserver.core.features import Feature, switched_off
+from cacheserver.host import Host
 from cacheserver.observability.metrics import Metrics
-from cacheserver.observability.store_sizes import StoreSizes
 from cacheserver.pricing import price_file
-from cacheserver.routing.trials.comparison import Comparer
-from cacheserver.storage import connection
-from cacheserver.storage.data_loss_watch import DataLossWatch
-from cacheserver.storage.write_behind import WriteBehind
-from cacheserver.tenants.store import Tenants
+from cacheserver.routing.sticky_models import StickyModels
+from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.webhooks import safe_post
-from cacheserver.webhooks.safe_post import Poster, Resolve
+from cacheserver.webhooks.safe_post import Resolve
 
-_DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -92,405 +56,99 @@ async def build(
 ) -> AsyncIterator[Components]:
     """Start every part and yield them; stop them on the way out, answers under way first.
 
-    `pace` and `resolve` are how often batches are looked after and how webhooks' hosts are found;
-    `otel` is where traces and metrics go, if anywhere.
+    `pace` is how often batches are looked after, `resolve` how the hosts of webhooks are found,
+    `otel` where traces and metrics go.
 
-    Raises `SettingsError` for what an operator must change, `StoreError` where Redis is away.
+    Raises `SettingsError` for what an operator must change, `StoreError` if Redis is away.
     """
-    choice = config.resolve_upstream(settings)  # refused before anything is started
+    off, metrics = switched_off(settings.features_off), Metrics()
+    # What an operator must change is reported before anything is started.
+    simulated = resolve_upstream(settings).base_url is None
+    pricer = price_file.build_pricer(price_file.read_price_file(settings))
+    mail = alerts.mail_server(settings)
     async with AsyncExitStack() as stack:
-        # What must be changed is told before anything is started.
-        pricer, mail = (
-            price_file.build_pricer(price_file.read_price_file(settings)),
-            factories.mail(settings),
-        )
-        metrics = Metrics()
-        telemetry = factories.telemetry(otel, metrics.dropped)
+        start = stack.enter_async_context
+
+        async def plug(feature: Feature, part: AbstractAsyncContextManager[T]) -> T | None:
+            return None if feature in off else await start(part)
+
+        telemetry = await start(observability.telemetry(otel, metrics.dropped))
+        embedder = cache.load_embedder(settings.model_dir or settings.data_dir / "model")
+
+        # The stores, Claude, and the books.
+        store = await start(storage.build(kernel.store_options(settings), metrics, clock))
+        options = kernel.cache_options(settings)
+        answers = await start(cache.answers(store, embedder, options, metrics, clock))
+        url = await start(serve_simulated(SimulatedSettings())) if simulated else None
+        wrap = None if telemetry is None else telemetry.upstream
+        upstream = await start(claude.build(kernel.claude_options(settings, url), metrics, wrap))
+        keys = await start(tenants.build(store, settings, metrics, clock))
+        books = await start(ledger.build(store, settings, pricer, metrics, clock))
+        host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
         if telemetry is not None:
-            stack.push_async_callback(telemetry.close)
-        embedder = factories.embedder(settings)
-        url, store = await factories.store(settings, stack)
-        redis = connection.connect(url, tls=config.tls(settings))
-        redis.health.hung = metrics.swallowed
-        stack.push_async_callback(redis.aclose)
-        await factories.wait_for_store(redis, settings, url)
-        sealer = await factories.sealer(
-            redis, settings, metrics
-        )  # before anything is read or written
-        store_watch = DataLossWatch(
-            redis,
-            metrics,
-            prefix=settings.redis_prefix,
-            sync=None if store is None else store.sync,
-            clock=clock,
-        )
-        await store_watch.look()
-        metrics.gauges.watch_store(lambda: store_watch.unsynced_s)
-        entries = await stack.enter_async_context(
-            Entries(
-                redis,
-                prefix=settings.redis_prefix,
-                max_bytes=settings.max_bytes,
-                clock=clock,
-                sealer=sealer,
-            )
-        )
-        decision_log = DecisionLog(
-            redis,
-            prefix=settings.redis_prefix,
-            max_bytes=settings.max_decision_bytes,
-            sealer=sealer,
-            read=record_of,
-        )
-        stack.push_async_callback(decision_log.close)
-        ledger = Ledger(redis, prefix=settings.redis_prefix)
-        stack.push_async_callback(ledger.close)
-        batcher = Batcher(embedder)
-        stack.push_async_callback(batcher.close)
-        semantic = SemanticEntries(
-            entries,
-            batcher,
-            dim=embedder.dim,
-            embedder_id=embedder.id,
-            snapshot_path=settings.data_dir / "index.snapshot",
-            clock=clock,
-            counts=metrics,
-            sealer=sealer,
-        )
-        make = Upstream if telemetry is None else telemetry.upstream
-        upstream = await factories.upstream(settings, choice, stack, metrics, make)
-        reviews = ReviewQueue(redis, prefix=settings.redis_prefix, sealer=sealer)
-        labels = Labels(redis, prefix=settings.redis_prefix, max_bytes=settings.max_label_bytes)
-        stack.push_async_callback(labels.close)
-        lexicon = standard()
-        states = States(
-            labels,
-            metrics,
-            embedder=embedder.id,
-            clock=clock,
-        )
-        uses = WriteBehind("key-use", metrics)
-        stack.push_async_callback(uses.close)
-        tenants = Tenants(
-            redis,
-            prefix=settings.redis_prefix,
-            defaults=factories.defaults(settings),
-            now=clock,
-            swallowed=metrics.swallowed,
-            access=settings.data_dir / "access",
-            behind=uses,
-            sealer=sealer,
-        )
-        budgets = Budgets(
-            BudgetStore(redis, prefix=settings.redis_prefix),
-            tenants=tenants,
-            pricer=pricer,
-            metrics=metrics,
-            clock=clock,
-            default_model=settings.default_model,
-        )
-        stack.push_async_callback(budgets.close)
-        given_back = WriteBehind("rate-limit", metrics)
-        stack.push_async_callback(given_back.close)
-        limits = RateLimits(
-            RateLimitStore(redis, prefix=settings.redis_prefix),
-            keys=tenants,
-            metrics=metrics,
-            behind=given_back,
-        )
-        stack.push_async_callback(limits.close)
-        metrics.gauges.watch_ledger(lambda: ledger.waiting)
-        listeners = () if telemetry is None else telemetry.listeners
-        told = [metrics.rows.booked, *listeners]
-        booked = LedgerFanOut(BudgetedLedger(ledger, budgets), told)
-        books = SpendRecorder(booked, pricer)
-        answers = AnswerReader(
-            semantic.vector,
-            lexicon,
-            AnswerVectors(
-                redis,
-                made_by=f"{embedder.id}/{READING}",
-                dim=embedder.dim,
-                prefix=settings.redis_prefix,
-                sealer=sealer,
-            ),
-        )
-        judge = Judge(
-            judging=JudgeSettings(
-                model=settings.judge_model,
-                share=settings.judge_share,
-                cap=round(settings.judge_usd_per_day * 1_000_000_000),
-            ),
-            labels=labels,
-            claude=RecordedClaude("judge", claude=upstream, books=books, clock=clock),
-            pricer=pricer,
-            decision_log=decision_log,
-            metrics=metrics,
-            clock=clock,
-            chance=random.random,
-        )
-        auditor = Auditor(
-            labels=labels,
-            claude=RecordedClaude("audit", claude=upstream, books=books, clock=clock),
-            pricer=pricer,
-            decision_log=decision_log,
-            metrics=metrics,
-            clock=clock,
-            cap=round(settings.audit_usd_per_day * 1_000_000_000),
-        )
-        worker = Worker(
-            answers=answers,
-            states=states,
-            labels=labels,
-            groups=entries,
-            auditor=auditor,
-            second=SecondOpinion(answers=answers, auditor=auditor, judge=judge, metrics=metrics),
-            lexicon=lexicon,
-            decision_log=decision_log,
-            metrics=metrics,
-            clock=clock,
-        )
-        worker.start()
-        stack.push_async_callback(worker.close)
-        decider = Decider(
-            states=states,
-            labels=labels,
-            lexicon=lexicon,
-            metrics=metrics,
-            clock=clock,
-        )
-        levers = await stack.enter_async_context(
-            build_levers(
-                redis=redis,
-                prefix=settings.redis_prefix,
-                sealer=sealer,
-                upstream=upstream,
-                semantic=semantic,
-                tenants=tenants,
-                pricer=pricer,
-                metrics=metrics,
-                clock=clock,
-                default_model=settings.default_model,
-                books=books,
-                labels=labels,
-                decision_log=decision_log,
-                comparer=Comparer(answers, judge),
-                chance=random.random,
-            )
-        )
-        series = Series()
-        settler = partial(
-            Settler,
-            pricer=pricer,
-            decision_log=decision_log,
-            metrics=metrics,
-            clock=clock,
-            recorder=LedgerRecorder(pricer, PromptCacheWarmth()),
-        )
-        stored = StoredAnswers(
-            entries=semantic, pricer=pricer, learner=worker, chance=random.random
-        )
-        service = CacheService(
-            entries=semantic,
+            books.listen(telemetry.listeners)
+
+        # What plugs into the path of a request.
+        limits = await plug("budgets", budgets.build(host))
+        labels = await start(calibration.labels(host))
+        learning = await plug("calibration", calibration.build(host, labels))
+        talks = await plug("conversations", conversations.build(host))
+        caps = await plug("output-caps", output_caps.build(host))
+        prompts = await plug("prompt-caching", promptcache.build(host))
+        compare = learning if "trials" not in off else None
+        router = await plug("routing", routing.build(host, compare))
+
+        # The path itself.
+        path = cache.cache(
+            store,
+            answers,
+            options,
             claude=upstream,
             pricer=pricer,
-            metrics=metrics,
-            clock=clock,
-            settler=settler(ledger=booked, watch=series.note),
-            call_planner=levers.call_planner,
-            validation=levers.validation,
-            budgets=budgets,
-            limits=limits,
-            decider=decider,
-            learner=worker,
-            stored=stored,
-            grace_s=settings.abandoned_s,
-        )
-        spiller = retention.LedgerRetention(
-            redis,
-            prefix=settings.redis_prefix,
-            folder=settings.data_dir / "ledger",
-            file_days=settings.ledger_file_days,
-            max_bytes=settings.max_ledger_bytes,
-            damaged=metrics.swallowed,
-        )
-        store_watch.unspilled = lambda: spiller.failing
-        wrong_price = round(settings.wrong_hit_usd * 1_000_000_000)
-        bookkeeper = asyncio.create_task(
-            retention.run_retention(spiller, ledger, metrics, clock), name="ledger:keep"
-        )
-        stack.push_async_callback(end, bookkeeper)
-        keeper = asyncio.create_task(
-            index_sync.keep(semantic, decision_log, metrics, store_watch, sealer), name="index:keep"
-        )
-        stack.push_async_callback(index_sync.end_keeping, keeper, semantic, metrics)
-        stack.push_async_callback(service.drain, _DRAIN_S)
-        work = WorkQueue(redis, prefix=settings.redis_prefix, sealer=sealer)
-        entered = LedgerFanOut(ledger, told)
-        desk = BatchContext(
-            jobs=Jobs(
-                redis,
-                prefix=settings.redis_prefix,
-                max_bytes=settings.max_job_bytes,
-                sealer=sealer,
-            ),
-            work=work,
-            service=service,
-            stored=stored,
-            learner=worker,
-            tenants=tenants,
-            settler=settler(ledger=entered),
-            rows=PendingRows(
-                work,
-                entered,
-                flush=ledger.flush,
-                given_up=lambda: ledger.overflowed,
-                metrics=metrics,
-            ),
-            budgets=budgets,
-            pricer=pricer,
-            decision_log=decision_log,
-            metrics=metrics,
-            headroom=upstream.headroom,
-            clock=clock,
-            upstream=upstream.identity,
-            embedder=embedder.id,
-            pace=pace or Intervals(),
-            observe=None if telemetry is None else telemetry.items,
-        )
-        poster = Poster(resolve=resolve)  # for jobs and alerts alike
-        stack.push_async_callback(poster.close)
-        batching = BatchScheduler(
-            desk,
-            decider=decider,
-            call_planner=levers.call_planner,
-            answer_store=service.answer_store,
-            claude=upstream,
-            ready=semantic.restored.wait,
-            poster=poster,
-            series=series,
-        )
-        batching.start()
-        stack.push_async_callback(batching.close)
-        ledger_sums = LedgerReports(redis, prefix=settings.redis_prefix)
-        wrong_hits = WrongHitShares(labels, metrics, clock)
-        sizes = StoreSizes(
-            redis,
-            prefix=settings.redis_prefix,
-            limits={
-                "answers": settings.max_bytes,
-                "decisions": settings.max_decision_bytes,
-                "ledger": settings.max_ledger_bytes,
-                "jobs": settings.max_job_bytes,
-                "labels": settings.max_label_bytes,
-            },
-        )
-        gauge_sampler = GaugeSampler(
-            budgets=budgets.store,
-            tenants=tenants,
-            open_tenant=factories.defaults(settings),
-            wrong_hits=wrong_hits,
-            sizes=sizes,
+            recorder=books.recorder,
+            ledger=books.rows,
+            plugins=host.plugins,
             metrics=metrics,
             clock=clock,
         )
-        gauge_sampler.start()
-        stack.push_async_callback(gauge_sampler.close)
-        alerting = await stack.enter_async_context(
-            watch(
-                redis=redis,
-                prefix=settings.redis_prefix,
-                budgets=budgets.store,
-                ledger=ledger,
-                sums=ledger_sums,
-                tenants=tenants,
-                secret=batching.webhooks.secret,
-                poster=poster,
-                mail=mail,
-                sources=Sources(
-                    wrong_hits,
-                    levers.trials.store,
-                    levers.turns,
-                    opening=lambda: upstream.breaker.opening,
-                    store=store_watch,
-                ),
-                wrong_price=wrong_price,
-                metrics=metrics,
-                clock=clock,
+        serving = await start(path)
+
+        # What works beside it.
+        hooks = await start(webhooks.build(keys.pseudonym, resolve))
+        observe = None if telemetry is None else telemetry.items
+        work = batches.build(host, serving, limits, hooks, pace or Intervals(), observe)
+        queue = await plug("batches", work)
+        sizes = observability.store_sizes(store, settings)
+        sampler = await start(
+            observability.gauges(
+                sizes, host.gauges, keys, tenants.default_tenant(settings), metrics
             )
         )
-        eraser = Eraser(
-            redis,
-            prefix=settings.redis_prefix,
-            sealer=sealer,
-            semantic=semantic,
-            decision_log=decision_log,
-            ledger=ledger,
-            tenants=tenants,
-            data_dir=settings.data_dir,
-            ours=store is not None,
-            longest_s=settings.timeout_s,
-            metrics=metrics,
-            clock=clock,
+        spending = SpendHistory(books.reports)
+        watch = await plug(
+            "alerts", alerts.build(host, hooks, mail, spending, learning, router, talks)
         )
-        eraser.start()
-        stack.push_async_callback(eraser.close)
+        eraser = await plug("erasure", erasure.build(host))
         yield Components(
-            service=service,
-            entries=semantic,
-            decision_log=decision_log,
-            ledger=ledger,
-            budgets=budgets,
-            limits=limits,
-            alerting=alerting,
-            gauge_sampler=gauge_sampler,
-            sizes=sizes,
-            ledger_sums=ledger_sums,
-            ledger_export=LedgerExport(
-                redis,
-                prefix=settings.redis_prefix,
-                folder=settings.data_dir / "ledger",
-                damaged=metrics.swallowed,
+            host=host,
+            serving=serving,
+            capabilities=Capabilities(
+                alerts=watch,
+                batches=queue,
+                budgets=limits,
+                calibration=learning,
+                conversations=talks,
+                erasure=eraser,
+                output_caps=caps,
+                prompt_caching=prompts,
+                routing=router,
             ),
-            wrong_hits=wrong_hits,
-            wrong_price=wrong_price,
-            learner=worker,
-            feedback=Feedback(
-                entries=entries,
-                decision_log=decision_log,
-                states=states,
-                worker=worker,
-                reviews=reviews,
-            ),
+            off=off,
             labels=labels,
-            pairs=Pairs(vector=semantic.vector, judged=decider.pair, labels=labels),
-            bars=Bars(redis, prefix=settings.redis_prefix),
-            reviews=reviews,
-            what_if=WhatIf(decisions=decision_log, labels=labels, states=states, lexicon=lexicon),
-            review_files=ReviewFiles(
-                reviews=reviews,
-                entries=entries,
-                states=states,
-                worker=worker,
-                decision_log=decision_log,
-            ),
-            tenants=tenants,
-            metrics=metrics,
-            upstream=upstream,
-            pricer=pricer,
-            default_model=settings.default_model,
-            batching=batching,
-            lengths=levers.lengths,
-            history=levers.history,
-            turns=levers.turns,
-            eraser=eraser,
-            call_planner=levers.call_planner,
-            router=levers.router,
-            prompts=levers.prompts,
-            trials=levers.trials,
-            gold=levers.gold,
-            embedder_id=embedder.id,
-            repairs=() if store is None else store.repairs,
+            sticky_models=StickyModels(store.redis, prefix=store.prefix),
+            webhooks=hooks,
+            spend_history=spending,
+            sizes=sizes,
+            gauge_sampler=sampler,
             observers=() if telemetry is None else telemetry.observers,
-            clock=clock,
         )

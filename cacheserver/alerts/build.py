@@ -1,65 +1,83 @@
-"""The watch, built from what it looks at and by what it tells."""
+"""Builds the alerts: the monitor, and the ways an alert goes out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from cacheserver.alerts.delivery import Delivery, Secret
+from cacheserver.alerts.delivery import Delivery
 from cacheserver.alerts.monitor import AlertMonitor, Sources
 from cacheserver.alerts.outbox import AlertOutbox
 from cacheserver.alerts.smtp import Mailer, MailServer
 from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.budgets.store import BudgetStore
-from cacheserver.core.types import Nanodollars
-from cacheserver.ledger.reports import LedgerReports
-from cacheserver.ledger.writer import Ledger
-from cacheserver.observability.metrics import Metrics
-from cacheserver.storage.connection import Connection
-from cacheserver.tenants.store import Tenants
-from cacheserver.webhooks.safe_post import Poster
+from cacheserver.calibration.build import CalibrationParts
+from cacheserver.config.settings import Settings
+from cacheserver.conversations.build import Conversations
+from cacheserver.core.errors import SettingsError
+from cacheserver.host import Host
+from cacheserver.routing.build import Routing
+from cacheserver.webhooks.build import WebhookParts
+
+
+def mail_server(settings: Settings) -> MailServer | None:
+    """Return the operator's mail server. Raises `SettingsError` if it has no sender's address."""
+    if settings.smtp_host is None:
+        return None
+    if settings.smtp_from is None:
+        raise SettingsError("`CACHESERVER_SMTP_FROM`: mail needs an address to come from")
+    password = settings.smtp_password
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_from,
+        settings.smtp_port,
+        settings.smtp_user,
+        None if password is None else password.get_secret_value(),
+        settings.smtp_security,
+    )
 
 
 @asynccontextmanager
-async def watch(
-    *,
-    redis: Connection,
-    prefix: str,
-    budgets: BudgetStore,
-    ledger: Ledger,
-    sums: LedgerReports,
-    tenants: Tenants,
-    secret: Secret,
-    poster: Poster,
+async def build(
+    host: Host,
+    hooks: WebhookParts,
     mail: MailServer | None,
-    sources: Sources,
-    wrong_price: Nanodollars,
-    metrics: Metrics,
-    clock: Callable[[], float],
+    spending: SpendHistory,
+    calibration: CalibrationParts | None,
+    routing: Routing | None,
+    conversations: Conversations | None,
 ) -> AsyncIterator[AlertMonitor]:
-    """The watch, at work until the block ends."""
+    """Look and deliver until the block ends."""
+    trials = None if routing is None else routing.trials
+    store, tenants, metrics, clock = host.store, host.tenants, host.metrics, host.clock
     delivery = Delivery(
-        AlertOutbox(redis, prefix=prefix),
-        poster=poster,
+        AlertOutbox(store.redis, prefix=store.prefix),
+        poster=hooks.poster,
         mailer=None if mail is None else Mailer(mail),
         tenants=tenants,
-        secret=secret,
+        secret=hooks.secrets.secret,
         metrics=metrics,
         clock=clock,
     )
-    alerting = AlertMonitor(
+    monitor = AlertMonitor(
         delivery=delivery,
-        spending=SpendHistory(sums),
-        budgets=budgets,
+        spending=spending,
+        budgets=BudgetStore(store.redis, prefix=store.prefix),
         tenants=tenants,
         metrics=metrics,
         clock=clock,
-        sources=sources,
-        wrong_price=wrong_price,
-        flush=ledger.flush,
+        sources=Sources(
+            None if calibration is None else calibration.wrong_hits,
+            None if trials is None else trials.live.store,
+            None if conversations is None else conversations.turns,
+            opening=lambda: host.claude.breaker.opening,
+            store=store.watch,
+        ),
+        wrong_price=round(host.settings.wrong_hit_usd * 1_000_000_000),
+        flush=host.ledger.writer.flush,
     )
-    alerting.start()
+    monitor.start()
     try:
-        yield alerting
+        yield monitor
     finally:
-        await alerting.close()
+        await monitor.close()

@@ -12,7 +12,7 @@ from cacheserver.alerts.rules import clean
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.money import usd
 from cacheserver.core.request_context import RequestContext
-from cacheserver.promptcache.multipliers import prompt_tokens
+from cacheserver.core.usage import prompt_tokens
 
 logger = logging.getLogger("cacheserver.access")
 

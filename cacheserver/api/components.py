@@ -1,4 +1,8 @@
-"""The parts that `bootstrap` builds, for a server's routes or for a process."""
+"""The parts that `bootstrap` builds, for a server's routes or for a process.
+
+A part of a capability that is switched off raises `SwitchedOff` where it is used: a 404 that names
+the setting.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cacheserver.alerts.monitor import AlertMonitor
+from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.budgets.budgets import Budgets
+from cacheserver.budgets.build import SpendLimits
 from cacheserver.budgets.rate_limits import RateLimits
+from cacheserver.cache.build import Cache
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decision_log import DecisionLog
 from cacheserver.cache.semantic import SemanticEntries
 from cacheserver.cache.service import CacheService
-from cacheserver.calibration.bars import Bars
-from cacheserver.calibration.feedback import Feedback
+from cacheserver.calibration.build import CalibrationParts
 from cacheserver.calibration.labels import Labels
-from cacheserver.calibration.pairs import Pairs
-from cacheserver.calibration.review_queue import ReviewFiles
-from cacheserver.calibration.review_store import ReviewQueue
-from cacheserver.calibration.what_if import WhatIf
-from cacheserver.calibration.worker import Worker
-from cacheserver.calibration.wrong_hits import WrongHitShares
 from cacheserver.claude.upstream import Upstream
-from cacheserver.conversations.history import HistoryTrimmer
-from cacheserver.conversations.turns import Turns
+from cacheserver.conversations.build import Conversations
+from cacheserver.core.errors import SwitchedOff
+from cacheserver.core.features import Feature, required
 from cacheserver.core.request_context import Observer
 from cacheserver.core.types import Nanodollars
 from cacheserver.erasure.erasure import Eraser
+from cacheserver.host import Host
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.writer import Ledger
@@ -36,52 +38,157 @@ from cacheserver.observability.metrics import Metrics
 from cacheserver.observability.store_sizes import StoreSizes
 from cacheserver.output_caps.caps import OutputCaps
 from cacheserver.pricing.prices import Pricer
-from cacheserver.promptcache.drift import PromptCaching
-from cacheserver.routing.router import Router
-from cacheserver.routing.trials.gold import GoldRuns
-from cacheserver.routing.trials.trials import Trials
+from cacheserver.promptcache.build import PromptCaching
+from cacheserver.routing.build import Routing, TrialParts
+from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.tenants.store import Tenants
+from cacheserver.webhooks.build import WebhookParts
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What plugs into the kernel; None if it is switched off."""
+
+    alerts: AlertMonitor | None
+    batches: BatchScheduler | None
+    budgets: SpendLimits | None
+    calibration: CalibrationParts | None
+    conversations: Conversations | None
+    erasure: Eraser | None
+    output_caps: OutputCaps | None
+    prompt_caching: PromptCaching | None
+    routing: Routing | None
 
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    service: CacheService
-    entries: SemanticEntries
-    decision_log: DecisionLog
-    ledger: Ledger
-    budgets: Budgets
-    limits: RateLimits
-    alerting: AlertMonitor
-    gauge_sampler: GaugeSampler
+    host: Host
+    serving: Cache
+    capabilities: Capabilities
+    off: frozenset[Feature]
+    labels: Labels  # also while calibration is off: a tenant's are forgotten with its content
+    sticky_models: StickyModels  # the same, while routing is off
+    webhooks: WebhookParts
+    spend_history: SpendHistory
     sizes: StoreSizes
-    ledger_sums: LedgerReports
-    ledger_export: LedgerExport
-    wrong_hits: WrongHitShares
-    wrong_price: Nanodollars  # what the operator says one costs
-    learner: Worker
-    feedback: Feedback
-    pairs: Pairs
-    labels: Labels
-    bars: Bars
-    reviews: ReviewQueue
-    what_if: WhatIf
-    review_files: ReviewFiles
-    tenants: Tenants
-    metrics: Metrics
-    upstream: Upstream
-    pricer: Pricer
-    default_model: str
-    batching: BatchScheduler
-    call_planner: CallPlanner
-    router: Router
-    prompts: PromptCaching
-    trials: Trials
-    gold: GoldRuns
-    lengths: OutputCaps
-    history: HistoryTrimmer
-    turns: Turns
-    eraser: Eraser
-    embedder_id: str
-    repairs: Sequence[str]  # sentences on damage of the store that was mended at a start
-    observers: Sequence[Observer]  # told of every request, in this order
-    clock: Callable[[], float]
+    gauge_sampler: GaugeSampler
+    observers: Sequence[Observer]  # shown every request, in this order
+
+    def require(self, feature: Feature) -> None:
+        """Return if a feature is on. Raises `SwitchedOff`."""
+        if feature in self.off:
+            raise SwitchedOff(feature)
+
+    # The kernel and the books.
+
+    @property
+    def service(self) -> CacheService:
+        return self.serving.service
+
+    @property
+    def call_planner(self) -> CallPlanner:
+        return self.serving.call_planner
+
+    @property
+    def entries(self) -> SemanticEntries:
+        return self.host.answers.entries
+
+    @property
+    def decision_log(self) -> DecisionLog:
+        return self.host.answers.decision_log
+
+    @property
+    def embedder_id(self) -> str:
+        return self.host.answers.embedder_id
+
+    @property
+    def upstream(self) -> Upstream:
+        return self.host.claude
+
+    @property
+    def default_model(self) -> str:
+        return self.host.settings.default_model
+
+    @property
+    def wrong_hit_cost(self) -> Nanodollars:
+        """What the operator says a wrong answer costs."""
+        return round(self.host.settings.wrong_hit_usd * 1_000_000_000)
+
+    @property
+    def repairs(self) -> Sequence[str]:
+        return self.host.store.repairs
+
+    @property
+    def tenants(self) -> Tenants:
+        return self.host.tenants
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.host.ledger.writer
+
+    @property
+    def ledger_reports(self) -> LedgerReports:
+        return self.host.ledger.reports
+
+    @property
+    def ledger_export(self) -> LedgerExport:
+        return self.host.ledger.export
+
+    @property
+    def pricer(self) -> Pricer:
+        return self.host.pricer
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.host.metrics
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        return self.host.clock
+
+    # The capabilities.
+
+    @property
+    def alerts(self) -> AlertMonitor:
+        return required(self.capabilities.alerts, "alerts")
+
+    @property
+    def batches(self) -> BatchScheduler:
+        return required(self.capabilities.batches, "batches")
+
+    @property
+    def budgets(self) -> Budgets:
+        return required(self.capabilities.budgets, "budgets").budgets
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        return required(self.capabilities.budgets, "budgets").rate_limits
+
+    @property
+    def calibration(self) -> CalibrationParts:
+        return required(self.capabilities.calibration, "calibration")
+
+    @property
+    def conversations(self) -> Conversations:
+        return required(self.capabilities.conversations, "conversations")
+
+    @property
+    def eraser(self) -> Eraser:
+        return required(self.capabilities.erasure, "erasure")
+
+    @property
+    def output_caps(self) -> OutputCaps:
+        return required(self.capabilities.output_caps, "output-caps")
+
+    @property
+    def prompt_caching(self) -> PromptCaching:
+        return required(self.capabilities.prompt_caching, "prompt-caching")
+
+    @property
+    def routing(self) -> Routing:
+        return required(self.capabilities.routing, "routing")
+
+    @property
+    def trials(self) -> TrialParts:
+        routing = self.capabilities.routing
+        return required(None if routing is None else routing.trials, "trials")

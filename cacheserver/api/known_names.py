@@ -37,7 +37,8 @@ async def refuse_unknown_namespace(edge: AppState, tenant: Tenant, namespace: st
     known = {"default", *tenant.namespace_bars, *rules}
     if namespace in known or await edge.parts.entries.entries.has_namespace(tenant.name, namespace):
         return
-    known |= (await edge.parts.what_if.places(tenant)).namespaces
+    recent = await edge.parts.decision_log.near(tenant.name)
+    known |= {str(record["namespace"]) for record in recent}
     if namespace not in known:
         raise Unknown("name", "namespace", namespace, known)
 
@@ -52,6 +53,13 @@ async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, afte
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
         if await edge.parts.entries.asked_in(before.name, scope):
             continue
-        known = (await edge.parts.what_if.places(before)).scopes
+        known = await _known_scopes(edge, before)
         if scope not in known:
             raise Unknown(field, "scope", scope, known)
+
+
+async def _known_scopes(edge: AppState, tenant: Tenant) -> set[str]:
+    """Return the scopes with decisions of the last day, bars or labels."""
+    recent = await edge.parts.decision_log.near(tenant.name)
+    learned = await edge.parts.labels.scopes(tenant.name)
+    return {*(str(record["scope"]) for record in recent), *tenant.scope_bars, *learned}

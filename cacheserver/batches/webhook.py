@@ -13,14 +13,11 @@ from cacheserver.core.rules.batching import BatchRules
 from cacheserver.core.single_flight import end
 from cacheserver.webhooks import signing
 from cacheserver.webhooks.safe_post import Poster
+from cacheserver.webhooks.secrets import WebhookSecrets
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
-
-# Derived from the secret that callers' keys are made pseudonyms with. No key is spelled so: they
-# are printable, so nobody's pseudonym is ever this.
-_ROOT = "\0webhooks"
 
 
 class Webhooks:
@@ -29,16 +26,12 @@ class Webhooks:
     def __init__(self, context: BatchContext, poster: Poster) -> None:
         self._context = context
         self._poster = poster
+        self._secrets = WebhookSecrets(context.tenants.pseudonym)
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def check(self, url: object, rules: BatchRules, *, field: str) -> str:
         """The URL, if a webhook may go there now. Raises `BadRequest` naming `field`."""
         return await self._poster.check(field, url, rules)
-
-    async def secret(self, tenant: str, epoch: int) -> str:
-        """What a tenant checks its webhooks' signatures with. Raises `Unavailable`."""
-        root = await self._context.tenants.pseudonym(_ROOT)
-        return signing.secret(root.encode(), tenant, epoch)
 
     async def start(self) -> None:
         """Begin with those that are due and not under way."""
@@ -85,7 +78,7 @@ class Webhooks:
         body = json_text.dumps(_event(job))
         at = int(context.clock())
         signature = signing.signed(
-            await self.secret(job.tenant, rules.webhook_epoch), f"evt_{job.id}", at, body
+            await self._secrets.secret(job.tenant, rules.webhook_epoch), f"evt_{job.id}", at, body
         )
         return await self._poster.post(url, body, signature, rules) is None
 

@@ -86,20 +86,6 @@ class Decider:
             return await self._judge(query, live, pasts, bar, bar.target)
         return Miss("exact-only")
 
-    def pair(self, one: str, other: str, similarity: float) -> Judged:
-        """Judge two questions by the prior, all vetoes on."""
-        asked = profile.read(one, self._lexicon)
-        neighbour = Neighbour("", similarity, "", self._profile(other))
-        verdict = judge(
-            asked,
-            [neighbour],
-            Calibration(),
-            conformal_bound.UNREACHED,
-            lexicon=self._lexicon,
-            enabled=frozenset(vetoes.VETOES),
-        )
-        return verdict.judged[0]
-
     async def _past(
         self, query: Query, live: Sequence[Candidate]
     ) -> tuple[list[Candidate], Mapping[str, EntryRecord]]:
@@ -203,6 +189,19 @@ class Decider:
             if len(self._profiles) > _PROFILES:
                 self._profiles.popitem(last=False)
         return found
+
+
+def judge_pair(lexicon: Lexicon, one: str, other: str, similarity: float) -> Judged:
+    """Judge two questions by the prior, all vetoes on."""
+    verdict = judge(
+        profile.read(one, lexicon),
+        [Neighbour("", similarity, "", profile.read(other, lexicon))],
+        Calibration(),
+        conformal_bound.UNREACHED,
+        lexicon=lexicon,
+        enabled=frozenset(vetoes.VETOES),
+    )
+    return verdict.judged[0]
 
 
 def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:

@@ -43,14 +43,6 @@ PAGE = 50  # questions named at once
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Scopes and namespaces in which a tenant has asked lately, learned or set something."""
-
-    scopes: set[str]
-    namespaces: set[str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Scope:
     """Bar and labels of a scope under the bars that are tried."""
 
@@ -112,15 +104,6 @@ class WhatIf:
             "labels": _rate([told for scope in scopes.values() for told in scope.labels]),
             "shadow": _rate(_shadowed(rows, scopes)),
         }
-
-    async def places(self, tenant: Tenant) -> Places:
-        """Scopes and namespaces of a tenant that are known of. Raises `StoreError`."""
-        records = await self._decisions.near(tenant.name)
-        scopes = {str(record["scope"]) for record in records}
-        return Places(
-            scopes={*scopes, *tenant.scope_bars, *await self._labels.scopes(tenant.name)},
-            namespaces={str(record["namespace"]) for record in records},
-        )
 
     def _decided(
         self, pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]

@@ -24,9 +24,11 @@ from pydantic import (
     model_validator,
 )
 
+from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.sizes import Bytes, BytesLimit
 from cacheserver.config.sources import gather, unread, variable
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.features import FEATURES
 from cacheserver.core.rules.routing import CHEAPEST_MODEL
 from cacheserver.core.types import DEFAULT_TTL_S, MAX_TTL_S
 from cacheserver.storage.redis_url import Tls
@@ -48,8 +50,10 @@ class UpstreamChoice:
     base_url: str | None
 
 
-def _setting(default: Any, help: str, why: str, **rules: Any) -> Any:
-    return Field(default, description=help, json_schema_extra={"why": why}, **rules)
+def _setting(default: Any, help: str, why: str, *, shown: str | None = None, **rules: Any) -> Any:
+    """`shown` is the default as the page of settings has it, if it is not the value itself."""
+    extra: dict[str, Any] = {"why": why} if shown is None else {"why": why, "shown": shown}
+    return Field(default, description=help, json_schema_extra=extra, **rules)
 
 
 class Settings(BaseModel):
@@ -412,6 +416,15 @@ class Settings(BaseModel):
         "How the connection is made safe; `none` is for a mail server on this machine.",
         "What port 587 speaks; a password never leaves in the clear.",
     )
+    features_off: FeatureList = _setting(
+        (),
+        "Capabilities to switch off, with commas between: "
+        f"{', '.join(f'`{name}`' for name in FEATURES)} "
+        "([what each is](capabilities.md)).",
+        "None is off: each does nothing until a tenant's settings or a request ask for it, or "
+        "costs nothing that is not saved.",
+        shown="none",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
     )
@@ -592,9 +605,15 @@ def shown(settings: Settings) -> dict[str, str]:
     """The effective settings by variable, as text; of a secret only whether it is set."""
     values = {variable(name): getattr(settings, name) for name in Settings.model_fields}
     return {
-        name: "(set)" if isinstance(value, SecretStr) else "" if value is None else str(value)
+        name: "(set)" if isinstance(value, SecretStr) else _text(value)
         for name, value in values.items()
     }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
 
 
 def settings_table() -> str:

@@ -8,6 +8,7 @@ CacheServerError
 │   ├── OverBudget         402  what may be spent is spent
 │   ├── Forbidden          403
 │   ├── NotFound           404
+│   │   └── SwitchedOff    404  the operator has switched this capability off
 │   ├── NotCached          404  `only-if-cached` and it was not
 │   ├── Withheld           409  the tenant keeps no content, and this would show or keep some
 │   ├── TooLarge           413
@@ -100,6 +101,16 @@ class Forbidden(CallerError):
 class NotFound(CallerError):
     status = 404
     type = "not_found_error"
+
+
+class SwitchedOff(NotFound):
+    """What was asked for belongs to a capability that the operator has switched off."""
+
+    def __init__(self, feature: str) -> None:
+        super().__init__(
+            f"`{feature}` is switched off on this server; `CACHESERVER_FEATURES_OFF` names it"
+        )
+        self.feature = feature
 
 
 class NotCached(CallerError):

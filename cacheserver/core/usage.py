@@ -58,3 +58,13 @@ def _count(value: Any) -> int:
 
 def _word(value: Any, default: str) -> str:
     return value if isinstance(value, str) and value else default
+
+
+def prompt_tokens(usage: Usage) -> int:
+    """All tokens of the prompt: plain, read and written."""
+    return (
+        usage.input_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_5m_tokens
+        + usage.cache_write_1h_tokens
+    )

@@ -15,7 +15,11 @@ class LedgerFanOut:
 
     def __init__(self, ledger: Ledger, listeners: Sequence[Callable[[Row], None]] = ()) -> None:
         self._ledger = ledger
-        self._listeners = listeners
+        self._listeners = list(listeners)
+
+    def listen(self, listener: Callable[[Row], None]) -> None:
+        """Have `listener` called with each row from now on. It raises nothing and never blocks."""
+        self._listeners.append(listener)
 
     def put(self, row: Row) -> asyncio.Event:
         context = request_context.current()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import prompt_tokens
 
 # `Pricer.cost`: the nanodollars of a usage of a model at a time; None where no price is known.
 Cost: TypeAlias = Callable[[str, Usage, float], Nanodollars | None]
@@ -59,14 +60,4 @@ def uncached(usage: Usage) -> Usage:
         cache_write_5m_tokens=0,
         cache_write_1h_tokens=0,
         iterations=tuple((model, uncached(leg)) for model, leg in usage.iterations),
-    )
-
-
-def prompt_tokens(usage: Usage) -> int:
-    """All tokens of the prompt: plain, read and written."""
-    return (
-        usage.input_tokens
-        + usage.cache_read_tokens
-        + usage.cache_write_5m_tokens
-        + usage.cache_write_1h_tokens
     )

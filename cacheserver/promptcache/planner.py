@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from cacheserver.core.types import Mark, Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.promptcache.layout import Layout, MarkPosition
-from cacheserver.promptcache.multipliers import Rates, prompt_tokens
+from cacheserver.promptcache.multipliers import Rates
 
 Ttl: TypeAlias = Literal["5m", "1h"]
 

@@ -13,9 +13,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from cacheserver.core.errors import StoreError, Unavailable
 from cacheserver.core.types import Plan, Query, Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.promptcache import salt as promptcache_salt
 from cacheserver.promptcache.layout import Layout, lay_out, marked_by_caller, under, with_marks
-from cacheserver.promptcache.multipliers import Cost, Rates, gain, prompt_tokens, rates
+from cacheserver.promptcache.multipliers import Cost, Rates, gain, rates
 from cacheserver.promptcache.planner import (
     Draft,
     PrefixStats,

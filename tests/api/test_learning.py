@@ -213,7 +213,7 @@ async def test_an_audit_finds_a_wrong_hit_charges_it_and_ends_it(calibrated: Hou
     await put(calibrated, "tenants/default/bars", bar={"target": 0.5, "audit_share": 1.0})
     await calibrated.ask(PARIS)
     assert came_from(await calibrated.ask(SIMILAR))[0] == "semantic"
-    await calibrated.parts.learner.idle()
+    await calibrated.parts.calibration.learner.idle()
     assert len(calibrated.asked) == 3  # in the background, and twice, for it was a surprise
     assert came_from(await calibrated.ask(SIMILAR)) == ("miss", "condemned")
     sums = await calibrated.parts.decision_log.stats("default")
@@ -228,7 +228,7 @@ async def test_without_money_for_audits_none_is_made(tmp_path: Path) -> None:
         await put(house, "tenants/default/bars", bar={"target": 0.5, "audit_share": 1.0})
         await house.ask(PARIS)
         assert came_from(await house.ask(SIMILAR))[0] == "semantic"
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         assert len(house.asked) == 1
 
 
@@ -237,7 +237,7 @@ async def test_shadow_mode_decides_compares_and_always_asks(calibrated: House) -
     await calibrated.ask(PARIS)
     for text in (SIMILAR, PARIS):
         assert came_from(await calibrated.ask(text)) == ("miss", "shadow")
-    await calibrated.parts.learner.idle()
+    await calibrated.parts.calibration.learner.idle()
     assert len(calibrated.asked) == 4  # what would have been a wrong hit, once more
     path = "/admin/tenants/default/shadow"
     report = (await calibrated.http.get(path, headers=ADMIN)).json()
@@ -267,7 +267,7 @@ async def test_answers_that_say_the_same_become_one_group(calibrated: House) -> 
     one = await calibrated.ask(PARIS)
     two = await calibrated.ask("Which city is the capital of the country France?")
     assert [came_from(a)[0] for a in (one, two)] == ["miss", "miss"]
-    await calibrated.parts.learner.idle()
+    await calibrated.parts.calibration.learner.idle()
     entries = calibrated.parts.entries.entries
     found = [await entries.by_id("default", a.headers["x-cache-entry"]) for a in (one, two)]
     refs = [(entry.fingerprint, entry.id) for entry in found if entry is not None]

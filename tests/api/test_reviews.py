@@ -56,7 +56,7 @@ async def take(house: House, rows: list[Any], *, confirm: bool = False) -> httpx
 
 
 async def labels(house: House) -> list[Mapping[str, Any]]:
-    kept = house.parts.feedback._states._labels
+    kept = house.parts.calibration.feedback._states._labels
     scopes = [scope for scope in await kept.scopes("default") if scope != SHADOW]
     return [row for scope in scopes for _, row in await kept.window("default", scope)]
 
@@ -103,7 +103,7 @@ async def test_an_import_is_tried_first_and_learned_from_when_confirmed(calibrat
 
 async def test_labels_are_those_of_the_models_that_decided(calibrated: House) -> None:
     (one,) = await praise(calibrated, SIMILAR[:1])
-    calibrated.parts.feedback._states.embedder = "another since"
+    calibrated.parts.calibration.feedback._states.embedder = "another since"
     assert (await take(calibrated, [{**one, "label": 1}], confirm=True)).status_code == 200
     (label,) = await labels(calibrated)
     assert label["embedder"] == calibrated.parts.embedder_id
@@ -129,7 +129,7 @@ async def test_an_import_that_failed_on_the_way_is_sent_again_and_counts_once(
     calibrated: House,
 ) -> None:
     (one,) = await praise(calibrated, SIMILAR[:1])
-    queue: Any = calibrated.parts.reviews
+    queue: Any = calibrated.parts.calibration.reviews
     remove = queue.remove
 
     async def away(*_: Any) -> int:
@@ -141,7 +141,7 @@ async def test_an_import_that_failed_on_the_way_is_sent_again_and_counts_once(
     queue.remove = remove
     assert (await take(calibrated, [{**one, "label": 0}], confirm=True)).status_code == 200
     assert len(await labels(calibrated)) == 1
-    kept = calibrated.parts.feedback._states._labels
+    kept = calibrated.parts.calibration.feedback._states._labels
     entry_id = one["entry_id"]
     past = await kept.past("default", "q", [(entry_id, entry_id)])
     assert past[entry_id] == EntryRecord(False, (1, 0), (1, 0))

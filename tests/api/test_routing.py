@@ -57,7 +57,7 @@ async def set_trials(house: House, **trials: Any) -> None:
 
 async def route(house: House, text: str) -> str:
     answer = await house.ask(text, model="auto", headers=TASK)
-    await house.parts.trials.drain()
+    await house.parts.trials.live.drain()
     house.clock.ahead_s += 16
     return str(answer.headers["x-cache-route"])
 
@@ -111,7 +111,7 @@ async def test_a_gold_set_is_uploaded_run_and_removed(house: House, claude: Clau
     assert put == {"task": "extraction", "items": 40}
     begun = await call(house, "POST", "/gold/extraction/run")
     assert (begun["state"], begun["model"], begun["items"]) == ("running", HAIKU, 40)
-    await house.parts.gold.idle()
+    await house.parts.trials.gold.idle()
     kept = await call(house, "GET", "/gold/extraction")
     assert (kept["last_run"]["state"], kept["last_run"]["right"]) == ("counted", 40)
     assert kept["items"][0]["expected"] == "refund"

@@ -145,7 +145,7 @@ class BatchHouse(House):
             url = await stack.enter_async_context(serving(app))
             http = await stack.enter_async_context(httpx2.AsyncClient(base_url=url, timeout=30))
             await parts.entries.restored.wait()
-            yield cls(url, simulated, parts, clock, http, stack, parts.batching, door)
+            yield cls(url, simulated, parts, clock, http, stack, parts.batches, door)
 
     @property
     def sent(self) -> list[list[dict[str, Any]]]:

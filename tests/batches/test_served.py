@@ -24,7 +24,7 @@ async def test_a_hit_of_a_batch_is_audited_as_any_other(tmp_path: Path) -> None:
         await house.ask(PARIS)
         made = await house.sdk().messages.batches.create(requests=[item("a", SIMILAR)])
         assert (await results(house, made.id))["a"]["cache"]["kind"] == "semantic"
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         sums = await house.parts.decision_log.stats("default")
         assert (sums["audits"], sums["audits_wrong"]) == (1, 1)
 
@@ -37,7 +37,7 @@ async def test_what_a_batch_asks_is_held_against_what_came_near(tmp_path: Path) 
         made = await house.sdk().messages.batches.create(requests=[item("a", SIMILAR)])
         cache = (await results(house, made.id))["a"]["cache"]
         assert (cache["kind"], cache["reason"]) == ("miss", "shadow")
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         path = "/admin/tenants/default/shadow"
         shadow = (await house.http.get(path, headers=ADMIN)).json()
         assert (shadow["would_have"]["hits"], shadow["would_have"]["wrong"]) == (1, 1)
@@ -48,7 +48,7 @@ async def test_a_miss_of_a_batch_labels_what_came_near(tmp_path: Path) -> None:
         await house.ask(PARIS)
         made = await house.sdk().messages.batches.create(requests=[item("a", SIMILAR)])
         assert (await results(house, made.id))["a"]["cache"]["kind"] == "miss"
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         assert await _labels(house) == 1
 
 
@@ -75,6 +75,6 @@ def test_an_answer_given_at_once_is_passed_to_who_asked_alike_only_where_it_may_
 
 
 async def _labels(house: BatchHouse) -> int:
-    kept = house.parts.feedback._states._labels
+    kept = house.parts.calibration.feedback._states._labels
     scopes = await kept.scopes("default")
     return sum([len(await kept.window("default", scope)) for scope in scopes])

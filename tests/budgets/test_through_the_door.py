@@ -161,7 +161,7 @@ async def test_a_budget_that_will_not_do_is_a_400_by_name(
 
 async def test_alerts_are_shown_to_the_admin_alone(house: House) -> None:
     await rules(house, daily={"usd": 0})
-    await house.parts.alerting.look()
+    await house.parts.alerts.look()
     shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
     assert [one["kind"] for one in shown] == ["budget-reached"]
     await house.key("quiet")
@@ -192,7 +192,7 @@ async def test_a_model_without_a_price_and_a_budget_are_told_to_whom_the_operato
         house.clock.ahead_s += 4
         answer = await house.ask("Capital of France?", speed="fast")  # Haiku has no such price
         assert answer.is_success
-        alerting = house.parts.alerting
+        alerting = house.parts.alerts
         assert [one.kind for one in await alerting.look()] == ["unpriced"]
         spent = (await stands(house))[0]["tokens"]["spent"]
         fields["budgets"]["daily"] = {"tokens": round(spent / 0.9)}

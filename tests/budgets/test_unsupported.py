@@ -32,9 +32,9 @@ def answering(body: Mapping[str, Any]) -> Directives:
 
 async def teach(house: House, entry_id: str) -> None:
     """Labels of hits whose questions all lay next to stored ones, closer than any of `WAVE`."""
-    entry = await house.parts.feedback._entries.by_id("default", entry_id)
+    entry = await house.parts.calibration.feedback._entries.by_id("default", entry_id)
     assert entry is not None
-    states = house.parts.feedback._states
+    states = house.parts.calibration.feedback._states
     for n in range(600):
         told = 0.5 + n % 50 / 100
         found = Evidence(0.97, 0.3, 1.0, 1.0, 0.95, 4.0, company=10, group=f"g{n % 20}", told=told)
@@ -53,7 +53,7 @@ async def teach(house: House, entry_id: str) -> None:
 
 
 async def told(house: House) -> list[Mapping[str, Any]]:
-    await house.parts.alerting.look()
+    await house.parts.alerts.look()
     shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
     return [one for one in shown if one["kind"] == "unsupported"]
 

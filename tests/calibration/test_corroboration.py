@@ -57,7 +57,7 @@ async def test_a_second_actors_answer_that_agrees_opens_an_entry_to_all(house: H
     answer = await ask(house, BOB, "bob")
     assert came_from(answer) == ("miss", "uncorroborated")
     assert "x-cache-similarity" in answer.headers
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     third = await ask(house, CEM, "cem")
     assert came_from(third)[0] == "semantic"
     shown = await house.http.get(f"/v1/decisions/{third.headers['x-cache-decision']}")
@@ -69,7 +69,7 @@ async def test_a_second_actors_answer_that_agrees_opens_an_entry_to_all(house: H
 async def test_an_answer_that_differs_corroborates_nothing(house: House) -> None:
     await ask(house, "please: What is the capital of France?", "eve")
     assert came_from(await ask(house, ANN, "bob"))[0] == "miss"
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     answer = await ask(house, CEM, "cem")
     assert came_from(answer)[0] == "miss"
     assert "Paris" in answer.text
@@ -78,7 +78,7 @@ async def test_an_answer_that_differs_corroborates_nothing(house: House) -> None
 async def test_one_actor_under_one_name_never_corroborates_himself(house: House) -> None:
     for text in (ANN, BOB):
         await house.ask(text, headers={"cache-control": "no-cache", "x-cache-actor": "eve"})
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     assert came_from(await ask(house, CEM, "ann")) == ("miss", "uncorroborated")
 
 
@@ -86,10 +86,10 @@ async def test_who_gives_no_name_is_no_witness_and_is_served_what_has_two(house:
     await ask(house, ANN, None)
     for who, text in ((None, BOB), ("ann", CEM)):
         assert came_from(await ask(house, text, who)) == ("miss", "uncorroborated")
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
     assert came_from(await ask(house, OTHERS[0], None)) == ("miss", "uncorroborated")
     assert came_from(await ask(house, OTHERS[1], "bob")) == ("miss", "uncorroborated")
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     assert came_from(await ask(house, OTHERS[2], None))[0] == "semantic"
 
 
@@ -166,9 +166,9 @@ async def test_where_each_key_is_an_actor_names_are_no_second_witness(house: Hou
     await settings(house, actors="key")
     await ask(house, ANN, "ann", key=one)
     await house.ask(BOB, key=one, headers={"x-cache-actor": "bob", "cache-control": "no-cache"})
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     assert came_from(await ask(house, CEM, "cem", key=two)) == ("miss", "uncorroborated")
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     assert came_from(await ask(house, OTHERS[0], None, key=one))[0] == ("semantic")
 
 

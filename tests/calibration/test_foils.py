@@ -33,7 +33,7 @@ def answering(body: Mapping[str, Any]) -> Directives:
 
 
 async def labels(house: House) -> list[Mapping[str, Any]]:
-    kept = house.parts.feedback._states._labels
+    kept = house.parts.calibration.feedback._states._labels
     return [
         row
         for scope in await kept.scopes("default")
@@ -49,10 +49,10 @@ async def test_a_right_label_of_a_miss_has_a_foil_where_three_others_came_near(
         for land in list(ANSWERS)[1 : 1 + others]:
             await house.ask(f"What is the capital of {land}?")
         await house.ask(PARIS)
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         before = len(await labels(house))
         await house.ask(REWORDED)
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         (label,) = (await labels(house))[before:]
         assert label["right"]
         if others == 2:

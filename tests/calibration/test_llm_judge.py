@@ -50,7 +50,7 @@ async def ask_both(house: House) -> list[str]:
     """Two questions whose answers the embedder cannot tell apart or together; their groups."""
     found = [await house.ask(text) for text in (ASKED, AGAIN)]
     assert [came_from(answer)[0] for answer in found] == ["miss", "miss"]
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     entries = house.parts.entries.entries
     ids = [answer.headers["x-cache-entry"] for answer in found]
     stored = [await entries.by_id("default", entry_id) for entry_id in ids]
@@ -60,7 +60,7 @@ async def ask_both(house: House) -> list[str]:
 
 
 async def labels(house: House) -> list[Mapping[str, Any]]:
-    kept = house.parts.feedback._states._labels
+    kept = house.parts.calibration.feedback._states._labels
     (scope,) = [s for s in await kept.scopes("default") if s != SHADOW]
     return [row for _, row in await kept.window("default", scope)]
 
@@ -88,7 +88,7 @@ async def test_the_judge_decides_what_embeddings_leave_open(
         assert sums["judge"] == 1
         assert sums["judge_same" if right else "judge_different"] == 1
         assert sums["judge_cost_nanodollars"] > 0
-        kept = house.parts.feedback._states._labels
+        kept = house.parts.calibration.feedback._states._labels
         now = house.clock()
         spent = await kept.spent("default", "judge", period_s=86_400, now=now)
         assert spent == sums["judge_cost_nanodollars"]  # the rest of what was reserved came back
@@ -97,7 +97,7 @@ async def test_the_judge_decides_what_embeddings_leave_open(
 async def test_a_verdict_that_the_simulated_claude_made_up_is_none(tmp_path: Path) -> None:
     async with judged_by(Judge(None), tmp_path) as house:
         await ask_both(house)
-        kept = house.parts.feedback._states._labels
+        kept = house.parts.calibration.feedback._states._labels
         assert await kept.scopes("default") == []
         sums = await house.parts.decision_log.stats("default")
         assert not {"judge", "judge_same", "judge_different"} & sums.keys()
@@ -133,7 +133,7 @@ async def test_a_judge_that_fails_tells_nothing_costs_nothing_and_is_counted(
         assert judge.judged
         assert "judge" in await swallowed(house)
         assert "judge" not in await house.parts.decision_log.stats("default")
-        kept = house.parts.feedback._states._labels
+        kept = house.parts.calibration.feedback._states._labels
         assert await kept.spent("default", "judge", period_s=86_400, now=house.clock()) == 0
         assert await kept.scopes("default") == []
 

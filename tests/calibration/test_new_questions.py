@@ -147,7 +147,7 @@ async def _teach(house: House, intents: int = len(INTENTS)) -> tuple[int, int]:
     hits = wrong = 0
     for question, right in easy:
         answer = await house.ask(question)
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         if came_from(answer)[0] == "semantic":
             hits += 1
             wrong += answer.json()["content"][0]["text"] != right
@@ -179,7 +179,7 @@ async def test_one_short_answer_to_all_prompts_is_no_answer_to_others(house: Hou
     for review in reviews[:40]:
         answer = await house.ask(f'{SHORT} "{review}"')
         assert answer.json()["content"][0]["text"] == "No."
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
     assert {await _looked_up(house, question) for question in ELSE} == {"miss"}
     state, _ = await _barred(house)
     assert state.labels == ()
@@ -190,7 +190,7 @@ async def test_a_dry_run_foresees_nothing_of_an_answer_that_is_shut(house: House
     deeds = INTENTS[SHUT]
     hits = [await house.ask(frame.format(deed)) for frame in OWN for deed in deeds]
     assert {came_from(one)[0] for one in hits} == {"semantic"}
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     before = await _tried(house, {"target": 0.02})
     assert "closed" not in {one["reason"] for one in before["questions"]["items"]}
 
@@ -229,7 +229,7 @@ async def test_one_word_that_many_questions_ask_for_moves_nobody_elses_decision(
     for want in WANTS:
         for topic in TOPICS:
             await house.ask(f"Please {want} {topic}. {JUST}")
-            await house.parts.learner.idle()
+            await house.parts.calibration.learner.idle()
     assert [await _looked_up(house, question) for question in (*own, *ELSE)] == before
 
 
@@ -240,6 +240,6 @@ async def _looked_up(house: House, question: str) -> str:
 
 
 async def _barred(house: House) -> Any:
-    states = house.parts.feedback._states
+    states = house.parts.calibration.feedback._states
     (scope,) = {scope for _, scope in states._scopes}
     return await states.barred("default", scope, 0.01)

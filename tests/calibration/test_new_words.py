@@ -64,7 +64,7 @@ async def test_a_word_that_nobody_said_is_not_served_what_others_got(house: Hous
     Random(3).shuffle(easy)
     for question in easy:
         await house.ask(question)
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
 
     lookup = {"cache-control": "only-if-cached"}
     own = [f"Please help me to {deed}" for deeds in INTENTS.values() for deed in deeds]

@@ -40,7 +40,7 @@ async def audit(house: House, share: float) -> None:
 
 
 async def past(house: House, entry_id: str, group: str) -> EntryRecord:
-    labels: Labels = house.parts.feedback._states._labels
+    labels: Labels = house.parts.calibration.feedback._states._labels
     return (await labels.past("default", "q", [(entry_id, group)]))[entry_id]
 
 
@@ -49,7 +49,7 @@ async def test_a_bad_word_counts_against_the_entry_and_all_that_say_the_same(hou
     first = await house.ask(PARIS)
     other = await house.ask(SAME_ANSWER)
     assert came_from(other)[0] == "miss"
-    await house.parts.learner.idle()  # their answers are one group, named by the first
+    await house.parts.calibration.learner.idle()  # their answers are one group, named by the first
     hit = await house.ask(SIMILAR)
     named, second = (answer.headers["x-cache-entry"] for answer in (first, other))
     assert hit.headers["x-cache-entry"] == named
@@ -69,7 +69,7 @@ async def test_an_audit_counts_for_or_against(
     await audit(house, 1.0)
     entry_id = (await house.ask(PARIS)).headers["x-cache-entry"]
     assert came_from(await house.ask(text))[0] == "semantic"
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     found = await past(house, entry_id, entry_id)
     assert (found.entry, found.group) == (counts, counts)
 
@@ -79,9 +79,9 @@ async def test_an_audit_that_fails_costs_nothing_and_is_counted(house: House) ->
     await house.ask(PARIS)
     house.upstream.faults.add(Fault("error", status=400))
     assert came_from(await house.ask(SIMILAR))[0] == "semantic"  # nobody noticed
-    await house.parts.learner.idle()
+    await house.parts.calibration.learner.idle()
     assert "learning" in await swallowed(house)
-    labels: Labels = house.parts.feedback._states._labels
+    labels: Labels = house.parts.calibration.feedback._states._labels
     assert await labels.spent("default", "audit", period_s=86_400, now=house.clock()) == 0
     assert "audits" not in await house.parts.decision_log.stats("default")
 
@@ -91,7 +91,7 @@ async def test_labels_that_cannot_be_read_are_a_miss_and_counted(house: House) -
         raise StoreError("the store failed")
 
     await house.ask(PARIS)
-    labels: Any = house.parts.feedback._states._labels
+    labels: Any = house.parts.calibration.feedback._states._labels
     labels._reads.read = away
     assert came_from(await house.ask(SIMILAR)) == ("miss", "degraded")
     assert "decide" in await swallowed(house)

@@ -57,12 +57,12 @@ async def audited(claude: Claude, data_dir: Path, **settings: Any) -> AsyncItera
         hit = await house.ask(SIMILAR)
         assert came_from(hit)[0] == "semantic"
         assert float(hit.headers["x-cache-probability"]) >= confirmation.SURE
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         yield house
 
 
 async def labels(house: House) -> list[tuple[bool, float]]:
-    kept = house.parts.feedback._states._labels
+    kept = house.parts.calibration.feedback._states._labels
     return [
         (row["right"], row["weight"])
         for scope in await kept.scopes("default")
@@ -80,7 +80,7 @@ async def test_a_contradiction_that_is_confirmed_counts_and_ends_the_hit(tmp_pat
         sums = await house.parts.decision_log.stats("default")
         assert (sums["audits"], sums["audits_again"], sums["audits_wrong"]) == (1, 1, 1)
         assert len(house.asked) == 3
-        kept = house.parts.feedback._states._labels
+        kept = house.parts.calibration.feedback._states._labels
         spent = await kept.spent("default", "audit", period_s=86_400, now=house.clock())
         assert spent == sums["audit_cost_nanodollars"]  # both were paid for, and counted
         assert not await served(house)

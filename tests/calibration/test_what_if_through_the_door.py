@@ -141,7 +141,7 @@ async def test_labels_say_which_of_the_questions_would_be_wrong(calibrated: Hous
     lower = "what is the capital of France?"
     for text in (lower, SIMILAR):  # the audit finds the first right, the second wrong
         assert came_from(await calibrated.ask(text))[0] == "semantic"
-        await calibrated.parts.learner.idle()
+        await calibrated.parts.calibration.learner.idle()
     items = (await tried(calibrated, bar={"exact_only": True}))["questions"]["items"]
     assert {one["asked"]: one["wrong"] for one in items} == {SIMILAR: True, lower: False}
 
@@ -201,7 +201,7 @@ async def test_labels_say_how_much_of_it_was_wrong(calibrated: House) -> None:
     await put(calibrated, BARS, bar={"target": 0.5, "audit_share": 1.0})
     await calibrated.ask(PARIS)
     assert came_from(await calibrated.ask(SIMILAR))[0] == "semantic"
-    await calibrated.parts.learner.idle()
+    await calibrated.parts.calibration.learner.idle()
     labels = (await tried(calibrated, bar={"similarity": 0.5}))["labels"]
     assert (labels["hits"], labels["wrong"], labels["wrong_rate"]) == (1, 1, 1.0)
     assert 0 < labels["wrong_low"] < labels["wrong_high"] == 1
@@ -214,7 +214,7 @@ async def test_what_shadow_mode_compared_is_part_of_a_dry_run(calibrated: House)
     await calibrated.ask(PARIS)
     for text in (LESS_ALIKE, SIMILAR):
         await calibrated.ask(text)
-        await calibrated.parts.learner.idle()
+        await calibrated.parts.calibration.learner.idle()
     shadow = (await tried(calibrated, bar={"similarity": 0.5}))["shadow"]
     assert (shadow["hits"], shadow["wrong"]) == (2, 1)
     assert float(shadow["saved_usd"]) > 0
@@ -228,7 +228,7 @@ async def test_a_shadow_report_can_be_asked_for_at_any_bar(calibrated: House) ->
     await calibrated.ask("Who wrote the play about the prince of Denmark?")
     for text in (LESS_ALIKE, SIMILAR):
         await calibrated.ask(text)
-        await calibrated.parts.learner.idle()
+        await calibrated.parts.calibration.learner.idle()
     path = "/admin/tenants/default/shadow?similarity=0.5&probability=1&target=0.2"
     report = (await calibrated.http.get(path, headers=ADMIN)).json()
     assert (report["asked"], report["compared"]) == (4, 3)  # nothing came near the first

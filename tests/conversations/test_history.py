@@ -163,6 +163,6 @@ async def test_a_name_that_is_none_is_refused(house: House, name: str) -> None:
 async def test_a_conversation_that_grows_is_noticed(house: House) -> None:
     for number in range(3):
         await say(house, f"{number} " + "word " * 8_000 * (number + 1) ** 2)
-    await house.parts.history.drain()
-    assert await house.parts.turns.bloated("default", house.clock()) == 1
-    assert await house.parts.turns.bloated("default", house.clock() + 90_000) == 0
+    await house.parts.conversations.history.drain()
+    assert await house.parts.conversations.turns.bloated("default", house.clock()) == 1
+    assert await house.parts.conversations.turns.bloated("default", house.clock() + 90_000) == 0

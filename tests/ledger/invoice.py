@@ -48,11 +48,11 @@ async def both(folder: Path, requests: int, **settings: Any) -> Both:
         line.port = int(claude.rpartition(":")[2])
         traffic = Traffic(house, seed=requests)
         await traffic.prepare()
-        assert await house.parts.prompts.prewarmer.round() == 1
+        assert await house.parts.prompt_caching.prewarmer.round() == 1
         await traffic.send(requests)
         await house.parts.service.drain(60)  # a busy machine takes its time
-        await house.parts.learner.idle()
-        await house.parts.trials.drain()
+        await house.parts.calibration.learner.idle()
+        await house.parts.trials.live.drain()
         await house.parts.ledger.flush()
         rows = await _rows(house)
         unheard = traffic.left - {tag for row in rows for tag in row.tags}

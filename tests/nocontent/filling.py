@@ -133,9 +133,9 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
         f"/admin/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
     )
     assert kept.status_code == 200, kept.text
-    await house.parts.prompts.behind.flush()
-    await house.parts.router.drain()
-    await house.parts.learner.idle()
+    await house.parts.prompt_caching.behind.flush()
+    await house.parts.routing.router.drain()
+    await house.parts.calibration.learner.idle()
     await house.parts.decision_log.flush()
     await house.parts.ledger.flush()
     return ids

@@ -85,7 +85,7 @@ async def test_there_is_no_review_queue_and_it_is_said_why(house: House) -> None
     fields = {"verdict": "good", "entry_id": asked.headers["x-cache-entry"]}
     told = await house.http.post("/v1/feedback", json=fields, headers={"x-api-key": key})
     assert (told.status_code, told.json()["reason"]) == (200, "no-content")
-    assert await house.parts.reviews.items("sealed", after=None, limit=10) == []
+    assert await house.parts.calibration.reviews.items("sealed", after=None, limit=10) == []
     tried = [
         await house.http.get("/admin/tenants/sealed/reviews", headers=ADMIN),
         await house.http.get("/admin/tenants/sealed/reviews/export", headers=ADMIN),
@@ -134,7 +134,7 @@ async def test_answers_are_carried_over_and_not_named(house: House, tmp_path: Pa
             system = f"You are the {day} clerk."
             await house.ask("Who are you?", key=key, system=system, headers=space)
             house.clock.ahead_s += 60
-    await house.parts.prompts.behind.flush()
+    await house.parts.prompt_caching.behind.flush()
     shown = await house.http.get("/admin/prompts/sealed/versions", headers=ADMIN)
     new, old = (one["digest"] for one in shown.json()[0]["versions"])
     fields = {"namespace": "space-ann", "from": old, "to": new}

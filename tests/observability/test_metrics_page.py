@@ -104,8 +104,8 @@ async def after_traffic(tmp_path: Path) -> Any:
         taken = await house.http.post("/v1/messages/batches", json=batch)
         assert taken.status_code == 200, taken.text
         await house.parts.budgets.flush()
-        await house.parts.gauge_sampler.look()
-        await house.parts.alerting.look()
+        await house.parts.gauge_sampler.sample()
+        await house.parts.alerts.look()
         house.parts.metrics.dropped("otel-spans")
         house.parts.metrics.batched("sent")
         yield house

@@ -75,7 +75,7 @@ async def test_an_answer_that_our_cap_cut_is_not_stored_and_raises_it(house: Hou
 async def test_lengths_are_learned_by_task(house: House) -> None:
     for number in range(50):
         await question(house, f"Note {number} [[sim words=20]]", task="note", cache="refresh")
-    await house.parts.lengths.drain()
+    await house.parts.output_caps.drain()
     house.clock.ahead_s += 60
     await question(house, "One more note [[sim words=20]]", task="note", cache="refresh")
     learned = sent(house)
@@ -92,7 +92,7 @@ async def test_what_was_made_up_is_no_measure_of_a_length_but_a_cap_grows_out_of
         await question(house, f"Note {number}", task="note", cache="refresh")
         cut = await question(house, f"Sort {number}", task="classification", cache="refresh")
     assert cut.json()["stop_reason"] == "end_turn"
-    await house.parts.lengths.drain()
+    await house.parts.output_caps.drain()
     house.clock.ahead_s += 60
     await question(house, "One more note", task="note")
     assert sent(house) == 1_024
@@ -112,7 +112,7 @@ async def test_a_higher_length_is_cut_where_the_tenant_says_so_and_the_answer_sa
 async def test_what_a_cap_saved_is_booked_by_how_long_such_answers_were(house: House) -> None:
     for number in range(50):
         await question(house, f"Note {number} [[sim words=200]]", task="note", cache="refresh")
-    await house.parts.lengths.drain()
+    await house.parts.output_caps.drain()
     house.clock.ahead_s += 60
     await rules(house, ceiling=50)
     cut = await question(house, "One more note [[sim words=200]]", task="note", cache="refresh")

@@ -33,7 +33,7 @@ async def asked(house: House, number: int, **given: Any) -> dict[str, Any]:
     """Ask something new under the shared prompt, and give what Claude said it used."""
     answer = await house.ask(f"Where is order {number}?", system=SYSTEM, **given)
     assert answer.status_code == 200, answer.text
-    await house.parts.prompts.behind.flush()
+    await house.parts.prompt_caching.behind.flush()
     return dict(answer.json()["usage"])
 
 
@@ -106,7 +106,7 @@ async def test_moving_what_changes_is_opted_into(house: House) -> None:
     assert put.status_code == 200, put.text
     for minute in range(4):
         await house.ask(f"Where is order {minute}?", system=f"Now it is 04:{minute:02d}.\n{SYSTEM}")
-        await house.parts.prompts.behind.flush()
+        await house.parts.prompt_caching.behind.flush()
     stable, moved = house.asked[-1].body["system"]
     assert stable["text"] == SYSTEM
     assert moved["text"] == "Now it is 04:03."
@@ -158,8 +158,8 @@ async def test_a_listed_prefix_is_warm_before_its_first_request(house: House) ->
     warm = {"name": "support", "model": "claude-haiku-5-5", "system": SYSTEM}
     rules = {"caching": {"prewarm": [warm]}}
     await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
-    assert await house.parts.prompts.prewarmer.round() == 1
-    assert await house.parts.prompts.prewarmer.round() == 0  # not again in the same slot
+    assert await house.parts.prompt_caching.prewarmer.round() == 1
+    assert await house.parts.prompt_caching.prewarmer.round() == 0  # not again in the same slot
     (call,) = house.asked
     assert (call.body["max_tokens"], len(marks(call.body))) == (0, 1)
     used = await asked(house, 1)
@@ -177,7 +177,7 @@ async def of_tenant(house: House, key: str, number: int, **given: Any) -> Any:
     body = {"system": SYSTEM, "tools": TOOLS, **given}
     answer = await house.ask(f"Where is order {number}?", key=key, **body)
     assert answer.status_code == 200, answer.text
-    await house.parts.prompts.behind.flush()
+    await house.parts.prompt_caching.behind.flush()
     return answer
 
 

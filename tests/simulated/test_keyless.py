@@ -79,7 +79,7 @@ async def test_of_300_questions_without_a_key_no_similar_hit_is_wrong(tmp_path: 
         hits = wrong = 0
         for question, intent in QUESTIONS.items():
             answer = await cache.query(question)
-            await cache._parts.learner.idle()
+            await cache._parts.calibration.learner.idle()
             if answer.decision.kind == "semantic":
                 hits += 1
                 assert answer.decision.matched is not None
@@ -179,11 +179,11 @@ async def test_a_made_up_answer_is_no_label_no_group_and_no_verdict(
         await put(house, bar={"target": 0.5, "audit_share": 1.0})
         first = await house.ask(ASKED)
         assert came_from(await house.ask(AGAIN))[0] == "semantic"
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         await put(house, bar={"target": 0.01})
         near = await house.ask(NEAR)
         assert came_from(near)[0] == "miss"
-        await house.parts.learner.idle()
+        await house.parts.calibration.learner.idle()
         entries = house.parts.entries.entries
         entry = await entries.by_id("default", near.headers["x-cache-entry"])
         assert entry is not None
@@ -203,7 +203,7 @@ async def test_shadow_mode_counts_a_made_up_answer_as_one_that_could_not_be_told
         await put(house, shadow=True)
         for text in (ASKED, AGAIN):
             await house.ask(text)
-            await house.parts.learner.idle()
+            await house.parts.calibration.learner.idle()
         report = await house.http.get("/admin/tenants/default/shadow", headers=ADMIN)
         would = report.json()["would_have"]
         assert (would["hits"], would["wrong"], would["unsure"]) == (1, 0, 1)

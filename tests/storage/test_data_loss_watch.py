@@ -41,11 +41,11 @@ async def test_an_emptied_store_is_noticed_and_told_and_nothing_of_it_is_served(
             async with asyncio.timeout(20):  # the index's keeper looks every five seconds
                 while 'site="store-lost"} 1.0' not in house.parts.metrics.render().decode():  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            await house.parts.alerting.look()  # where the watch in the background was not first
-            found = await house.parts.alerting.delivery.store.recent(10)
+            await house.parts.alerts.look()  # where the watch in the background was not first
+            found = await house.parts.alerts.delivery.store.recent(10)
             assert [(told["kind"], told["tenant"]) for told in found] == [("store-lost", "default")]
             assert "emptied" in found[0]["text"]
-            assert await house.parts.alerting.look() == []
+            assert await house.parts.alerts.look() == []
             assert came_from(await house.ask(ALIKE))[0] == "exact"  # what was asked since
     assert "the store has lost data" in caplog.text
 

@@ -18,9 +18,9 @@ from cacheserver.analysis.audit.successors import successor
 from cacheserver.analysis.audit.tally import OTHER
 from cacheserver.core.ledger_row import NOTHING
 from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.ledger.counterfactual import rescale_tokens, without_prompt_caching
 from cacheserver.pricing.prices import Pricer
-from cacheserver.promptcache.multipliers import prompt_tokens
 
 _DAY_S: Final = 86_400
 _SUMMED: Final = (

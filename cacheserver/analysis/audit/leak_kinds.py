@@ -14,10 +14,10 @@ from cacheserver.analysis.replay.step import Step
 from cacheserver.conversations import trimming
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.ledger.counterfactual import rescale_tokens, without_prompt_caching
 from cacheserver.pricing import estimate
 from cacheserver.promptcache.layout import minimum
-from cacheserver.promptcache.multipliers import prompt_tokens
 from cacheserver.promptcache.planner import LIFETIME_S
 
 LATE: Final = "identical, too late"

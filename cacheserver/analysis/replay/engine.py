@@ -27,10 +27,10 @@ from cacheserver.batches.eligibility import Series
 from cacheserver.cache import cacheability
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core.types import Nanodollars, Route, Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.index.models import Vectors
 from cacheserver.ledger.counterfactual import rescale_tokens, usage_of_miss
 from cacheserver.pricing.prices import Pricer, billable
-from cacheserver.promptcache.multipliers import prompt_tokens
 from cacheserver.promptcache.prefixes import MOST
 
 _PREFIXES: Final = 50_000  # system prompts and models of which it is known when they were asked

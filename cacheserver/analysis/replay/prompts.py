@@ -14,8 +14,9 @@ from dataclasses import replace
 from cacheserver.analysis.replay.prefixes import Sights
 from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.core.types import Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.promptcache.layout import MarkPosition, marked_by_caller, minimum
-from cacheserver.promptcache.multipliers import Cost, Rates, prompt_tokens, rates
+from cacheserver.promptcache.multipliers import Cost, Rates, rates
 from cacheserver.promptcache.planner import LIFETIME_S, LOOKBACK, Draft, Ttl, begun, draft, settle
 from cacheserver.promptcache.prefixes import MOST
 

@@ -73,7 +73,8 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
         base, unknown = edge.parts.tenants.fresh(name), True
     changed = tenant_json.read(name, fields, base)
     await refuse_unknown_scopes(edge, "scope_bars", base, changed)
-    await edge.parts.router.check(changed.routing, edge.parts.clock())
+    if (routing := edge.parts.capabilities.routing) is not None:
+        await routing.router.check(changed.routing, edge.parts.clock())
     await refuse_closed_addresses(edge.parts, changed)
     if unknown or changed.no_content != base.no_content:
         changed, erased = await content_mode.change(edge, changed)

@@ -109,14 +109,15 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     limit, cursor = _page(fields, dry=dry)
     change = {"before": _bars(before), "after": _bars(after), "dry_run": dry}
     if dry:
-        found = await edge.parts.what_if.of(before, after, limit=limit, cursor=cursor)
+        found = await edge.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
         return {**change, "would_have": found}
     who = fields.get("who", "admin")
     if not isinstance(who, str):
         raise BadRequest("who", "must be a string")
     level, at = fields.get("level", "tenant"), fields.get("name") or ""
     # Recorded first: a change without a record would be worse than a record without its change.
-    await edge.parts.bars.set(name, level, at, fields.get("bar"), who=who, now=edge.parts.clock())
+    bars, now = edge.parts.calibration.bars, edge.parts.clock()
+    await bars.set(name, level, at, fields.get("bar"), who=who, now=now)
     await edge.parts.tenants.put(after)
     return change
 
@@ -128,7 +129,7 @@ async def history(request: Request, name: str, limit: int = 100) -> list[dict[st
     if not 1 <= limit <= 1_000:
         raise BadRequest("limit", "must be 1 to 1000")
     tenant = await tenant_of(edge, name)
-    found = await edge.parts.bars.history(tenant.name, limit)
+    found = await edge.parts.calibration.bars.history(tenant.name, limit)
     return [asdict(change) for change in found]
 
 

@@ -37,9 +37,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _JSONL = "application/x-jsonl"
 
 
-def install(app: Starlette, batching: BatchScheduler) -> None:
+def install(app: Starlette) -> None:
     """Serve the family. Plain routes, like `/v1/messages`: bodies are not modelled."""
-    app.state.batching = batching
     one = f"{_BATCHES}/{{id}}"
     for path, method, endpoint in (
         (_BATCHES, "POST", create),
@@ -53,9 +52,8 @@ def install(app: Starlette, batching: BatchScheduler) -> None:
 
 
 def batching_of(request: Request) -> BatchScheduler:
-    batching = request.app.state.batching
-    assert isinstance(batching, BatchScheduler)  # `install` sets it
-    return batching
+    """Return the scheduler. Raises `SwitchedOff` if batches are switched off."""
+    return edge_of(request).parts.batches
 
 
 async def create(request: Request) -> Response:

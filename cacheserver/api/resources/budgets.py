@@ -52,7 +52,7 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
         raise BadRequest("limit", f"must be 1 to {_MOST_SHOWN}")
     if tenant is not None:
         await tenant_of(edge, tenant)
-    found = await edge.parts.alerting.delivery.store.recent(_MOST_SHOWN if tenant else limit)
+    found = await edge.parts.alerts.delivery.store.recent(_MOST_SHOWN if tenant else limit)
     wanted = [alert for alert in found if tenant in (None, alert["tenant"])]
     return {"alerts": wanted[:limit]}
 
@@ -65,7 +65,7 @@ async def test(request: Request, name: str) -> dict[str, Any]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     tenant = await tenant_of(edge, name)
-    outcome = await edge.parts.alerting.delivery.test(tenant)
+    outcome = await edge.parts.alerts.delivery.test(tenant)
     return {"delivered": {channel: why or "ok" for channel, why in outcome.items()}}
 
 
@@ -75,7 +75,7 @@ async def refuse_closed_addresses(parts: Components, tenant: Tenant) -> None:
     for field, url in (("webhook", rules.webhook), ("slack", rules.slack)):
         if url is not None:
             where = f"budgets.alerts.{field}"
-            await parts.alerting.delivery.poster.check(where, url, tenant.batching)
+            await parts.webhooks.poster.check(where, url, tenant.batching)
 
 
 async def _shown(parts: Components, tenant: Tenant, keys: Iterable[str]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def _shown(parts: Components, tenant: Tenant, keys: Iterable[str]) -> dict
     balances = await parts.budgets.store.balances(tenant.name, accounts, now)
     found = []
     for account, balance in zip(accounts, balances, strict=True):
-        ahead = await parts.alerting.spending.ahead(account, balance, now)
+        ahead = await parts.spend_history.ahead(account, balance, now)
         found.append(
             {
                 "key_id": account.key_id,

@@ -41,9 +41,13 @@ async def change(edge: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
     )
     await parts.tenants.put(changed)
     await asyncio.sleep(delay_s)
-    await parts.prompts.behind.flush()  # of requests that have ended, under the digests of before
+    if (prompts := parts.capabilities.prompt_caching) is not None:
+        await prompts.behind.flush()  # of requests that have ended, under the digests of before
     # Whose turns a digest is made of is not known. Of others it costs a prompt cache read at most.
-    await parts.router.forget()
+    if (routing := parts.capabilities.routing) is not None:
+        await routing.router.forget()
+    else:
+        await parts.sticky_models.forget()  # of a time when it was not switched off
     await parts.labels.forget_states(changed.name)
     erased = await parts.eraser.carry_out(announced)  # last: the store's file is written anew
     parts.tenants.forget(changed.name)  # with the content its key went

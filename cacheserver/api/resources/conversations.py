@@ -50,7 +50,7 @@ class ConversationTurn:
         space = controls.query_controls(asked, headers).namespace
         asked_at = parts.clock()
         try:
-            earlier = await parts.turns.load(tenant.name, space, name)
+            earlier = await parts.conversations.turns.load(tenant.name, space, name)
         except StoreError as error:
             raise Unavailable("the conversation cannot be read now; try again shortly") from error
         own = asked.get("messages") or [{"role": "user", "content": asked["prompt"]}]
@@ -79,7 +79,7 @@ class ConversationTurn:
     async def _keep(self, query: Query, message: Mapping[str, Any]) -> bool:
         try:
             await history.remember(
-                self.parts.turns, query, self.asked, message, asked_at=self.asked_at
+                self.parts.conversations.turns, query, self.asked, message, asked_at=self.asked_at
             )
         except StoreError:
             self.parts.metrics.swallowed("conversation")
@@ -95,7 +95,7 @@ async def show(request: Request, name: str, namespace: str = "default") -> dict[
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    turns = await edge.parts.turns.load(
+    turns = await edge.parts.conversations.turns.load(
         caller.tenant.name,
         controls.name("namespace", namespace),
         controls.name("conversation", name),
@@ -113,7 +113,7 @@ async def forget(request: Request, name: str, namespace: str = "default") -> dic
     """Forget a conversation of yours. Answers stored for its questions stay in the cache."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
-    gone = await edge.parts.turns.forget(
+    gone = await edge.parts.conversations.turns.forget(
         caller.tenant.name,
         controls.name("namespace", namespace),
         controls.name("conversation", name),

@@ -54,7 +54,7 @@ async def feedback(request: Request) -> dict[str, Any]:
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     fields = await edge.object(request)
-    return await edge.parts.feedback.give(caller.tenant, fields)
+    return await edge.parts.calibration.feedback.give(caller.tenant, fields)
 
 
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
@@ -75,7 +75,7 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
         if field in asked
     }
     tenant = await tenant_of(edge, name)
-    return await edge.parts.pairs.shadow(tenant.name, target, at)
+    return await edge.parts.calibration.pairs.shadow(tenant.name, target, at)
 
 
 @router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
@@ -91,7 +91,7 @@ async def calibrate(request: Request) -> dict[str, Any]:
     if unknown := fields.keys() - _CALIBRATED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
     target = _share("target", fields.get("target", 0.01), most=0.5)
-    return await edge.parts.pairs.calibrate(read_pairs(fields), target)
+    return await edge.parts.calibration.pairs.calibrate(read_pairs(fields), target)
 
 
 def _share(field: str, value: object, *, most: float) -> float:

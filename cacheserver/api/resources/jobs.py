@@ -90,9 +90,10 @@ async def cancel(request: Request, id: str) -> Response:
 @router.get("/v1/webhooks/secret", summary="What your webhooks are signed with")
 async def secret(request: Request) -> dict[str, str]:
     """For `webhook-signature`, as Standard Webhooks has it."""
-    caller = await edge_of(request).gate.admit(request)
+    edge = edge_of(request)
+    caller = await edge.gate.admit(request)
     epoch = caller.tenant.batching.webhook_epoch
-    return {"secret": await batching_of(request).webhooks.secret(caller.tenant.name, epoch)}
+    return {"secret": await edge.parts.webhooks.secrets.secret(caller.tenant.name, epoch)}
 
 
 @router.get("/v1/batch-eligible", summary="Your traffic that could have waited, for half the price")

@@ -28,6 +28,7 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     """
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
+    edge.parts.require("lint")
     raw = await read_body(request, edge.max_body_bytes)
     if requests_a_day is None:
         requests_a_day = await _measured(edge.parts, caller.tenant.name) or REQUESTS_A_DAY
@@ -47,7 +48,7 @@ async def _measured(parts: Components, tenant: str) -> int:
     now = parts.clock()
     tiles = list(time_range.split_range(*time_range.align_range(now - 86_400, now, now)))
     try:
-        sums = await parts.ledger_sums.read([tenant], tiles, lambda cell: "all")
+        sums = await parts.ledger_reports.read([tenant], tiles, lambda cell: "all")
     except StoreError:
         parts.metrics.swallowed("lint")
         return 0

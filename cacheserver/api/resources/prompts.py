@@ -33,8 +33,8 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
         raise BadRequest("hours", "must be 1 to 192")
     rules = (await tenant_of(edge, tenant)).caching
     now = edge.parts.clock()
-    await edge.parts.prompts.behind.flush()
-    used = await edge.parts.prompts.prefixes.used(tenant, hours * 3_600, now)
+    await edge.parts.prompt_caching.behind.flush()
+    used = await edge.parts.prompt_caching.prefixes.used(tenant, hours * 3_600, now)
     ratio = used.read_ratio
     shown: dict[str, Any] = asdict(used)
     for money in ("expected", "gain", "warm_cost"):
@@ -58,8 +58,8 @@ async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     name, now = (await tenant_of(edge, tenant)).name, edge.parts.clock()
-    await edge.parts.prompts.behind.flush()
-    found = await edge.parts.prompts.watch.fragments(name, now)
+    await edge.parts.prompt_caching.behind.flush()
+    found = await edge.parts.prompt_caching.watch.fragments(name, now)
     for one in found:
         lost = one["lost_per_day"]
         lost["prompt_cache_usd"] = usd(lost.pop("prompt_cache"))
@@ -75,8 +75,8 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     name = (await tenant_of(edge, tenant)).name
-    await edge.parts.prompts.behind.flush()
-    return await edge.parts.prompts.versions.show(name)
+    await edge.parts.prompt_caching.behind.flush()
+    return await edge.parts.prompt_caching.versions.show(name)
 
 
 @router.post(
@@ -97,7 +97,7 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     dry_run = fields.get("dry_run", True)
     if not isinstance(dry_run, bool):
         raise BadRequest("dry_run", "must be true or false")
-    return await edge.parts.prompts.versions.carry_over(
+    return await edge.parts.prompt_caching.versions.carry_over(
         await tenant_of(edge, tenant),
         checked_name("namespace", fields.get("namespace", "default")),
         _digest("from", fields.get("from")),

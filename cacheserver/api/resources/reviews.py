@@ -42,7 +42,7 @@ async def reviews(
     if after is not None and not (after.isdecimal() and len(after) == 16):
         raise BadRequest("after", "must be the id of an item")
     tenant = await _queued(edge, name)
-    found = await edge.parts.reviews.items(tenant, after=after, limit=limit)
+    found = await edge.parts.calibration.reviews.items(tenant, after=after, limit=limit)
     return [{"id": item_id, **item} for item_id, item in found]
 
 
@@ -54,7 +54,7 @@ async def export(request: Request, name: str) -> Response:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     tenant = await _queued(edge, name)
-    lines = [line async for line in edge.parts.review_files.export(tenant)]
+    lines = [line async for line in edge.parts.calibration.review_files.export(tenant)]
     return Response(b"".join(lines), media_type=_LINES)
 
 
@@ -78,14 +78,14 @@ async def take(request: Request, name: str) -> dict[str, Any]:
         raise BadRequest("confirm", "must be true or false")
     tenant = await _queued(edge, name)
     rows = await edge.lines(request, review_queue.read)
-    return await edge.parts.review_files.take(tenant, rows, confirm=confirm == "true")
+    return await edge.parts.calibration.review_files.take(tenant, rows, confirm=confirm == "true")
 
 
 @router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
 async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
-    removed = await edge.parts.reviews.remove((await tenant_of(edge, name)).name, [id])
+    removed = await edge.parts.calibration.reviews.remove((await tenant_of(edge, name)).name, [id])
     if not removed:
         raise NotFound("no item of this tenant's queue has this id")
     return {"removed": removed}

@@ -48,7 +48,7 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
     what a rule asks for; what is spent today; the last roll-backs; the gold sets.
     """
     edge, found = await _admitted(request, tenant)
-    held, rules = edge.parts.trials, found.routing
+    held, rules = edge.parts.trials.live, found.routing
     pairs = [
         _pair(pair, await held.store.shown(tenant, pair), rules)
         for pair in await held.store.pairs(tenant)
@@ -60,7 +60,7 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
         "pairs": pairs,
         "alerts": await held.store.alerts(tenant),
         "gold": [
-            {"task": task, "last_run": _run(edge.parts.gold.last(tenant, task))}
+            {"task": task, "last_run": _run(edge.parts.trials.gold.last(tenant, task))}
             for task in await held.store.gold_tasks(tenant)
         ],
     }
@@ -94,7 +94,7 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
     items = await edge.lines(request, gold_rules.read)
-    await edge.parts.trials.store.put_gold(tenant, name, items, edge.parts.clock())
+    await edge.parts.trials.live.store.put_gold(tenant, name, items, edge.parts.clock())
     return {"task": name, "items": len(items)}
 
 
@@ -103,10 +103,10 @@ async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     """Count the questions of a tenant that keeps no content."""
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    kept = await edge.parts.trials.store.gold(tenant, name)
+    kept = await edge.parts.trials.live.store.gold(tenant, name)
     if kept is None:
         raise NotFound(_NONE)
-    last = _run(edge.parts.gold.last(tenant, name))
+    last = _run(edge.parts.trials.gold.last(tenant, name))
     shown: dict[str, Any] = {"task": name, "at": kept.at, "last_run": last}
     if found.no_content:
         return {**shown, "count": len(kept.items), "items": None, "withheld": NO_CONTENT}
@@ -117,7 +117,7 @@ async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 async def remove_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    if not await edge.parts.trials.store.remove_gold(tenant, name):
+    if not await edge.parts.trials.live.store.remove_gold(tenant, name):
         raise NotFound(_NONE)
     return {"task": name, "removed": True}
 
@@ -136,7 +136,7 @@ async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
         raise BadRequest(min(unknown)[:64], "is not known here")
     usual = tiers.task_tier(name, found.routing)
     tier = _tier(fields["tier"]) if "tier" in fields else "middle" if usual == "middle" else "low"
-    run = await edge.parts.gold.begin(found, name, tier)
+    run = await edge.parts.trials.gold.begin(found, name, tier)
     if run is None:
         raise NotFound(_NONE)
     return JSONResponse(_run(run), status_code=202)

@@ -91,7 +91,7 @@ async def export(request: Request) -> Response:
 async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[str, Any]:
     """A report as JSON; `tenant` None is everybody. Raises `StoreError`."""
     await parts.ledger.flush()
-    sums = parts.ledger_sums
+    sums = parts.ledger_reports
     tenants = [tenant] if tenant is not None else await sums.tenants(asked.start, asked.end)
     alone = asked.by[0] if asked.by and asked.by[0] in usage_parameters.ALONE else None
     dimensions = (
@@ -119,8 +119,10 @@ async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[st
     whole = _folded(found, ())
     models = {key[0]: counted for key, counted in _folded(found, (0,)).items()}
     everything = whole.get((), {})
-    share = await parts.wrong_hits.share(tenants) if everything.get("semantic") else None
-    wrong_price = parts.wrong_price if asked.wrong_price is None else asked.wrong_price
+    share, learning = None, parts.capabilities.calibration
+    if learning is not None and everything.get("semantic"):
+        share = await learning.wrong_hits.share(tenants)
+    wrong_price = parts.wrong_hit_cost if asked.wrong_price is None else asked.wrong_price
     shown = {
         "from": _iso(asked.start),
         "to": _iso(asked.end),

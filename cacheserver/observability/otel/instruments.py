@@ -9,6 +9,7 @@ from opentelemetry.metrics import Meter
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.request_context import RequestContext
 from cacheserver.core.types import Usage
+from cacheserver.core.usage import prompt_tokens
 from cacheserver.observability.otel import names
 from cacheserver.observability.otel.names import (
     ERROR,
@@ -19,7 +20,6 @@ from cacheserver.observability.otel.names import (
     Names,
     Value,
 )
-from cacheserver.promptcache.multipliers import prompt_tokens
 
 _MAX_REASONS = 200  # as in `metrics`: words of ours, but for a mistake
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cacheserver.core import json_text
 from cacheserver.core.errors import UpstreamError
 from cacheserver.core.types import Usage
-from cacheserver.promptcache.multipliers import prompt_tokens
+from cacheserver.core.usage import prompt_tokens
 
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 

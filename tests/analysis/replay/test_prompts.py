@@ -10,7 +10,8 @@ from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.prompts import Prompts
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.core.types import Tenant, Usage
-from cacheserver.promptcache.multipliers import prompt_tokens, uncached
+from cacheserver.core.usage import prompt_tokens
+from cacheserver.promptcache.multipliers import uncached
 from cacheserver.simulated import catalogue, promptcache
 from scripts.benchmarks.planner import (
     MODEL,

@@ -66,7 +66,7 @@ async def fill_all(house: House, key: str) -> dict[str, str]:
         "/admin/tenants/acme", json={"caching": {"prewarm": [warm]}}, headers=ADMIN
     )
     assert told.status_code < 300, told.text
-    await house.parts.turns.put_summary("acme", "0" * 64, f"About {GOLD}.", keep_s=60)
+    await house.parts.conversations.turns.put_summary("acme", "0" * 64, f"About {GOLD}.", keep_s=60)
     return ids
 
 

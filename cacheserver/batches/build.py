@@ -1,0 +1,77 @@
+"""Builds the queued work: batches, jobs, and questions that may wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from cacheserver.batches.context import BatchContext, Intervals
+from cacheserver.batches.eligibility import Series
+from cacheserver.batches.jobs import Jobs
+from cacheserver.batches.pending_rows import PendingRows
+from cacheserver.batches.scheduler import BatchScheduler
+from cacheserver.batches.work_queue import WorkQueue
+from cacheserver.budgets.build import SpendLimits
+from cacheserver.cache.absent import NoBudgets
+from cacheserver.cache.build import Cache
+from cacheserver.core.request_context import ItemEnd
+from cacheserver.host import Host
+from cacheserver.webhooks.build import WebhookParts
+
+
+@asynccontextmanager
+async def build(
+    host: Host,
+    cache: Cache,
+    limits: SpendLimits | None,
+    hooks: WebhookParts,
+    pace: Intervals,
+    observe: Callable[[ItemEnd], None] | None,
+) -> AsyncIterator[BatchScheduler]:
+    """Work on what is queued until the block ends; the rest goes on after the next start."""
+    store, ledger, metrics = host.store, host.ledger, host.metrics
+    most = host.settings.max_job_bytes
+    work = WorkQueue(store.redis, prefix=store.prefix, sealer=store.sealer)
+    context = BatchContext(
+        jobs=Jobs(store.redis, prefix=store.prefix, max_bytes=most, sealer=store.sealer),
+        work=work,
+        service=cache.service,
+        stored=cache.stored,
+        learner=host.plugins.learner,
+        tenants=host.tenants,
+        settler=cache.settler(ledger.batch_rows),
+        rows=PendingRows(
+            work,
+            ledger.batch_rows,
+            flush=ledger.writer.flush,
+            given_up=lambda: ledger.writer.overflowed,
+            metrics=metrics,
+        ),
+        budgets=limits.budgets if limits else NoBudgets(),
+        pricer=host.pricer,
+        decision_log=host.answers.decision_log,
+        metrics=metrics,
+        headroom=host.claude.headroom,
+        clock=host.clock,
+        upstream=host.claude.identity,
+        embedder=host.answers.embedder_id,
+        pace=pace,
+        observe=observe,
+    )
+    series = Series()
+    host.plugins.listeners.append(series.note)
+    scheduler = BatchScheduler(
+        context,
+        decider=cache.decider,
+        call_planner=cache.call_planner,
+        answer_store=cache.service.answer_store,
+        claude=host.claude,
+        ready=host.answers.entries.restored.wait,
+        poster=hooks.poster,
+        series=series,
+    )
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        await scheduler.close()

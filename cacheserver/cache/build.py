@@ -1,0 +1,203 @@
+"""Builds the path of a request: stored answers and their index, then the service over them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cacheserver.cache import index_sync, ports
+from cacheserver.cache.call_planner import CallPlanner
+from cacheserver.cache.decider import Decider
+from cacheserver.cache.decision_log import DecisionLog, record_of
+from cacheserver.cache.entries import Entries
+from cacheserver.cache.plugins import Plugins
+from cacheserver.cache.semantic import SemanticEntries
+from cacheserver.cache.service import CacheService
+from cacheserver.cache.settlement import Recorder, Settler
+from cacheserver.cache.stored_answer import StoredAnswers
+from cacheserver.claude.upstream import Upstream
+from cacheserver.core.errors import SettingsError
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import IndexingError
+from cacheserver.index.models import OnnxEmbedder
+from cacheserver.matching.lexicon import standard
+from cacheserver.storage.build import Store
+
+_DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
+
+
+class Metrics(ports.Metrics, index_sync.Metrics, Protocol):
+    """The counters of this package."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """Sizes in bytes, None for no limit. `grace_s`: for calls whose callers have left."""
+
+    data_dir: Path
+    default_model: str
+    max_bytes: int | None
+    max_decision_bytes: int | None
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Stored answers, found again exactly and by similarity, and the records of decisions."""
+
+    entries: SemanticEntries
+    decision_log: DecisionLog
+    embedder_id: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The service, and what batches share with it."""
+
+    service: CacheService
+    call_planner: CallPlanner
+    decider: Decider
+    stored: StoredAnswers
+    settler: Callable[[ports.Ledger], Settler]  # one whose rows go to another ledger
+
+
+def load_embedder(folder: Path) -> OnnxEmbedder:
+    """Load the exported model. Raises `SettingsError` if there is none."""
+    try:
+        return OnnxEmbedder(folder)
+    except IndexingError as error:
+        raise SettingsError(
+            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
+            f"`python -m cacheserver.index.export --to {folder}` (needs the `models` extra)"
+        ) from error
+
+
+@asynccontextmanager
+async def answers(
+    store: Store,
+    embedder: OnnxEmbedder,
+    options: CacheOptions,
+    metrics: Metrics,
+    clock: Callable[[], float],
+) -> AsyncIterator[Answers]:
+    """Open the stored answers. The index is empty until `cache` restores it."""
+    async with AsyncExitStack() as stack:
+        entries = await stack.enter_async_context(
+            Entries(
+                store.redis,
+                prefix=store.prefix,
+                max_bytes=options.max_bytes,
+                clock=clock,
+                sealer=store.sealer,
+            )
+        )
+        decision_log = DecisionLog(
+            store.redis,
+            prefix=store.prefix,
+            max_bytes=options.max_decision_bytes,
+            sealer=store.sealer,
+            read=record_of,
+        )
+        stack.push_async_callback(decision_log.close)
+        batcher = Batcher(embedder)
+        stack.push_async_callback(batcher.close)
+        semantic = SemanticEntries(
+            entries,
+            batcher,
+            dim=embedder.dim,
+            embedder_id=embedder.id,
+            snapshot_path=options.data_dir / "index.snapshot",
+            clock=clock,
+            counts=metrics,
+            sealer=store.sealer,
+        )
+        yield Answers(semantic, decision_log, embedder.id, embedder.dim)
+
+
+@asynccontextmanager
+async def cache(
+    store: Store,
+    answers: Answers,
+    options: CacheOptions,
+    *,
+    claude: Upstream,
+    pricer: ports.Pricer,
+    recorder: Recorder,
+    ledger: ports.Ledger,
+    plugins: Plugins,
+    metrics: Metrics,
+    clock: Callable[[], float],
+) -> AsyncIterator[Cache]:
+    """Serve. On the way out calls under way end first, then the index is saved."""
+    chance = random.random
+    planner = CallPlanner(
+        default_model=options.default_model,
+        metrics=metrics,
+        router=plugins.router,
+        history=plugins.history,
+        lengths=plugins.output_caps,
+        prompts=plugins.prompt_caching,
+        trials=plugins.trials,
+    )
+    decider = Decider(
+        states=plugins.calibrations,
+        labels=plugins.outcomes,
+        lexicon=standard(),
+        metrics=metrics,
+        clock=clock,
+    )
+    stored = StoredAnswers(
+        entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance
+    )
+
+    def settler(ledger: ports.Ledger) -> Settler:
+        return Settler(
+            pricer=pricer,
+            decision_log=answers.decision_log,
+            metrics=metrics,
+            clock=clock,
+            recorder=recorder,
+            ledger=ledger,
+        )
+
+    service = CacheService(
+        entries=answers.entries,
+        claude=claude,
+        pricer=pricer,
+        metrics=metrics,
+        clock=clock,
+        settler=Settler(
+            pricer=pricer,
+            decision_log=answers.decision_log,
+            metrics=metrics,
+            clock=clock,
+            recorder=recorder,
+            ledger=ledger,
+            watch=plugins.ended,
+        ),
+        call_planner=planner,
+        validation=plugins.escalation,
+        budgets=plugins.budgets,
+        limits=plugins.rate_limits,
+        decider=decider,
+        learner=plugins.learner,
+        stored=stored,
+        grace_s=options.grace_s,
+    )
+    upkeep = asyncio.create_task(
+        index_sync.keep(answers.entries, answers.decision_log, metrics, store.watch, store.sealer),
+        name="index:keep",
+    )
+    try:
+        yield Cache(service, planner, decider, stored, settler)
+    finally:
+        try:
+            await service.drain(_DRAIN_S)
+        finally:
+            await index_sync.end_keeping(upkeep, answers.entries, metrics)

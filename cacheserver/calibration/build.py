@@ -1,0 +1,150 @@
+"""Builds what is learned of stored answers: labels, audits, the judge, feedback and reviews."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from cacheserver.cache.decider import judge_pair
+from cacheserver.calibration.answers.reader import READING, AnswerReader
+from cacheserver.calibration.answers.vectors import AnswerVectors
+from cacheserver.calibration.audits import Auditor
+from cacheserver.calibration.bars import Bars
+from cacheserver.calibration.feedback import Feedback
+from cacheserver.calibration.gauges import WrongHitGauges
+from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.llm_judge import Judge, JudgeSettings
+from cacheserver.calibration.pairs import Pairs
+from cacheserver.calibration.review_queue import ReviewFiles
+from cacheserver.calibration.review_store import ReviewQueue
+from cacheserver.calibration.second_opinion import SecondOpinion
+from cacheserver.calibration.states import States
+from cacheserver.calibration.what_if import WhatIf
+from cacheserver.calibration.worker import Worker
+from cacheserver.calibration.wrong_hits import WrongHitShares
+from cacheserver.core.types import Nanodollars
+from cacheserver.host import Host
+from cacheserver.matching.lexicon import standard
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationParts:
+    """What learns, what it has learned, and what operators look at."""
+
+    learner: Worker
+    states: States
+    labels: Labels
+    feedback: Feedback
+    pairs: Pairs
+    bars: Bars
+    reviews: ReviewQueue
+    review_files: ReviewFiles
+    what_if: WhatIf
+    wrong_hits: WrongHitShares
+    reader: AnswerReader
+    judge: Judge
+
+
+@asynccontextmanager
+async def labels(host: Host) -> AsyncIterator[Labels]:
+    """Open the labels. They outlive the capability: a tenant's are forgotten while it is off."""
+    store, most = host.store, host.settings.max_label_bytes
+    found = Labels(store.redis, prefix=store.prefix, max_bytes=most)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+@asynccontextmanager
+async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
+    """Learn in the background until the block ends."""
+    store, settings, answers = host.store, host.settings, host.answers
+    pricer, metrics, clock = host.pricer, host.metrics, host.clock
+    lexicon, log = standard(), answers.decision_log
+    entries = answers.entries.entries
+    states = States(labels, metrics, embedder=answers.embedder_id, clock=clock)
+    reader = AnswerReader(
+        answers.entries.vector,
+        lexicon,
+        AnswerVectors(
+            store.redis,
+            made_by=f"{answers.embedder_id}/{READING}",
+            dim=answers.dim,
+            prefix=store.prefix,
+            sealer=store.sealer,
+        ),
+    )
+    judge = Judge(
+        judging=JudgeSettings(
+            model=settings.judge_model,
+            share=settings.judge_share,
+            cap=_nano(settings.judge_usd_per_day),
+        ),
+        labels=labels,
+        claude=host.recorded("judge"),
+        pricer=pricer,
+        decision_log=log,
+        metrics=metrics,
+        clock=clock,
+        chance=random.random,
+    )
+    auditor = Auditor(
+        labels=labels,
+        claude=host.recorded("audit"),
+        pricer=pricer,
+        decision_log=log,
+        metrics=metrics,
+        clock=clock,
+        cap=_nano(settings.audit_usd_per_day),
+    )
+    worker = Worker(
+        answers=reader,
+        states=states,
+        labels=labels,
+        groups=entries,
+        auditor=auditor,
+        second=SecondOpinion(answers=reader, auditor=auditor, judge=judge, metrics=metrics),
+        lexicon=lexicon,
+        decision_log=log,
+        metrics=metrics,
+        clock=clock,
+    )
+    reviews = ReviewQueue(store.redis, prefix=store.prefix, sealer=store.sealer)
+    wrong_hits = WrongHitShares(labels, metrics, clock)
+    plugins = host.plugins
+    plugins.calibrations, plugins.outcomes, plugins.learner = states, labels, worker
+    host.gauges.append(WrongHitGauges(wrong_hits, metrics.gauges))
+    worker.start()
+    try:
+        yield CalibrationParts(
+            learner=worker,
+            states=states,
+            labels=labels,
+            feedback=Feedback(
+                entries=entries, decision_log=log, states=states, worker=worker, reviews=reviews
+            ),
+            pairs=Pairs(
+                vector=answers.entries.vector,
+                judged=partial(judge_pair, lexicon),
+                labels=labels,
+            ),
+            bars=Bars(store.redis, prefix=store.prefix),
+            reviews=reviews,
+            review_files=ReviewFiles(
+                reviews=reviews, entries=entries, states=states, worker=worker, decision_log=log
+            ),
+            what_if=WhatIf(decisions=log, labels=labels, states=states, lexicon=lexicon),
+            wrong_hits=wrong_hits,
+            reader=reader,
+            judge=judge,
+        )
+    finally:
+        await worker.close()
+
+
+def _nano(usd: float) -> Nanodollars:
+    return round(usd * 1_000_000_000)

@@ -1,0 +1,58 @@
+"""The kernel's options, out of the settings: the kernel itself knows no settings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cacheserver.cache.build import CacheOptions
+from cacheserver.claude.build import ClaudeOptions
+from cacheserver.config import settings as config
+from cacheserver.config.settings import Settings
+from cacheserver.storage.build import StoreOptions
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    url = settings.redis_url
+    return StoreOptions(
+        url=None if url is None else url.get_secret_value(),
+        data_dir=settings.data_dir,
+        prefix=settings.redis_prefix,
+        tls=config.tls(settings),
+        master_keys=partial(config.masters, settings),
+        give_up_sealed=settings.encryption_give_up,
+    )
+
+
+def claude_options(settings: Settings, simulated_url: str | None) -> ClaudeOptions:
+    """Return the options for Claude, or for the simulated one at `simulated_url`."""
+    choice = config.resolve_upstream(settings)
+    base_url = choice.base_url or simulated_url
+    assert base_url is not None  # `bootstrap` starts the simulated one where it is chosen
+    secret = settings.anthropic_api_key
+    key = secret.get_secret_value() if secret else None
+    if choice.base_url is None:
+        key = "simulated"
+    return ClaudeOptions(
+        base_url=base_url,
+        api_key=None if settings.credentials == "caller" else key,
+        name=choice.name,
+        max_concurrent=settings.max_concurrent,
+        max_waiting=settings.max_waiting,
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        retry_wait_s=settings.retry_wait_s,
+        max_wait_s=settings.max_wait_s,
+        breaker_share=settings.breaker_share,
+        breaker_calls=settings.breaker_calls,
+        breaker_open_s=settings.breaker_open_s,
+    )
+
+
+def cache_options(settings: Settings) -> CacheOptions:
+    return CacheOptions(
+        data_dir=settings.data_dir,
+        default_model=settings.default_model,
+        max_bytes=settings.max_bytes,
+        max_decision_bytes=settings.max_decision_bytes,
+        grace_s=settings.abandoned_s,
+    )

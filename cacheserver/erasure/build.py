@@ -1,0 +1,34 @@
+"""Builds the eraser, which finishes what a server before it left undone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cacheserver.erasure.erasure import Eraser
+from cacheserver.host import Host
+
+
+@asynccontextmanager
+async def build(host: Host) -> AsyncIterator[Eraser]:
+    """Yield the eraser, at work until the block ends."""
+    store, settings, answers = host.store, host.settings, host.answers
+    eraser = Eraser(
+        store.redis,
+        prefix=store.prefix,
+        sealer=store.sealer,
+        semantic=answers.entries,
+        decision_log=answers.decision_log,
+        ledger=host.ledger.writer,
+        tenants=host.tenants,
+        data_dir=settings.data_dir,
+        ours=store.embedded,
+        longest_s=settings.timeout_s,
+        metrics=host.metrics,
+        clock=host.clock,
+    )
+    eraser.start()
+    try:
+        yield eraser
+    finally:
+        await eraser.close()

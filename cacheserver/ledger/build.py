@@ -1,0 +1,83 @@
+"""Builds the ledger: the record of every request, and of every call behind one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from cacheserver.config.settings import Settings
+from cacheserver.core.ledger_row import Row
+from cacheserver.core.single_flight import end
+from cacheserver.ledger import retention
+from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.fan_out import LedgerFanOut
+from cacheserver.ledger.recorder import LedgerRecorder, SpendRecorder
+from cacheserver.ledger.reports import LedgerReports
+from cacheserver.ledger.retention import LedgerRetention
+from cacheserver.ledger.warmth import PromptCacheWarmth
+from cacheserver.ledger.writer import Ledger
+from cacheserver.observability.metrics import Metrics
+from cacheserver.pricing.prices import Pricer
+from cacheserver.storage.build import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerParts:
+    """The ledger's writer, its readers, and the two ways in."""
+
+    writer: Ledger
+    reports: LedgerReports
+    export: LedgerExport
+    recorder: LedgerRecorder
+    rows: LedgerFanOut  # requests and background calls; their costs are booked in budgets
+    batch_rows: LedgerFanOut  # items of batches, whose budgets are settled as the batch ends
+    spend: SpendRecorder
+
+    def listen(self, listeners: Sequence[Callable[[Row], None]]) -> None:
+        """Have `listeners` called with every row. They raise nothing and never block."""
+        for listener in listeners:
+            self.rows.listen(listener)
+            self.batch_rows.listen(listener)
+
+
+@asynccontextmanager
+async def build(
+    store: Store,
+    settings: Settings,
+    pricer: Pricer,
+    metrics: Metrics,
+    clock: Callable[[], float],
+) -> AsyncIterator[LedgerParts]:
+    """Yield the ledger; rows that wait are written on the way out."""
+    async with AsyncExitStack() as stack:
+        writer = Ledger(store.redis, prefix=store.prefix)
+        stack.push_async_callback(writer.close)
+        metrics.gauges.watch_ledger(lambda: writer.waiting)
+        rows = LedgerFanOut(writer, [metrics.rows.booked])
+        folder = settings.data_dir / "ledger"
+        kept = LedgerRetention(
+            store.redis,
+            prefix=store.prefix,
+            folder=folder,
+            file_days=settings.ledger_file_days,
+            max_bytes=settings.max_ledger_bytes,
+            damaged=metrics.swallowed,
+        )
+        store.watch.unspilled = lambda: kept.failing
+        upkeep = asyncio.create_task(
+            retention.run_retention(kept, writer, metrics, clock), name="ledger:keep"
+        )
+        stack.push_async_callback(end, upkeep)
+        yield LedgerParts(
+            writer=writer,
+            reports=LedgerReports(store.redis, prefix=store.prefix),
+            export=LedgerExport(
+                store.redis, prefix=store.prefix, folder=folder, damaged=metrics.swallowed
+            ),
+            recorder=LedgerRecorder(pricer, PromptCacheWarmth()),
+            rows=rows,
+            batch_rows=LedgerFanOut(writer, [metrics.rows.booked]),
+            spend=SpendRecorder(rows, pricer),
+        )

@@ -1,0 +1,68 @@
+"""Builds prompt caching: the planner of marks, pre-warming, and the watch over prompts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from cacheserver.host import Host
+from cacheserver.promptcache.drift import PromptWatch, Versions, reorder
+from cacheserver.promptcache.prefixes import Prefixes
+from cacheserver.promptcache.prewarm import Prewarmer
+from cacheserver.promptcache.prompt_log import PromptLog
+from cacheserver.promptcache.session import PromptPlanner
+from cacheserver.storage.write_behind import WriteBehind
+
+# Salts are derived from the secret that callers' keys are made pseudonyms with. No key is spelled
+# so: they are printable.
+_SALT = "\0prompt-salt:"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCaching:
+    """What operators see of prompts, and what they do about them."""
+
+    prefixes: Prefixes
+    watch: PromptWatch
+    versions: Versions
+    prewarmer: Prewarmer
+    behind: WriteBehind  # flushed before what it writes is shown
+
+
+@asynccontextmanager
+async def build(host: Host) -> AsyncIterator[PromptCaching]:
+    """Pre-warm until the block ends; what was learned is written on the way out."""
+
+    async def salt(tenant: str) -> str:
+        return await host.tenants.pseudonym(f"{_SALT}{tenant}")
+
+    store, metrics, cost = host.store, host.metrics, host.pricer.cost
+    async with AsyncExitStack() as stack:
+        prefixes = Prefixes(store.redis, prefix=store.prefix)
+        log = PromptLog(store.redis, prefix=store.prefix)
+        writes = WriteBehind("prompts", metrics)
+        stack.push_async_callback(writes.close)
+        watch = PromptWatch(log=log, behind=writes, cost=cost)
+        prewarmer = Prewarmer(
+            claude=host.recorded("prewarm"),
+            tenants=host.tenants,
+            prefixes=prefixes,
+            pricer=host.pricer,
+            metrics=metrics,
+            clock=host.clock,
+            salt=salt,
+        )
+        prewarmer.start()
+        stack.push_async_callback(prewarmer.close)
+        host.plugins.prompt_caching = PromptPlanner(
+            prefixes=prefixes,
+            behind=writes,
+            cost=cost,
+            salt=salt,
+            watcher=watch,
+            reorder=reorder,
+        )
+        entries = host.answers.entries
+        versions = Versions(log=log, stored=entries.entries, answers=entries, clock=host.clock)
+        yield PromptCaching(prefixes, watch, versions, prewarmer, writes)

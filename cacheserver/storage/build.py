@@ -1,0 +1,109 @@
+"""Connects to the store, after starting it if it is the embedded one, and unlocks its content."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cacheserver.core.errors import StoreError
+from cacheserver.storage import connection
+from cacheserver.storage.connection import Connection
+from cacheserver.storage.data_loss_watch import DataLossWatch
+from cacheserver.storage.embedded.store import EmbeddedStore
+from cacheserver.storage.redis_url import Tls
+from cacheserver.storage.sealing import data_keys
+from cacheserver.storage.sealing.data_keys import DataKeys
+from cacheserver.storage.sealing.master_key import MasterKeys
+from cacheserver.storage.sealing.sealer import Sealer
+
+_WAIT_S = 10.0  # for a Redis that starts beside us
+
+
+class Metrics(Protocol):
+    def swallowed(self, site: str) -> None: ...
+    def unreadable(self, why: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """`url` None: the embedded store in `data_dir`. `master_keys` may block on a command."""
+
+    url: str | None
+    data_dir: Path
+    prefix: str
+    tls: Tls
+    master_keys: Callable[[], MasterKeys | None]
+    give_up_sealed: bool  # start without the master key though there is sealed data
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The store, connected, and what every package that keeps state in it needs."""
+
+    redis: Connection
+    prefix: str
+    sealer: Sealer
+    watch: DataLossWatch
+    embedded: bool
+    repairs: Sequence[str]  # sentences on damage that was repaired at the start
+
+
+@asynccontextmanager
+async def build(
+    options: StoreOptions, metrics: Metrics, clock: Callable[[], float]
+) -> AsyncIterator[Store]:
+    """Yield the store once it answers.
+
+    Raises `StoreError` if Redis cannot be reached, `SettingsError` if the keys do not fit.
+    """
+    async with AsyncExitStack() as stack:
+        url, embedded = options.url, None
+        if url is None:
+            embedded = EmbeddedStore(options.data_dir)
+            stack.push_async_callback(embedded.stop)
+            url = await embedded.start()
+        redis = connection.connect(url, tls=options.tls)
+        redis.health.hung = metrics.swallowed
+        stack.push_async_callback(redis.aclose)
+        await _reached(redis, url, options.prefix)
+        sealer = await _sealer(redis, options, metrics)  # before anything is read or written
+        watch = DataLossWatch(
+            redis,
+            metrics,
+            prefix=options.prefix,
+            sync=None if embedded is None else embedded.sync,
+            clock=clock,
+        )
+        await watch.look()
+        repairs = () if embedded is None else embedded.repairs
+        yield Store(redis, options.prefix, sealer, watch, embedded is not None, repairs)
+
+
+async def _reached(redis: Connection, url: str, prefix: str) -> None:
+    """Return once Redis answers and may be used. It may be starting beside us."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            await connection.check_reachable(redis, url)
+            return await connection.check_server(redis, prefix=prefix)
+        except StoreError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
+async def _sealer(redis: Connection, options: StoreOptions, metrics: Metrics) -> Sealer:
+    masters = await asyncio.to_thread(options.master_keys)
+    if masters is None:
+        if not options.give_up_sealed:
+            await data_keys.refuse_sealed(redis, prefix=options.prefix)
+        return Sealer(unreadable=metrics.unreadable)
+    keys = DataKeys(redis, prefix=options.prefix, masters=masters)
+    sealer = Sealer(keys, unreadable=metrics.unreadable)
+    await sealer.start()
+    return sealer

@@ -1,0 +1,48 @@
+"""Builds the tenants and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from cacheserver.config.settings import Settings
+from cacheserver.core.types import Bar, Tenant
+from cacheserver.observability.metrics import Metrics
+from cacheserver.storage.build import Store
+from cacheserver.storage.write_behind import WriteBehind
+from cacheserver.tenants.store import Tenants
+
+
+def default_tenant(settings: Settings) -> Tenant:
+    """Return the settings of a tenant that has none of its own."""
+    return Tenant(
+        name="default",
+        default_ttl_s=settings.default_ttl_s,
+        max_ttl_s=settings.max_ttl_s,
+        bar=Bar(
+            similarity=settings.similarity,
+            target=None if settings.similarity is not None else settings.target,
+            top_k=settings.top_k,
+        ),
+    )
+
+
+@asynccontextmanager
+async def build(
+    store: Store, settings: Settings, metrics: Metrics, clock: Callable[[], float]
+) -> AsyncIterator[Tenants]:
+    """Yield the tenants; when each key was last used is written on the way out."""
+    uses = WriteBehind("key-use", metrics)
+    try:
+        yield Tenants(
+            store.redis,
+            prefix=store.prefix,
+            defaults=default_tenant(settings),
+            now=clock,
+            swallowed=metrics.swallowed,
+            access=settings.data_dir / "access",
+            behind=uses,
+            sealer=store.sealer,
+        )
+    finally:
+        await uses.close()

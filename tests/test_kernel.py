@@ -1,0 +1,62 @@
+"""The kernel by itself: a server answers, hits and records with every capability switched off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cacheserver.core.features import FEATURES, Feature, switched_off
+from tests.house import ADMIN_KEY, House, came_from
+
+ADMIN = {"x-api-key": ADMIN_KEY}
+QUESTION = {"prompt": "What is the capital of France?"}
+
+# A request that only the capability can serve.
+ROUTES: dict[Feature, tuple[str, str, dict[str, Any] | None]] = {
+    "alerts": ("GET", "/admin/alerts", None),
+    "batches": ("POST", "/v1/jobs", QUESTION),
+    "budgets": ("GET", "/v1/budget", None),
+    "calibration": ("GET", "/admin/tenants/default/reviews", None),
+    "conversations": ("GET", "/v1/conversations/holiday", None),
+    "erasure": ("POST", "/v1/erase", {"tag": "holiday"}),
+    "lint": ("POST", "/v1/lint", {"messages": [{"role": "user", "content": "Hello"}]}),
+    "prompt-caching": ("GET", "/admin/prompts/default/fragments", None),
+    "trials": ("GET", "/admin/routing/default/trials", None),
+}
+
+
+async def test_a_server_with_all_switched_off_answers_hits_and_records(tmp_path: Path) -> None:
+    async with House.open(tmp_path, similarity=None, features_off=FEATURES) as house:
+        assert came_from(await house.ask())[0] == "miss"
+        assert came_from(await house.ask()) == ("exact", "identical")
+        twin = await house.ask("What's the capital of France?")
+        assert came_from(twin)[0] == "semantic", twin.headers
+        assert came_from(await house.ask("What is the capital of Peru?"))[0] == "miss"
+        assert len(house.asked) == 2
+        await house.parts.ledger.flush()
+        usage = (await house.http.get("/v1/usage")).json()
+        totals = usage["totals"]
+        assert totals["requests"] == 4
+        assert float(totals["saved_usd"]) > 0
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+async def test_each_capability_can_be_switched_off_alone(tmp_path: Path, feature: Feature) -> None:
+    async with House.open(tmp_path, features_off=(feature,)) as house:
+        assert came_from(await house.ask())[0] == "miss"
+        assert came_from(await house.ask()) == ("exact", "identical")
+        await house.parts.ledger.flush()
+        assert (await house.http.get("/v1/usage")).json()["totals"]["requests"] == 2
+        await house.parts.gauge_sampler.sample()
+        for name, (method, path, body) in ROUTES.items():
+            answer = await house.http.request(method, path, json=body, headers=ADMIN)
+            if name in switched_off((feature,)):
+                assert answer.status_code == 404, answer.text
+                error = answer.json()["error"]
+                assert error["type"] == "not_found_error"
+                assert f"`{name}`" in error["message"]
+                assert "`CACHESERVER_FEATURES_OFF`" in error["message"]
+            else:
+                assert "CACHESERVER_FEATURES_OFF" not in answer.text

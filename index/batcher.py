@@ -65,11 +65,6 @@ class Batcher:
     ) -> None:
         await self.close()
 
-    @property
-    def waiting(self) -> int:
-        """How many different texts are queued."""
-        return len(self._queue)
-
     async def embed(self, text: str) -> Vectors:
         """Return the text's unit vector; it is shared, so read-only.
 

@@ -182,7 +182,7 @@ class CacheLookup:
         job, rules = item.job, item.tenant.batching
         if job.kind == "batch":
             return "", now, job.created_at + schedule.EXPIRES_S
-        choice = schedule.choose(
+        way = schedule.choose(
             wait=job.wait,
             deadline=job.deadline,
             now=now,
@@ -192,7 +192,7 @@ class CacheLookup:
             batchable=cacheability.batchable(query.body),
         )
         late = schedule.give_up_at(now, job.deadline, rules)
-        if choice.way == "direct":
+        if way == "direct":
             return DIRECT, now, late
         return "", schedule.flush_at(now, job.deadline, rules), late
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from cacheserver.core.errors import BadRequest
@@ -26,14 +25,6 @@ _POLL_GROWTH = 1.5
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How queued work is asked, and why."""
-
-    way: Way
-    reason: str  # "asked", "patient", "limits-low", "deadline", "off", "not-batchable"
-
-
 def choose(
     *,
     wait: bool,
@@ -43,24 +34,24 @@ def choose(
     controls: Controls,
     headroom: float,
     batchable: bool,
-) -> Choice:
-    """Whether work goes into a batch or is asked at once.
+) -> Way:
+    """Return whether work goes into a batch or is asked at once.
 
     `wait`: the caller asked for a batch. `headroom` is the share of Claude's rate limits that
     is left, 0..1; `batchable`, whether the Batches API would take the request at all.
     """
     if not batchable:
-        return Choice("direct", "not-batchable")
+        return "direct"
     if not rules.enabled or "batching" in controls.off:
-        return Choice("direct", "off")
+        return "direct"
     if deadline is None:
-        return Choice("batch", "asked")
+        return "batch"
     left_s = deadline - now
     if left_s >= rules.patience_s:
-        return Choice("batch", "asked" if wait else "patient")
+        return "batch"
     if headroom * 100 < rules.low_percent and left_s >= rules.low_patience_s:
-        return Choice("batch", "limits-low")
-    return Choice("direct", "deadline")
+        return "batch"
+    return "direct"
 
 
 def flush_at(now: float, deadline: float | None, rules: BatchRules) -> float:

@@ -93,10 +93,6 @@ class LedgerRetention:
             if await command(self._redis, "GET", key) == token.encode():
                 await command(self._redis, "DEL", key)
 
-    async def count(self) -> int:
-        """Return the number of rows in Redis."""
-        return int(await command(self._redis, "GET", f"{self._prefix}lrn") or 0)
-
     async def size(self) -> int:
         """Return the bytes of the rows in Redis."""
         return int(await command(self._redis, "GET", f"{self._prefix}lrb") or 0)

@@ -50,7 +50,7 @@ async def books(rig: Rig) -> None:
     got = await rig.http.get(url, headers={"x-api-key": ADMIN_KEY})
     got.raise_for_status()
     rig.history.rows = [json.loads(line) for line in got.text.splitlines()]
-    lines = rig.claude.decision_log.read_text().splitlines()
+    lines = rig.claude.charges.read_text().splitlines()
     rig.history.invoice = [Charge(*json.loads(line)) for line in lines]
 
 

@@ -104,9 +104,9 @@ class Claude(Process):
     """The simulated Claude."""
 
     def __init__(self, folder: Path) -> None:
-        self.decision_log = folder / "invoice.jsonl"
+        self.charges = folder / "invoice.jsonl"
         command = [sys.executable, "-m", "scripts.chaos_run.upstream"]
-        command += ["--journal", str(self.decision_log)]
+        command += ["--charges", str(self.charges)]
         super().__init__(command, {**os.environ, "PYTHONPATH": str(ROOT)}, folder / "claude.log")
 
     async def serve(self) -> int:

@@ -1,7 +1,7 @@
-"""The simulated Claude as a process: `python -m scripts.chaos_run.upstream --journal FILE`.
+"""The simulated Claude as a process: `python -m scripts.chaos_run.upstream --charges FILE`.
 
-Each answer says for whom it was made, which question it answers and when it was asked. What is
-charged is in the journal, a line each, before the first byte leaves: killing it forgets nothing.
+Each answer says for whom it was made, which question it answers and when it was asked. Each charge
+is a line of FILE before the first byte leaves: killing it forgets nothing.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ def say(body: Mapping[str, Any]) -> Directives:
     return Directives(text=str(Said(whose, question, secrets.token_hex(6), time.time())))
 
 
-async def serve(port: int, decision_log: TextIO) -> None:
+async def serve(port: int, charges: TextIO) -> None:
     # The waits let callers meet while a call is under way, and leave it.
     claude = Simulated(
         SimulatedSettings(direct=say, batch_s=1.0, ttft_s=0.05, tokens_per_s=400, kept_requests=10)
     )
-    claude._claude.books.lines = Written(
-        decision_log
-    )  # the books have no other way to be read live
+    # The books have no other way to be read live.
+    claude._claude.books.lines = Written(charges)
     async with serve_simulated(claude, port=port) as url:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
@@ -62,8 +61,8 @@ async def serve(port: int, decision_log: TextIO) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--journal", type=Path, required=True)
+    parser.add_argument("--charges", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     asked = parser.parse_args()
-    with asked.decision_log.open("a") as decision_log:
-        asyncio.run(serve(asked.port, decision_log))
+    with asked.charges.open("a") as charges:
+        asyncio.run(serve(asked.port, charges))

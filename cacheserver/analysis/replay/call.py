@@ -22,7 +22,6 @@ class Call:
     tenant: str = "default"  # whose answers may not be another's: organisation, team, customer
     key: str | None = None  # which API key, as the log names it; never the key itself
     purpose: str | None = None  # what it was for, as the log names it: a trace, a feature, a tag
-    conversation: str | None = None  # the log's name for the session it was part of
     cost: Nanodollars | None = None  # what the log says it cost
     status: int = 200  # what was answered; not 200: nothing that could be kept
     hit: bool = False  # another cache answered: it was not billed

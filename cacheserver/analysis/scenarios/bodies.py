@@ -53,7 +53,6 @@ class Bodies:
             model=model,
             usage=Usage(prompt, mine.answer),
             body=self._body(kind, first, model, said) if body else None,
-            conversation=f"{kind.name}:{ask.number}",
             stream=not kind.waits,
             source=f"{kind.name}:{last.topic}:{last.wording}",
         )

@@ -27,7 +27,6 @@ from cacheserver.core.types import Usage
 from cacheserver.core.usage import usage_of
 
 _PURPOSES: Final = ("Purpose", "Task", "Feature", "Helicone-Session-Name", "Helicone-Prompt-Id")
-_SESSIONS: Final = ("Helicone-Session-Id", "Session", "session_id")
 _NONE: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -60,7 +59,6 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         message=message,
         tenant=word(record, "request_user_id", "helicone_user") or "default",
         purpose=word(properties, *_PURPOSES) or word(record, "prompt_id"),
-        conversation=word(properties, *_SESSIONS),
         cost=None if cost in (None, "") else nanodollars(cost),
         status=status_of(record.get("response_status")) or 200,
         hit=str(record.get("cache_reference_id") or _NONE) != _NONE,

@@ -57,7 +57,6 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         message=_message(record.get("output")),
         tenant=word(record, "userId", "user_id") or "default",
         purpose=word(record, "name", "traceName", "trace_name"),
-        conversation=word(record, "sessionId", "session_id"),
         cost=nanodollars(cost),
         status=500 if record.get("level") == "ERROR" else 200,
         source=source,

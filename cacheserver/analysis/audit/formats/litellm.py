@@ -53,7 +53,6 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         tenant=word(record, "team_id", "organization_id", "end_user", "user") or "default",
         key=key_of(metadata.get("user_api_key_alias") or record.get("api_key")),
         purpose=_tag(record.get("request_tags")) or word(record, "model_group"),
-        conversation=word(record, "session_id"),
         cost=nanodollars(record.get("spend")),
         status=500 if failed else 200,
         hit=str(record.get("cache_hit")).lower() == "true",

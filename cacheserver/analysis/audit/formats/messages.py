@@ -64,7 +64,6 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         tenant=word(record, "tenant", "organization", "customer", "user_id") or "default",
         key=key_of(record.get("key") or record.get("api_key_name")),
         purpose=word(record, "purpose", "task", "feature", "name"),
-        conversation=word(record, "conversation", "conversation_id", "session_id"),
         cost=nanodollars(record.get("cost_usd", record.get("cost"))),
         status=status,
         hit=str(record.get("cache_hit")).lower() == "true",

@@ -70,7 +70,6 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         message=_message(told),
         tenant=word(told, "tenant.id", "enduser.id", "user.id") or "default",
         purpose=word(told, "gen_ai.prompt.name", "gen_ai.agent.name", "service.name"),
-        conversation=word(told, "gen_ai.conversation.id", "session.id"),
         status=500 if told.get("error.type") else 200,
         stream=told.get("gen_ai.request.stream") is True,
         source=source,

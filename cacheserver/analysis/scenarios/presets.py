@@ -112,7 +112,7 @@ def plan(preset: Preset, cost: Cost, now: float, rules: Rules | None = None) -> 
         seen=LengthHistogram(),
     )
     caching = _caching(preset, route.model, multipliers.rates(cost, route.model, now))
-    pick = Pick(route.tier, way.way == "batch", caching)
+    pick = Pick(route.tier, way == "batch", caching)
     return Chosen(pick, route.model, route.reason, None if cap is None else cap.max_tokens)
 
 

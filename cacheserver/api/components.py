@@ -17,9 +17,9 @@ from cacheserver.budgets.build import SpendLimits
 from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.cache.build import Cache
 from cacheserver.cache.call_planner import CallPlanner
-from cacheserver.cache.decision_log import DecisionLog
-from cacheserver.cache.semantic import SemanticEntries
 from cacheserver.cache.service import CacheService
+from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.calibration.build import CalibrationParts
 from cacheserver.calibration.labels import Labels
 from cacheserver.claude.upstream import Upstream

@@ -20,9 +20,9 @@ from cacheserver.batches.work_queue import Waiter
 from cacheserver.budgets import rules
 from cacheserver.cache import cacheability
 from cacheserver.cache.answer import Answer, Settlement
-from cacheserver.cache.answer_store import Filled
 from cacheserver.cache.ask_key import ask_key
 from cacheserver.cache.budget_verdict import NOTHING, Account, Amount, tokens
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of, fresh, in_shadow
 from cacheserver.cache.request import Request
 from cacheserver.cache.settlement import paid

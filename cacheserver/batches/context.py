@@ -15,8 +15,8 @@ from cacheserver.batches.results import ItemResult
 from cacheserver.batches.work_queue import FinishedItem, WorkQueue
 from cacheserver.cache import fingerprint
 from cacheserver.cache.answer import Answer, Settlement
-from cacheserver.cache.answer_store import Filled
 from cacheserver.cache.budget_verdict import Admission, Verdict
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.ports import DecisionLog, Learner, Pricer
 from cacheserver.cache.request import Request
 from cacheserver.cache.stored_answer import StoredAnswers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cacheserver.cache.answer import Answer, Settlement
-from cacheserver.cache.answer_store import Filled
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.settlement import coalesced, paid
 from cacheserver.core.types import Candidate, Entry, Hit, Miss, Nanodollars
 

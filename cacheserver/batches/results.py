@@ -14,8 +14,8 @@ from cacheserver.cache import answer as answers
 from cacheserver.cache.answer import Settlement
 from cacheserver.cache.budget_verdict import Verdict
 from cacheserver.cache.freshness import unasked
+from cacheserver.cache.miss.stream_errors import STATUSES
 from cacheserver.cache.request import Request
-from cacheserver.cache.stream_errors import STATUSES
 from cacheserver.claude import sse
 from cacheserver.core import json_text
 from cacheserver.core.ledger_row import GONE

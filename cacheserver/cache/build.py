@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cacheserver.cache import index_sync, ports
+from cacheserver.cache import ports
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.decider import Decider
-from cacheserver.cache.decision_log import DecisionLog, record_of
-from cacheserver.cache.entries import Entries
 from cacheserver.cache.plugins import Plugins
-from cacheserver.cache.semantic import SemanticEntries
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
+from cacheserver.cache.store import index_sync
+from cacheserver.cache.store.decision_log import DecisionLog, record_of
+from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.upstream import Upstream
 from cacheserver.core.errors import SettingsError

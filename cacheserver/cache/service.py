@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
-from cacheserver.cache.admission import MissAdmission
 from cacheserver.cache.answer import Answer, Events, Settlement
-from cacheserver.cache.answer_store import AnswerStore, Filled
 from cacheserver.cache.ask_key import call_key
-from cacheserver.cache.fill import Fill, FillPorts
-from cacheserver.cache.flight_reader import FlightReader, with_reason
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of, fresh, in_shadow, servable_stale, unasked
+from cacheserver.cache.miss.admission import MissAdmission
+from cacheserver.cache.miss.answer_store import AnswerStore
+from cacheserver.cache.miss.fill import Fill, FillPorts
+from cacheserver.cache.miss.flight_reader import FlightReader, with_reason
 from cacheserver.cache.ports import (
     Budgets,
     CallPlanner,

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 from cacheserver.cache import answer as answers
 from cacheserver.cache import explanation
 from cacheserver.cache.answer import Settlement
-from cacheserver.cache.answer_store import Filled
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of
 from cacheserver.cache.ports import DecisionLog, Ledger, Metrics, Pricer
 from cacheserver.cache.request import Request

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cacheserver.cache.entries import Entries
 from cacheserver.cache.ports import DecisionLog
+from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.review_store import ReviewQueue
 from cacheserver.calibration.states import States
 from cacheserver.calibration.worker import Worker

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from cacheserver.cache.entries import Entries
 from cacheserver.cache.ports import DecisionLog
+from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.pairs import label_of
 from cacheserver.calibration.review_store import ReviewQueue
 from cacheserver.calibration.states import States

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from cacheserver.cache.decision_log import DecisionLog
-from cacheserver.cache.entries import Entries
 from cacheserver.cache.erasure_rules import Selector
 from cacheserver.cache.ports import Metrics
-from cacheserver.cache.semantic import SemanticEntries
+from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core import actors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end

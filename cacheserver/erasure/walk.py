@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from cacheserver.cache import decision_log
 from cacheserver.cache import erasure_rules as policy
 from cacheserver.cache.erasure_rules import conversation_mark
+from cacheserver.cache.store import decision_log
 from cacheserver.calibration import review_store
 from cacheserver.conversations import trimming, turns
 from cacheserver.core import json_text

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from cacheserver.cache import fingerprint
-from cacheserver.cache import stored_entry as stored
+from cacheserver.cache.store import stored_entry as stored
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest, NotFound

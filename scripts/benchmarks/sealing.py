@@ -7,7 +7,7 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
-from cacheserver.cache import codec, decision_log
+from cacheserver.cache.store import codec, decision_log
 from cacheserver.core.types import Entry, Usage
 from cacheserver.storage.sealing.data_keys import DataKeys, Generation
 from cacheserver.storage.sealing.sealer import Sealer

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.cache.codec import VectorRow, pack_entry, pack_vector, unpack_entry, unpack_vector
+from cacheserver.cache.store.codec import (
+    VectorRow,
+    pack_entry,
+    pack_vector,
+    unpack_entry,
+    unpack_vector,
+)
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Usage
 from tests.cache.making_entries import entry

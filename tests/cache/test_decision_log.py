@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.cache.decision_log import DECISION_S, NEAR, DecisionLog
+from cacheserver.cache.store.decision_log import DECISION_S, NEAR, DecisionLog
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.storage.embedded.store import EmbeddedStore

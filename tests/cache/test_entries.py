@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.cache.entries import MARKER_S, Entries
+from cacheserver.cache.store.entries import MARKER_S, Entries
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command, connect

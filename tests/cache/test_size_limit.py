@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.cache.codec import pack_entry, pack_vector
-from cacheserver.cache.entries import HALF_LIFE_S, OVERHEAD_BYTES, Entries
+from cacheserver.cache.store.codec import pack_entry, pack_vector
+from cacheserver.cache.store.entries import HALF_LIFE_S, OVERHEAD_BYTES, Entries
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command
 from tests.cache.making_entries import HALF, entry

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.cache.codec import unpack_entry
+from cacheserver.cache.store.codec import unpack_entry
 from cacheserver.claude import sse
 from tests.hostile.moody import END, Moody
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire

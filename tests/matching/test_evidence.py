@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.cache.entries import Entries
+from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.labels import Labels
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command

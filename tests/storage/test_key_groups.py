@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cacheserver.cache.entries import Entries
-from cacheserver.cache.stored_entry import Stored
+from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.storage.connection import Connection
 from tests.cache.making_entries import entry as an_entry
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import zstandard
 
-from cacheserver.cache.decision_log import DECISION_S
+from cacheserver.cache.store.decision_log import DECISION_S
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command, connect

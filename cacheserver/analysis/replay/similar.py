@@ -1,4 +1,4 @@
-"""The semantic tier in memory: `cache.semantic` and `calibration`'s `decider` and `worker`.
+"""The semantic tier in memory: `cache.store.semantic` and `calibration`'s `decider` and `worker`.
 
 The decision is the server's (`matching.decision` at the bar of `matching.conformal_bound`, or
 `cache.freshness`), and what it learns too: here the logged answer is what Claude would say, so a

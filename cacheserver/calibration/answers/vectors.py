@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.cache import codec, entry_scripts
-from cacheserver.cache.codec import AnswerRow, pack_answer, unpack_answer
+from cacheserver.cache.store import codec, entry_scripts
+from cacheserver.cache.store.codec import AnswerRow, pack_answer, unpack_answer
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.sealer import Sealer

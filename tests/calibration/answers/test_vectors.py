@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cacheserver.cache.codec import unpack_answer
-from cacheserver.cache.entries import Entries
+from cacheserver.cache.store.codec import unpack_answer
+from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.answers.vectors import AnswerVectors, Vectors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cacheserver.cache.decision_log import DecisionLog
+from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.calibration.answers.reader import AnswerReader
 from cacheserver.calibration.labels import Labels
 from cacheserver.claude.model_catalogue import ModelCatalogue

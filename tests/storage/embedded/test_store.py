@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.cache.entries import Entries
+from cacheserver.cache.store.entries import Entries
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage.connection import Connection, check_server, command, connect
 from cacheserver.storage.embedded import process as child

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from cacheserver.cache.entries import Entries
+from cacheserver.cache.store.entries import Entries
 from cacheserver.storage.connection import connect
 from cacheserver.storage.embedded import process
 from cacheserver.storage.embedded.store import EmbeddedStore

@@ -18,9 +18,15 @@ from types import TracebackType
 
 import orjson
 
-from cacheserver.cache import codec, entry_scripts, stored_entry
-from cacheserver.cache.codec import VectorRow, pack_entry, pack_vector, unpack_entry, unpack_vector
-from cacheserver.cache.stored_entry import Stored
+from cacheserver.cache.store import codec, entry_scripts, stored_entry
+from cacheserver.cache.store.codec import (
+    VectorRow,
+    pack_entry,
+    pack_vector,
+    unpack_entry,
+    unpack_vector,
+)
+from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Entry

@@ -7,8 +7,8 @@ import logging
 import time
 from typing import Protocol
 
-from cacheserver.cache.decision_log import DecisionLog
-from cacheserver.cache.semantic import SemanticEntries
+from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core.single_flight import end
 from cacheserver.storage.data_loss_watch import DataLossWatch
 from cacheserver.storage.sealing.sealer import Sealer

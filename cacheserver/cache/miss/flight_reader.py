@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from cacheserver.cache.answer import Answer, Events, Settlement
-from cacheserver.cache.answer_store import Filled
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.request import Request
 from cacheserver.cache.settlement import Settler, coalesced
 from cacheserver.claude import sse

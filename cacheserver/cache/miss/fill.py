@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cacheserver.cache import stream_errors
 from cacheserver.cache.answer import lever_headers
-from cacheserver.cache.answer_store import AnswerStore, Filled
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import fresh
+from cacheserver.cache.miss import stream_errors
+from cacheserver.cache.miss.answer_store import AnswerStore
+from cacheserver.cache.miss.stream_limit import Meter
 from cacheserver.cache.ports import CallPlanner, Claude, Escalation, Metrics, Pricer
 from cacheserver.cache.stored_answer import StoredAnswers
-from cacheserver.cache.stream_limit import Meter
 from cacheserver.claude import sse
 from cacheserver.claude.upstream import Call, Reply, StreamReply
 from cacheserver.core import json_text

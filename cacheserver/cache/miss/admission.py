@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 
 from cacheserver.cache.answer import Settlement
-from cacheserver.cache.answer_store import Filled
 from cacheserver.cache.budget_verdict import Reservation, Verdict, tokens
+from cacheserver.cache.filled import Filled
 from cacheserver.cache.ports import Budgets, RateLimits
 from cacheserver.cache.request import Request
 from cacheserver.cache.settlement import Settler

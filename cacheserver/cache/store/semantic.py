@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.cache.codec import VectorRow
-from cacheserver.cache.entries import Entries
-from cacheserver.cache.stored_entry import Stored
+from cacheserver.cache.store.codec import VectorRow
+from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Near, Query
 from cacheserver.index import snapshot

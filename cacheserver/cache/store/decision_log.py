@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from cacheserver.cache import entry_scripts
+from cacheserver.cache.store import entry_scripts
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.matching.volatility.detector import (
-    Volatility,
-    drifts,
+from cacheserver.matching.volatility.detector import Volatility, detect_volatility
+from cacheserver.matching.volatility.drift_model import (
+    SHIPPED,
+    DriftModel,
+    drift_probability,
     features,
-    volatility,
-    words_of,
+    tokenize,
 )
-from cacheserver.matching.volatility.weights import OWN, Drift
 
 _MIN_COUNT = 5  # 3 gains .003 of AUC for twice the words
 _DECAY = 1.0  # of 0.1, 0.3 and 1 (inverse), the best AUC; steps until the loss stands still
@@ -54,25 +54,26 @@ def main() -> None:
         questions = _questions(asked.data / "situatedqa" / f"id_{name}.train.jsonl")
         seen = [q for q in questions if not _held_out(q) and q.source != "marco"]
         unseen = [q for q in questions if _held_out(q)]
-        fitted = fit(seen, bar=0.8)
+        fitted = fit(seen, threshold=0.8)
         learned = learned or fitted
         print(f"id_{name}: fitted on {len(seen)}, {len(fitted.weights)} features")
         if name == "temp":
-            _report("own", [(drifts(words_of(q.text), OWN), q.depends) for q in unseen], OWN.bar)
-        _report("fitted", [(_fitted(q.text, fitted), q.depends) for q in unseen], fitted.bar)
+            shipped = [(drift_probability(_words(q.text), SHIPPED), q.depends) for q in unseen]
+            _report("shipped", shipped, SHIPPED.threshold)
+        _report("fitted", [(_fitted(q.text, fitted), q.depends) for q in unseen], fitted.threshold)
         _flags(f"  cues only, {len(unseen)}", unseen, lambda v: v.cue not in (None, "drift"))
         _flags("  all that ships", unseen, lambda v: v.kind != "stable")
     for path in ("banking77/train.tsv", "clinc150/train.tsv", "clinc150/val.tsv"):
         _intents(asked.data / path)
     if asked.output and learned:
         kept = {word: round(weight, 3) for word, weight in learned.weights.items()}
-        fields = {"bias": learned.bias, "bar": learned.bar, "weights": kept}
+        fields = {"bias": learned.bias, "threshold": learned.threshold, "weights": kept}
         asked.output.write_text(json.dumps(fields, indent=0, sort_keys=True) + "\n")
 
 
-def fit(questions: Sequence[Question], bar: float) -> Drift:
-    """Logistic regression with an L2 penalty over words and pairs; the same every time."""
-    rows = [features(words_of(q.text)) for q in questions]
+def fit(questions: Sequence[Question], threshold: float) -> DriftModel:
+    """Fit a logistic regression with an L2 penalty over words and pairs. Deterministic."""
+    rows = [features(_words(q.text)) for q in questions]
     counts = Counter(feature for row in rows for feature in row)
     names = sorted(feature for feature, count in counts.items() if count >= _MIN_COUNT)
     at = {feature: column for column, feature in enumerate(names)}
@@ -92,9 +93,9 @@ def fit(questions: Sequence[Question], bar: float) -> Drift:
         next_pace = (1 + (1 + 4 * pace * pace) ** 0.5) / 2
         ahead = after + (pace - 1) / next_pace * (after - weights)
         weights, pace = after, next_pace
-    return Drift(
+    return DriftModel(
         bias=float(weights[-1]),
-        bar=bar,
+        threshold=threshold,
         weights={name: float(weight) for name, weight in zip(names, weights, strict=False)},
     )
 
@@ -112,9 +113,13 @@ def _held_out(question: Question) -> bool:
     return zlib.crc32(question.text.lower().encode()) % 2 == 1
 
 
-def _fitted(text: str, drift: Drift) -> float:
-    """As `drifts`, of every text: the shipped limits on who is asked about are not the fit's."""
-    odds = drift.bias + sum(drift.weights.get(f, 0.0) for f in features(words_of(text)))
+def _words(text: str) -> list[str]:
+    return tokenize(text.lower())
+
+
+def _fitted(text: str, model: DriftModel) -> float:
+    """Return the probability for any text, without the limits of `drift_probability`."""
+    odds = model.bias + sum(model.weights.get(f, 0.0) for f in features(_words(text)))
     return 1.0 / (1.0 + math.exp(-odds))
 
 
@@ -127,7 +132,7 @@ def _report(model: str, scored: Sequence[tuple[float, bool]], bar: float) -> Non
 def _flags(
     label: str, questions: Sequence[Question], flagged: Callable[[Volatility], bool]
 ) -> None:
-    print(f"{label}: {_of((flagged(volatility(q.text)), q.depends) for q in questions)}")
+    print(f"{label}: {_of((flagged(detect_volatility(q.text)), q.depends) for q in questions)}")
 
 
 def _of(pairs: Iterable[tuple[bool, bool]]) -> str:
@@ -156,7 +161,7 @@ def _intents(path: Path) -> None:
     took: list[float] = []
     for row in rows:
         started = time.perf_counter()
-        found = volatility(row["query"])
+        found = detect_volatility(row["query"])
         took.append((time.perf_counter() - started) * 1e6)
         if found.kind != "stable":
             kinds[row["intent"]]["drift" if found.cue == "drift" else found.kind] += 1

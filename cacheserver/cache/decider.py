@@ -14,7 +14,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
 from cacheserver.matching import conformal_bound, profile, vetoes
 from cacheserver.matching.calibration import Calibration
-from cacheserver.matching.decision import Judged, judge
+from cacheserver.matching.decision import ScoredCandidate, judge
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
@@ -161,7 +161,7 @@ class Decider:
             enabled=enabled_vetoes(bar),
         )
         past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
-        for one in verdict.judged:
+        for one in verdict.candidates:
             by_id[one.id] = _with(by_id[one.id], one, past[one.id])
             if one.veto is not None:
                 self._metrics.vetoed(one.veto)
@@ -179,7 +179,9 @@ class Decider:
                 audit_share=share,
                 neighbours=shown,
             )
-        return Miss(verdict.reason, by_id[verdict.judged[0].id], shown, level=level, basis=basis)
+        return Miss(
+            verdict.reason, by_id[verdict.candidates[0].id], shown, level=level, basis=basis
+        )
 
     def _profile(self, text: str) -> Profile:
         """The profile of a stored question, which comes up again and again."""
@@ -191,7 +193,7 @@ class Decider:
         return found
 
 
-def judge_pair(lexicon: Lexicon, one: str, other: str, similarity: float) -> Judged:
+def judge_pair(lexicon: Lexicon, one: str, other: str, similarity: float) -> ScoredCandidate:
     """Judge two questions by the prior, all vetoes on."""
     verdict = judge(
         profile.read(one, lexicon),
@@ -201,10 +203,10 @@ def judge_pair(lexicon: Lexicon, one: str, other: str, similarity: float) -> Jud
         lexicon=lexicon,
         enabled=frozenset(vetoes.VETOES),
     )
-    return verdict.judged[0]
+    return verdict.candidates[0]
 
 
-def _with(candidate: Candidate, judged: Judged, adjustment: float) -> Candidate:
+def _with(candidate: Candidate, judged: ScoredCandidate, adjustment: float) -> Candidate:
     return replace(
         candidate,
         evidence=judged.evidence,

@@ -44,7 +44,7 @@ _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
 
 # The same questions come again, and an exact hit should not pay 10 to 20 us for reading them again.
 # `volatility` reads the last 1,500 characters, so whatever is asked this remembers 8 MB at most.
-_remembered = lru_cache(maxsize=4_096)(detector.volatility)
+_remembered = lru_cache(maxsize=4_096)(detector.detect_volatility)
 _REMEMBERED_CHARS = 2_000
 
 _BETA = "anthropic-beta"  # a set, in any order

@@ -23,7 +23,7 @@ from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import BadRequest
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
-from cacheserver.matching.decision import Judged
+from cacheserver.matching.decision import ScoredCandidate
 
 MAX_PAIRS = 20_000  # some two minutes of embedding
 
@@ -35,7 +35,7 @@ class Pairs:
         self,
         *,
         vector: Callable[[str], Awaitable[Any | None]],
-        judged: Callable[[str, str, float], Judged],
+        judged: Callable[[str, str, float], ScoredCandidate],
         labels: Labels,
     ) -> None:
         self._vector = vector

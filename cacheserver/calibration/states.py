@@ -34,7 +34,9 @@ _FIELDS = frozenset(one.name for one in fields(Label))
 class _Scope:
     state: Calibration = field(default_factory=Calibration)
     version: int = 0
-    ids: deque[str] = field(default_factory=lambda: deque(maxlen=calibration.KEPT))  # of its labels
+    ids: deque[str] = field(
+        default_factory=lambda: deque(maxlen=calibration.MAX_LABELS)
+    )  # of labels
     last: str | None = None  # the newest label that was read, also where it is none of ours
     looked_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
@@ -80,12 +82,12 @@ class States:
         kept = self._kept(tenant, scope)
         while (bar := kept.bars.get(target)) is None:  # with each fit after, it is made beside
             state = kept.state
-            if state.young:
+            if state.cold_start:
                 kept.bars[target] = conformal_bound.bar_for(state, target)
             else:  # some milliseconds, away from the event loop
                 made = await asyncio.to_thread(conformal_bound.bar_for, state, target)
                 if kept.state.weights == state.weights:  # labels may have come meanwhile
-                    kept.bars[target] = conformal_bound.reshut(made, kept.state)
+                    kept.bars[target] = conformal_bound.refresh_shut_groups(made, kept.state)
         return kept.state, bar
 
     async def learn(
@@ -104,7 +106,7 @@ class States:
             await self._labels.add(tenant, scope, encode(label), once=once)
             await self._look(tenant, scope, kept)
             for _ in range(_TRIES):
-                if not kept.state.due:
+                if not kept.state.refit_due:
                     return
                 fitted, bars = await _fit(kept, kept.state, calibration.refit)
                 data = json.dumps({"weights": fitted.weights, "newest": kept.ids[-1]}).encode()
@@ -124,12 +126,12 @@ class States:
             if (label := self._read(row)) is not None:
                 state = calibration.learn(state, label)
                 kept.ids.append(label_id)
-                review |= state.reviewed
+                review |= state.review_due
                 served |= label.served
         if version != kept.version and data is not None:
             state, review = _as_fitted(state, data, kept.ids), True
         if review:
-            state, bars = await _fit(kept, state, calibration.grouped)
+            state, bars = await _fit(kept, state, calibration.refit_offsets)
             kept.bars.update(bars)
         elif served:  # an answer that breaks the target is not served until the next review
             bars = await _shut(kept, state)
@@ -169,7 +171,9 @@ async def _shut(kept: _Scope, state: Calibration) -> dict[float, conformal_bound
     bars = dict(kept.bars)
 
     def work() -> dict[float, conformal_bound.Bar]:
-        return {target: conformal_bound.reshut(bar, state) for target, bar in bars.items()}
+        return {
+            target: conformal_bound.refresh_shut_groups(bar, state) for target, bar in bars.items()
+        }
 
     return await asyncio.to_thread(work)
 

@@ -197,12 +197,14 @@ def _scope(state: Calibration, bar: Bar) -> _Scope:
     known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
     needed, cleared = None, list[Label]()
     if bar.similarity is not None:
-        cleared = [label for label in known.drawn if label.evidence.cosine >= bar.similarity]
+        cleared = [label for label in known.sampled if label.evidence.cosine >= bar.similarity]
     elif bar.target is not None:
         needed = conformal_bound.bar_for(state, bar.target)
         cleared = [
             label
-            for told, label in zip(calibration.left_out(known), known.drawn, strict=True)
+            for told, label in zip(
+                calibration.recorded_probabilities(known), known.sampled, strict=True
+            )
             if lacking(told, label.evidence, None, needed) is None
         ]
     labels = [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]

@@ -221,7 +221,7 @@ def lacking(
         return "improbable"
     if probability < needed.level:
         return "below-bar"
-    holds = supported is not False if evidence is None else needed.support.holds(evidence)
+    holds = supported is not False if evidence is None else needed.support.contains(evidence)
     return None if holds else "unsupported"
 
 

@@ -1,8 +1,8 @@
-"""A scope's own probability that a stored answer serves: the shipped prior, bent by its labels.
+"""Calibration: a scope's probability that a stored answer serves, learned from its labels.
 
-A logistic over the evidence, fitted to a rolling window of labels and held towards the prior, and
-offsets for answer groups and entries. A frozen value: `learn` and `refit` give a new one;
-`refit` is meant for off the request path. Pure.
+A logistic model over the evidence, fitted to a rolling window of labels and regularised towards
+the prior, plus offsets for answer groups and entries. A state is a frozen value: `learn` and
+`refit` return a new one; `refit` is too slow for the request path. Pure.
 """
 
 from __future__ import annotations
@@ -13,103 +13,102 @@ from math import exp, inf, log
 from typing import Literal, TypeAlias
 
 from cacheserver.matching.neighbours import Evidence
-from cacheserver.matching.offsets import Offsets, WeightedOutcome, gather
+from cacheserver.matching.offsets import Offsets, WeightedOutcome, fit_offsets
 
 Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]
 
-WINDOW = 2_000  # labels of a fit; more slow it down and tell of traffic long gone
-# A scope that knows this many labels moves in steps of as many: between two nothing that comes in
+WINDOW = 2_000  # labels of a fit; more are slow, and describe past traffic
+# From this many labels on, a scope is refitted in steps of as many: between two steps no label
 # changes weights, level or support, whoever sends it.
 STEP = 1_000
-KEPT = WINDOW + STEP  # labels, so that those of the last fit are at hand until the next
-LEAST = 100  # labels before a scope's own count
-EVERY = 100  # labels between two refits at most before the first step, and two reviews after it
-_POWER = (
-    0.5  # of a label's weight in the fit: 1 drowns in few heavy audits, 0 forgets whom it serves
-)
-_RIDGE = 1.0  # how strongly weights are held to the prior, in labels
-_STEPS = 12  # of Newton; 4 suffice from a warm start
+MAX_LABELS = WINDOW + STEP  # stored, so that those of the last fit remain until the next
+LEAST = 100  # labels before a scope's own calibration applies
+EVERY = 100  # most labels between two refits before the first step, between two reviews after it
+_POWER = 0.5  # of a label's weight in the fit: with 1 few heavy audits dominate, 0 ignores sampling
+_RIDGE = 1.0  # strength of the regularisation towards the prior, in labels
+_STEPS = 12  # of Newton's method; 4 suffice from a warm start
 _FOIL = 0.25  # labels that a foil counts for in the fit
-_FAR = 30.0  # log odds beyond are the same certainty
+_FAR = 30.0  # log-odds are clipped here
 
 NAMES = (
     *("bias", "low", "high", "margin", "share", "pull", "second", "crowd", "prior"),
     *("prior alone", "twin"),
 )
-# Signs are knowledge: whatever labels suggest, a probability never falls when only the cosine
-# rises. Labels seen at 0.7 to 0.95 alone once gave 0.999 at a cosine of 0.05.
+# Signs are constraints: whatever the labels, a probability never falls as only the cosine rises.
+# Labels seen at 0.7 to 0.95 alone once gave 0.999 at a cosine of 0.05.
 _EITHER_WAY = frozenset(("bias", "second"))
 _LEAST = tuple(-inf if name in _EITHER_WAY else 0.0 for name in NAMES)
-# What neighbours usually tell: rounded from a fit to streams of our own templated questions, with
-# less trust in the cosine and more in the words than on those templates; the crowd and the cosine's
-# two slopes were set by hand. A candidate without company is told by the prior alone.
+# Prior weights: rounded from a fit to streams of generated questions, with less weight on the
+# cosine and more on the words than on those; the weights of the crowd and of the cosine's two
+# slopes were set by hand. A candidate with few neighbours is judged by the prior alone.
 START = (-1.5, 1.5, 1.0, 0.8, 0.8, 2.0, 0.6, 0.5, 0.3, 1.0, 2.0)
-_COMPANY = 5  # neighbours from which on they are evidence
+_COMPANY = 5  # least neighbours that count as evidence
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What became known of one decision."""
+    """Verdict on one decision: whether the answer served."""
 
     evidence: Evidence
     right: bool  # one answer served both
-    weight: float  # 1 / the chance that this label would be taken
+    weight: float  # 1 / the chance that this decision was sampled
     source: Source
-    served: bool  # a hit; else a miss that only might have been one
+    served: bool  # a hit; otherwise a miss that might have been one
     embedder: str
-    adjustment: float = 0.0  # log odds that the entry's own labels added to the decision
-    foil: Evidence | None = None  # for the best of another answer: how a wrong hit would look
-    caller: str = ""  # whose question it was, hashed; "": not known
-    at: float = 0.0  # when it was learned, Unix seconds
+    adjustment: float = 0.0  # log-odds added by the entry's own labels at the decision
+    foil: Evidence | None = None  # `decision.foil`: an example of a wrong hit
+    caller: str = ""  # hashed; "": unknown
+    at: float = 0.0  # Unix seconds when learned
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a scope has learned."""
+    """Calibration state of a scope."""
 
     weights: tuple[float, ...] = START
     labels: tuple[Label, ...] = ()  # oldest first
     fresh: int = 0  # labels since the last fit
-    offsets: Offsets = field(default_factory=Offsets)  # of groups and entries, as of the last fit
+    offsets: Offsets = field(default_factory=Offsets)  # of groups and entries
 
     @property
-    def due(self) -> bool:
-        """True if a refit is due: often while little is known, then by steps."""
+    def refit_due(self) -> bool:
+        """Return True if a refit is due: often while there are few labels, then in steps."""
         return self.fresh >= self.step
 
     @property
     def step(self) -> int:
-        """The number of fresh labels with which a refit is due."""
+        """Return the number of new labels after which a refit is due."""
         if len(self.labels) - self.fresh >= STEP:
             return STEP
         return max(10, min(EVERY, len(self.labels) // 10))
 
     @property
-    def drawn(self) -> tuple[Label, ...]:
-        """The fitted labels that were drawn: who calls an answer wrong chooses what they tell of.
+    def sampled(self) -> tuple[Label, ...]:
+        """Return the fitted labels that were sampled, which excludes feedback.
 
-        Feedback tells of its own answer and group (`offsets`), never of a scope.
+        Callers who report a wrong answer choose what they report on. Feedback changes the offsets
+        of its own answer and group, never the scope's weights, level or support.
         """
         return tuple(label for label in self.fitted if label.source != "feedback")
 
     @property
-    def reviewed(self) -> bool:
-        """True if groups, and what is shut, are to be reviewed without a fit."""
+    def review_due(self) -> bool:
+        """Return True if offsets and shut groups are due for an update without a refit."""
         return self.fresh % EVERY == 0
 
     @property
     def fitted(self) -> tuple[Label, ...]:
-        """The labels of the last fit."""
+        """Return the labels of the last fit."""
         return self.labels[: len(self.labels) - self.fresh][-WINDOW:]
 
     @property
-    def young(self) -> bool:
-        """Whether the prior still speaks for the scope."""
+    def cold_start(self) -> bool:
+        """Return True if too few labels are fitted, so that the prior decides."""
         return len(self.labels) - self.fresh < LEAST
 
 
 def terms(evidence: Evidence) -> tuple[float, ...]:
-    """The terms of the logistic, each of the order of 1, in the order of `NAMES`."""
+    """Return the terms of the logistic model, each of the order of 1, in the order of `NAMES`."""
     twin = float(evidence.twin)
     if evidence.company < _COMPANY:
         return (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, evidence.prior, twin)
@@ -130,20 +129,20 @@ def terms(evidence: Evidence) -> tuple[float, ...]:
 
 
 def probability(state: Calibration, evidence: Evidence, adjustment: float = 0.0) -> float:
-    """That the candidate's answer serves; `adjustment` is log odds of its own."""
-    return expit(_logit(state, evidence) + state.offsets.of(evidence) + adjustment)
+    """Return the probability that the candidate's answer serves; `adjustment` is in log-odds."""
+    return expit(_logit(state, evidence) + state.offsets.log_odds(evidence) + adjustment)
 
 
 def learn(state: Calibration, label: Label) -> Calibration:
-    """The state with one label more; its weights change with the next `refit`."""
-    kept = state.labels[1 - KEPT :] if len(state.labels) >= KEPT else state.labels
-    return replace(state, labels=(*kept, label), fresh=state.fresh + 1)
+    """Return the state with one label more. Its weights change with the next `refit`."""
+    recent = state.labels[1 - MAX_LABELS :] if len(state.labels) >= MAX_LABELS else state.labels
+    return replace(state, labels=(*recent, label), fresh=state.fresh + 1)
 
 
 def refit(state: Calibration) -> Calibration:
-    """The state with weights and groups fitted to its window: 35 ms of CPU for 2,000 labels."""
+    """Return the state refitted to its window: 35 ms of CPU for 2,000 labels."""
     state = replace(state, fresh=0)
-    window = state.drawn
+    window = state.sampled
     rows = [terms(label.evidence) for label in window]
     right = [float(label.right) for label in window]
     foils = [terms(label.foil) for label in window if label.foil is not None]
@@ -153,34 +152,34 @@ def refit(state: Calibration) -> Calibration:
         [*_counts(window, _scale(window)), *[_FOIL] * len(foils)],
         state.weights,
     )
-    return grouped(replace(state, weights=fitted))
+    return refit_offsets(replace(state, weights=fitted))
 
 
-def grouped(state: Calibration) -> Calibration:
-    """The state with what its newest labels say of groups and entries beyond what weights say.
+def refit_offsets(state: Calibration) -> Calibration:
+    """Return the state with offsets of groups and entries fitted to the newest labels.
 
-    It moves nothing but the probabilities of these groups, so it need not wait for a step.
+    Only the probabilities of these groups change, so it need not wait for a step.
     """
-    return replace(state, offsets=gather(_shown(state)))
+    return replace(state, offsets=fit_offsets(_outcomes(state)))
 
 
-def left_out(state: Calibration) -> list[float]:
-    """Return each drawn label's probability as it was told when it was decided.
+def recorded_probabilities(state: Calibration) -> list[float]:
+    """Return each sampled label's probability as recorded at its decision.
 
-    By the fit itself each wrong hit looks less likely than it was. Nor is it enough to leave each
-    label out of today's fit: what was missed then and would be served now is wrong more often than
-    its probability of today says; by it BANKING77 served 38% instead of 47% at a target of 1%.
+    By the fit itself each wrong hit looks less likely than it was. Leave-one-out by today's fit is
+    no better: questions that were misses then and would be hits now are wrong more often than
+    today's probability says; by it BANKING77 served 38% instead of 47% at a target of 1%.
     """
     return [
         probability(state, label.evidence, label.adjustment)
-        if label.evidence.told is None  # of an older version
+        if label.evidence.told is None  # by an older version
         else label.evidence.told
-        for label in state.drawn
+        for label in state.sampled
     ]
 
 
-def _shown(state: Calibration) -> list[WeightedOutcome]:
-    # Those of the fit stay until the next one, or new labels of some groups would tell of others.
+def _outcomes(state: Calibration) -> list[WeightedOutcome]:
+    # The fit's labels stay until the next fit: new labels of some groups must not push out others'.
     fitted = state.fitted
     window = (*fitted, *state.labels[len(state.labels) - state.fresh :])
     return [
@@ -199,7 +198,7 @@ def _counts(labels: Sequence[Label], scale: float) -> list[float]:
 
 
 def _scale(labels: Sequence[Label]) -> float:
-    """The share of their weight that labels count for: heavy ones tell of many, know of one."""
+    """Return the factor from weights to labels: a heavy label stands for many hits, but is one."""
     if not labels:
         return 1.0
     counts: list[float] = [label.weight**_POWER for label in labels]
@@ -216,10 +215,10 @@ def _newton(
     counts: Sequence[float],
     start: tuple[float, ...],
 ) -> tuple[float, ...]:
-    """Weights that minimise the weighted log loss and the distance to the prior's.
+    """Minimise the weighted log loss plus the squared distance to `START`.
 
-    None falls below `_LEAST`: a step that would push one there holds it (Bertsekas' projected
-    Newton method, SIAM J. Control 20, 1982).
+    No weight falls below its bound in `_LEAST`: projected Newton steps (Bertsekas, SIAM J. Control
+    20, 1982).
     """
     width = len(start)
     weights, step = list(start), [0.0] * width
@@ -229,16 +228,18 @@ def _newton(
         bend = [[_RIDGE * (i == j) for j in range(i + 1)] for i in range(width)]
         loss = sum((w - s) ** 2 for w, s in zip(weights, START, strict=True)) * _RIDGE / 2
         for row, y, count in zip(rows, wanted, counts, strict=True):
-            told = expit(sum([w * x for w, x in zip(weights, row, strict=True)]))
-            loss -= count * log(told if y else 1 - told)
-            pull, stiff = count * (told - y), count * told * (1 - told)
+            predicted = expit(sum([w * x for w, x in zip(weights, row, strict=True)]))
+            loss -= count * log(predicted if y else 1 - predicted)
+            pull, stiff = count * (predicted - y), count * predicted * (1 - predicted)
             for i, x in enumerate(row):
                 slope[i] += pull * x
                 if stiff > 1e-6:
                     heavy, line = stiff * x, bend[i]
                     for j in range(i + 1):
                         line[j] += heavy * row[j]
-        if loss > before + 1e-6:  # too far: where all is certain, a full step leaps
+        if (
+            loss > before + 1e-6
+        ):  # too far: a full step overshoots where probabilities are near 0 or 1
             step = [s / 4 for s in step]
             weights = [w + 3 * s for w, s in zip(weights, step, strict=True)]
             continue
@@ -258,7 +259,7 @@ def _newton(
 
 
 def _root(lower: list[list[float]]) -> list[list[float]]:
-    """L of A = L L'; A is symmetric and positive, its lower half given (Cholesky)."""
+    """Return the Cholesky factor L of A = L L', given the lower half of A."""
     root: list[list[float]] = []
     for i, line in enumerate(lower):
         row: list[float] = []
@@ -270,7 +271,7 @@ def _root(lower: list[list[float]]) -> list[list[float]]:
 
 
 def _solve(root: list[list[float]], right: list[float]) -> list[float]:
-    """x of L L' x = right."""
+    """Solve L L' x = right for x."""
     width = len(right)
     found: list[float] = []
     for i in range(width):

@@ -1,14 +1,14 @@
-"""Code, formulas and layout in a question: one sign or one space more is another text.
+"""Detects code, formulas and layout, where one sign or one space more makes another text.
 
-An embedder sees little of it: indentation not at all. An `identifier`, the name of an operator
-("C++", "10%") or a command within a sentence is not meant. Pure.
+An embedder sees little of these, and no indentation. An `identifier`, the name of an operator
+("C++", "10%") or a command within a sentence does not count. Pure.
 """
 
 from __future__ import annotations
 
 import re
 
-# One of these is enough.
+# One match is enough.
 _SURE = re.compile(
     r"""```|^~~~
     |\\(?:frac|sqrt|sum|int|prod|lim|begin|mathbb|mathrm|left|alpha|beta|theta|pi)\b   # LaTeX
@@ -24,7 +24,7 @@ _SURE = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-# Two of these are.
+# Two patterns must match.
 _SIGNS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -41,7 +41,7 @@ _SIGNS = tuple(
         r"\b\w+\.\w+\([^()\n]*\)",
     )
 )
-# Where spacing is asked about, two spaces are not one. Elsewhere they are a habit of typing.
+# If a question is about spacing, two spaces differ from one. Elsewhere they are a typing habit.
 _SPACING = re.compile(
     r"(?i)\b(?:white)?spac(?:es?|ed|ing)\b|\bblanks?\b|\btabs?\b|\bgaps?\b|\bindent|\btrim|\bstrip"
 )

@@ -1,14 +1,13 @@
-"""How sure is sure enough: the lowest probability at which an error target is still kept.
+"""Conformal bound: the lowest probability at which a scope keeps its error target.
 
-Conformal risk control on a scope's window of labels: the share of wrong hits that a level would
-have let through, as seen, with one wrong hit more for the next one that nobody has seen yet, must
-stay within the target. A label that had one chance in twenty of being taken stands for twenty of
-what would be served. Pure.
+Conformal risk control over a scope's window of labels: the share of wrong hits that a level would
+have let through, plus one wrong hit for the next, unseen one, must be within the target. A label
+that was sampled with a chance of one in twenty stands for twenty hits. Pure.
 
-Seen are few hits (one in a hundred is audited), and a weighed count of them would swing with each
-single one. So what is counted is wrong hits seen against wrong hits told by the scope's own
-logistic, and with that ratio corrected is what it tells of all that the level would serve. Labels
-count once each in the ratio: which of them were taken depends on what was told, and on no more.
+Few hits are sampled (one in a hundred is audited), and a weighted count of them would vary with
+each one. So the risk is a ratio estimate: (wrong hits seen) / (wrong hits predicted for the sample
+by the scope's calibration), times the wrong hits predicted for everything that the level would
+serve. Labels are unweighted in the ratio: their sampling depended on the prediction only.
 """
 
 from __future__ import annotations
@@ -20,85 +19,85 @@ from math import nextafter, sqrt
 from typing import Literal, TypeAlias
 
 from cacheserver.core import actors
-from cacheserver.matching.calibration import LEAST, Calibration, Label, left_out
-from cacheserver.matching.support import Support, learned, narrower
+from cacheserver.matching.calibration import LEAST, Calibration, Label, recorded_probabilities
+from cacheserver.matching.support import Support, intersection, learn_support
 
 Basis: TypeAlias = Literal["prior", "labels", "closed"]
 
 CLOSED = 2.0  # a level that no probability reaches
 FLOOR = 0.01  # least share of hits that is audited
-CEILING = 0.3  # and most, while nothing is known
-# Where no bar is shown to keep the target, every single hit must keep it by itself: a quarter of
-# it by the prior, whose held-out reliability is no better than that; all of it by a fitted scope,
-# and then it must be surer than all labels too.
+CEILING = 0.3  # greatest, while there are no audits
+# Where no level is shown to keep the target, every single hit must keep it: with a quarter of the
+# target by the prior, whose held-out reliability is no better; with all of it in a fitted scope,
+# and then above all labels too.
 CAUTION = 0.25
-# Wrong hits added to those seen: the next one, at its worst. On BANKING77, decided
-# over a fixed store, 2 served 45 instead of 52% at 0.87 instead of 0.93% wrong; a weighed count in
-# place of the ratio missed the target: 54% at 1.34%.
+# Wrong hits added to those seen, for the next one. On BANKING77 over a fixed store, 2 served 45
+# instead of 52% at 0.87 instead of 0.93% wrong; a weighted count in place of the ratio missed the
+# target: 54% at 1.34%.
 UNSEEN = 1.0
 _STEPS = 60  # levels tried
-_FIRST = 20  # labels; fewer show nothing
-_BROAD = 0.25  # of a scope's answers; are more of them shut, all are
+_FIRST = 20  # labels needed for a point
+_BROAD = 0.25  # share of a scope's answer groups; if more are shut, the scope closes
 _RECENT = 300  # labels of each key that the drift monitor looks at
-# Shares of the labels: whoever has fewer hardly moves a level; who has more is its traffic.
+# Shares of the labels: a source with less hardly moves a level, one with more is the traffic.
 _LARGE, _MOST = 0.1, 0.6
 _ALARM = 2.33  # one-sided 99%
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a candidate's probability must reach, inclusive."""
+    """Requirements that a candidate must meet; levels are inclusive."""
 
     target: float  # greatest wrong share among semantic hits, 0..0.5
-    level: float  # of all hits together, and never below `floor`
+    level: float  # least probability, never below `floor`
     basis: Basis
-    risk: float  # wrong share expected at this level, the unseen one counted; 1 where none is shown
-    upper: float  # of the wrong share among labels, by Wilson's interval of 95%; 1 where none is
-    labels: int  # that show it
-    audits: int  # labels of hits among all
+    risk: float  # wrong share expected at this level, the unseen hit included; 1 if not shown
+    upper: float  # of the wrong share among labels, by Wilson's interval of 95%; 1 without labels
+    labels: int  # that support the level
+    audits: int  # labels of hits
     support: Support = field(default_factory=Support)
     shut: frozenset[str] = frozenset()  # answer groups whose own hits broke the target
 
     @property
     def floor(self) -> float:
-        """The probability that any single hit must have, however well the others do."""
-        return floor_of(self.target)
+        """Return the least probability of any single hit, however good the others are."""
+        return probability_floor(self.target)
 
 
-# Nothing reaches it: for whoever wants the evidence of each candidate and no verdict.
+# A bar that no candidate reaches, for callers that want each candidate's evidence but no verdict.
 UNREACHED = Bar(0.01, CLOSED, "closed", 1.0, 1.0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one level would have done on the window."""
+    """Outcome that one level would have had on the window."""
 
     level: float
     served: float  # share of the look-ups with a candidate
-    risk: float  # wrong share expected, the unseen one counted: held against the target
-    upper: float  # 95% bound on the wrong share of what labels stand for, without the logistic
+    risk: float  # wrong share expected, the unseen hit included: compared with the target
+    upper: float  # 95% bound on the wrong share by the labels alone
     labels: int
 
 
 def bar_for(state: Calibration, target: float) -> Bar:
-    """The bar at which the most is served with `target` kept. Raises nothing.
+    """Return the bar that serves the most while keeping `target`. Raises nothing.
 
-    Level and support are those of the last fit's labels; what is shut is told by the newest.
+    Level and support come from the labels of the last fit; shut groups from the newest labels.
     """
     audits = sum(label.served for label in state.fitted)
-    count, floor = len(state.fitted), floor_of(target)
-    if state.young:
+    count, floor = len(state.fitted), probability_floor(target)
+    if state.cold_start:
         return Bar(target, 1 - CAUTION * target, "prior", 1.0, 1.0, count, audits)
     shut = shut_groups(state.labels, target)
     known = {label.evidence.group for label in state.fitted if label.right}
     if _widely_shut(shut, state.labels, _BROAD * len(known)):
         return Bar(target, CLOSED, "closed", 1.0, 1.0, count, audits)
-    told = list(zip(left_out(state), state.drawn, strict=True))
-    support = _supported(told, floor)
-    told = [pair for pair in told if support.holds(pair[1].evidence)]
-    shown = _strictest(told, target)
-    if shown is None:  # not even the surest labels keep it: above these then
-        points = curve(told)
+    scored = list(zip(recorded_probabilities(state), state.sampled, strict=True))
+    support = _supported(scored, floor)
+    scored = [pair for pair in scored if support.contains(pair[1].evidence)]
+    shown = _strictest(scored, target)
+    if shown is None:  # not even the most probable labels keep the target: require more than these
+        points = risk_curve(scored)
         surest = nextafter(points[0].level, 2.0) if points else 0.0
         level = max(1 - target, surest)
         return Bar(target, level, "prior", 1.0, 1.0, count, audits, support, shut)
@@ -115,35 +114,35 @@ def bar_for(state: Calibration, target: float) -> Bar:
     )
 
 
-def reshut(bar: Bar, state: Calibration) -> Bar:
-    """The bar with the answer groups that the newest labels shut, or no longer do.
+def refresh_shut_groups(bar: Bar, state: Calibration) -> Bar:
+    """Return the bar with its shut answer groups updated from the newest labels.
 
-    Level and support stay those of the last fit, and a scope as a whole closes and opens with
-    these: looked at with each label, it would be closed by chance sooner or later.
+    Level, support and whether the whole scope is closed change only with the next fit: tested after
+    each label, a scope would sooner or later be closed by chance.
     """
-    if state.young or bar.basis == "closed":
+    if state.cold_start or bar.basis == "closed":
         return bar
     return replace(bar, shut=shut_groups(state.labels, bar.target))
 
 
-def _supported(told: Sequence[tuple[float, Label]], floor: float) -> Support:
-    """The support that is left without any one key's labels, and without any one end user's."""
+def _supported(scored: Sequence[tuple[float, Label]], floor: float) -> Support:
+    """Return the support that remains without any one key's and any one end user's labels."""
     by_key, by_caller = (
-        learned([(one.evidence, p, of(one)) for p, one in told if one.right], floor)
+        learn_support([(one.evidence, p, of(one)) for p, one in scored if one.right], floor)
         for of in (_key, _caller)
     )
-    # Where no end users are named both are one, and a hit would ask it twice.
-    return by_key if by_key == by_caller else narrower(by_key, by_caller)
+    # If no end users are named both are equal, and a hit would test the same support twice.
+    return by_key if by_key == by_caller else intersection(by_key, by_caller)
 
 
-def _strictest(told: Sequence[tuple[float, Label]], target: float) -> Point | None:
-    """The point with the lowest level that keeps `target` by all labels, and without any one's.
+def _strictest(scored: Sequence[tuple[float, Label]], target: float) -> Point | None:
+    """Return the lowest level that keeps `target` by all labels, and without any one source's.
 
-    None if one of these shows no level.
+    None if no level does for one of these sets.
     """
     found: list[Point] = []
-    for rest in (told, *_rests(told)):
-        points = curve(rest, unseen=UNSEEN * len(rest) / len(told) if told else UNSEEN)
+    for rest in (scored, *_rests(scored)):
+        points = risk_curve(rest, unseen=UNSEEN * len(rest) / len(scored) if scored else UNSEEN)
         shown = next((point for point in reversed(points) if point.risk <= target), None)
         if shown is None:
             return None
@@ -151,20 +150,20 @@ def _strictest(told: Sequence[tuple[float, Label]], target: float) -> Point | No
     return max(found, key=lambda point: point.level)
 
 
-def _rests(told: Sequence[tuple[float, Label]]) -> Iterator[Sequence[tuple[float, Label]]]:
-    """The labels without those of each key, and of each end user, who has many of them."""
-    keys = Counter(_key(label) for _, label in told)
-    callers = Counter(label.caller for _, label in told)
+def _rests(scored: Sequence[tuple[float, Label]]) -> Iterator[Sequence[tuple[float, Label]]]:
+    """Yield the labels without those of each key, and of each end user, who has many of them."""
+    keys = Counter(_key(label) for _, label in scored)
+    callers = Counter(label.caller for _, label in scored)
     for key, count in keys.items():
-        if _tells(count, len(told)):
-            yield [pair for pair in told if _key(pair[1]) != key]
+        if _tells(count, len(scored)):
+            yield [pair for pair in scored if _key(pair[1]) != key]
     for caller, count in callers.items():
-        if _tells(count, len(told)) and count < keys[actors.key_of(caller)]:
-            yield [pair for pair in told if pair[1].caller != caller]
+        if _tells(count, len(scored)) and count < keys[actors.key_of(caller)]:
+            yield [pair for pair in scored if pair[1].caller != caller]
 
 
 def _tells(count: int, every: int) -> bool:
-    """Return whether that many labels move a level, and the rest shows one."""
+    """Return whether `count` labels are enough to move a level and leave enough others."""
     return _LARGE * every <= count <= _MOST * every and every - count >= LEAST
 
 
@@ -176,26 +175,30 @@ def _caller(label: Label) -> str:
     return label.caller
 
 
-def floor_of(target: float) -> float:
-    """The least probability of a single hit: 0.9 for a target of 1%, 0.5 from 5% on.
+def probability_floor(target: float) -> float:
+    """Return the least probability of a single hit: 0.9 for a target of 1%, 0.5 from 5% on.
 
-    A target is an average. With an easy stream it lets through whatever comes: 345 easy hits paid
-    for 19 questions about something else, at probabilities of 0.05 to 0.5. On the hard streams of
-    docs/quality.md levels end above it by themselves.
+    A target is an average, so an easy stream would allow any hit: 345 easy hits paid for 19
+    questions about something else, at probabilities of 0.05 to 0.5. On the hard streams of
+    docs/quality.md levels are above the floor anyway.
     """
     return max(0.5, 1 - 10 * target)
 
 
-def curve(told: Sequence[tuple[float, Label]], *, unseen: float = UNSEEN) -> tuple[Point, ...]:
-    """Levels over labels and what they were told, from the strictest down."""
-    told_of = sorted(told, key=lambda pair: -pair[0])
-    whole = sum(label.weight for _, label in told_of)
-    every = max(1, len(told_of) // _STEPS)
+def risk_curve(
+    scored: Sequence[tuple[float, Label]], *, unseen: float = UNSEEN
+) -> tuple[Point, ...]:
+    """Return the points of (probability, label) pairs, from the strictest level down."""
+    ranked = sorted(scored, key=lambda pair: -pair[0])
+    whole = sum(label.weight for _, label in ranked)
+    every = max(1, len(ranked) // _STEPS)
     sums = _Sums()
     points: list[Point] = []
-    for at, (p, label) in enumerate(told_of, 1):
+    for at, (p, label) in enumerate(ranked, 1):
         sums.add(p, label)
-        tied = at < len(told_of) and told_of[at][0] == p  # a level takes all of its own
+        tied = (
+            at < len(ranked) and ranked[at][0] == p
+        )  # a level includes all labels of equal probability
         if at >= _FIRST and sums.since >= every and not tied:
             sums.since = 0
             points.append(Point(p, sums.total / whole, sums.risk(unseen), sums.upper(), at))
@@ -204,21 +207,21 @@ def curve(told: Sequence[tuple[float, Label]], *, unseen: float = UNSEEN) -> tup
 
 @dataclass(slots=True)
 class _Sums:
-    """Of the labels at or above a level."""
+    """Sums over the labels at or above a level."""
 
-    total: float = 0.0  # of what they stand for
+    total: float = 0.0  # weight
     squares: float = 0.0
-    told: float = 0.0  # wrong among these, by the logistic
-    wrong: float = 0.0  # and by the labels
-    expected: float = 0.0  # wrong labels, by the logistic
-    seen: int = 0  # wrong labels
+    predicted: float = 0.0  # weight of wrong hits, as predicted
+    wrong: float = 0.0  # weight of wrong hits, by the labels
+    expected: float = 0.0  # number of wrong labels, as predicted
+    seen: int = 0  # number of wrong labels
     since: int = 0  # labels since the last point
 
-    def add(self, told: float, label: Label) -> None:
+    def add(self, probability: float, label: Label) -> None:
         self.total += label.weight
         self.squares += label.weight**2
-        self.told += label.weight * (1 - told)
-        self.expected += 1 - told
+        self.predicted += label.weight * (1 - probability)
+        self.expected += 1 - probability
         if not label.right:
             self.wrong += label.weight
             self.seen += 1
@@ -226,20 +229,20 @@ class _Sums:
 
     def risk(self, unseen: float) -> float:
         ratio = (self.seen + unseen) / self.expected
-        return min(1.0, ratio * self.told / self.total)
+        return min(1.0, ratio * self.predicted / self.total)
 
     def upper(self) -> float:
-        effective = self.total**2 / self.squares  # heavy labels tell of many, know of one
+        effective = self.total**2 / self.squares  # effective sample size
         return wilson(self.wrong / self.total * effective, effective)[1]
 
 
 def shut_groups(labels: Sequence[Label], target: float) -> frozenset[str]:
-    """The answer groups to keep back, by the newest labels of each key.
+    """Return the answer groups that are not served, by the newest labels of each key.
 
-    Those whose own hits were wrong more often than `target` beyond chance; and where that holds of
-    all hits of one key together, every group in which it had a wrong one. An answer that goes wrong
-    shuts itself: who makes it so closes the scope to nobody else. Nor do labels of one key make
-    those of another old.
+    A group is shut if its own hits were wrong more often than `target` beyond chance. If that holds
+    for all hits of one key together, every group in which that key had a wrong hit is shut. So an
+    answer that goes wrong shuts itself only, and a caller who provokes it closes the scope to
+    nobody else. Labels of one key do not push out those of another.
     """
     groups = defaultdict[str, list[Label]](list)
     keys = defaultdict[str, list[Label]](list)
@@ -247,15 +250,15 @@ def shut_groups(labels: Sequence[Label], target: float) -> frozenset[str]:
         keys[_key(label)].append(label)
         if label.served:
             groups[label.evidence.group].append(label)
-    shut = {group for group, own in groups.items() if broken(own, target)}
+    shut = {group for group, own in groups.items() if exceeds_target(own, target)}
     for own in keys.values():
-        if broken([label for label in own if label.source != "feedback"], target):
+        if exceeds_target([label for label in own if label.source != "feedback"], target):
             shut |= {one.evidence.group for one in own if one.served and not one.right}
     return frozenset(shut)
 
 
 def _recent(labels: Sequence[Label]) -> list[Label]:
-    """The newest labels of each key, oldest first."""
+    """Return the newest labels of each key, oldest first."""
     found: list[Label] = []
     counts = Counter[str]()
     for label in reversed(labels):
@@ -269,7 +272,7 @@ def _widely_shut(shut: frozenset[str], labels: Sequence[Label], most: float) -> 
     """Return whether more groups than `most` are shut, and would be without any one key."""
     if len(shut) <= most:
         return False
-    by = defaultdict[str, set[str]](set)  # the keys whose hits were wrong in each of them
+    by = defaultdict[str, set[str]](set)  # by group, the keys with wrong hits
     for label in _recent(labels):
         if label.served and not label.right and label.evidence.group in shut:
             by[label.evidence.group].add(_key(label))
@@ -281,11 +284,11 @@ def _widely_shut(shut: frozenset[str], labels: Sequence[Label], most: float) -> 
     return True
 
 
-def broken(labels: Sequence[Label], target: float) -> bool:
-    """Whether recent hits were wrong more often than `target` beyond chance.
+def exceeds_target(labels: Sequence[Label], target: float) -> bool:
+    """Return whether recent hits were wrong more often than `target` beyond chance.
 
-    A closed scope only misses, and a miss is a label: the hits leave the recent labels and the
-    scope opens again, with a bar made of what was learned.
+    A closed scope only misses, and a miss is a label: in time the hits leave the recent labels and
+    the scope opens again, with a bar learned from them.
     """
     served = [label for label in labels[-_RECENT:] if label.served]
     if not served:
@@ -293,17 +296,17 @@ def broken(labels: Sequence[Label], target: float) -> bool:
     total = sum(label.weight for label in served)
     effective = total * total / sum(label.weight**2 for label in served)
     wrong = [label for label in served if not label.right]
-    if len(wrong) < 2:  # one may be chance, whatever it stands for
+    if len(wrong) < 2:  # one may be chance, whatever its weight
         return False
     share = sum(label.weight for label in wrong) / total
     return wilson(share * effective, effective, _ALARM)[0] > target
 
 
 def audit_share(bar: Bar, probability: float) -> float:
-    """Chance with which a hit of this probability is asked again, in the background.
+    """Return the chance with which a hit of this probability is audited in the background.
 
     From `CEILING` down to `FLOOR` as the window fills with as many audits as the target needs
-    (one in 1 / target). Hits just over the bar are audited most: that is where errors are.
+    (one in 1 / target). Hits just over the bar are audited most: errors are most likely there.
     """
     needed = 1 / bar.target
     share = max(FLOOR, CEILING * max(0.0, 1 - bar.audits / needed))
@@ -313,7 +316,7 @@ def audit_share(bar: Bar, probability: float) -> float:
 
 
 def wilson(wrong: float, count: float, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a share; (0, 1) where nothing was counted."""
+    """Return Wilson's interval of a share; (0, 1) if nothing was counted."""
     if count <= 0:
         return 0.0, 1.0
     share, room = wrong / count, z * z / count

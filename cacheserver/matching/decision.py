@@ -1,4 +1,4 @@
-"""Decide if a stored answer may be served. A veto passes to the next candidate. Pure."""
+"""Decides whether a stored answer may be served. A vetoed candidate is skipped. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from cacheserver.matching.neighbours import Evidence, Neighbour, evidence_for
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.vocabulary import coverage
 
-JUDGED = 3  # nearest neighbours that may be served; the others only speak for or against
-_FEWEST_OTHERS = 3  # neighbours that make a foil
+JUDGED = 3  # nearest neighbours that may be served; the others only count as evidence
+_FEWEST_OTHERS = 3  # neighbours needed for a foil
 _ALL = frozenset(vetoes.VETOES)
 
-# Twins (`evidence.twins`) are served before a scope has labels: fitted on labels of which one in
-# six is noise, the prior never says what their words say. Of the 835 in the train rows of BANKING77
-# and CLINC150 (`scripts/count_twins`) 5 carry two intents, and read one by one these ask the same.
-# As a probability it clears the prior's bar for targets of 0.4% and more. Once a scope has labels
-# of its own, these say what a twin is worth there: where "weather in rome" wants a new answer each
-# time, two in five of them are wrong.
+# Probability of twins (`evidence.are_twins`) before a scope has labels. The prior was fitted on
+# labels of which one in six is noise, so it is never this sure. Of the 835 twins in the train rows
+# of BANKING77 and CLINC150 (`scripts/count_twins`) 5 carry two intents, and these ask the same if
+# read one by one. The value passes the prior's bar for targets of 0.4% and more. Once a scope has
+# labels, they decide what a twin is worth: if "weather in rome" needs a new answer each time, two
+# in five twins are wrong.
 TWIN = 0.999
-# The words are the proof; the cosine only keeps apart what an embedder sees and words do not. Of
-# 485 near misses of our own (`scripts/pairs/twin_pairs.tsv`) none is a twin at any, and of 258
-# twins 177 reach 0.95, 235 reach 0.9 and 257 reach 0.6: typing slips lie low.
+# Least cosine of twins. The words are the proof; the cosine only separates texts that an embedder
+# tells apart and words do not. Of 485 near misses (`scripts/pairs/twin_pairs.tsv`) none is a twin
+# at any cosine; of 258 twins 177 reach 0.95, 235 reach 0.9, 257 reach 0.6 (slips are low).
 TWIN_COSINE = 0.6
 
 
@@ -38,22 +38,22 @@ Reason: TypeAlias = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One candidate and what was found."""
+class ScoredCandidate:
+    """Candidate with its evidence and probability."""
 
     id: str
     evidence: Evidence | None  # None: vetoed
-    probability: float  # 0 where vetoed
+    probability: float  # 0 if vetoed
     veto: str | None = None
-    supported: bool | None = None  # it lies where labels or the prior tell; None: vetoed
+    supported: bool | None = None  # within the bar's support; None: vetoed
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`serve` is the candidate whose answer serves; `judged` all of them, the likeliest first."""
+    """Decision on the candidates of a question."""
 
-    serve: Judged | None
-    judged: tuple[Judged, ...]
+    serve: ScoredCandidate | None  # the candidate whose answer serves
+    candidates: tuple[ScoredCandidate, ...]  # all of them, most probable first
     reason: Reason
 
 
@@ -66,10 +66,10 @@ def judge(
     lexicon: Lexicon,
     enabled: frozenset[str],
 ) -> Verdict:
-    """Return the verdict on `neighbours`, which come nearest first.
+    """Return the verdict on `neighbours` (nearest first).
 
-    A candidate serves if no veto of `enabled` refuses it, its probability reaches the bar's level,
-    and with it the floor, and the bar's support holds.
+    A candidate serves if no veto of `enabled` fires, its answer group is not shut, its probability
+    reaches the bar's level (which is never below the floor), and the bar's support contains it.
     """
     candidates = neighbours[:JUDGED]
     covered = {
@@ -96,14 +96,14 @@ def judge(
     return Verdict(None, tuple(ranked), _why(ranked[0], bar) if ranked else "empty")
 
 
-def _shut(one: Judged, bar: Bar) -> bool:
+def _shut(one: ScoredCandidate, bar: Bar) -> bool:
     return one.evidence is not None and one.evidence.group in bar.shut
 
 
-def _why(likeliest: Judged, bar: Bar) -> Reason:
-    """Name what the likeliest candidate lacks."""
+def _why(likeliest: ScoredCandidate, bar: Bar) -> Reason:
+    """Return why the most probable candidate was not served."""
     if likeliest.veto is not None:
-        return "vetoed"  # and so are all others
+        return "vetoed"  # probability 0, so all others are vetoed too
     if _shut(likeliest, bar):
         return "closed"
     if likeliest.probability < bar.floor:
@@ -121,21 +121,21 @@ def _judged(
     covered: float,
     lexicon: Lexicon,
     enabled: frozenset[str],
-) -> Judged:
+) -> ScoredCandidate:
     difference = evidence.compare(question, neighbour.profile, lexicon)
     fired = vetoes.fired(difference, _ALL, lexicon)
     for veto in fired:
         if veto in enabled:
-            return Judged(neighbour.id, None, 0.0, veto)
+            return ScoredCandidate(neighbour.id, None, 0.0, veto)
     lexical = features.features(difference, fired, lexicon)
     log_odds = _logit(prior.prior(neighbour.similarity, lexical))
-    twin = neighbour.similarity >= TWIN_COSINE and evidence.twins(difference)
+    twin = neighbour.similarity >= TWIN_COSINE and evidence.are_twins(difference)
     found = evidence_for(neighbour, neighbours, log_odds, coverage=covered, twin=twin)
-    told = calibration.probability(state, found, neighbour.adjustment)
-    if twin and state.young and neighbour.adjustment >= 0:
-        told = max(told, TWIN)
-    found = replace(found, told=told)
-    return Judged(neighbour.id, found, told, supported=bar.support.holds(found))
+    probability = calibration.probability(state, found, neighbour.adjustment)
+    if twin and state.cold_start and neighbour.adjustment >= 0:
+        probability = max(probability, TWIN)
+    found = replace(found, told=probability)
+    return ScoredCandidate(neighbour.id, found, probability, supported=bar.support.contains(found))
 
 
 def _covered(
@@ -147,11 +147,11 @@ def _covered(
 def foil(
     question: Profile, neighbours: Sequence[Neighbour], group: str, lexicon: Lexicon
 ) -> Evidence | None:
-    """Return the evidence for the nearest of another answer, as if `group` were not stored.
+    """Return the foil: evidence for the nearest other answer, as if `group` were not stored.
 
-    A question whose right answer is `group`'s shows in this way how a question looks whose answer
-    is not there: its neighbours may agree as well as if they were right. None: fewer than three
-    others tell nothing. The caller knows that the other answer is a different one.
+    `group` holds the right answer. So the foil is an example of a wrong hit: the evidence of a
+    question whose answer is not stored. The caller has checked that the other answer differs. None
+    if there are fewer than three neighbours of other answers.
     """
     others = [n for n in neighbours if n.group != group]
     if len(others) < _FEWEST_OTHERS:
@@ -162,7 +162,7 @@ def foil(
     log_odds = _logit(prior.prior(others[0].similarity, lexical))
     covered = _covered(question, others, others[0].group, lexicon)
     found = evidence_for(others[0], others, log_odds, coverage=covered)
-    # As among as many neighbours as there were; of groups and entries it tells nothing.
+    # The number of neighbours stays; it is no label of a group or an entry.
     return replace(found, company=len(neighbours), group="", entry="")
 
 

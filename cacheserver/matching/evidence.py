@@ -1,4 +1,4 @@
-"""Two questions side by side: what they share and where they differ."""
+"""Comparison of two questions: their shared words and their differences. Pure."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from cacheserver.matching.canonical.spelling import only_misspelt
 from cacheserver.matching.lexicon import RARE, RAREST, Lexicon
 from cacheserver.matching.profile import Profile
 
-SHORTEST_SLIP = 5  # letters: shorter words are mostly two words, not one typed wrongly
-_PREFIXES = ("un", "in", "im", "ir", "dis", "non", "il")  # that turn a word into its opposite
+SHORTEST_SLIP = 5  # letters: shorter words one edit apart are mostly two words, not a slip
+_PREFIXES = ("un", "in", "im", "ir", "dis", "non", "il")  # make a word its opposite
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two profiles side by side."""
+    """Difference between the profiles of two questions."""
 
     a: Profile
     b: Profile
-    only_a: tuple[str, ...]  # meaning words of a that b lacks; typos matched, synonyms one
+    only_a: tuple[str, ...]  # meaning words of a that b lacks; slips matched, synonyms one word
     only_b: tuple[str, ...]
     shared: int  # meaning words in both
-    flips: int  # antonyms set against each other
-    misdirected: bool  # a "to", "than", "before"... points at the other's other side
-    misordered: bool  # the same words in another order, and nothing says that order is free
+    flips: int  # pairs of antonyms, one on each side
+    misdirected: bool  # "to", "than", "before"... stand before exchanged words
+    misordered: bool  # the same words in another order, and no word makes the order free
     apart_a: tuple[str, ...]  # canonical words and signs of a that b lacks, as written
     apart_b: tuple[str, ...]
 
 
 def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
-    """Compare two profiles. Exchanging them exchanges the sides' fields and nothing else."""
+    """Compare two profiles. Symmetric: exchanging them exchanges the fields of a and b."""
     only_a = [w for w in dict.fromkeys(a.content) if w not in b.bag]
     only_b = [w for w in dict.fromkeys(b.content) if w not in a.bag]
     if only_a and only_b:
@@ -38,7 +38,7 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
     flips = _flips(a.every - b.every, b.every - a.every, lexicon.opposite)
     shared = len(a.bag & b.bag)
     few = len(only_a) <= 2 and len(only_b) <= 2
-    said_a, said_b = frozenset(a.form), frozenset(b.form)
+    form_a, form_b = frozenset(a.form), frozenset(b.form)
     free = not (lexicon.symmetric.isdisjoint(a.every) and lexicon.symmetric.isdisjoint(b.every))
     return Difference(
         a=a,
@@ -49,15 +49,15 @@ def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference:
         flips=flips,
         misdirected=few and not free and _misdirected(a, b, lexicon.directed),
         misordered=few and not free and _misordered(a, b),
-        apart_a=tuple([word for word in a.form if word not in said_b]),
-        apart_b=tuple([word for word in b.form if word not in said_a]),
+        apart_a=tuple([word for word in a.form if word not in form_b]),
+        apart_b=tuple([word for word in b.form if word not in form_a]),
     )
 
 
-def twins(d: Difference) -> bool:
-    """Return True if two questions are one: the same canonical form, but for words typed wrongly.
+def are_twins(d: Difference) -> bool:
+    """Return True if two questions have the same canonical form, except for typing slips.
 
-    Quoted text and code must agree to the letter.
+    Quoted text and code must be equal to the letter.
     """
     a, b = d.a, d.b
     if a.spans != b.spans or not a.form:
@@ -66,12 +66,12 @@ def twins(d: Difference) -> bool:
 
 
 def idf(word: str, rarest: Set[str], lexicon: Lexicon) -> float:
-    """How rare a word is, from 4 (every 50th question) to 8.5 (the names and numbers given)."""
+    """Return the idf of a word, from 4 (every 50th question) to 8.5 (the words in `rarest`)."""
     return RAREST if word in rarest else lexicon.idf.get(word, RARE)
 
 
 def _match_slips(only_a: list[str], only_b: list[str]) -> None:
-    """Take out of both what is one word typed in two ways."""
+    """Remove from both lists the words that are slips of each other."""
     long = [word for word in only_a if len(word) >= SHORTEST_SLIP]
     for word in long:
         for other in only_b:
@@ -82,9 +82,10 @@ def _match_slips(only_a: list[str], only_b: list[str]) -> None:
 
 
 def misspells(word: str, other: str) -> bool:
-    """Return True if one is the other with a slip in typing.
+    """Return True if one word is a typing slip of the other.
 
-    A letter dropped, doubled, or two exchanged; never one letter for another (horse, house)."""
+    One letter dropped or doubled, or two exchanged; never one letter for another (horse, house).
+    """
     if word[0] != other[0] or abs(len(word) - len(other)) > 1:
         return False
     if not word.isalpha() or not other.isalpha():
@@ -125,7 +126,7 @@ def _flips(
 
 
 def _turns(word: str, other: str) -> bool:
-    """Return True if `word` is `other` behind a prefix that turns it."""
+    """Return True if `word` is a negating prefix and `other`."""
     return word.endswith(other) and word[: -len(other)] in _PREFIXES
 
 
@@ -143,7 +144,7 @@ def _misdirected(a: Profile, b: Profile, directed: frozenset[str]) -> bool:
 
 
 def _stands_before(word: str, other: str, profile: Profile) -> bool:
-    # Else it is only a modifier moved: "from videos YUV", "from YUV videos".
+    # Otherwise only a modifier moved: "from videos YUV", "from YUV videos".
     return (
         word in profile.bag
         and other in profile.bag
@@ -158,13 +159,13 @@ def _misordered(a: Profile, b: Profile) -> bool:
     if len(one) < 2 or len(one) < len(a.bag) - 1 or len(one) < len(b.bag) - 1:
         return False
     if a.passive != b.passive:
-        # "Did x hit y" asks what "was y hit by x" asks: who does it stands first, or after "by".
+        # "Did x hit y" and "was y hit by x" ask the same: the agent is first, or after "by".
         return one[0] == other[0] and len(one) <= 4
     turn = other.index(one[0])
     if other[turn:] + other[:turn] == one:
         return False  # a clause moved to the front, or to the end
     at = {word: i for i, word in enumerate(other)}
     moved = [(i, at[word]) for i, word in enumerate(one) if at[word] != i]
-    # Words exchanged in pairs across another word: "do x like y", "do y like x". Whatever else
-    # moves is mostly grammar: "a project in physics", "a physics project".
+    # Words exchanged in pairs across another word: "do x like y", "do y like x". Other moves are
+    # mostly grammar: "a project in physics", "a physics project".
     return bool(moved) and all(abs(i - j) > 1 and one[j] == other[i] for i, j in moved)

@@ -1,4 +1,4 @@
-"""A difference as numbers, in a fixed order: what the prior and the calibration learn from."""
+"""Feature vector of the difference between two questions: the input of the prior."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from cacheserver.matching.evidence import Difference, idf
 from cacheserver.matching.lexicon import Lexicon, words
 from cacheserver.matching.profile import Profile
 
-# Each symmetric in the two texts, mostly 0..1, 0 where nothing speaks against serving.
+# Each is symmetric in the two texts, mostly 0..1, and 0 if nothing is against serving.
 NAMES = (
     "unlike_words",  # 1 - weighted Jaccard of the meaning words
     "unlike_letters",  # 1 - Jaccard of the character trigrams
     "uncontained",  # weighted share of the shorter one's words that the longer lacks
-    "rarest",  # idf of the rarest word without a partner, /10
+    "rarest",  # idf of the rarest word that only one of them has, /10
     "second_rarest",
-    "missing",  # log of the number of words without a partner
-    "both_miss",  # the side with fewer such words, capped at 3, /3
+    "missing",  # log of the number of words that only one of them has
+    "both_miss",  # such words on the side with fewer, capped at 3, /3
     "numbers_both",
     "numbers_one",
     "units",
     "times_both",
     "times_one",
-    "turned",  # polarity: negations and antonyms do not cancel
-    "flipped",  # an antonym is there at all
+    "turned",  # opposite polarity: negations and antonyms do not cancel
+    "flipped",  # there is an antonym
     "names_both",
     "names_one",
     "moved",  # misdirected or misordered
     "spans",
     "asks",  # another question word
     "lengths",  # log ratio of the lengths
-    "same_words",  # no meaning word without a partner
-    "short",  # fewer than three meaning words in one of them: little to go on
+    "same_words",  # the same meaning words
+    "short",  # fewer than three meaning words in one of them
     "vetoes",  # how many of `COUNTED` fired, capped at 3, /3
     "numeric",
     "substitution",
@@ -41,8 +41,8 @@ NAMES = (
     "polar",  # negation or antonym vetoed
 )
 
-# The vetoes that the prior was fitted with. Others rule a candidate out and are not counted here:
-# to count them is to fit anew (`scripts/fit_prior`).
+# The vetoes that the prior was fitted with. Newer ones exclude a candidate but are not counted
+# here: the prior would have to be fitted again (`scripts/fit_prior`).
 COUNTED = words(
     """
     numeric unit temporal negation antonym entity substitution direction order role connective
@@ -52,7 +52,7 @@ COUNTED = words(
 
 
 def features(difference: Difference, fired: Sequence[str], lexicon: Lexicon) -> tuple[float, ...]:
-    """One number for each of `NAMES`. `fired` are all vetoes that fire, switched on or not."""
+    """Return one number for each of `NAMES`. `fired`: all vetoes that fire, enabled or not."""
     d, a, b = difference, difference.a, difference.b
     rarest = a.names | b.names | a.numbers | b.numbers
     lone_a = [idf(word, rarest, lexicon) for word in d.only_a]

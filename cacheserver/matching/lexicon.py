@@ -1,4 +1,4 @@
-"""Words that `evidence` knows. Written from general knowledge and failures on train splits only.
+"""Word lists for `evidence`, from general knowledge and failures on train splits only.
 
 Each list is a string of words; functions build the look-ups once, for a `Lexicon`.
 """
@@ -18,7 +18,7 @@ about into out up down off over under between through during before after above 
 nor any some all just very too also only own same s t d ll m o re ve y got gets get's let lets 's
 """
 
-# Said around a question, or inside it without changing it.
+# Words around a question, or inside it, that do not change it.
 _FILLER = """
 please thanks thank thx cheers hi hello hey ok okay sorry excuse kindly tell say asking ask wonder
 wondering help helping explain show know want wanted need like way ways steps step really actually
@@ -119,7 +119,7 @@ euros € | gbp £ | jpy yen ¥ | inr rupee rupees rs ₹ | chf franc francs | %
 watt watts | kw | v volt volts | amp amps | mah | hz | mhz | ghz | kcal calorie calories | px
 pixel pixels | mbps | gbps | k | million millions | billion billions | lakh lakhs | crore crores
 """
-# Too ambiguous alone; units only behind a number.
+# Ambiguous alone; units only after a number.
 _ONLY_AFTER_NUMBER = "m in c f g l s h d t k v w second minute bit daily"
 
 _TIMES = """
@@ -147,12 +147,12 @@ turnon turnoff switchon switchoff shutdown shutup startup logon logoff login log
 signup powerup powerdown poweron poweroff bootup opton optin optout checkin checkout backup
 """
 
-# What stands on their two sides cannot be exchanged...
+# The words on their two sides cannot be exchanged...
 _DIRECTED = """
 to into than from before after over under instead rather by toward towards onto via because above
 below inside outside beats beat
 """
-# ...unless one of these says that it can.
+# ...unless one of these is present.
 _SYMMETRIC = """
 between and or vs versus compare compared comparison difference differ both same similar distance
 apart together common relationship married marry related equal dating date engaged divorced
@@ -181,7 +181,7 @@ becoming besides secondhand
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """Look-ups over the lists above; `standard()` builds the one that ships."""
+    """Look-ups over the word lists."""
 
     skip: frozenset[str]  # carries no meaning of its own
     idf: Mapping[str, float]
@@ -203,15 +203,15 @@ class Lexicon:
     pronoun: frozenset[str]
     named_like_skip: frozenset[str]
     time_if_capital: frozenset[str]
-    function: frozenset[str] = field(init=False)  # every word that is more than its meaning
+    function: frozenset[str] = field(init=False)  # all words with a grammatical role
 
     def __post_init__(self) -> None:
-        told = self.asks | self.negation | self.particle | self.preposition | self.pronoun
-        object.__setattr__(self, "function", told | self.be | self.skip)
+        function = self.asks | self.negation | self.particle | self.preposition | self.pronoun
+        object.__setattr__(self, "function", function | self.be | self.skip)
 
 
 def standard() -> Lexicon:
-    """The lists above as look-ups. Takes about a millisecond: build it once."""
+    """Build the lexicon that ships. Takes about a millisecond: build it once."""
     numbers = _NUMBERS.split()
     opposite: dict[str, frozenset[str]] = {}
     for group in _groups(_ANTONYMS):
@@ -243,13 +243,13 @@ def standard() -> Lexicon:
 
 
 def words(text: str) -> frozenset[str]:
-    """A list of words as a set."""
+    """Split a list of words into a set."""
     return frozenset(text.split())
 
 
 def stem(word: str) -> str:
-    """A short form that plurals and verb endings share: "installing", "installs" -> "install"."""
-    return _kept_stem(word) if len(word) <= _LONGEST_KEPT else _stem(word)
+    """Return the stem of a word: "installing" and "installs" -> "install"."""
+    return _cached_stem(word) if len(word) <= _LONGEST_CACHED else _stem(word)
 
 
 def _stem(word: str) -> str:
@@ -268,8 +268,8 @@ def _stem(word: str) -> str:
     return word[:-1] if word.endswith("e") and len(word) > 4 else word
 
 
-_kept_stem = lru_cache(maxsize=16_384)(_stem)  # some 2 MB
-_LONGEST_KEPT = 24  # letters: a megabyte without a space is a word, too
+_cached_stem = lru_cache(maxsize=16_384)(_stem)  # some 2 MB
+_LONGEST_CACHED = 24  # letters: a megabyte without a space is a word, too
 
 
 def _undouble(word: str) -> str:

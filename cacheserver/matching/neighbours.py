@@ -1,6 +1,6 @@
-"""The stored questions nearest to a new one, and what speaks for serving one of their answers.
+"""Nearest stored questions, and the evidence for serving the answer of one of them.
 
-"Same answer" and "different answer" are answer groups: entries whose answers say the same. Pure.
+"Same answer" means the same answer group: entries whose answers say the same. Pure.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from cacheserver.matching.profile import Profile
 
-_NEAR = 5  # neighbours whose agreement counts most
-_REACH = 15.0  # of `pull`, per unit of cosine: a neighbour 0.05 further counts half
+_NEAR = 5  # neighbours in `share` and `crowd`
+_REACH = 15.0  # decay of `pull` per unit of cosine: a neighbour 0.05 further counts half
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,40 +23,43 @@ class Neighbour:
 
     id: str
     similarity: float  # cosine, -1..1
-    group: str  # of its answer; its own id where none was found
+    group: str  # of its answer; its own id if no group was found
     profile: Profile
-    adjustment: float = 0.0  # log odds that its own labels and its group's add
+    adjustment: float = 0.0  # log-odds added by its own labels and its group's
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for one candidate. Every number grows with it, but for `second`."""
+    """Evidence for one candidate. A higher number favours serving it, except for `second`.
+
+    The field names are those of stored labels and of explanations.
+    """
 
     cosine: float
-    margin: float  # to the nearest neighbour with a different answer; negative behind it
-    share: float  # of the nearest five that have its answer, 0..1
-    pull: float  # the same of all, nearer ones counting more
+    margin: float  # cosine minus that of the nearest neighbour with a different answer
+    share: float  # of the nearest five, those that have its answer, 0..1
+    pull: float  # the same share of all neighbours, weighted by nearness
     second: float  # cosine of the nearest other neighbour
-    prior: float  # log odds by cosine and words
-    company: int = 0  # neighbours found; of few, what stands beside the candidate tells nothing
-    twin: bool = False  # word for word the same question, but for the frame around it
-    group: str = ""  # of the candidate's answer
-    entry: str = ""  # the candidate itself
-    told: float | None = None  # the probability it was decided by
-    crowd: float = 0.0  # mean cosine of the nearest five: how near the question lies to any
-    coverage: float | None = None  # share of its words that questions of that answer say; None: old
+    prior: float  # log-odds by cosine and words
+    company: int = 0  # number of neighbours; below five only `prior` and `twin` count
+    twin: bool = False  # the same canonical form
+    group: str = ""  # answer group of the candidate
+    entry: str = ""  # id of the candidate
+    told: float | None = None  # probability at the time of the decision
+    crowd: float = 0.0  # mean cosine of the nearest five neighbours
+    coverage: float | None = None  # `vocabulary.coverage`; None in labels of older versions
 
 
 _FIELDS = frozenset(one.name for one in fields(Evidence))
 
 
 def read_evidence(row: Mapping[str, Any]) -> Evidence:
-    """Read evidence as it was stored, without the fields that only other versions have.
+    """Decode stored evidence. Fields that this version does not have are ignored.
 
-    Raises `TypeError` if a field is missing or `row` is no mapping.
+    Raises `TypeError` if a field is missing or `row` is not a mapping.
     """
     if not isinstance(row, Mapping):
-        raise TypeError("evidence is stored as an object")
+        raise TypeError("stored evidence must be an object")
     return Evidence(**{name: value for name, value in row.items() if name in _FIELDS})
 
 
@@ -68,13 +71,13 @@ def evidence_for(
     coverage: float,
     twin: bool = False,
 ) -> Evidence:
-    """The evidence for `candidate`, one of `neighbours`; these come nearest first."""
+    """Return the evidence for `candidate`, one of `neighbours` (nearest first)."""
     best = neighbours[0].similarity
     others = [n.similarity for n in neighbours if n.group != candidate.group]
-    # Nothing else in sight: what was not found is no nearer than the last that was.
+    # No other answer was found: one outside the result is no nearer than the last in it.
     other = others[0] if others else min(neighbours[-1].similarity, candidate.similarity - 0.1)
     near = neighbours[:_NEAR]
-    beside = next((n.similarity for n in neighbours if n.id != candidate.id), 0.0)
+    second = next((n.similarity for n in neighbours if n.id != candidate.id), 0.0)
     pulls = [exp(_REACH * (n.similarity - best)) for n in neighbours]
     same = [n.group == candidate.group for n in neighbours]
     return Evidence(
@@ -82,7 +85,7 @@ def evidence_for(
         margin=candidate.similarity - other,
         share=sum(same[:_NEAR]) / max(len(near), _NEAR),
         pull=sum(compress(pulls, same)) / sum(pulls),
-        second=beside,
+        second=second,
         prior=prior,
         company=len(neighbours),
         twin=twin,

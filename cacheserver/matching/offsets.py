@@ -1,8 +1,8 @@
-"""What answer groups and entries say beyond their evidence: log odds, held towards 0 by shrinkage.
+"""Offsets of answer groups and entries: log-odds added to those of the evidence.
 
-A group goes wrong more often than its evidence tells where another answer is asked for in nearly
-its words; an entry, where its question is an odd one. A group's offset is held towards 0, an
-entry's towards its group's: of what has few labels little is believed. Pure.
+An answer group is wrong more often than its evidence predicts if nearly the same words also ask for
+another answer; an entry, if its question is unusual. Offsets are shrunk: a group's towards 0, an
+entry's towards its group's, the more the fewer labels there are. Pure.
 """
 
 from __future__ import annotations
@@ -13,43 +13,44 @@ from math import exp
 
 from cacheserver.matching.neighbours import Evidence
 
-# Log odds by which groups differ, and entries from their group; and the most that either may gain.
-# Half and double of the groups' serve the same within two points. Without groups BANKING77's second
-# half has 58% to serve at 1% wrong, with them 66%: some intents have a near double, most have none.
+# Prior standard deviation, in log-odds, of groups and of entries within their group; and the
+# greatest offset upwards. Half and double the groups' deviation serve the same within two points.
+# Without groups 58% of BANKING77's second half can be served at 1% wrong, with them 66%: some
+# intents have a near double, most have none.
 _GROUPS, _GROUP_ON = 1.0, 2.0
 _ENTRIES, _ENTRY_ON = 2.0, 1.0
-_MOST_OFF = 6.0  # doubt goes further than trust
-_FAR = 30.0  # log odds beyond are the same certainty
+_MOST_OFF = 6.0  # greatest offset downwards: larger, as a wrong hit costs more than a miss
+_FAR = 30.0  # log-odds are clipped here: beyond, the probability is 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedOutcome:
-    """One label: what its evidence told, what came of it, and how many such it counts for."""
+    """One label with its predicted log-odds and its weight."""
 
     evidence: Evidence
     logit: float  # by the evidence alone
     right: bool
-    count: float
+    count: float  # labels that it counts for
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSums:
-    """Labels of one group or entry, summed."""
+    """Sums over the labels of one group or entry."""
 
-    surprise: float = 0.0  # sum of right - probability
-    known: float = 0.0  # sum of probability * (1 - probability)
+    residual: float = 0.0  # sum of right - probability
+    information: float = 0.0  # sum of probability * (1 - probability)
 
-    def plus(self, shown: WeightedOutcome, beyond: float = 0.0) -> LabelSums:
-        """With one label more; `beyond` is added to its logit."""
-        told = 1 / (1 + exp(-max(-_FAR, min(_FAR, shown.logit + beyond))))
+    def add(self, outcome: WeightedOutcome, offset: float = 0.0) -> LabelSums:
+        """Return the sums with one label more; `offset` is added to its logit."""
+        predicted = 1 / (1 + exp(-max(-_FAR, min(_FAR, outcome.logit + offset))))
         return LabelSums(
-            self.surprise + shown.count * (float(shown.right) - told),
-            self.known + shown.count * told * (1 - told),
+            self.residual + outcome.count * (float(outcome.right) - predicted),
+            self.information + outcome.count * predicted * (1 - predicted),
         )
 
     def offset(self, spread: float, most: float) -> float:
-        """Log odds: one Newton step from 0."""
-        return max(-_MOST_OFF, min(most, self.surprise / (self.known + 1 / spread**2)))
+        """Return the log-odds offset: one Newton step from 0."""
+        return max(-_MOST_OFF, min(most, self.residual / (self.information + 1 / spread**2)))
 
 
 _NONE = LabelSums()
@@ -57,13 +58,13 @@ _NONE = LabelSums()
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The pasts of a window's groups and entries, by their ids."""
+    """Label sums of groups and entries, by id."""
 
     groups: Mapping[str, LabelSums] = field(default_factory=dict)
     entries: Mapping[str, LabelSums] = field(default_factory=dict)
 
-    def of(self, evidence: Evidence) -> float:
-        """Log odds to add to what the evidence tells; 0 where nothing is known."""
+    def log_odds(self, evidence: Evidence) -> float:
+        """Return the log-odds to add to those of the evidence; 0 without labels."""
         group, entry = (
             self.groups.get(evidence.group, _NONE),
             self.entries.get(evidence.entry, _NONE),
@@ -71,16 +72,16 @@ class Offsets:
         return group.offset(_GROUPS, _GROUP_ON) + entry.offset(_ENTRIES, _ENTRY_ON)
 
 
-def gather(window: Sequence[WeightedOutcome]) -> Offsets:
-    """The offsets that a window's labels show."""
+def fit_offsets(window: Sequence[WeightedOutcome]) -> Offsets:
+    """Fit the offsets to a window of labels."""
     groups: dict[str, LabelSums] = {}
-    for shown in window:
-        if group := shown.evidence.group:
-            groups[group] = groups.get(group, _NONE).plus(shown)
-    held = {group: past.offset(_GROUPS, _GROUP_ON) for group, past in groups.items()}
+    for outcome in window:
+        if group := outcome.evidence.group:
+            groups[group] = groups.get(group, _NONE).add(outcome)
+    group_offsets = {group: sums.offset(_GROUPS, _GROUP_ON) for group, sums in groups.items()}
     entries: dict[str, LabelSums] = {}
-    for shown in window:
-        if entry := shown.evidence.entry:
-            beyond = held.get(shown.evidence.group, 0.0)
-            entries[entry] = entries.get(entry, _NONE).plus(shown, beyond)
+    for outcome in window:
+        if entry := outcome.evidence.entry:
+            offset = group_offsets.get(outcome.evidence.group, 0.0)
+            entries[entry] = entries.get(entry, _NONE).add(outcome, offset)
     return Offsets(groups, entries)

@@ -1,6 +1,6 @@
-"""The probability that one answer serves both, before a scope has labels of its own.
+"""Prior: the probability that one answer serves two questions, before a scope has labels.
 
-A logistic over the cosine and the words, fitted by `scripts/fit_prior` on train splits; its
+A logistic model over the cosine and the words, fitted by `scripts/fit_prior` on train splits; its
 held-out reliability is in `docs/prior.md`. Pure.
 """
 
@@ -19,7 +19,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 )
 # Fitted at or above 0: a higher cosine never lowers the probability.
 RISING = ("cosine", "cosine_80", "cosine_92")
-# What only ever speaks against serving: fitted at or below 0, whatever a sample suggests.
+# Evidence against serving only: fitted at or below 0, whatever a sample suggests.
 FALLING = (
     *("numbers_both", "numbers_one", "units", "times_both", "times_one", "turned", "flipped"),
     *("names_both", "names_one", "moved", "spans", "vetoes", "numeric", "substitution"),
@@ -28,17 +28,20 @@ FALLING = (
 
 
 def prior(cosine: float, lexical: Sequence[float]) -> float:
-    """Probability in (0, 1), never decreasing in `cosine`. `lexical` is what `features` gave."""
+    """Return a probability in (0, 1), never decreasing in `cosine`.
+
+    `lexical` is the result of `features.features`.
+    """
     terms = basis(cosine, lexical)
     logit = WEIGHTS["bias"] + sum([WEIGHTS[name] * value for name, value in terms.items()])
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
 
 def basis(cosine: float, lexical: Sequence[float]) -> Mapping[str, float]:
-    """The terms of the logistic, by name."""
+    """Return the terms of the logistic model, by name."""
     terms = dict(zip(NAMES, lexical, strict=True))
     similar = max(0.0, cosine)
     terms["cosine"] = similar
-    terms["cosine_80"] = max(0.0, similar - 0.80) * 5  # bends: 0..1 from 0.8 up
+    terms["cosine_80"] = max(0.0, similar - 0.80) * 5  # hinges: 0..1 from 0.8 up
     terms["cosine_92"] = max(0.0, similar - 0.92) * 12.5
     return terms

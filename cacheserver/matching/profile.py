@@ -1,7 +1,7 @@
-"""What a question says, read from its text once and kept beside its entry.
+"""Profile of a question: what its words say, read once and stored beside its entry.
 
-Pure: the lexicon is an argument. Works on any language with spaces; the word lists are English.
-Greetings and thanks around a question are no part of what is read.
+Pure: the lexicon is an argument. Works for any language with spaces; the word lists are English.
+Greetings and thanks around a question are left out.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _SPAN = re.compile(
     r"|\b[\w-]+\.(?:py|js|ts|txt|csv|json|xml|html|css|sh|conf|cfg|ini|log|md|exe|deb|jar|yml|yaml"
     r"|pdf|zip|gz|so|dll|sql|java|cpp|h)\b|[=<>!&|*~^]{2,})"
 )
-# What every span has, and few other texts: asked first, it spares most of them `_SPAN`.
+# In every text with a span and in few others: tested first, it saves most texts `_SPAN`.
 _SPAN_HINT = re.compile(r"[`\"“_(/=<>!&|*~^]|\.\w|'[^']*'|\s-")
 _ENDS = frozenset("?!.")
 _HALVES = frozenset(("am", "pm"))
 _MONEY = frozenset("$€£¥₹")
-_OR_NOT = frozenset(("or", "why"))  # "or not", "why not" deny nothing
-_TITLE = 0.75  # share of capitalised words from which a capital tells nothing
+_OR_NOT = frozenset(("or", "why"))  # "or not", "why not" negate nothing
+_TITLE = 0.75  # share of capitalised words from which a capital marks no name
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One text. Words are stems, lower case, synonyms made one."""
+    """Profile of one text. Words are lower-case stems; synonyms are one word."""
 
     every: frozenset[str]  # all words
-    content: tuple[str, ...]  # those that carry meaning, in order, numbers and units included
+    content: tuple[str, ...]  # meaning words in order, numbers and units included
     bag: frozenset[str]  # `content` as a set
     numbers: frozenset[str]  # "400", "15:00", "3.10"
     quantities: frozenset[tuple[str, str]]  # numbers with a unit: ("400", "mg")
@@ -55,12 +55,12 @@ class Profile:
     grams: frozenset[str]  # character trigrams of the meaning words
     length: int  # words
     form: tuple[str, ...]  # the canonical words, function words and signs included
-    english: bool  # recognisably
+    english: bool  # recognised as English
 
 
 def read(text: str, lexicon: Lexicon) -> Profile:
-    """The profile of `text`: about 90 microseconds for a question of a dozen words."""
-    reading, form = _Reading(lexicon), canonical(text)
+    """Return the profile of `text`: about 90 microseconds for a question of a dozen words."""
+    reading, form = _Reader(lexicon), canonical(text)
     text = form.inner
     for raw in _TOKEN.findall(text):
         if raw in _ENDS:
@@ -72,8 +72,8 @@ def read(text: str, lexicon: Lexicon) -> Profile:
 
 
 @dataclass(slots=True)
-class _Reading:
-    """What is known after some of the words."""
+class _Reader:
+    """State of reading, after some of the words."""
 
     lexicon: Lexicon
     every: set[str] = field(default_factory=set)
@@ -98,7 +98,7 @@ class _Reading:
     previous: str = ""
 
     def take(self, raw: str) -> None:
-        """Read on by one word."""
+        """Read one more word."""
         lexicon, word = self.lexicon, raw.lower().replace(_APOSTROPHE, "'")
         self.length += 1
         self.capitals += raw[0].isupper()
@@ -122,7 +122,7 @@ class _Reading:
             value, unit = _clock(value, unit), ""
         unit = unit or self.money
         self.numbers.add(value)
-        self._say(value)
+        self._add_word(value)
         if unit:
             self.quantities.add((value, unit))
             self.units.add(unit)
@@ -145,10 +145,10 @@ class _Reading:
         elif money:  # "$50": said with its number
             self.money = unit
         else:
-            self._say(unit)
+            self._add_word(unit)
 
     def _function_word(self, raw: str, word: str) -> bool:
-        """Note what a function word tells; False where the word has a meaning of its own."""
+        """Record a function word; return False if the word has a meaning of its own."""
         lexicon = self.lexicon
         if word not in lexicon.function and not word.endswith("n't"):
             return False
@@ -178,16 +178,16 @@ class _Reading:
         time = lexicon.time.get(word)
         if time is not None and (capital or word not in lexicon.time_if_capital):
             self.times.add(time)
-            self._say(time)
+            self._add_word(time)
             return
         word = stem(word.replace("-", "").removesuffix("'s"))
         word = lexicon.same.get(word, word)
         mixed = not word.isalpha() and any(c.isdigit() for c in word)
         if mixed or (capital and (not self.start or not raw[1:].islower())):
             self.names.add(word)
-        self._say(word)
+        self._add_word(word)
 
-    def _say(self, word: str) -> None:
+    def _add_word(self, word: str) -> None:
         self.every.add(word)
         self.content.append(word)
         if self.cue:
@@ -231,7 +231,7 @@ def _spans(text: str) -> frozenset[str]:
 
 
 def _split(word: str) -> tuple[str, str]:
-    """(number, unit): "1,500mg" -> ("1500", "mg")."""
+    """Split a number from its unit: "1,500mg" -> ("1500", "mg")."""
     match = _NUMBER.match(word)
     if match is None:  # digits of another script: a number as it stands
         return word, ""
@@ -240,7 +240,7 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _clock(value: str, half: str) -> str:
-    """("3", "pm") -> "15:00"; what is no hour stays as it is."""
+    """Convert ("3", "pm") to "15:00"; a value that is no hour stays as it is."""
     hour, _, minute = value.partition(":")
     if not hour.isascii() or not hour.isdigit() or not 1 <= int(hour) <= 12:
         return f"{value}{half}"

@@ -1,17 +1,17 @@
-"""The text that similarity sees: one normalisation, and texts that only an equal text may match.
+"""Normalises the text that similarity sees, and finds texts that only an equal text may match.
 
-The exact key is computed from the body as sent; nothing here touches it. For similarity and twins
-a text is normalised as follows, and in no other way:
+The exact key is computed from the body as sent, without normalisation. For similarity and twins a
+text is normalised as follows, and in no other way:
 
 - full-width and half-width forms become the ordinary ones;
 - Unicode NFC;
 - decimal digits of every script become 0 to 9;
 - line ends (CR LF, CR, NEL, line and paragraph separators) become LF, and spaces of every width
-  become the ASCII space; the ends of the text are stripped.
+  become the ASCII space; spaces at both ends of the text are removed.
 
-A tokenizer drops more than that, and what it drops leaves the vector as it was: zero-width and
+A tokenizer drops further characters, which leave no trace in the vector: zero-width and
 bidirectional controls, tags, variation selectors, private use, unassigned code points. A text that
-holds any of these is `unreadable`: what it says to Claude is not what the embedder sees. Accents
+holds any of these is `unreadable`: Claude reads something that the embedder does not see. Accents
 and other combining marks are dropped by uncased tokenizers too, but belong to ordinary words:
 they stay, and twins and vetoes compare them. Pure.
 """
@@ -30,13 +30,13 @@ _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
-# An embedder reads 512 word pieces, of 4 letters on average and never of more than 64: what is
-# longer has no vector, and reading it to the end would take seconds (3.4 s for 1 MB of brackets).
+# An embedder reads 512 word pieces of at most 64 letters. Longer texts have no vector, and reading
+# one to the end would take seconds (3.4 s for 1 MB of brackets).
 MOST_CHARS = 512 * 64
 
 
 def normalise(text: str) -> str | None:
-    """Return the normalised text, or None where it is unreadable. Idempotent."""
+    """Return the normalised text, or None if it is unreadable. Idempotent."""
     if "\r" in text:
         text = _LINE_ENDS.sub("\n", text)
     if text.isascii():
@@ -48,9 +48,9 @@ def normalise(text: str) -> str | None:
 
 
 def readings(text: str) -> tuple[str, ...]:
-    """Return what a text may say, each once: as sent, and normalised without what is not seen.
+    """Return the distinct readings of a text: as sent, and normalised without unseen characters.
 
-    An unseen character may stand within a word or between two.
+    An unseen character may be within a word (removed) or between two words (made a space).
     """
     if text.isascii() and not _CONTROL.search(text):
         return (text,)
@@ -61,9 +61,9 @@ def readings(text: str) -> tuple[str, ...]:
 
 
 def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
-    """Return the text that may be matched by similarity, else why only exactly: one is None.
+    """Return (text for similarity, None), or (None, why only an equal text may match).
 
-    It is normalised, and without the greetings and thanks around an English question. `code`: the
+    The text is normalised, without the greetings and thanks around an English question. `code`: the
     operator lets code, formulas and layout be matched by similarity too.
     """
     if len(text) > MOST_CHARS:
@@ -77,13 +77,13 @@ def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | No
 
 
 def is_normal(text: str | None) -> bool:
-    """Return True if similarity may match a stored question: an older version kept all."""
+    """Return True if a stored question is normalised: older versions stored any text."""
     return text is not None and normalise(text) == text
 
 
 @lru_cache(maxsize=4_096)
 def _folded(char: str) -> str:
-    """A character without its width, a digit as ASCII."""
+    """Return the character in its ordinary width, or as an ASCII digit."""
     if char < "\x80":
         return char
     decomposition = unicodedata.decomposition(char)

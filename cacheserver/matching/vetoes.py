@@ -1,8 +1,8 @@
-"""Reasons not to serve one question's answer for another, from their words alone.
+"""Vetoes: reasons, from the words alone, not to serve one question's answer for another.
 
-A marker counts only where the two otherwise agree: unconditional vetoes on the same markers
+A marker counts only if the two questions otherwise agree: unconditional vetoes on the same markers
 refuse half of the true duplicates, conditional ones a fifth of the close ones. Symmetric; twins
-are never vetoed. `docs/vetoes.md` has an example of each and its price; `scripts/count_vetoes`
+are never vetoed. `docs/vetoes.md` has an example and the cost of each; `scripts/count_vetoes`
 measures it.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from cacheserver.matching.evidence import Difference, compare, twins
+from cacheserver.matching.evidence import Difference, are_twins, compare
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.vetoes_wording import WORDING
@@ -20,16 +20,16 @@ Veto = Callable[[Difference, Lexicon], bool]
 
 
 def vetoes(a: Profile, b: Profile, enabled: Iterable[str], lexicon: Lexicon) -> tuple[str, ...]:
-    """The names of the enabled vetoes that fire, in the order of `VETOES`.
+    """Return the names of the enabled vetoes that fire, in the order of `VETOES`.
 
-    A name that is no veto does nothing.
+    Names that are not vetoes are ignored.
     """
     return fired(compare(a, b, lexicon), frozenset(enabled), lexicon)
 
 
 def fired(difference: Difference, enabled: frozenset[str], lexicon: Lexicon) -> tuple[str, ...]:
-    """The same for a difference already at hand."""
-    if twins(difference):
+    """Return the enabled vetoes that fire for a difference, in the order of `VETOES`."""
+    if are_twins(difference):
         return ()
     return tuple(
         [name for name, veto in VETOES.items() if name in enabled and veto(difference, lexicon)]
@@ -43,7 +43,7 @@ def _numeric(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _unit(d: Difference, lexicon: Lexicon) -> bool:
-    """The same number with another unit, or another unit altogether."""
+    """The same number with another unit, or a unit of another kind."""
     one, other = d.a.units - d.b.units, d.b.units - d.a.units
     if one and other:
         return _rest(d, one | other) <= 3
@@ -66,13 +66,13 @@ def _temporal(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _polarity(d: Difference) -> bool:
-    # Two turns make none: "more positive" asks what "less negative" asks.
+    # Two reversals cancel: "more positive" asks what "less negative" asks.
     turned = d.flips + d.a.negations + d.b.negations + (d.misdirected and d.flips > 0)
     return turned % 2 == 1
 
 
 def _negation(d: Difference, lexicon: Lexicon) -> bool:
-    """One of them is denied."""
+    """One of them is negated."""
     denied = (d.a.negations + d.b.negations) % 2 == 1
     # "I can't see my card" and "Where is my card?" may be one question: the frame must agree too.
     framed = len(d.a.every ^ d.b.every) <= 4
@@ -80,17 +80,17 @@ def _negation(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _antonym(d: Difference, lexicon: Lexicon) -> bool:
-    """ "increase" for "decrease", all else alike."""
+    """ "increase" against "decrease", all else being equal."""
     if d.flips == 0 or not _polarity(d) or len(d.only_a) + len(d.only_b) > 2 * d.flips + 2:
         return False
-    # A word more on both sides may be the second turn: "more generous", "less selfish".
+    # One more word on both sides may be a second reversal: "more generous", "less selfish".
     against = frozenset(o for word in d.only_a for o in lexicon.opposite.get(word, ()))
     flipped = sum(word in against for word in d.only_b)
     return len(d.only_a) <= flipped or len(d.only_b) <= flipped
 
 
 def _entity(d: Difference, lexicon: Lexicon) -> bool:
-    """Each side names someone or something that the other does not."""
+    """Each side names a person or thing that the other does not."""
     one = d.a.names & frozenset(d.only_a)
     other = d.b.names & frozenset(d.only_b)
     if not (one and other) or _rest(d, one | other) > 3:
@@ -99,7 +99,7 @@ def _entity(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _substitution(d: Difference, lexicon: Lexicon) -> bool:
-    """One meaning word stands exactly where another stood, among at least two shared ones."""
+    """One meaning word replaces another in the same place, beside two or more shared ones."""
     if not len(d.only_a) == len(d.only_b) == 1 or d.shared < 2 or d.flips:
         return False
     (old,), (new,) = d.only_a, d.only_b
@@ -112,7 +112,7 @@ def _direction(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _order(d: Difference, lexicon: Lexicon) -> bool:
-    """The same words, but who does what to whom is exchanged."""
+    """The same words with subject and object exchanged."""
     keywords = any(p.length == len(p.content) for p in (d.a, d.b))  # "zip repair coat": no grammar
     return d.misordered and not d.misdirected and not keywords and d.flips == 0
 
@@ -127,7 +127,9 @@ def _connective(d: Difference, lexicon: Lexicon) -> bool:
     """ "x or y" against "x and y"."""
     either = ("or" in d.a.every) != ("or" in d.b.every)
     both = ("and" in d.a.every) != ("and" in d.b.every)
-    asked = d.a.asks in _YES_NO and d.b.asks in _YES_NO  # else "and" and "or" often mean the same
+    asked = (
+        d.a.asks in _YES_NO and d.b.asks in _YES_NO
+    )  # otherwise "and" and "or" often mean the same
     return either and both and asked and _rest(d) <= 1
 
 
@@ -145,7 +147,7 @@ def _scope(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _narrowing(d: Difference, lexicon: Lexicon) -> bool:
-    """One of them goes on where the other ends: "... on Linux", "... for children"."""
+    """One of them continues where the other ends: "... on Linux", "... for children"."""
     if bool(d.only_a) == bool(d.only_b):
         return False
     more, less, extra = (d.a, d.b, d.only_a) if d.only_a else (d.b, d.a, d.only_b)
@@ -182,7 +184,7 @@ _NARROWING = (
 
 
 def _rest(d: Difference, aside: frozenset[str] = frozenset()) -> int:
-    """Meaning words that differ, those in `aside` left out."""
+    """Return the number of differing meaning words, without those in `aside`."""
     return sum(word not in aside for word in d.only_a) + sum(w not in aside for w in d.only_b)
 
 

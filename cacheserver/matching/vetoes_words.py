@@ -1,4 +1,4 @@
-"""Function words and signs, by kind: lists for `vetoes_wording`. English but for one list."""
+"""Function words and signs, by kind: lists for `vetoes_wording`. English, with one exception."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ QUANTIFIERS = words(
     once twice half last again already still yet even too just
     """
 )
-DECIDING = frozenset(("a", "an", "the"))  # those that the canonical form keeps: "a few"
-# Said without weight where the other has none: "get (more) followers", "so (many) people".
+DECIDING = frozenset(("a", "an", "the"))  # articles that the canonical form keeps: "a few"
+# Without meaning if the other question has none: "get (more) followers", "so (many) people".
 SOFT = words("any some most many much more several just even already too again still enough")
-# Each may stand for the other: "think of", "think about"; "in Africa", "of Africa".
+# Interchangeable: "think of", "think about"; "in Africa", "of Africa".
 ALIKE_PREPOSITIONS = tuple(
     frozenset(pair.split())
     for pair in ("of in", "of about", "about on", "of for", "to for", "into in", "till until")
@@ -53,7 +53,7 @@ ANYBODY = frozenset(("I", "you", "we", "how-to"))  # "how do you ..." asks what 
 WH = frozenset(("how", "how-to", "what", "where", "when", "which", "why"))
 POINTERS = words("this that these those here there now then")
 ASKED = ("who", "whom", "whose", "where", "when", "why", "what", "how", "which")
-ALIKE = (  # each may stand for the other in a paraphrase
+ALIKE = (  # interchangeable in a paraphrase
     frozenset(("what", "which")),
     frozenset(("what", "how")),
     frozenset(("when", "how")),

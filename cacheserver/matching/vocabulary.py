@@ -1,8 +1,8 @@
-"""Vocabulary coverage: how much of a question do questions that have an answer say, too?
+"""Vocabulary coverage: the share of a question's words that questions with an answer hold.
 
-The complement of the out-of-vocabulary rate of language modelling, by idf. Evidence compares
-a question with one other, and words that part them count as they did among the scope's labels. Here
-a word counts that none of the questions with that answer says: a new one. Pure.
+The complement of the out-of-vocabulary rate of language modelling, weighted by idf. Evidence
+compares a question with one other question; coverage compares it with all questions that have one
+answer, and counts the words that none of them holds. Pure.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.profile import Profile
 
 
-def coverage(question: Profile, said: Sequence[Profile], lexicon: Lexicon) -> float:
-    """Return the share, by idf, of the question's meaning words that `said` hold, 0..1.
+def coverage(question: Profile, stored: Sequence[Profile], lexicon: Lexicon) -> float:
+    """Return the share, by idf, of the question's meaning words that `stored` hold, 0..1.
 
-    Synonyms are one word, and so are a word and a slip in typing it. Nothing to say is all said.
+    Synonyms count as one word, and so do a word and a typing slip of it. A question without
+    meaning words is covered: 1.0.
     """
-    vocabulary = frozenset[str]().union(*[one.bag for one in said])
+    vocabulary = frozenset[str]().union(*[one.bag for one in stored])
     long = [word for word in vocabulary if len(word) >= SHORTEST_SLIP]
     new = [
         word
         for word in question.bag - vocabulary
         if len(word) < SHORTEST_SLIP
-        # A slip never begins a word; asked first, it saves most of the calls.
+        # A slip is never in the first letter; this test saves most of the calls.
         or not [other for other in long if other[0] == word[0] and misspells(word, other)]
     ]
     if not new:

@@ -128,7 +128,7 @@ def twin(a: str, b: str, words: lexicon.Lexicon) -> bool:
     """Return True if the twin rule calls two texts one question, in either order."""
     one, other = read(a, words), read(b, words)
     return any(
-        evidence.twins(evidence.compare(*both, words)) for both in ((one, other), (other, one))
+        evidence.are_twins(evidence.compare(*both, words)) for both in ((one, other), (other, one))
     )
 
 

@@ -101,7 +101,7 @@ class Replay:
         for level in STATIC:
             if near and near[0][1] >= level:
                 self._static[level] += 1
-                nearest = next((j for j in verdict.judged if j.id == str(near[0][0])), None)
+                nearest = next((j for j in verdict.candidates if j.id == str(near[0][0])), None)
                 self._refused[level] += nearest is not None and nearest.veto is not None
         if verdict.serve is not None:
             self._served.append((text, self._queries[int(verdict.serve.id)].text))

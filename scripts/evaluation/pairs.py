@@ -109,5 +109,5 @@ def _told(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bo
         lexicon=words,
         enabled=enabled,
     )
-    (judged,) = verdict.judged
+    (judged,) = verdict.candidates
     return judged.probability, judged.veto is not None

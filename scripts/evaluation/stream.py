@@ -17,7 +17,7 @@ from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
 from cacheserver.matching import calibration, conformal_bound, lexicon, shrinkage, vetoes
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.decision import Judged, Verdict, judge
+from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.neighbours import Evidence, Neighbour
 from cacheserver.matching.profile import Profile, read
 from scripts.evaluation.data import Asked
@@ -128,7 +128,7 @@ class Replay:
             return
         neighbours = self._neighbours(at)
         verdict = self.decide(self._profile(at), neighbours)
-        for judged in verdict.judged:
+        for judged in verdict.candidates:
             if judged.veto is not None:
                 self.outcome.vetoed[judged.veto] += 1
         self.outcome.traps += one.trap
@@ -136,7 +136,7 @@ class Replay:
             self._hit(at, verdict.serve)
             return
         self.outcome.note(hit=False, right=True)
-        nearest = next((j for j in verdict.judged if j.evidence is not None), None)
+        nearest = next((j for j in verdict.candidates if j.evidence is not None), None)
         near = neighbours[:_COMPARED]
         if nearest is not None:
             near = near + [n for n in neighbours[_COMPARED:] if n.id == nearest.id]
@@ -148,7 +148,7 @@ class Replay:
             self._label(at, nearest, mine, first, other, served=False, weight=1.0)
         self._store(at, [n for n in near if told[n.id] == "same"])
 
-    def _hit(self, at: int, served: Judged) -> None:
+    def _hit(self, at: int, served: ScoredCandidate) -> None:
         """An answer from the cache, and perhaps an audit, which is a call more."""
         entry, one = int(served.id), self.traffic.asked[at]
         right = self.traffic.asked[entry].meaning == one.meaning
@@ -200,7 +200,7 @@ class Replay:
     def _label(
         self,
         at: int,
-        chosen: Judged,
+        chosen: ScoredCandidate,
         group: Sequence[Neighbour],
         first: Comparison,
         other: Evidence | None,
@@ -239,13 +239,13 @@ class Replay:
         if not label_intake.wanted(self.state, label):
             return
         self.state = calibration.learn(self.state, label)
-        if self.state.due:
+        if self.state.refit_due:
             self.state = calibration.refit(self.state)
-        elif self.state.reviewed:
-            self.state = calibration.grouped(self.state)
+        elif self.state.review_due:
+            self.state = calibration.refit_offsets(self.state)
         else:
             if label.served:
-                self.bar = conformal_bound.reshut(self.bar, self.state)
+                self.bar = conformal_bound.refresh_shut_groups(self.bar, self.state)
             return
         self.bar = conformal_bound.bar_for(self.state, self.settings.target)
 

@@ -134,7 +134,7 @@ def test_the_sixth_serves_where_the_five_before_are_vetoed() -> None:
 def test_a_single_hit_is_never_likelier_wrong_than_ten_times_the_target_or_a_coin(
     target: float, floor: float
 ) -> None:
-    assert conformal_bound.floor_of(target) == pytest.approx(floor)
+    assert conformal_bound.probability_floor(target) == pytest.approx(floor)
 
 
 @pytest.mark.parametrize(("now", "expected"), [(99.9, True), (100.0, False), (100.1, False)])

@@ -58,7 +58,7 @@ def label(found: Evidence, right: bool, **fields: Any) -> Label:
 
 async def test_a_new_scope_has_the_prior_and_its_bar(states: States) -> None:
     state, bar = await states.barred("acme", "s", TARGET)
-    assert state.young
+    assert state.cold_start
     assert bar == conformal_bound.bar_for(state, TARGET)
     assert bar.basis == "prior"
 
@@ -69,7 +69,7 @@ async def test_a_bar_is_made_with_each_fit_and_of_it(states: States) -> None:
     state, after = await states.barred("acme", "s", TARGET)
     assert after.basis == "labels"
     assert after.level < before.level
-    assert state.offsets.groups["double"].surprise < 0 < state.offsets.groups["clean"].surprise
+    assert state.offsets.groups["double"].residual < 0 < state.offsets.groups["clean"].residual
     assert len(state.labels) - state.fresh >= after.labels
 
 
@@ -123,7 +123,7 @@ async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
     fresh = server(redis, prefix, clock)
     state, bar = await fresh.barred("acme", "s", TARGET)
     assert bar == conformal_bound.bar_for(state, TARGET)
-    assert not state.young
+    assert not state.cold_start
 
 
 FOUND = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, group="g", entry="e", told=0.5)

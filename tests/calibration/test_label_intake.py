@@ -160,7 +160,7 @@ def test_whatever_one_key_sends_between_two_steps_moves_nothing_of_others(
     before, bar, state = scope.decisions(questions := asked()), scope.bar, scope.state
     for label in labels_of(scope, drawn, STEP // 2 + 60):
         scope.learn(label)
-        assert not scope.state.due
+        assert not scope.state.refit_due
     held = scope.state.labels[len(scope.state.labels) - scope.state.fresh :]
     assert 0 < len(held) <= (scope.state.step + 1) // 2
     assert scope.state.weights == state.weights
@@ -169,7 +169,7 @@ def test_whatever_one_key_sends_between_two_steps_moves_nothing_of_others(
     assert (after.level, after.basis, after.support) == (bar.level, bar.basis, bar.support)
     mine = {label.evidence.group for label in held}
     assert bar.shut - mine == after.shut - mine
-    scope.state = calibration.grouped(scope.state)
+    scope.state = calibration.refit_offsets(scope.state)
     assert scope.decisions(questions) == before
 
 

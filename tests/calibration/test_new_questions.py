@@ -159,7 +159,7 @@ async def test_easy_questions_do_not_have_others_served(house: House) -> None:
     assert hits >= 300
     assert wrong == 0
     state, needed = await _barred(house)
-    assert not state.young
+    assert not state.cold_start
     assert needed.level >= needed.floor == pytest.approx(0.9)
 
     own = [frame.format(deed) for deeds in INTENTS.values() for deed in deeds for frame in OWN]

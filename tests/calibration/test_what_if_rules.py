@@ -28,7 +28,7 @@ from cacheserver.matching import conformal_bound, lexicon, profile
 from cacheserver.matching.conformal_bound import CLOSED
 from cacheserver.matching.neighbours import Evidence
 from cacheserver.matching.profile import Profile
-from cacheserver.matching.support import Support, Usual
+from cacheserver.matching.support import ReferenceRange, Support
 from cacheserver.matching.vetoes import VETOES
 
 LEXICON = lexicon.standard()
@@ -169,7 +169,7 @@ def test_a_scope_that_is_closed_serves_nothing_and_that_is_told() -> None:
         assert outcome(past(one), TARGET, CLOSED).serves is False
 
 
-REACHED = Support(crowd=Usual(0.9, 0.2), least=0.6)
+REACHED = Support(crowd=ReferenceRange(0.9, 0.2), least=0.6)
 
 
 @pytest.mark.parametrize(
@@ -219,14 +219,14 @@ def test_a_decision_of_today_replayed_under_its_own_bar_is_the_same(
     found: list[Evidence], probabilities: list[float], shut: frozenset[str], least: float
 ) -> None:
     """What is recorded of a decision is all that its replay needs."""
-    asks = needed(shut=shut, support=Support(crowd=Usual(1.0, 1.0), least=least))
+    asks = needed(shut=shut, support=Support(crowd=ReferenceRange(1.0, 1.0), least=least))
     rows = [nearby(entry=str(n), evidence=e) for n, e in enumerate(found)]
     rows = [replace(one, probability=p) for one, p in zip(rows, probabilities, strict=False)]
     told = {one.entry: one.probability or 0.0 for one in rows}
     clear = [
         one
         for one, e in zip(rows, found, strict=True)
-        if told[one.entry] >= asks.level and e.group not in shut and asks.support.holds(e)
+        if told[one.entry] >= asks.level and e.group not in shut and asks.support.contains(e)
     ]
     best = max(clear, key=lambda one: told[one.entry], default=None)
     assert outcome(past(*rows), TARGET, shut=shut, support=asks.support).candidate == best

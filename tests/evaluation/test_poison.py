@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from cacheserver.matching.support import Support, Usual
+from cacheserver.matching.support import ReferenceRange, Support
 from scripts.evaluation import poison, poisons
 from scripts.evaluation.data import Asked
 from scripts.evaluation.noise import Rates
@@ -20,7 +20,7 @@ from scripts.evaluation.vectors import Embeddings
 from tests.evaluation.making_streams import SIZES, desk, strange
 
 ROOT = Path(__file__).parents[2]
-ANYWHERE = Support(Usual(-1.0, 1.0), Usual(0.0, 1.0), least=-1.0)
+ANYWHERE = Support(ReferenceRange(-1.0, 1.0), ReferenceRange(0.0, 1.0), least=-1.0)
 
 
 def test_every_way_gives_the_requests_asked_for_and_they_differ() -> None:

@@ -15,7 +15,7 @@ from cacheserver.calibration import label_intake
 from cacheserver.matching import calibration, conformal_bound, lexicon, vetoes
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
-from cacheserver.matching.decision import Judged, Verdict, judge
+from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile, read
 
@@ -91,9 +91,9 @@ class Scope:
         bar = self.bar
         return [self.verdict(one, bar).serve is not None for one in questions]
 
-    def nearest(self, question: Question) -> Judged:
+    def nearest(self, question: Question) -> ScoredCandidate:
         """Judge the nearest neighbour, whatever the bar."""
-        judged = self.verdict(question, conformal_bound.UNREACHED).judged
+        judged = self.verdict(question, conformal_bound.UNREACHED).candidates
         return next(one for one in judged if one.id == question.neighbours[0].id)
 
     def label(self, question: Question, *, served: bool = False, weight: float = 1.0) -> Label:
@@ -114,7 +114,7 @@ class Scope:
         if not label_intake.wanted(self.state, label):
             return False
         self.state = calibration.learn(self.state, label)
-        if self.state.due:
+        if self.state.refit_due:
             self.state = calibration.refit(self.state)
         return True
 

@@ -42,13 +42,17 @@ def bar(labels: Sequence[Label], target: float = TARGET) -> conformal_bound.Bar:
 def test_easy_labels_of_one_key_or_end_user_do_not_lower_a_level(caller: str, seed: int) -> None:
     others = honest(900, seed=seed)
     rng = Random(seed)
-    told = [conformal_bound.floor_of(TARGET) + 0.005 + rng.random() / 20 for _ in range(800)]
+    told = [
+        conformal_bound.probability_floor(TARGET) + 0.005 + rng.random() / 20 for _ in range(800)
+    ]
     easy = [hit("easy", right=True, caller=caller.format(at), told=p) for at, p in enumerate(told)]
     mixed = [label for pair in zip(others, easy, strict=False) for label in pair] + others[800:]
     share = len(others) / len(mixed)  # of the wrong hit that nobody has seen, too
     shown = [
         point.level
-        for point in conformal_bound.curve([(told_of(one), one) for one in others], unseen=share)
+        for point in conformal_bound.risk_curve(
+            [(told_of(one), one) for one in others], unseen=share
+        )
         if point.risk <= TARGET
     ]
     assert bar(by("", mixed)).level < min(shown)  # were they all one's
@@ -82,7 +86,7 @@ def test_end_users_of_one_key_widen_no_support_together() -> None:
         replace(one, evidence=replace(one.evidence, crowd=rng.uniform(0.4, 0.5))) for one in sent
     ]
     assert bar(others + sent).support.least == pytest.approx(bar(others).support.least)
-    assert not bar(others + sent).support.holds(sent[0].evidence)
+    assert not bar(others + sent).support.contains(sent[0].evidence)
 
 
 def broken(count: int, callers: Sequence[str]) -> list[Label]:

@@ -65,9 +65,9 @@ def test_a_few_labels_move_the_prior_little() -> None:
 
 def test_the_window_forgets_the_oldest() -> None:
     state = Calibration()
-    for at in range(calibration.KEPT + 5):
+    for at in range(calibration.MAX_LABELS + 5):
         state = calibration.learn(state, label(replace(ALONE, cosine=at / 10_000), True))
-    assert len(state.labels) == calibration.KEPT
+    assert len(state.labels) == calibration.MAX_LABELS
     assert state.labels[0].evidence.cosine == pytest.approx(5 / 10_000)
 
 
@@ -85,10 +85,10 @@ def test_a_fit_where_everything_is_right_stays_finite() -> None:
 def test_learning_is_due_often_at_first_and_seldom_later() -> None:
     state = Calibration()
     for _ in range(10):
-        assert not state.due
+        assert not state.refit_due
         state = calibration.learn(state, label(ALONE, True))
-    assert state.due
-    assert not calibration.refit(state).due
+    assert state.refit_due
+    assert not calibration.refit(state).refit_due
 
 
 def confusable(count: int = 600) -> Calibration:
@@ -115,7 +115,7 @@ def test_no_past_of_a_group_makes_it_certain() -> None:
     state = Calibration()
     for _ in range(500):
         state = calibration.learn(state, label(replace(ALONE, group="g"), True))
-    state = calibration.grouped(state)
+    state = calibration.refit_offsets(state)
     gained = calibration.probability(state, replace(ALONE, group="g"))
     assert gained <= calibration.probability(Calibration(), ALONE, adjustment=2.0)
 
@@ -125,12 +125,12 @@ def test_a_label_is_told_by_what_was_known_when_it_was_decided() -> None:
     for at in range(100):
         found = replace(ALONE, told=at / 100)
         state = calibration.refit(calibration.learn(state, label(found, False)))
-    assert calibration.left_out(state) == [at / 100 for at in range(100)]
+    assert calibration.recorded_probabilities(state) == [at / 100 for at in range(100)]
 
 
 def test_a_label_of_an_older_version_is_told_by_the_fit() -> None:
     state = replace(calibration.learn(taught(300), label(ALONE, True)), fresh=0)
-    assert calibration.left_out(state)[-1] == calibration.probability(state, ALONE)
+    assert calibration.recorded_probabilities(state)[-1] == calibration.probability(state, ALONE)
 
 
 def test_what_labels_say_of_twins_is_learned() -> None:

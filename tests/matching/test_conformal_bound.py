@@ -56,7 +56,9 @@ def _told(probability: float, *, right: bool = True) -> Label:
 
 def _curve(state: Calibration) -> tuple[conformal_bound.Point, ...]:
     """The levels over all of a state's drawn labels."""
-    return conformal_bound.curve(list(zip(calibration.left_out(state), state.drawn, strict=True)))
+    return conformal_bound.risk_curve(
+        list(zip(calibration.recorded_probabilities(state), state.sampled, strict=True))
+    )
 
 
 SURE = Calibration(labels=(_told(0.995),) * 100)
@@ -219,7 +221,7 @@ def test_the_curve_serves_more_as_it_goes_down() -> None:
 def test_no_level_lies_under_the_floor(seed: int, target: float, served: bool, told: float) -> None:
     count = 30 + seed % 300
     bar = conformal_bound.bar_for(scope(count, served=served, seed=seed, told=told), target)
-    assert bar.level >= conformal_bound.floor_of(target) == bar.floor
+    assert bar.level >= conformal_bound.probability_floor(target) == bar.floor
 
 
 def test_where_labels_would_let_through_anything_the_floor_holds() -> None:
@@ -265,9 +267,9 @@ def test_one_callers_labels_do_not_widen_the_support_of_a_bar() -> None:
         conformal_bound.bar_for(Calibration(labels=tuple(labels)), 0.1)
         for labels in (others, others + sent)
     )
-    held = [one for one in others if before.support.holds(one.evidence)]
+    held = [one for one in others if before.support.contains(one.evidence)]
     assert len(held) > 150
-    assert sum(after.support.holds(one.evidence) for one in held) >= 0.97 * len(held)
+    assert sum(after.support.contains(one.evidence) for one in held) >= 0.97 * len(held)
     for crowd in (0.3, 0.45, 0.6):
-        assert not after.support.holds(_at(crowd, sent[0]).evidence)
-    assert not after.support.holds(sent[0].evidence)
+        assert not after.support.contains(_at(crowd, sent[0]).evidence)
+    assert not after.support.contains(sent[0].evidence)

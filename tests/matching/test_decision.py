@@ -12,12 +12,12 @@ from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import Verdict, judge
 from cacheserver.matching.neighbours import Neighbour, evidence_for
 from cacheserver.matching.profile import read
-from cacheserver.matching.support import REACH, Support, Usual
+from cacheserver.matching.support import REACH, ReferenceRange, Support
 
 WORDS = lexicon.standard()
 ALL = frozenset(vetoes.VETOES)
-SAID = Usual(0.0, 1.0)  # no word is new
-EVERYWHERE = Support(Usual(-1.0, 1.0), SAID, least=-1.0)  # where labels tell
+SAID = ReferenceRange(0.0, 1.0)  # no word is new
+EVERYWHERE = Support(ReferenceRange(-1.0, 1.0), SAID, least=-1.0)  # where labels tell
 ASKED = "How do I reset the password of my router?"
 SAME = "How can I reset my router's password?"
 OTHER = "Which wines go with grilled fish?"
@@ -31,7 +31,7 @@ def from_crowd(least: float, **groups: float) -> Support:
     """Where labels tell from a crowd of `least` on, or of a group's own."""
     reach = REACH * 0.1
     means = {group: crowd + reach for group, crowd in groups.items()}
-    return Support(Usual(least + reach, 0.1, means), SAID)
+    return Support(ReferenceRange(least + reach, 0.1, means), SAID)
 
 
 def barred(level: float, *, target: float = 0.5, support: Support = EVERYWHERE) -> Bar:
@@ -71,7 +71,7 @@ def test_nothing_stored_is_a_miss_without_a_candidate() -> None:
 
 def test_the_bar_is_inclusive() -> None:
     neighbours = [stored("a", SAME, 0.9)]
-    (judged,) = decide(neighbours, level=2.0).judged
+    (judged,) = decide(neighbours, level=2.0).candidates
     assert decide(neighbours, level=judged.probability).serve == judged
     assert decide(neighbours, level=judged.probability + 1e-9).serve is None
 
@@ -81,12 +81,12 @@ def test_a_vetoed_candidate_gives_way_to_the_next() -> None:
     found = decide([trap, stored("a", SAME, 0.95)], level=0.2)
     assert found.serve is not None
     assert found.serve.id == "a"
-    assert [j.veto for j in found.judged if j.id == "trap"] == ["negation"]
+    assert [j.veto for j in found.candidates if j.id == "trap"] == ["negation"]
 
 
 def test_a_veto_that_is_switched_off_does_not_hold() -> None:
     trap = stored("trap", "How do I not reset the password of my router?", 0.98)
-    (judged,) = decide([trap], enabled=ALL - {"negation"}).judged
+    (judged,) = decide([trap], enabled=ALL - {"negation"}).candidates
     assert judged.veto is None
     assert judged.probability > 0
 
@@ -108,13 +108,13 @@ def test_the_margin_is_to_another_answer_and_not_to_another_wording() -> None:
 def test_an_entrys_own_record_counts() -> None:
     a = stored("a", SAME, 0.95)
     doubted = Neighbour(a.id, a.similarity, a.group, a.profile, adjustment=-4.0)
-    plain, less = (decide([n], level=2.0).judged[0].probability for n in (a, doubted))
+    plain, less = (decide([n], level=2.0).candidates[0].probability for n in (a, doubted))
     assert less < plain
 
 
 def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> None:
     twin = stored("a", "How can I reset the password of my router?", 0.97)
-    (told,) = decide([twin], level=0.99).judged
+    (told,) = decide([twin], level=0.99).candidates
     assert told.evidence is not None
     assert told.evidence.twin
     assert told.probability == judging.TWIN
@@ -124,11 +124,11 @@ def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> Non
     state = calibration.refit(state)
     found = judge(read(ASKED, WORDS), [twin], state, barred(0.99), lexicon=WORDS, enabled=ALL)
     assert found.serve is None
-    assert found.judged[0].probability < 0.99
+    assert found.candidates[0].probability < 0.99
 
 
 def test_evidence_says_whose_it_is_and_what_it_was_told() -> None:
-    (judged,) = decide([stored("a", SAME, 0.9, "g")], level=2.0).judged
+    (judged,) = decide([stored("a", SAME, 0.9, "g")], level=2.0).candidates
     assert judged.evidence is not None
     assert (judged.evidence.entry, judged.evidence.group) == ("a", "g")
     assert judged.evidence.told == judged.probability
@@ -167,8 +167,8 @@ def test_the_reason_is_what_the_likeliest_lacks(
 
 def test_a_vetoed_nearest_is_told_beside_a_likelier_far_one() -> None:
     found = decide([stored("trap", NOT, 0.98), stored("a", OTHER, 0.1)])
-    assert [(one.id, one.veto) for one in found.judged] == [("a", None), ("trap", "negation")]
-    assert found.judged[1].supported is None
+    assert [(one.id, one.veto) for one in found.candidates] == [("a", None), ("trap", "negation")]
+    assert found.candidates[1].supported is None
 
 
 def test_one_that_is_not_supported_gives_way_to_one_that_is() -> None:

@@ -18,8 +18,8 @@ LEXICON = standard()
 
 def twins(one: str, other: str) -> bool:
     a, b = profile.read(one, LEXICON), profile.read(other, LEXICON)
-    found = evidence.twins(evidence.compare(a, b, LEXICON))
-    assert found == evidence.twins(evidence.compare(b, a, LEXICON))
+    found = evidence.are_twins(evidence.compare(a, b, LEXICON))
+    assert found == evidence.are_twins(evidence.compare(b, a, LEXICON))
     return found
 
 

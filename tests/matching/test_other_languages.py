@@ -157,7 +157,7 @@ def matched(text: str) -> str:
 
 def twins(one: str, other: str) -> bool:
     left, right = (profile.read(matched(text), WORDS) for text in (one, other))
-    return evidence.twins(evidence.compare(left, right, WORDS))
+    return evidence.are_twins(evidence.compare(left, right, WORDS))
 
 
 @pytest.mark.parametrize("language", WHOLE)

@@ -85,7 +85,7 @@ def test_whatever_the_tokenizer_drops_is_refused_or_compared() -> None:
         assert spell_marks(normal) != "ab", hex(point)
         assert bare(spell_marks(normal)) == "ab", hex(point)
         one, other = read(f"Is {normal} here?", WORDS), read("Is ab here?", WORDS)
-        assert not evidence.twins(evidence.compare(one, other, WORDS)), hex(point)
+        assert not evidence.are_twins(evidence.compare(one, other, WORDS)), hex(point)
 
 
 @pytest.mark.parametrize(

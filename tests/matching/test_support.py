@@ -16,9 +16,9 @@ from cacheserver.matching.support import (
     PRIOR_COSINE,
     PRIOR_COVERAGE,
     REACH,
+    ReferenceRange,
     Support,
-    Usual,
-    learned,
+    learn_support,
 )
 
 FLOOR = 0.9
@@ -90,76 +90,82 @@ def test_without_labels_cosine_and_words_say_whether_the_prior_knows_such_pairs(
     cosine: float, coverage: float, held: bool
 ) -> None:
     told = found(cosine=cosine, crowd=0.1, coverage=coverage)
-    assert Support().holds(told) is held
-    assert Support().holds(replace(told, twin=True))
+    assert Support().contains(told) is held
+    assert Support().contains(replace(told, twin=True))
 
 
 def test_with_labels_the_crowd_says_it_and_no_cosine() -> None:
-    told = Support(Usual(0.75, 0.1, {"other": 0.55}), Usual(1.0, 0.1))
+    told = Support(ReferenceRange(0.75, 0.1, {"other": 0.55}), ReferenceRange(1.0, 0.1))
     least = 0.75 - REACH * 0.1
-    assert told.holds(found(crowd=least + 0.01, cosine=0.3))
-    assert not told.holds(found(crowd=least - 0.01, cosine=0.99))
-    assert told.holds(found(crowd=least - 0.01, group="other"))
-    assert told.holds(found(crowd=-0.5, twin=True))
+    assert told.contains(found(crowd=least + 0.01, cosine=0.3))
+    assert not told.contains(found(crowd=least - 0.01, cosine=0.99))
+    assert told.contains(found(crowd=least - 0.01, group="other"))
+    assert told.contains(found(crowd=-0.5, twin=True))
 
 
 def test_so_does_the_share_of_words_that_others_with_the_answer_say() -> None:
-    told = Support(Usual(0.7, 0.1), Usual(0.95, 0.1, {"other": 0.6}))
+    told = Support(ReferenceRange(0.7, 0.1), ReferenceRange(0.95, 0.1, {"other": 0.6}))
     least = 0.95 - REACH * 0.1
-    assert told.holds(found(crowd=0.9, coverage=least + 0.01))
-    assert not told.holds(found(crowd=0.9, coverage=least - 0.01))
-    assert told.holds(found(crowd=0.9, coverage=least - 0.2, group="other"))
-    assert told.holds(found(crowd=0.9, coverage=0.0, twin=True))
+    assert told.contains(found(crowd=0.9, coverage=least + 0.01))
+    assert not told.contains(found(crowd=0.9, coverage=least - 0.01))
+    assert told.contains(found(crowd=0.9, coverage=least - 0.2, group="other"))
+    assert told.contains(found(crowd=0.9, coverage=0.0, twin=True))
 
 
 def test_what_lacks_of_both_adds_up() -> None:
-    told, short = Support(Usual(0.7, 0.1), Usual(0.9, 0.1)), 0.09  # of 0.1 deviations
-    assert told.holds(found(crowd=0.7 - short * REACH, coverage=0.9))
-    assert told.holds(found(crowd=0.7, coverage=0.9 - short * REACH))
-    assert told.holds(found(crowd=0.7 - short * REACH / 2, coverage=0.9 - short * REACH / 2))
-    assert not told.holds(found(crowd=0.7 - short * REACH, coverage=0.9 - short * REACH))
+    told, short = (
+        Support(ReferenceRange(0.7, 0.1), ReferenceRange(0.9, 0.1)),
+        0.09,
+    )  # of 0.1 deviations
+    assert told.contains(found(crowd=0.7 - short * REACH, coverage=0.9))
+    assert told.contains(found(crowd=0.7, coverage=0.9 - short * REACH))
+    assert told.contains(found(crowd=0.7 - short * REACH / 2, coverage=0.9 - short * REACH / 2))
+    assert not told.contains(found(crowd=0.7 - short * REACH, coverage=0.9 - short * REACH))
 
 
 def test_labels_of_an_older_version_tell_of_the_crowd_alone() -> None:
     right = drawn(0.8, 200)
     old = [(replace(evidence, coverage=None), p, caller) for evidence, p, caller in right]
-    before, after = learned(old, FLOOR), learned(right, FLOOR)
+    before, after = learn_support(old, FLOOR), learn_support(right, FLOOR)
     assert before.coverage is None
     assert before.crowd == after.crowd
-    assert before.holds(old[0][0])
+    assert before.contains(old[0][0])
     # Until there are labels that tell, a word more than the prior's pairs lack is too many.
-    assert not before.holds(found(crowd=0.9, coverage=PRIOR_COVERAGE - 0.01))
-    assert learned([*old, *right[:100]], FLOOR).coverage == learned(right[:100], FLOOR).coverage
+    assert not before.contains(found(crowd=0.9, coverage=PRIOR_COVERAGE - 0.01))
+    assert (
+        learn_support([*old, *right[:100]], FLOOR).coverage
+        == learn_support(right[:100], FLOOR).coverage
+    )
 
 
 def test_fewer_than_twenty_sure_labels_tell_nothing() -> None:
     unsure = [(evidence, FLOOR - 0.01, caller) for evidence, _, caller in drawn(0.8, 200)]
-    assert learned([*drawn(0.8, 19), *unsure], FLOOR) == Support()
-    told = learned([*drawn(0.8, 20), *unsure], FLOOR)
+    assert learn_support([*drawn(0.8, 19), *unsure], FLOOR) == Support()
+    told = learn_support([*drawn(0.8, 20), *unsure], FLOOR)
     assert None not in (told.crowd, told.coverage)
 
 
 def test_most_of_the_sure_ones_are_within_and_what_lies_far_is_not() -> None:
     right = drawn(0.8, 400)
-    told = learned(right, FLOOR)
+    told = learn_support(right, FLOOR)
     assert told.crowd is not None
     assert told.crowd.mean == pytest.approx(0.8, abs=0.01)
     assert told.crowd.deviation == pytest.approx(0.05, abs=0.01)
-    assert sum(told.holds(evidence) for evidence, _, _ in right) > 0.85 * len(right)
-    assert not told.holds(found(crowd=0.6))
+    assert sum(told.contains(evidence) for evidence, _, _ in right) > 0.85 * len(right)
+    assert not told.contains(found(crowd=0.6))
 
 
 @pytest.mark.parametrize(("new", "held"), [(0.0, False), (0.05, False), (0.4, True)])
 def test_a_new_word_is_supported_where_right_hits_often_had_one(new: float, held: bool) -> None:
-    told = learned(drawn(0.8, 400, new=new), FLOOR)
-    assert told.holds(found(crowd=0.85, coverage=1.0))
-    assert told.holds(found(crowd=0.85, coverage=0.5)) is held
+    told = learn_support(drawn(0.8, 400, new=new), FLOOR)
+    assert told.contains(found(crowd=0.85, coverage=1.0))
+    assert told.contains(found(crowd=0.85, coverage=0.5)) is held
 
 
 def test_labels_of_a_group_move_its_own_means_and_no_others() -> None:
     common = drawn(0.8, 300) + drawn(0.8, 50, group="h")
     unsure = [(found(crowd=0.5, coverage=0.2), 0.5, "") for _ in range(50)]  # right, and not sure
-    before, after = learned(common, FLOOR), learned(common + unsure, FLOOR)
+    before, after = learn_support(common, FLOOR), learn_support(common + unsure, FLOOR)
     for one, other in ((before.crowd, after.crowd), (before.coverage, after.coverage)):
         assert one is not None
         assert other is not None
@@ -172,19 +178,19 @@ def test_labels_of_a_group_move_its_own_means_and_no_others() -> None:
 def test_whatever_was_right_a_crowd_below_the_least_is_not_supported(
     right: list[Told], crowd: float, group: str
 ) -> None:
-    told = learned(right, FLOOR)
+    told = learn_support(right, FLOOR)
     if told.crowd is not None:
-        assert not told.holds(found(crowd=crowd, cosine=1.0, group=group))
+        assert not told.contains(found(crowd=crowd, cosine=1.0, group=group))
 
 
 @given(some, st.sampled_from("ghkz"), crowds, crowds, shares, shares)
 def test_nearer_or_fewer_new_words_never_lose_support(
     right: list[Told], group: str, near: float, far: float, more: float, less: float
 ) -> None:
-    told = learned(right, FLOOR)
+    told = learn_support(right, FLOOR)
     near, far, more, less = max(near, far), min(near, far), max(more, less), min(more, less)
-    if told.holds(found(crowd=far, coverage=less, group=group)):
-        assert told.holds(found(crowd=near, coverage=more, group=group))
+    if told.contains(found(crowd=far, coverage=less, group=group)):
+        assert told.contains(found(crowd=near, coverage=more, group=group))
 
 
 @given(some, st.lists(st.tuples(crowds, shares), max_size=60), st.booleans())
@@ -193,7 +199,7 @@ def test_one_caller_never_widens_what_the_others_show(
 ) -> None:
     """Not of the scope, nor of a group that others have labels of."""
     mine = [(found(crowd=c, coverage=v), 0.99 if sure else 0.5, "mallory") for c, v in sent]
-    alone, after = _plain(others), learned(others + mine, FLOOR)
+    alone, after = _plain(others), learn_support(others + mine, FLOOR)
     for mean in ("crowd", "coverage"):
         one, other = getattr(alone, mean), getattr(after, mean)
         if one is None:
@@ -206,15 +212,17 @@ def test_one_caller_never_widens_what_the_others_show(
 
 def _plain(right: list[Told]) -> Support:
     """Learn from these as labels of one caller."""
-    return learned([(evidence, p, "") for evidence, p, _ in right], FLOOR)
+    return learn_support([(evidence, p, "") for evidence, p, _ in right], FLOOR)
 
 
 def test_a_scope_with_one_caller_is_told_by_that_caller() -> None:
-    assert learned(drawn(0.8, 100, caller="a"), FLOOR) == learned(drawn(0.8, 100), FLOOR)
+    assert learn_support(drawn(0.8, 100, caller="a"), FLOOR) == learn_support(
+        drawn(0.8, 100), FLOOR
+    )
     few = drawn(0.5, support._FIRST - 1, caller="b")
     with_few, alone = (
-        learned(drawn(0.8, 100, caller="a") + few, FLOOR),
-        learned(drawn(0.8, 100), FLOOR),
+        learn_support(drawn(0.8, 100, caller="a") + few, FLOOR),
+        learn_support(drawn(0.8, 100), FLOOR),
     )
     assert with_few.crowd is not None
     assert alone.crowd is not None
@@ -225,6 +233,6 @@ def test_a_scope_with_one_caller_is_told_by_that_caller() -> None:
 def test_a_word_more_or_less_is_no_matter_of_rounding() -> None:
     """Where all labels are alike the deviation is 0, and sums of many are not exact."""
     right = [(found(crowd=0.8, coverage=0.7), 0.99, "") for _ in range(333)]
-    told = learned(right, FLOOR)
-    assert told.holds(right[0][0])
-    assert not told.holds(found(crowd=0.8, coverage=0.7 - 2 * REACH * support._NARROWEST))
+    told = learn_support(right, FLOOR)
+    assert told.contains(right[0][0])
+    assert not told.contains(found(crowd=0.8, coverage=0.7 - 2 * REACH * support._NARROWEST))

@@ -92,7 +92,7 @@ def taught(way: int, seed: int) -> Calibration:
         state = calibration.learn(
             state, replace(label, evidence=replace(label.evidence, told=told))
         )
-        if state.due:
+        if state.refit_due:
             state = calibration.refit(state)
     return calibration.refit(state)
 
@@ -141,7 +141,7 @@ def test_a_probability_never_falls_when_only_the_cosine_rises(
     nearer = replace(one, similarity=min(1.0, one.similarity + rise))
     after = _ranked([nearer if n is one else n for n in found])
     before, now = (
-        next(j.probability for j in decided(ranked, state).judged if j.id == one.id)
+        next(j.probability for j in decided(ranked, state).candidates if j.id == one.id)
         for ranked in (found, after)
     )
     assert now >= before - 1e-9
@@ -153,9 +153,9 @@ def test_no_hit_is_less_probable_than_the_floor(
     found: list[Neighbour], state: Calibration, target: float
 ) -> None:
     bar = conformal_bound.bar_for(state, target)
-    assert bar.level >= bar.floor == conformal_bound.floor_of(target)
+    assert bar.level >= bar.floor == conformal_bound.probability_floor(target)
     served = decided(found, state, bar).serve
-    assert served is None or served.probability >= conformal_bound.floor_of(target)
+    assert served is None or served.probability >= conformal_bound.probability_floor(target)
 
 
 @given(neighbour_lists(), states, st.sampled_from(TARGETS), st.floats(0, 1))
@@ -202,8 +202,10 @@ def test_support_alone_holds_off_what_the_level_lets_through() -> None:
     lifted = replace(bar, level=min(bar.level, told.probability))
     verdict = scope.verdict(far, lifted)
     assert verdict.serve is None
-    assert verdict.judged[0].supported is False
-    anywhere = replace(lifted, support=support.Support(support.Usual(-1.0, 1.0), least=-1.0))
+    assert verdict.candidates[0].supported is False
+    anywhere = replace(
+        lifted, support=support.Support(support.ReferenceRange(-1.0, 1.0), least=-1.0)
+    )
     assert scope.verdict(far, anywhere).serve is not None
 
 

@@ -34,8 +34,8 @@ def twins(one: str, other: str) -> bool:
     if a is None or b is None:
         return False
     left, right = profile.read(a, WORDS), profile.read(b, WORDS)
-    found = evidence.twins(evidence.compare(left, right, WORDS))
-    assert found == evidence.twins(evidence.compare(right, left, WORDS))
+    found = evidence.are_twins(evidence.compare(left, right, WORDS))
+    assert found == evidence.are_twins(evidence.compare(right, left, WORDS))
     return found
 
 

@@ -31,7 +31,7 @@ from cacheserver.index.models import Vectors
 from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching import calibration, conformal_bound, profile, shrinkage
 from cacheserver.matching.calibration import Calibration, Label, Source
-from cacheserver.matching.decision import Judged, judge
+from cacheserver.matching.decision import ScoredCandidate, judge
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.neighbours import Evidence, Neighbour
 from cacheserver.matching.profile import Profile
@@ -74,7 +74,7 @@ class Found:
     audit_share: float = 0.0  # of such hits the server would ask again
     vector: Vectors | None = None
     near: Sequence[Neighbour] = ()
-    nearest: Judged | None = None
+    nearest: ScoredCandidate | None = None
 
 
 class Similar:
@@ -176,7 +176,7 @@ class Similar:
         )
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
-        nearest = next((one for one in verdict.judged if one.evidence is not None), None)
+        nearest = next((one for one in verdict.candidates if one.evidence is not None), None)
         return Found(None, verdict.reason, vector=vector, near=near, nearest=nearest)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
@@ -244,7 +244,7 @@ class Similar:
         self,
         seen: ReplayedRequest,
         call: Call,
-        served: Judged,
+        served: ScoredCandidate,
         bar: conformal_bound.Bar,
         vector: Vectors,
     ) -> Found:
@@ -339,7 +339,7 @@ class Similar:
     def _teach(
         self,
         seen: ReplayedRequest,
-        chosen: Judged,
+        chosen: ScoredCandidate,
         right: bool,
         source: Source,
         *,
@@ -363,13 +363,13 @@ class Similar:
         if not label_intake.wanted(scope.state, label):
             return
         scope.state = calibration.learn(scope.state, label)
-        if scope.state.due:
+        if scope.state.refit_due:
             scope.state = calibration.refit(scope.state)
-        elif scope.state.reviewed:
-            scope.state = calibration.grouped(scope.state)
+        elif scope.state.review_due:
+            scope.state = calibration.refit_offsets(scope.state)
         else:
             if label.served and scope.bar is not None:
-                scope.bar = conformal_bound.reshut(scope.bar, scope.state)
+                scope.bar = conformal_bound.refresh_shut_groups(scope.bar, scope.state)
             return
         scope.bar = None if target is None else conformal_bound.bar_for(scope.state, target)
 

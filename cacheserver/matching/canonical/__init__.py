@@ -1,5 +1,5 @@
 """Canonical forms: texts that differ in spelling or wording only are twins.
 
-Promises: pure; what is not known to be safe stays as it is. The rules are of English.
+Promises: pure; no difference is ignored unless a rule lists it. The rules are for English.
 Called by `matching.evidence` and `matching.question_text`.
 """

@@ -1,6 +1,6 @@
-"""Words that mean nothing in an English question, and words that tell English, for `canonical`.
+"""English words for `canonical`: words without meaning in a question, and words that tell English.
 
-A frame is listed where it was read to ask the same in every pair that `scripts/count_twins` found.
+A frame is listed only if it asked the same in every pair that `scripts/count_twins` found.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from cacheserver.matching.lexicon import words as listed
 
-# English (`canonical.is_english`): one of the first and a quarter of all words among both; or half
-# of all words and at least three, of which one is no word of `SHARED`. "Is" and a first "I" do for
-# one of the first where nothing is of `FOREIGN`.
+# A text is English (`forms.is_english`) if it has a word of `ENGLISH` and a quarter of its words
+# are in `COMMON`; or if half of all words are, at least three, of which one is not in `SHARED`.
+# "Is" and a first "I" count as `ENGLISH` if no word is in `FOREIGN`.
 ENGLISH = listed(
     """
     the are it's that's there's where's who's how's when's dont doesnt whats how what what's
@@ -37,7 +37,7 @@ SHARED = listed(
     we were will all any
     """
 )
-# Common words of these languages that are none of English: "Wat is de prijs?".
+# Common words of these languages that are not English: "Wat is de prijs?".
 FOREIGN = listed(
     """
     de het een voor mijn niet ik je uw er dit dat op te zijn naar ook nog bij hoe wat waar wie
@@ -69,13 +69,13 @@ RUN_TOGETHER = {f"{word}s": f"{word}'s" for word in ("what", "that", "how", "who
 }
 TAILS = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will"}
 # "What's changed" is "what has changed", "who's called" may be either.
-# Behind these a full stop ends no sentence.
+# After these a full stop ends no sentence.
 ABBREVIATED = listed("dr mr mrs ms st prof vs etc inc jr sr fig no approx dept")
 PARTICIPLE = re.compile(r"\w+(?:ed|en)|gone|done|been|got|had|made|left|sent|come|become|lost|paid")
 
 ARTICLES = frozenset(("a", "an", "the"))
-# Before these an article decides: "a few", "few"; "a number of", "the number of"; "a third";
-# "in the front of", "in front of".
+# Before these an article changes the meaning: "a few", "few"; "a number of", "the number of"; "a
+# third"; "in the front of", "in front of".
 ARTICLE_KEPT = listed(
     """
     few little lot number bit while second third fourth fifth sixth seventh eighth ninth tenth
@@ -109,7 +109,7 @@ UNITS = listed(
     mah mph kmh rpm fps dpi px pm am ms min mins sec secs hr hrs usd inr eur
     """
 )
-# Behind these "a" is a letter.
+# After these "a" is a letter.
 LETTERED = listed(
     """
     vitamin hepatitis team type class grade option section part group unit appendix plan block side
@@ -141,7 +141,7 @@ AFTER_I = listed(
     must cannot cant wont get got forgot lost
     """
 )
-# Where these are asked about, "twelve" is another word than "12".
+# With these, the question may be about words, and "twelve" differs from "12".
 SPELLED = listed(
     """
     spell spelled spelt spelling contraction sentence braille letters syllable syllables
@@ -178,7 +178,7 @@ TELL = (
 EXPLAIN = (
     r"(?:(?:can|could|would|will) (?:you|anyone|someone) explain(?: to me)?|explain(?: to me)?)"
 )
-TOLD = "tell know wondering wonder"
+TELL_HINTS = "tell know wondering wonder"
 # "Tell me when it is done" asks to be told then.
 LATER = r"(?!(?:tell me|let me know|(?:can|could|would|will) you let me know) when )"
 HOW = "how-to"
@@ -196,25 +196,29 @@ STATES = (  # "How do I look?" is not "How can I look?"
 )
 PERSON = "I|we|you|they|it|he|she"
 VERB = "can|could|should|would|will|must|may|am|are|is|was|were|have|had|has"
-# (words one of which must be there, pattern, what it becomes)
+# (words of which one must be present, pattern, replacement)
 FRAMES: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
     (frozenset(hint.split()), re.compile(pattern), into)
     for hint, pattern, into in (
         # "tell me where I can park": "where can I park"
         (
-            TOLD,
+            TELL_HINTS,
             rf"^{LATER}{TELL} (how|what|where|when|why|who|which) ({PERSON}) ({VERB}) (?=\w)",
             r"\1 \3 \2 ",
         ),
-        (TOLD, rf"^{TELL} (?:if|whether) ({PERSON}) ({VERB}) (?=\w)", r"\2 \1 "),
+        (TELL_HINTS, rf"^{TELL} (?:if|whether) ({PERSON}) ({VERB}) (?=\w)", r"\2 \1 "),
         # "tell me what the capital of France is": "what is the capital of France"
         (
-            TOLD,
+            TELL_HINTS,
             rf"^{LATER}{TELL} (what|where|who|when) ((?:\w+ ){{1,8}})(is|are|was|were)$",
             r"\1 \3 \2",
         ),
-        (TOLD, rf"^{LATER}{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)", ""),
-        (TOLD, rf"^{TELL} ", "tell me "),
+        (
+            TELL_HINTS,
+            rf"^{LATER}{TELL} (?=(?:how|what|where|when|why|who|which|if|whether) \w)",
+            "",
+        ),
+        (TELL_HINTS, rf"^{TELL} ", "tell me "),
         ("explain", rf"^{EXPLAIN} what ((?:\w+ ){{1,8}})(is|are)$", r"what \2 \1"),
         ("explain", rf"^{EXPLAIN} (?=how to \w)", ""),
         ("like", r"(^|[.?!] )I would like ", r"\1I want "),

@@ -1,13 +1,12 @@
-"""The canonical form of a question. Twins are those that share it.
+"""Canonical form of a question. Questions with the same canonical form are twins.
 
-Rule: two questions are twins where nothing differs but what is listed here as meaning nothing. In
-English (`is_english`): greetings and thanks around the question (`shells`), contractions, articles,
-"please" behind "you" or "I", number words, the frames of `english.FRAMES`, the full stop or
-question mark at the end, the case of a sentence's first word, spellings and names of
-`canonical_spellings`, and wordings of `canonical_wordings`. An article stays where it tells one
-thing from any ("is he a manager?"). In any other language: a last
-question mark, and the first word's case. All else is compared as written: signs, operators, commas,
-quotes, order, every other word, and case within a sentence. Pure.
+Two questions are twins if they differ only in what is listed here. In English (`is_english`):
+greetings and thanks around the question (`shells`), contractions, articles, "please" after "you" or
+"I", number words, the frames of `english.FRAMES`, the full stop or question mark at the end, the
+case of a sentence's first word, the spellings and names of `spellings`, and the wordings of
+`wordings`. An article stays if it distinguishes one thing from any ("is he a manager?"). In any
+other language: a last question mark, and the first word's case. All else is compared as written:
+signs, operators, commas, quotes, order, every other word, and case within a sentence. Pure.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _ASKED = frozenset("?!\u061f")
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """A question without what means nothing."""
+    """Canonical form of a question."""
 
     inner: str  # the text between its shells, marks spelled
     words: tuple[str, ...]  # words and signs, in order: twins share them
@@ -77,7 +76,7 @@ def is_english(words: Sequence[str]) -> bool:
 
 
 def _words(text: str) -> tuple[str, ...]:
-    """Words, numbers and signs. A sign keeps the spaces at its sides: "- 10" is not "-10"."""
+    """Return words, numbers and signs. A sign keeps the spaces beside it: "- 10" is not "-10"."""
     found: list[str] = []
     start = True  # of a sentence
     for match in _TOKEN.finditer(text):
@@ -88,7 +87,7 @@ def _words(text: str) -> tuple[str, ...]:
                 raw = raw[0].lower() + raw[1:]
             at = match.start()
             if at and text[at - 1].isdigit() and raw.lower() not in english.UNITS:
-                found[-1] += raw  # "1e5" is not "1 e5"
+                found[-1] += raw  # "1e5" differs from "1 e5"
             else:
                 found.append(raw)
             start = False
@@ -104,7 +103,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _sign(found: list[str], raw: str, text: str, span: tuple[int, int]) -> bool:
-    """Take a run of signs; True where it ends a sentence."""
+    """Add a run of signs; return True if it ends a sentence."""
     at, end = span
     operator = len(raw) > 1 and not _QUOTES.issuperset(raw)  # "?.", "??", "..." between words
     if operator and (text[end : end + 1].isalnum() or (at > 0 and text[at - 1].isspace())):
@@ -125,10 +124,10 @@ def _sign(found: list[str], raw: str, text: str, span: tuple[int, int]) -> bool:
 
 
 def _without_end(text: str, words: tuple[str, ...], *, known: bool) -> tuple[str, ...]:
-    """Take off the last mark where it means nothing.
+    """Remove the last mark if it has no meaning.
 
-    `known`: the text is English. A question mark means nothing behind a question, a full stop
-    behind anything else; `C!`, `?.` and `??` may be what is asked about.
+    `known`: the text is English. A question mark has no meaning after a question, a full stop after
+    anything else; `C!`, `?.` and `??` may be the subject of the question.
     """
     body = text.rstrip(_ENDS)
     run = text[len(body) :]
@@ -169,7 +168,7 @@ def _starts_question(words: Sequence[str]) -> bool:
 
 
 def _expanded(words: Sequence[str]) -> list[str]:
-    """Contractions in full, number words as numbers, "i" as "I"."""
+    """Expand contractions, write number words as numbers and "i" as "I"."""
     found: list[str] = []
     spelled = not english.SPELLED.isdisjoint(words)
     for at, word in enumerate(words):
@@ -224,7 +223,7 @@ def _framed(words: Sequence[str]) -> list[str]:
 
 
 def _is_courtesy(words: Sequence[str], at: int) -> bool:
-    """True if the word of `POLITE` at `at` is no verb and says nothing of the manner asked."""
+    """Return True if the word of `POLITE` at `at` is not a verb, nor the manner asked about."""
     before, following = words[at - 1], words[at + 1] if at + 1 < len(words) else ""
     if words[at] == "kindly":
         return before in english.ASKED_KINDLY
@@ -250,7 +249,7 @@ def _without_articles(words: Sequence[str]) -> list[str]:
 
 
 def _tells(words: Sequence[str], at: int, before: str, following: str) -> bool:
-    """True if the article at `at` tells one thing from any: "is he a manager", "the manager"."""
+    """Return True if the article at `at` distinguishes: "is he a manager", "the manager"."""
     if following in english.PLACES and before in english.BEFORE_PLACES:
         return True
     earlier = words[at - 2] if at > 1 else ""

@@ -1,4 +1,4 @@
-"""Combining marks: accents, vowel signs, whatever an uncased tokenizer takes off. Pure."""
+"""Combining marks: accents, vowel signs, everything that an uncased tokenizer removes. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MARK = re.compile(f"{_MARKED}[a-p]+{_MARKED}")
 def spell_marks(text: str) -> str:
     """Return `text` with each combining mark spelled in letters, so that words keep their marks.
 
-    Python's `\\w` holds no marks: without this a Hindi word falls apart at its vowel signs.
+    Python's `\\w` matches no marks: without this a Hindi word is split at its vowel signs.
     """
     return text if text.isascii() else "".join(map(_spelled, text))
 
 
 def bare(word: str) -> str:
-    """Return a word of a text after `spell_marks` as an uncased tokenizer reads it: no marks."""
+    """Remove the marks from a word that `spell_marks` has encoded."""
     if word.isascii():
         return word
     apart = unicodedata.normalize("NFD", _MARK.sub("", word))

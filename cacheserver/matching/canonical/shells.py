@@ -1,7 +1,7 @@
-"""Courtesy around a question: greetings in front, thanks behind.
+"""Removes courtesies ("shells") around a question: greetings in front, thanks at the end.
 
-Only whole phrases at the two ends count, set off by punctuation or by how a question begins:
-"How do I say thanks in French?" holds no shell, nor does a text that Claude is given to work on
+Only whole phrases at the two ends count, separated by punctuation or by how a question begins:
+"How do I say thanks in French?" has no shell, nor has a text that Claude is given to work on
 ("Translate into German: How are you? Many thanks"). English. Pure.
 """
 
@@ -50,7 +50,7 @@ _CLOSING = re.compile(
     )[\s,.!?]*$""",
     re.IGNORECASE | re.VERBOSE,
 )
-# The first word of an opening, the last of a closing: most questions are done with these.
+# First words of openings, last words of closings: these rule out most questions.
 _OPENS = words(
     """
     hi hello hey dear greetings good i hope just a quick excuse sorry please pls plz so
@@ -66,7 +66,7 @@ _CLOSES = words(
 )
 _FIRST = re.compile(r"\w+")
 _LAST = re.compile(r"(\w+)\W*$")
-# Words that want an object: what follows them is what the question is about.
+# Words that take an object: the question is about the words after them.
 _WANTING = re.compile(
     r"\b(?:say|says|said|saying|word|words|mean|means|meaning|write|writing|spell|of|for|to|in|as|"
     r"and|or|with|by|about|the|a|an|is|are|than|between|called|translate|phrase|term|you|no|not|"
@@ -75,8 +75,8 @@ _WANTING = re.compile(
     r"offer|show|receive|return|get|need|want|without)$",
     re.IGNORECASE,
 )
-# Where a text is given to work on, what ends it may belong to it: behind a colon, behind a task
-# on words, behind "this email". So may what begins it, where the task stands behind.
+# If a text is given to work on (after a colon, a task on words, "this email"), its closing may be
+# part of it. So may its opening, if the task comes after it.
 _WORKED_ON = re.compile(
     r":\s|\b(?:translat\w+|proofread|rephrase|reword|paraphrase|rewrite)\b"
     r"|\bthis (?:e?-?mail|text|sentence|message|letter|phrase|reply|draft|note)\b"
@@ -99,12 +99,12 @@ _SAYING = re.compile(
     r"\b(?:say|saying|spell|pronounce|sign|finish|answer)\b[^.?!\n]{0,80}$", re.IGNORECASE
 )
 _LONGEST = 90  # characters of a closing phrase, its punctuation included
-_MOST_CLOSINGS = 8  # each reads all that is before it
-_LONGEST_WORD = 20  # and of its last word
+_MOST_CLOSINGS = 8  # tried: each reads the whole text before it
+_LONGEST_WORD = 20  # characters of the last word of a closing
 
 
 def within(text: str) -> str:
-    """Return `text` without its shells; whole where nothing else is in it."""
+    """Return `text` without its shells, or all of it if nothing else is in it."""
     start = 0
     first = _FIRST.match(text)
     if first is None or first[0].lower() not in _OPENS or _is_asked_about(text):
@@ -123,9 +123,10 @@ def within(text: str) -> str:
 
 
 def _is_asked_about(text: str) -> bool:
-    """True if the opening may be what is asked about. In linear time.
+    """Return True if the opening may be the subject of the question. Linear time.
 
-    A task on words stands behind a first part ("Hello. Translate it"), or greetings are a subject.
+    A task on words follows a first part ("Hello. Translate it"), or the question is about
+    greetings.
     """
     first = _FIRST.match(text)
     if _GREETING.search(text, 0 if first is None else first.end()):
@@ -135,7 +136,7 @@ def _is_asked_about(text: str) -> bool:
 
 
 def _closing(text: str, start: int, end: int) -> int | None:
-    """The index at which a closing phrase begins that ends at `end`; None where there is none."""
+    """Return the index at which a closing phrase that ends at `end` begins, or None."""
     last = _LAST.search(text, max(start, end - _LONGEST_WORD), end)
     if last is None or last[1].lower() not in _CLOSES:
         return None

@@ -1,8 +1,8 @@
-"""Words typed wrongly: a small edit of a common word that makes no word at all.
+"""Typing slips: small edits of a common word that are not words themselves.
 
-"reqest" is "request" mistyped; "debit" and "debt" are two words, and so are "prostate" and
-"prostrate": what is one edit from a common word and stands in a large dictionary is listed, and is
-no slip (`spelling_near.txt`). English. Pure.
+"reqest" is a slip of "request"; "debit" and "debt" are two words, and so are "prostate" and
+"prostrate". Dictionary words that are one edit from a common word are listed in
+`spelling_near.txt`, and are no slips. English. Pure.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import lru_cache
 
 from cacheserver.core import data_files
 
-_MOST = 2  # words typed wrongly in one question
+_MOST = 2  # slips in one question
 _VOWELS = "aeiou"
 
 
 def only_misspelt(a: Sequence[str], b: Sequence[str]) -> bool:
-    """Return True if two rows of words differ only in words typed wrongly in one of them."""
+    """Return True if two sequences of words differ only by slips."""
     if len(a) != len(b):
         return False
     apart = [(one, other) for one, other in zip(a, b, strict=True) if one != other]
@@ -25,7 +25,7 @@ def only_misspelt(a: Sequence[str], b: Sequence[str]) -> bool:
 
 
 def misspelt(one: str, other: str) -> bool:
-    """Return True if one of the two is a common word and the other a slip of it that is no word."""
+    """Return True if one of the two is a common word and the other a slip of it."""
     if abs(len(one) - len(other)) > 1 or one[0] != other[0] or one[-1] != other[-1]:
         return False
     common = _common()
@@ -37,8 +37,11 @@ def misspelt(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=1_024)
 def slips(word: str) -> frozenset[str]:
-    """All slips of `word`: inside it, one letter dropped, doubled, or a vowel for a vowel, or two
-    neighbours exchanged. First and last letter stay: an ending makes another word."""
+    """Return all slips of `word`.
+
+    A slip drops or doubles one inner letter, exchanges two neighbours, or replaces a vowel by a
+    vowel. The first and last letter stay: another ending makes another word.
+    """
     return frozenset(_slips(word)) - {word}
 
 

@@ -1,8 +1,8 @@
-"""One spelling for what is written in several ways: British and American, and names by case.
+"""Spelling variants: British and American spellings, and names by case, as one word.
 
-Listed word by word: only what names or says the same in every question. "Tyre" and "tire", "cheque"
-and "check", "programme" and "program" are two words; "turkey", "rust" and "target" are others by
-their case. English. Pure.
+Only words that mean the same in every question are listed. "Tyre" and "tire", "cheque" and
+"check", "programme" and "program" are two words; "turkey", "rust" and "target" change their
+meaning with their case. English. Pure.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SPELLINGS: Mapping[str, str] = MappingProxyType(
         )
     )
 )
-# Names of one thing only, whatever their case, and no English word besides.
+# Names of one thing only, in any case, that are not English words as well.
 _NAMES = listed(
     """
     africa america australia austria bangladesh belgium brazil canada colombia croatia denmark
@@ -66,14 +66,14 @@ _NAMES = listed(
     monday tuesday wednesday thursday friday saturday january february november december
     """
 )
-# Names that are written with a capital within, as their owners write them.
+# Names with an inner capital, as their owners write them.
 _WRITTEN = listed(
     """
     LinkedIn PayPal WhatsApp YouTube iPhone iPad MacBook JavaScript TypeScript PostgreSQL MySQL
     SQLite MongoDB NumPy GitHub GitLab TensorFlow PyTorch eBay Airbnb
     """
 )
-# Words that name nothing with a capital either: "the pharmaceutical Industry".
+# Words that are no names with a capital either: "the pharmaceutical Industry".
 _SMALL = listed(
     """
     advantages benefits college colleges company convolutional courses criteria degree difference
@@ -82,7 +82,7 @@ _SMALL = listed(
     students technology university universities website websites
     """
 )
-# Where letters are asked about, or names that a machine tells apart by their case.
+# Questions about letters, or with names that a machine distinguishes by case.
 _TO_THE_LETTER = listed(
     """
     spell spelled spelt spelling letter letters word words write written
@@ -91,11 +91,11 @@ _TO_THE_LETTER = listed(
     attribute parameter argument key tag table type enum struct namespace package module css html
     """
 )
-# Where these are, two spellings may be compared: "Is it colour in American English?".
+# With these, two spellings may be compared: "Is it colour in American English?".
 _PLACES = listed("british american english uk usa us america britain england")
 
 
-# A word as it may be written, and as it becomes.
+# From each spelling to the common form.
 _NAMED: Mapping[str, str] = MappingProxyType(
     {written: name for name in _NAMES for written in (name, name.capitalize())}
     | {written: written.lower() for written in _WRITTEN}
@@ -107,7 +107,7 @@ _EITHER = MappingProxyType({**_NAMED, **_SPELLINGS})
 
 
 def spelled(words: Sequence[str]) -> Sequence[str]:
-    """Return the words, each as all its spellings become."""
+    """Replace each word by the common form of its spellings."""
     if not any(word in _NAMED or word in _SPELLINGS for word in words):
         return words
     low = {word.lower() for word in words}

@@ -1,7 +1,7 @@
-"""Wordings of an English question that ask the same, on the line of its canonical words.
+"""Equivalent wordings of an English question, as rules on its canonical words.
 
-Each is narrow: it says where the words must stand, and what may not stand beside them. Articles
-are gone already, contractions are in full, "how do I" is `how-to`. Pure.
+Each rule is narrow: it states where the words must be, and which words must not be beside them.
+Articles are removed before, contractions are expanded, "how do I" is `how-to`. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SUPERLATIVE = (
     rf"(?:(?:the )?(?:most|least) (?=[a-z])|(?:{_BEST})\b"
     r"|(?!priest)[a-z]{2,}iest\b|(?:weird|cool|strang|nic|smart|harsh|rar|kind|cold|hott)est\b)"
 )
-# Said of a few of many whatever stands before: "some good ways", "good ways".
+# Mean a few of many with or without "some": "some good ways", "good ways".
 _PRAISED = "good|effective|interesting|fun|cool|useful"
 _GOES_ON = r"(?=(?:is|are|do|does|did|should|can|could|has|have|will|would|was|were) )"
 _NO_NOUN = (
@@ -30,7 +30,7 @@ _NO_NOUN = (
     r"time|a|an|the|kind|type|sort|next|part|extent|use|good|point|business|sense|difference|right|"
     r"chance|matter)\b)"
 )
-# What nobody is asked to do: "how do you cook rice" is asked of anybody.
+# Done by anybody: "how do you cook rice" asks nobody in particular.
 _ANYBODYS = "(?:cook|boil|bake|fry|roast|grill|spell|pronounce|knit|lose weight|gain weight) "
 _PERSONAL = r"(?!.*\b(?:I|me|my|mine|you|your|yours|we|us|our|ours|him|her|his|them|their|one)\b)"
 # "I cant", not "is he wont to go".
@@ -42,7 +42,7 @@ _SEVERAL = "features|advantages|disadvantages|benefits|symptoms|causes|effects|r
 _TERM = rf"(?!(?:and|or|not|the|that|this|it|in|on|of|for)\b){_WORD}"
 _AFTER_TERM = r"(?=$| [?.]$| in )"
 
-# (words one of which must be there, pattern, what it becomes)
+# (words of which one must be present, pattern, replacement)
 _WORDINGS: Sequence[tuple[frozenset[str], re.Pattern[str], str]] = tuple(
     (frozenset(hint.split()), re.compile(pattern), into)
     for hint, pattern, into in (
@@ -190,7 +190,7 @@ _EITHER = re.compile(
     r"^(?:which|what)(?: one)? is ((?:better|faster|cheaper|safer|easier|bigger|older) )"
     rf"(?:(?:[,:]|{_SPACE}[-\u2013\u2014]{_SPACE}) )?({_TERM}) or ({_TERM})$"
 )
-# "In Python, how do I ...": what a language or a system is named stands at either end.
+# "In Python, how do I ...": the name of a language or a system may be at either end.
 _WHERE = re.compile(
     r"^(?:(?P<where>(?:in|on|using|with) )(?P<name>[A-Za-z][\w+#]*) ,|(?P<topic>[A-Za-z][\w+#]*) :)"
     r" (?P<asked>(?:how-to|what is) .+?)(?: \?)?$"
@@ -202,7 +202,7 @@ _TECHNICAL = listed(
     Bash bash Node Django React Vue Angular Docker kubernetes pandas numpy CSS HTML Vim vim
     """
 )
-# Behind these it may belong to another word: "a file saved", "... saved in Excel".
+# After these it may belong to another word: "a file saved", "... saved in Excel".
 _CLAUSE = listed(
     """
     that who which when if because while where before after not or so but from , . ? : ; in on
@@ -216,9 +216,9 @@ _COMMA = re.compile(
 
 
 def worded(words: Sequence[str]) -> list[str]:
-    """Return the words of a question in the one wording of those that ask the same.
+    """Replace wordings that ask the same by one of them.
 
-    A text of several lines stays as it is: where a wording begins and ends is not known there.
+    A text of several lines is not changed: it is unknown where a wording begins and ends there.
     """
     if any(word.startswith("\n") for word in words):
         return list(words)
@@ -241,6 +241,6 @@ def worded(words: Sequence[str]) -> list[str]:
 
 
 def _in_order(found: re.Match[str], joint: str) -> str:
-    """Two ends of equal rank in one order: "between a and b" asks what "between b and a" asks."""
+    """Sort two ends of equal rank: "between a and b" asks what "between b and a" asks."""
     one, other = sorted((found[2], found[3]))
     return f"{found[1]}{one} {joint} {other}"

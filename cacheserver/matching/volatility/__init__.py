@@ -1,5 +1,6 @@
 """Detects questions whose answer changes with time or with the person who asks.
 
-Promises: pure, one verdict a text. A volatile question is answered, and never stored for others.
+Promises: pure, one verdict for each text. A volatile question is answered, and its answer is never
+stored for others.
 Called by `cache.cacheability` and `cache.ttl`.
 """

@@ -1,11 +1,10 @@
-"""The words that give a volatile question away: written by us, fitted on nothing.
+"""Cues: words that mark a volatile question. Written by hand, fitted to nothing.
 
-A rule is looked at only where one of its `words` stands in the text, so that most texts run no
-pattern at all. Patterns see lower-case text with plain apostrophes, and
-look at most 80 characters ahead: a text made to slow them costs half a millisecond.
+A rule is tried only if one of its `words` is in the text, so most texts run no pattern at all.
+Patterns see lower-case text with plain apostrophes, and look at most 80 characters ahead: a text
+made to slow them costs half a millisecond.
 
-Here stands what depends on the time and the place; what depends on the asker is in
-`volatility_personal`.
+This module holds the cues for time and place; `personal` holds those for the asker.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ CueKind = Literal["time", "place", "personal"]
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """`kind` where `pattern` is found and `unless` is not. The name holds none of the text."""
+    """Rule that assigns `kind` if `pattern` matches and `unless` does not."""
 
     name: str
     kind: CueKind
@@ -30,7 +29,7 @@ class Cue:
 
 
 def cue(kind: CueKind, name: str, words: str, pattern: str, unless: str | None = None) -> Cue:
-    """A rule from its words, spaces between, and its patterns as text."""
+    """Build a rule from its words, separated by spaces, and its patterns."""
     return Cue(
         name=name,
         kind=kind,
@@ -79,7 +78,7 @@ PLACE: Sequence[Cue] = (
     ),
 )
 
-# A day named in a tale of what went wrong ("I paid yesterday and ...") asks nothing of today.
+# A day in a report of what went wrong ("I paid yesterday and ...") asks nothing about today.
 _TALE = (
     r"\b(?:i|we)(?:'ve| have|'m| am)?(?: \w+ly| just)? (?:\w+ed|made|sent|took|got|did|had|was|went"
     r"|bought|paid|saw|lost|tried|put|withdrew|still|not|need|want|cant|can't|cannot|don'?t)\b"

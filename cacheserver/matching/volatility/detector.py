@@ -1,41 +1,38 @@
-"""Whether a question's answer depends on when, where or by whom it is asked.
+"""Detects questions whose answer depends on when, where or by whom they are asked.
 
-Cues come first and are certain; then, for short questions, a small additive model of what drifts
-over months. A question that only mentions "my" is not personal: see `volatility_personal`.
+Cues come first and are certain; then, for short questions, a small additive model finds what
+changes over months. A question that only mentions "my" is not personal: see `personal`.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cacheserver.core.types import VolatilityCaps
 from cacheserver.matching.volatility.cues import PLACE, TIME, Cue
+from cacheserver.matching.volatility.drift_model import (
+    SHIPPED,
+    DriftModel,
+    drift_probability,
+    tokenize,
+)
 from cacheserver.matching.volatility.personal import PERSONAL
-from cacheserver.matching.volatility.weights import OWN, Drift
 
 VolatilityKind = Literal["stable", "time", "place", "personal"]
 
-# A question as long as the embedder's window (256 word pieces); what is longer is read at its end,
-# where people ask.
+# As long as the embedder's window (256 word pieces). A longer text is read at its end, where
+# people ask.
 _READ_CHARS = 1_500
-# The model speaks of short factual questions; its sums mean nothing for a page of prose.
-_DRIFT_WORDS = 30
-# Nor for talk between two people: "I need a new card" is no question about the world.
-_PRIVATE = frozenset({"i", "i'm", "i've", "i'd", "my", "me", "you", "your", "please", "we", "our"})
-
-_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+")
-_YEAR = re.compile(r"(?:1[7-9]|20)\d\d")
 
 
 @dataclass(frozen=True, slots=True)
 class Volatility:
-    """`probability` that the answer is of this kind: 1.0 where a cue says so.
+    """Kind of a question, and the probability that its answer is of this kind.
 
-    `cue` names the rule, or is "drift" where the model spoke. It never holds words of the text.
+    `probability` is 1.0 if a cue decides. `cue` names the rule, or is "drift" if the model
+    decides. It never holds words of the text.
     """
 
     kind: VolatilityKind
@@ -44,7 +41,10 @@ class Volatility:
 
 
 def ttl_cap_s(volatility: Volatility, caps: VolatilityCaps) -> int | None:
-    """The longest an answer may be kept. 0: neither look up nor store; None: as any other."""
+    """Return the longest time to live of an answer, in seconds.
+
+    0: neither look up nor store. None: no cap.
+    """
     match volatility.kind:
         case "stable":
             return None
@@ -56,47 +56,20 @@ def ttl_cap_s(volatility: Volatility, caps: VolatilityCaps) -> int | None:
             return caps.personal_s
 
 
-def volatility(text: str, drift: Drift = OWN) -> Volatility:
-    """What the answer to `text` depends on; the strictest kind where several apply.
+def detect_volatility(text: str, model: DriftModel = SHIPPED) -> Volatility:
+    """Return the strictest kind of volatility that applies to a question.
 
-    `text` is the question as asked, in any case; English only: other languages are "stable".
-    Raises nothing. Some 8 microseconds a question.
+    `text` is in any case; English only: other languages are "stable". Raises nothing. Some 8
+    microseconds a question.
     """
     lowered = text[-_READ_CHARS:].lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    words = _WORD.findall(lowered)
+    words = tokenize(lowered)
     if (cue := _first_cue(lowered, words)) is not None:
         return Volatility(cue.kind, 1.0, cue.name)
-    probability = drifts(words, drift)
-    if probability >= drift.bar:
+    probability = drift_probability(words, model)
+    if probability >= model.threshold:
         return Volatility("time", probability, "drift")
     return Volatility("stable", 1.0 - probability)
-
-
-def drifts(words: Sequence[str], drift: Drift) -> float:
-    """The probability that the answer changes over months; 0.0 where the model has no say."""
-    if not 0 < len(words) <= _DRIFT_WORDS or not _PRIVATE.isdisjoint(words):
-        return 0.0
-    weigh = drift.weights.get
-    odds = drift.bias + sum(weigh(feature, 0.0) for feature in features(words))
-    return 1.0 / (1.0 + math.exp(-odds))
-
-
-def features(words: Iterable[str]) -> set[str]:
-    """Each word and pair of neighbours once, the first word marked, numbers made alike."""
-    found: set[str] = set()
-    last = "^"
-    for word in words:
-        if word[0].isdigit():
-            word = "<year>" if _YEAR.fullmatch(word) else "<num>"
-        found.add(word)
-        found.add(f"{last} {word}")
-        last = word
-    return found
-
-
-def words_of(text: str) -> list[str]:
-    """Lower-case words and numbers, as the model reads them."""
-    return _WORD.findall(text.lower())
 
 
 # The strictest kind first, so that the first cue that fires decides.
@@ -115,7 +88,7 @@ _RANKS = _by_word(_CUES)
 
 
 def _first_cue(lowered: str, words: Sequence[str]) -> Cue | None:
-    """The strictest cue that fires. Only those with a word of theirs in the text are tried."""
+    """Return the strictest cue that fires, of those with one of their words in the text."""
     ranks: set[int] = set()
     for word in words:
         if (more := _RANKS.get(word)) is not None:

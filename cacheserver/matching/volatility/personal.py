@@ -1,8 +1,8 @@
-"""Questions about the asker's own data: the cues of `volatility_cues`, for the asker.
+"""Cues of questions about the asker's own data.
 
-"My" alone is never personal: a support desk's customers say "how do I reset my password" and "my
-card does not work", and one answer serves them all. Personal is what asks for the *state* of the
-asker's own data: where it is, how much it is, whether it has happened.
+"My" alone is never personal: a support desk's customers ask "how do I reset my password" and "my
+card does not work", and one answer serves them all. A question is personal if it asks for the
+*state* of the asker's own data: where it is, how much it is, whether it has happened.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from cacheserver.matching.volatility.cues import Cue, cue
 
-# Asking the way to something, what is possible, or the cause: the same for every asker.
+# Questions for a method, a possibility or a cause have the same answer for every asker.
 _GENERIC = r"\bhow (?:do|does|can|could|should|would|to|come|long)\b|\b(?:can|could|may|should) i\b"
 _GENERIC += r"|\bwhere (?:do|can|could|would|should) i\b|\b(?:steps|ways?) to\b|\bwhy\b"
 
-# What a desk keeps about one customer. "card" stays out: a bank's most generic questions name it.
+# Records that a company has about one customer. Not "card": a bank's most generic questions name
+# it.
 _THING = (
     r"(?:orders?|package|parcel|delivery|shipment|refund|payment|transfer|deposit|paycheck|claim"
     r"|application|request|reservation|booking|appointment|flight|luggage|baggage|suitcase|bill"

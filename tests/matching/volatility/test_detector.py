@@ -10,10 +10,10 @@ from cacheserver.core.types import VolatilityCaps
 from cacheserver.matching.volatility.detector import (
     Volatility,
     VolatilityKind,
-    features,
+    detect_volatility,
     ttl_cap_s,
-    volatility,
 )
+from cacheserver.matching.volatility.drift_model import features
 
 CAPS = VolatilityCaps()
 SWITCHED_OFF = VolatilityCaps(time_s=None, drift_s=None, place_s=None, personal_s=None)
@@ -45,7 +45,7 @@ SWITCHED_OFF = VolatilityCaps(time_s=None, drift_s=None, place_s=None, personal_
     ],
 )
 def test_what_changes_by_the_minute_is_of_its_time(text: str, cue: str) -> None:
-    assert volatility(text) == Volatility("time", 1.0, cue)
+    assert detect_volatility(text) == Volatility("time", 1.0, cue)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_changes_by_the_minute_is_of_its_time(text: str, cue: str) -> None:
     ],
 )
 def test_what_depends_on_the_asker_s_place_is_of_that_place(text: str) -> None:
-    assert volatility(text).kind == "place"
+    assert detect_volatility(text).kind == "place"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_depends_on_the_asker_s_place_is_of_that_place(text: str) -> None:
     ],
 )
 def test_the_state_of_the_asker_s_own_data_is_personal(text: str) -> None:
-    assert volatility(text).kind == "personal"
+    assert detect_volatility(text).kind == "personal"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_state_of_the_asker_s_own_data_is_personal(text: str) -> None:
     ],
 )
 def test_a_support_desk_s_common_questions_say_my_and_are_shared(text: str) -> None:
-    assert volatility(text).kind == "stable"
+    assert detect_volatility(text).kind == "stable"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_support_desk_s_common_questions_say_my_and_are_shared(text: str) -> N
     ],
 )
 def test_what_holds_still_is_stable(text: str) -> None:
-    found = volatility(text)
+    found = detect_volatility(text)
     assert (found.kind, found.cue) == ("stable", None)
     assert found.probability > 0.4
 
@@ -144,25 +144,25 @@ def test_what_holds_still_is_stable(text: str) -> None:
     ],
 )
 def test_what_changes_over_months_drifts(text: str) -> None:
-    found = volatility(text)
+    found = detect_volatility(text)
     assert (found.kind, found.cue) == ("time", "drift")
     assert 0.6 <= found.probability < 1
 
 
 def test_a_year_holds_a_drifting_question_still() -> None:
-    assert volatility("who is the president of france").cue == "drift"
-    assert volatility("who was the president of france in 1962").kind == "stable"
+    assert detect_volatility("who is the president of france").cue == "drift"
+    assert detect_volatility("who was the president of france in 1962").kind == "stable"
 
 
 def test_the_strictest_kind_wins() -> None:
-    assert volatility("what is the weather near me today").kind == "place"
-    assert volatility("what is my balance today").kind == "personal"
+    assert detect_volatility("what is the weather near me today").kind == "place"
+    assert detect_volatility("what is my balance today").kind == "personal"
 
 
 def test_a_long_text_is_read_at_its_end() -> None:
     prose = "the ship left the harbour. " * 200
-    assert volatility(prose + "What is the weather in Oslo?").cue == "weather"
-    assert volatility("What is the weather in Oslo? " + prose).kind == "stable"
+    assert detect_volatility(prose + "What is the weather in Oslo?").cue == "weather"
+    assert detect_volatility("What is the weather in Oslo? " + prose).kind == "stable"
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_features_mark_the_first_word_and_make_numbers_alike() -> None:
 
 @given(st.text(max_size=400))
 def test_any_text_has_an_answer_that_holds_none_of_it(text: str) -> None:
-    found = volatility(text)
+    found = detect_volatility(text)
     kinds: tuple[VolatilityKind, ...] = ("stable", "time", "place", "personal")
     assert found.kind in kinds
     assert 0.0 <= found.probability <= 1.0
     assert (found.cue is None) == (found.kind == "stable")
-    assert found == volatility(text.upper().lower()) or text.upper().lower() != text.lower()
+    assert found == detect_volatility(text.upper().lower()) or text.upper().lower() != text.lower()

@@ -14,10 +14,10 @@ from cacheserver.calibration.review_store import ReviewQueue
 from cacheserver.calibration.states import States
 from cacheserver.calibration.worker import Worker
 from cacheserver.core.errors import BadRequest, NotFound
+from cacheserver.core.evidence import read_evidence
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.types import Candidate, Entry, Tenant
 from cacheserver.matching.calibration import Label, Source
-from cacheserver.matching.neighbours import read_evidence
 
 _FIELDS = frozenset({"decision_id", "entry_id", "verdict"})
 

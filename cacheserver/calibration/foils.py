@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 from cacheserver.cache import corroboration
 from cacheserver.calibration.answers.comparison import Outcome
+from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Candidate, Query
 from cacheserver.matching import decision, profile
 from cacheserver.matching.lexicon import Lexicon
-from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 
 

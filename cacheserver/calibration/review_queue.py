@@ -19,9 +19,9 @@ from cacheserver.calibration.review_store import ReviewQueue
 from cacheserver.calibration.states import States
 from cacheserver.calibration.worker import Worker
 from cacheserver.core.errors import BadRequest
+from cacheserver.core.evidence import read_evidence
 from cacheserver.core.types import Candidate
 from cacheserver.matching.calibration import Label
-from cacheserver.matching.neighbours import read_evidence
 
 MAX_LINES = 10_000  # the queue holds a tenth of that
 _PAGE = 200

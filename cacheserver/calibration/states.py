@@ -17,9 +17,9 @@ from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
 from cacheserver.calibration.labels import Labels
 from cacheserver.core.errors import StoreError
+from cacheserver.core.evidence import read_evidence
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.neighbours import read_evidence
 
 _LOOK_S = 15.0  # between looks for what other servers learned
 _REMEMBERED = 64  # scopes in memory, each up to a megabyte of labels

@@ -13,12 +13,13 @@ from decimal import Decimal
 from typing import Any
 
 from cacheserver.cache.freshness import EXPLAINED, decide, enabled_vetoes
+from cacheserver.core.evidence import Evidence, read_evidence
 from cacheserver.core.types import Bar, Nanodollars
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import JUDGED
 from cacheserver.matching.lexicon import Lexicon
-from cacheserver.matching.neighbours import Evidence, Neighbour, read_evidence
+from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.vetoes import vetoes
 

@@ -24,11 +24,11 @@ from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.second_opinion import Compared, SecondOpinion
 from cacheserver.calibration.states import States
 from cacheserver.core.errors import StoreError, UpstreamError
+from cacheserver.core.evidence import Evidence
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Candidate, Entry, Miss, Query
 from cacheserver.matching.calibration import Label, Source
 from cacheserver.matching.lexicon import Lexicon
-from cacheserver.matching.neighbours import Evidence
 
 logger = logging.getLogger(__name__)
 

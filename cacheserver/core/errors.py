@@ -31,10 +31,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
-if TYPE_CHECKING:  # what an error carries for the ledger; importing it would turn the layers around
-    from cacheserver.core.types import PlannedCall, Usage
+from cacheserver.core.planned_call import PlannedCall
+from cacheserver.core.usage import Usage
 
 # Why Claude was not asked though the cache had no answer.
 NotAsked: TypeAlias = Literal["queue-full", "queue-wait", "circuit-open"]

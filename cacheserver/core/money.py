@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from cacheserver.core.types import Nanodollars, Usage
+from cacheserver.core.usage import Usage
+
+Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
 
 # What a usage of a model costs at the time of the request; None: no price is known.
 Price: TypeAlias = Callable[[str, Usage], Nanodollars | None]

@@ -1,14 +1,24 @@
-"""The nouns. Frozen values with no behaviour beyond their own arithmetic; words as in the glossary.
+"""The nouns of the whole tree: frozen values with no behaviour beyond their own arithmetic.
 
+Those of a call (`core.planned_call`, `core.usage`, `core.money`) can be imported from here too.
 Times are Unix seconds (`float`), durations whole seconds (`_s`), money whole nanodollars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
 
+from cacheserver.core.evidence import Evidence
+from cacheserver.core.money import Nanodollars as Nanodollars
+from cacheserver.core.planned_call import Cap as Cap
+from cacheserver.core.planned_call import Mark as Mark
+from cacheserver.core.planned_call import Plan as Plan
+from cacheserver.core.planned_call import PlannedCall as PlannedCall
+from cacheserver.core.planned_call import Route as Route
+from cacheserver.core.planned_call import Tried as Tried
+from cacheserver.core.planned_call import Trim as Trim
 from cacheserver.core.rules.batching import BatchRules
 from cacheserver.core.rules.budgets import BudgetRules
 from cacheserver.core.rules.caching import CachingRules
@@ -17,12 +27,7 @@ from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.rules.validation import Check
-
-if TYPE_CHECKING:  # a name for readers; importing it would turn the layers around
-    from cacheserver.matching.neighbours import Evidence
-    from cacheserver.promptcache.planner import Draft
-
-Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
+from cacheserver.core.usage import Usage as Usage
 
 AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
 # What the SDK sends where the caller names no version: saying it makes no other request of it.
@@ -87,40 +92,6 @@ class Query:
     actor: str | None = None  # the end user who asks, as a digest; None: not known
     caller: str = ""  # a digest of key and actor; "": neither is known
     background: bool = False  # nobody waits for it at a connection
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens by kind, as Claude reported them. `input_tokens` is the uncached remainder only."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0  # thinking included
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    cache_read_tokens: int = 0
-    web_searches: int = 0
-    service_tier: str = "standard"
-    speed: str = "standard"
-    inference_geo: str = ""
-    iterations: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each; then they are the bill
-
-    @property
-    def billed(self) -> Usage:
-        """The tokens that are on the bill: with iterations their sum, for the counts beside them
-        leave some of them out (facts 1.3).
-        """
-        if not self.iterations:
-            return self
-        legs = [leg for _, leg in self.iterations]
-        return replace(
-            self,
-            input_tokens=sum(leg.input_tokens for leg in legs),
-            output_tokens=sum(leg.output_tokens for leg in legs),
-            cache_write_5m_tokens=sum(leg.cache_write_5m_tokens for leg in legs),
-            cache_write_1h_tokens=sum(leg.cache_write_1h_tokens for leg in legs),
-            cache_read_tokens=sum(leg.cache_read_tokens for leg in legs),
-            iterations=(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,82 +179,6 @@ class Bypass:
 
 
 Decision: TypeAlias = Hit | Miss | Bypass
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The model that is asked, and why."""
-
-    model: str
-    reason: str  # "named", "default", "task", "complexity", "unsure", "sticky", "capability", ...
-    tier: str | None = None  # "low", "middle", "high"; None: no tier of ours was asked for
-    baseline: str | None = None  # the model asked had we not routed; None: the same
-    task: str | None = None  # the type of work, given or inferred
-    confidence: float | None = None  # of the classifier, 0..1; None: it was not asked
-    spent: Nanodollars = 0  # on asking another model which one it should be
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A `cache_control` of ours, on the block or tool at `path` in the body."""
-
-    path: tuple[str | int, ...]  # ("tools", 3), ("system", 0), ("messages", 4, "content", 1)
-    ttl: Literal["5m", "1h"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Where Claude's prompt cache is asked to write and read, and what that should bring."""
-
-    marks: tuple[Mark, ...]  # in the order of the prompt, at most 4
-    reason: str
-    expected: Nanodollars = 0  # gain over no marks; negative: a premium paid ahead
-    prefix: str | None = None  # hash of the longest prefix marked
-    draft: Draft | None = None  # what it was made of, for its outcome to be booked
-    salt: Nanodollars = 0  # what the tenant's salt adds to the call, at the plain price
-
-
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """The `max_tokens` that goes upstream, and whose it is."""
-
-    max_tokens: int
-    reason: str  # "asked", "default", "learned", "tenant"
-    asked: int | None = None  # what the caller wrote
-    ours: bool = False  # an answer cut here was cut by us: it is not stored
-    longer: int | None = None  # tokens that an answer cut here would have had; None: not known
-
-
-@dataclass(frozen=True, slots=True)
-class Trim:
-    """What was left out of a long conversation."""
-
-    reason: str  # "window", "summary"
-    turns: int  # messages left out
-    tokens: int  # input tokens that saves, estimated
-    cost: Nanodollars = 0  # what writing the summary cost
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """An answer that would not do, and was paid for all the same."""
-
-    model: str
-    why: str  # "refused", "truncated", "schema", ...
-    usage: Usage
-    cost: Nanodollars | None  # None: unpriced
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
-    """How Claude is asked on a miss: the body that goes upstream, and what each lever did."""
-
-    body: bytes
-    route: Route
-    plan: Plan | None = None
-    cap: Cap | None = None
-    trim: Trim | None = None
-    tried: Tried | None = None  # asked before, of the tier below
 
 
 @dataclass(frozen=True, slots=True)

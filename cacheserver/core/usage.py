@@ -1,12 +1,45 @@
-"""Claude's `usage` read into tokens by kind. Imports nothing heavy: the client reads it too."""
+"""Tokens by kind, and how to read them from Claude's `usage`. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cacheserver.core.types import Usage
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens by kind, as Claude reported them. `input_tokens` is the uncached remainder only."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0  # thinking included
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    web_searches: int = 0
+    service_tier: str = "standard"
+    speed: str = "standard"
+    inference_geo: str = ""
+    iterations: tuple[tuple[str, Usage], ...] = ()  # (model, usage) of each; then they are the bill
+
+    @property
+    def billed(self) -> Usage:
+        """Return the tokens on the bill: the sum of the iterations, if there are any.
+
+        The counts beside the iterations leave some of them out.
+        """
+        if not self.iterations:
+            return self
+        legs = [leg for _, leg in self.iterations]
+        return replace(
+            self,
+            input_tokens=sum(leg.input_tokens for leg in legs),
+            output_tokens=sum(leg.output_tokens for leg in legs),
+            cache_write_5m_tokens=sum(leg.cache_write_5m_tokens for leg in legs),
+            cache_write_1h_tokens=sum(leg.cache_write_1h_tokens for leg in legs),
+            cache_read_tokens=sum(leg.cache_read_tokens for leg in legs),
+            iterations=(),
+        )
 
 
 def usage_of(message: Mapping[str, Any]) -> Usage:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import exp, inf, log
 from typing import Literal, TypeAlias
 
-from cacheserver.matching.neighbours import Evidence
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching.offsets import Offsets, WeightedOutcome, fit_offsets
 
 Source: TypeAlias = Literal["miss", "audit", "feedback", "admin"]

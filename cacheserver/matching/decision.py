@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Literal, TypeAlias
 
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, evidence, features, prior, vetoes
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.lexicon import Lexicon
-from cacheserver.matching.neighbours import Evidence, Neighbour, evidence_for
+from cacheserver.matching.neighbours import Neighbour, evidence_for
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.vocabulary import coverage
 

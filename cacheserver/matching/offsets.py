@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
 
-from cacheserver.matching.neighbours import Evidence
+from cacheserver.core.evidence import Evidence
 
 # Prior standard deviation, in log-odds, of groups and of entries within their group; and the
 # greatest offset upwards. Half and double the groups' deviation serve the same within two points.

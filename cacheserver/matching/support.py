@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
 
-from cacheserver.matching.neighbours import Evidence
+from cacheserver.core.evidence import Evidence
 
 # Without labels: no train pair of QQP to which the prior gives 0.9 or more is below 0.88.
 PRIOR_COSINE = 0.85

@@ -133,7 +133,7 @@ class PromptPlanner:
     async def turn(self, query: Query, plan: Plan) -> AsyncGenerator[None]:
         """Held until the call has begun; first waits for calls that write what this one reads."""
         drafted, tenant = plan.draft, query.tenant.name
-        if drafted is None:
+        if not isinstance(drafted, Draft):
             yield
             return
         own = {(tenant, prefix) for prefix, _ in drafted.reserved}
@@ -150,7 +150,7 @@ class PromptPlanner:
     def learn(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
         """Book what a call did to its prefixes and to its tenant's hour. Never blocks."""
         tenant, drafted = query.tenant.name, plan.draft
-        if drafted is not None and drafted.marks:
+        if isinstance(drafted, Draft) and drafted.marks:
             self._book(tenant, settle(drafted, usage), drafted)
         used = PromptCacheUse(
             calls=1,

@@ -15,10 +15,11 @@ from typing import Literal
 from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound, lexicon, shrinkage, vetoes
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
-from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile, read
 from scripts.evaluation.data import Asked
 from scripts.evaluation.near import Kept

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cacheserver.calibration.states import encode
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching.calibration import Label
-from cacheserver.matching.neighbours import Evidence
 from cacheserver.simulated import Directives
 from tests.house import ADMIN_KEY, House, came_from
 

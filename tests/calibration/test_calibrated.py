@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from cacheserver.calibration import label_intake
 from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.states import States, decode, encode
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Label
-from cacheserver.matching.neighbours import Evidence
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.json_values import decode_object, encode_object

@@ -10,8 +10,9 @@ import pytest
 
 from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import lexicon, profile
-from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.neighbours import Neighbour
 from cacheserver.simulated import Directives
 from tests.house import House
 

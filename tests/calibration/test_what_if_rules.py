@@ -23,10 +23,10 @@ from cacheserver.calibration.what_if_rules import (
     replay,
     under,
 )
+from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Bar
 from cacheserver.matching import conformal_bound, lexicon, profile
 from cacheserver.matching.conformal_bound import CLOSED
-from cacheserver.matching.neighbours import Evidence
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.support import ReferenceRange, Support
 from cacheserver.matching.vetoes import VETOES

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.neighbours import Evidence
 from tests.matching.test_conformal_bound import CROWD, drawn
 
 TARGET = 0.01

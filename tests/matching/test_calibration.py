@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.neighbours import Evidence
 
 ALONE = Evidence(0.9, 0.1, 0.2, 1.0, 0.0, prior=1.2)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
-from cacheserver.matching.neighbours import Evidence
 
 shares = st.floats(0.002, 0.5)
 CROWD = 0.75  # of all labels here: support tells none of them apart

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.matching.neighbours import Evidence
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching.offsets import Offsets, WeightedOutcome, fit_offsets
 
 rights = st.lists(st.booleans(), max_size=40)

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from cacheserver.calibration import label_intake
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Label
-from cacheserver.matching.neighbours import Evidence
 from tests.matching.making_scopes import (
     TARGETS,
     Question,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import support
-from cacheserver.matching.neighbours import Evidence
 from cacheserver.matching.support import (
     LEAST_CROWD,
     PRIOR_COSINE,

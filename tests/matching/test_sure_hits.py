@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.calibration import label_intake
+from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound, support
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import JUDGED, Verdict, judge
-from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.neighbours import Neighbour
 from tests.matching.making_scopes import (
     ALL,
     ASKED,

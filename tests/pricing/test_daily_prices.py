@@ -9,10 +9,10 @@ import pytest
 
 from cacheserver.calibration.wrong_hit_rate import WrongShare, estimate, share_of
 from cacheserver.core.errors import SettingsError
+from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Entry, Usage
 from cacheserver.ledger.warmth import PromptCacheWarmth
 from cacheserver.matching.calibration import Label
-from cacheserver.matching.neighbours import Evidence
 from cacheserver.pricing.estimate import chars_per_token, prompt_tokens
 from cacheserver.pricing.prices import Pricer, billable, load_overrides
 from cacheserver.simulated.books import charged

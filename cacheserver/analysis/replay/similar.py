@@ -27,13 +27,14 @@ from cacheserver.calibration.answers.comparison import Grouped, Outcome
 from cacheserver.calibration.answers.confirmation import Settled
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
 from cacheserver.core import json_text
+from cacheserver.core.evidence import Evidence
 from cacheserver.index.models import Vectors
 from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching import calibration, conformal_bound, profile, shrinkage
 from cacheserver.matching.calibration import Calibration, Label, Source
 from cacheserver.matching.decision import ScoredCandidate, judge
 from cacheserver.matching.lexicon import Lexicon
-from cacheserver.matching.neighbours import Evidence, Neighbour
+from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`

@@ -1,0 +1,42 @@
+"""The evidence of one candidate: what a decision is made of, stored with its label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Evidence for one candidate. A higher number favours serving it, except for `second`.
+
+    The field names are those of stored labels and of explanations.
+    """
+
+    cosine: float
+    margin: float  # cosine minus that of the nearest neighbour with a different answer
+    share: float  # of the nearest five, those that have its answer, 0..1
+    pull: float  # the same share of all neighbours, weighted by nearness
+    second: float  # cosine of the nearest other neighbour
+    prior: float  # log-odds by cosine and words
+    company: int = 0  # number of neighbours; below five only `prior` and `twin` count
+    twin: bool = False  # the same canonical form
+    group: str = ""  # answer group of the candidate
+    entry: str = ""  # id of the candidate
+    told: float | None = None  # probability at the time of the decision
+    crowd: float = 0.0  # mean cosine of the nearest five neighbours
+    coverage: float | None = None  # `vocabulary.coverage`; None in labels of older versions
+
+
+_FIELDS = frozenset(one.name for one in fields(Evidence))
+
+
+def read_evidence(row: Mapping[str, Any]) -> Evidence:
+    """Decode stored evidence. Fields that this version does not have are ignored.
+
+    Raises `TypeError` if a field is missing or `row` is not a mapping.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError("stored evidence must be an object")
+    return Evidence(**{name: value for name, value in row.items() if name in _FIELDS})

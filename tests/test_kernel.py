@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cacheserver import cli
 from cacheserver.core.features import FEATURES, Feature, switched_off
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -60,3 +61,13 @@ async def test_each_capability_can_be_switched_off_alone(tmp_path: Path, feature
                 assert "`CACHESERVER_FEATURES_OFF`" in error["message"]
             else:
                 assert "CACHESERVER_FEATURES_OFF" not in answer.text
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_is_refused_by_its_commands_alone(
+    feature: Feature, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CACHESERVER_FEATURES_OFF", feature)
+    refused = cli.main(["presets"]) == 1
+    assert refused == (feature == "analysis")
+    assert ("`analysis` is switched off" in capsys.readouterr().err) == refused

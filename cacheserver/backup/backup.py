@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from cacheserver.core.command_line import CommandLine, say
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ class Source:
     rows: Mapping[str, bytes]
 
 
-def add(commands: Any, *, say: Say) -> None:
+def add(line: CommandLine) -> None:
     """Add the commands to the parser's."""
-    backup = commands.add_parser("backup", help="write all that is stored to one file")
+    backup = line.commands.add_parser("backup", help="write all that is stored to one file")
     backup.add_argument("file", type=Path, metavar="FILE", help="a new one; none is replaced")
     backup.set_defaults(run=lambda asked: _run(lambda settings: save(settings, asked.file, say)))
-    restore = commands.add_parser("restore", help="bring back what a backup holds")
+    restore = line.commands.add_parser("restore", help="bring back what a backup holds")
     restore.add_argument("file", type=Path, metavar="FILE", help="as `backup` wrote it")
     restore.add_argument(
         "--keys",
@@ -70,7 +71,7 @@ def add(commands: Any, *, say: Say) -> None:
             )
         )
     )
-    repair = commands.add_parser(
+    repair = line.commands.add_parser(
         "repair", help="cut off a damage that the server refuses to start on"
     )
     repair.set_defaults(run=lambda asked: _run(lambda settings: mend(settings, say)))

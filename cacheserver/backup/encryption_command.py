@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cacheserver.core.command_line import CommandLine, say
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,18 +26,20 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def add(commands: Any, *, say: Say, configured: argparse.ArgumentParser) -> None:
+def add(line: CommandLine) -> None:
     """Add the commands to the parser's."""
-    encryption = commands.add_parser("encryption", help="rotate the keys that data are kept under")
+    encryption = line.commands.add_parser(
+        "encryption", help="rotate the keys that data are kept under"
+    )
     verbs = encryption.add_subparsers(title="commands", required=True, metavar="COMMAND")
     again = verbs.add_parser(
         "rotate",
         help="wrap all keys with the current master key, and encrypt under new ones",
-        parents=[configured],
+        parents=[line.configured],
     )
     again.set_defaults(run=lambda asked: _run(asked, lambda settings: rotate(settings, say)))
     keys = verbs.add_parser(
-        "keys", help="write the tenants' keys to a file, for backups", parents=[configured]
+        "keys", help="write the tenants' keys to a file, for backups", parents=[line.configured]
     )
     keys.add_argument("file", type=Path, metavar="FILE", help="what is there is replaced")
     keys.set_defaults(
@@ -75,8 +78,8 @@ async def save_keys(settings: Settings, path: Path, say: Say) -> None:
 
 @asynccontextmanager
 async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
-    from cacheserver.backup import opening
     from cacheserver.config import settings as config
+    from cacheserver.storage import opening
     from cacheserver.storage.sealing.data_keys import DataKeys
 
     masters = config.masters(settings)

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -28,7 +29,7 @@ from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.sizes import Bytes, BytesLimit
 from cacheserver.config.sources import gather, unread, variable
 from cacheserver.core.errors import SettingsError
-from cacheserver.core.features import FEATURES
+from cacheserver.core.features import FEATURES, Feature
 from cacheserver.core.rules.routing import CHEAPEST_MODEL
 from cacheserver.core.types import DEFAULT_TTL_S, MAX_TTL_S
 from cacheserver.storage.redis_url import Tls
@@ -523,6 +524,18 @@ def load(environ: Mapping[str, str] | None = None, *, file: Path | None = None) 
         raise SettingsError("\n".join(map(_line, wrong.errors(include_input=False)))) from None
 
 
+def load_features_off(
+    environ: Mapping[str, str] | None = None, *, file: Path | None = None
+) -> tuple[Feature, ...]:
+    """Read that one setting, whatever the others are. Raises `SettingsError`."""
+    given = gather(environ or os.environ, list(Settings.model_fields), file=file)
+    try:
+        return TypeAdapter(FeatureList).validate_python(given.get("features_off", ()))
+    except ValidationError as wrong:
+        line = _text_of(wrong.errors(include_input=False)[0])
+        raise SettingsError(f"`{variable('features_off')}`: {line}") from None
+
+
 def hint(
     environ: Mapping[str, str] | None = None,
     *,
@@ -629,5 +642,9 @@ def settings_table() -> str:
 
 def _line(error: Any) -> str:
     """One of pydantic's errors with the variable in front; never the value, it may be a secret."""
-    said = str(error["msg"]).removeprefix("Value error, ")
+    said = _text_of(error)
     return f"`{variable(str(error['loc'][0]))}`: {said}" if error["loc"] else said
+
+
+def _text_of(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")

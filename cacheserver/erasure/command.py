@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from cacheserver.core.command_line import CommandLine
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -25,14 +25,10 @@ _SELECTORS: Final = {
 }
 
 
-def add(
-    commands: Any,
-    configured: argparse.ArgumentParser,
-    settings_of: Callable[[argparse.Namespace], Settings],
-) -> None:
+def add(line: CommandLine) -> None:
     """Add the command to the parser's."""
-    erase = commands.add_parser(
-        "erase", help="erase every trace of somebody's questions", parents=[configured]
+    erase = line.commands.add_parser(
+        "erase", help="erase every trace of somebody's questions", parents=[line.configured]
     )
     erase.add_argument("--tenant", required=True, metavar="NAME", help="whose it is")
     for name, about in _SELECTORS.items():
@@ -41,7 +37,7 @@ def add(
     erase.add_argument(
         "--url", help="where the server is (default: CACHESERVER_HOST and CACHESERVER_PORT)"
     )
-    erase.set_defaults(run=lambda asked: _run(asked, settings_of(asked)))
+    erase.set_defaults(run=lambda asked: _run(asked, line.settings_of(asked)))
 
 
 def _run(asked: argparse.Namespace, settings: Settings) -> int:

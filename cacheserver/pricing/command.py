@@ -1,57 +1,46 @@
-"""`cacheserver estimate FILE`: what prompts or a plan will cost, for a terminal and no server."""
+"""`cacheserver estimate FILE`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import argparse
+import json
 from pathlib import Path
-from typing import Any
 
-from cacheserver.core import json_text
+from cacheserver.core.command_line import PRICES_HELP, CommandLine, say
 from cacheserver.core.errors import BadRequest
-from cacheserver.pricing.prices import Pricer
-from cacheserver.pricing.report import estimate_as_json, estimates_as_json
+from cacheserver.core.rules.routing import CHEAPEST_MODEL
 
 
-def estimate_file(
-    file: Path, pricer: Pricer, *, model: str, max_tokens: int, batch: bool
-) -> dict[str, Any]:
-    """The estimate as JSON. Raises `BadRequest` naming a field or line, `OSError`, `ValueError`.
-
-    The file holds a Messages body, a batch's, or a planned workload; Messages bodies or a batch's
-    items line by line; or a prompt as text, asked of `model` for at most `max_tokens`. `batch`:
-    lines and a text are priced as in a batch.
-    """
-    text, now = file.read_text(encoding="utf-8"), time.time()
-    whole = _json(text)
-    if isinstance(whole, list):
-        raise BadRequest("file", "must hold one JSON object, or one on each line")
-    if isinstance(whole, dict) and "params" not in whole:
-        return estimate_as_json(pricer, whole, now)
-    if not text.lstrip().startswith("{"):
-        if not text.strip():
-            raise BadRequest("messages", "must not be empty")
-        turn = {"role": "user", "content": text}
-        body = {"model": model, "max_tokens": max_tokens, "messages": [turn]}
-        if not batch:
-            return estimate_as_json(pricer, body, now)
-        return estimates_as_json(pricer, [("", body)], now, batch=True)
-    bodies = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        found = _json(line)
-        if not isinstance(found, dict):
-            raise BadRequest(f"line {number}", "must be one JSON object")
-        params = found.get("params", found)
-        if not isinstance(params, Mapping):
-            raise BadRequest(f"line {number}: params", "must be a Messages body")
-        bodies.append((f"line {number}: ", params))
-    return estimates_as_json(pricer, bodies, now, batch=batch)
+def add(line: CommandLine) -> None:
+    """Add the command. Nothing heavy is imported until it runs."""
+    estimate = line.commands.add_parser(
+        "estimate", help="price a prompt or a plan before it is sent", parents=[line.configured]
+    )
+    estimate.add_argument(
+        "file",
+        type=Path,
+        help="a Messages body, a batch's, or a plan as JSON; lines of them; a text",
+    )
+    estimate.add_argument("--model", default=CHEAPEST_MODEL, help="that a text is asked of")
+    estimate.add_argument("--max-tokens", type=int, default=1_024, help="that answer a text")
+    estimate.add_argument(
+        "--batch", action="store_true", help="price lines and texts as in a batch"
+    )
+    estimate.add_argument("--prices", type=Path, help=PRICES_HELP)
+    estimate.set_defaults(run=lambda asked: _run(asked, line))
 
 
-def _json(text: str) -> Any:
+def _run(asked: argparse.Namespace, line: CommandLine) -> int:
+    from cacheserver.pricing import file_estimate, price_file
+
+    settings = line.settings_of(asked)
+    pricer = price_file.build_pricer(price_file.read_price_file(settings, asked.prices))
     try:
-        return json_text.loads(text)
-    except ValueError:
-        return None
+        found = file_estimate.estimate_file(
+            asked.file, pricer, model=asked.model, max_tokens=asked.max_tokens, batch=asked.batch
+        )
+    except (OSError, ValueError, BadRequest) as error:
+        say(f"cacheserver: {asked.file}: {error}")
+        return 2
+    print(json.dumps(found, indent=2))
+    return 0

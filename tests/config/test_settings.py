@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -288,3 +289,15 @@ def test_the_page_of_settings_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs/settings.md"
     made = SETTINGS_PAGE + config.settings_table()
     assert page.read_text() == made, "cacheserver settings --markdown > docs/settings.md"
+
+
+@pytest.mark.parametrize("given", ["batches, lint,", ["batches", "lint"]])
+def test_features_are_listed_with_commas_or_as_a_list(tmp_path: Path, given: Any) -> None:
+    chosen = Settings(data_dir=tmp_path, features_off=given)
+    assert chosen.features_off == ("batches", "lint")
+    assert config.shown(chosen)["CACHESERVER_FEATURES_OFF"] == "batches,lint"
+
+
+def test_a_feature_that_is_none_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"CACHESERVER_FEATURES_OFF.*did you mean `batches`"):
+        load({"CACHESERVER_FEATURES_OFF": "batch"})

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cacheserver.core.command_line import CommandLine
 from cacheserver.core.types import DEFAULT_TTL_S
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 _SEVERAL = 20_000_000  # bytes of logs from which on a second process is worth its start
 
 
-def add(commands: Any) -> None:
+def add(line: CommandLine) -> None:
     """Register the command."""
-    audit = commands.add_parser("audit", help="say what your logs would have saved")
+    audit = line.commands.add_parser("audit", help="say what your logs would have saved")
     audit.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a log file or a folder")
     audit.add_argument(
         "--admin",

@@ -7,12 +7,13 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from cacheserver.core.command_line import CommandLine
 
 
-def add(commands: Any) -> None:
+def add(line: CommandLine) -> None:
     """Add the commands to argparse's subparsers. Nothing else is imported until one runs."""
-    command = commands.add_parser("simulate", help="what a workload would cost, and save")
+    command = line.commands.add_parser("simulate", help="what a workload would cost, and save")
     command.add_argument("scenario", nargs="?", help="a name from --list, or a TOML file")
     command.add_argument("--list", action="store_true", help="the scenarios that ship")
     command.add_argument(
@@ -32,7 +33,7 @@ def add(commands: Any) -> None:
     command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
     command.set_defaults(run=run)
 
-    presets = commands.add_parser(
+    presets = line.commands.add_parser(
         "presets", help="ten common workloads: what the planner picks, and how to apply one"
     )
     presets.add_argument("name", nargs="?", help="show one, and how to apply it to a tenant")

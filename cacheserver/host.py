@@ -1,4 +1,4 @@
-"""What every capability is built with: the running kernel, and the places to plug into."""
+"""The running kernel and the places to plug into: every capability is built with it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from cacheserver.cache import cache_control
-from cacheserver.core import actors, answer_checks
+from cacheserver.core import actors
+from cacheserver.core.checks import answers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import LEVERS, Controls
 
@@ -93,7 +94,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
         if not (check.isascii() and check.isprintable()):
             # Nothing says how the bytes of a header spell other letters; JSON has its own way.
             raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
-        asked["check"] = answer_checks.read("x-cache-check", check)
+        asked["check"] = answers.read("x-cache-check", check)
     if (who := said.get("x-cache-actor")) is not None:
         # Nothing says how the bytes of a header spell other letters.
         asked["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
@@ -156,7 +157,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     if (check := fields.get("check")) is not None:
         if controls.check is not None:
             raise BadRequest("check", "is in the header `x-cache-check` too; send one")
-        controls = replace(controls, check=answer_checks.read("check", check))
+        controls = replace(controls, check=answers.read("check", check))
     if (who := fields.get("actor")) is not None:
         _same("actor", who := actors.digest("actor", who), controls.actor)
         controls = replace(controls, actor=who)

@@ -87,7 +87,7 @@ class Unauthenticated(CallerError):
 
 
 class OverBudget(CallerError):
-    """What the tenant or the key may spend is spent. The message says until when."""
+    """The budget of the tenant or key is spent. The message says until when."""
 
     status = 402
     type = "billing_error"
@@ -104,7 +104,7 @@ class NotFound(CallerError):
 
 
 class SwitchedOff(NotFound):
-    """What was asked for belongs to a capability that the operator has switched off."""
+    """The request needs a capability that the operator has switched off."""
 
     def __init__(self, feature: str) -> None:
         super().__init__(

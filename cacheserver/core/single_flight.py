@@ -28,7 +28,7 @@ async def end(task: asyncio.Task[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What is known of a call to Claude that was stopped: it may be billed."""
+    """A call to Claude that was stopped, and may be billed."""
 
     planned: PlannedCall | None  # None: Claude was not asked
     lost: int = 0  # tries that were sent and not answered to the end
@@ -82,7 +82,7 @@ class Flight(Generic[T]):
             task.exception()  # seen: with every reader gone, nobody else retrieves it
 
     async def result(self) -> T:
-        """What the fill returned; raises what it raised. Cancelling a caller leaves it running."""
+        """Return the fill's result, or raise its error. Cancelling a caller leaves it running."""
         return await asyncio.shield(self.task)
 
     async def opened(self) -> None:
@@ -120,7 +120,7 @@ class SingleFlight(Generic[T]):
         return len(self._running)
 
     def under_way(self, key: str) -> bool:
-        """Whether who joins now would follow another's fill."""
+        """Return whether a caller that joins now would follow another's fill."""
         flight = self._running.get(key)
         return flight is not None and not flight.task.done()
 

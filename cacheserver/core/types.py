@@ -48,7 +48,7 @@ LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history")
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What a caller asks of the cache for one request; it only tightens what the operator set."""
+    """Cache controls of one request; they only tighten what the operator set."""
 
     read: bool = True  # False for `no-cache`: the new answer replaces the entry
     store: bool = True  # False for `no-store`: neither read nor written
@@ -135,7 +135,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a candidate must clear: a threshold set by hand, or an error target; neither: no hit."""
+    """The bar of a scope: a similarity threshold or an error target; without either, no hit."""
 
     similarity: float | None = None  # cosine, inclusive; goes before `target`
     target: float | None = None  # the share of semantic hits that may be wrong, (0, 0.5]
@@ -204,7 +204,7 @@ class VolatilityCaps:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Who asks, and what the operator set for them."""
+    """A tenant and its settings."""
 
     name: str
     default_ttl_s: int = DEFAULT_TTL_S
@@ -236,7 +236,7 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """What a semantic look-up found: live candidates, best first, or why it was not made."""
+    """The result of a semantic look-up: live candidates, best first, or why there was none."""
 
     candidates: Sequence[Candidate] = ()
     skipped: str | None = None  # "warming", "window", "degraded", ...

@@ -9,7 +9,8 @@ from typing import Any
 from cacheserver.cache.ports import Pricer, Spent, untold
 from cacheserver.claude import capabilities
 from cacheserver.claude.model_catalogue import ModelCatalogue
-from cacheserver.core import answer_checks, json_text, tiers
+from cacheserver.core import json_text, tiers
+from cacheserver.core.checks import answers
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import PlannedCall, Query, Route, Tried
@@ -41,9 +42,9 @@ class Escalation:
         if not _looked_at(query, asked) or message.get("type") != "message":
             return None
         rules = query.tenant.routing.validation
-        if rules.enabled and (found := answer_checks.cut_or_refused(message, rules)) is not None:
+        if rules.enabled and (found := answers.cut_or_refused(message, rules)) is not None:
             return found
-        checks = (answer_checks.flaw(message, check) for check in _checks(query, asked))
+        checks = (answers.flaw(message, check) for check in _checks(query, asked))
         return next((found for found in checks if found is not None), None)
 
     def escalate(
@@ -106,7 +107,7 @@ def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
         yield query.controls.check
     if not query.tenant.routing.validation.enabled:
         return
-    if (schema := answer_checks.asked_schema(query.body)) is not None:
+    if (schema := answers.asked_schema(query.body)) is not None:
         yield schema
     task = asked.route.task
     rule = None if task is None else trials.rule_of(task, query.tenant.routing)

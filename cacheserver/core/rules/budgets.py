@@ -15,7 +15,7 @@ AtLimit: TypeAlias = Literal["warn", "cheaper", "cache-only", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class LimitAction:
-    """What a used-up budget does to a request that would ask Claude."""
+    """The effect of a spent budget on a request that would ask Claude."""
 
     model: Literal["requested", "cheapest"] | None  # which may be asked; None: none
     refusal: type[CallerError] | None = None  # raised where no model may be asked

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from cacheserver.cache import fingerprint
-from cacheserver.core import answer_checks, json_text
+from cacheserver.core import json_text
+from cacheserver.core.checks import answers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.validation import Check
 
@@ -78,7 +79,7 @@ def _item(at: str, given: object) -> Item:
     expected = given.get("expected")
     if expected is not None:
         _text(f"{at}.expected", expected)
-    check = answer_checks.read(f"{at}.check", given["check"]) if "check" in given else None
+    check = answers.read(f"{at}.check", given["check"]) if "check" in given else None
     return Item(_body(at, given), expected, check)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from cacheserver.core import json_schema, tiers
+from cacheserver.core import tiers
+from cacheserver.core.checks import json_schema
 from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
 from cacheserver.core.tasks import canonical
 from cacheserver.core.types import Nanodollars, Route

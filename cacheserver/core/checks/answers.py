@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from cacheserver.core import json_schema, json_text
+from cacheserver.core import json_text
+from cacheserver.core.checks import json_schema
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.validation import Check, ValidationRules
 

@@ -1,4 +1,4 @@
-"""Routes that skip FastAPI's parsing, which costs 25 us a request (facts, engines Q3)."""
+"""Routes that skip FastAPI's parsing, which costs 25 us a request (`scripts/bench hits`)."""
 
 from __future__ import annotations
 

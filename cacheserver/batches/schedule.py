@@ -15,7 +15,7 @@ from cacheserver.core.types import Controls
 
 Way: TypeAlias = Literal["batch", "direct"]
 
-MAX_REQUESTS = 100_000  # of one batch of Claude's (facts 3)
+MAX_REQUESTS = 100_000  # of one batch of Claude's (batch processing page)
 EXPIRES_S = 24 * 3_600  # when Claude gives a batch up
 
 # Asked for: by how much a poll may come early or late, so that servers do not ask in step.

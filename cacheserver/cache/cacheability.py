@@ -11,7 +11,7 @@ from typing import Any
 
 from cacheserver.core import invisible_characters, json_text, thinking
 
-# Stateful or time-dependent by nature (facts 1.2): the same request need not mean the same answer.
+# Stateful or time-dependent by nature: the same request need not mean the same answer.
 _STATEFUL_FIELDS = {
     "container": "container",
     "mcp_servers": "mcp",
@@ -106,7 +106,7 @@ def crowded(body: Mapping[str, Any]) -> bool:
 
 
 def batchable(body: Mapping[str, Any]) -> bool:
-    """Whether the Message Batches API, at half the price, would take this request (facts 3)."""
+    """Return whether the Message Batches API, at half the price, takes this request."""
     barred = any(body.get(field) for field in ("stream", "speed", "thread"))
     return not barred and body.get("max_tokens") != 0
 

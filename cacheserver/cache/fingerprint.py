@@ -27,7 +27,7 @@ _MODEL_CHARS = 256  # Anthropic's longest id has 30
 
 SCHEMA = 1  # of what is digested below; a change empties every cache
 
-# Facts 1.2, "not in the key": the API's documentation says of each that it leaves the answer alone.
+# Not in the key: the Messages API reference says of each that it does not change the answer.
 UNSHAPING = frozenset(
     {
         "stream",

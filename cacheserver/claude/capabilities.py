@@ -13,9 +13,9 @@ from typing import Any, Final
 from cacheserver.core.tasks import blocks_of
 
 _EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
-_EFFORTS_BETWEEN_TOOLS: Final = frozenset({"low", "medium", "high"})  # facts 1.5
+_EFFORTS_BETWEEN_TOOLS: Final = frozenset({"low", "medium", "high"})
 
-_NEW_CHARS: Final = 2.5  # a token, from 4.7 on; an estimate (facts 7)
+_NEW_CHARS: Final = 2.5  # a token, from 4.7 on; an estimate (Anthropic's model pages)
 _OLD_CHARS: Final = 3.4
 # An image is at most about 1,600 tokens however many bytes it has (width x height / 750, and it
 # is made smaller above that). A document's pages cannot be counted here; it counts as one.

@@ -1,6 +1,6 @@
 """Claude's messages and its stream events, both ways: fold events into a message, replay one.
 
-The grammar is the one the official SDK reads (facts 1.6): every event has an `event:` line and a
+The grammar is the one the official SDK reads: every event has an `event:` line and a
 `data:` line, usage stands in `message_start` and again in `message_delta`.
 """
 

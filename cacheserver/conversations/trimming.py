@@ -1,8 +1,7 @@
-"""Which older turns of a conversation may be left out, and what stands in for them. Pure.
+"""Trim older turns of a conversation, and put a summary in their place. Pure.
 
-Rule: what is sent is a conversation Claude accepts: it begins with a user's own words, a tool's
-call keeps its result, and no thinking stays whose prefix has changed (facts 1.4). Where that cannot
-be had the conversation goes as it came.
+Rule: Claude accepts what is sent: it begins with a user's own words, a tool call keeps its result,
+and no thinking block stays whose prefix has changed. Where that is impossible, nothing is trimmed.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ def growth(samples: Sequence[int]) -> float:
 def bloated(samples: Sequence[int], *, times: float = 4.0, least: int = 8_000) -> bool:
     """Whether a conversation's prompts have grown past a measure worth telling.
 
-    8,000 input tokens is what the seeds call a bloated chat of 20 turns.
+    8,000 input tokens is a chat of some 20 long turns.
     """
     return len(samples) >= 3 and samples[-1] >= max(least, times * samples[0])
 

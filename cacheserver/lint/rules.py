@@ -1,6 +1,6 @@
 """What in a request costs tokens for nothing: findings, each with tokens and money. Pure.
 
-Findings propose and never change anything. Tokens are estimates from characters (facts 7).
+Findings propose and never change anything. Tokens are estimates from characters.
 """
 
 from __future__ import annotations

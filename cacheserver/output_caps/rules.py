@@ -15,7 +15,7 @@ from typing import Any, Final
 from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.types import MAX_TOKENS, Cap
 
-# Visible tokens by task before anything is learned (issue's and seeds' figures): a class name, a
+# Visible tokens by task before anything is learned: a class name, a
 # paragraph, a page. Everything else has the rules' default.
 BY_TASK: Final[Mapping[str, int]] = {"classification": 10, "summarisation": 150, "analysis": 1_024}
 
@@ -26,7 +26,7 @@ _LONGER: Final = 20  # answers longer than a cap, before their mean is worth a f
 _SHARE: Final = 0.99
 _MARGIN: Final = 2.0  # over the 99th percentile; tails of answer lengths are long
 _LEAST: Final = 32  # under it a single longer word cuts an answer
-_THINKS: Final = re.compile(r"(haiku|sonnet|opus|fable|mythos)-5")  # by default (facts 0.5)
+_THINKS: Final = re.compile(r"(haiku|sonnet|opus|fable|mythos)-5")  # by default
 
 
 @dataclass(frozen=True, slots=True)

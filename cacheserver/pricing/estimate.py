@@ -1,7 +1,7 @@
 """What a prompt or a planned workload will cost, before it is sent. Pure; every figure an estimate.
 
 There is no tokenizer of Claude's to be had offline: tokens are characters over the documented
-ratio of the model's tokenizer (facts 7). What is billed is priced from Claude's `usage` alone.
+ratio of the model's tokenizer. What is billed is priced from Claude's `usage` alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from cacheserver.core.rules.bounds import STRICT, Bound
 from cacheserver.core.types import Nanodollars, Usage
 
-# 1M tokens are some 2.5M characters with the tokenizer of 4.7 and later, 3.4M before (facts 7).
+# 1M tokens are some 2.5M characters with the tokenizer of 4.7 and later, 3.4M before.
 _NEW: Final = 2.5
 _OLD: Final = 3.4
 _NEW_SINCE: Final = (4, 7)

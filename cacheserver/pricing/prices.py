@@ -33,7 +33,7 @@ KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "w
 _PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
 _SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
-US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (facts: pricing page)
+US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
 
 _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4-5
@@ -42,7 +42,7 @@ _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4
 _BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
 _BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
 
-# Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (facts 5).
+# Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (pricing page).
 _READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
 
 

@@ -234,7 +234,7 @@ class PromptCaching:
 def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The body with what changes in its system prompt behind what stays, where that can be done.
 
-    Never Claude Code's: its first block is read by Anthropic as it stands (facts 4).
+    Never Claude Code's: its first block is read by Anthropic as it stands.
     """
     if any(name.startswith("x-claude-code-") for name in query.headers):
         return body

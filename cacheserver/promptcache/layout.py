@@ -2,7 +2,7 @@
 
 The cache matches exact prefixes in the order tools, system, messages. A prefix is known here by a
 rolling hash of its blocks and of what else must be equal for it to be found again. Tokens are
-estimates (facts 7); what a call really used corrects them (`promptcache.settle`).
+estimates; what a call really used corrects them (`promptcache.settle`).
 """
 
 from __future__ import annotations
@@ -144,7 +144,10 @@ _Block = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
 
 
 def _sections(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes, Iterator[_Block]]]:
-    """Each section with what else must be equal from there on (facts 2, "Invalidate")."""
+    """Return each section with what else must be equal from there on.
+
+    See "What invalidates the cache" on Anthropic's page on prompt caching.
+    """
     tools = body.get("tools") or []
     output = body.get("output_config")
     searches = any(str(tool.get("type", "")).startswith("web_") for tool in tools)

@@ -3,7 +3,7 @@
 A write costs a premium over plain input (a quarter for 5 minutes, the whole once more for an hour)
 and a read costs almost nothing, so with a chance p that a prefix comes again within the lifetime,
 a token costs `p * read + (1 - p) * write` of its plain price. The lifetime with the least such
-cost is chosen for each stretch of the prompt, and none where that is no less than 1: facts 2's
+cost is chosen for each stretch of the prompt, and none where that is no less than 1: Anthropic's
 break-even, with the multipliers of the price table.
 
 Rule, and what bounds the loss: every prefix has an account, in tokens at the plain price. Reads
@@ -33,7 +33,7 @@ from cacheserver.promptcache.multipliers import Rates
 Ttl: TypeAlias = Literal["5m", "1h"]
 
 MOST_MARKS = 4  # the API's limit
-LOOKBACK = 20  # block positions a mark looks back for an entry, its own included (facts 2)
+LOOKBACK = 20  # block positions a mark looks back, its own included (prompt caching page)
 LIFETIME_S: Final[dict[Ttl, int]] = {"5m": 300, "1h": 3_600}
 # Lifetimes count from the start of a call, which is later than our `now` when we plan and earlier
 # than Claude's when it answers: what is that close to its end is not counted on.

@@ -1,6 +1,6 @@
 """When a listed prefix is pre-warmed, and with what request.
 
-Facts 2: `max_tokens` 0 writes the prefix and answers nothing; it is refused with a stream, with
+`max_tokens` 0 writes the prefix and answers nothing; it is refused with a stream, with
 thinking enabled, with an output format and with a forced tool choice, so none of these is sent.
 """
 

@@ -22,7 +22,7 @@ from cacheserver.promptcache.planner import LIFETIME_S
 
 LATE: Final = "identical, too late"
 _DYNAMIC: Final = "dynamic system prompt"
-_LONG_HAIKU: Final = 100_000  # tokens, from which on every one costs five times as much (facts 5)
+_LONG_HAIKU: Final = 100_000  # tokens; beyond, each costs five times as much (pricing page)
 _SYSTEMS: Final = 10_000
 _HISTORY: Final = HistoryRules()
 

@@ -1,6 +1,6 @@
 """Claude's prompt cache in a replay: the planner's marks, and what Claude would have made of them.
 
-The plan is `promptcache.planner`'s; what Claude keeps is what its documentation says (facts 2), as
+The plan is `promptcache.planner`'s; what Claude keeps is what its documentation says, as
 in the simulated Claude, which a contract test holds it to. Tokens are those the call was billed
 for: the layout's estimates only share them out.
 """

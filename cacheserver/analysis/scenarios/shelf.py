@@ -1,4 +1,4 @@
-"""What ships: scenarios by name, and the seeds' prices."""
+"""Scenarios and price tables that ship with the package, by name."""
 
 from __future__ import annotations
 

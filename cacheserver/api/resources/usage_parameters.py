@@ -31,7 +31,7 @@ PARAMETERS = frozenset(
 # What `cause` and `decision` can name.
 _NAMES: Mapping[str, tuple[str, ...]] = {"cause": (*CAUSES, *SPENDS), "decision": OUTCOMES}
 
-TARGET: Nanodollars = 10_000_000  # a cent a call and a conversation, the default
+TARGET: Nanodollars = 10_000_000  # a cent a call and a conversation
 _DEFAULT_S = 30 * 86_400
 _MOST = 3  # groups at once
 _UNIX = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")

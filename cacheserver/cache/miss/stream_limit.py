@@ -8,8 +8,8 @@ from typing import Any
 from cacheserver.claude import sse
 from cacheserver.core.types import Nanodollars
 
-# Facts 7: 1M tokens are some 2.5M characters with the tokenizer of 4.7 and later. Older ones make
-# fewer tokens of a text, so for them the estimate is high, and the limit is met early.
+# 1M tokens are some 2.5M characters with the tokenizer of 4.7 and later (Anthropic's model pages).
+# Older ones make fewer tokens of a text: for them the estimate is high, and the limit early.
 _CHARS_PER_TOKEN = 2.5
 
 

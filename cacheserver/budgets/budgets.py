@@ -25,7 +25,7 @@ from cacheserver.cache.budget_verdict import (
     Reservation,
     Verdict,
 )
-from cacheserver.cache.ports import Ledger, Metrics, Pricer
+from cacheserver.cache.ports import Metrics, Pricer
 from cacheserver.core import tiers
 from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
@@ -52,21 +52,6 @@ class _Bill:
     at: float
     accounts: tuple[Account, ...] | None
     spent: Amount
-
-
-class BudgetedLedger:
-    """A ledger whose rows are booked in the budgets as well: no row can be forgotten there."""
-
-    def __init__(self, ledger: Ledger, budgets: Budgets) -> None:
-        self._ledger = ledger
-        self._budgets = budgets
-
-    def put(self, row: Row) -> asyncio.Event:
-        self._budgets.settle(row)
-        return self._ledger.put(row)
-
-    async def written(self, done: asyncio.Event) -> None:
-        await self._ledger.written(done)
 
 
 class Budgets:

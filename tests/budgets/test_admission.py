@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cacheserver.budgets import rules as budget
-from cacheserver.budgets.budgets import BudgetedLedger, Budgets
+from cacheserver.budgets.budgets import Budgets
 from cacheserver.budgets.rules import Balance
 from cacheserver.budgets.store import BudgetStore, Held
 from cacheserver.cache.budget_verdict import Amount, Reservation, Verdict
@@ -19,6 +19,7 @@ from cacheserver.core.rules.budgets import AtLimit, BudgetRules, KeyBudget, Limi
 from cacheserver.core.rules.routing import RoutingRules, Tiers
 from cacheserver.core.types import Query, Tenant, Usage
 from cacheserver.ledger.export import LedgerExport
+from cacheserver.ledger.fan_out import LedgerFanOut
 from cacheserver.ledger.writer import Ledger
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
@@ -250,7 +251,7 @@ async def test_rows_are_booked_on_their_way_to_the_ledger(
     books: Books, redis: Connection, prefix: str
 ) -> None:
     ledger = Ledger(redis, prefix=prefix)
-    booked = BudgetedLedger(ledger, books.budgets)
+    booked = LedgerFanOut(ledger, [books.budgets.settle])
     await booked.written(booked.put(row(cost=5, usage=Usage(1, 1))))
     await books.budgets.flush()
     assert (await books.stands(day(1)))[0].spent == Amount(5, 2)

@@ -1,0 +1,101 @@
+"""Settings of the HTTP server, its logs, and what it has switched off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from cacheserver.config.feature_list import FeatureList
+from cacheserver.config.fields import Secret, setting
+from cacheserver.config.sizes import Bytes
+from cacheserver.core.features import FEATURES
+
+
+class ServerSettings(BaseModel):
+    """One value per setting; `Settings` has all of them."""
+
+    host: str = setting(
+        "127.0.0.1",
+        "Address to listen on. Anything but loopback needs a key (`cacheserver key create`).",
+        "A server nobody has set up yet must not be reachable from a network.",
+        min_length=1,
+    )
+    port: int = setting(
+        8080, "Port to listen on; 0 takes a free one.", "The customary one.", ge=0, le=65_535
+    )
+    admin_key: Secret = setting(
+        None,
+        "What `/admin` and `/metrics` ask for, at least 16 characters.",
+        "Without it both are closed: there is no safe default for a secret.",
+        min_length=16,
+    )
+    admin_key_file: Path | None = setting(
+        None,
+        "A file that holds the admin key, instead of `CACHESERVER_ADMIN_KEY`.",
+        "An environment is easily shown by accident; a file with mode 0600 is not.",
+    )
+    max_body_bytes: Bytes = setting(
+        32 * 1024**2,
+        "The largest request body; `32MiB`, `512MB` and plain bytes are understood.",
+        "Anthropic's own limit for Messages (32 MB).",
+    )
+    max_connections: int = setting(
+        8_192,
+        "Connections at a time, fewer where the process may not open so many files.",
+        "Some 25 kB each: 200 MB when all are taken, more than a hundred times what 64 calls need.",
+        ge=1,
+        le=1_000_000,
+    )
+    max_connections_per_address: int = setting(
+        1_024,
+        "Of them from one address (of IPv6, a /64). Behind a proxy all come from the proxy's: set "
+        "it to `CACHESERVER_MAX_CONNECTIONS` there.",
+        "An eighth of all, so that no one caller takes the whole; SDKs open 100 to 1,000.",
+        ge=1,
+        le=1_000_000,
+    )
+    header_timeout_s: float = setting(
+        10.0,
+        "From a request's first byte to the end of its headers; then 408.",
+        "Headers are one packet; a mobile network that loses it three times sends it within 10 s.",
+        gt=0,
+        le=3_600,
+    )
+    body_timeout_s: float = setting(
+        600.0,
+        "How long a whole body may take; 500 bytes a second are asked for besides. Then 408.",
+        "The Anthropic SDK waits no longer than that for its answer.",
+        gt=0,
+        le=86_400,
+    )
+    reader_timeout_s: float = setting(
+        60.0,
+        "How long an answer may wait for a reader who takes none of it.",
+        "nginx's `send_timeout`; a program that stops reading for a minute has most likely gone.",
+        gt=0,
+        le=86_400,
+    )
+    features_off: FeatureList = setting(
+        (),
+        "Capabilities to switch off, with commas between: "
+        f"{', '.join(f'`{name}`' for name in FEATURES)} "
+        "([what each is](capabilities.md)).",
+        "None is off: each does nothing until a tenant's settings or a request ask for it, or "
+        "costs nothing that is not saved.",
+        shown="none",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
+    )
+    log_format: Literal["text", "json"] = setting(
+        "text",
+        "Lines of text, or of one JSON object each ([monitoring](monitoring.md#logs)).",
+        "Text is for people; a collector of logs is set up by somebody who can set this too.",
+    )
+    access_log: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Whether each request is a line of the log; `auto`: with `CACHESERVER_LOG_FORMAT=json`.",
+        "Collected logs are expected to have them; a terminal would show nothing else.",
+    )

@@ -1,0 +1,117 @@
+"""Settings of the store: where it is, how much it may hold, and its encryption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from cacheserver.config.fields import Secret, setting
+from cacheserver.config.sizes import BytesLimit
+
+
+class StoreSettings(BaseModel):
+    """One value per setting; `Settings` has all of them."""
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".local/share/cacheserver",
+        description="Where the embedded store, the index snapshot and the model are kept.",
+        json_schema_extra={
+            "why": "The XDG data home: what is kept outlives a reboot and needs no rights.",
+            "shown": "`$XDG_DATA_HOME/cacheserver`, else `~/.local/share/cacheserver`",
+        },
+    )
+    redis_url: Secret = setting(
+        None,
+        "Your own Redis or Valkey: `redis://`, `rediss://` or `unix://`. A secret: it may hold a "
+        "password.",
+        "Without it, a Valkey is started in the data directory and nothing need be installed.",
+    )
+    redis_ca_file: Path | None = setting(
+        None,
+        "Certificates in PEM that `rediss://` trusts: those of your own CA.",
+        "Without it, those that this machine trusts.",
+    )
+    redis_cert_file: Path | None = setting(
+        None,
+        "The client certificate for `rediss://`, in PEM, with what leads to its CA.",
+        "Without it, none is shown; few servers ask for one.",
+    )
+    redis_key_file: Path | None = setting(
+        None,
+        "The private key of that certificate, in PEM and not encrypted.",
+        "Without it, it is read from the certificate's file.",
+    )
+    redis_prefix: str = setting(
+        "cs1:",
+        "In front of every key in Redis.",
+        "Short, since every entry pays for it; its digit is raised if the layout changes.",
+        pattern=r"^[A-Za-z0-9._:-]{1,32}$",
+    )
+    store_wait_s: float = setting(
+        0.25,
+        "How long a request may wait for the store in all, before it is answered without it.",
+        "A hundred times what the store takes, and not noticed beside a call to Claude.",
+        gt=0,
+        le=60,
+    )
+    max_bytes: BytesLimit = setting(
+        1_000_000_000,
+        "How much the stored answers may take; beyond it the least useful go. `unlimited`: none.",
+        "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
+    )
+    max_decision_bytes: BytesLimit = setting(
+        250_000_000,
+        "How much the records of decisions may take, kept a day at most; beyond it the oldest go.",
+        "Some 170,000 of 1.5 kB: a day of two requests a second, half an hour of a hundred.",
+    )
+    max_ledger_bytes: BytesLimit = setting(
+        250_000_000,
+        "How much the ledger's rows may take in Redis; beyond it the oldest go to files.",
+        "A million rows of 250 bytes: a month of 23 requests a minute.",
+    )
+    max_job_bytes: BytesLimit = setting(
+        500_000_000,
+        "How much batches, jobs and their results may take. Beyond it the results that would end "
+        "first go; where those are not enough, a new job is a 429.",
+        "Two of the largest batches (256 MB), packed to half, with their answers.",
+    )
+    max_label_bytes: BytesLimit = setting(
+        250_000_000,
+        "How much labels and what was learned of them may take; beyond it the scopes that had "
+        "none for longest begin anew.",
+        "Some 600,000 labels of 420 bytes: six tenants with all the 100,000 each may have.",
+    )
+    ledger_file_days: int = setting(
+        365,
+        "How many days rows of the ledger are kept in files, after their 30 in Redis.",
+        "A year, to be held against last year's.",
+        ge=1,
+        le=36_500,
+    )
+    encryption_key_file: Path | None = setting(
+        None,
+        "A file with the master key that all content in the store is encrypted under: 32 bytes as "
+        "hex or base64 (`openssl rand -hex 32`), not readable by others.",
+        "Without it nothing is encrypted: who loses the key loses the data, so it is asked for.",
+    )
+    encryption_key_command: str | None = setting(
+        None,
+        "A command that prints that key, instead: of a key service, say. No shell reads it.",
+        "Without it, the file; a key itself is in no variable.",
+        min_length=1,
+    )
+    encryption_old_key_file: Path | None = setting(
+        None,
+        "The master key before that one, while keys are rotated ([how](running.md#encryption)).",
+        "Without it, one key opens everything, as it does between rotations.",
+    )
+    encryption_old_key_command: str | None = setting(
+        None, "A command that prints that one.", "Without it, the file.", min_length=1
+    )
+    encryption_give_up: bool = setting(
+        False,
+        "Whether to start without the master key though there is encrypted data, which is then "
+        "not there: answers, conversations, jobs, decisions, gold sets, tenants' settings.",
+        "A key that is missing by mistake must not look like an empty cache.",
+    )

@@ -1,4 +1,4 @@
-"""Builds the queued work: batches, jobs, and questions that may wait."""
+"""Build the queued work: batches, jobs, and questions that may wait."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def build(
     pace: Intervals,
     observe: Callable[[ItemEnd], None] | None,
 ) -> AsyncIterator[BatchScheduler]:
-    """Work on what is queued until the block ends; the rest goes on after the next start."""
+    """Run the queued work until the block ends; what is left continues after the next start."""
     store, ledger, metrics = host.store, host.ledger, host.metrics
     most = host.settings.max_job_bytes
     work = WorkQueue(store.redis, prefix=store.prefix, sealer=store.sealer)

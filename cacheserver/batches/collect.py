@@ -1,8 +1,8 @@
-"""What became of an ask, told to all who waited for it: kept once, billed once, a line for each.
+"""Results of asks: stored once, billed once, and a result for every item that waits.
 
-Rule: first the answer is stored, then the items end and their rows are kept, in one step, then it
-is counted. A server that dies before that step finds the ask still there and does it again, one
-that dies behind it finds the rows; nobody is told twice.
+Rule: the answer is stored first; then the items end and their rows are stored, in one step; then
+they are counted. After a crash before that step the ask is still there and is done again; after a
+crash behind it the rows are there. No item ends twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cacheserver.core.types import Bypass, Decision, Hit, Miss, Nanodollars, Que
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item that waits, and what it asks."""
+    """A waiting item and its query."""
 
     waiter: Waiter
     custom_id: str
@@ -44,7 +44,7 @@ class Item:
 
 
 class Collector:
-    """Tells results."""
+    """Takes the results of asks and ends the items that wait for them."""
 
     def __init__(
         self, context: BatchContext, answer_store: AnswerStore, lookup: CacheLookup
@@ -54,7 +54,7 @@ class Collector:
         self._lookup = lookup
 
     async def items(self, key: str) -> tuple[int, list[Item]]:
-        """How many wait for an ask, and those of them that have not ended, the first first."""
+        """The number of waiters of an ask, and those that have not ended, oldest first."""
         context = self._context
         (waiters,) = await context.work.waiters([key])
         found: list[Item] = []
@@ -76,7 +76,7 @@ class Collector:
         return len(waiters), found
 
     async def take_message(self, key: str, message: Mapping[str, Any], asked_at: float) -> None:
-        """Claude answered an ask in a batch."""
+        """Take Claude's answer to an ask, out of a batch."""
         context = self._context
         (ask,) = await context.work.asks([key], "kind", "reason", "asked", "cheapest")
         if "asked" not in ask:
@@ -89,34 +89,39 @@ class Collector:
             waiting, items = await self.items(key)
             same = [item for item in items if item.waiter.kind == "same"]
             if filled is None and same:
-                # As it was asked: what stood in for the model asked for is not kept as its answer.
+                # A cheaper model's answer is not stored as the answer of the model asked for.
                 query = replace(same[0].query, cheapest="cheapest" in ask)
                 near = await self._near(query, decision, message)
                 filled = await self._answer_store.store(
                     query, message, asked_at, planned=planned, shared=shared
                 )
-            told: list[ItemResult] = []
+            finished: list[ItemResult] = []
             if filled is not None:
-                told = [self._result(item, filled, decision, item is same[0]) for item in same]
-                told += [
+                finished = [self._result(item, filled, decision, item is same[0]) for item in same]
+                finished += [
                     line
                     for item in items
                     if item.waiter.kind == "near"
                     and (line := await self._similar(item, joined_asks.from_batch(filled)))
                     is not None
                 ]
-            if await self._finish(key, waiting, told, filled=filled):
-                if near is not None and filled is not None and filled.entry is not None and told:
-                    context.learner.missed(told[0].query, near, filled.entry)
+            if await self._finish(key, waiting, finished, filled=filled):
+                if (
+                    near is not None
+                    and filled is not None
+                    and filled.entry is not None
+                    and finished
+                ):
+                    context.learner.missed(finished[0].query, near, filled.entry)
                 return
 
     async def _near(
         self, query: Query, decision: Decision, message: Mapping[str, Any]
     ) -> Miss | None:
-        """Find what a fresh answer is held against: what comes near before it is stored itself.
+        """Look up the stored answers that a new answer is compared with, before it is stored.
 
-        None: nothing is learned from it. What came near when the item was looked up is not kept
-        for the hours a batch takes.
+        None: nothing is learned from it. The candidates of the first look-up are not kept for the
+        hours that a batch takes.
         """
         context, tenant = self._context, query.tenant
         if not isinstance(decision, Miss) or query.text is None:
@@ -146,18 +151,18 @@ class Collector:
         decision: Miss | None = None,
         billed: bool = False,
     ) -> None:
-        """An ask brought no answer: `end` is `errored`, `expired` or `canceled`.
+        """End the items of an ask without an answer: `end` is `errored`, `expired` or `canceled`.
 
-        `counted`: the ticket of the first who waited, where the service has counted it. `decision`:
-        why Claude was not asked, where that is so. `billed`: it may be, though nothing came; the
-        first who waited has the bounds in its row.
+        `counted`: the request id of the first item, if the service has counted it. `decision`: why
+        Claude was not asked, if it was not. `billed`: Claude may bill the call all the same; the
+        first item's row has the bounds.
         """
         context = self._context
         (ask,) = await context.work.asks([key], "kind", "reason", "asked", "body")
         why = decision or results.GIVEN_UP.get(end) or _decision(ask)
         while True:
             waiting, items = await self.items(key)
-            told: list[ItemResult] = []
+            finished: list[ItemResult] = []
             for item in items:
                 if item.waiter.kind == "near":
                     await self._lookup.ask_again(item.job, item.waiter, item.custom_id, item.query)
@@ -166,46 +171,46 @@ class Collector:
                 line = results.unanswered(
                     *(item.waiter, item.custom_id, request, end, result), decision=why
                 )
-                if counted is not None and not told:
+                if counted is not None and not finished:
                     request.id, line = counted, replace(line, counted=True)
                 settlement = line.settlement
-                if billed and not told:
+                if billed and not finished:
                     settlement = _lost(settlement, item, ask)
                 if decision is not None:
                     settlement = replace(settlement, failed=False)
-                told.append(replace(line, settlement=settlement))
-            now, ends = context.clock(), [context.encode(line) for line in told]
-            spent, accounts = _most(told, now)
+                finished.append(replace(line, settlement=settlement))
+            now, ends = context.clock(), [context.encode(line) for line in finished]
+            spent, accounts = _most(finished, now)
             state = await context.work.finish(
                 key, waiting, ends, now, spent=spent, accounts=accounts
             )
             if state:
                 break
-        for line in told if state == 1 else ():
+        for line in finished if state == 1 else ():
             context.record(line)
 
     async def take_answer(self, key: str, answer: Answer) -> None:
-        """The service answered an ask directly, and has counted it for the first who waited."""
+        """Take the answer of a direct call, which the service has counted for the first item."""
         message = sse.without_id(json_text.loads(answer.body))
         settlement = answer.settlement
         while True:
             waiting, items = await self.items(key)
-            told: list[ItemResult] = []
+            finished: list[ItemResult] = []
             for item in items:
                 if item.waiter.kind == "near":
                     continue
-                if told:
+                if finished:
                     unpaid = joined_asks.unpaid(settlement, None, settlement.cost)
-                    told.append(self._succeeded(item, message, unpaid))
+                    finished.append(self._succeeded(item, message, unpaid))
                 else:
                     line = self._succeeded(item, message, settlement)
                     line.request.id = answer.decision_id
-                    told.append(replace(line, counted=True))
+                    finished.append(replace(line, counted=True))
             for item in items:
                 if item.waiter.kind == "near":
                     similar = await self._similar(item, joined_asks.from_direct(message, answer))
-                    told += [] if similar is None else [similar]
-            if await self._finish(key, waiting, told):
+                    finished += [] if similar is None else [similar]
+            if await self._finish(key, waiting, finished):
                 return
 
     def _result(self, item: Item, filled: Filled, decision: Decision, led: bool) -> ItemResult:
@@ -235,26 +240,26 @@ class Collector:
         self,
         key: str,
         waiting: int,
-        told: list[ItemResult],
+        finished: list[ItemResult],
         *,
         filled: Filled | None = None,
     ) -> bool:
-        """End the items and count them. False: others joined them.
+        """End the items and count them. False: more items joined meanwhile.
 
-        What `filled` cost is booked in the same step.
+        The cost of `filled` is booked in the same step.
         """
         context, now = self._context, self._context.clock()
         spent, accounts = NOTHING, list[Account]()
-        if filled is not None and filled.call is not None and told:
-            payer = told[0].query
+        if filled is not None and filled.call is not None and finished:
+            payer = finished[0].query
             spent = Amount(filled.cost or 0, tokens(filled.usage))
             tenant = payer.tenant
             accounts = rules.accounts(tenant.name, payer.key_id, tenant.budgets, now)
-        ends = [context.encode(line) for line in told]
+        ends = [context.encode(line) for line in finished]
         state = await context.work.finish(key, waiting, ends, now, spent=spent, accounts=accounts)
         if state != 1:
             return state != 0
-        for line in told:
+        for line in finished:
             billed = isinstance(line.settlement.decision, Miss | Bypass)
             context.record(line)
             if billed and not line.counted and line.settlement.usage is not None:
@@ -264,23 +269,23 @@ class Collector:
         return True
 
     def _batch_saving(self, filled: Filled) -> Nanodollars | None:
-        """What the same tokens would have cost at once, less what they did."""
+        """The cost of the same tokens in a direct call, minus the cost in the batch."""
         usage = replace(filled.usage, service_tier="standard")
         full = self._context.pricer.cost(filled.model, usage, self._context.clock())
         return None if full is None or filled.cost is None else full - filled.cost
 
 
 def _lost(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:
-    """The same for who is billed for an answer that never came."""
+    """The settlement of the item that may be billed for an answer that never came."""
     planned = None
     if "asked" in ask:
         planned = replace(call_codec.decode(ask["asked"]), body=ask.get("body", item.query.raw))
     return replace(settlement, cost=None, planned=planned, lost=1, way=_way(item))
 
 
-def _most(told: Sequence[ItemResult], now: float) -> tuple[Amount, list[Account]]:
-    """The most that is to be booked of items without an answer, and where."""
-    payer = told[0] if told else None
+def _most(finished: Sequence[ItemResult], now: float) -> tuple[Amount, list[Account]]:
+    """The upper bound to book for items without an answer, and the accounts it is booked in."""
+    payer = finished[0] if finished else None
     row = None if payer is None else payer.request.row
     if payer is None or row is None or row.unknown is None:
         return NOTHING, []
@@ -294,11 +299,11 @@ def _way(item: Item) -> Literal["batch", "queued"]:
 
 
 def _keys(query: Query) -> tuple[str, str]:
-    """The asks that a query may wait for as itself: its own, and the one of a spent budget."""
+    """The keys of the asks that answer exactly this query: its own, and with a spent budget."""
     return ask_key(query), ask_key(replace(query, cheapest=True))
 
 
 def _decision(ask: Mapping[str, bytes]) -> Miss | Bypass:
-    """Why an ask was made; as a look-up in which nothing was found where it is gone."""
+    """The decision behind an ask; a miss for an empty scope if the ask is gone."""
     reason = ask.get("reason", b"empty").decode()
     return Bypass(reason) if ask.get("kind") == b"bypass" else Miss(reason)

@@ -1,4 +1,4 @@
-"""What all who work on queued work share: the stores, the clock, how items are read and counted."""
+"""The parts that all queued work shares: stores, clock, and how items are read and counted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_BEGUN = 1_000  # jobs of which it is remembered when they were taken, some 200 kB
+_BEGUN = 1_000  # jobs whose start and trace are remembered, some 200 kB
 
 
 class Service(Protocol):
@@ -82,10 +82,10 @@ class Settler(Protocol):
 
 class Budgets(Protocol):
     async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
-        """Whether Claude may be asked in a batch. Raises `StoreError`."""
+        """Admit a call of a batch and reserve its cost. Raises `StoreError`."""
 
     async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
-        """What refuses all that would have Claude asked. Raises `StoreError`."""
+        """The verdict of a spent budget that refuses every call. Raises `StoreError`."""
 
 
 class Tenants(Protocol):
@@ -102,10 +102,10 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How fast the work goes. Seconds."""
+    """Intervals of the queued work, in seconds."""
 
-    tick_s: float = 1.0  # between rounds with nothing to hurry for: a few commands to the store
-    lease_s: float = 15.0  # a killed server's work waits so long for another's
+    tick_s: float = 1.0  # between rounds if nothing is due: a few commands to the store
+    lease_s: float = 15.0  # how long a killed server's work waits for another server
     poll_first_s: float = 5.0  # small batches are often done within a minute
     poll_longest_s: float = 300.0  # under 0.4 calls a minute; "most < 1 h", so 5 minutes are little
     # How long after a call of unknown outcome its batch may still appear: longer than any request
@@ -116,7 +116,7 @@ class Intervals:
 
 @dataclass(slots=True)
 class BatchContext:
-    """The shared part. `held_until` is the end of the lease, by the monotonic clock."""
+    """The shared parts. `held_until` is the end of the lease, by the monotonic clock."""
 
     jobs: Jobs
     work: WorkQueue
@@ -124,7 +124,7 @@ class BatchContext:
     stored: StoredAnswers
     learner: Learner
     tenants: Tenants
-    settler: Settler  # its rows are not booked in the budgets: that is done as an ask ends
+    settler: Settler  # its rows are not booked in budgets: that happens as an ask ends
     rows: PendingRows
     budgets: Budgets
     pricer: Pricer
@@ -135,12 +135,14 @@ class BatchContext:
     upstream: str  # identity of Claude, part of every fingerprint
     embedder: str
     pace: Intervals
-    observe: Callable[[ItemEnd], None] | None = None  # told of each item that has ended
+    observe: Callable[[ItemEnd], None] | None = None  # called for each item that has ended
     held_until: float = field(default=0.0)
-    begun: dict[str, tuple[float, str | None]] = field(default_factory=dict)  # jobs at work
+    begun: dict[str, tuple[float, str | None]] = field(
+        default_factory=dict
+    )  # start and trace of recent jobs
 
     def read(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
-        """An item as a query. Raises `BadRequest`, also for what is no JSON object."""
+        """Read an item as a query. Raises `BadRequest`, also if it is no JSON object."""
         if job.id not in self.begun:
             self.begun[job.id] = job.created_at, job.trace
             if len(self.begun) > _BEGUN:
@@ -160,7 +162,7 @@ class BatchContext:
         return replace(query, conversation=job.conversation) if job.conversation else query
 
     def read_any(self, job: Job, tenant: Tenant, raw: bytes) -> Query:
-        """An item as a query, to be counted: also where it can not be read."""
+        """Read an item as a query to be counted; an invalid item gives an empty query."""
         try:
             return self.read(job, tenant, raw)
         except BadRequest:
@@ -191,7 +193,7 @@ class BatchContext:
             tenant=line.query.tenant.name,
             began=began,
             ended=now,
-            trace=None if trace is None else request_context.placed(trace),
+            trace=None if trace is None else request_context.parse_traceparent(trace),
             end=line.end,
             decision_id=line.request.id,
             outcome=settled.outcome,
@@ -203,12 +205,12 @@ class BatchContext:
         )
 
     def check_lease(self) -> None:
-        """Raise `StoreError` where the lease may be over: nothing may be sent any more."""
+        """Raise `StoreError` if the lease may be over: nothing more may be sent."""
         if time.monotonic() >= self.held_until:
             raise StoreError("the lease of the batch work may have run out")
 
     async def attempt(self, site: str, step: Coroutine[Any, Any, T]) -> T | None:
-        """What `step` returns; None where it failed, which is counted and holds up nothing else."""
+        """Return the result of `step`; None if it fails, which is counted and logged."""
         try:
             return await step
         except (StoreError, UpstreamError) as error:

@@ -1,4 +1,4 @@
-"""Queued work that cannot wait: asked at once, as any request is, at the full price."""
+"""Direct calls for queued work that cannot wait: as for any request, at full price."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cacheserver.core.types import Miss
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 8  # of the 64 calls that may be in flight: those who wait at a connection go first
+_AT_ONCE = 8  # of the 64 calls that may be in flight: live requests go first
 _TRIES = 5
 _RETRY_S = 10.0  # doubled each time: some five minutes in all
-_LONGEST_RETRY_S = 600.0  # where Claude is not asked: each refusal is a row of the ledger
+_LONGEST_RETRY_S = 600.0  # if Claude is not asked: each refusal is a row in the ledger
 
 
 class Direct:
-    """Asks what is due; each in a task of its own, so that one answer holds up no other.
+    """Calls Claude for the asks that are due, each in its own task: none delays another.
 
-    A server that is killed while Claude answers asks again when it is back: an ordinary request
-    leaves no trace at Claude's by which it could be found.
+    A server that is killed while Claude answers repeats the call after its start: Claude's API
+    offers no way to find an ordinary call.
     """
 
     def __init__(self, context: BatchContext, collector: Collector) -> None:
@@ -38,7 +38,7 @@ class Direct:
         self._refused: Counter[str] = Counter()
 
     async def start(self) -> None:
-        """Begin with what is due and not under way."""
+        """Start the asks that are due and not under way."""
         now = self._context.clock()
         for key, due in await self._context.work.first(DIRECT, _AT_ONCE * 4):
             if due > now or len(self._running) >= _AT_ONCE:
@@ -71,15 +71,15 @@ class Direct:
             context.metrics.swallowed("batch-direct")
         except Exception as error:  # the task boundary: it is due again in the next round
             context.metrics.swallowed("batch-direct")
-            logger.error("asking directly failed: %s", type(error).__name__)
+            logger.error("a direct call of the batch work failed: %s", type(error).__name__)
         finally:
             self._running.pop(key, None)
 
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
-        """Try again what another time may work; else say what Claude said, or our refusal."""
+        """Retry later if that may help; else end the items with Claude's error or our refusal."""
         context = self._context
         if isinstance(error, UpstreamError) and error.reason is not None:
-            # Claude was not asked, so it is no try: the work waits for as long as that lasts.
+            # Claude was not asked, so it does not count as a try: the ask waits while that lasts.
             wait_s = min(_RETRY_S * 2 ** self._refused[key], _LONGEST_RETRY_S)
             self._refused[key] += 1
             await context.work.requeue(key, DIRECT, context.clock() + wait_s, {})

@@ -34,7 +34,7 @@ class _Series:
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """A series that would have cost half as a batch."""
+    """A series of requests that would have cost half as a batch."""
 
     tenant: str
     key_id: str | None
@@ -48,14 +48,14 @@ class Eligible:
 
 
 class Series:
-    """The series of late, the `most` that were asked last. Times must not go back."""
+    """The `most` recent series. Times must not decrease."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._known: OrderedDict[tuple[str, str | None, str], _Series] = OrderedDict()
 
     def note(self, query: Query, now: float, cost: Nanodollars | None) -> bool:
-        """Take note of a request that was answered at once. Its cost is 0 where it was a hit.
+        """Record a request that was answered at once. The cost of a hit is 0.
 
         Returns whether it was one of a series that is known to be regular by now.
         """
@@ -77,7 +77,7 @@ class Series:
         return _regular(series, now)
 
     def eligible(self, now: float, tenant: str | None = None) -> list[Eligible]:
-        """What is regular and still goes on, of one tenant or of all, the dearest first."""
+        """The regular series that still go on, of one tenant or of all, most expensive first."""
         found = [
             Eligible(
                 tenant=s.tenant,

@@ -1,4 +1,4 @@
-"""Ends that come early: jobs that were cancelled, asks whose time is over."""
+"""Early ends: cancelled jobs, and asks whose deadline has passed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from cacheserver.batches.context import BatchContext
 from cacheserver.batches.jobs import Job
 from cacheserver.batches.results import ItemResult
 from cacheserver.batches.submit import Submitter
-from cacheserver.batches.work_queue import DIRECT, Ship, Waiter
+from cacheserver.batches.work_queue import DIRECT, UpstreamBatch, Waiter
 from cacheserver.cache.request import Request
 from cacheserver.core.types import Tenant
 
 
 class Expirer:
-    """Ends what nobody waits for any more.
+    """Ends items of cancelled jobs and of asks that are too late.
 
-    What is at Claude's already is cancelled there only where nobody else waits for that batch;
-    else its answer is paid for in any case, comes, and is reported.
+    A batch that Claude has is cancelled there only if nobody else waits for it; otherwise its
+    answers are paid for in any case, and are reported.
     """
 
     def __init__(self, context: BatchContext, submitter: Submitter, collector: Collector) -> None:
@@ -26,7 +26,7 @@ class Expirer:
         self._collector = collector
 
     async def cancel(self) -> None:
-        """Take each job that is to be cancelled as far as it goes now."""
+        """Cancel what can be cancelled now of each job that is to end."""
         context = self._context
         for id in await context.work.cancelling():
             job = await context.jobs.find(id)
@@ -36,18 +36,18 @@ class Expirer:
             await self._cancel(job)
 
     async def late(self) -> None:
-        """Ask at once, or give up, what has waited too long."""
+        """Call Claude directly for asks that are too late, or expire them."""
         context = self._context
         for key in await context.work.late(context.clock()):
             (ask,) = await context.work.asks([key], "ship")
             _, items = await self._collector.items(key)
             if "ship" in ask:
-                ship = await context.work.ship(ask["ship"].decode())
+                batch = await context.work.batch(ask["ship"].decode())
                 # Claude gives up a batch's own items itself, a day after it got them.
-                if ship is not None and any(item.job.kind == "query" for item in items):
-                    if ship.state != "sent":
-                        continue  # not known there yet; it is looked for
-                    await self._submitter.cancel(ship)
+                if batch is not None and any(item.job.kind == "query" for item in items):
+                    if batch.state != "sent":
+                        continue  # Claude may not have it yet; `Submitter` looks for it
+                    await self._submitter.cancel(batch)
                 await context.work.in_time(key)
             elif items and all(item.job.kind == "batch" for item in items):
                 await self._collector.take_failure(key, "expired", results.EXPIRED)
@@ -60,7 +60,7 @@ class Expirer:
     async def _cancel(self, job: Job) -> None:
         context = self._context
         tenant = await context.tenants.get(job.tenant)
-        waiting = await context.work.asked_by(job.id)
+        waiting = await context.work.asks_of(job.id)
         for item in range(job.cursor, job.total):
             if item not in waiting:
                 await self._end(job, tenant, item)
@@ -75,9 +75,9 @@ class Expirer:
                 if (waiter.job, waiter.item) == (job.id, item):
                     await self._leave(job, tenant, waiter, key)
         for nonce in nonces:
-            ship = await context.work.ship(nonce)
-            if ship is not None and not ship.cancelled and await self._unwanted(ship):
-                await self._submitter.cancel(ship)
+            batch = await context.work.batch(nonce)
+            if batch is not None and not batch.cancelled and await self._unwanted(batch):
+                await self._submitter.cancel(batch)
 
     async def _end(self, job: Job, tenant: Tenant, item: int) -> None:
         line = await self._canceled(job, tenant, Waiter(job.id, item, "same"))
@@ -96,7 +96,7 @@ class Expirer:
                 context.record(line)
 
     async def _canceled(self, job: Job, tenant: Tenant, waiter: Waiter) -> ItemResult | None:
-        """The line of an item that is cancelled; None where it has ended."""
+        """The result of a cancelled item; None if it has ended."""
         context = self._context
         (found,) = await context.jobs.items(job.id, [waiter.item])
         if found is None:
@@ -108,11 +108,11 @@ class Expirer:
             decision=results.GIVEN_UP["canceled"],
         )
 
-    async def _unwanted(self, ship: Ship) -> bool:
-        """Whether only cancelled jobs wait for a batch."""
+    async def _unwanted(self, batch: UpstreamBatch) -> bool:
+        """Return whether only cancelled jobs wait for a batch."""
         context = self._context
         cancelling = set(await context.work.cancelling())
-        for waiters in await context.work.waiters(await context.work.load(ship.nonce)):
+        for waiters in await context.work.waiters(await context.work.load(batch.nonce)):
             if any(waiter.job not in cancelling for waiter in waiters):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""The Lua scripts of `jobs` and `jobwork`: each is one atomic step, so a crash leaves no half.
+"""The Lua scripts of `jobs` and `work_queue`. Each is one atomic step: no crash leaves half.
 
 Keys, all under one prefix P, a job's for as long as its results are kept:
 

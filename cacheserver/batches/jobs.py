@@ -43,7 +43,7 @@ _PACK_LEVEL = 1  # of zlib: half the size of JSON at 50 MB a second
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What was asked for together, and how far it is."""
+    """A job: items that were sent together, and their progress."""
 
     id: str
     kind: Kind
@@ -64,7 +64,7 @@ class Job:
     counts: Mapping[str, int] | None = None  # by how they ended
     ended_at: float | None = None
     cancel_at: float | None = None
-    told: str | None = None  # how the webhook went: "sent", "failed"; None: not yet
+    webhook_state: str | None = None  # "sent", "failed"; None: not yet
     attempts: int = 0  # of the webhook
 
     @property
@@ -73,11 +73,11 @@ class Job:
 
 
 class NoRoom(StoreError):
-    """A job does not fit beside those under way."""
+    """The store has no room for a job beside those under way."""
 
 
 class Jobs:
-    """The jobs of every tenant. They take `max_bytes`, and what is under way its answers beside."""
+    """The jobs of every tenant. Requests and results take `max_bytes`, but for running jobs."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Jobs:
         self._delete = redis.register_script(job_scripts.DELETE)
 
     async def create(self, job: Job, items: Sequence[tuple[str, bytes]], *, keep_s: int) -> int:
-        """Keep a job and its items, (custom id, request) each. It is there when this returns.
+        """Store a job and its items, (custom id, request) each. It is durable when this returns.
 
         Returns how many ended jobs made room for it. Raises `NoRoom` where that is not enough.
         """
@@ -130,7 +130,7 @@ class Jobs:
         return made_room
 
     async def get(self, tenant: str, id: str) -> Job | None:
-        """A tenant's job; None where it has none of that id."""
+        """A tenant's job by id; None if there is none."""
         job = await self.find(id)
         return job if job is not None and job.tenant == tenant else None
 
@@ -142,21 +142,21 @@ class Jobs:
         return self._sealer.decoded(lambda: _read(id, fields, self._sealer))
 
     async def batches(self, tenant: str) -> list[str]:
-        """The ids of a tenant's batches, the newest first."""
+        """The ids of a tenant's batches, newest first."""
         key = f"{self._prefix}bt:mine:{tenant_key(tenant)}"
         found = await command(self._redis, "ZREVRANGE", key, 0, -1)
         return [id.decode() for id in found]
 
     async def unlist(self, tenant: str, id: str) -> None:
-        """Forget that a tenant had a batch: its results are no longer kept."""
+        """Drop a batch from the tenant's list: its results have expired."""
         await command(self._redis, "ZREM", f"{self._prefix}bt:mine:{tenant_key(tenant)}", id)
 
     async def cancel(self, id: str, now: float) -> bool:
-        """Ask for a job's end. False where it has ended."""
+        """Request the end of a job. False if it has ended."""
         return bool(await run_script(self._cancel, self._prefix, "", id, repr(now)))
 
     async def delete(self, tenant: str, id: str) -> bool:
-        """Forget a job and its results. False where it has not ended."""
+        """Delete a job and its results. False if it has not ended."""
         return bool(await run_script(self._delete, self._prefix, "", id, tenant_key(tenant)))
 
     async def lines(self, job: Job) -> AsyncIterator[bytes]:
@@ -167,7 +167,7 @@ class Jobs:
                     yield line
 
     async def some(self, id: str, items: Sequence[int]) -> list[bytes | None]:
-        """The lines of these items; None where one is not answered."""
+        """The result lines of these items; None for one that has not ended."""
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:out:{id}", *items)
         await self._sealer.know(found)
         return [
@@ -176,7 +176,7 @@ class Jobs:
         ]
 
     async def items(self, id: str, items: Sequence[int]) -> list[tuple[str, bytes] | None]:
-        """The custom ids and requests of these items; None where one is answered.
+        """The custom ids and requests of these items; None for one that has ended.
 
         One that does not open is a request without a body, so that it ends as one that is none.
         """
@@ -189,23 +189,23 @@ class Jobs:
 
 
 def new_id(kind: Kind) -> str:
-    """A fresh id; that of a batch looks as Anthropic's do."""
+    """A new id; a batch's has the form of Anthropic's."""
     return ("msgbatch_" if kind == "batch" else "job_") + secrets.token_hex(12)
 
 
 def place_name(id: str, item: int) -> str:
-    """Return what an item's request and its result are sealed for; no id has a colon."""
+    """The name under which an item's request and result are sealed; no id has a colon."""
     return f"{id}:{item}"
 
 
 def packed(sealer: Sealer, tenant: str, name: str, custom_id: str, raw: bytes) -> bytes:
-    """An item as it is kept."""
+    """Encode an item as it is stored."""
     plain = custom_id.encode() + b"\n" + zlib.compress(raw, _PACK_LEVEL)
     return sealer.seal(ITEMS, tenant, name, plain)
 
 
 def unpacked(sealer: Sealer, name: str, kept: bytes) -> tuple[str, bytes]:
-    """The custom id and the request of an item, empty where it does not open."""
+    """Decode the custom id and request of an item; empty if it cannot be decrypted."""
     return sealer.read(ITEMS, None, name, kept, _item) or ("", b"")
 
 
@@ -215,7 +215,7 @@ def _item(plain: bytes) -> tuple[str, bytes]:
 
 
 def _line(plain: bytes) -> bytes:
-    """A line of results as it is. Raises `ValueError` for what is none."""
+    """Check a line of results. Raises `ValueError` if it is none."""
     as_object(plain)
     return plain
 
@@ -256,7 +256,7 @@ def _written(job: Job, sealer: Sealer) -> dict[str, str | bytes | float]:
 
 
 def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
-    """The job; None for one that does not open."""
+    """Decode a job; None if it cannot be decrypted."""
     text: dict[str, str] = {}
     for field_name, value in fields.items():
         name = field_name.decode()
@@ -291,7 +291,7 @@ def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
         counts={end: int(text.get(end, 0)) for end in ENDS},
         ended_at=number("ended_at"),
         cancel_at=number("cancel_at"),
-        told=text.get("told"),
+        webhook_state=text.get("told"),
         attempts=int(text.get("attempts", 0)),
     )
 
@@ -304,7 +304,7 @@ def _controls(said: Mapping[str, Any]) -> Controls:
 
 
 def _tupled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with tuples again where JSON has lists."""
+    """The fields, with tuples for the lists of JSON."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
 
 

@@ -1,7 +1,7 @@
-"""Looks the items of a job up, one after the other: hits end there, the rest wait for an ask.
+"""Looks up the items of jobs: a hit ends its item, the others wait for an ask.
 
-What is asked twice within a batch is asked once: the same request by its key, one that is only
-like another where the decider would serve it that one's answer.
+An ask is one call to Claude that any number of items wait for. Items share one if their requests
+have the same key, or if the decider would serve one of them the other's answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ROUND = 1_000  # items of one job before others have their turn: some seconds
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One item of a job that is looked up."""
+    """An item of a job to look up."""
 
     job: Job
     tenant: Tenant
@@ -43,7 +43,7 @@ class _Item:
 
 
 class CacheLookup:
-    """Takes open jobs in turn."""
+    """Looks up the items of open jobs, in turns."""
 
     def __init__(self, context: BatchContext, decider: Decider, call_planner: CallPlanner) -> None:
         self._context = context
@@ -51,7 +51,7 @@ class CacheLookup:
         self._leaders = Leaders(decider)
 
     async def run(self) -> bool:
-        """Look up a round of each open job. True where some are left."""
+        """Look up a round of items of each open job. True if some are left."""
         context = self._context
         left = False
         for id in await context.work.open_jobs():
@@ -61,7 +61,7 @@ class CacheLookup:
                 self._leaders.forget(id)
                 continue
             if job.status == "canceling":
-                continue  # whatever was not looked up is cancelled
+                continue  # items that were not looked up are cancelled
             left |= bool(await context.attempt("batch-sort", self._round(job)))
         return left
 
@@ -77,7 +77,7 @@ class CacheLookup:
             for (place, custom_id, raw), (query, decision) in zip(there, found, strict=True):
                 item = _Item(job, tenant, Waiter(job.id, place, "same"), custom_id, raw)
                 if not await self._place(item, query, decision):
-                    return False  # until there is room in a budget: looked at again in a while
+                    return False  # no room in a budget now: looked up again later
         if end == job.total:
             await context.work.drop_open(job.id)
             self._leaders.forget(job.id)
@@ -101,7 +101,7 @@ class CacheLookup:
     async def _place(
         self, item: _Item, query: Query | None, decision: Decision | BadRequest
     ) -> bool:
-        """End an item, or have it wait for an ask. False: it has to be looked at again."""
+        """End an item, or have it wait for an ask. False: it must be looked up again."""
         context = self._context
         if query is None or isinstance(decision, BadRequest):
             result = results.errored("invalid_request_error", str(decision))
@@ -123,13 +123,13 @@ class CacheLookup:
         return True
 
     async def _end(self, line: ItemResult, event: str | None = None, *, moves: bool = True) -> None:
-        """End an item that waits for nothing. `moves`: what comes after it is looked at next."""
+        """End an item that waits for nothing. `moves`: the look-up goes on behind it."""
         context, cursor = self._context, line.waiter.item + 1 if moves else None
         if await context.work.finish_item(context.encode(line), context.clock(), cursor=cursor):
             context.record(line, event)
 
     async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
-        """End an item with a stored answer, as the service serves one."""
+        """End an item with a stored answer."""
         now = self._context.clock()
         served = self._context.stored.serve_stored(query, hit, candidate.entry, now=now)
         line = ItemResult(
@@ -141,9 +141,9 @@ class CacheLookup:
     async def _wait(
         self, item: _Item, query: Query, decision: Miss | Bypass, *, moves: bool = True
     ) -> bool:
-        """Have an item wait for an ask of its own, or for one that is made anyway.
+        """Have an item wait for an ask: a new one, or one that is there already.
 
-        False: a budget has no room for it now, and may have. `moves`: as in `_end`.
+        False: a budget has no room for it now, but may have later. `moves`: as in `_end`.
         """
         context, now = self._context, self._context.clock()
         cursor = item.waiter.item + 1 if moves else None
@@ -161,7 +161,7 @@ class CacheLookup:
         share = {"tenant": item.job.tenant, "headers": dict(query.headers)}
         join = partial(join, pool=pool or pool_of(share), share=share)
         if pool != DIRECT and budget.wanted(query.tenant.budgets, query.key_id):
-            # Who waits for an ask that is there spends nothing more.
+            # An item that joins an existing ask spends nothing more.
             if shared and await join(item.waiter, key, ask={}):
                 self._joined(item, query, vector, key, pool, moves=moves)
                 return True
@@ -178,7 +178,7 @@ class CacheLookup:
         return True
 
     def _when(self, item: _Item, query: Query, now: float) -> tuple[str, float, float]:
-        """The pool (none: of its kind), when it is sent, and when it is no longer waited for."""
+        """The pool (empty: by its kind), when the ask is sent, and when it is too late."""
         job, rules = item.job, item.tenant.batching
         if job.kind == "batch":
             return "", now, job.created_at + schedule.EXPIRES_S
@@ -206,9 +206,9 @@ class CacheLookup:
         *,
         moves: bool,
     ) -> bool:
-        """End an item a budget has no money for; False where that may come while there is time.
+        """End an item that a budget refuses; False if the budget may have room in time.
 
-        What is only held is held at the most it may cost, and much of it comes back.
+        Calls under way are reserved at their maximum cost, and most of that is freed again.
         """
         now = self._context.clock()
         late = min(late, item.job.created_at + item.tenant.batching.max_wait_s)
@@ -245,14 +245,14 @@ class CacheLookup:
         return found
 
     async def ask_again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
-        """Have an item that was like another's be asked for itself: the other brought nothing."""
+        """Give an item its own ask: the similar one it waited for has no answer for it."""
         own = Waiter(waiter.job, waiter.item, "same")
         item = _Item(job, query.tenant, own, custom_id, query.raw)
         await self._wait(item, query, Miss("near-failed"), moves=False)
 
 
 def _passed_on(query: Query) -> Bypass | None:
-    """Why an item of a batch goes to Claude as it came, and its answer is not kept."""
+    """The reason why an item of a batch is passed on to Claude unchanged and not stored."""
     if not query.tenant.batching.enabled or "batching" in query.controls.off:
         return Bypass("batching-off")
     if not cacheability.batchable(query.body):

@@ -1,4 +1,4 @@
-"""What is asked within a batch, and which of it would serve an item that asks nearly the same."""
+"""Near duplicates within a job: items that another item's answer will serve."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CLOSE = 0.9  # cosine; no target is reached below it, and deciding costs a roun
 
 
 @dataclass(slots=True)
-class _Asked:
-    """What a job asks under one scope: texts, their vectors, and the asks they lead."""
+class _Questions:
+    """The questions of a job under one scope, with their vectors and the keys of their asks."""
 
     texts: list[str] = field(default_factory=list)
     actors: list[str | None] = field(default_factory=list)
@@ -26,23 +26,23 @@ class _Asked:
 
 
 class Leaders:
-    """The asks of each job. Of this process only: after a restart later items find fewer."""
+    """The asks of each job, in this process only: after a restart fewer duplicates are found."""
 
     def __init__(self, decider: Decider) -> None:
         self._decider = decider
-        self._jobs: dict[str, dict[str, _Asked]] = {}
+        self._jobs: dict[str, dict[str, _Questions]] = {}
 
     async def find(self, job: str, query: Query, vector: Any, now: float) -> str | None:
-        """The ask of this job whose answer will serve this item, too."""
-        known = self._jobs.get(job, {}).get(query.scope)
-        if known is None or query.text is None:
+        """The key of the ask of this job whose answer will also serve this item."""
+        asks = self._jobs.get(job, {}).get(query.scope)
+        if asks is None or query.text is None:
             return None
-        cosines = np.asarray(known.vectors) @ np.asarray(vector)
+        cosines = np.asarray(asks.vectors) @ np.asarray(vector)
         bar = bar_of(query.tenant, query.controls.namespace, query.scope)
         close = _CLOSE if bar.similarity is None else bar.similarity
         best = np.argsort(-cosines)[: bar.top_k]
         near = [
-            Candidate(_stand_in(query, known, at, now), float(cosines[at]))
+            Candidate(_stand_in(query, asks, at, now), float(cosines[at]))
             for at in map(int, best)
             if cosines[at] >= close
         ]
@@ -51,30 +51,30 @@ class Leaders:
         decision = await self._decider.decide(query, near, bar)
         if not isinstance(decision, Hit) or decision.candidate is None:
             return None
-        return known.keys[int(decision.candidate.entry.id)]
+        return asks.keys[int(decision.candidate.entry.id)]
 
     def add(self, job: str, query: Query, vector: Any, key: str) -> None:
-        """An item of the job is asked for itself, or with others who ask the same."""
-        known = self._jobs.setdefault(job, {}).setdefault(query.scope, _Asked())
-        if query.text is not None and len(known.texts) < _LEADERS:
-            known.texts.append(query.text)
-            known.actors.append(query.actor)
-            known.keys.append(key)
-            known.vectors.append(np.asarray(vector))
+        """Add an item that has an ask, alone or with others that ask the same."""
+        asks = self._jobs.setdefault(job, {}).setdefault(query.scope, _Questions())
+        if query.text is not None and len(asks.texts) < _LEADERS:
+            asks.texts.append(query.text)
+            asks.actors.append(query.actor)
+            asks.keys.append(key)
+            asks.vectors.append(np.asarray(vector))
 
     def forget(self, job: str) -> None:
         self._jobs.pop(job, None)
 
 
-def _stand_in(query: Query, known: _Asked, place: int, now: float) -> Entry:
-    """What the decider reads of an answer that is still to come."""
+def _stand_in(query: Query, asks: _Questions, place: int, now: float) -> Entry:
+    """A stand-in for the entry of an answer that is still to come, for the decider."""
     return Entry(
         id=f"{place:032d}",
         tenant=query.tenant.name,
         namespace=query.controls.namespace,
         fingerprint="",
         scope=query.scope,
-        text=known.texts[place],
+        text=asks.texts[place],
         model=query.model,
         message=b"{}",
         usage=Usage(),
@@ -82,5 +82,5 @@ def _stand_in(query: Query, known: _Asked, place: int, now: float) -> Entry:
         tags=(),
         created_at=now,
         expires_at=now + 1,
-        actor=known.actors[place],
+        actor=asks.actors[place],
     )

@@ -1,7 +1,7 @@
-"""Rows of items that have ended, until they are in the ledger: none is lost with a server.
+"""Ledger rows of finished items, stored until the ledger has them: no crash loses one.
 
-Rule: a row is kept in the step that ends its item, and forgotten once the ledger has it. What a
-killed server left is entered by the next one; a row counts once, however often it is entered.
+Rule: a row is stored in the step that ends its item, and deleted once the ledger has it. The rows
+that a killed server left are entered by the next one; a row entered twice counts once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _AT_ONCE = 500
 
 
 class PendingRows:
-    """Keeps count of rows that are on their way.
+    """Tracks rows until the ledger has them.
 
-    `flush` writes them, or raises `StoreError`; `given_up`: how many the ledger had no room for.
+    `flush` writes them, or raises `StoreError`; `given_up` counts those the ledger dropped.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class PendingRows:
         self._looked = ""  # the lease under which it was looked what others left
 
     def add(self, id: str) -> None:
-        """A row was given to the ledger."""
+        """Track a row that was handed to the ledger."""
         self._put[id] = None
 
     async def confirm(self) -> None:
-        """Forget what the ledger has by now. Raises `StoreError`: then it is tried again."""
+        """Delete the rows that the ledger has. Raises `StoreError`; the next call tries again."""
         if self._looked != self._work.token:
             await self._enter_all()
             self._looked = self._work.token
@@ -61,7 +61,7 @@ class PendingRows:
             await self._forget(ids[start : start + _AT_ONCE])
 
     async def _enter_all(self) -> None:
-        """Enter what a server before this one may have left, all of it."""
+        """Enter all rows that a previous server may have left."""
         while rows := await self._work.rows(_AT_ONCE):
             before = self._given_up()
             for id, kept in rows.items():
@@ -72,7 +72,7 @@ class PendingRows:
                     self._ledger.put(row)
             await self._flush()
             if self._given_up() != before:
-                raise StoreError("rows of batches found no room in the ledger")
+                raise StoreError("the ledger has no room for the rows of batches")
             await self._forget(list(rows))
 
     async def _forget(self, ids: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""When work is batched, when a batch is sent, how often it is asked after, and what one may hold.
+"""Scheduling rules: what is batched, when a batch is sent and polled, and what one may hold.
 
 Rule: what is due when is decided here, from times and counts that are given; nothing here waits.
 """
@@ -35,7 +35,7 @@ def choose(
     headroom: float,
     batchable: bool,
 ) -> Way:
-    """Return whether work goes into a batch or is asked at once.
+    """Choose a batch or a direct call for queued work.
 
     `wait`: the caller asked for a batch. `headroom` is the share of Claude's rate limits that
     is left, 0..1; `batchable`, whether the Batches API would take the request at all.
@@ -55,7 +55,7 @@ def choose(
 
 
 def flush_at(now: float, deadline: float | None, rules: BatchRules) -> float:
-    """When a question that was queued goes out at the latest, with what has gathered by then."""
+    """The latest time at which a queued question is sent, in Unix seconds."""
     latest = now + rules.flush_age_s
     if deadline is not None:
         # What must be back by a deadline gets all of the patience that the rules ask for.
@@ -64,12 +64,12 @@ def flush_at(now: float, deadline: float | None, rules: BatchRules) -> float:
 
 
 def give_up_at(now: float, deadline: float | None, rules: BatchRules) -> float:
-    """When work that is still waiting is asked at full price."""
+    """The time at which work that still waits gets a direct call, in Unix seconds."""
     return now + rules.max_wait_s if deadline is None else deadline
 
 
 def next_poll_s(polls: int, chance: float, *, first_s: float, longest_s: float) -> float:
-    """Seconds until a batch is asked after again, `polls` times after the first; `chance` 0..1.
+    """Seconds until a batch is polled again, after `polls` polls; `chance` is 0..1.
 
     Grows by half each time, so that a short batch is noticed soon and a long one costs few calls.
     """
@@ -82,7 +82,7 @@ def next_poll_s(polls: int, chance: float, *, first_s: float, longest_s: float) 
 
 
 def read_requests(body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """The custom ids and params of a batch. Raises `BadRequest` where Claude would refuse it."""
+    """The custom ids and params of a batch. Raises `BadRequest` if Claude would refuse it."""
     requests = body.get("requests")
     if not isinstance(requests, list) or not requests:
         raise BadRequest("requests", "at least one request is required")
@@ -106,7 +106,7 @@ def read_requests(body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, A
 
 
 def parts(sizes: Sequence[int], *, most: int, max_bytes: int) -> int:
-    """How many of the first of `sizes` (bytes) go into one batch; at least one."""
+    """The number of the first of `sizes` (bytes) that fit into one batch; at least one."""
     total = 0
     for count, size in enumerate(sizes):
         total += size

@@ -1,8 +1,7 @@
-"""Queued work, from the moment it is taken to the line that answers it.
+"""The scheduler of queued work: it takes jobs and works on them in rounds.
 
-One server of those that share a Redis does the work, in rounds, while it holds the lease; all of
-them take jobs and show them. A round that fails is counted, and the next one goes on from what is
-in the store.
+One of the servers that share a Redis does the work while it holds the lease; all of them take jobs
+and show them. A step that fails is counted, and the next round goes on from what is in the store.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from cacheserver.core.single_flight import end
 from cacheserver.core.types import Hit, Miss, Query, Tenant
 from cacheserver.webhooks.safe_post import Poster
 
-_FULL_S = 60  # until another try where no room is left: most jobs of ours take minutes
+_FULL_S = 60  # `retry-after` if there is no room: most jobs take minutes
 
 
 class BatchScheduler:
-    """Takes jobs, works on them between `start` and `close`, and tells how far they are."""
+    """Takes jobs, and works on them between `start` and `close`."""
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class BatchScheduler:
         call_planner: CallPlanner,
         answer_store: AnswerStore,
         claude: Claude,
-        ready: Callable[[], Awaitable[object]],  # returns once similarity is asked
+        ready: Callable[[], Awaitable[object]],  # returns once the index is restored
         poster: Poster,
         series: Series | None = None,
     ) -> None:
@@ -72,7 +71,7 @@ class BatchScheduler:
         ]
 
     async def close(self) -> None:
-        """Stop; what is under way goes on here or elsewhere after a start."""
+        """Stop; work under way continues after the next start, here or on another server."""
         for task in self._tasks:
             await end(task)
         self._tasks = []
@@ -86,9 +85,9 @@ class BatchScheduler:
             self._context.metrics.swallowed("batch-lease")
 
     async def afford(self, job: Job, tenant: Tenant) -> None:
-        """Raise `OverBudget` where a batch could have nothing asked, and the tenant refuses then.
+        """Raise `OverBudget` if a spent budget would refuse every call of a batch.
 
-        One that will only have what is stored spends nothing, and is taken.
+        A batch with `only-if-cached` spends nothing, and is taken.
         """
         if job.controls.only:
             return
@@ -99,7 +98,7 @@ class BatchScheduler:
             raise OverBudget(verdict.message, headers=headers)
 
     async def afford_one(self, query: Query) -> None:
-        """The same of one question, which is looked up first: what is stored is free."""
+        """Raise `OverBudget` as `afford`, for one question that is not stored."""
         context = self._context
         request = Request.begin(query, context.clock())
         verdict = await context.budgets.spent_out(query.tenant, query.key_id, request.started_at)
@@ -115,7 +114,7 @@ class BatchScheduler:
         raise OverBudget(verdict.message, headers={**headers, **verdict.headers})
 
     async def take(self, job: Job, items: list[tuple[str, bytes]], *, keep_s: int) -> Job:
-        """Keep a job; from here on it is answered, whatever happens.
+        """Store a job; from here on it will be answered, whatever happens.
 
         Raises `StoreError`, and `RateLimited` where there is no room for it.
         """
@@ -135,13 +134,13 @@ class BatchScheduler:
         return await self._context.jobs.find(job.id) or job
 
     async def cancel(self, job: Job) -> bool:
-        """Ask for a job's end. False where it has ended."""
+        """Request the end of a job. False if it has ended."""
         done = await self._context.jobs.cancel(job.id, self._context.clock())
         self._hurry.set()
         return done
 
     async def changed(self) -> None:
-        """Return after the next round, or soon: then a job may have come further."""
+        """Wait for the end of the next round, `tick_s` at most."""
         changed = self._changed
         try:
             async with asyncio.timeout(self._context.pace.tick_s):
@@ -150,7 +149,7 @@ class BatchScheduler:
             return
 
     async def _hold(self) -> None:
-        """Hold on to the lease, while rounds may take longer than it lasts."""
+        """Renew the lease: a round may take longer than it lasts."""
         context = self._context
         while True:
             began = time.monotonic()
@@ -165,7 +164,7 @@ class BatchScheduler:
             await asyncio.sleep(context.pace.lease_s / 3 if held else context.pace.tick_s)
 
     async def _work(self) -> None:
-        await self._ready()  # while the index is restored, what it would find were sent
+        await self._ready()  # before the index is restored, hits would be sent to Claude
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._context.pace.tick_s):
@@ -177,7 +176,7 @@ class BatchScheduler:
             self._changed = asyncio.Event()
 
     async def _round(self) -> None:
-        """Everything that is due, each a step further. What fails holds up nothing else."""
+        """Do one step of everything that is due. A failure delays nothing else."""
         await self._context.attempt("batch-cancel", self._expirer.cancel())
         if await self._context.attempt("batch-sort", self._lookup.run()):
             self._hurry.set()

@@ -1,4 +1,4 @@
-"""A job's end, told to the address its caller gave: signed, tried again, never to our network."""
+"""Webhooks at the end of a job: signed, retried, and never sent into our network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 16
 
 
 class Webhooks:
-    """Tells jobs' ends."""
+    """Sends the webhooks of jobs that have ended."""
 
     def __init__(self, context: BatchContext, poster: Poster) -> None:
         self._context = context
@@ -30,11 +30,11 @@ class Webhooks:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def check(self, url: object, rules: BatchRules, *, field: str) -> str:
-        """The URL, if a webhook may go there now. Raises `BadRequest` naming `field`."""
+        """Return the URL if a webhook may be sent there. Raises `BadRequest` naming `field`."""
         return await self._poster.check(field, url, rules)
 
     async def start(self) -> None:
-        """Begin with those that are due and not under way."""
+        """Start the webhooks that are due and not under way."""
         for id in await self._context.work.hooks_due(self._context.clock()):
             if len(self._running) >= _AT_ONCE:
                 return
@@ -72,7 +72,7 @@ class Webhooks:
             self._running.pop(id, None)
 
     async def _post(self, job: Job, url: str) -> bool:
-        """Whether the other side said 2xx. The rules are those of now, not of when it was asked."""
+        """Return whether the receiver answered 2xx. The tenant's current rules hold."""
         context = self._context
         rules = (await context.tenants.get(job.tenant)).batching
         body = json_text.dumps(_event(job))
@@ -84,7 +84,7 @@ class Webhooks:
 
 
 def _event(job: Job) -> dict[str, object]:
-    """What is told: that it ended and how, never what was asked or answered."""
+    """The event: that a job ended and how, without any question or answer."""
     return {
         "type": "job.ended",
         "timestamp": job.ended_at,

@@ -1,4 +1,4 @@
-"""What the one server that works on jobs keeps in the store: asks, batches of Claude's, webhooks.
+"""The work queue in the store: asks, the batches sent to Claude, webhooks, and the lease.
 
 Rule: one server works at a time. It holds a lease, and each step of it names the lease's token: a
 server that was held up and lost it changes nothing more (`StoreError`, code FENCED).
@@ -42,7 +42,7 @@ class Waiter:
 
     @property
     def hold(self) -> str:
-        """What it reserves of a budget under: the same however often it is tried."""
+        """The id of its budget reservation: the same however often it is tried."""
         return f"{self.job}:{self.item}"
 
     def __str__(self) -> str:
@@ -50,8 +50,8 @@ class Waiter:
 
 
 @dataclass(frozen=True, slots=True)
-class Ship:
-    """One batch of Claude's, from before it is sent."""
+class UpstreamBatch:
+    """A batch at Claude, from before it is sent."""
 
     nonce: str
     state: State
@@ -66,7 +66,7 @@ class Ship:
 
 @dataclass(frozen=True, slots=True)
 class FinishedItem:
-    """An item's end, and its line of the results."""
+    """The end of an item, and its line of the results."""
 
     waiter: Waiter
     end: str  # of `jobs.ENDS`
@@ -77,7 +77,7 @@ class FinishedItem:
 
 
 class WorkQueue:
-    """The state of the work, and the lease to do it."""
+    """The state of the queued work, and the lease to work on it."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
@@ -94,7 +94,7 @@ class WorkQueue:
         self._requeue, self._leave = script(job_scripts.REQUEUE), script(job_scripts.LEAVE)
 
     async def take(self, life_s: float) -> bool:
-        """Take the lease, or hold on to it. False where another server has it."""
+        """Take or renew the lease. False if another server has it."""
         life_ms = round(life_s * 1000)
         if self.token:
             try:
@@ -107,20 +107,20 @@ class WorkQueue:
         return bool(self.token)
 
     async def give_back(self) -> None:
-        """Let another server work at once."""
+        """Release the lease."""
         token, self.token = self.token, ""
         if token:
             await run_script(self._renew, self._prefix, token, 0)
 
     async def open_jobs(self) -> list[str]:
-        """Jobs with items that have not been looked up, the oldest first."""
+        """Jobs with items that have not been looked up, oldest first."""
         return await self._texts("ZRANGE", "bt:open", 0, -1)
 
     async def cancelling(self) -> list[str]:
         return await self._texts("SMEMBERS", "bt:cancel")
 
     async def drop_open(self, id: str) -> None:
-        """All of a job has been looked up, or it is not there any more."""
+        """Drop a job from the open ones: all of it was looked up, or it is gone."""
         await run_script(self._sorted, self._prefix, self.token, id)
 
     async def drop_cancelling(self, id: str) -> None:
@@ -129,7 +129,7 @@ class WorkQueue:
     async def finish_item(
         self, finished: FinishedItem, now: float, *, cursor: int | None = None
     ) -> bool:
-        """End an item that waits for nothing. False where it has ended."""
+        """End an item that waits for no ask. False if it has ended."""
         waiter, after = finished.waiter, "" if cursor is None else cursor
         line = await self._line(finished)
         words = (repr(now), waiter.job, waiter.item, after, finished.end, line)
@@ -148,7 +148,7 @@ class WorkQueue:
         ask: Mapping[str, str | bytes | int],
         cursor: int | None = None,
     ) -> bool:
-        """Have an item wait for an ask, made of `ask` where there is none.
+        """Have an item wait for an ask; it is created from `ask` if there is none.
 
         False: it is not there, and `ask` is empty. `due` and `late`: Unix seconds at which it is
         sent, and no longer waited for. What the item reserved (`Waiter.hold`) is the ask's from now
@@ -179,7 +179,7 @@ class WorkQueue:
         return int(await command(self._redis, "ZCARD", f"{self._prefix}bt:pool:{pool}"))
 
     async def first(self, pool: str, most: int) -> list[tuple[str, float]]:
-        """The asks of a pool that are due first, with when that is (Unix seconds)."""
+        """The asks of a pool that are due first, with their due time (Unix seconds)."""
         found = await command(
             self._redis, "ZRANGE", f"{self._prefix}bt:pool:{pool}", 0, most - 1, "WITHSCORES"
         )
@@ -189,15 +189,15 @@ class WorkQueue:
         await command(self._redis, "HDEL", f"{self._prefix}bt:pools", pool)
 
     async def late(self, now: float) -> list[str]:
-        """Asks that are no longer waited for."""
+        """The keys of asks that are too late."""
         return await self._texts("ZRANGEBYSCORE", "bt:late", "-inf", round(now * 1000))
 
     async def in_time(self, key: str) -> None:
-        """An ask is no longer looked at for being late."""
+        """Stop watching an ask for lateness."""
         await command(self._redis, "ZREM", f"{self._prefix}bt:late", key)
 
     async def asks(self, keys: Sequence[str], *fields: str) -> list[dict[str, bytes]]:
-        """These fields of asks, in one round trip; absent ones are left out."""
+        """Fields of asks, read in one round trip; absent ones are left out."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
@@ -214,7 +214,7 @@ class WorkQueue:
         ]
 
     async def waiters(self, keys: Sequence[str]) -> list[list[Waiter]]:
-        """Who waits for each of these asks, the first first."""
+        """The waiters of each of these asks, oldest first."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
@@ -222,24 +222,24 @@ class WorkQueue:
                 rows = await pipe.execute()
         return [[_waiter(each) for each in row] for row in rows]
 
-    async def asked_by(self, id: str) -> dict[int, str]:
-        """The asks that a job's items wait for."""
+    async def asks_of(self, id: str) -> dict[int, str]:
+        """The keys of the asks that a job's items wait for, by item."""
         found = await command(self._redis, "HGETALL", f"{self._prefix}bt:asks:{id}")
         return {int(item): key.decode() for item, key in found.items()}
 
     async def pack(self, pool: str, nonce: str, keys: Sequence[str], now: float) -> int:
-        """Make one batch of asks; returns how many there were left to take."""
+        """Make one batch of asks; return the number of asks in it."""
         words: list[str | int] = [WORK_MS, round(now * 1000), pool, nonce, *keys]
         return int(await run_script(self._pack, self._prefix, self.token, *words))
 
-    async def ships_due(self, now: float) -> list[str]:
+    async def batches_due(self, now: float) -> list[str]:
         return await self._texts("ZRANGEBYSCORE", "bt:ships", "-inf", round(now * 1000))
 
-    async def ships(self) -> list[str]:
-        """Every batch under way."""
+    async def batches(self) -> list[str]:
+        """The nonces of all batches under way."""
         return await self._texts("ZRANGE", "bt:ships", 0, -1)
 
-    async def ship(self, nonce: str) -> Ship | None:
+    async def batch(self, nonce: str) -> UpstreamBatch | None:
         fields = await command(self._redis, "HGETALL", f"{self._prefix}bt:ship:{nonce}")
         if b"state" not in fields:
             return None
@@ -248,7 +248,7 @@ class WorkQueue:
         if share is None:
             return None
         text = {name.decode(): value.decode() for name, value in fields.items()}
-        return Ship(
+        return UpstreamBatch(
             nonce=nonce,
             state=_state(text["state"]),
             size=int(text["size"]),
@@ -261,16 +261,16 @@ class WorkQueue:
         )
 
     async def load(self, nonce: str) -> list[str]:
-        """The asks of a batch, in the order of their custom ids."""
+        """The keys of a batch's asks, in the order of their custom ids."""
         return await self._texts("LRANGE", f"bt:load:{nonce}", 0, -1)
 
-    async def move(self, ship: Ship, *, due: float, **fields: str | int | float) -> bool:
-        """Change a batch that is still in the state it was read in. False where it is not."""
+    async def move(self, batch: UpstreamBatch, *, due: float, **fields: str | int | float) -> bool:
+        """Change a batch if it is still in the state it was read in. False if not."""
         words: list[str | float] = [word for pair in fields.items() for word in pair]
         due_ms = round(due * 1000)
         return bool(
             await run_script(
-                self._move, self._prefix, self.token, ship.nonce, ship.state, due_ms, *words
+                self._move, self._prefix, self.token, batch.nonce, batch.state, due_ms, *words
             )
         )
 
@@ -284,7 +284,7 @@ class WorkQueue:
         spent: Amount = NOTHING,
         accounts: Sequence[Account] = (),
     ) -> int:
-        """End what waits for an ask. 0: others came to wait; 1: done; 2: it was done before.
+        """End the items of an ask. 0: more items joined; 1: done; 2: it was done before.
 
         In the same step what it held of a budget is freed, and `spent` booked there; where it held
         nothing, in `accounts`.
@@ -297,12 +297,12 @@ class WorkQueue:
         return int(await run_script(self._tell, self._prefix, self.token, *words))
 
     async def requeue(self, key: str, pool: str, due: float, share: Mapping[str, Any]) -> None:
-        """Have an ask made anew, in this pool."""
+        """Put an ask back into a pool."""
         words = (key, pool, round(due * 1000), await self._share(share))
         await run_script(self._requeue, self._prefix, self.token, *words)
 
     async def leave(self, finished: FinishedItem, key: str, now: float) -> bool:
-        """End an item that waits for an ask not sent yet. False where it was sent."""
+        """End an item whose ask has not been sent. False if it was sent."""
         waiter = finished.waiter
         line = await self._line(finished)
         words = (repr(now), key, str(waiter), waiter.job, waiter.item, line)
@@ -310,13 +310,13 @@ class WorkQueue:
         return bool(await run_script(self._leave, self._prefix, self.token, *words, *row))
 
     async def rows(self, most: int = 500) -> dict[str, bytes]:
-        """Some of the rows that may not be in the ledger yet, by id."""
+        """Some rows that may not be in the ledger yet, by id."""
         rows = f"{self._prefix}bt:rows"
         found = await command(self._redis, "HRANDFIELD", rows, most, "WITHVALUES")
         return {id.decode(): row for id, row in _pairs(found or ())}
 
     async def entered(self, ids: Sequence[str]) -> None:
-        """These rows are in the ledger."""
+        """Delete rows that the ledger has."""
         if ids:
             await command(self._redis, "HDEL", f"{self._prefix}bt:rows", *ids)
 
@@ -326,7 +326,7 @@ class WorkQueue:
     async def note_webhook(
         self, id: str, *, attempts: int, state: str | None, again: float | None
     ) -> None:
-        """Note how telling a job's end went; `again`: when it is tried next, None: never."""
+        """Record an attempt of a webhook; `again` is the next one's time, None: no more."""
         job, hooks = f"{self._prefix}bt:job:{id}", f"{self._prefix}bt:hooks"
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
@@ -346,7 +346,7 @@ class WorkQueue:
         return self._sealer.seal(RESULTS, finished.tenant, name, finished.line)
 
     async def _share(self, share: Mapping[str, Any]) -> bytes:
-        """The share of asks, copied from their pool to their batch as it is."""
+        """Seal the share of asks; it is copied unchanged from their pool to their batch."""
         if not share:
             return b"{}"
         await self._sealer.ready(share["tenant"])

@@ -1,4 +1,4 @@
-"""What budgets say of a miss: a reservation, a verdict, or nothing. Pure.
+"""The answer of budgets to a miss: a reservation, a verdict, or None. Pure.
 
 The port `cache.ports.Budgets` speaks in these; `budgets.rules` has the rules that make them.
 """
@@ -32,7 +32,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What one tenant, or one of its keys, spends in one period, and may. None: no limit."""
+    """The limits of a tenant, or of one of its keys, in one period. None: no limit."""
 
     tenant: str
     key_id: str | None  # None: all of the tenant
@@ -59,7 +59,7 @@ NOTHING: Final = Amount()
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """A budget that is at its end. `held`: not spent yet, but in flight."""
+    """A spent budget. `held`: reserved by calls under way, and not spent yet."""
 
     account: Account
     unit: Unit
@@ -68,17 +68,17 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What was put aside for one request until it is known what it cost."""
+    """An amount reserved for one request until its cost is known."""
 
     id: str  # the request's
     accounts: tuple[Account, ...]
     amount: Amount
-    cheapest: bool = False  # a budget is at its end: only the cheapest tier may be asked
+    cheapest: bool = False  # a budget is spent: only the cheapest tier may be asked
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Claude may not be asked. `full` None: what was spent is not known, and so is refused."""
+    """A refusal to ask Claude. `full` is None if the amount spent is not known."""
 
     at_limit: AtLimit
     message: str
@@ -93,7 +93,7 @@ class Verdict:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What a caller's program reads: which budget, until when, and whether to come back."""
+        """Headers for the caller: which budget, until when, and whether to retry."""
         soon = self.full is None or self.full.held
         found = {"x-should-retry": "true" if soon else "false"}
         if soon:
@@ -110,7 +110,7 @@ Admission: TypeAlias = Reservation | Verdict | None  # None: nothing limits it
 
 
 def tokens(usage: Usage) -> int:
-    """All tokens on the bill, of every kind."""
+    """The number of billed tokens, of every kind."""
     billed = usage.billed
     return (
         billed.input_tokens

@@ -1,4 +1,4 @@
-"""What may be matched by similarity, what may be shared at all, and what may be stored.
+"""Cacheability: what may be matched by similarity, what may be shared, what may be stored.
 
 Doubt is a refusal: a kind of tool, block or stop reason that is not listed here is not cached.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from cacheserver.core import invisible_characters, json_text, thinking
 
-# Stateful or time-dependent by nature: the same request need not mean the same answer.
+# Stateful or time-dependent by nature: the same request need not get the same answer.
 _STATEFUL_FIELDS = {
     "container": "container",
     "mcp_servers": "mcp",
@@ -48,7 +48,7 @@ _BEGINS = re.compile(rb'"text": ?"(?:\\n| ){0,4}[!#-\[\]-~\xc3-\xc9\xd0\xd1\xe4-
 
 
 def bypass(body: Mapping[str, Any]) -> str | None:
-    """Why a request's answer may be neither shared nor stored; None where it may."""
+    """The reason why a request's answer may be neither shared nor stored; None if it may."""
     for field, reason in _STATEFUL_FIELDS.items():
         if body.get(field):
             return reason
@@ -66,7 +66,7 @@ def bypass(body: Mapping[str, Any]) -> str | None:
 
 
 def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The last user text where a similar question may stand for it, else why not: one is None."""
+    """The last user text if it may be matched by similarity, else the reason: one is None."""
     if body.get("tools"):
         return None, "tools"
     for block in blocks(body):
@@ -86,7 +86,7 @@ def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every content block of every turn, those inside tool results included."""
+    """All content blocks of all turns, including those inside tool results."""
     waiting = [m["content"] for m in body["messages"]]
     while waiting:
         content = waiting.pop()
@@ -106,7 +106,7 @@ def crowded(body: Mapping[str, Any]) -> bool:
 
 
 def batchable(body: Mapping[str, Any]) -> bool:
-    """Return whether the Message Batches API, at half the price, takes this request."""
+    """Return whether the Message Batches API, at half the price, accepts this request."""
     barred = any(body.get(field) for field in ("stream", "speed", "thread"))
     return not barred and body.get("max_tokens") != 0
 
@@ -125,7 +125,7 @@ def made_up_length(message: Mapping[str, Any]) -> bool:
 
 
 def unstorable(message: Mapping[str, Any]) -> str | None:
-    """Why Claude's answer must not be stored; None where it may be."""
+    """The reason why Claude's answer must not be stored; None if it may be."""
     if message.get("type") != "message" or not isinstance(message.get("usage"), dict):
         return "malformed"
     if (stop := message.get("stop_reason")) not in _STORABLE_STOPS:
@@ -147,9 +147,9 @@ def unstorable(message: Mapping[str, Any]) -> str | None:
 
 
 def has_content(message: bytes) -> bool:
-    """Return True if a stored message holds an answer: an older version stored any.
+    """Return True if a stored message has content: an older version stored empty ones, too.
 
-    Blanks, characters that nobody sees and thinking are none; a number, `{}` or one full stop is.
+    Blanks, invisible characters and thinking are no content; a number, `{}` or a full stop is.
     """
     if _BEGINS.search(message) is not None:  # most do, and a look-up reads ten of them
         return True

@@ -1,4 +1,4 @@
-"""What goes to Claude on a miss: route, shorten, cap, plan, in this order.
+"""The call to Claude on a miss: route, shorten, cap, mark for the prompt cache, in this order.
 
 The plan comes last because it marks the body as it will be sent. Rule: a lever that fails leaves
 the body as it was and is counted; none of them ever changes what the answer is stored under.
@@ -32,7 +32,7 @@ class History(Protocol):
     async def shorten(
         self, query: Query, body: Mapping[str, Any], model: str, now: float
     ) -> tuple[Mapping[str, Any], Trim | None]:
-        """The body with older turns left out, where the rules say so."""
+        """The body without older turns, if the rules say so."""
 
     def learn(self, query: Query, usage: Usage, now: float) -> None:
         """Note how long the prompt was. Never blocks."""
@@ -43,7 +43,12 @@ class Lengths(Protocol):
         """The `max_tokens` to send; None: the body's own stays."""
 
     def learn(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
+        self,
+        query: Query,
+        planned: PlannedCall,
+        message: Mapping[str, Any],
+        usage: Usage,
+        now: float,
     ) -> None:
         """Learn from an answer. Never blocks."""
 
@@ -55,19 +60,19 @@ class Prompts(Protocol):
         """The body with marks for Claude's prompt cache."""
 
     def turn(self, query: Query, plan: Plan) -> AbstractAsyncContextManager[None]:
-        """Held while a prefix is written that others wait for; waits for such a one first."""
+        """A context held while a prefix is written; it waits for another call's first."""
 
     def learn(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
         """Learn from an answer. Never blocks."""
 
 
 class Trials(Protocol):
-    def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
-        """Ask again by chance, of another model, to compare. Never blocks."""
+    def learn(self, query: Query, planned: PlannedCall, message: Mapping[str, Any]) -> None:
+        """Start a trial by chance: ask another model, to compare. Never blocks."""
 
 
 class CallPlanner:
-    """Prepares a call to Claude and learns from what comes back. A lever absent is switched off."""
+    """Plans a call to Claude and learns from its answer. An absent lever is switched off."""
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ class CallPlanner:
         self._trials = trials
 
     async def prepare(self, query: Query, vector: Any | None, now: float) -> PlannedCall:
-        """The call for a miss; `vector` is the question's embedding, where it was made."""
+        """Plan the call for a miss; `vector` is the question's embedding, if there is one."""
         if crowded(query.body):
             return self._as_it_came(query)
         off = query.controls.off
@@ -121,7 +126,7 @@ class CallPlanner:
         return PlannedCall(raw, route, plan, cap, trim)
 
     def _as_it_came(self, query: Query) -> PlannedCall:
-        """The call for what no lever looks through; only a model is named where it must be."""
+        """Plan a call without levers; only the model is set if it must be."""
         if query.cheapest:
             rules = query.tenant.routing
             route = cheapest.route(
@@ -134,30 +139,35 @@ class CallPlanner:
         return PlannedCall(json_text.dumps({**query.body, "model": route.model}), route)
 
     @asynccontextmanager
-    async def turn(self, query: Query, asked: PlannedCall) -> AsyncGenerator[None]:
-        """Held from before the call until its first bytes: a burst writes a prefix once."""
-        if self._prompts is None or asked.plan is None or not asked.plan.marks:
+    async def turn(self, query: Query, planned: PlannedCall) -> AsyncGenerator[None]:
+        """A context for the time until the first bytes: a burst of calls writes a prefix once."""
+        if self._prompts is None or planned.plan is None or not planned.plan.marks:
             yield
         else:
-            async with self._prompts.turn(query, asked.plan):
+            async with self._prompts.turn(query, planned.plan):
                 yield
 
     def learn(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
+        self,
+        query: Query,
+        planned: PlannedCall,
+        message: Mapping[str, Any],
+        usage: Usage,
+        now: float,
     ) -> None:
-        """Learn from what came back; nothing of it is waited for."""
+        """Have the levers learn from an answer. Never blocks."""
         if crowded(query.body):
             return
         if self._router is not None:
-            self._router.learn(query, asked.route, message, usage, now)
+            self._router.learn(query, planned.route, message, usage, now)
         if self._history is not None:
             self._history.learn(query, usage, now)
         if self._lengths is not None:
-            self._lengths.learn(query, asked, message, usage, now)
-        if self._prompts is not None and asked.plan is not None:
-            self._prompts.learn(query, asked.plan, asked.route.model, usage, now)
+            self._lengths.learn(query, planned, message, usage, now)
+        if self._prompts is not None and planned.plan is not None:
+            self._prompts.learn(query, planned.plan, planned.route.model, usage, now)
         if self._trials is not None:
-            self._trials.learn(query, asked, message)
+            self._trials.learn(query, planned, message)
 
     async def _route(self, query: Query, vector: Any | None, now: float) -> Route:
         if query.cheapest:

@@ -1,8 +1,8 @@
-"""What a caller may ask of the cache: `Cache-Control`, the `x-cache-*` headers, `/v1/query` fields.
+"""Cache controls of a request: `Cache-Control`, the `x-cache-*` headers, `/v1/query` fields.
 
-Rule: of our own controls nothing is ignored. What is not understood is refused by name, so that a
-control that was misspelt never gives away, or keeps, an answer its sender meant to protect.
-`Cache-Control` is everybody's, and read as its RFC says (`cache.cache_control`).
+Rule: none of our own controls is ignored. An unknown one is refused by name, so that a misspelt
+control never shares or stores an answer that its sender meant to protect. `Cache-Control` is read
+as its RFC says (`cache.cache_control`).
 """
 
 from __future__ import annotations
@@ -62,47 +62,47 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
     controls that the caller of this reads itself. Raises `BadRequest` naming the header that is
     malformed, or that says what we do not know.
     """
-    said: dict[str, str] = {}
+    given: dict[str, str] = {}
     for header, value in headers.items():
         if header in _HEADERS:
-            if header in said and header == "x-cache-actor":  # a list of names is no name
+            if header in given and header == "x-cache-actor":  # a list of names is no name
                 raise BadRequest(header, "is given twice")
-            said[header] = f"{said[header]},{value}" if header in said else value
+            given[header] = f"{given[header]},{value}" if header in given else value
         elif header.startswith(_OURS) and header not in also and header not in _OURS_ELSEWHERE:
             _refuse_unknown(header, value, _HEADERS | also)
-    if not said:
+    if not given:
         return _PLAIN
-    controls = cache_control.read(said.get("cache-control", ""))
-    asked: dict[str, Any] = {}
-    if (seconds := said.get("x-cache-ttl")) is not None:
-        asked["ttl_s"] = cache_control.least(controls.ttl_s, _seconds("x-cache-ttl", seconds))
-    if (listed := said.get("x-cache-tags")) is not None:
-        asked["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
-    if (space := said.get("x-cache-namespace")) is not None:
-        asked["namespace"] = name("x-cache-namespace", space)
-    if (work := said.get("x-cache-task")) is not None:
-        asked["task"] = name("x-cache-task", work)
-    if (deep := said.get("x-cache-deep-analysis")) is not None:
+    controls = cache_control.read(given.get("cache-control", ""))
+    changes: dict[str, Any] = {}
+    if (seconds := given.get("x-cache-ttl")) is not None:
+        changes["ttl_s"] = cache_control.least(controls.ttl_s, _seconds("x-cache-ttl", seconds))
+    if (listed := given.get("x-cache-tags")) is not None:
+        changes["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
+    if (space := given.get("x-cache-namespace")) is not None:
+        changes["namespace"] = name("x-cache-namespace", space)
+    if (work := given.get("x-cache-task")) is not None:
+        changes["task"] = name("x-cache-task", work)
+    if (deep := given.get("x-cache-deep-analysis")) is not None:
         if deep not in ("true", "false"):
             raise BadRequest("x-cache-deep-analysis", "must be `true` or `false`")
-        asked["deep"] = deep == "true"
-    if (listed := said.get("x-cache-off")) is not None:
+        changes["deep"] = deep == "true"
+    if (listed := given.get("x-cache-off")) is not None:
         parts = [part for part in map(str.strip, listed.split(",")) if part]
         off = levers("x-cache-off", parts)
-        asked["off"] = tuple(dict.fromkeys((*controls.off, *off)))
-    if (check := said.get("x-cache-check")) is not None:
+        changes["off"] = tuple(dict.fromkeys((*controls.off, *off)))
+    if (check := given.get("x-cache-check")) is not None:
         if not (check.isascii() and check.isprintable()):
             # Nothing says how the bytes of a header spell other letters; JSON has its own way.
             raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
-        asked["check"] = answers.read("x-cache-check", check)
-    if (who := said.get("x-cache-actor")) is not None:
+        changes["check"] = answers.read("x-cache-check", check)
+    if (who := given.get("x-cache-actor")) is not None:
         # Nothing says how the bytes of a header spell other letters.
-        asked["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
-    return replace(controls, **asked)
+        changes["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
+    return replace(controls, **changes)
 
 
 def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
-    """Raise `BadRequest` for a header that is no control, with the nearest one there is."""
+    """Raise `BadRequest` for an unknown control, naming the nearest known one."""
     if header == _OURS and _STATUS.fullmatch(value):
         return
     if header == _OURS or header in _ANSWERS:
@@ -115,7 +115,7 @@ def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
 
 
 def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
-    """Read the controls of a `/v1/query` body and of its headers: the tighter of the two holds.
+    """Read the controls of a `/v1/query` body and its headers; the tighter one applies.
 
     Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`,
     `check`, `actor`; absent and null are the same.
@@ -165,7 +165,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
 
 
 def levers(field: str, values: list[Any]) -> tuple[str, ...]:
-    """The levers named, each once, or `BadRequest` naming those there are."""
+    """Check names of levers. Raises `BadRequest` naming the known ones."""
     for value in values:
         if value not in LEVERS:
             raise BadRequest(field, f"knows {', '.join(f'`{lever}`' for lever in LEVERS)} only")
@@ -173,21 +173,21 @@ def levers(field: str, values: list[Any]) -> tuple[str, ...]:
 
 
 def name(field: str, value: object) -> str:
-    """A namespace, task or tenant name as it came, or `BadRequest` naming `field`."""
+    """Check a namespace, task or tenant name. Raises `BadRequest` naming `field`."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise BadRequest(field, _NAME_RULE)
     return value
 
 
 def ttl(field: str, value: object) -> int:
-    """Whole seconds from JSON, 0 or more; a string, a fraction and `true` are refused."""
+    """Check whole seconds from JSON, 0 or more; no string, fraction or boolean."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_SECONDS:
         raise BadRequest(field, _SECONDS_RULE)
     return value
 
 
 def tag(field: str, value: object) -> str:
-    """One tag as it came, or `BadRequest` naming `field`."""
+    """Check one tag. Raises `BadRequest` naming `field`."""
     if not isinstance(value, str) or not _TAG.fullmatch(value):
         raise BadRequest(field, _TAG_RULE)
     return value

@@ -1,4 +1,4 @@
-"""What an erasure covers: a record by its marks, a decision by what it quotes. Pure.
+"""The scope of an erasure: records by their marks, decisions by what they quote. Pure.
 
 Rule: a record is covered by what it was made with, never by what its text says. What came in after
 the erasure is not covered.
@@ -26,7 +26,7 @@ _LISTED = ", ".join(f"`{kind}`" for kind in KINDS)
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """What is to be erased of a tenant. Of an actor only digests are known, in `values`."""
+    """The selector of an erasure in a tenant. Actors are known by digest only, in `values`."""
 
     kind: Kind
     values: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Explanations of decisions: kept for a day, shown to admins whole, to callers without the
+"""Explanations of decisions, stored for a day: complete for admins; for callers without the
 questions of others.
 """
 
@@ -30,9 +30,9 @@ _DIGESTS = ("caller", "actor", "conversation")
 
 
 def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
-    """The decision as an admin sees it: what was served or came nearest, and the candidates.
+    """Explain a decision for an admin: the entry served or nearest, and the candidates.
 
-    It holds questions of others; `for_caller` takes them out.
+    It contains questions of others; `for_caller` removes them.
     """
     candidate = _candidate(decision)
     shown: dict[str, Any] = {
@@ -65,8 +65,8 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
 
 
 def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """An explanation as its caller may see it: of stored questions only the served one, and the
-    evidence for that one or the nearest alone.
+    """Reduce an explanation to what its caller may see: of stored questions only the served one,
+    and the evidence for that one or the nearest alone.
     """
     served = None if shown["kind"] in ("miss", "bypass") else shown.get("candidate")
     return {
@@ -89,7 +89,7 @@ def without_questions(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as its tenant's keys may see it: without digests that names can be tried on."""
+    """Reduce a record to what its tenant may see: without digests that could be guessed."""
     shown = {name: value for name, value in record.items() if name not in _DIGESTS}
     return {**shown, "decision": for_caller(record["decision"])}
 
@@ -97,9 +97,9 @@ def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
 def record(
     request: Request, settlement: Settlement, *, bar: Bar | None, now: float
 ) -> dict[str, Any]:
-    """The full record of a decision, kept for a day; callers see it by `record_for_caller`.
+    """Build the record of a decision, stored for a day; `record_for_caller` reduces it.
 
-    Of a tenant that keeps no content it holds no question, and says so in `withheld`.
+    For a tenant that keeps no content it has no question, and `withheld` says so.
     """
     query = request.query
     shown, asked = explain(settlement.decision, bar, now), query.text
@@ -180,7 +180,7 @@ def _candidate(decision: Decision) -> Candidate | None:
 
 
 def _candidates(decision: Decision) -> list[Candidate]:
-    """The nearest, by similarity; the one that was served is always among them."""
+    """The nearest candidates, by similarity; the served one is always among them."""
     if isinstance(decision, Bypass):
         return []
     nearest = list(decision.neighbours[:EXPLAINED])

@@ -127,7 +127,7 @@ def read(
 
 
 def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
-    """What the answer depends on besides the question, and the longest it may be kept for it.
+    """The volatility of a question, and the longest lifetime that its answer may have.
 
     An unseen character in "today" must not hide it: of several readings the strictest holds.
     """
@@ -141,7 +141,7 @@ def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
 
 
 def shaping(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a body that shapes its answer, in one spelling.
+    """The fields of a body that shape its answer, in one spelling.
 
     A string is the same as one text block; an absent field the same as null. Prompt-cache marks
     are left out wherever the API takes them, and nowhere else: a property of a tool's schema that

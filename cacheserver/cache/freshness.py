@@ -24,7 +24,7 @@ Reason: TypeAlias = Literal["similar", "vetoed", "below-threshold"]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The neighbour whose answer serves, by id, and what was found on the way."""
+    """The id of the neighbour whose answer is served, and the vetoes found."""
 
     serve: str | None  # None: none does
     reason: Reason
@@ -32,9 +32,9 @@ class Selection:
 
 
 def unasked(decision: Miss) -> tuple[Miss, str]:
-    """A miss of a caller who would not have Claude asked, and what they are told.
+    """The miss and the message for a caller who forbids asking Claude.
 
-    Where the look-up itself could not be made, the reason stays: something may be stored.
+    If the look-up itself failed, its reason stays: there may be a stored answer.
     """
     forbidden = "`only-if-cached` forbids asking Claude"
     if decision.reason in _UNLOOKED:
@@ -51,7 +51,7 @@ def decide(
     lexicon: Lexicon,
     enabled: frozenset[str],
 ) -> Selection:
-    """Return the neighbour whose answer serves under a threshold, or why none does.
+    """Return the neighbour whose answer is served under a threshold, or why none is.
 
     The most similar one at or above `threshold` that no veto of `enabled` refuses wins; of two
     equals the one that comes first. Vetoes are read of the nearest `EXPLAINED` at least, for the
@@ -75,25 +75,25 @@ def decide(
 
 
 def enabled_vetoes(bar: Bar) -> frozenset[str]:
-    """The names of the vetoes that hold under a bar."""
+    """The names of the vetoes that apply under a bar."""
     return frozenset(VETOES).difference(bar.vetoes_off)
 
 
 def in_shadow(hit: Hit) -> Miss:
-    """A hit as the miss it is in shadow mode."""
+    """The miss that a hit becomes in shadow mode."""
     seen = () if hit.candidate is None else (hit.candidate,)
     return Miss("shadow", hit.candidate, hit.neighbours or seen, level=hit.level, basis=hit.basis)
 
 
 def fresh(entry: Entry, controls: Controls, now: float) -> bool:
-    """Whether an entry is within its deadline and young enough for this caller."""
+    """Return whether an entry is unexpired, and young enough for this caller."""
     if now + controls.min_fresh_s >= entry.expires_at:
         return False
     return controls.max_age_s is None or now - entry.created_at <= controls.max_age_s
 
 
 def servable_stale(entry: Entry, tenant: Tenant, controls: Controls, now: float) -> bool:
-    """Whether an entry may stand in while Claude fails: its tenant opted in, for `stale_s`."""
+    """Return whether an entry may be served while Claude fails: `stale_s` past its expiry."""
     stale_s = tenant.stale_s
     if controls.max_stale_s is not None:
         stale_s = min(stale_s, controls.max_stale_s)

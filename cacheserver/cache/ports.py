@@ -1,4 +1,4 @@
-"""What the path needs of other packages, as protocols. `bootstrap` plugs the real parts in."""
+"""The ports of the request path, as protocols. `bootstrap` plugs the capabilities in."""
 
 from __future__ import annotations
 
@@ -28,81 +28,86 @@ from cacheserver.matching.shrinkage import EntryRecord
 
 
 class Entries(Protocol):
-    """Stored answers, exact and by similarity. What cannot be done raises `StoreError`."""
+    """Stored answers, exact and by similarity. Failures raise `StoreError`."""
 
     async def get(self, fingerprint: str) -> Entry | None:
-        """The entry under a fingerprint, one past its deadline included."""
+        """The entry under a fingerprint, expired or not."""
 
     async def near(self, query: Query, top_k: int) -> Near:
-        """Live entries of the query's scope, or why similarity was not asked."""
+        """Live entries of the query's scope, or why the index was not searched."""
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
-        """Store, in place of what the fingerprint held. False: purged since, or too large."""
+        """Store an entry. False: purged since `asked_at`, or too large."""
 
     def touch(self, entry: Entry) -> None:
-        """Note a hit, for eviction. Never lengthens a life."""
+        """Note a hit, for eviction. The lifetime stays as it is."""
 
 
 class Claude(Protocol):
-    """Claude, or what stands for it. Raises `UpstreamError` with Claude's own words."""
+    """Claude's API, or a simulation. Raises `UpstreamError` with Claude's own error."""
 
     async def create(self, call: Call) -> Reply: ...
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]: ...
 
 
-# Told of a call that nobody waits for: its kind (`core.ledger_row.SPENDS`), the tenant, Claude's
+# Called for each background call: its kind (`core.ledger_row.SPENDS`), the tenant, Claude's
 # message, when it was sent. Never blocks.
 Spent: TypeAlias = Callable[[str, str, Mapping[str, Any], float], None]
 
 
-def untold(kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
-    """A `Spent` that keeps no books."""
+def unrecorded(kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
+    """A `Spent` that records nothing."""
 
 
 class CallPlanner(Protocol):
-    """How Claude is asked on a miss. What of it fails is counted, and left out."""
+    """Plans the call to Claude on a miss. A lever that fails is counted and left out."""
 
     async def prepare(self, query: Query, vector: Any | None, now: float) -> PlannedCall:
-        """The body that goes upstream, and what each lever did to it. Raises nothing."""
+        """Plan the call: the body to send, and what each lever changed. Raises nothing."""
 
-    def turn(self, query: Query, asked: PlannedCall) -> AbstractAsyncContextManager[None]:
-        """Held from before the call until its first bytes."""
+    def turn(self, query: Query, planned: PlannedCall) -> AbstractAsyncContextManager[None]:
+        """A context held from before the call until its first bytes."""
 
     def learn(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
+        self,
+        query: Query,
+        planned: PlannedCall,
+        message: Mapping[str, Any],
+        usage: Usage,
+        now: float,
     ) -> None:
-        """Learn from what came back. Never blocks."""
+        """Learn from the answer. Never blocks."""
 
 
 class Escalation(Protocol):
-    """Answers of cheaper tiers, looked at before anybody has them. Raises nothing."""
+    """Validates answers of cheaper tiers before they are served. Raises nothing."""
 
-    def holds_back(self, query: Query, asked: PlannedCall) -> bool:
-        """Whether a stream is to be asked for whole, looked at, and then streamed."""
+    def holds_back(self, query: Query, planned: PlannedCall) -> bool:
+        """Return whether a streamed answer must be complete and validated before it is served."""
 
-    def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
-        """Why an answer will not do; None: it will."""
+    def verdict(self, query: Query, planned: PlannedCall, message: Mapping[str, Any]) -> str | None:
+        """The reason why an answer fails validation; None if it passes."""
 
     def escalate(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
+        self, query: Query, planned: PlannedCall, message: Mapping[str, Any], why: str, now: float
     ) -> PlannedCall | None:
-        """How it is asked again, one tier up; None: it is not."""
+        """Plan a call one tier up; None if there shall be none."""
 
     def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
-        """A better answer has come in place of this one, which was paid for all the same."""
+        """Record that an answer was replaced by a better one; it is paid for all the same."""
 
 
 class Budgets(Protocol):
     async def admit(self, query: Query, id: str, now: float) -> Admission:
-        """Whether Claude may be asked. Raises nothing."""
+        """Reserve the cost of a call, or return the verdict against it. Raises nothing."""
 
 
 class RateLimits(Protocol):
     async def miss(self, query: Query, id: str) -> None:
-        """Let a miss in until `ended`. Raises `RateLimited`."""
+        """Admit a miss, until `ended`. Raises `RateLimited`."""
 
     def ended(self, id: str, tokens: int | None = 0) -> None:
-        """Free what a miss has taken, but for the tokens it used; None: not known. Never blocks."""
+        """Free what a miss holds, less the tokens used; None: not known. Never blocks."""
 
 
 class Bill(Protocol):
@@ -110,23 +115,23 @@ class Bill(Protocol):
     def cost(self) -> Nanodollars: ...
     @property
     def version(self) -> str:
-        """Which prices it was made with."""
+        """The version of the prices."""
 
 
 class Pricer(Protocol):
     def bill(self, message: Mapping[str, Any], now: float) -> Bill | None:
-        """What Claude charges for a message sent at `now`; None where it has no price."""
+        """The bill of a message asked for at `now`; None if the model has no price."""
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """What that usage costs at `now`'s price; None where the model has no price."""
+        """The cost of a usage at `now`'s prices; None if the model has no price."""
 
 
 class Ledger(Protocol):
     def put(self, row: Row) -> asyncio.Event:
-        """Take a row; the event is set once it is in Redis or could not be written."""
+        """Add a row; the event is set once it is in Redis, or could not be written."""
 
     async def written(self, done: asyncio.Event) -> None:
-        """Wait for such an event; not where Redis is away. Raises nothing."""
+        """Wait for such an event; not if Redis is away. Raises nothing."""
 
 
 class DecisionLog(Protocol):
@@ -136,7 +141,7 @@ class DecisionLog(Protocol):
         """Keep a decision for a day and add to the tenant's statistics. Never blocks."""
 
     async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
-        """A decision of the tenant's within the last day."""
+        """A decision of the tenant within the last day."""
 
     def count(self, tenant: str, deltas: Mapping[str, int]) -> None:
         """Add to the tenant's statistics alone."""
@@ -164,21 +169,21 @@ class Outcomes(Protocol):
 
 
 class Learner(Protocol):
-    """Learns off the request path; nothing of it is waited for."""
+    """Learns off the request path; no request waits for it."""
 
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
-        """Claude answered what stored answers came near to."""
+        """Compare Claude's answer with the stored answers that were near."""
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:
-        """A hit is to be asked again; `share` of such hits are."""
+        """Audit a hit: ask Claude again. `share` is the share of such hits that are audited."""
 
 
 class Groups(Protocol):
     async def set_group(self, entry: Entry, group: str) -> None:
-        """Say that an entry's answer says what the group's do."""
+        """Put an entry into the group of entries with the same answer."""
 
     async def corroborate(self, entry: Entry) -> None:
-        """Say that a second actor's answer agreed with an entry's."""
+        """Mark an entry as corroborated by a second actor's answer."""
 
 
 class Metrics(Protocol):

@@ -17,7 +17,7 @@ from cacheserver.core.types import AUTO, MAX_TOKENS, Query
 
 
 def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The Messages body that a question stands for. `asked` holds `prompt` or `messages`."""
+    """Build the Messages body of a question. `asked` holds `prompt` or `messages`."""
     max_tokens = asked.get("max_tokens")
     body: dict[str, Any] = {
         "model": asked.get("model") or AUTO,
@@ -32,7 +32,7 @@ def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
-    """An answer and all there is to know of it, as `/v1/query` gives it."""
+    """Build the response of `/v1/query`: the answer, its decision, cost and saving."""
     message = json_text.loads(answer.body)
     settlement = answer.settlement
     bar = (

@@ -1,4 +1,4 @@
-"""How long an answer may be served: what the operator set, and what the caller asked within it."""
+"""Lifetimes of answers: set by the operator, and shortened by the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work behind an answer: bounded, counted where it fails or is given up, never waited for."""
+"""Background tasks behind the answers: bounded, and counted if they fail or are dropped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Counters(Protocol):
 
 
 class BackgroundTasks:
-    """Runs small pieces of work behind the answers; `limit` of them at a time."""
+    """Runs small pieces of work in the background; `limit` of them at a time."""
 
     def __init__(self, site: str, metrics: Counters, *, limit: int = 256) -> None:
         self._site = site
@@ -26,21 +26,21 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Start `work`; where too much waits already it is given up, and counted."""
+        """Start `work`; if too much is under way it is dropped and counted."""
         if len(self._tasks) >= self._limit:
             work.close()
             self._metrics.dropped(self._site)
             return
-        task = asyncio.create_task(self._run(work), name=f"behind:{self._site}")
+        task = asyncio.create_task(self._run(work), name=f"background:{self._site}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
-        """Return once all that was started before is over."""
+        """Wait for the end of everything started before."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self, *, patience_s: float = 2.0) -> None:
-        """Wait for what is under way, for `patience_s` at most; then it is cancelled."""
+        """Wait for running work, for `patience_s` at most; then cancel it."""
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=patience_s)
             for task in late:

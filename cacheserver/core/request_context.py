@@ -1,6 +1,6 @@
-"""One HTTP request from its first byte to its last, as logs and traces tell of it.
+"""The request context: facts about an HTTP request for logs and traces.
 
-Rule: nothing of a request's body, and no header's value but a trace's ids, ever gets in here.
+Rule: it never holds any part of a body, nor the value of a header but for a trace's ids.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Trace:
 
 
 def new_request_id() -> str:
-    """A new id, as the caller sees it."""
+    """A new request id, as the caller sees it."""
     return f"req_{secrets.token_hex(12)}"
 
 
@@ -85,15 +85,15 @@ class ItemEnd:
 
 
 class Observer(Protocol):
-    """Told of requests. Raises nothing."""
+    """Observes requests. Raises nothing."""
 
-    def began(self, visit: RequestContext) -> None: ...
-    def ended(self, visit: RequestContext) -> None:
-        """The last byte has left, or the caller has."""
+    def began(self, context: RequestContext) -> None: ...
+    def ended(self, context: RequestContext) -> None:
+        """Called when the last byte has been sent, or the caller has left."""
 
 
-# The request under way. Tasks begun on its behalf carry it on: a fill belongs to who led it.
-_current: ContextVar[RequestContext | None] = ContextVar("visit", default=None)
+# The current request. Tasks that it starts inherit it: a fill belongs to its leader.
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
 def current() -> RequestContext | None:
@@ -101,26 +101,26 @@ def current() -> RequestContext | None:
 
 
 def request_id() -> str | None:
-    """The id of the request under way, as its caller sees it; None outside of one."""
+    """The id of the current request; None outside of one."""
     seen = _current.get()
     return None if seen is None else seen.id
 
 
-def enter(visit: RequestContext) -> None:
-    """Make `visit` the one under way in this task, and in those it begins."""
-    _current.set(visit)
+def enter(context: RequestContext) -> None:
+    """Make `context` the current one of this task and of the tasks it starts."""
+    _current.set(context)
 
 
 def trace_of(headers: Iterable[tuple[bytes, bytes]]) -> Trace | None:
-    """The caller's place in a trace, from `traceparent`; None where it sent none, or two.
+    """The caller's position in a trace, from `traceparent`; None if it sent none, or two.
 
     `tracestate` is left out: it is free text of other vendors.
     """
     sent = [value for name, value in headers if name == b"traceparent"]
-    return placed(sent[0].strip().decode("latin-1")) if len(sent) == 1 else None
+    return parse_traceparent(sent[0].strip().decode("latin-1")) if len(sent) == 1 else None
 
 
-def placed(traceparent: str) -> Trace | None:
-    """A place in a trace as the header has it; None for what is none."""
+def parse_traceparent(traceparent: str) -> Trace | None:
+    """Parse the value of a `traceparent` header; None if it is invalid."""
     found = _TRACEPARENT.fullmatch(traceparent)
     return None if found is None else Trace(*found.groups())

@@ -1,6 +1,6 @@
-"""Single-flight: one fill per key, watched by any number of readers, each from its beginning.
+"""Single-flight: one fill per key, with any number of readers, each from the first event.
 
-A fill is a task of its own: a reader that hangs up cancels nothing that another still reads.
+A fill is a task of its own: a reader that leaves cancels nothing that another still reads.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 async def end(task: asyncio.Task[Any]) -> None:
-    """Cancel a background task until it is over.
+    """Cancel a background task until it has ended.
 
-    Once may not be enough: a library on the way may take a cancellation for a time-out of its own,
-    and the task, which outlives failures, would go on for ever.
+    Once may not be enough: a library may take a cancellation for a time-out of its own, and a task
+    that survives failures would go on for ever.
     """
     while not task.done():
         task.cancel()
@@ -28,7 +28,7 @@ async def end(task: asyncio.Task[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A call to Claude that was stopped, and may be billed."""
+    """A call to Claude that was stopped. It may be billed."""
 
     planned: PlannedCall | None  # None: Claude was not asked
     lost: int = 0  # tries that were sent and not answered to the end
@@ -36,7 +36,7 @@ class Unfinished:
 
 
 class EventLog:
-    """The raw events a fill has produced so far. One writer, any number of readers."""
+    """The raw events of a fill so far. One writer, any number of readers."""
 
     def __init__(self) -> None:
         self.headers: Mapping[str, str] | None = None  # set by `open`: the answer has begun
@@ -70,7 +70,7 @@ class Flight(Generic[T]):
         self.key = key
         self.log = EventLog()
         self.readers = 0
-        self.grace: asyncio.TimerHandle | None = None  # until it is stopped, where nobody reads it
+        self.grace: asyncio.TimerHandle | None = None  # until it is cancelled, if nobody reads it
         self.task: asyncio.Task[T] = asyncio.create_task(fill(self.log), name=f"fill:{key[:16]}")
         self.task.add_done_callback(self._end)
 
@@ -82,18 +82,18 @@ class Flight(Generic[T]):
             task.exception()  # seen: with every reader gone, nobody else retrieves it
 
     async def result(self) -> T:
-        """Return the fill's result, or raise its error. Cancelling a caller leaves it running."""
+        """Wait for the fill's result; raises its error. Cancelling the caller leaves it running."""
         return await asyncio.shield(self.task)
 
     async def opened(self) -> None:
-        """Return once the answer has begun. Raises what the fill raised before that."""
+        """Wait until the answer has begun. Raises the fill's error before that."""
         while self.log.headers is None and not self.task.done():
             await self.log.changed()
         if self.log.headers is None:
             await self.result()
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Every event from the first, then live. Raises what the fill raised."""
+        """Yield every event from the first, then live. Raises the fill's error."""
         seen = 0
         while True:
             while seen < len(self.log.events):
@@ -111,7 +111,7 @@ class SingleFlight(Generic[T]):
     def __init__(
         self, *, grace_s: float = 30.0, stopped: Callable[[], None] = lambda: None
     ) -> None:
-        """A fill that nobody reads goes on for `grace_s`; `stopped` counts those ended."""
+        """Let a fill without readers run for `grace_s`; `stopped` counts those then cancelled."""
         self._running: dict[str, Flight[T]] = {}
         self._grace_s = grace_s
         self._stopped = stopped
@@ -120,14 +120,14 @@ class SingleFlight(Generic[T]):
         return len(self._running)
 
     def under_way(self, key: str) -> bool:
-        """Return whether a caller that joins now would follow another's fill."""
+        """Return whether a fill for `key` is running."""
         flight = self._running.get(key)
         return flight is not None and not flight.task.done()
 
     def join(
         self, key: str, fill: Callable[[EventLog], Coroutine[Any, Any, T]]
     ) -> tuple[Flight[T], bool]:
-        """The flight under `key`, and whether this caller's `fill` started it.
+        """Return the flight under `key`, and whether this call started it with `fill`.
 
         Every `join` is paired with one `leave`.
         """
@@ -143,9 +143,9 @@ class SingleFlight(Generic[T]):
         return flight, led
 
     def leave(self, flight: Flight[T], *, abandon: bool) -> None:
-        """A reader is done with it. The last one has an unfinished fill stopped.
+        """Leave a flight. The last reader to leave has an unfinished fill cancelled.
 
-        At once where `abandon`; else somebody may come back for it within the grace.
+        At once if `abandon`; else only if nobody joins it within the grace.
         """
         flight.readers -= 1
         if flight.readers > 0 or flight.task.done():
@@ -157,7 +157,7 @@ class SingleFlight(Generic[T]):
             flight.grace = loop.call_later(self._grace_s, self._stop, flight)
 
     def _stop(self, flight: Flight[T]) -> None:
-        if flight.task.done() or flight.log.received:  # paid for: it is kept, and its price known
+        if flight.task.done() or flight.log.received:  # paid for: it is stored and priced
             return
         self._forget(flight)  # before the cancellation lands, so that nobody joins a dying fill
         self._stopped()

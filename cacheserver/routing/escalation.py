@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cacheserver.cache.ports import Pricer, Spent, untold
+from cacheserver.cache.ports import Pricer, Spent, unrecorded
 from cacheserver.claude import capabilities
 from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.core import json_text, tiers
@@ -24,7 +24,9 @@ ESCALATED = "escalated"
 class Escalation:
     """Tells what is wrong with an answer, and how it is asked for again."""
 
-    def __init__(self, catalogue: ModelCatalogue, pricer: Pricer, spent: Spent = untold) -> None:
+    def __init__(
+        self, catalogue: ModelCatalogue, pricer: Pricer, spent: Spent = unrecorded
+    ) -> None:
         self._catalogue = catalogue
         self._pricer = pricer
         self._spent = spent

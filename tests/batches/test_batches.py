@@ -416,11 +416,11 @@ async def until_sent(house: BatchHouse) -> None:
 
     async def all_sent() -> bool:
         work = house.batching._context.work
-        ships = [await work.ship(nonce) for nonce in await work.ships()]
+        ships = [await work.batch(nonce) for nonce in await work.batches()]
         return bool(ships) and all(ship is not None and ship.state == "sent" for ship in ships)
 
     await until(house, all_sent)
 
 
 async def waiting(house: BatchHouse, id: str, count: int) -> bool:
-    return len(await house.batching._context.work.asked_by(id)) == count
+    return len(await house.batching._context.work.asks_of(id)) == count

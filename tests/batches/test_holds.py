@@ -241,7 +241,7 @@ class World:
         assert stood == (self.spent, self.held)
         assert (month.spent.nano, month.reserved.nano) == stood
         assert self.over < self.largest or not self.largest
-        waits = await self.servers[0].work.asked_by(self.job.id)
+        waits = await self.servers[0].work.asks_of(self.job.id)
         assert waits == {n: key for key, places in self.waiting.items() for n in places}
 
 

@@ -307,7 +307,7 @@ async def test_no_prompt_and_no_answer_is_in_a_log(
 
 
 async def _waits(house: BatchHouse, ids: list[str]) -> bool:
-    return all([await house.batching._context.work.asked_by(id) for id in ids])
+    return all([await house.batching._context.work.asks_of(id) for id in ids])
 
 
 def _iso(at: float) -> str:

@@ -32,9 +32,9 @@ async def test_what_claude_billed_and_forgot_is_in_rows_as_bounds(
     made = await house.sdk().messages.batches.create(requests=requests)
     await until_sent(house)
     work = house.batching._context.work
-    (ship,) = [await work.ship(nonce) for nonce in await work.ships()]
-    assert ship is not None
-    batch = f"{CREATE}/{ship.upstream}"
+    (sent,) = [await work.batch(nonce) for nonce in await work.batches()]
+    assert sent is not None
+    batch = f"{CREATE}/{sent.upstream}"
     path = batch if gone == "batch" else f"{batch}/results"
     house.upstream.faults.add(Fault("error", status=404, path=path, times=1_000))
     house.clock.ahead_s += 1_000
@@ -65,7 +65,7 @@ async def taken(house: BatchHouse) -> str:
 
 async def state(house: BatchHouse) -> str:
     work = house.batching._context.work
-    ships = [await work.ship(nonce) for nonce in await work.ships()]
+    ships = [await work.batch(nonce) for nonce in await work.batches()]
     return ",".join(ship.state for ship in ships if ship is not None)
 
 
@@ -98,7 +98,7 @@ async def test_what_was_not_sent_for_claude_fails_is_not_looked_for(house: Batch
 
     async def packed() -> bool:
         work = house.batching._context.work
-        ships = [await work.ship(nonce) for nonce in await work.ships()]
+        ships = [await work.batch(nonce) for nonce in await work.batches()]
         return [(one.state, one.tries > 0) for one in ships if one is not None] == [
             ("packed", True)
         ]

@@ -219,7 +219,7 @@ async def test_nothing_is_sent_once_the_lease_may_be_over(tmp_path: Path) -> Non
             await house.batching.changed()
         held_until, desk.held_until = desk.held_until, 0.0  # held up, for who knows how long
         answer = await house.http.post("/v1/messages/batches", json={"requests": [item("a")]})
-        while not await desk.work.ships():
+        while not await desk.work.batches():
             await house.batching.changed()
         for _ in range(3):
             await house.batching.changed()
@@ -245,7 +245,7 @@ async def test_everything_of_a_job_dies_with_its_results(redis: Connection, pref
     assert kept <= forever
     assert await work.finish("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 1
     assert await work.finish("k", 1, [FinishedItem(waiter, "succeeded", b"{}", "acme")], 2.0) == 2
-    assert await work.ships() == []
+    assert await work.batches() == []
     assert await jobs.delete("shop", job.id)
     left = {key.removeprefix(prefix.encode()) async for key in redis.scan_iter(f"{prefix}*")}
     assert left <= {b"bt:fence", b"bt:pools", b"bt:lease", b"bt:bytes"}

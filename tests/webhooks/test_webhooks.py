@@ -170,7 +170,7 @@ async def test_tenants_sign_with_different_secrets_and_an_epoch_makes_a_new_one(
 
 async def told(house: BatchHouse, id: str, how: str) -> bool:
     job = await house.batching.jobs.find(id)
-    return job is not None and job.told == how
+    return job is not None and job.webhook_state == how
 
 
 async def test_an_unknown_host_and_an_internal_one_are_refused_in_the_same_words(

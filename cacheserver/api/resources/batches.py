@@ -38,7 +38,7 @@ _JSONL = "application/x-jsonl"
 
 
 def install(app: Starlette) -> None:
-    """Serve the family. Plain routes, like `/v1/messages`: bodies are not modelled."""
+    """Add the routes of the Message Batches API. Bodies are not modelled."""
     one = f"{_BATCHES}/{{id}}"
     for path, method, endpoint in (
         (_BATCHES, "POST", create),
@@ -57,7 +57,7 @@ def batching_of(request: Request) -> BatchScheduler:
 
 
 async def create(request: Request) -> Response:
-    """Take a batch. It is answered from here on; the items are looked up in the background."""
+    """Take a batch. Its items are looked up in the background."""
     edge, caller = await _admitted(request)
     raw = await errors.read_body(request, edge.max_body_bytes * _BODY_FACTOR)
     webhook = request.headers.get(WEBHOOK)
@@ -88,7 +88,7 @@ async def create(request: Request) -> Response:
 
 
 async def list_all(request: Request) -> Response:
-    """The tenant's batches, the newest first, by pages."""
+    """List the tenant's batches, newest first, by pages."""
     edge, caller = await _admitted(request)
     if caller.credential is not None:
         return await _passed_on(request, edge, caller)
@@ -102,13 +102,13 @@ async def list_all(request: Request) -> Response:
             await jobs.unlist(tenant, id)
         else:
             found.append(show(job))
-    told = {
+    listing = {
         "data": found,
         "has_more": more,
         "first_id": found[0]["id"] if found else None,
         "last_id": found[-1]["id"] if found else None,
     }
-    return _json(told)
+    return _json(listing)
 
 
 async def retrieve(request: Request) -> Response:
@@ -119,7 +119,7 @@ async def retrieve(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """End a batch early. What Claude has answered by then is kept and shown."""
+    """Cancel a batch. The answers that Claude has given by then are kept."""
     edge, caller = await _admitted(request)
     if caller.credential is not None:
         return await _passed_on(request, edge, caller)
@@ -140,7 +140,7 @@ async def delete(request: Request) -> Response:
 
 
 async def results(request: Request) -> Response:
-    """The results, a line each, in constant memory; as Anthropic's, in any order."""
+    """Stream the results, one line each, in constant memory and in any order."""
     edge, caller = await _admitted(request)
     if caller.credential is not None:
         return await _passed_on_lines(request, edge, caller)
@@ -157,7 +157,7 @@ async def results(request: Request) -> Response:
 
 
 def show(job: Job) -> dict[str, Any]:
-    """A batch as Anthropic shows it; nothing but `processing` is told before its end."""
+    """Build Anthropic's batch object; before its end all items count as `processing`."""
     ended = job.status == "ended"
     counts = dict(job.counts or {}) if ended else {}
     kinds = ("succeeded", "errored", "canceled", "expired")

@@ -1,4 +1,4 @@
-"""`when`, `deadline` and `webhook` of a question: it is answered later, as a job."""
+"""Deferred questions: `when`, `deadline` and `webhook`. They are answered later, as jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_DEADLINE_S = 5 * 86_400  # what is under way is kept for a week
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """How long an answer may take, and who is told of it."""
+    """The deadline of a deferred question, and its webhook."""
 
     batch: bool  # `when: "batch"`; False: a deadline only
     deadline: float | None  # Unix seconds
@@ -32,7 +32,7 @@ class Deferral:
 
 
 def read_later(fields: Mapping[str, Any], now: float) -> tuple[Deferral | None, dict[str, Any]]:
-    """What a question says of when, None where it is to be answered now; and its other fields.
+    """Split a question into its timing, None if it is to be answered now, and its other fields.
 
     Raises `BadRequest` naming the field.
     """
@@ -43,14 +43,16 @@ def read_later(fields: Mapping[str, Any], now: float) -> tuple[Deferral | None, 
     deadline = _deadline(fields.get("deadline"), now)
     if when != "batch" and deadline is None:
         if webhook is not None:
-            raise BadRequest("webhook", "is for what is answered later: give `when` or `deadline`")
+            raise BadRequest("webhook", "needs a deferred question: give `when` or `deadline`")
         return None, rest
     if webhook is not None and not isinstance(webhook, str):
         raise BadRequest("webhook", "must be an https URL")
     if fields.get("conversation") is not None:
-        raise BadRequest("conversation", "is not for what is answered later: the turns may move on")
+        raise BadRequest(
+            "conversation", "does not go with a deferred question: later turns may come first"
+        )
     if fields.get("stream"):
-        raise BadRequest("stream", "what is answered later is not streamed; see its job's events")
+        raise BadRequest("stream", "a deferred question is not streamed; read its job's events")
     return Deferral(when == "batch", deadline, webhook), rest
 
 
@@ -91,8 +93,8 @@ async def queue(request: Request, caller: Caller, query: Query, later: Deferral)
 
 
 def show(job: Job, line: bytes | None) -> dict[str, Any]:
-    """A job; `line` is that of its one item, where it has ended and is a question's."""
-    told = None if job.webhook is None else job.told or "waiting"
+    """Build the response of a job; `line` is the result of a question that has ended."""
+    webhook = None if job.webhook is None else job.webhook_state or "waiting"
     return {
         "id": job.id,
         "kind": job.kind,
@@ -103,7 +105,7 @@ def show(job: Job, line: bytes | None) -> dict[str, Any]:
         "total": job.total,
         "done": job.done,
         "counts": dict(job.counts or {}),
-        "webhook": told,
+        "webhook": webhook,
         "result": None if line is None else _result(json_text.loads(line)),
     }
 
@@ -126,7 +128,7 @@ def _result(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _deadline(given: object, now: float) -> float | None:
-    """Unix seconds, from seconds from now or an ISO 8601 time with its offset."""
+    """Read a deadline, in seconds from now or as an ISO 8601 time with offset, as Unix seconds."""
     match given:
         case None:
             return None

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: questions that are answered later. Put, looked at, followed, cancelled."""
+"""`/v1/jobs`: deferred questions. Created, read, followed and cancelled."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def events(request: Request, id: str) -> Response:
 
 @router.delete("/v1/jobs/{id}", summary="Cancel a job")
 async def cancel(request: Request, id: str) -> Response:
-    """What Claude is answering already may still come; the job says how it ended."""
+    """Cancel a job. Answers that Claude is giving already may still arrive."""
     caller = await edge_of(request).gate.admit(request)
     job = await _find(request, caller, id)
     if not await batching_of(request).cancel(job):
@@ -89,7 +89,7 @@ async def cancel(request: Request, id: str) -> Response:
 
 @router.get("/v1/webhooks/secret", summary="What your webhooks are signed with")
 async def secret(request: Request) -> dict[str, str]:
-    """For `webhook-signature`, as Standard Webhooks has it."""
+    """The secret that verifies `webhook-signature`, as in Standard Webhooks."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     epoch = caller.tenant.batching.webhook_epoch
@@ -98,7 +98,7 @@ async def secret(request: Request) -> dict[str, str]:
 
 @router.get("/v1/batch-eligible", summary="Your traffic that could have waited, for half the price")
 async def eligible(request: Request) -> list[dict[str, Any]]:
-    """Periodic, and nobody goes on from its answers; as this server has seen it since its start."""
+    """List periodic traffic that could have been batched, as seen since this server's start."""
     edge = edge_of(request)
     caller = await edge.gate.admit(request)
     found = batching_of(request).series.eligible(edge.parts.clock(), caller.tenant.name)

@@ -54,7 +54,7 @@ async def create(request: Request) -> Response:
 
 
 def respond(answer: Answer) -> Response:
-    """An answer as a response: the message, or its events."""
+    """Build the response of an answer: the message, or its events."""
     if answer.events is not None:
         # Or nginx keeps events until it has a buffer full of them.
         headers = {**answer.headers, "x-accel-buffering": "no"}
@@ -63,7 +63,7 @@ def respond(answer: Answer) -> Response:
 
 
 async def forward(request: Request) -> Response:
-    """Pass `count_tokens` and `models` on to Claude; whatever comes back goes back."""
+    """Pass `count_tokens` and `models` on to Claude, and its response back."""
     edge = edge_of(request)
     patience.start_deadline(edge.store_wait_s)
     caller = await edge.gate.admit(request)

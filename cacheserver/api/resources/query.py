@@ -108,7 +108,7 @@ class QueryRequest(BaseModel):
 
 
 class CandidateShown(BaseModel):
-    """A stored question that came near, and what was found of it."""
+    """A similar stored question, and how it was judged."""
 
     entry: str = Field(description="The id of its answer.")
     question: str | None = Field(description="Its text where it was served, else null.")
@@ -126,7 +126,7 @@ class CandidateShown(BaseModel):
 
 
 class DecisionShown(BaseModel):
-    """Where the answer came from and why."""
+    """The decision: the origin of the answer, and the reason."""
 
     kind: str = Field(description="exact | semantic | coalesced | stale | miss | bypass")
     reason: str
@@ -219,7 +219,7 @@ _BODY = {
     openapi_extra=_BODY,
 )
 async def ask(request: Request) -> Response:
-    """Answer a question from the cache where that is safe, else from Claude.
+    """Answer a question from the cache if that is safe, else from Claude.
 
     With `stream`, the answer is Anthropic's server-sent events; `x-cache-decision` names the
     decision, which `/v1/decisions/{id}` shows.
@@ -258,7 +258,7 @@ async def ask(request: Request) -> Response:
 
 
 def validated(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a question, all of them. Raises `BadRequest` naming the first that is wrong."""
+    """Validate all fields of a question. Raises `BadRequest` naming the first invalid one."""
     try:
         return QueryRequest.model_validate(fields).model_dump()
     except ValidationError as wrong:
@@ -277,7 +277,7 @@ def query_of(
     credential: str | None = None,
     key_id: str | None = None,
 ) -> Query:
-    """A question, validated, as a query. Raises `BadRequest` naming the field."""
+    """Read a validated question as a query. Raises `BadRequest` naming the field."""
     body = plain.body_of(asked)
     query = fingerprint.read(
         body,

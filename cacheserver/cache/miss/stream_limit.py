@@ -1,4 +1,4 @@
-"""A stream's price while it runs: an estimate from its characters, held against a limit."""
+"""The price limit of a stream: its cost is estimated from its characters while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHARS_PER_TOKEN = 2.5
 
 
 class Meter:
-    """Counts what a stream has said. `price` is what so many output tokens cost in all."""
+    """Counts the output of a stream. `price` is the cost of a number of output tokens."""
 
     def __init__(self, limit: Nanodollars, price: Callable[[int], Nanodollars | None]) -> None:
         self._limit = limit
@@ -24,11 +24,11 @@ class Meter:
 
     @property
     def tokens(self) -> int:
-        """Output tokens so far, estimated."""
+        """The estimated number of output tokens so far."""
         return round(self._chars / _CHARS_PER_TOKEN)
 
     def over(self, event: Mapping[str, Any]) -> bool:
-        """Take one event; whether the stream has passed its limit with it."""
+        """Count one event; return whether the stream has passed its limit."""
         match event.get("type"):
             case "content_block_start":
                 self._open = event.get("index")

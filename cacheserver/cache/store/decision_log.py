@@ -1,4 +1,4 @@
-"""Decisions and counts, written behind the answers.
+"""The decision log and the statistics, written behind the answers.
 
 `record` only buffers. A task writes what has gathered in a few milliseconds, in one script: to
 write each by itself would cost a hit as much again as finding its answer. A batch that may or may
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """A decision on its way."""
+    """A decision that is not written yet."""
 
     tenant: str
     id: str
@@ -48,7 +48,7 @@ class _Recorded:
 
 @dataclass(slots=True)
 class _Batch:
-    """What is written together. `decisions` and `deltas` are by key and by (hash, field)."""
+    """Records that are written together: `decisions` by key, `deltas` by (hash, field)."""
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     decisions: dict[str, _Recorded] = field(default_factory=dict)
@@ -180,7 +180,7 @@ class DecisionLog:
         await waiter
 
     async def close(self, *, patience_s: float = 5.0) -> None:
-        """Write what is left, for `patience_s` at most. Later records are counted and given up."""
+        """Write what is left, for `patience_s` at most. Later records are dropped and counted."""
         self._closed = True
         if self._task is not None:
             self._hurry.set()
@@ -284,7 +284,7 @@ class DecisionLog:
 
 
 def _came_near(decision: Mapping[str, Any]) -> bool:
-    """Whether it turned on how similar a stored question was."""
+    """Return whether a decision depended on the similarity of a stored question."""
     shown = decision.get("decision")
     if not isinstance(shown, Mapping) or shown.get("kind") not in ("semantic", "miss"):
         return False
@@ -299,7 +299,7 @@ def _dumped(decision: Mapping[str, Any]) -> bytes | None:
 
 
 def record_of(plain: bytes) -> dict[str, Any]:
-    """A decision as it was kept. Raises `ValueError` for what is none."""
+    """Decode a stored decision. Raises `ValueError` if it is none."""
     found = as_object(plain, "id", "at", "scope", "outcome", "decision")
     if not isinstance(found["decision"], dict) or "kind" not in found["decision"]:
         raise ValueError("a record without a decision")

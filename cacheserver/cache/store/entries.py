@@ -100,7 +100,7 @@ class Entries:
         await self.close()
 
     async def close(self) -> None:
-        """Stop the upkeep. What was touched since its last round is forgotten."""
+        """Stop the upkeep. Hits since its last round are not counted."""
         if self._task is not None:
             await end(self._task)
             self._task = None
@@ -133,15 +133,15 @@ class Entries:
         return found
 
     async def set_group(self, entry: Entry, group: str) -> None:
-        """Say that `entry`'s answer says what `group`'s do; forgotten with the entry."""
+        """Put `entry` into a group of entries with the same answer; deleted with the entry."""
         await self._say(entry, group=group)
 
     async def corroborate(self, entry: Entry) -> None:
-        """Say that a second actor's answer agreed with `entry`'s; forgotten with the entry."""
+        """Mark `entry` as corroborated by a second actor's answer; deleted with the entry."""
         await self._say(entry, add=stored_entry.CORROBORATED)
 
     async def pin(self, tenant: str, entry_id: str, *, pinned: bool) -> bool:
-        """Pin an entry of `tenant`, or take that back. False: there is none with that id."""
+        """Pin or unpin an entry of `tenant`. False: there is none with that id."""
         entry = await self.by_id(tenant, entry_id)
         if entry is None:
             return False
@@ -210,7 +210,7 @@ class Entries:
                 return bool(status)
 
     def touch(self, entry: Entry) -> None:
-        """Count a hit, for the size limit only. Its life stays as it is."""
+        """Count a hit, for the size limit only. The lifetime stays as it is."""
         if self.max_bytes is None:
             return
         if entry.id in self._touched or len(self._touched) < _MOST_TOUCHED:
@@ -236,7 +236,7 @@ class Entries:
         return await self._purge_group(key_groups.namespace_group(tenant, namespace))
 
     async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
-        """Purge what an actor or a conversation had made, by its digest; how many there were."""
+        """Purge the entries of an actor or a conversation, by digest; return their number."""
         group = (
             key_groups.actor_group(tenant, actor)
             if actor

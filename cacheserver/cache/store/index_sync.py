@@ -1,4 +1,4 @@
-"""The index kept in step with Redis while the server runs: restored, tended, saved."""
+"""Index sync: the index is restored from Redis, maintained and saved while the server runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def keep(
     watch: DataLossWatch,
     sealer: Sealer,
 ) -> None:
-    """Restore the index, then keep it: expire, train, save. Ends only by cancellation.
+    """Restore the index, then maintain it: expire, train, save. Ends only by cancellation.
 
     Where the store has lost data, the index is restored anew: what is gone is not looked at again.
     """
@@ -69,7 +69,7 @@ def report(
     metrics: Metrics,
     seen: tuple[int, int, int, int],
 ) -> tuple[int, int, int, int]:
-    """Bring to the metrics what the stores counted since `seen`; return what they count now."""
+    """Add to the metrics what the stores counted since `seen`; return the current counts."""
     now = (
         decision_log.overflowed,
         decision_log.crowded_out,

@@ -78,7 +78,7 @@ class SemanticEntries:
         self.entries.touch(entry)
 
     async def near(self, query: Query, top_k: int) -> Near:
-        """Live entries of the query's scope, most similar first, or why there was no looking."""
+        """Live entries of the query's scope, most similar first, or why none were searched."""
         if query.text is None:
             return Near(skipped="exact-only")
         if not self.ready:
@@ -131,7 +131,7 @@ class SemanticEntries:
         return kept
 
     async def vector(self, text: str) -> Vector | None:
-        """A text's vector; None where it is beyond the window or the embedder fails."""
+        """The vector of a text; None if it exceeds the window or the embedder fails."""
         try:
             return await self._batcher.embed(text)
         except Unreadable:
@@ -182,7 +182,7 @@ class SemanticEntries:
         return True
 
     async def drop_gone(self) -> int:
-        """Drop what Redis no longer has from memory and from the snapshot; how many there were.
+        """Drop vectors without an entry from the index and the snapshot; return their number.
 
         Raises `StoreError`, and `OSError` where the snapshot cannot be written.
         """
@@ -194,13 +194,13 @@ class SemanticEntries:
         return gone
 
     async def tend(self) -> None:
-        """Drop what expired, retrain what grew: called now and then, off the request path."""
+        """Drop expired vectors and retrain grown partitions. Called off the request path."""
         if self.index.expire(self._clock()):
             self._changed = True
         await asyncio.to_thread(self.index.maintain)
 
     async def save(self) -> None:
-        """Write the snapshot where anything changed since the last one."""
+        """Write the snapshot if anything changed since the last one."""
         if not self.ready or not self._changed:
             return
         self._changed = False
@@ -224,7 +224,7 @@ def _candidate(stored: Stored, cosine: float) -> Candidate:
 
 
 def _name(entry: Entry) -> str:
-    """An entry in the index. Its fingerprint is in the name, so that it is fetched in one trip."""
+    """The name of an entry in the index: with its fingerprint, so one round trip fetches it."""
     return entry.id + entry.fingerprint
 
 

@@ -1,4 +1,4 @@
-"""A stored answer with what was found out about it since: its group, and who vouches for it."""
+"""A stored entry with its later marks: its group, corroboration and pin."""
 
 from __future__ import annotations
 

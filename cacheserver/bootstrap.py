@@ -37,7 +37,6 @@ from cacheserver.core.features import Feature, switched_off
 from cacheserver.host import Host
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing import price_file
-from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.simulated import SimulatedSettings, serve_simulated
 from cacheserver.webhooks import safe_post
 from cacheserver.webhooks.safe_post import Resolve
@@ -89,66 +88,37 @@ async def build(
             books.listen(telemetry.listeners)
 
         # What plugs into the path of a request.
-        limits = await plug("budgets", budgets.build(host))
+        parts = Capabilities()
+        parts.budgets = await plug("budgets", budgets.build(host))
         labels = await start(calibration.labels(host))
-        learning = await plug("calibration", calibration.build(host, labels))
-        talks = await plug("conversations", conversations.build(host))
-        caps = await plug("output-caps", output_caps.build(host))
-        prompts = await plug("prompt-caching", promptcache.build(host))
-        compare = learning if "trials" not in off else None
-        router = await plug("routing", routing.build(host, compare))
+        parts.calibration = await plug("calibration", calibration.build(host, labels))
+        parts.conversations = await plug("conversations", conversations.build(host))
+        parts.output_caps = await plug("output-caps", output_caps.build(host))
+        parts.prompt_caching = await plug("prompt-caching", promptcache.build(host))
+        comparing = None if "trials" in off else parts.calibration
+        parts.routing = await plug("routing", routing.build(host, comparing))
 
         # The path itself.
         path = cache.cache(
-            store,
-            answers,
-            options,
-            claude=upstream,
-            pricer=pricer,
-            recorder=books.recorder,
-            ledger=books.rows,
-            plugins=host.plugins,
-            metrics=metrics,
-            clock=clock,
+            store, answers, options, upstream, pricer, books, host.plugins, metrics, clock
         )
         serving = await start(path)
 
         # What works beside it.
         hooks = await start(webhooks.build(keys.pseudonym, resolve))
-        observe = None if telemetry is None else telemetry.items
-        work = batches.build(host, serving, limits, hooks, pace or Intervals(), observe)
-        queue = await plug("batches", work)
+        items = None if telemetry is None else telemetry.items
+        work = batches.build(host, serving, parts.budgets, hooks, pace or Intervals(), items)
+        parts.batches = await plug("batches", work)
         sizes = observability.store_sizes(store, settings)
-        sampler = await start(
-            observability.gauges(
-                sizes, host.gauges, keys, tenants.default_tenant(settings), metrics
-            )
-        )
+        unset = tenants.default_tenant(settings)
+        sampler = await start(observability.gauges(sizes, host.gauges, keys, unset, metrics))
         spending = SpendHistory(books.reports)
-        watch = await plug(
-            "alerts", alerts.build(host, hooks, mail, spending, learning, router, talks)
+        watch = alerts.build(
+            host, hooks, mail, spending, parts.calibration, parts.routing, parts.conversations
         )
-        eraser = await plug("erasure", erasure.build(host))
+        parts.alerts = await plug("alerts", watch)
+        parts.erasure = await plug("erasure", erasure.build(host))
+        observers = () if telemetry is None else telemetry.observers
         yield Components(
-            host=host,
-            serving=serving,
-            capabilities=Capabilities(
-                alerts=watch,
-                batches=queue,
-                budgets=limits,
-                calibration=learning,
-                conversations=talks,
-                erasure=eraser,
-                output_caps=caps,
-                prompt_caching=prompts,
-                routing=router,
-            ),
-            off=off,
-            labels=labels,
-            sticky_models=StickyModels(store.redis, prefix=store.prefix),
-            webhooks=hooks,
-            spend_history=spending,
-            sizes=sizes,
-            gauge_sampler=sampler,
-            observers=() if telemetry is None else telemetry.observers,
+            host, serving, parts, off, labels, hooks, spending, sizes, sampler, observers
         )

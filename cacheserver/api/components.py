@@ -45,19 +45,19 @@ from cacheserver.tenants.store import Tenants
 from cacheserver.webhooks.build import WebhookParts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Capabilities:
     """What plugs into the kernel; None if it is switched off."""
 
-    alerts: AlertMonitor | None
-    batches: BatchScheduler | None
-    budgets: SpendLimits | None
-    calibration: CalibrationParts | None
-    conversations: Conversations | None
-    erasure: Eraser | None
-    output_caps: OutputCaps | None
-    prompt_caching: PromptCaching | None
-    routing: Routing | None
+    alerts: AlertMonitor | None = None
+    batches: BatchScheduler | None = None
+    budgets: SpendLimits | None = None
+    calibration: CalibrationParts | None = None
+    conversations: Conversations | None = None
+    erasure: Eraser | None = None
+    output_caps: OutputCaps | None = None
+    prompt_caching: PromptCaching | None = None
+    routing: Routing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,6 @@ class Components:
     capabilities: Capabilities
     off: frozenset[Feature]
     labels: Labels  # also while calibration is off: a tenant's are forgotten with its content
-    sticky_models: StickyModels  # the same, while routing is off
     webhooks: WebhookParts
     spend_history: SpendHistory
     sizes: StoreSizes
@@ -96,6 +95,11 @@ class Components:
     @property
     def decision_log(self) -> DecisionLog:
         return self.host.answers.decision_log
+
+    @property
+    def sticky_models(self) -> StickyModels:
+        """Also while routing is off."""
+        return StickyModels(self.host.store.redis, prefix=self.host.store.prefix)
 
     @property
     def embedder_id(self) -> str:

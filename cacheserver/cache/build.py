@@ -36,6 +36,15 @@ class Metrics(ports.Metrics, index_sync.Metrics, Protocol):
     """The counters of this package."""
 
 
+class Books(Protocol):
+    """The ledger, and what makes its rows."""
+
+    @property
+    def recorder(self) -> Recorder: ...
+    @property
+    def rows(self) -> ports.Ledger: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CacheOptions:
     """Sizes in bytes, None for no limit. `grace_s`: for calls whose callers have left."""
@@ -126,11 +135,9 @@ async def cache(
     store: Store,
     answers: Answers,
     options: CacheOptions,
-    *,
     claude: Upstream,
     pricer: ports.Pricer,
-    recorder: Recorder,
-    ledger: ports.Ledger,
+    books: Books,
     plugins: Plugins,
     metrics: Metrics,
     clock: Callable[[], float],
@@ -163,7 +170,7 @@ async def cache(
             decision_log=answers.decision_log,
             metrics=metrics,
             clock=clock,
-            recorder=recorder,
+            recorder=books.recorder,
             ledger=ledger,
         )
 
@@ -178,8 +185,8 @@ async def cache(
             decision_log=answers.decision_log,
             metrics=metrics,
             clock=clock,
-            recorder=recorder,
-            ledger=ledger,
+            recorder=books.recorder,
+            ledger=books.rows,
             watch=plugins.ended,
         ),
         call_planner=planner,

@@ -2,6 +2,9 @@
 
 The kernel runs with the defaults: each stands for a capability that is switched off. The ledger
 has no place here: a request is always recorded.
+
+Background work begins and ends with a package's `build`. Commands plug in through
+`core.command_line`; routes are in `api.resources`, and find a part that is off as `SwitchedOff`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,13 @@ from cacheserver.storage.sealing.sealer import Sealer
 _WAIT_S = 10.0  # for a Redis that starts beside us
 
 
+class Gauges(Protocol):
+    def watch_store(self, unsynced_s: Callable[[], float]) -> None: ...
+
+
 class Metrics(Protocol):
+    @property
+    def gauges(self) -> Gauges: ...
     def swallowed(self, site: str) -> None: ...
     def unreadable(self, why: str) -> None: ...
 
@@ -80,6 +86,7 @@ async def build(
             clock=clock,
         )
         await watch.look()
+        metrics.gauges.watch_store(lambda: watch.unsynced_s)
         repairs = () if embedded is None else embedded.repairs
         yield Store(redis, options.prefix, sealer, watch, embedded is not None, repairs)
 

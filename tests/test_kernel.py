@@ -13,6 +13,7 @@ from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"x-api-key": ADMIN_KEY}
 QUESTION = {"prompt": "What is the capital of France?"}
+TWIN = "What's the capital of France?"
 
 # A request that only the capability can serve.
 ROUTES: dict[Feature, tuple[str, str, dict[str, Any] | None]] = {
@@ -32,7 +33,7 @@ async def test_a_server_with_all_switched_off_answers_hits_and_records(tmp_path:
     async with House.open(tmp_path, similarity=None, features_off=FEATURES) as house:
         assert came_from(await house.ask())[0] == "miss"
         assert came_from(await house.ask()) == ("exact", "identical")
-        twin = await house.ask("What's the capital of France?")
+        twin = await house.ask(TWIN)
         assert came_from(twin)[0] == "semantic", twin.headers
         assert came_from(await house.ask("What is the capital of Peru?"))[0] == "miss"
         assert len(house.asked) == 2
@@ -71,3 +72,17 @@ def test_a_feature_is_refused_by_its_commands_alone(
     refused = cli.main(["presets"]) == 1
     assert refused == (feature == "analysis")
     assert ("`analysis` is switched off" in capsys.readouterr().err) == refused
+
+
+async def test_what_was_called_wrong_is_not_served_while_calibration_is_off(
+    tmp_path: Path,
+) -> None:
+    async with House.open(tmp_path, similarity=None) as house:
+        await house.ask()
+        twin = await house.ask(TWIN)
+        assert came_from(twin)[0] == "semantic"
+        verdict = {"decision_id": twin.headers["x-cache-decision"], "verdict": "bad"}
+        given = await house.http.post("/v1/feedback", json=verdict)
+        assert given.status_code == 200, given.text
+    async with House.open(tmp_path, similarity=None, features_off=("calibration",)) as house:
+        assert came_from(await house.ask(TWIN))[0] == "miss"

@@ -50,9 +50,13 @@ class CalibrationParts:
 
 @asynccontextmanager
 async def labels(host: Host) -> AsyncIterator[Labels]:
-    """Open the labels. They outlive the capability: a tenant's are forgotten while it is off."""
+    """Open the labels, also while calibration is off.
+
+    An answer that was called wrong is not served again, and a tenant's labels can be forgotten.
+    """
     store, most = host.store, host.settings.max_label_bytes
     found = Labels(store.redis, prefix=store.prefix, max_bytes=most)
+    host.plugins.outcomes = found
     try:
         yield found
     finally:
@@ -116,7 +120,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     reviews = ReviewQueue(store.redis, prefix=store.prefix, sealer=store.sealer)
     wrong_hits = WrongHitShares(labels, metrics, clock)
     plugins = host.plugins
-    plugins.calibrations, plugins.outcomes, plugins.learner = states, labels, worker
+    plugins.calibrations, plugins.learner = states, worker
     host.gauges.append(WrongHitGauges(wrong_hits, metrics.gauges))
     worker.start()
     try:

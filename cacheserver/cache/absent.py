@@ -71,7 +71,9 @@ class NoLearner:
 class PriorOnly:
     """Calibrations of scopes that have learned nothing: the shipped prior decides."""
 
-    async def barred(self, tenant: str, scope: str, target: float) -> tuple[Calibration, Required]:
+    async def with_bar(
+        self, tenant: str, scope: str, target: float
+    ) -> tuple[Calibration, Required]:
         return Calibration(), _required(target)
 
 

@@ -1,7 +1,7 @@
-"""Entries that may serve other people by similarity, where a tenant asks for a second witness.
+"""Corroboration: entries that may serve other people only with a second witness.
 
-Rule: a witness has a name. Who gave none is nobody's second, and is served by similarity only what
-is corroborated already.
+Rule: a witness has a name. A caller without one corroborates nothing, and is served by similarity
+only from entries that are already corroborated.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def may_serve(query: Query, candidate: Candidate) -> bool:
 
 
 def corroborated(fresh: Entry, agreeing: Sequence[Entry]) -> list[Entry]:
-    """The entries that a fresh answer corroborates, itself among them, or none.
+    """Return the entries that a fresh answer corroborates, itself included, or none.
 
-    `agreeing` are the entries whose answers it was found to repeat.
+    `agreeing` are the entries whose answers say the same.
     """
     others = [
         entry

@@ -155,7 +155,9 @@ class Decider(Protocol):
 class Calibrations(Protocol):
     """What each scope has learned; the shipped prior if it has learned nothing."""
 
-    async def barred(self, tenant: str, scope: str, target: float) -> tuple[Calibration, Required]:
+    async def with_bar(
+        self, tenant: str, scope: str, target: float
+    ) -> tuple[Calibration, Required]:
         """Return the scope's calibration and the probability that a target requires there."""
 
 

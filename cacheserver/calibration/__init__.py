@@ -1,6 +1,6 @@
-"""What is learned off the request path: labels, audits, the judge, feedback, reviews.
+"""Learning off the request path: labels, audits, the judge, feedback, the review queue.
 
-Promises: nothing here is waited for by a request; what cannot be learned is counted. A label
-comes from an audit, a judge, a person or a declared pair, and carries who caused it.
+Promises: no request waits for it; work that fails or is dropped is counted. A label comes from an
+audit, a judge, a person or a declared pair, and records who caused it.
 Called by `bootstrap`, by the routes of feedback, reviews and bars, and by `batches`.
 """

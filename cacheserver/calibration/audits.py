@@ -1,7 +1,6 @@
-"""Claude asked the same again, in the background, within the day's cap for audits.
+"""Audits: ask Claude the same question again, in the background, within a day's cap.
 
-Rule: what was paid is counted before anything is made of the answer, and a call that failed gives
-back what was reserved for it.
+Rule: the cost is recorded before the answer is used, and a failed call refunds its reservation.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _DAY_S = 86_400
 
 
 class Auditor:
-    """Fresh answers to questions that were answered before."""
+    """Gets fresh answers to questions that were answered from the cache."""
 
     def __init__(
         self,
@@ -43,13 +42,13 @@ class Auditor:
         self._cap = cap
 
     async def ask(self, query: Query, like: Entry, *, count: str) -> bytes | None:
-        """A fresh answer by the model that gave `like`, counted in the journal as `count`.
+        """Return a fresh answer by the model that gave `like`, counted in the journal as `count`.
 
-        None where the cap is reached, the answer is not storable or was made up by the simulated
-        Claude, or the caller's own key asked.
-        Raises `UpstreamError`, `StoreError`.
+        None if the cap is reached, the answer is not storable or was made up by the simulated
+        Claude, or the question came with the caller's own key. Raises `UpstreamError`,
+        `StoreError`.
         """
-        if query.credential is not None:  # never on a caller's own key behind their back
+        if query.credential is not None:  # a caller's own key pays for that caller's calls only
             return None
         tenant, now = query.tenant.name, self._clock()
         expected = 2 * (like.cost or 0)

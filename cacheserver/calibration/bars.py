@@ -1,6 +1,6 @@
-"""The bars an operator set, and every change of them: who, when, before, after.
+"""Bars set by operators, with a log of every change: who, when, before, after.
 
-What a bar may be is checked by whoever sets it; here it is any small JSON object.
+The caller checks that a bar is valid; here it is any small JSON object.
 
 Every method raises `StoreError` when the store fails.
 """
@@ -40,7 +40,7 @@ class BarChange:
 
 
 class Bars:
-    """Changes of bars by tenant. What holds is in the tenant's settings; here is what was set."""
+    """Bars by tenant, and the log of their changes. Bars in force are in the tenant's settings."""
 
     def __init__(
         self,
@@ -66,9 +66,9 @@ class Bars:
         who: str,
         now: float,
     ) -> BarChange:
-        """Set a bar, or remove it with `None`; returns the change, which is recorded with it.
+        """Set a bar, or remove it with `None`; return the change, recorded in the same step.
 
-        Raises `BadRequest` for a level or name that will not do, and where there are too many.
+        Raises `BadRequest` for an invalid level or name, and if the tenant has too many bars.
         """
         field = _field(level, name)
         who = names.read("who", who, most=_MAX_NAME, least=0)
@@ -81,7 +81,7 @@ class Bars:
         return BarChange(change_id.decode(), now, who, level, name, _bar(before), _bar(text))
 
     async def history(self, tenant: str, limit: int = 100) -> list[BarChange]:
-        """The tenant's last changes, the newest first."""
+        """Return the tenant's last changes, newest first."""
         key = f"{self._prefix}barlog:{tenant_key(tenant)}"
         found = await command(self._redis, "XREVRANGE", key, "+", "-", "COUNT", limit)
         return [_change(change_id, row) for change_id, row in found]

@@ -1,6 +1,6 @@
-"""What people say of answers: a bad word counts at once, a good one waits for review.
+"""Feedback: a verdict "bad" counts at once, "good" waits for a review.
 
-Rule: callers only tighten. Audits, labels from misses and admins alone can raise a probability.
+Rule: callers only tighten. Only audits, labels from misses and admins can raise a probability.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FIELDS = frozenset({"decision_id", "entry_id", "verdict"})
 
 
 class Feedback:
-    """Takes verdicts on answers, each by the id of its decision or of its entry."""
+    """Takes verdicts on answers, by the id of the decision or of the entry."""
 
     def __init__(
         self,
@@ -43,7 +43,8 @@ class Feedback:
     async def give(self, whose: Tenant, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Take one verdict: `verdict` is `bad` or `good`, with a `decision_id` or an `entry_id`.
 
-        Raises `BadRequest` naming the field, `NotFound` for what is not the tenant's or is gone.
+        Raises `BadRequest` naming the field, `NotFound` if the tenant has no such decision or
+        entry.
         """
         tenant = whose.name
         verdict, decision_id, entry_id = _read(fields)
@@ -57,14 +58,14 @@ class Feedback:
         if entry is None:
             raise NotFound("no stored answer of yours has this id; it may have gone already")
         if verdict == "good":
-            if whose.no_content:  # a person would have to read the two questions
+            if whose.no_content:  # a reviewer would have to read the two questions
                 self._journal.count(tenant, {"feedback_good": 1})
                 done = {"done": "not queued for review", "reason": NO_CONTENT}
                 return {"verdict": "good", "entry_id": entry.id, **done}
             return await self._for_review(tenant, entry, record)
         self._journal.count(tenant, {"feedback_bad": 1})
         if record is None or record["decision"]["kind"] != "semantic":
-            await self._entries.purge_id(tenant, entry.id)  # the answer itself was bad
+            await self._entries.purge_id(tenant, entry.id)  # no decision: the answer itself was bad
             return {"verdict": "bad", "entry_id": entry.id, "done": "evicted"}
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         hit = Candidate(
@@ -86,10 +87,10 @@ class Feedback:
             "verdict": "good",
             "marks": _marks(entry, record),
         }
-        # A miss is shown the evidence of the nearest, which is not what the caller was given.
+        # The evidence of a miss is that of the nearest entry, not of what the caller was given.
         served = record is not None and record["decision"]["kind"] == "semantic"
         if record is not None and served and record["decision"].get("evidence") is not None:
-            # What makes it a label once a person has spoken; its decision is gone by then.
+            # Needed for the label after the review: the decision's record has expired by then.
             item["decided"] = {
                 "evidence": record["decision"]["evidence"],
                 "scope": record["scope"],
@@ -103,7 +104,7 @@ class Feedback:
     async def _negative(self, tenant: str, record: Mapping[str, Any], *, source: Source) -> None:
         evidence = record["decision"].get("evidence")
         if evidence is None:
-            return  # decided by a threshold: there is no probability to correct
+            return  # decided by a threshold: no probability to correct
         label = Label(
             evidence=read_evidence(evidence),
             right=False,
@@ -117,7 +118,7 @@ class Feedback:
 
 
 def _marks(entry: Entry, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """By what an item's two questions are found again when they are to be erased."""
+    """Return the marks by which erasure finds the two questions of an item."""
     of_entry = {
         "namespace": entry.namespace,
         "tags": entry.tags,

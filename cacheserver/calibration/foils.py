@@ -1,6 +1,6 @@
-"""Foils: the evidence a wrong hit would have had, beside a question whose right answer is stored.
+"""Foils: examples of wrong hits, from questions whose right answer is stored.
 
-Rule: only where the other answer was compared, and is a different one.
+Rule: only if the other answer was compared with the fresh one, and is different.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def of_neighbours(
     asked: Profile,
     neighbours: Sequence[Neighbour],
     group: str,
-    told: Callable[[str], Outcome],
+    outcome_of: Callable[[str], Outcome],
     lexicon: Lexicon,
 ) -> Evidence | None:
-    """The evidence for the nearest of another answer than `group`'s.
+    """Return the evidence for the nearest neighbour with another answer than `group`'s.
 
-    `neighbours` are all that the decision saw, the nearest first; `told` is what comparing a
-    neighbour's answer with the fresh one gave, by id, "open" for one that was not compared.
+    `neighbours` are all that the decision saw, nearest first. `outcome_of` returns, by id, how a
+    neighbour's answer compares with the fresh one, "open" if it was not compared.
     """
     other = next((n for n in neighbours if n.group != group), None)
-    if other is None or told(other.id) != "different":
+    if other is None or outcome_of(other.id) != "different":
         return None
     return decision.foil(asked, neighbours, group, lexicon)
 
@@ -40,11 +40,11 @@ async def of_candidates(
     query: Query,
     found: Sequence[Candidate],
     group: str,
-    told: Callable[[str], Outcome],
+    outcome_of: Callable[[str], Outcome],
     lexicon: Lexicon,
 ) -> Evidence | None:
-    """Do `of_neighbours` for a decision's candidates; some milliseconds, in a thread."""
-    # Entries that may not serve stood beside the decision only where no other did.
+    """Return `of_neighbours` for a decision's candidates; some milliseconds, in a thread."""
+    # Entries that may not serve took part in the decision only if there were no others.
     live = [c for c in found if corroboration.may_serve(query, c)] or found
 
     def work() -> Evidence | None:
@@ -58,6 +58,6 @@ async def of_candidates(
             for c in live
         ]
         asked = profile.read(query.text or "", lexicon)
-        return of_neighbours(asked, neighbours, group, told, lexicon)
+        return of_neighbours(asked, neighbours, group, outcome_of, lexicon)
 
     return await asyncio.to_thread(work)

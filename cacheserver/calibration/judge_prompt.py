@@ -1,7 +1,7 @@
-"""What Claude is asked where nothing cheaper tells whether two answers say the same. Pure.
+"""Judge prompt: asks Claude whether two answers say the same. Pure.
 
-Rule: question and answers are data. They stand in one JSON object, so nothing in them can end it,
-and the instructions stand outside. Any reply but the one word is "not the same".
+Rule: question and answers are data. They are in one JSON object, so no text in them can end it, and
+the instructions are outside. Any reply but the one word means "not the same".
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TASK = (
 
 
 def readable(question: str, one: str, other: str) -> bool:
-    """Whether all of it can be read at once, and there is something to compare."""
+    """Return whether all texts fit into one request, and none is empty."""
     return bool(one and other) and max(len(question), len(one), len(other)) <= MAX_CHARS
 
 
 def body_of(question: str, one: str, other: str, *, model: str) -> dict[str, Any]:
-    """The Messages body that asks whether two answers to a question say the same."""
+    """Return the Messages request that asks whether two answers to a question say the same."""
     data = {"question": question, "answer_a": one, "answer_b": other}
     return {
         "model": model,
@@ -45,13 +45,13 @@ def body_of(question: str, one: str, other: str, *, model: str) -> dict[str, Any
 
 
 def tokens_at_most(body: Mapping[str, Any]) -> int:
-    """Input tokens of a body of ours, estimated high."""
+    """Return an upper bound on the input tokens of such a request."""
     written = len(body["system"]) + len(body["messages"][0]["content"])
     return int(written / _CHARS_A_TOKEN) + 64  # the frame around them
 
 
 def says_same(message: Mapping[str, Any]) -> bool:
-    """Whether Claude's whole reply is the one word."""
+    """Return whether Claude's whole reply is the one word."""
     blocks = message.get("content")
     if not isinstance(blocks, list) or len(blocks) != 1 or not isinstance(blocks[0], Mapping):
         return False

@@ -1,11 +1,11 @@
-"""The labels that a scope takes in: no caller floods it, and no step is one caller's. Pure.
+"""Admission of labels to a scope: no caller floods it, and no step belongs to one caller. Pure.
 
-A step (`calibrate.STEP`) is due by labels, so whoever sends them would bring it about and be what
-it is fitted to. Beside others a key therefore holds at most half of a step, or its share of the
-last fit where that is more: who comes new never gets beyond half, and a scope that one key fills
-goes on at its pace. So it is with an end user beside others of the same key, who hold what the key
-may. What is more is refused: it counts for nothing and pushes nobody's labels out. End users only
-divide what their key holds, for whoever has a key may name as many as they like.
+A step (`calibration.STEP`) is due after a number of labels, so a caller who sends many would both
+trigger it and be what it is fitted to. So, if a scope has other callers, a key has at most half of
+a step's labels, or its share of the last fit if that is more: a new key never exceeds half, and a
+scope that one key fills goes on at its pace. The same holds for an end user among others of one
+key. Labels beyond that are refused: they count for nothing and push no others out. End users only
+divide their key's part, because a key may name any number of them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from __future__ import annotations
 from cacheserver.core import actors
 from cacheserver.matching.calibration import LEAST, Calibration, Label
 
-CELL = 40  # labels; of BANKING77's 2,000, spread over 77 answers, hardly any cell has as many
-# Others count for a week after their labels, so that a quiet weekend hands a scope to nobody, and
-# callers who have gone do not hold up whoever is left.
+CELL = 40  # labels; hardly any cell of BANKING77's 2,000 labels over 77 answers has as many
+# A source counts for a week after its last label, so that no caller gets the scope over a quiet
+# weekend, and callers who have left do not limit the others.
 HEARD_S = 7 * 86_400
 
 
 def wanted(state: Calibration, label: Label) -> bool:
-    """Return True if a label adds to what is known; no key, answer or kind of question floods it.
+    """Return True if a label adds information; no key, answer or kind of question floods the scope.
 
-    Nobody's goes beyond their part of the step. Within it what a person decided and a wrong hit
-    are always learned; of the rest at most `CELL` are of one key, answer and tenth of cosine, hits
-    and misses apart.
+    No source exceeds its part of the step. Within it, labels from people and wrong hits are always
+    admitted; of the others at most `CELL` per key, answer and tenth of cosine, hits and misses
+    apart.
     """
     if _holds_its_part(state, label):
         return False
@@ -34,29 +34,29 @@ def wanted(state: Calibration, label: Label) -> bool:
 
 
 def _holds_its_part(state: Calibration, label: Label) -> bool:
-    """Whether the label's key, or its end user, has all the labels of the step that it may have."""
+    """Return whether the label's key, or its end user, has reached its part of the step."""
     key = actors.key_of(label.caller)
     fresh = state.labels[len(state.labels) - state.fresh :]
     of_key = sum(actors.key_of(one.caller) == key for one in fresh)
     of_caller = sum(one.caller == label.caller for one in fresh)
     step = state.step
     if of_key < _half(step) and of_caller < _half(_half(step)):
-        return False  # whoever else is there: most end here, and need no look at 3,000 labels
+        return False  # most calls end here, without a scan of 3,000 labels
     heard = [one for one in state.labels if label.at - one.at <= HEARD_S]
     others = sum(actors.key_of(one.caller) != key for one in heard)
-    known = [one for one in state.fitted if actors.key_of(one.caller) == key]
-    part = step if others < LEAST else _part(step, len(known), len(state.fitted))
+    fitted = [one for one in state.fitted if actors.key_of(one.caller) == key]
+    part = step if others < LEAST else _part(step, len(fitted), len(state.fitted))
     if of_key >= part:
         return True
     if sum(one.caller != label.caller for one in heard) - others < LEAST:
         return False
-    theirs = sum(one.caller == label.caller for one in known)
-    return of_caller >= _part(part, theirs, len(known))
+    theirs = sum(one.caller == label.caller for one in fitted)
+    return of_caller >= _part(part, theirs, len(fitted))
 
 
-def _part(whole: int, theirs: int, known: int) -> int:
-    """The labels of `whole` for someone who has `theirs` of those `known`."""
-    return max(_half(whole), int(whole * theirs / max(1, known)))
+def _part(whole: int, theirs: int, every: int) -> int:
+    """Return the labels of `whole` for a source that has `theirs` of `every` fitted labels."""
+    return max(_half(whole), int(whole * theirs / max(1, every)))
 
 
 def _half(part: int) -> int:

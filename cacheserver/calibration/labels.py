@@ -1,10 +1,10 @@
-"""What was learned about hits: labels, calibration states, evidence, tombstones; and spending.
+"""Store of labels, calibration states, entry records, tombstones and background spending.
 
-Labels hold features and hashes, never a prompt; the pairs that wait for a person are in `reviews`.
-All of it is bounded: by number within a tenant, and by a life that begins again with each write.
+Labels hold features and hashes, never a prompt; pairs waiting for review are in `review_store`.
+Everything is bounded: by number within a tenant, and by a time to live renewed with each write.
 
-Every method raises `StoreError` when the store fails or a value is too large to keep. What failed
-may have been written all the same, and what says `once` may then be asked again.
+Every method raises `StoreError` when the store fails or a value is too large. A failed write may
+have succeeded; calls that take `once` may then be repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cacheserver.storage.recent_reads import RecentReads
 WINDOW = (
     3_000  # labels of a scope: 2,000 of a fit and 1,000 until the next (matching/calibration.py)
 )
-LIFE_S = 90 * 86_400  # of what a scope learned: after a quiet quarter the prior knows as much
+LIFE_S = 90 * 86_400  # of a scope's labels and state: after a quiet quarter the prior is as good
 ONCE_S = 86_400  # as long as a decision can be looked up, and so reported
 MAX_SPEND = 2**53  # nanodollars, 9 million USD: whole numbers in Lua end there
 
@@ -41,11 +41,11 @@ _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class Labels:
-    """What was learned. `now` is Unix time; `clock` counts seconds for what is remembered.
+    """Labels, states and spending in Redis. `now` is Unix time; `clock` is for the cache.
 
-    A tenant keeps `scopes` states and as many windows, and `labels` labels in all of these; beyond
-    it the scopes that were written longest ago begin again with the prior. So do they where those
-    of all tenants take more than `max_bytes`.
+    A tenant has at most `scopes` states and as many windows, and `labels` labels in all of these;
+    beyond that the scopes written longest ago start again with the prior. So do they if those of
+    all tenants take more than `max_bytes`.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class Labels:
         await self._reads.close()
 
     async def state(self, tenant: str, scope: str) -> tuple[bytes | None, int]:
-        """The scope's calibration state and its version, `None` and 0 where there is none.
+        """Return the scope's calibration state and its version, or `None` and 0.
 
-        At most `FRESH_S` old, but for what this process saved. A version stands for one state only
-        and grows with each, so what was made from a state can be kept by it.
+        At most `FRESH_S` old, except for what this process saved. A version identifies one state
+        and grows with each, so a state can be saved with the version it was derived from.
         """
         key = f"{self._prefix}calib:{tenant_key(tenant)}:{scope}"
 
@@ -93,9 +93,9 @@ class Labels:
         return await self._states.get((tenant, scope), ask)
 
     async def save_state(self, tenant: str, scope: str, state: bytes, *, version: int) -> bool:
-        """Save what was made from the state of that version, unless another server was first.
+        """Save a state derived from that version, unless another server saved one first.
 
-        False: it was, or the state has been dropped; `state` then has what holds.
+        False: one did, or the state has been dropped; `state` then returns the current one.
         """
         if len(state) > _MAX_STATE:
             raise StoreError(f"a state of {len(state)} bytes is too large; {_MAX_STATE} are kept")
@@ -110,9 +110,10 @@ class Labels:
     async def add(
         self, tenant: str, scope: str, label: Mapping[str, Any], *, once: str | None = None
     ) -> str:
-        """Append a label to the scope's window, whose oldest one may go; returns its id.
+        """Append a label to the scope's window, dropping the oldest if it is full; return its id.
 
-        Under the same `once` in this scope it is added once in `ONCE_S`, and its id comes back.
+        With the same `once` in this scope it is added once within `ONCE_S`, and its id is returned
+        again.
         """
         marker = self._once("label", tenant, scope, once)
         words = (
@@ -129,10 +130,10 @@ class Labels:
     async def window(
         self, tenant: str, scope: str, *, after: str | None = None, limit: int = WINDOW
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Up to `limit` labels of the scope with their ids, the oldest first.
+        """Return up to `limit` labels of the scope with their ids, oldest first.
 
-        With `after`, those added since that id; labels that have left the window meanwhile are
-        missed, so a reader that was away knows from the first id whether it has all of them.
+        With `after`, those added since that id. Labels that have left the window meanwhile are
+        missing, so a reader sees from the first id whether it has all.
         """
         if after is not None and _ID.fullmatch(after) is None:
             raise StoreError(f"{after[:64]!r} is not the id of a label")
@@ -142,7 +143,7 @@ class Labels:
         return [(label_id.decode(), decode_object("a label", row[b"l"])) for label_id, row in found]
 
     async def scopes(self, tenant: str) -> list[str]:
-        """The tenant's scopes that have labels or a state."""
+        """Return the tenant's scopes that have labels or a state."""
         found: set[bytes] = set()
         for kind in ("windows", "calibs"):
             key = f"{self._prefix}{kind}:{tenant_key(tenant)}"
@@ -151,15 +152,15 @@ class Labels:
         return sorted(scope.decode() for scope in found)
 
     async def forget_states(self, tenant: str) -> None:
-        """Forget what was fitted for a tenant, by scope."""
+        """Delete the calibration states of a tenant."""
         await run_script(self._forget, self._prefix, tenant_key(tenant), "")
 
     async def tombstone(
         self, tenant: str, question_key: str, entry_id: str, *, life_s: int
     ) -> None:
-        """Never serve the entry for that question again, for `life_s`: the entry's own, say.
+        """Never serve the entry for that question again, for `life_s` (the entry's remaining life).
 
-        `question_key` is a hash that the caller makes of the question.
+        `question_key` is a hash of the question, made by the caller.
         """
         if life_s > 0:
             key = self._tombstone(tenant, question_key, entry_id)
@@ -175,10 +176,10 @@ class Labels:
         life_s: int | None = None,
         once: str | None = None,
     ) -> bool:
-        """Add to the evidence of an entry, which dies with it. False: the tenant has no such entry.
+        """Add to the record of an entry, which expires with it. False: there is no such entry.
 
-        With `life_s` the name is no entry's but a group's, say, and this is how long it is kept.
-        Under the same `once` for this name it counts once in `ONCE_S`.
+        With `life_s` the name is a group's, for example, and the record lives that long. With the
+        same `once` for this name it counts once within `ONCE_S`.
         """
         if not (math.isfinite(wrong) and math.isfinite(right)):
             raise StoreError(f"evidence must be finite, not {wrong} and {right}")
@@ -191,7 +192,7 @@ class Labels:
     async def past(
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
     ) -> Mapping[str, EntryRecord]:
-        """What became of each (entry id, group) so far, by entry id; in one round trip."""
+        """Return the record of each (entry id, group), by entry id, in one round trip."""
         keys = [self._tombstone(tenant, question_key, entry_id) for entry_id, _ in refs]
         keys += [self._evidence(tenant, entry_id, entry=True) for entry_id, _ in refs]
         groups = list(dict.fromkeys(group for _, group in refs))
@@ -214,10 +215,10 @@ class Labels:
         period_s: int,
         now: float,
     ) -> bool:
-        """Reserve what a call may cost at most. False, and nothing reserved: the cap would pass.
+        """Reserve the greatest cost of a call. False: the cap would be exceeded.
 
-        A period begins at each multiple of `period_s`. What fails may have been reserved: a cap is
-        never passed, and at worst not used up.
+        A period begins at each multiple of `period_s`. A call that fails may have reserved: a cap
+        is never exceeded, at worst not used up.
         """
         if not 0 <= nanodollars <= MAX_SPEND:
             raise StoreError(f"{nanodollars} nanodollars cannot be reserved")
@@ -229,16 +230,16 @@ class Labels:
     async def refund(
         self, tenant: str, purpose: str, nanodollars: Nanodollars, *, period_s: int, now: float
     ) -> None:
-        """Give back what a call did not cost; `now` is that of its `spend`.
+        """Return the part of a reservation that a call did not cost; `now` is that of its `spend`.
 
-        Not to be asked again after it failed: given back twice, it would pass the cap.
+        Not to be repeated after it failed: refunded twice, it would exceed the cap.
         """
         if not 0 <= nanodollars <= MAX_SPEND:
             raise StoreError(f"{nanodollars} nanodollars cannot be given back")
         await run_script(self._refund, self._spent(tenant, purpose, period_s, now), nanodollars)
 
     async def spent(self, tenant: str, purpose: str, *, period_s: int, now: float) -> Nanodollars:
-        """What is spent or reserved in the period of `now`."""
+        """Return the amount spent or reserved in the period of `now`."""
         return int(
             await command(self._redis, "GET", self._spent(tenant, purpose, period_s, now)) or 0
         )

@@ -1,7 +1,7 @@
-"""Claude as the judge of two answers, where embeddings and figures do not tell.
+"""Judge: asks Claude whether two answers say the same, if embeddings and figures do not decide.
 
-Rule: asked for a share of what is undecided, within a day's cap, in the background. What the judge
-costs is charged to its tenant; a judge that fails is counted, and then nothing is known.
+Rule: asked for a share of the undecided pairs, within a day's cap, in the background. Its cost is
+charged to the tenant. A judge that fails is counted, and the pair stays undecided.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class JudgeSettings:
-    """How far Claude is asked."""
+    """Settings of the judge."""
 
     model: str
-    share: float  # of the undecided that are asked about, above 0 to 1
+    share: float  # of undecided pairs that are asked about, above 0 to 1
     cap: Nanodollars  # a day and tenant; 0: never asked
 
 
@@ -58,9 +58,9 @@ class Judge:
     async def same(
         self, tenant: str, question: str, one: str, other: str, *, always: bool = False
     ) -> bool | None:
-        """The verdict; None where the judge was not asked, may not be, or failed.
+        """Return the verdict; None if the judge was not asked, may not be, or failed.
 
-        `always`: asked whatever the share of the undecided is. Raises `StoreError`.
+        `always`: ask whatever the share of the undecided. Raises `StoreError`.
         """
         judging, now = self._judging, self._clock()
         if judging.cap == 0 or (not always and self._chance() >= judging.share):
@@ -70,7 +70,7 @@ class Judge:
         body = judge_prompt.body_of(question, one, other, model=judging.model)
         most = Usage(judge_prompt.tokens_at_most(body), judge_prompt.MAX_TOKENS)
         reserved = self._pricer.cost(judging.model, most, now)
-        if reserved is None:  # a model without a price has no cap that could hold it
+        if reserved is None:  # the cap cannot hold for a model without a price
             self._metrics.swallowed("judge-price")
             return None
         if not await self._spend(tenant, reserved, now):
@@ -88,10 +88,10 @@ class Judge:
         await self._refund(tenant, reserved - cost, now)
         if isinstance(message, dict) and cacheability.made_up(message):
             return None
-        told = isinstance(message, dict) and judge_prompt.says_same(message)
-        verdict = "judge_same" if told else "judge_different"
+        same = isinstance(message, dict) and judge_prompt.says_same(message)
+        verdict = "judge_same" if same else "judge_different"
         self._journal.count(tenant, {"judge": 1, verdict: 1, "judge_cost_nanodollars": cost})
-        return told
+        return same
 
     async def _spend(self, tenant: str, amount: Nanodollars, now: float) -> bool:
         cap = self._judging.cap

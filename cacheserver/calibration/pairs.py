@@ -1,4 +1,4 @@
-"""Bars from evidence at hand: labelled pairs, and what shadow mode saw. It changes nothing."""
+"""Recommends bars from labelled pairs and from shadow mode. Changes nothing."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Pairs:
     async def calibrate(
         self, pairs: Sequence[tuple[str, str, bool]], target: float
     ) -> dict[str, Any]:
-        """Two curves over the pairs, by probability and by cosine, and the bar for `target`.
+        """Return two curves over the pairs, by probability and by cosine, and the bar for `target`.
 
-        What a veto refuses no bar serves: such pairs are counted, and on no curve.
+        Vetoed pairs are counted, but on no curve: no bar serves them.
         """
         level = conformal_bound.bar_for(Calibration(), target).level
         by: dict[str, list[Scored]] = {"probability": [], "similarity": []}
@@ -70,7 +70,7 @@ class Pairs:
         asked = len(pairs)
         return {
             "pairs": asked,
-            "unread": unread,  # beyond the embedder's window, or unreadable: never matched
+            "unread": unread,  # too long for the embedder, or unreadable: never matched
             "vetoed": vetoed,
             "target": target,
             **{
@@ -83,32 +83,32 @@ class Pairs:
     async def shadow(
         self, tenant: str, target: float, at: Mapping[str, float] | None = None
     ) -> dict[str, Any]:
-        """What shadow mode saw of the last questions that came near a stored one.
+        """Report on the last questions that came near a stored one in shadow mode.
 
-        `at` names bars to report on besides, by `probability` and by `similarity`.
+        `at` names further bars to report on, by `probability` and by `similarity`.
         """
         rows = [row for _, row in await self._labels.window(tenant, SHADOW)]
         asked = sum(1 + row.get("alone", 0) for row in rows)
-        served = [_told(row, 1.0) for row in rows if row["served"]]
+        served = [_labelled(row, 1.0) for row in rows if row["served"]]
         would_have = as_json(what_if_rules.rate(served, 1.0, asked=asked))
         del would_have["bar"]
         report: dict[str, Any] = {"compared": len(rows), "asked": asked, "would_have": would_have}
         for name in ("probability", "similarity"):
             # What a veto refuses no bar serves.
             near = [row for row in rows if row.get("veto") is None and row.get(name) is not None]
-            told = [_told(row, row[name]) for row in near]
+            candidates = [_labelled(row, row[name]) for row in near]
             report[name] = {
-                "curve": [as_json(point) for point in what_if_rules.rates(told, asked=asked)],
+                "curve": [as_json(point) for point in what_if_rules.rates(candidates, asked=asked)],
             }
             if name == "similarity":
-                report["recommended"] = _threshold(told, target, asked=asked)
+                report["recommended"] = _threshold(candidates, target, asked=asked)
             if at is not None and name in at:
-                report[name]["at"] = as_json(what_if_rules.rate(told, at[name], asked=asked))
+                report[name]["at"] = as_json(what_if_rules.rate(candidates, at[name], asked=asked))
         return report
 
 
 def read_pairs(fields: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Pairs from `pairs` or `tsv`. Raises `BadRequest` naming the field or the line."""
+    """Read pairs from `pairs` or `tsv`. Raises `BadRequest` naming the field or the line."""
     if ("pairs" in fields) == ("tsv" in fields):
         raise BadRequest("pairs", "give `pairs` or `tsv`, one of them")
     rows = _lines(fields["tsv"]) if "tsv" in fields else fields["pairs"]
@@ -152,29 +152,30 @@ def _pair(field: str, row: object) -> tuple[str, str, bool]:
 
 
 def label_of(value: object) -> bool | None:
-    """Whether one answer serves both, as a person wrote it: 0 or 1; None for anything else."""
+    """Read a person's label: 0 or 1; None for anything else."""
     if not isinstance(value, int | str) or isinstance(value, bool):
         return None
     return {"0": False, "1": True}.get(str(value))
 
 
-def _told(row: Mapping[str, Any], score: float) -> LabelledCandidate:
+def _labelled(row: Mapping[str, Any], score: float) -> LabelledCandidate:
     return LabelledCandidate(score, row["right"], worth=row["saved"])
 
 
 def _recommended(
     by_similarity: Sequence[Scored], by_target: Sequence[Scored], target: float, *, asked: int
 ) -> dict[str, Any]:
-    """The bar to set, as it is set, and why; null where the pairs show none that keeps `target`.
+    """Return the bar to set and why; null if the pairs show none that keeps `target`.
 
-    A target goes before a threshold that serves no more: it learns, and closes where it is broken.
+    A target is preferred to a threshold that serves no more: it learns, and closes if it is
+    exceeded.
     """
     threshold = recommended(by_similarity, target, asked=asked)
     held = at(by_target, 1.0, asked=asked)
     if held.wrong_high <= target and (threshold is None or held.hits >= threshold.hits):
-        return {"bar": {"target": target}, "why": _kept(held, target, asked)}
+        return {"bar": {"target": target}, "why": _reason(held, target, asked)}
     if threshold is not None:
-        return {"bar": {"similarity": threshold.bar}, "why": _kept(threshold, target, asked)}
+        return {"bar": {"similarity": threshold.bar}, "why": _reason(threshold, target, asked)}
     needed, best = fewest(target), safest(by_similarity, asked=asked)
     if best is None or len(by_similarity) < needed:
         why = f"{needed} pairs without one wrong are needed to show a target of {target:.4g}; of "
@@ -185,20 +186,22 @@ def _recommended(
     return {"bar": None, "why": why}
 
 
-def _threshold(told: Sequence[LabelledCandidate], target: float, *, asked: int) -> dict[str, Any]:
-    """The threshold that shadow mode shows to keep `target`, as it is set, and why."""
-    best = what_if_rules.recommended(told, target, asked=asked)
+def _threshold(
+    candidates: Sequence[LabelledCandidate], target: float, *, asked: int
+) -> dict[str, Any]:
+    """Return the threshold that shadow mode shows to keep `target`, and why."""
+    best = what_if_rules.recommended(candidates, target, asked=asked)
     if best is not None:
         why = f"would have served {best.hits} of {asked} questions, {best.wrong} of them wrong: "
         why += f"with 95% confidence at most {best.wrong_high:.2%}"
         return {"bar": {"similarity": best.bar}, "why": why}
-    known, needed = sum(one.right is not None for one in told), fewest(target)
+    labelled, needed = sum(one.right is not None for one in candidates), fewest(target)
     why = f"no threshold is shown to keep {target:.4g}: {needed} answers that were compared, none "
-    why += f"of them wrong, are needed at least; there are {known}"
+    why += f"of them wrong, are needed at least; there are {labelled}"
     return {"bar": None, "why": why}
 
 
-def _kept(point: Point, target: float, asked: int) -> str:
+def _reason(point: Point, target: float, asked: int) -> str:
     return (
         f"serves {point.hits} of {asked} pairs, {point.wrong} of them wrong: with 95% confidence "
         f"at most {point.wrong_high:.2%}"

@@ -1,4 +1,4 @@
-"""Precision against hit rate: what a bar would have served of labelled pairs or shadow records."""
+"""Precision against hit rate of a bar, over labelled pairs or shadow records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Z = 1.96  # two-sided 95%, as in `wilson`
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One question with a candidate: how sure, and whether its answer would have served."""
+    """Score of one question with a candidate, and whether the candidate's answer served."""
 
     score: float  # a probability or a cosine
     right: bool
@@ -22,7 +22,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a bar at `bar` serves: `hits` of all, `wrong` of them; the interval is Wilson's, 95%."""
+    """Outcome at one bar: `hits` of all, `wrong` of them, with Wilson's 95% interval."""
 
     bar: float
     hits: int
@@ -34,7 +34,7 @@ class Point:
 
 
 def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:
-    """What a bar serves, inclusive. `asked` counts all questions, those without candidate too."""
+    """Return the outcome at a bar, inclusive. `asked` counts all questions."""
     served = [one for one in scored if one.score >= bar]
     wrong = sum(not one.right for one in served)
     low, high = wilson(wrong, len(served))
@@ -50,16 +50,17 @@ def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:
 
 
 def curve(scored: Sequence[Scored], *, asked: int) -> list[Point]:
-    """Points from the strictest bar to the loosest, each at a score that was seen."""
+    """Return points from the strictest bar to the loosest, each at a score that occurs."""
     scores = sorted({one.score for one in scored}, reverse=True)
     step = max(1, len(scores) // _POINTS)
     return [at(scored, bar, asked=asked) for bar in scores[::step]]
 
 
 def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point | None:
-    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none.
+    """Return the loosest bar whose upper bound of wrong hits is at most `target`, or None.
 
-    It lies at the score of a right pair: many easy pairs pay for no score that only wrong ones had.
+    It is at the score of a right pair: easy pairs must not pay for a score that only wrong ones
+    had.
     """
     best: Point | None = None
     for bar in sorted({one.score for one in scored if one.right}, reverse=True):
@@ -70,13 +71,13 @@ def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point
 
 
 def safest(scored: Sequence[Scored], *, asked: int) -> Point | None:
-    """The bar with the lowest upper bound of wrong hits; None where nothing was scored."""
+    """Return the bar with the lowest upper bound of wrong hits; None if nothing was scored."""
     points = (at(scored, bar, asked=asked) for bar in {one.score for one in scored})
     return min(points, key=lambda point: (point.wrong_high, -point.bar), default=None)
 
 
 def fewest(target: float) -> int:
-    """The fewest hits, none of them wrong, that show that at most `target` are."""
+    """Return the least number of hits, none of them wrong, that shows at most `target` wrong."""
     count = max(1, ceil(_Z * _Z * (1 / target - 1)) - 1)  # Wilson's upper bound solved for it
     while wilson(0, count)[1] > target:  # as rounded there
         count += 1

@@ -1,7 +1,7 @@
-"""The review queue, out to a person and back: one JSON object a line, both ways.
+"""Export and import of the review queue: one JSON object a line, both ways.
 
-Rule: an import is checked to its last line before anything of it is kept, and what it keeps is kept
-once: an import that failed on the way is sent again as it is.
+Rule: an import is checked to its last line before any of it is stored, and each item counts once:
+an import that failed half-way can be sent again unchanged.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from cacheserver.matching.calibration import Label
 
 MAX_LINES = 10_000  # the queue holds a tenth of that
 _PAGE = 200
-_TOLD = 10  # lines with a mistake that are named at once
+_MAX_NAMED = 10  # invalid lines named in one error
 _SHOWN = ("query_a", "query_b", "verdict", "entry_id", "decision_id")
 _FIELDS = frozenset({"id", "label", *_SHOWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One item a person has spoken on."""
+    """Item that a person has labelled."""
 
     id: str
     item: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Reviewed:
 
 
 class ReviewFiles:
-    """Exports a tenant's queue and takes it back labelled."""
+    """Exports a tenant's queue and imports it labelled."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class ReviewFiles:
         self._journal = decision_log
 
     async def export(self, tenant: str) -> AsyncIterator[bytes]:
-        """The whole queue, the oldest first, a line each; `label` is for the person to set."""
+        """Yield the whole queue, oldest first, a line each; a person sets `label`."""
         async for item_id, item in self._items(tenant):
             shown = {name: item.get(name) for name in _SHOWN}
             yield orjson.dumps({"id": item_id, **shown, "label": None}) + b"\n"
@@ -66,9 +66,9 @@ class ReviewFiles:
     async def take(
         self, tenant: str, rows: Sequence[tuple[int, dict[str, Any]]], *, confirm: bool
     ) -> dict[str, Any]:
-        """Check an export that came back labelled, as `read`; with `confirm`, learn from it too.
+        """Check a labelled export, as read by `read`; with `confirm`, learn from it too.
 
-        Raises `BadRequest` naming the lines and fields that will not do; then nothing is kept.
+        Raises `BadRequest` naming the invalid lines and fields; then nothing is stored.
         """
         queue = {item_id: item async for item_id, item in self._items(tenant)}
         _check_ids([(number, row["id"]) for number, row in rows], queue)
@@ -113,7 +113,7 @@ class ReviewFiles:
     async def _condemn(self, tenant: str, reviewed: Reviewed, decided: Mapping[str, Any]) -> None:
         entry = await self._entries.by_id(tenant, reviewed.item["entry_id"])
         if entry is None:
-            return  # gone by itself, and with it all that could be served again
+            return  # expired: it cannot be served again
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         group = "" if stored is None else stored.group
         hit = Candidate(entry, decided["evidence"]["cosine"], group)
@@ -129,7 +129,7 @@ class ReviewFiles:
 
 
 def read(lines: bytes) -> list[tuple[int, dict[str, Any]]]:
-    """The lines that are not empty, with their numbers. Raises `BadRequest`."""
+    """Return the lines that are not empty, with their numbers. Raises `BadRequest`."""
     rows: list[tuple[int, dict[str, Any]]] = []
     wrong: list[tuple[str, str]] = []
     for number, line in enumerate(lines.split(b"\n"), start=1):
@@ -152,7 +152,7 @@ def read(lines: bytes) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _mistake(row: object) -> tuple[str, str] | None:
-    """What is wrong with a line: the field, with a dot in front, and why."""
+    """Return the first mistake of a line: the field, with a dot in front, and the reason."""
     if not isinstance(row, dict):
         return "", "must be a JSON object"
     if unknown := row.keys() - _FIELDS:
@@ -177,10 +177,10 @@ def _check_ids(ids: Sequence[tuple[int, str]], queue: Mapping[str, Any]) -> None
 
 
 def _refuse(wrong: Sequence[tuple[str, str]]) -> None:
-    """Raise `BadRequest` for the lines with a mistake, the first few by name."""
+    """Raise `BadRequest` for the invalid lines, naming the first few."""
     if not wrong:
         return
     (field, why), *others = wrong
-    more = "".join(f"; `{name}`: {reason}" for name, reason in others[: _TOLD - 1])
-    rest = len(wrong) - _TOLD
+    more = "".join(f"; `{name}`: {reason}" for name, reason in others[: _MAX_NAMED - 1])
+    rest = len(wrong) - _MAX_NAMED
     raise BadRequest(field, f"{why}{more}{f'; and {rest} more' if rest > 0 else ''}")

@@ -1,9 +1,9 @@
-"""The pairs that wait for a person to say whether one answer serves both questions.
+"""Review queue: pairs that wait for a person to say whether one answer serves both questions.
 
-A person must read the questions, so this is the one place beside the entries that holds what users
-asked: a tenant's newest `most` pairs, each for `life_s` after it came and no longer.
+A person must read the questions, so this is the one place beside the entries that holds users'
+questions: a tenant's newest `most` pairs, each for `life_s` and no longer.
 
-Every method raises `StoreError` when the store fails or an item is too large to keep.
+Every method raises `StoreError` when the store fails or an item is too large.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cacheserver.storage.connection import PREFIX, Connection, command, run_scri
 from cacheserver.storage.json_values import encode_object, tenant_key
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
-KIND = "reviews"  # as values are sealed
+KIND = "reviews"  # of sealed values
 LIFE_S = 30 * 86_400  # as long as an answer may be kept at most
 
 _MAX_ITEM = 32_768  # bytes; two questions within the embedder's window are some 2,000
@@ -27,7 +27,7 @@ _ID = re.compile(r"[0-9]{16}")
 
 
 class ReviewQueue:
-    """Items by tenant, each a JSON object, the oldest first."""
+    """Queue of items by tenant, each a JSON object, oldest first."""
 
     def __init__(
         self,
@@ -47,9 +47,9 @@ class ReviewQueue:
         self._list = redis.register_script(label_scripts.REVIEWS)
 
     async def put(self, tenant: str, item: Mapping[str, Any], *, once: str | None = None) -> str:
-        """Append an item, the oldest of too many making room; returns its id.
+        """Append an item, dropping the oldest if there are too many; return its id.
 
-        Under the same `once` it is put once while it could be there, even if it was removed.
+        With the same `once` it is appended once during its life, even if it was removed.
         """
         text = encode_object("an item for review", item, most=_MAX_ITEM)
         marker = ""
@@ -57,7 +57,7 @@ class ReviewQueue:
             digest = hashlib.sha256(f"review:{once}".encode()).hexdigest()[:32]
             marker = f"{self._prefix}once:{tenant_key(tenant)}:{digest}"
         await self._sealer.ready(tenant)
-        # Not bound to its id, which the store gives it; an item says itself what it is about.
+        # Not sealed to its id, which the store assigns; an item names its subject itself.
         text = self._sealer.seal(KIND, tenant, "", text)
         words = (tenant_key(tenant), text, self._most, self._life_ms, marker)
         return str((await run_script(self._put, self._prefix, *words)).decode())
@@ -65,7 +65,7 @@ class ReviewQueue:
     async def items(
         self, tenant: str, *, after: str | None = None, limit: int = 100
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Up to `limit` items with their ids, of those since the id `after`; fewer at the end."""
+        """Return up to `limit` items with their ids, after the id `after`; fewer at the end."""
         if after is not None and _ID.fullmatch(after) is None:
             raise StoreError(f"{after[:64]!r} is not the id of an item for review")
         start = "-inf" if after is None else f"({after}"
@@ -83,10 +83,10 @@ class ReviewQueue:
         return items
 
     async def remove(self, tenant: str, ids: Sequence[str]) -> int:
-        """Remove items; returns how many there were."""
+        """Remove items; return how many there were."""
         if not ids:
             return 0
-        # The items first: what is left of one in the queue's order is dropped when it is met.
+        # The items first: an id left in the queue's order is dropped when it is read.
         keys = [f"{self._prefix}review:{tenant_key(tenant)}:{item_id}" for item_id in ids]
         removed = await command(self._redis, "DEL", *keys)
         await command(self._redis, "ZREM", f"{self._prefix}reviews:{tenant_key(tenant)}", *ids)

@@ -1,8 +1,7 @@
-"""The second opinion on a comparison of answers: of a judge, or of one more fresh answer.
+"""Second opinion on a comparison of answers: of the judge, or of one more fresh answer.
 
-Rule: it is had where the first left it open (of the judge alone, for a share of these), or where
-the first contradicts a decision that was sure. `calibration.answers.confirmation` says what the two
-teach.
+Rule: it is taken if the first comparison is open (of the judge alone, for a share of these), or
+contradicts a decision that was sure. `calibration.answers.confirmation` draws the conclusion.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration.answers import confirmation
 from cacheserver.calibration.answers.comparison import Outcome
-from cacheserver.calibration.answers.confirmation import Settled
+from cacheserver.calibration.answers.confirmation import Conclusion
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside, text_of
 from cacheserver.calibration.audits import Auditor
 from cacheserver.calibration.llm_judge import Judge
@@ -23,17 +22,17 @@ from cacheserver.core.types import Candidate, Entry, Query
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A fresh answer that was held against a candidate's."""
+    """Fresh answer compared with a candidate's."""
 
     query: Query
     candidate: Candidate
-    group: Sequence[ReadExchange]  # what the answers at hand of the candidate's group say
+    group: Sequence[ReadExchange]  # the available answers of the candidate's group
     message: bytes  # the fresh answer
     like: Entry  # of the model and about the cost of the fresh answer
 
 
 class SecondOpinion:
-    """Settles what a comparison teaches."""
+    """Draws the conclusion of a comparison."""
 
     def __init__(
         self, *, answers: AnswerReader, auditor: Auditor, judge: Judge | None, metrics: Metrics
@@ -43,24 +42,24 @@ class SecondOpinion:
         self._judge = judge
         self._metrics = metrics
 
-    async def settle(self, first: Outcome, compared: Compared) -> Settled:
-        """Settle what the comparison teaches, with a second opinion where one is needed.
+    async def conclude(self, first: Outcome, compared: Compared) -> Conclusion:
+        """Return the conclusion of a comparison, with a second opinion if one is needed.
 
         Raises `StoreError`.
         """
         probability = compared.candidate.probability
         if first == "open":
-            told = await self._judged(compared, always=False)
+            same = await self._judged(compared, always=False)
             share = 1.0 if self._judge is None else self._judge.share
-            return Settled(told, 1.0 if told is None else 1 / share)
+            return Conclusion(same, 1.0 if same is None else 1 / share)
         second: Outcome | None = None
         if confirmation.surprising(first, probability):
-            told = await self._judged(compared, always=True)
-            second = await self._asked_again(compared) if told is None else _outcome(told)
-        return confirmation.settle(first, probability, second)
+            same = await self._judged(compared, always=True)
+            second = await self._asked_again(compared) if same is None else _outcome(same)
+        return confirmation.conclude(first, probability, second)
 
     async def _judged(self, compared: Compared, *, always: bool) -> bool | None:
-        """Ask the judge if the two answers are the same; None where it was not asked."""
+        """Ask the judge if the two answers are the same; None if it was not asked."""
         if self._judge is None:
             return None
         query = compared.query
@@ -70,7 +69,7 @@ class SecondOpinion:
         )
 
     async def _asked_again(self, compared: Compared) -> Outcome | None:
-        """Compare one more fresh answer; None where none was had."""
+        """Compare one more fresh answer; None if there was none."""
         query = compared.query
         try:
             message = await self._auditor.ask(query, compared.like, count="audits_again")
@@ -82,7 +81,7 @@ class SecondOpinion:
             fresh = await self._answers.read(query.text or "", message)
         if fresh is None:
             return None
-        return self._answers.outcome(fresh, [beside(fresh, said, "") for said in compared.group])
+        return self._answers.outcome(fresh, [beside(fresh, other, "") for other in compared.group])
 
 
 def _outcome(same: bool) -> Outcome:

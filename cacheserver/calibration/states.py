@@ -1,7 +1,7 @@
-"""Calibration states at hand: read from Redis now and then, written after each refit.
+"""Calibration states in memory: read from Redis periodically, written after each refit.
 
-The labels are the truth and stand in Redis; the weights are made of them, by whichever server gets
-to it first. A state that cannot be read is the prior: doubt decides, conservatively.
+The labels in Redis are the truth; any server may fit the weights from them. A state that cannot be
+read is replaced by the prior, which is stricter.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from cacheserver.core.evidence import read_evidence
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 
-_LOOK_S = 15.0  # between looks for what other servers learned
+_LOOK_S = 15.0  # between reads of other servers' labels
 _REMEMBERED = 64  # scopes in memory, each up to a megabyte of labels
 _TRIES = 3  # at writing a state that other servers write too
-# States of version 0.1 have one weight more, of a second reading of the pair that is gone. Where
-# nothing was read again, as by default, its term was 0: the other weights are as if fitted alone.
+# States of version 0.1 have one more weight, of a pair verifier that no longer exists. It was off
+# by default and its term was 0, so the other weights are as if fitted alone.
 _OLD_WEIGHTS, _VERIFIED = 12, 10
 _FIELDS = frozenset(one.name for one in fields(Label))
 
@@ -37,7 +37,7 @@ class _Scope:
     ids: deque[str] = field(
         default_factory=lambda: deque(maxlen=calibration.MAX_LABELS)
     )  # of labels
-    last: str | None = None  # the newest label that was read, also where it is none of ours
+    last: str | None = None  # the newest label read, also of another embedder
     looked_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # around looks and refits
     bars: dict[float, conformal_bound.Bar] = field(
@@ -46,7 +46,7 @@ class _Scope:
 
 
 class States:
-    """One calibration per tenant and scope, of this embedder."""
+    """Calibration states by tenant and scope, for one embedder."""
 
     def __init__(
         self,
@@ -63,101 +63,100 @@ class States:
         self._scopes: OrderedDict[tuple[str, str], _Scope] = OrderedDict()
 
     async def get(self, tenant: str, scope: str) -> Calibration:
-        """The scope's state; the prior where nothing was learned or Redis is away."""
-        kept = self._kept(tenant, scope)
-        if self._clock() - kept.looked_at >= _LOOK_S:
-            kept.looked_at = self._clock()
+        """Return the scope's state; the prior if nothing was learned or Redis fails."""
+        cached = self._cached(tenant, scope)
+        if self._clock() - cached.looked_at >= _LOOK_S:
+            cached.looked_at = self._clock()
             try:
-                async with kept.lock:
-                    await self._look(tenant, scope, kept)
+                async with cached.lock:
+                    await self._look(tenant, scope, cached)
             except StoreError:
                 self._metrics.swallowed("calibration")
-        return kept.state
+        return cached.state
 
-    async def barred(
+    async def with_bar(
         self, tenant: str, scope: str, target: float
     ) -> tuple[Calibration, conformal_bound.Bar]:
-        """The scope's state, and how sure is sure enough there for a target; both of one fit."""
+        """Return the scope's state and its bar for `target`, both of one fit."""
         await self.get(tenant, scope)
-        kept = self._kept(tenant, scope)
-        while (bar := kept.bars.get(target)) is None:  # with each fit after, it is made beside
-            state = kept.state
+        cached = self._cached(tenant, scope)
+        while (bar := cached.bars.get(target)) is None:  # later fits make it too
+            state = cached.state
             if state.cold_start:
-                kept.bars[target] = conformal_bound.bar_for(state, target)
-            else:  # some milliseconds, away from the event loop
+                cached.bars[target] = conformal_bound.bar_for(state, target)
+            else:  # some milliseconds, in a thread
                 made = await asyncio.to_thread(conformal_bound.bar_for, state, target)
-                if kept.state.weights == state.weights:  # labels may have come meanwhile
-                    kept.bars[target] = conformal_bound.refresh_shut_groups(made, kept.state)
-        return kept.state, bar
+                if (
+                    cached.state.weights == state.weights
+                ):  # no refit meanwhile, but perhaps new labels
+                    cached.bars[target] = conformal_bound.refresh_shut_groups(made, cached.state)
+        return cached.state, bar
 
     async def learn(
         self, tenant: str, scope: str, label: Label, *, once: str | None = None
     ) -> None:
-        """Keep a label that adds to what is known, and refit where that is worth it.
-
-        Raises `StoreError`.
-        """
-        kept, label = self._kept(tenant, scope), replace(label, at=self._clock())
-        async with kept.lock:
-            await self._look(tenant, scope, kept)
-            if not label_intake.wanted(kept.state, label):
+        """Store a label that adds information, and refit if due. Raises `StoreError`."""
+        cached, label = self._cached(tenant, scope), replace(label, at=self._clock())
+        async with cached.lock:
+            await self._look(tenant, scope, cached)
+            if not label_intake.wanted(cached.state, label):
                 self._metrics.dropped("labels")
                 return
             await self._labels.add(tenant, scope, encode(label), once=once)
-            await self._look(tenant, scope, kept)
+            await self._look(tenant, scope, cached)
             for _ in range(_TRIES):
-                if not kept.state.refit_due:
+                if not cached.state.refit_due:
                     return
-                fitted, bars = await _fit(kept, kept.state, calibration.refit)
-                data = json.dumps({"weights": fitted.weights, "newest": kept.ids[-1]}).encode()
-                saved = await self._labels.save_state(tenant, scope, data, version=kept.version)
-                kept.state = fitted
-                kept.bars.update(bars)
+                fitted, bars = await _fit(cached, cached.state, calibration.refit)
+                data = json.dumps({"weights": fitted.weights, "newest": cached.ids[-1]}).encode()
+                saved = await self._labels.save_state(tenant, scope, data, version=cached.version)
+                cached.state = fitted
+                cached.bars.update(bars)
                 if saved:
                     return
-                await self._look(tenant, scope, kept)
+                await self._look(tenant, scope, cached)
 
-    async def _look(self, tenant: str, scope: str, kept: _Scope) -> None:
-        """Bring `kept` up to what Redis has."""
+    async def _look(self, tenant: str, scope: str, cached: _Scope) -> None:
+        """Update `cached` from Redis."""
         data, version = await self._labels.state(tenant, scope)
-        state, review, served = kept.state, False, False
-        for label_id, row in await self._labels.window(tenant, scope, after=kept.last):
-            kept.last = label_id
+        state, review, served = cached.state, False, False
+        for label_id, row in await self._labels.window(tenant, scope, after=cached.last):
+            cached.last = label_id
             if (label := self._read(row)) is not None:
                 state = calibration.learn(state, label)
-                kept.ids.append(label_id)
+                cached.ids.append(label_id)
                 review |= state.review_due
                 served |= label.served
-        if version != kept.version and data is not None:
-            state, review = _as_fitted(state, data, kept.ids), True
+        if version != cached.version and data is not None:
+            state, review = _as_fitted(state, data, cached.ids), True
         if review:
-            state, bars = await _fit(kept, state, calibration.refit_offsets)
-            kept.bars.update(bars)
-        elif served:  # an answer that breaks the target is not served until the next review
-            bars = await _shut(kept, state)
-            kept.bars.update(bars)
-        kept.state, kept.version, kept.looked_at = state, version, self._clock()
+            state, bars = await _fit(cached, state, calibration.refit_offsets)
+            cached.bars.update(bars)
+        elif served:  # answers that exceed the target are shut at once
+            bars = await _shut(cached, state)
+            cached.bars.update(bars)
+        cached.state, cached.version, cached.looked_at = state, version, self._clock()
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
-        """A label made with this embedder."""
+        """Return a label made with this embedder, or None."""
         label = decode(row)
         return None if label is None or label.embedder != self.embedder else label
 
-    def _kept(self, tenant: str, scope: str) -> _Scope:
-        kept = self._scopes.get((tenant, scope))
-        if kept is None:
-            kept = self._scopes[tenant, scope] = _Scope(looked_at=-_LOOK_S)
+    def _cached(self, tenant: str, scope: str) -> _Scope:
+        cached = self._scopes.get((tenant, scope))
+        if cached is None:
+            cached = self._scopes[tenant, scope] = _Scope(looked_at=-_LOOK_S)
             if len(self._scopes) > _REMEMBERED:
                 self._scopes.popitem(last=False)
         self._scopes.move_to_end((tenant, scope))
-        return kept
+        return cached
 
 
 async def _fit(
-    kept: _Scope, state: Calibration, fit: Callable[[Calibration], Calibration]
+    cached: _Scope, state: Calibration, fit: Callable[[Calibration], Calibration]
 ) -> tuple[Calibration, dict[float, conformal_bound.Bar]]:
-    """The fitted state with the bars that are asked for, as of it: some 40 ms, in a thread."""
-    targets = list(kept.bars)
+    """Fit the state and its bars: some 40 ms, in a thread."""
+    targets = list(cached.bars)
 
     def work() -> tuple[Calibration, dict[float, conformal_bound.Bar]]:
         fitted = fit(state)
@@ -166,9 +165,9 @@ async def _fit(
     return await asyncio.to_thread(work)
 
 
-async def _shut(kept: _Scope, state: Calibration) -> dict[float, conformal_bound.Bar]:
-    """The bars with what the newest labels shut: some 5 ms, in a thread."""
-    bars = dict(kept.bars)
+async def _shut(cached: _Scope, state: Calibration) -> dict[float, conformal_bound.Bar]:
+    """Update the bars' shut groups: some 5 ms, in a thread."""
+    bars = dict(cached.bars)
 
     def work() -> dict[float, conformal_bound.Bar]:
         return {
@@ -183,7 +182,7 @@ def encode(label: Label) -> dict[str, Any]:
 
 
 def decode(row: Mapping[str, Any]) -> Label | None:
-    """A label as it was kept, also by another version; None for one that cannot be read."""
+    """Decode a stored label, also of another version; None if it cannot be read."""
     known = {name: value for name, value in row.items() if name in _FIELDS}
     try:
         foil = None if row.get("foil") is None else read_evidence(row["foil"])
@@ -193,18 +192,18 @@ def decode(row: Mapping[str, Any]) -> Label | None:
 
 
 def _as_fitted(state: Calibration, data: bytes, ids: Sequence[str]) -> Calibration:
-    """The state as a server fitted it: with its weights, and the labels since then as fresh."""
+    """Return the state that another server fitted: its weights, and later labels as fresh."""
     found = json.loads(data)
     weights, newest = tuple(found["weights"]), found.get("newest")
     if len(weights) == _OLD_WEIGHTS:
         weights = (*weights[:_VERIFIED], *weights[_VERIFIED + 1 :])
-    if len(weights) != len(calibration.NAMES) or newest is None:  # of another version: begin again
+    if len(weights) != len(calibration.NAMES) or newest is None:  # of another version: start again
         return state
     fresh = sum(_place(label_id) > _place(newest) for label_id in ids)
     return replace(state, weights=weights, fresh=fresh)
 
 
 def _place(label_id: str) -> tuple[int, int]:
-    """The place of a label in its stream."""
+    """Return the position of a label in its stream."""
     at, _, number = label_id.partition("-")
     return int(at), int(number)

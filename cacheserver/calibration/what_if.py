@@ -1,4 +1,4 @@
-"""A change of bars tried on what was asked lately: what would have been served, by name.
+"""What-if report: recent decisions replayed under other bars, with the questions that change.
 
 Rule: it changes nothing.
 """
@@ -20,12 +20,12 @@ from cacheserver.calibration.what_if_rules import (
     Outcome,
     PastDecision,
     Rate,
-    evidence_of,
     lacking,
-    past_of,
     rate,
+    read_past_decision,
+    read_recorded_evidence,
     replay,
-    under,
+    replay_decision,
 )
 from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import BadRequest
@@ -37,24 +37,24 @@ from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.profile import Profile
 
-_SCOPES = 20  # those most asked in; each may take some 40 ms of a thread
+_SCOPES = 20  # the most used ones; each may take some 40 ms in a thread
 _ANY = 0.0  # a bar for scores that are 1 where the real bar, which differs by scope, is cleared
 PAGE = 50  # questions named at once
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Bar and labels of a scope under the bars that are tried."""
+    """Bar and labels of a scope under the proposed bars."""
 
     bar: Bar
-    needed: conformal_bound.Bar | None  # what its target asks for today; None: it has none
+    needed: conformal_bound.Bar | None  # required by its target today; None: no target
     labels: list[LabelledCandidate]  # those the bar would serve
     right: Mapping[tuple[str, float], bool]  # by entry and cosine, of all labels
 
 
 class Decisions(Protocol):
     async def near(self, tenant: str) -> list[dict[str, Any]]:
-        """The tenant's last decisions that turned on a similarity."""
+        """Return the tenant's last decisions that had a similar candidate."""
 
 
 class WhatIf:
@@ -71,15 +71,16 @@ class WhatIf:
     async def of(
         self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
     ) -> dict[str, Any]:
-        """What the bars of `after` would have done, where they differ from those of `before`.
+        """Report what the bars of `after` would have served, if they differ from those of `before`.
 
-        `limit` and `cursor` page through the questions that begin or end to be served, the latest
-        first. Of a tenant that keeps no content there are none, and no veto can be read anew: only
-        what needs neither is told. Raises `BadRequest` for a cursor that is none, and `StoreError`.
+        `limit` and `cursor` page through the questions that begin or end to be served, latest
+        first. For a tenant that stores no content there are none, and vetoes cannot be read again:
+        the report is limited to what needs neither. Raises `BadRequest` for an invalid cursor, and
+        `StoreError`.
         """
         older = _older(cursor)
         records = await self._decisions.near(before.name)
-        pasts = [past for record in records if (past := past_of(record)) is not None]
+        pasts = [past for record in records if (past := read_past_decision(record)) is not None]
         pasts = [past for past in pasts if _changed(before, after, past.namespace, past.scope)]
         rows = [
             row
@@ -101,14 +102,14 @@ class WhatIf:
             **({"withheld": NO_CONTENT} if before.no_content else {}),
             "replayed": _replayed(decided),
             "questions": await self._named(before.name, decided, scopes, limit, older),
-            "labels": _rate([told for scope in scopes.values() for told in scope.labels]),
+            "labels": _rate([one for scope in scopes.values() for one in scope.labels]),
             "shadow": _rate(_shadowed(rows, scopes)),
         }
 
     def _decided(
         self, pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]
     ) -> list[tuple[PastDecision, Outcome]]:
-        """Replay each decision under its scope's bar; of the scopes least asked in, untold."""
+        """Replay each decision under its scope's bar; undecided for the least used scopes."""
         profiles: dict[str, Profile] = {}
 
         def read(text: str) -> Profile:
@@ -117,7 +118,7 @@ class WhatIf:
             return profiles[text]
 
         return [
-            (past, under(past, one.bar, one.needed, read=read, lexicon=self._lexicon))
+            (past, replay_decision(past, one.bar, one.needed, read=read, lexicon=self._lexicon))
             if (one := scopes.get(past.scope)) is not None
             else (past, Outcome(None))
             for past in pasts
@@ -131,7 +132,7 @@ class WhatIf:
         limit: int,
         older: tuple[float, str] | None,
     ) -> dict[str, Any]:
-        """The questions that begin or end to be served, a page of them."""
+        """Return a page of the questions that begin or end to be served."""
         changed = [
             (past, found)
             for past, found in decided
@@ -154,10 +155,10 @@ class WhatIf:
         begins = past.served is None
         served = past.served if found.candidate is None else found.candidate.entry
         one = next(c for c in past.candidates if c.entry == served)
-        known = right.get((one.entry, round(one.similarity, 6)))
+        was_right = right.get((one.entry, round(one.similarity, 6)))
         gone = await self._labels.past(tenant, past.fingerprint, [(one.entry, one.entry)])
         if gone[one.entry].condemned:
-            known = False
+            was_right = False
         return {
             "change": "begins" if begins else "ends",
             "decision_id": past.id,
@@ -170,7 +171,7 @@ class WhatIf:
             "veto": one.veto if begins else (found.vetoes or {}).get(one.entry),
             "supported": one.supported,
             "reason": found.reason,
-            "wrong": None if known is None else not known,
+            "wrong": None if was_right is None else not was_right,
         }
 
 
@@ -179,7 +180,7 @@ def _changed(before: Tenant, after: Tenant, namespace: str, scope: str) -> bool:
 
 
 def _older(cursor: str | None) -> tuple[float, str] | None:
-    """Read a cursor: the time and the decision of the last question of the page before."""
+    """Read a cursor: time and decision of the last question of the previous page."""
     if cursor is None:
         return None
     at, mark, decision = cursor.partition(":")
@@ -193,19 +194,19 @@ def _older(cursor: str | None) -> tuple[float, str] | None:
 
 
 def _scope(state: Calibration, bar: Bar) -> _Scope:
-    """Return what a bar asks for in a scope, and which of the scope's labels clear it."""
-    known = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
+    """Return a bar's requirements in a scope, and the scope's labels that meet them."""
+    fitted = replace(state, fresh=0)  # the level is of the last fit; what is wrong, of all labels
     needed, cleared = None, list[Label]()
     if bar.similarity is not None:
-        cleared = [label for label in known.sampled if label.evidence.cosine >= bar.similarity]
+        cleared = [label for label in fitted.sampled if label.evidence.cosine >= bar.similarity]
     elif bar.target is not None:
         needed = conformal_bound.bar_for(state, bar.target)
         cleared = [
             label
-            for told, label in zip(
-                calibration.recorded_probabilities(known), known.sampled, strict=True
+            for probability, label in zip(
+                calibration.recorded_probabilities(fitted), fitted.sampled, strict=True
             )
-            if lacking(told, label.evidence, None, needed) is None
+            if lacking(probability, label.evidence, None, needed) is None
         ]
     labels = [LabelledCandidate(1.0, label.right, label.weight) for label in cleared]
     seen = [(label.evidence, label.right) for label in state.labels]
@@ -226,7 +227,7 @@ def _replayed(decided: Sequence[tuple[PastDecision, Outcome]]) -> dict[str, Any]
 def _shadowed(
     rows: Sequence[Mapping[str, Any]], scopes: Mapping[str, _Scope]
 ) -> list[LabelledCandidate]:
-    """Of what shadow mode compared, that which the bars would have served."""
+    """Return the shadow records that the bars would have served."""
     found = []
     for row in rows:
         one = scopes.get(row["scope"])
@@ -240,7 +241,7 @@ def _shadowed(
                 and row["probability"] is not None
                 and lacking(
                     row["probability"],
-                    evidence_of(row.get("evidence")),
+                    read_recorded_evidence(row.get("evidence")),
                     row.get("supported"),
                     one.needed,
                 )
@@ -252,7 +253,7 @@ def _shadowed(
 
 
 def _rate(served: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
-    """How often what is served was wrong; None where nothing tells."""
+    """Return the rate of wrong hits; None without labels."""
     if not served:
         return None
     shown = as_json(rate(served, _ANY))
@@ -260,7 +261,7 @@ def _rate(served: Sequence[LabelledCandidate]) -> dict[str, Any] | None:
 
 
 def as_json(found: Rate) -> dict[str, Any]:
-    """A rate as it is shown, its money in dollars."""
+    """Encode a rate, its money in dollars."""
     shown = asdict(found)
     shown["saved_usd"] = usd(shown.pop("saved"))
     return shown

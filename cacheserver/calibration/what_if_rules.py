@@ -1,7 +1,7 @@
-"""Decisions of the past under another bar: what would have been served, and what of it was wrong.
+"""Replays recorded decisions under another bar.
 
-Rule: a decision whose record does not tell how it would have gone is counted apart, never guessed.
-Vetoes are read anew from the questions, so that those a record does not name hold too. Pure.
+Rule: a decision whose record does not determine the outcome is counted apart, never guessed.
+Vetoes are computed again from the questions, so that those missing in a record apply too. Pure.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _POINTS = 50  # of a curve: more cannot be told apart on a screen
 
 @dataclass(frozen=True, slots=True)
 class Nearby:
-    """A candidate as it was recorded."""
+    """Candidate as recorded."""
 
     entry: str
     question: str | None  # None: not kept
     similarity: float
-    penalty: float = 0.0  # what a threshold is held against is less by it
-    probability: float | None = None  # None: vetoed, or nobody asked for it
+    penalty: float = 0.0  # subtracted from the similarity before it is compared with a threshold
+    probability: float | None = None  # None: vetoed, or not computed
     veto: str | None = None
     supported: bool | None = None  # as of then
-    evidence: Evidence | None = None  # None: vetoed, nobody asked for it, or of an older version
+    evidence: Evidence | None = None  # None: vetoed, not computed, or of an older version
 
 
 @dataclass(frozen=True, slots=True)
 class PastDecision:
-    """A decision that turned on a stored question, as it was recorded."""
+    """Recorded decision that had a similar candidate."""
 
     id: str
     at: float
@@ -57,20 +57,20 @@ class PastDecision:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one decision under another bar."""
+    """Outcome of one decision under another bar."""
 
-    serves: bool | None  # None: the record does not tell
-    reason: str | None = None  # as a decision would give it; None: the record does not tell
+    serves: bool | None  # None: undetermined by the record
+    reason: str | None = None  # of the decision; None: undetermined
     candidate: Nearby | None = None  # that it serves
     vetoes: Mapping[str, str] | None = None  # that hold under the bar, by entry id
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a bar would have made of past decisions."""
+    """Totals of replayed decisions."""
 
     decisions: int
-    untold: int  # whose records do not say what the bar would have done
+    untold: int  # undetermined by their records
     hits_before: int
     hits_after: int
     begun: int  # hits that were misses
@@ -78,27 +78,27 @@ class Replay:
     expected_wrong: float | None  # of the hits after, by their probabilities; None: one has none
     saved_before: Nanodollars
     saved_after: Nanodollars
-    reasons: Mapping[str, int]  # of those decided anew, hits and misses
+    reasons: Mapping[str, int]  # of the replayed decisions, hits and misses
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledCandidate:
-    """A candidate of which it is known whether its answer served."""
+    """Candidate with a label: whether its answer served."""
 
-    score: float  # what is held against the bar
-    right: bool | None  # None: that could not be told
-    weight: float = 1.0  # how many such it stands for
+    score: float  # compared with the bar
+    right: bool | None  # None: undecided
+    weight: float = 1.0  # candidates that it stands for
     worth: Nanodollars = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a bar serves of candidates that were told of; the interval is Wilson's, 95%."""
+    """Outcome of a bar over labelled candidates, with Wilson's 95% interval."""
 
     bar: float
     hits: int
-    hit_rate: float | None  # of all that was asked; None: not known
-    unsure: int  # hits of which it could not be told
+    hit_rate: float | None  # of all questions; None: unknown
+    unsure: int  # undecided hits
     wrong: int
     wrong_rate: float
     wrong_low: float
@@ -106,8 +106,8 @@ class Rate:
     saved: Nanodollars
 
 
-def past_of(record: Mapping[str, Any]) -> PastDecision | None:
-    """A decision's record read; None where it turned on no stored question."""
+def read_past_decision(record: Mapping[str, Any]) -> PastDecision | None:
+    """Read a decision's record; None if it had no similar candidate."""
     shown = record.get("decision") or {}
     rows = shown.get("candidates")
     if not rows or shown.get("kind") not in ("semantic", "miss"):
@@ -132,7 +132,7 @@ def past_of(record: Mapping[str, Any]) -> PastDecision | None:
                 probability=row["probability"],
                 veto=row["veto"],
                 supported=row["supported"],
-                evidence=evidence_of(row.get("evidence")),
+                evidence=read_recorded_evidence(row.get("evidence")),
             )
             for row in rows
         ),
@@ -140,15 +140,15 @@ def past_of(record: Mapping[str, Any]) -> PastDecision | None:
     )
 
 
-def evidence_of(row: Mapping[str, Any] | None) -> Evidence | None:
-    """Evidence as it was recorded; None where it was not, or by a version that had other fields."""
+def read_recorded_evidence(row: Mapping[str, Any] | None) -> Evidence | None:
+    """Read recorded evidence; None if there is none, or of a version with other fields."""
     try:
         return None if row is None else read_evidence(row)
     except TypeError:
         return None
 
 
-def under(
+def replay_decision(
     past: PastDecision,
     bar: Bar,
     needed: conformal_bound.Bar | None,
@@ -156,10 +156,10 @@ def under(
     read: Callable[[str], Profile],
     lexicon: Lexicon,
 ) -> Outcome:
-    """Decide a recorded decision anew, under `bar`.
+    """Replay a recorded decision under `bar`.
 
-    `needed` is what `bar.target` asks for in its scope today, None where the bar has no target;
-    `read` profiles a text.
+    `needed` is the bar that `bar.target` requires in its scope today, None if the bar has no
+    target; `read` profiles a text.
     """
     if bar.exact_only:
         return Outcome(False, "exact-only")
@@ -190,7 +190,7 @@ def under(
 def _by_target(
     past: PastDecision, needed: conformal_bound.Bar, refused: Mapping[str, str]
 ) -> Outcome:
-    """The likeliest candidate that clears; untold where one was never judged that may have."""
+    """Return the most probable candidate that passes; undecided if an unscored one might."""
     if needed.basis == "closed":
         return Outcome(False, "closed", None, refused)
     left = [one for one in past.candidates[:JUDGED] if one.entry not in refused]
@@ -211,10 +211,10 @@ def lacking(
     supported: bool | None,
     needed: conformal_bound.Bar,
 ) -> str | None:
-    """Name what a candidate lacks to serve under a target, as a decision does; None: nothing.
+    """Return the requirement that a candidate does not meet under a target; None: it meets all.
 
-    What is shut and what is supported is read of its evidence, as of today; where none was
-    recorded, only what was `supported` then is known.
+    Shut groups and support are applied to its evidence, as of today; without recorded evidence only
+    the recorded `supported` is used.
     """
     if needed.basis == "closed" or (evidence is not None and evidence.group in needed.shut):
         return "closed"
@@ -227,44 +227,44 @@ def lacking(
 
 
 def replay(decided: Iterable[tuple[PastDecision, Outcome]]) -> Replay:
-    """Past decisions and what `under` says of each, summed up."""
-    known = list(decided)
-    told = [(past, found) for past, found in known if found.serves is not None]
-    before = [past for past, _ in told if past.served]
-    after = [(past, found.candidate) for past, found in told if found.candidate is not None]
+    """Sum up past decisions and their outcomes by `replay_decision`."""
+    every = list(decided)
+    replayed = [(past, found) for past, found in every if found.serves is not None]
+    before = [past for past, _ in replayed if past.served]
+    after = [(past, found.candidate) for past, found in replayed if found.candidate is not None]
     probabilities = [candidate.probability for _, candidate in after]
     expected = sum(1 - p for p in probabilities if p is not None)
     return Replay(
-        decisions=len(known),
-        untold=len(known) - len(told),
+        decisions=len(every),
+        untold=len(every) - len(replayed),
         hits_before=len(before),
         hits_after=len(after),
         begun=sum(past.served is None for past, _ in after),
-        ended=sum(past.served is not None and not found.serves for past, found in told),
+        ended=sum(past.served is not None and not found.serves for past, found in replayed),
         expected_wrong=None if None in probabilities else expected,
         saved_before=sum(past.worth for past in before),
         saved_after=sum(past.worth for past, _ in after),
-        reasons=dict(Counter(found.reason for _, found in told if found.reason is not None)),
+        reasons=dict(Counter(found.reason for _, found in replayed if found.reason is not None)),
     )
 
 
-def rate(told: Iterable[LabelledCandidate], bar: float, *, asked: int | None = None) -> Rate:
-    """What a bar serves, inclusive. `asked` counts all questions, those without candidate too.
+def rate(candidates: Iterable[LabelledCandidate], bar: float, *, asked: int | None = None) -> Rate:
+    """Return the outcome of a bar, inclusive. `asked` counts all questions, also without candidate.
 
-    Weighted ones stand for many and tell of fewer: the interval is of as many as they tell of.
+    Weighted candidates stand for several, so the interval uses the effective sample size.
     """
-    served = [one for one in told if one.score >= bar]
-    known = [one for one in served if one.right is not None]
-    total = sum(one.weight for one in known)
-    share = sum(one.weight for one in known if not one.right) / total if total else 0.0
-    tell_of = total * total / sum(one.weight**2 for one in known) if total else 0.0
-    low, high = wilson(share * tell_of, tell_of)
+    served = [one for one in candidates if one.score >= bar]
+    judged = [one for one in served if one.right is not None]
+    total = sum(one.weight for one in judged)
+    share = sum(one.weight for one in judged if not one.right) / total if total else 0.0
+    effective = total * total / sum(one.weight**2 for one in judged) if total else 0.0
+    low, high = wilson(share * effective, effective)
     return Rate(
         bar=bar,
         hits=len(served),
         hit_rate=len(served) / asked if asked else None,
-        unsure=len(served) - len(known),
-        wrong=sum(not one.right for one in known),
+        unsure=len(served) - len(judged),
+        wrong=sum(not one.right for one in judged),
         wrong_rate=share,
         wrong_low=low,
         wrong_high=high,
@@ -272,20 +272,22 @@ def rate(told: Iterable[LabelledCandidate], bar: float, *, asked: int | None = N
     )
 
 
-def rates(told: Sequence[LabelledCandidate], *, asked: int) -> list[Rate]:
-    """Rates from the strictest bar to the loosest, each at a score that was seen."""
-    scores = sorted({one.score for one in told}, reverse=True)
+def rates(candidates: Sequence[LabelledCandidate], *, asked: int) -> list[Rate]:
+    """Return rates from the strictest bar to the loosest, each at a score that occurs."""
+    scores = sorted({one.score for one in candidates}, reverse=True)
     step = max(1, len(scores) // _POINTS)
-    return [rate(told, bar, asked=asked) for bar in scores[::step]]
+    return [rate(candidates, bar, asked=asked) for bar in scores[::step]]
 
 
-def recommended(told: Sequence[LabelledCandidate], target: float, *, asked: int) -> Rate | None:
-    """The loosest bar whose upper bound of wrong hits is at most `target`; None: there is none.
+def recommended(
+    candidates: Sequence[LabelledCandidate], target: float, *, asked: int
+) -> Rate | None:
+    """Return the loosest bar whose upper bound of wrong hits is at most `target`, or None.
 
-    It lies at the score of a right one, as in `curve`.
+    It is at the score of a right candidate, as in `precision_curve.recommended`.
     """
-    for bar in sorted({one.score for one in told if one.right}):
-        found = rate(told, bar, asked=asked)
+    for bar in sorted({one.score for one in candidates if one.right}):
+        found = rate(candidates, bar, asked=asked)
         if found.wrong_high <= target:
             return found
     return None

@@ -1,7 +1,7 @@
-"""What is learned off the request path: answer groups, labels from misses, audits, shadow labels.
+"""Background learning: answer groups, labels from misses, audits, shadow labels.
 
-Rule: nobody waits for it. A queue that is full drops work and counts it; a job that fails is
-counted; none of them can touch an answer.
+Rule: no request waits for it. A full queue drops work and counts it; a job that fails is counted;
+no job can change an answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cacheserver.cache import corroboration
 from cacheserver.cache.ports import DecisionLog, Groups, Metrics
 from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
-from cacheserver.calibration.answers.confirmation import Settled
+from cacheserver.calibration.answers.confirmation import Conclusion
 from cacheserver.calibration.answers.reader import AnswerReader, beside
 from cacheserver.calibration.audits import Auditor
 from cacheserver.calibration.labels import Labels
@@ -33,15 +33,15 @@ from cacheserver.matching.lexicon import Lexicon
 logger = logging.getLogger(__name__)
 
 _QUEUE = 1_000  # jobs; each holds a question, its answer and up to five others
-_COMPARED = 5  # nearest answers a fresh one is held against; each was embedded when it came
+_COMPARED = 5  # nearest answers compared with a fresh one; each was embedded when it was stored
 _DAY_S = 86_400
-_GROUP_S = 30 * _DAY_S  # how long a group's past is known: as long as an answer may be kept
-SHADOW = "shadow"  # the window, no scope's, of what would have been served in shadow mode
+_GROUP_S = 30 * _DAY_S  # life of a group's record: the longest life of an answer
+SHADOW = "shadow"  # name of the window of shadow mode; it is no scope
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A question was asked of Claude although stored ones came near."""
+    """Miss: a question that Claude answered although stored ones came near."""
 
     query: Query
     decision: Miss
@@ -50,18 +50,18 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A hit that is asked again, to see whether it was right."""
+    """Hit to be asked again, to see whether it was right."""
 
     query: Query
     hit: Candidate
-    share: float  # of such hits that are
+    share: float  # share of such hits that are audited
 
 
 Job: TypeAlias = Missed | Audit
 
 
 class Worker:
-    """Takes jobs one after the other, in the background from `start` to `close`."""
+    """Runs jobs one after the other, in the background from `start` to `close`."""
 
     def __init__(
         self,
@@ -87,7 +87,9 @@ class Worker:
         self._journal = decision_log
         self._metrics = metrics
         self._clock = clock
-        self._alone: Counter[str] = Counter()  # by tenant, for the next row of its shadow window
+        self._alone: Counter[str] = (
+            Counter()
+        )  # questions without neighbours, by tenant, for the next row of its shadow window
         self._queue: asyncio.Queue[Job] = asyncio.Queue(_QUEUE)
         self._task: asyncio.Task[None] | None = None
 
@@ -95,33 +97,33 @@ class Worker:
         self._task = asyncio.create_task(self._work(), name="learning")
 
     async def close(self) -> None:
-        """Stop; what waits is forgotten, and was only a chance to learn."""
+        """Stop. Waiting jobs are dropped."""
         if self._task is not None:
             await end(self._task)
             self._task = None
 
     async def idle(self) -> None:
-        """Return once all that was given so far is done."""
+        """Return once all jobs given so far are done."""
         await self._queue.join()
 
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
-        """A miss was answered; its neighbours' answers are held against the fresh one."""
+        """Compare the fresh answer of a miss with its neighbours' answers, in the background."""
         if query.tenant.shadow and not decision.neighbours:
             self._alone[query.tenant.name] += 1
         if entry.made_up and not query.tenant.shadow:
             return
-        # Where a threshold was set by hand nothing is learned, unless the tenant asks for it.
+        # With a threshold set by hand nothing is learned, unless the tenant asks for it.
         asks = query.tenant.shadow or query.tenant.corroborate
         wanted = decision.level is not None or asks
         if wanted and decision.neighbours and query.credential is None:
-            self._put(Missed(query, decision, entry))
+            self._enqueue(Missed(query, decision, entry))
 
     def audit(self, query: Query, hit: Candidate, share: float) -> None:
-        """Ask again, in the background, what `hit` answered."""
+        """Ask the question of a hit again, in the background."""
         if not hit.entry.made_up:
-            self._put(Audit(query, hit, share))
+            self._enqueue(Audit(query, hit, share))
 
-    def _put(self, job: Job) -> None:
+    def _enqueue(self, job: Job) -> None:
         try:
             self._queue.put_nowait(job)
         except asyncio.QueueFull:
@@ -134,7 +136,7 @@ class Worker:
                 await self._do(job)
             except (StoreError, UpstreamError):
                 self._metrics.swallowed("learning")
-            except Exception as error:  # the task boundary: the next job has its chance
+            except Exception as error:  # the task boundary: the next job must run
                 self._metrics.swallowed("learning")
                 logger.error("learning failed: %s", type(error).__name__)
             finally:
@@ -157,22 +159,32 @@ class Worker:
         if fresh is None:
             self._alone[job.query.tenant.name] += job.query.tenant.shadow
             return
-        said = {c.entry.id: one for c, one in zip(near, stored, strict=True) if one is not None}
-        found = [beside(fresh, said[c.entry.id], _group(c)) for c in near if c.entry.id in said]
-        group = self._answers.group_of(fresh, found)
-        # A group is joined on less than is sure, so each answer that agrees is asked for by itself.
-        told: dict[str, Outcome] = {
-            c.entry.id: self._answers.outcome(fresh, [beside(fresh, said[c.entry.id], _group(c))])
-            for c in near
-            if c.entry.id in said
+        exchanges = {
+            c.entry.id: one for c, one in zip(near, stored, strict=True) if one is not None
         }
-        agreeing = [c.entry for c in near if told.get(c.entry.id) == "same"]
-        settled = Settled(None)
-        if nearest is not None and nearest.entry.id in said:
+        found = [
+            beside(fresh, exchanges[c.entry.id], _group(c)) for c in near if c.entry.id in exchanges
+        ]
+        group = self._answers.group_of(fresh, found)
+        # Groups are joined below certainty, so agreement is tested for each answer.
+        outcomes: dict[str, Outcome] = {
+            c.entry.id: self._answers.outcome(
+                fresh, [beside(fresh, exchanges[c.entry.id], _group(c))]
+            )
+            for c in near
+            if c.entry.id in exchanges
+        }
+        agreeing = [c.entry for c in near if outcomes.get(c.entry.id) == "same"]
+        settled = Conclusion(None)
+        if nearest is not None and nearest.entry.id in exchanges:
             theirs = _group(nearest)
-            mine = [said[c.entry.id] for c in near if c.entry.id in said and _group(c) == theirs]
+            mine = [
+                exchanges[c.entry.id]
+                for c in near
+                if c.entry.id in exchanges and _group(c) == theirs
+            ]
             first = self._answers.outcome(fresh, [one for one in found if one.group == theirs])
-            settled = await self._second.settle(
+            settled = await self._second.conclude(
                 first, Compared(job.query, nearest, mine, job.entry.message, like=job.entry)
             )
             if first == "open" and settled.right:
@@ -194,7 +206,7 @@ class Worker:
                 job.query,
                 job.decision.neighbours,
                 _group(nearest),
-                lambda id: told.get(id, "open"),
+                lambda id: outcomes.get(id, "open"),
                 self._lexicon,
             )
         await self._label(job.query, nearest, settled, "miss", served=served, foil=foil)
@@ -204,7 +216,7 @@ class Worker:
     async def _note_shadow(
         self, job: Missed, nearest: Candidate, right: bool | None, *, served: bool
     ) -> None:
-        """Keep what would have come of it; `right` None where that could not be told."""
+        """Record the outcome in the shadow window; `right` is None if undecided."""
         tenant = job.query.tenant.name
         row = {
             "served": served,
@@ -217,7 +229,7 @@ class Worker:
             "saved": nearest.entry.cost or 0,
             "scope": job.query.scope,
             "namespace": job.query.controls.namespace,
-            "alone": self._alone.pop(tenant, 0),  # questions before it that nothing came near
+            "alone": self._alone.pop(tenant, 0),  # earlier questions without neighbours
         }
         await self._labels.add(tenant, SHADOW, row)
 
@@ -232,7 +244,7 @@ class Worker:
         if fresh is None or stored is None:
             return
         first = self._answers.outcome(fresh, [beside(fresh, stored, _group(hit))])
-        settled = await self._second.settle(
+        settled = await self._second.conclude(
             first, Compared(job.query, hit, [stored], message, like=hit.entry)
         )
         if settled.right is None:
@@ -248,9 +260,7 @@ class Worker:
     async def condemn(
         self, tenant: str, question: str, candidate: Candidate, *, once: str | None
     ) -> None:
-        """Never serve the candidate's entry for that question again, and raise its bar, and its
-        group's, for all others.
-        """
+        """Never serve the entry for that question again; lower its and its group's probability."""
         entry = candidate.entry
         life_s = max(1, round(entry.expires_at - self._clock()) + 1)
         await self._labels.tombstone(tenant, question, entry.id, life_s=life_s)
@@ -259,25 +269,27 @@ class Worker:
     async def _count_past(
         self, tenant: str, entry_id: str, group: str, *, right: bool, once: str | None = None
     ) -> None:
-        """Add to what became of an entry's hits, and of its group's."""
+        """Add to the record of an entry's hits, and of its group's."""
         yes, no = float(right), float(not right)
         await self._labels.adjust(tenant, entry_id, wrong=no, right=yes, once=once)
-        # A group is named by its first entry: told apart, or one of the two would count for both.
-        told = None if once is None else f"group:{once}"
-        await self._labels.adjust(tenant, group, wrong=no, right=yes, life_s=_GROUP_S, once=told)
+        # A group is named by its first entry: without the prefix, one count would serve for both.
+        group_once = None if once is None else f"group:{once}"
+        await self._labels.adjust(
+            tenant, group, wrong=no, right=yes, life_s=_GROUP_S, once=group_once
+        )
 
     async def _label(
         self,
         query: Query,
         candidate: Candidate,
-        settled: Settled,
+        settled: Conclusion,
         source: Source,
         *,
         served: bool,
         foil: Evidence | None = None,
     ) -> None:
         if candidate.evidence is None or settled.right is None:
-            return  # decided by a threshold set by hand, or not told: nothing to calibrate
+            return  # decided by a threshold, or undecided: nothing to learn
         label = Label(
             evidence=candidate.evidence,
             right=settled.right,

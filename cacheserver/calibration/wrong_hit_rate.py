@@ -1,7 +1,7 @@
-"""How many semantic hits were wrong, and what that takes off the savings. Pure.
+"""Estimate of wrong semantic hits, and of what they take off the savings. Pure.
 
-Nobody knows which hits were wrong; audits and feedback tell of some. What they tell is a share with
-an interval, and so is everything made of it.
+Which hits were wrong is known only where audits and feedback looked. So the share is an estimate
+with an interval, and so is everything derived from it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from cacheserver.matching.conformal_bound import wilson
 
 @dataclass(frozen=True, slots=True)
 class WrongShare:
-    """The share of semantic hits that were wrong, and its 95% interval (Wilson)."""
+    """Share of semantic hits that were wrong, with its 95% interval (Wilson)."""
 
     share: float  # 0..1
     low: float
     high: float
-    labels: int  # of hits, that tell
+    labels: int  # of hits
 
 
 @dataclass(frozen=True, slots=True)
 class WrongHits:
-    """Wrong hits among so many, and what they cost at a price for each."""
+    """Wrong hits among a number of hits, and their cost at a price for each."""
 
     hits: int
     wrong: float
@@ -38,12 +38,12 @@ class WrongHits:
 
 
 def share_of(labels: Sequence[Label]) -> WrongShare | None:
-    """What labels say of hits, each standing for as many as it was drawn from; None without any."""
+    """Return the share by the labels of hits, each weighted by its sampling; None without any."""
     served = [label for label in labels if label.served]
     total = sum(label.weight for label in served)
     if not served or total <= 0:
         return None
-    # Labels that stand for many count for fewer than they are: Kish's effective number.
+    # Kish's effective sample size of weighted labels.
     effective = total * total / sum(label.weight**2 for label in served)
     share = sum(label.weight for label in served if not label.right) / total
     low, high = wilson(share * effective, effective)
@@ -51,7 +51,7 @@ def share_of(labels: Sequence[Label]) -> WrongShare | None:
 
 
 def estimate(hits: int, share: WrongShare | None, price: Nanodollars) -> WrongHits:
-    """Wrong hits among `hits`. Without labels anything is possible, and the interval says so."""
+    """Estimate the wrong hits among `hits`. Without labels the interval is 0 to all."""
     found = share or WrongShare(0.0, 0.0, 1.0, 0)
     wrong, low, high = found.share * hits, found.low * hits, found.high * hits
     return WrongHits(

@@ -1,4 +1,4 @@
-"""What the labels of a tenant's scopes say of its hits, for the ledger's reports."""
+"""Share of wrong hits by tenant, from its scopes' labels, for the ledger's reports."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from cacheserver.matching.calibration import Label
 
 _KEPT_S = 60.0  # labels come slowly, and a window is up to a megabyte
 _REMEMBERED = 256
-_MOST_SCOPES = 200  # of all tenants asked for: the newest windows are not told apart from others
+_MOST_SCOPES = 200  # of all tenants together, in any order
 
 
 class WrongHitShares:
-    """The share of wrong hits by tenant, remembered for a minute."""
+    """Share of wrong hits by tenant, cached for a minute."""
 
     def __init__(self, labels: Labels, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._labels = labels
         self._metrics = metrics
         self._clock = clock
-        self._known: dict[tuple[str, ...], tuple[float, WrongShare | None]] = {}
+        self._cached: dict[tuple[str, ...], tuple[float, WrongShare | None]] = {}
 
     async def share(self, tenants: Sequence[str]) -> WrongShare | None:
-        """Of the hits of these tenants together; None where no label tells. Raises nothing."""
+        """Return the share over these tenants; None without labels. Raises nothing."""
         key, now = tuple(tenants), self._clock()
-        at, known = self._known.get(key, (now - _KEPT_S, None))
+        at, share = self._cached.get(key, (now - _KEPT_S, None))
         if now - at < _KEPT_S:
-            return known
+            return share
         try:
             found = share_of(await self._gather(key))
         except StoreError:
             self._metrics.swallowed("wrong-hits")
             return None
-        if len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known[key] = (now, found)
+        if len(self._cached) >= _REMEMBERED:
+            del self._cached[next(iter(self._cached))]
+        self._cached[key] = (now, found)
         return found
 
     async def _gather(self, tenants: Sequence[str]) -> list[Label]:

@@ -1,9 +1,8 @@
-"""What an entry's own past, and that of its group, take from or add to its probability. Pure.
+"""Adjustment of an entry's probability by its own record and its group's. Pure.
 
-An entry goes wrong more often than its evidence says either by itself (a stale answer) or with
-all that say the same (a group that should be two). So its log odds are off by an amount that is
-held towards its group's, which is held towards 0: little is known of an entry, and then its group
-speaks; where much is known of it, its own past does.
+An entry is wrong more often than its evidence predicts, either by itself (a stale answer) or with
+its whole group (a group that should be two). Its log-odds offset is shrunk towards its group's,
+which is shrunk towards 0: with few labels the group decides, with many the entry's own record.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Counts: TypeAlias = tuple[float, float]  # hits of it that turned out (wrong, right)
+Counts: TypeAlias = tuple[float, float]  # hits, as (wrong, right)
 
 _TYPICAL = 0.99  # probability of a hit, where only the counts are kept
-# Log odds by which groups differ from 0, and entries from their group: one wrong hit takes 3.8 from
-# an entry and 1.0 from the others of its group.
+# Prior standard deviations, in log-odds, of groups and of entries within their group: one wrong hit
+# takes 3.8 from an entry and 1.0 from the others of its group.
 _GROUPS, _ENTRIES = 1.0, 2.0
 _HOLD_GROUPS, _HOLD_ENTRIES = 1 / _GROUPS**2, 1 / _ENTRIES**2
-_KNOWN = _TYPICAL * (1 - _TYPICAL)  # by one hit
-_MOST_OFF, _MOST_ON = 6.0, 1.0  # doubt goes further than trust
+_INFORMATION = _TYPICAL * (1 - _TYPICAL)  # information of one hit
+_MOST_OFF, _MOST_ON = 6.0, 1.0  # larger downwards: a wrong hit costs more than a miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,10 @@ class EntryRecord:
 
 
 def adjustment(entry: Counts, group: Counts = (0.0, 0.0)) -> float:
-    """Log odds to add to an entry's probability, -6 to 1.
+    """Return the log-odds to add to an entry's probability, -6 to 1.
 
-    `group` counts its entries' hits, this entry's own among them. One Newton step for each of the
-    two: a wrong hit never raises what comes out, a right one never lowers it.
+    `group` counts its entries' hits, this entry's included. One Newton step for each of the two: a
+    wrong hit never raises the result, a right one never lowers it.
     """
     wrong, right = entry
     held = _step(max(0.0, group[0] - wrong), max(0.0, group[1] - right), 0.0, _HOLD_GROUPS)
@@ -44,4 +43,4 @@ def adjustment(entry: Counts, group: Counts = (0.0, 0.0)) -> float:
 
 def _step(wrong: float, right: float, towards: float, hold: float) -> float:
     surprise = right * (1 - _TYPICAL) - wrong * _TYPICAL
-    return (surprise + towards * hold) / ((wrong + right) * _KNOWN + hold)
+    return (surprise + towards * hold) / ((wrong + right) * _INFORMATION + hold)

@@ -215,7 +215,7 @@ class Replay:
         if confirmation.surprising(first, chosen.probability):
             self.outcome.again += 1
             second = comparison.majority(self._compared(at, int(n.id), asking=1) for n in group)
-        settled = confirmation.settle(first, chosen.probability, second)
+        settled = confirmation.conclude(first, chosen.probability, second)
         same = settled.right
         if same is None:
             self.outcome.unsure += 1

@@ -57,16 +57,16 @@ def label(found: Evidence, right: bool, **fields: Any) -> Label:
 
 
 async def test_a_new_scope_has_the_prior_and_its_bar(states: States) -> None:
-    state, bar = await states.barred("acme", "s", TARGET)
+    state, bar = await states.with_bar("acme", "s", TARGET)
     assert state.cold_start
     assert bar == conformal_bound.bar_for(state, TARGET)
     assert bar.basis == "prior"
 
 
 async def test_a_bar_is_made_with_each_fit_and_of_it(states: States) -> None:
-    _, before = await states.barred("acme", "s", TARGET)
+    _, before = await states.with_bar("acme", "s", TARGET)
     await teach(states, 400)
-    state, after = await states.barred("acme", "s", TARGET)
+    state, after = await states.with_bar("acme", "s", TARGET)
     assert after.basis == "labels"
     assert after.level < before.level
     assert state.offsets.groups["double"].residual < 0 < state.offsets.groups["clean"].residual
@@ -76,10 +76,10 @@ async def test_a_bar_is_made_with_each_fit_and_of_it(states: States) -> None:
 async def test_another_server_comes_to_the_same(
     states: States, redis: Connection, prefix: str, clock: Clock
 ) -> None:
-    await states.barred("acme", "s", TARGET)
+    await states.with_bar("acme", "s", TARGET)
     await teach(states, 400)
-    mine, _ = await states.barred("acme", "s", TARGET)
-    other, bar = await server(redis, prefix, clock).barred("acme", "s", TARGET)
+    mine, _ = await states.with_bar("acme", "s", TARGET)
+    other, bar = await server(redis, prefix, clock).with_bar("acme", "s", TARGET)
     assert other.weights == mine.weights
     assert other.labels == mine.labels
     sure = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, group="double", entry="double")
@@ -93,18 +93,18 @@ async def test_an_answer_that_goes_wrong_is_shut_by_the_label_that_tells(
     states: States, redis: Connection, prefix: str, clock: Clock
 ) -> None:
     """Not at the next review, up to 100 labels later; and open again by the one that tells that."""
-    await states.barred("acme", "s", TARGET)
+    await states.with_bar("acme", "s", TARGET)
     await teach(states, 400)
     other = server(redis, prefix, clock)
-    await other.barred("acme", "s", TARGET)
-    _, before = await states.barred("acme", "s", TARGET)
+    await other.with_bar("acme", "s", TARGET)
+    _, before = await states.with_bar("acme", "s", TARGET)
     assert before.shut == frozenset()
     found = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, crowd=0.75, group="bad", entry="bad")
     for right in (False, True):
         for told in range(1, 40):
             one = label(found, right, served=True, source="audit", caller=f"c{told % 10}")
             await states.learn("acme", "s", one)
-            state, bar = await states.barred("acme", "s", TARGET)
+            state, bar = await states.with_bar("acme", "s", TARGET)
             assert state.fresh % calibration.EVERY  # else a review has told it
             assert bar.shut == conformal_bound.shut_groups(state.labels, TARGET)
             assert replace(bar, shut=frozenset()) == before  # and nothing else moves
@@ -113,7 +113,7 @@ async def test_an_answer_that_goes_wrong_is_shut_by_the_label_that_tells(
         else:
             pytest.fail("it is never told")
         clock.time += 20
-        assert (await other.barred("acme", "s", TARGET))[1].shut == bar.shut
+        assert (await other.with_bar("acme", "s", TARGET))[1].shut == bar.shut
 
 
 async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
@@ -121,7 +121,7 @@ async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
 ) -> None:
     await teach(states, 400)  # nobody asked for a bar while it was learned
     fresh = server(redis, prefix, clock)
-    state, bar = await fresh.barred("acme", "s", TARGET)
+    state, bar = await fresh.with_bar("acme", "s", TARGET)
     assert bar == conformal_bound.bar_for(state, TARGET)
     assert not state.cold_start
 

@@ -242,4 +242,4 @@ async def _looked_up(house: House, question: str) -> str:
 async def _barred(house: House) -> Any:
     states = house.parts.calibration.feedback._states
     (scope,) = {scope for _, scope in states._scopes}
-    return await states.barred("default", scope, 0.01)
+    return await states.with_bar("default", scope, 0.01)

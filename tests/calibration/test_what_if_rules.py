@@ -15,13 +15,13 @@ from cacheserver.calibration.what_if_rules import (
     Nearby,
     Outcome,
     PastDecision,
-    evidence_of,
-    past_of,
     rate,
     rates,
+    read_past_decision,
+    read_recorded_evidence,
     recommended,
     replay,
-    under,
+    replay_decision,
 )
 from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Bar
@@ -113,7 +113,7 @@ def needed(level: float = 0.98, **changes: Any) -> conformal_bound.Bar:
 
 def outcome(one: PastDecision, bar: Bar, level: float = 0.98, **changes: Any) -> Outcome:
     asks = None if bar.target is None else needed(level, **changes)
-    return under(one, bar, asks, read=read, lexicon=LEXICON)
+    return replay_decision(one, bar, asks, read=read, lexicon=LEXICON)
 
 
 THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
@@ -305,16 +305,18 @@ def test_a_record_is_read_with_its_money() -> None:
         "saved_usd": "0.000000007",
         "cost_usd": "0.000000000",
     }
-    assert past_of(record) == past()
+    assert read_past_decision(record) == past()
     miss = {**record, "decision": {**shown, "kind": "miss"}, "cost_usd": "0.000000003"}
-    assert past_of(miss) == past(served=None, worth=3)
-    assert past_of({**miss, "cost_usd": None}) == past(served=None, worth=0)
+    assert read_past_decision(miss) == past(served=None, worth=3)
+    assert read_past_decision({**miss, "cost_usd": None}) == past(served=None, worth=0)
     full = {**row, "evidence": asdict(evidence())}
     shown_full = {**record, "decision": {**shown, "candidates": [full]}}
-    assert past_of(shown_full) == past(nearby(evidence=evidence()))
-    assert evidence_of({"of": "another version"}) is None
+    assert read_past_decision(shown_full) == past(nearby(evidence=evidence()))
+    assert read_recorded_evidence({"of": "another version"}) is None
     for kind, rows in (("exact", [row]), ("miss", []), ("bypass", [])):
-        assert past_of({**record, "decision": {"kind": kind, "candidates": rows}}) is None
+        assert (
+            read_past_decision({**record, "decision": {"kind": kind, "candidates": rows}}) is None
+        )
 
 
 def test_a_rate_counts_the_unsure_apart_and_weighs_what_stands_for_many() -> None:

@@ -24,7 +24,7 @@ from cacheserver.cache.freshness import decide, enabled_vetoes
 from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import confirmation
 from cacheserver.calibration.answers.comparison import Grouped, Outcome
-from cacheserver.calibration.answers.confirmation import Settled
+from cacheserver.calibration.answers.confirmation import Conclusion
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
 from cacheserver.core import json_text
 from cacheserver.core.evidence import Evidence
@@ -297,7 +297,7 @@ class Similar:
             mine = self._stored[nearest.id].group
             first = self._answers.outcome(said, [one for one in told.values() if one.group == mine])
             # The log holds no second answer: a surprising contradiction counts as it stands.
-            settled = confirmation.settle(first, nearest.probability)
+            settled = confirmation.conclude(first, nearest.probability)
             if settled.right is not None:
                 foil = self._foil(seen, said, found, mine, told) if settled.right else None
                 weight = settled.weight
@@ -318,14 +318,14 @@ class Similar:
         asked = self._profile(seen.query.text or "")
         return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
 
-    def _compared(self, text: str, call: Call, stored: Stored) -> Settled:
+    def _compared(self, text: str, call: Call, stored: Stored) -> Conclusion:
         """Compare the logged answer with the stored one."""
         fresh = Stored("", text, _packed(call.message), 0.0, "", "")
         said, other = self._read(fresh), self._read(stored)
         if said is None or other is None:
-            return Settled(None)
+            return Conclusion(None)
         first = self._answers.outcome(said, [beside(said, other, stored.group)])
-        return confirmation.settle(first, None)
+        return confirmation.conclude(first, None)
 
     def _read(self, stored: Stored) -> ReadExchange | None:
         if stored.said is None and stored.answer is not None:

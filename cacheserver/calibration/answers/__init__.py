@@ -1,4 +1,4 @@
-"""Do two answers say the same? Their texts, profiles and vectors compared.
+"""Compares two answers by their texts, profiles and vectors: do they say the same?
 
 Promises: the comparison is pure; a doubtful pair is open, never equal.
 Called by `calibration` for audits and labels, and by `routing.trials`.

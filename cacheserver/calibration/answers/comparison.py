@@ -1,8 +1,8 @@
-"""Does one answer serve two questions? Told from both questions and both answers.
+"""Comparison of two exchanges: does one answer serve both questions?
 
-Rule: "different" only where something speaks against it, "same" only where nothing does, and all
-else is open, which teaches nothing. A group is joined only where the texts themselves say the same:
-a group too small costs hits, one too large serves wrong answers. Off the request path. Pure.
+Rule: "different" only with evidence against it, "same" only without any; everything else is open,
+and gives no label. A group is joined only if the texts themselves say the same: a group too small
+costs hits, one too large serves wrong answers. Off the request path. Pure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Literal, TypeAlias
 
-from cacheserver.calibration.answers.profile import Reply
+from cacheserver.calibration.answers.reply import Reply
 from cacheserver.matching import evidence, vetoes
 from cacheserver.matching.lexicon import Lexicon
 from cacheserver.matching.profile import Profile
@@ -27,11 +27,11 @@ _QUESTIONS, _QUESTIONS_AT = 2.5, 0.8  # cosine of the questions
 _ANSWERS, _ANSWERS_AT = 10.0, 0.65  # cosine of the answers
 _LEAN = 3.0  # how much nearer each question is to its own answer than to the other's
 _AGAINST_VETO = 2.5  # a veto stands between the questions
-_AGAINST_FIGURES = 3.5  # few figures of the one with fewer are in the other
+_AGAINST_FIGURES = 3.5  # few figures of the answer with fewer are in the other
 _AGAINST_YES_NO = 4.0
 _AGAINST_WORD = 3.0  # a veto stands between the answers
-# Two wordings of one answer were as far apart as 0.28, and its questions, of which one holds an
-# abbreviation, as 0.31: beyond these a cosine tells nothing more.
+# Cosines are clipped here: two wordings of one answer were as low as 0.28, and two questions, of
+# which one has an abbreviation, as 0.31.
 _ANSWERS_LEAST, _QUESTIONS_LEAST, _LEAN_MOST = 0.4, 0.5, 0.3
 _SAME = 1.0  # log odds
 _DIFFERENT = -2.2
@@ -41,7 +41,7 @@ _DIFFERENT = -2.2
 # 800 questions that ask for the same one word, 2% have an earlier one as near as this, and no veto
 # between; 26% have one at 0.85.
 _NEAR = 0.95
-# What contradicts in an answer too; the other vetoes are about what a question asks for.
+# Vetoes that contradict in an answer too; the other vetoes are about what a question asks for.
 _ANSWER_VETOES = frozenset(
     ("numeric", "unit", "temporal", "negation", "antonym", "entity", "substitution", "direction")
 )
@@ -64,7 +64,7 @@ _YES_NO = frozenset(("yes", "no"))
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question and the answer it got."""
+    """Question with the answer it got."""
 
     question: Profile
     reply: Reply
@@ -72,7 +72,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Cosines:
-    """Between the embeddings of two exchanges."""
+    """Cosines between the embeddings of two exchanges."""
 
     questions: float
     answers: float
@@ -82,7 +82,7 @@ class Cosines:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """A stored exchange beside a new one."""
+    """Stored exchange compared with a new one."""
 
     group: str
     stored: Exchange
@@ -90,7 +90,7 @@ class Grouped:
 
 
 def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
-    """Compare two exchanges: does one answer serve both questions? Symmetric in the two."""
+    """Compare two exchanges: does one answer serve both questions? Symmetric."""
     a, b, near = fresh.reply, beside.stored.reply, beside.cosines
     asked = evidence.compare(fresh.question, beside.stored.question, lexicon)
     vetoed = bool(vetoes.fired(asked, _ALL_VETOES, lexicon))
@@ -116,19 +116,18 @@ def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
 
 
 def verdict(fresh: Exchange, group: Iterable[Grouped], lexicon: Lexicon) -> Outcome:
-    """Compare a fresh answer with a group's answers at hand: see `majority`."""
+    """Compare a fresh answer with a group's available answers, by `majority`."""
     return majority([outcome(fresh, one, lexicon) for one in group])
 
 
-def majority(told: Iterable[Outcome]) -> Outcome:
-    """One outcome of the comparisons with several answers of one group.
+def majority(outcomes: Iterable[Outcome]) -> Outcome:
+    """Return one outcome from the comparisons with several answers of one group.
 
-    The same where more say so than say different; different where those are outnumbered more than
-    two to one: two wordings may lie far apart while a third is near both. With 5% of the same
-    called different and 15% open, of three answers 0.5% come out different and 5% open
-    (a draw of each, at these rates).
+    "same" if more comparisons say so than say different; "different" if those outnumber the others
+    more than two to one: two wordings may be far apart while a third is near both. If 5% of equal
+    answers are called different and 15% open, then of three answers 0.5% are different and 5% open.
     """
-    listed = list(told)
+    listed = list(outcomes)
     same, different = listed.count("same"), listed.count("different")
     if same > different:
         return "same"
@@ -136,25 +135,25 @@ def majority(told: Iterable[Outcome]) -> Outcome:
 
 
 def assign(fresh: Exchange, neighbours: Iterable[Grouped], lexicon: Lexicon) -> str | None:
-    """The group of the neighbour whose answer is most surely the same; None: a group of its own.
+    """Return the group of the neighbour whose answer is most surely the same; None: a new group.
 
-    Of two equally sure the one given first. Doubt is a group of its own, and so is a brief answer
-    whose questions are not near.
+    The first of equals. Doubtful answers get a group of their own, and so do brief answers whose
+    questions are not near.
     """
     best, sure = None, SAME
     for one in neighbours:
         a, b = fresh.reply, one.stored.reply
-        told = same_text(one.cosines.answers, a.profile, b.profile)
-        if one.cosines.parted or told < sure or (told == sure and best is not None):
+        probability = same_text(one.cosines.answers, a.profile, b.profile)
+        if one.cosines.parted or probability < sure or (probability == sure and best is not None):
             continue
-        said = outcome(fresh, one, lexicon)
-        if said == "same" or (said == "open" and not (a.brief or b.brief)):
-            best, sure = one.group, told
+        found = outcome(fresh, one, lexicon)
+        if found == "same" or (found == "open" and not (a.brief or b.brief)):
+            best, sure = one.group, probability
     return best
 
 
 def same_text(cosine: float, a: Profile, b: Profile) -> float:
-    """Probability that two texts say the same, whatever was asked. Symmetric in `a` and `b`."""
+    """Return the probability that two texts say the same, whatever was asked. Symmetric."""
     logit = _TEXT_BIAS + _TEXT_COSINE * cosine + _TEXT_SHARED * _contained(a, b)
     if a.numbers - b.numbers and b.numbers - a.numbers:
         logit -= _TEXT_NUMBERS
@@ -172,7 +171,7 @@ _ALL_VETOES = frozenset(vetoes.VETOES)
 
 
 def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
-    """Compare two answers of which one is a few words, too few for an embedding to tell."""
+    """Compare two answers of which one has too few words for an embedding to decide."""
     if None not in (a.yes, b.yes) and a.yes != b.yes:
         return "different"
     one, other = a.profile.bag, b.profile.bag
@@ -187,16 +186,16 @@ def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
 
 
 def _word_against(a: Profile, b: Profile, lexicon: Lexicon) -> bool:
-    """Return True if the answers agree but for a word that contradicts."""
+    """Return True if the answers agree except for a word that contradicts."""
     if len(a.bag ^ b.bag) > _FEW:
         return False
     return bool(vetoes.fired(evidence.compare(a, b, lexicon), _ANSWER_VETOES, lexicon))
 
 
 def _clash(a: frozenset[str], b: frozenset[str]) -> tuple[float, float]:
-    """The share of figures that contradict, 0 to 1, and the weight of that, 0 to 1.
+    """Return the share of figures that contradict, 0 to 1, and the weight of that, 0 to 1.
 
-    Not at all where half of those of the one with fewer are in the other too, or one has none.
+    0 if half of the figures of the answer with fewer are in the other too, or one has none.
     """
     fewer = min(_weight(a), _weight(b))
     if not fewer:
@@ -209,6 +208,6 @@ def _weight(numbers: frozenset[str]) -> float:
 
 
 def _contained(a: Profile, b: Profile) -> float:
-    """Share of the words with meaning of the one with fewer that the other has too."""
+    """Return the share of the meaning words of the shorter answer that the other has too."""
     fewer = min(len(a.bag), len(b.bag))
     return len(a.bag & b.bag) / fewer if fewer else 0.5

@@ -1,11 +1,11 @@
-"""A surprising contradiction is asked twice before it counts. Pure.
+"""Confirmation: a surprising contradiction is checked again before it counts. Pure.
 
-Comparing answers errs: one in twenty of the same was called different. Where the decision was sure
-that the answer serves, most of what is called different is such an error, and a few of them close a
-scope whose target is 1%. So a second opinion is had: of a judge, or of one more fresh answer.
+Comparison errs: one in twenty equal answers was called different. If the decision was sure that the
+answer serves, most answers called different are such errors, and a few of them close a scope with a
+target of 1%. So a second opinion is taken: of a judge, or of one more fresh answer.
 
-Rule: a second opinion that contradicts as well confirms. Where none could be had the first counts:
-doubt is wrong. Where it does not contradict, the two teach nothing.
+Rule: a second contradiction confirms. Without a second opinion the first counts as wrong. If the
+second does not contradict, there is no label.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from dataclasses import dataclass
 
 from cacheserver.calibration.answers.comparison import Outcome
 
-SURE = 0.9  # a decision's probability from which on a contradiction surprises
-# What is called different is a part of what is: of a share d found, each stands for 1 / d, so that
-# 100 wrong ones of which 100 d are found count 100 d x 1 / d = 100. Of pairs of prose whose answers
-# serve one question each, 64 of 91 were called different, and of 26 that were, 25 again by another
-# wording (`scripts/evaluate --parts prose`); both rounded down. Of the same 53% are found, which is
-# not made up for: that errs on the safe side.
+SURE = 0.9  # probability of a decision from which a contradiction is surprising
+# Share of different answers that comparison finds; each one found is weighted 1 / share. Of 91
+# pairs of prose with different answers 64 were called different, and of 26 of these 25 again in
+# another wording (`scripts/evaluate --parts prose`); both rounded down. Of equal answers 53% are
+# found, which is not corrected: that errs on the safe side.
 FOUND = 0.67
 CONFIRMED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A label for a candidate; none where `right` is None."""
+class Conclusion:
+    """Label for a candidate; none if `right` is None."""
 
     right: bool | None
     weight: float = 1.0  # labels that it stands for
@@ -37,12 +36,14 @@ def surprising(first: Outcome, probability: float | None) -> bool:
     return first == "different" and probability is not None and probability >= SURE
 
 
-def settle(first: Outcome, probability: float | None, second: Outcome | None = None) -> Settled:
-    """Settle what a comparison teaches; `second` is None where no second opinion was had."""
+def conclude(
+    first: Outcome, probability: float | None, second: Outcome | None = None
+) -> Conclusion:
+    """Return the label that a comparison gives; `second` is None without a second opinion."""
     if first == "open":
-        return Settled(None)
+        return Conclusion(None)
     if first == "same":
-        return Settled(True)
+        return Conclusion(True)
     if second is None or not surprising(first, probability):
-        return Settled(False, 1 / FOUND)
-    return Settled(False, 1 / (FOUND * CONFIRMED)) if second == "different" else Settled(None)
+        return Conclusion(False, 1 / FOUND)
+    return Conclusion(False, 1 / (FOUND * CONFIRMED)) if second == "different" else Conclusion(None)

@@ -1,7 +1,7 @@
-"""Answers held against each other, with the questions they were given to.
+"""Reads exchanges and compares their answers.
 
-Rule: an answer is read once in its life. Its vectors are kept with its entry, so what is learned of
-a miss costs embedding the fresh answer and its question and no other.
+Rule: an answer is embedded once. Its vectors are stored with its entry, so learning from a miss
+costs embedding the fresh answer and its question only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cacheserver.calibration.answers import comparison
-from cacheserver.calibration.answers import profile as reply
+from cacheserver.calibration.answers import comparison, reply
 from cacheserver.calibration.answers.comparison import Cosines, Exchange, Grouped, Outcome
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry
@@ -31,7 +30,7 @@ Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
 # answers; of a longer one they stand evenly from its beginning to its end.
 _PART_WORDS = 60
 _PARTS = 5
-# Of what is kept: vectors of two readings are not compared.
+# Version of stored vectors: those of two versions are not compared.
 READING = f"question+{_PARTS}x{_PART_WORDS}"
 _FEWEST = 8  # words; a part of fewer that cannot be read is not tried in halves
 # Figures and denials are read to here, 5 ms in a thread: of a longer answer both ends.
@@ -42,9 +41,7 @@ _PARTED = 0.2
 
 
 class Vectors(Protocol):
-    """Vectors of stored exchanges, a row each: question, answer, and of a long one its first and
-    last part.
-    """
+    """Vectors of stored exchanges, a row each: question, answer, and the ends of a long answer."""
 
     async def get(self, entries: Sequence[Entry]) -> Sequence[Rows | None]: ...
     async def put(self, entry: Entry, vectors: Rows) -> bool: ...
@@ -52,7 +49,7 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadExchange:
-    """A question and its answer, read."""
+    """Question and answer with their vectors."""
 
     exchange: Exchange
     vectors: Rows  # as `Vectors` keeps them
@@ -67,41 +64,43 @@ class AnswerReader:
         self._vectors = vectors  # None: every answer is embedded whenever it is compared
 
     async def read(self, question: str, message: bytes) -> ReadExchange | None:
-        """The question and what a message says to it; None where the embedder cannot read them."""
+        """Read the question and a message; None if the embedder cannot."""
         text = reply.plain(text_of(message))
         vectors = await self._embedded(question, text)
-        return None if vectors is None else await self._said(question, text, vectors)
+        return None if vectors is None else await self._read_exchange(question, text, vectors)
 
     async def recall(self, entries: Sequence[Entry]) -> list[ReadExchange | None]:
-        """What stored answers say. One that was never embedded is, and that is kept.
+        """Read stored exchanges. Those without vectors are embedded, and these stored.
 
         Raises `StoreError`.
         """
-        known: Sequence[Rows | None] = [None] * len(entries)
+        stored: Sequence[Rows | None] = [None] * len(entries)
         if self._vectors is not None:
-            known = await self._vectors.get(entries)
-        said: list[ReadExchange | None] = []
-        for entry, vectors in zip(entries, known, strict=True):
+            stored = await self._vectors.get(entries)
+        exchanges: list[ReadExchange | None] = []
+        for entry, vectors in zip(entries, stored, strict=True):
             question, text = entry.text or "", reply.plain(text_of(entry.message))
             found = vectors
             if found is None and (found := await self._embedded(question, text)) is not None:
                 await self._keep(entry, found)
-            said.append(None if found is None else await self._said(question, text, found))
-        return said
+            exchanges.append(
+                None if found is None else await self._read_exchange(question, text, found)
+            )
+        return exchanges
 
     def outcome(self, fresh: ReadExchange, group: Sequence[Grouped]) -> Outcome:
-        """Compare a fresh answer with a group's at hand."""
+        """Compare a fresh answer with a group's available ones."""
         return comparison.verdict(fresh.exchange, group, self._lexicon)
 
     def group_of(self, fresh: ReadExchange, stored: Sequence[Grouped]) -> str | None:
-        """The group whose answer says the same throughout; None: a group of its own."""
+        """Return the group whose answer says the same throughout; None: a new group."""
         return comparison.assign(fresh.exchange, stored, self._lexicon)
 
     async def _keep(self, entry: Entry, vectors: Rows) -> None:
         if self._vectors is not None:
             await self._vectors.put(entry, vectors)
 
-    async def _said(self, question: str, text: str, vectors: Rows) -> ReadExchange:
+    async def _read_exchange(self, question: str, text: str, vectors: Rows) -> ReadExchange:
         words = text.split(" ")
         if len(words) > _READ_WORDS:
             words = [*words[: _READ_WORDS // 2], *words[-_READ_WORDS // 2 :]]
@@ -114,9 +113,9 @@ class AnswerReader:
         return ReadExchange(await asyncio.to_thread(work), vectors)
 
     async def _embedded(self, question: str, text: str) -> Rows | None:
-        """Rows as `Vectors` keeps them: an answer's is the mean direction of its parts.
+        """Return rows as `Vectors` stores them; an answer's is the mean direction of its parts.
 
-        A question that is not read, or not given, is a row of zeros, like no other.
+        A question that is absent or cannot be read is a row of zeros.
         """
         parts: list[Rows] = []
         for words in parts_of(text.split()):
@@ -131,7 +130,7 @@ class AnswerReader:
         return np.stack([np.zeros_like(mean) if asked is None else asked, mean, *ends])
 
     async def _part(self, words: Sequence[str]) -> Rows | None:
-        """A part's vector. What is too long for the window, as code may be, is read in halves."""
+        """Embed a part. If it is too long for the window, as code may be, embed its halves."""
         found = await self._embed(" ".join(words))
         if found is not None or len(words) < _FEWEST:
             return found
@@ -141,7 +140,7 @@ class AnswerReader:
 
 
 def beside(fresh: ReadExchange, stored: ReadExchange, group: str) -> Grouped:
-    """A stored exchange as it stands to a fresh one."""
+    """Compare a stored exchange with a fresh one by their vectors."""
     (asked, answer, *parts), (asked_then, answer_then, *parts_then) = fresh.vectors, stored.vectors
     answers = float(answer @ answer_then)
     ends = [float(one @ other) for one, other in zip(parts, parts_then, strict=False)]
@@ -156,24 +155,24 @@ def beside(fresh: ReadExchange, stored: ReadExchange, group: str) -> Grouped:
     return Grouped(group, stored.exchange, cosines)
 
 
-def said_alike(one: ReadExchange, other: ReadExchange) -> bool | None:
-    """Return True if two answers say the same, by their texts alone; None where that is not sure.
+def same_by_text(one: ReadExchange, other: ReadExchange) -> bool | None:
+    """Return True if two answers say the same, by their texts alone; None if unsure.
 
-    Of two models' answers to one question, that the question is the same says nothing.
+    For two models' answers to one question: that the questions are equal is no evidence there.
     """
     found = beside(one, other, "")
-    told = comparison.same_text(
+    probability = comparison.same_text(
         found.cosines.answers, one.exchange.reply.profile, other.exchange.reply.profile
     )
-    if 1 - comparison.SURE < told < comparison.SURE or (
-        told > comparison.SURE and found.cosines.parted
+    if 1 - comparison.SURE < probability < comparison.SURE or (
+        probability > comparison.SURE and found.cosines.parted
     ):
         return None
-    return told >= comparison.SURE
+    return probability >= comparison.SURE
 
 
 def parts_of(words: Sequence[str]) -> list[Sequence[str]]:
-    """The parts of an answer that are embedded: the first begins it, the last ends it."""
+    """Return the parts of an answer to embed: the first begins it, the last ends it."""
     count = min(_PARTS, math.ceil(len(words) / _PART_WORDS))
     if count < 2:
         return [words] if words else []
@@ -184,7 +183,7 @@ def parts_of(words: Sequence[str]) -> list[Sequence[str]]:
 
 
 def text_of(message: bytes) -> str:
-    """What a stored message says."""
+    """Return the text of a stored message."""
     found: Mapping[str, Any] = json_text.loads(message)
     return "\n".join(b["text"] for b in found.get("content") or () if b.get("type") == "text")
 

@@ -1,7 +1,7 @@
-"""What stored answers look like to the embedder, so that each is embedded once in its life.
+"""Vectors of stored answers, so that each answer is embedded once.
 
-Kept beside the entry and gone with it. A row that another embedder made, or that is of an answer
-replaced since, is absent: whoever needs it makes it again.
+Stored beside the entry and deleted with it. A row made by another embedder, or of an answer that
+was replaced, counts as absent and is made again.
 
 Every method raises `StoreError` when the store fails.
 """
@@ -23,7 +23,7 @@ Vectors = npt.NDArray[np.float32]  # one row a vector
 
 
 class AnswerVectors:
-    """Rows of vectors by entry, of one `made_by`: an embedder and the way it is used."""
+    """Vectors by entry, of one `made_by`: an embedder and its use."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class AnswerVectors:
         self._put = redis.register_script(entry_scripts.ANSWER)
 
     async def get(self, entries: Sequence[Entry]) -> list[Vectors | None]:
-        """The vectors of each entry's answer, None where there are none; in one round trip."""
+        """Return the vectors of each entry's answer, or None, in one round trip."""
         if not entries:
             return []
         keys = [f"{self._prefix}a:{entry.fingerprint}" for entry in entries]
@@ -54,7 +54,7 @@ class AnswerVectors:
         ]
 
     async def put(self, entry: Entry, vectors: Vectors) -> bool:
-        """Keep the vectors for as long as the entry lives. False: it is gone or replaced."""
+        """Store the vectors until the entry expires. False: it is gone or was replaced."""
         packed = vectors.astype(np.float16).tobytes()
         await self._sealer.ready(entry.tenant)
         value = codec.seal(

@@ -6,7 +6,7 @@ own share and cap.
 
 from __future__ import annotations
 
-from cacheserver.calibration.answers.reader import AnswerReader, said_alike, text_of
+from cacheserver.calibration.answers.reader import AnswerReader, same_by_text, text_of
 from cacheserver.calibration.llm_judge import Judge
 from cacheserver.routing.trials import rules
 
@@ -26,7 +26,7 @@ class Comparer:
         if (plain := rules.alike(first, second)) is not None:
             return plain
         read, again = await self._answers.read("", one), await self._answers.read("", other)
-        told = None if read is None or again is None else said_alike(read, again)
+        told = None if read is None or again is None else same_by_text(read, again)
         if told is None and judge and self._judge is not None:
             told = await self._judge.same(tenant, question, first, second)
         return told

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.calibration.answers import comparison
-from cacheserver.calibration.answers import profile as reply
+from cacheserver.calibration.answers import comparison, reply
 from cacheserver.calibration.answers.comparison import (
     Cosines,
     Exchange,

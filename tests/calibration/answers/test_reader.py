@@ -17,7 +17,7 @@ from cacheserver.calibration.answers.reader import (
     Rows,
     beside,
     parts_of,
-    said_alike,
+    same_by_text,
     text_of,
 )
 from cacheserver.core.types import Entry
@@ -100,7 +100,7 @@ async def test_answers_that_part_at_their_end_are_not_taken_for_the_same(reading
     assert stored.cosines.parted
     assert answers.group_of(paid, [stored]) is None
     assert answers.outcome(paid, [stored]) == "open"
-    assert said_alike(paid, voucher) is None
+    assert same_by_text(paid, voucher) is None
     again = beside(paid, await reading.said(RETURNS + PAID), "g")
     assert answers.group_of(paid, [stored, again]) == "g"
     assert answers.outcome(paid, [stored, again]) == "same"
@@ -111,7 +111,7 @@ async def test_a_figure_far_down_a_long_answer_is_read(reading: Reading) -> None
     one = await reading.said(f"{long} It costs 15 dollars. {PAID}")
     other = await reading.said(f"{long} It costs 50 dollars. {PAID}")
     assert reading.answers.outcome(one, [beside(one, other, "g")]) != "same"
-    assert said_alike(one, other) is False
+    assert same_by_text(one, other) is False
 
 
 async def test_a_question_is_read_with_its_answer(reading: Reading) -> None:

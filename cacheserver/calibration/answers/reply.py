@@ -1,4 +1,4 @@
-"""An answer read as prose: its profile, whether it says yes or no, and whether it is brief.
+"""Reply: an answer's profile, whether it says yes or no, and whether it is brief.
 
 Pure. Layout (list markers, emphasis, pictographs) is no content: "1." before a step is no figure.
 """
@@ -21,7 +21,7 @@ _WORD = re.compile(rf"[^\W\d_]+(?:['{_APOSTROPHE}][^\W\d_]+)?|\d+(?:[.,:]\d+)*")
 _MARKS = {**dict.fromkeys("✅✔☑👍", " yes "), **dict.fromkeys("❌✖✗🚫👎", " no ")}
 _YES = frozenset(("yes", "yeah", "yep", "true", "correct", "ja", "oui"))
 _NO = frozenset(("no", "nope", "not", "never", "false", "incorrect", "nein"))
-# May stand before the word that decides, as words in "ly" may: "Usually not", "In general yes".
+# May precede the deciding word, as words in "ly" may: "Usually not", "In general yes".
 _HEDGES = frozenset(("in", "general", "short", "most", "cases", "often", "better", "well"))
 _NO_STANCE = frozenset(("problem", "problems", "worries", "need", "doubt", "matter", "one"))
 
@@ -40,14 +40,14 @@ class Reply:
 
 
 def read(text: str, lexicon: Lexicon) -> Reply:
-    """The reply that `text`, made `plain`, is."""
+    """Read a reply from a text returned by `plain`."""
     found = _WORD.findall(text)
     words = tuple(w.casefold() for w in found) if len(found) <= BRIEF else None
     return Reply(profile.read(text, lexicon), _yes(found), words)
 
 
 def plain(text: str) -> str:
-    """`text` without its layout and without signs that embedders do not know."""
+    """Return `text` without layout and without signs that embedders do not know."""
     text = _MARKER.sub("", text)
     return "".join([c if c.isascii() else _shown(c) for c in text])
 
@@ -60,12 +60,12 @@ def _shown(sign: str) -> str:
 
 
 def _yes(words: list[str]) -> bool | None:
-    """Yes or no, where the first word that is no hedge is one of them."""
+    """Return True or False if the first word after hedges is yes or no, otherwise None."""
     for at, raw in enumerate(words[:3]):
         word = raw.lower()
         if word in _YES:
             return True
-        if word in _NO:  # "No problem, open the menu" denies nothing
+        if word in _NO:  # "No problem, open the menu" is no denial
             after = words[at + 1].lower() if at + 1 < len(words) else ""
             return None if after in _NO_STANCE else False
         if word not in _HEDGES and not word.endswith("ly"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cacheserver.calibration.answers import profile
+from cacheserver.calibration.answers import reply
 from cacheserver.matching.lexicon import standard
 
 WORDS = standard()
@@ -27,7 +27,7 @@ WORDS = standard()
     ],
 )
 def test_an_answer_begins_with_yes_with_no_or_with_neither(text: str, yes: bool | None) -> None:
-    assert profile.read(profile.plain(text), WORDS).yes is yes
+    assert reply.read(reply.plain(text), WORDS).yes is yes
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_an_answer_begins_with_yes_with_no_or_with_neither(text: str, yes: bool 
     [("No, they can't.", True), ("spam", True), ("", True), ("It is done in two days.", False)],
 )
 def test_a_few_words_are_brief(text: str, brief: bool) -> None:
-    assert profile.read(text, WORDS).brief is brief
+    assert reply.read(text, WORDS).brief is brief
 
 
 def test_layout_is_no_content() -> None:
     lines = ("## Steps", "1. Open **Settings**", "2) Wait 5 minutes", "- Done \N{PARTY POPPER}")
     text = "\n".join((*lines, "```bash", "ls -l", "```"))
-    plain = profile.plain(text)
+    plain = reply.plain(text)
     assert plain.split() == [
         "Steps",
         "Open",
@@ -53,8 +53,8 @@ def test_layout_is_no_content() -> None:
         "ls",
         "-l",
     ]
-    assert profile.read(plain, WORDS).profile.numbers == {"5"}
+    assert reply.read(plain, WORDS).profile.numbers == {"5"}
 
 
 def test_letters_of_any_script_stay() -> None:
-    assert profile.plain("हिन्दी में नहीं 東京") == "हिन्दी में नहीं 東京"
+    assert reply.plain("हिन्दी में नहीं 東京") == "हिन्दी में नहीं 東京"

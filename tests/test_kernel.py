@@ -77,12 +77,14 @@ def test_a_feature_is_refused_by_its_commands_alone(
 async def test_what_was_called_wrong_is_not_served_while_calibration_is_off(
     tmp_path: Path,
 ) -> None:
-    async with House.open(tmp_path, similarity=None) as house:
+    same: dict[str, Any] = {"similarity": None, "upstream": "simulated"}  # of one identity
+    async with House.open(tmp_path, **same) as house:
         await house.ask()
         twin = await house.ask(TWIN)
         assert came_from(twin)[0] == "semantic"
         verdict = {"decision_id": twin.headers["x-cache-decision"], "verdict": "bad"}
         given = await house.http.post("/v1/feedback", json=verdict)
-        assert given.status_code == 200, given.text
-    async with House.open(tmp_path, similarity=None, features_off=("calibration",)) as house:
-        assert came_from(await house.ask(TWIN))[0] == "miss"
+        assert given.json()["done"] == "tombstoned", given.text
+    async with House.open(tmp_path, features_off=("calibration",), **same) as house:
+        assert came_from(await house.ask()) == ("exact", "identical")
+        assert came_from(await house.ask(TWIN)) == ("miss", "condemned")

@@ -1,4 +1,4 @@
-"""A line for each request that has ended: who, what route, what came of it and what it cost.
+"""Access log: one line for each finished request, with tenant, route, outcome and cost.
 
 Rule: no path, query, header or body: what is not a word of ours is a tenant's or a model's name.
 """
@@ -21,10 +21,10 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class AccessLog:
-    """Writes the lines. Probes are told of at `debug`."""
+    """Writer of the access log. Health probes are logged at `debug`."""
 
     def began(self, visit: RequestContext) -> None:
-        """Nothing: a request is told of when it has ended."""
+        """Do nothing: a request is logged when it ends."""
 
     def ended(self, visit: RequestContext) -> None:
         level = logging.DEBUG if visit.route in _PROBES else logging.INFO
@@ -51,7 +51,7 @@ _SHOWN = (
 
 
 def fields(visit: RequestContext) -> dict[str, Any]:
-    """What a line has. None: not known, or there is none."""
+    """Fields of a line; None if unknown or absent."""
     return {
         "method": visit.method,
         "route": visit.route,

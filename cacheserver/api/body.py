@@ -1,4 +1,4 @@
-"""A request's body: as many bytes as are allowed, and strict JSON.
+"""Reader of request bodies: a size limit and strict JSON.
 
 Rule: what we read is what Claude reads. A body that two parsers could take for two different
 requests is refused, for a fingerprint of the one must not find an answer to the other.
@@ -38,7 +38,7 @@ _MOST_MEMBERS = 64  # gzip writes one; what is behind each is copied, so many wo
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, unpacked. Raises `TooLarge` before more than `limit` bytes are read or unpacked.
+    """Return the decompressed body. Raises `TooLarge` before more than `limit` bytes are read.
 
     A length that was announced is believed only to refuse: chunks are counted as they come. Raises
     `Encoded` for an encoding other than gzip.
@@ -77,7 +77,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def _unpack(raw: bytes, limit: int) -> bytes | None:
-    """Unpack members one after the other; None where it is more than `limit` bytes."""
+    """Decompress all members; None if that gives more than `limit` bytes."""
     found: list[bytes] = []
     left = limit + 1
     for _ in range(_MOST_MEMBERS):
@@ -99,7 +99,7 @@ def _unpack(raw: bytes, limit: int) -> bytes | None:
 
 
 def parse(raw: bytes, *, most: int = MAX_VALUES) -> dict[str, Any]:
-    """The JSON object in a body. Raises `BadRequest` for anything else, naming a repeated key.
+    """Return the JSON object in a body. Raises `BadRequest` for anything else or a repeated key.
 
     Raises `TooLarge` for more than `most` values.
     """

@@ -1,4 +1,4 @@
-"""The outermost of our layers: requests get their ids here, and what nobody expected ends here."""
+"""Outermost ASGI middleware: assigns request ids and answers unexpected errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Boundary:
-    """Begins and ends a visit around each request, and tells `observers` of it."""
+    """Middleware that opens a request context for each request and notifies `observers`."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Boundary:
 
 
 def _note(seen: RequestContext, headers: Headers) -> None:
-    """What the headers of a response say of where it came from."""
+    """Record the response's headers about its source."""
     seen.cache, seen.reason = headers.get("x-cache"), headers.get("x-cache-reason")
     similarity = headers.get("x-cache-similarity")
     if similarity is not None:

@@ -1,4 +1,4 @@
-"""Who is asking, and which of their headers go on to Claude.
+"""Authentication of callers, and the headers that are forwarded to Claude.
 
 Rule: isolation comes from here. A request is let in as the tenant of a key that we gave out, or as
 `default` on this machine where nobody set up keys; whatever is unclear is refused.
@@ -34,7 +34,7 @@ _TO_CLAUDE = ("anthropic-", "x-claude-code-")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking. `credential` is their own Anthropic key, where it is to be used."""
+    """An authenticated caller. `credential` is their own Anthropic key if it is to be used."""
 
     tenant: Tenant
     credential: str | None = field(repr=False)
@@ -42,7 +42,7 @@ class Caller:
 
 
 class Gate:
-    """Lets requests in. With no key given out it is open to this machine, and to it alone."""
+    """Admission of requests. Without any key it admits requests from this machine only."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Gate:
             )
 
     async def _admit_with_own(self, request: HTTPConnection, headers: Mapping[str, str]) -> Caller:
-        """The caller's Anthropic key is a tenant of its own, inside the tenant of our key."""
+        """Admit a caller with their own Anthropic key, as a tenant inside our key's tenant."""
         theirs = presented(headers)
         if len(theirs) != 1:
             said = "two different keys were sent" if theirs else "no Anthropic key was sent"
@@ -134,7 +134,7 @@ class Gate:
         return Caller(replace(within.tenant, name=name), theirs[0], within.key_id)
 
     async def _open_to(self, request: HTTPConnection, headers: Mapping[str, str]) -> bool:
-        """Let a caller without a key in, or not. Raises `Forbidden` for a web page's request.
+        """Admit a caller without a key. Raises `Forbidden` for a web page's request.
 
         One that presents a key of ours never is: that key belongs to a tenant, and its answers to
         nobody else, whatever became of our records.
@@ -163,7 +163,7 @@ class Gate:
 
 
 def joined(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers with one value each: what was sent twice is one list, as HTTP has it."""
+    """Return headers with one value each: repeated ones joined, as HTTP defines."""
     found: dict[str, str] = {}
     for name, value in headers.items():
         found[name] = f"{found[name]}, {value}" if name in found else value
@@ -171,7 +171,7 @@ def joined(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def presented(headers: Mapping[str, str]) -> list[str]:
-    """The different credentials sent: the SDK's bearer, and `x-api-key` as older clients do."""
+    """Return the distinct credentials sent, as a bearer token or in `x-api-key`."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     key = headers.get("x-api-key", "").strip()
@@ -179,7 +179,7 @@ def presented(headers: Mapping[str, str]) -> list[str]:
 
 
 def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
-    """The caller's headers that go on to Claude as they came: versions, betas, attribution.
+    """Return the caller's headers to forward to Claude unchanged: versions, betas, attribution.
 
     Only those known to be for Claude: what is not may be a secret between caller and us. Raises
     `BadRequest` for a value that HTTP does not carry.
@@ -204,7 +204,7 @@ def refuse_loops(headers: Mapping[str, str]) -> None:
 
 
 def from_this_machine(request: HTTPConnection, headers: Mapping[str, str]) -> bool:
-    """True where both ends of the connection are loopback, or it has none (a Unix socket)."""
+    """Return whether both ends of the connection are loopback, or it is a Unix socket."""
     if any(name in headers for name in _PROXIED):
         return False
     ends = (request.scope.get("client"), request.scope.get("server"))
@@ -229,7 +229,7 @@ def refuse_strangers(headers: Mapping[str, str]) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """True for addresses that only this machine reaches."""
+    """Return whether only this machine reaches an address."""
     if host in ("127.0.0.1", "localhost"):  # parsing an address takes longer than the rest here
         return True
     try:

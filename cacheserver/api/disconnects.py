@@ -1,4 +1,4 @@
-"""A caller who hangs up while an answer is made is noticed, and waits for it no longer.
+"""Detection of callers who disconnect while an answer is being made.
 
 Servers tell of it only where somebody listens; without that, a call to Claude on the caller's own
 key, or one whose answer may not be stored, would go on for nobody.

@@ -88,13 +88,13 @@ def install(
 
 
 def shape(type: str, message: str, request_id: str) -> bytes:
-    """An error as Anthropic writes one."""
+    """Return an error in Anthropic's JSON shape."""
     error = {"type": type, "message": message}
     return json_text.dumps({"type": "error", "error": error, "request_id": request_id})
 
 
 def _response(request: Request, error: Exception) -> Response:
-    """The response to an error. Its shape is Anthropic's; `UpstreamError` is passed on as it is."""
+    """Return an error's response in Anthropic's shape; `UpstreamError` is passed on unchanged."""
     headers: Mapping[str, str] = {}
     match error:
         case UpstreamError():
@@ -141,7 +141,7 @@ def _id_of(request: Request) -> str:
 
 
 def _about(request: Request, error: HTTPException) -> str:
-    """What a route that is not there, or not for this method, is told."""
+    """Return the message for an unknown route or method."""
     match error.status_code:
         case 404 if error.detail == "Not Found":
             return "there is no such route; `/docs` lists those there are"
@@ -151,7 +151,7 @@ def _about(request: Request, error: HTTPException) -> str:
 
 
 def _first(error: RequestValidationError) -> BadRequest:
-    """The first thing wrong, by its field; the value is not repeated."""
+    """Return the first validation error with its field, without the value."""
     first: Mapping[str, Any] = error.errors()[0]
     where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     if first["type"] == "json_invalid":

@@ -17,7 +17,7 @@ AT_ONCE = 256 * 1024
 
 
 class HeavyWork:
-    """Does work at once where it is small, else in a thread. Two would take turns with the loop."""
+    """Runner of work on bodies: small work at once, large work in one thread."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(1)

@@ -1,4 +1,4 @@
-"""Names that an operator wrote, held against those that stand for something.
+"""Checks of names that an operator wrote against existing ones.
 
 Rule: settings and keys may be made ahead of a tenant's first request, and settings declare its
 namespaces; all else that names what does not exist is a mistake, and a 400 that lists what does. A
@@ -15,7 +15,7 @@ from cacheserver.core.types import Tenant
 
 
 async def tenant_of(edge: AppState, name: object) -> Tenant:
-    """A tenant that has settings or a key or has asked, or the one that is open without keys.
+    """Return an existing tenant's name: it has settings, a key or requests, or is the default.
 
     Raises `BadRequest`, and `Unavailable` where its settings cannot be read.
     """

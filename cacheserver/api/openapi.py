@@ -1,4 +1,4 @@
-"""The description at `/openapi.json`: every route, who is let in, and the errors there are.
+"""OpenAPI description at `/openapi.json`: routes, authentication and errors.
 
 FastAPI knows its own routes; those that skip its parsing are described here. Nothing is answered
 422: what FastAPI would refuse so is a 400 of ours.

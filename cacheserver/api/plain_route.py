@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 
 class _Plain(Route):
-    """Tells, as FastAPI's own do, which route a request took: logs and traces name it."""
+    """Route that records itself in the scope, as FastAPI's do, for logs and traces."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child = super().matches(scope)

@@ -1,4 +1,4 @@
-"""A header on every answer while a simulated Claude answers: none may be taken for Claude's."""
+"""Middleware that labels every answer of a simulated Claude."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong keys: each one from an address is answered later than the one before.
+"""Increasing delays for wrong keys from one address.
 
 Rule: a right key is never held up, whoever else shares its address; nothing is refused here that
 would have been let in. Addresses are forgotten when idle, and beyond a number of them.
@@ -36,7 +36,7 @@ class _Tries:
 
 
 class Slowdown:
-    """Counts wrong keys by address. `clock` counts seconds."""
+    """Wrong keys by address. `clock` counts seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -44,7 +44,7 @@ class Slowdown:
         self._waiting = 0
 
     def wrong(self, request: HTTPConnection, kind: str) -> tuple[str, float]:
-        """Note a wrong key; its address, and the seconds that its answer is held up."""
+        """Record a wrong key. Returns its address and the delay of the answer, s."""
         address, network = address_of(request)
         now = self._clock()
         tries = self._tries.pop(network, None) or _Tries()
@@ -79,7 +79,7 @@ class Slowdown:
 
 
 class WrongKey(Unauthenticated):
-    """A key that lets nobody in; its answer is held up."""
+    """An invalid key; its answer is delayed."""
 
     def __init__(self, message: str, network: str, delay_s: float) -> None:
         super().__init__(message)
@@ -88,7 +88,7 @@ class WrongKey(Unauthenticated):
 
 
 def address_of(request: HTTPConnection) -> tuple[str, str]:
-    """The client's address, and the network that is taken for one client.
+    """Return the client's address, and the network that counts as one client.
 
     Of IPv6 that is a /64, which one machine has as a whole. What is no address is not shown: it
     was written by the client.

@@ -1,4 +1,4 @@
-"""What the routes find on the application: the parts, and the gate in front of them."""
+"""State of the application that routes use: components and admission."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AppState:
     heavy: HeavyWork = field(default_factory=HeavyWork)
 
     async def object(self, request: Request) -> dict[str, Any]:
-        """The JSON object in a request's body. Raises `BadRequest`, `TooLarge` and `Encoded`."""
+        """Return a request's JSON object. Raises `BadRequest`, `TooLarge` and `Encoded`."""
         raw = await read_body(request, self.max_body_bytes)
         return await self.heavy.do(len(raw), lambda: parse(raw))
 

@@ -1,4 +1,4 @@
-"""A Claude that needs no key: the same wire, real prompt-cache arithmetic, plainly labelled.
+"""Simulated Claude without a key: Anthropic's API, real prompt-cache arithmetic, labelled.
 
 It thinks nothing up: an answer is made from the request, and says so. It shares no code with the
 rest of cacheserver, least of all what prices an answer, so that each can be held against the other.

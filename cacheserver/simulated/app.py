@@ -1,4 +1,4 @@
-"""The simulated API over HTTP. Every response says what it is: `x-upstream: simulated`."""
+"""The simulated API over HTTP. Every response has `x-upstream: simulated`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_BATCH_BYTES = 256 * 1024 * 1024
 
 
 class Simulated:
-    """A simulated Claude to test against: `app` to be served, the rest to look at and to set up."""
+    """A simulated Claude for tests: `app` to serve, the rest to inspect and configure."""
 
     def __init__(self, settings: SimulatedSettings) -> None:
         self._claude = Claude(settings)

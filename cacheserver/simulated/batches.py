@@ -1,4 +1,4 @@
-"""Message Batches: created, answered one by one as time passes, cancelled, read, deleted.
+"""Simulated Message Batches API.
 
 Nothing runs in the background: `advance` does what is due, and every request calls it first. With
 n requests, the i-th is answered at created + batch_s * i / n; what is not by 24 hours expires.

@@ -1,4 +1,4 @@
-"""The simulated Claude's own books: what each answer is charged, a line each.
+"""Charges of the simulated Claude, a line for each answer.
 
 The ledger is checked against them, so they share nothing with it: prices are those of `catalogue`.
 An answer that has begun is charged whole, also where the connection is lost before its end. Free
@@ -35,18 +35,18 @@ class Line:
 
 
 class ChargeLog:
-    """Every charge since the start, or since `clear`."""
+    """Charges since the start or the last `clear`."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
 
     @property
     def total(self) -> int:
-        """All of it, in nanodollars."""
+        """Return the sum of all charges in nanodollars."""
         return sum(line.nanodollars for line in self.lines)
 
     def charge(self, message: Mapping[str, Any], now: float, question: str = "") -> None:
-        """Write down what an answer costs; one that is free has no line."""
+        """Record an answer's cost; a free answer has no line."""
         cost = charged(message, now)
         if cost:
             tier = str(message["usage"]["service_tier"])
@@ -59,7 +59,7 @@ class ChargeLog:
 
 
 def charged(message: Mapping[str, Any], now: float) -> int:
-    """What an answer costs in nanodollars, rounded once, to the even one of two as near."""
+    """Return an answer's cost in nanodollars, rounded once, half to even."""
     if message["stop_reason"] == "refusal" and not message["content"]:
         category = (message["stop_details"] or {}).get("category")
         if now < _REFUSALS_BILLED or category not in _BILLED_CATEGORIES:

@@ -1,4 +1,4 @@
-"""Who calls the simulated API: any credential is an account of its own, none is a 401."""
+"""Callers of the simulated API. Any credential is its own account; none is a 401."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def account(headers: Mapping[str, str]) -> str | None:
 
 
 def read(headers: Mapping[str, str]) -> Caller:
-    """Return who calls. Raises a 401 without a credential, a 400 without a known version."""
+    """Return the caller. Raises a 401 without a credential, a 400 without a known version."""
     who = account(headers)
     if who is None:
         raise ApiError(401, "x-api-key header is required")
@@ -43,7 +43,7 @@ def read(headers: Mapping[str, str]) -> Caller:
 
 
 def masked(secret: str) -> str:
-    """Return a secret's fingerprint: who a request is from can be told, but not stolen."""
+    """Return a secret's fingerprint: it identifies the caller and cannot be used."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 

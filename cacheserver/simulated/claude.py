@@ -31,7 +31,7 @@ from cacheserver.simulated.settings import SimulatedSettings
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A message that is ready, what its prompt read and writes, and what is to go wrong with it."""
+    """A finished message, its prompt-cache use, and its fault."""
 
     message: Mapping[str, Any]
     use: Use
@@ -67,7 +67,7 @@ class Claude:
         return Answer(message, use, asked.fault, hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def begin(self, answer: Answer, *, now: float) -> None:
-        """Note that an answer is given: the one place where a request comes to cost something."""
+        """Record that an answer is given: the only place where a request is charged."""
         self._prompts.keep(answer.use)
         self.books.charge(answer.message, now, answer.question)
 
@@ -102,7 +102,7 @@ def request_id() -> str:
 
 
 def _origin(asked: Directives) -> str:
-    """The source of an answer's words, as its id says it: nowhere says that they were directed.
+    """Return an id's part on the source of the words; "directed" appears nowhere else.
 
     The id goes where the answer goes, streamed, batched or through a proxy, and nobody who asks
     can choose it: so a cache can tell what it must not learn from.

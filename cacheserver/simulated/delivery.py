@@ -1,4 +1,4 @@
-"""An answer on its way: at the pace of the settings, or broken as a fault asks."""
+"""Delivery of an answer at the configured pace, or broken by a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test can ask the simulated Claude for, in the last user text: `[[sim key=value flag]]`.
+"""Directives of a test to the simulated Claude in the last user text: `[[sim key=value flag]]`.
 
 Values with spaces are quoted as in a shell. A directive is part of the request, so another
 directive is another question; it is left out of the echo.
@@ -59,7 +59,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """What one request asks for; the defaults ask for nothing."""
+    """Directives of one request; the defaults have no effect."""
 
     text: str | None = None
     words: int | None = None

@@ -22,7 +22,7 @@ TYPES: Mapping[int, str] = {
 
 
 class ApiError(Exception):
-    """What the simulated API refuses, and how."""
+    """An error response of the simulated API."""
 
     def __init__(
         self, status: int, message: str, *, headers: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""The prompt cache of the simulated Claude: which prefix was written, read, and for how long.
+"""Prompt cache of the simulated Claude.
 
 Written down from the documentation: a prefix is exact bytes in the order tools, system, messages;
 it is written only at a breakpoint of enough tokens; a breakpoint finds an entry at most 20
@@ -47,7 +47,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one request read and wrote, in tokens; the kinds sum to the whole prompt."""
+    """Tokens that one request read and wrote; the kinds sum to the whole prompt."""
 
     input_tokens: int  # neither read nor written
     read_tokens: int

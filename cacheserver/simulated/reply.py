@@ -1,4 +1,4 @@
-"""What the simulated Claude says: made from the request alone, so the same request gets the same.
+"""Answers of the simulated Claude, a function of the request alone.
 
 Thinking is off unless asked for by `thinking` or a directive, unlike the real 5.x models.
 """

@@ -1,4 +1,4 @@
-"""What the simulated API was asked: for tests that count calls and look at what arrived."""
+"""Log of received requests, for tests that count and inspect calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Received:
 
     @property
     def size(self) -> int:
-        """The bytes it takes: its body, headers and query; a path is checked before."""
+        """The size in bytes: body, headers and query. The path is checked before."""
         headers = sum(len(name) + len(value) for name, value in self.headers.items())
         return len(self.raw) + headers + len(self.query)
 

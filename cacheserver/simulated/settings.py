@@ -1,4 +1,4 @@
-"""How a simulated Claude behaves."""
+"""Settings of a simulated Claude."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cacheserver.simulated.directives import Directives
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSettings:
-    """The defaults answer at once and let everybody in."""
+    """By default it answers at once and accepts everybody."""
 
     ttft_s: float = 0.0  # until the first byte of an answer
     tokens_per_s: float | None = None  # None: as fast as the socket takes them

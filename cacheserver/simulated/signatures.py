@@ -1,4 +1,4 @@
-"""Thinking blocks bound to where they came from, as since Fable 5.1.
+"""Signatures that bind thinking blocks to their model and prompt.
 
 A signature names the model, the account, the prefix (system, tools, all earlier messages) and the
 thinking. Sent back elsewhere, a block is dropped where another model or, for models that bind it,

@@ -1,4 +1,4 @@
-"""What the Messages API refuses, as far as a client of ours can run into it.
+"""Validation of Messages requests, as far as our client can meet it.
 
 Fields that are not named here are taken as they come, as the real API's lists are open.
 """
@@ -122,7 +122,7 @@ def _result(part: Mapping[str, Any], at: str) -> None:
 
 
 def _tool_results(messages: Sequence[Mapping[str, Any]]) -> None:
-    """Every `tool_use` is answered in the very next message."""
+    """Check that every `tool_use` is answered in the next message."""
     for index, message in enumerate(messages[:-1]):
         used = _ids(message, "tool_use", "id") if message["role"] == "assistant" else set()
         missing = used - _ids(messages[index + 1], "tool_result", "tool_use_id")
@@ -134,7 +134,7 @@ def _tool_results(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _prefills(message: Mapping[str, Any]) -> bool:
-    """A paused turn may be sent back to be continued; words put in Claude's mouth may not."""
+    """Check that only a paused turn is sent back, not a prefilled answer."""
     kinds = {part["type"] for part in prompt.blocks_of(message["content"])}
     return message["role"] == "assistant" and "server_tool_use" not in kinds
 
@@ -171,7 +171,7 @@ def _tools(tools: Any) -> None:
 
 
 def _marks(body: Mapping[str, Any]) -> None:
-    """At most four breakpoints, well formed, 1h before 5m, none on thinking or empty text."""
+    """Check breakpoints: at most four, valid, 1h before 5m, none on thinking or empty text."""
     places: list[tuple[str, Mapping[str, Any]]] = []
     for index, tool in enumerate(body.get("tools") or []):
         places.append((f"tools.{index}", tool))

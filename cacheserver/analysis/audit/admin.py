@@ -1,4 +1,4 @@
-"""Fetches the usage and cost reports of an organisation through Anthropic's Admin API."""
+"""Client of Anthropic's Admin API for an organisation's usage and cost reports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pages(
     url: str = "https://api.anthropic.com",
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The pages of both reports with a name for each. Times are Unix seconds, whole days.
+    """Yield the pages of both reports, each with a name. Times are Unix seconds, whole days.
 
     Raises `AdminError` where a page does not come, with what the API said. The key is in no
     message.

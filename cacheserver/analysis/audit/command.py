@@ -1,4 +1,4 @@
-"""`cacheserver audit PATH...`: read logs, replay them, say what it found."""
+"""`cacheserver audit PATH...`: read logs, replay them, print the report."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def add(line: CommandLine) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Print the report. The exit status: 2 where nothing at all could be read."""
+    """Print the report. Return the exit status: 2 if nothing could be read."""
     from cacheserver.analysis.audit import data, invoice, invoice_data
     from cacheserver.analysis.audit.formats.reading import DAYS, ReadLog, calls
     from cacheserver.analysis.audit.leaks import Leaks
@@ -117,7 +117,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _write(option: str, path: Path, text: bytes) -> None:
-    """Raises `SettingsError` where the disk or its rights refuse."""
+    """Write a report file. Raises `SettingsError` if that fails."""
     from cacheserver.core.errors import SettingsError
 
     try:
@@ -127,7 +127,7 @@ def _write(option: str, path: Path, text: bytes) -> None:
 
 
 def _check(asked: argparse.Namespace) -> None:
-    """Raises `SettingsError` for options that cannot be."""
+    """Check the options. Raises `SettingsError`."""
     from cacheserver.core.errors import SettingsError
 
     if not asked.paths and not asked.admin:
@@ -145,7 +145,7 @@ def _check(asked: argparse.Namespace) -> None:
 def _steps(
     asked: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
 ) -> Iterator[tuple[Call, Step]]:
-    """Every request, replayed."""
+    """Replay every request."""
     from cacheserver.analysis.audit.factories import Making
     from cacheserver.analysis.replay import workers
     from cacheserver.core.errors import SettingsError
@@ -175,7 +175,7 @@ def _steps(
 
 
 def _processes(asked: argparse.Namespace) -> int:
-    """As many as were asked for; else one for a short log, and one for each core for a long one."""
+    """Return the number of processes: by default one for a short log, else one for each core."""
     from cacheserver.analysis.audit.formats.reading import files_of, size_of
 
     if asked.processes is not None:
@@ -184,7 +184,7 @@ def _processes(asked: argparse.Namespace) -> int:
 
 
 def _fetch(url: str, reading: ReadLog, since: float | None, until: float | None) -> None:
-    """Enter Anthropic's reports of the range: whole days, by default 30 and today."""
+    """Read Anthropic's reports of a range of whole days; by default the last 30 and today."""
     from cacheserver.analysis.audit.admin import pages
     from cacheserver.analysis.audit.formats.containers import unfolded
     from cacheserver.analysis.audit.formats.reading import DAYS, book

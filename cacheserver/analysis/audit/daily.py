@@ -1,4 +1,4 @@
-"""What 30 days like those of a log would come to, and how far off that may be."""
+"""Projection of a log to 30 days, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Month:
 
 @dataclass(slots=True)
 class Daily:
-    """An amount by the day, a day being 24 hours from the log's first request on.
+    """Daily sums of an amount. A day is 24 hours, counted from the log's first request.
 
     Kept are sums, whatever the log's length. Days must not go back.
     """
@@ -38,7 +38,7 @@ class Daily:
     _negative: bool = False  # whether any amount was below 0
 
     def add(self, day: int, amount: Nanodollars) -> None:
-        """Count an amount in; `day` is its day's number from 0."""
+        """Add an amount to the day numbered `day`, from 0."""
         self.whole += amount
         self._negative |= amount < 0
         if day != self._day:
@@ -48,7 +48,7 @@ class Daily:
         self._today += amount
 
     def month(self, seconds: float, amount: Nanodollars | None = None) -> Month | None:
-        """30 days like a log of so many seconds; None for less than a day: that is no sample.
+        """Project a log of `seconds` to 30 days; None if it is shorter than a day.
 
         `amount`: what is told of it in place of all that was counted, as varied as that.
         """
@@ -72,5 +72,5 @@ class Daily:
 
 
 def day_of(at: float, first: float) -> int:
-    """The day of a request in a log whose first is at `first`."""
+    """Return the number of a request's day, from 0."""
     return int((at - first) // DAY_S)

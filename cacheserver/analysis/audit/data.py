@@ -1,4 +1,4 @@
-"""The report as JSON: US dollars as text, to the nanodollar; `format` 1."""
+"""The audit's report as JSON values: US dollars as text, to the nanodollar; `format` 1."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def report(
     wrong_hit: Nanodollars = 0,
     told: InvoiceTotals | None = None,
 ) -> dict[str, Any]:
-    """Everything that the audit found: amounts are of the log, but those called a month's."""
+    """Return the report. Amounts are totals of the log, except those under `month`."""
     semantic = [usd(end) for end in tally.semantic_interval(wrong_hit)]
     seconds = (reading.last or 0.0) - (reading.first or 0.0)
     wrong_low, wrong_high = tally.wrong.interval

@@ -1,4 +1,4 @@
-"""Days in a row, as a chart has them: of many, some as one bar."""
+"""Bars of a chart by day; a bar of a long log is several days."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Bar:
 
     @property
     def parts(self) -> list[tuple[str, float]]:
-        """From below: what all levers leave, and what each saves.
+        """The bar's parts from below: the rest after all levers, then each lever's saving.
 
         What a negative lever costs is in what is left, so the parts are more than what was spent.
         """
@@ -39,7 +39,7 @@ class Bar:
 
 
 def bars(days: Sequence[Mapping[str, Any]]) -> list[Bar]:
-    """All days from the first to the last of `by_day`, those without requests too."""
+    """Return bars for every day from the first to the last of `by_day`, empty days included."""
     # What a tally keeps no day of is in none.
     dated = [(date.fromisoformat(one["name"]), one) for one in days if one["name"] != OTHER]
     if not dated:
@@ -57,5 +57,5 @@ def bars(days: Sequence[Mapping[str, Any]]) -> list[Bar]:
 
 
 def unit(found: Sequence[Bar]) -> str:
-    """How long a bar is, in words."""
+    """Return the length of a bar in words."""
     return "a day" if found[0].days == 1 else f"{found[0].days} days"

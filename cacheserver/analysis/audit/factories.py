@@ -1,4 +1,4 @@
-"""What each process of an audit's replay makes its engine of."""
+"""Factory of the replay engine that each process of an audit runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cacheserver.pricing import price_file
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """Settings, and the engine made of them; they go to each process."""
+    """Settings of an engine, sent to each process; calling it makes the engine."""
 
     model_dir: Path
     tenant: Tenant

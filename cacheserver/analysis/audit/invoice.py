@@ -1,4 +1,4 @@
-"""What Anthropic's own reports say was spent, and what can be told from sums alone.
+"""Totals of Anthropic's own usage and cost reports, and estimates from these sums.
 
 Rule: exact repeats, equal questions and routing need requests; of sums only bounds are told, and
 they are called so. Tokens are priced as short prompts, so what is spent is the least it was.
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from cacheserver.analysis.audit.blamed import Blamed
 from cacheserver.analysis.audit.daily import Daily
 from cacheserver.analysis.audit.successors import successor
 from cacheserver.analysis.audit.tally import OTHER
+from cacheserver.analysis.audit.top_sources import TopSources
 from cacheserver.core.ledger_row import NOTHING
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.core.usage import prompt_tokens
@@ -32,7 +32,7 @@ _UNKNOWN: Final = "not told"
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What a usage or cost report says of a stretch of time: sums, no requests."""
+    """A time bucket of a usage or cost report: sums, no requests."""
 
     start: float
     model: str | None
@@ -43,7 +43,7 @@ class Bucket:
 
 
 class Cell(NamedTuple):
-    """Whose tokens these are."""
+    """The model, workspace, key and day of a sum of tokens."""
 
     day: int  # since 1970, UTC
     model: str
@@ -53,7 +53,7 @@ class Cell(NamedTuple):
 
     @property
     def at(self) -> float:
-        """When its day begins, Unix seconds."""
+        """The start of the day, Unix seconds."""
         return float(self.day * _DAY_S)
 
 
@@ -97,11 +97,11 @@ class Invoice:
 
     @property
     def days(self) -> set[int]:
-        """The days that reports tell of, since 1970, UTC."""
+        """The days in the reports, counted from 1970, UTC."""
         return {cell.day for cell in self.usage} | {day for day, _, _ in self.costs}
 
     def within(self, since: float | None, until: float | None, days: int) -> Invoice:
-        """Of so many days to the last, or of the range asked for."""
+        """Return the buckets of a range; by default the last days."""
         last = max(self.days, default=0)
         first = last - days + 1 if since is None else int(since // _DAY_S)
         end = last + 1 if until is None else -int(-until // _DAY_S)
@@ -113,10 +113,10 @@ class Invoice:
 
 @dataclass(slots=True)
 class Loss:
-    """What could be saved, by the day, and the days and workspaces that are most to blame."""
+    """A possible saving by day, with its most expensive days and workspaces."""
 
     daily: Daily = field(default_factory=Daily)
-    blamed: Blamed = field(default_factory=Blamed)
+    blamed: TopSources = field(default_factory=TopSources)
 
     def add(self, day: int, amount: Nanodollars, where: str) -> None:
         self.daily.add(day, amount)
@@ -126,7 +126,7 @@ class Loss:
 
 @dataclass(slots=True)
 class InvoiceTotals:
-    """What reports come to."""
+    """Totals of all reports."""
 
     whole: Sums = field(default_factory=Sums)
     by_model: defaultdict[str, Sums] = field(default_factory=lambda: defaultdict(Sums))
@@ -187,7 +187,7 @@ def _bounds(
     found: InvoiceTotals, cell: Cell, usage: Usage, spent: Nanodollars, pricer: Pricer
 ) -> None:
     def less(other: Usage, model: str = cell.model) -> Nanodollars:
-        """What the same would have cost less as that; 0 where that has no price."""
+        """Return the saving if the same usage had cost `that`; 0 if that has no price."""
         there = pricer.summed(model, other, cell.at)
         return 0 if there is None else spent - there
 
@@ -214,5 +214,5 @@ def _tokens(usage: Usage) -> Mapping[str, int]:
 
 
 def _plus(one: Usage, other: Usage) -> Usage:
-    """The sum of two, served the way of the second."""
+    """Return the sum of two usages, with the service tier of the second."""
     return replace(other, **{name: getattr(one, name) + getattr(other, name) for name in _SUMMED})

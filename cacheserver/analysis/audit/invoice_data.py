@@ -1,4 +1,4 @@
-"""What Anthropic's own reports come to, as data; and what leaks in sums alone."""
+"""Anthropic's own reports as part of the audit's report, and leaks found in their sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST: Final = 100  # lines of a table
 
 
 def section(told: InvoiceTotals, tally: Tally) -> Mapping[str, Any]:
-    """The part of the report that rests on Anthropic's own; amounts are of all its days."""
+    """Return the report's part on Anthropic's own reports. Amounts are totals of all days."""
     logged = {group.name: group.spent for group in tally.by_model.dearest()}
     return {
         "days": len(told.by_day),
@@ -42,7 +42,7 @@ def section(told: InvoiceTotals, tally: Tally) -> Mapping[str, Any]:
 
 
 def leaks(told: InvoiceTotals) -> list[Leak]:
-    """What sums show: no request is to blame, but a key or a model is, and its dearest days."""
+    """Return leaks that sums show, by key or model with its most expensive days."""
     seconds = (told.last - told.first + 1) * DAY_S
     found = [
         *(

@@ -1,4 +1,4 @@
-"""What a request may leak, by kind: the money, and the group it is told with."""
+"""Kinds of leaks of one request, each with the money and the group it is reported in."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _System:
 
 
 class Leaking:
-    """Finds what each request leaks; remembers system prompts to tell those that are alike."""
+    """Finder of leaks, request by request. Remembers system prompts to find similar ones."""
 
     def __init__(self, cost: Cost, systems: Systems) -> None:
         self._cost = cost
@@ -66,7 +66,7 @@ class Leaking:
         self._last: OrderedDict[tuple[str, str, str], _System] = OrderedDict()
 
     def of(self, call: Call, step: Step) -> Iterator[_Leaked]:
-        """Each kind with its money and the group: requests of one system prompt, mostly.
+        """Yield each kind with its money and group: mostly the requests of one system prompt.
 
         Money may be negative, where one request pays for others.
         """
@@ -96,7 +96,7 @@ class Leaking:
             yield from self._dynamic(call, call.body, step, group)
 
     def _dearer(self, call: Call, spent: Nanodollars, group: str) -> Iterator[_Leaked]:
-        """What a newer model, or a shorter prompt, would not have cost."""
+        """Yield the savings of a newer model or a shorter prompt."""
         newer = successor(call.model)
         if newer is not None:
             saved = self._less(spent, newer, rescale_tokens(call.usage, call.model, newer), call.at)
@@ -110,7 +110,7 @@ class Leaking:
     def _longer(
         self, call: Call, body: Mapping[str, Any], spent: Nanodollars, group: str
     ) -> Iterator[_Leaked]:
-        """What leaving older turns out would save, tokens of each kind in proportion."""
+        """Yield the saving of leaving out older turns; tokens of each kind in proportion."""
         messages = body.get("messages")
         if not isinstance(messages, list) or len(messages) < 2 * _HISTORY.keep:
             return
@@ -124,7 +124,7 @@ class Leaking:
     def _dynamic(
         self, call: Call, body: Mapping[str, Any], step: Step, group: str
     ) -> Iterator[_Leaked]:
-        """What Claude's cache would read if a system prompt stood still.
+        """Yield the saving of Claude's cache if the system prompt did not change.
 
         Within five minutes of a request with the same one but for such words its tokens are read,
         else they are written.
@@ -152,7 +152,7 @@ class Leaking:
         yield _DYNAMIC, self._less(step.spent or 0, call.model, usage, call.at), group
 
     def _premium(self, call: Call, spent: Nanodollars) -> Nanodollars:
-        """What marks cost over plain input; negative where they were read."""
+        """Return the cost of marks over plain input; negative if they were read."""
         return self._less(spent, call.model, without_prompt_caching(call.usage), call.at)
 
     def _less(self, spent: Nanodollars, model: str, usage: Usage, at: float) -> Nanodollars:
@@ -161,7 +161,7 @@ class Leaking:
 
 
 def _shortened(usage: Usage, share: float) -> Usage:
-    """So much of every kind of input."""
+    """Return a usage with a share of every kind of input."""
     return replace(
         usage,
         input_tokens=round(usage.input_tokens * share),

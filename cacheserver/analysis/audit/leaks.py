@@ -1,4 +1,4 @@
-"""Where money runs out: what is asked too often, too dear or at the wrong time, and what ends it.
+"""Leaks: requests that are repeated, too expensive or badly timed, each with a fix.
 
 Each leak is worth what its lever would save by itself, so two of them may be after the same money.
 """
@@ -9,11 +9,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from cacheserver.analysis.audit.blamed import Blamed
 from cacheserver.analysis.audit.daily import Daily, Month, day_of
-from cacheserver.analysis.audit.dearest import Dearest
 from cacheserver.analysis.audit.leak_kinds import FIXES, LATE, Cost, Leaking
 from cacheserver.analysis.audit.systems import Systems
+from cacheserver.analysis.audit.top_k import TopK
+from cacheserver.analysis.audit.top_sources import TopSources
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import DEFAULT_TTL_S, Nanodollars
@@ -48,7 +48,7 @@ class _Sum:
     model: str
     requests: int = 0
     daily: Daily = field(default_factory=Daily)
-    blamed: Blamed = field(default_factory=Blamed)
+    blamed: TopSources = field(default_factory=TopSources)
     gross: Nanodollars = 0  # what is above 0 alone
     lifetimes: Counter[int] = field(default_factory=Counter)  # what each longer one would catch
 
@@ -67,7 +67,7 @@ class Leaks:
         self._leaking = Leaking(cost, systems or Systems())
         self._ttl_s = ttl_s
         self._first: float | None = None
-        self._sums: Dearest[tuple[str, ...], _Sum] = Dearest(_KEPT, _gross)
+        self._sums: TopK[tuple[str, ...], _Sum] = TopK(_KEPT, _gross)
 
     def add(self, call: Call, step: Step, name: str) -> None:
         """Count one request in; `name` is its group's."""
@@ -124,7 +124,7 @@ def _leak(kind: str, one: _Sum, seconds: float) -> Leak:
 
 
 def _caught(lifetimes: Counter[int]) -> tuple[Nanodollars, int]:
-    """What the shortest lifetime that catches most would save, and that lifetime in seconds."""
+    """Return the saving of the shortest lifetime that catches most, and that lifetime, s."""
     whole, so_far = lifetimes.total(), 0
     for lifetime_s in sorted(lifetimes):
         so_far += lifetimes[lifetime_s]

@@ -1,4 +1,4 @@
-"""How far an audit is: a bar that is drawn over on a terminal, else a line now and then."""
+"""Progress of an audit: a bar on a terminal, otherwise an occasional line."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Progress:
         self._began: dict[str, float] = {}
 
     def read(self, done: int, whole: int) -> None:
-        """So many bytes of so many are read."""
+        """Show the bytes read."""
         share = done / whole if whole else 1.0
         self._show("reading", f"{share:4.0%} of {whole / 1e6:,.1f} MB", share)
 
     def replayed(self, done: int, whole: int) -> None:
-        """So many requests of so many are replayed."""
+        """Show the requests replayed."""
         rate = done / max(0.001, time.monotonic() - self._begun("replaying"))
         text = f"{done:,} of {whole:,} requests, {rate:,.0f} a second"
         self._show("replaying", text, done / whole if whole else 1.0)

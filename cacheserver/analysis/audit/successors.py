@@ -1,4 +1,4 @@
-"""Which model took an older one's place."""
+"""Successors of older models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NEWEST: Final = {str(model).split("-")[1]: str(model) for model in astuple(Tier
 
 
 def successor(model: str) -> str | None:
-    """The newest model of a model's family; None for the newest itself, or of no family of ours."""
+    """Return the newest model of a model's family; None for the newest or an unknown family."""
     for family, newest in _NEWEST.items():
         if family in model:
             return None if model.startswith(newest) else newest

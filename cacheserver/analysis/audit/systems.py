@@ -1,4 +1,4 @@
-"""System prompts that are one but for times, ids and names in them."""
+"""Grouping of system prompts that differ only in times, ids and names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _KEPT: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A system prompt with words that change: what is left of it, and how long it is."""
+    """A system prompt with changing words: the digest of the rest, and its length."""
 
     digest: str
     tokens: int
 
 
 class Systems:
-    """Remembers what each root's system prompt is without such words; a root is looked at once."""
+    """Digests of system prompts without their changing words, computed once for each root."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Moving | None] = OrderedDict()
 
     def moving(self, root: str, body: Mapping[str, Any] | None, model: str) -> Moving | None:
-        """None for a system prompt that stands still, or none at all."""
+        """Return the system prompt's digest and length; None if it does not change or is absent."""
         if body is None:
             return None
         if root in self._known:
@@ -43,6 +43,6 @@ class Systems:
         return made
 
     def group(self, root: str, body: Mapping[str, Any] | None, model: str) -> str:
-        """One name for all roots that differ in such words only."""
+        """Return one name for all roots that differ only in changing words."""
         moving = self.moving(root, body, model)
         return root if moving is None else moving.digest

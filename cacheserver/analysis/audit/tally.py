@@ -1,6 +1,6 @@
-"""One pass over a replay: what was spent, what each lever would have saved, and on what.
+"""Totals of a replay in one pass: spending, and savings by lever and by group.
 
-Bounded whatever the log: of groups the dearest are kept (`Dearest`), what the others had is counted
+Bounded whatever the log: of groups the dearest are kept (`TopK`), what the others had is counted
 under `other`, and all of them sum to the whole.
 """
 
@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cacheserver.analysis.audit.daily import Daily, Month, day_of
-from cacheserver.analysis.audit.dearest import Dearest
 from cacheserver.analysis.audit.systems import Systems
+from cacheserver.analysis.audit.top_k import TopK
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import LEVERS, Step
 from cacheserver.core.types import Nanodollars
@@ -28,7 +28,7 @@ _NAME: Final = 60  # characters of a system prompt that name its group
 
 @dataclass(slots=True)
 class Group:
-    """Requests that are alike: of one purpose, model and system prompt."""
+    """Requests with the same purpose, model and system prompt."""
 
     name: str
     model: str = ""
@@ -44,7 +44,7 @@ class Group:
         self.together.update(step.together)
 
     def take(self, other: Group) -> None:
-        """Count another group in."""
+        """Add another group's sums."""
         self.requests += other.requests
         self.spent += other.spent
         self.alone.update(other.alone)
@@ -52,18 +52,18 @@ class Group:
 
 
 class Groups:
-    """The dearest groups by key."""
+    """The most expensive groups by key."""
 
     def __init__(self, most: int = _GROUPS) -> None:
         self._other = Group(OTHER)
-        self._kept: Dearest[tuple[str, ...], Group] = Dearest(most, _spent, self._other.take)
+        self._kept: TopK[tuple[str, ...], Group] = TopK(most, _spent, self._other.take)
 
     def of(self, key: tuple[str, ...], name: str, model: str = "") -> Group:
-        """The group of a key, made where it is new."""
+        """Return the group of a key; create a new one."""
         return self._kept.of(key, lambda: Group(name, model))
 
     def dearest(self, most: int | None = None) -> list[Group]:
-        """So many, the dearest first, and last what is in none of them, as one."""
+        """Return the most expensive groups, then the rest as one group."""
         found = [group for _, group in self._kept]
         other = Group(OTHER)
         other.take(self._other)
@@ -78,7 +78,7 @@ def _spent(group: Group) -> Nanodollars:
 
 @dataclass(slots=True)
 class WrongHits:
-    """Of would-be hits, those whose logged answer says something else."""
+    """Semantic hits of a replay whose logged answer differs, with their share."""
 
     hits: int = 0
     compared: int = 0
@@ -99,7 +99,7 @@ class WrongHits:
 
     @property
     def share(self) -> float | None:
-        """Of the would-be hits; None where none was compared."""
+        """The share of wrong hits; None if none was compared."""
         return self.wrong_for / self.stood_for if self.compared else None
 
     @property
@@ -122,7 +122,7 @@ ROUTED_RIGHT: Final[Mapping[str, tuple[int, int]]] = {"low": (183, 194), "middle
 
 @dataclass(slots=True)
 class Routed:
-    """What routing saves, by the tier it goes to: how often that is right differs."""
+    """Savings of routing by target tier; tiers differ in how often routing is right."""
 
     alone: Counter[str] = field(default_factory=Counter)
     together: Counter[str] = field(default_factory=Counter)
@@ -136,7 +136,7 @@ class Routed:
 
 @dataclass(slots=True)
 class Marked:
-    """What our marks save, were the marked prefix denser or thinner in tokens than its prompt.
+    """Savings of our marks if the prefix has more or fewer tokens a character than the rest.
 
     What was billed is the whole prompt; how much of it is marked is estimated from characters.
     """
@@ -153,7 +153,7 @@ class Marked:
 
 
 def _denser(share: float, ratio: float) -> float:
-    """What becomes of a share of the tokens where each character in it has `ratio` as many."""
+    """Return a share of tokens if its characters have `ratio` times as many tokens each."""
     return ratio / (share * ratio + 1 - share)
 
 
@@ -169,7 +169,7 @@ def _routed_interval(saved: Mapping[str, Nanodollars]) -> tuple[Nanodollars, Nan
 
 @dataclass(slots=True)
 class Tally:
-    """Everything that is told of a log."""
+    """Totals of a log."""
 
     whole: Group = field(default_factory=lambda: Group("all"))
     by_model: Groups = field(default_factory=lambda: Groups(200))
@@ -191,7 +191,7 @@ class Tally:
     daily: defaultdict[str, Daily] = field(default_factory=lambda: defaultdict(Daily))
 
     def add(self, call: Call, step: Step) -> str:
-        """Count one request in; the name of its group."""
+        """Add a request. Returns the name of its group."""
         self.reasons[step.reason] += 1
         name = call.purpose or _system(call.body)
         if step.spent is None:
@@ -230,16 +230,16 @@ class Tally:
             daily["saved"].add(day, sum(step.together.values()))
 
     def month(self, name: str, seconds: float) -> Month | None:
-        """30 days like the log: of "spent", "saved", or a lever, as "alone exact"."""
+        """Project "spent", "saved" or a lever, as "alone exact", to 30 days."""
         return self.daily[name].month(seconds)
 
     @property
     def saved(self) -> Nanodollars:
-        """With all levers together."""
+        """The saving of all levers together."""
         return sum(self.whole.together.values())
 
     def semantic_interval(self, wrong_hit: Nanodollars = 0) -> tuple[Nanodollars, Nanodollars]:
-        """What the semantic tier would save at least and at most, 95%.
+        """Return the 95% interval of the semantic tier's saving.
 
         A wrong answer saves nothing, and costs `wrong_hit` besides.
         """
@@ -251,11 +251,11 @@ class Tally:
         )
 
     def routing_interval(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """What routing would save at least and at most, 95%: alone, and with the others."""
+        """Return the 95% interval of routing's saving: alone, and together with the others."""
         return _routed_interval(self.routed.alone), _routed_interval(self.routed.together)
 
     def parts(self) -> Mapping[str, tuple[Nanodollars, Nanodollars]]:
-        """By lever, what it saves alone and as a part of all."""
+        """Return by lever the saving alone and its part of all."""
         return {lever: (self.whole.alone[lever], self.whole.together[lever]) for lever in LEVERS}
 
 

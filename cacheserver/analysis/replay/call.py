@@ -1,4 +1,4 @@
-"""A request to Claude as a log tells of it, or as a scenario makes it up."""
+"""A request to Claude from a log or a scenario."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cacheserver.core.types import Nanodollars, Usage
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request and what came of it. Whatever a log does not hold is None, or empty."""
+    """One request with its result. Values that a log lacks are None or empty."""
 
     at: float  # when it was sent, Unix seconds
     model: str  # Claude's id of the model asked

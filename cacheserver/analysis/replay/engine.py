@@ -47,7 +47,7 @@ class Semantics(Protocol):
 
 
 class Engine:
-    """All worlds. `most` bounds what each remembers of stored answers."""
+    """All worlds of a replay. `most` bounds the stored answers that each remembers."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Engine:
         self._series_alone, self._series = Series(), Series()
 
     def replay(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Step]]:
-        """Each call with its step, in the order they come; times must not go back."""
+        """Yield each call with its step, in order. Times must not go back."""
         window: deque[tuple[Call, ReplayedRequest | None]] = deque()
         for call in calls:
             window.append((call, self.see(call)))
@@ -155,7 +155,7 @@ class Engine:
     def _exact_alone(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]
     ) -> float | None:
-        """The world of exact hits alone. How late the request came for one, where it did."""
+        """Step the world of exact hits alone. Return how late the request came for a hit."""
         fingerprint = seen.query.fingerprint
         if self._alone.get(fingerprint, call.at) is not None:
             alone["exact"] = spent
@@ -179,7 +179,7 @@ class Engine:
     def _cached(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]
     ) -> tuple[Found | None, Step | None]:
-        """What exact and semantic tier together make of a call: a hit's step, or what was found."""
+        """Step both cache tiers. Return the step of a hit, or the neighbours found."""
         fingerprint = seen.query.fingerprint
         kept = self._stored.get(fingerprint, call.at)
         if kept is not None:
@@ -208,7 +208,7 @@ class Engine:
         return found, None
 
     def _semantic_alone(self, alone: dict[str, Nanodollars], saved: Nanodollars) -> None:
-        """What the semantic tier adds to the exact one."""
+        """Return the saving that the semantic tier adds to the exact one."""
         if self._similar is not None:
             alone["semantic"] = saved - alone.get("exact", 0)
 
@@ -266,7 +266,7 @@ class Engine:
         return "routing" in self._levers and not call.usage.iterations
 
     def _keep(self, stored: Exact, call: Call, seen: ReplayedRequest) -> float | None:
-        """Store the answer where the server would; until when."""
+        """Store the answer if the server would. Return its expiry time."""
         if call.message is not None and cacheability.unstorable(_whole(call)) is not None:
             return None
         ttl_s = lifetime(seen.query.controls, seen.query.tenant)
@@ -278,7 +278,7 @@ class Engine:
         return call.at + ttl_s
 
     def _bill(self, call: Call) -> Nanodollars | None:
-        """What Claude billed: nothing for some refusals."""
+        """Return the billed usage: nothing for some refusals."""
         if call.message is not None and not billable(call.message, call.at):
             return 0
         return self._cost(call.model, call.usage, call.at)
@@ -289,7 +289,7 @@ class Engine:
     def _made(
         self, warmth: Warmth, call: Call, seen: ReplayedRequest, spent: Nanodollars
     ) -> Nanodollars | None:
-        """The bill of a call as it is made in a world without other levers."""
+        """Return the bill of a call in a world without other levers."""
         colder = warmth.missed(seen, call.model, call.usage, call.at)
         return self._again(call, spent, call.model, colder)
 
@@ -309,7 +309,7 @@ class Engine:
 
 
 class Warmth:
-    """When each prefix was last asked of each model in a world, by system prompt.
+    """Times of each prefix's last request in a world, by model and system prompt.
 
     Where fewer calls are made than the log has, a prefix may have gone cold that was read there:
     then the call would have written it again.
@@ -327,7 +327,7 @@ class Warmth:
         *,
         elsewhere: bool = False,
     ) -> Usage:
-        """The usage of a call made now; noted as made.
+        """Return the usage of a call made now, and record the call.
 
         `elsewhere`: not of the model that was asked, so nothing was written there before the log.
         """
@@ -367,7 +367,7 @@ def _parts(saved: Mapping[str, Nanodollars]) -> Mapping[str, Nanodollars]:
 
 
 def _marked(usage: Usage) -> float:
-    """The share of a prompt's tokens that are read, written, or both."""
+    """Return the share of a prompt's tokens that are read, written, or both."""
     prompt = prompt_tokens(usage)
     return 1 - usage.input_tokens / prompt if prompt else 0.0
 
@@ -381,7 +381,7 @@ def _may_wait(call: Call, seen: ReplayedRequest) -> bool:
 
 
 def _whole(call: Call) -> dict[str, object]:
-    """The logged answer as Claude's message: logs leave out what they show elsewhere."""
+    """Return the logged answer as Claude's message, with fields that logs leave out."""
     assert call.message is not None
     filled = {"type": "message", "usage": {}, "stop_reason": "end_turn"}
     return {**filled, **{name: value for name, value in call.message.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""The exact tier in memory: fingerprints, and until when each would be answered."""
+"""The exact tier in memory: fingerprints with the expiry of each answer."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Exact:
         return len(self._kept)
 
     def get(self, fingerprint: str, now: float) -> ReplayedEntry | None:
-        """The answer that would be served at `now`."""
+        """Return the answer that would be served at `now`."""
         found = self._kept.get(_key(fingerprint))
         return found if found is not None and now < found.expires_at else None
 
     def late(self, fingerprint: str, now: float) -> float | None:
-        """How long ago the answer expired; None where there is none that did."""
+        """Return how long ago the answer expired; None without an expired answer."""
         found = self._kept.get(_key(fingerprint))
         return None if found is None or now < found.expires_at else now - found.expires_at
 

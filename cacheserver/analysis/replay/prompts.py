@@ -34,7 +34,7 @@ class ReplayedPrefixes:
     def use(
         self, spots: Sequence[MarkPosition], marks: Sequence[tuple[int, Ttl]], now: float
     ) -> tuple[int, int, int]:
-        """Tokens read, written for 5 minutes and for an hour, by a call that begins at `now`."""
+        """Return tokens read, written for 5 minutes and for an hour by a call at `now`."""
         reached = max((self._reach(spots, at, now) for at, _ in marks), default=-1)
         for at in {*(at for at, _ in marks if at < reached), reached} - {-1}:
             self._renew(spots[at].prefix, now)
@@ -85,7 +85,7 @@ class Prompts:
     def used(
         self, seen: ReplayedRequest, model: str, usage: Usage, now: float
     ) -> tuple[Usage, str]:
-        """The usage of a call as it would be with our marks, and the planner's reason.
+        """Return the usage of a call with our marks, and the planner's reason.
 
         Unchanged where the caller set marks, or where Claude had its own steps to bill.
         """

@@ -30,7 +30,7 @@ _CONVERSATIONS = 100_000
 
 
 class Routes:
-    """One world in which whatever is asked is asked as `auto`."""
+    """A world in which every request asks for `auto`."""
 
     def __init__(self, pricer: Pricer, readings: Readings) -> None:
         self._pricer = pricer
@@ -38,7 +38,7 @@ class Routes:
         self._conversations: OrderedDict[str, LastAnswer] = OrderedDict()
 
     def route(self, seen: ReplayedRequest, asked: str, usage: Usage, now: float) -> Route:
-        """The model that would be asked in the place of `asked`."""
+        """Return the model that would be asked instead of `asked`."""
         sticky = self._sticky(seen, now)
         route = seen.routes.get(sticky)
         if route is None:
@@ -48,7 +48,7 @@ class Routes:
         return self._held(route, asked, seen, usage, now)
 
     def answered(self, seen: ReplayedRequest, call: Call, route: Route, usage: Usage) -> None:
-        """Remember which model the conversation is on, where another would lose something of it."""
+        """Record the conversation's model if another model would lose something."""
         kept = turns.kept(route.model, usage, call.at)
         if seen.query.tenant.routing.sticky_s == 0 or not (kept.cached_until or _thought(call)):
             return
@@ -59,7 +59,7 @@ class Routes:
             self._conversations.popitem(last=False)
 
     def _chosen(self, seen: ReplayedRequest, sticky: str | None) -> Route:
-        """What the policy chooses, whatever was asked."""
+        """Return the policy's route, whatever model was asked for."""
         query, rules = seen.query, seen.query.tenant.routing
         text = query.text if query.text is not None else tasks.last_text(query.body)
         looks = tasks.infer(query.body, text)
@@ -72,7 +72,7 @@ class Routes:
     def _held(
         self, route: Route, asked: str, seen: ReplayedRequest, usage: Usage, now: float
     ) -> Route:
-        """The route, or the model of the log where it is no dearer, or takes what the other not."""
+        """Return the route, or the log's model if that is no dearer or the route's cannot answer."""
         lack = capabilities.lacks(capabilities.of(route.model, {}), seen.needs)
         if lack is not None:
             return replace(route, model=asked, reason=f"capability:{lack}")
@@ -102,7 +102,7 @@ def _thought(call: Call) -> bool:
 
 
 class Readings:
-    """What the classifier makes of each text, read once for all worlds."""
+    """Classifications of texts, computed once for all worlds."""
 
     def __init__(self, vector: Callable[[ReplayedRequest], Vectors | None]) -> None:
         self._vector = vector

@@ -1,4 +1,4 @@
-"""A request read once, whatever is asked of it after: its keys, its layout, its place.
+"""A logged request, parsed once: its keys, layout and place in a conversation.
 
 Rule: what is made here depends on the body alone, so each distinct request is read once.
 """
@@ -41,20 +41,20 @@ class ReplayedRequest:
 
     @property
     def needs(self) -> Needs:
-        """What it asks of whatever model answers it."""
+        """The capabilities that the request needs of a model."""
         if self._needs is None:
             self._needs = capabilities.needs(self.query.body)
         return self._needs
 
     @property
     def turns(self) -> Turns:
-        """Its place in its conversation."""
+        """The request's place in its conversation."""
         if self._turns is None:
             self._turns = routing_turns.turns(self.query)
         return self._turns
 
     def layout(self, model: str) -> Layout:
-        """Where marks for Claude's prompt cache may stand, for that model."""
+        """Return the possible positions of prompt-cache marks for a model."""
         found = self.layouts.get(model)
         if found is None:
             body = self.query.body
@@ -64,7 +64,7 @@ class ReplayedRequest:
 
 
 class Reader:
-    """Reads calls as requests of a tenant who set what `tenant` says."""
+    """Reader of calls as requests of `tenant`."""
 
     def __init__(self, tenant: Tenant, embedder: str) -> None:
         self._tenant = tenant
@@ -74,7 +74,7 @@ class Reader:
         self._bytes = 0
 
     def see(self, call: Call) -> ReplayedRequest | None:
-        """The call as a request; None where no prompt was logged, or not one that can be read.
+        """Return the call as a request; None if no readable prompt was logged.
 
         The last ones are remembered: in many a log every other request came a moment before.
         """

@@ -66,7 +66,7 @@ class _Scope:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a look brought: the entry that is served, or what came near for the fresh answer."""
+    """Result of a lookup: the entry to serve, or the neighbours of a fresh answer."""
 
     served: Stored | None
     reason: str
@@ -128,11 +128,11 @@ class Similar:
 
     @property
     def spent(self) -> bool:
-        """Whether as many texts were embedded as may be."""
+        """Whether the limit of embedded texts is reached."""
         return self._texts is not None and self._embedding.asked >= self._texts
 
     def ahead(self, seen: ReplayedRequest) -> None:
-        """Have the question embedded that `look` will be asked for."""
+        """Start embedding a question for a later `look`."""
         if seen.query.text is not None and not self.spent:
             self._embedding.ahead(seen.query.text)
 
@@ -146,7 +146,7 @@ class Similar:
         return self._embedding.get(text)
 
     def look(self, seen: ReplayedRequest, call: Call) -> Found:
-        """What the server would decide, at the time of the call."""
+        """Return the server's decision at the time of the call."""
         query = seen.query
         bar = query.tenant.bar
         if query.text is None:
@@ -211,7 +211,7 @@ class Similar:
     def _by_hand(
         self, seen: ReplayedRequest, call: Call, near: Sequence[Neighbour], vector: Vectors
     ) -> Found:
-        """A threshold set by hand, or none: `cache.freshness`, as in the server."""
+        """Apply a threshold set by hand, if any, and `cache.freshness`, as the server does."""
         bar = seen.query.tenant.bar
         if bar.similarity is None or seen.query.text is None:
             return Found(None, "exact-only", vector=vector)
@@ -278,7 +278,7 @@ class Similar:
         return max(share, min(1.0, _CHECKED / self._hits))
 
     def _learn(self, seen: ReplayedRequest, fresh: Stored, found: Found) -> None:
-        """Hold a fresh answer against those that came near, as the server does behind a miss."""
+        """Compare a fresh answer with its neighbours, as the server does after a miss."""
         near = list(found.near[:_COMPARED])
         nearest = found.nearest
         if nearest is not None:
@@ -413,7 +413,7 @@ class Similar:
 
 
 def _packed(message: Mapping[str, Any] | None) -> bytes | None:
-    """What is kept of an answer: its text, of a long one both ends."""
+    """Return the text of an answer; of a long one both ends."""
     if message is None:
         return None
     content = message.get("content")

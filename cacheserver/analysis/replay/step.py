@@ -1,4 +1,4 @@
-"""What one request of a replay cost, and what each lever would have made of it."""
+"""Cost of one replayed request, and the saving of each lever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts to vectors for a replay: asked for ahead, made in threads beside it, each once."""
+"""Embeddings for a replay: computed ahead in threads, each text once."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Embedding:
         return self._embedder.dim
 
     def ahead(self, text: str) -> None:
-        """Have a text embedded that will be asked for soon."""
+        """Start embedding a text."""
         self._ask(text)
 
     def get(self, text: str) -> Vectors | None:
-        """The text's unit vector; None where the embedder cannot read it."""
+        """Return the text's unit vector; None if the embedder cannot read it."""
         return self._ask(text).result()
 
     def has(self, text: str) -> bool:
-        """Whether a text is embedded, or about to be."""
+        """Return whether a text is embedded or queued."""
         return _key(text) in self._made
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ Making: TypeAlias = Callable[[], Made]
 
 
 def replay(calls: Iterable[Call], making: Making, *, processes: int) -> Iterator[tuple[Call, Step]]:
-    """Each call with its step, in the order they come. One process: in this one.
+    """Yield each call with its step, in order. One process means the current one.
 
     Raises `RuntimeError` where a process ended before its work did.
     """
@@ -74,7 +74,7 @@ def replay(calls: Iterable[Call], making: Making, *, processes: int) -> Iterator
 
 
 def share_of(call: Call) -> int:
-    """Which share of the work a call belongs to; equal for all that could meet in one world."""
+    """Return the worker of a call; the same for all calls that could share state."""
     body = call.body or {}
     start = json_text.dumps([call.tenant, body.get("tools"), body.get("system")])
     return int.from_bytes(hashlib.blake2b(start, digest_size=8).digest())
@@ -93,7 +93,7 @@ class _Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether a step can be taken without waiting."""
+        """Return whether a step can be taken without waiting."""
         if not self._steps and self._out:
             try:
                 self._take_in(self._done.get_nowait())
@@ -107,11 +107,11 @@ class _Worker:
             self._send(drain=False)
 
     def drain(self) -> None:
-        """Have all that was given stepped through, without waiting for more to come."""
+        """Step through all calls given so far, without waiting for more."""
         self._send(drain=True)
 
     def take(self) -> Step:
-        """The next step, waited for."""
+        """Wait for the next step."""
         if not self.ready:
             self.drain()
         while not self._steps:
@@ -158,7 +158,7 @@ def _worker(making: Making) -> Iterator[_Worker]:
 
 
 def _work(given: Any, done: Any, making: Making) -> None:
-    """A process, until it is killed, or whoever gave it work is."""
+    """Run a worker process until it or its parent is killed."""
     end_with_parent()
     made = making()
     engine, window = made.engine, deque[Any]()
@@ -176,7 +176,7 @@ def _work(given: Any, done: Any, making: Making) -> None:
 
 
 def end_with_parent() -> None:
-    """See to it that this process ends when the one that started it does, however it did.
+    """End this process when its parent ends, even if the parent is killed.
 
     A queue does not tell: who reads of it holds its other end too, and waits for ever.
     """

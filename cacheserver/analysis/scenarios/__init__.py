@@ -1,1 +1,1 @@
-"""Workloads as data, and what the real policies make of them in virtual time."""
+"""Workloads as data, replayed through the real policies in virtual time."""

@@ -1,4 +1,4 @@
-"""When conversations begin: sorted draws between 0 and 1, laid over the time of a scenario."""
+"""Start times of conversations: sorted draws between 0 and 1, scaled to a scenario's time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DAY_S, _HOUR_S = 86_400.0, 3_600.0
 def begins(
     arrivals: Arrivals, number: int, start: float, days: float, random: Random
 ) -> Iterator[float]:
-    """That many Unix times, in order, from `start` on."""
+    """Return `count` Unix times from `start` on, sorted."""
     even = arrivals.pattern in ("steady", "nightly")
     shares = _even(number) if even else _drawn(number, random)
     lay = _laid(arrivals, start, days)
@@ -68,7 +68,7 @@ def _by_hours(start: float, days: float) -> Callable[[float], float]:
 
 
 def _busy(at: float) -> float:
-    """How much comes in an hour, against one of a working day: a guess, and the same for all."""
+    """Return an hour's traffic relative to a working hour; a guess, the same for all scenarios."""
     when = datetime.fromtimestamp(at, UTC)
     if when.weekday() >= 5:
         return 0.1

@@ -1,4 +1,4 @@
-"""Requests as Claude is sent them: texts of the stated length that stand for real ones.
+"""Requests to Claude with made-up texts of a stated length.
 
 The words of a question are the scenario's; what fills prompts, documents and answers says nothing.
 """
@@ -34,14 +34,14 @@ class _Said:
 
 @dataclass(slots=True)
 class Bodies:
-    """Makes calls of asks, at the models behind the tiers."""
+    """Factory of calls from asks, with the models behind the tiers."""
 
     seed: int
     tiers: Tiers
     _fill: dict[int, str] = field(default_factory=dict)
 
     def call(self, ask: Ask, *, body: bool) -> Call:
-        """The call; without `body` only what it is billed for, where its like was read before."""
+        """Return the call. Without `body` it has its usage only: an equal one was read before."""
         kind, first, last = ask.kind, ask.questions[0], ask.questions[-1]
         model = self._model(kind, first)
         said = [self._said(kind, one, at == 0) for at, one in enumerate(ask.questions)]

@@ -42,7 +42,7 @@ def add(line: CommandLine) -> None:
 
 
 def run(asked: argparse.Namespace) -> int:
-    """The exit status. Raises `SettingsError` for a scenario or prices that cannot be read."""
+    """Run a simulation. Return the exit status. Raises `SettingsError` for unreadable files."""
     from cacheserver.analysis.scenarios import report, shelf
     from cacheserver.analysis.scenarios.run import run as simulate
     from cacheserver.core.errors import SettingsError
@@ -70,7 +70,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def run_presets(asked: argparse.Namespace) -> int:
-    """The exit status. Raises `SettingsError` for a name that is no preset's."""
+    """Print presets. Return the exit status. Raises `SettingsError` for an unknown name."""
     from cacheserver.analysis.scenarios import presets_report
     from cacheserver.pricing.prices import Pricer
 

@@ -1,4 +1,4 @@
-"""The semantic tier with similarities drawn from a stated distribution, against a bar by hand.
+"""The semantic tier with similarities drawn from a distribution, and a fixed threshold.
 
 Each pair of wordings has its cosine for good: the draw is seeded by their names.
 """
@@ -35,14 +35,14 @@ class Drawn:
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
 
     def ahead(self, seen: ReplayedRequest) -> None:
-        """Nothing is embedded."""
+        """Do nothing: drawn similarities need no embedding."""
 
     def vector(self, seen: ReplayedRequest) -> None:
-        """None: the router reads the text alone."""
+        """Return None: the router reads the text alone."""
         return
 
     def look(self, seen: ReplayedRequest, call: Call) -> Found:
-        """What the server would decide with a threshold, at the time of the call."""
+        """Return the server's decision with a threshold, at the time of the call."""
         query = seen.query
         if query.text is None:
             return Found(None, query.exact_only or "exact-only")

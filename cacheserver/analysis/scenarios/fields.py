@@ -1,4 +1,4 @@
-"""A table of a TOML file, read key by key; what is left over is refused."""
+"""Reader of a TOML table, key by key. Unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Wrong(Exception):
-    """What is wrong, and at which key: a path such as `kinds[1].repeats.exact`."""
+    """Invalid value, with the path of its key, such as `kinds[1].repeats.exact`."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class Fields:
         return key in self._left
 
     def take(self, key: str, default: object = None) -> Any:
-        """The value as it stands; without a default the key must be there."""
+        """Return the value of a key. Without a default the key is required."""
         if key not in self._left and default is None:
             raise Wrong(self.at(key), "is missing")
         return self._left.pop(key, default)
@@ -90,13 +90,13 @@ class Fields:
         return [Fields(one, f"{self.at(key)}[{place}]") for place, one in enumerate(value)]
 
     def done(self) -> None:
-        """Refuse what nobody has taken."""
+        """Refuse keys that were not read."""
         if self._left:
             raise Wrong(self.at(min(self._left)), "is not a key of a scenario")
 
 
 def line_of(text: str, path: str) -> int:
-    """The line of a path's last key, from 1; of what it is part of where it stands nowhere.
+    """Return the line of a path's last key, from 1; of the enclosing table if it is absent.
 
     TOML's own parser keeps no positions.
     """

@@ -1,4 +1,4 @@
-"""A scenario from its TOML text. Raises `SettingsError` naming the line and the key at fault."""
+"""Parser of scenario files. Raises `SettingsError` with the line and the key at fault."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_TOKENS = 1_000_000  # as many as any model reads
 
 
 def load(text: str, source: str = "the scenario") -> Scenario:
-    """The scenario of a TOML text."""
+    """Return the scenario of a TOML text."""
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

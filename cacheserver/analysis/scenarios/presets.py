@@ -36,7 +36,7 @@ _HOUR_S: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """The way a workload is asked."""
+    """Model tier, batching and cache lifetime for a workload."""
 
     tier: str | None
     batch: bool
@@ -77,7 +77,7 @@ class Rules:
 
 
 def presets() -> tuple[Preset, ...]:
-    """The ten rows, in the order of the matrices."""
+    """Return the ten rows, in the order of the matrices."""
     rows = tomllib.loads(_FILE.read_text())["presets"]
     return tuple(Preset(**{**row, "matrix": Pick(**row["matrix"])}) for row in rows)
 
@@ -117,7 +117,7 @@ def plan(preset: Preset, cost: Cost, now: float, rules: Rules | None = None) -> 
 
 
 def tenant_rules(preset: Preset) -> Mapping[str, Any]:
-    """The rules of a tenant that does such work, as `PUT /admin/tenants/NAME` takes them.
+    """Return tenant rules for such work, in the shape of `PUT /admin/tenants/NAME`.
 
     A task with a rule is recognised where the caller does not name it. Lifetimes and batches need
     no rule: they follow the gaps that are seen and the deadlines that are given.

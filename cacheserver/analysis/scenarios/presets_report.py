@@ -22,7 +22,7 @@ _HEAD: Final = ("preset", "the matrix's row", "the matrix picks", "the planner p
 
 
 def table(cost: Cost, now: float) -> Iterator[str]:
-    """A line for each preset, at `now`'s prices."""
+    """Yield a line for each preset, at the prices of `now`."""
     rows = [_HEAD]
     for preset in presets():
         chosen = plan(preset, cost, now)
@@ -59,7 +59,7 @@ def one(name: str, cost: Cost, now: float) -> Iterator[str]:
 
 
 def as_json(cost: Cost, now: float) -> list[dict[str, Any]]:
-    """All of it, a preset each."""
+    """Return every preset with its choices, for JSON."""
     return [
         {
             **asdict(preset),

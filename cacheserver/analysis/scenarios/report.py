@@ -1,4 +1,4 @@
-"""A run told in the terminal, and as JSON."""
+"""Report of a run, for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MONTH_DAYS = 30.0
 
 
 def told(result: Result) -> Iterator[str]:
-    """The lines of the report."""
+    """Yield the lines of the report."""
     scenario, whole = result.scenario, result.whole
     yield f"{scenario.name}: {scenario.about}"
     yield f"At {result.prices.label}, seed {scenario.seed}, over {scenario.days:g} days."
@@ -51,7 +51,7 @@ def told(result: Result) -> Iterator[str]:
 
 
 def as_json(result: Result) -> dict[str, Any]:
-    """All of it in nanodollars, but for how long it took: the same run gives the same."""
+    """Return the run in nanodollars, without its duration: equal runs give equal values."""
     scenario = result.scenario
     return {
         "scenario": scenario.name,

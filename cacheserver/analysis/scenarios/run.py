@@ -45,7 +45,7 @@ def run(
     processes: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
-    """Run it; `requests`: only so many, the first. The same scenario comes to the same amounts.
+    """Run a scenario, or its first `requests`. Deterministic.
 
     In several processes kinds are shared out: nothing that is remembered reaches across two system
     prompts, and each kind has its own. It is the same but where a bound is reached: of the
@@ -89,7 +89,7 @@ def shared_out(kinds: Sequence[Kind], processes: int) -> list[frozenset[str]]:
 def _replayed(
     scenario: Scenario, prices: Prices, requests: int | None, prefixes: int, mine: frozenset[str]
 ) -> dict[str, Totals]:
-    """The totals of these kinds.
+    """Return the totals of these kinds.
 
     A request is read once and known again by its questions' names, so memory grows with the
     questions that are common, not with what is asked.
@@ -126,5 +126,5 @@ def _replayed(
 
 
 def _key(ask: Ask) -> tuple[object, ...] | None:
-    """The name of a request that may come again; None: it will not."""
+    """Return the name of a request that may be repeated; None if it will not."""
     return (ask.kind.name, *ask.questions) if ask.known else None

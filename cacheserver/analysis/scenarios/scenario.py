@@ -1,4 +1,4 @@
-"""A scenario: a workload as data. What is not stated here is not simulated."""
+"""Scenario: a workload as data. Only what is stated here is simulated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIERS: Final = ("low", "middle", "high")
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """A thing stated, and where it is from: a seed's sentence, or ours with the reason."""
+    """An assumption with its source: a requirement, or our own with the reason."""
 
     what: str
     value: str
@@ -40,7 +40,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Which conversations ask what was asked before. The rest, 1 - exact - reworded, are new."""
+    """Shares of conversations that repeat a question. The rest, 1 - exact - reworded, are new."""
 
     exact: float = 0.0  # share that asks one of the common questions as it stands
     reworded: float = 0.0  # share that asks one of them in other words
@@ -51,7 +51,7 @@ class Repeats:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """When conversations begin."""
+    """Pattern of the start times of conversations."""
 
     pattern: Pattern = "poisson"
     hour: float = 2.0  # of a nightly burst, UTC
@@ -88,7 +88,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """How alike questions are, drawn; and the cosine from which a stored answer is served."""
+    """Distributions of cosines, and the cosine from which a stored answer is served."""
 
     bar: float = 0.95
     reworded: Spread = Spread(0.90, 0.05)  # two wordings of one question

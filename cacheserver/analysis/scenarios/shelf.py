@@ -18,7 +18,7 @@ SEEDS_TIERS = Tiers(low="claude-haiku-4-5", middle="claude-sonnet-4-6", high="cl
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Which prices a run is at, and the models behind its tiers."""
+    """Prices of a run, and the models behind its tiers."""
 
     label: str
     tiers: Tiers
@@ -26,13 +26,13 @@ class Prices:
 
 
 def names() -> list[str]:
-    """The shipped scenarios."""
+    """Return the names of the shipped scenarios."""
     found = (one.name.removesuffix(".toml") for one in (_DATA / "scenarios").iterdir())
     return sorted(found)
 
 
 def scenario(name: str) -> Scenario:
-    """A shipped one by its name, or that of a file. Raises `SettingsError`."""
+    """Return a shipped scenario by name, or the scenario of a file. Raises `SettingsError`."""
     if name in names():
         return load.load((_DATA / "scenarios" / f"{name}.toml").read_text(), name)
     return load.load(_read(name), name)

@@ -1,4 +1,4 @@
-"""What a run comes to: sums of steps, whole nanodollars."""
+"""Totals of a run in whole nanodollars."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Totals:
 
     @property
     def left(self) -> Nanodollars:
-        """What is paid with all levers on."""
+        """The cost with all levers on."""
         return self.spent - sum(self.together.values())
 
     def add(self, model: str, step: Step, *, begins: bool) -> None:
@@ -50,7 +50,7 @@ class Totals:
         self.models[model if step.route is None else step.route.model] += 1
 
     def take(self, other: Totals) -> None:
-        """Count another's requests in."""
+        """Add other totals."""
         self.requests += other.requests
         self.conversations += other.conversations
         self.unpriced += other.unpriced
@@ -64,7 +64,7 @@ class Totals:
         self.models.update(other.models)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: all of it, in nanodollars."""
+        """Return all totals in nanodollars."""
         counted = {"hits": dict(self.hits), "models": dict(self.models)}
         plain = replace(self, hits=Counter(), models=Counter())
         return {**asdict(plain), **counted, "left": self.left}

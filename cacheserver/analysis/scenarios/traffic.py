@@ -1,4 +1,4 @@
-"""The conversations of a scenario, turn by turn in the order of time: who asks what, and when.
+"""Conversations of a scenario as turns in order of time.
 
 Rule: everything about a question comes from its name, so what is asked twice is the same twice.
 """
@@ -20,7 +20,7 @@ _P95 = 1.6449  # standard deviations under which 95% of a normal distribution li
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: a topic in one wording."""
+    """A topic in one wording."""
 
     topic: str
     wording: int = 0
@@ -39,7 +39,7 @@ class Ask:
 
 
 def asks(scenario: Scenario) -> Iterator[Ask]:
-    """Every turn, in the order of time. Only conversations under way are kept."""
+    """Yield every turn in order of time. Only open conversations are in memory."""
     numbers = _shares(scenario)
     streams = [_of_kind(scenario, kind, n) for kind, n in zip(scenario.kinds, numbers, strict=True)]
     return heapq.merge(*streams, key=lambda ask: ask.at)
@@ -104,7 +104,7 @@ class _Questions:
         self._topics = range(kind.repeats.distinct)
 
     def first(self, talk: int) -> Question:
-        """What a conversation begins with."""
+        """Return the first turn of a conversation."""
         draw = self._random.random()
         if draw >= self._repeats.exact + self._repeats.reworded:
             return Question(f"u{talk}")

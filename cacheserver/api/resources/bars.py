@@ -134,7 +134,7 @@ async def history(request: Request, name: str, limit: int = 100) -> list[dict[st
 
 
 def _page(fields: Mapping[str, Any], *, dry: bool) -> tuple[int, str | None]:
-    """The most questions of a dry run to name, and the cursor. Raises `BadRequest`."""
+    """Return the page size and cursor of a dry run. Raises `BadRequest`."""
     for field in ("limit", "cursor"):
         if field in fields and not dry:
             raise BadRequest(field, "is of a dry run alone")
@@ -147,7 +147,7 @@ def _page(fields: Mapping[str, Any], *, dry: bool) -> tuple[int, str | None]:
 
 
 def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:
-    """The tenant with one bar set or removed. Raises `BadRequest` naming the field."""
+    """Return the tenant with one bar set or removed. Raises `BadRequest` with the field."""
     level, at, bar = fields.get("level", "tenant"), fields.get("name"), fields.get("bar")
     match level:
         case "tenant":
@@ -165,7 +165,7 @@ def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:
 
 
 def _with(bars: Mapping[str, Bar], level: str, at: str, given: object) -> dict[str, Bar]:
-    """The bars of a level with one set, or removed where `given` is None."""
+    """Return the bars of a level with one set, or removed if `given` is None."""
     if given is not None:
         return {**bars, at: tenant_json.read_bar("bar", given)}
     if at not in bars:

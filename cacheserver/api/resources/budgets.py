@@ -26,7 +26,7 @@ _MOST_SHOWN = 1_000
 
 @router.get("/v1/budget", tags=["usage"], summary="What you have spent, and what is left")
 async def own(request: Request) -> dict[str, Any]:
-    """The budgets of the tenant and of the key that asks, each with its forecast.
+    """Show the budgets of the calling tenant and key, each with its forecast.
 
     Without a limit `limit` and `left` are null; the rest is there all the same.
     """
@@ -61,7 +61,7 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
     "/admin/tenants/{name}/alerts/test", tags=["admin"], summary="Send a test alert everywhere now"
 )
 async def test(request: Request, name: str) -> dict[str, Any]:
-    """By channel: `ok`, or why it did not arrive. No channel is tried twice."""
+    """Test each alert channel. The reply has `ok` or the error by channel; there is no retry."""
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     tenant = await tenant_of(edge, name)

@@ -1,4 +1,4 @@
-"""What a tenant asks about its own cache: statistics, decisions, purges; and the health checks."""
+"""A tenant's own cache: statistics, decisions, purges; and the health checks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def purge(request: Request) -> dict[str, int]:
 
 
 async def purge_as(parts: Components, tenant: str, fields: Mapping[str, Any]) -> int:
-    """Purge what `fields` names, as `tenant`; the number of entries gone."""
+    """Purge what `fields` names for `tenant`. Returns the number of entries removed."""
     if len(fields) != 1:
         raise BadRequest("entry_id", "give one of `entry_id`, `tag` and `namespace`")
     entries = parts.entries.entries
@@ -85,7 +85,7 @@ async def purge_as(parts: Components, tenant: str, fields: Mapping[str, Any]) ->
 
 
 def shown_stats(sums: Mapping[str, int]) -> dict[str, Any]:
-    """Sums as they are shown: hits over all that could have hit, money in dollars."""
+    """Return sums for display: hits over all that could have hit, money in dollars."""
     counts = {outcome: sums.get(outcome, 0) for outcome in _OUTCOMES}
     hits = sum(counts[kind] for kind in ("exact", "semantic", "coalesced", "stale"))
     asked = sums.get("requests", 0)

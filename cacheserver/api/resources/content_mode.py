@@ -1,4 +1,4 @@
-"""A tenant that keeps content keeps none from now on, or the other way round.
+"""Change of a tenant between keeping content and keeping none.
 
 Rule: either change erases what the tenant has. What was kept in plain, or under digests that can be
 guessed, must be gone before the mode is said to be on; what was promised never to be shown must be
@@ -23,7 +23,7 @@ _FOLLOWED_S: Final = FRESH_S + 1.0
 
 
 async def change(edge: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
-    """Put the settings of a tenant whose mode is another now, and erase what it has.
+    """Store the settings of a tenant whose mode changed, and erase its content.
 
     Returns the settings as they are kept: without bars of scopes, for scopes have other ids.
     Raises `BadRequest` where the mode cannot be, and `StoreError`: what was announced is done

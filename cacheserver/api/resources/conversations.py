@@ -1,4 +1,4 @@
-"""A conversation on `/v1/query`: the turns so far come before the question, its answer after them.
+"""Conversations on `/v1/query`: earlier turns come before the question, the answer after.
 
 Where the turns cannot be read nobody is answered: without them the answer would be a wrong one.
 """
@@ -40,7 +40,7 @@ class ConversationTurn:
     async def of(
         cls, asked: Mapping[str, Any], headers: Mapping[str, str], tenant: Tenant, parts: Components
     ) -> ConversationTurn | None:
-        """The conversation a question names; None where it names none.
+        """Return the conversation that a question names; None if it names none.
 
         Raises `BadRequest` for a name that is none and `Unavailable` where Redis is away.
         """
@@ -58,11 +58,11 @@ class ConversationTurn:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """All turns, as Claude is to see them."""
+        """All turns, as sent to Claude."""
         return [*self.earlier, *self.asked]
 
     async def remembered(self, query: Query, answer: Answer) -> Answer:
-        """The answer, kept for the next question before its last byte leaves."""
+        """Store the answer for the next question before its last byte leaves."""
         if answer.events is None:
             kept = await self._keep(query, json_text.loads(answer.body))
             return answer if kept else replace(answer, headers={**answer.headers, LOST: "lost"})
@@ -89,7 +89,7 @@ class ConversationTurn:
 
 @router.get("/v1/conversations/{name}", summary="The turns of a conversation")
 async def show(request: Request, name: str, namespace: str = "default") -> dict[str, Any]:
-    """All that is kept of a conversation of yours, oldest first.
+    """Show the stored turns of one of your conversations, oldest first.
 
     A tenant that keeps no content is told how many turns there are.
     """

@@ -95,7 +95,7 @@ async def calibrate(request: Request) -> dict[str, Any]:
 
 
 def _share(field: str, value: object, *, most: float) -> float:
-    """A number above 0 to `most`. Raises `BadRequest`."""
+    """Return a number above 0 and at most `most`. Raises `BadRequest`."""
     try:
         share = float(value) if isinstance(value, str | int | float) else 0.0
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""`POST /v1/lint`: what in a request costs tokens for nothing. Changes nothing, asks nobody."""
+"""`POST /v1/lint`: findings about wasted tokens in a request. Changes nothing, calls nobody."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 1_000_000_000
 
 @router.post("/v1/lint", summary="Find wasted tokens in a request")
 async def check(request: Request, requests_a_day: int | None = None) -> dict[str, Any]:
-    """The findings for a Messages body, dearest first.
+    """List the findings for a Messages body, most expensive first.
 
     Each has tokens as they are and as proposed (estimates), and what the proposal saves a day: at
     `requests_a_day`, or at what the tenant asked in the last 24 hours.
@@ -44,7 +44,7 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
 
 
 async def _measured(parts: Components, tenant: str) -> int:
-    """The tenant's requests of the last 24 hours; 0 where the ledger cannot be read."""
+    """Return the tenant's requests of the last 24 hours; 0 if the ledger cannot be read."""
     now = parts.clock()
     tiles = list(time_range.split_range(*time_range.align_range(now - 86_400, now, now)))
     try:

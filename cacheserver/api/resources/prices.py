@@ -1,4 +1,4 @@
-"""`/v1/prices` and `/v1/estimate`: what Claude charges, and what a prompt or a plan would cost."""
+"""`/v1/prices` and `/v1/estimate`: Claude's prices, and the cost of a prompt or a plan."""
 
 from __future__ import annotations
 

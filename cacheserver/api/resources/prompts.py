@@ -1,4 +1,4 @@
-"""What a tenant's prompts cost at Claude, for the admin: use, fragments, versions, carry-over."""
+"""Prompt costs of a tenant, for the admin: use, fragments, versions, carry-over."""
 
 from __future__ import annotations
 

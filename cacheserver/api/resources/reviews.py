@@ -1,4 +1,4 @@
-"""The review queue, for the admin: seen, taken out as lines, brought back labelled."""
+"""The review queue, for the admin: show, export, import of labels."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
 
 
 async def _queued(edge: AppState, name: str) -> str:
-    """The name of a tenant that has a review queue. Raises `BadRequest` and `Withheld`."""
+    """Return a tenant's name if it has a review queue. Raises `BadRequest` and `Withheld`."""
     tenant = await tenant_of(edge, name)
     if tenant.no_content:
         raise Withheld(f"tenant {tenant.name} keeps no content: nothing is queued for review")

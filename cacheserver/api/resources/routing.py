@@ -1,4 +1,4 @@
-"""Trials of cheaper models, for the admin: what they have shown, thresholds, gold sets and runs."""
+"""Trials of cheaper models, for the admin: results, thresholds, gold sets and runs."""
 
 from __future__ import annotations
 

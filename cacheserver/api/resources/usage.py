@@ -1,4 +1,4 @@
-"""`/v1/usage`: what was asked, paid and saved, told apart as one likes; and the rows themselves.
+"""`/v1/usage`: requests, costs and savings by any grouping; and export of the rows.
 
 A tenant sees its own; with the admin key, all of them or the one that `tenant` names.
 """
@@ -55,7 +55,7 @@ async def usage(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
 async def export(request: Request) -> Response:
-    """Every row of a range, streamed. `format` is `csv`, `jsonl` or `parquet`."""
+    """Stream every row of a range. `format` is `csv`, `jsonl` or `parquet`."""
     edge = edge_of(request)
     own = await _own(edge, request)
     params = dict(_once(request))
@@ -89,7 +89,7 @@ async def export(request: Request) -> Response:
 
 
 async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[str, Any]:
-    """A report as JSON; `tenant` None is everybody. Raises `StoreError`."""
+    """Return a report for JSON; `tenant` None means all tenants. Raises `StoreError`."""
     await parts.ledger.flush()
     sums = parts.ledger_reports
     tenants = [tenant] if tenant is not None else await sums.tenants(asked.start, asked.end)
@@ -172,7 +172,7 @@ def _part(cell: Cell, dimension: str) -> str:
 def _folded(
     found: Mapping[tuple[Any, ...], dict[str, int]], places: Iterable[int]
 ) -> dict[tuple[Any, ...], dict[str, int]]:
-    """The sums of groups that are equal in these places of their names."""
+    """Return the sums of groups whose names are equal at these positions."""
     folded: dict[tuple[Any, ...], dict[str, int]] = {}
     kept = tuple(places)
     for key, sums in found.items():
@@ -183,7 +183,7 @@ def _folded(
 
 
 async def _own(edge: AppState, request: Request) -> str | None:
-    """Whose usage may be seen: a tenant's name, or None for everybody's with the admin key."""
+    """Return the tenant whose usage may be seen; None (all tenants) with the admin key."""
     if edge.gate.is_admin(request):
         return None
     return (await edge.gate.admit(request)).tenant.name
@@ -200,7 +200,7 @@ async def _allowed(edge: AppState, own: str | None, named: str | None) -> str | 
 
 
 def _once(request: Request) -> Mapping[str, str]:
-    """The query's parameters. Raises `BadRequest` for one that is there twice."""
+    """Return the query's parameters. Raises `BadRequest` for a repeated one."""
     params = request.query_params
     for name in params:
         if len(params.getlist(name)) > 1:

@@ -1,4 +1,4 @@
-"""What a report on usage is asked for: a range, groups, filters. Bad ones are a 400 by name."""
+"""Parameters of a usage report: range, groups, filters. A bad one is a 400 with its name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNIX = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A report's question, checked."""
+    """Validated parameters of a report."""
 
     start: int  # as covered: Unix seconds, on the grain that is kept
     end: int
@@ -62,7 +62,7 @@ class Asked:
 
 
 def read(params: Mapping[str, str], now: float) -> Asked:
-    """The question in a query string. Raises `BadRequest` naming the parameter."""
+    """Read a query string. Raises `BadRequest` with the parameter."""
     if unknown := params.keys() - PARAMETERS:
         raise BadRequest(
             min(unknown)[:64], f"is not known here; there are {', '.join(sorted(PARAMETERS))}"
@@ -90,7 +90,7 @@ def read(params: Mapping[str, str], now: float) -> Asked:
 
 
 def span(params: Mapping[str, str], now: float) -> tuple[float, float]:
-    """`from` and `to`, by default the last 30 days. Raises `BadRequest`."""
+    """Return `from` and `to`; by default the last 30 days. Raises `BadRequest`."""
     end = time("to", params["to"]) if "to" in params else now
     start = time("from", params["from"]) if "from" in params else end - _DEFAULT_S
     if start >= end:
@@ -115,7 +115,7 @@ def _groups(text: str) -> tuple[str, ...]:
 
 
 def _only(params: Mapping[str, str], by: tuple[str, ...]) -> tuple[str, ...]:
-    """The causes or decisions that are named: those groups are shown."""
+    """Return the causes or decisions to show."""
     found: tuple[str, ...] = ()
     for field in EXPANDED:
         if field not in params:
@@ -131,7 +131,7 @@ def _only(params: Mapping[str, str], by: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def time(field: str, text: str) -> float:
-    """Unix seconds, or ISO 8601; without a zone it is UTC."""
+    """Return Unix seconds of a number or ISO 8601; UTC if it has no zone."""
     if _UNIX.fullmatch(text):
         return float(text)
     try:

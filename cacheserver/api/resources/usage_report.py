@@ -1,4 +1,4 @@
-"""Sums of the ledger as a report: dollars with nine places, shares, and what a target was."""
+"""Usage report from sums of the ledger: dollars with nine places, shares, targets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def spent(sums: Sums) -> Nanodollars:
 
 
 def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
-    """All of one group: what was asked, paid, saved, and what is not known."""
+    """Return the totals of one group: requests, costs, savings, and unknown amounts."""
     cost, requests = sums.get("cost", 0), sums.get("requests", 0)
     paid = cost + spent(sums)
     return {
@@ -59,7 +59,7 @@ def totals(sums: Sums, target: Nanodollars) -> dict[str, Any]:
 
 
 def per(cost: Nanodollars, count: int, target: Nanodollars) -> dict[str, Any]:
-    """What one of `count` cost, against a target. None where there was none."""
+    """Return the cost of one of `count`, and the target. None if there were none."""
     each = round(cost / count) if count else None
     return {
         "usd": None if each is None else usd(each),
@@ -69,7 +69,7 @@ def per(cost: Nanodollars, count: int, target: Nanodollars) -> dict[str, Any]:
 
 
 def models(by_model: Mapping[str, Sums]) -> list[dict[str, Any]]:
-    """Which models answered, the dearest first, each with its share of requests and of cost."""
+    """Return the models, most expensive first, each with its shares of requests and cost."""
     requests = sum(sums.get("requests", 0) for sums in by_model.values())
     cost = sum(sums.get("cost", 0) for sums in by_model.values())
     return [
@@ -105,7 +105,7 @@ def wrong_hits(sums: Sums, share: WrongShare | None, price: Nanodollars) -> dict
 def conversations(
     by_name: Mapping[tuple[str, bytes], Sequence[int]], target: Nanodollars
 ) -> dict[str, Any]:
-    """What a conversation cost, of the ledger's short sums by tenant and name.
+    """Return costs by conversation from the ledger's sums by tenant and name.
 
     Those beyond what a day counts apart, without a name, are in the sum alone.
     """
@@ -126,7 +126,7 @@ def conversations(
 
 
 def short(by_name: Mapping[str, Sums], word: str) -> list[dict[str, Any]]:
-    """Tasks or tags, those that cost and saved most first; beyond the largest, `other`."""
+    """Return tasks or tags, largest first by cost and saving; the smallest as `other`."""
     rest = dict(by_name.get("", {}))
     named = [(name, sums) for name, sums in by_name.items() if name]
     named.sort(key=lambda item: (-item[1]["cost"] - item[1]["saved"], item[0]))
@@ -138,7 +138,7 @@ def short(by_name: Mapping[str, Sums], word: str) -> list[dict[str, Any]]:
 
 
 def expanded(sums: Sums, by: str) -> Iterator[dict[str, Any]]:
-    """A group told apart once more, by cause or by decision."""
+    """Return a group split by cause or by decision."""
     if by == "decision":
         for outcome in OUTCOMES:
             if sums.get(outcome):

@@ -1,4 +1,4 @@
-"""The connections that are open: how many, from where, and which of them have gone on too long."""
+"""Registry of open connections: limits by address, and closing of slow ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _AT_ONCE = 100  # connections swept in one turn of the loop: 10 ms if all of the
 
 
 class WatchedConnection(Protocol):
-    """A connection, as it is looked at now and then."""
+    """A connection that is checked at intervals."""
 
     def sweep(self, now: float) -> None:
         """Close it if one of its bounds is passed. `now` is the loop's time."""
 
 
 class Connections:
-    """Counts connections and sweeps them. `closed` is told the reason of each that was ended."""
+    """Registry of connections. `closed` is called with the reason of each closed one."""
 
     def __init__(
         self, limits: Limits, closed: Callable[[str], object] = lambda reason: None
@@ -37,7 +37,7 @@ class Connections:
         return len(self._open)
 
     def refused(self, address: str | None) -> str | None:
-        """Why one more connection from `address` is not taken; None: it is."""
+        """Return the reason for refusing a connection from `address`; None to accept it."""
         if len(self._open) >= self.limits.connections:
             return "connections"
         if address is not None and self._by_address[network(address)] >= self.limits.per_address:
@@ -45,7 +45,7 @@ class Connections:
         return None
 
     def add(self, one: WatchedConnection, address: str | None) -> None:
-        """Take a connection in, and begin to sweep with the first."""
+        """Add a connection. The first one starts the sweeps."""
         place = None if address is None else network(address)
         self._open[one] = place
         if place is not None:

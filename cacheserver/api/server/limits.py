@@ -39,12 +39,12 @@ class Limits:
 
     @property
     def tick_s(self) -> float:
-        """Return how often connections are looked at: late by a quarter of the shortest bound."""
+        """Return the seconds between checks: a quarter of the shortest limit."""
         return min(1.0, *(s / 4 for s in (self.head_s, self.body_window_s, self.reader_s)))
 
 
 def within_files(wanted: int) -> int:
-    """The connections this process can hold, after asking for as many files as it may have.
+    """Return the connections this process can hold, after raising its limit on open files.
 
     A process out of files cannot accept, nor write its snapshot.
     """

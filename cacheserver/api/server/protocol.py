@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on everything that comes before a request.
+"""uvicorn's HTTP/1.1 protocol with limits on everything before a request.
 
 httptools has no limits of its own: it joins the pieces of a header's value as they come, which
 takes time with the square of its length (600 MB in one header held the loop for 11 s). So bytes
@@ -50,7 +50,7 @@ _BACKLOG = 512
 
 
 class _Refused(Exception):
-    """The request passes a bound; raised inside the parser, and told by `_refuse`."""
+    """A request exceeds a limit. Raised inside the parser, answered by `_refuse`."""
 
     def __init__(self, reason: str, status: int, type: str, message: str) -> None:
         super().__init__(reason)
@@ -58,7 +58,7 @@ class _Refused(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `sweep` ends it where it is too slow; the rest is refused as it comes."""
+    """One connection. `sweep` closes a slow one; other violations are refused at once."""
 
     def __init__(self, config: ServerConfig, **given: Any) -> None:
         super().__init__(config=config, **given)
@@ -177,7 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _disconnect(self) -> None:
-        """Tell who answers that nobody is there. uvicorn tells the last of pipelined requests."""
+        """Notify every pipelined request of a disconnect. uvicorn notifies only the last."""
         if (cycle := self._answering) is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -192,7 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def sweep(self, now: float) -> None:
-        """End what takes longer than it may."""
+        """Close the connection if a time limit is exceeded."""
         limits, age = self._limits, now - self._since
         if self._reader_stalls(now):
             self._counted.closed("reader")
@@ -251,7 +251,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._refusal
 
     def _refuse(self, reason: str, status: int, type: str, message: str) -> None:
-        """Say why, unless another answer is on its way, and close once that could be read."""
+        """Send the reason, unless an answer is under way, and close after it could be read."""
         self._counted.closed(reason)
         cycle = self.cycle
         own = self._phase == "body" and not self.pipeline and not cycle.response_started

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.analysis.audit.blamed import Blamed
 from cacheserver.analysis.audit.leak_kinds import FIXES, LATE
 from cacheserver.analysis.audit.leaks import Leak, Leaks
 from cacheserver.analysis.audit.tally import Tally
+from cacheserver.analysis.audit.top_sources import TopSources
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Usage
@@ -89,7 +89,7 @@ def test_the_dearest_requests_are_to_blame() -> None:
 
 @given(st.lists(st.integers(-50, 50), max_size=60))
 def test_who_is_to_blame_is_whoever_saved_most_and_came_first(amounts: list[int]) -> None:
-    blamed = Blamed()
+    blamed = TopSources()
     for place, amount in enumerate(amounts):
         blamed.add(amount, str(place))
     ranked = sorted(range(len(amounts)), key=lambda place: (-amounts[place], place))

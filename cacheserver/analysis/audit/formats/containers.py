@@ -1,4 +1,4 @@
-"""The records of a log file, whatever holds them: lines of JSON, a table, or one JSON document.
+"""Records of a log file: lines of JSON, a CSV table, or one JSON document.
 
 Rule: memory is bounded by the largest record, not by the file. What holds many records in one (a
 page of an API, a batch of spans) is taken apart.
@@ -48,7 +48,7 @@ def opened(raw: BinaryIO) -> BinaryIO:
 
 
 def records(file: BinaryIO, name: str) -> Iterator[Found]:
-    """Every record with the place it has in the file.
+    """Yield every record with its position in the file.
 
     Raises `OSError`, `EOFError` and `zlib.error` where the file cannot be read to its end.
     """
@@ -71,7 +71,7 @@ def records(file: BinaryIO, name: str) -> Iterator[Found]:
 
 
 def unfolded(record: Record, deep: int = _DEEP) -> Iterator[Record]:
-    """The records that a record holds; itself where it holds none."""
+    """Yield the records that a page holds; the record itself if it is not a page."""
     if "resourceSpans" in record:
         yield from otel.spans(record)
         return
@@ -84,7 +84,7 @@ def unfolded(record: Record, deep: int = _DEEP) -> Iterator[Record]:
 
 
 def _holds(record: Record, name: str) -> bool:
-    """Whether a record is a page: objects under `name`, and no call of its own."""
+    """Return whether a record is a page: objects under `name`, and no call of its own."""
     held = record.get(name)
     return (
         isinstance(held, list)
@@ -102,7 +102,7 @@ def _next(file: BinaryIO) -> bytes:
 
 
 def _is_document(first: bytes) -> bool:
-    """Whether a file is one JSON text over many lines, or a list, told by how it begins."""
+    """Return whether a file begins like one JSON document over many lines, or like a list."""
     start = first.strip()
     if start[:1] == b"[":
         return True
@@ -110,7 +110,7 @@ def _is_document(first: bytes) -> bool:
 
 
 def _is_table(first: bytes, second: bytes) -> bool:
-    """Whether a line names columns, and what follows is no JSON."""
+    """Return whether a line names columns, and the next is not JSON."""
     if first[:1] in (b"{", b"[") or isinstance(_json(second), dict):
         return False
     try:
@@ -137,7 +137,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[Found]:
 
 
 def _json(text: bytes) -> object:
-    """What a line says; None for what is no JSON."""
+    """Parse a line; None if it is not JSON."""
     try:
         return json_text.loads(text)
     except (ValueError, RecursionError):
@@ -204,7 +204,7 @@ def _plain(value: Any) -> Any:
 
 
 def _prefix(file: BinaryIO) -> str:
-    """Where a document's records are: `item`, `data.item`; "" for one that is a record itself."""
+    """Return ijson's path of a document's records, as `data.item`; "" if it is itself a record."""
     depth, key = 0, ""
     try:
         for event, value in ijson.basic_parse(file, multiple_values=True):

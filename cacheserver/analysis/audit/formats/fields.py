@@ -1,4 +1,4 @@
-"""What logs spell in many ways: models, times, keys, amounts."""
+"""Fields that logs spell in many ways: models, times, keys, amounts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRET = re.compile(r"^(sk-|key-|Bearer )", re.IGNORECASE)
 
 
 def model_of(name: object) -> str | None:
-    """Anthropic's id of a Claude model, however a gateway spells it; None for any other model."""
+    """Return Anthropic's id of a Claude model from a gateway's spelling; None for other models."""
     if not isinstance(name, str):
         return None
     found = _CLAUDE.search(name.lower().translate(_SPELT))
@@ -29,12 +29,12 @@ def model_of(name: object) -> str | None:
 
 
 def model_among(*names: object) -> str | None:
-    """The first of these that is a Claude model's."""
+    """Return the first value that is a Claude model's id."""
     return next((found for name in names if (found := model_of(name)) is not None), None)
 
 
 def time_of(value: object) -> float | None:
-    """Unix seconds of a time: ISO 8601 (UTC where it says no zone) or a number of any unit."""
+    """Return Unix seconds: from ISO 8601 (UTC if it has no zone) or a number of any unit."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -55,13 +55,13 @@ def time_of(value: object) -> float | None:
 
 
 def time_among(record: Mapping[str, Any], *names: str) -> float | None:
-    """The first of these that is a time."""
+    """Return the first value that is a time."""
     found = (time_of(record.get(name)) for name in names)
     return next((at for at in found if at is not None), None)
 
 
 def key_of(value: object) -> str | None:
-    """A key's name or hash; of what may be the key itself, eight digits of its hash."""
+    """Return a key's name or hash; for a possible secret, eight digits of its hash."""
     if not isinstance(value, str) or not value:
         return None
     if _SECRET.match(value) or not (_HASH.fullmatch(value) or _NAME.fullmatch(value)):
@@ -70,7 +70,7 @@ def key_of(value: object) -> str | None:
 
 
 def nanodollars(value: object) -> Nanodollars | None:
-    """US dollars, as a number or its text."""
+    """Return nanodollars of US dollars given as a number or text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
@@ -81,7 +81,7 @@ def nanodollars(value: object) -> Nanodollars | None:
 
 
 def word(record: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these that is a text and not empty."""
+    """Return the first value that is a text and not empty."""
     for name in names:
         if isinstance(found := record.get(name), str) and found:
             return found
@@ -89,7 +89,7 @@ def word(record: Mapping[str, Any], *names: str) -> str | None:
 
 
 def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
-    """The first of these that is an object."""
+    """Return the first value that is an object."""
     for name in names:
         if isinstance(found := record.get(name), Mapping):
             return found
@@ -97,7 +97,7 @@ def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any] | None:
 
 
 def count(value: object) -> int:
-    """A number of tokens; 0 for what is none. Cells of a table are texts."""
+    """Return a number of tokens, also from text; 0 if it is not a number."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -109,13 +109,13 @@ def count(value: object) -> int:
 
 
 def status_of(value: object) -> int:
-    """An HTTP status; 0 for what is none."""
+    """Return an HTTP status; 0 if it is not one."""
     found = count(value)
     return found if 100 <= found < 600 else 0
 
 
 def parsed(value: object) -> object:
-    """JSON comes as text or as what it says. None for text that should be JSON and is none."""
+    """Parse JSON that may be parsed already. None if the text is not JSON."""
     if isinstance(value, str) and value[:1] in "[{":
         try:
             return json_text.loads(value)
@@ -125,19 +125,19 @@ def parsed(value: object) -> object:
 
 
 def mapped(value: object) -> Mapping[str, Any] | None:
-    """An object, or its JSON."""
+    """Return an object, also from its JSON text."""
     value = parsed(value)
     return value if isinstance(value, Mapping) else None
 
 
 def listed(value: object) -> Sequence[Any]:
-    """A list, or its JSON; empty for anything else."""
+    """Return a list, also from its JSON text; empty for anything else."""
     value = parsed(value)
     return value if isinstance(value, list) else []
 
 
 def inclusive(prompt: int, *, read: int, written: int, output: int) -> Usage:
-    """Usage of a prompt that counts what Claude's cache read and wrote.
+    """Return usage from a prompt count that includes cache reads and writes.
 
     Some logs count the uncached rest alone: there the cache's part may be more than the whole.
     """

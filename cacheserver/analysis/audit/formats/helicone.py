@@ -31,14 +31,14 @@ _NONE: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record looks like one of these."""
+    """Return whether a record has this format."""
     return "request_created_at" in record and (
         "request_properties" in record or "response_status" in record or "request_model" in record
     )
 
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
-    """The call, or why the record is none."""
+    """Return the call, or the reason for leaving the record out."""
     asked = mapped(record.get("request_body")) or {}
     names = (record.get("response_model"), record.get("request_model"), asked.get("model"))
     model = model_among(*names)

@@ -29,12 +29,12 @@ _WRITTEN_1H: Final = ("ephemeral_1h_input_tokens", "input_cache_creation_1h")
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record looks like one of these."""
+    """Return whether a record has this format."""
     return ("traceId" in record or "trace_id" in record) and "type" in record and "input" in record
 
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
-    """The call, or why the record is none."""
+    """Return the call, or the reason for leaving the record out."""
     if str(record["type"]).upper() != "GENERATION":
         return _OTHERS
     name = word(record, "providedModelName", "provided_model_name", "model", "internalModel")

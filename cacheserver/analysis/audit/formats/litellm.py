@@ -30,12 +30,12 @@ from cacheserver.core.types import Usage
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record looks like one of these."""
+    """Return whether a record has this format."""
     return "spend" in record and "startTime" in record and "model" in record
 
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
-    """The call, or why the record is none."""
+    """Return the call, or the reason for leaving the record out."""
     model = model_of(record.get("model"))
     if model is None:
         return f"model:{str(record.get('model'))[:60]}"

@@ -1,4 +1,4 @@
-"""JSONL of Messages requests and answers, as an application or a proxy writes them down.
+"""JSONL of Messages requests and answers, written by an application or a proxy.
 
 A line is an object with the body under `request`, `body`, `params` or `request_body`, and the
 answer under `response`, `message`, `completion` or `response_body` (a whole message, or an answer
@@ -32,13 +32,13 @@ _TIME = ("timestamp", "created_at", "time", "start_time", "request_created_at", 
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record looks like one of these."""
+    """Return whether a record has this format."""
     body = part(record, *_BODY)
     return body is not None and isinstance(body.get("messages"), list) and "model" in body
 
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
-    """The call, or why the record is none."""
+    """Return the call, or the reason for leaving the record out."""
     body = part(record, *_BODY)
     if body is None:
         return "no request body"

@@ -1,4 +1,4 @@
-"""Chat requests and answers in OpenAI's shape, as gateways log them, in that of Messages.
+"""Conversion of OpenAI-shaped chat requests and answers to the Messages shape.
 
 Rule: what cannot be turned into what Claude was sent is not guessed at; then nothing is known of
 the prompt, and the request is priced only.
@@ -25,7 +25,7 @@ _SAME: Final = ("temperature", "top_p", "stream")
 
 
 def body_of(asked: Mapping[str, Any], turns: Sequence[Any], model: str) -> dict[str, Any] | None:
-    """A Messages body of `turns` and the parameters in `asked`; None where it cannot be told."""
+    """Return a Messages body from `turns` and the parameters in `asked`; None if that fails."""
     system: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
     for turn in turns:
@@ -67,7 +67,7 @@ def body_of(asked: Mapping[str, Any], turns: Sequence[Any], model: str) -> dict[
 
 
 def message_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Claude's message of a chat completion; None where there is none."""
+    """Return Claude's message from a chat completion; None if it has none."""
     choices = listed(answer.get("choices"))
     first = choices[0] if choices and isinstance(choices[0], Mapping) else {}
     said = part(first, "message")
@@ -79,7 +79,7 @@ def message_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _turn(turn: object) -> list[dict[str, Any]] | None:
-    """The blocks of a turn; None for what they cannot be made of."""
+    """Return the blocks of a turn; None if they cannot be converted."""
     if not isinstance(turn, Mapping):
         return None
     if turn.get("role") == "tool":

@@ -1,4 +1,4 @@
-"""Calls in the order they were made, whatever order a log has them in, in bounded memory."""
+"""External sort of calls by time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FILES: Final = 64  # runs merged at once
 def in_order(
     calls: Iterable[Call], folder: Path | None = None, *, run: int = _RUN
 ) -> Iterator[Call]:
-    """The calls by time, those of one time as they came. More than a run goes over disk."""
+    """Yield the calls by time; the sort is stable. More than one run goes through disk."""
     held: list[Call] = []
     with ExitStack() as stack:
         spilled: list[Path] = []

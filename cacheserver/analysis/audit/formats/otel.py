@@ -1,4 +1,4 @@
-"""Spans by OpenTelemetry's GenAI conventions: OTLP as JSON, or one span an object.
+"""Spans of OpenTelemetry's GenAI conventions: OTLP as JSON, or one object for each span.
 
 Names are those of the semantic conventions for generative AI; where they are missing, those that
 OpenLLMetry wrote before (`gen_ai.prompt.0.content`). By the conventions `input_tokens` counts
@@ -32,7 +32,7 @@ _ASKED: Final = ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences"
 
 
 def spans(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Each span of a batch of them, with its resource's attributes under its own."""
+    """Yield each span of a batch, with its resource's attributes as defaults."""
     for resource in _objects(record.get("resourceSpans")):
         shared = _attributes((part(resource, "resource") or {}).get("attributes"))
         for scope in _objects(resource.get("scopeSpans")):
@@ -41,14 +41,14 @@ def spans(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record looks like a span."""
+    """Return whether a record is a span."""
     return isinstance(parsed(record.get("attributes")), list | dict) and any(
         name in record for name in ("spanId", "span_id", "context", "startTimeUnixNano")
     )
 
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
-    """The call, or why the span is none."""
+    """Return the call, or the reason for leaving the span out."""
     told = _attributes(parsed(record.get("attributes")))
     for event in _objects(record.get("events")):
         told |= _attributes(event.get("attributes"))
@@ -134,7 +134,7 @@ def _said(turn: object) -> list[dict[str, Any]] | None:
 
 
 def _blocks(parts: object) -> list[dict[str, Any]] | None:
-    """Blocks of Messages; None for what they cannot be made of."""
+    """Return Messages blocks; None if they cannot be converted."""
     blocks: list[dict[str, Any]] = []
     for one in listed(parts):
         match one:
@@ -184,7 +184,7 @@ def _attributes(given: object) -> dict[str, Any]:
 
 
 def _objects(given: object) -> Iterator[Mapping[str, Any]]:
-    """Those of a list; nothing of anything else."""
+    """Yield the objects of a list; nothing for other values."""
     return (one for one in listed(given) if isinstance(one, Mapping))
 
 

@@ -1,4 +1,4 @@
-"""Log files to calls in the order they were made, with a count of what was read and what not."""
+"""Reader of log files: calls by time, with counts of records read and left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DAYS: Final = 30
 
 
 class Format(Protocol):
-    """A module for each: whether a record is of it, and the call it tells of, or why of none.
+    """A log format: a module with `fits` and `call_of`.
 
     "model:" and what follows is another provider's; "skip:" and why is no call, and nothing bad.
     """
@@ -54,7 +54,7 @@ FORMATS: Final[Mapping[str, Format]] = {
 
 @dataclass(slots=True)
 class ReadLog:
-    """What was read, growing as it is."""
+    """Counts of records read so far."""
 
     files: int = 0
     lines: int = 0
@@ -74,7 +74,7 @@ class ReadLog:
             self.shown.append(f"{source}: {why}")
 
     def leave_out(self, source: str, why: str) -> None:
-        """A record that tells of no call of ours: bad, or of something else."""
+        """Count a record without a call to Claude: malformed, or of another kind."""
         kind, _, rest = why.partition(":")
         match kind:
             case "model":
@@ -98,7 +98,7 @@ def calls(
     progress: Progress = lambda done, whole: None,
     workdir: Path | None = None,
 ) -> Iterator[Call]:
-    """Every call of the files, oldest first; of the last 30 days of the log where `since` is None.
+    """Yield every call of the files, oldest first. `since` None: the last 30 days of the log.
 
     Raises `Unreadable` for a path that is not there. What comes first cannot be told before all is
     read, so nothing comes before that.

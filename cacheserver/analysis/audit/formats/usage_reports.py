@@ -27,7 +27,7 @@ ODD: Final = "a field that holds something else than it should"
 
 
 def fits(record: Mapping[str, Any]) -> bool:
-    """Whether a record is a stretch of time of a report, or a row of one."""
+    """Return whether a record is a time bucket of a report, or a row of one."""
     return ("starting_at" in record and "results" in record) or (
         "usage_date_utc" in record
         and ("usage_input_tokens_no_cache" in record or "cost_usd" in record)
@@ -35,7 +35,7 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 
 def buckets_of(record: Mapping[str, Any]) -> Iterator[Bucket | str]:
-    """What it says, part by part; a text is why a part says nothing."""
+    """Yield the buckets of a record; a text is the reason for leaving a part out."""
     start = time_of(record.get("usage_date_utc", record.get("starting_at")))
     if start is None:
         yield "no time"

@@ -13,7 +13,7 @@ _HEIGHTS = ".:-=+*#"
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The report of `data.report`, line by line."""
+    """Yield the lines of a report that `data.report` made."""
     yield from _read(found["read"])
     if found["anthropic_reports"] is not None:
         yield from _reports(found["anthropic_reports"])

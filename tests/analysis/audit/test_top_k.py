@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheserver.analysis.audit.dearest import Dearest
+from cacheserver.analysis.audit.top_k import TopK
 
 
 @dataclass
@@ -28,7 +28,7 @@ def test_what_is_worth_more_than_its_share_is_kept_and_nothing_is_lost(
     added: list[tuple[int, int]], most: int
 ) -> None:
     gone: list[Sum] = []
-    dearest: Dearest[int, Sum] = Dearest(most, worth, gone.append)
+    dearest: TopK[int, Sum] = TopK(most, worth, gone.append)
     true: Counter[int] = Counter()
     for key, amount in added:
         dearest.of(key, Sum).amount += amount
@@ -44,7 +44,7 @@ def test_what_is_worth_more_than_its_share_is_kept_and_nothing_is_lost(
 
 def test_one_that_comes_again_and_again_outlasts_dear_ones_that_came_first() -> None:
     """Were the cheaper half let go without a floor, this one would be let go every time."""
-    dearest: Dearest[str, Sum] = Dearest(8, worth)
+    dearest: TopK[str, Sum] = TopK(8, worth)
     for n in range(4):
         dearest.of(f"dear {n}", Sum).amount += 100
     for n in range(1_000):

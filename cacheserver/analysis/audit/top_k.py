@@ -1,4 +1,4 @@
-"""The dearest of many, by key, in bounded memory.
+"""The most expensive values by key, in bounded memory.
 
 What is worth no more than the median makes room at once, and a newcomer starts from that median
 (Misra-Gries in batches: Anderson et al., A High-Performance Algorithm for Identifying Frequent
@@ -16,8 +16,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 
 
-class Dearest(Generic[K, T]):
-    """Values by key; of more than `most` the cheap ones are handed to `let_go`."""
+class TopK(Generic[K, T]):
+    """Values by key. Beyond `most`, the cheapest are removed and passed to `let_go`."""
 
     def __init__(
         self, most: int, worth: Callable[[T], int], let_go: Callable[[T], None] = lambda value: None
@@ -30,7 +30,7 @@ class Dearest(Generic[K, T]):
         self._kept: dict[K, tuple[int, T]] = {}  # with the floor it came at
 
     def of(self, key: K, make: Callable[[], T]) -> T:
-        """The value of a key, made where it is new."""
+        """Return the value of a key; call `make` for a new key."""
         found = self._kept.get(key)
         if found is None:
             if len(self._kept) >= self._most:
@@ -39,7 +39,7 @@ class Dearest(Generic[K, T]):
         return found[1]
 
     def __iter__(self) -> Iterator[tuple[K, T]]:
-        """All that are kept, the dearest first."""
+        """Iterate over the values, most expensive first."""
         ranked = sorted(self._kept.items(), key=lambda one: -self._worth(one[1][1]))
         return ((key, value) for key, (_, value) in ranked)
 

@@ -1,4 +1,4 @@
-"""Who is to blame: of many the dearest few."""
+"""The few sources of a leak that would have saved most."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SHOWN: Final = 3
 
 
 @dataclass(slots=True)
-class Blamed:
-    """Names by what each would have saved, the dearest first; among equals, who came first."""
+class TopSources:
+    """Names by saving, greatest first; of equals the earlier one first."""
 
     _kept: list[tuple[Nanodollars, int, str]] = field(default_factory=list)
     _count: int = 0
 
     def add(self, saved: Nanodollars, name: str) -> None:
-        """Count one in."""
+        """Add a name with its saving."""
         self._count += 1
         if len(self._kept) == _SHOWN and saved <= -self._kept[-1][0]:
             return

@@ -72,7 +72,7 @@ class Routes:
     def _held(
         self, route: Route, asked: str, seen: ReplayedRequest, usage: Usage, now: float
     ) -> Route:
-        """Return the route, or the log's model if that is no dearer or the route's cannot answer."""
+        """Return the route, or the log's model if no dearer or the route's cannot answer."""
         lack = capabilities.lacks(capabilities.of(route.model, {}), seen.needs)
         if lack is not None:
             return replace(route, model=asked, reason=f"capability:{lack}")

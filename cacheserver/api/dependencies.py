@@ -93,9 +93,9 @@ class Gate:
         if self._admin_key is None:
             raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
         if not self.is_admin(request):
-            said = "this needs the admin key, in `Authorization` or `x-api-key`"
+            message = "this needs the admin key, in `Authorization` or `x-api-key`"
             sent = presented(joined(request.headers))
-            raise self._wrong(request, said, "admin key") if sent else Unauthenticated(said)
+            raise self._wrong(request, message, "admin key") if sent else Unauthenticated(message)
 
     def is_admin(self, request: HTTPConnection) -> bool:
         """Return True if the admin key was sent. Any other may be a tenant's: it is not wrong."""
@@ -118,8 +118,8 @@ class Gate:
         """Admit a caller with their own Anthropic key, as a tenant inside our key's tenant."""
         theirs = presented(headers)
         if len(theirs) != 1:
-            said = "two different keys were sent" if theirs else "no Anthropic key was sent"
-            raise Unauthenticated(f"{said}; send yours in `Authorization` or in `x-api-key`")
+            message = "two different keys were sent" if theirs else "no Anthropic key was sent"
+            raise Unauthenticated(f"{message}; send yours in `Authorization` or in `x-api-key`")
         if theirs[0].startswith(KEY_MARK):
             raise Unauthenticated(f"a cacheserver key belongs in `{OWN_KEY}` here")
         if not (theirs[0].isascii() and theirs[0].isprintable()):

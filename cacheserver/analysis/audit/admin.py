@@ -117,9 +117,9 @@ def _page(response: httpx2.Response, path: str) -> Mapping[str, Any]:
         page = None
     if response.status_code != 200:
         error = page.get("error") if isinstance(page, dict) else None
-        said = error.get("message") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
         hint = " (it takes an Admin key)" if response.status_code in (401, 403) else ""
-        raise AdminError(f"`{path}`: {response.status_code}{hint}: {str(said or '')[:200]}")
+        raise AdminError(f"`{path}`: {response.status_code}{hint}: {str(message or '')[:200]}")
     if not isinstance(page, dict) or not isinstance(page.get("data"), list):
         raise AdminError(f"`{path}`: an answer that is no page")
     return page

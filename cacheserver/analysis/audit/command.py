@@ -97,13 +97,13 @@ def run(asked: argparse.Namespace) -> int:
         interrupted = True
     progress.end()
     reports = reading.invoice.within(since, until, DAYS)
-    told = invoice.told(reports, priced) if reports else None
+    invoice_totals = invoice.totals(reports, priced) if reports else None
     seconds = (reading.last or 0.0) - (reading.first or 0.0)
     worst = leaks.worst(tally.whole.spent, seconds)
-    if told is not None and not reading.requests:
-        worst = invoice_data.leaks(told)
+    if invoice_totals is not None and not reading.requests:
+        worst = invoice_data.leaks(invoice_totals)
     wrong_hit = round(asked.wrong_hit_usd * 1_000_000_000)
-    report = data.report(reading, tally, worst, wrong_hit=wrong_hit, told=told)
+    report = data.report(reading, tally, worst, wrong_hit=wrong_hit, invoice=invoice_totals)
     # Files first: who reads only the beginning of what is printed shall have them all the same.
     if asked.json is not None:
         _write("--json", asked.json, json_text.dumps(report))
@@ -146,7 +146,7 @@ def _steps(
     asked: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
 ) -> Iterator[tuple[Call, Step]]:
     """Replay every request."""
-    from cacheserver.analysis.audit.factories import Making
+    from cacheserver.analysis.audit.factories import EngineFactory
     from cacheserver.analysis.replay import workers
     from cacheserver.core.errors import SettingsError
     from cacheserver.core.types import Bar, Tenant
@@ -168,7 +168,7 @@ def _steps(
     processes = _processes(asked)
     # What is remembered is shared out, so that many remember no more than the server would.
     bounds = (asked.most_entries, asked.most_texts, MOST)
-    making = Making(model_dir, tenant, prices, *(bound // processes for bound in bounds))
+    making = EngineFactory(model_dir, tenant, prices, *(bound // processes for bound in bounds))
     if asked.one_tenant:
         found = (replace(call, tenant="default") for call in found)
     return workers.replay(found, making, processes=processes)

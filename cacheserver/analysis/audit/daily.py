@@ -54,19 +54,19 @@ class Daily:
         """
         if seconds < DAY_S:
             return None
-        told = self.whole if amount is None else amount
+        projected = self.whole if amount is None else amount
         # The last day is not over, unless the log ends with it: it says nothing of how days differ.
         days = int(seconds // DAY_S)
         over = self._day < days
         total = self._sum + (self._today if over else 0)
         squares = self._squares + (self._today**2 if over else 0)
         scale = MONTH_D * DAY_S / seconds
-        found = round(told * scale)
+        found = round(projected * scale)
         if days < 2:
             return Month(found)
         variance = max(0.0, (squares - total * total / days) / (days - 1))
         half = half_width(days, math.sqrt(variance), MONTH_D)
-        half *= told / self.whole if self.whole else 1.0
+        half *= projected / self.whole if self.whole else 1.0
         low, high = round(found - abs(half)), round(found + abs(half))
         return Month(found, (low if self._negative else max(0, low), high))
 

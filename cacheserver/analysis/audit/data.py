@@ -49,7 +49,7 @@ def report(
     leaks: Sequence[Leak],
     *,
     wrong_hit: Nanodollars = 0,
-    told: InvoiceTotals | None = None,
+    invoice: InvoiceTotals | None = None,
 ) -> dict[str, Any]:
     """Return the report. Amounts are totals of the log, except those under `month`."""
     semantic = [usd(end) for end in tally.semantic_interval(wrong_hit)]
@@ -70,8 +70,8 @@ def report(
             "to": _day(reading.last),
         },
         "spent_usd": usd(tally.whole.spent),
-        "log_says_usd": usd(tally.told),
-        "of_the_same_requests_usd": usd(tally.told_of),
+        "log_says_usd": usd(tally.logged_cost),
+        "of_the_same_requests_usd": usd(tally.priced_cost),
         "rests_on_estimated_tokens_usd": usd(tally.estimated),
         "without_prompt_usd": usd(tally.no_prompt),
         "unpriced_models": dict(tally.unpriced),
@@ -96,8 +96,8 @@ def report(
         "by_day": sorted((_group(one) for one in tally.by_day.dearest()), key=lambda g: g["name"]),
         "groups": [_group(one) for one in tally.groups.dearest(_GROUPS)],
         "leaks": [_leak(one) for one in leaks],
-        "anthropic_reports": None if told is None else invoice_data.section(told, tally),
-        "assumptions": [*ASSUMPTIONS, *(() if told is None else _OF_SUMS)],
+        "anthropic_reports": None if invoice is None else invoice_data.section(invoice, tally),
+        "assumptions": [*ASSUMPTIONS, *(() if invoice is None else _OF_SUMS)],
     }
 
 

@@ -9,7 +9,7 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
-from cacheserver.analysis.replay.workers import Made
+from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Tenant
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching import lexicon
@@ -17,7 +17,7 @@ from cacheserver.pricing import price_file
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
+class EngineFactory:
     """Settings of an engine, sent to each process; calling it makes the engine."""
 
     model_dir: Path
@@ -27,7 +27,7 @@ class Making:
     texts: int
     prefixes: int
 
-    def __call__(self) -> Made:
+    def __call__(self) -> ManagedEngine:
         embedding = Embedding(OnnxEmbedder(self.model_dir))
         similar = Similar(embedding, lexicon.standard(), texts=self.texts)
         engine = Engine(
@@ -42,4 +42,4 @@ class Making:
             similar.close()
             embedding.close()
 
-        return Made(engine, close)
+        return ManagedEngine(engine, close)

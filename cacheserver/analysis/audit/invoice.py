@@ -61,8 +61,8 @@ class Cell(NamedTuple):
 class Sums:
     """One line of a table."""
 
-    spent: Nanodollars = 0  # tokens at our prices
-    told: Nanodollars = 0  # what the cost report says
+    spent: Nanodollars = 0  # of the tokens, at our prices
+    billed: Nanodollars = 0  # by the cost report
     tokens: Counter[str] = field(default_factory=Counter)
 
 
@@ -147,7 +147,7 @@ class InvoiceTotals:
     last: int = 0
 
 
-def told(invoice: Invoice, pricer: Pricer) -> InvoiceTotals:
+def totals(invoice: Invoice, pricer: Pricer) -> InvoiceTotals:
     """Add everything up. The lines of each table sum to the whole, to the nanodollar."""
     found = InvoiceTotals()
     every = invoice.days
@@ -163,7 +163,7 @@ def told(invoice: Invoice, pricer: Pricer) -> InvoiceTotals:
         _bounds(found, cell, usage, spent, pricer)
     for (day, model, workspace), amount in invoice.costs.items():
         for sums in _lines(found, day, model, workspace, None):
-            sums.told += amount
+            sums.billed += amount
     return found
 
 

@@ -15,43 +15,43 @@ from cacheserver.analysis.audit.tally import Tally
 _MOST: Final = 100  # lines of a table
 
 
-def section(told: InvoiceTotals, tally: Tally) -> Mapping[str, Any]:
+def section(totals: InvoiceTotals, tally: Tally) -> Mapping[str, Any]:
     """Return the report's part on Anthropic's own reports. Amounts are totals of all days."""
     logged = {group.name: group.spent for group in tally.by_model.dearest()}
     return {
-        "days": len(told.by_day),
-        "spent_usd": usd(told.whole.spent),
-        "cost_report_usd": usd(told.whole.told),
-        "tokens": dict(told.whole.tokens),
-        "unpriced_tokens": dict(told.unpriced),
-        "batched_usd": usd(told.batched),
-        "caching_in_place_saved_usd": usd(told.caching_saved),
+        "days": len(totals.by_day),
+        "spent_usd": usd(totals.whole.spent),
+        "cost_report_usd": usd(totals.whole.billed),
+        "tokens": dict(totals.whole.tokens),
+        "unpriced_tokens": dict(totals.unpriced),
+        "batched_usd": usd(totals.batched),
+        "caching_in_place_saved_usd": usd(totals.caching_saved),
         "at_most_usd": {
-            "prompt-caching": usd(told.caching_bound),
-            "batch": usd(told.batch_bound),
+            "prompt-caching": usd(totals.caching_bound),
+            "batch": usd(totals.batch_bound),
         },
-        "older_models_usd": usd(sum(loss.daily.whole for loss in told.older.values())),
+        "older_models_usd": usd(sum(loss.daily.whole for loss in totals.older.values())),
         "by_model": [
             {**line, "logged_usd": usd(logged.get(str(line["name"]), 0))}
-            for line in _table(told.by_model)
+            for line in _table(totals.by_model)
         ],
-        "by_workspace": _table(told.by_workspace),
-        "by_key": _table(told.by_key),
-        "by_day": sorted(_table(told.by_day, None), key=lambda line: line["name"]),
+        "by_workspace": _table(totals.by_workspace),
+        "by_key": _table(totals.by_key),
+        "by_day": sorted(_table(totals.by_day, None), key=lambda line: line["name"]),
     }
 
 
-def leaks(told: InvoiceTotals) -> list[Leak]:
+def leaks(totals: InvoiceTotals) -> list[Leak]:
     """Return leaks that sums show, by key or model with its most expensive days."""
-    seconds = (told.last - told.first + 1) * DAY_S
+    seconds = (totals.last - totals.first + 1) * DAY_S
     found = [
         *(
             ("marks nobody reads", f"key {key}", model, loss)
-            for (model, key), loss in told.unread.items()
+            for (model, key), loss in totals.unread.items()
         ),
-        *(("older model", "all keys", model, loss) for model, loss in told.older.items()),
+        *(("older model", "all keys", model, loss) for model, loss in totals.older.items()),
     ]
-    least = max(1, told.whole.spent // 100)
+    least = max(1, totals.whole.spent // 100)
     made = [
         Leak(
             kind=kind,
@@ -71,17 +71,17 @@ def leaks(told: InvoiceTotals) -> list[Leak]:
 
 def _table(lines: Mapping[str, Sums], most: int | None = _MOST) -> list[dict[str, Any]]:
     """The dearest lines, and the rest of them as one."""
-    ranked = sorted(lines.items(), key=lambda one: (-max(one[1].spent, one[1].told), one[0]))
+    ranked = sorted(lines.items(), key=lambda one: (-max(one[1].spent, one[1].billed), one[0]))
     rest = Sums()
     for _, sums in ranked[most:] if most is not None else ():
         rest.spent += sums.spent
-        rest.told += sums.told
-    shown = [*ranked[:most], *([("other", rest)] if rest.spent or rest.told else [])]
+        rest.billed += sums.billed
+    shown = [*ranked[:most], *([("other", rest)] if rest.spent or rest.billed else [])]
     return [
         {
             "name": name,
             "spent_usd": usd(sums.spent),
-            "cost_report_usd": usd(sums.told),
+            "cost_report_usd": usd(sums.billed),
             "tokens": dict(sums.tokens),
         }
         for name, sums in shown

@@ -184,8 +184,8 @@ class Tally:
     unpriced: Counter[str] = field(default_factory=Counter)
     systems: Systems = field(default_factory=Systems)
     estimated: Nanodollars = 0  # of what was spent, that rests on characters
-    told: Nanodollars = 0  # what the log itself says was spent...
-    told_of: Nanodollars = 0  # ...and what we make of the same requests
+    logged_cost: Nanodollars = 0  # what the log itself says was spent...
+    priced_cost: Nanodollars = 0  # ...and what we make of the same requests
     no_prompt: Nanodollars = 0  # spent on requests of which nothing more is known
     first: float | None = None  # when the first priced request came
     daily: defaultdict[str, Daily] = field(default_factory=lambda: defaultdict(Daily))
@@ -216,8 +216,8 @@ class Tally:
         self.estimated += step.spent if call.estimated else 0
         self.no_prompt += step.spent if step.reason == "no-prompt" else 0
         if call.cost is not None:
-            self.told += call.cost
-            self.told_of += step.spent
+            self.logged_cost += call.cost
+            self.priced_cost += step.spent
         return name
 
     def _daily(self, day: int, step: Step) -> None:

@@ -103,8 +103,8 @@ class Engine:
         """Begin what a step will wait for: the embedding of a question not answered before."""
         if self._similar is None or call.status != 200 or call.hit:
             return
-        known = self._stored.get(seen.query.fingerprint, call.at) is not None
-        if not known or ("routing" in self._levers and not self._readings.knows(seen)):
+        is_stored = self._stored.get(seen.query.fingerprint, call.at) is not None
+        if not is_stored or ("routing" in self._levers and not self._readings.knows(seen)):
             self._similar.ahead(seen)
 
     def step(self, call: Call, seen: ReplayedRequest | None) -> Step:
@@ -162,7 +162,7 @@ class Engine:
             return None
         late = self._alone.late(fingerprint, call.at)
         self._keep(self._alone, call, seen)
-        _note(alone, "exact", spent, self._made(self._warm_alone, call, seen, spent))
+        _note(alone, "exact", spent, self._bill_alone(self._warm_alone, call, seen, spent))
         return late
 
     def _unshared(
@@ -171,8 +171,8 @@ class Engine:
         """A call that no stored answer serves: it is made in the caches' worlds too, and keeps
         its prefix warm there.
         """
-        _note(alone, "exact", spent, self._made(self._warm_alone, call, seen, spent))
-        cost = self._made(self._warm_both, call, seen, spent)
+        _note(alone, "exact", spent, self._bill_alone(self._warm_alone, call, seen, spent))
+        cost = self._bill_alone(self._warm_both, call, seen, spent)
         if cost is not None:
             self._semantic_alone(alone, spent - cost)
 
@@ -202,7 +202,7 @@ class Engine:
         expires_at = self._keep(self._stored, call, seen)
         if expires_at is not None and found is not None and self._similar is not None:
             self._similar.store(seen, call, found, expires_at)
-        cost = self._made(self._warm_both, call, seen, spent)
+        cost = self._bill_alone(self._warm_both, call, seen, spent)
         if cost is not None:
             self._semantic_alone(alone, spent - cost)
         return found, None
@@ -245,7 +245,7 @@ class Engine:
                 usage = marked
                 note("prompt-caching", self._cost(model, usage, at))
         if route is not None:
-            self._routes.answered(seen, call, route, usage)
+            self._routes.record(seen, call, route, usage)
         return Step(spent, together=parts, reason=reason)
 
     def _routed_alone(
@@ -259,7 +259,7 @@ class Engine:
             seen, route.model, usage, call.at, elsewhere=route.model != call.model
         )
         _note(alone, "routing", spent, self._again(call, spent, route.model, usage))
-        self._routes_alone.answered(seen, call, route, usage)
+        self._routes_alone.record(seen, call, route, usage)
         return route
 
     def _routable(self, call: Call) -> bool:
@@ -286,7 +286,7 @@ class Engine:
     def _cost(self, model: str, usage: Usage, at: float) -> Nanodollars | None:
         return self._pricer.cost(model, usage, at)
 
-    def _made(
+    def _bill_alone(
         self, warmth: Warmth, call: Call, seen: ReplayedRequest, spent: Nanodollars
     ) -> Nanodollars | None:
         """Return the bill of a call in a world without other levers."""

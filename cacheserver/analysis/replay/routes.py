@@ -47,7 +47,7 @@ class Routes:
             return route
         return self._held(route, asked, seen, usage, now)
 
-    def answered(self, seen: ReplayedRequest, call: Call, route: Route, usage: Usage) -> None:
+    def record(self, seen: ReplayedRequest, call: Call, route: Route, usage: Usage) -> None:
         """Record the conversation's model if another model would lose something."""
         kept = turns.kept(route.model, usage, call.at)
         if seen.query.tenant.routing.sticky_s == 0 or not (kept.cached_until or _thought(call)):

@@ -82,10 +82,10 @@ class Reader:
             return None
         text = json_text.dumps([call.tenant, call.key, call.headers, call.body])
         digest = hashlib.blake2b(text, digest_size=16).digest()
-        known = self._seen.get(digest)
-        if known is not None:
+        cached = self._seen.get(digest)
+        if cached is not None:
             self._seen.move_to_end(digest)
-            return known[0]
+            return cached[0]
         seen = self._read(call, call.body)
         self._seen[digest] = seen, len(text)
         self._bytes += len(text)

@@ -55,7 +55,7 @@ class Stored:
     expires_at: float
     source: str  # where it stands in the log
     group: str
-    said: ReadExchange | None = None
+    exchange: ReadExchange | None = None
 
 
 @dataclass(slots=True)
@@ -283,23 +283,25 @@ class Similar:
         nearest = found.nearest
         if nearest is not None:
             near += [n for n in found.near[_COMPARED:] if n.id == nearest.id]
-        said = self._read(fresh)
-        if said is None:
+        exchange = self._read(fresh)
+        if exchange is None:
             return
         others = {n.id: (n, self._read(self._stored[n.id])) for n in near if n.id in self._stored}
-        told = {
-            id: beside(said, other, n.group)
+        grouped = {
+            id: beside(exchange, other, n.group)
             for id, (n, other) in others.items()
             if other is not None
         }
-        group = self._answers.group_of(said, list(told.values()))
-        if nearest is not None and nearest.id in told:
+        group = self._answers.group_of(exchange, list(grouped.values()))
+        if nearest is not None and nearest.id in grouped:
             mine = self._stored[nearest.id].group
-            first = self._answers.outcome(said, [one for one in told.values() if one.group == mine])
+            first = self._answers.outcome(
+                exchange, [one for one in grouped.values() if one.group == mine]
+            )
             # The log holds no second answer: a surprising contradiction counts as it stands.
             settled = confirmation.conclude(first, nearest.probability)
             if settled.right is not None:
-                foil = self._foil(seen, said, found, mine, told) if settled.right else None
+                foil = self._foil(seen, exchange, found, mine, grouped) if settled.right else None
                 weight = settled.weight
                 self._teach(seen, nearest, settled.right, "miss", weight=weight, foil=foil)
         fresh.group = group or fresh.group
@@ -307,13 +309,13 @@ class Similar:
     def _foil(
         self,
         seen: ReplayedRequest,
-        said: ReadExchange,
+        exchange: ReadExchange,
         found: Found,
         group: str,
-        told: Mapping[str, Grouped],
+        grouped: Mapping[str, Grouped],
     ) -> Evidence | None:
         def outcome(id: str) -> Outcome:
-            return self._answers.outcome(said, [told[id]]) if id in told else "open"
+            return self._answers.outcome(exchange, [grouped[id]]) if id in grouped else "open"
 
         asked = self._profile(seen.query.text or "")
         return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
@@ -321,18 +323,20 @@ class Similar:
     def _compared(self, text: str, call: Call, stored: Stored) -> Conclusion:
         """Compare the logged answer with the stored one."""
         fresh = Stored("", text, _packed(call.message), 0.0, "", "")
-        said, other = self._read(fresh), self._read(stored)
-        if said is None or other is None:
+        exchange, other = self._read(fresh), self._read(stored)
+        if exchange is None or other is None:
             return Conclusion(None)
-        first = self._answers.outcome(said, [beside(said, other, stored.group)])
+        first = self._answers.outcome(exchange, [beside(exchange, other, stored.group)])
         return confirmation.conclude(first, None)
 
     def _read(self, stored: Stored) -> ReadExchange | None:
-        if stored.said is None and stored.answer is not None:
+        if stored.exchange is None and stored.answer is not None:
             message = zlib.decompress(stored.answer)
-            stored.said = self._loop.run_until_complete(self._answers.read(stored.text, message))
-            stored.answer = None if stored.said is None else stored.answer
-        return stored.said
+            stored.exchange = self._loop.run_until_complete(
+                self._answers.read(stored.text, message)
+            )
+            stored.answer = None if stored.exchange is None else stored.answer
+        return stored.exchange
 
     async def _embed(self, text: str) -> Vectors | None:
         return self._vector(text)

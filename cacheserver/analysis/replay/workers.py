@@ -33,7 +33,7 @@ _ALIVE_S: Final = 1.0  # between two looks whether a process is still there
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ManagedEngine:
     """An engine and what ends it."""
 
     engine: Engine
@@ -41,7 +41,7 @@ class Made:
 
 
 # Makes an engine in the process it is called in. It is pickled: a module's function, a `partial`.
-Making: TypeAlias = Callable[[], Made]
+Making: TypeAlias = Callable[[], ManagedEngine]
 
 
 def replay(calls: Iterable[Call], making: Making, *, processes: int) -> Iterator[tuple[Call, Step]]:

@@ -23,7 +23,7 @@ _OPENERS = ("Could you tell me:", "I would like to know:", "A question:", "Pleas
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Turn:
     """A question with its answer's length, in tokens."""
 
     text: str
@@ -44,15 +44,15 @@ class Bodies:
         """Return the call. Without `body` it has its usage only: an equal one was read before."""
         kind, first, last = ask.kind, ask.questions[0], ask.questions[-1]
         model = self._model(kind, first)
-        said = [self._said(kind, one, at == 0) for at, one in enumerate(ask.questions)]
-        before = sum(one.asked + one.answer + one.document for one in said[:-1])
-        mine = said[-1]
+        turns = [self._turn(kind, one, at == 0) for at, one in enumerate(ask.questions)]
+        before = sum(one.asked + one.answer + one.document for one in turns[:-1])
+        mine = turns[-1]
         prompt = kind.system.tokens + kind.tools.tokens + before + mine.asked + mine.document
         return Call(
             at=ask.at,
             model=model,
             usage=Usage(prompt, mine.answer),
-            body=self._body(kind, first, model, said) if body else None,
+            body=self._body(kind, first, model, turns) if body else None,
             stream=not kind.waits,
             source=f"{kind.name}:{last.topic}:{last.wording}",
         )
@@ -63,21 +63,21 @@ class Bodies:
         (name,) = random.choices(names, weights=list(kind.models.values()))
         return str(getattr(self.tiers, name)) if name in TIERS else name
 
-    def _said(self, kind: Kind, question: Question, begins: bool) -> _Said:
+    def _turn(self, kind: Kind, question: Question, begins: bool) -> _Turn:
         random = self._random(kind, question, "length")
         asked, answer = drawn(kind.question, random), drawn(kind.output, random)
         has = begins and kind.document is not None
         document = drawn(kind.document, random) if has and kind.document is not None else 0
-        return _Said(_worded(kind, question), asked, answer, document)
+        return _Turn(_worded(kind, question), asked, answer, document)
 
     def _random(self, kind: Kind, question: Question, what: str) -> Random:
         name = f"{self.seed}:{kind.name}:{question.topic}:{question.wording}:{what}"
         return Random(zlib.crc32(name.encode()))  # a string would be hashed with SHA-512, 10 us
 
-    def _body(self, kind: Kind, first: Question, model: str, said: list[_Said]) -> dict[str, Any]:
+    def _body(self, kind: Kind, first: Question, model: str, turns: list[_Turn]) -> dict[str, Any]:
         per = chars_per_token(model)
         messages: list[dict[str, Any]] = []
-        for one in said:
+        for one in turns:
             text = one.text
             if one.document:  # in the same text: an instruction under what it is about
                 text = f"{self._text(one.document, per)}\n\n{one.text}"

@@ -60,7 +60,7 @@ def run(asked: argparse.Namespace) -> int:
         scenario = replace(scenario, conversations=asked.conversations)
     prices = shelf.prices(asked.prices)
     result = simulate(scenario, prices, requests=asked.requests, processes=asked.processes)
-    print("\n".join(report.told(result)))
+    print("\n".join(report.lines(result)))
     if asked.json is not None:
         try:
             Path(asked.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")

@@ -68,10 +68,10 @@ class Fields:
             raise Wrong(self.at(key), "must be true or false")
         return value
 
-    def choice(self, key: str, known: tuple[str, ...], default: str) -> str:
+    def choice(self, key: str, options: tuple[str, ...], default: str) -> str:
         value = self.take(key, default)
-        if value not in known:
-            raise Wrong(self.at(key), f"must be one of {', '.join(known)}")
+        if value not in options:
+            raise Wrong(self.at(key), f"must be one of {', '.join(options)}")
         return str(value)
 
     def texts(self, key: str, default: list[str] | None = None) -> tuple[str, ...]:

@@ -129,14 +129,14 @@ def tenant_rules(preset: Preset) -> Mapping[str, Any]:
 
 def request_fields(preset: Preset) -> Mapping[str, Any]:
     """Return the fields of `/v1/query` and `/v1/jobs` that such work is asked with."""
-    said: dict[str, Any] = {"model": AUTO}
+    fields: dict[str, Any] = {"model": AUTO}
     if preset.task is not None:
-        said["task"] = preset.task
+        fields["task"] = preset.task
     if preset.deep:
-        said["requires_deep_analysis"] = True
+        fields["requires_deep_analysis"] = True
     if preset.patience_s:
-        said["deadline"] = preset.patience_s
-    return said
+        fields["deadline"] = preset.patience_s
+    return fields
 
 
 def _route(preset: Preset, rules: RoutingRules) -> Route:

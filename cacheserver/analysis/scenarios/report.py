@@ -12,7 +12,7 @@ from cacheserver.core.types import Nanodollars
 _MONTH_DAYS = 30.0
 
 
-def told(result: Result) -> Iterator[str]:
+def lines(result: Result) -> Iterator[str]:
     """Yield the lines of the report."""
     scenario, whole = result.scenario, result.whole
     yield f"{scenario.name}: {scenario.about}"

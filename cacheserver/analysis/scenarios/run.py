@@ -127,4 +127,4 @@ def _replayed(
 
 def _key(ask: Ask) -> tuple[object, ...] | None:
     """Return the name of a request that may be repeated; None if it will not."""
-    return (ask.kind.name, *ask.questions) if ask.known else None
+    return (ask.kind.name, *ask.questions) if ask.common else None

@@ -35,7 +35,7 @@ class Ask:
     kind: Kind
     number: int  # of the conversation
     questions: tuple[Question, ...]  # this one last
-    known: bool  # all of them are common: the whole request may have been sent before
+    common: bool  # all of them are common: the whole request may have been sent before
 
 
 def asks(scenario: Scenario) -> Iterator[Ask]:
@@ -89,8 +89,8 @@ def _turn(waiting: list[tuple[float, int, Ask]], kind: Kind, random: Random) -> 
             again,
         )
         at = ask.at + (random.expovariate(1 / kind.pause_s) if kind.pause_s else 0.0)
-        known = ask.known and again
-        later = replace(ask, at=at, questions=(*ask.questions, following), known=known)
+        common = ask.common and again
+        later = replace(ask, at=at, questions=(*ask.questions, following), common=common)
         heapq.heappush(waiting, (at, talk, later))
     return ask
 

@@ -115,7 +115,7 @@ async def keys(request: Request) -> list[dict[str, Any]]:
 async def create_key(request: Request) -> dict[str, Any]:
     """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`."""
     edge = await _admitted(request)
-    fields = _known(await _body(request, edge), ("tenant", "label", "expires", "limits"))
+    fields = _only(await _body(request, edge), ("tenant", "label", "expires", "limits"))
     for field in ("tenant", "label"):
         if not isinstance(fields.get(field, ""), str):
             raise BadRequest(field, "must be a string")
@@ -132,7 +132,7 @@ async def create_key(request: Request) -> dict[str, Any]:
 async def rotate_key(request: Request, id: str) -> dict[str, Any]:
     """Fields: `overlap` (`24h`, at most 30 days; 0: the old one ends now), `expires`."""
     edge = await _admitted(request)
-    fields = _known(await _body(request, edge), ("overlap", "expires"))
+    fields = _only(await _body(request, edge), ("overlap", "expires"))
     overlap_s = key_times.seconds("overlap", fields.get("overlap", 0))
     key, plain = await edge.parts.tenants.rotate_key(
         id, overlap_s=overlap_s, expires_at=_expiry(edge, fields)
@@ -160,7 +160,7 @@ def _key(key: ApiKey) -> dict[str, Any]:
     return shown
 
 
-def _known(fields: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+def _only(fields: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
     for field in fields:
         if field not in known:
             listed = ", ".join(f"`{one}`" for one in known)

@@ -207,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse("head-time", 408, "timeout_error", "the headers took too long")
         elif self._phase == "body":
             self._sweep_body(now, age)
-        elif self._phase == "idle" and age > limits.keep_alive_s and self._answered():
+        elif self._phase == "idle" and age > limits.keep_alive_s and self._has_responded():
             self.transport.close()
 
     def _sweep_body(self, now: float, age: float) -> None:
@@ -222,7 +222,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _reader_stalls(self, now: float) -> bool:
         waits = self.transport.get_write_buffer_size()
-        writing = not (self._over or self.transport.is_closing() or self._answered())
+        writing = not (self._over or self.transport.is_closing() or self._has_responded())
         if waits == 0 or (writing and not self.flow.write_paused):
             self._stalled = None
         elif self._stalled is None:
@@ -233,7 +233,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stalled = (now, waits)
         return False
 
-    def _answered(self) -> bool:
+    def _has_responded(self) -> bool:
         return not self.pipeline and (self.cycle is None or self.cycle.response_complete)
 
     def _enter(self, phase: str) -> None:
@@ -255,7 +255,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._counted.closed(reason)
         cycle = self.cycle
         own = self._phase == "body" and not self.pipeline and not cycle.response_started
-        if own or self._answered():
+        if own or self._has_responded():
             self._say(status, type, message)
         self._disconnect()
         self._over = True

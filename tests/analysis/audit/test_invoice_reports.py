@@ -77,25 +77,25 @@ def test_a_page_of_usage_is_priced_by_hand(tmp_path: Path) -> None:
     path = write(tmp_path / "usage.json", usage_page(result()))
     _, reading = read(path)
     assert (reading.bad, reading.formats) == (0, {"anthropic report": 1})
-    told = invoice.told(reading.invoice, PRICER)
+    totals = invoice.totals(reading.invoice, PRICER)
     # $2 and $10 a million, writes 2.50 and 4, reads 0.10, a search a cent.
     by_hand = Decimal("2") + Decimal("0.5") + Decimal("0.4") + Decimal("0.3") + Decimal("0.5")
-    assert told.whole.spent == (by_hand + Decimal("0.1")) * 10**9
+    assert totals.whole.spent == (by_hand + Decimal("0.1")) * 10**9
     # As plain input 4.3 million cost 8.60, less 3.20 as it was; read, the million plain cost 0.10.
-    assert told.caching_saved == 5_400_000_000
-    assert told.caching_bound == 1_900_000_000
-    assert told.batch_bound == by_hand / 2 * 10**9  # searches are not halved
-    assert told.batched == 0
+    assert totals.caching_saved == 5_400_000_000
+    assert totals.caching_bound == 1_900_000_000
+    assert totals.batch_bound == by_hand / 2 * 10**9  # searches are not halved
+    assert totals.batched == 0
 
 
 def test_amounts_of_the_cost_report_are_cents(tmp_path: Path) -> None:
     page = usage_page(costs("378.5"), costs("0.025"), costs("10", model=None, description="Credit"))
     _, reading = read(write(tmp_path / "cost.json", page))
-    told = invoice.told(reading.invoice, PRICER)
-    assert told.whole.told == 3_885_250_000
-    assert {name: sums.told for name, sums in told.by_model.items()} == {
+    totals = invoice.totals(reading.invoice, PRICER)
+    assert totals.whole.billed == 3_885_250_000
+    assert {name: sums.billed for name, sums in totals.by_model.items()} == {
         "claude-sonnet-5-5": 3_785_250_000,
-        "not told": 100_000_000,
+        "not totals": 100_000_000,
     }
 
 
@@ -137,16 +137,16 @@ def test_the_consoles_tables_are_read(tmp_path: Path) -> None:
             table.writerow(row)
     _, reading = read(tmp_path)
     assert reading.bad == 0
-    told = invoice.told(reading.invoice, PRICER)
+    totals = invoice.totals(reading.invoice, PRICER)
     assert (
-        told.whole.spent == told.batched == 4_125_000_000
+        totals.whole.spent == totals.batched == 4_125_000_000
     )  # (5 + 2.50) / 2, in the US a tenth more
-    assert told.whole.told == 4_125_000_000
-    assert list(told.by_model) == ["claude-opus-5"]
-    (leak,) = invoice_data.leaks(told)
+    assert totals.whole.billed == 4_125_000_000
+    assert list(totals.by_model) == ["claude-opus-5"]
+    (leak,) = invoice_data.leaks(totals)
     assert (leak.kind, leak.saved) == ("older model", 825_000_000)  # $4/20 for $5/25
     assert leak.month == Month(24_750_000_000)
-    assert leak.blamed == (f"{next(iter(told.by_day))}, workspace Default, key shop",)
+    assert leak.blamed == (f"{next(iter(totals.by_day))}, workspace Default, key shop",)
 
 
 def test_beyond_so_many_keys_a_report_is_kept_as_others() -> None:
@@ -157,10 +157,10 @@ def test_beyond_so_many_keys_a_report_is_kept_as_others() -> None:
         kept.add(Bucket(86_400.0 * (n % 2), "claude-opus-5-5", cost=7, workspace=f"w{n}"))
     assert len(kept.usage) <= 3 + 2
     assert len(kept.costs) <= 3 + 2
-    told = invoice.told(kept, PRICER)
-    assert told.whole.spent == 50 * 4 * 10**9
-    assert told.whole.told == 350
-    assert told.by_key["other"].spent == 47 * 4 * 10**9
+    totals = invoice.totals(kept, PRICER)
+    assert totals.whole.spent == 50 * 4 * 10**9
+    assert totals.whole.billed == 350
+    assert totals.by_key["other"].spent == 47 * 4 * 10**9
 
 
 def test_a_sum_of_short_prompts_is_not_priced_as_a_long_one() -> None:
@@ -174,7 +174,7 @@ def test_marks_that_cost_more_than_they_save_are_a_leak_of_their_key() -> None:
     for key, read_tokens in (("apikey_1", 0), ("apikey_2", 50_000_000)):
         usage = Usage(0, 0, cache_write_5m_tokens=1_000_000, cache_read_tokens=read_tokens)
         book.add(Bucket(DAY, "claude-sonnet-5-5", usage, key=key))
-    (leak,) = invoice_data.leaks(invoice.told(book, PRICER))
+    (leak,) = invoice_data.leaks(invoice.totals(book, PRICER))
     assert (leak.kind, leak.what, leak.saved) == ("marks nobody reads", "key apikey_1", 500_000_000)
 
 
@@ -198,16 +198,16 @@ def test_the_lines_of_each_table_sum_to_the_whole(given: list[Bucket]) -> None:
     book = Invoice()
     for bucket in given:
         book.add(bucket)
-    told = invoice.told(book, PRICER)
-    assert told.whole.told == sum(b.cost for b in given if b.cost is not None)
-    for table in (told.by_model, told.by_day, told.by_workspace):
-        assert sum(one.spent for one in table.values()) == told.whole.spent
-        assert sum(one.told for one in table.values()) == told.whole.told
+    totals = invoice.totals(book, PRICER)
+    assert totals.whole.billed == sum(b.cost for b in given if b.cost is not None)
+    for table in (totals.by_model, totals.by_day, totals.by_workspace):
+        assert sum(one.spent for one in table.values()) == totals.whole.spent
+        assert sum(one.billed for one in table.values()) == totals.whole.billed
         for kind in ("input", "output", "cache_read"):
             found = sum(one.tokens[kind] for one in table.values())
-            assert found == told.whole.tokens[kind]
-    assert sum(one.spent for one in told.by_key.values()) == told.whole.spent
-    shown = invoice_data.section(told, Tally())
+            assert found == totals.whole.tokens[kind]
+    assert sum(one.spent for one in totals.by_key.values()) == totals.whole.spent
+    shown = invoice_data.section(totals, Tally())
     for name in ("by_model", "by_workspace", "by_day", "by_key"):
         assert sum(Decimal(line["spent_usd"]) for line in shown[name]) == Decimal(
             shown["spent_usd"]
@@ -236,7 +236,7 @@ def test_whatever_a_report_holds_is_never_fatal(
     _, reading = read(path)
     assert sum(reading.formats.values()) >= 2  # whatever it is, the others count
     assert sum(reading.formats.values()) + reading.bad + sum(reading.skipped.values()) == 3
-    invoice.told(reading.invoice, PRICER)
+    invoice.totals(reading.invoice, PRICER)
 
 
 def test_reports_beside_a_log_say_what_the_log_covers(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_reports_beside_a_log_say_what_the_log_covers(tmp_path: Path) -> None:
     (logged,), reading = read(tmp_path)
     tally = Tally()
     tally.add(logged, Step(3_000_000))
-    told = invoice.told(reading.invoice, PRICER)
-    shown = data.report(reading, tally, invoice_data.leaks(told), told=told)
+    totals = invoice.totals(reading.invoice, PRICER)
+    shown = data.report(reading, tally, invoice_data.leaks(totals), invoice=totals)
     assert shown["anthropic_reports"]["by_model"][0]["logged_usd"] == "0.003000000"
     text = "\n".join(terminal.lines(shown))
     assert "Anthropic's own reports, 1 days" in text

@@ -53,7 +53,7 @@ def made(*, days: int = 30, sign: int = 1) -> dict[str, Any]:
     book.add(invoice.Bucket(1_793_577_600.0, "claude-opus-5", Usage(10**6, 10**5), key=HOSTILE))
     book.add(invoice.Bucket(1_793_577_600.0, "claude-opus-5", cost=10**9))
     worst = leaks.worst(tally.whole.spent, days * 86_400.0)
-    return data.report(reading, tally, worst, told=invoice.told(book, PRICER))
+    return data.report(reading, tally, worst, invoice=invoice.totals(book, PRICER))
 
 
 def row_of(days: int) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
-from cacheserver.analysis.replay.workers import Made
+from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching import lexicon
@@ -16,7 +16,7 @@ from tests.models import model_dir
 TENANT = Tenant("default", bar=Bar(target=0.01))
 
 
-def make(texts: int | None, tenant: Tenant = TENANT) -> Made:
+def make(texts: int | None, tenant: Tenant = TENANT) -> ManagedEngine:
     embedding = Embedding(OnnxEmbedder(model_dir()))
     similar = Similar(embedding, lexicon.standard(), texts=texts)
     similar.__enter__()
@@ -26,8 +26,8 @@ def make(texts: int | None, tenant: Tenant = TENANT) -> Made:
         similar.__exit__(None, None, None)
         embedding.close()
 
-    return Made(engine, close)
+    return ManagedEngine(engine, close)
 
 
-def broken() -> Made:
+def broken() -> ManagedEngine:
     raise ValueError("no model")

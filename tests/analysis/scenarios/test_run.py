@@ -113,7 +113,7 @@ def test_exact_repeats_hit_as_often_as_arithmetic_says(share: float) -> None:
         conversations=1_000,
         lifetime_s=864_000,
     )
-    common = [ask for ask in asks(made) if ask.known]
+    common = [ask for ask in asks(made) if ask.common]
     # Of each common question the first is asked of Claude, and every later one is a hit.
     met = len({ask.questions for ask in common})
     assert ran(made).whole.hits == {"exact": len(common) - met}

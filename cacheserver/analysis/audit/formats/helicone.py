@@ -68,8 +68,8 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
 
 
 def _usage(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Usage:
-    told = part(answer, "usage")
-    if told is not None and "input_tokens" in told:
+    logged = part(answer, "usage")
+    if logged is not None and "input_tokens" in logged:
         return usage_of(answer)
     return Usage(
         input_tokens=count(record.get("prompt_tokens")),

@@ -64,11 +64,11 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
 
 
 def _usage(record: Mapping[str, Any]) -> Usage:
-    told = mapped(record.get("usageDetails", record.get("usage_details"))) or {}
+    details = mapped(record.get("usageDetails", record.get("usage_details"))) or {}
     older = mapped(record.get("usage")) or {}
 
     def first(*names: str) -> int:
-        return next((count(told[name]) for name in names if name in told), 0)
+        return next((count(details[name]) for name in names if name in details), 0)
 
     written_1h = first(*_WRITTEN_1H)
     return Usage(
@@ -97,9 +97,9 @@ def _body(given: object, asked: Mapping[str, Any], model: str) -> Mapping[str, A
 
 
 def _message(given: object) -> Mapping[str, Any] | None:
-    said = mapped(given)
-    if said is None:
-        said = {"content": given} if isinstance(given, str) and given else None
-    elif "choices" in said:
-        return openai.message_of(said)
-    return None if said is None else openai.message_of({"choices": [{"message": said}]})
+    output = mapped(given)
+    if output is None:
+        output = {"content": given} if isinstance(given, str) and given else None
+    elif "choices" in output:
+        return openai.message_of(output)
+    return None if output is None else openai.message_of({"choices": [{"message": output}]})

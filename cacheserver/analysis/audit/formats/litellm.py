@@ -60,14 +60,16 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     )
 
 
-def _usage(record: Mapping[str, Any], told: Mapping[str, Any]) -> Usage:
+def _usage(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Usage:
     usage = inclusive(
         count(record.get("prompt_tokens")),
-        read=count(told.get("cache_read_input_tokens")),
-        written=count(told.get("cache_creation_input_tokens")),
+        read=count(metadata.get("cache_read_input_tokens")),
+        written=count(metadata.get("cache_creation_input_tokens")),
         output=count(record.get("completion_tokens")),
     )
-    details = part(part(told, "prompt_tokens_details") or {}, "cache_creation_token_details") or {}
+    details = (
+        part(part(metadata, "prompt_tokens_details") or {}, "cache_creation_token_details") or {}
+    )
     hour = min(count(details.get("ephemeral_1h_input_tokens")), usage.cache_write_5m_tokens)
     return replace(
         usage,

@@ -85,9 +85,9 @@ def _message(answer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def _estimated(body: Mapping[str, Any], message: Mapping[str, Any] | None, model: str) -> Usage:
     """Tokens by characters, where the log has none."""
-    said = json_text.dumps((message or {}).get("content") or "")
+    text = json_text.dumps((message or {}).get("content") or "")
     per = estimate.chars_per_token(model)
-    return Usage(estimate.prompt_tokens(body, model), round(len(said) / per) if message else 0)
+    return Usage(estimate.prompt_tokens(body, model), round(len(text) / per) if message else 0)
 
 
 def _headers(headers: Mapping[str, Any] | None) -> Mapping[str, str]:

@@ -70,8 +70,8 @@ def message_of(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return Claude's message from a chat completion; None if it has none."""
     choices = listed(answer.get("choices"))
     first = choices[0] if choices and isinstance(choices[0], Mapping) else {}
-    said = part(first, "message")
-    content = None if said is None else _turn({"role": "assistant", **said})
+    reply = part(first, "message")
+    content = None if reply is None else _turn({"role": "assistant", **reply})
     if not content:
         return None
     stop = STOPS.get(str(first.get("finish_reason")), "end_turn")
@@ -83,11 +83,11 @@ def _turn(turn: object) -> list[dict[str, Any]] | None:
     if not isinstance(turn, Mapping):
         return None
     if turn.get("role") == "tool":
-        said = _content(turn.get("content"))
+        reply = _content(turn.get("content"))
         id = turn.get("tool_call_id")
-        if said is None or not isinstance(id, str):
+        if reply is None or not isinstance(id, str):
             return None
-        return [{"type": "tool_result", "tool_use_id": id, "content": said}]
+        return [{"type": "tool_result", "tool_use_id": id, "content": reply}]
     content = [] if turn.get("content") is None else _content(turn["content"])
     calls = [_call(one) for one in listed(turn.get("tool_calls"))]
     if content is None or None in calls:

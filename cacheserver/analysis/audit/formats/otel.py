@@ -49,11 +49,11 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     """Return the call, or the reason for leaving the span out."""
-    told = _attributes(parsed(record.get("attributes")))
+    attributes = _attributes(parsed(record.get("attributes")))
     for event in _objects(record.get("events")):
-        told |= _attributes(event.get("attributes"))
-    operation = told.get("gen_ai.operation.name", told.get("llm.request.type", "chat"))
-    names = [told.get(f"gen_ai.{which}.model") for which in ("response", "request")]
+        attributes |= _attributes(event.get("attributes"))
+    operation = attributes.get("gen_ai.operation.name", attributes.get("llm.request.type", "chat"))
+    names = [attributes.get(f"gen_ai.{which}.model") for which in ("response", "request")]
     if operation not in _CALLS or not any(names):
         return _OTHERS
     model = model_among(*names)
@@ -65,21 +65,26 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     return Call(
         at=at,
         model=model,
-        usage=_usage(told),
-        body=_body(told, model),
-        message=_message(told),
-        tenant=word(told, "tenant.id", "enduser.id", "user.id") or "default",
-        purpose=word(told, "gen_ai.prompt.name", "gen_ai.agent.name", "service.name"),
-        status=500 if told.get("error.type") else 200,
-        stream=told.get("gen_ai.request.stream") is True,
+        usage=_usage(attributes),
+        body=_body(attributes, model),
+        message=_message(attributes),
+        tenant=word(attributes, "tenant.id", "enduser.id", "user.id") or "default",
+        purpose=word(attributes, "gen_ai.prompt.name", "gen_ai.agent.name", "service.name"),
+        status=500 if attributes.get("error.type") else 200,
+        stream=attributes.get("gen_ai.request.stream") is True,
         source=source,
     )
 
 
-def _usage(told: Mapping[str, Any]) -> Usage:
+def _usage(attributes: Mapping[str, Any]) -> Usage:
     def first(*names: str) -> int:
         return next(
-            (count(told[f"gen_ai.usage.{n}"]) for n in names if f"gen_ai.usage.{n}" in told), 0
+            (
+                count(attributes[f"gen_ai.usage.{n}"])
+                for n in names
+                if f"gen_ai.usage.{n}" in attributes
+            ),
+            0,
         )
 
     return inclusive(
@@ -90,12 +95,14 @@ def _usage(told: Mapping[str, Any]) -> Usage:
     )
 
 
-def _body(told: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
-    turns = listed(told.get("gen_ai.input.messages")) or _numbered(told, "gen_ai.prompt")
-    system = _blocks(listed(told.get("gen_ai.system_instructions"))) or []
+def _body(attributes: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
+    turns = listed(attributes.get("gen_ai.input.messages")) or _numbered(
+        attributes, "gen_ai.prompt"
+    )
+    system = _blocks(listed(attributes.get("gen_ai.system_instructions"))) or []
     messages: list[dict[str, Any]] = []
     for turn in turns:
-        blocks = _said(turn)
+        blocks = _blocks_of_turn(turn)
         if blocks is None:
             return None
         if turn.get("role") in ("system", "developer"):
@@ -109,23 +116,25 @@ def _body(told: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
     if system:
         body["system"] = system
     for name in _ASKED:
-        if (value := told.get(f"gen_ai.request.{name}")) is not None:
+        if (value := attributes.get(f"gen_ai.request.{name}")) is not None:
             body[name] = value
-    tools = listed(told.get("gen_ai.tool.definitions"))
+    tools = listed(attributes.get("gen_ai.tool.definitions"))
     return {**body, "tools": [_tool(one) for one in tools]} if tools else body
 
 
-def _message(told: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    turns = listed(told.get("gen_ai.output.messages")) or _numbered(told, "gen_ai.completion")
-    blocks = _said(turns[0]) if turns else None
+def _message(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    turns = listed(attributes.get("gen_ai.output.messages")) or _numbered(
+        attributes, "gen_ai.completion"
+    )
+    blocks = _blocks_of_turn(turns[0]) if turns else None
     if not blocks:
         return None
-    reasons = listed(told.get("gen_ai.response.finish_reasons"))
+    reasons = listed(attributes.get("gen_ai.response.finish_reasons"))
     reason = str(turns[0].get("finish_reason") or (reasons[0] if reasons else "stop"))
     return {"content": blocks, "stop_reason": STOPS.get(reason, reason)}
 
 
-def _said(turn: object) -> list[dict[str, Any]] | None:
+def _blocks_of_turn(turn: object) -> list[dict[str, Any]] | None:
     if not isinstance(turn, Mapping):
         return None
     if isinstance(turn.get("content"), str):
@@ -145,9 +154,9 @@ def _blocks(parts: object) -> list[dict[str, Any]] | None:
                 arguments = given if isinstance(given, Mapping) else {}
                 blocks.append({"type": "tool_use", "id": id, "name": name, "input": arguments})
             case {"type": "tool_call_response", "id": str(id)}:
-                said = one.get("response", one.get("result"))
-                told = said if isinstance(said, str | list) else str(said)
-                blocks.append({"type": "tool_result", "tool_use_id": id, "content": told})
+                result = one.get("response", one.get("result"))
+                content = result if isinstance(result, str | list) else str(result)
+                blocks.append({"type": "tool_result", "tool_use_id": id, "content": content})
             case {"type": "reasoning"}:
                 continue
             case _:
@@ -162,13 +171,13 @@ def _tool(tool: object) -> Any:
     return {**rest, "input_schema": parsed(tool["parameters"])}
 
 
-def _numbered(told: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
+def _numbered(attributes: Mapping[str, Any], prefix: str) -> list[Mapping[str, Any]]:
     """Turns whose parts are attributes of their own: `gen_ai.prompt.0.role`."""
     turns: list[Mapping[str, Any]] = []
-    while any(name.startswith(f"{prefix}.{len(turns)}.") for name in told):
+    while any(name.startswith(f"{prefix}.{len(turns)}.") for name in attributes):
         at = f"{prefix}.{len(turns)}."  # of one that calls tools there is no content
         fields = ("role", "content", "finish_reason")
-        turns.append({name: told[at + name] for name in fields if at + name in told})
+        turns.append({name: attributes[at + name] for name in fields if at + name in attributes})
     return turns
 
 

@@ -174,7 +174,7 @@ def _call(record: Mapping[str, Any] | str, source: str, reading: ReadLog) -> Cal
         book(record, source, reading)
         return None
     try:
-        name = next((name for name, known in FORMATS.items() if known.fits(record)), None)
+        name = next((name for name, module in FORMATS.items() if module.fits(record)), None)
         found = _UNKNOWN if name is None else FORMATS[name].call_of(record, source)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
         found = _ODD

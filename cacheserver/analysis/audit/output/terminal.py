@@ -25,8 +25,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"Spent            ${spent:,.2f}"
     if float(found["log_says_usd"]):
-        told, ours = float(found["log_says_usd"]), float(found["of_the_same_requests_usd"])
-        yield f"The log says     ${told:,.2f} of requests that we make ${ours:,.2f}"
+        reported, ours = float(found["log_says_usd"]), float(found["of_the_same_requests_usd"])
+        yield f"The log says     ${reported:,.2f} of requests that we make ${ours:,.2f}"
     for name, what in (
         ("rests_on_estimated_tokens_usd", "rest on tokens estimated from characters"),
         ("without_prompt_usd", "went to requests whose prompt was not logged: nothing is known"),
@@ -80,11 +80,11 @@ def _read(read: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reports(found: Mapping[str, Any]) -> Iterator[str]:
-    spent, told = float(found["spent_usd"]), float(found["cost_report_usd"])
+    spent, reported = float(found["spent_usd"]), float(found["cost_report_usd"])
     yield ""
     yield f"Anthropic's own reports, {found['days']:,} days"
-    if told:
-        yield f"Cost report      ${told:,.2f}"
+    if reported:
+        yield f"Cost report      ${reported:,.2f}"
     if found["tokens"]:
         yield f"Tokens           ${spent:,.2f} at our prices, as short prompts"
         saved = float(found["caching_in_place_saved_usd"])

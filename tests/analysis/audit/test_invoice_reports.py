@@ -95,7 +95,7 @@ def test_amounts_of_the_cost_report_are_cents(tmp_path: Path) -> None:
     assert totals.whole.billed == 3_885_250_000
     assert {name: sums.billed for name, sums in totals.by_model.items()} == {
         "claude-sonnet-5-5": 3_785_250_000,
-        "not totals": 100_000_000,
+        "not told": 100_000_000,
     }
 
 

@@ -1,4 +1,4 @@
-"""What to tell of a budget. Pure."""
+"""Alert rules for budgets. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cacheserver.cache.budget_verdict import Account
 from cacheserver.core.times import iso
 
 
-def of(
+def budget_alerts(
     account: Account, balance: Balance, ahead: Mapping[str, Forecast], *, share: float
 ) -> list[Alert]:
-    """What to tell of a budget: all of it spent, `share` of it, or `share` forecast by its period's
-    end. The worst only.
+    """Return the alerts of a budget that is spent, near its end, or forecast to be.
 
-    `ahead` has the forecasts by unit, "usd" and "tokens".
+    Near means `share` of the limit. For each unit only the worst of the three is returned. `ahead`
+    has the forecasts by unit, "usd" and "tokens".
     """
     found = []
     period = account.period
@@ -31,14 +31,14 @@ def of(
         expected = ahead.get(unit)
         kind: Kind
         if spent >= limit:
-            kind, said = "budget-reached", "is used up"
+            kind, finding = "budget-reached", "is used up"
         elif spent >= share * limit:
-            kind, said = "budget-near", f"is used to {spent / limit:.0%}"
+            kind, finding = "budget-near", f"is used to {spent / limit:.0%}"
         elif (
             expected is not None and expected.method != "spent" and expected.total >= share * limit
         ):
             kind = "budget-forecast"
-            said = f"will be used to {expected.total / limit:.0%} at this rate"
+            finding = f"will be used to {expected.total / limit:.0%} at this rate"
         else:
             continue
         whose = f"key {account.key_id}" if account.key_id else f"tenant {account.tenant}"
@@ -59,7 +59,7 @@ def of(
                 account.tenant,
                 f"{account.key_id or ''}:{unit}",
                 period.id,
-                f"The {span} budget of {whose} in {_unit(unit)} {said}; "
+                f"The {span} budget of {whose} in {_unit(unit)} {finding}; "
                 f"it resets at {iso(period.end)}.",
                 facts,
                 once_s=62 * 86_400 if period.span == "month" else 2 * 86_400,

@@ -1,4 +1,4 @@
-"""Builds the alerts: the monitor, and the ways an alert goes out."""
+"""Factory of the alert monitor with its outbox and channels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def build(
     routing: Routing | None,
     conversations: Conversations | None,
 ) -> AsyncIterator[AlertMonitor]:
-    """Look and deliver until the block ends."""
+    """Run the alert monitor until the block ends."""
     trials = None if routing is None else routing.trials
     store, tenants, metrics, clock = host.store, host.tenants, host.metrics, host.clock
     delivery = Delivery(

@@ -1,7 +1,7 @@
-"""Takes alerts to whom they are for: signed webhook, Slack, mail. Tried again, then given up.
+"""Delivery of alerts by signed webhook, Slack and mail, with retries up to a limit.
 
-Rule: an alert holds figures and names, never a prompt or an answer, so it may go anywhere that the
-operator named. Addresses are those of now, not of when it was raised.
+Rule: an alert contains figures and names, never a prompt or an answer, so it may be sent to any
+address that the operator configured. The address is read at delivery, not when the alert is raised.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from cacheserver.webhooks.safe_post import Poster
 
 logger = logging.getLogger(__name__)
 
-# Ten seconds for a hiccup, two hours for somebody's deployment; then a person reads the log.
+# From ten seconds, for a short outage, to two hours, for a deployment; then only the log has it.
 WAITS_S = (10.0, 60.0, 300.0, 1_800.0, 7_200.0)
-_LEASE_S = 120.0  # longer than a round takes: mail has 15 s a step, and a few threads
+_LEASE_S = 120.0  # longer than a round: mail takes up to 15 s a step, on a few threads
 _AT_ONCE = 20
 
 # A tenant's secret of this epoch, with which its webhooks are signed. Raises `Unavailable`.
@@ -39,7 +39,7 @@ class Tenants(Protocol):
 
 
 class Delivery:
-    """Raises alerts and brings them out."""
+    """Sender of alerts, from the outbox to a tenant's channels."""
 
     def __init__(
         self,
@@ -62,11 +62,14 @@ class Delivery:
         self._clock = clock
         self._waits_s = waits_s
 
-    async def tell(self, tenant: Tenant, alert: Alert, now: float) -> bool:
-        """Log an alert and queue it, once in its period. Raises `StoreError`."""
-        told = shown(alert, now)
+    async def raise_alert(self, tenant: Tenant, alert: Alert, now: float) -> bool:
+        """Log and queue an alert, once in its period. Returns whether it is new.
+
+        Raises `StoreError`.
+        """
+        row = alert_as_json(alert, now)
         channels = channels_of(tenant.budgets.alerts)
-        new = await self.store.raise_once(told, channels, once_s=alert.once_s, now=now)
+        new = await self.store.raise_once(row, channels, once_s=alert.once_s, now=now)
         if new:
             self._metrics.alerted(alert.kind)
             level = logging.INFO if alert.kind == "digest" else logging.WARNING
@@ -74,39 +77,39 @@ class Delivery:
         return new
 
     async def send_due(self) -> int:
-        """Try all that are due, together; how many were tried. Raises `StoreError`."""
+        """Try all due deliveries concurrently; returns how many. Raises `StoreError`."""
         due = await self.store.take(self._clock(), lease_s=_LEASE_S, most=_AT_ONCE)
         tried = await asyncio.gather(*(self._try(one) for one in due), return_exceptions=True)
         for failed in tried:
             if isinstance(failed, BaseException):
-                raise failed  # the store's: whatever was not noted comes again, with the same id
+                raise failed  # a store error: what was not recorded is sent again, with its id
         return len(due)
 
     async def test(self, tenant: Tenant) -> dict[str, str | None]:
-        """Send a test alert by every channel of a tenant's, now: None, or why it did not arrive."""
+        """Send a test alert by each channel of a tenant. Returns None or an error by channel."""
         now = self._clock()
         alert = Alert("test", tenant.name, "", str(int(now)), "A test: alerts arrive here.")
-        told = shown(alert, now)
+        row = alert_as_json(alert, now)
         return {
-            one: await self._send(tenant, one, told) for one in channels_of(tenant.budgets.alerts)
+            one: await self._send(tenant, one, row) for one in channels_of(tenant.budgets.alerts)
         }
 
     async def _try(self, due: Due) -> None:
         tenant = await self._tenants.get(due.alert["tenant"])
         try:
             why = await self._send(tenant, due.channel, due.alert)
-        except Exception as error:  # whatever it is: tried again, then given up, as any failure
+        except Exception as error:  # any failure is retried, then dropped
             why = type(error).__name__
         if why is None:
-            await self.store.delivered(due)
+            await self.store.remove(due)
             return
         self._metrics.swallowed("alert-delivery")
         if due.tries < len(self._waits_s):
-            await self.store.again(due, self._clock() + self._waits_s[due.tries])
+            await self.store.retry(due, self._clock() + self._waits_s[due.tries])
             return
         self._metrics.dropped("alert")
         logger.error("alert %s: not delivered by %s: %s", due.alert["id"], due.channel, why)
-        await self.store.delivered(due)
+        await self.store.remove(due)
 
     async def _send(self, tenant: Tenant, channel: str, alert: dict[str, Any]) -> str | None:
         rules = tenant.budgets.alerts
@@ -121,7 +124,7 @@ class Delivery:
                 return await self._mailer.send(rules.email, subject, alert["text"] + "\n")
             case "email" if rules.email:
                 return "no-mail-server"
-        return None  # nobody wants it there any more
+        return None  # the channel was removed since
 
     async def _webhook(self, tenant: Tenant, url: str, alert: dict[str, Any]) -> str | None:
         rules = tenant.batching
@@ -130,20 +133,20 @@ class Delivery:
             secret = await self._secret(tenant.name, rules.webhook_epoch)
         except Unavailable:
             return "no-secret"
-        # A name in an id may have signs that no header holds.
+        # The id may contain characters that a header cannot.
         id = "evt_" + hashlib.sha256(alert["id"].encode()).hexdigest()[:32]
-        signature = signing.signed(secret, id, int(self._clock()), body)
+        signature = signing.sign(secret, id, int(self._clock()), body)
         return await self.poster.post(url, body, signature, rules)
 
 
 def channels_of(rules: AlertRules) -> list[str]:
-    """Where a tenant's alerts go, beside the log."""
+    """Return the channels of a tenant's alerts, beside the log."""
     wanted = {"webhook": rules.webhook, "slack": rules.slack, "email": rules.email}
     return [name for name, address in wanted.items() if address]
 
 
-def shown(alert: Alert, now: float) -> dict[str, Any]:
-    """An alert as it is kept, shown and sent."""
+def alert_as_json(alert: Alert, now: float) -> dict[str, Any]:
+    """Return the JSON form of an alert, as stored, listed and sent."""
     return {
         "id": alert.id,
         "kind": alert.kind,
@@ -157,5 +160,5 @@ def shown(alert: Alert, now: float) -> dict[str, Any]:
 
 
 def _slack(text: str) -> str:
-    """Text that Slack shows as it is: a model's name must not ring a channel's bell."""
+    """Escape text for Slack: a name in it must not notify a channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

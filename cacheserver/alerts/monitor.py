@@ -1,6 +1,6 @@
-"""Looks every minute at what happened, and tells what an operator should know.
+"""Alert monitor: checks every tenant once a minute and raises alerts.
 
-One server looks for all that share a Redis; any of them delivers.
+One server checks for all that share a Redis; any of them delivers.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cacheserver.alerts import budget_rules, store_rules
-from cacheserver.alerts import rules as alerts
+from cacheserver.alerts import rules as alert_rules
 from cacheserver.alerts.delivery import Delivery
 from cacheserver.alerts.rules import Alert, Hour
-from cacheserver.alerts.spend_history import SpendHistory, merged
+from cacheserver.alerts.spend_history import SpendHistory, add_sums
 from cacheserver.alerts.store_rules import StoreState
 from cacheserver.alerts.weekly_digest import digest, last_week
-from cacheserver.budgets import rules as budget
+from cacheserver.budgets.rules import accounts as accounts_of
 from cacheserver.budgets.store import BudgetStore
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration.wrong_hit_rate import WrongShare
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 _EVERY_S = 60
 _TICK_S = 5.0  # for deliveries that are due again
 _DAY_S = 86_400
-_OPEN = "default"  # who asks without a key
-_DIGEST_H = 7  # hours after a week's end: people's morning in Europe, and all rows are in
+_OPEN = "default"  # the tenant of callers without a key
+_DIGEST_H = 7  # hours after the week's end, UTC: all rows are written, and it is day in Europe
 
 
 class Tenants(Protocol):
@@ -61,17 +61,17 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What is looked at beside the ledger. None: nothing is known of it."""
+    """Inputs of the monitor beside the ledger. None: not available."""
 
     wrong_hits: WrongHits | None = None
     roll_backs: RollBacks | None = None
     conversations: Conversations | None = None
-    opening: Callable[[], Opening | None] = lambda: None  # the last of the circuit breaker's
+    opening: Callable[[], Opening | None] = lambda: None  # the circuit breaker's last opening
     store: Store | None = None
 
 
 class AlertMonitor:
-    """The watch. `start` begins it, `close` ends it."""
+    """Monitor of all tenants, from `start` to `close`."""
 
     def __init__(
         self,
@@ -98,91 +98,93 @@ class AlertMonitor:
         self._wrong_price = wrong_price
         self._tick_s = tick_s
         self._tasks: list[asyncio.Task[None]] = []
-        self._openings = 0  # of the circuit breaker, that were told of
+        self._openings = 0  # number of the circuit breaker's last opening with an alert
 
     def start(self) -> None:
-        # Apart: a receiver that is slow to answer holds up no look.
+        # Separate tasks: a slow receiver must not delay a check.
         self._tasks = [
-            asyncio.create_task(self._again_and_again(self._look_in_turn), name="alerts:watch"),
-            # Each server has a breaker of its own; the store tells of those of an hour once.
-            asyncio.create_task(self._again_and_again(self.look_upstream), name="alerts:upstream"),
-            asyncio.create_task(self._again_and_again(self.delivery.send_due), name="alerts:send"),
+            asyncio.create_task(self._repeat(self._check_in_turn), name="alerts:watch"),
+            # Each server has its own breaker; the outbox raises one alert an hour for all.
+            asyncio.create_task(self._repeat(self.check_upstream), name="alerts:upstream"),
+            asyncio.create_task(self._repeat(self.delivery.send_due), name="alerts:send"),
         ]
 
     async def close(self) -> None:
-        """What is queued stays in Redis, for another server or the next start."""
+        """Stop. Queued alerts stay in Redis for another server or the next start."""
         for task in self._tasks:
             await end(task)
         self._tasks = []
 
-    async def look(self) -> list[Alert]:
-        """Look at every tenant now; returns what was new and is queued. Raises `StoreError`."""
+    async def check(self) -> list[Alert]:
+        """Check every tenant now; returns the new alerts, which are queued. Raises `StoreError`."""
         now = self._clock()
         if self._flush is not None:
             await self._flush()
         keys: dict[str, list[str]] = {}
         for key in await self._tenants.list_keys():
             keys.setdefault(key.tenant, []).append(key.id)
-        told = []
+        raised = []
         for name in await self._names(now):
             try:
                 tenant = await self._tenants.get(name)
-                for alert in await self._found(tenant, keys.get(name, ()), now):
-                    if await self.delivery.tell(tenant, alert, now):
-                        told.append(alert)
+                for alert in await self._alerts_of(tenant, keys.get(name, ()), now):
+                    if await self.delivery.raise_alert(tenant, alert, now):
+                        raised.append(alert)
             except StoreError:
                 raise
-            except Exception as error:  # one tenant's fault leaves nobody else unwatched
+            except Exception as error:  # a fault with one tenant must not stop the check of others
                 self._metrics.swallowed("alerts")
-                logger.error("the watch failed for a tenant: %s", type(error).__name__)
-        return told
+                logger.error("the alert check of a tenant failed: %s", type(error).__name__)
+        return raised
 
-    async def look_upstream(self) -> list[Alert]:
-        """Tell every tenant where the circuit breaker has opened. Raises `StoreError`."""
+    async def check_upstream(self) -> list[Alert]:
+        """Alert every tenant if the circuit breaker has opened. Raises `StoreError`."""
         opening, now = self._sources.opening(), self._clock()
         if opening is None or opening.number == self._openings:
             return []
-        told = []
+        raised = []
         for name in await self._names(now):
             tenant = await self._tenants.get(name)
-            alert = alerts.upstream(name, opening.failed, opening.tries, now)
-            if tenant.budgets.alerts.enabled and await self.delivery.tell(tenant, alert, now):
-                told.append(alert)
-        self._openings = opening.number  # not where the store failed: it is told later
-        return told
+            alert = alert_rules.upstream(name, opening.failed, opening.tries, now)
+            if tenant.budgets.alerts.enabled and await self.delivery.raise_alert(
+                tenant, alert, now
+            ):
+                raised.append(alert)
+        self._openings = opening.number  # not reached if the store failed: the next round repeats
+        return raised
 
     async def _names(self, now: float) -> list[str]:
-        """Tenants that were made, or asked anything within a day."""
+        """Return the tenants with settings, keys or a request within a day."""
         names = {tenant.name for tenant in await self._tenants.list_tenants()}
         names |= set(await self.spending.sums.tenants(int(now) - _DAY_S, int(now) + 1))
         if self._sources.store is not None:
-            names.add(_OPEN)  # an emptied store has no tenant to tell
+            names.add(_OPEN)  # an emptied store has no other tenant to alert
         return sorted(names)
 
-    async def _look_in_turn(self) -> None:
+    async def _check_in_turn(self) -> None:
         slot = int(self._clock() // _EVERY_S)
-        if await self.delivery.store.mine(slot, life_s=2 * _EVERY_S):
-            await self.look()
+        if await self.delivery.store.claim(slot, life_s=2 * _EVERY_S):
+            await self.check()
 
-    async def _again_and_again(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             try:
                 await step()
             except StoreError:
                 self._metrics.swallowed("alerts")
-            except Exception as error:  # the task boundary: the next round looks again
+            except Exception as error:  # the task boundary: the next round tries again
                 self._metrics.swallowed("alerts")
-                logger.error("the watch failed: %s", type(error).__name__)
+                logger.error("the alert check failed: %s", type(error).__name__)
 
-    async def _found(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
+    async def _alerts_of(self, tenant: Tenant, keys: Sequence[str], now: float) -> list[Alert]:
         rules, found = tenant.budgets.alerts, list[Alert]()
         if rules.enabled:
             found += await self._of_budgets(tenant, keys, now)
             found += await self._of_use(tenant, now)
             found += await self._of_sources(tenant, now)
             if self._sources.store is not None:
-                found += store_rules.of(tenant.name, self._sources.store.state(), now)
+                found += store_rules.store_alerts(tenant.name, self._sources.store.state(), now)
         if rules.digest:
             found += await self._digest(tenant, now)
         return found
@@ -193,7 +195,7 @@ class AlertMonitor:
         accounts = [
             account
             for key_id in wanted
-            for account in budget.accounts(tenant.name, key_id, rules, now)
+            for account in accounts_of(tenant.name, key_id, rules, now)
             if account.limited and account.key_id == key_id
         ]
         if not accounts:
@@ -202,40 +204,42 @@ class AlertMonitor:
         found: list[Alert] = []
         for account, balance in zip(accounts, balances, strict=True):
             ahead = await self.spending.ahead(account, balance, now)
-            found += budget_rules.of(account, balance, ahead, share=rules.alert_at)
+            found += budget_rules.budget_alerts(account, balance, ahead, share=rules.alert_at)
         return found
 
     async def _of_use(self, tenant: Tenant, now: float) -> list[Alert]:
-        """What the ledger's sums show."""
+        """Return the alerts from the ledger's sums."""
         name, rules = tenant.name, tenant.budgets.alerts
         past = await self.spending.past(name, now)
         so_far = await self.spending.this_hour(name, now)
-        day, number = alerts.day_name(now), int(now // 3_600)
-        everything = Hour(merged(so_far), past.by_hour(), number, day)
-        found = alerts.spend(name, "tenant", "", everything, rules)
+        day, number = alert_rules.day_name(now), int(now // 3_600)
+        everything = Hour(add_sums(so_far), past.by_hour(), number, day)
+        found = alert_rules.spend(name, "tenant", "", everything, rules)
         for model, sums in so_far.items():
             hour = Hour(sums, past.by_hour(model=model), number, day)
-            found += alerts.spend(name, "model", model, hour, rules)
-        if so_far:  # idle tenants have no tasks to look at
+            found += alert_rules.spend(name, "model", model, hour, rules)
+        if so_far:  # an idle tenant has no tasks to check
             for task, sums in (await self.spending.tasks_this_hour(name, now)).items():
                 hour = Hour(sums, past.tasks.get(task, {}), number, day)
-                found += alerts.spend(name, "task", task or "other", hour, rules)
+                found += alert_rules.spend(name, "task", task or "other", hour, rules)
         recent = await self.spending.last_hour(name, now)
-        last = Hour(merged(recent), everything.before, number, day)
+        last = Hour(add_sums(recent), everything.before, number, day)
         ratio = tenant.caching.read_ratio_alert if tenant.caching.enabled else None
-        found += alerts.habits(name, last, rules, read_ratio=ratio)
-        return found + alerts.unpriced(name, recent, day)
+        found += alert_rules.habits(name, last, rules, read_ratio=ratio)
+        return found + alert_rules.unpriced(name, recent, day)
 
     async def _of_sources(self, tenant: Tenant, now: float) -> list[Alert]:
-        name, sources, day = tenant.name, self._sources, alerts.day_name(now)
+        name, sources, day = tenant.name, self._sources, alert_rules.day_name(now)
         found: list[Alert] = []
         if sources.wrong_hits is not None and tenant.bar.target is not None:
             share = await sources.wrong_hits.share([name])
-            found += alerts.wrong_hits(name, share, tenant.bar.target, day)
+            found += alert_rules.wrong_hits(name, share, tenant.bar.target, day)
         if sources.roll_backs is not None:
-            found += alerts.downshifts(name, await sources.roll_backs.alerts(name), now)
+            found += alert_rules.downshifts(name, await sources.roll_backs.alerts(name), now)
         if sources.conversations is not None:
-            found += alerts.conversations(name, await sources.conversations.bloated(name, now), day)
+            found += alert_rules.conversations(
+                name, await sources.conversations.bloated(name, now), day
+            )
         return found
 
     async def _digest(self, tenant: Tenant, now: float) -> list[Alert]:

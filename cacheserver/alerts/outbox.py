@@ -1,13 +1,13 @@
-"""Alerts that were raised, and their way out: an outbox in Redis that all servers empty.
+"""Alert outbox in Redis, which all servers deliver from.
 
-    P al:{id}      an alert's mark: while it is there, the same is not raised again
+    P al:{id}      an alert's mark: while it exists, the alert is not raised again
     P all          list: the last alerts, the newest first
     P ald          sorted set: "id channel" -> when it is to be tried
     P alm          hash: id -> the alert;  "id channel" -> how often it was tried
-    P alt:{slot}   which server looks at what happened in a minute
+    P alt:{slot}   the claim of the server that checks a minute
 
-Raised and queued in one step: a server that dies then loses nothing. Delivered at least once: a
-receiver knows by the id what it has seen.
+An alert is raised and queued in one step, so a server that is killed loses nothing. It is delivered
+at least once; a receiver recognizes repetitions by the id.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import orjson
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import decode_object
 
-_SHOWN = 1_000  # alerts kept to be looked at, some 500 kB
-_SEP = " "  # no channel has it
+_SHOWN = 1_000  # alerts kept for the list, about 500 kB
+_SEP = " "  # no channel's name contains it
 
-# ARGV: P, id, alert, now, life of the mark (s), most kept, then the channels. 1 where it is new.
+# ARGV: P, id, alert, now, TTL of the mark (s), most kept, then the channels. Returns 1 if new.
 _RAISE = """
 local P, id = ARGV[1], ARGV[2]
 if not redis.call('SET', P .. 'al:' .. id, '1', 'NX', 'EX', ARGV[5]) then return 0 end
@@ -37,7 +37,7 @@ end
 return 1
 """
 
-# ARGV: P, now, until when they are this server's, how many. Returns name, alert, tries of each.
+# ARGV: P, now, end of this server's lease, how many. Returns name, alert and tries of each.
 _TAKE = """
 local P = ARGV[1]
 local found = {}
@@ -57,7 +57,7 @@ end
 return found
 """
 
-# ARGV: P, name, when to try again, or '' where it is over. What is over everywhere is forgotten.
+# ARGV: P, name, when to try again, or '' if done. An alert done on all channels is deleted.
 _TRIED = """
 local P, name = ARGV[1], ARGV[2]
 if ARGV[3] ~= '' then
@@ -78,7 +78,7 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An alert that is to go out by one channel."""
+    """Delivery of an alert by one channel that is due."""
 
     alert: dict[str, Any]
     channel: str
@@ -87,7 +87,7 @@ class Due:
 
 
 class AlertOutbox:
-    """Raises, queues and shows. Every method raises `StoreError`. `now` is Unix seconds."""
+    """Queue of alerts. Every method raises `StoreError`. `now` is Unix seconds."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
@@ -99,13 +99,13 @@ class AlertOutbox:
     async def raise_once(
         self, alert: dict[str, Any], channels: Sequence[str], *, once_s: int, now: float
     ) -> bool:
-        """Keep an alert and queue it for `channels`. False: its id was raised in this period."""
-        id, told = alert["id"].replace(_SEP, "_"), orjson.dumps(alert)
-        words = (self._prefix, id, told, repr(now), once_s, _SHOWN, *channels)
+        """Store an alert and queue it for `channels`. False: its id is raised in this period."""
+        id, encoded = alert["id"].replace(_SEP, "_"), orjson.dumps(alert)
+        words = (self._prefix, id, encoded, repr(now), once_s, _SHOWN, *channels)
         return bool(await run_script(self._raise, *words))
 
     async def take(self, now: float, *, lease_s: float, most: int) -> list[Due]:
-        """What is due, this server's for `lease_s`; then another one may take it."""
+        """Return due deliveries and lease them for `lease_s`; then another server may take them."""
         found = await run_script(self._take, self._prefix, repr(now), repr(now + lease_s), most)
         return [
             Due(
@@ -117,20 +117,20 @@ class AlertOutbox:
             for name, alert, tries in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
 
-    async def delivered(self, due: Due) -> None:
-        """It went out, or was given up."""
+    async def remove(self, due: Due) -> None:
+        """Remove a delivery that succeeded or was given up."""
         await run_script(self._tried, self._prefix, due.name, "")
 
-    async def again(self, due: Due, at: float) -> None:
-        """It failed, and is to be tried again at `at`."""
+    async def retry(self, due: Due, at: float) -> None:
+        """Schedule a failed delivery for `at`."""
         await run_script(self._tried, self._prefix, due.name, repr(at))
 
     async def recent(self, limit: int = 100) -> list[dict[str, Any]]:
-        """The last alerts, the newest first."""
+        """Return the last alerts, newest first."""
         found = await command(self._redis, "LRANGE", f"{self._prefix}all", 0, limit - 1)
         return [decode_object("an alert", one) for one in found]
 
-    async def mine(self, slot: int, *, life_s: int) -> bool:
-        """Whether this server looks at what happened in `slot`: the first that asks does."""
+    async def claim(self, slot: int, *, life_s: int) -> bool:
+        """Claim the check of a slot. True for the first server that asks."""
         key = f"{self._prefix}alt:{slot}"
         return await command(self._redis, "SET", key, "1", "NX", "EX", life_s) is not None

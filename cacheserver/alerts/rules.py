@@ -1,7 +1,7 @@
-"""What an operator should be told of: found in the sums of an hour, beside what is usual. Pure.
+"""Alert rules: compare the sums of an hour with usual values. Pure.
 
-Usual is a median, and how far values lie from it (MAD): one wild day behind does not hide the next.
-An alert's id names what it is about and the period it is told once in.
+Usual is the median with its median absolute deviation (MAD), so that one exceptional day does not
+hide the next. An alert's id names its subject and the period in which it is raised once.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Kind: TypeAlias = Literal[
 Sums: TypeAlias = Mapping[str, int]
 
 _NANO: Final = 1_000_000_000
-_MADS: Final = 6.0  # 1.4826 MADs are one sigma of a bell: 6 are four of them, once in 30,000 hours
-_LEAST_SAMPLES: Final = 5  # of one hour of the day; with fewer, all hours known are usual
+_MADS: Final = 6.0  # 1.4826 MADs are one sigma of a normal distribution: four sigma
+_LEAST_SAMPLES: Final = 5  # of one hour of the day; with fewer, all known hours are compared
 _LEAST_HOURS: Final = 24  # before a day is known nothing is unusual
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing to be told, once in its period."""
+    """Alert, raised once in its period."""
 
     kind: Kind
     tenant: str
     about: str  # a key, model, task or period; "" for all of the tenant
     period: str  # "2026-01-31": with kind, tenant and `about` it makes the id
-    text: str  # a sentence for people; never a prompt
+    text: str  # for people; never contains a prompt
     facts: Mapping[str, Any] = field(default_factory=dict)
     once_s: int = 86_400  # at least as long as its period
 
@@ -50,16 +50,16 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour under watch beside those before it."""
+    """Sums of an hour and of the hours before it."""
 
     sums: Sums  # of the hour so far
     before: Mapping[int, Sums]  # by the hour's number since 1970; missing ones had nothing
-    number: int  # of this one
-    day: str  # that it lies in
+    number: int  # of this hour since 1970
+    day: str  # of this hour, as 2026-01-31
 
 
 def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> list[Alert]:
-    """A tenant, model or task that costs several times what it usually does."""
+    """Alert on a tenant, model or task that costs several times the usual."""
     now = hour.sums.get("cost", 0)
     usual = _usual(_same_hour(hour, "cost"))
     if usual is None or now < rules.spend_least_usd * _NANO:
@@ -75,8 +75,7 @@ def spend(tenant: str, kind: str, name: str, hour: Hour, rules: AlertRules) -> l
 
 
 def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | None) -> list[Alert]:
-    """Changes in how Claude is asked: longer answers, writes nobody reads, fewer hits, and
-    questions of a new kind.
+    """Alert on longer answers, unread cache writes, fewer hits, failures and unfamiliar questions.
 
     `hour.sums` are those of the last 60 minutes.
     """
@@ -107,7 +106,7 @@ def habits(tenant: str, hour: Hour, rules: AlertRules, *, read_ratio: float | No
 
 
 def unpriced(tenant: str, models: Mapping[str, Sums], day: str) -> list[Alert]:
-    """Models that were asked and have no price: their cost is in no sum and no budget."""
+    """Alert on models without a price: their cost is in no sum and no budget."""
     found = []
     for model, sums in models.items():
         if sums.get("unpriced", 0):
@@ -118,9 +117,9 @@ def unpriced(tenant: str, models: Mapping[str, Sums], day: str) -> list[Alert]:
 
 
 def wrong_hits(tenant: str, share: WrongShare | None, target: float, day: str) -> list[Alert]:
-    """More wrong hits than the target allows, by the interval's lower end.
+    """Alert if the lower end of the interval of wrong hits is above the target.
 
-    Not by its upper: with few labels that is above any target, and says only that they are few.
+    The upper end would be above any target with few labels.
     """
     if share is None or share.low <= target:
         return []
@@ -133,7 +132,7 @@ def wrong_hits(tenant: str, share: WrongShare | None, target: float, day: str) -
 
 
 def downshifts(tenant: str, rolled_back: Iterable[Mapping[str, Any]], now: float) -> list[Alert]:
-    """Tiers that trials took back within the last day: their answers no longer agree."""
+    """Alert on cheaper tiers that trials withdrew within a day: their answers no longer agree."""
     return [
         Alert(
             "downshift",
@@ -151,7 +150,7 @@ def downshifts(tenant: str, rolled_back: Iterable[Mapping[str, Any]], now: float
 
 
 def conversations(tenant: str, bloated: int, day: str) -> list[Alert]:
-    """Conversations whose prompts have grown past a measure within the last day."""
+    """Alert on conversations whose prompts have grown past the limit within a day."""
     if not bloated:
         return []
     some = "A conversation has" if bloated == 1 else f"{bloated} conversations have"
@@ -161,7 +160,7 @@ def conversations(tenant: str, bloated: int, day: str) -> list[Alert]:
 
 
 def upstream(tenant: str, failed: int, tries: int, now: float) -> Alert:
-    """Claude fails, and is not asked for a while; told once an hour."""
+    """Return the alert for an open circuit breaker, raised once an hour."""
     text = (
         f"{failed} of the last {tries} calls to Claude failed: it is not asked until a probe "
         "succeeds. Hits are served, misses are refused at once."
@@ -171,7 +170,7 @@ def upstream(tenant: str, failed: int, tries: int, now: float) -> Alert:
 
 
 def clean(name: str) -> str:
-    """A name that a caller may have made up, fit for a line of a log."""
+    """Make a caller's name safe for one line of a log."""
     return invisible_characters.line(name[:100])
 
 
@@ -182,7 +181,7 @@ def day_name(now: float) -> str:
 def _prompt_cache(
     tenant: str, hour: Hour, rules: AlertRules, read_ratio: float | None
 ) -> Iterable[Alert]:
-    """Of tenants that use Claude's prompt cache at all."""
+    """Alert on unread or too few reads, for tenants that use Claude's prompt cache."""
     sums, day = hour.sums, hour.day
     writes = sums.get("cache_write_5m", 0) + sums.get("cache_write_1h", 0)
     reads = sums.get("cache_read", 0)
@@ -199,7 +198,7 @@ def _prompt_cache(
 
 
 def _unsupported(tenant: str, hour: Hour, rules: AlertRules) -> list[Alert]:
-    """A wave of questions that lie far from all that labels, or the prior, tell of."""
+    """Alert on many questions too far from the labels and the prior to be judged."""
     strange, looked = hour.sums.get("unsupported", 0), _looked_up(hour.sums)
     if strange < rules.least_calls:
         return []
@@ -226,12 +225,12 @@ def _unsupported(tenant: str, hour: Hour, rules: AlertRules) -> list[Alert]:
 def _daily(
     kind: Kind, tenant: str, about: str, day: str, text: str, facts: Mapping[str, Any]
 ) -> Alert:
-    # Told once a day: what goes on for hours is one event, and people stop reading.
+    # Once a day: a condition that lasts for hours is one event.
     return Alert(kind, tenant, about, day, text, facts, once_s=2 * 86_400)
 
 
 def _same_hour(hour: Hour, name: str) -> Sequence[float]:
-    """The values of this hour on the days before; of all hours where few days are known."""
+    """Return the values of this hour on earlier days; of all hours if few days are known."""
     if not hour.before:
         return ()
     known = range(min(hour.before), hour.number)
@@ -261,7 +260,7 @@ def _unsupported_share(sums: Sums, least: int) -> float | None:
 
 
 def _looked_up(sums: Sums) -> int:
-    """Questions that no exact answer served."""
+    """Return the number of semantic lookups: requests without an exact hit."""
     return sums.get("semantic", 0) + sums.get("miss", 0)
 
 
@@ -270,7 +269,7 @@ def _hits(sums: Sums) -> int:
 
 
 def _usual(values: Sequence[float]) -> tuple[float, float] | None:
-    """Median and MAD; None where too little is known."""
+    """Return median and MAD; None with too few values."""
     if len(values) < _LEAST_SAMPLES:
         return None
     median = statistics.median(values)

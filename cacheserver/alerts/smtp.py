@@ -1,4 +1,4 @@
-"""Mail through an operator's SMTP server. Blocking by nature, so it works on a thread."""
+"""Mail through the operator's SMTP server, in a thread, because smtplib blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mail is handed in. `security` "none" is for a server on this machine."""
+    """SMTP server. `security` "none" is for a server on this machine."""
 
     host: str
     sender: str
@@ -26,24 +26,24 @@ class MailServer:
 
 
 class Mailer:
-    """Sends plain text."""
+    """Sender of plain-text mail."""
 
     def __init__(self, server: MailServer, *, context: ssl.SSLContext | None = None) -> None:
         self._server = server
         self._context = context
 
     async def send(self, to: Sequence[str], subject: str, text: str) -> str | None:
-        """None where the server took it for all of `to`, else why it is not there."""
+        """Send a mail. Returns None if the server accepted it for all of `to`, else the error."""
         try:
-            letter = EmailMessage()
-            letter["From"], letter["To"] = self._server.sender, ", ".join(to)
-            letter["Subject"] = subject
-            letter.set_content(text)
-        except ValueError:  # a line break in a header is no way to write another one
+            message = EmailMessage()
+            message["From"], message["To"] = self._server.sender, ", ".join(to)
+            message["Subject"] = subject
+            message.set_content(text)
+        except ValueError:  # a line break must not inject another header
             return "malformed"
-        return await asyncio.to_thread(self._hand_in, letter)
+        return await asyncio.to_thread(self._submit, message)
 
-    def _hand_in(self, letter: EmailMessage) -> str | None:
+    def _submit(self, message: EmailMessage) -> str | None:
         server = self._server
         context = self._context or ssl.create_default_context()
         try:
@@ -52,7 +52,7 @@ class Mailer:
                     smtp.starttls(context=context)
                 if server.user is not None:
                     smtp.login(server.user, server.password or "")
-                refused = smtp.send_message(letter)
+                refused = smtp.send_message(message)
         except (smtplib.SMTPException, OSError) as error:
             return type(error).__name__
         return "refused" if refused else None

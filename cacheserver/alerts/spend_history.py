@@ -1,4 +1,4 @@
-"""What was spent hour by hour: read once an hour, for forecasts and for what is usual."""
+"""Spend by hour, read once an hour, for forecasts and usual values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cacheserver.ledger.time_range import Tile
 
 _HOUR_S = 3_600
 _PAST_H = 28 * 24  # hours are kept for 35 days
-_REMEMBERED = 1_000  # tenants, a few hundred kB each where they are busy
+_MAX_TENANTS = 1_000  # in memory, a few hundred kB for each busy one
 
 TOKENS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
@@ -22,14 +22,14 @@ Sums = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class HourlySums:
-    """The sums of a tenant's whole hours, by key and model, then by the hour's number."""
+    """Sums of a tenant's whole hours, by key and model, then by hour number."""
 
-    hour: int  # up to this one, which is not in it
+    hour: int  # the first hour not included
     cells: Mapping[tuple[str, str], Mapping[int, Sums]]
     tasks: Mapping[str, Mapping[int, Sums]]  # the same by task
 
     def by_hour(self, *, key_id: str | None = None, model: str | None = None) -> dict[int, Sums]:
-        """All of the tenant, or of one key, or of one model."""
+        """Return the sums by hour of the tenant, of one key, or of one model."""
         found: dict[int, dict[str, int]] = {}
         for (key, name), hours in self.cells.items():
             if key_id not in (None, key) or model not in (None, name):
@@ -42,49 +42,49 @@ class HourlySums:
 
 
 class SpendHistory:
-    """Reads the ledger's sums. Every method raises `StoreError`."""
+    """Reader of the ledger's sums by hour. Every method raises `StoreError`."""
 
     def __init__(self, sums: LedgerReports) -> None:
         self.sums = sums
-        self._known: dict[str, HourlySums] = {}
+        self._past: dict[str, HourlySums] = {}
 
     async def past(self, tenant: str, now: float) -> HourlySums:
-        """The last four weeks, without this hour."""
+        """Return the last four weeks without this hour."""
         hour = int(now // _HOUR_S)
-        known = self._known.pop(tenant, None)
-        if known is None or known.hour != hour:
-            known = HourlySums(
+        past = self._past.pop(tenant, None)
+        if past is None or past.hour != hour:
+            past = HourlySums(
                 hour,
                 await self._read(tenant, Tile("h", hour - _PAST_H, hour)),
                 await self._tasks(tenant, hour - _PAST_H, hour),
             )
-        if len(self._known) >= _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        self._known[tenant] = known
-        return known
+        if len(self._past) >= _MAX_TENANTS:
+            del self._past[next(iter(self._past))]
+        self._past[tenant] = past
+        return past
 
     async def this_hour(self, tenant: str, now: float) -> dict[str, Sums]:
-        """The hour so far, by model."""
+        """Return the sums of the hour so far, by model."""
         hour = int(now // _HOUR_S)
         return await self.models(tenant, Tile("h", hour, hour + 1))
 
     async def last_hour(self, tenant: str, now: float) -> dict[str, Sums]:
-        """The last 60 minutes, by model."""
+        """Return the sums of the last 60 minutes, by model."""
         minute = int(now // 60)
         return await self.models(tenant, Tile("m", minute - 59, minute + 1))
 
     async def models(self, tenant: str, *tiles: Tile) -> dict[str, Sums]:
-        """The sums over a range, by model."""
+        """Return the sums over a range, by model."""
         return dict(await self.sums.read([tenant], tiles, lambda cell: cell.model))
 
     async def tasks_this_hour(self, tenant: str, now: float) -> dict[str, Sums]:
-        """The hour so far, by task."""
+        """Return the sums of the hour so far, by task."""
         hour = int(now // _HOUR_S)
         found = await self._tasks(tenant, hour, hour + 1)
         return {task: hours[hour] for task, hours in found.items()}
 
     async def ahead(self, account: Account, balance: Balance, now: float) -> dict[str, Forecast]:
-        """What an account will have come to at its period's end, in dollars and tokens."""
+        """Forecast an account's total at its period's end, as "usd" (nanodollars) and "tokens"."""
         hours = (await self.past(account.tenant, now)).by_hour(key_id=account.key_id)
         end = account.period.end
         nano = {hour: sums.get("cost", 0) + _spent(sums) for hour, sums in hours.items()}
@@ -95,7 +95,7 @@ class SpendHistory:
         }
 
     async def _tasks(self, tenant: str, first: int, end: int) -> dict[str, Mapping[int, Sums]]:
-        """The hours from `first` on, before `end`, by task; those that had any."""
+        """Return the sums by task and hour in [first, end); tasks without any are left out."""
         days = first // 24, (end - 1) // 24 + 1
         found: dict[str, Mapping[int, Sums]] = {}
         for task, hours in (await self.sums.tasks_by_hour(tenant, *days)).items():
@@ -117,8 +117,8 @@ def total(sums: Sums, names: Sequence[str]) -> int:
     return sum(sums.get(name, 0) for name in names)
 
 
-def merged(parts: Mapping[str, Sums]) -> dict[str, int]:
-    """The sums of all parts together."""
+def add_sums(parts: Mapping[str, Sums]) -> dict[str, int]:
+    """Add up the sums of all parts."""
     found: dict[str, int] = {}
     for sums in parts.values():
         for name, number in sums.items():
@@ -127,5 +127,5 @@ def merged(parts: Mapping[str, Sums]) -> dict[str, int]:
 
 
 def _spent(sums: Sums) -> int:
-    """What the cache paid for beside the answers: a budget pays for it too."""
+    """Return the spend of background calls, which counts against budgets too."""
     return sum(number for name, number in sums.items() if name.endswith("_spent"))

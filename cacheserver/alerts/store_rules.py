@@ -1,4 +1,4 @@
-"""What an operator should be told of the store itself. Pure."""
+"""Alert rules for the store. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cacheserver.alerts.rules import Alert, day_name
 from cacheserver.core.times import iso
 
 _DAY_S: Final = 86_400
-# Syncs come every second and take well under one on a disk that is well; ten are no hiccup.
+# A sync runs every second and takes well under one on a healthy disk.
 _MOST_UNSYNCED_S: Final = 10.0
 
 
 class StoreState(Protocol):
-    """The store, as `storage/data_loss_watch.py` sees it. `lost_at` is Unix seconds."""
+    """State of the store from `storage.data_loss_watch`. `lost_at` is Unix seconds."""
 
     @property
     def lost_at(self) -> float | None: ...
@@ -25,10 +25,8 @@ class StoreState(Protocol):
     def unspilled(self) -> bool: ...
 
 
-def of(tenant: str, state: StoreState, now: float) -> list[Alert]:
-    """A store that lost data within the last day, or whose disk takes nothing; rows of the ledger
-    that no file takes.
-    """
+def store_alerts(tenant: str, state: StoreState, now: float) -> list[Alert]:
+    """Alert on data lost within a day, a failing or slow disk, and unwritable ledger files."""
     found: list[Alert] = []
     if state.lost_at is not None and now - state.lost_at < _DAY_S:
         text = (

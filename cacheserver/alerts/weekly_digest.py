@@ -1,4 +1,4 @@
-"""A week's usage of one tenant, in a few lines. Pure."""
+"""Weekly digest: one tenant's usage in a few lines. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MODELS: Final = 5
 
 
 def last_week(now: float) -> tuple[int, int]:
-    """The week before this one, Monday to Monday, UTC, in Unix seconds."""
+    """Return the start and end of the previous week, Monday to Monday UTC, in Unix seconds."""
     this = int((now - _MONDAY) // _WEEK_S) * _WEEK_S + _MONDAY
     return this - _WEEK_S, this
 
@@ -30,9 +30,9 @@ def digest(
     share: WrongShare | None = None,
     wrong_price: Nanodollars = 0,
 ) -> Alert:
-    """What a tenant asked, paid and saved in the week from `start`, by model.
+    """Return the digest of a tenant's requests, cost and savings in the week from `start`.
 
-    `share` and `wrong_price`: how many of its similar hits were wrong, and what one costs.
+    `share` is the share of wrong similar hits; `wrong_price` is the cost of one.
     """
 
     def total(name: str) -> int:
@@ -58,13 +58,13 @@ def digest(
         f"Saved {_usd(saved)}, net {_usd(saved - spent)}.",
     ]
     if semantic := total("semantic"):
-        said, more = _wrong(
+        sentence, more = _wrong(
             wrong_hit_rate.estimate(semantic, share, wrong_price), share, saved - spent
         )
-        lines.append(said)
+        lines.append(sentence)
         facts |= more
-    dearest = sorted(models.items(), key=lambda one: -one[1].get("cost", 0))[:_MODELS]
-    for model, sums in dearest:
+    top_models = sorted(models.items(), key=lambda one: -one[1].get("cost", 0))[:_MODELS]
+    for model, sums in top_models:
         if sums.get("cost", 0):
             lines.append(f"{clean(model)}: {sums.get('calls', 0):,} calls, {_usd(sums['cost'])}.")
     text = "\n".join(lines)
@@ -74,7 +74,7 @@ def digest(
 def _wrong(
     found: wrong_hit_rate.WrongHits, share: WrongShare | None, net: Nanodollars
 ) -> tuple[str, Mapping[str, Any]]:
-    """The wrong hits in a sentence, and as facts."""
+    """Return the wrong hits as a sentence and as facts."""
     facts = {
         "semantic_hits": found.hits,
         "wrong_hits": round(found.wrong, 3),
@@ -83,17 +83,17 @@ def _wrong(
     }
     if share is None:
         return (
-            f"How many of {found.hits:,} similar hits were wrong is not known: no label says.",
+            f"How many of {found.hits:,} similar hits were wrong is unknown: there are no labels.",
             facts,
         )
-    said = (
+    sentence = (
         f"Of {found.hits:,} similar hits some {found.wrong:,.1f} were wrong "
         f"({found.low:,.1f} to {found.high:,.1f} by {share.labels:,} labels)."
     )
     if found.cost_high:
-        said += f" At what a wrong answer costs, net {_usd(net - found.cost)}."
+        sentence += f" At what a wrong answer costs, net {_usd(net - found.cost)}."
         facts["net_saved_less_wrong_nanodollars"] = net - found.cost
-    return said, facts
+    return sentence, facts
 
 
 def _usd(nano: int, *, places: int = 2) -> str:

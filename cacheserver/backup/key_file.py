@@ -53,7 +53,7 @@ def read(path: Path, masters: MasterKeys) -> dict[str, bytes]:
             raise ValueError
         rows = {str(tenant): str(row).encode() for tenant, row in found["keys"].items()}
         for tenant, row in rows.items():
-            data_keys.unwrapped(tenant, row, masters)
+            data_keys.unwrap_row(tenant, row, masters)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be read: {error.strerror}; it holds the tenants' keys, without which "

@@ -77,7 +77,7 @@ class Webhooks:
         rules = (await context.tenants.get(job.tenant)).batching
         body = json_text.dumps(_event(job))
         at = int(context.clock())
-        signature = signing.signed(
+        signature = signing.sign(
             await self._secrets.secret(job.tenant, rules.webhook_epoch), f"evt_{job.id}", at, body
         )
         return await self._poster.post(url, body, signature, rules) is None

@@ -1,8 +1,8 @@
-"""What a request may cost before it is asked: as it was asked, and of the cheapest tier."""
+"""Estimate of the most that a request may cost, for budget reservations."""
 
 from __future__ import annotations
 
-from cacheserver.budgets import rules as budget
+from cacheserver.budgets import rules
 from cacheserver.cache.budget_verdict import Amount
 from cacheserver.cache.ports import Pricer
 from cacheserver.core import tiers
@@ -10,26 +10,26 @@ from cacheserver.core.types import AUTO, Nanodollars, Query, Usage
 
 
 class RequestEstimate:
-    """Prices what is not known yet by the most it can be."""
+    """Estimator of a request's largest cost."""
 
     def __init__(self, pricer: Pricer, default_model: str) -> None:
         self._pricer = pricer
         self._default_model = default_model
 
     def of(self, query: Query, now: float, *, tier: str = "standard") -> tuple[Amount, Amount]:
-        """What it may cost as it was asked, and of the cheapest tier; `tier` is Claude's."""
-        rules = query.tenant.routing
+        """Return the most it may cost as requested and on the cheapest tier."""
+        routing = query.tenant.routing
         model = query.model
         if model == AUTO:
             model = self._default_model
-            if rules.enabled and "routing" not in query.controls.off:
-                model = tiers.model_of(rules.default_tier, rules)
+            if routing.enabled and "routing" not in query.controls.off:
+                model = tiers.model_of(routing.default_tier, routing)
 
         def price(model: str, usage: Usage) -> Nanodollars | None:
             return self._pricer.cost(model, usage, now)
 
-        low = tiers.model_of("low", rules)
+        low = tiers.model_of("low", routing)
         return (
-            budget.most(query.body, model, price, tier=tier),
-            budget.most(query.body, low, price, tier=tier),
+            rules.most(query.body, model, price, tier=tier),
+            rules.most(query.body, low, price, tier=tier),
         )

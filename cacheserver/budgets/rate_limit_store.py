@@ -1,9 +1,9 @@
-"""Rate limits in Redis: one sum for all servers, by Redis's own clock.
+"""Rate limits in Redis, shared by all servers, by Redis's own clock.
 
     P lb:{bucket}   hash: l  tokens left, may be negative;  t  when, in milliseconds
-    P lm:{seats}    sorted set: the id of a call under way -> when it is given up, in milliseconds
+    P lm:{seats}    sorted set: the id of a call in flight -> when its seat expires, in milliseconds
 
-A call that is under way renews its seat; one of a server that was killed is free after `LEASE_S`.
+A call in flight renews its seat; the seat of a server that was killed is free after `LEASE_S`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cacheserver.storage.connection import PREFIX, Connection, run_script
 
-# Long enough for a server to miss two renewals; a limit holds so much longer after a crash.
+# A server may miss two renewals; after a crash its seats stay taken this long.
 LEASE_S = 30
 
 _CLOCK = """
@@ -32,8 +32,9 @@ local function fill(key, cap, left)
 end
 """
 
-# All or nothing. ARGV: P, id, lease in ms, how many buckets, (name, per minute, cost) each, then
-# (name, most) of seats. Returns which of all refused, from 1, and for how many ms; 0: none.
+# All or nothing. ARGV: P, id, lease in ms, number of buckets, (name, per minute, cost) each, then
+# (name, most) of seats. Returns the position of the first that refuses, from 1, and for how many
+# ms; 0: none.
 _TAKE = (
     _CLOCK
     + """
@@ -65,7 +66,7 @@ return {0, 0}
 """
 )
 
-# ARGV: P, id, how many buckets, (name, per minute, what to put back) each, then names of seats.
+# ARGV: P, id, number of buckets, (name, per minute, amount to return) each, then names of seats.
 _GIVE = (
     _CLOCK
     + """
@@ -101,7 +102,7 @@ return 0
 
 @dataclass(frozen=True, slots=True)
 class BucketAmount:
-    """A bucket, and what is taken from it or put back."""
+    """Amount to take from a bucket or to return to it."""
 
     name: str
     per_minute: int
@@ -110,14 +111,14 @@ class BucketAmount:
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """Seats for calls under way."""
+    """Seats for concurrent calls."""
 
     name: str
     most: int
 
 
 class RateLimitStore:
-    """The scripts. Every method raises `StoreError`."""
+    """Store of buckets and seats. Every method raises `StoreError`."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, lease_s: float = LEASE_S
@@ -131,7 +132,7 @@ class RateLimitStore:
     async def take(
         self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats] = ()
     ) -> tuple[int, float] | None:
-        """Take all; None, or the place of the first that refuses and for how many seconds."""
+        """Take all or none. Returns None, or the position of the first refusal and its wait (s)."""
         words: list[str | int] = [self._prefix, id, round(self.lease_s * 1_000), len(buckets)]
         for bucket in buckets:
             words += [bucket.name, bucket.per_minute, bucket.amount]
@@ -143,13 +144,13 @@ class RateLimitStore:
     async def give(
         self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats] = ()
     ) -> None:
-        """Put back what was not used; a negative amount is taken. Free the seats."""
+        """Return unused amounts (negative ones are taken) and free the seats."""
         words: list[str | int] = [self._prefix, id, len(buckets)]
         for bucket in buckets:
             words += [bucket.name, bucket.per_minute, bucket.amount]
         await run_script(self._give, *words, *(one.name for one in seats))
 
     async def renew(self, held: Sequence[tuple[str, str]]) -> None:
-        """Hold on to seats: the name and the id of each."""
+        """Renew seats, given as (name, id)."""
         words = [word for pair in held for word in pair]
         await run_script(self._renew, self._prefix, round(self.lease_s * 1_000), *words)

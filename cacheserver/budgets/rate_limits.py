@@ -1,7 +1,7 @@
-"""Rate limits at work: a request is let in at the door, a miss before Claude is asked.
+"""Rate limits of requests on arrival, and of misses before a call to Claude.
 
-Rule: where no limit is set nothing is asked of anybody. Limits are counted in Redis for all
-servers; with Redis away, or too slow, each server counts for itself.
+Rule: without a limit there is no round trip. Limits are counted in Redis for all servers; if Redis
+is away or too slow, each server counts for itself.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.write_behind import WriteBehind
 
 _SITE = "rate-limit"
-_PATIENCE_S = 0.25  # for the store: beyond it a caller is better served by this server's own count
-_AWAY_S = 1.0  # a store that failed is not asked again sooner
-_MOST = 10_000  # buckets counted here while the store is away, some 2 MB
+_PATIENCE_S = 0.25  # for the store; beyond it this server's own count is used
+_AWAY_S = 1.0  # a store that failed is not used again sooner
+_MOST = 10_000  # buckets in memory while the store is away, about 2 MB
 
 Which: TypeAlias = Literal["requests_per_minute", "concurrent_misses", "tokens_per_minute"]
 
@@ -47,16 +47,16 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Party:
-    """A tenant, or one of its keys, with what is set for it."""
+    """Tenant or key with its limits."""
 
-    shown: str  # as it stands in the refusal
-    name: str  # as it stands in Redis
+    label: str  # in the refusal
+    name: str  # in Redis
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The limits' share that a miss has taken. `here`: it was counted by this server alone."""
+    """Amounts and seats that a miss has taken. `here`: counted by this server alone."""
 
     buckets: tuple[BucketAmount, ...]
     seats: tuple[Seats, ...]
@@ -65,7 +65,7 @@ class _Held:
 
 @dataclass(slots=True)
 class _Here:
-    """This server's own count."""
+    """Count of this server alone."""
 
     clock: Callable[[], float]
     buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
@@ -107,7 +107,7 @@ class _Here:
 
 
 class RateLimits:
-    """Lets requests and misses in, or raises `RateLimited`."""
+    """Rate limiter of requests and misses."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class RateLimits:
             raise _error(party, "requests_per_minute", wait)
 
     async def miss(self, query: Query, id: str) -> None:
-        """Let a miss in until `ended`, with the most tokens it can use. Raises `RateLimited`."""
+        """Admit a miss until `ended`, with the most tokens it can use. Raises `RateLimited`."""
         parties = self._parties(query.tenant, query.key_id)
         of_tokens = [one for one in parties if one.limits.tokens_per_minute is not None]
         of_seats = [one for one in parties if one.limits.concurrent_misses is not None]
@@ -160,7 +160,7 @@ class RateLimits:
         seats = tuple(Seats(one.name, one.limits.concurrent_misses or 1) for one in of_seats)
         try:
             refused, here = await self._take(id, buckets, seats)
-        except asyncio.CancelledError:  # whether it was taken is not known: no tokens go back
+        except asyncio.CancelledError:  # it is unknown whether it was taken: return no tokens
             self._give(id, _Held((), seats, here=False), 0)
             raise
         if refused is not None:
@@ -173,9 +173,9 @@ class RateLimits:
             self._renewing = asyncio.create_task(self._renew(), name="limits:renew")
 
     def ended(self, id: str, tokens: int | None = 0) -> None:
-        """Free what a miss has taken, but for the `tokens` it used. Never blocks.
+        """Free what a miss has taken, except the `tokens` it used. Never blocks.
 
-        None: how many is not known, and none go back.
+        None: the number is unknown, and no tokens are returned.
         """
         if (held := self._held.pop(id, None)) is not None:
             if tokens is None:
@@ -183,14 +183,14 @@ class RateLimits:
             self._give(id, held, tokens)
 
     async def close(self) -> None:
-        """Stop renewing. What is held is free after the lease."""
+        """Stop renewing. Seats are free when their leases end."""
         if self._renewing is not None:
             await end(self._renewing)
             self._renewing = None
 
     def _parties(self, tenant: Tenant, key_id: str | None) -> list[_Party]:
         found = []
-        # Callers with Anthropic keys of their own share what their tenant may do.
+        # Callers with Anthropic keys of their own share the limits of their tenant.
         name = tenant.name.partition("@")[0]
         if tenant.limits != Limits():
             found.append(_Party(name, tenant_key(name), tenant.limits))
@@ -202,7 +202,7 @@ class RateLimits:
     async def _take(
         self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]
     ) -> tuple[tuple[int, float] | None, bool]:
-        """Return what refuses, if anything, and whether this server alone was asked."""
+        """Return the refusal, if any, and whether this server's own count was used."""
         if self._clock() >= self._away_until:
             try:
                 async with asyncio.timeout(_PATIENCE_S):
@@ -239,12 +239,12 @@ class RateLimits:
 def _error(party: _Party, which: Which, wait_s: float) -> RateLimited:
     seconds = max(1, math.ceil(wait_s))
     limit = getattr(party.limits, which)
-    said = which.replace("_", " ")
+    limited = which.replace("_", " ")
     return RateLimited(
-        f"the limit of {party.shown} is reached: {limit} {said}; try again in {seconds} s",
+        f"the limit of {party.label} is reached: {limit} {limited}; try again in {seconds} s",
         headers={
             "retry-after": str(seconds),
             "x-cache-reason": _REASONS[which],
-            "x-limit": f"{party.shown}/{which}",
+            "x-limit": f"{party.label}/{which}",
         },
     )

@@ -1,18 +1,18 @@
-"""The Lua of budgets, and its keys.
+"""Lua scripts of budgets, and their keys.
 
     P bg:{account}     hash: n, t  spent nanodollars and tokens;  rn, rt  reserved
-    P bl:{tenant}      sorted set: reservation -> when it is given up
+    P bl:{tenant}      sorted set: reservation -> when its lease ends
     P br:{tenant}      hash: reservation -> [nanodollars, tokens, 1 or 2 (cheapest), account ...]
-    P bs:{id}          a request that was settled
+    P bs:{id}          mark of a settled request
 
 Amounts are whole and below 2^53, so that Lua's doubles are exact: 9 million dollars.
 """
 
 from __future__ import annotations
 
-# For whatever knows P: the jobs' scripts end what their asks hold in the step that ends the ask.
+# Functions for any script with P: job scripts release a reservation in the step that ends the ask.
 HOLDS = """
--- What was reserved, [nanodollars, tokens, kind, account ...], which is free now; or false.
+-- Frees a reservation and returns it, [nanodollars, tokens, kind, account ...]; or false.
 local function release(who, id)
   local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
   local kept = redis.call('HGET', held, id)
@@ -30,7 +30,7 @@ local function release(who, id)
   redis.call('ZREM', leases, id)
   return parts
 end
--- What was reserved under one id is so under another; false where nothing was.
+-- Moves a reservation to another id; false if there is none.
 local function pass_on(who, id, to)
   local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
   local kept = redis.call('HGET', held, id)
@@ -42,7 +42,7 @@ local function pass_on(who, id, to)
   redis.call('ZREM', leases, id)
   return true
 end
--- Without a life, only where the account is still kept.
+-- Without a TTL, only if the account still exists.
 local function spend(account, nano, tokens, life)
   local key = P .. 'bg:' .. account
   if not life and redis.call('EXISTS', key) == 0 then return end
@@ -52,8 +52,8 @@ local function spend(account, nano, tokens, life)
 end
 """
 
-# ARGV: P, tenant, now. Frees what a server held that never came back: its requests may have
-# been paid for, but nobody knows, and a budget must not stay shut by a server that is gone.
+# ARGV: P, tenant, now. Frees expired reservations of servers that were killed: whether their
+# requests were paid for is unknown, and a budget must not stay blocked.
 _FREE = (
     """
 local P, who, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -75,12 +75,12 @@ end
 )
 
 # ARGV: P, tenant, now, id, lease (s), nanodollars, tokens, the same for the cheapest tier, the
-# token of the jobs' worker where it is for one of theirs or '', then of each account: name, life
-# (s), limit in nanodollars, limit in tokens ('' for none), what it does at its end (0 nothing, 1
-# the cheapest tier, 2 no reservation).
-# Returns whether it was reserved (0, 1, 2 for the cheapest tier's), how many leases were freed, and
-# of each account spent nanodollars and tokens, reserved nanodollars and tokens, before. An id that
-# holds something keeps it, and is told what it was told before.
+# fencing token of the job worker or '', then for each account: name, TTL (s), limit in
+# nanodollars, limit in tokens ('' for none), action at the limit (0 nothing, 1 the cheapest tier,
+# 2 no reservation).
+# Returns whether it was reserved (0 no, 1 yes, 2 at the cheapest tier), how many leases it freed,
+# and for each account the nanodollars and tokens spent, then reserved, before. An id that has a
+# reservation keeps it and gets the same reply again.
 RESERVE = (
     _FREE
     + """
@@ -89,7 +89,7 @@ if ARGV[10] ~= '' and redis.call('GET', P .. 'bt:lease') ~= ARGV[10] then
 end
 local freed = free()
 local reply, worst = {0, freed}, 0
--- Its caller gave up, and said so before this came through: nobody would settle it.
+-- The caller gave up and settled before this arrived: nobody would settle it again.
 if redis.call('EXISTS', P .. 'bs:' .. ARGV[4]) == 1 then return {1, freed} end
 local before = redis.call('HGET', held, ARGV[4])
 if before then return {tonumber(cjson.decode(before)[3]), freed} end
@@ -122,9 +122,9 @@ return reply
 """
 )
 
-# ARGV: P, tenant, now, id, nanodollars, tokens, how long the id is remembered (s), then of each
-# account: name, life (s). What was reserved goes, what was spent comes: once for each id, so that
-# a call whose reply was lost can be made again.
+# ARGV: P, tenant, now, id, nanodollars, tokens, TTL of the id's mark (s), then for each account:
+# name, TTL (s). Replaces the reservation by what was spent, once for each id, so that a call whose
+# reply was lost can be repeated.
 SETTLE = (
     _FREE
     + """
@@ -135,7 +135,7 @@ return 1
 """
 )
 
-# ARGV: P, tenant, now, then the accounts' names. Frees, and returns four numbers of each.
+# ARGV: P, tenant, now, then the accounts' names. Frees expired leases; returns four numbers each.
 READ = (
     _FREE
     + """

@@ -1,4 +1,4 @@
-"""What was spent of each budget, and what is reserved: in Redis, one sum for all servers."""
+"""Budget store in Redis: amounts spent and reserved, shared by all servers."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from cacheserver.core.times import WORK_MS
 from cacheserver.storage.connection import PREFIX, Connection, run_script
 from cacheserver.storage.json_values import tenant_key
 
-# The longest a call takes is 600 s by default, and one that was answered badly is made once more.
+# A call takes 600 s at most by default, and may be made twice.
 LEASE_S = 1_800
-HOLD_S = WORK_MS // 1_000  # an ask in a batch holds what it may cost as long as it is there
-_SETTLED_S = 600  # a settlement whose reply was lost is sent again within seconds
+HOLD_S = WORK_MS // 1_000  # a batch item holds its reservation as long as it exists
+_SETTLED_S = 600  # a settlement whose reply was lost is repeated within seconds
 _KEPT_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What became of a reservation. `balances` are from before it, in the accounts' order."""
+    """Result of a reservation. `balances` are from before it, in the accounts' order."""
 
     made: bool
-    cheapest: bool  # it is the cheapest tier's
-    freed: int  # leases of servers that never came back
+    cheapest: bool  # for the cheapest tier
+    freed: int  # leases of servers that were killed
     balances: tuple[Balance, ...]
 
     def full(self, accounts: Sequence[Account]) -> list[Full]:
-        """Which of the accounts were at their end."""
+        """Return the accounts that were at their limit."""
         pairs = zip(accounts, self.balances, strict=True)
         return [found for one, stood in pairs if (found := full(one, stood)) is not None]
 
 
 class BudgetStore:
-    """Reserves, settles and reads. Every method raises `StoreError`. `now` is Unix seconds."""
+    """Store of reservations and balances. Every method raises `StoreError`. `now`: Unix seconds."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, lease_s: float = LEASE_S
@@ -59,12 +59,12 @@ class BudgetStore:
         lease_s: float | None = None,
         token: str = "",
     ) -> Held:
-        """Put `amount` aside in all `accounts`, unless one is full that must not be overrun.
+        """Reserve `amount` in all `accounts`, unless one that refuses at its limit is full.
 
-        Where one is full that has the cheapest tier asked, it is `cheapest` that is put aside.
-        It is free again after `lease_s`, that of the store by default. Where `id` holds something
-        already, that stays as it is. `token` is the jobs' worker's: once it is no more, nothing is
-        put aside (`StoreError`, code FENCED).
+        If a full account allows the cheapest tier, `cheapest` is reserved instead. The reservation
+        ends after `lease_s`, by default the store's. An `id` that has a reservation keeps it.
+        `token` is the fencing token of the job worker: once it is not valid, nothing is reserved
+        (`StoreError`, code FENCED).
         """
         words: list[str | int | float] = [self._prefix, tenant_key(tenant), repr(now), id]
         words += [
@@ -84,7 +84,7 @@ class BudgetStore:
     async def settle(
         self, tenant: str, id: str, accounts: Sequence[Account], spent: Amount, now: float
     ) -> bool:
-        """Put what was spent in the place of what was reserved. False: it was settled before."""
+        """Replace a reservation by what was spent. False: it was settled before."""
         words: list[str | int | float] = [self._prefix, tenant_key(tenant), repr(now), id]
         words += [spent.nano, spent.tokens, _SETTLED_S, *account_arguments(accounts)]
         return bool(await run_script(self._settle, *words))
@@ -92,7 +92,7 @@ class BudgetStore:
     async def balances(
         self, tenant: str, accounts: Sequence[Account], now: float
     ) -> tuple[Balance, ...]:
-        """What the accounts of a tenant stand at, in their order."""
+        """Return the balances of a tenant's accounts, in their order."""
         names = [_name(account) for account in accounts]
         return _balances(
             await run_script(self._read, self._prefix, tenant_key(tenant), repr(now), *names)
@@ -100,7 +100,7 @@ class BudgetStore:
 
 
 def account_arguments(accounts: Sequence[Account]) -> list[str | int]:
-    """Accounts as the scripts take them: the name and the life (s) of each."""
+    """Return the arguments of the scripts for accounts: name and TTL (s) of each."""
     return [word for one in accounts for word in (_name(one), _KEPT_S[one.period.span])]
 
 

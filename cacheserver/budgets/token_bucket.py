@@ -1,7 +1,7 @@
-"""A token bucket: a minute's worth when full, refilled evenly.
+"""Token bucket that holds one minute's worth and refills evenly. Pure.
 
-What costs more than a full bucket holds is let in by a full one, which then owes: else it were
-never let in. Pure; Redis keeps the same sums in Lua (`budgets.rate_limit_store`).
+A request that costs more than a full bucket is admitted by a full one, whose level then is
+negative. Redis runs the same algorithm in Lua (`budgets.rate_limit_store`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Bucket:
 
 
 def current_level(bucket: Bucket | None, now: float, per_minute: int) -> float:
-    """Return what the bucket holds now; one never seen is full."""
+    """Return the level now; a new bucket (None) is full."""
     if bucket is None:
         return float(per_minute)
     gained = max(0.0, now - bucket.at) * per_minute / _MINUTE_S
@@ -32,5 +32,5 @@ def wait_s(bucket: Bucket | None, now: float, *, per_minute: int, cost: int) -> 
 
 
 def adjust(bucket: Bucket | None, now: float, *, per_minute: int, by: float) -> Bucket:
-    """Return the bucket with `by` put in, or taken where it is negative; never over its brim."""
+    """Return the bucket with `by` added (negative: taken), never above full."""
     return Bucket(min(float(per_minute), current_level(bucket, now, per_minute) + by), now)

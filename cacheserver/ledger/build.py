@@ -13,10 +13,10 @@ from cacheserver.core.single_flight import end
 from cacheserver.ledger import retention
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.fan_out import LedgerFanOut
+from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 from cacheserver.ledger.recorder import LedgerRecorder, SpendRecorder
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.retention import LedgerRetention
-from cacheserver.ledger.warmth import PromptCacheWarmth
 from cacheserver.ledger.writer import Ledger
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer

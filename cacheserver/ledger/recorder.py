@@ -20,7 +20,7 @@ from cacheserver.core.types import Candidate, Hit, Nanodollars, PlannedCall, Que
 from cacheserver.core.usage import usage_of
 from cacheserver.ledger import savings
 from cacheserver.ledger.counterfactual import Levers, usage_of_miss
-from cacheserver.ledger.warmth import PromptCacheWarmth
+from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 
 
 class LedgerRecorder:

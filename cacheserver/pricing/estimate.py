@@ -1,7 +1,7 @@
-"""What a prompt or a planned workload will cost, before it is sent. Pure; every figure an estimate.
+"""Cost estimates of prompts and planned workloads, before anything is sent. Pure.
 
-There is no tokenizer of Claude's to be had offline: tokens are characters over the documented
-ratio of the model's tokenizer. What is billed is priced from Claude's `usage` alone.
+Claude's tokenizer is not available offline: tokens are characters divided by the documented ratio
+of the model's tokenizer. Bills use Claude's `usage` alone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from cacheserver.core.rules.bounds import STRICT, Bound
 from cacheserver.core.types import Nanodollars, Usage
 
-# 1M tokens are some 2.5M characters with the tokenizer of 4.7 and later, 3.4M before.
+# 1M tokens are about 2.5M characters with the tokenizer of Claude 4.7 and later, 3.4M before it.
 _NEW: Final = 2.5
 _OLD: Final = 3.4
 _NEW_SINCE: Final = (4, 7)
 
-_IMAGE: Final = 1_600  # tokens of a picture of 1.1 megapixels, the largest taken unscaled
-_DOCUMENT: Final = 2_000  # of a document that is no text: about a page
+_IMAGE: Final = 1_600  # tokens of an image of 1.1 megapixels, the largest that is not scaled down
+_DOCUMENT: Final = 2_000  # tokens of a document that is not text: about one page
 
 # claude-haiku-5-5, claude-opus-5, claude-haiku-4-5-20251001; and claude-3-5-haiku of old.
 _VERSION: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:-(\d{1,2}))?(?![\d])")
@@ -34,7 +34,7 @@ Share: TypeAlias = Annotated[float, Bound(least=0, most=1)]
 
 @dataclass(frozen=True, slots=True)
 class PromptEstimate:
-    """One request's estimate: what it costs with no output, and with all that it allows."""
+    """Estimate of one request: its cost without output, and with `max_tokens` of output."""
 
     model: str
     input_tokens: int
@@ -45,7 +45,7 @@ class PromptEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Requests of one kind, planned. Shares are 0..1."""
+    """Planned requests of one kind. Shares are 0..1."""
 
     __pydantic_config__ = STRICT
 
@@ -62,15 +62,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadEstimate:
-    """What a workload costs, and what it would without its levers."""
+    """Estimate of a workload: its cost with and without its levers."""
 
     calls: int
     cost: Nanodollars | None
-    plain: Nanodollars | None  # every request asked, no prompt caching, no batch
+    plain: Nanodollars | None  # every request calls Claude, without prompt caching and batch
 
 
 def chars_per_token(model: str) -> float:
-    """Characters of English a token stands for; of a model we cannot place, the newer ratio."""
+    """Return the characters of English per token; for an unknown model the newer ratio."""
     found = _VERSION.search(model)
     if found is None:
         return _NEW
@@ -79,7 +79,7 @@ def chars_per_token(model: str) -> float:
 
 
 def prompt_tokens(body: Mapping[str, Any], model: str) -> int:
-    """The tokens of a Messages body's prompt: tools, system and turns."""
+    """Estimate the tokens of a Messages body's prompt: tools, system and turns."""
     per = chars_per_token(model)
     return sum(_tokens(block, per) for block in _blocks(body))
 
@@ -91,7 +91,7 @@ def estimate_prompt(
     *,
     tier: str = "standard",
 ) -> PromptEstimate:
-    """What one Messages body costs, at least and at most; it has `max_tokens`."""
+    """Estimate the least and the most that a Messages body costs; it must have `max_tokens`."""
     tokens, most = prompt_tokens(body, model), int(body["max_tokens"])
     asked = Usage(
         tokens,
@@ -111,7 +111,7 @@ def estimate_prompt(
 def estimate_workload(
     planned: Workload, price: Callable[[str, Usage], Nanodollars | None]
 ) -> WorkloadEstimate:
-    """What a planned workload costs; each request is priced and rounded as its own bill would be.
+    """Estimate a planned workload. Each request is priced and rounded as its own bill would be.
 
     The first request of a prefix always writes it, whatever `reused` says.
     """

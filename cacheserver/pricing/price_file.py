@@ -1,4 +1,4 @@
-"""The operator's price file, for whoever prices something: the server and the commands."""
+"""Price file of the operator, for the server and the commands."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def read_price_file(settings: Settings, given: Path | None = None) -> str | None:
-    """The text of the file that `--prices` gave, else of `CACHESERVER_PRICES`; None: of neither.
+    """Return the text of the price file of `--prices`, else of `CACHESERVER_PRICES`, else None.
 
-    It can be read as prices. Raises `SettingsError` naming the line.
+    The text is valid. Raises `SettingsError` naming the line that is not.
     """
     from cacheserver.pricing.prices import load_overrides
 
@@ -34,7 +34,7 @@ def read_price_file(settings: Settings, given: Path | None = None) -> str | None
 
 
 def build_pricer(text: str | None) -> Pricer:
-    """Prices calls: by the rows of `text`, and where they name no price by the built-in ones."""
+    """Build a pricer from the rows of `text`; models that it does not name have built-in prices."""
     from cacheserver.pricing.prices import Pricer, load_overrides
 
     return Pricer(None if text is None else load_overrides(text))

@@ -1,4 +1,4 @@
-"""The operator's own prices: rows of a TOML file that win over the bundled ones.
+"""Price table of the operator: rows of a TOML file that override the bundled prices.
 
 [[price]]
 model = "claude-haiku-6"
@@ -26,7 +26,7 @@ from typing import Any
 
 from cacheserver.core.errors import SettingsError
 
-WEB_SEARCH = Decimal(10)  # USD per 1,000: the same for every model that has it, fact 1.3
+WEB_SEARCH = Decimal(10)  # USD per 1,000, for every model that has it (Anthropic's pricing page)
 
 _RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _KEYS = frozenset({"model", "from", "speed", "over_prompt_tokens", "web_search", *_RATES})
@@ -34,7 +34,7 @@ _KEYS = frozenset({"model", "from", "speed", "over_prompt_tokens", "web_search",
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per million tokens of a kind, and per 1,000 web searches. None: never published."""
+    """Prices in USD per million tokens by kind, and per 1,000 web searches. None: unpublished."""
 
     input: Decimal | None
     output: Decimal | None
@@ -46,7 +46,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """What one model costs from one day on."""
+    """Prices of one model from one day on."""
 
     model: str
     rates: Rates
@@ -63,13 +63,13 @@ class PriceTable:
     digest: str = ""
 
     def knows(self, model: str, day: date) -> bool:
-        """True where a row for the model holds on that UTC day: then no bundled price is used."""
+        """Return whether a row for the model applies on that UTC day, instead of bundled prices."""
         return any(row.model == model and row.start <= day for row in self.rows)
 
     def steps(self, model: str, day: date, *, speed: str) -> tuple[tuple[int, Rates], ...]:
-        """Rates by length of prompt, each with the tokens a prompt must exceed, shortest first.
+        """Return rates by prompt length, each with the tokens a prompt must exceed, shortest first.
 
-        Of the rows that hold for a length the newest, of those the one for the longest prompts.
+        For each length the newest row that applies wins; of equals, the one for longer prompts.
         """
         holds = [
             row
@@ -85,7 +85,7 @@ class PriceTable:
 
 
 class _Wrong(Exception):
-    """What is wrong with a row, and which of its keys; None: all of it."""
+    """Error in a row. `key` None: the row as a whole."""
 
     def __init__(self, key: str | None, message: str) -> None:
         super().__init__(message)
@@ -93,7 +93,7 @@ class _Wrong(Exception):
 
 
 def load_overrides(text: str) -> PriceTable:
-    """The table in a TOML text. Raises `SettingsError` naming the line and the key at fault."""
+    """Parse a TOML text. Raises `SettingsError` naming the line and the key at fault."""
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
@@ -129,10 +129,10 @@ def load_overrides(text: str) -> PriceTable:
 
 
 def _line(text: str, index: int, key: str | None) -> int:
-    """The line of a row's key, from 1; of its head where the key stands nowhere.
+    """Return the line of a row's key, from 1, or of the row's header if the key is missing.
 
-    TOML's own parser keeps no positions. A row written in another way (an inline array) is said to
-    be where it could begin.
+    TOML's own parser keeps no positions. For a row written in another way, such as an inline array,
+    it is a guess.
     """
     heads = [
         number
@@ -150,7 +150,7 @@ def _line(text: str, index: int, key: str | None) -> int:
 
 
 def _line_of(text: str, key: str) -> int:
-    """The line that a key of the document, or a table of that name, stands in; from 1."""
+    """Return the line of a top-level key or table, from 1."""
     name = rf"[\"']?{re.escape(key)}[\"']?"
     begins = re.compile(rf"\s*(?:\[{{1,2}}\s*)?{name}\s*[=.\]]")
     lines = enumerate(text.splitlines(), 1)

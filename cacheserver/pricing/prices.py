@@ -1,9 +1,9 @@
-"""What a call to Claude cost, from the usage Claude reported: pure, offline, to the nanodollar.
+"""Cost of a call to Claude from the usage that Claude reported: pure, offline, in nanodollars.
 
-Prices are those bundled with `genai-prices` unless the operator's table has the model. What
-genai-prices leaves out is here: `inference_geo`, iterations, refusals that are not billed, batches
-before their rates were published, a price cut of which it knows the later price only. Hours of
-code execution stand in no usage, so they are in no cost.
+Prices are those bundled with `genai-prices` unless the operator's table has the model. This module
+adds what genai-prices lacks: `inference_geo`, iterations, refusals that are not billed, batches
+before their rates were published, and a price cut of which it has the later price only. Hours of
+code execution are not part of usage, so they are in no cost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "w
 _PER_TOKEN = 1_000  # nanodollars per token, for each USD per million tokens
 _SCALE = 10**9  # parts of a nanodollar, so that a rate of up to 11 decimals is a whole number
 _PER_SEARCH = 1_000_000  # nanodollars per search, for each USD per 1,000 searches
-US_ONLY = Decimal("1.1")  # inference kept in the US, on every token (pricing page)
+US_ONLY = Decimal("1.1")  # US-only inference, on every token (Anthropic's pricing page)
 _BATCH = Decimal("0.5")  # where no batch rate is published yet: "50% off everything"
 
 _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4-5
@@ -42,7 +42,7 @@ _DATED = re.compile(r"-\d{8}$")  # claude-haiku-4-5-20251001 is a claude-haiku-4
 _BILLED_REFUSALS = frozenset({"bio", "frontier_llm", "reasoning_extraction"})
 _BILLED_SINCE = datetime(2026, 9, 24, tzinfo=UTC).timestamp()
 
-# Sonnet 5.5 read from its prompt cache at 0.20 until that day, at 0.10 since (pricing page).
+# Cache reads of Sonnet 5.5 cost 0.20 USD per million tokens before that day, 0.10 since.
 _READS_CUT = {"claude-sonnet-5-5": (date(2026, 10, 7), Decimal(2))}
 
 
@@ -56,17 +56,17 @@ LadderOf: TypeAlias = Callable[[str, str, bool], Ladder]  # of a model, a speed,
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What a call cost. `parts`, by kind, sum to `cost`."""
+    """Cost of a call. `parts`, by kind, sum to `cost`."""
 
     cost: Nanodollars
     parts: Mapping[str, Nanodollars]
-    version: str  # which prices; another version may give another cost
+    version: str  # of the prices used
 
 
 def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
-    """False for a refusal before any output, which is free but for some categories.
+    """Return whether Claude bills a message. Most refusals before any output are free.
 
-    `now` is when it was given: before 2026-09-24 every such refusal was free. None: today.
+    `now` is when the refusal was made: before 2026-09-24 all of them were free. None: today.
     """
     if message.get("stop_reason") != "refusal" or message.get("content"):
         return True
@@ -77,9 +77,9 @@ def billable(message: Mapping[str, Any], now: float | None = None) -> bool:
 
 
 class Pricer:
-    """Prices with a memory: a hit prices the same usage again, and a look-up costs 20 us.
+    """Pricer with a cache: a hit prices the same usage again, and a price lookup costs 20 us.
 
-    The memo is exact: prices change on UTC days, and the hour is part of its key.
+    The cache is exact: prices change on UTC days, and the hour is part of its key.
     """
 
     def __init__(self, overrides: PriceTable | None = None, *, remember: int = 4_096) -> None:
@@ -93,7 +93,7 @@ class Pricer:
 
     @property
     def version(self) -> str:
-        """Which prices these are: kept beside each cost."""
+        """Return the version of the prices, which is stored with each cost."""
         return self._version
 
     def price(self, model: str, usage: Usage, now: float) -> Priced | None:
@@ -109,7 +109,7 @@ class Pricer:
         return self._memo[key]
 
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """The total alone, the same as `price` has: for a new usage without making its parts."""
+        """Return the total of `price` alone, which is faster for a new usage."""
         key = (model, usage, int(now // 3_600))
         if key not in self._costs:
             _put(self._costs, key, self._total(model, usage, now), self._remember)
@@ -129,9 +129,9 @@ class Pricer:
         return _quick(steps, usage)
 
     def summed(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
-        """What many calls cost, `usage` being their sum: at the prices of short prompts.
+        """Return the least that many calls can have cost, given the sum of their usage.
 
-        A sum does not tell how long each prompt was, so this is the least it can have been.
+        It uses the prices of short prompts: a sum does not say how long each prompt was.
         """
         ladder = self._ladder_at(now)
 
@@ -149,22 +149,22 @@ class Pricer:
         speed: str = "standard",
         tier: str = "standard",
     ) -> Rates | None:
-        """What a million tokens of each kind cost at `now`, of short prompts; to be shown."""
+        """Return the rates of short prompts at `now`, for display."""
         return _step(self._ladder_at(now)(model, speed, tier == "batch"), 1)
 
     def steps(self, model: str, now: float) -> Ladder:
-        """The standard rates by length of prompt: each holds for prompts of more tokens."""
+        """Return the standard rates by prompt length: each applies to prompts with more tokens."""
         return self._ladder_at(now)(model, "standard", False)
 
     def models(self, now: float) -> list[str]:
-        """Every model that has a price at `now`, by name."""
+        """Return every model that has a price at `now`, sorted."""
         day = datetime.fromtimestamp(now, UTC).date()
         provider = get_snapshot().find_provider(None, "anthropic", None)
         bundled = {model.id for model in provider.models if model.id.startswith("claude-")}
         return sorted(bundled | {row.model for row in self._overrides.rows if row.start <= day})
 
     def _ladder_at(self, now: float) -> LadderOf:
-        """Looks prices up once an hour for each model, speed and way: that costs 20 us."""
+        """Return a lookup that is cached for an hour by model, speed and batch."""
         hour = int(now // 3_600)
 
         def ladder(model: str, speed: str, batch: bool) -> Ladder:
@@ -179,14 +179,14 @@ class Pricer:
         return ladder
 
     def bill(self, message: Mapping[str, Any], now: float) -> Priced | None:
-        """What Claude charges for a message it sent at `now`: nothing for some refusals."""
+        """Return what Claude charges for a message sent at `now`: nothing for some refusals."""
         if not billable(message, now):
             return Priced(0, dict.fromkeys(KINDS, 0), self.version)
         return self.price(str(message.get("model", "")), usage_of(message), now)
 
 
 def _put(memo: dict[K, V], key: K, value: V, most: int) -> None:
-    """Remember a value; the oldest makes room, and an hour makes all of them so."""
+    """Cache a value; the oldest one makes room."""
     if len(memo) >= most:
         del memo[next(iter(memo))]
     memo[key] = value
@@ -221,7 +221,7 @@ def _rounded(exact: Mapping[str, Decimal], version: str) -> Priced:
 
 
 def _priced(model: str, usage: Usage, ladder: LadderOf, version: str) -> Priced | None:
-    """`price`, with prices looked up by `ladder`."""
+    """Price a usage with the rates of `ladder`."""
     batch = usage.service_tier == "batch"
     exact = dict.fromkeys(KINDS, Decimal(0))
     for leg_model, leg in usage.iterations or ((model, usage),):
@@ -246,7 +246,7 @@ def _prompt(usage: Usage) -> int:
 
 
 def _step(ladder: Ladder, prompt_tokens: int) -> Rates | None:
-    """The rates for a prompt so long: those of the highest step below it."""
+    """Return the rates for a prompt of that length: those of the highest step below it."""
     found = None
     for start, rates in ladder:
         if prompt_tokens > start or start == 0:
@@ -255,7 +255,7 @@ def _step(ladder: Ladder, prompt_tokens: int) -> Rates | None:
 
 
 def _ladder(model: str, speed: str, batch: bool, at: datetime, table: PriceTable) -> Ladder:
-    """The rates by length of prompt, shortest first; empty where no price is known."""
+    """Return the rates by prompt length, shortest first; empty if no price is known."""
     model = model.removeprefix("anthropic/")
     day = at.astimezone(UTC).date()
     own = model if table.knows(model, day) else _DATED.sub("", model)
@@ -270,7 +270,7 @@ def _ladder(model: str, speed: str, batch: bool, at: datetime, table: PriceTable
     standard = found.get_prices(at)
     if speed != "standard":
         prices = found.get_prices(at, {"speed": speed})
-        # No variant gives the standard price back: an unknown price is better than a wrong one.
+        # Without such a variant it returns the standard price; no price beats a wrong one.
         return () if prices == standard else _resolved(prices)
     if not batch:
         return _cut(_resolved(standard), found.id, day)
@@ -293,7 +293,7 @@ def _before_cut(rates: Rates, model: str, day: date) -> Rates:
 
 
 def _resolved(prices: ModelPrice) -> Ladder:
-    """A model's prices, a step for each length of prompt at which one of them changes."""
+    """Convert a model's prices to steps, one for each prompt length at which a price changes."""
     fields = (
         prices.input_mtok,
         prices.output_mtok,
@@ -309,7 +309,7 @@ def _resolved(prices: ModelPrice) -> Ladder:
 
 
 def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:
-    """A price on the step that begins behind `start` tokens."""
+    """Return a price on the step that begins above `start` tokens."""
     if not isinstance(value, TieredPrices):
         return value
     reached = [tier.price for tier in value.tiers if tier.start <= start]
@@ -317,7 +317,7 @@ def _reached(value: Decimal | TieredPrices | None, start: int) -> Decimal | None
 
 
 def _whole(ladder: Ladder) -> _Steps | None:
-    """A ladder in parts of a nanodollar a token; None where a rate has more decimals than that."""
+    """Scale a ladder to integers, in 1e-9 nanodollars a token; None if a rate is finer."""
     steps: list[tuple[int, _Scaled]] = []
     for start, rates in ladder:
         found = [
@@ -330,7 +330,7 @@ def _whole(ladder: Ladder) -> _Steps | None:
                 rates.cache_read,
             )
         ]
-        # In the US they are 11/10 of it, so a whole number of tens.
+        # US-only inference costs 11/10, so each rate must be a multiple of ten.
         if any(rate is not None and rate % 10 for rate in found):
             return None
         steps.append((start, tuple(None if rate is None else int(rate) for rate in found)))
@@ -338,7 +338,7 @@ def _whole(ladder: Ladder) -> _Steps | None:
 
 
 def _quick(steps: _Steps, usage: Usage) -> Nanodollars | None:
-    """The tokens of one leg in whole parts of a nanodollar, rounded as `_rounded` does."""
+    """Price one leg in integers, rounded as `_rounded` does."""
     prompt, rates = _prompt(usage), None
     for start, reached in steps:
         if prompt > start or start == 0:

@@ -22,7 +22,7 @@ _KINDS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 
 
 def prices_as_json(pricer: Pricer, now: float) -> dict[str, Any]:
-    """Every model priced at `now`, with its rates then."""
+    """Return the rates at `now` of every model with a price."""
     return {
         "version": pricer.version,
         "at": iso(now),
@@ -34,7 +34,7 @@ def prices_as_json(pricer: Pricer, now: float) -> dict[str, Any]:
 
 
 def estimate_as_json(pricer: Pricer, fields: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """An estimate as JSON. Raises `BadRequest` naming the field."""
+    """Return an estimate as JSON. Raises `BadRequest` naming the field."""
 
     def price(model: str, usage: Usage) -> Nanodollars | None:
         return pricer.cost(model, usage, now)
@@ -75,7 +75,7 @@ def estimate_as_json(pricer: Pricer, fields: Mapping[str, Any], now: float) -> d
 def estimates_as_json(
     pricer: Pricer, bodies: Iterable[tuple[str, Mapping[str, Any]]], now: float, *, batch: bool
 ) -> dict[str, Any]:
-    """Many Messages bodies as JSON, each with what its fields are named after.
+    """Estimate many Messages bodies, each with the prefix of its field names in errors.
 
     Raises `BadRequest` naming the field.
     """
@@ -134,8 +134,8 @@ def _workload(fields: Mapping[str, Any]) -> Workload:
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
-        said = first["msg"].removeprefix("Value error, ")
-        raise BadRequest(where[:64], said[:1].lower() + said[1:]) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(where[:64], message[:1].lower() + message[1:]) from None
 
 
 def _shown(rates: Rates | None) -> dict[str, str | None] | None:

@@ -1,9 +1,8 @@
-"""Look-ups of one moment share one round trip.
+"""Batched reads: concurrent lookups share one MGET.
 
-redis-py costs about 60 us of our CPU per command, whatever its size, so it and not the server
-bounds the look-ups per second. Keys asked for in the same turn of the event loop, or while as many
-commands as allowed are under way, leave together in one MGET. It goes over a connection of our own,
-without the client in between, which is half of that cost.
+redis-py costs about 60 us of CPU per command, whatever its size, so it bounds the lookups per
+second. Keys requested in the same turn of the event loop, or while the allowed number of commands
+is in flight, are sent together. The command bypasses the redis-py client, which halves the cost.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, store_errors
 
 _MOST_KEYS = 256  # of one MGET: at 4 kB an entry, a megabyte
-_MOST_UNDER_WAY = 2  # one being answered while the next is written
+_MAX_IN_FLIGHT = 2  # one is answered while the next is written
 
 
 @dataclass(slots=True)
-class _Ask:
+class _Lookup:
     keys: Sequence[str]
     answer: asyncio.Future[list[bytes | None]]
 
 
 class BatchedReads:
-    """Reads values by key. A caller that gives up fails nobody else's look-up."""
+    """Reader of values by key. A cancelled caller does not fail the lookups of others."""
 
     def __init__(self, redis: Connection) -> None:
         self._redis = redis
-        self._asked: list[_Ask] = []
+        self._queued: list[_Lookup] = []
         self._scheduled = False
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._idle: list[AbstractConnection] = []
 
     async def read(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -45,40 +44,40 @@ class BatchedReads:
         loop = asyncio.get_running_loop()
         with store_errors():
             async with self._redis.health.bounded():
-                ask = _Ask(keys, loop.create_future())
-                self._asked.append(ask)
-                if not self._scheduled and len(self._under_way) < _MOST_UNDER_WAY:
+                ask = _Lookup(keys, loop.create_future())
+                self._queued.append(ask)
+                if not self._scheduled and len(self._in_flight) < _MAX_IN_FLIGHT:
                     self._scheduled = True
                     loop.call_soon(self._send)
                 return await ask.answer
 
     async def close(self) -> None:
-        """Wait for what is under way and give the connections back; later reads still work."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way))
+        """Wait for reads in flight and release the connections; later reads still work."""
+        while self._in_flight:
+            await asyncio.wait(set(self._in_flight))
         while self._idle:
             await self._redis.connection_pool.release(self._idle.pop())
 
     def _send(self) -> None:
         self._scheduled = False
-        batch: list[_Ask] = []
+        batch: list[_Lookup] = []
         size = 0
-        while self._asked and (not batch or size + len(self._asked[0].keys) <= _MOST_KEYS):
-            ask = self._asked.pop(0)
+        while self._queued and (not batch or size + len(self._queued[0].keys) <= _MOST_KEYS):
+            ask = self._queued.pop(0)
             if not ask.answer.done():  # cancelled while it waited
                 batch.append(ask)
                 size += len(ask.keys)
         if batch:
             task = asyncio.create_task(self._fetch(batch), name="store:reads")
-            self._under_way.add(task)
+            self._in_flight.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        if self._asked and not self._scheduled:
+        self._in_flight.discard(task)
+        if self._queued and not self._scheduled:
             self._send()
 
-    async def _fetch(self, batch: Sequence[_Ask]) -> None:
+    async def _fetch(self, batch: Sequence[_Lookup]) -> None:
         keys = [key for ask in batch for key in ask.keys]
         try:
             values = await self._mget(keys)
@@ -87,7 +86,7 @@ class BatchedReads:
                 if not ask.answer.done():
                     ask.answer.set_exception(StoreError(*error.args))
             return
-        except BaseException:  # cancelled with the loop: nobody may wait for ever
+        except BaseException:  # cancelled: no caller may wait for ever
             for ask in batch:
                 ask.answer.cancel()
             raise
@@ -103,17 +102,17 @@ class BatchedReads:
                 try:
                     return await self._ask(self._idle.pop(), keys)
                 except ConnectionLost:
-                    continue  # the store was started anew since; reading again does no harm
+                    continue  # the store was restarted; reading again is safe
             pool = self._redis.connection_pool
             fresh: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
             return await self._ask(fresh, keys)
 
     async def _ask(self, connection: AbstractConnection, keys: Sequence[str]) -> list[bytes | None]:
-        """One command over a connection of ours alone, kept for the next if all is well."""
+        """Send one command over a dedicated connection, and keep the connection if it succeeds."""
         try:
             await connection.send_command("MGET", *keys, check_health=False)
             values: list[bytes | None] = await connection.read_response()
-        except BaseException:  # half an answer may be on its way: nobody else may read it
+        except BaseException:  # the reply may still arrive: nobody else may read it
             await connection.disconnect(nowait=True)
             await self._redis.connection_pool.release(connection)
             raise

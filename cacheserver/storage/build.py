@@ -85,7 +85,7 @@ async def build(
             sync=None if embedded is None else embedded.sync,
             clock=clock,
         )
-        await watch.look()
+        await watch.check()
         metrics.gauges.watch_store(lambda: watch.unsynced_s)
         repairs = () if embedded is None else embedded.repairs
         yield Store(redis, options.prefix, sealer, watch, embedded is not None, repairs)

@@ -1,7 +1,7 @@
-"""One way to reach Redis or Valkey, configured once; and what kind of server we accept.
+"""Connection to Redis or Valkey, and the checks that a server must pass.
 
-Nothing above `stores` sees a redis exception: `store_errors` is the edge. Commands are never
-retried here: a script that ran and whose answer was lost would run twice.
+No other package sees a redis exception: `store_errors` converts them. Commands are never retried
+here: a script that ran and whose reply was lost would run twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cacheserver.storage.redis_url import Tls
 
 
 class Client(Redis):
-    """A client whose commands wait no longer than the request they are for (`patience`)."""
+    """Redis client whose commands respect the deadline of the request (`storage.patience`)."""
 
     def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
         super().__init__(connection_pool=connection_pool)
@@ -46,7 +46,7 @@ class Client(Redis):
         await super().aclose(close_connection_pool)
 
     async def _probe(self) -> None:
-        """Ask over a connection of its own; a refusal is an answer too, and comes at once."""
+        """Send a PING over a new connection. A refusal counts as an answer."""
         pool = self.connection_pool
         connection = pool.connection_class(**pool.connection_kwargs)
         try:
@@ -71,20 +71,19 @@ class _Pipeline(Pipeline):
 
 Connection: TypeAlias = Client
 
-PREFIX = "cs1:"  # of every key we write; 1 is the layout, so another layout can live beside it
+PREFIX = "cs1:"  # of every key; 1 is the layout version, so two layouts can coexist
 SCHEMA = 1
-RESTORING = "restoring"  # a key that is there while a backup is written into the store
+RESTORING = "restoring"  # a key that exists while a backup is being restored
 OLDEST = (6, 2)  # SET ... PXAT, GETDEL and effect replication of scripts; Valkey reports 7.2
 
 
 def connect(
     url: str, *, tls: Tls | None = None, timeout_s: float = 2.0, max_connections: int = 32
 ) -> Connection:
-    """Return a client for `url`; it connects when first used and `aclose` closes it.
+    """Return a client for `url`. It connects on first use; `aclose` closes it.
 
-    `tls` holds the files for `rediss://`. A request that waits longer than `timeout_s` for the
-    store would have been served faster as a miss. Raises `SettingsError` for a URL or a file that
-    cannot be read.
+    `tls` names the files for `rediss://`. `timeout_s` is short: a request that waits longer would
+    have been faster as a miss. Raises `SettingsError` for an invalid URL or file.
     """
     redis_url.check_url(url)
     files = redis_url.tls_arguments(tls) if tls is not None and url.startswith("rediss://") else {}
@@ -100,16 +99,16 @@ def connect(
             retry=Retry(NoBackoff(), 0),
             **files,
         )
-    except ValueError:  # its text may hold a part of the URL
+    except ValueError:  # its text may contain a part of the URL
         raise SettingsError("`CACHESERVER_REDIS_URL`: it cannot be read") from None
     return Client(connection_pool=pool)
 
 
 async def check_reachable(redis: Connection, url: str) -> None:
-    """Return if the server answers us on `url`.
+    """Check that the server on `url` answers.
 
-    Raises `SettingsError` where the operator must act, and `StoreError` where it may yet come; both
-    tell the place and the reason.
+    Raises `SettingsError` if the operator must act, and `StoreError` if waiting may help. Both
+    messages name the server and the reason.
     """
     try:
         await redis.execute_command("INFO")
@@ -119,16 +118,16 @@ async def check_reachable(redis: Connection, url: str) -> None:
         raise kind(unreachable.message(url, found)) from None
 
 
-# What redis-py raises where the store fails, and where it took too long.
+# Exceptions of redis-py for a failing store, and for one that is too slow.
 FAILURES = (RedisError, OSError, TimeoutError)
 TIMEOUTS = (TimeoutError, TimedOut)
 
 
 def as_store_error(error: BaseException) -> StoreError:
-    """A client's error as ours.
+    """Convert an error of the client. Raise the result `from None`.
 
-    The message holds the kind and the server's error code only, and the cause is to be dropped: a
-    pipeline's error repeats the command, and with it what a user asked.
+    The message has the exception's name and the server's error code only: a pipeline's error
+    repeats the command, and with it a user's question.
     """
     words = str(error).split(maxsplit=1) if isinstance(error, ResponseError) else []
     code = f" {words[0]}" if words and words[0].isupper() else ""
@@ -137,7 +136,7 @@ def as_store_error(error: BaseException) -> StoreError:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what the client raises into `StoreError`."""
+    """Convert exceptions of the client to `StoreError`."""
     try:
         yield
     except FAILURES as error:
@@ -145,22 +144,22 @@ def store_errors() -> Iterator[None]:
 
 
 async def command(redis: Connection, *words: str | bytes | float) -> Any:
-    """Return the reply to one command, as redis-py shapes it. Raises `StoreError`."""
+    """Run one command and return the reply as redis-py decodes it. Raises `StoreError`."""
     with store_errors():
         # redis-py types every reply as bytes or str, whatever `decode_responses` says
         return await redis.execute_command(*words)
 
 
 async def run_script(script: AsyncScript, *words: str | bytes | float) -> Any:
-    """Return the reply to a registered script. Raises `StoreError`."""
+    """Run a registered script and return its reply. Raises `StoreError`."""
     with store_errors():
         return await script(args=words)
 
 
 async def check_server(redis: Connection, *, prefix: str = PREFIX) -> None:
-    """Refuse a server that would lose or misread what we store; claim the schema if it is new.
+    """Check that a server keeps and reads our data, and set the schema version if it is new.
 
-    Raises `SettingsError` where the operator must act and `StoreError` where the server is away.
+    Raises `SettingsError` if the operator must act and `StoreError` if the server is away.
     """
     info: dict[str, Any] = await command(redis, "INFO")
     await command(redis, "SETNX", f"{prefix}schema", SCHEMA)

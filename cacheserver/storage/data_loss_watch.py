@@ -1,7 +1,7 @@
-"""Notices that the store has lost data: emptied (`FLUSHALL`), started without its files, set back.
+"""Detection of data loss in the store: emptied (`FLUSHALL`), restarted without files, set back.
 
-A counter in the store is raised at every look, by every server on it. If it is not above what this
-server saw last, the store is not the one it was.
+Every server increments one counter in the store at each check. If the counter is not above the
+value this server saw last, the store has lost data.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Counts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What an operator should know. `lost_at` is Unix seconds."""
+    """State of the store for alerts and health. `lost_at` is Unix seconds."""
 
     lost_at: float | None = None
     unsynced_s: float = 0.0
-    failing: bool = False  # the disk did not take what was written
-    unspilled: bool = False  # rows of the ledger could not be written to a file
+    failing: bool = False  # the disk rejected a write
+    unspilled: bool = False  # ledger rows could not be written to a file
 
 
 class DataLossWatch:
-    """Looks when asked to. `sync` is the embedded store's."""
+    """Check for data loss, run on request. `sync` belongs to the embedded store."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class DataLossWatch:
         sync: AofSync | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.unspilled: Callable[[], bool] = lambda: False  # set by whoever writes the files
+        self.unspilled: Callable[[], bool] = lambda: False  # set by ledger retention
         self._redis = redis
         self._counts = counts
         self._key = f"{prefix}beats"
@@ -56,11 +56,11 @@ class DataLossWatch:
 
     @property
     def unsynced_s(self) -> float:
-        """The age in seconds of the oldest write that may not be on the disk; 0 where unknown."""
+        """Return the age in seconds of the oldest write not known to be on disk; 0 if unknown."""
         return 0.0 if self._sync is None else self._sync.unsynced_s
 
-    async def look(self) -> bool:
-        """Return True if data were lost since the last look. Raises `StoreError`."""
+    async def check(self) -> bool:
+        """Return whether data were lost since the last check. Raises `StoreError`."""
         if self._sync is not None:
             for _ in range(self._sync.failures - self._failures):
                 self._counts.swallowed("store-sync")
@@ -72,8 +72,8 @@ class DataLossWatch:
             self._lost_at = self._clock()
             log.error(
                 "the store has lost data: it was emptied, restarted without its files, or set "
-                "back (look %d, after %d). Keys, tenants' settings and budgets may be gone; what "
-                "it has no more is not served",
+                "back (counter %d, after %d). Keys, tenants' settings and budgets may be gone; "
+                "lost answers are not served",
                 beats,
                 self._seen,
             )

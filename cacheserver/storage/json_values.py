@@ -1,4 +1,4 @@
-"""Small JSON values in the store, and how a tenant's keys are spelled."""
+"""JSON objects as values in the store, and a tenant's name as a part of keys."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from cacheserver.core.errors import StoreError
 
 
 def tenant_key(tenant: str) -> str:
-    """A tenant as part of a key: its length keeps it from spelling another one's keys."""
+    """Encode a tenant's name for a key, with its length, so that no name can forge another key."""
     return f"{len(tenant)}:{tenant}"
 
 
 def encode_object(what: str, value: Mapping[str, Any], *, most: int) -> bytes:
-    """The value as JSON. Raises `StoreError` where it has none, or beyond `most` bytes."""
+    """Encode an object as JSON. Raises `StoreError` if it is not JSON or over `most` bytes."""
     try:
         text = orjson.dumps(value)
     except TypeError:  # its message may repeat the value
-        raise StoreError(f"{what} cannot be kept: it is not JSON") from None
+        raise StoreError(f"{what} cannot be stored: it is not JSON") from None
     if len(text) > most:
-        raise StoreError(f"{what} of {len(text)} bytes is too large; {most} are kept at most")
+        raise StoreError(f"{what} of {len(text)} bytes is too large; the limit is {most}")
     return text
 
 
 def decode_object(what: str, text: bytes) -> dict[str, Any]:
-    """What `encode_object` wrote. Raises `StoreError` where it is anything else."""
+    """Decode what `encode_object` wrote. Raises `StoreError` for anything else."""
     try:
         value = orjson.loads(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise StoreError(f"{what} that was kept makes no sense")
+        raise StoreError(f"{what} in the store is damaged: it is not a JSON object")
     return value

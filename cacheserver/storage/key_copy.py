@@ -1,7 +1,7 @@
-"""Every key under a prefix as commands that make it anew, and the way back.
+"""Copy of all keys under a prefix as Redis commands that recreate them.
 
-Commands of every type that the stores use, in parts, so that memory does not grow with a key. Each
-key begins with `DEL`: one that comes twice, as `SCAN` may have it, is made once.
+It covers every type that the stores use, in parts, so that memory does not grow with a key's size.
+Each key begins with `DEL`, so a key that `SCAN` returns twice is created once.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, Final
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, store_errors
 
-_KEYS: Final = 500  # of one round trip
-_ITEMS: Final = 500  # of one command: some 100 kB of vectors
-_BATCH_BYTES: Final = 1 << 20  # written in one round trip
+_KEYS: Final = 500  # per round trip
+_ITEMS: Final = 500  # per command: about 100 kB of vectors
+_BATCH_BYTES: Final = 1 << 20  # written per round trip
 
 Words = tuple[bytes | str | int | float, ...]
 
 
 async def scan_keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
-    """Yield the keys under `prefix`, in parts. Raises `StoreError`."""
+    """Yield the keys under `prefix`, in pages. Raises `StoreError`."""
     cursor = 0
     pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in prefix) + "*"
     while True:
@@ -33,7 +33,7 @@ async def scan_keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]
 
 
 async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:
-    """Yield the commands that make every key under `prefix`. Raises `StoreError`."""
+    """Yield the commands that recreate every key under `prefix`. Raises `StoreError`."""
     async for found in scan_keys(redis, prefix):
         with store_errors():
             async with redis.pipeline(transaction=False) as pipe:
@@ -53,7 +53,7 @@ async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:
 
 
 async def write_keys(redis: Connection, commands: Iterable[list[bytes]]) -> int:
-    """Run `commands`; how many. Raises `StoreError` with the first that the server refuses."""
+    """Run `commands` and return their number. Raises `StoreError` if the server refuses one."""
     count = size = 0
     batch: list[list[bytes]] = []
     for words in commands:
@@ -94,7 +94,7 @@ async def _values(redis: Connection, key: bytes, kind: bytes) -> AsyncIterator[W
             async for words in _stream(redis, key):
                 yield words
         case _:
-            raise StoreError(f"a key of type {kind.decode()} is none of ours")
+            raise StoreError(f"a key of type {kind.decode()} was not written by cacheserver")
 
 
 _SCANS: Final = {b"hash": ("HSCAN", "HSET"), b"set": ("SSCAN", "SADD"), b"zset": ("ZSCAN", "ZADD")}
@@ -106,7 +106,7 @@ async def _scanned(redis: Connection, key: bytes, kind: bytes) -> AsyncIterator[
     while True:
         cursor, found = await command(redis, scan, key, cursor, "COUNT", _ITEMS)
         items = list(found.items()) if kind == b"hash" else list(found)
-        for start in range(0, len(items), _ITEMS):  # a small one comes whole, whatever COUNT says
+        for start in range(0, len(items), _ITEMS):  # a small value comes whole, whatever COUNT says
             part = items[start : start + _ITEMS]
             yield (add, key, *_flat(part, kind))
         if not int(cursor):

@@ -1,6 +1,6 @@
-"""Groups of what is purged together, as parts of keys.
+"""Purge groups: the parts of keys that name what is purged together.
 
-A tenant's name comes with its length: no tenant can spell the group of another one.
+A tenant's name is encoded with its length, so no tenant can name the group of another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cacheserver.storage.json_values import tenant_key
 
 
 def groups_of_entry(entry: Entry) -> list[str]:
-    """The groups of an entry."""
+    """Return the purge groups of an entry."""
     return groups_of_marks(
         entry.tenant,
         entry.namespace,
@@ -30,7 +30,7 @@ def groups_of_marks(
     actor: str | None = None,
     conversation: str | None = None,
 ) -> list[str]:
-    """The groups of what has these marks; the actor and the conversation are digests."""
+    """Return the purge groups for these marks; `actor` and `conversation` are digests."""
     found = [tenant_group(tenant), namespace_group(tenant, namespace)]
     found += [tag_group(tenant, tag) for tag in dict.fromkeys(tags)]
     if actor is not None:
@@ -61,5 +61,5 @@ def conversation_group(tenant: str, mark: str) -> str:
 
 
 def entry_group(tenant: str, entry_id: str) -> str:
-    """The group of one entry alone."""
+    """Return the group of one entry alone."""
     return f"i:{tenant_key(tenant)}:{entry_id}"

@@ -1,4 +1,4 @@
-"""How long a request waits for the store: a bound for all of it, and nothing while it hangs.
+"""Deadline of a request for all its waiting on the store; no waiting at all while it hangs.
 
 Rule: only tasks that answer a request have a deadline (`start_deadline`, `share_deadline`).
 Background writes keep the store's own timeouts and their retries.
@@ -17,12 +17,12 @@ from weakref import WeakSet
 
 logger = logging.getLogger(__name__)
 
-# The loop itself was held up by more than this: the store's reply may lie there unread.
+# If the event loop itself was this late, the store's reply may be there unread: wait once more.
 _LATE_S = 0.05
 _AGAIN_S = 0.1
 
-# A store that hangs is asked again so long after its return at most. Its answer to a probe has
-# a quarter of a second, 100 times what it takes (p99 2.4 ms, docs/performance.md).
+# A store that hangs is probed this often. A probe may take a quarter of a second, 100 times the
+# usual round trip (p99 2.4 ms, docs/performance.md).
 _PROBE_S = 0.1
 _PROBE_ANSWER_S = 0.25
 
@@ -30,46 +30,46 @@ T = TypeVar("T")
 
 
 class StoreHangs(TimeoutError):
-    """The store took longer than the request could wait, or is known to hang."""
+    """Raised when the store exceeds the request's deadline, or is known to hang."""
 
 
 @dataclass(slots=True)
-class _Patience:
+class _Deadline:
     left_s: float
     tasks: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
 
 
-_patience: ContextVar[_Patience | None] = ContextVar("store_patience", default=None)
+_deadline: ContextVar[_Deadline | None] = ContextVar("store_deadline", default=None)
 
 
 def start_deadline(left_s: float) -> None:
-    """Bound what the task that runs waits for the store from now on, in all."""
-    found = _Patience(left_s)
-    _patience.set(found)
+    """Limit the current task's total waiting on the store, from now on, to `left_s` seconds."""
+    found = _Deadline(left_s)
+    _deadline.set(found)
     share_deadline()
 
 
 def clear_deadline() -> None:
-    """Take the bound away: what comes must be written before it is acknowledged."""
-    _patience.set(None)
+    """Remove the limit: what follows must be written before it is acknowledged."""
+    _deadline.set(None)
 
 
 def share_deadline() -> None:
-    """Count what the task that runs waits as its request's. Tasks do not by themselves."""
-    if (found := _patience.get()) is not None and (task := asyncio.current_task()) is not None:
+    """Make the current task share its request's deadline. A new task does not by itself."""
+    if (found := _deadline.get()) is not None and (task := asyncio.current_task()) is not None:
         found.tasks.add(task)
 
 
-def _mine() -> _Patience | None:
-    found = _patience.get()
+def _current() -> _Deadline | None:
+    found = _deadline.get()
     return found if found is not None and asyncio.current_task() in found.tasks else None
 
 
 class StoreHealth:
-    """Whether the store answers. One that hung is probed, and asked again once a probe came back.
+    """Tracker of whether the store answers. A store that hangs is probed until it answers again.
 
-    `probe` sends the store something and returns once it answered or refused; `hung` is told each
-    time that the store begins to hang.
+    `probe` returns once the store has answered or refused. `hung` is called each time the store
+    begins to hang.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
@@ -83,21 +83,21 @@ class StoreHealth:
 
     @contextlib.asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
-        """Give what is awaited inside the time that the request has left.
+        """Run the block within the time that the request has left.
 
-        Raises `StoreHangs` where that was not enough, and at once while the store hangs.
+        Raises `StoreHangs` when that time is over, and at once while the store hangs.
         """
-        patience = _mine()
-        if patience is None:
+        deadline = _current()
+        if deadline is None:
             yield
             return
-        if self.hangs or patience.left_s <= 0:
+        if self.hangs or deadline.left_s <= 0:
             raise StoreHangs("the store does not answer")
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(None) as scope:
-                timer = _Timer(loop, scope, began + patience.left_s)
+                timer = _Timer(loop, scope, began + deadline.left_s)
                 try:
                     yield
                 finally:
@@ -108,7 +108,7 @@ class StoreHealth:
                 raise StoreHangs("the store does not answer") from None
             raise
         finally:
-            patience.left_s -= loop.time() - began
+            deadline.left_s -= loop.time() - began
 
     async def close(self) -> None:
         """Stop probing. May be called twice."""
@@ -118,7 +118,7 @@ class StoreHealth:
 
     def _note(self) -> None:
         if self._probing is None:
-            logger.warning("the store hangs: requests go on without it")
+            logger.warning("the store does not answer: requests continue without it")
             self.hung("store-hangs")
             self._probing = asyncio.create_task(self._until_back(), name="store:probe")
             self._probing.add_done_callback(self._ended)
@@ -138,7 +138,7 @@ class StoreHealth:
 
 
 class _Timer:
-    """Expires a timeout scope, once more only if the loop was too late to look."""
+    """Timer of a timeout scope, extended once if the event loop itself was late."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, due: float) -> None:
         self._loop, self._scope, self._due = loop, scope, due

@@ -1,7 +1,7 @@
-"""What was read from the store a moment ago, so that a hot value costs no round trip.
+"""Cache of recent reads from the store: a hot value costs no round trip.
 
-Rule: nothing is believed for longer than `FRESH_S`, absence included. With the store away there is
-no grace: no entry could be served then anyway.
+Rule: a value, or its absence, is used for `FRESH_S` at most. There is no grace period while the
+store is away: no entry could be served then anyway.
 """
 
 from __future__ import annotations
@@ -10,46 +10,46 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-FRESH_S = 3.0  # as for keys and tenants' settings: what an operator changes holds within that
+FRESH_S = 3.0  # as for keys and tenants' settings: an operator's change takes effect within it
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[T]):
+class _Cached(Generic[T]):
     value: T
-    ask_at: float  # when to read it again
+    read_again_at: float
 
 
 class RecentReads(Generic[T]):
-    """Up to `most` values by name. `clock` counts seconds and never goes back."""
+    """Cache of up to `most` values by name. `clock` counts seconds and never goes back."""
 
     def __init__(self, clock: Callable[[], float], *, most: int) -> None:
         self._clock = clock
         self._most = most
-        self._kept: dict[Hashable, _Kept[T]] = {}
+        self._cached: dict[Hashable, _Cached[T]] = {}
         self._forgotten = 0
 
     async def get(self, name: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
-        """The value of `name`, from `ask` where it is not known. Raises what `ask` raises."""
-        now = self._clock()  # before asking: what changes on the way is seen in time too
-        kept = self._kept.get(name)
-        if kept is not None and now < kept.ask_at:
-            return kept.value
+        """Return the value of `name`, read by `ask` if not cached. Raises what `ask` raises."""
+        now = self._clock()  # before the read: a change during it is seen in time
+        cached = self._cached.get(name)
+        if cached is not None and now < cached.read_again_at:
+            return cached.value
         forgotten = self._forgotten
         value = await ask()
-        # What was asked before this process wrote may be what it wrote over.
+        # A read that began before this process's write may have the old value.
         if forgotten == self._forgotten:
-            self._kept.pop(name, None)
-            if len(self._kept) >= self._most:
-                del self._kept[next(iter(self._kept))]  # the one read longest ago
-            self._kept[name] = _Kept(value, now + FRESH_S)
+            self._cached.pop(name, None)
+            if len(self._cached) >= self._most:
+                del self._cached[next(iter(self._cached))]  # the one read longest ago
+            self._cached[name] = _Cached(value, now + FRESH_S)
         return value
 
     def forget(self, name: Hashable) -> None:
-        """Have the next `get` ask: this process has written the value."""
+        """Drop a value that this process has written; the next `get` reads it."""
         self._forgotten += 1
-        self._kept.pop(name, None)
+        self._cached.pop(name, None)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)

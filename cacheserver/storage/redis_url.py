@@ -1,6 +1,6 @@
-"""The URL of a Redis, read strictly: what redis-py would ignore or trip over later is refused here.
+"""Redis URLs, parsed strictly: what redis-py would ignore or fail on later is refused here.
 
-Rule: no message holds any part of the URL but host, port, path and names of parameters.
+Rule: a message contains no part of the URL but host, port, path and names of parameters.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cacheserver.core.errors import SettingsError
 
-# Those of redis-py's that are the operator's; timeouts, retries and the protocol are ours.
+# Parameters of redis-py that an operator may set; timeouts, retries and the protocol are fixed.
 _PARAMETERS: Final = (
     "db", "client_name", "health_check_interval", "socket_keepalive",
     "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname",
 )  # fmt: skip
-_ENCODE = "signs like / # ? @ : % in a name or password are written as %2F %23 %3F %40 %3A %25"
+_ENCODE = "encode / # ? @ : % in a name or password as %2F %23 %3F %40 %3A %25"
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files for `rediss://`: whom to trust, and who we are."""
+    """TLS files for `rediss://`: trusted CAs, and the client certificate with its key."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -33,7 +33,7 @@ class Tls:
 
 
 def describe_url(url: str) -> str:
-    """Where a readable URL leads, for messages: host, port and database, no name, no password."""
+    """Describe a valid URL for messages: host, port and database, without user or password."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return unquote(parts.path)
@@ -43,16 +43,16 @@ def describe_url(url: str) -> str:
 
 
 def check_url(url: str) -> None:
-    """Raise `SettingsError` for a URL that does not say what it seems to."""
+    """Check a URL. Raises `SettingsError` if a part would be ignored or misread."""
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise _wrong("use redis://, rediss:// or unix://")
     try:
         _ = parts.port
-    except ValueError:  # its text holds what stands there: it may be part of a password
-        raise _wrong(f"what stands for the port is no number up to 65535; {_ENCODE}") from None
+    except ValueError:  # its text has the wrong port, which may be part of a password
+        raise _wrong(f"the port must be a number up to 65535; {_ENCODE}") from None
     if parts.fragment or "#" in url:
-        raise _wrong(f"there is a `#` in it; {_ENCODE}")
+        raise _wrong(f"it must not contain `#`; {_ENCODE}")
     if parts.scheme == "unix" and not parts.path:
         raise _wrong("unix:// needs the path of a socket, as in unix:///run/redis/redis.sock")
     for name, _ in parse_qsl(parts.query, keep_blank_values=True):
@@ -63,11 +63,11 @@ def check_url(url: str) -> None:
         if name.startswith("ssl_") and parts.scheme != "rediss":
             raise _wrong(f"`{name}` is for rediss://")
     if not _database(url).isdecimal():
-        raise _wrong("the database, behind the last `/` or in `db`, must be a number")
+        raise _wrong("the database, after the last `/` or in `db`, must be a number")
 
 
 def tls_arguments(tls: Tls) -> dict[str, Any]:
-    """redis-py's arguments for the files. Raises `SettingsError` for one that will not do."""
+    """Return redis-py's arguments for the TLS files. Raises `SettingsError` for a bad file."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     given: dict[str, Any] = {}
     if tls.ca_file is not None:
@@ -104,6 +104,6 @@ def _wrong(what: str) -> SettingsError:
 
 
 def _unreadable(setting: str, path: Path, meant: str, error: OSError) -> SettingsError:
-    # OpenSSL's own words for a file of another kind ("[X509] no certificate ...") help nobody
-    why = f"has not {meant}" if isinstance(error, ssl.SSLError) else f"{error.strerror}"
+    # OpenSSL's own message for a file of another kind ("[X509] no certificate ...") is unclear
+    why = f"is not {meant}" if isinstance(error, ssl.SSLError) else f"{error.strerror}"
     return SettingsError(f"`CACHESERVER_REDIS_{setting}_FILE`: {path}: {why}")

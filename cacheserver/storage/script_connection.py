@@ -1,8 +1,8 @@
-"""A connection of its own for one script, which every answer waits for.
+"""Dedicated connection for one Lua script on the request path.
 
-Of the 107 us that a small script takes through redis-py over a Unix socket, 60 are the pool, the
-script object, a command packed in Python and a task for each time-out (measured). Here the command
-is packed by hiredis, and there is one time-out.
+A small script takes 107 us through redis-py over a Unix socket; 60 us of them are the pool, the
+script object, packing in Python and a task for each timeout (measured). Here hiredis packs the
+command, and there is one timeout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cacheserver.storage.connection import FAILURES, Connection, as_store_error
 
 
 class ScriptConnection:
-    """Runs one script, one call at a time; `timeout_s` bounds each, a new connection included."""
+    """Connection that runs one script, one call at a time, each within `timeout_s`."""
 
     def __init__(self, redis: Connection, script: str, *, timeout_s: float = 2.0) -> None:
         self._pool = redis.connection_pool
@@ -29,7 +29,7 @@ class ScriptConnection:
         self._connection: AbstractConnection | None = None
 
     async def run(self, *words: str | bytes | int) -> Any:
-        """The script's reply. Raises `StoreError`; the next call begins with a new connection."""
+        """Run the script and return its reply. Raises `StoreError`; the next call reconnects."""
         connection = self._connection
         if connection is None:
             given = {**self._pool.connection_kwargs, "socket_timeout": None}
@@ -40,7 +40,7 @@ class ScriptConnection:
                     return await _ask(connection, ("EVALSHA", self._sha, 0, *words))
                 except NoScriptError:
                     return await _ask(connection, ("EVAL", self._script, 0, *words))
-        except BaseException as error:  # a reply that nobody read would be the next call's
+        except BaseException as error:  # an unread reply would be taken for the next call's
             self._connection = None
             await connection.disconnect(nowait=True)
             if isinstance(error, FAILURES):

@@ -1,6 +1,6 @@
-"""Why a Redis cannot be used, in words that name the place, the setting and what to do. Pure.
+"""Explanations of connection errors: which server, which setting, what to do. Pure.
 
-Rule: nothing of the server's own text is repeated but what is matched here, and never a password.
+Rule: no text of the server is repeated except what is matched here, and never a password.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CERT = "CACHESERVER_REDIS_CERT_FILE"
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """`passing`: it may be about to start, so waiting may help."""
+    """Reason why a Redis cannot be used. `passing`: waiting may help."""
 
     setting: str
     why: str
@@ -35,12 +35,12 @@ class Unreachable:
 
 
 def message(url: str, found: Unreachable) -> str:
-    """The one line that an operator reads."""
+    """Format the one line that an operator reads."""
     return f"`{found.setting}`: Redis at {describe_url(url)} cannot be used: {found.why}"
 
 
 def explain_error(error: BaseException, url: str) -> Unreachable:
-    """Tell why, from what the client raised when it was first used."""
+    """Explain the error that the client raised on first use."""
     chain = list(_chain(error))
     for one in chain:
         if (found := _tls(one)) is not None:
@@ -65,7 +65,7 @@ def _tls(error: BaseException) -> Unreachable | None:
             return Unreachable(_URL, "its certificate is for another host name than the URL's")
         if error.verify_code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
             return Unreachable(_URL, "its certificate has expired")
-        return Unreachable(_CA, "its certificate is signed by nobody we trust; name its CA's file")
+        return Unreachable(_CA, "its certificate has no trusted signer; name its CA's file")
     if not isinstance(error, ssl.SSLError):
         return None
     reason = error.reason or ""
@@ -87,7 +87,7 @@ def _network(error: BaseException, *, tls: bool) -> Unreachable | None:
         case PermissionError():
             return Unreachable(_URL, "this user may not open the socket")
         case ConnectionRefusedError():
-            return Unreachable(_URL, "nobody listens there (refused)", passing=True)
+            return Unreachable(_URL, "nothing listens there (refused)", passing=True)
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             return Unreachable(_URL, "there is no route to it", passing=True)
         case TimeoutError() | OSError(errno=errno.ETIMEDOUT):
@@ -98,7 +98,7 @@ def _network(error: BaseException, *, tls: bool) -> Unreachable | None:
 
 
 def _refused(error: BaseException) -> Unreachable | None:
-    """Return what the server itself said."""
+    """Explain a refusal by the server itself."""
     text = str(error)
     if "invalid username-password" in text or "WRONGPASS" in text or "invalid password" in text:
         return Unreachable(_URL, "the user's name or the password is wrong")
@@ -126,7 +126,7 @@ def _refused(error: BaseException) -> Unreachable | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those behind it, the innermost cause first looked for by the caller."""
+    """Yield the error, then its causes and contexts, outermost first."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

@@ -1,6 +1,6 @@
-"""Writes that nobody waits for, made in order by one task.
+"""Write-behind: a queue of writes that nobody waits for, made in order by one task.
 
-What does not get through is counted and given up: only what may be lost is written this way.
+A write that fails is counted and dropped, so only data that may be lost is written this way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Counts(Protocol):
 
 
 class WriteBehind:
-    """A queue of writes; beyond `most` the newest are given up."""
+    """Queue of up to `most` writes; further ones are dropped."""
 
     def __init__(self, site: str, counts: Counts, *, most: int = 10_000) -> None:
         self._site = site
@@ -33,7 +33,7 @@ class WriteBehind:
         self._closed = False
 
     def add(self, write: Write) -> None:
-        """Have a write made. Never blocks and never fails."""
+        """Queue a write. Never blocks and never fails."""
         if self._closed or len(self._waiting) >= self._most:
             self._counts.dropped(self._site)
             return
@@ -42,12 +42,12 @@ class WriteBehind:
             self._task = asyncio.create_task(self._work(), name=f"store:{self._site}")
 
     async def flush(self) -> None:
-        """Return once all that was added is written, or given up."""
+        """Wait until every queued write was made or dropped."""
         while self._task is not None and not self._task.done():
             await asyncio.wait({self._task})
 
     async def close(self, *, patience_s: float = 5.0) -> None:
-        """Write what is left, for `patience_s` at most."""
+        """Make the queued writes, for `patience_s` at most."""
         self._closed = True
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=patience_s)

@@ -1,9 +1,9 @@
-"""Whether a key is needed: from the first one on for good, until an operator says otherwise.
+"""Access mode: whether requests need an API key. From the first key on they do, until `key open`.
 
-Rule: it is noted twice, in Redis and in the data directory, so that neither an emptied Redis nor a
-revoked last key opens a server again. Each note has a number, the higher one holds, and each place
-is brought up to the other whenever both are looked at. Doubt is closed: of two notes of one number
-the one that needs keys holds, and so does a note that cannot be read.
+Rule: the mode is recorded in Redis and in the data directory, so that neither an emptied Redis nor
+the revocation of the last key opens a server again. Each record has a number; the higher number
+wins, and the other place is updated. In doubt access is closed: of two records with one number the
+one that needs keys wins, and a record that cannot be read needs keys.
 
     P access          "3:needed" or "4:open"
     DATA_DIR/access   the same, for all servers of that directory
@@ -21,8 +21,8 @@ from cacheserver.storage.connection import Connection, run_script
 
 _NOTE = re.compile(r"([0-9]{1,15}):(needed|open)\s*")
 
-# Bring Redis up to the note that is known here; return what holds. A key that is there without a
-# note is of an earlier version.
+# Merges the record known here into Redis and returns the one that wins. A key without a record was
+# made by an earlier version.
 _MERGE = """
 local P, number, state = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local kept = redis.call('GET', P .. 'access')
@@ -41,7 +41,7 @@ return note
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
+class _Record:
     number: int = 0
     needed: bool = False
 
@@ -50,7 +50,7 @@ class _Note:
 
 
 class Access:
-    """The note. `path` is where it is kept beside the data; None: in Redis alone."""
+    """Access mode. `path` is its file in the data directory; None: Redis alone."""
 
     def __init__(
         self,
@@ -64,58 +64,58 @@ class Access:
         self._prefix = prefix
         self._path = path
         self._swallowed = swallowed
-        self._note: _Note | None = None  # as last seen
+        self._note: _Record | None = None  # as last seen
 
     async def needed(self) -> bool:
-        """Whether a key is needed. Raises `StoreError` where nobody here knows that it is."""
-        known = self._known()
+        """Return whether a key is needed. Raises `StoreError` if that is unknown."""
+        latest = self._latest()
         try:
-            return (await self._agree(known)).needed
+            return (await self._merge_record(latest)).needed
         except StoreError:
-            if known.needed:
+            if latest.needed:
                 return True
             raise
 
     async def require(self) -> None:
-        """Note that a key is needed, before there is one. Raises `StoreError`."""
-        note = await self._agree(self._known())
+        """Record that a key is needed, before the first key is created. Raises `StoreError`."""
+        note = await self._merge_record(self._latest())
         if not note.needed:
-            note = _Note(note.number + 1, needed=True)
+            note = _Record(note.number + 1, needed=True)
             self._write(note)
-            await self._agree(note)
+            await self._merge_record(note)
 
     async def open(self) -> None:
-        """Note that none is needed. Raises `StoreError`."""
-        note = await self._agree(self._known())
-        await self._agree(_Note(note.number + 1))
+        """Record that no key is needed. Raises `StoreError`."""
+        note = await self._merge_record(self._latest())
+        await self._merge_record(_Record(note.number + 1))
 
-    async def _agree(self, note: _Note) -> _Note:
+    async def _merge_record(self, note: _Record) -> _Record:
         agreed = _read(
             await run_script(self._merge, self._prefix, note.number, str(note).split(":")[1])
         )
         self._write(agreed)
         return agreed
 
-    def _known(self) -> _Note:
-        """The higher of what was seen last and what stands in the file, which others write too."""
-        seen = self._note or _Note()
+    def _latest(self) -> _Record:
+        """Return the higher of the last record seen and the one in the shared file."""
+        seen = self._note or _Record()
         filed = self._filed()
         return max(seen, filed, key=lambda note: (note.number, note.needed))
 
-    def _filed(self) -> _Note:
+    def _filed(self) -> _Record:
         if self._path is None:
-            return _Note()
+            return _Record()
         try:
             return _read(self._path.read_bytes())
         except FileNotFoundError:
-            return _Note()
+            return _Record()
         except OSError:
             self._swallowed("access-note")
-            return _Note(needed=True)
+            return _Record(needed=True)
 
-    def _write(self, note: _Note) -> None:
+    def _write(self, note: _Record) -> None:
         self._note = note
-        if self._path is None or note == _Note() or note == self._filed():
+        if self._path is None or note == _Record() or note == self._filed():
             return
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,11 +123,11 @@ class Access:
             new.write_text(f"{note}\n")
             new.chmod(0o600)
             new.replace(self._path)
-        except OSError:  # what stands in Redis, and what this process has seen, holds all the same
+        except OSError:  # the record in Redis, and the one in memory, still apply
             self._swallowed("access-note")
 
 
-def _read(text: bytes | str) -> _Note:
-    """A note; one that makes no sense needs keys."""
+def _read(text: bytes | str) -> _Record:
+    """Parse a record; a malformed one needs keys."""
     found = _NOTE.fullmatch(text.decode(errors="replace") if isinstance(text, bytes) else text)
-    return _Note(needed=True) if found is None else _Note(int(found[1]), found[2] == "needed")
+    return _Record(needed=True) if found is None else _Record(int(found[1]), found[2] == "needed")

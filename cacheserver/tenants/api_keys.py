@@ -1,14 +1,14 @@
-"""API keys: hashed, with what each may do and until when.
+"""API keys: stored as hashes, with limits and expiry.
 
-Rule: a request seen a moment ago costs no round trip. What was read is believed for `FRESH_S`
-seconds, so a key that is revoked stops within that; with Redis away for `GRACE_S`, and no longer.
+Rule: a key used a moment ago costs no round trip. A record is used for `FRESH_S` seconds, so a
+revoked key stops within that; while Redis is away it is used for `GRACE_S` at most.
 
     P keys      hash: SHA-256 of a key -> its record
-    P keysused  hash: id -> the last day (UTC) it let somebody in
+    P keysused  hash: id -> the last day (UTC) it was used
     P access    whether a key is needed at all (`tenants.access`)
 
-A key that is rotated keeps its id, and with it its budgets, limits and place in the ledger; for a
-while there are two records of that id.
+A rotated key keeps its id, and with it its budgets, limits and ledger rows. During the overlap
+there are two records of that id.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.remembered import FRESH_S, GRACE_S, GraceCache
+from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.access import Access
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
 
-KEY_MARK = "cs_"  # tells a key of ours from Anthropic's `sk-ant-...`, to people and to scanners
-MAX_OVERLAP_S = 30 * 86_400  # a month: who has not changed a key by then never will
+KEY_MARK = "cs_"  # distinguishes our keys from Anthropic's `sk-ant-...`, for people and scanners
+MAX_OVERLAP_S = 30 * 86_400
 
 _MAX_LABEL = 100
 _DAY_S = 86_400
-# A key that is over is shown in the list for so long; then the next one made forgets it.
+# An expired key is listed for this long; then the next key created deletes it.
 _SHOWN_S = 30 * _DAY_S
-_SEEN = 10_000  # keys whose last day is remembered, to be written once a day
+_SEEN = 10_000  # keys whose last day is in memory, to be written once a day
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key. The key itself is not."""
+    """Stored record of a key. The key itself is not stored."""
 
     id: str  # of the first key's hash, so that it says nothing about the key
     tenant: str
     label: str
-    created_at: float  # of this key; an earlier one of the same id may have been before it
+    created_at: float  # of this key, not of an earlier one with the same id
     expires_at: float | None = None  # from then on it is refused
     limits: Limits = field(default_factory=Limits)
     replaced: bool = False  # there is a newer key of the same id
-    overlaps_until: float | None = None  # until then the one before it is taken too
-    last_used: str | None = None  # a day, as 2026-12-31; None: not since days are kept
+    overlaps_until: float | None = None  # until then the previous key is valid too
+    last_used: str | None = None  # a day, as 2026-12-31; None: not since days are recorded
 
 
 class ApiKeys:
-    """The keys. `clock` counts seconds for what is remembered; `now` is Unix time."""
+    """API keys of all tenants. `clock` is monotonic, for the cache; `now` returns Unix time."""
 
     def __init__(
         self,
@@ -93,9 +93,9 @@ class ApiKeys:
         expires_at: float | None = None,
         limits: Limits | None = None,
     ) -> tuple[ApiKey, str]:
-        """Return a new key's record and the key itself, which is not to be had again.
+        """Create a key. Returns its record and the key itself, which cannot be read again.
 
-        Raises `BadRequest` for a name, label or time that will not do, and `StoreError`.
+        Raises `BadRequest` for an invalid name, label or time, and `StoreError`.
         """
         checked_name("tenant", tenant)
         label = names.read("label", label, most=_MAX_LABEL, least=0)
@@ -114,10 +114,10 @@ class ApiKeys:
     async def rotate_key(
         self, key_id: str, *, overlap_s: float = 0, expires_at: float | None = None
     ) -> tuple[ApiKey, str]:
-        """Return a new key of the same id. The one before it is taken for `overlap_s` more.
+        """Create a new key with the same id. The previous one stays valid for `overlap_s`.
 
-        Without `expires_at` it lives as long as the one before it was made for. Raises
-        `BadRequest`, `NotFound` and `StoreError`.
+        Without `expires_at` the new key gets the lifetime of the previous one. Raises `BadRequest`,
+        `NotFound` and `StoreError`.
         """
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
             raise BadRequest("overlap", f"must be 0 to {MAX_OVERLAP_S} seconds, 30 days")
@@ -145,14 +145,14 @@ class ApiKeys:
         return new, plain
 
     async def limit_key(self, key_id: str, limits: Limits) -> ApiKey:
-        """Set how fast a key may ask. Raises `NotFound` and `StoreError`."""
+        """Set the limits of a key. Raises `NotFound` and `StoreError`."""
         records = await self._of(key_id)
         changed = {digest: replace(key, limits=limits) for digest, key in records.items()}
         await self._write(changed)
         return next(key for key in changed.values() if not key.replaced)
 
     async def revoke_key(self, key_id: str) -> ApiKey:
-        """Forget a key, and the one before it: no process takes them after `FRESH_S`.
+        """Delete a key and its predecessor: no process accepts them after `FRESH_S`.
 
         Raises `NotFound` and `StoreError`.
         """
@@ -164,7 +164,7 @@ class ApiKeys:
         return next(key for key in records.values() if not key.replaced)
 
     async def list_keys(self) -> list[ApiKey]:
-        """Every key, the oldest first; one that was rotated once. Raises `StoreError`."""
+        """Return every key, oldest first; a rotated key appears once. Raises `StoreError`."""
         with store_errors():
             records = await self._redis.hvals(self._keys)
             used = await self._redis.hgetall(self._used)
@@ -175,29 +175,28 @@ class ApiKeys:
         return sorted((k for k in found if not k.replaced), key=lambda k: k.created_at)
 
     async def keys_needed(self) -> bool:
-        """True `FRESH_S` after the first key was made, or sooner, and until `open`.
+        """Return whether requests need a key: from `FRESH_S` after the first key until `open`.
 
-        Raises `Unavailable` where that cannot be told.
+        Raises `Unavailable` if that is unknown.
         """
         return bool(await self._closed.get("", self._access.needed))
 
     async def open(self) -> None:
-        """Let callers on this machine in without a key again.
+        """Allow callers on this machine without a key again.
 
-        Raises `BadRequest` where there are keys, and `StoreError`.
+        Raises `BadRequest` if there are keys, and `StoreError`.
         """
         if keys := await self.list_keys():
             raise BadRequest("keys", f"there are {len(keys)}; revoke them first: `key list`")
         with store_errors():
-            await self._redis.delete(self._keys, self._used)  # what is left is over
+            await self._redis.delete(self._keys, self._used)  # only expired keys are left
         await self._access.open()
         self._closed.forget("")
 
     async def key(self, plain: str) -> ApiKey | None:
-        """The record of a key that was presented; None where we gave out no such key, or it is
-        over.
+        """Return the record of a presented key; None if it is unknown or expired.
 
-        Raises `Unavailable` with Redis away, unless the key was seen in the last `GRACE_S`.
+        Raises `Unavailable` while Redis is away, unless the key was read in the last `GRACE_S`.
         """
         if not plain.startswith(KEY_MARK):
             return None
@@ -221,11 +220,11 @@ class ApiKeys:
         return found
 
     def limits_of(self, key_id: str | None) -> Limits | None:
-        """Return how fast a key may ask that let a request in; None: nothing is set for it."""
+        """Return the limits of a key that was just accepted; None if it has none."""
         return None if key_id is None else self._limits.get(key_id)
 
     async def _first_today(self, key: ApiKey, day: int) -> None:
-        """Note a key's use, and that there is a key: this process may not have seen any yet."""
+        """Record that a key was used today, and that keys are needed."""
         if len(self._days) >= _SEEN:
             self._days.clear()
         self._days[key.id] = day
@@ -245,7 +244,7 @@ class ApiKeys:
             self._swallowed("access-note")
 
     async def _of(self, key_id: str) -> dict[str, ApiKey]:
-        """The records of a key by digest, one of them not replaced. Raises `NotFound`."""
+        """Return the records of a key by digest, one of them not replaced. Raises `NotFound`."""
         with store_errors():
             kept = await self._redis.hgetall(self._keys)
         records = {_text(digest): _api_key(record) for digest, record in kept.items()}
@@ -255,7 +254,7 @@ class ApiKeys:
         return found
 
     async def _write(self, records: Mapping[str, ApiKey | None]) -> None:
-        """Write records, or forget them, all in one step."""
+        """Write or delete (None) records in one transaction."""
         with store_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 for digest, key in records.items():
@@ -286,7 +285,7 @@ class ApiKeys:
 
 
 def _made() -> tuple[str, str]:
-    """A new key and its digest."""
+    """Return a new key and its digest."""
     plain = KEY_MARK + secrets.token_urlsafe(32)
     return plain, _digest(plain)
 
@@ -298,7 +297,7 @@ def _record(key: ApiKey) -> bytes:
 
 
 def _api_key(record: bytes | str) -> ApiKey:
-    """A record as it was written, here or by another version."""
+    """Decode a record, which another version may have written."""
     try:
         kept: dict[str, Any] = orjson.loads(record)
         limits = kept.get("limits") or {}
@@ -314,7 +313,7 @@ def _api_key(record: bytes | str) -> ApiKey:
             overlaps_until=kept.get("overlaps_until"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError("a key's record makes no sense") from error
+        raise StoreError("an API key's record in the store is damaged") from error
 
 
 def _text(reply: bytes | str) -> str:
@@ -322,5 +321,5 @@ def _text(reply: bytes | str) -> str:
 
 
 def _digest(plain: str) -> str:
-    """A plain hash will do: 256 random bits are not guessed, so there is nothing to slow down."""
+    """Hash a key. SHA-256 suffices: 256 random bits cannot be guessed."""
     return hashlib.sha256(plain.encode()).hexdigest()

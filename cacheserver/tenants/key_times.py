@@ -1,4 +1,4 @@
-"""Times that are written for keys: `24h`, `90d`, or the moment itself. Pure."""
+"""Times given for keys: spans such as `24h` and `90d`, or moments. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_S = 100 * 365 * 86_400  # a century; beyond it a date cannot be shown
 
 
 def seconds(field: str, value: object) -> float:
-    """Return a span in seconds: a number of them, or `30m`, `24h`, `7d`, `2w`."""
+    """Parse a span to seconds: a number, or `30m`, `24h`, `7d`, `2w`."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_S:
         return float(value)
     if isinstance(value, str) and (found := _SPAN.fullmatch(value)):
@@ -24,7 +24,7 @@ def seconds(field: str, value: object) -> float:
 
 
 def moment(field: str, value: object, now: float) -> float:
-    """Return a moment in Unix seconds: an ISO 8601 time, or a span from `now`."""
+    """Parse a moment to Unix seconds: an ISO 8601 time, or a span from `now`."""
     if isinstance(value, str) and not _SPAN.fullmatch(value):
         try:
             at = datetime.fromisoformat(value)

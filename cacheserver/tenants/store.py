@@ -1,6 +1,6 @@
-"""Tenants' settings, in Redis, beside the keys that let them in.
+"""Tenants: their settings in Redis, and their API keys.
 
-Rule: a request seen a moment ago costs no round trip; see `storage.remembered`.
+Rule: settings read a moment ago cost no round trip; see `storage.grace_cache`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.remembered import FRESH_S, GRACE_S, GraceCache
+from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.sealing.data_keys import STORE
 from cacheserver.storage.sealing.sealer import Sealer
 from cacheserver.storage.write_behind import WriteBehind
@@ -25,14 +25,14 @@ from cacheserver.tenants.tenant_json import decode, encode
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
 
-_DIGESTS: Final = b"digests of content"  # what the key of a tenant's digests is derived by
+_DIGESTS: Final = b"digests of content"  # derives the key of a tenant's digests
 
 
 class Tenants(ApiKeys):
-    """The tenants and their keys. `defaults` is what holds for a tenant nothing was set for.
+    """Store of tenants and their keys. `defaults` are the settings of a tenant without any.
 
-    `access` is the file that says whether keys are needed; what nobody waits for is written by
-    `behind`, and not at all without it.
+    `access` is the file of the access mode. The days of keys' uses are written by `behind`, or not
+    at all without it.
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class Tenants(ApiKeys):
         self._sealer = sealer or Sealer()
         self._read = GraceCache[Tenant](clock)
         self._hmac: bytes | None = None
-        # While it is not known whether a tenant keeps content: nobody can make such digests.
-        self._nobodys: Final = secrets.token_bytes(32)
+        # For tenants whose settings are unknown: a key of digests that nobody else has.
+        self._random_key: Final = secrets.token_bytes(32)
 
     @property
     def seals(self) -> bool:
-        """True if content is encrypted, so that a tenant can have none kept in plain."""
+        """Return whether content is encrypted, which `no_content` needs."""
         return self._sealer.on
 
     async def get(self, tenant: str) -> Tenant:
-        """A tenant's settings, the defaults where none were put. Never raises.
+        """Return a tenant's settings, or the defaults if it has none. Never raises.
 
-        Where they cannot be read and never were, the tightest: nothing is stored, nothing matched,
-        and nothing shared with requests made under the settings that hold.
+        If they are unknown, because they cannot be read and are not cached, the strictest settings
+        are returned: nothing is stored, matched, or shared with requests under other settings.
         """
         try:
             return await self.known(tenant)
@@ -83,10 +83,10 @@ class Tenants(ApiKeys):
             return self._tightest(tenant)
 
     async def of_caller(self, tenant: str) -> Tenant:
-        """A tenant's settings as `get` has them, for a request of its own.
+        """Return a tenant's settings as `get` does, for a request of the tenant.
 
-        Raises `KeyLost` where nothing is sealed here: whether turns and jobs of the tenant may be
-        kept in plain is not known then.
+        Raises `KeyLost` if encryption is off here: then it is unknown whether turns and jobs of the
+        tenant may be stored in plain.
         """
         try:
             return await self.known(tenant)
@@ -110,19 +110,18 @@ class Tenants(ApiKeys):
             semantic=False,
             routing_epoch=-1,
             no_content=self.seals,
-            digest_key=self._nobodys if self.seals else None,
+            digest_key=self._random_key if self.seals else None,
         )
 
     def fresh(self, tenant: str) -> Tenant:
-        """The settings of a tenant that nothing was set for."""
+        """Return the settings of a tenant without any of its own."""
         return replace(self._defaults, name=tenant)
 
     async def known(self, tenant: str) -> Tenant:
-        """A tenant's settings, for whoever shows or changes them.
+        """Return a tenant's settings, to be shown or changed.
 
-        Raises `Unavailable` where they cannot be read and never were, and its `KeyLost` where they
-        are damaged, or sealed with a key that is not here: nobody knows what may be kept of such a
-        tenant.
+        Raises `Unavailable` if they cannot be read and are not cached, and its subclass `KeyLost`
+        if they are damaged, or encrypted with a key that is not here.
         """
 
         async def ask() -> Tenant:
@@ -133,23 +132,23 @@ class Tenants(ApiKeys):
         return found
 
     async def put(self, tenant: Tenant) -> None:
-        """Set what holds for a tenant, in every process within `FRESH_S`.
+        """Store a tenant's settings; they take effect in every process within `FRESH_S`.
 
-        Raises `BadRequest` naming the field that will not do, and `StoreError`.
+        Raises `BadRequest` naming the invalid field, and `StoreError`.
         """
         await self._sealer.ready(STORE)
-        # With the store's key, for settings stay where all else of a tenant is erased.
+        # With the store's key: settings stay when everything else of a tenant is erased.
         record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
         with store_errors():
             await self._redis.hset(self._tenants, tenant.name, record)
         self._read.forget(tenant.name)
 
     def forget(self, tenant: str) -> None:
-        """Read a tenant's settings and key anew when they are next asked for."""
+        """Drop a tenant's cached settings and key."""
         self._read.forget(tenant)
 
     async def list_tenants(self) -> list[Tenant]:
-        """Every tenant that has settings or a key, by name. Without keys of digests."""
+        """Return every tenant that has settings or a key, by name, without keys of digests."""
         with store_errors():
             stored = await self._redis.hgetall(self._tenants)
         named = {_text(name): record for name, record in stored.items()}
@@ -166,16 +165,16 @@ class Tenants(ApiKeys):
             return self._tightest(tenant)
 
     async def names(self) -> set[str]:
-        """The names of all tenants that have settings or a key. Raises `StoreError`."""
+        """Return the names of all tenants that have settings or a key. Raises `StoreError`."""
         with store_errors():
             stored = await self._redis.hkeys(self._tenants)
         return {*map(_text, stored), *(key.tenant for key in await self.list_keys())}
 
     async def pseudonym(self, credential: str) -> str:
-        """What stands for a caller's own credential: the same for all servers on this Redis.
+        """Return a pseudonym of a caller's own credential, the same for all servers on this Redis.
 
-        An HMAC, for with a bare hash whoever reads the store could test a key they suspect.
-        Raises `Unavailable` where the secret cannot be read and never was.
+        It is an HMAC: with a plain hash, a reader of the store could test a suspected key. Raises
+        `Unavailable` if the secret cannot be read and is not cached.
         """
         if self._hmac is None:
             try:
@@ -183,9 +182,9 @@ class Tenants(ApiKeys):
                     await self._redis.setnx(self._secret, secrets.token_hex(32))
                     secret = await self._redis.get(self._secret)
             except StoreError as error:
-                raise Unavailable("callers cannot be told apart: the store is away") from error
-            if not secret:  # flushed in between: an HMAC without a key would be a bare hash
-                raise Unavailable("callers cannot be told apart: their secret is gone")
+                raise Unavailable("the caller cannot be identified: the store is away") from error
+            if not secret:  # flushed in between: an HMAC without a key would be a plain hash
+                raise Unavailable("the caller cannot be identified: the store lost its secret")
             self._hmac = _text(secret).encode()
         return hmac.digest(self._hmac, credential.encode(), "sha256")[:16].hex()
 
@@ -197,7 +196,7 @@ class Tenants(ApiKeys):
         return self._decode(tenant, record)
 
     async def _with_key(self, tenant: Tenant) -> Tenant:
-        """The tenant with the key of its digests, where they are keyed."""
+        """Return the tenant with the key of its digests, if its digests are keyed."""
         if not tenant.no_content:
             return tenant
         await self._sealer.ready(tenant.name)
@@ -206,11 +205,11 @@ class Tenants(ApiKeys):
     def _decode(self, tenant: str, record: bytes | str) -> Tenant:
         plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
         if plain is None:
-            raise KeyLost(f"the settings kept for tenant {tenant} do not open")
+            raise KeyLost(f"the stored settings of tenant {tenant} cannot be decrypted")
         try:
             return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
         except (BadRequest, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise SettingsDamaged(f"the settings kept for {tenant} make no sense") from error
+            raise SettingsDamaged(f"the stored settings of tenant {tenant} are invalid") from error
 
 
 def _raw(reply: bytes | str) -> bytes:

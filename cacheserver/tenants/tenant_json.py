@@ -1,7 +1,7 @@
-"""A tenant's settings as JSON: how they are kept, and how an operator writes them.
+"""Tenant settings as JSON, for the store and for the admin API.
 
-Rule: all of it is checked whenever it is read, so that no setting that makes no sense is ever
-acted on, whoever wrote it.
+Rule: settings are checked whenever they are read, so an invalid one never takes effect, whoever
+wrote it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.types import Bar, Tenant, TtlRule, VolatilityCaps
 from cacheserver.matching.vetoes import VETOES
 
-MAX_TTL_S = 365 * 86_400  # the clock of a key in Redis goes further; an answer's worth does not
-MAX_RULES = 100  # each is looked at for every answer that is stored
+MAX_TTL_S = 365 * 86_400
+MAX_RULES = 100  # each is evaluated for every answer that is stored
 MAX_TOP_K = 100
 
-# Rules are plain data whose bounds are in their types; pydantic reads them, and says where.
+# Rules are plain data with bounds in their types; pydantic parses them and names a bad field.
 _LEVERS: dict[str, TypeAdapter[Any]] = {
     "routing": TypeAdapter(RoutingRules),
     "caching": TypeAdapter(CachingRules),
@@ -49,7 +49,7 @@ _NO_SETTINGS = frozenset({"name", "digest_key"})  # of a tenant's fields
 
 
 def as_json(tenant: Tenant) -> dict[str, Any]:
-    """The settings, without the name: what `read` takes."""
+    """Return the settings without the name, as `read` takes them."""
     shown = asdict(_plain(tenant))
     for name in _NO_SETTINGS:
         del shown[name]
@@ -59,9 +59,9 @@ def as_json(tenant: Tenant) -> dict[str, Any]:
 
 
 def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
-    """The settings of tenant `name`: those given over those of `base`.
+    """Return the settings of tenant `name`: `given` applied over `base`.
 
-    Raises `BadRequest` naming the first field that is unknown or will not do.
+    Raises `BadRequest` naming the first field that is unknown or invalid.
     """
     controls.name("tenant", name)
     known: dict[str, Callable[[str, Any], Any]] = {
@@ -85,27 +85,29 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     found: dict[str, Any] = {}
     for field, value in given.items():
         if field not in known:
-            raise BadRequest(field[:64], f"is no setting of a tenant; there are {', '.join(known)}")
+            raise BadRequest(field[:64], f"is not a tenant setting; there are {', '.join(known)}")
         found[field] = known[field](field, value)
     tenant = replace(base, name=name, **found)
     if tenant.default_ttl_s > tenant.max_ttl_s:
         raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
     if tenant.no_content and tenant.caching.prewarm:
-        said = "holds prompts, which a tenant with `no_content` does not keep; give none"
-        raise BadRequest("caching.prewarm", said)
+        message = (
+            "contains prompts, which a tenant with `no_content` does not store; leave it empty"
+        )
+        raise BadRequest("caching.prewarm", message)
     tiers.check(tenant.routing)
     return tenant
 
 
 def limits(field: str, value: object) -> Limits:
-    """Limits of a key as they are written. Raises `BadRequest` naming the field."""
+    """Parse the limits of a key. Raises `BadRequest` naming the field."""
     found = _lever(_LEVERS["limits"], field, value)
     assert isinstance(found, Limits)
     return found
 
 
 def encode(tenant: Tenant) -> bytes:
-    """The settings as they are kept. Raises `BadRequest` as `read` does."""
+    """Encode settings for the store. Raises `BadRequest` as `read` does."""
     written = as_json(tenant)
     read(tenant.name, written, tenant)
     return json_text.dumps(written)
@@ -117,10 +119,10 @@ def decode(
     base: Tenant,
     forgotten: Callable[[str], object] = lambda _: None,
 ) -> Tenant:
-    """Settings that were kept. Raises `BadRequest` or `ValueError` where someone spoilt them.
+    """Decode stored settings. Raises `BadRequest` or `ValueError` if they are invalid.
 
-    What another version wrote is no harm: fields that this one does not know are left out, and so
-    are vetoes that are gone, of which `forgotten` is told.
+    Fields of another version that this one does not know are ignored, and so are removed vetoes;
+    `forgotten` is called with the name of each.
     """
     kept = {field.name for field in fields(Tenant)} - _NO_SETTINGS
     written = _object("settings", orjson.loads(record))
@@ -135,7 +137,7 @@ def decode(
 
 
 def _bars(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every bar of settings that were just read."""
+    """Return every bar in raw settings."""
     found = [given.get("bar")]
     for level in ("namespace_bars", "scope_bars"):
         if isinstance(bars := given.get(level), dict):
@@ -144,7 +146,7 @@ def _bars(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain(tenant: Tenant) -> Tenant:
-    # A read-only view is no dict.
+    # `asdict` needs dicts, not read-only views.
     return replace(
         tenant,
         namespace_bars=dict(tenant.namespace_bars),
@@ -236,7 +238,7 @@ def _scope_bars(field: str, value: object) -> dict[str, Bar]:
 
 
 def scope(field: str, value: object) -> str:
-    """A scope's id as it came, or `BadRequest` naming `field`."""
+    """Return a valid scope id. Raises `BadRequest` naming `field`."""
     if not isinstance(value, str) or not _SCOPE.fullmatch(value):
         raise BadRequest(field, "a scope is 64 lower-case hex digits")
     return value
@@ -250,15 +252,15 @@ def _volatility(field: str, value: object) -> VolatilityCaps:
 
 
 def _lever(kind: TypeAdapter[Any], field: str, value: object) -> object:
-    """One lever's rules. What is not given has its default, not what was set before."""
+    """Parse one lever's rules. A missing field gets its default, not its previous value."""
     _object(field, value)
     try:
         return kind.validate_json(json_text.dumps(value))
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join([field, *map(str, first["loc"])])
-        said = first["msg"].removeprefix("Value error, ")
-        raise BadRequest(where[:128], said[:1].lower() + said[1:]) from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(where[:128], message[:1].lower() + message[1:]) from None
 
 
 def _ttl(field: str, value: object) -> int:

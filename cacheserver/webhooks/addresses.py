@@ -1,10 +1,10 @@
-"""IP addresses that belong to the public Internet, and the spellings of a host that are accepted.
+"""Public IP addresses, and accepted spellings of a host. Pure.
 
 The networks are those of IANA's special-purpose registries (iana-ipv4-special-registry and
-iana-ipv6-special-registry, RFC 6890), also where the registry says "globally reachable": nobody's
-web server is an anycast address of a protocol. IPv6 is public only inside 2000::/3, the one block
-that is given out to networks; so the loopback, mapped, compatible (`::127.0.0.1`), NAT64, local,
-documentation and multicast ranges outside of it need no line here. Pure.
+iana-ipv6-special-registry, RFC 6890), including the "globally reachable" ones: no web server has a
+protocol's anycast address. IPv6 is public only inside 2000::/3, the one block that is allocated to
+networks; so the loopback, mapped, compatible (`::127.0.0.1`), NAT64, local, documentation and
+multicast ranges outside of it need no line here.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ _MOST_CHARS = 253
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
-def public(address: Address) -> bool:
-    """Return True if an address is of the public Internet and stands for no other one."""
+def is_public(address: Address) -> bool:
+    """Return whether an address is on the public Internet and embeds no other address."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_4)
     return address in _GIVEN_OUT and not any(address in network for network in _SPECIAL_6)
 
 
-def literal(text: str) -> Address | None:
-    """Return the address a text spells in the usual way; None if it spells none.
+def parse_literal(text: str) -> Address | None:
+    """Parse an address in its usual spelling; None for any other text.
 
-    An IPv4 address mapped into IPv6 is that IPv4 address: the kernel connects to it. An address
-    with a zone is none: it is of this machine's links.
+    An IPv4 address mapped into IPv6 is returned as IPv4: the kernel connects to it. An address
+    with a zone is refused: it belongs to a link of this machine.
     """
     try:
         found = ip_address(text)
@@ -88,8 +88,8 @@ def literal(text: str) -> Address | None:
 
 
 def is_host(text: str) -> bool:
-    """Return True if a text is a host name, or an address in its usual spelling."""
-    if literal(text) is not None:
+    """Return whether a text is a host name, or an address in its usual spelling."""
+    if parse_literal(text) is not None:
         return True
     labels = text.split(".")
     if len(text) > _MOST_CHARS or not all(map(_LABEL.fullmatch, labels)):

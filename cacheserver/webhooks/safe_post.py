@@ -1,8 +1,8 @@
-"""Posts to addresses that others chose: to those that were checked, and to nobody inside.
+"""POST requests to addresses that callers chose, without access to internal networks.
 
-Rule: the name is resolved once and the connection goes to an address that was checked, so a name
-that leads elsewhere a moment later leads nobody in. Redirects are not followed, and of an answer
-only the status is read: its length is the other side's.
+Rule: the name is resolved once, and the connection goes to the address that was checked, so DNS
+rebinding does not work. Redirects are not followed, and only the status of a response is read: its
+length is up to the other side.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from cacheserver.core.rules.batching import BatchRules
 from cacheserver.webhooks import signing
 from cacheserver.webhooks.signing import Target
 
-# For all of it, from the name to the status. Whoever has more to do than that answers first and
-# works then.
+# For the whole request, from the name to the status. A receiver with more work should reply first.
 _TIMEOUT_S = 10.0
 
 # The addresses of a host. Raises `OSError`.
@@ -28,14 +27,14 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses a host has now. Raises `OSError`."""
+    """Resolve a host to its addresses. Raises `OSError`."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 class Poster:
-    """Sends small JSON bodies. Where they may go stands in a tenant's rules for webhooks."""
+    """Sender of small JSON bodies. A tenant's webhook rules say where they may go."""
 
     def __init__(
         self, *, resolve: Resolve = resolve, context: ssl.SSLContext | None = None
@@ -50,14 +49,14 @@ class Poster:
         )
 
     async def check(self, field: str, url: object, rules: BatchRules) -> str:
-        """The URL, if it may be posted to now. Raises `BadRequest` naming `field`."""
+        """Return a URL if it may be posted to now. Raises `BadRequest` naming `field`."""
         target, _ = await self._checked(field, url, rules)
         return target.url
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], rules: BatchRules
     ) -> str | None:
-        """Send it. None where the other side said 2xx, else why it is not there."""
+        """Send a body. Returns None for a 2xx status, else the error."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 target, address = await self._checked("url", url, rules)
@@ -70,7 +69,7 @@ class Poster:
                         "host": _authority(target),
                         **headers,
                     },
-                    # The certificate must be the name's: the address only says where to go.
+                    # The certificate must be for the name, not for the address.
                     extensions={"sni_hostname": target.host},
                 )
                 async with sending as reply:
@@ -91,8 +90,8 @@ class Poster:
             addresses = await self._resolve(target.host, target.port)
         except OSError:
             addresses = ()
-        if not signing.allowed(target, addresses, rules):
-            raise signing.closed(field)
+        if not signing.all_allowed(target, addresses, rules):
+            raise signing.refusal(field)
         return target, addresses[0]
 
 

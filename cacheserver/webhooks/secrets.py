@@ -21,4 +21,4 @@ class WebhookSecrets:
     async def secret(self, tenant: str, epoch: int) -> str:
         """Return a tenant's secret of an epoch. Raises `Unavailable`."""
         root = await self._pseudonym(_ROOT)
-        return signing.secret(root.encode(), tenant, epoch)
+        return signing.derive_secret(root.encode(), tenant, epoch)

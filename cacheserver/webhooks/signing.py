@@ -1,7 +1,7 @@
-"""Where a webhook may go and how it is signed (Standard Webhooks, webhook-signature v1).
+"""Webhook targets that are allowed, and signatures (Standard Webhooks, webhook-signature v1).
 
-Rule: a host that is not known and one that leads inside are refused in the same words, so that
-nobody learns which names an internal network has.
+Rule: an unknown host and an internal one are refused with the same message, so that nobody learns
+which names an internal network has.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from cacheserver.webhooks import addresses
 
 MAX_URL = 2_000  # characters; what browsers and proxies take without question
 
-_CLOSED = "names a host that webhooks cannot go to: it must be known, and public"
+_REFUSED = "names a host that webhooks cannot go to: it must be known, and public"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address that a webhook was asked for, taken apart."""
+    """Parsed URL of a webhook."""
 
     url: str
     secure: bool
@@ -35,19 +35,19 @@ class Target:
 
 
 def read_target(field: str, url: object, rules: BatchRules) -> Target:
-    """The parts of a webhook's URL. Raises `BadRequest` for one that is not allowed.
+    """Parse a webhook's URL. Raises `BadRequest` for one that is not allowed.
 
-    Where a name leads is not known here: `allowed` decides on the addresses it has.
+    Where a name leads is not known here: `all_allowed` decides on the addresses it has.
     """
     if not isinstance(url, str) or not 1 <= len(url) <= MAX_URL or not url.isascii():
         raise BadRequest(field, f"must be an https URL of at most {MAX_URL} ASCII characters")
     if any(sign <= " " or sign in '\\"<>^`{|}' for sign in url):
-        raise BadRequest(field, "holds a sign that no URL holds")
+        raise BadRequest(field, "contains a character that a URL cannot contain")
     try:
         found = urlsplit(url)
         port = found.port
     except ValueError:
-        raise BadRequest(field, "is no URL") from None
+        raise BadRequest(field, "is not a URL") from None
     host = (found.hostname or "").removesuffix(".").lower()
     if found.scheme not in ("https", "http") or not host:
         raise BadRequest(field, "must begin with `https://` and name a host")
@@ -56,7 +56,7 @@ def read_target(field: str, url: object, rules: BatchRules) -> Target:
     if port == 0:
         raise BadRequest(field, "names port 0, where nothing listens")
     if not addresses.is_host(host):
-        raise closed(field)
+        raise refusal(field)
     if rules.webhook_hosts and not any(_matches(host, each) for each in rules.webhook_hosts):
         raise BadRequest(field, "names a host that is not in this tenant's `webhook_hosts`")
     secure = found.scheme == "https"
@@ -68,45 +68,45 @@ def read_target(field: str, url: object, rules: BatchRules) -> Target:
         port or (443 if secure else 80),
         path + (f"?{q}" if (q := found.query) else ""),
     )
-    if addresses.literal(host) is not None and not allowed(target, [host], rules):
-        raise closed(field)
+    if addresses.parse_literal(host) is not None and not all_allowed(target, [host], rules):
+        raise refusal(field)
     if not secure and not rules.webhook_networks:
         raise BadRequest(field, "must begin with `https://`")
     return target
 
 
-def closed(field: str) -> BadRequest:
-    """The refusal of a host, whatever the reason."""
-    return BadRequest(field, _CLOSED)
+def refusal(field: str) -> BadRequest:
+    """Return the refusal of a host, the same for every reason."""
+    return BadRequest(field, _REFUSED)
 
 
-def allowed(target: Target, found: Sequence[str], rules: BatchRules) -> bool:
+def all_allowed(target: Target, found: Sequence[str], rules: BatchRules) -> bool:
     """Return whether all addresses `found` for a host may be connected to.
 
-    All, not one: a name that leads both out and in was made to.
+    All, because a name with both a public and an internal address is an attack.
     """
     return bool(found) and all(_allowed(each, target.secure, rules) for each in found)
 
 
-def secret(root: bytes, tenant: str, epoch: int) -> str:
-    """A tenant's secret, as Standard Webhooks writes it. Derived: none is stored, one is shown."""
+def derive_secret(root: bytes, tenant: str, epoch: int) -> str:
+    """Derive a tenant's secret, in the format of Standard Webhooks. It is not stored."""
     key = hmac.digest(root, f"webhook:{epoch}:{tenant}".encode(), "sha256")
     return "whsec_" + base64.b64encode(key).decode()
 
 
-def signed(secret: str, id: str, at: int, body: bytes) -> Mapping[str, str]:
-    """The headers that prove who sent `body`, and when: Unix seconds."""
+def sign(secret: str, id: str, at: int, body: bytes) -> Mapping[str, str]:
+    """Return the headers that sign `body` at the time `at`, in Unix seconds."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
-    said = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
+    digest = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
     return {
         "webhook-id": id,
         "webhook-timestamp": str(at),
-        "webhook-signature": "v1," + base64.b64encode(said).decode(),
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
     }
 
 
 def _allowed(address: str, secure: bool, rules: BatchRules) -> bool:
-    found = addresses.literal(address)
+    found = addresses.parse_literal(address)
     if found is None:
         return False
     for network in rules.webhook_networks:
@@ -115,7 +115,7 @@ def _allowed(address: str, secure: bool, rules: BatchRules) -> bool:
                 return True
         except ValueError:
             continue
-    return secure and addresses.public(found)
+    return secure and addresses.is_public(found)
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -109,7 +109,7 @@ class Watch:
         await self.ledger.flush()
 
     async def look(self) -> list[str]:
-        return [alert.kind for alert in await self.alerting.look()]
+        return [alert.kind for alert in await self.alerting.check()]
 
     async def send(self) -> int:
         return await self.alerting.delivery.send_due()
@@ -167,7 +167,7 @@ async def test_a_budget_that_will_be_reached_is_told_of_ahead(watch: Watch) -> N
     await watch.rows(*(row(at=AT - HOUR * h, cost=USD // 2) for h in range(1, 25)))
     accounts = budget.accounts("acme", None, (await watch.tenants.get("acme")).budgets, AT)
     await watch.budgets.settle("acme", "a", accounts, Amount(12 * USD), AT)
-    (told,) = await watch.alerting.look()
+    (told,) = await watch.alerting.check()
     assert told.kind == "budget-forecast"
     assert told.facts["forecast"] > 100 * USD
 
@@ -178,7 +178,7 @@ async def test_a_keys_budget_is_watched_too(watch: Watch) -> None:
     rules = (await watch.tenants.get("acme")).budgets
     accounts = budget.accounts("acme", key.id, rules, AT)
     await watch.budgets.settle("acme", "a", accounts, Amount(1, 100), AT)
-    (told,) = await watch.alerting.look()
+    (told,) = await watch.alerting.check()
     assert (told.kind, told.about) == ("budget-reached", f"{key.id}:tokens")
 
 
@@ -186,7 +186,7 @@ async def test_a_spending_spree_is_told_by_tenant_model_and_task(watch: Watch) -
     """Nobody set anything: the ledger knows the tenant."""
     usual = [row(at=AT - 86_400 * d, cost=USD, task="qa") for d in range(1, 9)]
     await watch.rows(*usual, row(cost=50 * USD, task="qa"))
-    told = await watch.alerting.look()
+    told = await watch.alerting.check()
     assert [(one.kind, one.about) for one in told] == [
         ("spend", "tenant:"),
         ("spend", "model:claude-haiku-5-5"),
@@ -204,7 +204,7 @@ async def test_a_task_is_held_against_its_usual_hour(watch: Watch) -> None:
     ]
     quiet = [row(at=AT - HOUR * h, cost=USD // 10, task="chat") for h in range(1, 9 * 24)]
     await watch.rows(*usual, *quiet, row(cost=6 * USD, task="nightly"), row(task="chat"))
-    told = await watch.alerting.look()
+    told = await watch.alerting.check()
     assert "task:nightly" in [one.about for one in told]
     assert "task:chat" not in [one.about for one in told]
     facts = next(one.facts for one in told if one.about == "task:nightly")
@@ -221,7 +221,7 @@ async def test_one_tenants_fault_leaves_the_others_watched(watch: Watch) -> None
     await watch.put()
     await watch.tenants.put(Tenant("beta"))
     watching = watch.server(sources=Sources(conversations=Broken()))
-    assert [(one.tenant, one.kind) for one in await watching.look()] == [("beta", "conversation")]
+    assert [(one.tenant, one.kind) for one in await watching.check()] == [("beta", "conversation")]
     assert b'swallowed_total{site="alerts"} 1.0' in watch.metrics.render()
     await watching.close()
 
@@ -232,7 +232,7 @@ async def test_a_slow_receiver_holds_up_no_other(watch: Watch) -> None:
         async with listening() as listener:
             tenant = await watch.put(AlertRules(webhook=slow, slack=f"{listener.url}/services/x"))
             for number in range(5):
-                await watch.alerting.delivery.tell(tenant, alert(period=str(number)), AT)
+                await watch.alerting.delivery.raise_alert(tenant, alert(period=str(number)), AT)
             sending = asyncio.create_task(watch.send())
             async with asyncio.timeout(5):
                 for _ in range(5):
@@ -248,7 +248,7 @@ async def test_what_cannot_be_sent_at_all_is_given_up_like_the_rest(watch: Watch
 
     tenant = await watch.put(AlertRules(email=("ops@example.com",)))
     watch.alerting.delivery._mailer = Torn()  # type: ignore[assignment]
-    await watch.alerting.delivery.tell(tenant, alert(), AT)
+    await watch.alerting.delivery.raise_alert(tenant, alert(), AT)
     for _ in range(3):
         assert await watch.send() == 1
         watch.now += 100
@@ -283,7 +283,7 @@ async def test_what_others_watch_is_told_through_here(watch: Watch) -> None:
     await watch.put()
     seen = Elsewhere()
     watching = watch.server(sources=Sources(roll_backs=seen, conversations=seen))
-    assert [one.kind for one in await watching.look()] == ["downshift", "conversation"]
+    assert [one.kind for one in await watching.check()] == ["downshift", "conversation"]
     await watching.close()
 
 
@@ -291,8 +291,8 @@ async def test_an_alert_arrives_signed_and_once(watch: Watch) -> None:
     async with listening() as listener:
         tenant = await watch.put(AlertRules(webhook=f"{listener.url}/hook"))
         delivery = watch.alerting.delivery
-        assert await delivery.tell(tenant, alert(), AT)
-        assert not await delivery.tell(tenant, alert(), AT)
+        assert await delivery.raise_alert(tenant, alert(), AT)
+        assert not await delivery.raise_alert(tenant, alert(), AT)
         assert await watch.send() == 1
         headers, body = await listener.got.get()
         said = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
@@ -312,7 +312,7 @@ async def test_what_does_not_arrive_is_tried_again_and_then_given_up(
     async with listening() as listener:
         tenant = await watch.put(AlertRules(webhook=f"{listener.url}/hook"))
         listener.statuses = [500, 302, 500]
-        await watch.alerting.delivery.tell(tenant, alert(), AT)
+        await watch.alerting.delivery.raise_alert(tenant, alert(), AT)
         ids = set()
         for wait in (0, 10, 100):
             watch.now += wait - 0.5
@@ -333,7 +333,7 @@ async def test_what_does_not_arrive_is_tried_again_and_then_given_up(
 async def test_a_server_that_dies_on_the_way_leaves_it_to_another(watch: Watch) -> None:
     async with listening() as listener:
         tenant = await watch.put(AlertRules(webhook=f"{listener.url}/hook"))
-        await watch.alerting.delivery.tell(tenant, alert(), AT)
+        await watch.alerting.delivery.raise_alert(tenant, alert(), AT)
         assert len(await watch.store.take(watch.now, lease_s=60, most=9)) == 1  # and no more
         assert await watch.send() == 0
         watch.now += 61
@@ -344,7 +344,7 @@ async def test_a_server_that_dies_on_the_way_leaves_it_to_another(watch: Watch) 
 async def test_slack_gets_text_that_rings_nobodys_bell(watch: Watch) -> None:
     async with listening() as listener:
         tenant = await watch.put(AlertRules(slack=f"{listener.url}/services/x"))
-        await watch.alerting.delivery.tell(tenant, alert(), AT)
+        await watch.alerting.delivery.raise_alert(tenant, alert(), AT)
         await watch.send()
         headers, body = await listener.got.get()
         assert json.loads(body) == {"text": "11% of requests fail &amp; &lt;!channel&gt;"}
@@ -357,7 +357,7 @@ async def test_mail_is_handed_in_and_a_refusal_is_tried_again(
     async with mail_server() as post, watching(redis, prefix, mail_port=post.port) as watch:
         tenant = await watch.put(AlertRules(email=("ops@example.com", "cfo@example.com")))
         post.refuse = True
-        await watch.alerting.delivery.tell(tenant, alert(), AT)
+        await watch.alerting.delivery.raise_alert(tenant, alert(), AT)
         await watch.send()
         assert post.letters == []
         post.refuse = False
@@ -397,7 +397,7 @@ async def test_alerts_do_not_go_to_private_addresses(watch: Watch) -> None:
 
 async def test_the_log_has_every_alert(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        await watch.alerting.delivery.tell(await watch.put(), alert(), AT)
+        await watch.alerting.delivery.raise_alert(await watch.put(), alert(), AT)
     assert "alert errors/acme//p: 11% of requests fail" in caplog.text
 
 
@@ -427,7 +427,7 @@ async def test_a_weeks_digest_is_sent_on_its_monday_once(
         assert await watch.look() == []
         watch.now += 1
         with caplog.at_level(logging.INFO):
-            (made,) = await watch.alerting.look()
+            (made,) = await watch.alerting.check()
         assert (made.kind, made.facts["cost_nanodollars"]) == ("digest", 3 * USD)
         assert [one.levelname for one in caplog.records if "digest" in one.message] == ["INFO"]
         assert await watch.look() == []

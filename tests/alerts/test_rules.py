@@ -153,7 +153,7 @@ def test_conversations_that_grow_are_told() -> None:
 def of(spent: int, expected: Forecast | None = None, limit: int = 10 * USD) -> list[alerts.Alert]:
     ahead = {} if expected is None else {"usd": expected}
     account = Account("acme", None, MONTH, limit, None, "refuse")
-    return budget_rules.of(account, Balance(Amount(spent), Amount()), ahead, share=0.8)
+    return budget_rules.budget_alerts(account, Balance(Amount(spent), Amount()), ahead, share=0.8)
 
 
 def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
@@ -171,7 +171,7 @@ def test_a_budget_is_told_of_at_its_share_at_its_end_and_ahead_of_it() -> None:
 def test_an_alert_of_another_period_is_another_alert() -> None:
     one = of(8 * USD)[0]
     day = Account("acme", None, DAY, 10 * USD, None, "refuse")
-    other = budget_rules.of(day, Balance(Amount(8 * USD), Amount()), {}, share=0.8)[0]
+    other = budget_rules.budget_alerts(day, Balance(Amount(8 * USD), Amount()), {}, share=0.8)[0]
     assert one.id != other.id
     assert one.once_s > 31 * 86_400
     assert one.id == of(9 * USD)[0].id
@@ -202,7 +202,7 @@ def test_a_digest_has_the_wrong_hits_beside_the_savings() -> None:
     free = digest("acme", {"m": sums}, 0, WrongShare(0.01, 0.002, 0.04, 90))
     assert "wrong answer costs" not in free.text
     untold = digest("acme", {"m": sums}, 0)
-    assert "were wrong is not known" in untold.text
+    assert "were wrong is unknown" in untold.text
     assert untold.facts["wrong_hits_high"] == 200
     assert "wrong" not in digest("acme", {"m": {"requests": 1}}, 0).text
 

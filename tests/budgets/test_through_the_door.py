@@ -161,7 +161,7 @@ async def test_a_budget_that_will_not_do_is_a_400_by_name(
 
 async def test_alerts_are_shown_to_the_admin_alone(house: House) -> None:
     await rules(house, daily={"usd": 0})
-    await house.parts.alerts.look()
+    await house.parts.alerts.check()
     shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
     assert [one["kind"] for one in shown] == ["budget-reached"]
     await house.key("quiet")
@@ -193,13 +193,13 @@ async def test_a_model_without_a_price_and_a_budget_are_told_to_whom_the_operato
         answer = await house.ask("Capital of France?", speed="fast")  # Haiku has no such price
         assert answer.is_success
         alerting = house.parts.alerts
-        assert [one.kind for one in await alerting.look()] == ["unpriced"]
+        assert [one.kind for one in await alerting.check()] == ["unpriced"]
         spent = (await stands(house))[0]["tokens"]["spent"]
         fields["budgets"]["daily"] = {"tokens": round(spent / 0.9)}
         await house.http.put("/admin/tenants/default", json=fields, headers=ADMIN)
         house.clock.ahead_s += 4
-        assert [one.kind for one in await alerting.look()] == ["budget-near"]
-        assert await alerting.look() == []
+        assert [one.kind for one in await alerting.check()] == ["budget-near"]
+        assert await alerting.check() == []
         assert await alerting.delivery.send_due() == 4
         got = [await listener.got.get() for _ in range(4)]
         assert listener.got.empty()

@@ -249,9 +249,9 @@ async def test_while_claude_fails_misses_are_refused_and_hits_served(
         assert (ready.status_code, ready.json()["upstream"]) == (200, "open")
         page = (await house.http.get("/metrics", headers={"x-api-key": ADMIN_KEY})).text
         assert "cacheserver_upstream_breaker 2.0" in page
-        told = await house.parts.alerts.look_upstream()
+        told = await house.parts.alerts.check_upstream()
         assert [(one.kind, one.tenant) for one in told] == [("upstream", "default")]
-        assert await house.parts.alerts.look_upstream() == []
+        assert await house.parts.alerts.check_upstream() == []
         assert "Claude fails" in caplog.text
 
         ahead[0] = 5.1  # the probe fails

@@ -105,7 +105,7 @@ async def after_traffic(tmp_path: Path) -> Any:
         assert taken.status_code == 200, taken.text
         await house.parts.budgets.flush()
         await house.parts.gauge_sampler.sample()
-        await house.parts.alerts.look()
+        await house.parts.alerts.check()
         house.parts.metrics.dropped("otel-spans")
         house.parts.metrics.batched("sent")
         yield house

@@ -11,7 +11,7 @@ from cacheserver.calibration.wrong_hit_rate import WrongShare, estimate, share_o
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Entry, Usage
-from cacheserver.ledger.warmth import PromptCacheWarmth
+from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 from cacheserver.matching.calibration import Label
 from cacheserver.pricing.estimate import chars_per_token, prompt_tokens
 from cacheserver.pricing.prices import Pricer, billable, load_overrides

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.alerts.store_rules import of
+from cacheserver.alerts.store_rules import store_alerts
 from cacheserver.storage.connection import command, connect
 from cacheserver.storage.data_loss_watch import DataLossWatch, StoreState
 from cacheserver.storage.embedded.process import find_server
@@ -41,11 +41,11 @@ async def test_an_emptied_store_is_noticed_and_told_and_nothing_of_it_is_served(
             async with asyncio.timeout(20):  # the index's keeper looks every five seconds
                 while 'site="store-lost"} 1.0' not in house.parts.metrics.render().decode():  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            await house.parts.alerts.look()  # where the watch in the background was not first
+            await house.parts.alerts.check()  # where the watch in the background was not first
             found = await house.parts.alerts.delivery.store.recent(10)
             assert [(told["kind"], told["tenant"]) for told in found] == [("store-lost", "default")]
             assert "emptied" in found[0]["text"]
-            assert await house.parts.alerts.look() == []
+            assert await house.parts.alerts.check() == []
             assert came_from(await house.ask(ALIKE))[0] == "exact"  # what was asked since
     assert "the store has lost data" in caplog.text
 
@@ -55,13 +55,13 @@ async def test_a_store_that_was_set_back_is_noticed_by_each_server() -> None:
         client = connect(url)
         one, two = DataLossWatch(client, Counted()), DataLossWatch(client, counts := Counted())
         for _ in range(3):
-            assert not await one.look()
-            assert not await two.look()
+            assert not await one.check()
+            assert not await two.check()
         await command(client, "SET", "cs1:beats", 2)  # as a store restarted from older files
-        assert await one.look()
-        assert await two.look()
-        assert not await one.look()
-        assert not await two.look()
+        assert await one.check()
+        assert await two.check()
+        assert not await one.check()
+        assert not await two.check()
         assert counts.sites == ["store-lost"]
         assert two.state().lost_at is not None
         await client.aclose()
@@ -81,11 +81,11 @@ async def test_a_store_that_was_set_back_is_noticed_by_each_server() -> None:
     ],
 )
 def test_what_is_told_of_the_store(state: StoreState, kinds: list[str]) -> None:
-    assert [alert.kind for alert in of("acme", state, 1_000_060.0)] == kinds
+    assert [alert.kind for alert in store_alerts("acme", state, 1_000_060.0)] == kinds
 
 
 def test_a_second_loss_is_told_again_and_the_first_once() -> None:
-    first = of("acme", StoreState(lost_at=1_000_000.0), 1_000_060.0)
-    again = of("acme", StoreState(lost_at=1_000_000.0), 1_030_000.0)
-    second = of("acme", StoreState(lost_at=1_020_000.0), 1_030_000.0)
+    first = store_alerts("acme", StoreState(lost_at=1_000_000.0), 1_000_060.0)
+    again = store_alerts("acme", StoreState(lost_at=1_000_000.0), 1_030_000.0)
+    second = store_alerts("acme", StoreState(lost_at=1_020_000.0), 1_030_000.0)
     assert first[0].id == again[0].id != second[0].id

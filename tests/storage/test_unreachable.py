@@ -141,7 +141,7 @@ async def test_a_server_with_tls_client_certificates_and_acl_is_used(guarded: Gu
 @pytest.mark.parametrize(
     ("tls", "setting", "reason"),
     [
-        ((None, None, None), "REDIS_CA_FILE", "signed by nobody we trust"),
+        ((None, None, None), "REDIS_CA_FILE", "has no trusted signer"),
         (("ca.pem", None, None), "REDIS_CERT_FILE", "client certificate"),
         (("ca.pem", "stranger.pem", None), "REDIS_CERT_FILE", "client certificate"),
     ],
@@ -203,7 +203,7 @@ async def test_who_is_not_there_is_told_and_may_yet_come(tmp_path: Path) -> None
         told = await said(silent)
     assert f"redis://127.0.0.1:{port}/0 cannot be used: it did not answer in time" in told
     for url, reason in (
-        (silent, "nobody listens there"),
+        (silent, "nothing listens there"),
         (f"redis://:{PASSWORD}@nowhere.invalid:6379", "there is no host of this name"),
         (f"unix://:{PASSWORD}@{tmp_path}/no.sock", f"{tmp_path}/no.sock cannot be used"),
     ):

@@ -51,7 +51,7 @@ async def keep(
         metrics.index_size(len(semantic.index))
         seen = report(semantic, decision_log, metrics, seen)
         try:
-            if await watch.look():
+            if await watch.check():
                 await sealer.reload()
                 await semantic.restore()
             await semantic.tend()

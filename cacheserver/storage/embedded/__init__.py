@@ -1,4 +1,4 @@
-"""The store that we start: a Valkey process of our own, its disk and its repairs.
+"""Embedded store: a Valkey process that cacheserver starts, syncs and repairs.
 
 Promises: an acknowledged write survives a kill; a damaged file is repaired or refused by name; two
 servers never share a data directory.

@@ -1,14 +1,13 @@
-"""Repairs the embedded store's append-only files after a power cut or a broken disk.
+"""Repair of the embedded store's append-only files after a power cut or a disk error.
 
-Rule: nothing is deleted. What is cut off, and what is replaced, is kept beside its file as
-`NAME.damaged-TIME`. By itself the server cuts only what cannot be missed: what a power cut left
-behind the last sync, and damage that no whole command follows. Other damage is refused, with the
-file named, because cutting there would drop purges and revoked keys as well; `cacheserver repair`
-does it when asked to.
+Rule: nothing is deleted. What is cut off or replaced is kept beside its file as
+`NAME.damaged-TIME`. On its own the server cuts only what is lost anyway: bytes after the last sync,
+and damage with no complete command after it. It refuses other damage and names the file, because a
+cut would also drop purges and revoked keys; `cacheserver repair` makes that cut on request.
 
-The server's own checkers judge the files: its binary is `redis-check-aof` and `redis-check-rdb`
-when it is started under those names. Damage is never skipped to go on behind it: what looks like a
-command there may be text that a user wrote.
+Valkey's own checkers examine the files: its binary acts as `redis-check-aof` or `redis-check-rdb`
+when started under that name. Reading never continues after damage: what looks like a command there
+may be text that a user wrote.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ class _Listed:
 
 
 class AofRepair:
-    """One repair of the files in `directory`. `binary` is the server's, `now` Unix seconds.
+    """Repair of the files in `directory`. `binary` is the server's; `now` returns Unix seconds.
 
-    `forced`: also what is refused otherwise, where something can be kept.
+    `forced`: also cut damage that is refused otherwise, if some data can be kept.
     """
 
     def __init__(
@@ -74,19 +73,19 @@ class AofRepair:
         self._done: list[str] = []
 
     def manifest(self) -> list[str]:
-        """Make the manifest anew where it is missing or damaged; sentences on what was done.
+        """Recreate a missing or damaged manifest; returns sentences on what was done.
 
-        Without a manifest the server would begin an empty store and say nothing. Raises
-        `SettingsError` where the files do not tell what it said.
+        Without a manifest the server would silently begin an empty store. Raises `SettingsError`
+        if the manifest cannot be derived from the files.
         """
         if _listed(self._folder) is None and any(_files(self._folder)):
             self._make_manifest()
         return self._taken()
 
     def files(self) -> list[str]:
-        """Check every file and cut what is damaged; sentences on what was done.
+        """Check every file and cut off damage; returns sentences on what was done.
 
-        Raises `SettingsError` for damage that is not to be cut unasked.
+        Raises `SettingsError` for damage that only `forced` may cut.
         """
         old_style = self._dir / "appendonly.aof"
         if old_style.is_file():
@@ -115,17 +114,19 @@ class AofRepair:
         bases = [one for one in found if one.type == "b"]
         increments = sorted((one for one in found if one.type == "i"), key=lambda one: one.seq)
         path = self._folder / MANIFEST
-        # A file that a rewrite has replaced and not yet deleted must not be replayed on top of it.
-        # One base and one file behind it leave no doubt; each rewrite begins a file and ends in a
-        # base, so two files mean that one was under way.
+        # A file that a rewrite has replaced but not yet deleted must not be replayed on top of it.
+        # One base and one increment are certain. A rewrite begins a new increment and ends with a
+        # new base, so two increments mean that a rewrite was running.
         certain = len(bases) <= 1 and len(increments) <= 1
         if not certain and not (self._forced and len(bases) == 1):
             names = ", ".join(one.name for one in sorted(found, key=lambda one: one.name))
-            raise self._refusal(path, f"is missing or damaged, and the files ({names}) do not tell")
+            raise self._refusal(
+                path, f"is missing or damaged, and the files ({names}) are ambiguous"
+            )
         if path.exists():
             path.replace(self._aside(path))
         _write(path, "".join(one.line() for one in (*bases, *increments)))
-        self._done.append(f"{path} was missing or damaged and is made anew from the files there")
+        self._done.append(f"{path} was missing or damaged and was recreated from the files there")
 
     def _drop_missing(self, listed: list[_Listed], missing: list[_Listed]) -> None:
         first = self._folder / missing[0].name
@@ -205,7 +206,7 @@ class AofRepair:
 
 
 def _files(folder: Path) -> Iterator[_Listed]:
-    """The files by their names."""
+    """Yield the store's files, recognized by their names."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
@@ -214,7 +215,7 @@ def _files(folder: Path) -> Iterator[_Listed]:
 
 
 def _listed(folder: Path) -> list[_Listed] | None:
-    """Return what the manifest lists; None where there is none that can be read."""
+    """Return the files that the manifest lists; None if it cannot be read."""
     try:
         lines = (folder / MANIFEST).read_text("ascii").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -261,7 +262,7 @@ def _copy_tail(path: Path, to: Path, start: int) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a small file whole, or not at all."""
+    """Write a small file atomically."""
     new = path.with_name(f"{path.name}.new")
     with new.open("w") as file:
         file.write(text)

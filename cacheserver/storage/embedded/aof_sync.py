@@ -1,12 +1,12 @@
-"""Syncs the embedded store's append-only files to the disk, once a second, beside the store.
+"""Sync of the embedded store's append-only files to the disk, once a second, in a thread.
 
-The store itself runs with `appendfsync no`: each command is written to the kernel before its reply
-leaves, whatever the disk does, so a killed store loses nothing. With `everysec` a sync that is slow
-holds back the writes as well, for up to 2 s, and a kill loses what was acknowledged meanwhile.
+The store itself runs with `appendfsync no`: it hands each command to the kernel before it replies,
+so a killed store loses nothing, however slow the disk. With `everysec` a slow sync also holds back
+writes for up to 2 s, and a kill loses what was acknowledged meanwhile.
 
-A sync that fails is never trusted again: Linux may have dropped the pages it could not write, and
-the next sync says that all is well (https://lwn.net/Articles/752063/). The file counts as unsafe
-until the store has written a new one from its memory, which `rewrite` asks it to do.
+A failed sync is never trusted again: Linux may have dropped the pages it could not write, and the
+next sync reports success (https://lwn.net/Articles/752063/). The file counts as unsafe until the
+store has written a new one from memory, which `rewrite` requests.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Final
 
 import orjson
 
-EVERY_S: Final = 1.0  # what a power cut may lose, with the time a sync takes
+EVERY_S: Final = 1.0  # a power cut may lose this much, plus the time of a sync
 _LONGEST_PAUSE_S: Final = 60.0  # between requests to rewrite: each may cost a gigabyte of writes
-_PATIENCE_S: Final = 10.0  # as long as the store itself is given to stop
-_NOTE_BYTES: Final = 512  # a sector of the disk: written whole or not at all
+_PATIENCE_S: Final = 10.0  # as long as the store itself has to stop
+_NOTE_BYTES: Final = 512  # one disk sector, written atomically
 
 log = logging.getLogger(__name__)
 
@@ -34,17 +34,17 @@ _sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # macOS has n
 
 @dataclass(slots=True)
 class _File:
-    handle: int  # kept open: an error of the disk is told to those who had the file open
+    handle: int  # kept open: the kernel reports a write error to open descriptors only
     inode: int
     synced: int = -1  # bytes that are on the disk
     unsafe: bool = False  # a sync failed
 
 
 class AofSync:
-    """The thread that syncs `directory`'s files. `start` begins it, `stop` ends it.
+    """Thread that syncs the files of `directory`, from `start` to `stop`.
 
-    `failures` counts syncs that failed, `unsynced_s` tells how old the oldest write may be that is
-    not on the disk: what a power cut at this moment would lose.
+    `failures` counts failed syncs. `unsynced_s` is the age of the oldest write that a power cut
+    would lose now.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class AofSync:
 
     @property
     def unsynced_s(self) -> float:
-        """The age in seconds of the oldest write that may not be on the disk."""
+        """Return the age in seconds of the oldest write that may not be on the disk."""
         return 0.0 if self._thread is None else time.monotonic() - self._safe_at
 
     @property
     def failing(self) -> bool:
-        """True from a sync that failed until all is on the disk again."""
+        """Return whether a sync failed and not everything is on the disk again."""
         return any(file.unsafe for file in list(self._files.values()))
 
     def start(self) -> None:
@@ -80,13 +80,13 @@ class AofSync:
         self._thread.start()
 
     def stop(self) -> None:
-        """Sync once more and end. Blocks for as long as the disk takes, 10 s at most."""
+        """Sync once more and end the thread. Blocks for 10 s at most."""
         if self._thread is None:
             return
         self._ending.set()
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
-            log.error("the disk does not end its sync; a power cut may lose the last writes")
+            log.error("a disk sync does not finish; a power cut may lose the last writes")
             return  # its descriptors are in use
         self._thread = None
         while self._files:
@@ -114,8 +114,8 @@ class AofSync:
         self.round()
 
     def _look(self) -> None:
-        """Open what is new, close what is gone, and sync the directory where either was."""
-        # The first is of servers before Redis 7, which have one file.
+        """Open new files, close deleted ones, and sync the directory if its names changed."""
+        # The first is the only file of servers before Redis 7.
         folder = self._dir / "appendonlydir"
         found = [self._dir / "appendonly.aof", *folder.glob("*.incr.aof")]
         there = {path: info for path in found if (info := _stat(path)) is not None}
@@ -148,7 +148,7 @@ class AofSync:
         return True
 
     def _write_note(self) -> None:
-        """Note how much of each file is on the disk: damage beyond it is of a power cut."""
+        """Record the synced size of each file: damage after it comes from a power cut."""
         sizes = {path.name: file.synced for path, file in self._files.items() if not file.unsafe}
         note = orjson.dumps(sizes).ljust(_NOTE_BYTES)
         handle = os.open(self._note, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -160,8 +160,8 @@ class AofSync:
     def _failed(self, name: str, error: OSError) -> None:
         self.failures += 1
         log.error(
-            "%s could not be synced to the disk: %s; a power cut may lose what was written "
-            "since. Look at the disk",
+            "%s could not be synced to the disk: %s; a power cut may lose the writes since "
+            "then. Check the disk",
             name,
             error.strerror,
         )
@@ -175,7 +175,7 @@ class AofSync:
 
 
 def synced_sizes(directory: Path) -> dict[str, int]:
-    """How much of each file was on the disk for certain, as last noted; {} where not known."""
+    """Return the recorded synced size of each file; {} if unknown."""
     try:
         found = orjson.loads((directory / "synced").read_bytes().strip(b" \0"))
         return {str(name): int(size) for name, size in found.items()}

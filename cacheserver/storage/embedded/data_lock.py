@@ -1,8 +1,8 @@
-"""The locks of a data directory: one server, and one store, at a time.
+"""Locks of a data directory: one server and one store at a time.
 
-`server.lock` is ours, `valkey.lock` is inherited by the store's process; the kernel drops each with
-its holders. A held `valkey.lock` under a free `server.lock` is therefore a store whose server was
-killed: it is about to go (Linux tells it to) or is stopped.
+cacheserver holds `server.lock`; the store's process inherits `valkey.lock`. The kernel releases
+each when its holders end. If `valkey.lock` is held while `server.lock` is free, the store's server
+was killed; the store is about to end (Linux signals it) or is asked to stop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PATIENCE_S = 10.0  # for a store to stop: what is left to sync is a second of w
 
 
 class DataLock:
-    """Both locks of one `store` directory. `take` is all or nothing."""
+    """Pair of locks of one `store` directory. `take` takes both or none."""
 
     def __init__(self, directory: Path) -> None:
         self._dir = directory
@@ -29,13 +29,13 @@ class DataLock:
 
     @property
     def childs(self) -> int:
-        """The descriptor of `valkey.lock`, for the store's process to inherit."""
+        """Return the descriptor of `valkey.lock`, which the store's process inherits."""
         return self._handles[1]
 
     async def take(self, ask_to_stop: Callable[[], Awaitable[None]]) -> None:
-        """Take both; `ask_to_stop` is tried on a store that was left behind.
+        """Take both locks; `ask_to_stop` is called for a store whose server was killed.
 
-        Raises `SettingsError` where another cacheserver has them.
+        Raises `SettingsError` if another cacheserver has them.
         """
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._dir.chmod(0o700)
@@ -64,7 +64,7 @@ class DataLock:
         self.held = True
 
     def release(self) -> None:
-        """Let go of both. Again does nothing."""
+        """Release both locks. Idempotent."""
         self.held = False
         while self._handles:
             os.close(self._handles.pop())

@@ -1,4 +1,4 @@
-"""The child process of the embedded store: found, started, asked, waited for."""
+"""Child process of the embedded store: find, start, query and wait for it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def spawn(binary: Path, settings: str, *, lock: int, output: Path) -> subprocess
 
 
 async def ask(path: Path, command: bytes) -> bytes:
-    """Return the first line of the server's reply; b"" where there is none."""
+    """Send a command and return the first line of the reply; b"" if there is none."""
     try:
         reader, writer = await asyncio.open_unix_connection(path)
     except OSError:

@@ -1,6 +1,6 @@
-"""The embedded store as it is at one moment, while it goes on: a copy in a store of its own.
+"""Snapshot of the running embedded store, served by a second store.
 
-The store sends its snapshot as to a replica, from a fork of itself, so nobody waits for it.
+The store sends the snapshot as to a replica, from a fork, so its clients do not wait.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def _receive(socket: Path, to: Path) -> None:
         writer.write(b"SYNC\r\n")
         async with asyncio.timeout(_SILENCE_S):
             header = b"\n"
-            while header == b"\n":  # "I am at it"
+            while header == b"\n":  # keep-alive while the snapshot is prepared
                 header = await reader.readline()
         with to.open("xb") as file:
             os.fchmod(file.fileno(), 0o600)
@@ -94,7 +94,7 @@ async def _receive(socket: Path, to: Path) -> None:
 async def _until(
     reader: asyncio.StreamReader, write: Callable[[bytes], object], *, mark: bytes
 ) -> None:
-    """Take all before `mark`: forty random bytes, behind which commands may follow."""
+    """Read up to `mark`, forty random bytes after which commands may follow."""
     held = b""
     while (at := held.find(mark)) < 0:
         safe = max(0, len(held) - len(mark))

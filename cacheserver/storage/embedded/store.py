@@ -1,11 +1,11 @@
-"""A Valkey of our own, so that nobody has to run one.
+"""Embedded store: a Valkey server that cacheserver runs on its data directory.
 
 DATA_DIR/store/        0700: what is in it, and the socket, is for this user only
     server.lock valkey.lock
     store.json         where the socket is
-    synced             how much of the files is on the disk
+    synced             the synced size of each file
     valkey.log appendonlydir/
-    valkey.sock        or in a runtime directory, where this path would be too long
+    valkey.sock        or in a runtime directory, if this path would be too long
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def running_url(data_dir: Path) -> str | None:
-    """Return the URL of the store that runs on `data_dir`, None where none does."""
+    """Return the URL of the store that runs on `data_dir`; None if none runs."""
     path = _noted_socket(data_dir.resolve() / "store")
     if path is None:
         return None
@@ -52,11 +52,11 @@ def running_url(data_dir: Path) -> str | None:
 
 
 class EmbeddedStore:
-    """The server of one data directory, started, watched, restarted and stopped.
+    """Supervised server of one data directory.
 
-    Writes are in the kernel before they are acknowledged, so killing either process loses nothing;
-    `sync` brings them to the disk every second, so a power cut loses that second, and what the
-    disk takes for it.
+    Writes are in the kernel before they are acknowledged, so killing either process loses nothing.
+    `sync` writes them to the disk every second, so a power cut loses that second and the time of
+    the sync.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class EmbeddedStore:
     ) -> None:
         """`max_memory` is in bytes; beyond it writes fail and reads go on. `runtime_dir` takes the
         socket where its path in `data_dir` is too long; a temporary directory by default."""
-        self.restarts = 0  # of a child that died by itself
-        self.repairs: list[str] = []  # sentences on what was cut or made anew, at any start
+        self.restarts = 0  # of a child that ended unexpectedly
+        self.repairs: list[str] = []  # sentences on what was cut or recreated at any start
         self._dir = data_dir.resolve() / "store"
         self._max_memory = max_memory
         self._binary = binary
@@ -100,11 +100,11 @@ class EmbeddedStore:
         return None if self._child is None else self._child.pid
 
     async def start(self) -> str:
-        """Return the URL of a server that has loaded its data and answers.
+        """Start the server and return its URL once it has loaded its data and answers.
 
-        From then on it is restarted whenever it dies. Raises `SettingsError` where another
-        cacheserver uses the directory, where the server does not start, or where its files are
-        damaged in a way that is not to be mended unasked.
+        From then on it is restarted whenever it ends. Raises `SettingsError` if another
+        cacheserver uses the directory, if the server does not start, or if its files have damage
+        that only `repair` may cut.
         """
         if self._url is not None:
             return self._url
@@ -123,7 +123,7 @@ class EmbeddedStore:
         return self._url
 
     async def stop(self) -> None:
-        """Stop the server, its data safe on disk. Again does nothing; `start` may follow."""
+        """Stop the server with its data synced. Idempotent; `start` may follow."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.wait({self._watch})
@@ -141,9 +141,9 @@ class EmbeddedStore:
         self._lock.release()
 
     async def repair(self) -> list[str]:
-        """Mend what `start` refuses to, as far as anything can be kept; sentences on what was done.
+        """Repair damage that `start` refuses; returns sentences on what was done.
 
-        Raises `SettingsError` where nothing can.
+        Raises `SettingsError` if no data can be kept.
         """
         binary = self._binary or find_server()
         await self._lock.take(lambda: ask_to_stop(self._dir))
@@ -165,7 +165,7 @@ class EmbeddedStore:
         return path
 
     async def _launch(self, binary: Path) -> None:
-        """Start the child and wait until it answers, its files mended where they have to be."""
+        """Start the child, after repairs if necessary, and wait until it answers."""
         repair = AofRepair(self._dir, binary)
         self.repairs += await asyncio.to_thread(repair.manifest)
         try:
@@ -187,7 +187,7 @@ class EmbeddedStore:
         await self._answers(self._child)
 
     def _rewrite(self) -> None:
-        """Have the child write its file anew, from its memory. For the thread that syncs."""
+        """Ask the child to rewrite its file from memory. Called by the sync thread."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as line:
             line.settimeout(1)
             line.connect(os.fspath(self._socket))
@@ -243,13 +243,13 @@ class EmbeddedStore:
             self.restarts += 1
             if time.monotonic() - started > _PATIENCE_S:
                 pause_s = 0.0
-            log.warning("the embedded store died; it is started again in %.1f s", pause_s)
+            log.warning("the embedded store ended unexpectedly; restarting it in %.1f s", pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(max(0.1, pause_s * 2), _LONGEST_PAUSE_S)
             try:
                 await self._launch(binary)
             except (SettingsError, OSError) as error:
-                log.error("the embedded store could not be started again: %s", error)
+                log.error("the embedded store could not be restarted: %s", error)
 
 
 def _quoted(path: Path) -> str:

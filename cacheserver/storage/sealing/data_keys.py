@@ -1,11 +1,11 @@
-"""The keys of tenants, kept in the store and wrapped by the master key.
+"""Data keys of tenants, stored in Redis and wrapped by the master key.
 
     P sealkeys  hash  tenant -> its generations, the latest last; "" -> those of the store itself
-    P sealgen   string  another number whenever keys that there were are changed
+    P sealgen   string  a number that changes whenever existing keys are changed
 
-A generation is a data key, which encrypts, and a root, of which the key of digests is made. What
-is written is encrypted with the latest; the others are kept, for values and backups still need
-them, until the tenant's keys are destroyed. Every method raises `StoreError`.
+A generation is a data key, which encrypts, and a root, from which the key of digests is derived.
+New values are encrypted with the latest. Older generations are kept for existing values and
+backups, until the tenant's keys are destroyed. Every method raises `StoreError`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
 
-STORE: Final = ""  # whose keys are for what belongs to no tenant; no tenant has that name
-KEYS: Final = ("sealkeys", "sealgen")  # not in a backup, which would outlive what is destroyed
+STORE: Final = ""  # the owner of data that belongs to no tenant; no tenant has that name
+KEYS: Final = ("sealkeys", "sealgen")  # not in a backup: destroyed keys must not survive in one
 ID_BYTES: Final = 8
 
-# ARGV: P, tenant, what was read, what stands in its place. Returns 1 where nothing had changed.
+# ARGV: P, tenant, expected row, new row. Returns 1 if the row was as expected.
 _REPLACE = """
 local keys = ARGV[1] .. 'sealkeys'
 if redis.call('HGET', keys, ARGV[2]) ~= ARGV[3] then return 0 end
@@ -38,7 +38,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A data key and a root. `mark` is the erasure that had it made."""
+    """Data key and root of one generation. `mark` is the erasure that caused it."""
 
     id: bytes
     data: bytes = field(repr=False)
@@ -47,7 +47,7 @@ class Generation:
 
 
 class WrongKey(SettingsError):
-    """The master keys that were given open none of a tenant's keys, or not all."""
+    """Raised when the configured master keys do not unwrap all keys of a tenant."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -58,7 +58,7 @@ class WrongKey(SettingsError):
 
 
 class DataKeys:
-    """Makes, reads and changes generations of keys."""
+    """Store of the generations of keys."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX, masters: MasterKeys) -> None:
         self.masters = masters
@@ -68,17 +68,17 @@ class DataKeys:
         self._replace = redis.register_script(_REPLACE)
 
     async def changes(self) -> int | None:
-        """A number that is another one once keys that there were are changed or gone."""
+        """Return a number that changes once existing keys are changed or lost."""
         found = await command(self._redis, "GET", f"{self._prefix}sealgen")
         return None if found is None else int(found)
 
     async def load(self) -> dict[str, list[Generation]]:
-        """The generations of every tenant. Raises `WrongKey` where a master key is missing."""
+        """Return the generations of every tenant. Raises `WrongKey` if a master key is missing."""
         found = await command(self._redis, "HGETALL", self._keys)
         return {tenant.decode(): self._read(tenant.decode(), row) for tenant, row in found.items()}
 
     async def rows(self) -> dict[str, bytes]:
-        """The same as they are kept, wrapped. Raises `WrongKey` as `load` does."""
+        """Return the wrapped rows of every tenant. Raises `WrongKey` as `load` does."""
         found = await command(self._redis, "HGETALL", self._keys)
         rows = {tenant.decode(): row for tenant, row in found.items()}
         for tenant, row in rows.items():
@@ -86,18 +86,18 @@ class DataKeys:
         return rows
 
     async def make(self, tenant: str) -> list[Generation]:
-        """A tenant's generations, the first of them made where there was none."""
-        # Begun anywhere: a store that was emptied and has new keys is not taken for the old one.
+        """Return a tenant's generations; the first one is created if there is none."""
+        # A random start: a store that was emptied and has new keys is not mistaken for the old one.
         await command(self._redis, "SETNX", f"{self._prefix}sealgen", secrets.randbits(48))
         made = self._written(tenant, [_new()])
         await command(self._redis, "HSETNX", self._keys, tenant, made)
         row = await command(self._redis, "HGET", self._keys, tenant)
         if row is None:
-            raise StoreError("a tenant's key is gone as soon as it was made")
+            raise StoreError("a tenant's key was lost right after it was created")
         return self._read(tenant, row)
 
     async def put_back(self, held: Mapping[str, Sequence[Generation]]) -> None:
-        """Keep these keys again, where a tenant has none: the store has lost them."""
+        """Store these keys again for tenants that have none, after the store lost them."""
         for tenant, generations in held.items():
             await command(
                 self._redis, "HSETNX", self._keys, tenant, self._written(tenant, generations)
@@ -109,7 +109,7 @@ class DataKeys:
         await self._change(tenant, lambda held: [*held, replace(_new(), root=held[-1].root)])
 
     async def supersede(self, tenant: str, mark: str) -> None:
-        """Have what is written from now on need none of the keys that there are; once a mark."""
+        """Add a generation with a new root, so the existing ones can go. Once for each mark."""
 
         def change(held: list[Generation]) -> list[Generation]:
             if any(one.mark == mark for one in held):
@@ -119,7 +119,7 @@ class DataKeys:
         await self._change(tenant, change)
 
     async def destroy(self, tenant: str, mark: str) -> int:
-        """Destroy the keys from before `supersede` with that mark; how many those were."""
+        """Destroy the keys from before `supersede` with that mark; returns how many."""
         gone = 0
 
         def change(held: list[Generation]) -> list[Generation]:
@@ -131,13 +131,13 @@ class DataKeys:
         return gone
 
     async def tenants(self) -> list[str]:
-        """List whose keys there are, the store's own first."""
+        """Return the owners of keys, the store itself first."""
         return sorted(one.decode() for one in await command(self._redis, "HKEYS", self._keys))
 
     async def _change(
         self, tenant: str, change: Callable[[list[Generation]], list[Generation]]
     ) -> None:
-        while True:  # another server changed it in between: each turn one of them is done
+        while True:  # repeated if another server changed the row meanwhile
             row = await command(self._redis, "HGET", self._keys, tenant)
             if row is None:
                 return
@@ -165,11 +165,11 @@ class DataKeys:
         return orjson.dumps(rows)
 
     def _read(self, tenant: str, row: bytes) -> list[Generation]:
-        return unwrapped(tenant, row, self.masters)
+        return unwrap_row(tenant, row, self.masters)
 
 
-def unwrapped(tenant: str, row: bytes, masters: MasterKeys) -> list[Generation]:
-    """The generations that stand in a row. Raises `WrongKey`; `StoreError` where it makes none."""
+def unwrap_row(tenant: str, row: bytes, masters: MasterKeys) -> list[Generation]:
+    """Unwrap the generations of a row. Raises `WrongKey`, or `StoreError` for a damaged row."""
     try:
         return [_generation(tenant, one, masters) for one in orjson.loads(row)]
     except WrongMaster:
@@ -187,7 +187,7 @@ def _generation(tenant: str, row: dict[str, Any], masters: MasterKeys) -> Genera
 
 
 async def restore(redis: Connection, rows: Mapping[str, bytes], *, prefix: str = PREFIX) -> None:
-    """Put keys back as they were kept, in place of those that there are. Raises `StoreError`."""
+    """Restore wrapped rows, replacing existing ones. Raises `StoreError`."""
     for tenant, row in rows.items():
         await command(redis, "HSET", f"{prefix}sealkeys", tenant, row)
     if rows:
@@ -195,12 +195,12 @@ async def restore(redis: Connection, rows: Mapping[str, bytes], *, prefix: str =
 
 
 async def refuse_sealed(redis: Connection, *, prefix: str = PREFIX) -> None:
-    """Raise `SettingsError` where a store has keys, for there is no master key to use them."""
+    """Raise `SettingsError` if the store has keys: without a master key they are useless."""
     if await command(redis, "EXISTS", f"{prefix}sealkeys"):
         raise SettingsError(
             "`CACHESERVER_ENCRYPTION_KEY_FILE`: the store is encrypted; name the file with its "
-            "master key, or the command (`CACHESERVER_ENCRYPTION_KEY_COMMAND`), or give up what "
-            "is encrypted (`CACHESERVER_ENCRYPTION_GIVE_UP=true`)"
+            "master key, or the command (`CACHESERVER_ENCRYPTION_KEY_COMMAND`), or give up the "
+            "encrypted data (`CACHESERVER_ENCRYPTION_GIVE_UP=true`)"
         )
 
 

@@ -1,4 +1,4 @@
-"""The operator's master key: read from a file or a command, it wraps the keys of tenants.
+"""Master key of the operator, read from a file or a command. It wraps the tenants' keys.
 
 Rule: a master key encrypts nothing but keys, and is never in the environment, the store or a log.
 """
@@ -27,18 +27,18 @@ from cacheserver.core.errors import SettingsError
 KEY_BYTES: Final = 32  # AES-256
 NONCE_BYTES: Final = 12  # as GCM has it (NIST SP 800-38D)
 _COMMAND_S: Final = 30.0  # a key service in another region answers in a second or two
-_MOST_CHARS: Final = 4_096  # more is no key: a log or a page of errors
+_MOST_CHARS: Final = 4_096  # longer output is not a key but a log or an error page
 _HEX: Final = re.compile(r"[0-9a-fA-F]{64}")
 _HOW: Final = "it must hold 32 bytes as hex or base64 (`openssl rand -hex 32` makes one)"
 
 
 class WrongMaster(ValueError):
-    """A key that another master key wrapped, or that was changed since."""
+    """Raised for a key wrapped by another master key, or altered since."""
 
 
 @dataclass(frozen=True)
 class MasterKey:
-    """A master key. `id` tells it from others and nothing about it."""
+    """Master key. `id` identifies it and reveals nothing about it."""
 
     key: bytes = field(repr=False)
 
@@ -47,12 +47,12 @@ class MasterKey:
         return hmac.digest(self.key, b"cacheserver master key", "sha256")[:8].hex()
 
     def wrap(self, about: str, plain: bytes) -> bytes:
-        """Encrypt a key; `about` says what it is for, and is asked again to `unwrap` it."""
+        """Encrypt a key. `about` names its purpose; `unwrap` needs the same text."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plain, about.encode())
 
     def unwrap(self, about: str, wrapped: bytes) -> bytes:
-        """The key that `wrap` was given. Raises `WrongMaster`."""
+        """Decrypt a key that `wrap` encrypted. Raises `WrongMaster`."""
         try:
             return self._cipher.decrypt(
                 wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], about.encode()
@@ -67,7 +67,7 @@ class MasterKey:
 
 @dataclass(frozen=True)
 class MasterKeys:
-    """The master key for all that is written, and the one before it while keys are rotated."""
+    """Current master key, and the previous one during a rotation."""
 
     current: MasterKey
     old: MasterKey | None = None
@@ -78,7 +78,7 @@ class MasterKeys:
 
 
 def from_file(path: Path, *, setting: str) -> MasterKey:
-    """The key in a file. Raises `SettingsError` that names the setting, never what was read."""
+    """Read the key in a file. Raises `SettingsError` with the setting, never the content."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -91,13 +91,13 @@ def from_file(path: Path, *, setting: str) -> MasterKey:
 
 
 def from_command(command: str, *, setting: str) -> MasterKey:
-    """The key that a command prints; no shell sees it. Raises `SettingsError`, as `from_file`."""
+    """Read the key that a command prints, without a shell. Raises `SettingsError`."""
     try:
         words = shlex.split(command)
     except ValueError:
         words = []
     if not words:
-        raise SettingsError(f"`{setting}`: it is no command")
+        raise SettingsError(f"`{setting}`: it is not a command")
     try:
         done = subprocess.run(  # the operator's own
             words,
@@ -118,12 +118,12 @@ def from_command(command: str, *, setting: str) -> MasterKey:
 
 def _parsed(text: bytes, what: str) -> MasterKey:
     try:
-        said = text.decode("ascii").strip()
-        if _HEX.fullmatch(said):
-            return MasterKey(bytes.fromhex(said))
-        key = base64.b64decode(said, validate=True)
+        encoded = text.decode("ascii").strip()
+        if _HEX.fullmatch(encoded):
+            return MasterKey(bytes.fromhex(encoded))
+        key = base64.b64decode(encoded, validate=True)
     except (UnicodeDecodeError, binascii.Error):
         key = b""
     if len(key) != KEY_BYTES:
-        raise SettingsError(f"{what} is no key: {_HOW}")
+        raise SettingsError(f"{what} is not a key: {_HOW}")
     return MasterKey(key)

@@ -1,7 +1,7 @@
-"""A file in sealed parts: written in one go, read from anywhere.
+"""Encrypted files in sealed parts, written sequentially and read at any offset.
 
-Each part is sealed for its place, the last one as the last: parts that are missing, doubled or of
-another file are noticed where they are read.
+Each part is sealed for its position, the last one as the last, so a missing, repeated or foreign
+part is detected when it is read.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ MAGIC: Final = b"cacheserver-sealed 1\n"
 _KIND: Final = "files"  # as values are sealed
 _ID_BYTES: Final = 16
 _HEAD_BYTES: Final = len(MAGIC) + _ID_BYTES
-_PART: Final = 1 << 20  # in memory at a time, and what a byte read from anywhere costs: 1 ms
+_PART: Final = 1 << 20  # bytes in memory at a time; a read at any offset costs 1 ms
 _SEALED_PART: Final = _PART + OVERHEAD_BYTES
 
-Seal = Callable[[str, bytes], bytes]  # of a part's name and what it holds
+Seal = Callable[[str, bytes], bytes]  # of a part's name and its bytes
 
 
 def is_sealed(file: IO[bytes]) -> bool:
-    """Return whether a file, at its beginning, is one of these; it is left there."""
+    """Return whether `file`, which stands at its start, is sealed. The position is restored."""
     begins = file.read(len(MAGIC))
     file.seek(-len(begins), os.SEEK_CUR)
     return begins == MAGIC
 
 
 class SealedWriter:
-    """Writes into `file`, which stays open; `close` writes the last part."""
+    """Writer into `file`, which stays open; `close` writes the last part."""
 
     def __init__(self, file: IO[bytes], seal: Seal) -> None:
         self._file = file
@@ -61,9 +61,9 @@ class SealedWriter:
 
 
 class SealedReader(io.RawIOBase):
-    """Reads what `SealedWriter` wrote, from where `file` stands to its end.
+    """Reader of what `SealedWriter` wrote, from the current position of `file` to its end.
 
-    Reading raises `Unsealed` where a part does not open.
+    Reading raises `Unsealed` if a part cannot be decrypted.
     """
 
     def __init__(self, file: IO[bytes], open: Seal) -> None:
@@ -115,7 +115,7 @@ def _name(id: bytes, number: int, *, last: bool) -> str:
 
 
 class SealedFiles:
-    """Files of the store's own, written with its key."""
+    """Sealed files that belong to the store itself."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -124,7 +124,7 @@ class SealedFiles:
         return SealedWriter(file, partial(self._sealer.seal, _KIND, STORE))
 
     def reading(self, file: IO[bytes], /) -> IO[bytes]:
-        """A plain file is from before encryption was on."""
+        """Open for reading. A plain file, from before encryption was on, is returned as it is."""
         if not is_sealed(file):
             return file
         return io.BufferedReader(SealedReader(file, partial(self._sealer.open, _KIND, STORE)))

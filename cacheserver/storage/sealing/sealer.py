@@ -1,12 +1,12 @@
-"""Values that are encrypted before they leave the process, and decrypted when they are back.
+"""Encryption of values before they leave the process, and decryption when they are read.
 
     mark (4 bytes, its last the version), id of the data key (8), nonce (12), AES-256-GCM and tag
 
-The mark begins no text, JSON or entry, so values from before encryption was on are told from
-sealed ones and read as they are. Kind, tenant and name are authenticated with each value: one that
-was moved to another key of the store, or to another tenant's, does not open.
+No text, JSON or entry begins with the mark, so plain values from before encryption are recognized
+and read as they are. Kind, tenant and name are authenticated with each value: one that was moved to
+another key of the store, or to another tenant, cannot be opened.
 
-Rule: what does not open is counted and absent, never an error: doubt is a miss.
+Rule: a value that cannot be opened is counted and treated as absent, never an error.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _NONCE_AT: Final = len(MARK) + ID_BYTES
 _SEALED_AT: Final = _NONCE_AT + NONCE_BYTES
 _TAG_BYTES: Final = 16
 OVERHEAD_BYTES: Final = _SEALED_AT + _TAG_BYTES
-_AGAIN_S: Final = 1.0  # between looks for a key that nobody here knows: it may be no key at all
+_AGAIN_S: Final = 1.0  # between searches for an unknown key, which may not exist at all
 
 T = TypeVar("T")
 
 # `off`: encryption is not on; `key`: its key is unknown here, or destroyed; `changed`: it was
-# moved, changed or is another tenant's; `torn`: a part of it is missing.
+# moved, altered or belongs to another tenant; `torn`: a part of it is missing.
 Reason: TypeAlias = Literal["off", "key", "changed", "torn"]
 
 
 class Unsealed(ValueError):
-    """A sealed value that does not open."""
+    """Raised for a sealed value that cannot be opened."""
 
     def __init__(self, reason: Reason) -> None:
-        super().__init__(f"a sealed value does not open: {reason}")
+        super().__init__(f"a sealed value cannot be opened: {reason}")
         self.reason: Reason = reason
 
 
 class DataKeyCipher:
-    """One data key at work. `about` is authenticated with a value and not part of it."""
+    """Cipher of one data key. `about` is authenticated with a value but not stored in it."""
 
     def __init__(self, id: bytes, key: bytes) -> None:
         self._head = MARK + id
@@ -63,7 +63,7 @@ class DataKeyCipher:
         return self._head + nonce + self._cipher.encrypt(nonce, plain, self._with(about))
 
     def open(self, about: str, value: bytes) -> bytes:
-        """Return what `seal` was given. Raises `Unsealed`."""
+        """Decrypt a value that `seal` encrypted. Raises `Unsealed`."""
         if len(value) < OVERHEAD_BYTES:
             raise Unsealed("torn")
         nonce, sealed = value[_NONCE_AT:_SEALED_AT], value[_SEALED_AT:]
@@ -77,9 +77,9 @@ class DataKeyCipher:
 
 
 class Sealer:
-    """Seals and opens values. Without `keys` encryption is off: what is sealed stays plain.
+    """Encryption of values by tenant. Without `keys` it is off, and values stay plain.
 
-    `unreadable` is told why a value did not open.
+    `unreadable` is called with the reason when a value cannot be opened.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class Sealer:
         return self.keys is not None
 
     async def start(self) -> None:
-        """Read all keys, and make the store's own where there are none.
+        """Read all keys, and create the store's own if there are none.
 
-        Raises `WrongKey` where a master key does not fit, before anything is written; `StoreError`.
+        Raises `StoreError`, and `WrongKey` before anything is written if a master key does not fit.
         """
         if self.keys is not None:
             await self._load(self.keys)
@@ -115,22 +115,21 @@ class Sealer:
             self._changes = await self.keys.changes()
 
     async def ready(self, *tenants: str) -> None:
-        """Return once the tenants' keys are in memory, made where there were none.
+        """Load the tenants' keys into memory, and create missing ones.
 
         Raises `StoreError`.
         """
         if self.keys is None:
             return
-        # Anew until all are: what is read meanwhile may be from before one of them was made.
+        # Repeated: a concurrent reload may drop a key that was created meanwhile.
         while missing := [one for one in tenants if one not in self._latest]:
             with _later():
                 self.learn(missing[0], await self.keys.make(missing[0]))
 
     async def know(self, values: Iterable[bytes | None], *, at: int = 0) -> None:
-        """Return once the keys of these sealed values are in memory, as far as there are any.
+        """Load the keys of these sealed values, which another server may just have created.
 
-        Another server may just have made one. `at`: where in a value it is sealed from. Raises
-        `StoreError`.
+        `at`: the offset at which the sealed part of a value begins. Raises `StoreError`.
         """
         if self.keys is None:
             return
@@ -151,21 +150,21 @@ class Sealer:
                 await self._load(self.keys)
 
     async def refresh(self) -> None:
-        """Follow what other servers and `cacheserver encryption` changed. Raises `StoreError`."""
+        """Load keys that other servers or `cacheserver encryption` changed. Raises `StoreError`."""
         if self.keys is not None and await self.keys.changes() != self._changes:
             await self.reload()
 
     async def reload(self) -> None:
-        """Read all keys anew; those that the store has lost are put back. Raises `StoreError`."""
+        """Load all keys; keys that the store has lost are stored again. Raises `StoreError`."""
         if self.keys is not None:
             with _later():
                 await self._load(self.keys)
             await self.ready(STORE)
 
     async def supersede(self, tenant: str, mark: str) -> None:
-        """Have `destroy` with this mark destroy all keys of a tenant that there are now.
+        """Make `destroy` with this mark destroy all keys that a tenant has now.
 
-        What is sealed from now on stays. Raises `StoreError`.
+        Values sealed from now on stay readable. Raises `StoreError`.
         """
         if self.keys is not None:
             with _later():
@@ -173,7 +172,7 @@ class Sealer:
             await self.refresh()
 
     async def destroy(self, tenant: str, mark: str) -> int:
-        """Destroy the keys from before `supersede`; how many. Raises `StoreError`."""
+        """Destroy the keys from before `supersede`; returns how many. Raises `StoreError`."""
         if self.keys is None:
             return 0
         with _later():
@@ -182,7 +181,7 @@ class Sealer:
         return gone
 
     def seal(self, kind: str, tenant: str, name: str, plain: bytes) -> bytes:
-        """The value to store under `name`. Raises `StoreError` where `ready` was not awaited."""
+        """Encrypt the value for `name`. Raises `StoreError` if `ready` was not awaited."""
         if self.keys is None:
             return plain
         box = self._latest.get(tenant)
@@ -191,9 +190,9 @@ class Sealer:
         return box.seal(_about(kind, tenant, name), plain)
 
     def open(self, kind: str, tenant: str | None, name: str, value: bytes) -> bytes:
-        """Return the plain value, or one from before encryption was on. Raises `Unsealed`.
+        """Decrypt a value; a plain one from before encryption is returned as it is.
 
-        `tenant` None: whoever's it is, where `name` can be of one tenant only.
+        `tenant` None: any tenant, if only one tenant can have `name`. Raises `Unsealed`.
         """
         if not value.startswith(MARK):
             return value
@@ -208,7 +207,7 @@ class Sealer:
         return box.open(_about(kind, whose, name), value)
 
     def opened(self, kind: str, tenant: str | None, name: str, value: bytes | None) -> bytes | None:
-        """`open`, with None for what is not there, and for what does not open, which is counted."""
+        """Open a value. Returns None if it is absent, or cannot be opened, which is counted."""
         if value is None:
             return None
         try:
@@ -225,14 +224,14 @@ class Sealer:
         value: bytes | None,
         how: Callable[[bytes], T],
     ) -> T | None:
-        """Return `how` of the opened value; None, counted, where that fails."""
+        """Open a value and decode it with `how`. Returns None if that fails, which is counted."""
         plain = self.opened(kind, tenant, name, value)
         return None if plain is None else self.decoded(lambda: how(plain))
 
     def decoded(self, how: Callable[[], T]) -> T | None:
-        """Return what `how` returns; None, counted, where what it decodes is not what it should be.
+        """Call `how` to decode a value. Returns None if the value is malformed, which is counted.
 
-        A value without its mark passes for one from before encryption, whoever wrote it.
+        A value without the mark passes as plain, whoever wrote it.
         """
         try:
             return how()
@@ -241,9 +240,9 @@ class Sealer:
             return None
 
     def digest(self, tenant: str, plain: bytes) -> bytes:
-        """An HMAC-SHA256 that says nothing of `plain` to who has not the tenant's keys.
+        """Return an HMAC-SHA256 of `plain` under the tenant's keys.
 
-        The same after a rotation. Raises `StoreError` where `ready` was not awaited, or
+        It is the same after a rotation. Raises `StoreError` if `ready` was not awaited or
         encryption is off.
         """
         key = self._digests.get(tenant)
@@ -252,7 +251,7 @@ class Sealer:
         return hmac.digest(key, plain, "sha256")
 
     def learn(self, tenant: str, held: Iterable[Generation]) -> None:
-        """Hold a tenant's keys in memory, the latest last."""
+        """Put a tenant's keys into memory, the latest last."""
         self._held[tenant] = list(held)
         for one in self._held[tenant]:
             box = DataKeyCipher(one.id, one.data)
@@ -263,10 +262,10 @@ class Sealer:
             ).derive(one.root)
 
     async def _load(self, keys: DataKeys) -> None:
-        changes = await keys.changes()  # before: what changes meanwhile is read once more
+        changes = await keys.changes()  # first: a change during the load causes another load
         found = await keys.load()
-        # What is destroyed leaves a later key: a tenant without any was lost with the store's data,
-        # or made while this was read; and values of theirs have been written since.
+        # A destroyed key always leaves a later one. So a tenant without keys was lost with the
+        # store's data, or was created during this read, and has values that need these keys.
         lost = {tenant: held for tenant, held in self._held.items() if tenant not in found}
         if lost:
             await keys.put_back(lost)
@@ -278,7 +277,7 @@ class Sealer:
 
 
 def as_object(plain: bytes, *names: str) -> dict[str, Any]:
-    """The JSON object in a value, with at least these names. Raises `ValueError`."""
+    """Decode a JSON object that has at least these names. Raises `ValueError`."""
     found = json_text.loads(plain)
     if not isinstance(found, dict) or not found.keys() >= set(names):
         raise ValueError("another kind of value")
@@ -287,7 +286,7 @@ def as_object(plain: bytes, *names: str) -> dict[str, Any]:
 
 @contextmanager
 def _later() -> Iterator[None]:
-    """While a server runs, a key that cannot be unwrapped is no reason to stop it."""
+    """Convert `WrongKey` to `StoreError`: a running server does not stop for it."""
     try:
         yield
     except WrongKey as error:
@@ -295,5 +294,5 @@ def _later() -> Iterator[None]:
 
 
 def _about(kind: str, tenant: str, name: str) -> str:
-    """Return what is authenticated beside a value; no kind has a colon, and a tenant its length."""
+    """Return the text authenticated with a value, unambiguous by the tenant's length."""
     return f"{kind}:{len(tenant)}:{tenant}:{name}"

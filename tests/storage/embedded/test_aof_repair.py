@@ -175,7 +175,7 @@ async def test_a_manifest_that_the_files_do_not_tell_is_refused(tmp_path: Path) 
     folder = await fill(tmp_path)
     (folder / MANIFEST).unlink()
     (folder / "appendonly.aof.1.incr.aof").write_bytes(b"*1\r\n$4\r\nPING\r\n")
-    with pytest.raises(SettingsError, match=r"1\.incr\.aof.*do not tell"):
+    with pytest.raises(SettingsError, match=r"1\.incr\.aof.*are ambiguous"):
         await EmbeddedStore(tmp_path).start()
     assert not (folder / MANIFEST).exists()
     assert len(await EmbeddedStore(tmp_path).repair()) == 1

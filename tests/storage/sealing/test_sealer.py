@@ -264,7 +264,7 @@ def test_what_is_no_key_is_refused_and_not_shown(tmp_path: Path, text: bytes) ->
         lambda: master_key.from_command(f"cat {path}", setting="S"),
     ]
     for read in reads:
-        with pytest.raises(SettingsError, match=r"`S`: .* is no key: .*openssl rand") as refused:
+        with pytest.raises(SettingsError, match=r"`S`: .* is not a key: .*openssl rand") as refused:
             read()
         assert "hunter2" not in str(refused.value)
 
@@ -280,7 +280,12 @@ def test_a_key_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command_", "said"),
-    [("", "no command"), ("'", "no command"), ("/nowhere/x", "No such"), ("false", "status 1")],
+    [
+        ("", "not a command"),
+        ("'", "not a command"),
+        ("/nowhere/x", "No such"),
+        ("false", "status 1"),
+    ],
 )
 def test_a_command_that_fails_is_named(command_: str, said: str) -> None:
     with pytest.raises(SettingsError, match=f"`S`: .*{said}"):

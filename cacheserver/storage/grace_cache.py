@@ -1,0 +1,62 @@
+"""Cache of values read from Redis, with a grace period while Redis is away."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from cacheserver.core.errors import StoreError, Unavailable
+from cacheserver.storage.connection import store_errors
+
+FRESH_S = 3.0
+# Long enough to restart or move a Redis; a revocation cannot be recorded meanwhile anyway.
+GRACE_S = 900.0
+
+_MAX_ENTRIES = 10_000  # about 5 MB of keys or tenants
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached(Generic[T]):
+    value: T
+    read_at: float
+    read_again_at: float
+
+
+class GraceCache(Generic[T]):
+    """Cache of values by name. Absence is not cached: the value may be created any time."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._cached: dict[str, _Cached[T]] = {}
+
+    async def get(self, name: str, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return the value of `name`, read by `ask` if the cached one is too old.
+
+        While Redis is away a value is used for `GRACE_S`; then it raises `Unavailable`.
+        """
+        # Before the read: a change during it is seen in time.
+        now = self._clock()
+        cached = self._cached.get(name)
+        if cached is not None and now < cached.read_again_at:
+            return cached.value
+        try:
+            with store_errors():
+                found = await ask()
+        except StoreError as error:
+            if cached is None or now - cached.read_at >= GRACE_S:
+                raise Unavailable("the caller cannot be identified: the store is away") from error
+            # A store that hangs must not hold up every request until it is back.
+            self._cached[name] = replace(cached, read_again_at=now + FRESH_S)
+            return cached.value
+        self.forget(name)
+        if found is not None:
+            if len(self._cached) >= _MAX_ENTRIES:
+                del self._cached[next(iter(self._cached))]  # the one read longest ago
+            self._cached[name] = _Cached(found, now, now + FRESH_S)
+        return found
+
+    def forget(self, name: str) -> None:
+        self._cached.pop(name, None)

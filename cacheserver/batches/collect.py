@@ -66,11 +66,11 @@ class Collector:
             tenant = await context.tenants.get(job.tenant)
             try:
                 query = context.read(job, tenant, item[1])
-            except BadRequest:  # its tenant's settings changed; it was a query once
+            except BadRequest:  # the tenant's settings changed since it was accepted
                 context.metrics.swallowed("batch-read")
                 continue
             if waiter.kind == "near" and key in _keys(query):
-                # It would wait for this very ask if it were asked for itself.
+                # An ask of its own would be this one.
                 waiter = replace(waiter, kind="same")
             found.append(Item(waiter, item[0], job, query))
         return len(waiters), found
@@ -137,7 +137,7 @@ class Collector:
                 return missed
             case Hit() as hit if tenant.shadow:
                 return in_shadow(hit)
-            case Hit(kind="semantic") as hit:  # came in meanwhile
+            case Hit(kind="semantic") as hit:  # stored meanwhile
                 return replace(in_shadow(hit), reason=decision.reason)
         return None
 

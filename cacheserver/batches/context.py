@@ -108,8 +108,8 @@ class Intervals:
     lease_s: float = 15.0  # how long a killed server's work waits for another server
     poll_first_s: float = 5.0  # small batches are often done within a minute
     poll_longest_s: float = 300.0  # under 0.4 calls a minute; "most < 1 h", so 5 minutes are little
-    # How long after a call of unknown outcome its batch may still appear: longer than any request
-    # is held by a proxy on the way.
+    # How long a batch may still appear after a call of unknown outcome: longer than any proxy holds a
+    # request.
     settle_s: float = 60.0
     hook_waits_s: tuple[float, ...] = (10, 60, 300, 1_800, 7_200, 21_600)  # a night's outage
 
@@ -216,7 +216,7 @@ class BatchContext:
         except (StoreError, UpstreamError) as error:
             self.metrics.swallowed(site)
             logger.warning("a step of the batch work failed: %s: %s", site, type(error).__name__)
-        except Exception as error:  # the task boundary: it is tried again in the next round
+        except Exception as error:  # the task boundary: the next round tries again
             self.metrics.swallowed(site)
             logger.error("a step of the batch work failed: %s: %s", site, type(error).__name__)
         return None

@@ -56,7 +56,7 @@ class Direct:
         try:
             _, items = await self._collector.items(key)
             first = next((item for item in items if item.waiter.kind == "same"), None)
-            if first is None:  # all of them left meanwhile
+            if first is None:  # all items have ended meanwhile
                 await self._collector.take_failure(key, "canceled", results.CANCELED)
                 return
             try:
@@ -69,7 +69,7 @@ class Direct:
                 self._refused.pop(key, None)
         except StoreError:
             context.metrics.swallowed("batch-direct")
-        except Exception as error:  # the task boundary: it is due again in the next round
+        except Exception as error:  # the task boundary: the next round tries again
             context.metrics.swallowed("batch-direct")
             logger.error("a direct call of the batch work failed: %s", type(error).__name__)
         finally:
@@ -85,7 +85,7 @@ class Direct:
             await context.work.requeue(key, DIRECT, context.clock() + wait_s, {})
             return
         self._failures[key] += 1
-        if refused := isinstance(error, CallerError):  # a budget; it may have room in a while
+        if refused := isinstance(error, CallerError):  # a budget, which may have room later
             passing = error.headers.get("x-should-retry") == "true"
             result = results.errored(error.type, error.message)
         else:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from cacheserver.core.types import Nanodollars, Query
 
-_BURST_S = 60.0  # a job that asks a thousand things asks them within minutes of each other
-_BURSTS = 5  # four gaps: fewer are regular by accident too often
-_SPREAD = 0.15  # of the gaps, as a share of their mean: timers drift, people do not keep to them
-_MEMORY = 0.7  # of what is known of the gaps, how much stays with each new one
+_BURST_S = 60.0  # the requests of one run come within minutes of each other
+_BURSTS = 5  # four gaps: fewer are too often regular by chance
+_SPREAD = (
+    0.15  # of the gaps, as a share of their mean: more than timers drift, less than people vary
+)
+_MEMORY = 0.7  # weight of the old average when a new gap comes
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Series:
         Returns whether it was one of a series that is known to be regular by now.
         """
         if len(query.body["messages"]) > 1:
-            return False  # somebody goes on from an answer, so somebody waited for it
+            return False  # a later request continues an answer, so somebody waited for it
         name = query.scope or (f"task:{query.controls.task}" if query.controls.task else "")
         if not name:
             return False
@@ -108,7 +110,7 @@ def _add(series: _Series, now: float, cost: Nanodollars) -> None:
     if series.bursts == 2:
         series.gap = gap
     elif series.bursts > 2:
-        # Against the mean as it was: a first odd gap must not hide in the mean it has moved.
+        # Compare with the mean before this gap: an odd gap must not hide in the mean it moves.
         series.spread = _MEMORY * series.spread + (1 - _MEMORY) * (gap - series.gap) ** 2
         series.gap = _MEMORY * series.gap + (1 - _MEMORY) * gap
 
@@ -120,4 +122,4 @@ def _share(series: _Series) -> float:
 def _regular(series: _Series, now: float) -> bool:
     if series.bursts < _BURSTS or _share(series) > _SPREAD:
         return False
-    return now - series.began <= 2 * series.gap  # else it has stopped
+    return now - series.began <= 2 * series.gap  # otherwise the series has stopped

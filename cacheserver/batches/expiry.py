@@ -43,7 +43,7 @@ class Expirer:
             _, items = await self._collector.items(key)
             if "ship" in ask:
                 batch = await context.work.batch(ask["ship"].decode())
-                # Claude gives up a batch's own items itself, a day after it got them.
+                # Claude expires the items of a batch itself, a day after it got them.
                 if batch is not None and any(item.job.kind == "query" for item in items):
                     if batch.state != "sent":
                         continue  # Claude may not have it yet; `Submitter` looks for it

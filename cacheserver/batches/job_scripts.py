@@ -19,7 +19,7 @@ Keys, all under one prefix P, a job's for as long as its results are kept:
     P bt:ship:<nonce> hash    one batch of Claude's: packed -> sending -> sent, and its id there
     P bt:load:<nonce> list    its asks, in the order of their custom ids
     P bt:ships        zset    batches by when to look after them (ms)
-    P bt:hooks        zset    jobs whose end is to be told, by when (ms)
+    P bt:hooks        zset    jobs whose webhook is to be sent, by when (ms)
     P bt:rows         hash    id -> a row of the ledger that may not be in it yet
     P bt:bytes        hash    a job's id, or ask:<key> -> the bytes it takes; total: all of them
     P bt:kept         zset    the same names by when they end by themselves (ms)
@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from cacheserver.budgets import scripts
 
-_ASK_BYTES = 700  # beside its fields: its key in six places, and whoever waits for it (measured)
+_ASK_BYTES = 700  # beside its fields: its key in six places, and its waiters (measured)
 
 PRELUDE = (
     """
@@ -135,11 +135,11 @@ end
 """
 )
 
-_LOOKED_AT = 1_000  # names of one step: a millisecond or two
+_LOOKED_AT = 1_000  # names read in one step: a millisecond or two
 
-# ARGV: P, '', id, bytes, most bytes or 0, life ms. Counts a job that is to come. Where it does not
-# fit, ended jobs go for it, those first whose results would end first, but none whose end is still
-# to be told. Returns how many went, or -1: they would not be enough, and none did.
+# ARGV: P, '', id, bytes, most bytes or 0, life ms. Counts a new job. If it does not fit, ended jobs
+# are deleted, those first whose results would expire first, but none whose webhook is still to be
+# sent. Returns how many were deleted, or -1: they would not be enough, and none was.
 ROOM = (
     PRELUDE
     + """
@@ -166,8 +166,8 @@ return #going
 """.replace("LOOKED_AT", str(_LOOKED_AT))
 )
 
-# ARGV: P, '', id, owner or '', created ms, life ms, then field, value... The items are there
-# before: with this step the job is, whole.
+# ARGV: P, '', id, owner or '', created ms, life ms, then field, value... The items are stored
+# before: this step makes the job visible.
 OPEN = (
     PRELUDE
     + """
@@ -219,7 +219,7 @@ redis.call('SET', P .. 'bt:lease', token, 'PX', ARGV[3])
 return token
 """
 
-# ARGV: P, token, life ms or 0 to give it back.
+# ARGV: P, token, life ms or 0 to release it.
 RENEW = (
     PRELUDE
     + """
@@ -339,7 +339,7 @@ return 1
 # ARGV: P, token, now (s), key, number who wait, nanodollars and tokens that were spent, n, then n
 # of account, life (s), then id, item, kind, line, row's id or '', row... of those answered. What
 # was spent is booked where it was held; where nothing was, in the accounts given. Returns 0 where
-# others came to wait meanwhile, 1 where all are told, 2 where that is long done.
+# more items joined meanwhile, 1 if all have ended, 2 if they had before.
 TELL = (
     PRELUDE
     + """
@@ -361,7 +361,7 @@ return 1
 """
 )
 
-# ARGV: P, token, key, pool, due ms, what the pool's asks share. An ask that is to be made anew.
+# ARGV: P, token, key, pool, due ms, what the pool's asks share. Puts an ask back.
 REQUEUE = (
     PRELUDE
     + """

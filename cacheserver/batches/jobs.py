@@ -31,7 +31,7 @@ Status: TypeAlias = Literal["in_progress", "canceling", "ended"]
 ENDS = ("succeeded", "errored", "canceled", "expired")
 
 JOBS, ITEMS, RESULTS = "jobs", "job_items", "job_results"  # as values are sealed
-# What the caller wrote; the answer's check is among the controls.
+# Fields that the caller wrote; the answer's check is among the controls.
 _SEALED = frozenset({"headers", "controls", "conversation", "webhook"})
 
 _CHUNK_BYTES = 4_000_000  # of items sent to the store at once: a few milliseconds of its time
@@ -55,13 +55,13 @@ class Job:
     controls: Controls = field(default_factory=Controls)
     deadline: float | None = None
     conversation: str | None = None  # the caller's name for it
-    wait: bool = True  # a batch was asked for; False: only a deadline was given
+    wait: bool = True  # the caller chose a batch; False: only a deadline was given
     open_ended: bool = False  # the caller gave no `max_tokens`: ours is in the body
     webhook: str | None = None
-    trace: str | None = None  # where its creation stands in a trace, as `traceparent` has it
+    trace: str | None = None  # the `traceparent` of its creation
     cursor: int = 0  # items before it have been looked up
     status: Status = "in_progress"
-    counts: Mapping[str, int] | None = None  # by how they ended
+    counts: Mapping[str, int] | None = None  # of ended items, by their end
     ended_at: float | None = None
     cancel_at: float | None = None
     webhook_state: str | None = None  # "sent", "failed"; None: not yet

@@ -28,7 +28,7 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
 
 _SLICE = 8  # items looked up together: their round trips overlap, and requests get in between
-_ROUND = 1_000  # items of one job before others have their turn: some seconds
+_ROUND = 1_000  # items of one job before the next job's turn: some seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class CacheLookup:
                 return await self._refuse(item, query, decision, admitted, late, moves=moves)
             if admitted is not None and admitted.cheapest:
                 query = replace(query, cheapest=True)
-                key = call_key(query, decision, own=item.waiter.hold)  # that is another ask
+                key = call_key(query, decision, own=item.waiter.hold)  # a different ask
         await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
         self._joined(item, query, vector, key, pool, moves=moves)
         return True
@@ -256,5 +256,5 @@ def _passed_on(query: Query) -> Bypass | None:
     if not query.tenant.batching.enabled or "batching" in query.controls.off:
         return Bypass("batching-off")
     if not cacheability.batchable(query.body):
-        return Bypass("not-batchable")  # Claude says what is wrong with it
+        return Bypass("not-batchable")  # Claude's error says why
     return None

@@ -11,7 +11,7 @@ from cacheserver.batches.context import Decider
 from cacheserver.cache.freshness import bar_of
 from cacheserver.core.types import Candidate, Entry, Hit, Query, Usage
 
-_LEADERS = 2_000  # texts of a scope that new ones are held against: 3 MB, 0.1 ms
+_LEADERS = 2_000  # questions of a scope that new ones are compared with: 3 MB, 0.1 ms
 _CLOSE = 0.9  # cosine; no target is reached below it, and deciding costs a round trip
 
 

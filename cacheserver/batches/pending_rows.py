@@ -37,8 +37,8 @@ class PendingRows:
         self._given_up = given_up
         self._metrics = metrics
         self._gone = given_up()
-        self._put: dict[str, None] = {}  # ids given to the ledger, in their order
-        self._looked = ""  # the lease under which it was looked what others left
+        self._put: dict[str, None] = {}  # ids handed to the ledger, in order
+        self._looked = ""  # the lease under which the rows of earlier servers were entered
 
     def add(self, id: str) -> None:
         """Track a row that was handed to the ledger."""
@@ -53,7 +53,7 @@ class PendingRows:
             return
         ids = list(self._put)
         await self._flush()
-        if self._given_up() != self._gone:  # rows of ours may be among them: all are entered anew
+        if self._given_up() != self._gone:  # some may be ours: all are entered again
             self._gone, self._looked = self._given_up(), ""
             self._put.clear()
             return

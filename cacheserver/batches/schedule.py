@@ -16,7 +16,7 @@ from cacheserver.core.types import Controls
 Way: TypeAlias = Literal["batch", "direct"]
 
 MAX_REQUESTS = 100_000  # of one batch of Claude's (batch processing page)
-EXPIRES_S = 24 * 3_600  # when Claude gives a batch up
+EXPIRES_S = 24 * 3_600  # when Claude expires a batch
 
 # Asked for: by how much a poll may come early or late, so that servers do not ask in step.
 _JITTER = 0.2

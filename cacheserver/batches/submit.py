@@ -100,7 +100,7 @@ class Submitter:
             return
         path = f"/v1/messages/batches/{batch.upstream}/cancel"
         reply = await self._claude.forward("POST", path, "", _call(batch))
-        if reply.status < _UNKNOWN:  # a 400: it has just ended, and its results say how
+        if reply.status < _UNKNOWN:  # a 400: it has just ended, and its results follow
             await self._context.work.move(batch, due=self._context.clock(), cancelled=1)
 
     async def _send(self, batch: UpstreamBatch) -> None:
@@ -117,7 +117,7 @@ class Submitter:
         ):
             return
         sending = await context.work.batch(batch.nonce)
-        context.check_lease()  # held up in between, we may have company
+        context.check_lease()  # a delay may have cost the lease
         if sending is None:
             return
         try:
@@ -169,7 +169,7 @@ class Submitter:
         undecided = False
         async for listed in self._listed(batch):
             if listed.get("processing_status") != "ended":
-                undecided = True  # its custom ids show in its results only
+                undecided = True  # its custom ids are visible in its results only
             elif await self._carries(str(listed["id"]), batch):
                 await context.work.move(
                     batch, due=now, state="sent", upstream=str(listed["id"]), polls=0
@@ -231,7 +231,7 @@ class Submitter:
             except UpstreamError as error:
                 if error.status != 404:
                     raise
-                await self._vanished(batch)  # Claude keeps results for a time only
+                await self._vanished(batch)  # Claude deletes results after a time
         else:
             await context.work.move(batch, due=now + self._pause_s(batch), polls=batch.polls + 1)
 
@@ -254,7 +254,7 @@ class Submitter:
         logger.warning("Claude no longer has a batch; its items end as errored")
         self._context.metrics.swallowed("batch-vanished")
         gone = results.errored(
-            "not_found_error", "the batch has vanished upstream; send this request again"
+            "not_found_error", "Claude no longer has the batch; send this request again"
         )
         await self._lost(batch, await self._context.work.load(batch.nonce), gone)
 

@@ -65,7 +65,7 @@ class Webhooks:
             await context.work.note_webhook(id, attempts=attempts, state=state, again=again)
         except StoreError:
             context.metrics.swallowed("webhook")
-        except Exception as error:  # the task boundary: it is due again in the next round
+        except Exception as error:  # the task boundary: the next round tries again
             context.metrics.swallowed("webhook")
             logger.error("a webhook failed: %s", type(error).__name__)
         finally:

@@ -23,12 +23,12 @@ from cacheserver.core.times import WORK_MS
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
-DIRECT = "direct"  # the pool of what is asked at once, at full price
+DIRECT = "direct"  # the pool of direct calls, at full price
 
-_ASKS, _SHARES = "asks", "ask_pools"  # as values are sealed
+_ASKS, _SHARES = "asks", "ask_pools"  # kinds of sealed values
 _SEALED = frozenset({"asked", "body"})  # of an ask's fields
 
-WaitKind: TypeAlias = Literal["same", "near"]  # as the ask; or only like it
+WaitKind: TypeAlias = Literal["same", "near"]  # asks the same, or something similar
 State: TypeAlias = Literal["packed", "sending", "sent"]
 
 
@@ -57,7 +57,7 @@ class UpstreamBatch:
     state: State
     size: int
     share: Mapping[str, Any]  # tenant and headers of all its asks
-    upstream: str | None  # its id there
+    upstream: str | None  # its id at Claude
     at: float  # when it was about to be sent
     polls: int
     tries: int  # times it was sent, or was about to be
@@ -72,7 +72,7 @@ class FinishedItem:
     end: str  # of `jobs.ENDS`
     line: bytes
     tenant: str
-    row_id: str = ""  # of its row in the ledger; "": that is there already
+    row_id: str = ""  # of its row; "": the ledger has it already
     row: bytes = b""
 
 
@@ -101,7 +101,7 @@ class WorkQueue:
                 await run_script(self._renew, self._prefix, self.token, life_ms)
                 return True
             except StoreError:
-                self.token = ""  # lost, or the store is away: either way another may have it
+                self.token = ""  # lost, or the store is away: another server may have it
                 raise
         self.token = (await run_script(self._lease, self._prefix, "", life_ms)).decode()
         return bool(self.token)

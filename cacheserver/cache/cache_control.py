@@ -1,8 +1,8 @@
-"""`Cache-Control` of a request, as RFC 9111 has it: honoured where it tightens, never refused.
+"""`Cache-Control` of a request, by RFC 9111: it may tighten the rules, and is never refused.
 
-A directive that is not known is ignored (section 5.2), for any client may send it. One that is
-known and malformed has its tightest meaning: doubt is a miss. What would loosen what the operator
-set has no effect: `max-stale` and `stale-if-error` only lower the tenant's own bound. Pure.
+An unknown directive is ignored (section 5.2). A malformed one has its tightest meaning: doubt is a
+miss. A directive cannot loosen the operator's settings: `max-stale` and `stale-if-error` only lower
+the tenant's own bound. Pure.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def read(value: str) -> Controls:
                 fresh = _seconds(argument, malformed=_MOST_S)
                 controls = replace(controls, min_fresh_s=max(controls.min_fresh_s, fresh))
             case "max-stale" if argument is None:
-                continue  # of any age: as far as the operator lets it
+                continue  # any age that the operator allows
             case "max-stale" | "stale-if-error":
                 stale = least(controls.max_stale_s, _seconds(argument, malformed=0))
                 controls = replace(controls, max_stale_s=stale)
             case "must-revalidate" | "proxy-revalidate":
                 controls = replace(controls, max_stale_s=0)
-            case "private":  # not for others: what is stored may be read, the answer is not stored
+            case "private":  # stored answers may be read; the new one is not stored
                 controls = replace(controls, ttl_s=0)
             case "no-transform":
                 controls = replace(controls, off=_TRANSFORMS)

@@ -20,10 +20,10 @@ _STATEFUL_FIELDS = {
     "context_management": "context-management",
     "fallbacks": "fallbacks",
 }
-# Tools that the caller's own side runs; every other typed tool is run by Anthropic's.
+# Tools that the caller runs; every other typed tool runs at Anthropic.
 _CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 
-# Blocks of earlier turns that leave the last text a plain question; the scope holds them exactly.
+# Blocks of earlier turns that do not prevent similarity: the scope contains them exactly.
 _PLAIN_BLOCKS = thinking.BLOCK_TYPES | {"text"}
 _EXACT_ONLY = {
     "image": "image",
@@ -35,13 +35,13 @@ _EXACT_ONLY = {
 
 _STORABLE_STOPS = frozenset({"end_turn", "stop_sequence", "tool_use"})
 _STORABLE_BLOCKS = thinking.BLOCK_TYPES | {"text", "tool_use"}
-# How the ids of the simulated Claude's answers begin where it quoted the question, and where it
-# wrote as many words as it was told to (`simulated.claude`).
+# Prefixes of the ids of the simulated Claude's answers: it quoted the question, or wrote the number
+# of words it was asked for (`simulated.claude`).
 _ECHO, _PROSE = "msg_simecho", "msg_simprose"
-# The levers take 2 to 4 us for each, on the event loop: 40 ms for so many. Conversations that
-# people have end below 2,000 messages.
+# The levers take 2 to 4 us for each on the event loop: 40 ms for this many. Conversations of people
+# stay below 2,000 messages.
 _MOST_PARTS = 10_000
-# A text block that begins with something to be seen: ASCII, Latin, Cyrillic, Chinese, Japanese or
+# A text block that begins with a visible character: ASCII, Latin, Cyrillic, Chinese, Japanese or
 # Korean by the first byte. Within a JSON string the quotes would be escaped, so it matches blocks
 # alone, or the input of a tool's use, which is content as well.
 _BEGINS = re.compile(rb'"text": ?"(?:\\n| ){0,4}[!#-\[\]-~\xc3-\xc9\xd0\xd1\xe4-\xe9\xeb\xec]')
@@ -61,7 +61,7 @@ def bypass(body: Mapping[str, Any]) -> str | None:
     for block in blocks(body):
         source = block.get("source")
         if isinstance(source, dict) and source.get("type") == "url":
-            return "url-source"  # what stands behind the address may change
+            return "url-source"  # the content at the address may change
     return None
 
 
@@ -151,7 +151,7 @@ def has_content(message: bytes) -> bool:
 
     Blanks, invisible characters and thinking are no content; a number, `{}` or a full stop is.
     """
-    if _BEGINS.search(message) is not None:  # most do, and a look-up reads ten of them
+    if _BEGINS.search(message) is not None:  # most match, and a look-up checks ten of them
         return True
     content = json_text.loads(message).get("content")
     return isinstance(content, list) and _says_something(content)

@@ -19,17 +19,17 @@ from cacheserver.core.checks import answers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import LEVERS, Controls
 
-# Namespaces, tasks and tenants are parts of digests and of keys, and are shown as they are.
+# Names of namespaces, tasks and tenants are parts of digests and keys, and are shown unescaped.
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NAME_RULE = "must be 1 to 64 letters, digits, `.`, `_` or `-`"
 
-# Tags name things of the caller's (`user:42`, `docs/intro`), hence `:` and `/`. 16 of 64 stay
-# within the 1,024 bytes that CDNs allow for the cache tags of one response.
+# Tags name the caller's objects (`user:42`, `docs/intro`), hence `:` and `/`. 16 of 64 characters
+# stay within the 1,024 bytes that CDNs allow for the cache tags of one response.
 MAX_TAGS = 16
 _TAG = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
 _TAG_RULE = "each tag must be 1 to 64 letters, digits, `.`, `_`, `:`, `/` or `-`"
 
-# Ten digits are 300 years; whatever a tenant's maximum is, more says nothing more.
+# Ten digits are 300 years, beyond any tenant's maximum.
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _MAX_SECONDS = 9_999_999_999
 _SECONDS_RULE = "must be whole seconds, 0 or more"
@@ -38,10 +38,9 @@ _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
     | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
 )
-_OURS = "x-cache"  # what begins so speaks to us: `x-cachettl` and `x-cache_ttl` are misspelt too
-_OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # who is asking, which the gate reads
-# What our answers and those of other caches are marked with. A client that plays an answer's
-# headers back asks for something that does not exist.
+_OURS = "x-cache"  # a header with this prefix is meant for us: `x-cachettl` is a misspelt control
+_OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # the caller's key, read by authentication
+# Response headers of ours and of other caches: a request that sends them back means no control.
 _ANSWERS = frozenset(
     f"x-cache-{name}"
     for name in (
@@ -49,8 +48,8 @@ _ANSWERS = frozenset(
         *("route", "plan", "cap", "history", "hits", "status", "lookup"),
     )
 )
-# `x-cache` itself: what caches on the way write there ("HIT", "Miss from cloudfront",
-# "TCP_MISS from a.example") is not meant for us; anything else was meant as a control.
+# `x-cache` itself: the values that other caches write ("HIT", "Miss from cloudfront",
+# "TCP_MISS from a.example") are not meant for us; any other value was meant as a control.
 _STATUS = re.compile(r"\s*[a-z_]*(hit|miss)\b.*", re.IGNORECASE)
 _PLAIN = Controls()
 
@@ -65,7 +64,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
     given: dict[str, str] = {}
     for header, value in headers.items():
         if header in _HEADERS:
-            if header in given and header == "x-cache-actor":  # a list of names is no name
+            if header in given and header == "x-cache-actor":  # the value must be one name
                 raise BadRequest(header, "is given twice")
             given[header] = f"{given[header]},{value}" if header in given else value
         elif header.startswith(_OURS) and header not in also and header not in _OURS_ELSEWHERE:
@@ -92,11 +91,11 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
         changes["off"] = tuple(dict.fromkeys((*controls.off, *off)))
     if (check := given.get("x-cache-check")) is not None:
         if not (check.isascii() and check.isprintable()):
-            # Nothing says how the bytes of a header spell other letters; JSON has its own way.
+            # Headers have no defined encoding for other letters; JSON has `\\u` escapes.
             raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
         changes["check"] = answers.read("x-cache-check", check)
     if (who := given.get("x-cache-actor")) is not None:
-        # Nothing says how the bytes of a header spell other letters.
+        # Headers have no defined encoding for other letters.
         changes["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
     return replace(controls, **changes)
 
@@ -106,12 +105,12 @@ def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
     if header == _OURS and _STATUS.fullmatch(value):
         return
     if header == _OURS or header in _ANSWERS:
-        said = "is a header of answers, not of requests"
+        problem = "is a response header, not a request header"
     else:
         near = get_close_matches(header, sorted(known), n=1)
-        said = "is not known here" + (f"; did you mean `{near[0]}`?" if near else "")
+        problem = "is not known here" + (f"; did you mean `{near[0]}`?" if near else "")
     listed = ", ".join(f"`{one}`" for one in sorted(known))
-    raise BadRequest(header[:64], f"{said}; known: {listed}")
+    raise BadRequest(header[:64], f"{problem}; known: {listed}")
 
 
 def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Controls:
@@ -134,7 +133,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
         case _:
             raise BadRequest("cache", "must be `default`, `refresh`, `only` or `off`")
     if controls.only and not controls.read:
-        raise BadRequest("cache", "`only` was asked of an answer that must not come from the cache")
+        raise BadRequest("cache", "`only` contradicts a control that forbids stored answers")
     if (ttl_s := fields.get("ttl_s")) is not None:
         ttl_s = ttl("ttl_s", ttl_s)
         both = ttl_s if controls.ttl_s is None else min(ttl_s, controls.ttl_s)

@@ -1,4 +1,4 @@
-"""The decision on what came near: a threshold set by hand, or a probability held to a target."""
+"""The decision on similar entries: by a threshold set by hand, or by a probability."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Decider:
             return await self._decide(query, found, bar)
         except StoreError:
             self._metrics.swallowed("decide")
-        except Exception as error:  # of ours: doubt is a miss, and no request fails of it
+        except Exception as error:  # our own failure: doubt is a miss, and no request fails
             self._metrics.swallowed("decide")
             logger.error("a decision failed: %s", type(error).__name__)
         return Miss("degraded")
@@ -67,7 +67,7 @@ class Decider:
         if not live:
             return Miss("condemned")
         may = [c for c in live if corroboration.may_serve(query, c)]
-        # Where none may serve, what would is judged all the same: it is learned from.
+        # If none may be served, the one that would be is judged all the same, to learn from it.
         decision = await self._clearing(query, may or live, pasts, bar)
         judged = {one.entry.id: one for one in decision.neighbours}
         shown = [judged.get(c.entry.id, c) for c in live]

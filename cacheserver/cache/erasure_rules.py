@@ -67,7 +67,7 @@ def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
     if unknown := fields.keys() - set(KINDS):
         raise BadRequest(min(unknown)[:64], f"is not known here; {_LISTED} are")
     if given == ["conversation", "namespace"]:
-        given = ["conversation"]  # the namespace says whose conversation of that name
+        given = ["conversation"]  # the namespace qualifies the conversation's name
     if len(given) != 1:
         raise BadRequest(given[1] if given else "entry_id", f"give one of {_LISTED}")
     kind, value = given[0], fields[given[0]]

@@ -1,7 +1,7 @@
 """A request's identity: its fingerprint (exact key) and scope (partition of the semantic index).
 
-Rule: whatever is not known to leave the answer alone is part of both. The fields that are left
-out are a deny-list, applied at the top level only; a field added to the API tomorrow costs a miss.
+Rule: a field is part of both unless it is known not to change the answer. The fields left out are a
+deny-list, applied at the top level only; a field added to the API tomorrow costs a miss.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cacheserver.matching.volatility import detector
 _MODEL_CHARS = 256  # Anthropic's longest id has 30
 
 
-SCHEMA = 1  # of what is digested below; a change empties every cache
+SCHEMA = 1  # version of the digest below; a change empties every cache
 
 # Not in the key: the Messages API reference says of each that it does not change the answer.
 UNSHAPING = frozenset(
@@ -42,8 +42,8 @@ UNSHAPING = frozenset(
 )
 _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
 
-# The same questions come again, and an exact hit should not pay 10 to 20 us for reading them again.
-# `volatility` reads the last 1,500 characters, so whatever is asked this remembers 8 MB at most.
+# Questions repeat, and an exact hit should not pay 10 to 20 us to classify one again. `volatility`
+# reads the last 1,500 characters, so this takes 8 MB at most.
 _remembered = lru_cache(maxsize=4_096)(detector.detect_volatility)
 _REMEMBERED_CHARS = 2_000
 
@@ -89,7 +89,7 @@ def read(
         "betas": sorted({b.strip() for b in headers.get(_BETA, "").split(",")} - {""}),
         "body": shape,
     }
-    if controls.check is not None:  # who wants answers checked gets none that were not
+    if controls.check is not None:  # a request with a check gets no unchecked answers
         envelope["check"] = asdict(controls.check)
     fingerprint = keyed(tenant, _digest(envelope))
     actor = actors.actor_of(body, controls, tenant, key_id)
@@ -167,7 +167,7 @@ def check(body: Mapping[str, Any]) -> None:
     if not body["model"]:
         raise BadRequest("model", "must not be empty")
     if len(body["model"]) > _MODEL_CHARS or not body["model"].isprintable():
-        # It is part of keys and rows: half of a surrogate pair cannot be written there at all.
+        # It is part of keys and rows, where half of a surrogate pair cannot be encoded.
         raise BadRequest("model", f"must be printable and {_MODEL_CHARS} characters at most")
     _want(body, "messages", list, "a list of messages", required=True)
     if not body["messages"]:
@@ -241,7 +241,7 @@ def _scope(
     embedder: str,
     ignored: Sequence[FragmentKind] = (),
 ) -> str:
-    """Digest everything but the last user text, which `admission.question` found last of all.
+    """Digest everything but the last user text, which `cacheability.question` found last.
 
     `ignored` are the kinds of fragments in the system prompt that a tenant has opted to leave out.
     """

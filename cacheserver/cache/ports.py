@@ -153,7 +153,7 @@ class Decider(Protocol):
 
 
 class Calibrations(Protocol):
-    """What each scope has learned; the shipped prior if it has learned nothing."""
+    """The calibration of each scope; the shipped prior for a scope without labels."""
 
     async def with_bar(
         self, tenant: str, scope: str, target: float
@@ -162,7 +162,7 @@ class Calibrations(Protocol):
 
 
 class Outcomes(Protocol):
-    """What became of the hits of stored answers."""
+    """The outcomes of earlier hits of stored answers."""
 
     async def past(
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]

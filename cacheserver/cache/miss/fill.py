@@ -27,7 +27,7 @@ from cacheserver.core.usage import usage_of
 
 @dataclass(frozen=True, slots=True)
 class FillPorts:
-    """What every fill works with."""
+    """The parts that every fill works with."""
 
     stored: StoredAnswers
     claude: Claude

@@ -23,7 +23,11 @@ VERSION, SEALED = 1, 2
 ID_END = 33  # where what is sealed begins: behind the version and the id
 _HEAD = struct.Struct(">B32sI")  # version, id, length of the header
 _PLAIN, _SEALED = bytes((VERSION,)), bytes((SEALED,))
-_LATER = (None, False, None)  # what entries were written without once: actor, made up, conversation
+_LATER = (
+    None,
+    False,
+    None,
+)  # defaults of fields that older entries lack: actor, made up, conversation
 _FIELDS = 14
 _UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeError)
 
@@ -37,7 +41,7 @@ class VectorRow:
     scope: str
     tenant: str
     expires_at: float
-    vector: bytes  # fp16, as it was put
+    vector: bytes  # fp16, as stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The decision log and the statistics, written behind the answers.
 
-`record` only buffers. A task writes what has gathered in a few milliseconds, in one script: to
-write each by itself would cost a hit as much again as finding its answer. A batch that may or may
-not have been written is sent again under the same name and counts once.
+`record` only buffers. A task writes the buffer every few milliseconds, in one script: a write for
+each record would double the cost of a hit. A write of unknown outcome is repeated under the same
+name and counts once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cacheserver.storage.connection import PREFIX, Connection, command, run_scri
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
-KIND = "decisions"  # as values are sealed
+KIND = "decisions"  # kind of sealed values
 DECISION_S = 86_400  # a decision can be looked up for a day
-NEAR = 1_000  # of a tenant's last decisions that turned on a similarity: what a bar is tried on
-_BATCH_S = 3_600  # how long a batch's name is known: far longer than any retry of it
+NEAR = 1_000  # last decisions of a tenant that depended on a similarity: a what-if replays them
+_BATCH_S = 3_600  # how long a write's name is remembered: far longer than its retries
 # What a killed server loses at most; a single client's hits come 5 to 10 in that time.
 _GATHER_S = 0.005
 _AT_ONCE = 200  # decisions read by one command, some 300 kB
@@ -187,7 +187,7 @@ class DecisionLog:
             await asyncio.wait({self._task}, timeout=patience_s)
             await end(self._task)
             self._task = None
-        self._fail_waiters(StoreError("the journal is closed"))
+        self._fail_waiters(StoreError("the decision log is closed"))
         left = [batch for batch in (self._sending, self._next) if batch]
         lost = sum(len(batch.decisions) for batch in left if batch is not None)
         if lost:
@@ -209,7 +209,7 @@ class DecisionLog:
         pause_s = _FIRST_PAUSE_S
         while self._next or self._sending is not None:
             if self._sending is None:
-                if not self._next.waiters and not self._closed:  # nobody is in a hurry
+                if not self._next.waiters and not self._closed:  # nobody waits for it
                     self._hurry.clear()
                     await self._pause(_GATHER_S)
                 self._sending, self._next = self._next, _Batch()

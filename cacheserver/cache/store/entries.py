@@ -1,9 +1,9 @@
-"""Stored answers in Redis: the truth about what may be served.
+"""Stored answers in Redis, the only authority on what may be served.
 
-Every change is one script (`scripts`), so an entry, its vector, its tags and its share of the size
-limit appear and go together. An entry's life is set with its first write and nothing extends it.
-What was purged, replaced, evicted or has expired in Redis never comes back: a purge leaves a marker
-that refuses the answers asked for before it.
+Every change is one script (`entry_scripts`), so an entry, its vector, its tags and its share of the
+size limit are written and deleted together. The lifetime is set with the first write, and nothing
+extends it. A purged entry never comes back: a purge leaves a marker that refuses the answers of
+calls made before it.
 
 Every method raises `StoreError` when the store fails.
 """
@@ -42,10 +42,10 @@ HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of 
 # How long a purge is remembered: longer than the longest an answer can be under way (a batch, a
 # day). An answer asked for before that cannot be told from a purged one, and is refused.
 MARKER_S = 172_800
-_STEP = 200  # entries dropped by one script: 8 ms in which nobody else is served
+_STEP = 200  # entries dropped by one script, which blocks the store for 8 ms
 _SCAN = 1_000  # entries restored by one round trip: about a megabyte
 _READ = 100  # whole entries read at once: some 400 kB
-_MOST_TOUCHED = 10_000  # hits waiting to be counted; beyond it they are forgotten, being a hint
+_MOST_TOUCHED = 10_000  # hits waiting to be counted; more are dropped, as they are only a hint
 _UPKEEP_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class Entries:
         row = b""
         if vector is not None:
             row = self._sealed("vectors", entry, pack_vector(entry, vector))
-        # Once its answer is compared, vectors of that are kept too (`answervectors`).
+        # Once its answer is compared, vectors of that are kept too (`calibration.answers`).
         size = len(value) + 2 * len(row) + OVERHEAD_BYTES
         if self.max_bytes is not None and size > self.max_bytes:
             return False

@@ -60,7 +60,7 @@ async def keep(
                 saved_at = time.monotonic()
         except Exception as error:  # the task boundary; a full disk, say: Redis has all of it
             metrics.swallowed("keep-index")
-            logger.warning("the index could not be kept: %s", type(error).__name__)
+            logger.warning("the index could not be maintained: %s", type(error).__name__)
 
 
 def report(

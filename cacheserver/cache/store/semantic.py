@@ -1,7 +1,7 @@
 """Stored answers by fingerprint and by similarity: Redis is the truth, the index a derived view.
 
 Rule: an answer is stored in Redis first and indexed after; a vector whose entry is gone is dropped
-when it is met. So the index may lag behind Redis, and never says what Redis does not.
+when it is met. So the index may lag behind Redis, but adds nothing to it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from cacheserver.storage.sealing.sealer import Sealer
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE = 10  # of a scope's questions, to see whose it is: some may just have gone
-_ROUNDS = 3  # of searching past neighbours that are gone; then what is left must do
+_SAMPLE = 10  # of a scope's questions, to find its tenant: some may just be gone
+_ROUNDS = 3  # searches past neighbours whose entries are gone; then the rest is used
 
 Vector = npt.NDArray[np.float32]
 
@@ -99,12 +99,12 @@ class SemanticEntries:
             found = await self.entries.grouped([_unname(match.id) for match in matches])
             live, gone = [], 0
             for match, stored in zip(matches, found, strict=True):
-                if stored is None:  # purged, evicted or replaced: Redis says so, the view follows
+                if stored is None:  # purged, evicted or replaced: the index follows Redis
                     gone += self.index.remove(match.id)
                 elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
                     live.append(_candidate(stored, match.cosine))
             if not gone:
-                break  # else what was gone may have hidden what is not
+                break  # otherwise search again: dropped vectors may have hidden others
         return Near(live, vector=vector)
 
     async def asked_in(self, tenant: str, scope: str) -> bool:
@@ -158,7 +158,7 @@ class SemanticEntries:
             if self._snapshot_path.exists():
                 logger.warning("the index snapshot is not used: %s", refused)
             restored = VectorIndex(self._dim)
-        # What was stored while the snapshot was read is in Redis too, and found there.
+        # Entries stored while the snapshot was read are found in Redis.
         self.index = restored
         stored = await self.entries.live_ids()
         gone = [name for name in restored.ids() if name[:32] not in stored]
@@ -168,7 +168,7 @@ class SemanticEntries:
         added = 0
         async for row in self.entries.scan_vectors(known):
             added += self._restore_row(row)
-        # Where encryption is on, one from before it is not left as it is.
+        # With encryption on, a snapshot from before it is replaced.
         self._changed = bool(gone or added) or self._coat is not None
         self.restored.set()
         logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)

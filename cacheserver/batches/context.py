@@ -108,7 +108,7 @@ class Intervals:
     lease_s: float = 15.0  # how long a killed server's work waits for another server
     poll_first_s: float = 5.0  # small batches are often done within a minute
     poll_longest_s: float = 300.0  # under 0.4 calls a minute; "most < 1 h", so 5 minutes are little
-    # How long a batch may still appear after a call of unknown outcome: longer than any proxy holds a
+    # How long a batch may still appear after a call of unknown outcome: longer than a proxy holds a
     # request.
     settle_s: float = 60.0
     hook_waits_s: tuple[float, ...] = (10, 60, 300, 1_800, 7_200, 21_600)  # a night's outage

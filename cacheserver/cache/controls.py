@@ -91,7 +91,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
         changes["off"] = tuple(dict.fromkeys((*controls.off, *off)))
     if (check := given.get("x-cache-check")) is not None:
         if not (check.isascii() and check.isprintable()):
-            # Headers have no defined encoding for other letters; JSON has `\\u` escapes.
+            # Headers have no defined encoding for other letters; JSON has `\u` escapes.
             raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
         changes["check"] = answers.read("x-cache-check", check)
     if (who := given.get("x-cache-actor")) is not None:

@@ -100,11 +100,11 @@ def test_headers_are_read(headers: dict[str, str], controls: Controls) -> None:
         ("x-cache_ttl", "0", "did you mean `x-cache-ttl`"),
         ("x-cacheserver-ttl", "0", "not known"),
         ("x-cache-webhook", "https://a.example", "not known"),
-        ("x-cache", "no-store", "header of answers"),
-        ("x-cache", "bypass", "header of answers"),
-        ("x-cache-reason", "identical", "header of answers"),
-        ("x-cache-entry", "0" * 32, "header of answers"),
-        ("x-cache-hits", "3", "header of answers"),
+        ("x-cache", "no-store", "response header"),
+        ("x-cache", "bypass", "response header"),
+        ("x-cache-reason", "identical", "response header"),
+        ("x-cache-entry", "0" * 32, "response header"),
+        ("x-cache-hits", "3", "response header"),
         ("x-cache-check", '{"contains": ["é"]}', "ASCII"),
         ("x-cache-namespace", "a\u200bb", "letters"),
         ("x-cache-task", "\u3164", "letters"),
@@ -229,7 +229,7 @@ def test_all_that_our_answers_are_marked_with_is_known_as_such() -> None:
     marks = set(re.findall(r"^\| `(x-cache-[a-z]+)`", after.partition("## ")[0], re.MULTILINE))
     assert len(marks) > 8
     for mark in marks - {"x-cache-ttl"}:  # a control of the same name
-        with pytest.raises(BadRequest, match="header of answers"):
+        with pytest.raises(BadRequest, match="response header"):
             read_controls({mark: "x"})
 
 

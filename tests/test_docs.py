@@ -33,6 +33,8 @@ LINKED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/architecture.md",
+    "docs/glossary.md",
     "docs/decisions.md",
     "docs/routing.md",
     "docs/budgets.md",

@@ -77,7 +77,10 @@ async def test_nothing_is_left_of_what_is_erased_and_all_of_the_rest(
         assert found(before, "ann") == found(before, "bob") == WHOLE
         assert found(in_files(tmp_path), "ann") == WHOLE
         for name in [name async for page in scan_keys(redis, PREFIX) for name in page]:
-            assert REGISTRY.find(name[len(PREFIX) :].decode()), name
+            known = REGISTRY.find(name[len(PREFIX) :].decode())
+            assert known is not None, name
+            type = (await redis.execute_command("TYPE", name)).decode()
+            assert known[0].type == {"zset": "sorted set"}.get(type, type), name
         counted = await money(house, key)
 
         selector, gone = SELECTORS[kind]

@@ -48,6 +48,16 @@ def test_every_key_that_a_store_spells_is_of_a_kind_that_is_listed() -> None:
     assert {(name, start) for name, start in found if not begins(start)} <= _PARTS
 
 
+def test_every_kind_is_spelled_in_the_package_that_writes_it() -> None:
+    sources = {
+        package: "".join(path.read_text() for path in (SOURCES / package).rglob("*.py"))
+        for package in {kind.package for kind in REGISTRY.kinds}
+    }
+    for kind in REGISTRY.kinds:
+        word = kind.literal.rstrip(":").removeprefix("cv")
+        assert re.search(rf"\b{re.escape(word)}\b", sources[kind.package]), kind.name
+
+
 # What the patterns find that is no whole kind of a key.
 _PARTS = {("erasure/scripts.py", "bt:"), ("promptcache/prompt_log.py", "g:n:")}
 

@@ -1,0 +1,1 @@
+"""Writes the parts of pages that follow from the code."""

@@ -1,1 +1,1 @@
-"""Text to vectors to neighbours: a library that knows no LLM, no Redis and no HTTP."""
+"""Vector index: text to vectors to neighbours. A library without any LLM, Redis or HTTP."""

@@ -1,7 +1,7 @@
-"""One model, many askers: texts wait while the model is busy, then go together, at once.
+"""Batches calls of one embedding model: texts wait while it is busy, then go together.
 
-Rule: the event loop never waits for the model, and the model for nothing but work. There is no
-delay to collect a batch; a batch is what queued up while the last one ran.
+Rule: the event loop never waits for the model, and the model only for work. There is no delay to
+collect a batch; a batch is what queued up while the last one ran.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Outcome: TypeAlias = Vectors | Unreadable
 
 
 class Batcher:
-    """Embeds for one event loop, in one worker thread. After `close`, asking raises `Closed`."""
+    """Embeds for one event loop, in one worker thread. After `close`, calls raise `Closed`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Batcher:
         return await asked
 
     async def close(self) -> None:
-        """Fail what waits, let the model finish what it is at, end the thread. Idempotent."""
+        """Fail waiting texts, let the model finish its batch, end the thread. Idempotent."""
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), Closed("the batcher was closed"))
@@ -95,7 +95,7 @@ class Batcher:
         await asyncio.to_thread(self._worker.shutdown)
 
     def _next(self) -> None:
-        """Give the model what waits, unless it is busy: then its end calls this again."""
+        """Give the model the waiting texts, unless it is busy: then its end calls this again."""
         if self._busy or not (batch := self._take()):
             return
         self._busy = True
@@ -103,7 +103,7 @@ class Batcher:
         work.add_done_callback(lambda done: self._settle(batch, done))
 
     def _take(self) -> list[str]:
-        """Return the oldest texts that somebody still waits for, no longer queued."""
+        """Remove from the queue and return the oldest texts that a caller still waits for."""
         batch: list[str] = []
         while self._queue and len(batch) < self._max_batch:
             text = self._queue.popleft()
@@ -146,7 +146,7 @@ class Batcher:
             self._memo.popitem(last=False)
 
     def _embed(self, texts: Sequence[str]) -> list[Outcome]:
-        """In the worker thread: all together, or each for itself if one cannot be read."""
+        """Embed all together, in the worker thread; one by one if one cannot be read."""
         try:
             return _rows(self._embedder.embed(texts))
         except Unreadable as problem:

@@ -20,7 +20,7 @@ class IndexingError(Exception):
 
 
 class Unreadable(IndexingError):
-    """The vector would stand for less than the text: do not match it by similarity."""
+    """The vector would represent only part of the text: do not match it by similarity."""
 
 
 class TooLong(Unreadable):

@@ -1,4 +1,4 @@
-"""Inverted lists over FAISS: what a scope is searched with once exact search takes too long."""
+"""Inverted lists over FAISS, for scopes in which exact search is too slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text to unit vectors. Rule: a text that would be seen only in part is refused, never cut."""
+"""Embedding models: text to unit vectors. Rule: a text that does not fit is refused, never cut."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _PIECE_CHARS = 64
 
 
 class Embedder(Protocol):
-    """Anything that turns texts into unit vectors. Calls may come from any one thread at a time."""
+    """Model that turns texts into unit vectors. Called by one thread at a time."""
 
     @property
     def id(self) -> str:
-        """Names weights, quantisation and pooling: vectors of two ids are never compared."""
+        """Return the name of weights, quantisation and pooling. Vectors of two ids never mix."""
 
     @property
     def dim(self) -> int: ...
@@ -46,7 +46,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `model.json` says of an exported model."""
+    """Contents of an exported model, from `model.json`."""
 
     id: str
     dim: int
@@ -55,7 +55,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return what the folder holds, every file's hash checked. Raises `ModelDamaged`."""
+    """Return the folder's manifest, with every file's hash checked. Raises `ModelDamaged`."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
         if found["format"] != FORMAT:
@@ -79,7 +79,7 @@ def file_hash(path: Path) -> str:
 
 
 class OnnxEmbedder:
-    """A model that `cacheserver.index.export` wrote, run by ONNX Runtime without torch.
+    """Model exported by `cacheserver.index.export`, run by ONNX Runtime without torch.
 
     Raises `ModelDamaged`.
     """

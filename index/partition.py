@@ -29,7 +29,7 @@ _SHELF = 4_096  # flat rows copied under one lock: 3 MB, well under a millisecon
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A neighbour."""
+    """Neighbour with its cosine."""
 
     id: str
     cosine: float  # -1..1
@@ -121,7 +121,7 @@ class Partition:
         self._ids = [id for id, dead in zip(self._ids, gone.tolist(), strict=True) if not dead]
 
     def search(self, vector: Vectors, k: int, now: float) -> list[Match]:
-        """Return the k live rows most similar, best first, the newer of two equals first."""
+        """Return the k most similar live rows, best first, the newer of two equals first."""
         one_thread()
         fetch, chosen = k + _SPARE, None
         while True:
@@ -144,7 +144,7 @@ class Partition:
             fetch, chosen = fetch * 4, self._live_only(now)
 
     def outgrown(self, ivf_from: int) -> bool:
-        """Whether to train inverted lists: there are none, or for a quarter of the rows at most."""
+        """Return whether to train inverted lists: none yet, or for a quarter of the rows."""
         return len(self) >= max(ivf_from, 4 * self.trained_at)
 
     def shelves(self) -> int:

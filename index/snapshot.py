@@ -1,7 +1,7 @@
-"""A `VectorIndex` in a file, to start sooner. Rule: whatever does not match is refused whole.
+"""Snapshot of a `VectorIndex` in a file, for a faster start. Rule: a mismatch refuses it whole.
 
-The file: magic; records, each a length and JSON, with arrays behind it: a header, the blocks, an
-end with the count and `extra` behind it; SHA-256 of all before.
+The file: magic; records, each a length and JSON, followed by arrays: a header, the blocks, an end
+with the count, followed by `extra`; SHA-256 of everything before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a file held. Entries may have expired since: `index.expire(now)` sweeps them."""
+    """Contents of a file. Entries may have expired since: `index.expire(now)` removes them."""
 
     index: VectorIndex
     extra: bytes
@@ -42,7 +42,7 @@ class Sink(Protocol):
 
 
 class Coat(Protocol):
-    """A filter that a file is written and read through: encryption, say."""
+    """Filter that a file is written and read through, such as encryption."""
 
     def writing(self, file: IO[bytes], /) -> Sink:
         """To be closed before `file` is."""
@@ -59,9 +59,9 @@ def save(
     extra: bytes = b"",
     coat: Coat | None = None,
 ) -> int:
-    """Write the index, in use or not, in place of what `path` held; return how many vectors.
+    """Write the index, in use or not, replacing the file; return the number of vectors.
 
-    Killed or failing (`OSError`) at any point, it leaves the file that was there.
+    Killed or failing (`OSError`) at any point, it leaves the old file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -92,7 +92,7 @@ def load(
     ivf_from: int = IVF_FROM,
     coat: Coat | None = None,
 ) -> Snapshot:
-    """Return what `save` wrote. Raises `SnapshotRefused`, also where there is no file."""
+    """Return what `save` wrote. Raises `SnapshotRefused`, also if there is no file."""
     try:
         with path.open("rb") as file:
             inner = file if coat is None else coat.reading(file)

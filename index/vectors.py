@@ -1,9 +1,9 @@
-"""Vectors by scope, and their nearest neighbours within one scope.
+"""Index of vectors by scope, with nearest neighbours within one scope.
 
 Exact search in half precision; inverted lists for a scope that outgrew it, once `maintain` has
 trained them. Thread-safe: one lock is held around single short calls, never while training or
 writing. At 100k vectors in a scope the longest are an untrained search (3 ms) and, once in 25k
-removals, dropping the dead (10 ms). `maintain` and `blocks` exclude each other, nothing else.
+removals, dropping the removed rows (10 ms). `maintain` and `blocks` exclude each other only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A call to Claude, and what comes back of it: whole, or as it arrives."""
+"""Call to Claude, and its reply: whole, or as a stream."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Claude's answer, decoded, with the headers a caller should see."""
+    """Claude's answer, decoded, with the headers to pass to the caller."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +41,7 @@ class Reply:
 
 
 class StreamReply:
-    """Claude's answer as it arrives."""
+    """Claude's answer as a stream."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class StreamReply:
         self.headers: Mapping[str, str] = passed_back(response.headers)
 
     def watched(self, watch: Callable[[bytes], None]) -> Self:
-        """The same, with `watch` shown each event before it is yielded."""
+        """Return this reply, with `watch` called for each event before it is yielded."""
         self._watch = watch
         return self
 
     async def read_whole(self) -> None:
-        """Read what is said to be no stream of events. Raises `UpstreamError`."""
+        """Read a reply that is not a stream of events. Raises `UpstreamError`."""
         kind = self._response.headers.get("content-type", "text/event-stream")
         if kind.partition(";")[0].strip().lower() == "text/event-stream":
             return
@@ -82,9 +82,9 @@ class StreamReply:
         self.whole = bytes(body)
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield each complete event as the bytes that came, blank line, pings and all.
+        """Yield each complete event as received, with blank line and pings.
 
-        Raises `UpstreamError` where the stream breaks off.
+        Raises `UpstreamError` if the stream breaks off.
         """
         cut = EventSplitter()
         try:
@@ -103,10 +103,9 @@ class StreamReply:
             raise
 
     async def finish(self) -> None:
-        """Read what follows the last event that was wanted: an end, and mostly there already.
+        """Read the rest of the stream after the last wanted event; it is mostly there already.
 
-        A connection whose answer was read to its end serves the next call, else each stream costs
-        the next one a TLS handshake.
+        A connection read to its end serves the next call; otherwise that needs a new TLS handshake.
         """
         # An answer that came in one piece would be over before those who wait learn it has begun.
         await asyncio.sleep(0)

@@ -1,7 +1,7 @@
-"""What each model takes, what a request needs of it, and what of that it would refuse.
+"""Capabilities of models, the needs of a request, and which of them a model would refuse.
 
-Rule: only what is known to be refused stands in a route's way. A model or a field that nobody has
-told us of is taken to be fine: Claude will say so if it is not.
+Rule: only known refusals exclude a model. An unknown model or field is taken to be fine: Claude
+reports an error if it is not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IMAGE_TOKENS: Final = 1_600
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What one model takes. None: not known, so never in the way."""
+    """Capabilities of one model. None: unknown, so never a reason to exclude it."""
 
     thinking: frozenset[str] | None = None  # values of `thinking.type`
     efforts: frozenset[str] | None = None
@@ -43,7 +43,7 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one request asks of a model."""
+    """Requirements of one request."""
 
     thinking: str | None = None
     effort: str | None = None
@@ -58,7 +58,7 @@ class Needs:
 
 
 def _modern(*thinking: str, **more: Any) -> Abilities:
-    """A model since 4.7: no prefill, no sampling, a million tokens in and 128,000 out."""
+    """Return a model's abilities since 4.7: no prefill, no sampling, 1M tokens in, 128k out."""
     return Abilities(
         **{
             "thinking": frozenset(thinking),
@@ -74,8 +74,8 @@ def _modern(*thinking: str, **more: Any) -> Abilities:
 
 _OLD_THINKING: Final = frozenset({"enabled", "disabled"})
 
-# What `GET /v1/models` may not say, by family: a dated id (`-20251001`) finds its family's row.
-# A model that is not here is taken to refuse nothing.
+# Abilities that `GET /v1/models` may not list, by family: a dated id (`-20251001`) finds its
+# family's row. A model that is not here is taken to refuse nothing.
 STATIC: Final[Mapping[str, Abilities]] = {
     "claude-haiku-5-5": _modern("adaptive", "disabled"),
     "claude-sonnet-5-5": _modern("adaptive", "between_tools", forced_tools=False, computer=False),
@@ -116,7 +116,7 @@ _DATED: Final = len("-20251001")
 
 
 def of(model: str, told: Mapping[str, Abilities]) -> Abilities:
-    """What is known of a model: what Claude's list told, else our own table, else nothing."""
+    """Return the abilities of a model: from Claude's list, else from our table, else no limits."""
     for table in (told, STATIC):
         if (found := table.get(model)) is not None:
             return found
@@ -126,7 +126,7 @@ def of(model: str, told: Mapping[str, Abilities]) -> Abilities:
 
 
 def needs(body: Mapping[str, Any]) -> Needs:
-    """What a request asks of whatever model answers it. Raises nothing, whatever the body holds."""
+    """Return the requirements of a request. Raises nothing, whatever the body holds."""
     thinking = _text(_part(body, "thinking"), "type")
     config = _part(body, "output_config")
     messages = body.get("messages") or ()
@@ -151,7 +151,7 @@ def needs(body: Mapping[str, Any]) -> Needs:
 
 
 def lacks(able: Abilities, need: Needs) -> str | None:
-    """The first thing such a model would refuse the request for; None: nothing known."""
+    """Return the first requirement that a model would refuse, or None."""
     if None not in (need.thinking, able.thinking) and need.thinking not in (able.thinking or ()):
         return "budget" if need.thinking == "enabled" else "thinking"
     if need.effort is not None and able.efforts is not None and need.effort not in able.efforts:
@@ -178,9 +178,9 @@ def lacks(able: Abilities, need: Needs) -> str | None:
 
 
 def listed(rows: Iterable[Any]) -> dict[str, Abilities]:
-    """Abilities by id, from the rows of `GET /v1/models` over what we know ourselves.
+    """Return abilities by id, from the rows of `GET /v1/models` over our own table.
 
-    What a row leaves out, or says in a shape we cannot read, stays as it was.
+    Fields that a row lacks, or has in an unknown shape, keep our own values.
     """
     found: dict[str, Abilities] = {}
     for row in rows:
@@ -210,7 +210,7 @@ def _told(row: Mapping[str, Any], base: Abilities) -> Abilities:
 
 
 def _supported(part: Mapping[str, Any]) -> dict[str, bool]:
-    """Which of the named things are supported: `{"low": {"supported": true}, ...}`."""
+    """Return which named features are supported: `{"low": {"supported": true}, ...}`."""
     return {
         name: value["supported"]
         for name, value in part.items()
@@ -219,12 +219,12 @@ def _supported(part: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def _paused(message: Mapping[str, Any]) -> bool:
-    """A paused turn may be sent back to be continued; words put in Claude's mouth may not."""
+    """Return whether the last turn is a paused one, which may be sent back to be continued."""
     return any(b.get("type") == "server_tool_use" for b in blocks_of(message.get("content")))
 
 
 def _size(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Characters of text and how many images and documents there are."""
+    """Return the number of characters, and of images and documents."""
     chars, images = 0, 0
     waiting: list[Any] = [body.get("system"), body.get("tools")]
     for message in blocks_of(body.get("messages")):

@@ -1,4 +1,4 @@
-"""The cheapest model that can take a request: what a budget at its end leaves. Pure."""
+"""Cheapest model that can take a request, for a budget that is nearly used up. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cacheserver.core.types import AUTO, Route
 
 
 def route(asked: str, body: Mapping[str, Any], rules: RoutingRules, *, default_model: str) -> Route:
-    """The lowest tier that refuses nothing of the request; the model asked where none is lower.
+    """Return the lowest tier that can take the request, or the model asked for if none is lower.
 
-    It holds for a named model too: who chose this end of a budget chose it over the name.
+    Applies to a named model too: this action of a budget overrides the name.
     """
     needs = capabilities.needs(body)
     for tier in tiers.ORDER:

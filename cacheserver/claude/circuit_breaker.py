@@ -1,9 +1,9 @@
-"""A circuit breaker: while Claude fails, calls fail at once instead of waiting for it to.
+"""Circuit breaker: while Claude fails, calls fail at once instead of waiting.
 
-Closed, it counts tries of the last half minute. Most of them failed: open, and nobody is asked.
-After a while one call probes: it closes on an answer, else stays open for twice as long.
-One tenant's calls have one voice, and a tenant that has not failed may probe at once: whoever makes
-calls that fail shuts out nobody else.
+Closed, it counts tries of the last half minute. If most of them failed it opens, and no call is
+made. After a while one call probes: it closes on success, otherwise stays open for twice as long.
+All calls of one tenant count as one vote, and a tenant that has not failed may probe at once: a
+tenant whose calls fail shuts out nobody else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_S = 60.0  # what is back is found within a minute
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What opened it, for whoever is to be told."""
+    """State at the last opening, for alerts."""
 
     number: int  # of this process, from 1
     failed: int
@@ -36,7 +36,7 @@ class Opening:
 
 
 class CircuitBreaker:
-    """Times are seconds of any clock that only goes forward."""
+    """Circuit breaker. Times are seconds of any monotonic clock."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class CircuitBreaker:
         return "open" if now < self._until else "half-open"
 
     def check(self, tenant: str, now: float) -> None:
-        """Raise `CircuitOpen` where `enter` would."""
+        """Raise `CircuitOpen` if `enter` would."""
         if self._until is None:
             return
         if now < self._probe_until:
@@ -79,7 +79,7 @@ class CircuitBreaker:
             raise CircuitOpen(self._until - now)
 
     def enter(self, tenant: str, now: float) -> bool:
-        """Let a call pass; True: it is the probe, which `leave` must hear of.
+        """Admit a call; return True if it is the probe, whose outcome `leave` must be given.
 
         Raises `CircuitOpen`.
         """
@@ -91,7 +91,7 @@ class CircuitBreaker:
         return True
 
     def leave(self, tenant: str, now: float, *, good: bool | None, probe: bool) -> None:
-        """Take what became of a call; `good` None: nothing that says how Claude is."""
+        """Record the outcome of a call; `good` None: it says nothing about Claude."""
         if probe:
             self._probe_until = -math.inf
         if good is None:
@@ -107,7 +107,7 @@ class CircuitBreaker:
             self._until = now + self._open_s
 
     def broke(self, tenant: str, now: float) -> None:
-        """Take back that a call was good: its answer broke off."""
+        """Count a call as failed after all: its answer broke off."""
         if self._until is None:
             self._note(now, tenant, tries=0, failures=1)
 
@@ -141,7 +141,7 @@ class CircuitBreaker:
         self.opening = Opening(number, failed, tries, self._open_s)
         self._forget()
         logger.warning(
-            "Claude fails: %d of the last %d calls; it is not asked for %.0f s",
+            "Claude fails: %d of the last %d calls; no calls for %.0f s",
             failed,
             tries,
             self._open_s,

@@ -1,4 +1,4 @@
-"""Server-sent events out of a byte stream, as the bytes that came."""
+"""Splits a byte stream into server-sent events, without changing a byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 
 class EventSplitter:
-    """Cuts server-sent events out of a byte stream: joined again, they are the bytes that came."""
+    """Splitter of server-sent events: the events, joined, are the bytes received."""
 
     # Atomic: backing up into a "\r\n" would take one line's end for two.
     _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
@@ -40,7 +40,7 @@ class EventSplitter:
         return events
 
     def end(self) -> list[bytes]:
-        """Return what only the end completes. Raises `UpstreamError` inside an event."""
+        """Return the events that only the end completes. Raises `UpstreamError` inside an event."""
         rest = bytes(self._buffer)
         if not rest.strip(b"\r\n"):
             return [rest] if rest else []

@@ -1,4 +1,4 @@
-"""What Claude's own list says of its models, read now and then, never waited for by a request."""
+"""Catalogue of Claude's models, refreshed in the background; no request waits for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Listing(Protocol):
 
 
 class ModelCatalogue:
-    """Abilities by model id, as `GET /v1/models` tells them."""
+    """Abilities by model id, from `GET /v1/models`."""
 
     def __init__(self, upstream: Listing, metrics: Counters) -> None:
         self._upstream = upstream
@@ -35,24 +35,24 @@ class ModelCatalogue:
         self._next_at = 0.0
 
     def told(self, now: float) -> Mapping[str, Abilities]:
-        """What is known by now; a look at the list is begun where the last is hours ago."""
+        """Return the known abilities; starts a refresh if the last is hours ago."""
         if now >= self._next_at:
             self._next_at = now + _AGAIN_S
             self._behind.do(self._read(now))
         return self._told
 
     async def known(self, now: float) -> frozenset[str]:
-        """Every model id there is, the list's and those of our own table."""
+        """Return every model id, of the list and of our own table."""
         if not self._told:
             await self._read(now)
         return frozenset(self._told) | frozenset(capabilities.STATIC)
 
     async def drain(self) -> None:
-        """Return once a look that was begun is over."""
+        """Return once a started refresh is over."""
         await self._behind.drain()
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel a refresh under way."""
         await self._behind.close(patience_s=0.0)
 
     async def _read(self, now: float) -> None:

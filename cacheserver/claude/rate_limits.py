@@ -1,4 +1,4 @@
-"""How near Claude's rate limits are, read from the headers of its answers."""
+"""Remaining share of Claude's rate limits, from the headers of its answers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
 class UpstreamLimits:
-    """How much of each limit was left when Claude last said so, until the limit begins anew."""
+    """Remaining share of each limit as last reported, until the limit resets."""
 
     def __init__(self) -> None:
         self._left: dict[str, tuple[float, float]] = {}  # share, and until when that holds
 
     def least(self, now: float) -> float:
-        """The share that is left of the limit nearest to its end, 0..1; 1 where none is known."""
+        """Return the share left of the limit nearest to its end, 0..1; 1 if none is known."""
         return min((share for share, until in self._left.values() if now < until), default=1.0)
 
     def note(self, headers: Mapping[str, str]) -> None:
-        """Read the headers of an answer. Those that make no sense leave what was known."""
+        """Read the headers of an answer. Invalid ones change nothing."""
         for name in _LIMITS:
             left = headers.get(f"anthropic-ratelimit-{name}-remaining")
             if left is None:

@@ -1,7 +1,7 @@
-"""When a failed call to Claude is tried again, and after how long. Pure.
+"""Rules for retries of failed calls to Claude. Pure.
 
-Statuses and back-off are those of the Anthropic SDK, whose own retries are switched off: it waits
-as long as it is told to, and holds our slot for it.
+Statuses and back-off are those of the Anthropic SDK, whose own retries are switched off: it would
+wait as long as the answer asks, and hold our slot meanwhile.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def retryable(status: int, headers: Mapping[str, str]) -> bool:
 
 
 def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the wait that an answer asks for, in seconds; infinite where no clock reaches it.
+    """Return the wait that an answer asks for, in seconds; infinite if beyond any clock.
 
-    None where it asks for none: absent, no number, zero, negative, or a date in the past.
+    None if it asks for none: absent, no number, zero, negative, or a date in the past.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         wait = milliseconds / 1_000
@@ -39,9 +39,9 @@ def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def pause_s(tries: int, asked_s: float | None, left_s: float, chance: float) -> float | None:
-    """Return the wait before the next try, at most `left_s`; None: there is no time for one.
+    """Return the wait before the next try, at most `left_s`; None: no time for one.
 
-    `tries` were made so far; `chance` is in [0, 1). A wait that was asked for is never shortened.
+    `tries` were made so far; `chance` is in [0, 1). A requested wait is never shortened.
     """
     if left_s <= 0 or (asked_s is not None and asked_s > left_s):
         return None

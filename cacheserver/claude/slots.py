@@ -1,8 +1,8 @@
-"""Calls in flight and calls that wait, shared between tenants: none can take all of either.
+"""Slots for calls in flight and calls that wait, shared fairly between tenants.
 
-A tenant may hold seven times what is left free (dynamic thresholds, Choudhury and Hahne, IEEE/ACM
+A tenant may hold seven times the free slots (dynamic thresholds, Choudhury and Hahne, IEEE/ACM
 Transactions on Networking 6(2), 1998): alone 56 of 64, and less the more others hold. The last
-place is for a tenant that holds none. Tenants that wait take turns. Background work waits behind
+slot is for a tenant that holds none. Waiting tenants take turns. Background work waits after
 callers' and leaves them slots.
 """
 
@@ -66,7 +66,7 @@ class Slots:
 
     @property
     def full(self) -> bool:
-        """Return whether a caller is turned away, whoever it is."""
+        """Return whether every caller is turned away."""
         return self.in_flight >= self.limit and self._callers.waiting >= self._max_waiting
 
     @asynccontextmanager
@@ -79,9 +79,9 @@ class Slots:
             self.release(tenant, background=background)
 
     async def take(self, tenant: str, *, background: bool, within_s: float) -> None:
-        """Return once a slot is held, to be given back by `release`.
+        """Return once a slot is held, to be released by `release`.
 
-        Raises `Overloaded` where too many wait already, or none was free for `within_s`.
+        Raises `Overloaded` if too many wait already, or none was free for `within_s`.
         """
         work = self._background if background else self._callers
         if tenant not in work.queues and self._free(work, tenant):
@@ -106,7 +106,7 @@ class Slots:
             raise
 
     def release(self, tenant: str, *, background: bool) -> None:
-        """Give a slot back, and on to whoever's turn it is."""
+        """Release a slot, and pass it to the next tenant in turn."""
         work = self._background if background else self._callers
         work.held[tenant] -= 1
         if not work.held[tenant]:

@@ -1,7 +1,7 @@
-"""Claude's messages and its stream events, both ways: fold events into a message, replay one.
+"""Folds stream events into a message, and replays a message as stream events.
 
-The grammar is the one the official SDK reads: every event has an `event:` line and a
-`data:` line, usage stands in `message_start` and again in `message_delta`.
+The grammar is that of Anthropic's SDK: every event has an `event:` line and a `data:` line; usage
+is in `message_start` and again in `message_delta`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _PIECEWISE: Mapping[str, Mapping[str, Any]] = {
 
 
 def message_id() -> str:
-    """A fresh id for an answer that Claude did not send just now."""
+    """Return a new id for an answer from the cache."""
     return f"msg_cache_{secrets.token_hex(12)}"
 
 
 def with_id(message: bytes, id: str) -> bytes:
-    """A stored message (a JSON object without an "id") as one that has it."""
+    """Return a stored message (a JSON object without an "id") with the id."""
     return b'{"id":"' + id.encode() + (b'"}' if message == b"{}" else b'",' + message[1:])
 
 
@@ -42,7 +42,7 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def decode(raw: bytes) -> dict[str, Any] | None:
-    """The JSON object of one raw event; None for a comment or anything that carries none."""
+    """Return the JSON object of a raw event; None for a comment or an event without one."""
     data = b"\n".join(
         line[5:].removeprefix(b" ") for line in raw.splitlines() if line.startswith(b"data:")
     )
@@ -54,13 +54,13 @@ def decode(raw: bytes) -> dict[str, Any] | None:
 
 
 def error(type: str, message: str, request_id: str | None = None) -> bytes:
-    """The event that ends a stream which cannot go on."""
+    """Return the error event that ends a stream."""
     event: dict[str, Any] = {"type": "error", "error": {"type": type, "message": message}}
     return encode(event if request_id is None else {**event, "request_id": request_id})
 
 
 def replay(message: Mapping[str, Any]) -> Iterator[bytes]:
-    """A whole message, its id included, as the events Claude would have streamed it in."""
+    """Yield a whole message, its id included, as the events in which Claude streams it."""
     usage = message.get("usage") or {}
     opening = {
         **message,
@@ -112,10 +112,10 @@ def _deltas(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Fold:
-    """Events in, the message they make out.
+    """Fold of events into the message that they make up.
 
-    `message` is whole once `complete`; before, it is what has arrived. `broken` says why the fold
-    cannot be trusted as an answer: an error event, a kind of delta we do not know, bad JSON.
+    `message` is whole once `complete`; before, it is what has arrived. `broken` says why the
+    message must not be used as an answer: an error event, an unknown kind of delta, bad JSON.
     """
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class Fold:
         self._text: dict[tuple[int, str], list[str]] = {}
 
     def feed(self, event: Mapping[str, Any]) -> None:
-        """Take one event. Raises nothing: what does not fit marks the fold `broken`."""
+        """Add one event. Raises nothing: an invalid event marks the fold `broken`."""
         try:
             self._feed(event)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
@@ -149,7 +149,7 @@ class Fold:
                 self._close(event["index"])
             case "message_delta":
                 self.message.update(event["delta"])
-                # Cumulative: what it names replaces, what it leaves out stands from the start.
+                # Cumulative: fields present replace those of the start, others stay.
                 usage = {k: v for k, v in event.get("usage", {}).items() if v is not None}
                 self.message["usage"] = {**self.message.get("usage", {}), **usage}
             case "message_stop":
@@ -161,7 +161,7 @@ class Fold:
                 self.broken = "error"
             case "ping":
                 pass
-            case _:  # events of a kind to come may change the answer: doubt
+            case _:  # an unknown kind of event may change the answer
                 self.broken = self.broken or "unknown-event"
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> None:

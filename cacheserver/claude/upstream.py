@@ -1,7 +1,7 @@
-"""Claude over HTTP, through the SDK's raw calls: the caller's bytes go up, Claude's come back.
+"""HTTP connection to Claude, through the SDK's raw calls: bodies pass through unchanged.
 
-Nothing here reads a body. The SDK's retries are off: ours give the slot back while they wait, and
-end where nobody waits for them any more.
+No body is read here. The SDK's retries are off: ours release the slot while they wait, and end
+when no caller waits for them any more.
 """
 
 from __future__ import annotations
@@ -312,7 +312,7 @@ class Upstream:
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:
-    """Return what a failed try says of Claude: it failed, it answers, or None: nothing."""
+    """Return what a failed try says of Claude: False: it fails; True: it answers; None: nothing."""
     if error.worded is not None or error.status >= 500:
         return False
     if error.status == 429 and not probe:

@@ -1,4 +1,4 @@
-"""What goes up to Claude and what comes back, as HTTP: the client, headers, failures.
+"""HTTP details of calls to Claude: the client, headers, and failures.
 
 The SDK's environment variables, profiles and cookies are kept out, because a shell set up for an
 application must not steer the server.
@@ -39,7 +39,7 @@ _PASSED_BACK = frozenset(
 
 @dataclass(slots=True)
 class Tries:
-    """The tries of a call that Claude may bill though no answer came."""
+    """Tries of a call that Claude may bill although no answer came."""
 
     lost: int = 0  # sent, and ended without an answer
     under_way: bool = False  # one is sent, and not answered to its end, as far as is known here
@@ -55,7 +55,7 @@ _tries: ContextVar[Tries | None] = ContextVar("tries", default=None)
 
 @contextmanager
 def counted(tries: Tries) -> Iterator[None]:
-    """Note in `tries` what is sent within."""
+    """Count in `tries` the requests sent within."""
     before = _tries.set(tries)
     try:
         yield
@@ -80,7 +80,7 @@ class _Secret(str):
 
 
 def identity(name: str, base_url: str, api_key: str | None) -> str:
-    """Return what tells this Claude from another in every fingerprint, the same on each start."""
+    """Return the name of this Claude in every fingerprint, the same on each start."""
     if name == "simulated":
         return name  # served on a free port: its address is another one each time
     account = hashlib.sha256(api_key.encode()).hexdigest()[:16] if api_key else "none"
@@ -88,7 +88,7 @@ def identity(name: str, base_url: str, api_key: str | None) -> str:
 
 
 class _Counting(httpx2.AsyncClient):
-    """Notes each try that Claude may have answered, and bill, though we never saw the answer."""
+    """Client that counts each try that Claude may have answered, and billed, unseen by us."""
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         tries = _tries.get()
@@ -109,7 +109,7 @@ class _Counting(httpx2.AsyncClient):
 
 
 class _CountingOut(_Counting, anthropic.DefaultAsyncHttpxClient):
-    """The same with the SDK's own defaults."""
+    """Counting client with the SDK's own defaults."""
 
 
 def http_client(base_url: str, max_concurrent: int) -> httpx2.AsyncClient:
@@ -148,7 +148,7 @@ def sent(headers: Mapping[str, str], key: str) -> dict[str, str]:
 
 
 def traced(headers: dict[str, str]) -> dict[str, str]:
-    """The same with the place in the trace of the request under way, where there is one."""
+    """Return the headers with the trace context of the current request, if any."""
     seen = request_context.current()
     if seen is not None and seen.trace is not None:
         headers.setdefault("traceparent", seen.trace.header)

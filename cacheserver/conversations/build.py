@@ -1,4 +1,4 @@
-"""Builds the conversations: their turns, and the trimming of long histories."""
+"""Builds conversations: the store of turns, and the trimming of long histories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Conversations:
 
 @asynccontextmanager
 async def build(host: Host) -> AsyncIterator[Conversations]:
-    """Yield them; what is remembered is written on the way out."""
+    """Yield conversations; pending records are written at the end."""
     store = host.store
     turns = Turns(store.redis, prefix=store.prefix, sealer=store.sealer)
     history = HistoryTrimmer(

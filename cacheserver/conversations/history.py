@@ -1,4 +1,4 @@
-"""Long conversations made shorter on a miss, and the summaries of what is left out."""
+"""Shortens long conversations on a miss, and summarises the dropped turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cacheserver.core.errors import UpstreamError
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Nanodollars, Query, Trim, Usage
 
-# A summary is on the way of an answer: longer than this and the window alone is better.
+# The answer waits for the summary: after this long, dropping the turns without one is better.
 _SUMMARY_S = 15.0
 
 _TASK = (
@@ -28,7 +28,7 @@ _TASK = (
 
 
 class HistoryTrimmer:
-    """The lever `history`."""
+    """Lever `history`."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class HistoryTrimmer:
     async def shorten(
         self, query: Query, body: Mapping[str, Any], model: str, now: float
     ) -> tuple[Mapping[str, Any], Trim | None]:
-        """The body with older turns left out, where the rules say so. Raises `StoreError`."""
+        """Return the body without older turns, if the rules say so. Raises `StoreError`."""
         rules = query.tenant.history
         if query.conversation is None and not rules.messages:
             return body, None
         cut = trimming.cut(body["messages"], rules, model)
         if cut is None:
             return body, None
-        # Not with a caller's own key: what they did not ask for must not be on their bill.
+        # Not with a caller's own key: it pays only for what the caller asked.
         if rules.how == "window" or query.credential is not None:
             return {**body, "messages": list(cut.kept)}, Trim(
                 "window", len(cut.dropped), cut.tokens
@@ -71,7 +71,7 @@ class HistoryTrimmer:
         return {**body, "messages": kept}, trim
 
     def learn(self, query: Query, usage: Usage, now: float) -> None:
-        """Note how long the prompt was. Never blocks."""
+        """Record the length of the prompt. Never blocks."""
         if query.conversation is None:
             return
         prompt = usage.input_tokens + usage.cache_read_tokens
@@ -79,7 +79,7 @@ class HistoryTrimmer:
         self._behind.do(self._grew(query, query.conversation, prompt, now))
 
     async def drain(self) -> None:
-        """Return once what was noted so far is written."""
+        """Return once all records are written."""
         await self._behind.drain()
 
     async def close(self) -> None:
@@ -91,10 +91,10 @@ class HistoryTrimmer:
         await self._turns.grew(query.tenant.name, space, name, tokens, keep_s=keep_s, now=now)
 
     async def _summary(self, query: Query, cut: Cut, now: float) -> tuple[str | None, Nanodollars]:
-        """What stands in for the dropped turns, and what writing it cost; None: it failed.
+        """Return the summary of the dropped turns and its cost; None: it failed.
 
-        A summary is made of the one before it and what has been dropped since, so a long
-        conversation is never read twice.
+        A summary is made from the one before and the turns dropped since, so a long conversation is
+        never read twice.
         """
         tenant, rules = query.tenant.name, query.tenant.history
         name = keyed(query.tenant, trimming.digest(cut.dropped))
@@ -150,7 +150,7 @@ async def remember(
     *,
     asked_at: float,
 ) -> None:
-    """Keep a question and its answer for the next one. Raises `StoreError`."""
+    """Store a question and its answer for the next question. Raises `StoreError`."""
     answer = trimming.remembered(message)
     if query.conversation is None or answer is None:
         return

@@ -1,7 +1,9 @@
-"""Trim older turns of a conversation, and put a summary in their place. Pure.
+"""Rules for trimming: which older turns may be left out, and how the rest is sent. Pure.
 
-Rule: Claude accepts what is sent: it begins with a user's own words, a tool call keeps its result,
-and no thinking block stays whose prefix has changed. Where that is impossible, nothing is trimmed.
+Rule: the result is a conversation that Claude accepts: it begins with a user's own words, a tool
+call keeps its result, and no thinking block remains whose prefix has changed
+(https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking). If that is impossible the
+conversation is sent unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Turn = Mapping[str, Any]  # a message of the Messages API
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """`dropped` messages leave from the front; `kept` is what follows, fit to be sent."""
+    """Cut of a conversation: `dropped` messages from the front, `kept` ones that can be sent."""
 
     dropped: tuple[Turn, ...]
     kept: tuple[Turn, ...]
@@ -30,10 +32,10 @@ class Cut:
 
 
 def cut(messages: Sequence[Turn], rules: HistoryRules, model: str) -> Cut | None:
-    """Where to cut a conversation; None where it is short enough or must not be cut.
+    """Return where to cut a conversation; None if it is short enough or must not be cut.
 
-    Exchanges leave `rules.step` at a time, so at least `rules.keep` and fewer than `keep + step`
-    of them stand before the question.
+    Exchanges are dropped `rules.step` at a time, so at least `rules.keep` and fewer than
+    `keep + step` of them precede the question.
     """
     starts = _exchanges(messages)
     older = len(starts) - 1  # the last is the question's own
@@ -53,20 +55,20 @@ def cut(messages: Sequence[Turn], rules: HistoryRules, model: str) -> Cut | None
 
 
 def tokens(messages: Sequence[Turn], model: str) -> int:
-    """Input tokens of messages, estimated from their characters."""
+    """Estimate the input tokens of messages from their characters."""
     chars = sum(len(text) for turn in messages for text in _texts(turn.get("content")))
     return round(chars / chars_per_token(model))
 
 
 def with_summary(kept: Sequence[Turn], summary: str) -> list[Turn]:
-    """The kept turns, the first of them told what went before."""
+    """Return the kept turns, with the summary in front of the first."""
     first, *rest = kept
     told = {"type": "text", "text": f"<earlier_conversation>\n{summary}\n</earlier_conversation>"}
     return [{**first, "content": [told, *_blocks(first["content"])]}, *rest]
 
 
 def transcript(messages: Sequence[Turn]) -> str:
-    """Turns as text to be summarised. What is no text is named, not shown."""
+    """Return turns as text to be summarised. Content other than text is only named."""
     lines = []
     for turn in messages:
         said = "\n".join(_shown(block) for block in _blocks(turn["content"]))
@@ -75,26 +77,26 @@ def transcript(messages: Sequence[Turn]) -> str:
 
 
 def digest(messages: Sequence[Turn]) -> str:
-    """The identity of turns, for the summary of them: hex SHA-256."""
+    """Return the hex SHA-256 of turns, the key of their summary."""
     return hashlib.sha256(json_text.dumps(list(messages), sort_keys=True)).hexdigest()
 
 
 def earlier_cut(messages: Sequence[Turn], rules: HistoryRules) -> int:
-    """How many of `messages`, all dropped now, had been dropped one step before."""
+    """Return how many of `messages`, all dropped now, were dropped one step before."""
     starts = [*_exchanges(messages), len(messages)]
     place = len(starts) - 1 - rules.step
     return starts[place] if place > 0 else 0
 
 
 def remembered(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Claude's answer as a turn to be sent again; None where nothing of it can be read."""
+    """Return Claude's answer as a turn to send again; None if it has nothing to send."""
     blocks = message.get("content") or ()
     text = "".join(block.get("text", "") for block in blocks if block.get("type") == "text")
     return None if invisible_characters.blank(text) else {"role": "assistant", "content": text}
 
 
 def growth(samples: Sequence[int]) -> float:
-    """Input tokens that each turn of a conversation adds to the next: the median step.
+    """Return the input tokens that each turn adds to the next prompt: the median step.
 
     The median, because one pasted document is not a trend. 0.0 for fewer than three turns.
     """
@@ -104,15 +106,12 @@ def growth(samples: Sequence[int]) -> float:
 
 
 def bloated(samples: Sequence[int], *, times: float = 4.0, least: int = 8_000) -> bool:
-    """Whether a conversation's prompts have grown past a measure worth telling.
-
-    8,000 input tokens is a chat of some 20 long turns.
-    """
+    """Return whether a conversation's prompts have grown so long that the operator should know."""
     return len(samples) >= 3 and samples[-1] >= max(least, times * samples[0])
 
 
 def _exchanges(messages: Sequence[Turn]) -> list[int]:
-    """Where each exchange begins: at a user's own words, never at a tool's result."""
+    """Return where each exchange begins: at a user's own words, never at a tool's result."""
     return [
         place
         for place, turn in enumerate(messages)
@@ -123,7 +122,7 @@ def _exchanges(messages: Sequence[Turn]) -> list[int]:
 
 
 def _in_a_tool_loop(kept: Sequence[Turn]) -> bool:
-    """Whether the last exchange waits for the answer to a tool's result, with thinking in it."""
+    """Return whether the last exchange, with thinking in it, waits for a tool's answer."""
     last = kept[-1]
     if not any(block.get("type") == "tool_result" for block in _blocks(last["content"])):
         return False
@@ -163,7 +162,7 @@ def _shown(block: Mapping[str, Any]) -> str:
 
 
 def _texts(content: Any) -> list[str]:
-    """Every text in a content, those inside tool results and calls included."""
+    """Return every text in a content, including tool results and calls."""
     if isinstance(content, str):
         return [content]
     found: list[str] = []

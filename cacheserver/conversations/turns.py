@@ -1,7 +1,7 @@
-"""Conversations by the name a caller gave them: their turns, their summaries, their growth.
+"""Store of named conversations: their turns, summaries and growth.
 
-Turns are appended two at a time, a question and its answer, in one script: of two requests on one
-conversation at once neither loses the other's, and no question is left without its answer.
+A question and its answer are appended together, in one script: two requests on one conversation at
+once lose nothing of each other, and no question is left without its answer.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ return redis.call('LRANGE', ARGV[1], 0, -1)
 
 
 def sealed_name(namespace: str, name: str) -> str:
-    """Return what the turns of a conversation are sealed for."""
+    """Return the name under which the turns of a conversation are sealed."""
     return f"{len(namespace)}:{namespace}:{name}"
 
 
 def marks_of(tags: Sequence[str], actor: str | None) -> list[str]:
-    """Tags and an actor as marks of a conversation. No tag begins with `@`."""
+    """Return tags and an actor as marks of a conversation. No tag begins with `@`."""
     return [*tags, *(() if actor is None else (f"@{actor}",))]
 
 
 class Turns:
-    """Keeps conversations. Every method raises `StoreError`."""
+    """Store of conversations. Every method raises `StoreError`."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
@@ -80,9 +80,9 @@ class Turns:
         self._sample = redis.register_script(_SAMPLE)
 
     async def load(self, tenant: str, namespace: str, name: str) -> list[dict[str, Any]]:
-        """The turns so far, oldest first; none for a conversation that is new or forgotten.
+        """Return the turns, oldest first; none for a new or forgotten conversation.
 
-        Of one where a turn does not open only what came behind that is left.
+        If a turn cannot be decrypted, only the turns after it are returned.
         """
         kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
         await self._sealer.know(kept)
@@ -110,9 +110,9 @@ class Turns:
         tags: Sequence[str] = (),
         actor: str | None = None,
     ) -> None:
-        """Add the turns of a question and its answer, all or none; none if purged since `asked_at`.
+        """Add a question and its answer, both or none; none if purged since `asked_at`.
 
-        By its tags and actors a conversation is found when those are erased.
+        Erasure finds a conversation by its tags and actors.
         """
         key = self._key("t", tenant, namespace, name)
         mark = conversation_mark(namespace, name)
@@ -132,19 +132,19 @@ class Turns:
         await run_script(self._append, key, *bounds, *purges, len(marks), *marks, *words)
 
     async def forget(self, tenant: str, namespace: str, name: str) -> bool:
-        """Forget a conversation; whether there was one."""
+        """Delete a conversation; return whether there was one."""
         key = self._key("t", tenant, namespace, name)
         grown = self._key("g", tenant, namespace, name)
         return bool(await command(self._redis, "DEL", key, f"{key}:size", grown))
 
     async def summary(self, tenant: str, digest: str) -> str | None:
-        """The summary of turns that were summarised before."""
+        """Return the stored summary of turns, if any."""
         kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
         await self._sealer.know([kept])
         return self._sealer.read("summaries", tenant, digest, kept, bytes.decode)
 
     async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
-        """Keep a summary for the next question of its conversation."""
+        """Store a summary for the next question of its conversation."""
         key = f"{self._prefix}sum:{tenant}:{digest}"
         await self._sealer.ready(tenant)
         value = self._sealer.seal("summaries", tenant, digest, text.encode())
@@ -153,7 +153,7 @@ class Turns:
     async def grew(
         self, tenant: str, namespace: str, name: str, tokens: int, *, keep_s: int, now: float
     ) -> float:
-        """Note how long a prompt was; the tokens each turn adds, as far as they are known."""
+        """Record the length of a prompt; return the tokens that each turn adds."""
         key = self._key("g", tenant, namespace, name)
         kept = await run_script(self._sample, key, keep_s, tokens, _SAMPLES)
         samples = [int(one) for one in kept]
@@ -166,7 +166,7 @@ class Turns:
         return trimming.growth(samples)
 
     async def bloated(self, tenant: str, now: float) -> int:
-        """How many conversations have grown past the measure within the last day."""
+        """Return how many conversations have become bloated within the last day."""
         marked = f"{self._prefix}bloat:{tenant}"
         await command(self._redis, "ZREMRANGEBYSCORE", marked, "-inf", now - _BLOATED_S)
         return int(await command(self._redis, "ZCARD", marked))
@@ -177,5 +177,5 @@ class Turns:
 
 
 def _turn(plain: bytes) -> dict[str, Any]:
-    """A turn as it was kept. Raises `ValueError` for what is none."""
+    """Decode a stored turn. Raises `ValueError` if it is invalid."""
     return as_object(plain, "role", "content")

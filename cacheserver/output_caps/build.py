@@ -1,4 +1,4 @@
-"""Builds the caps on answers' lengths."""
+"""Builds the output caps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cacheserver.output_caps.store import LengthStore
 
 @asynccontextmanager
 async def build(host: Host) -> AsyncIterator[OutputCaps]:
-    """Yield them; what they have learned is written on the way out."""
+    """Yield the output caps; lengths learned are written at the end."""
     caps = OutputCaps(LengthStore(host.store.redis, prefix=host.store.prefix), host.metrics)
     host.plugins.output_caps = caps
     try:

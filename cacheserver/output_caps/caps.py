@@ -1,4 +1,4 @@
-"""Output caps with what was learned: histograms read now and then, written behind the answers."""
+"""Output caps from learned lengths: histograms read periodically, written in the background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cacheserver.output_caps import rules as lengths
 from cacheserver.output_caps.rules import LengthHistogram
 from cacheserver.output_caps.store import LengthStore
 
-# What is learned moves slowly; reading it for every miss would cost each a trip to Redis.
+# Lengths change slowly; reading them for every miss would cost a round trip to Redis.
 _FRESH_S = 15.0
 _MOST_KEPT = 10_000  # of (tenant, task, model)
 
@@ -22,7 +22,7 @@ _NO_TASK = "other"
 
 
 class OutputCaps:
-    """The lever `output-cap`."""
+    """Lever `output-cap`."""
 
     def __init__(self, store: LengthStore, metrics: Metrics) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class OutputCaps:
         self._known: dict[tuple[str, str, str], tuple[float, LengthHistogram]] = {}
 
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
-        """The `max_tokens` to send. Raises `StoreError`."""
+        """Return the `max_tokens` to send, or None. Raises `StoreError`."""
         rules = query.tenant.lengths
         seen = LengthHistogram()
         if query.open_ended and rules.learn:
@@ -47,7 +47,7 @@ class OutputCaps:
     def learn(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
-        """Learn how long such an answer was. Where our cap cut it, it would have been longer."""
+        """Record the length of an answer. If our cap cut it, the cap is raised."""
         cap = asked.cap
         if cap is None or not cap.ours or not query.tenant.lengths.learn:
             return
@@ -65,11 +65,11 @@ class OutputCaps:
         self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
 
     async def drain(self) -> None:
-        """Return once what was learned so far is written."""
+        """Return once all recorded lengths are written."""
         await self._behind.drain()
 
     async def close(self) -> None:
-        """Write what is left. Learning after it is lost."""
+        """Write the recorded lengths. Later ones are lost."""
         await self._behind.close()
 
     async def _seen(self, name: tuple[str, str, str], now: float) -> LengthHistogram:

@@ -1,7 +1,7 @@
-"""How many tokens an answer may take: what the caller said, else by task and by what was learned.
+"""Rules for `max_tokens`: the caller's value, else a cap by task and learned lengths. Pure.
 
-Rule: a cap is there to stop a runaway, not to shorten answers. One that cuts an answer makes a
-caller pay for a torso, so it is generous, and grows as soon as it has cut.
+Rule: a cap stops a runaway answer; it does not shorten answers. A cut answer is paid for and
+useless, so a cap is generous, and grows as soon as it has cut one.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ _THINKS: Final = re.compile(r"(haiku|sonnet|opus|fable|mythos)-5")  # by default
 
 @dataclass(frozen=True, slots=True)
 class LengthHistogram:
-    """Lengths of earlier answers to such a task: counts by bucket, and what a cut raised it to."""
+    """Histogram of the lengths of a task's answers, with the cap after the last cut."""
 
     counts: Mapping[int, int] = field(default_factory=dict)
     raised: int = 0  # tokens; 0: never cut
 
 
 def bucket(tokens: int) -> int:
-    """The bucket of a length; `upper` of it is at least that length."""
+    """Return the bucket of a length; `upper` of it is at least that length."""
     return max(0, math.ceil(math.log(max(tokens, 1), _GROWTH) - 1e-9))
 
 
 def upper(place: int) -> int:
-    """The longest length in a bucket, in tokens."""
+    """Return the longest length in a bucket, in tokens."""
     return math.ceil(_GROWTH**place)
 
 
 def learned(seen: LengthHistogram) -> int | None:
-    """Tokens that hold nearly every answer to such a task; None before enough were seen."""
+    """Return the tokens that nearly every answer of a task fits in; None with too few answers."""
     total = sum(seen.counts.values())
     if total < _ENOUGH:
         return None
@@ -69,10 +69,10 @@ def cap(
     rules: LengthRules,
     seen: LengthHistogram,
 ) -> Cap | None:
-    """The `max_tokens` to send; None where the body goes as it came.
+    """Return the `max_tokens` to send; None: the body is sent unchanged.
 
-    `open_ended`: the caller left the length to us, and the body's is a placeholder. A body that
-    names none though it may not (`/v1/messages`) is Claude's to refuse.
+    `open_ended`: the caller did not choose a length, and the body's is a placeholder. A body
+    without the required `max_tokens` (`/v1/messages`) is left for Claude to refuse.
     """
     asked = None if open_ended else body.get("max_tokens")
     if asked is None and not open_ended:
@@ -96,11 +96,10 @@ def cap(
 
 
 def longer(seen: LengthHistogram, cap: int) -> int | None:
-    """How long answers to such a task are that are longer than a cap, and at most what they would
-    have been given without us; None where too few were seen.
+    """Return the mean length of a task's answers that are longer than a cap; None with too few.
 
-    The mean of what was measured before the cap was there, or after it was raised; a bucket counts
-    as its shortest length. Of tasks whose answers were always cut nothing is known.
+    Counted are lengths recorded before the cap existed or after it was raised; a bucket counts as
+    its shortest length. For tasks whose answers were always cut the length is unknown.
     """
     found = {at: count for at, count in seen.counts.items() if upper(at - 1) >= cap}
     many = sum(found.values())
@@ -111,12 +110,12 @@ def longer(seen: LengthHistogram, cap: int) -> int | None:
 
 
 def raised(cap: Cap) -> int:
-    """What a cap that cut an answer grows to."""
+    """Return the cap after it has cut an answer."""
     return 2 * cap.max_tokens
 
 
 def _room(body: Mapping[str, Any], model: str, rules: LengthRules) -> int:
-    """Tokens that thinking may take before the answer begins."""
+    """Return the tokens that thinking may take before the answer begins."""
     thinking = body.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
     if kind == "disabled":
@@ -127,7 +126,7 @@ def _room(body: Mapping[str, Any], model: str, rules: LengthRules) -> int:
 
 
 def _above_budget(body: Mapping[str, Any], tokens: int) -> int:
-    """A thinking budget must be under `max_tokens`, or Claude refuses the request."""
+    """Return at least `tokens` and more than the thinking budget, as Claude requires."""
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
     if isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:

@@ -1,4 +1,4 @@
-"""How long answers were, by tenant, task and model: a histogram in Redis, shared by all servers."""
+"""Store of answer lengths by tenant, task and model: histograms in Redis, shared by all servers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LengthStore:
         self._add = redis.register_script(_ADD)
 
     async def seen(self, tenant: str, task: str, model: str) -> LengthHistogram:
-        """The lengths of earlier answers."""
+        """Return the lengths of earlier answers."""
         kept = await command(self._redis, "HGETALL", self._key(tenant, task, model))
         counts = {int(place): int(n) for place, n in kept.items() if place.isdigit()}
         return LengthHistogram(counts, int(kept.get(_RAISED, 0)))
@@ -53,7 +53,7 @@ class LengthStore:
     async def add(
         self, tenant: str, task: str, model: str, *, tokens: int, raised: int = 0
     ) -> None:
-        """Count an answer of `tokens`; `raised` is what a cap grows to that has cut it."""
+        """Count an answer of `tokens`; `raised` is the new cap if the old one cut it."""
         key = self._key(tenant, task, model)
         await run_script(self._add, key, bucket(tokens), raised, _KEPT_S, _MOST)
 

@@ -32,7 +32,7 @@ class PromptCaching:
 
 @asynccontextmanager
 async def build(host: Host) -> AsyncIterator[PromptCaching]:
-    """Pre-warm until the block ends; what was learned is written on the way out."""
+    """Pre-warm until the block ends; pending records are written at the end."""
 
     async def salt(tenant: str) -> str:
         return await host.tenants.pseudonym(f"{_SALT}{tenant}")

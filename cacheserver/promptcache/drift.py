@@ -1,6 +1,6 @@
-"""Watches the system prompts that go to Claude, and carries answers over to a new version.
+"""Watches the system prompts sent to Claude, and copies answers to a new prompt version.
 
-Nothing of it is waited for: a request is noted once it is answered.
+No request waits for it: a request is recorded after it is answered.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days
 
 
 class Stored(Protocol):
-    """The answers as they are in Redis."""
+    """Entries as stored in Redis."""
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> Sequence[stored.Stored | None]: ...
 
 
 class Answers(Protocol):
-    """The answers with the index: what is put here is found by similarity."""
+    """Entries with the index: those put here are found by similarity."""
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool: ...
 
 
 class PromptWatch:
-    """Notes fragments and versions of system prompts."""
+    """Records fragments and versions of system prompts."""
 
     def __init__(self, *, log: PromptLog, behind: WriteBehind, cost: Cost) -> None:
         self._log = log
@@ -56,13 +56,13 @@ class PromptWatch:
         self._known: OrderedDict[str, Skeleton] = OrderedDict()
 
     def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
-        """Note a request that Claude answered. Never blocks."""
+        """Record a request that Claude answered. Never blocks."""
         system = text_of(query.body.get("system"))
         if system:
             self._behind.add(lambda: self._note(query, system, model, usage, now))
 
     async def fragments(self, tenant: str, now: float) -> list[dict[str, Any]]:
-        """What fragments cost a tenant, the dearest first. Raises `StoreError`."""
+        """Return the cost of fragments to a tenant, dearest first. Raises `StoreError`."""
         found = [
             shown
             for family in await self._log.families(tenant)
@@ -115,7 +115,7 @@ class PromptWatch:
 
 
 class Versions:
-    """Versions of system prompts, and what was stored under them."""
+    """Versions of system prompts, and the entries stored under them."""
 
     def __init__(
         self, *, log: PromptLog, stored: Stored, answers: Answers, clock: Callable[[], float]
@@ -126,7 +126,7 @@ class Versions:
         self._clock = clock
 
     async def show(self, tenant: str) -> list[dict[str, Any]]:
-        """Every namespace's versions and changes, with what is still stored under each."""
+        """Return every namespace's versions and changes, with the number of entries under each."""
         shown = []
         for namespace in await self._log.namespaces(tenant):
             versions = await self._log.versions(tenant, namespace)
@@ -232,9 +232,9 @@ class PromptCaching:
 
 
 def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body with what changes in its system prompt behind what stays, where that can be done.
+    """Return the body with the changing parts of its system prompt moved behind the constant ones.
 
-    Never Claude Code's: its first block is read by Anthropic as it stands.
+    Claude Code's prompt is never changed: Anthropic checks its first block literally.
     """
     if any(name.startswith("x-claude-code-") for name in query.headers):
         return body
@@ -254,7 +254,7 @@ def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
 
 
 def rest_of(body: Mapping[str, Any]) -> str:
-    """Hash of a request without its system prompt and its question."""
+    """Hash a request without its system prompt and its question."""
     shape = fingerprint.shaping(body)
     shape.pop("system", None)
     *earlier, last = shape["messages"]

@@ -1,6 +1,6 @@
-"""What prompts that change cost: fragments that part what could be shared, and new versions.
+"""Costs of changing prompts: fragments that prevent sharing, and new versions. Pure.
 
-Every sum of money here is an estimate: it prices what did not happen.
+Every amount here is an estimate: it prices calls that were not made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LEAST = 5  # requests of the old one: what was asked less often left no cache t
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Prompts with one skeleton, as seen so far."""
+    """Prompts with one skeleton, and their sightings."""
 
     skeleton: str
     model: str = ""
@@ -49,9 +49,9 @@ def seen(
     now: float,
     lost: Nanodollars | None,
 ) -> Family:
-    """The family with one more sighting; `lost` is the cost of a call that a hit would have saved.
+    """Add a sighting to a family; `lost` is the cost of a call that a hit would have saved.
 
-    A fragment that never changes is none: only what differs between two sightings is counted.
+    Only fragments that differ between two sightings are counted.
     """
     digests = tuple(one.digest for one in skeleton.fragments)
     varied = dict(family.varied)
@@ -87,7 +87,7 @@ def seen(
 
 
 def report(family: Family, rates: Rates | None) -> dict[str, Any] | None:
-    """What a family's fragments cost a day, and where they stand; None where nothing changes."""
+    """Return a family's cost per day and its changing fragments; None if nothing changes."""
     if not family.changes:
         return None
     days = max((family.last_at - family.first_at) / _DAY_S, 1 / 24)
@@ -122,7 +122,7 @@ def report(family: Family, rates: Rates | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A system prompt of a namespace, by the hash of what stays in it."""
+    """Version of a namespace's system prompt, by the hash of its constant parts."""
 
     digest: str
     first_at: float
@@ -134,7 +134,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One version followed by another: what was stored under it is not found any more."""
+    """Change from one version to the next, after which the old one's entries are not found."""
 
     old: str
     new: str
@@ -143,7 +143,7 @@ class Drift:
 
 
 def drifts(versions: Sequence[Version]) -> list[Drift]:
-    """The changes from one version to the next, the newest first."""
+    """Return the changes from one version to the next, newest first."""
     found = []
     for new in versions:
         old = [
@@ -162,6 +162,6 @@ def drifts(versions: Sequence[Version]) -> list[Drift]:
 
 
 def pairs(old: Version, new: Version) -> tuple[tuple[str, str], ...]:
-    """The scopes of two versions that differ in nothing but the version."""
+    """Return the scopes of two versions that differ in nothing but the version."""
     shared = sorted(old.scopes.keys() & new.scopes.keys())
     return tuple((old.scopes[rest], new.scopes[rest]) for rest in shared)

@@ -1,8 +1,8 @@
-"""A request as Claude's prompt cache sees it: where marks may stand, and the prefix each closes.
+"""Layout of a request for Claude's prompt cache: positions of marks, and the prefix of each.
 
-The cache matches exact prefixes in the order tools, system, messages. A prefix is known here by a
-rolling hash of its blocks and of what else must be equal for it to be found again. Tokens are
-estimates; what a call really used corrects them (`promptcache.settle`).
+The cache matches exact prefixes in the order tools, system, messages. A prefix is identified by a
+rolling hash of its blocks and of everything else that must be equal for a cache hit. Tokens are
+estimates; the usage of a call corrects them (`promptcache.planner.settle`). Pure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TURNS = (1, 2, 3, 5)
 
 @dataclass(frozen=True, slots=True)
 class MarkPosition:
-    """A place where a mark may stand."""
+    """Position where a mark may be set."""
 
     path: tuple[str | int, ...]
     kind: str  # "tools", "system", "block", "turn1", "turn2"...: what it is reused like
@@ -54,7 +54,7 @@ def minimum(model: str) -> int:
 
 
 def marked_by_caller(body: Mapping[str, Any]) -> bool:
-    """Whether a `cache_control` stands anywhere the API takes one."""
+    """Return whether the body has a `cache_control` anywhere the API takes one."""
     if body.get("cache_control") is not None:
         return True
     waiting: list[Any] = [body.get("tools"), body.get("system")]
@@ -72,7 +72,7 @@ def marked_by_caller(body: Mapping[str, Any]) -> bool:
 
 
 def lay_out(body: Mapping[str, Any], model: str, headers: Mapping[str, str]) -> Layout:
-    """The spots of a body that the caller left unmarked."""
+    """Return the positions in a body that the caller left unmarked."""
     least, ratio = minimum(model), chars_per_token(model)
     digest = hashlib.sha256(json_text.dumps([model, _namespace(headers)]))
     spots: list[MarkPosition] = []
@@ -107,7 +107,7 @@ def under(layout: Layout, tenant: Tenant) -> Layout:
 
 
 def with_marks(body: Mapping[str, Any], marks: Sequence[Mark]) -> dict[str, Any]:
-    """The body with marks put in. A new mapping: what is not marked is shared with the old one."""
+    """Return the body with marks. Unmarked parts are shared with the old mapping."""
     marked = dict(body)
     for mark in marks:
         control: dict[str, Any] = {"type": "ephemeral"}
@@ -118,7 +118,7 @@ def with_marks(body: Mapping[str, Any], marks: Sequence[Mark]) -> dict[str, Any]
 
 
 def _put(at: dict[str, Any], path: Sequence[str | int], control: Mapping[str, Any]) -> None:
-    """Copy the way down to the block, and mark it. A string on the way becomes a text block."""
+    """Copy the path down to the block, and mark it. A string on the path becomes a text block."""
     name, *rest = path
     inner = at[name]  # type: ignore[index]
     if isinstance(inner, str):
@@ -132,7 +132,7 @@ def _put(at: dict[str, Any], path: Sequence[str | int], control: Mapping[str, An
 
 
 def _namespace(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Claude's own headers: workspaces share nothing, betas may change what the prompt is."""
+    """Return Claude's own headers: workspaces share no cache, betas may change the prompt."""
     return sorted(
         (name, value)
         for name, value in headers.items()
@@ -144,9 +144,9 @@ _Block = tuple[tuple[str | int, ...], str, Mapping[str, Any]]
 
 
 def _sections(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes, Iterator[_Block]]]:
-    """Return each section with what else must be equal from there on.
+    """Yield each section, with what invalidates the cache from there on.
 
-    See "What invalidates the cache" on Anthropic's page on prompt caching.
+    See "What invalidates the cache" in Anthropic's page on prompt caching.
     """
     tools = body.get("tools") or []
     output = body.get("output_config")
@@ -170,7 +170,7 @@ def _sections(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes, Iterator[_B
 
 
 def _wanted(body: Mapping[str, Any]) -> dict[tuple[str | int, ...], str]:
-    """The places worth a mark, at most 13, and what each is reused like."""
+    """Return the positions worth a mark, at most 13, with the kind of each."""
     found: dict[tuple[str | int, ...], str] = {}
     if tools := body.get("tools"):
         found["tools", len(tools) - 1] = "tools"

@@ -1,4 +1,4 @@
-"""What Claude's prompt cache multiplies prices by, and what a call gained from it."""
+"""Price multipliers of Claude's prompt cache, and the gain of a call from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rates:
 
 
 def rates(cost: Cost, model: str, now: float) -> Rates | None:
-    """The multipliers of a model; None where one of its prices is not known, or is nothing."""
+    """Return the multipliers of a model; None if one of its prices is unknown or zero."""
     plain = cost(model, Usage(input_tokens=_TOKENS), now)
     read = cost(model, Usage(cache_read_tokens=_TOKENS), now)
     write_5m = cost(model, Usage(cache_write_5m_tokens=_TOKENS), now)
@@ -40,9 +40,9 @@ def rates(cost: Cost, model: str, now: float) -> Rates | None:
 
 
 def gain(cost: Cost, model: str, usage: Usage, now: float) -> Nanodollars | None:
-    """What the call would have cost without the prompt cache, minus what it cost.
+    """Return the cost of a call without the prompt cache, minus its cost.
 
-    Negative where it wrote more than it read. None where the model has no price.
+    Negative if it wrote more than it read. None if the model has no price.
     """
     with_cache = cost(model, usage, now)
     without = cost(model, uncached(usage), now)
@@ -52,7 +52,7 @@ def gain(cost: Cost, model: str, usage: Usage, now: float) -> Nanodollars | None
 
 
 def uncached(usage: Usage) -> Usage:
-    """The same tokens, none of them read or written: what is plain input costs the plain price."""
+    """Return the same tokens as plain input."""
     return replace(
         usage,
         input_tokens=prompt_tokens(usage),

@@ -1,4 +1,4 @@
-"""Where a request is marked for Claude's prompt cache, and what is learned from what it did.
+"""Planner of prompt-cache marks: sets them by expected gain, and books the outcome. Pure.
 
 A write costs a premium over plain input (a quarter for 5 minutes, the whole once more for an hour)
 and a read costs almost nothing, so with a chance p that a prefix comes again within the lifetime,
@@ -52,7 +52,7 @@ _CLASS_DOUBT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """How often something came again: within 5 minutes, within the hour, later. Decayed counts."""
+    """Decayed counts of how soon something came again: within 5 minutes, within the hour, later."""
 
     within_5m: float = 0.0
     within_1h: float = 0.0
@@ -65,7 +65,7 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class PrefixStats:
-    """What is known of a prefix when it is seen once more."""
+    """Statistics of a prefix when it is seen once more."""
 
     sightings: float = 0.0  # decayed, this one included
     gaps: Gaps = Gaps()
@@ -83,7 +83,7 @@ class PrefixStats:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan with what it was made of, so that its outcome can be booked."""
+    """Plan with its inputs, so that its outcome can be booked."""
 
     spots: tuple[MarkPosition, ...]
     tokens: int  # of the whole prompt, estimated
@@ -106,7 +106,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class PrefixUpdate:
-    """What is written down of a prefix once its call is known."""
+    """Booking of a prefix after its call."""
 
     prefix: str
     change: float  # to its account, what was reserved included
@@ -116,7 +116,7 @@ class PrefixUpdate:
 
 
 def chances(sight: PrefixStats) -> tuple[float, float]:
-    """How likely the prefix comes again within 5 minutes, and within the hour."""
+    """Return the chances that the prefix comes again within 5 minutes, and within the hour."""
     opened = sight.kind_opened + _CLASS_DOUBT
     prior_5m = sight.kind.within_5m / opened
     prior_1h = (sight.kind.within_5m + sight.kind.within_1h) / opened
@@ -127,9 +127,9 @@ def chances(sight: PrefixStats) -> tuple[float, float]:
 
 
 def worths(sights: Sequence[PrefixStats], rates: Rates) -> list[dict[Ttl, float]]:
-    """What a token up to each place saves in the long run, of its plain price; below 0: it costs.
+    """Return the long-run saving per token up to each position, of its price; below 0: a cost.
 
-    A place comes again whenever one behind it does, so its chance is the best of those.
+    A position comes again whenever one behind it does, so its chance is the best of those.
     """
     found: list[dict[Ttl, float]] = []
     hit: dict[Ttl, float] = {"5m": 0.0, "1h": 0.0}
@@ -151,9 +151,9 @@ def draft(
     one_hour: bool = True,
     write: bool = True,
 ) -> Draft:
-    """The marks for a request. `sights` are those of the layout's spots, this request counted.
+    """Return the marks for a request. `sights` are those of the layout's spots, with this request.
 
-    `write` False: only what is there already is read. At most 4 marks, in order, 1h before 5m.
+    `write` False: only existing prefixes are read. At most 4 marks, in order, 1h before 5m.
     """
     spots = layout.spots
     reach = _reach(sights, now)
@@ -188,7 +188,7 @@ def draft(
 
 
 def settle(draft: Draft, usage: Usage) -> tuple[PrefixUpdate, ...]:
-    """What a call did, booked to its prefixes. Tokens are Claude's, scaled to the estimates."""
+    """Return the bookings of a call. Tokens are Claude's, scaled to the estimates."""
     total = prompt_tokens(usage)
     scale = draft.tokens / total if total else 1.0
     read = usage.cache_read_tokens * scale
@@ -215,18 +215,18 @@ def settle(draft: Draft, usage: Usage) -> tuple[PrefixUpdate, ...]:
 
 
 def begun(draft: Draft) -> tuple[PrefixUpdate, ...]:
-    """The bookings of a call whose answer has begun: what it writes can be read from now on."""
+    """Return the bookings of a call whose answer has begun: its writes can be read from now on."""
     ttls = {draft.spots[at].prefix: ttl for at, ttl in draft.marks}
     return tuple(PrefixUpdate(prefix, 0.0, True, ttls[prefix]) for prefix, _ in draft.reserved)
 
 
 def refund(draft: Draft) -> tuple[PrefixUpdate, ...]:
-    """The bookings of a call that Claude refused or never got: it wrote nothing."""
+    """Return the bookings of a call that Claude refused or never got: it wrote nothing."""
     return tuple(PrefixUpdate(prefix, premium, False) for prefix, premium in draft.reserved)
 
 
 def _reach(sights: Sequence[PrefixStats], now: float) -> int:
-    """The deepest spot that is there to be read, or will be once a call of ours has begun."""
+    """Return the deepest position that can be read, or will be once a call of ours has begun."""
     for at in reversed(range(len(sights))):
         if sights[at].live(now) or sights[at].writing == "ours":
             return at
@@ -234,12 +234,12 @@ def _reach(sights: Sequence[PrefixStats], now: float) -> int:
 
 
 def _open(sight: PrefixStats) -> bool:
-    """Whether a prefix may be written: see the module's rule."""
+    """Return whether a prefix may be written: see the module's rule."""
     return sight.account >= 0 and sight.writing == "no" and not sight.void
 
 
 def _writable(sights: Sequence[PrefixStats], reach: int) -> list[int]:
-    """The spots beyond the reach that a write may end at; none behind what others are writing."""
+    """Return the positions beyond the reach where a write may end, before others' writes."""
     found = []
     for at in range(reach + 1, len(sights)):
         if sights[at].writing == "theirs":
@@ -261,10 +261,10 @@ def _cuts(
     open_: Sequence[int],
     hours: Sequence[int],
 ) -> tuple[int, int]:
-    """How deep to write for an hour, and from there for 5 minutes, so that most is saved.
+    """Return how deep to write for an hour, and from there for 5 minutes, to save the most.
 
-    A stretch is read again as often as a place comes again at which it was written: what stands
-    between two such places counts with the later one.
+    A stretch is read as often as a position comes again at which it was written: text between two
+    such positions counts with the later one.
     """
     before = spots[reach].tokens if reach >= 0 else 0
     hour, five = {reach: 0.0}, {reach: 0.0}  # what writing up to each place is worth
@@ -293,7 +293,7 @@ def _choose(
     end: int,
     now: float,
 ) -> tuple[tuple[int, Ttl], ...]:
-    """At most 4 marks: those that must be, then those that renew or that others will read."""
+    """Return at most 4 marks: required ones, then those that renew or that others will read."""
     must: dict[int, Ttl] = {}
     if end > reach:
         must[end] = "1h" if end <= hour_end else "5m"
@@ -322,7 +322,7 @@ def _choose(
 def _premiums(
     spots: Sequence[MarkPosition], marks: Sequence[tuple[int, Ttl]], reach: int, rates: Rates
 ) -> tuple[tuple[str, float], ...]:
-    """What each mark beyond the reach will cost over plain input, in tokens."""
+    """Return the premium of each mark beyond the reach over plain input, in tokens."""
     before = spots[reach].tokens if reach >= 0 else 0
     found = []
     for at, ttl in marks:
@@ -333,7 +333,7 @@ def _premiums(
 
 
 def _reached(draft: Draft, read: float) -> int:
-    """The spot whose tokens come nearest to what was read; -1 where nothing was."""
+    """Return the position whose tokens are nearest to those read; -1 if none were."""
     if read <= 0 or not draft.spots:
         return -1
     return min(range(len(draft.spots)), key=lambda at: abs(draft.spots[at].tokens - read))

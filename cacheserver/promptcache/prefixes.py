@@ -1,8 +1,8 @@
-"""What is known of the prefixes of Claude's prompt cache, shared by all servers.
+"""Statistics of the prefixes of Claude's prompt cache, shared by all servers.
 
-A miss asks once (`see`), and once more where it is about to write (`claim`): a premium is spent by
-one call only. What a call did is written behind its answer. Bounded per tenant: what has not been
-seen for longest goes first, but never what owes a premium of the day.
+A miss asks once (`see`), and once more if it is about to write (`claim`): only one call spends a
+premium. The outcome is written in the background. Bounded per tenant: the prefix unseen for longest
+is dropped first, but never one that owes a premium of the day.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.it
 
 @dataclass(frozen=True, slots=True)
 class PromptCacheUse:
-    """What a tenant's calls did with Claude's prompt cache, in tokens and nanodollars."""
+    """Use of Claude's prompt cache by a tenant's calls, in tokens and nanodollars."""
 
     calls: int = 0
     prompt: int = 0
@@ -52,12 +52,12 @@ class PromptCacheUse:
 
     @property
     def read_ratio(self) -> float | None:
-        """Of all prompt tokens, those read from the cache; None where there were none."""
+        """Return the share of prompt tokens read from the cache; None without tokens."""
         return self.read / self.prompt if self.prompt else None
 
 
 class Prefixes:
-    """Sightings, lifetimes and accounts of prefixes. Raises `StoreError` where the store fails."""
+    """Sightings, lifetimes and accounts of prefixes. Raises `StoreError` when the store fails."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, most: int = MOST, server: str = ""
@@ -73,7 +73,7 @@ class Prefixes:
     async def see(
         self, tenant: str, prefixes: Sequence[tuple[str, str, int]], now: float
     ) -> list[PrefixStats]:
-        """Count a sighting of each (prefix, kind, tokens), and return what is known of it."""
+        """Count a sighting of each (prefix, kind, tokens), and return its statistics."""
         words = [word for name, kind, tokens in prefixes for word in (name, f"~{kind}", tokens)]
         found = await run_script(
             self._see,
@@ -93,10 +93,7 @@ class Prefixes:
     async def claim(
         self, tenant: str, writes: Sequence[tuple[str, float, Ttl]], now: float
     ) -> bool:
-        """Take the premiums of (prefix, premium, lifetime). False: another call may write, not us.
-
-        All of them or none.
-        """
+        """Take the premiums of all (prefix, premium, lifetime), or none: then others may write."""
         words = [word for name, premium, ttl in writes for word in (name, premium, LIFETIME_S[ttl])]
         until = repr(now + _WRITING_S)
         spent = await run_script(
@@ -119,7 +116,7 @@ class Prefixes:
         *,
         claimed: Sequence[str] = (),
     ) -> None:
-        """Write down what a call that began at `began` did; `claimed` are its own claims."""
+        """Book the outcome of a call that began at `began`; `claimed` are its own claims."""
         words = [
             word
             for one in bookings
@@ -138,7 +135,7 @@ class Prefixes:
             )
 
     async def take_slot(self, tenant: str, name: str, slot: int, life_s: int) -> bool:
-        """Whether this server is the one to pre-warm `name` in that slot of time."""
+        """Return whether this server pre-warms `name` in that slot of time."""
         key = f"{self._prefix}pcw:{tenant_key(tenant)}:{name}:{slot}"
         return bool(await command(self._redis, "SET", key, self._server, "NX", "EX", life_s))
 
@@ -154,7 +151,7 @@ class Prefixes:
                 await pipe.execute()
 
     async def used(self, tenant: str, window_s: int, now: float) -> PromptCacheUse:
-        """The sums of the hours that the last `window_s` seconds touch, 8 days at most."""
+        """Return the sums of the hours that the last `window_s` seconds touch, 8 days at most."""
         last = int(now // _HOUR_S)
         first = max(int((now - window_s) // _HOUR_S), last - _KEPT_HOURS + 1)
         sums = dict.fromkeys(_fields(PromptCacheUse()), 0)

@@ -1,4 +1,4 @@
-"""Writes listed prefixes into Claude's cache ahead of their requests, one server at a time."""
+"""Pre-warms listed prefixes in Claude's cache, one server at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Pricer(Protocol):
 
 
 class Prewarmer:
-    """Keeps the prefixes that tenants list. What fails is counted, and tried in the next slot."""
+    """Keeps tenants' listed prefixes warm. Failures are counted, and retried in the next slot."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Prewarmer:
             self._task = None
 
     async def round(self) -> int:
-        """Make the calls that are due now; returns how many this server made.
+        """Make the calls that are due; return how many this server made.
 
         Raises `StoreError`.
         """

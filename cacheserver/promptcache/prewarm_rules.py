@@ -1,7 +1,7 @@
-"""When a listed prefix is pre-warmed, and with what request.
+"""Schedule of pre-warming, and its request. Pure.
 
-`max_tokens` 0 writes the prefix and answers nothing; it is refused with a stream, with
-thinking enabled, with an output format and with a forced tool choice, so none of these is sent.
+`max_tokens` 0 writes the prefix and answers nothing. Claude refuses it with a stream, with
+thinking, with an output format and with a forced tool choice, so none of these is sent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EARLY_S: Final = {"5m": 40, "1h": 300}
 
 
 def slot(warm: Warm, now: float) -> int | None:
-    """The number of the slot of time that `now` is in; None where nothing is due."""
+    """Return the number of the time slot of `now`; None if nothing is due."""
     if warm.until is not None and now >= warm.until:
         return None
     hour = int(now // 3_600) % 24
@@ -29,12 +29,12 @@ def slot(warm: Warm, now: float) -> int | None:
 
 
 def every_s(warm: Warm) -> int:
-    """Seconds between two calls: as set, or so that each one finds what the last one left."""
+    """Return the seconds between two calls: as set, or short enough to stay warm."""
     return warm.every_s or LIFETIME_S[warm.ttl] - _EARLY_S[warm.ttl]
 
 
 def body(warm: Warm) -> dict[str, Any]:
-    """The request, unmarked: the mark belongs on the system prompt."""
+    """Return the request, unmarked: the mark belongs on the system prompt."""
     asked: dict[str, Any] = {"model": warm.model, "max_tokens": 0}
     if warm.tools:
         asked["tools"] = [dict(tool) for tool in warm.tools]

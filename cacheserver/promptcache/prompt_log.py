@@ -1,7 +1,7 @@
-"""Prompts as they were seen: families that share a skeleton, and versions by namespace.
+"""Log of prompts: families that share a skeleton, and versions by namespace.
 
-Hashes, counts and places, never words. Written behind answers: two servers that note the same
-family at once may lose one of two sightings. Raises `StoreError` where the store fails.
+Hashes, counts and positions, never words. Written in the background: two servers that record the
+same family at once may lose one of two sightings. Raises `StoreError` when the store fails.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class PromptLog:
         self._prefix = prefix
 
     async def family(self, tenant: str, skeleton: str) -> Family:
-        """The family with that skeleton; a new one where it was not seen yet."""
+        """Return the family with that skeleton, or a new one."""
         found = await command(self._redis, "GET", self._key("fam", tenant, skeleton))
         return Family(skeleton) if found is None else _family(decode_object("a family", found))
 
     async def keep_family(self, tenant: str, family: Family) -> None:
-        """Write a family down, and drop those beyond the most."""
+        """Store a family, and drop those beyond the limit."""
         row = {**asdict(family), "varied": {str(k): v for k, v in family.varied.items()}}
         value = encode_object("a family", row, most=_MOST_BYTES)
         key = self._key("fam", tenant, family.skeleton)
@@ -48,7 +48,7 @@ class PromptLog:
         await self._place(index, family.skeleton, family.last_at, _MOST_FAMILIES)
 
     async def families(self, tenant: str) -> list[Family]:
-        """All families of a tenant, the latest first."""
+        """Return all families of a tenant, latest first."""
         names = await command(self._redis, "ZREVRANGE", self._key("fams", tenant), 0, -1)
         if not names:
             return []
@@ -57,9 +57,9 @@ class PromptLog:
         return [_family(decode_object("a family", row)) for row in rows if row is not None]
 
     async def repeated(self, tenant: str, request: str, fingerprint: str, life_s: int) -> bool:
-        """Whether a request that differs in its fragments only was answered `life_s` ago at most.
+        """Return whether a request that differs only in its fragments was answered within `life_s`.
 
-        Notes this one in its place.
+        Records this request in its place.
         """
         if life_s <= 0:
             return False
@@ -96,7 +96,7 @@ class PromptLog:
         await self._place(self._key("verns", tenant), namespace, now, _MOST_NAMESPACES)
 
     async def versions(self, tenant: str, namespace: str) -> list[Version]:
-        """The versions of a namespace, the latest first."""
+        """Return the versions of a namespace, latest first."""
         key = self._key("vers", tenant, namespace)
         found = []
         for name in await command(self._redis, "ZREVRANGE", key, 0, -1):
@@ -113,7 +113,7 @@ class PromptLog:
         return [name.decode() for name in names]
 
     async def refs(self, tenant: str, namespace: str) -> AsyncIterator[list[tuple[str, str]]]:
-        """The (fingerprint, entry id) of all entries of a namespace, some hundreds at a time."""
+        """Yield the (fingerprint, entry id) of a namespace's entries, some hundreds at a time."""
         group, cursor = f"{self._prefix}g:n:{tenant_key(tenant)}:{namespace}", b"0"
         while True:
             cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _STEP)

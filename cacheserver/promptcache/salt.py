@@ -1,12 +1,12 @@
-"""A tenant's salt in front of what is planned for Claude's prompt cache.
+"""Salt of a tenant, in front of everything planned for Claude's prompt cache. Pure.
 
-Claude's cache is shared by all who use one account, and `cache_read_input_tokens` tells whoever
-asks with a prefix whether it was there. Prefixes run from tools over system to messages; the salt
-is the first system block, and no mark stands before it, so every prefix that is written for a
-tenant holds its salt and nobody else's request can match it. Pure.
+Claude's cache is shared by all who use one account, and `cache_read_input_tokens` reveals whether a
+prefix was there. Prefixes run from tools over system to messages; the salt is the first system
+block, and no mark is set before it, so every prefix written for a tenant holds its salt, and no
+other tenant's request can match it.
 
-It changes the words Claude reads, and nothing that an answer is stored or found under: exact key
-and scope are those of the body as it came.
+It changes the words that Claude reads, not where an answer is stored or found: exact key and scope
+are those of the original body.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def salted(body: Mapping[str, Any], salt: str) -> dict[str, Any]:
 
 
 def behind(layout: Layout) -> Layout:
-    """Return the layout without the places before the salt."""
+    """Return the layout without the positions before the salt."""
     return replace(layout, spots=tuple(spot for spot in layout.spots if spot.kind != "tools"))
 
 
 def tokens(model: str) -> float:
-    """Return what the salt adds to each planned call, estimated."""
+    """Return the estimated tokens that the salt adds to each planned call."""
     return len(_line("0" * _DIGITS)) / chars_per_token(model)
 
 

@@ -1,6 +1,6 @@
-"""Claude's prompt cache on a miss: plan, let one call write what many would, book what came.
+"""Uses Claude's prompt cache on a miss: plan, let one call write for many, book the outcome.
 
-`promptcache.planner` decides; this fetches what it decides on and writes down what came of it.
+`promptcache.planner` decides; this module reads its inputs and stores its results.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _MOST_WRITING = 1_000  # prefixes written of late
 
 
 class Watcher(Protocol):
-    """Is shown each request that Claude answered: for fragments, and versions of prompts."""
+    """Observer of each request that Claude answered, for fragments and versions of prompts."""
 
     def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
-        """Note a request, and what it used. Never blocks."""
+        """Record a request and its usage. Never blocks."""
 
 
 # A tenant's salt, the same on all servers. Raises `Unavailable`.
@@ -51,7 +51,7 @@ _Outcome: TypeAlias = Literal["begun", "failed", "refused"]
 
 @dataclass(slots=True)
 class _Writing:
-    """A call of this process that writes a prefix."""
+    """Call of this process that writes a prefix."""
 
     ttl: Ttl
     until: float  # by the event loop's clock: what never began holds nobody for ever
@@ -67,7 +67,7 @@ class _Writing:
 
 
 class PromptPlanner:
-    """Plans marks. What fails is counted, and the body goes as it came."""
+    """Plans marks. Failures are counted, and the body is sent unchanged."""
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class PromptPlanner:
     async def plan(
         self, query: Query, body: Mapping[str, Any], model: str, now: float
     ) -> tuple[Mapping[str, Any], Plan | None]:
-        """The body with marks, and the plan; one without marks says why there are none.
+        """Return the body with marks, and the plan; a plan without marks says why.
 
-        None where Claude's cache is none of our business. Raises `StoreError`.
+        None if Claude's cache is not to be used. Raises `StoreError`.
         """
         if body.get("max_tokens") == 0:
             return body, None  # the caller's own pre-warming
@@ -131,7 +131,7 @@ class PromptPlanner:
 
     @asynccontextmanager
     async def turn(self, query: Query, plan: Plan) -> AsyncGenerator[None]:
-        """Held until the call has begun; first waits for calls that write what this one reads."""
+        """Hold until the call has begun; first wait for calls that write what this one reads."""
         drafted, tenant = plan.draft, query.tenant.name
         if not isinstance(drafted, Draft):
             yield
@@ -148,7 +148,7 @@ class PromptPlanner:
         self._book(tenant, begun(drafted), drafted)
 
     def learn(self, query: Query, plan: Plan, model: str, usage: Usage, now: float) -> None:
-        """Book what a call did to its prefixes and to its tenant's hour. Never blocks."""
+        """Book a call to its prefixes and to its tenant's hour. Never blocks."""
         tenant, drafted = query.tenant.name, plan.draft
         if isinstance(drafted, Draft) and drafted.marks:
             self._book(tenant, settle(drafted, usage), drafted)
@@ -165,7 +165,7 @@ class PromptPlanner:
             self._watcher.learn(query, model, usage, now)
 
     async def _draft(self, query: Query, layout: Layout, priced: Rates, now: float) -> Draft:
-        """The marks, with the premiums of what they write taken. Raises `StoreError`."""
+        """Return the marks, with the premiums of their writes taken. Raises `StoreError`."""
         tenant, rules = query.tenant.name, query.tenant.caching
         sights = await self._see(tenant, layout, now) if layout.spots else []
         if rules.wait_ms == 0:  # nobody waits, so what is being written is left alone
@@ -190,7 +190,7 @@ class PromptPlanner:
             raise StoreError("the store took too long for a plan") from None
 
     async def _claim(self, tenant: str, drafted: Draft, now: float) -> bool:
-        """Make the writes this call's own, here first, so that those behind it wait for it."""
+        """Claim the writes for this call, first in this process, so later calls wait for it."""
         ttls = {drafted.spots[at].prefix: ttl for at, ttl in drafted.marks}
         self._forget_done()
         until = asyncio.get_running_loop().time() + _HELD_S
@@ -214,7 +214,7 @@ class PromptPlanner:
     async def _behind_others(
         self, tenant: str, busy: Sequence[str], drafted: Draft, sights: Sequence[PrefixStats]
     ) -> list[PrefixStats]:
-        """The sights as they are once those calls know whether they may write."""
+        """Return the sights once those calls know whether they may write."""
         found = list(sights)
         for at, spot in enumerate(drafted.spots):
             if spot.prefix in busy:
@@ -226,10 +226,10 @@ class PromptPlanner:
         return found
 
     async def _wait(self, query: Query, drafted: Draft) -> set[tuple[str, str]]:
-        """Return once all that this call reads can be read; what it has to write itself after all.
+        """Return once this call's prefixes can be read; returns those that it must write itself.
 
-        Not longer than the rules say: by then an answer that is not streamed may well have begun
-        at Claude, where nobody sees it begin.
+        No longer than the rules say: by then an answer that is not streamed may well have begun at
+        Claude, which is not visible here.
         """
         taken: set[tuple[str, str]] = set()
         if not drafted.waits:
@@ -264,7 +264,7 @@ class PromptPlanner:
                 writing.end(outcome)
 
     def _forget_done(self) -> None:
-        """Drop what is over. Not at once: who waits for it still looks how it ended."""
+        """Drop finished calls. Not at once: waiting calls still read their outcome."""
         if len(self._writing) > _MOST_WRITING:
             now = asyncio.get_running_loop().time()
             self._writing = {
@@ -278,7 +278,7 @@ class PromptPlanner:
         self._behind.add(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
 
     def _rates_of(self, model: str, now: float) -> Rates | None:
-        """Prices change on UTC days; four look-ups for each miss would be a tenth of our time."""
+        """Return cached rates: prices change on UTC days, and four look-ups a miss are slow."""
         key = (model, int(now // 3_600))
         if key not in self._rates:
             if len(self._rates) >= _REMEMBERED:
@@ -288,5 +288,5 @@ class PromptPlanner:
 
 
 def _aside(sight: PrefixStats) -> PrefixStats:
-    """What is being written, as another server's: left alone."""
+    """Return the statistics of a prefix as if another server wrote it: left alone."""
     return sight if sight.writing == "no" else replace(sight, writing="theirs")

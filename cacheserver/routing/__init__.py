@@ -1,4 +1,4 @@
-"""The cheapest capable model for a request with `model: auto`, and escalation.
+"""Routes a request with `model: auto` to the cheapest capable model, and escalates weak answers.
 
 Promises: a failure is the middle tier, never an error; the model routed to never changes the
 fingerprint. `rules` and `complexity` are pure.

@@ -1,4 +1,4 @@
-"""Builds the choice of a model: the router, escalation, and the trials that compare models."""
+"""Builds routing: the router, escalation, and the trials that compare models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Routing:
 
 @asynccontextmanager
 async def build(host: Host, comparing: CalibrationParts | None) -> AsyncIterator[Routing]:
-    """Yield them; `comparing` reads the answers of trials, and None has none run."""
+    """Yield routing; without `comparing`, which compares answers, no trials run."""
     async with AsyncExitStack() as stack:
         catalogue = ModelCatalogue(host.claude, host.metrics)
         stack.push_async_callback(catalogue.close)

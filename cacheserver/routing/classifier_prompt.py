@@ -1,7 +1,7 @@
-"""Asking a cheap model how hard a request is: what it is sent, and what its answer may be.
+"""Classifier prompt: asks a cheap model how hard a request is, and reads its answer.
 
-Rule: the request's text is data. It stands between marks it cannot know, the model is told that
-nothing in it is meant for it, and an answer is one of three words or none at all.
+Rule: the request's text is data. It is between two marks that it cannot contain, the model is told
+that nothing in it is addressed to it, and an answer is one of three words or none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WITH_THOUGHT: Final = 2_048  # where thinking cannot be switched off, it counts
 
 
 def question(text: str, model: str, able: Abilities, max_chars: int) -> dict[str, Any]:
-    """The body that asks `model` about `text`, of which both ends are shown."""
+    """Return the request that asks `model` about `text`, of which both ends are shown."""
     if len(text) > max_chars:
         text = f"{text[: max_chars // 2]}\n[...]\n{text[-(max_chars // 2) :]}"
     # Made of the text itself: nobody can write a text that holds the digest of itself.
@@ -53,7 +53,7 @@ def question(text: str, model: str, able: Abilities, max_chars: int) -> dict[str
 
 
 def answer(message: Mapping[str, Any]) -> Level | None:
-    """The word, where the answer is exactly one of the three; None: it says nothing."""
+    """Return the level if the answer is exactly one of the three words, otherwise None."""
     content = message.get("content")
     if message.get("stop_reason") != "end_turn" or not isinstance(content, list):
         return None

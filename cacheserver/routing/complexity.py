@@ -1,8 +1,8 @@
-"""How hard a request is: SIMPLE, MEDIUM or COMPLEX, from its embedding and its words.
+"""Complexity classifier: SIMPLE, MEDIUM or COMPLEX, from a request's embedding and words.
 
-An additive model of what `features` finds, with the embedding's coordinates beside it where there
-is one. Its weights come from `scripts/train_router`; its probabilities are calibrated on prompts
-the weights have not seen. It never decides alone what is dear: see `level`.
+An additive model over `features` and, if there is one, the embedding's coordinates. Its weights
+come from `scripts/train_router`; its probabilities are calibrated on prompts that the weights have
+not seen. It does not choose an expensive model alone: see `level`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN: Final = str.maketrans("äöüéèêëàâáãçñíïîóôõúùû", "a
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Log-odds of SIMPLE and of COMPLEX against MEDIUM. `vector` is empty where none is read."""
+    """Log-odds of SIMPLE and of COMPLEX against MEDIUM. `vector` is empty for words alone."""
 
     bias: tuple[float, float]
     vector: tuple[tuple[float, ...], tuple[float, ...]]
@@ -39,7 +39,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """What the classifier makes of a request: probabilities that sum to one."""
+    """Probabilities of the three levels; they sum to one."""
 
     simple: float
     medium: float
@@ -52,10 +52,10 @@ class Complexity:
 
 
 def features(text: str, task: str | None) -> dict[str, float]:
-    """What is weighed of a text: words, pairs of neighbours, groups of them, its task, its size.
+    """Return the features of a text: words, pairs of neighbours, word groups, its task, its size.
 
-    `task` is what `tasks.infer` says of it. Words come from both ends of a long text, where its
-    instruction stands. Each counts once: said twice it is no harder.
+    `task` is the result of `tasks.infer`. Words come from both ends of a long text, where its
+    instruction usually is. Each counts once: a repeated word makes nothing harder.
     """
     read = edges(text)
     found: dict[str, float] = {}
@@ -90,7 +90,7 @@ def read(
     with_vector: Weights,
     without: Weights,
 ) -> Complexity:
-    """How hard the request looks. Finite and summing to one whatever `vector` holds."""
+    """Classify a request. Finite and summing to one whatever `vector` holds."""
     weights = without
     simple, complex = 0.0, 0.0
     if vector is not None and len(vector) == len(with_vector.vector[0]):
@@ -111,10 +111,10 @@ def read(
 
 
 def level(reading: Complexity, rules: RoutingRules) -> Level | None:
-    """The level to act on; None where none is sure enough.
+    """Return the level to act on; None if none is sure enough.
 
-    Not the likeliest one: what is hard and answered cheaply is the dearer mistake, so SIMPLE also
-    asks that COMPLEX be unlikely.
+    Not the most probable one: a hard request answered by a cheap model is the costlier mistake, so
+    SIMPLE also requires COMPLEX to be improbable.
     """
     if reading.complex >= rules.complex_from:
         return "COMPLEX"

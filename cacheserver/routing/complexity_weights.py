@@ -1,6 +1,6 @@
-"""Weights of `routing.complexity`, of a file that `scripts/train_router` makes.
+"""Weights of `routing.complexity`, from a file that `scripts/train_router` writes.
 
-What they were fitted on and how well they do is in docs/routing.md.
+docs/routing.md says what they were fitted on and how well they do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Words that say what an answer demands, in groups: a word nobody trained on weighs as its group.
+"""Groups of words that show what an answer demands: an unseen word has the weight of its group.
 
-Written from the rubric (scripts/routing/RUBRIC.md): its demands, what it calls one step, and what
-it calls a known method. A word counts by its first letters; two words are neighbours. English
-first, then German, French, Spanish and Italian, without their accents.
+Written from the rubric (scripts/routing/RUBRIC.md): its demands, its one-step tasks, and its known
+methods. A word counts by its first letters; two words are neighbours. English first, then German,
+French, Spanish and Italian, without their accents.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers of cheaper tiers, looked at before anybody has them, and asked for again one tier up."""
+"""Escalation: checks answers of cheaper tiers before they are sent, and asks one tier up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ESCALATED = "escalated"
 
 
 class Escalation:
-    """Tells what is wrong with an answer, and how it is asked for again."""
+    """Checks answers, and plans the call that replaces a failed one."""
 
     def __init__(
         self, catalogue: ModelCatalogue, pricer: Pricer, spent: Spent = unrecorded
@@ -32,14 +32,14 @@ class Escalation:
         self._spent = spent
 
     def holds_back(self, query: Query, asked: PlannedCall) -> bool:
-        """Whether a stream is to be asked for whole, looked at, and then streamed."""
+        """Return whether a stream is to be fetched whole, checked, and then streamed."""
         rules = query.tenant.routing.validation
         return rules.streams and _looked_at(query, asked) and _next(query, asked.route) is not None
 
     def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
-        """Why an answer will not do: "refused", "truncated", or the condition it does not meet.
+        """Return why an answer fails: "refused", "truncated", or the condition it does not meet.
 
-        None: it will, or nobody asked. An answer that will not do is not stored.
+        None: it passes, or there was no check. A failed answer is not stored.
         """
         if not _looked_at(query, asked) or message.get("type") != "message":
             return None
@@ -52,9 +52,9 @@ class Escalation:
     def escalate(
         self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
     ) -> PlannedCall | None:
-        """How it is asked again, one tier up; `message` is the answer that would not do.
+        """Return the call one tier up; `message` is the answer that failed.
 
-        None: there is no tier above that may be used, or its model would refuse the request.
+        None: there is no usable tier above, or its model would refuse the request.
         """
         route, rules = asked.route, query.tenant.routing
         if (tier := _next(query, route)) is None:
@@ -91,12 +91,12 @@ class Escalation:
         )
 
     def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
-        """A better answer has come: the one before was paid for, and is written down as such."""
+        """Record the cost of an answer that was replaced by a better one."""
         self._spent("retry", query.tenant.name, message, now)
 
 
 def _looked_at(query: Query, asked: PlannedCall) -> bool:
-    """Whether there is anything to be told of such an answer."""
+    """Return whether there is anything to check in such an answer."""
     if query.controls.check is not None:
         return True
     routed = asked.route.tier is not None and "routing" not in query.controls.off
@@ -104,7 +104,7 @@ def _looked_at(query: Query, asked: PlannedCall) -> bool:
 
 
 def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
-    """The caller's conditions, then the request's own schema, then the operator's."""
+    """Yield the caller's conditions, then the request's own schema, then the operator's."""
     if query.controls.check is not None:
         yield query.controls.check
     if not query.tenant.routing.validation.enabled:
@@ -118,7 +118,7 @@ def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
 
 
 def _next(query: Query, route: Route) -> Tier | None:
-    """The tier that is asked where this one's answer will not do; None: there is none."""
+    """Return the tier to ask if this one's answer fails, or None."""
     rules = query.tenant.routing
     last = tiers.ORDER.index(rules.validation.up_to)
     # A named model is what the caller wanted; a conversation that moves loses its thinking.
@@ -131,7 +131,7 @@ def _next(query: Query, route: Route) -> Tier | None:
 
 
 def _unmarked(asked: PlannedCall) -> dict[str, Any]:
-    """The body as it was sent, without the marks that were planned for the model it went to."""
+    """Return the body as sent, without the marks planned for the model it went to."""
     body: dict[str, Any] = json_text.loads(asked.body)
     for mark in () if asked.plan is None else asked.plan.marks:
         at: Any = body

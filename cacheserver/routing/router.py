@@ -1,6 +1,6 @@
-"""The lever `routing`: gathers what is known of a request, lets policy choose, remembers it.
+"""Lever `routing`: collects the facts about a request, lets the rules choose, and remembers it.
 
-Nothing here fails a request. What cannot be found out is counted and left out of the choice.
+Nothing here fails a request. Facts that cannot be obtained are counted and left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MOST_WRITING: Final = 256
 
 class Trials(Protocol):
     def barred(self, tenant: Tenant, task: str | None) -> Mapping[Tier, str]:
-        """The tiers that such work may not use now, and why. Never blocks."""
+        """Return the tiers that such work may not use now, with the reasons. Never blocks."""
 
 
 class Router:
@@ -64,7 +64,7 @@ class Router:
         self._writing: dict[str, LastAnswer] = {}
 
     async def route(self, query: Query, vector: Any | None, now: float) -> Route:
-        """The model to ask. `vector` is the question's embedding, where it was made."""
+        """Return the model to ask. `vector` is the question's embedding, if there is one."""
         rules = query.tenant.routing
         text = query.text if query.text is not None else tasks.last_text(query.body)
         task = query.controls.task
@@ -91,7 +91,7 @@ class Router:
     def learn(
         self, query: Query, route: Route, message: Mapping[str, Any], usage: Usage, now: float
     ) -> None:
-        """Remember which model the conversation is on. Never blocks."""
+        """Remember the model of the conversation. Never blocks."""
         rules = query.tenant.routing
         held = rules.enabled and "routing" not in query.controls.off
         if query.model != AUTO or not held or rules.sticky_s == 0 or not message:
@@ -107,21 +107,21 @@ class Router:
             self._behind.do(self._keep(digest, rules.sticky_s))
 
     async def check(self, rules: RoutingRules, now: float) -> None:
-        """Raise `BadRequest` for rules that name a task or a model that nobody knows."""
+        """Raise `BadRequest` for rules that name an unknown task or model."""
         tiers.check(rules, await self._catalogue.known(now))
 
     async def forget(self) -> None:
-        """Forget which models conversations are on, of all tenants. Raises `StoreError`."""
+        """Delete the conversations' models, of all tenants. Raises `StoreError`."""
         await self._behind.drain()
         await self._conversations.forget()
 
     async def drain(self) -> None:
-        """Return once what was to be remembered is written."""
+        """Return once all pending records are written."""
         await self._behind.drain()
         await self._catalogue.drain()
 
     async def close(self) -> None:
-        """Write what is left. What is answered after it is not remembered."""
+        """Write pending records. Later answers are not remembered."""
         await self._behind.close()
         await self._catalogue.close()
 
@@ -135,7 +135,7 @@ class Router:
             del self._writing[digest]
 
     async def _sticky(self, query: Query, now: float) -> str | None:
-        """The conversation's model, where another one would lose something of it."""
+        """Return the conversation's model, if another model would cost it something."""
         if query.tenant.routing.sticky_s == 0:
             return None
         single = query.conversation is None and len(query.body["messages"]) == 1

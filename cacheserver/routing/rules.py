@@ -1,11 +1,11 @@
-"""Which model a request goes to, and why.
+"""Rules for the model of a request, with the reason. Pure.
 
-A named model is the caller's choice: only an operator's rule sends it elsewhere. With `auto` the
-first of these that speaks decides: deep analysis asked for, the conversation's own model, the
-caller's task, an operator's rule for the task we infer, the classifier. Then one that has not been
-shown to be good enough gives way, and one that would refuse the request moves to one that takes it.
+A named model is the caller's choice: only an operator's rule changes it. With `auto` the first of
+these decides: deep analysis requested, the conversation's own model, the caller's task, an
+operator's rule for the inferred task, the classifier. Then a model that has not been proven in
+trials is replaced by the next tier, and one that would refuse the request by one that takes it.
 
-Rule: nothing here reads or changes what an answer is stored under.
+Rule: nothing here reads or changes the key under which an answer is stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cacheserver.routing.complexity import Complexity, Level
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is known of a request when its model is chosen."""
+    """Facts about a request when its model is chosen."""
 
     model: str  # as asked, "auto" included
     task: str | None = None  # as the caller named it
@@ -43,7 +43,7 @@ class Ask:
 
     @property
     def work(self) -> str | None:
-        """The type of work in our words, given or inferred."""
+        """Return the type of work, given or inferred."""
         return self.inferred if self.task is None else canonical(self.task)
 
 
@@ -64,7 +64,7 @@ _ELSEWHERE: Final[Mapping[Tier, tuple[Tier, ...]]] = {
 
 
 def choose(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Route:
-    """The model to ask. `told` is what Claude's own list says of its models. Raises nothing."""
+    """Return the model to ask. `told` are the abilities from Claude's own list. Raises nothing."""
     if ask.model != AUTO:
         return _named(ask, rules, told)
     choice = _proven(_preferred(ask, rules), ask, rules)
@@ -80,7 +80,7 @@ def choose(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Rout
 
 
 def asks_haiku(ask: Ask, rules: RoutingRules) -> bool:
-    """Whether Haiku is to say how hard the request is: nothing firmer decides, and it may."""
+    """Return whether Haiku classifies the request: nothing firmer decides, and it is allowed."""
     if ask.model != AUTO or rules.haiku.ask == "never" or _firm(ask, rules) is not None:
         return False
     if rules.haiku.ask == "always":
@@ -89,12 +89,12 @@ def asks_haiku(ask: Ask, rules: RoutingRules) -> bool:
 
 
 def wants_reading(ask: Ask, rules: RoutingRules) -> bool:
-    """Whether our own classifier is to be asked: nothing firmer decides."""
+    """Return whether our own classifier runs: nothing firmer decides."""
     return ask.model == AUTO and rules.classifier and _firm(ask, rules) is None
 
 
 def level_tier(level: Level, rules: RoutingRules) -> Tier:
-    """The tier for a level of difficulty."""
+    """Return the tier for a level of difficulty."""
     match level:
         case "SIMPLE":
             return rules.levels.simple
@@ -122,14 +122,14 @@ def _named(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Rout
 
 
 def _target(rule: Override, rules: RoutingRules) -> str:
-    """Where a rule sends its model; a rule that says neither leaves it where it is."""
+    """Return the model that a rule names; without one the model stays."""
     if rule.to_tier is not None:
         return tiers.model_of(rule.to_tier, rules)
     return rule.to_model or rule.model
 
 
 def _preferred(ask: Ask, rules: RoutingRules) -> _Choice:
-    """What speaks first, without a look at whether it can be."""
+    """Return the first choice, before capabilities are checked."""
     if (firm := _firm(ask, rules)) is not None:
         return firm
     if ask.haiku is not None:
@@ -147,7 +147,7 @@ def _preferred(ask: Ask, rules: RoutingRules) -> _Choice:
 
 
 def _firm(ask: Ask, rules: RoutingRules) -> _Choice | None:
-    """What no classifier is asked about."""
+    """Return the choice that needs no classifier, or None."""
     if ask.deep:
         return _at("high", "deep", rules)
     if ask.sticky is not None:
@@ -162,7 +162,7 @@ def _firm(ask: Ask, rules: RoutingRules) -> _Choice | None:
 
 
 def _proven(choice: _Choice, ask: Ask, rules: RoutingRules) -> _Choice:
-    """One tier up, and again, while trials have not shown a tier to be good enough."""
+    """Return the choice, moved up while trials have not proven its tier."""
     if choice.reason in ("sticky", "deep"):
         return choice
     while choice.tier is not None and choice.tier in ask.barred and choice.tier != "high":
@@ -174,7 +174,7 @@ def _proven(choice: _Choice, ask: Ask, rules: RoutingRules) -> _Choice:
 def _able(
     choice: _Choice, needs: Needs, rules: RoutingRules, told: Mapping[str, Abilities]
 ) -> _Choice:
-    """The choice, or the nearest model that takes what this one would refuse."""
+    """Return the choice, or the nearest model that takes the request."""
     lack = capabilities.lacks(capabilities.of(choice.model, told), needs)
     if lack is None:
         return choice
@@ -182,7 +182,7 @@ def _able(
         model = tiers.model_of(tier, rules)
         if capabilities.lacks(capabilities.of(model, told), needs) is None:
             return _at(tier, f"capability:{lack}", rules, choice.confidence)
-    return choice  # nobody can: Claude says why, of the model that would have been asked
+    return choice  # no model can: Claude's error names the reason
 
 
 def _at(tier: Tier, reason: str, rules: RoutingRules, confidence: float | None = None) -> _Choice:

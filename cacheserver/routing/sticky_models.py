@@ -1,4 +1,4 @@
-"""Which model a conversation is on, by the digest of its turns: in Redis, so any server knows."""
+"""Store of each conversation's model, by the digest of its turns, shared by all servers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from cacheserver.storage.key_copy import scan_keys
 
 
 class StickyModels:
-    """Reads and keeps the last model. Every method raises `StoreError`."""
+    """Store of the last model. Every method raises `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
 
     async def first(self, digests: Sequence[str]) -> LastAnswer | None:
-        """What was kept under the first of `digests` that has anything."""
+        """Return the record of the first of `digests` that has one."""
         if not digests:
             return None
         values = await command(self._redis, "MGET", *map(self._key, digests))
         return next((kept for value in values if (kept := _read(value)) is not None), None)
 
     async def keep(self, digest: str, kept: LastAnswer, *, keep_s: int) -> None:
-        """Keep it for `keep_s` seconds, in place of what was there."""
+        """Store a record for `keep_s` seconds, replacing the one before."""
         value = json.dumps([kept.model, kept.cached_until])
         await command(self._redis, "SET", self._key(digest), value, "EX", keep_s)
 
     async def forget(self) -> None:
-        """Forget every conversation's model: of whose they are nothing is known."""
+        """Delete every conversation's model: the keys do not name a tenant."""
         async for page in scan_keys(self._redis, f"{self._prefix}cv:"):
             await command(self._redis, "UNLINK", *page)
 
@@ -39,7 +39,7 @@ class StickyModels:
 
 
 def _read(value: bytes | None) -> LastAnswer | None:
-    """None also for what another version wrote: then nobody knows the conversation."""
+    """Decode a record; None also for one of another version."""
     try:
         model, cached_until = json.loads(value or b"")
         return LastAnswer(str(model), float(cached_until))

@@ -1,9 +1,9 @@
-"""Which conversation a request goes on with, and what a change of model would lose of it.
+"""Finds the conversation that a request continues, and what a change of model would cost it.
 
-Each turn is hashed onto the hash of all before it, from the tenant, the tools and the system prompt
-on. A request leaves the hash of its whole body behind; the next one, which begins with the same
-turns, passes through that hash on the way to its own. So no name has to be agreed on, and whoever
-knows the hash knew every word.
+Each turn's hash covers the hash of all before it, starting with the tenant, the tools and the
+system prompt. A request stores the hash of its whole body; the next one begins with the same turns
+and so computes that hash too. So no name has to be agreed on, and only a caller who has all the
+words of a conversation can know its hash.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHORT_S: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """A request's place in its conversation, as hex digests."""
+    """Position of a request in its conversation, as hex digests."""
 
     own: str  # what the next request will be recognised by
     earlier: tuple[str, ...]  # what this one may be, the nearest first; empty: it begins one
@@ -36,14 +36,14 @@ class Turns:
 
 @dataclass(frozen=True, slots=True)
 class LastAnswer:
-    """What is kept of a conversation's last answer."""
+    """Record of a conversation's last answer."""
 
     model: str
     cached_until: float = 0.0  # Unix seconds: until then Claude holds a prompt cache of it
 
 
 def turns(query: Query) -> Turns:
-    """Where a request stands. Another tenant's, or another name's, never has the same digests."""
+    """Return a request's position. Digests differ by tenant and conversation name."""
     if query.conversation is not None:
         # The caller's own name holds even where the turns themselves are not sent, or were cut.
         named = _digest(b"named", _start(query), query.conversation.encode())
@@ -68,7 +68,7 @@ def turns(query: Query) -> Turns:
 
 
 def kept(model: str, usage: Usage, now: float) -> LastAnswer:
-    """What to keep of an answer of `model`."""
+    """Return the record to store for an answer of `model`."""
     if usage.cache_write_1h_tokens or usage.cache_read_tokens:
         return LastAnswer(
             model, now + _HOUR_S
@@ -77,7 +77,7 @@ def kept(model: str, usage: Usage, now: float) -> LastAnswer:
 
 
 def would_lose(body: Mapping[str, Any], last: LastAnswer, now: float) -> bool:
-    """Whether another model would cost this conversation a prompt cache, or its thoughts.
+    """Return whether another model would cost this conversation a prompt cache or its thinking.
 
     Thinking blocks are bound to the model that wrote them: another one drops or refuses them.
     """

@@ -1,6 +1,6 @@
 """Calls that trials make: paid by the server, within a tenant's cap a day, counted.
 
-Rule: what a call may cost at most is reserved before it is made, so the cap is never passed.
+Rule: the greatest cost of a call is reserved before it is made, so the cap is never exceeded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Why: TypeAlias = Literal["cap", "price", "capability", "unbounded", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class TrialAnswer:
-    """What came back, and what it cost."""
+    """Answer of a trial call, with its cost."""
 
     message: Mapping[str, Any]
     cost: Nanodollars
@@ -35,7 +35,7 @@ class TrialAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TrialFailure:
-    """Why nothing did."""
+    """Reason why a trial call has no answer."""
 
     why: Why
 
@@ -65,7 +65,7 @@ class TrialCalls:
     async def ask(
         self, tenant: Tenant, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> TrialAnswer | TrialFailure:
-        """One answer, or why there is none. What fails is counted. Raises `StoreError`."""
+        """Return one answer, or why there is none. Failures are counted. Raises `StoreError`."""
         now, model = self._clock(), str(body["model"])
         able = capabilities.of(model, self._catalogue.told(now))
         needs = capabilities.needs(body)
@@ -103,7 +103,7 @@ class TrialCalls:
         return TrialAnswer(message, cost)
 
     async def spent(self, tenant: str) -> Nanodollars:
-        """What is spent or reserved today. Raises `StoreError`."""
+        """Return the amount spent or reserved today. Raises `StoreError`."""
         return await self._labels.spent(tenant, PURPOSE, period_s=_DAY_S, now=self._clock())
 
     async def _refund(self, tenant: str, amount: Nanodollars, now: float) -> None:

@@ -1,6 +1,6 @@
-"""Whether two answers to a question say the same, by the cache's own comparer.
+"""Compares two models' answers to a question, with the cache's own comparer.
 
-What needs no model comes first; Claude is asked last, where the tenant wants it, within the judge's
+Tests without a model come first; Claude is asked last, if the tenant allows it, within the judge's
 own share and cap.
 """
 
@@ -21,7 +21,7 @@ class Comparer:
     async def same(
         self, tenant: str, question: str, one: bytes, other: bytes, *, judge: bool
     ) -> bool | None:
-        """The verdict; None where it cannot be told. Raises `StoreError`."""
+        """Return whether both say the same; None if undecided. Raises `StoreError`."""
         first, second = text_of(one), text_of(other)
         if (plain := rules.alike(first, second)) is not None:
             return plain

@@ -1,6 +1,6 @@
-"""Gold sets, asked of a model on demand and on schedule; what comes out bars a tier or proves it.
+"""Runs gold sets against a model, on demand and on schedule; the result blocks or proves a tier.
 
-Rule: a run that could not ask nearly all of its questions is no result.
+Rule: a run that could not ask nearly all of its questions gives no result.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tenants(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, over or under way."""
+    """Run of a gold set, finished or under way."""
 
     task: str
     tier: Tier
@@ -90,7 +90,7 @@ class GoldRuns:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with the schedule."""
+        """Start the schedule."""
         self._task = asyncio.create_task(self._keep(), name="trials:gold")
 
     async def close(self) -> None:
@@ -102,7 +102,7 @@ class GoldRuns:
             await end(task)
 
     async def begin(self, tenant: Tenant, task: str, tier: Tier) -> Run | None:
-        """Start a run in the background; the run that is under way, where one is.
+        """Start a run in the background, or return the one under way.
 
         None: the task has no gold set. Raises `StoreError`.
         """
@@ -118,7 +118,7 @@ class GoldRuns:
         return self._last.get(name)
 
     def last(self, tenant: str, task: str) -> Run | None:
-        """The last run that this server began, or has under way."""
+        """Return the last run that this server started."""
         return self._last.get((tenant, task))
 
     async def idle(self) -> None:
@@ -126,7 +126,7 @@ class GoldRuns:
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
 
     async def round(self) -> int:
-        """Begin the runs that are due now, one server each; returns how many this one began.
+        """Start the runs that are due, one server each; return how many this one started.
 
         Raises `StoreError`.
         """
@@ -187,7 +187,7 @@ class GoldRuns:
         )
 
     async def _grade(self, tenant: Tenant, model: str, item: Item) -> _Graded | None:
-        """None: it was not asked, or not answered."""
+        """Grade one item; None: it was not asked, or not answered."""
         told = await self._calls.ask(tenant, gold_rules.body_for(item, model), _HEADERS)
         if not isinstance(told, TrialAnswer) or cacheability.made_up(told.message):
             return None

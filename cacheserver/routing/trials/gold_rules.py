@@ -1,4 +1,4 @@
-"""Gold sets: questions whose answers an operator knows, to try a model on. Pure.
+"""Gold sets: questions with known answers, to test a model. Pure.
 
 One JSON object a line: `prompt` (a text) or `body` (of a Messages request), and `expected` (the
 answer) or `check` (conditions, as for validation), or both.
@@ -25,7 +25,7 @@ _FIELDS: Final = frozenset({"prompt", "body", "expected", "check"})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question, and how its answer is told to be right."""
+    """Question with the test of its answer."""
 
     body: Mapping[str, Any]  # of a Messages request; `model` is set when it is asked
     expected: str | None = None
@@ -33,7 +33,7 @@ class Item:
 
 
 def read(lines: bytes) -> tuple[Item, ...]:
-    """A gold set as an operator uploads it. Raises `BadRequest` naming the line and its field."""
+    """Read an uploaded gold set. Raises `BadRequest` naming the line and its field."""
     found: list[Item] = []
     for number, line in enumerate(lines.splitlines(), 1):
         if not line.strip():
@@ -51,18 +51,18 @@ def read(lines: bytes) -> tuple[Item, ...]:
 
 
 def as_json(item: Item) -> dict[str, Any]:
-    """An item as it is kept; `item_of` reads it."""
+    """Encode an item for storage; `item_of` decodes it."""
     check = None if item.check is None else asdict(item.check)
     return {"body": dict(item.body), "expected": item.expected, "check": check}
 
 
 def item_of(given: Mapping[str, Any]) -> Item:
-    """What `as_json` wrote. Raises `BadRequest` where someone spoilt it."""
+    """Decode a stored item. Raises `BadRequest` if it is invalid."""
     return _item("item", {name: value for name, value in given.items() if value is not None})
 
 
 def body_for(item: Item, model: str) -> dict[str, Any]:
-    """The request that asks a model an item's question: what shapes an answer, and no more."""
+    """Return the request that asks a model an item's question, without other fields."""
     return {**fingerprint.shaping(item.body), "model": model}
 
 

@@ -1,7 +1,7 @@
-"""Trials of a cheaper model against the next dearer one: which are made, and what they have shown.
+"""Rules of trials: which comparisons are made, and what they have shown. Pure.
 
-A pair is a task, a dear model and a cheap one. It is compared whichever of the two answered the
-request, so a tier that is in use goes on being tried. Pure.
+A trial compares a cheaper model with the next dearer one. A pair is a task and these two models.
+It is compared whichever of the two answered the request, so a tier in use keeps being tested.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNFIT: Final = frozenset({"sticky", "escalated"})
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What agreement is counted of."""
+    """Task and two models for which agreement is counted."""
 
     task: str
     dear: str  # models
@@ -47,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One comparison to be made: the other half of an answered request."""
+    """Comparison to make: the other half of an answered request."""
 
     pair: Pair
     model: str  # to be asked
@@ -56,7 +56,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class GoldScore:
-    """How a gold set's last run ended."""
+    """Result of a gold set's last run."""
 
     right: int
     count: int  # that could be told
@@ -65,7 +65,7 @@ class GoldScore:
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """What trials of a pair have shown so far."""
+    """Results of a pair's trials so far."""
 
     window: str = ""  # "1" agreed, "0" did not; the newest last
     undecided: int = 0
@@ -83,7 +83,7 @@ class PairRecord:
 
 
 def trial(route: Route, rules: RoutingRules) -> Trial | None:
-    """The comparison that a routed answer can be one half of; None: none."""
+    """Return the comparison that a routed answer can be half of, or None."""
     if route.tier is None or route.task is None or route.reason in _UNFIT:
         return None
     # Callers may call their work what they like: only names from a table are counted.
@@ -99,13 +99,13 @@ def trial(route: Route, rules: RoutingRules) -> Trial | None:
 
 
 def pair_of(task: str, tier: Tier, rules: RoutingRules) -> Pair:
-    """What decides whether a tier is good enough for a task."""
+    """Return the pair that decides whether a tier is good enough for a task."""
     dear = tiers.model_of(tiers.above(tier), rules)
     return Pair(canonical(task), dear, tiers.model_of(tier, rules))
 
 
 def gates(task: str, rules: RoutingRules) -> tuple[Tier, float] | None:
-    """The tier that a task's rule wants proven, and the least agreement; None: no such rule."""
+    """Return the tier that a task's rule requires to be proven, with the least agreement."""
     rule = rule_of(task, rules)
     if rule is None or rule.min_agreement is None or rule.tier == "high":
         return None
@@ -115,7 +115,7 @@ def gates(task: str, rules: RoutingRules) -> tuple[Tier, float] | None:
 
 
 def rule_of(task: str, rules: RoutingRules) -> TaskRule | None:
-    """The operator's rule for a task, under whichever of its names they wrote it."""
+    """Return the operator's rule for a task, under any of its names."""
     name = canonical(task)
     return rules.tasks.get(name) or next(
         (rule for one, rule in rules.tasks.items() if canonical(one) == name), None
@@ -123,11 +123,11 @@ def rule_of(task: str, rules: RoutingRules) -> TaskRule | None:
 
 
 def standing(shown: PairRecord, least: float) -> Standing:
-    """Whether a pair's cheap model is good enough, where `least` agreement is asked.
+    """Return whether a pair's cheap model is good enough, if `least` agreement is required.
 
-    Proven by the interval's lower end, and in use as long as the share itself is no lower: with one
-    measure for both it would change hands with every other comparison. A gold set proves a model
-    that has not failed yet, and can bar it at any time.
+    It is proven by the interval's lower end, and stays in use while the share itself is not lower:
+    with one measure for both it would change with every other comparison. A gold set proves a model
+    that has not failed yet, and can block it at any time.
     """
     held = shown.standing
     if held == "proven" and (shown.least is None or shown.least < least):
@@ -142,14 +142,14 @@ def standing(shown: PairRecord, least: float) -> Standing:
 
 
 def interval(agreed: int, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share."""
+    """Return Wilson's 95% interval of a share."""
     return wilson(agreed, count)
 
 
 def alike(one: str, other: str) -> bool | None:
-    """Whether two answers say the same, where no model is needed to tell; None: it is.
+    """Return whether two answers say the same, if no model is needed to decide; otherwise None.
 
-    Labels but for case and a full stop; JSON by its values, where only texts need reading.
+    Labels are compared without case and a full stop; JSON by its values, if no text must be read.
     """
     if _bare(one) == _bare(other):
         return True
@@ -181,7 +181,7 @@ def _bare(text: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    """JSON without the fence that models like to put around it."""
+    """Return JSON without a code fence around it."""
     bare = text.strip()
     if bare.startswith("```") and bare.endswith("```"):
         bare = bare[3:-3].removeprefix("json")

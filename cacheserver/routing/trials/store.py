@@ -71,7 +71,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class GoldSet:
-    """A gold set as it is kept."""
+    """Gold set as stored."""
 
     task: str
     items: tuple[Item, ...]
@@ -79,7 +79,7 @@ class GoldSet:
 
 
 class TrialStore:
-    """Adds comparisons and reads what they show."""
+    """Store of comparisons and their results."""
 
     def __init__(
         self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
@@ -100,16 +100,16 @@ class TrialStore:
         window: int,
         now: float,
     ) -> None:
-        """Count one comparison; `agreed` None: it could not be told."""
+        """Count one comparison; `agreed` None: undecided."""
         outcome = "?" if agreed is None else str(int(agreed))
         await self._write(tenant, pair, outcome, window=window, calls=1, cost=cost, now=now)
 
     async def score(self, tenant: str, pair: Pair, score: GoldScore, *, cost: Nanodollars) -> None:
-        """Keep how a gold set's run ended, in place of the run before."""
+        """Store the result of a gold set's run, replacing the last one."""
         await self._write(tenant, pair, "", calls=score.count, cost=cost, now=score.at, score=score)
 
     async def shown(self, tenant: str, pair: Pair) -> PairRecord:
-        """What a pair has shown; nothing, where it was not tried for `LIFE_S`."""
+        """Return the results of a pair; empty if it was not tried for `LIFE_S`."""
         kept = await command(self._redis, "HGETALL", self._key(tenant, pair))
         return _shown({name.decode(): value.decode() for name, value in kept.items()})
 
@@ -126,7 +126,8 @@ class TrialStore:
     ) -> bool:
         """Change a pair's standing, if it is still `held`. False: another server was first.
 
-        With `alert` it is told, and what was shown is forgotten: it has to be shown again.
+        With `alert` it is recorded as a roll-back and the results are deleted: the pair starts
+        again.
         """
         words = (held, now_is, repr(least), round(now * 1000), self._of("trialalerts", tenant))
         told = b"" if alert is None else orjson.dumps(alert)
@@ -134,17 +135,17 @@ class TrialStore:
         return bool(await run_script(self._change, key, *words, told, _ALERTS, LIFE_S))
 
     async def pairs(self, tenant: str) -> list[Pair]:
-        """Every pair that was tried in the last month, the latest first."""
+        """Return every pair tried in the last month, latest first."""
         found = await command(self._redis, "ZREVRANGE", self._of("trials", tenant), 0, -1)
         return [Pair(*orjson.loads(one)) for one in found]
 
     async def alerts(self, tenant: str) -> list[dict[str, Any]]:
-        """The last roll-backs, the newest first."""
+        """Return the last roll-backs, newest first."""
         found = await command(self._redis, "LRANGE", self._of("trialalerts", tenant), 0, -1)
         return [orjson.loads(one) for one in found]
 
     async def put_gold(self, tenant: str, task: str, items: Sequence[Item], now: float) -> None:
-        """Keep a gold set in place of the task's last one. Raises `BadRequest` for too much."""
+        """Store a gold set, replacing the task's last one. Raises `BadRequest` if too large."""
         value = json_text.dumps({"at": now, "items": [gold.as_json(item) for item in items]})
         if len(value) > _MAX_SET:
             raise BadRequest("body", f"is larger than {_MAX_SET} bytes; that much is kept")
@@ -157,22 +158,22 @@ class TrialStore:
         await command(self._redis, "HSET", key, task, sealed)
 
     async def gold(self, tenant: str, task: str) -> GoldSet | None:
-        """A task's gold set."""
+        """Return a task's gold set."""
         kept = await command(self._redis, "HGET", self._of("gold", tenant), task)
         await self._sealer.know([kept])
         return self._sealer.read("gold_sets", tenant, task, kept, lambda plain: _gold(task, plain))
 
     async def gold_tasks(self, tenant: str) -> list[str]:
-        """The tasks that have a gold set."""
+        """Return the tasks that have a gold set."""
         found = await command(self._redis, "HKEYS", self._of("gold", tenant))
         return sorted(task.decode() for task in found)
 
     async def remove_gold(self, tenant: str, task: str) -> bool:
-        """Forget a gold set. False: there was none."""
+        """Delete a gold set. False: there was none."""
         return bool(await command(self._redis, "HDEL", self._of("gold", tenant), task))
 
     async def take_slot(self, tenant: str, task: str, slot: int, life_s: int) -> bool:
-        """Whether this server is the one to run a gold set in that slot of time."""
+        """Return whether this server runs a gold set in that slot of time."""
         key = f"{self._of('goldrun', tenant)}:{task}:{slot}"
         return bool(await command(self._redis, "SET", key, 1, "NX", "EX", life_s))
 

@@ -1,7 +1,7 @@
-"""Downshift trials: a share of routed requests is asked of the neighbouring tier too, and compared.
+"""Trials: a share of routed requests is also sent to the neighbouring tier, and compared.
 
-Rule: nobody waits for a trial, none is made on a caller's own key, and none sends again what may
-not be shared. A tier that has to be proven is not used while it is not known to be.
+Rule: no request waits for a trial, none uses a caller's own key, and none repeats a request that
+may not be shared. A tier that must be proven is not used until it is known to be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST_KEPT: Final = 10_000  # pairs of all tenants, a few hundred bytes each
 
 
 class Trials:
-    """Makes trials of live requests, and tells the router what they have shown."""
+    """Makes trials of live requests, and tells the router which tiers are blocked."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Trials:
         self._asked: set[tuple[str, Pair]] = set()
 
     def barred(self, tenant: Tenant, task: str | None) -> Mapping[Tier, str]:
-        """The tiers that such work may not use now, and why. Never blocks.
+        """Return the tiers that such work may not use now, with the reasons. Never blocks.
 
-        What is not known yet is barred; it is looked up meanwhile.
+        A pair whose results are not loaded yet is blocked; they are loaded meanwhile.
         """
         gate = None if task is None else trials.gates(task, tenant.routing)
         if gate is None or task is None:
@@ -72,7 +72,7 @@ class Trials:
         return {} if standing == "proven" else {tier: trials.BARRED[standing]}
 
     def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
-        """A request was answered; by chance it is asked again, of another model. Never blocks."""
+        """Compare an answered request with another model's answer, by chance. Never blocks."""
         rules = query.tenant.routing
         if rules.trials.share == 0 or "routing" in query.controls.off:
             return
@@ -85,7 +85,7 @@ class Trials:
             self._trying.do(self._try(query, asked, message, trial))
 
     async def judge(self, tenant: Tenant, pair: Pair) -> Standing:
-        """What a pair has shown by now; a change is kept, and a roll-back told.
+        """Return a pair's standing; a change is stored, and a roll-back raises an alert.
 
         Raises `StoreError`.
         """
@@ -112,12 +112,12 @@ class Trials:
         return standing
 
     async def drain(self) -> None:
-        """Return once what was begun is over."""
+        """Return once all trials under way are over."""
         await self._trying.drain()
         await self._reading.drain()
 
     async def close(self) -> None:
-        """Give up what is under way; it was only a chance to learn."""
+        """Cancel the trials under way."""
         await self._trying.close(patience_s=0.0)
         await self._reading.close(patience_s=0.0)
 
@@ -150,7 +150,7 @@ class Trials:
     async def _agreed(
         self, query: Query, message: Mapping[str, Any], other: Mapping[str, Any], trial: Trial
     ) -> bool | None:
-        """Whether the cheap answer will do for the dear one."""
+        """Return whether the cheap answer can replace the dear one; None if undecided."""
         if cacheability.unstorable(other) is not None:
             # Refused, cut, empty: the cheap model's failure. The dear one's says nothing of it.
             return False if trial.cheap else None

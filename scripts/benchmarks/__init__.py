@@ -1,1 +1,1 @@
-"""What `scripts/bench` measures: ratios within one run, for machines are shared and noisy."""
+"""The benchmarks of `scripts/bench`. They compare within one run, as machines are noisy."""

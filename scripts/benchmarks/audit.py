@@ -1,4 +1,4 @@
-"""How fast `cacheserver audit` goes through a log of which half are exact repeats."""
+"""Speed of `cacheserver audit` on a log of which half the requests are exact repeats."""
 
 from __future__ import annotations
 

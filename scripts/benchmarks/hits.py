@@ -94,7 +94,7 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def _cpu(figures: Figures) -> list[dict[str, Any]]:
-    """The steadiest figure on a machine that others use too."""
+    """CPU time per hit: the least noisy figure on a shared machine."""
     return [
         row("  CPU of the server process, each", figures.server_us, "us"),
         row("  CPU of the store, each", figures.store_us, "us"),

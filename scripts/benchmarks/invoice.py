@@ -15,7 +15,7 @@ _MOST_S = 900  # beyond that the machine is too busy to say anything
 
 
 def measure(requests: int) -> list[dict[str, Any]]:
-    """Raises `AssertionError` where the two differ in more than what no usage ever came for."""
+    """Compare both. Raises `AssertionError` if they differ beyond calls without reported usage."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
         taken = asyncio.run(_bounded(Path(folder), requests))

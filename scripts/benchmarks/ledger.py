@@ -1,4 +1,4 @@
-"""What recording costs, what a killed server loses, and how long a report takes."""
+"""Cost of recording, loss of rows when a server is killed, and time of a report."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _hits(seconds: float) -> list[dict[str, Any]]:
                         else taken.setdefault((name, clients), [])
                     )
                     into.append(found)
-        # As where Redis has a core of its own: with one client the load's is mostly idle.
+        # Give Redis a core of its own: with one client the load's core is mostly idle.
         apart: dict[str, list[Any]] = {"on": [], "off": []}
         for which in (on, off):
             which.move_store(LOAD_CORE)
@@ -104,7 +104,7 @@ def _hits(seconds: float) -> list[dict[str, Any]]:
 
 
 def _crash(seconds: float, miss_every: int) -> list[dict[str, Any]]:
-    """kill -9 under load; then the ledger is held against the simulated Claude's invoice."""
+    """Kill the server under load (`kill -9`); compare ledger and the simulated invoice."""
     clients = 64
     with (
         tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder,
@@ -118,7 +118,7 @@ def _crash(seconds: float, miss_every: int) -> list[dict[str, Any]]:
             text=True,
         )
         assert load.stdout is not None
-        load.stdout.readline()  # it has begun
+        load.stdout.readline()  # the load has begun
         before = _cpu(server, load.pid)
         time.sleep(seconds)  # the load's length, not a wait for anything
         used = [now - then for now, then in zip(_cpu(server, load.pid), before, strict=True)]
@@ -217,7 +217,7 @@ def _made(tenant: str, day: int, model: str, kind: str) -> Row:
 
 
 async def _recorded(folder: Path) -> tuple[int, int]:
-    """How many rows survived, and what they cost; the store is started again over its files."""
+    """Restart the store over its files; return the number and the cost of the rows in it."""
     store = EmbeddedStore(folder)
     redis = connect(await store.start())
     try:

@@ -16,7 +16,7 @@ from scripts.benchmarks import server
 
 
 class _Off:
-    """What stands in for `Ledger.put` where nothing is to be recorded."""
+    """A replacement of `Ledger.put` that records nothing."""
 
     def __init__(self) -> None:
         self._done = asyncio.Event()

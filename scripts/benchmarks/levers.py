@@ -1,8 +1,9 @@
-"""What a miss costs with each lever off and on, by the simulated Claude's own invoice.
+"""Cost of a miss with each saving off and on, by the simulated Claude's own invoice.
 
 Real arrival times and lengths (`azure_trace`), real questions (`banking77`, `clinc150`), virtual
-time. System prompts, conversations, what may wait and what runs away are ours, and stated below.
-Every request is asked anew (`cache: refresh`), so that only the levers make the difference.
+time. System prompts, conversations, the share of deferred requests and of runaway answers are our
+assumptions, stated below. Every request bypasses stored answers (`cache: refresh`), so that the
+savings alone make the difference.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ from scripts.routing import train
 REQUESTS = 600
 _START = 1_795_000_000.0  # November 2026: today's prices
 _SYSTEMS = (200, 600, 1_200, 2_500, 5_000)  # tokens of the five system prompts there are
-_WAITS = 0.2  # of the requests may wait for a batch
-_TALKS = 0.1  # come at the end of a long conversation of 12 exchanges
-_RUNAWAYS = 0.02  # are answered with 4,000 words where nothing stops them
-_DEFAULT = "claude-sonnet-5-5"  # what `auto` is without routing
+_WAITS = 0.2  # share of requests that may wait for a batch
+_TALKS = 0.1  # share at the end of a conversation of 12 exchanges
+_RUNAWAYS = 0.02  # share answered with 4,000 words unless capped
+_DEFAULT = "claude-sonnet-5-5"  # the model for `auto` without routing
 _QUICK = Intervals(tick_s=0.01, poll_first_s=0.01, poll_longest_s=0.05)
 _WORDS = ("order", "refund", "policy", "account", "delivery", "invoice", "customer", "answer")
 
@@ -58,7 +59,7 @@ class Asked:
 
 
 def measure(data: Path, *, requests: int = REQUESTS) -> list[dict[str, Any]]:
-    """Cost per 1,000 requests with no lever, each alone, and all; and what preparing takes."""
+    """Measure the cost per 1,000 requests with no saving, each alone and all; time preparation."""
     trace = list(_trace(data, requests))
     costs: dict[str, float] = {}
     for name, on in [("none", ()), *((lever, (lever,)) for lever in LEVERS), ("all", LEVERS)]:
@@ -75,7 +76,7 @@ def measure(data: Path, *, requests: int = REQUESTS) -> list[dict[str, Any]]:
 
 
 def _routing() -> list[dict[str, Any]]:
-    """How right the shipped classifier is on the test half of the labelled set."""
+    """Measure the accuracy of the shipped classifier on the test half of the labelled set."""
     held = train.Vectors(Path("var/model")).give(train.half("test"))
     shares = train.shipped(held, WITH_VECTOR, WITHOUT)
     found = train.judged("shipped", shares, held, RoutingRules(), embedded=True)
@@ -135,10 +136,10 @@ def _column(file: Path) -> list[str]:
 
 
 async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list[float]]:
-    """Dollars per 1,000 requests on Claude's invoice, and milliseconds each preparing took."""
+    """Return dollars per 1,000 requests on Claude's invoice, and milliseconds of each prepare."""
     now, began = [_START], time.monotonic()
 
-    def clock() -> float:  # virtual, but it never stands still: what polls would wait for ever
+    def clock() -> float:  # virtual, but always advancing: pollers would hang otherwise
         return now[0] + time.monotonic() - began
 
     lengths = {asked.text: asked.words for asked in trace}
@@ -204,7 +205,7 @@ async def _asked(
                 reply = await http.post("/v1/query", json=body)
             if reply.status_code not in (200, 202):
                 raise RuntimeError(f"status {reply.status_code}: {reply.text[:200]}")
-        now[0] += 7_200  # what waits is sent at the latest now
+        now[0] += 7_200  # past the latest time to submit the batches
         for job in jobs:
             async with http.stream("GET", f"/v1/jobs/{job}/events") as events:
                 async for _ in events.aiter_bytes():

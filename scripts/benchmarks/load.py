@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# A bar that every question of the same form clears: what is measured is the path, not the decision.
+# A threshold that all questions pass: the request path is measured, not the decision.
 BAR = 0.3
 SERVER_CORE, LOAD_CORE = "0", "1"
 
-# What `wrk` runs for each request, and the figures it prints at the end as JSON: its own text
-# rounds a millisecond to two digits.
+# The script of `wrk` for each request. It prints JSON at the end, because the text output of `wrk`
+# rounds milliseconds to two digits.
 _LUA = """
 local path, template, first, count = %s, %s, %d, %d
 local n = 0
@@ -44,11 +44,11 @@ class Figures:
     p99_ms: float
     errors: int
     server_us: float  # CPU of the server process for one request
-    store_us: float  # the same of the store beside it
+    store_us: float  # CPU of the store process for one request
 
     @property
     def cpu_us(self) -> float:
-        """What bounds the throughput of one core: both are on it."""
+        """CPU time per request of server and store together, as they share one core."""
         return self.server_us + self.store_us
 
 
@@ -62,7 +62,7 @@ def wrk(
     first: int = 0,
     count: int = 1,
 ) -> Figures:
-    """Post `template` for some seconds, each `@` in it one of `count` numbers from `first` on."""
+    """Post `template` for `seconds`; each `@` becomes one of `count` numbers from `first` on."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_LUA % (json.dumps(path), json.dumps(template), first, count))
         script.flush()
@@ -163,7 +163,7 @@ def serving(
 
 
 def announced(child: subprocess.Popen[str]) -> str:
-    """The address a process says it serves on; people are told on stderr."""
+    """Read the address that a process prints on stdout."""
     said = []
     assert child.stderr is not None
     for line in child.stderr:

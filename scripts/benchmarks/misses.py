@@ -24,7 +24,7 @@ _HEADERS = {
 
 
 def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
-    """Questions alternate between the two ways, so that noise falls on both."""
+    """Alternate questions between the two ways, so that both see the same noise."""
     with simulated_claude() as claude, server(claude, 1_000, bar=_BAR) as ours:
         before = ours.cpu_s()[0]
         numbers = itertools.count(10_000_000)  # none of them is stored, none asked twice

@@ -1,4 +1,4 @@
-"""What watching costs a hit: nothing, a line of the log, a span and sums."""
+"""Cost of observability per hit: none, a log line, and a span with metrics."""
 
 from __future__ import annotations
 

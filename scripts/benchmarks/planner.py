@@ -55,14 +55,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What each prompt cost, in nanodollars, and what it would have cost without a cache."""
+    """Cost of each prompt in nanodollars: as paid, and without the prompt cache."""
 
     paid: tuple[int, ...]
     plain: tuple[int, ...]
 
 
 def text(tokens: int, seed: str) -> str:
-    """Words of about that many tokens, another text for another seed."""
+    """Draw a text of about `tokens` tokens; each seed has its own."""
     drawn = random.Random(seed)
     words: list[str] = []
     left = int(tokens * 2.5)
@@ -88,7 +88,7 @@ def steady(gap_s: float, count: int = 240) -> list[Request]:
 
 
 def bursts(size: int, pause_s: float, count: int = 240) -> list[Request]:
-    """Bursts of requests a second apart, each so long after the last one's end."""
+    """Bursts of requests one second apart, with a pause between bursts."""
     found, at = [], START
     for n in range(count):
         at += pause_s if n and n % size == 0 else 1.0
@@ -122,7 +122,7 @@ def conversations(turn_s: float, turns: int = 8, count: int = 240) -> list[Reque
 
 
 def unique(gap_s: float, count: int = 240, tokens: int = 3_000) -> list[Request]:
-    """Prompts that share nothing: whatever is written is wasted."""
+    """Prompts that share no prefix, so that every cache write is wasted."""
     return [
         request(START + gap_s * n, n, system=f"only once {n}", tokens=tokens) for n in range(count)
     ]
@@ -196,7 +196,7 @@ class Player:
 
 
 def fixed(trace: Sequence[Request], plan: Fixed) -> tuple[int, ...]:
-    """What each prompt costs where the system prompt is always marked so."""
+    """Return the cost of each prompt if the system prompt is always marked with `plan`."""
     cache, paid = PromptCache(), []
     for one in trace:
         marks = [] if plan == "none" else [Mark(("system", 0), plan)]
@@ -205,7 +205,7 @@ def fixed(trace: Sequence[Request], plan: Fixed) -> tuple[int, ...]:
 
 
 def used(cache: PromptCache, body: Any, now: float) -> Usage:
-    """What Claude would report of a prompt that it begins to answer at once."""
+    """Return the usage that Claude would report, if its answer begins at once."""
     asked = promptcache.read(body, catalogue.find(body["model"]), owner="account")
     use = cache.look(asked, now=now)
     cache.keep(use)

@@ -1,4 +1,4 @@
-"""The cost of encryption to a hit: entries opened, the decision sealed. On and off in one run."""
+"""Cost of encryption per hit: decrypted entries, an encrypted decision. On and off in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long `cacheserver serve` takes until it is ready, with the answers of an earlier run."""
+"""Time from the start of `cacheserver serve` until it is ready, with stored answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMMAND = ["-m", "cacheserver.cli", "serve"]
 
 
 def measure(_seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
-    """The first of the two starts finds no snapshot, as after a `kill -9`; it leaves one."""
+    """Time a start without a snapshot, as after `kill -9`, then one with the snapshot it wrote."""
     with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
         with server("http://127.0.0.1:9", _ENTRIES, Path(folder)):
             pass
@@ -40,7 +40,7 @@ def measure(_seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
 
 
 def _start(settings: dict[str, str]) -> tuple[float, float]:
-    """Seconds until `/readyz` says so, and CPU seconds until then."""
+    """Return seconds and CPU seconds until `/readyz` is 200."""
     started = time.perf_counter()
     with serving(_COMMAND, settings) as child:
         address = urlsplit(announced(child))

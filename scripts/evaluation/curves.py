@@ -37,7 +37,7 @@ def draw(found: Found, to: Path) -> Iterator[Path]:
 
 
 def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
-    """What each way serves, and how much of that is wrong."""
+    """Plot the hit share of each way against its share of wrong hits."""
     figure, panels = _panels(len(names), "Hits against wrong hits, every way on the same requests")
     for panel, name in zip(panels, names, strict=True):
         mine = [row for row in rows if row.stream == name]
@@ -72,7 +72,7 @@ def _streams(names: Sequence[str], rows: Sequence[Row], to: Path) -> Path:
 
 
 def _targets(rows: Sequence[Row], to: Path) -> Path:
-    """Whether the share asked for was kept, late in each stream."""
+    """Plot the share of wrong hits in the second half of each stream against the target."""
     mine = [row for row in rows if row.way.startswith("ours")]
     bases = list(dict.fromkeys(_base(row.stream) for row in mine))
     figure, panels = _panels(len(bases), "Is the target kept? Wrong hits on the second half")
@@ -137,7 +137,7 @@ def _pairs(found: Sequence[pairs.Figures], to: Path) -> Path:
 
 
 def _log(found: logs.Figures, to: Path) -> Path:
-    """Which tier answers, day by day."""
+    """Plot the share of requests answered by each tier, by day."""
     figure, (panel,) = _panels(1, f"{found.name}: {found.requests:,} requests of a log, by day")
     days = [day for day, _, _ in found.days]
     below = [0.0] * len(days)

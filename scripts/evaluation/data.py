@@ -46,7 +46,7 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a data folder holds."""
+    """The data sets of one folder, each by name."""
 
     pairs: Mapping[str, Sequence[Pair]]
     streams: Mapping[str, Sequence[Asked]]

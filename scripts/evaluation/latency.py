@@ -79,7 +79,7 @@ def measure(
 
 
 def _unit(vectors: Vectors) -> Vectors:
-    """Of length 1; what the embedder could not read points nowhere in particular."""
+    """Scale to length 1; a zero vector (a text not read) becomes the first axis."""
     made = np.array(vectors, np.float32)
     made[np.linalg.norm(made, axis=1) < 0.5, 0] = 1.0
     made /= np.linalg.norm(made, axis=1, keepdims=True)

@@ -32,7 +32,7 @@ _SAMPLE = 300
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one log. Shares are of its requests."""
+    """Results of one log. Shares are of its requests."""
 
     name: str
     requests: int
@@ -46,7 +46,7 @@ class Figures:
 
 
 class Replay:
-    """One log, asked in its order."""
+    """Replay of one log, in its order."""
 
     def __init__(
         self,

@@ -1,16 +1,16 @@
-"""Which questions of an intent one answer serves: all of them, or only those that ask for the same.
+"""Labels of right answers for intents whose questions have different answers.
 
-"What is 4 times 9" and "what is 4 times 8" are one intent and two answers: what is asked for stands
-in the question. For such intents two rules, and both are reported:
+"What is 4 times 9" and "what is 4 times 8" are one intent with two answers. For such intents there
+are two rules, and results are reported under both:
 
-- strict: each text is its own answer, but for case and blanks. Nothing but a repeat is right.
-- reworded: two texts have one answer if and only if they have the same words, after dropping what
-  only asks ("could you please tell me the"), writing numbers as digits and nouns in the singular.
-  Words count in any order ("in french how do i say hello"), but in the order given where the intent
-  has a from and a to, or the text two numbers ("a table for 4 at 7"). Another word for the same
-  thing ("forecast", "weather") still counts as wrong.
+- strict: each text has its own answer, apart from case and blanks. Only a repeat is right.
+- reworded: two texts have the same answer if and only if they have the same words, after dropping
+  polite phrases ("could you please tell me the"), writing numbers as digits and nouns in the
+  singular. Word order is ignored ("in french how do i say hello"), except where the intent has a
+  from and a to, or the text has two numbers ("a table for 4 at 7"). A synonym ("forecast" for
+  "weather") counts as wrong.
 
-The words dropped are a list of its own here, shared with nothing that decides.
+The list of dropped words is used here only: no code that decides shares it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 Rule: TypeAlias = Literal["strict", "reworded"]
 
-# CLINC150's names: the list of its facts, gone on with by name.
+# CLINC150 intents whose questions have different answers, because they carry parameters.
 _NAMES = (
     *("translate", "weather", "calculator", "exchange_rate", "timer", "definition", "spelling"),
     *("alarm", "reminder_update", "measurement_conversion", "directions", "distance", "traffic"),
@@ -31,13 +31,13 @@ _NAMES = (
     *("calendar_update", "schedule_meeting", "play_music", "update_playlist"),
 )  # fmt: skip
 PARAMETRIC = frozenset(_NAMES)
-UNLIKE = frozenset(("oos",))  # no intent at all: each its own answer
+UNLIKE = frozenset(("oos",))  # out of scope: each question has its own answer
 DIRECTED = frozenset((
     *("translate", "exchange_rate", "measurement_conversion", "directions", "distance"),
     *("transfer", "book_flight", "calculator", "timezone", "ingredient_substitution"),
 ))  # fmt: skip
 
-# Asking, courtesy and grammar. Never a number, a time, a place, a "not", a "to" or a "from".
+# Question words, courtesy and grammar. No number, time, place, "not", "to" or "from".
 _ASKING = """
 a an the is are was were be do does did can could would will should shall may might must
 i me my you your we us our it its there this that which what whats how hows
@@ -56,7 +56,7 @@ _DIGITS = {word: str(number) for number, word in enumerate(_SPELLED.split())}
 
 
 def meaning(text: str, intent: str, *, parametric: bool, rule: Rule) -> str:
-    """A name for what `text` asks, equal where one answer serves; `parametric` as found for it."""
+    """Return a key that is equal for texts with the same answer."""
     if intent in UNLIKE:
         return f"{intent}: {folded(text)}"
     if not parametric:
@@ -70,7 +70,7 @@ def meaning(text: str, intent: str, *, parametric: bool, rule: Rule) -> str:
 
 
 def folded(text: str) -> str:
-    """The text but for case and blanks."""
+    """Normalise case and blanks."""
     return " ".join(text.lower().split())
 
 

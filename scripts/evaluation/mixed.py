@@ -1,5 +1,4 @@
-"""A stream with near misses in it: how many is a dial, for without it a share of wrong hits means
-nothing."""
+"""A stream with a set share of near misses, without which a share of wrong hits means nothing."""
 
 from __future__ import annotations
 

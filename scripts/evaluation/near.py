@@ -1,4 +1,4 @@
-"""What a replay has stored, searched whole."""
+"""Exhaustive nearest-neighbour search over the vectors that a replay has stored."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
 
-KEPT = 0.6  # share of the duplicates kept where traps are counted
+KEPT = 0.6  # share of the duplicates served, at which served traps are counted
 _CURVE = tuple(n / 20 for n in range(1, 21))
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -28,12 +28,12 @@ Curve: TypeAlias = Sequence[tuple[float, float]]  # (duplicates kept, traps serv
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one set and one way to decide."""
+    """Results of one way to decide on one set of pairs."""
 
     name: str
     way: str
     told: evaluate.Figures
-    interval: tuple[float, float]  # Wilson, 95%, of the traps served where `KEPT` are kept
+    interval: tuple[float, float]  # Wilson, 95%, of the share of traps served at `KEPT`
     curve: Curve
     vetoed_traps: float = 0.0  # share of the traps that a veto refuses
     vetoed_duplicates: float = 0.0
@@ -43,7 +43,7 @@ class Figures:
 
 
 def cosines(pairs: Sequence[Pair], embeddings: Embeddings) -> Floats:
-    """Of each pair's two questions."""
+    """Return the cosine similarity of each pair's two questions."""
     ones, others = (embeddings.of([getattr(p, side) for p in pairs]) for side in ("a", "b"))
     return np.asarray(np.einsum("ij,ij->i", ones, others), np.float64)
 
@@ -80,12 +80,12 @@ def replay(
 
 
 def judgeable(pairs: Sequence[Pair]) -> bool:
-    """Whether there are both duplicates and traps."""
+    """Return whether there are both duplicates and traps."""
     return len({p.label for p in pairs}) == 2
 
 
 def figures(name: str, way: str, told: Floats, pairs: Sequence[Pair]) -> Figures:
-    """Of probabilities, or of anything that orders the pairs."""
+    """Compute the results from `told`: probabilities, or any score that orders the pairs."""
     labels = np.array([p.label for p in pairs])
     good, bad = told[labels == 1], told[labels == 0]
     served = int((bad >= _bar(good, KEPT)).sum())

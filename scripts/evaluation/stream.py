@@ -27,12 +27,12 @@ from scripts.evaluation.noise import Noise, Rates
 from scripts.evaluation.vectors import Embeddings, Vectors
 
 TOP = 10  # neighbours looked at
-_COMPARED = 5  # nearest answers that a fresh one is held against, as in `calibration.worker`
+_COMPARED = 5  # nearest answers compared with a fresh one, as in `calibration.worker`
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A stream made ready."""
+    """The requests of a stream with their vectors."""
 
     asked: Sequence[Asked]
     vectors: Vectors
@@ -46,7 +46,7 @@ _TRUE = Rates()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator would set, and which parts take part."""
+    """Settings of one replay: the target, and the parts that take part."""
 
     target: float = 0.01
     vetoes: frozenset[str] = frozenset(vetoes.VETOES)
@@ -57,7 +57,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Outcome:
-    """What happened to each request, in order."""
+    """Results of one replay; the lists have one item per request, in order."""
 
     exact: list[bool] = field(default_factory=list)  # the same text was stored: not judged
     hits: list[bool] = field(default_factory=list)  # by similarity
@@ -71,7 +71,7 @@ class Outcome:
     again: int = 0  # calls for a second opinion
 
     def note(self, *, hit: bool, right: bool, exact: bool = False, audited: bool = False) -> None:
-        """One request more."""
+        """Add the result of one request."""
         self.exact.append(exact)
         self.hits.append(hit)
         self.wrong.append(hit and not right)

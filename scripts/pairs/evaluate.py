@@ -20,7 +20,7 @@ Scorer: TypeAlias = Callable[[Sequence[Pair]], Scores]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How a score tells duplicates from traps."""
+    """Measures of how well a score separates duplicates from traps."""
 
     pairs: int
     auc: float
@@ -29,7 +29,7 @@ class Figures:
 
 
 def figures(scores: Scores, labels: NDArray[np.int64]) -> Figures:
-    """Ties count half in the AUC, and against us in the traps."""
+    """Compute the measures. A tie counts half in the AUC, and as a served trap."""
     good, bad = scores[labels == 1], scores[labels == 0]
     ranks = (
         np.searchsorted(np.sort(bad), good, "left"),

@@ -129,7 +129,7 @@ def _expit(logits: Floats) -> Floats:
 
 
 def probabilities(weights: Mapping[str, float], data: Rows) -> Floats:
-    """What `prior` would say of each row."""
+    """Return the probability that `prior` would give each row."""
     chosen = np.array([weights[name] for name in data.names])
     return _expit(data.terms @ chosen + weights["bias"])
 

@@ -95,7 +95,7 @@ NearMiss = Callable[[str, "Words", Random], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What can stand in for a word: names, and content words of the same ending."""
+    """Replacement words: names, and content words by their ending."""
 
     names: Sequence[str]
     by_ending: Mapping[str, Sequence[str]]

@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How strongly each group of weights is held back, and which words are looked at."""
+    """Settings of the fit: L2 penalties by group of weights, and the words that become features."""
 
     vector_l2: float = 1.0
     word_l2: float = 1.0
@@ -42,7 +42,7 @@ class Settings:
 
 @lru_cache(maxsize=10_000)
 def found_in(prompt: str) -> Mapping[str, float]:
-    """The features of a prompt, read once however often it is fitted on."""
+    """Return the features of a prompt, cached over all fits."""
     return features(prompt, infer({}, prompt))
 
 
@@ -77,7 +77,7 @@ class Fitted:
         return np.column_stack([two[:, 0], np.zeros(len(two)), two[:, 1]])
 
     def weights(self, temperature: float) -> Weights:
-        """As the server reads them, small ones left out."""
+        """Return the weights in the server's format, without those below `drop_below`."""
         simple, complex = self.parameters.reshape(2, -1)
         wide = 384 if self.vector else 0
         kept = {
@@ -137,7 +137,7 @@ def softmax(logits: Matrix) -> Matrix:
 
 
 def temperature(logits: Matrix, labels: Sequence[str]) -> float:
-    """What logits are to be divided by, so that 80% sure is right four times in five."""
+    """Fit the temperature: the divisor of the logits with the least log loss on `labels`."""
     truth = np.array([LEVELS.index(label) for label in labels])
 
     def loss(log_t: float) -> float:
@@ -148,7 +148,7 @@ def temperature(logits: Matrix, labels: Sequence[str]) -> float:
 
 
 def calibration_error(shares: Matrix, labels: Sequence[str], bins: int = 10) -> float:
-    """How far confidence is from being right, on average over ten equally full groups."""
+    """Return the expected calibration error, over `bins` groups of equal size."""
     sure = shares.max(axis=1)
     right = shares.argmax(axis=1) == np.array([LEVELS.index(label) for label in labels])
     groups = np.array_split(np.argsort(sure), bins)

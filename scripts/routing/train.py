@@ -121,7 +121,7 @@ def folds(
 def judged(
     name: str, shares: Matrix, examples: Sequence[Example], rules: RoutingRules, *, embedded: bool
 ) -> Row:
-    """How the levels that `rules` make of calibrated shares compare with the labels."""
+    """Compare the levels that `rules` derive from calibrated shares with the labels."""
     found = levels(shares, rules, embedded=embedded)
     row = counted(name, [one or "MEDIUM" for one in found], examples)
     labels = [e.label for e in examples]
@@ -131,7 +131,7 @@ def judged(
 
 
 def levels(shares: Matrix, rules: RoutingRules, *, embedded: bool) -> list[complexity.Level | None]:
-    """What the server would act on; None where it is not sure."""
+    """Return the level the server would act on for each row; None where it is not sure."""
     return [
         complexity.level(complexity.Complexity(simple, medium, hard, embedded), rules)
         for simple, medium, hard in shares.tolist()

@@ -113,12 +113,12 @@ def covers(removed: Removed, said: Said, namespace: str, entries: Mapping[str, s
 
 
 def entry_nonces(history: History) -> Mapping[str, str]:
-    """Which answer an entry is."""
+    """Map each cache entry to the nonce of its answer."""
     return {
         event.entry: event.said.nonce for event in history.answered if event.entry and event.said
     }
 
 
 def where(event: Answered) -> tuple[str, str, str]:
-    """The tenant, the namespace and the question of a request."""
+    """Return the tenant, the namespace and the question of a request."""
     return event.tenant, event.namespace, event.question

@@ -69,7 +69,7 @@ class PendingRows:
                 if row is None:  # of a layout that this version does not know
                     self._metrics.dropped("batch-rows")
                 elif id not in self._put:
-                    self._ledger.put(row)
+                    self._ledger.append(row)
             await self._flush()
             if self._given_up() != before:
                 raise StoreError("the ledger has no room for the rows of batches")

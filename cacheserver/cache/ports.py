@@ -127,7 +127,7 @@ class Pricer(Protocol):
 
 
 class Ledger(Protocol):
-    def put(self, row: Row) -> asyncio.Event:
+    def append(self, row: Row) -> asyncio.Event:
         """Add a row; the event is set once it is in Redis, or could not be written."""
 
     async def written(self, done: asyncio.Event) -> None:

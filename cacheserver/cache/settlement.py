@@ -63,7 +63,7 @@ class Settler:
         row = request.row
         if row is None:
             row = self._recorder.row(request, settlement)
-        request.recorded = self._ledger.put(row)
+        request.recorded = self._ledger.append(row)
         if row.unpriced:
             self._metrics.unpriced()
         if settlement.saved is not None:

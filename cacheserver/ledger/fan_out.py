@@ -21,14 +21,14 @@ class LedgerFanOut:
         """Have `listener` called with each row from now on. It raises nothing and never blocks."""
         self._listeners.append(listener)
 
-    def put(self, row: Row) -> asyncio.Event:
+    def append(self, row: Row) -> asyncio.Event:
         context = request_context.current()
         # Background work started by a request has rows of its own.
         if context is not None and context.decision_id == row.id:
             context.row = row
         for listener in self._listeners:
             listener(row)
-        return self._ledger.put(row)
+        return self._ledger.append(row)
 
     async def written(self, done: asyncio.Event) -> None:
         await self._ledger.written(done)

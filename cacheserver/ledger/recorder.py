@@ -172,7 +172,7 @@ class SpendRecorder:
         self._ledger = ledger
         self._pricer = pricer
 
-    def answered(self, kind: str, call: Call, reply: Reply, now: float) -> None:
+    def record_reply(self, kind: str, call: Call, reply: Reply, now: float) -> None:
         """Record a call from its reply, or with cost bounds if the reply has no usage."""
         try:
             message = json_text.loads(reply.body)
@@ -188,7 +188,7 @@ class SpendRecorder:
         usage = usage_of(message)
         bill = self._pricer.bill(message, now) if message.get("usage") else None
         call = str(message.get("id") or "") or f"{kind}_{secrets.token_hex(12)}"
-        self._ledger.put(
+        self._ledger.append(
             background_row(
                 kind,
                 id=f"{kind}:{call}",
@@ -227,7 +227,7 @@ class SpendRecorder:
             opaque=_opaque(body),
             attempts=tries,
         )
-        self._ledger.put(replace(row, call=None, unknown=unknown))
+        self._ledger.append(replace(row, call=None, unknown=unknown))
 
 
 # A caller waits for these: they share the rate limits of callers' calls.
@@ -259,7 +259,7 @@ class RecordedClaude:
             # If we stop waiting, Claude may still answer, and bill, the attempt.
             if lost := call.tries.unanswered:
                 self._books.lost(self._kind, call, self._clock(), tries=lost)
-        self._books.answered(self._kind, call, reply, began)
+        self._books.record_reply(self._kind, call, reply, began)
         return reply
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[StreamReply]:

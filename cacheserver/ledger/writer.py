@@ -86,7 +86,7 @@ class Ledger:
 
     async def record(self, row: Row) -> None:
         """Write a row and wait until it is in Redis; do not wait if Redis is away. Never fails."""
-        await self.written(self.put(row))
+        await self.written(self.append(row))
 
     async def written(self, done: asyncio.Event) -> None:
         """Wait for the event that `put` returned, within the request's deadline.
@@ -101,7 +101,7 @@ class Ledger:
         except StoreHangs:
             self.late += 1
 
-    def put(self, row: Row) -> asyncio.Event:
+    def append(self, row: Row) -> asyncio.Event:
         """Queue a row. The event is set when it is in Redis or its commit has failed.
 
         A later row of the same id replaces one that is still queued. Never blocks, never fails.

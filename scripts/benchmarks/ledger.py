@@ -168,7 +168,7 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
             for day in range(_DAYS):
                 for model in models:
                     for kind in ("miss", "exact", "semantic"):
-                        ledger.put(_made(f"tenant-{tenant}", today - day, model, kind))
+                        ledger.append(_made(f"tenant-{tenant}", today - day, model, kind))
         await ledger.flush()
         sums = LedgerReports(redis)
         start, end = (today - _DAYS + 1) * _DAY_S, (today + 1) * _DAY_S

@@ -105,7 +105,7 @@ class Watch:
 
     async def rows(self, *rows: Row) -> None:
         for one in rows:
-            self.ledger.put(one)
+            self.ledger.append(one)
         await self.ledger.flush()
 
     async def look(self) -> list[str]:

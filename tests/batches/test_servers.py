@@ -129,7 +129,7 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.finish_item(told, 1.0)
-    ledger.put(one)
+    ledger.append(one)
     rows.add(one.id)
     with pytest.raises(StoreError):
         await rows.confirm()
@@ -154,9 +154,9 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
         Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
     )
     assert await work.finish_item(told, 1.0)
-    ledger.put(one)
+    ledger.append(one)
     rows.add(one.id)
-    ledger.put(two)
+    ledger.append(two)
     assert ledger.overflowed == 1
     await rows.confirm()
     assert list(await work.rows()) == [one.id]

@@ -252,7 +252,7 @@ async def test_rows_are_booked_on_their_way_to_the_ledger(
 ) -> None:
     ledger = Ledger(redis, prefix=prefix)
     booked = LedgerFanOut(ledger, [books.budgets.settle])
-    await booked.written(booked.put(row(cost=5, usage=Usage(1, 1))))
+    await booked.written(booked.append(row(cost=5, usage=Usage(1, 1))))
     await books.budgets.flush()
     assert (await books.stands(day(1)))[0].spent == Amount(5, 2)
     assert len([one async for one in LedgerExport(redis, prefix=prefix).rows(AT - 9, AT + 9)]) == 1

@@ -25,7 +25,7 @@ async def test_a_request_has_its_own_row_and_not_that_of_work_it_left_behind(
     request_context.enter(seen)
     own, behind = row(id="dec_mine"), row(id="trial:msg_1", outcome="background", reason="trial")
     for one in (behind, own, behind):
-        await told.written(told.put(one))
+        await told.written(told.append(one))
     await ledger.close()
     assert seen.row is own
     assert heard == [behind, own, behind]

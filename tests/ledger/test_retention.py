@@ -26,7 +26,7 @@ DAY = 86_400
 async def recorded(redis: Connection, prefix: str, made: Sequence[Row]) -> None:
     ledger = Ledger(redis, prefix=prefix)
     for each in made:
-        ledger.put(each)
+        ledger.append(each)
     await ledger.flush()
     await ledger.close()
 

@@ -138,8 +138,8 @@ async def test_conversations_of_everybody_are_each_tenants_own(
         now = house.clock()
         for tenant, name, days in (("acme", "c", 0), ("acme", "c", 1), ("beta", "c", 0)):
             one = row(at=now - days * 86_400, tenant=tenant, conversation=name, cost=20_000_000)
-            house.parts.ledger.put(one)
-        house.parts.ledger.put(row(at=now, tenant="acme", tags=("t",), task="qa", cost=1))
+            house.parts.ledger.append(one)
+        house.parts.ledger.append(row(at=now, tenant="acme", tags=("t",), task="qa", cost=1))
         everybody = (await usage(house, ADMIN_KEY))["conversations"]
         assert (everybody["count"], everybody["requests"]) == (2, 3)
         assert everybody["cost_usd"] == "0.060000000"
@@ -155,7 +155,7 @@ async def test_tasks_tags_and_conversations_are_counted_by_themselves(tmp_path: 
     async with House.open(tmp_path) as house:
         now = house.clock()
         for n in range(4):
-            house.parts.ledger.put(
+            house.parts.ledger.append(
                 row(
                     at=now,
                     tenant="default",

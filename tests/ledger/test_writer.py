@@ -84,7 +84,7 @@ async def test_rows_that_come_during_a_commit_go_together(ledger: Ledger) -> Non
 
 async def test_more_rows_than_one_commit_takes_are_all_written(ledger: Ledger) -> None:
     for _ in range(1_201):
-        ledger.put(row())
+        ledger.append(row())
     await ledger.flush()
     assert len(await kept(ledger)) == (await summed(ledger))["requests"] == 1_201
 
@@ -207,7 +207,7 @@ async def test_a_range_reads_each_minute_once(ledger: Ledger) -> None:
     base = int(AT // 86_400) * 86_400
     moments = [base - 86_400 * 2 + 1_740 * n for n in range(150)]  # three days, every 29 minutes
     for at in moments:
-        ledger.put(hit(at=float(at)))
+        ledger.append(hit(at=float(at)))
     await ledger.flush()
     reader = LedgerReports(ledger.redis, prefix=ledger.prefix)
     for start, end in [(0, 150), (3, 90), (17, 18), (50, 149), (1, 60)]:

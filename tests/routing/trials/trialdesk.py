@@ -151,9 +151,9 @@ async def trying(
             return desk.now
 
         class Kept(Ledger):
-            def put(self, row: Row) -> asyncio.Event:
+            def append(self, row: Row) -> asyncio.Event:
                 desk.rows.append(row)
-                return super().put(row)
+                return super().append(row)
 
         ledger = Kept(redis, prefix=prefix)
         books = SpendRecorder(ledger, Pricer())

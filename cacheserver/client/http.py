@@ -73,7 +73,7 @@ def question(
         "stream": stream,
     }
     given = {
-        name: value if isinstance(value, str | int) else list(value)
+        name: value if isinstance(value, str | int | float | Mapping) else list(value)
         for name, value in fields.items()
         if value is not None and value is not False
     }

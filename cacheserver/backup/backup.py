@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from cacheserver.core.command_line import CommandLine, say
+from cacheserver.core.disk import sync_directory
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ async def _into_directory(
             for name in ("store", *_FOLDERS):
                 if (Path(made) / name).exists():
                     (Path(made) / name).rename(data / name)
-            _sync(data)
+            sync_directory(data)
         if not used and not held:
             shutil.rmtree(aside)  # there was nothing but the locks
             return None
@@ -345,11 +346,3 @@ def _write_part(folder: Path, record: list[bytes]) -> None:
         file.write(record[3])
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -30,6 +30,7 @@ import hiredis
 import orjson
 import zstandard
 
+from cacheserver.core.disk import sync_directory
 from cacheserver.core.errors import SettingsError
 from cacheserver.storage.sealing.data_keys import ID_BYTES
 from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
@@ -97,7 +98,7 @@ def writing(
             os.link(new, path)  # unlike a move, it replaces nothing
         except FileExistsError:
             raise SettingsError(f"{path} exists already; a backup replaces nothing") from None
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         new.unlink(missing_ok=True)
 
@@ -222,11 +223,3 @@ def _foreign(magic: bytes) -> str:
 
 def _damaged(path: Path) -> SettingsError:
     return SettingsError(f"{path} is damaged or was cut: its checksum does not hold")
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 import zstandard
 
+from cacheserver.core.disk import sync_directory
 from cacheserver.ledger import parquet
 
 _NAME: Final = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.(jsonl\.zst|parquet)")
@@ -84,7 +85,7 @@ class RowFileWriter:
         self._part.rename(self._path)
         if self._replaces not in (None, self._path):
             self._replaces.unlink(missing_ok=True)
-        _sync(self._path.parent)
+        sync_directory(self._path.parent)
 
     def abandon(self) -> None:
         """Delete the incomplete file."""
@@ -189,12 +190,3 @@ def _lines(path: Path) -> Iterator[bytes]:
     yield from b"".join(text).split(b"\n")[:-1]
     if text or not whole:
         raise ValueError("the end of the file is missing")
-
-
-def _sync(folder: Path) -> None:
-    """Sync the directory: Redis deletes the rows once the file's name is on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,6 +22,8 @@ from typing import Final
 
 import orjson
 
+from cacheserver.core.disk import sync_directory
+
 EVERY_S: Final = 1.0  # a power cut may lose this much, plus the time of a sync
 _LONGEST_PAUSE_S: Final = 60.0  # between requests to rewrite: each may cost a gigabyte of writes
 _PATIENCE_S: Final = 10.0  # as long as the store itself has to stop
@@ -131,7 +133,7 @@ class AofSync:
         there_now = folder.iterdir() if folder.is_dir() else ()
         names = frozenset(path.name for path in there_now)
         if names != self._names:
-            _sync_directory(folder if names else self._dir)
+            sync_directory(folder if names else self._dir)
             self._names = names
 
     def _sync_one(self, path: Path, file: _File) -> bool:
@@ -188,11 +190,3 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except FileNotFoundError:
         return None
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Budgets at work: a miss is let in before Claude is asked, and settled when its bill is known.
+"""Admits misses within their budgets before Claude is asked, and books their bills afterwards.
 
 Rule: a request that is answered from the cache never comes here. Settlements are written behind
 the answers and tried until they are through: what was spent must not be forgotten.
@@ -45,7 +45,7 @@ class Tenants(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Bill:
-    """A settlement on its way. `accounts` None: those of the tenant's rules at `at`."""
+    """A bill to be booked. `accounts` None: those of the tenant's rules at `at`."""
 
     tenant: str
     key_id: str | None
@@ -55,7 +55,7 @@ class _Bill:
 
 
 class Budgets:
-    """Lets misses in, and keeps the books."""
+    """Reserves the price of calls and books their bills."""
 
     def __init__(
         self,
@@ -75,16 +75,15 @@ class Budgets:
         self._held: dict[str, Reservation] = {}  # by the request's id, until its row comes
         self._waiting: OrderedDict[str, _Bill] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
-        self._told = asyncio.Event()  # set after each try
+        self._wake = asyncio.Event()
+        self._tried = asyncio.Event()  # set after each try
         self._failures = 0
         self._closed = False
 
     async def admit(self, query: Query, id: str, now: float) -> Admission:
-        """Whether Claude may be asked.
+        """Reserve the price of a call to Claude, or return why it may not be made.
 
-        `id` is the request's: its row frees what is held for it, whatever comes of it. Raises
-        nothing.
+        `id` is the request's: its ledger row frees the reservation. Raises nothing.
         """
         rules = query.tenant.budgets
         if not budget.wanted(rules, query.key_id):
@@ -112,11 +111,11 @@ class Budgets:
         return made
 
     async def hold(self, query: Query, id: str, now: float, *, token: str) -> Admission:
-        """Whether Claude may be asked in a batch, at half the price.
+        """Reserve the price of a call in a batch, half of that of a live one.
 
-        What is held under `id` is not this process's: the jobs' scripts hand it on to the ask and
-        free it at its end, whichever server comes to it. Asked again, the same `id` is told the
-        same. `token` is the jobs' worker's. Raises `StoreError`.
+        The reservation is not tied to this process: the scripts of jobs move it to the ask and
+        free it when that ends, on whichever server. A repeated `id` gets the same result. `token`
+        is that of the worker of jobs. Raises `StoreError`.
         """
         rules = query.tenant.budgets
         if not budget.wanted(rules, query.key_id):
@@ -130,8 +129,9 @@ class Budgets:
         return _reserved(query, id, accounts, held, amounts)
 
     async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
-        """What refuses whatever would have Claude asked, and is not only held: nothing need be
-        taken that cannot be answered. None: nothing does. Raises `StoreError`.
+        """Return the budget that refuses every new job because it is spent, not only held.
+
+        None: jobs are accepted. Raises `StoreError`.
         """
         if not budget.wanted(tenant.budgets, key_id):
             return None
@@ -146,7 +146,7 @@ class Budgets:
         return _refused(full)
 
     def settle(self, row: Row) -> None:
-        """Book what a request of the ledger spent, and free what was held for it. Never blocks."""
+        """Book what a request spent and free its reservation. Never blocks."""
         held = self._held.pop(row.id, None)
         if held is None and row.call is None and not row.spent and row.unknown is None:
             return  # a hit, and whatever else cost nothing
@@ -159,22 +159,22 @@ class Budgets:
         failures = self._failures
         while self._waiting and self._failures == failures:
             self._start()
-            self._hurry.set()
-            self._told.clear()
-            await self._told.wait()
+            self._wake.set()
+            self._tried.clear()
+            await self._tried.wait()
 
     async def close(self, *, patience_s: float = 5.0) -> None:
         """Write what is left, for `patience_s` at most; the rest is counted and given up."""
         self._closed = True
         if self._task is not None:
-            self._hurry.set()
+            self._wake.set()
             await asyncio.wait({self._task}, timeout=patience_s)
             await end(self._task)
             self._task = None
         if self._waiting:
             self._metrics.dropped(_SITE, len(self._waiting))
             self._waiting.clear()
-        self._told.set()
+        self._tried.set()
 
     async def _reserve(
         self,
@@ -200,7 +200,7 @@ class Budgets:
         if held.freed:
             self._metrics.dropped("budget-lease", held.freed)
         if not held.made and self._waiting and all(one.held for one in held.full(accounts)):
-            # It is not spent, only held, perhaps by what this process has not yet told.
+            # It is not spent, only held, perhaps by bills that this process has not yet written.
             await self.flush()
             held = await reserve()
         return held
@@ -234,7 +234,7 @@ class Budgets:
                 await self.store.settle(bill.tenant, id, accounts, bill.spent, self._clock())
             except StoreError:
                 self._failures += 1
-                self._told.set()
+                self._tried.set()
                 self._metrics.swallowed(_SITE)
                 await self._pause(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -242,13 +242,13 @@ class Budgets:
             if self._waiting.get(id) is bill:
                 del self._waiting[id]
             pause_s = _FIRST_PAUSE_S
-            self._told.set()
+            self._tried.set()
 
     async def _pause(self, seconds: float) -> None:
-        self._hurry.clear()
+        self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
-                await self._hurry.wait()
+                await self._wake.wait()
         except TimeoutError:
             return
 

@@ -1,4 +1,4 @@
-"""Budgets: whose money a request spends, how much it may, and what happens at the end. Pure.
+"""Rules of budgets: the accounts of a request, their balances, the one that decides. Pure.
 
     spent + reserved < limit      there is room, and a request is let in
     reserved                      what those let in before may still cost, at most
@@ -27,14 +27,14 @@ _NANO: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an account stands at."""
+    """Balance of an account."""
 
     spent: Amount
     reserved: Amount
 
 
 def periods(now: float, offset_min: int = 0) -> tuple[Period, Period]:
-    """The day and the month that `now` falls in."""
+    """Return the day and the month that contain `now`."""
     offset = timedelta(minutes=offset_min)
     local = datetime.fromtimestamp(now, UTC) + offset
     day = datetime(local.year, local.month, local.day, tzinfo=UTC)
@@ -47,7 +47,7 @@ def periods(now: float, offset_min: int = 0) -> tuple[Period, Period]:
 
 
 def accounts(tenant: str, key_id: str | None, rules: BudgetRules, now: float) -> list[Account]:
-    """What a request counts against: the tenant's day and month, then its key's."""
+    """Return the accounts of a request: the tenant's day and month, then its key's."""
     found = _of(tenant, None, rules, rules.at_limit, rules, now)
     if key_id is not None:
         own = rules.keys.get(key_id, rules.each_key)
@@ -57,7 +57,7 @@ def accounts(tenant: str, key_id: str | None, rules: BudgetRules, now: float) ->
 
 
 def wanted(rules: BudgetRules, key_id: str | None) -> bool:
-    """Whether anything limits what such a request spends."""
+    """Return whether any budget limits such a request."""
     if not rules.enabled:
         return False
     if rules.daily is not None or rules.monthly is not None:
@@ -66,7 +66,7 @@ def wanted(rules: BudgetRules, key_id: str | None) -> bool:
 
 
 def full(account: Account, balance: Balance) -> Full | None:
-    """Whether an account has no room left; None: it has."""
+    """Return which limit of an account is used up; None: it has room."""
     for unit, limit, spent, reserved in (
         ("usd", account.nano, balance.spent.nano, balance.reserved.nano),
         ("tokens", account.tokens, balance.spent.tokens, balance.reserved.tokens),
@@ -77,7 +77,7 @@ def full(account: Account, balance: Balance) -> Full | None:
 
 
 def strictest(found: Iterable[Full]) -> Full | None:
-    """The one that decides: the hardest end, and of two alike the one that lasts longer."""
+    """Return the budget that decides: the strictest action; of two equal ones the later end."""
     return max(
         found,
         key=lambda one: (
@@ -96,7 +96,7 @@ def most(
     *,
     tier: str = "standard",
 ) -> Amount:
-    """What a request may cost: its prompt, estimated, and all the output it allows.
+    """Return the most a request may cost: its estimated prompt and all the output it allows.
 
     `tier` "batch" is half the price. An unpriced model counts its tokens only.
     """
@@ -114,10 +114,10 @@ def most(
 
 
 def of_row(row: Row, held: Amount = NOTHING) -> Amount:
-    """What a request spent, its helpers' calls included.
+    """Return what a request spent, audits, judges and other calls for it included.
 
-    Of what may be billed though its usage never came, the most it can be; where nobody knows that,
-    what was `held` for it.
+    A call whose usage never arrived counts as the most it can cost; if that is not known, as what
+    was `held` for it.
     """
     known = Amount((row.cost or 0) + sum(row.spent.values()), tokens(row.usage))
     if row.unknown is None:
@@ -129,13 +129,13 @@ def of_row(row: Row, held: Amount = NOTHING) -> Amount:
 
 
 def hardest(found: Sequence[Full]) -> Full | None:
-    """The one that refuses for good, where one does; else the strictest, which room may come to."""
+    """Return the strictest budget that is spent; if all are only held, the strictest of these."""
     spent = [one for one in found if not one.held and ACTIONS[one.account.at_limit].refusal]
     return strictest(spent or found)
 
 
 def describe(one: Full) -> str:
-    """What a caller is told of a budget at its end."""
+    """Return the message for the caller about a used-up budget."""
     account = one.account
     whose = "this key's" if account.key_id is not None else "the tenant's"
     span = "daily" if account.period.span == "day" else "monthly"

@@ -21,8 +21,8 @@ from cacheserver.analysis.replay.exact import Exact, ReplayedEntry
 from cacheserver.analysis.replay.prompts import Prompts
 from cacheserver.analysis.replay.routes import Readings, Routes
 from cacheserver.analysis.replay.seen import Reader, ReplayedRequest
-from cacheserver.analysis.replay.similar import Found
 from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.analysis.replay.stored_question import Found
 from cacheserver.batches.eligibility import Series
 from cacheserver.cache import cacheability
 from cacheserver.cache.ttl import lifetime

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
+from cacheserver.analysis.replay.stored_question import Found, Stored, pack_answer
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.cache.freshness import decide, enabled_vetoes
 from cacheserver.calibration import foils, label_intake
@@ -26,7 +27,6 @@ from cacheserver.calibration.answers import confirmation
 from cacheserver.calibration.answers.comparison import Grouped, Outcome
 from cacheserver.calibration.answers.confirmation import Conclusion
 from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, beside
-from cacheserver.core import json_text
 from cacheserver.core.evidence import Evidence
 from cacheserver.index.models import Vectors
 from cacheserver.index.vectors import VectorIndex
@@ -40,42 +40,14 @@ from cacheserver.matching.profile import Profile
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
 _PROFILES: Final = 5_000  # as in `cache.decider`
 _CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
-_ANSWER_CHARS: Final = 12_000  # kept of an answer: about the words that are read of one
 _SCOPES: Final = 2_000  # whose calibration is remembered, those asked last
 _TEND: Final = 1_000  # stored entries between two sweeps of the index
-
-
-@dataclass(slots=True)
-class Stored:
-    """A stored question, and what was answered."""
-
-    id: str
-    text: str
-    answer: bytes | None  # the message, packed; None: not logged
-    expires_at: float
-    source: str  # where it stands in the log
-    group: str
-    exchange: ReadExchange | None = None
 
 
 @dataclass(slots=True)
 class _Scope:
     state: Calibration = field(default_factory=Calibration)
     bar: conformal_bound.Bar | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Result of a lookup: the entry to serve, or the neighbours of a fresh answer."""
-
-    served: Stored | None
-    reason: str
-    right: bool | None = None  # whether the logged answer says what the served one does
-    stands_for: float = 1.0  # hits like it, where only a share is checked
-    audit_share: float = 0.0  # of such hits the server would ask again
-    vector: Vectors | None = None
-    near: Sequence[Neighbour] = ()
-    nearest: ScoredCandidate | None = None
 
 
 class Similar:
@@ -188,7 +160,7 @@ class Similar:
         fresh = Stored(
             id=str(self._by_id),
             text=seen.query.text,
-            answer=_packed(call.message),
+            answer=pack_answer(call.message),
             expires_at=expires_at,
             source=call.source,
             group=str(self._by_id),
@@ -322,7 +294,7 @@ class Similar:
 
     def _compared(self, text: str, call: Call, stored: Stored) -> Conclusion:
         """Compare the logged answer with the stored one."""
-        fresh = Stored("", text, _packed(call.message), 0.0, "", "")
+        fresh = Stored("", text, pack_answer(call.message), 0.0, "", "")
         exchange, other = self._read(fresh), self._read(stored)
         if exchange is None or other is None:
             return Conclusion(None)
@@ -414,20 +386,3 @@ class Similar:
                 self._scopes.popitem(last=False)
         self._scopes.move_to_end(key)
         return scope
-
-
-def _packed(message: Mapping[str, Any] | None) -> bytes | None:
-    """Return the text of an answer; of a long one both ends."""
-    if message is None:
-        return None
-    content = message.get("content")
-    blocks = content if isinstance(content, list) else []
-    texts = [b["text"] for b in blocks if isinstance(b, Mapping) and b.get("type") == "text"]
-    text = "\n".join(one for one in texts if isinstance(one, str))
-    if not text.strip():
-        return None
-    if len(text) > _ANSWER_CHARS:
-        half = _ANSWER_CHARS // 2
-        text = f"{text[:half]} {text[-half:]}"
-    kept = {"content": [{"type": "text", "text": text}]}
-    return zlib.compress(json_text.dumps(kept), 1)

@@ -12,7 +12,7 @@ from random import Random
 
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
-from cacheserver.analysis.replay.similar import Found, Stored
+from cacheserver.analysis.replay.stored_question import Found, Stored
 from cacheserver.analysis.scenarios.scenario import Similarities, Spread
 
 

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from cacheserver.core.command_line import CommandLine, say
-from cacheserver.core.disk import sync_directory
 from cacheserver.core.errors import SettingsError
+from cacheserver.storage.disk import sync_directory
 
 if TYPE_CHECKING:
     from cacheserver.backup.backup_file import Writer

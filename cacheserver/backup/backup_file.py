@@ -30,8 +30,8 @@ import hiredis
 import orjson
 import zstandard
 
-from cacheserver.core.disk import sync_directory
 from cacheserver.core.errors import SettingsError
+from cacheserver.storage.disk import sync_directory
 from cacheserver.storage.sealing.data_keys import ID_BYTES
 from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
 from cacheserver.storage.sealing.sealed_file import SealedReader, SealedWriter

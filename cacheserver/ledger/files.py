@@ -22,8 +22,8 @@ from typing import Any, BinaryIO, Final
 import orjson
 import zstandard
 
-from cacheserver.core.disk import sync_directory
 from cacheserver.ledger import parquet
+from cacheserver.storage.disk import sync_directory
 
 _NAME: Final = re.compile(r"rows-(\d+)-(\d+)-[0-9a-f]{8}\.(jsonl\.zst|parquet)")
 _PART: Final = "part-"  # prefix of an incomplete file; a backup copies `rows-*` only

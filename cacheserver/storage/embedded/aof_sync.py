@@ -22,7 +22,7 @@ from typing import Final
 
 import orjson
 
-from cacheserver.core.disk import sync_directory
+from cacheserver.storage.disk import sync_directory
 
 EVERY_S: Final = 1.0  # a power cut may lose this much, plus the time of a sync
 _LONGEST_PAUSE_S: Final = 60.0  # between requests to rewrite: each may cost a gigabyte of writes

@@ -4,9 +4,9 @@
     cacheserver restore FILE [--replace]    with the server stopped
     cacheserver repair                      cut off damage that a start refuses to
 
-Of an encrypted store a backup is encrypted, and the tenants' keys are in a file of their own,
-FILE.keys, for a backup would outlive what is destroyed. Not in a backup: the index's snapshot (made
-anew from the store), the models, the settings, the master key and the admin key's file.
+The backup of an encrypted store is encrypted, and the tenants' keys are in a separate file,
+FILE.keys, so that keys can be destroyed there too. Not in a backup: the index's snapshot (rebuilt
+from the store), the models, the settings, the master key and the admin key's file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DERIVED: Final = ("index.snapshot",)  # that does not fit another store
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A restored backup, and the tenants' keys as they are kept."""
+    """Opened backup, with the tenants' wrapped keys."""
 
     path: Path
     masters: MasterKeys | None
@@ -87,12 +87,11 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
 
 async def save(settings: Settings, path: Path, say: Say) -> None:
     """Write a backup to `path`. Raises `SettingsError`, `StoreError`."""
-    from cacheserver.backup import backup_file as backupfile
-    from cacheserver.backup import key_file as keyfile
+    from cacheserver.backup import backup_file, key_file
     from cacheserver.config import settings as config
-    from cacheserver.storage import key_copy as storecopy
+    from cacheserver.storage import key_copy
     from cacheserver.storage.connection import SCHEMA
-    from cacheserver.storage.sealing import data_keys as sealkeys
+    from cacheserver.storage.sealing import data_keys
 
     prefix, masters = settings.redis_prefix, config.masters(settings)
     meta = {
@@ -104,28 +103,28 @@ async def save(settings: Settings, path: Path, say: Say) -> None:
     }
     keys = 0
     try:
-        with backupfile.writing(path, meta, masters=masters) as writer:
+        with backup_file.writing(path, meta, masters=masters) as writer:
             async with _source(settings, path.parent) as redis:
                 if masters is None:
-                    await sealkeys.refuse_sealed(redis, prefix=prefix)
+                    await data_keys.refuse_sealed(redis, prefix=prefix)
                     held = None
                 else:
-                    held = sealkeys.DataKeys(redis, prefix=prefix, masters=masters)
+                    held = data_keys.DataKeys(redis, prefix=prefix, masters=masters)
                     await held.load()  # wrong ones are refused at once
-                apart = {f"{prefix}{name}".encode() for name in sealkeys.KEYS}
-                async for words in storecopy.read_keys(redis, prefix):
+                apart = {f"{prefix}{name}".encode() for name in data_keys.KEYS}
+                async for words in key_copy.read_keys(redis, prefix):
                     if words[1] not in apart:
                         keys += words[0] == "DEL"
                         writer.add(*words)
                 if held is not None:  # last: no value that was read is under a later one
-                    keyfile.write(keyfile.beside(path), await held.rows())
+                    key_file.write(key_file.beside(path), await held.rows())
             # After the store: rows that leave it for a file meanwhile are in both, never in none.
             files = sum(_add_file(writer, settings.data_dir, one) for one in _files(settings))
     except OSError as error:
         raise SettingsError(f"{path} cannot be written: {error.strerror}") from error
     say(f"{path}: {keys} keys and {files} files of the ledger.")
     if masters is not None:
-        say(f"{keyfile.beside(path)}: the tenants' keys, without which it cannot be read.")
+        say(f"{key_file.beside(path)}: the tenants' keys, without which it cannot be read.")
 
 
 async def load(
@@ -135,16 +134,15 @@ async def load(
 
     The file is checked whole before anything is changed.
     """
-    from cacheserver.backup import backup_file as backupfile
-    from cacheserver.backup import key_file as keyfile
+    from cacheserver.backup import backup_file, key_file
     from cacheserver.config import settings as config
     from cacheserver.storage.connection import SCHEMA
 
     masters = config.masters(settings)
-    meta = await asyncio.to_thread(backupfile.read_meta, path, masters=masters)
+    meta = await asyncio.to_thread(backup_file.read_meta, path, masters=masters)
     rows: dict[str, bytes] = {}
-    if masters is not None and backupfile.is_encrypted(path):
-        rows = keyfile.read(keys or keyfile.beside(path), masters)
+    if masters is not None and backup_file.is_encrypted(path):
+        rows = key_file.read(keys or key_file.beside(path), masters)
     if meta["schema"] > SCHEMA:
         raise SettingsError(f"{path} was made by a newer cacheserver; upgrade this one")
     if meta["prefix"] != settings.redis_prefix:
@@ -218,8 +216,7 @@ async def _into_redis(
 ) -> Path | None:
     """Restore into the operator's Redis; where a backup of what was there before is kept."""
     from cacheserver.config import settings as config
-    from cacheserver.storage import connection
-    from cacheserver.storage import key_copy as storecopy
+    from cacheserver.storage import connection, key_copy
     from cacheserver.storage.connection import RESTORING
 
     assert settings.redis_url is not None
@@ -233,7 +230,7 @@ async def _into_redis(
         redis = connection.connect(url, tls=config.tls(settings))
         stack.push_async_callback(redis.aclose)
         await connection.check_reachable(redis, url)
-        used = [part async for part in storecopy.scan_keys(redis, prefix)]
+        used = [part async for part in key_copy.scan_keys(redis, prefix)]
         held = [data / name for name in (*_FOLDERS, *_DERIVED) if (data / name).exists()]
         if (used or held) and not replace:
             raise SettingsError(
@@ -259,16 +256,15 @@ async def _into_redis(
 
 async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> None:
     """Bring a backup's keys to the store at `url`, and its files into `folder`."""
-    from cacheserver.backup import backup_file as backupfile
+    from cacheserver.backup import backup_file
     from cacheserver.config import settings as config
-    from cacheserver.storage import connection
-    from cacheserver.storage import key_copy as storecopy
+    from cacheserver.storage import connection, key_copy
     from cacheserver.storage.connection import RESTORING
-    from cacheserver.storage.sealing import data_keys as sealkeys
+    from cacheserver.storage.sealing import data_keys
 
     def commands() -> Iterator[list[bytes]]:
         mark = f"{settings.redis_prefix}{RESTORING}".encode()
-        for record in backupfile.records(source.path, masters=source.masters):
+        for record in backup_file.records(source.path, masters=source.masters):
             if record[0] == b"file":
                 _write_part(folder, record)
             elif record[0] != b"meta" and record[1] != mark:
@@ -276,8 +272,8 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
 
     redis = connection.connect(url, tls=config.tls(settings), timeout_s=60.0)
     try:
-        await storecopy.write_keys(redis, commands())
-        await sealkeys.restore(redis, source.rows, prefix=settings.redis_prefix)
+        await key_copy.write_keys(redis, commands())
+        await data_keys.restore(redis, source.rows, prefix=settings.redis_prefix)
     finally:
         await redis.aclose()
 
@@ -309,7 +305,7 @@ async def _source(settings: Settings, folder: Path) -> AsyncIterator[Connection]
 
 
 def _files(settings: Settings) -> list[Path]:
-    """The files of the data directory that a backup holds; none that is just being written."""
+    """Return the files of the data directory to back up, without incomplete ones."""
     return [
         path
         for name in _FOLDERS

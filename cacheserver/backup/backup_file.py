@@ -1,4 +1,4 @@
-"""The file of a backup: commands that make the store anew, and the ledger's files, checksummed.
+"""Backup file: Redis commands that recreate the store, and the ledger's files, with checksums.
 
     "cacheserver-backup 1\\n", then one zstd frame of RESP arrays:
         meta JSON                      what was backed up, by which version, when

@@ -1,4 +1,4 @@
-"""The tenants' keys in a file beside a backup, as the store keeps them: wrapped.
+"""Key file beside a backup: the tenants' keys, wrapped as in the store.
 
 One JSON object. A later file reads every earlier backup too, for keys are only added; but those
 that were destroyed are not in it. So an older one is deleted where a tenant's keys are to be gone.

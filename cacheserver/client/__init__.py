@@ -1,4 +1,4 @@
-"""The Python client. Imports `httpx2` and nothing else that is not in the standard library.
+"""Python client. Besides the standard library it imports `httpx2` only.
 
 Promises: works without the `server` extra; both clients raise the same errors.
 """

@@ -1,4 +1,4 @@
-"""The Python client: a cacheserver asked over HTTP, blocking or not.
+"""Python client of a cacheserver over HTTP, synchronous and asynchronous.
 
     from cacheserver import Client
 
@@ -69,7 +69,7 @@ MAX_RETRIES = 2  # as the anthropic SDK
 
 
 class Report(TypedDict, total=False):
-    """What a report on usage is asked for. Times are ISO 8601 or Unix seconds."""
+    """Parameters of a usage report. Times are ISO 8601 or Unix seconds."""
 
     start: str | float  # 30 days ago, where it is left out
     end: str | float
@@ -110,20 +110,20 @@ class Client:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """A client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
+        """Create a client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
         return cls(
             environ.get("CACHESERVER_URL") or DEFAULT_URL,
             key=environ.get("CACHESERVER_API_KEY") or None,
         )
 
     def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
-        """The answer to a prompt, or to `messages`. See `Options`."""
+        """Answer a prompt, or `messages`. See `Options`."""
         response = self._send(wire.question(prompt, **options))
         return wire.read_answer(response.status_code, response.headers, response.content)
 
     @contextmanager
     def stream(self, prompt: str | None = None, **options: Unpack[Options]) -> Iterator[Stream]:
-        """The same, as it is written: iterate over the stream, or over its `text()`."""
+        """Stream the answer to a prompt: iterate over the events, or over `text()`."""
         response = self._send(wire.question(prompt, **options, stream=True), stream=True)
         try:
             yield Stream(response)
@@ -131,7 +131,7 @@ class Client:
             response.close()
 
     def stats(self) -> dict[str, Any]:
-        """What this key's tenant asked, was served, paid and saved."""
+        """Return the requests, hits, cost and savings of this key's tenant."""
         return self._object(wire.stats())
 
     def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Client:
         return self._object(call)
 
     def decision(self, id: str) -> dict[str, Any]:
-        """All of a decision, kept for a day. Raises `NotFoundError` after that."""
+        """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
         return self._object(wire.decision(id))
 
     def close(self) -> None:
@@ -243,14 +243,14 @@ class AsyncClient:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """A client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
+        """Create a client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
         return cls(
             environ.get("CACHESERVER_URL") or DEFAULT_URL,
             key=environ.get("CACHESERVER_API_KEY") or None,
         )
 
     async def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
-        """The answer to a prompt, or to `messages`. See `Options`."""
+        """Answer a prompt, or `messages`. See `Options`."""
         response = await self._send(wire.question(prompt, **options))
         return wire.read_answer(response.status_code, response.headers, response.content)
 
@@ -258,7 +258,7 @@ class AsyncClient:
     async def stream(
         self, prompt: str | None = None, **options: Unpack[Options]
     ) -> AsyncIterator[AsyncStream]:
-        """The same, as it is written: iterate over the stream, or over its `text()`."""
+        """Stream the answer to a prompt: iterate over the events, or over `text()`."""
         response = await self._send(wire.question(prompt, **options, stream=True), stream=True)
         try:
             yield AsyncStream(response)
@@ -266,7 +266,7 @@ class AsyncClient:
             await response.aclose()
 
     async def stats(self) -> dict[str, Any]:
-        """What this key's tenant asked, was served, paid and saved."""
+        """Return the requests, hits, cost and savings of this key's tenant."""
         return await self._object(wire.stats())
 
     async def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
@@ -312,7 +312,7 @@ class AsyncClient:
         return await self._object(call)
 
     async def decision(self, id: str) -> dict[str, Any]:
-        """All of a decision, kept for a day. Raises `NotFoundError` after that."""
+        """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
         return await self._object(wire.decision(id))
 
     async def close(self) -> None:

@@ -50,7 +50,7 @@ _BY_TYPE: Mapping[str, type[StatusError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, before it has an address."""
+    """Request without the server's address."""
 
     method: str
     path: str
@@ -137,7 +137,7 @@ def decision(id: str) -> Call:
 
 
 def identification(key: str | None, anthropic_key: str | None) -> dict[str, str]:
-    """The headers that say who asks. With the caller's own Anthropic key, ours moves aside."""
+    """Return the authentication headers. With the caller's own Anthropic key, ours moves aside."""
     if anthropic_key is None:
         return {} if key is None else {"authorization": f"Bearer {key}"}
     ours = {} if key is None else {"x-cacheserver-key": key}
@@ -162,7 +162,7 @@ def pause_s(
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError | UnexpectedAnswer:
-    """The error an answer that is no success stands for."""
+    """Convert an unsuccessful response to an error."""
     shape = _object(body)
     error = None if shape is None else shape.get("error")
     request_id = headers.get("request-id")
@@ -187,7 +187,7 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> StatusError
 
 
 def stream_failure(event: Mapping[str, Any], request_id: str | None) -> StatusError:
-    """The error an `error` event stands for."""
+    """Convert an `error` event to an error."""
     error = event.get("error")
     error = error if isinstance(error, dict) else {}
     type = str(error.get("type", ""))
@@ -202,7 +202,7 @@ def stream_failure(event: Mapping[str, Any], request_id: str | None) -> StatusEr
 
 
 def read_object(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """The JSON object of a successful answer."""
+    """Read the JSON object of a successful response."""
     found = _object(body)
     if found is None:
         raise UnexpectedAnswer(
@@ -247,7 +247,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
 
 
 def read_decision(headers: Mapping[str, str]) -> Decision:
-    """What the headers say of a decision: all that is known before a stream's body."""
+    """Read a decision from response headers, which arrive before a stream's body."""
     similarity, age_s = headers.get("x-cache-similarity"), headers.get("x-cache-age")
     return Decision(
         kind=headers.get("x-cache", ""),
@@ -282,7 +282,7 @@ class EventDecoder:
 
 
 def text_of(event: Mapping[str, Any]) -> str:
-    """The text an event adds to the answer; empty for all other events."""
+    """Return the text that an event adds to the answer; empty for all other events."""
     delta = event.get("delta")
     if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
         return ""

@@ -1,4 +1,4 @@
-"""A streamed answer, blocking or not: Anthropic's events as they arrive."""
+"""Streamed answers, synchronous and asynchronous: Anthropic's events as they arrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cacheserver.client.types import ConnectionFailed, Decision
 
 
 class _Head:
-    """What is known of a stream when its headers are here."""
+    """Header part of a stream."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
@@ -40,7 +40,7 @@ class Stream(_Head):
         raise _cut(self.request_id)
 
     def text(self) -> Iterator[str]:
-        """The pieces of the answer's text alone."""
+        """Iterate over the pieces of the answer's text."""
         return filter(None, map(wire.text_of, self))
 
 
@@ -62,7 +62,7 @@ class AsyncStream(_Head):
         raise _cut(self.request_id)
 
     async def text(self) -> AsyncIterator[str]:
-        """The pieces of the answer's text alone."""
+        """Iterate over the pieces of the answer's text."""
         async for event in self:
             if piece := wire.text_of(event):
                 yield piece

@@ -1,4 +1,4 @@
-"""What the client gives back and what it raises.
+"""Values that the client returns, and errors that it raises.
 
 ClientError                 anything the client raises on purpose; a `CacheServerError`
 ├── ConnectionFailed        no whole answer came: refused, lost, timed out, a stream cut short
@@ -26,7 +26,7 @@ CacheMode: TypeAlias = Literal["default", "refresh", "only", "off"]
 
 
 class Options(TypedDict, total=False):
-    """The fields of a question besides its prompt. The server has a default for each."""
+    """Options of a query besides the prompt. The server has a default for each."""
 
     messages: Sequence[Mapping[str, Any]]  # instead of a prompt
     system: str | Sequence[Mapping[str, Any]]
@@ -45,7 +45,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where an answer came from, and why."""
+    """Source of an answer, and the reason."""
 
     kind: str  # exact | semantic | coalesced | stale | miss | bypass
     reason: str
@@ -62,7 +62,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, where it came from, what it cost and what it saved."""
+    """Answer with its source, cost and saving."""
 
     text: str
     content: Sequence[Mapping[str, Any]]  # Claude's blocks, as they came
@@ -80,7 +80,7 @@ class Answer:
 
 
 class ClientError(CacheServerError):
-    """The base of all. `status` is None where no answer came."""
+    """Base of all errors. `status` is None if no response arrived."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class ClientError(CacheServerError):
 
 
 class ConnectionFailed(ClientError):
-    """No whole answer came. Asking again is safe: the server calls Claude once."""
+    """Raised when no complete response arrived. A retry is safe: the server calls Claude once."""
 
 
 class UnexpectedAnswer(ClientError):
@@ -106,19 +106,19 @@ class UnexpectedAnswer(ClientError):
 
 
 class StatusError(ClientError):
-    """The server answered with an error, in Anthropic's shape."""
+    """Error response of the server, in Anthropic's format."""
 
 
 class BadRequestError(StatusError):
-    """The request is at fault; the same again would fail again."""
+    """Raised for an invalid request; a retry would fail again."""
 
 
 class AuthenticationError(StatusError):
-    """The key is missing, wrong, or not allowed this."""
+    """Raised when the key is missing, wrong, or lacks permission."""
 
 
 class NotFoundError(StatusError):
-    """No such thing, or no longer."""
+    """Raised for something that does not exist, or no longer."""
 
 
 class NotCachedError(NotFoundError):

@@ -1,4 +1,4 @@
-"""Erasure from the command line, by the server that runs: it knows what is under way.
+"""Command `cacheserver erase`, carried out by the running server, which knows calls in flight.
 
 cacheserver erase --tenant acme --actor ann@example.com
 """

@@ -1,7 +1,7 @@
-"""Erasures: every trace of content that a selector covers, in the store, the index and the files.
+"""Erasure of all content that a selector covers, in the store, the index and the files.
 
-Rule: an erasure is noted first, so one that a crash cut short is finished by whoever starts next. A
-second pass comes once all that was under way at its time has ended, for what was written late.
+Rule: an erasure is recorded first, so one that a crash interrupts is finished by the next server. A
+second pass follows once all calls in flight have ended, for what they wrote.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Tenants(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What came of an erasure. `again_at`: when the second pass is (Unix seconds)."""
+    """Result of an erasure. `again_at`: time of the second pass (Unix seconds)."""
 
     removed: dict[str, int]
     file: File  # the store's append-only file
@@ -88,7 +88,7 @@ class Erased:
 
 
 class Eraser:
-    """Erases, and finishes what was left. `ours`: the store's files are this server's own."""
+    """Eraser of content, and finisher of interrupted erasures. `ours`: the store is embedded."""
 
     def __init__(
         self,
@@ -128,51 +128,51 @@ class Eraser:
         self._task = asyncio.create_task(self._keep(), name="erasure")
 
     async def close(self) -> None:
-        """Stop; what is under way is finished by the next server that starts."""
+        """Stop; the next server to start finishes what is interrupted."""
         for task in (self._task, *self._running):
             if task is not None:
                 await end(task)
         self._task = None
 
     async def erase(self, tenant: str, selector: Selector, *, who: str) -> Erased:
-        """Erase what `selector` covers now; goes on when its caller has left.
+        """Erase what `selector` covers now. Continues if the caller disconnects.
 
-        Raises `StoreError`: what was begun is finished later.
+        Raises `StoreError`; then the erasure is finished later.
         """
         return await self.carry_out(await self.announce(tenant, selector, who=who))
 
     async def announce(
         self, tenant: str, selector: Selector, *, who: str, delay_s: float = 0.0
     ) -> Erasure:
-        """Note an erasure of what has come in `delay_s` from now. Raises `StoreError`.
+        """Record an erasure of everything received until `delay_s` from now. Raises `StoreError`.
 
-        Whatever becomes of this server, it is done.
+        It will be carried out even if this server ends.
         """
         at = self._clock() + delay_s
         erasure = Erasure(tenant, selector, at=at, who=who, due=at)
-        await self.store.take(erasure)  # first: whoever sees it noted leaves it to us
+        await self.store.take(erasure)  # first, so that no other server starts it
         await self.store.note(erasure)
         return erasure
 
     async def carry_out(self, erasure: Erasure) -> Erased:
-        """Do what was announced; goes on when its caller has left. Raises `StoreError`."""
+        """Carry out a recorded erasure, even if the caller disconnects. Raises `StoreError`."""
         task = asyncio.create_task(self._pass(erasure), name="erasure:pass")
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
     async def look(self) -> int:
-        """Do what is due, and follow what other servers erased; how many passes were made.
+        """Run due passes and apply the erasures of other servers; returns the number of passes.
 
         Raises `StoreError`, `OSError`.
         """
         try:
             await self._sealer.refresh()
-        except StoreError:  # rotated under a master key that is not known here: what is known does
+        except StoreError:  # rotated under a master key unknown here: the known keys suffice
             self._metrics.swallowed("keys")
         count = await self.store.count()
         if self._seen is None:
-            self._seen = count  # a start has the index made anew from what there is
+            self._seen = count  # at start the index is rebuilt from the store
         if count != self._seen and self._semantic.ready:
             await self._semantic.drop_gone()
             self._seen = count
@@ -261,13 +261,13 @@ class Eraser:
         return "destroyed" if erasure.again else "destroyed with the last pass"
 
     async def _whose(self, erasure: Erasure) -> Tenant:
-        """The tenant; as it digests names where those are looked for, for a key may be lost."""
+        """Return the tenant, with its settings only if names must be digested."""
         if erasure.selector.kind != "actor":
             return Tenant(erasure.tenant)
         return await self._tenants.known(erasure.tenant)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
-        """An actor as labels have it: with each of the tenant's keys."""
+        """Return an actor as labels store it: with each of the tenant's keys."""
         if erasure.selector.kind != "actor":
             return frozenset()
         ids = [key.id for key in await self._tenants.list_keys() if key.tenant == erasure.tenant]
@@ -276,12 +276,12 @@ class Eraser:
         )
 
     async def _erase_entries(self, erasure: Erasure, covered: ErasureCover) -> int:
-        """Purge the entries, which refuses those under way; learn what they were before."""
+        """Collect the entries' ids, then purge them, which also blocks fills in flight."""
         entries, tenant, selector = self._semantic.entries, erasure.tenant, erasure.selector
         await self._learn(entries, erasure, covered)
-        await self.store.keep_entries(erasure, covered.entries)  # a crash forgets them else
+        await self.store.keep_entries(erasure, covered.entries)  # survives a crash
         gone = await _purge(entries, tenant, selector)
-        for entry_id in covered.entries.copy():  # also those that no group knows
+        for entry_id in covered.entries.copy():  # also entries in no group
             gone += await entries.purge_id(tenant, entry_id)
         return gone
 
@@ -303,20 +303,20 @@ class Eraser:
                     covered.add(entry, answer=False)
 
     async def _rewrite(self) -> File:
-        """Have the store write its file anew, without what is gone; wait for that, for a while."""
+        """Rewrite the store's file without the erased data; wait for it up to a limit."""
         try:
             async with asyncio.timeout(_REWRITE_S):
                 while True:
                     try:
                         await command(self._redis, "BGREWRITEAOF")
                         break
-                    except StoreError:  # one is being written, begun before this
+                    except StoreError:  # an earlier rewrite is still running
                         await asyncio.sleep(0.1)
                 while True:
-                    told = await command(self._redis, "INFO", "persistence")
-                    busy = told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]
+                    info = await command(self._redis, "INFO", "persistence")
+                    busy = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
                     if not busy:
-                        good = told["aof_last_bgrewrite_status"] == "ok"
+                        good = info["aof_last_bgrewrite_status"] == "ok"
                         return "rewritten" if good else "pending"
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -332,14 +332,14 @@ class Eraser:
         while True:
             try:
                 await self.look()
-            except Exception as error:  # the task boundary: it is tried again in the next round
+            except Exception as error:  # the task boundary: the next round tries again
                 self._metrics.swallowed("erasure")
-                logger.warning("an erasure could not be done yet: %s", type(error).__name__)
+                logger.warning("an erasure failed and will be retried: %s", type(error).__name__)
             await asyncio.sleep(_ROUND_S)
 
 
 def _kept_aside(data_dir: Path) -> int:
-    """Return how much lies in the data directory that a repair or a restore has put there."""
+    """Return the number of files that a repair or a restore kept aside in the data directory."""
     return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
 
 

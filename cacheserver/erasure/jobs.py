@@ -1,7 +1,7 @@
-"""Jobs under an erasure: whole ones, and single items of a batch with questions of many people.
+"""Erasure of jobs: whole jobs, and single items of a batch with questions of many people.
 
-Rule: an item that is erased has a line in the results that says so, and a call to Claude that is
-under way is still booked.
+Rule: an erased item has a line in the results that says so, and a call to Claude in flight is still
+recorded in the ledger.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GONE: Final = {
 
 
 class ErasedJobs:
-    """Erases a tenant's jobs. Every method raises `StoreError`."""
+    """Eraser of a tenant's jobs. Every method raises `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
         self.under_way = 0  # jobs that are covered as a whole and are still to be deleted
@@ -48,7 +48,7 @@ class ErasedJobs:
         decisions: Set[str],
         entries: Set[str],
     ) -> int:
-        """Erase what is covered of a job; how many items that were."""
+        """Erase the covered items of a job; returns how many."""
         job = await self._jobs.find(id)
         if job is None or job.tenant != tenant.name or job.created_at > at:
             return 0
@@ -97,7 +97,7 @@ class ErasedJobs:
 
 
 def _covered(job: Job, selector: Selector, tenant: Tenant) -> bool:
-    """Return whether all of a job is covered."""
+    """Return whether a job is covered as a whole."""
     said, talk = job.controls, None
     if job.conversation is not None:
         talk = conversation_mark(said.namespace, job.conversation)
@@ -124,7 +124,7 @@ def _line(custom_id: object) -> bytes:
 
 
 def _blank(model: str) -> bytes:
-    """A request without text: its answer is still to be booked."""
+    """Return a request without text, for an answer that is still to be recorded."""
     body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "-"}]}
     return json_text.dumps(body)
 

@@ -1,4 +1,4 @@
-"""Every kind of key that the stores write: what it holds, how long, and how it is erased.
+"""Registry of all kinds of Redis keys: content, lifetime, and how each is erased.
 
 Rule: a kind that is not listed here may not be written (`tests/erasure/test_key_kinds.py`). An
 erasure walks all keys and asks this list what to do with each; `docs/erasure.md` shows it.
@@ -33,11 +33,11 @@ class Kind:
 
     @cached_property
     def literal(self) -> str:
-        """Return what such keys begin with."""
+        """Return the literal prefix of such keys."""
         return re.split(r"T|<", self.key, maxsplit=1)[0]
 
     def parts(self, key: str) -> dict[str, str] | None:
-        """The parts of a key by name, the tenant as `T`; None for a key of another kind."""
+        """Parse a key into its parts, the tenant as `T`; None for a key of another kind."""
         if not key.startswith(self.literal):
             return None
         found, rest = dict[str, str](), key[len(self.literal) :]
@@ -310,7 +310,7 @@ def _of(package: str, *rows: tuple[str, str, str, How, str, str]) -> tuple[Kind,
 
 @dataclass(frozen=True)
 class Registry:
-    """The kinds, looked up by a key."""
+    """Lookup of kinds by key."""
 
     kinds: tuple[Kind, ...] = field(default_factory=_kinds)
 
@@ -322,7 +322,7 @@ class Registry:
         return found
 
     def find(self, key: str) -> tuple[Kind, dict[str, str]] | None:
-        """The kind of a key without its prefix, and the key's parts; None for a key not listed."""
+        """Return the kind and parts of a key without its prefix; None for an unlisted key."""
         for literal in _literals(key):
             for kind in self._by_literal.get(literal, ()):
                 if (parts := kind.parts(key)) is not None:

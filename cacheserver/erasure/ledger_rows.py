@@ -1,7 +1,7 @@
-"""Rows of the ledger under an erasure: the money stays, names that callers chose go.
+"""Erasure in the ledger: amounts stay, names that callers chose are removed.
 
-What a row holds of a caller's words are its conversation, its tags and its task. In the sums by
-those, what had a name is added to what has none, so that all sums stay.
+A row's names are its conversation, its tags and its task. In the sums by those, the amounts of an
+erased name are added to the nameless field, so that totals stay the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from cacheserver.cache.erasure_rules import Selector
 from cacheserver.core.ledger_row import Row
 from cacheserver.erasure import scripts
-from cacheserver.ledger import files as ledgerfiles
+from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
 from cacheserver.ledger.writer import SEP
 from cacheserver.storage.connection import Connection, command, run_script
@@ -26,7 +26,7 @@ _FOLDED: Final = 100  # names or rows of one script: a millisecond
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What of a row goes: all of its names, or those that the selector is."""
+    """Names to remove from rows: all of them, or those that the selector covers."""
 
     tenant: str
     selector: Selector
@@ -34,7 +34,7 @@ class Names:
     decisions: Set[str]  # rows by whose ids it is known that they are covered
 
     def without(self, row: Row) -> Row:
-        """The row without what is covered; the row itself where nothing is."""
+        """Return the row without covered names; the same row if there are none."""
         if row.tenant != self.tenant or row.at > self.at:
             return row
         kind, values = self.selector.kind, self.selector.values
@@ -50,12 +50,12 @@ class Names:
 
     @property
     def by_name(self) -> bool:
-        """Return whether rows are known by their own names, however old they are."""
+        """Return whether covered rows are recognized by their names, at any age."""
         return self.selector.kind in ("tenant", "tag", "conversation")
 
 
 class ErasedRows:
-    """Takes names out of rows and sums. Raises `StoreError`, and `OSError` of files."""
+    """Remover of names from rows and sums. Raises `StoreError`, and `OSError` for files."""
 
     def __init__(self, redis: Connection) -> None:
         self._redis = redis
@@ -63,7 +63,7 @@ class ErasedRows:
         self._fold = redis.register_script(scripts.FOLD)
 
     async def rows(self, key: bytes, names: Names) -> int:
-        """Take names out of a hash of rows; how many rows that were."""
+        """Remove names from a hash of rows; returns the number of changed rows."""
         cursor, changed = 0, 0
         marker = names.tenant.encode()
         while True:
@@ -81,7 +81,7 @@ class ErasedRows:
                 return changed
 
     async def sums(self, key: bytes, kind: str, names: Names) -> int:
-        """Add what has a name that goes to what has none; how many names that were."""
+        """Move the sums of erased names to the nameless field; returns the number of names."""
         wanted = _folded(kind, names.selector)
         if wanted is None:
             return 0
@@ -98,23 +98,23 @@ class ErasedRows:
 
 
 def files(folder: Path, names: Names) -> tuple[int, int]:
-    """Take names out of the rows in files; how many rows, and how many files cannot be read.
+    """Remove names from rows in files; returns the numbers of changed rows and unreadable files.
 
     Blocks. Raises `OSError`.
     """
-    held = ledgerfiles.list_files(folder) if names.by_name else []
+    held = row_files.list_files(folder) if names.by_name else []
     changed = unread = 0
     for file in held:
         if file.is_parquet and not parquet.available():
             unread += 1
             continue
         damaged: list[str] = []
-        rows = list(ledgerfiles.read_rows(file, 0.0, float("inf"), None, damaged.append))
+        rows = list(row_files.read_rows(file, 0.0, float("inf"), None, damaged.append))
         unread += bool(damaged)
         count = sum(_without_flat(row, names) for row in rows)
-        if not count or damaged:  # what lies behind damage would be gone with a new file
+        if not count or damaged:  # a new file would lose the rows after the damage
             continue
-        writer = ledgerfiles.RowFileWriter(folder, file.first, file.last, replaces=file.path)
+        writer = row_files.RowFileWriter(folder, file.first, file.last, replaces=file.path)
         try:
             writer.write(rows)
         except BaseException:
@@ -126,7 +126,7 @@ def files(folder: Path, names: Names) -> tuple[int, int]:
 
 
 def _without_flat(row: dict[str, Any], names: Names) -> bool:
-    """Take names out of a flat row; whether there were any."""
+    """Remove names from a flat row; returns whether there were any."""
     if row["tenant"] != names.tenant or row["at"].timestamp() > names.at:
         return False
     kind, values = names.selector.kind, names.selector.values
@@ -144,7 +144,7 @@ def _without_flat(row: dict[str, Any], names: Names) -> bool:
 
 
 def _folded(kind: str, selector: Selector) -> Callable[[bytes], bool] | None:
-    """Which fields of a hash of sums go; None: none."""
+    """Return a predicate of the fields to remove from a hash of sums; None for no field."""
     if selector.kind == "tenant":
         return lambda field: True
     if (kind, selector.kind) == ("tag_sums", "tag"):
@@ -160,6 +160,6 @@ def _among(names: Iterable[str]) -> Callable[[bytes], bool]:
 
 
 def _rest(kind: str, field: bytes) -> bytes:
-    """The field for what has no name, in the hash where `field` is (`ledger`)."""
+    """Return the nameless field that belongs to `field`."""
     sep = SEP.encode()
     return field.partition(sep)[0] + sep if kind == "task_hour_sums" else b""

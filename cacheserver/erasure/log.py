@@ -1,12 +1,12 @@
-"""Erasures that are to be done or finished, and the log of those that were.
+"""Pending erasures, and the log of finished ones.
 
-    P er:todo        hash    id -> an erasure: what, of whom, since when, whether once done
+    P er:todo        hash    id -> an erasure: tenant, selector, time, whether the first pass ran
     P er:ids:<id>    set     ids of the entries it erased
-    P er:lease:<id>  string  a server works on it
-    P er:count       string  raised by each: every server brings its own index up to date
-    P er:log:T       stream  who erased what kind of thing when, and how much; never its name
+    P er:lease:<id>  string  the lease of the server that works on it
+    P er:count       string  incremented by each, so that every server updates its own index
+    P er:log:T       stream  who erased which kind of content, when, and how much; never its name
 
-An erasure is noted before anything is erased, so that what a killed server began is finished. Every
+An erasure is recorded before anything is erased, so that one of a killed server is finished. Every
 method raises `StoreError`.
 """
 
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """One erasure of a tenant's. It covers what came in up to `at`."""
+    """Erasure for one tenant. It covers what was received until `at`."""
 
     tenant: str
     selector: Selector
@@ -43,14 +43,14 @@ class Erasure:
 
 
 class Erasures:
-    """The list and the log."""
+    """Store of pending erasures and of the log."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
 
     async def note(self, erasure: Erasure) -> None:
-        """Have an erasure done or done again when it is due, whatever becomes of this server."""
+        """Record a pass that is due, for this or another server."""
         picked = erasure.selector
         fields = {
             "tenant": erasure.tenant,
@@ -71,25 +71,25 @@ class Erasures:
         await command(self._redis, "DEL", self._ids(erasure))
 
     async def due(self, now: float) -> list[Erasure]:
-        """Return what is to be done now."""
+        """Return the erasures that are due."""
         found = await command(self._redis, "HGETALL", f"{self._prefix}er:todo")
         read = [_read(id.decode(), orjson.loads(value)) for id, value in found.items()]
         return [erasure for erasure in read if erasure.due <= now]
 
     async def take(self, erasure: Erasure) -> bool:
-        """Return whether this server is the one to do it, for a minute."""
+        """Take the lease of an erasure for a minute. False: another server has it."""
         key = f"{self._prefix}er:lease:{erasure.id}"
         return bool(await command(self._redis, "SET", key, 1, "NX", "EX", _LEASE_S))
 
     async def hold(self, erasure: Erasure) -> None:
-        """Hold on to it for another minute."""
+        """Renew the lease for a minute."""
         await command(self._redis, "SET", f"{self._prefix}er:lease:{erasure.id}", 1, "EX", _LEASE_S)
 
     async def let_go(self, erasure: Erasure) -> None:
         await command(self._redis, "DEL", f"{self._prefix}er:lease:{erasure.id}")
 
     async def keep_entries(self, erasure: Erasure, ids: Iterable[str]) -> None:
-        """Remember which entries it erased, for the passes to come."""
+        """Store the ids of the erased entries for later passes."""
         names, key = list(ids), self._ids(erasure)
         for start in range(0, len(names), _AT_ONCE):
             await command(self._redis, "SADD", key, *names[start : start + _AT_ONCE])
@@ -100,7 +100,7 @@ class Erasures:
         return {id.decode() for id in await command(self._redis, "SMEMBERS", self._ids(erasure))}
 
     async def count(self) -> int:
-        """Return how many erasures there were."""
+        """Return the number of erasures so far."""
         return int(await command(self._redis, "GET", f"{self._prefix}er:count") or 0)
 
     async def counted(self) -> None:
@@ -113,7 +113,7 @@ class Erasures:
         await command(self._redis, "XADD", key, "MAXLEN", "=", _LOGGED, "*", *words, *told)
 
     async def logged(self, tenant: str) -> list[dict[str, Any]]:
-        """A tenant's erasures, the latest first."""
+        """Return a tenant's erasures, latest first."""
         key = f"{self._prefix}er:log:{tenant_key(tenant)}"
         found = await command(self._redis, "XREVRANGE", key, "+", "-", "COUNT", _LOGGED)
         return [

@@ -1,4 +1,4 @@
-"""The Lua scripts of erasures. Each does a bounded number of things: none holds up the store."""
+"""Lua scripts of erasures. Each does a bounded amount of work, so none blocks the store."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One pass of an erasure over every key, as the list of kinds has it.
+"""Pass of an erasure over every key, by the registry of kinds.
 
-Rule: no step holds the store for long (some hundreds of keys, or one value), and each may be done
-twice: a pass that broke off is begun anew.
+Rule: no step blocks the store for long (some hundreds of keys, or one value), and each is
+idempotent: an interrupted pass is started again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from cacheserver.cache import erasure_rules as policy
+from cacheserver.cache import erasure_rules
 from cacheserver.cache.erasure_rules import conversation_mark
 from cacheserver.cache.store import decision_log
 from cacheserver.calibration import review_store
@@ -47,7 +47,7 @@ _Step: TypeAlias = Callable[[_Found], Awaitable[None]]
 
 @dataclass(slots=True)
 class ErasureCover:
-    """What an erasure is known to cover, by id and digest."""
+    """Ids and digests that an erasure is known to cover."""
 
     entries: set[str] = field(default_factory=set)
     fingerprints: set[str] = field(default_factory=set)
@@ -65,9 +65,9 @@ class ErasureCover:
 
 
 class KeyWalk:
-    """A pass. `removed` counts what is gone, by kind; `unknown` the keys of no kind listed.
+    """Pass over all keys. `removed` counts erased items by kind; `unknown` counts unlisted keys.
 
-    `digests`: whether a pass that is done again takes those that were written behind answers.
+    `digests`: whether a repeated pass also removes digests that were written after answers.
     """
 
     def __init__(
@@ -123,18 +123,18 @@ class KeyWalk:
 
     @property
     def under_way(self) -> int:
-        """Jobs that are covered and have not ended: what they are kept with is still needed."""
+        """Return the number of covered jobs that have not ended, whose data is still needed."""
         return self._jobs.under_way
 
     async def collect(self) -> None:
-        """Learn from the decisions which ones are covered, and what they had stored."""
+        """Collect the covered decisions and the entries they stored."""
         start = f"{self._prefix}d:{tenant_key(self._tenant)}:"
         async for page in scan_keys(self._redis, start):
             ids = [key[len(start.encode()) :].decode() for key in page]
             for _, record in await self._decisions(list(zip(page, ids, strict=True))):
                 if record is None or record["at"] > self._erasure.at:
                     continue
-                if policy.covers_decision(self._selector, record, self._covered.entries):
+                if erasure_rules.covers_decision(self._selector, record, self._covered.entries):
                     self._covered.decisions.add(record["id"])
                     self._covered.scopes.add(record["scope"])
                     if record["outcome"] == "miss" and record.get("entry_id"):
@@ -180,7 +180,7 @@ class KeyWalk:
         named: Sequence[tuple[bytes, str]],
         how: Callable[[bytes], Any] = as_object,
     ) -> list[tuple[bytes, Any | None]]:
-        """The values of keys that there are; None for one that does not open."""
+        """Return the values of existing keys; None for one that cannot be opened."""
         read: list[tuple[bytes, Any | None]] = []
         for start in range(0, len(named), _VALUES):
             some = named[start : start + _VALUES]
@@ -197,19 +197,19 @@ class KeyWalk:
         return await self._values(decision_log.KIND, named, decision_log.record_of)
 
     async def _erase_decisions(self, found: _Found) -> None:
-        """Delete those that are covered; of others the questions of entries that are gone."""
+        """Delete covered decisions; in others remove quoted questions of erased entries."""
         gone, left = [], []
         for key, record in await self._decisions([(key, parts["id"]) for key, parts in found]):
-            if record is None:  # nobody here can tell what it holds: as if it were covered
+            if record is None:  # unreadable: treated as covered
                 gone.append(key)
                 continue
             if record["at"] > self._erasure.at:
                 continue
             known = self._covered.entries
-            if policy.covers_decision(self._selector, record, known):
+            if erasure_rules.covers_decision(self._selector, record, known):
                 gone.append(key)
                 self._covered.decisions.add(record["id"])
-            elif quoted := policy.quoted(record):
+            elif quoted := erasure_rules.quoted(record):
                 left.append((key, record, quoted))
         await self._unlink("decisions", gone)
         names = list(dict.fromkeys(id for _, _, ids in left for id in ids))
@@ -229,7 +229,7 @@ class KeyWalk:
                             decision_log.KIND,
                             self._tenant,
                             record["id"],
-                            orjson.dumps(policy.unquoted(record, out)),
+                            orjson.dumps(erasure_rules.unquoted(record, out)),
                         )
                         pipe.set(key, bare, xx=True, keepttl=True)
                     await pipe.execute()
@@ -244,10 +244,10 @@ class KeyWalk:
             ids = [] if whole else await self._labels_of(key)
             for start in [0] if whole else range(0, len(ids), _LABELS):
                 some = ids[start : start + _LABELS]
-                told = await run_script(
+                removed = await run_script(
                     self._unlabel, self._prefix, tenant_key(self._tenant), scope, *some
                 )
-                self.removed["labels"] += told
+                self.removed["labels"] += removed
 
     async def _labels_of(self, key: bytes) -> list[bytes]:
         ids, start = list[bytes](), b"-"

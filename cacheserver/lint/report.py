@@ -11,14 +11,14 @@ from cacheserver.core.types import AUTO
 from cacheserver.lint import rules
 from cacheserver.pricing.estimate import prompt_tokens
 
-# Where nobody says how often a prompt is sent, and nothing was asked yet: to compare findings by.
+# Default volume, to compare findings by.
 REQUESTS_A_DAY = 1_000
 
 
 def report(
     body: dict[str, Any], requests_a_day: int, price: rules.Price, default_model: str
 ) -> dict[str, Any]:
-    """The findings as they are shown. Raises `BadRequest` for a body that is none."""
+    """Return the findings as JSON. Raises `BadRequest` if the body is not a Messages body."""
     fingerprint.check(body)
     model = default_model if body["model"] == AUTO else body["model"]
     found = rules.lint(body, model=model, requests_a_day=requests_a_day, price=price)

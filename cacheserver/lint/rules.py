@@ -1,4 +1,4 @@
-"""What in a request costs tokens for nothing: findings, each with tokens and money. Pure.
+"""Lint rules: find what wastes tokens in a request, with tokens and money. Pure.
 
 Findings propose and never change anything. Tokens are estimates from characters.
 """
@@ -41,7 +41,7 @@ Price = Callable[[str, Usage], Nanodollars | None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to be better. Tokens are of one request."""
+    """Finding. Tokens are those of one request."""
 
     code: str  # as docs/lint.md has them
     where: str  # the field, as `system.0.text`
@@ -55,7 +55,7 @@ class Finding:
 def lint(
     body: Mapping[str, Any], *, model: str, requests_a_day: int, price: Price
 ) -> list[Finding]:
-    """The findings for one request body, dearest first. Raises nothing for a checked body."""
+    """Return the findings for a checked request body, the most expensive first."""
     found = list(_findings(body, model))
     priced = [_priced(one, model, requests_a_day, price) for one in found]
     return sorted(priced, key=lambda one: -(one.saves or 0))
@@ -76,7 +76,7 @@ def _findings(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
 
 
 def texts(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every text a caller wrote, with its place: system, then the user's turns."""
+    """Yield every text of the caller with its field: system, then the user's turns."""
     yield from _of("system", body.get("system"))
     for place, turn in enumerate(body.get("messages") or ()):
         if turn.get("role") == "user":
@@ -95,7 +95,7 @@ def _of(where: str, content: Any) -> Iterator[tuple[str, str]]:
 def _characters(
     where: str, hidden: Sequence[tuple[int, str]], alike: Sequence[tuple[int, str]]
 ) -> Iterator[Finding]:
-    """Return what does not look as it is: no stored answer is found for the text without it."""
+    """Find invisible and look-alike characters, which prevent a match with the plain text."""
     if hidden:
         message = f"holds {_named(hidden)}, which nobody sees and Claude reads"
         yield Finding("invisible", where, message)
@@ -155,10 +155,7 @@ def _repeats(where: str, text: str, model: str, seen: dict[bytes, str]) -> Itera
 
 
 def _bare(line: str) -> str:
-    """A line as it is compared: ASCII letters in one case, each run of blanks as one.
-
-    Nothing else is the same: not another space, not a letter that looks alike.
-    """
+    """Normalize a line for comparison: ASCII letters in lower case, each run of blanks as one."""
     return re.sub(r"[ \t\r\n]+", " ", line).strip(" ").translate(_UPPER)
 
 
@@ -177,7 +174,7 @@ def _blobs(where: str, text: str, model: str) -> Iterator[Finding]:
 
 
 def _objects(text: str) -> Iterator[tuple[tuple[int, int], Any]]:
-    """JSON written over several lines, with where it stands."""
+    """Yield JSON values that span several lines, with their positions."""
     reader, place = json.JSONDecoder(), 0
     for match in _JSON.finditer(text):
         if match.start() < place:
@@ -190,7 +187,7 @@ def _objects(text: str) -> Iterator[tuple[tuple[int, int], Any]]:
 
 
 def _dynamic(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
-    """What differs between requests within the system prompt: two caches are empty for it."""
+    """Find text in the system prompt that differs between requests and defeats both caches."""
     for where, text in _of("system", body.get("system")):
         for fragment in fragments.skeleton(text).fragments:
             if fragment.kind not in fragments.MOVED:
@@ -246,7 +243,7 @@ def _marks(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
 
 
 def _controls(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The caller's marks in the order of the prompt."""
+    """Yield the caller's cache marks in prompt order."""
     groups = [("tools", body.get("tools")), ("system", body.get("system"))]
     for place, turn in enumerate(body.get("messages") or ()):
         groups.append((f"messages.{place}.content", turn.get("content")))

@@ -1,7 +1,7 @@
-"""Words a prompt does without, and the shorter text in their place. Pure.
+"""Filler words in prompts, and shorter texts without them. Pure.
 
-Rule: what carries meaning is never touched: numbers, negations, quoted text, code, tags, addresses.
-A proposal is for a person to read; nothing here is ever applied by itself.
+Rule: what carries meaning is never changed: numbers, negations, quoted text, code, tags, addresses.
+A proposal is for a person to read; it is never applied automatically.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _NUMBERS: Final = re.compile(r"\d[\d.,:/%-]*")
 
 
 def shorter(text: str) -> str:
-    """The text without filler, runs of blanks and empty lines; itself where nothing is to gain."""
+    """Return the text without filler and runs of blanks; unchanged if that is not shorter."""
     parts = []
     for piece, kept in _pieces(text):
         parts.append(piece if kept else _spaced(_without_filler(piece)))
@@ -75,7 +75,7 @@ def shorter(text: str) -> str:
 
 
 def fillers(text: str) -> list[str]:
-    """The filler phrases found, in order, in lower case: what a finding may show of a prompt."""
+    """Return the filler phrases found, in order, in lower case."""
     return [
         match[0].strip().lower()
         for piece, kept in _pieces(text)
@@ -85,7 +85,7 @@ def fillers(text: str) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """The text cut into what may change and what is kept as it is."""
+    """Split the text into parts, each with whether it is protected."""
     place = 0
     for match in _PROTECTED.finditer(text):
         if match.start() > place:
@@ -118,7 +118,7 @@ def _spaced(text: str) -> str:
 
 
 def _means_the_same(text: str, proposed: str) -> bool:
-    """Numbers and negations as before, in their order: else the proposal is dropped."""
+    """Return whether numbers and negations are the same, in the same order."""
     return all(
         [found.lower() for found in words.findall(text)]
         == [found.lower() for found in words.findall(proposed)]

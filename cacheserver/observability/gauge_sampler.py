@@ -1,4 +1,4 @@
-"""Samples once a minute what cannot be counted as it happens: sizes, budgets, wrong hits.
+"""Sampler of gauges, once a minute: sizes, budgets, wrong hits.
 
 Every server samples for itself: each is scraped.
 """
@@ -88,5 +88,5 @@ class GaugeSampler:
                 self._metrics.swallowed("gauges")
             except Exception as error:  # the task boundary: the next round samples again
                 self._metrics.swallowed("gauges")
-                logger.error("the gauges failed: %s", type(error).__name__)
+                logger.error("sampling the gauges failed: %s", type(error).__name__)
             await asyncio.sleep(_EVERY_S)

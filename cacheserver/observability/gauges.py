@@ -1,4 +1,4 @@
-"""What stands at something rather than adds up, for Prometheus."""
+"""Gauges for Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOUNDS = ("low", "estimate", "high")  # of the share of wrong hits, 95%
 
 
 class Gauges:
-    """Set by whoever looks: some at each scrape, some once a minute."""
+    """Gauges, some read at each scrape, some set once a minute."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, help: str, *labels: str) -> Gauge:
@@ -60,7 +60,7 @@ class Gauges:
         self.wrong_hits(None, over=0)
 
     def watch_ledger(self, waiting: Callable[[], int]) -> None:
-        """Ask `waiting` at each scrape."""
+        """Read `waiting` at each scrape."""
         self._ledger.set_function(waiting)
 
     def watch_upstream(
@@ -70,24 +70,24 @@ class Gauges:
         waiting: Callable[[], int],
         breaker: Callable[[], str],
     ) -> None:
-        """Ask all of them at each scrape; `breaker` is one of `BREAKER`."""
+        """Read all of them at each scrape; `breaker` is one of `BREAKER`."""
         self._calls.labels("in-flight").set_function(in_flight)
         self._calls.labels("waiting").set_function(waiting)
         self._breaker.set_function(lambda: BREAKER.index(breaker()))
 
     def watch_connections(self, count: Callable[[], int]) -> None:
-        """Ask `count` at each scrape."""
+        """Read `count` at each scrape."""
         self._connections.set_function(count)
 
     def watch_store(self, unsynced_s: Callable[[], float]) -> None:
-        """Ask `unsynced_s` at each scrape."""
+        """Read `unsynced_s` at each scrape."""
         self._unsynced.set_function(unsynced_s)
 
     def stored(self, size: int) -> None:
         self._stored.set(size)
 
     def sizes(self, taken: Mapping[str, int], limits: Mapping[str, int | None]) -> None:
-        """Bytes by kind, and the bound of each."""
+        """Set the bytes by kind, and the limit of each."""
         for kind, size in taken.items():
             self._sizes.labels(kind).set(size)
             limit = limits[kind]
@@ -97,7 +97,7 @@ class Gauges:
         self._index.set(vectors)
 
     def budgets(self, used: dict[tuple[str, str], float], states: dict[str, int]) -> None:
-        """`used` by period and unit, of the fullest; `states` counts all of `STATES`."""
+        """Set the fullest budget by period and unit, and the number of budgets by state."""
         for period in ("day", "month"):
             for unit in ("usd", "tokens"):
                 self._used.labels(period, unit).set(used.get((period, unit), 0.0))
@@ -105,7 +105,7 @@ class Gauges:
             self._budgets.labels(state).set(states[state])
 
     def wrong_hits(self, shares: tuple[float, float, float] | None, *, over: int) -> None:
-        """`shares` in the order of `BOUNDS`; None: no label tells."""
+        """Set the share of wrong hits, in the order of `BOUNDS`; None if there are no labels."""
         for bound, share in zip(BOUNDS, shares or (math.nan,) * 3, strict=True):
             self._wrong.labels(bound).set(share)
         self._over.set(over)

@@ -1,4 +1,4 @@
-"""What the ledger's rows add up to since the start, for Prometheus.
+"""Counters of ledger rows since the start, for Prometheus.
 
     sum by cause (saved - lost)   = what `/v1/usage` calls saved
     sum by kind (spent)           = what it calls spent
@@ -18,7 +18,7 @@ OTHER = "other"
 
 
 class LedgerMetrics:
-    """Counts rows. A listener of `ledger.fan_out.LedgerFanOut`."""
+    """Counters of rows. A listener of `ledger.fan_out.LedgerFanOut`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, help: str, label: str) -> Counter:

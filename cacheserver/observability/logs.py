@@ -1,7 +1,7 @@
-"""What is logged, as lines of text or of JSON, each with the request it belongs to.
+"""Log formatters, for lines of text or of JSON, each with its request.
 
-Rule: a record is one line, and of an exception it has kind and place, never the message: that may
-hold what somebody asked.
+Rule: a record is one line. Of an exception it has the type and the place, never the message, which
+may contain a user's question.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def install(level: str, form: Form) -> None:
-    """Log our own words to stderr from `level` on, and others' only when they warn.
+    """Log our own records to stderr from `level` on, and those of libraries from WARNING on.
 
     At `debug` the Anthropic SDK logs bodies, and a variable of its own turns that on when it is
     imported; so its level is set here, after that.
@@ -40,12 +40,12 @@ def install(level: str, form: Form) -> None:
         logging.getLogger(name).setLevel(level.upper())
     for name in ("anthropic", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Of exports that fail it tells with each, every few seconds; ours tell once, and are counted.
+    # It logs every failed export, every few seconds; ours are logged once, and counted.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
 
 
 class Text(logging.Formatter):
-    """A line for people. Control characters are spelt out: no value can make a line of its own."""
+    """Formatter for people. Control characters are escaped: no value can start a new line."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -59,37 +59,37 @@ class Text(logging.Formatter):
 
 
 class Json(logging.Formatter):
-    """One JSON object a line; `extra={"fields": {...}}` of a record are keys of it."""
+    """Formatter for one JSON object a line; a record's `extra={"fields": {...}}` become keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        told: dict[str, Any] = {
+        line: dict[str, Any] = {
             "time": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": _message(record),
         }
-        told |= _request()
+        line |= _request()
         failed = _failure(record)
         if failed is not None:
-            told["error"] = {"type": _kind(failed), "stack": place(failed)}
+            line["error"] = {"type": _kind(failed), "stack": place(failed)}
         fields: Mapping[str, Any] = getattr(record, "fields", {})
-        told |= fields
-        return json.dumps(told, default=str)  # ASCII: no character of it ends a line
+        line |= fields
+        return json.dumps(line, default=str)  # ASCII: no character of it ends a line
 
 
 def place(error: BaseException) -> str:
-    """The kind of an error and of its causes, and where they were raised. No messages."""
-    told: list[str] = []
+    """Describe an error and its causes by type and place, without messages."""
+    parts: list[str] = []
     seen: BaseException | None = error
-    while seen is not None and len(told) < _CAUSES:
+    while seen is not None and len(parts) < _CAUSES:
         frames = traceback.extract_tb(seen.__traceback__)[-_FRAMES:]
         where = " < ".join(
             f"{PurePath(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames)
         )
-        told.append(f"{type(seen).__name__} at {where or 'unknown'}")
+        parts.append(f"{type(seen).__name__} at {where or 'unknown'}")
         seen = seen.__cause__ or seen.__context__
-    return "; from ".join(told)
+    return "; from ".join(parts)
 
 
 def _stamped(formatter: logging.Formatter, record: logging.LogRecord) -> logging.LogRecord:
@@ -101,7 +101,7 @@ def _stamped(formatter: logging.Formatter, record: logging.LogRecord) -> logging
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The record's words. asyncio's quote the task that failed, its exception and arguments."""
+    """Return the message. asyncio's would quote the failed task, its exception and arguments."""
     if record.name != "asyncio":
         return record.getMessage()
     if _failure(record) is not None:
@@ -119,7 +119,7 @@ def _kind(error: BaseException) -> str:
 
 
 def _request() -> dict[str, str]:
-    """Which request a line belongs to, where it was written on behalf of one."""
+    """Return the ids of the request that a line belongs to, if any."""
     seen = request_context.current()
     if seen is None:
         return {}

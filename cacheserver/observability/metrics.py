@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus.
+"""Counters and histograms for Prometheus.
 
     requests = exact + semantic + coalesced + stale + miss + bypass + failed
 
@@ -33,12 +33,12 @@ _SECONDS = (
     *(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
 )
 
-# Reasons are words of our own code; should one ever be made from a request, it is not followed.
+# Reasons are constants of our code; this bounds them if one were ever made from a request.
 _MAX_REASONS = 200
 
 
 class Metrics:
-    """The counters of one server, in a registry of their own."""
+    """Metrics of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -206,7 +206,7 @@ class Metrics:
         self._upstream_seconds.observe(seconds)
 
     def upstream_event(self, event: str) -> None:
-        """Count what happens on the way to Claude. `event` is one of `UPSTREAM_EVENTS`."""
+        """Count an event of the upstream client. `event` is one of `UPSTREAM_EVENTS`."""
         self._upstream_events.labels(event).inc()
 
     def abandoned(self) -> None:
@@ -231,7 +231,7 @@ class Metrics:
         self._unreadable.labels(reason).inc()
 
     def vetoed(self, veto: str) -> None:
-        """Count what a veto caught. `veto` is one of a fixed list of names."""
+        """Count a vetoed candidate. `veto` is one of a fixed list of names."""
         self._vetoed.labels(veto).inc()
 
     def dropped(self, buffer: str, count: int = 1) -> None:
@@ -249,7 +249,7 @@ class Metrics:
         self.gauges.index(vectors)
 
     def counts(self) -> dict[str, int]:
-        """Requests by outcome, and their sum as `requests`."""
+        """Return requests by outcome, and their sum as `requests`."""
         found = {
             sample.labels["outcome"]: int(sample.value)
             for family in self._family.collect()
@@ -259,7 +259,7 @@ class Metrics:
         return {"requests": sum(found.values()), **found}
 
     def render(self) -> bytes:
-        """Everything, in Prometheus' text format 0.0.4."""
+        """Render all metrics in Prometheus' text format 0.0.4."""
         return generate_latest(self._registry)
 
     def _reason(self, outcome: str, reason: str) -> Counter:

@@ -1,4 +1,4 @@
-"""The bytes that each kind of data takes in the store, as the scripts that write it count them.
+"""Bytes of each kind of data in the store, as counted by the scripts that write it.
 
 Answers are counted in `scripts`, with the decisions; the ledger's rows in `ledgerscripts`, jobs in
 `jobscripts`, labels and calibration states in `labelscripts`.
@@ -22,7 +22,7 @@ _COUNTED: Final[Mapping[str, tuple[str, str | None]]] = {
 
 
 class StoreSizes:
-    """Reads them; `limits` are the bounds by kind, None where there is none."""
+    """Reader of the sizes. `limits` has the limit of each kind, None for none."""
 
     def __init__(
         self, redis: Connection, *, limits: Mapping[str, int | None], prefix: str = PREFIX
@@ -32,7 +32,7 @@ class StoreSizes:
         self._prefix = prefix
 
     async def read(self) -> dict[str, int]:
-        """The bytes by kind. Raises `StoreError`."""
+        """Return the bytes by kind. Raises `StoreError`."""
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key, field in _COUNTED.values():

@@ -167,7 +167,7 @@ async def test_an_error_of_ours_names_the_request_its_caller_saw(
         def fail(*_: Any) -> Any:
             raise RuntimeError(CANARY)
 
-        monkeypatch.setattr(house.parts.service, "look", fail)
+        monkeypatch.setattr(house.parts.service, "look_up", fail)
         answer = await house.ask(CANARY)
     assert answer.status_code == 500
     (error,) = lines.of("cacheserver.api.boundary")

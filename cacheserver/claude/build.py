@@ -64,9 +64,9 @@ async def build(
             share=options.breaker_share,
             least=options.breaker_calls,
             open_s=options.breaker_open_s,
-            told=metrics.upstream_event,
+            on_event=metrics.upstream_event,
         ),
-        told=metrics.upstream_event,
+        on_event=metrics.upstream_event,
     )
     metrics.gauges.watch_upstream(
         in_flight=lambda: upstream.slots.in_flight,

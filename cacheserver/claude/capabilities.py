@@ -115,13 +115,13 @@ _ANYTHING: Final = Abilities()
 _DATED: Final = len("-20251001")
 
 
-def of(model: str, told: Mapping[str, Abilities]) -> Abilities:
+def of(model: str, listed_models: Mapping[str, Abilities]) -> Abilities:
     """Return the abilities of a model: from Claude's list, else from our table, else no limits."""
-    for table in (told, STATIC):
+    for table in (listed_models, STATIC):
         if (found := table.get(model)) is not None:
             return found
     if model[-_DATED : -_DATED + 1] == "-" and model[1 - _DATED :].isdigit():
-        return of(model[:-_DATED], told)
+        return of(model[:-_DATED], listed_models)
     return _ANYTHING
 
 
@@ -185,11 +185,11 @@ def listed(rows: Iterable[Any]) -> dict[str, Abilities]:
     found: dict[str, Abilities] = {}
     for row in rows:
         if isinstance(row, Mapping) and isinstance(name := row.get("id"), str):
-            found[name] = _told(row, of(name, {}))
+            found[name] = _abilities_of(row, of(name, {}))
     return found
 
 
-def _told(row: Mapping[str, Any], base: Abilities) -> Abilities:
+def _abilities_of(row: Mapping[str, Any], base: Abilities) -> Abilities:
     says = _part(row, "capabilities")
     changes: dict[str, Any] = {}
     if types := _supported(_part(_part(says, "thinking"), "types")):

@@ -44,17 +44,17 @@ class CircuitBreaker:
         share: float,
         least: int,
         open_s: float,
-        told: Callable[[str], None] = lambda event: None,
+        on_event: Callable[[str], None] = lambda event: None,
     ) -> None:
         """Open where more than `share` of at least `least` tries failed, for `open_s` at first.
 
-        `told` is called with `opened` and `closed`.
+        `on_event` is called with `opened` and `closed`.
         """
         self.opening: Opening | None = None  # the last one
         self._share = share
         self._least = least
         self._first_s = open_s
-        self._told = told
+        self._on_event = on_event
         self._window: deque[tuple[float, str, int, int]] = deque()  # at, tenant, tries, failures
         self._tries: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -146,7 +146,7 @@ class CircuitBreaker:
             tries,
             self._open_s,
         )
-        self._told("opened")
+        self._on_event("opened")
 
     def _close(self, tenant: str, now: float) -> None:
         self._until, self._closed_at = None, now
@@ -154,7 +154,7 @@ class CircuitBreaker:
         self._forget()
         self._note(now, tenant, tries=1, failures=0)
         logger.warning("Claude answers again")
-        self._told("closed")
+        self._on_event("closed")
 
     def _forget(self) -> None:
         self._window.clear()

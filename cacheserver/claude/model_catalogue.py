@@ -31,21 +31,21 @@ class ModelCatalogue:
         self._upstream = upstream
         self._metrics = metrics
         self._behind = BackgroundTasks(_SITE, metrics, limit=1)
-        self._told: Mapping[str, Abilities] = {}
+        self._abilities: Mapping[str, Abilities] = {}
         self._next_at = 0.0
 
-    def told(self, now: float) -> Mapping[str, Abilities]:
+    def abilities(self, now: float) -> Mapping[str, Abilities]:
         """Return the known abilities; starts a refresh if the last is hours ago."""
         if now >= self._next_at:
             self._next_at = now + _AGAIN_S
             self._behind.do(self._read(now))
-        return self._told
+        return self._abilities
 
-    async def known(self, now: float) -> frozenset[str]:
+    async def model_ids(self, now: float) -> frozenset[str]:
         """Return every model id, of the list and of our own table."""
-        if not self._told:
+        if not self._abilities:
             await self._read(now)
-        return frozenset(self._told) | frozenset(capabilities.STATIC)
+        return frozenset(self._abilities) | frozenset(capabilities.STATIC)
 
     async def drain(self) -> None:
         """Return once a started refresh is over."""
@@ -66,7 +66,7 @@ class ModelCatalogue:
         if rows is None:
             self._metrics.swallowed(_SITE)
             return
-        self._told = capabilities.listed(rows)
+        self._abilities = capabilities.listed(rows)
         self._next_at = now + _FRESH_S
 
 

@@ -49,7 +49,7 @@ class Upstream:
     """The way to Claude: slots shared between tenants, retries of ours, and a circuit breaker.
 
     `retries` is how often a failed call is made again, `retry_wait_s` how long it may wait for that
-    in all, `max_wait_s` how long for a slot. `told` is called with a word for what happens.
+    in all, `max_wait_s` how long for a slot. `on_event` is called with a word for what happens.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Upstream:
         retry_wait_s: float = 10.0,
         max_wait_s: float = 30.0,
         breaker: CircuitBreaker | None = None,
-        told: Callable[[str], None] = lambda event: None,
+        on_event: Callable[[str], None] = lambda event: None,
         clock: Callable[[], float] = time.monotonic,
         unix: Callable[[], float] = time.time,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -83,7 +83,7 @@ class Upstream:
         self._timeout_s = timeout_s
         self._retries = retries
         self._retry_wait_s = retry_wait_s
-        self._told = told
+        self._on_event = on_event
         self._unix = unix
         self._pause = pause
         self._chance = chance
@@ -104,13 +104,13 @@ class Upstream:
         retries, shaped as a 504 or 502 where nothing came; `Overloaded` where our queue is full or
         does not move, `CircuitOpen` while Claude is not asked.
         """
-        async with self._answered("POST", _MESSAGES, call) as response:
+        async with self._response("POST", _MESSAGES, call) as response:
             return _reply(response, lost=call.tries.lost)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
         """Open a streamed answer. Errors before its first byte are those of `create`."""
-        async with self._answered("POST", _MESSAGES, call, stream=True) as response:
+        async with self._response("POST", _MESSAGES, call, stream=True) as response:
 
             def failed() -> None:
                 self.breaker.broke(call.tenant, self.clock())
@@ -134,7 +134,7 @@ class Upstream:
         url = f"{path}?{query}" if query else path
         retries = self._retries if method == "GET" or path == _COUNT else 0
         try:
-            async with self._answered(method, url, call, retries=retries) as response:
+            async with self._response(method, url, call, retries=retries) as response:
                 return _reply(response)
         except UpstreamError as error:
             if error.worded is not None:
@@ -147,7 +147,7 @@ class Upstream:
         Raises `UpstreamError`. After a 5xx or a lost connection the batch may be there, but not
         where the error has a `reason`: then it was not sent.
         """
-        async with self._answered("POST", "/v1/messages/batches", call, retries=0) as response:
+        async with self._response("POST", "/v1/messages/batches", call, retries=0) as response:
             return _reply(response)
 
     async def batch_lines(self, batch_id: str, call: Call) -> AsyncGenerator[bytes, None]:
@@ -156,7 +156,7 @@ class Upstream:
         To be closed where it is not read to its end.
         """
         path = f"/v1/messages/batches/{batch_id}/results"
-        async with self._answered("GET", path, call, stream=True) as response:
+        async with self._response("GET", path, call, stream=True) as response:
             buffer = bytearray()
             try:
                 with shaped():
@@ -178,7 +178,7 @@ class Upstream:
         await self._client.close()
 
     @asynccontextmanager
-    async def _answered(
+    async def _response(
         self, method: str, url: str, call: Call, *, stream: bool = False, retries: int | None = None
     ) -> AsyncIterator[httpx2.Response]:
         """An answer, and the slot it came by, held to the end. Raises `UpstreamError`."""
@@ -206,7 +206,7 @@ class Upstream:
             try:
                 probe = await self._enter(call, wait_s, inference=url == _MESSAGES)
             except UpstreamError as refused:
-                self._told(refused.reason or "refused")
+                self._on_event(refused.reason or "refused")
                 raise failed or refused from None
             wait_s = max(0.0, wait_s - (self.clock() - began))
             good: bool | None = None
@@ -234,7 +234,7 @@ class Upstream:
                 failed.headers["x-should-retry"] = "false"
             if not again or tries > retries or pause_s is None:
                 raise failed
-            self._told("retry")
+            self._on_event("retry")
             retry_wait_s -= pause_s
             await self._pause(pause_s)
 

@@ -10,7 +10,7 @@ from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
 from cacheserver.core.background import BackgroundTasks
 from cacheserver.core.types import Cap, PlannedCall, Query, Route, Usage
-from cacheserver.output_caps import rules as lengths
+from cacheserver.output_caps import rules as cap_rules
 from cacheserver.output_caps.rules import LengthHistogram
 from cacheserver.output_caps.store import LengthStore
 
@@ -35,7 +35,7 @@ class OutputCaps:
         seen = LengthHistogram()
         if query.open_ended and rules.learn:
             seen = await self._seen(self._name(query, route), now)
-        return lengths.cap(
+        return cap_rules.cap(
             query.body,
             open_ended=query.open_ended,
             task=route.task or query.controls.task,
@@ -55,7 +55,7 @@ class OutputCaps:
         if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):
             return
         name = self._name(query, asked.route)
-        cut = lengths.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
+        cut = cap_rules.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
         if cut:  # the next asker is not to be cut by what was known before
             _, seen = self._known.get(name, (now, LengthHistogram()))
             self._known[name] = now, replace(seen, raised=max(seen.raised, cut))

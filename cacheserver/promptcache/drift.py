@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from cacheserver.cache import fingerprint
-from cacheserver.cache.store import stored_entry as stored
+from cacheserver.cache.store import stored_entry
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest, NotFound
@@ -37,7 +37,9 @@ _PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days
 class Stored(Protocol):
     """Entries as stored in Redis."""
 
-    async def grouped(self, refs: Sequence[tuple[str, str]]) -> Sequence[stored.Stored | None]: ...
+    async def grouped(
+        self, refs: Sequence[tuple[str, str]]
+    ) -> Sequence[stored_entry.Stored | None]: ...
 
 
 class Answers(Protocol):

@@ -15,7 +15,7 @@ from cacheserver.core.rules.caching import Warm
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Mark, Tenant
 from cacheserver.promptcache import prewarm_rules
-from cacheserver.promptcache import salt as promptcache_salt
+from cacheserver.promptcache import salt as prompt_salt
 from cacheserver.promptcache.layout import lay_out, with_marks
 from cacheserver.promptcache.planner import PrefixUpdate
 from cacheserver.promptcache.prefixes import Prefixes, PromptCacheUse
@@ -91,7 +91,7 @@ class Prewarmer:
         plain, place = prewarm_rules.body(warm), 0
         if salts and self._salt is not None:  # as requests are, or they would not find it
             try:
-                plain, place = promptcache_salt.salted(plain, await self._salt(tenant)), 1
+                plain, place = prompt_salt.salted(plain, await self._salt(tenant)), 1
             except Unavailable:
                 self._metrics.swallowed("prewarm")
                 return False

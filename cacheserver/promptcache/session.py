@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from cacheserver.core.errors import StoreError, Unavailable
 from cacheserver.core.types import Plan, Query, Usage
 from cacheserver.core.usage import prompt_tokens
-from cacheserver.promptcache import salt as promptcache_salt
+from cacheserver.promptcache import salt as prompt_salt
 from cacheserver.promptcache.layout import Layout, lay_out, marked_by_caller, under, with_marks
 from cacheserver.promptcache.multipliers import Cost, Rates, gain, rates
 from cacheserver.promptcache.planner import (
@@ -110,13 +110,13 @@ class PromptPlanner:
         salt = self._salt if query.tenant.caching.salt else None
         if salt is not None:
             try:
-                laid = promptcache_salt.salted(body, await salt(query.tenant.name))
+                laid = prompt_salt.salted(body, await salt(query.tenant.name))
             except Unavailable:  # unmarked, nothing of it is written where others could find it
                 return body, Plan((), "no-salt")
-            extra = promptcache_salt.tokens(model)
+            extra = prompt_salt.tokens(model)
         layout = under(lay_out(laid, model, query.headers), query.tenant)
         if salt is not None:
-            layout = promptcache_salt.behind(layout)
+            layout = prompt_salt.behind(layout)
         drafted = await self._draft(query, layout, priced, now)
         reason = f"{drafted.reason}-moved" if moved else drafted.reason
         plan = Plan(

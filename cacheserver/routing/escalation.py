@@ -15,8 +15,8 @@ from cacheserver.core.rules.routing import Tier
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import PlannedCall, Query, Route, Tried
 from cacheserver.core.usage import usage_of
-from cacheserver.output_caps import rules as lengths
-from cacheserver.routing.trials import rules as trials
+from cacheserver.output_caps import rules as cap_rules
+from cacheserver.routing.trials import rules as trial_rules
 
 ESCALATED = "escalated"
 
@@ -65,10 +65,10 @@ class Escalation:
         cap = asked.cap
         if why == "truncated" and cap is not None and cap.ours and cap.reason != "tenant":
             # Cut by us: the same cap would cut it again.
-            most = query.tenant.lengths.ceiling or lengths.raised(cap)
-            cap = replace(cap, max_tokens=min(lengths.raised(cap), most))
+            most = query.tenant.lengths.ceiling or cap_rules.raised(cap)
+            cap = replace(cap, max_tokens=min(cap_rules.raised(cap), most))
             body["max_tokens"] = cap.max_tokens
-        able = capabilities.of(model, self._catalogue.told(now))
+        able = capabilities.of(model, self._catalogue.abilities(now))
         if capabilities.lacks(able, capabilities.needs(body)) is not None:
             return None
         planned = route.baseline or route.model
@@ -112,7 +112,7 @@ def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
     if (schema := answers.asked_schema(query.body)) is not None:
         yield schema
     task = asked.route.task
-    rule = None if task is None else trials.rule_of(task, query.tenant.routing)
+    rule = None if task is None else trial_rules.rule_of(task, query.tenant.routing)
     if rule is not None and rule.check is not None:
         yield rule.check
 

@@ -21,7 +21,7 @@ from cacheserver.core.errors import StoreError, UpstreamError
 from cacheserver.core.rules.routing import RoutingRules, Tier
 from cacheserver.core.types import API_VERSION, AUTO, Query, Route, Tenant, Usage
 from cacheserver.routing import classifier_prompt, complexity, turns
-from cacheserver.routing import rules as routing
+from cacheserver.routing import rules as routing_rules
 from cacheserver.routing.complexity import Complexity
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.routing.rules import Ask
@@ -72,18 +72,18 @@ class Router:
         inferred = looks if task is None and rules.infer_tasks else None
         ask = Ask(query.model, task, inferred, query.controls.deep)
         if query.model != AUTO and not rules.overrides:
-            return routing.choose(ask, rules, {})
-        told = self._catalogue.told(now)
+            return routing_rules.choose(ask, rules, {})
+        abilities = self._catalogue.abilities(now)
         ask = replace(ask, needs=capabilities.needs(query.body))
         if self._trials is not None:
             ask = replace(ask, barred=self._trials.barred(query.tenant, ask.work))
         if query.model == AUTO:
             ask = replace(ask, sticky=await self._sticky(query, now))
-        if text is not None and routing.wants_reading(ask, rules):
+        if text is not None and routing_rules.wants_reading(ask, rules):
             ask = replace(ask, reading=_read(text, looks, vector))
-        if text is not None and query.credential is None and routing.asks_haiku(ask, rules):
-            ask = await self._ask_haiku(ask, text, rules, told, query.tenant.name, now)
-        route = routing.choose(ask, rules, told)
+        if text is not None and query.credential is None and routing_rules.asks_haiku(ask, rules):
+            ask = await self._ask_haiku(ask, text, rules, abilities, query.tenant.name, now)
+        route = routing_rules.choose(ask, rules, abilities)
         if query.model == AUTO and route.model != self._default_model:
             route = replace(route, baseline=self._default_model)
         return route
@@ -108,7 +108,7 @@ class Router:
 
     async def check(self, rules: RoutingRules, now: float) -> None:
         """Raise `BadRequest` for rules that name an unknown task or model."""
-        tiers.check(rules, await self._catalogue.known(now))
+        tiers.check(rules, await self._catalogue.model_ids(now))
 
     async def forget(self) -> None:
         """Delete the conversations' models, of all tenants. Raises `StoreError`."""
@@ -155,12 +155,12 @@ class Router:
         ask: Ask,
         text: str,
         rules: RoutingRules,
-        told: Mapping[str, Abilities],
+        abilities: Mapping[str, Abilities],
         tenant: str,
         now: float,
     ) -> Ask:
         model = rules.haiku.model or rules.tiers.low
-        able = capabilities.of(model, told)
+        able = capabilities.of(model, abilities)
         body = classifier_prompt.question(text, model, able, rules.haiku.max_chars)
         call = Call(json_text.dumps(body), {"anthropic-version": API_VERSION}, tenant=tenant)
         try:

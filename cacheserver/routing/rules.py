@@ -37,7 +37,7 @@ class Ask:
     haiku: Level | None = None  # what Haiku said
     haiku_asked: bool = False
     spent: Nanodollars = 0  # on asking it
-    # Tiers whose trials have not shown enough, with the reason the route is told by.
+    # Tiers whose trials have not shown enough, with the reason for the route.
     barred: Mapping[Tier, str] = field(default_factory=dict)
     needs: Needs = field(default_factory=Needs)
 
@@ -63,12 +63,12 @@ _ELSEWHERE: Final[Mapping[Tier, tuple[Tier, ...]]] = {
 }
 
 
-def choose(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Route:
-    """Return the model to ask. `told` are the abilities from Claude's own list. Raises nothing."""
+def choose(ask: Ask, rules: RoutingRules, abilities: Mapping[str, Abilities]) -> Route:
+    """Return the model to ask; `abilities` are those of Claude's own list. Raises nothing."""
     if ask.model != AUTO:
-        return _named(ask, rules, told)
+        return _named(ask, rules, abilities)
     choice = _proven(_preferred(ask, rules), ask, rules)
-    choice = _able(choice, ask.needs, rules, told)
+    choice = _able(choice, ask.needs, rules, abilities)
     return Route(
         model=choice.model,
         reason=choice.reason,
@@ -104,7 +104,7 @@ def level_tier(level: Level, rules: RoutingRules) -> Tier:
             return rules.levels.complex
 
 
-def _named(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Route:
+def _named(ask: Ask, rules: RoutingRules, abilities: Mapping[str, Abilities]) -> Route:
     route = Route(ask.model, "named", task=ask.work)
     for rule in rules.overrides:
         if rule.model != ask.model:
@@ -114,7 +114,7 @@ def _named(ask: Ask, rules: RoutingRules, told: Mapping[str, Abilities]) -> Rout
         model = _target(rule, rules)
         if model == ask.model:
             return route
-        if (lack := capabilities.lacks(capabilities.of(model, told), ask.needs)) is not None:
+        if (lack := capabilities.lacks(capabilities.of(model, abilities), ask.needs)) is not None:
             return replace(route, reason=f"capability:{lack}")
         tier = rule.to_tier or tiers.tier_of(model, rules)
         return replace(route, model=model, tier=tier, reason="override", baseline=ask.model)
@@ -172,15 +172,15 @@ def _proven(choice: _Choice, ask: Ask, rules: RoutingRules) -> _Choice:
 
 
 def _able(
-    choice: _Choice, needs: Needs, rules: RoutingRules, told: Mapping[str, Abilities]
+    choice: _Choice, needs: Needs, rules: RoutingRules, abilities: Mapping[str, Abilities]
 ) -> _Choice:
     """Return the choice, or the nearest model that takes the request."""
-    lack = capabilities.lacks(capabilities.of(choice.model, told), needs)
+    lack = capabilities.lacks(capabilities.of(choice.model, abilities), needs)
     if lack is None:
         return choice
     for tier in _ELSEWHERE[choice.tier or rules.default_tier]:
         model = tiers.model_of(tier, rules)
-        if capabilities.lacks(capabilities.of(model, told), needs) is None:
+        if capabilities.lacks(capabilities.of(model, abilities), needs) is None:
             return _at(tier, f"capability:{lack}", rules, choice.confidence)
     return choice  # no model can: Claude's error names the reason
 

@@ -378,8 +378,8 @@ async def test_what_makes_or_ends_something_is_sent_once(
 async def test_while_the_circuit_is_open_background_work_asks_nothing_either() -> None:
     told = list[str]()
     async with wire(plain("500 Oh", b"{}")) as heard:
-        circuit = CircuitBreaker(share=0.5, least=3, open_s=60, told=told.append)
-        way = upstream(heard.url, breaker=circuit, told=told.append)
+        circuit = CircuitBreaker(share=0.5, least=3, open_s=60, on_event=told.append)
+        way = upstream(heard.url, breaker=circuit, on_event=told.append)
         for _ in range(3):
             with pytest.raises(UpstreamError):
                 await way.create(call())

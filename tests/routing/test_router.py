@@ -267,7 +267,7 @@ async def test_claudes_own_list_says_what_its_models_take(open_desk: Opening) ->
     asked = query("hi", tools=tools, tool_choice={"type": "any"}, controls=Controls(task="code"))
     before = await desk.router.route(asked, None, NOW)
     await desk.catalogue.drain()
-    assert set(desk.catalogue.told(NOW)) >= {HAIKU, SONNET, OPUS}
+    assert set(desk.catalogue.abilities(NOW)) >= {HAIKU, SONNET, OPUS}
     after = await desk.router.route(asked, None, NOW)
     assert (before.model, before.reason) == (HAIKU, "capability:tool-choice")
     assert after == before

@@ -40,7 +40,7 @@ async def validation() -> AsyncIterator[Escalation]:
             timeout_s=10.0,
         )
         catalogue = ModelCatalogue(upstream, Metrics())
-        await catalogue.known(NOW)
+        await catalogue.model_ids(NOW)
         yield Escalation(catalogue, Pricer())
         await catalogue.close()
         await upstream.close()

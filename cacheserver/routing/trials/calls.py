@@ -67,7 +67,7 @@ class TrialCalls:
     ) -> TrialAnswer | TrialFailure:
         """Return one answer, or why there is none. Failures are counted. Raises `StoreError`."""
         now, model = self._clock(), str(body["model"])
-        able = capabilities.of(model, self._catalogue.told(now))
+        able = capabilities.of(model, self._catalogue.abilities(now))
         needs = capabilities.needs(body)
         if capabilities.lacks(able, needs) is not None:
             return TrialFailure("capability")

@@ -20,7 +20,7 @@ from cacheserver.core.rules.routing import Tier
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Nanodollars, Tenant
 from cacheserver.routing.trials import gold_rules
-from cacheserver.routing.trials import rules as trials
+from cacheserver.routing.trials import rules as trial_rules
 from cacheserver.routing.trials.calls import TrialAnswer, TrialCalls
 from cacheserver.routing.trials.comparison import Comparer
 from cacheserver.routing.trials.gold_rules import Item
@@ -111,7 +111,7 @@ class GoldRuns:
             return None
         name = tenant.name, task
         if name not in self._runs:
-            model = trials.pair_of(task, tier, tenant.routing).cheap
+            model = trial_rules.pair_of(task, tier, tenant.routing).cheap
             run = self._last[name] = Run(task, tier, model, len(found.items))
             work = self._run(tenant, run, found.items)
             self._runs[name] = asyncio.create_task(work, name="trials:gold-run")
@@ -135,7 +135,7 @@ class GoldRuns:
             every_s = tenant.routing.trials.gold_every_s
             slot = int(self._clock() // every_s)
             for task in await self._store.gold_tasks(tenant.name):
-                gate = trials.gates(task, tenant.routing)
+                gate = trial_rules.gates(task, tenant.routing)
                 if gate is None or len(self._runs) >= _RUNS:
                     continue  # no tier depends on it: it is run when somebody asks
                 if await self._store.take_slot(tenant.name, task, slot, every_s):
@@ -169,7 +169,7 @@ class GoldRuns:
         cost = sum(found.cost for found in graded)
         counted = len(graded) >= _ASKED_LEAST * len(items) and right + wrong > 0
         if counted:
-            pair = trials.pair_of(run.task, run.tier, tenant.routing)
+            pair = trial_rules.pair_of(run.task, run.tier, tenant.routing)
             score = GoldScore(right, right + wrong, self._clock())
             await self._store.score(tenant.name, pair, score, cost=cost)
             await self._trials.judge(tenant, pair)

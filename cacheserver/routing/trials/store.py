@@ -24,7 +24,7 @@ import orjson
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Nanodollars
-from cacheserver.routing.trials import gold_rules as gold
+from cacheserver.routing.trials import gold_rules
 from cacheserver.routing.trials.gold_rules import Item
 from cacheserver.routing.trials.rules import GoldScore, Pair, PairRecord, Standing
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
@@ -146,7 +146,7 @@ class TrialStore:
 
     async def put_gold(self, tenant: str, task: str, items: Sequence[Item], now: float) -> None:
         """Store a gold set, replacing the task's last one. Raises `BadRequest` if too large."""
-        value = json_text.dumps({"at": now, "items": [gold.as_json(item) for item in items]})
+        value = json_text.dumps({"at": now, "items": [gold_rules.as_json(item) for item in items]})
         if len(value) > _MAX_SET:
             raise BadRequest("body", f"is larger than {_MAX_SET} bytes; that much is kept")
         key = self._of("gold", tenant)
@@ -223,6 +223,6 @@ def _shown(kept: Mapping[str, str]) -> PairRecord:
 def _gold(task: str, value: bytes) -> GoldSet:
     kept = json_text.loads(value)
     try:
-        return GoldSet(task, tuple(gold.item_of(one) for one in kept["items"]), kept["at"])
+        return GoldSet(task, tuple(gold_rules.item_of(one) for one in kept["items"]), kept["at"])
     except BadRequest:
         raise ValueError("a gold set that was kept makes no sense") from None

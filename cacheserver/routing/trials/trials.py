@@ -17,7 +17,7 @@ from cacheserver.core import json_text, tasks
 from cacheserver.core.background import BackgroundTasks
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.types import PlannedCall, Query, Tenant
-from cacheserver.routing.trials import rules as trials
+from cacheserver.routing.trials import rules as trial_rules
 from cacheserver.routing.trials.calls import TrialAnswer, TrialCalls
 from cacheserver.routing.trials.comparison import Comparer
 from cacheserver.routing.trials.rules import Pair, Standing, Trial
@@ -59,17 +59,17 @@ class Trials:
 
         A pair whose results are not loaded yet is blocked; they are loaded meanwhile.
         """
-        gate = None if task is None else trials.gates(task, tenant.routing)
+        gate = None if task is None else trial_rules.gates(task, tenant.routing)
         if gate is None or task is None:
             return {}
         tier, _ = gate
-        pair = trials.pair_of(task, tier, tenant.routing)
+        pair = trial_rules.pair_of(task, tier, tenant.routing)
         name = tenant.name, pair
         at, standing = self._known.get(name, (0.0, "unproven"))
         if not 0 <= self._clock() - at < _FRESH_S and name not in self._asked:
             self._asked.add(name)
             self._reading.do(self._look(tenant, pair))
-        return {} if standing == "proven" else {tier: trials.BARRED[standing]}
+        return {} if standing == "proven" else {tier: trial_rules.BARRED[standing]}
 
     def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
         """Compare an answered request with another model's answer, by chance. Never blocks."""
@@ -80,7 +80,7 @@ class Trials:
             return
         if cacheability.unstorable(message) is not None or cacheability.made_up(message):
             return
-        trial = trials.trial(asked.route, rules)
+        trial = trial_rules.trial(asked.route, rules)
         if trial is not None and self._chance() < rules.trials.share:
             self._trying.do(self._try(query, asked, message, trial))
 
@@ -90,11 +90,11 @@ class Trials:
         Raises `StoreError`.
         """
         shown = await self.store.shown(tenant.name, pair)
-        gate = trials.gates(pair.task, tenant.routing)
-        if gate is None or trials.pair_of(pair.task, gate[0], tenant.routing) != pair:
+        gate = trial_rules.gates(pair.task, tenant.routing)
+        if gate is None or trial_rules.pair_of(pair.task, gate[0], tenant.routing) != pair:
             return shown.standing  # no rule asks for it
         least, now = gate[1], self._clock()
-        standing = trials.standing(shown, least)
+        standing = trial_rules.standing(shown, least)
         raised = standing == "proven" and (shown.least is None or shown.least < least)
         if standing != shown.standing or raised:
             alert = None
@@ -166,7 +166,7 @@ class Trials:
         self._known[tenant, pair] = now, standing
 
 
-def _alert(pair: Pair, shown: trials.PairRecord, least: float, now: float) -> dict[str, Any]:
+def _alert(pair: Pair, shown: trial_rules.PairRecord, least: float, now: float) -> dict[str, Any]:
     return {
         "at": now,
         "reason": "trial-rolled-back",

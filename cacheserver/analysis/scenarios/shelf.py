@@ -39,7 +39,7 @@ def scenario(name: str) -> Scenario:
 
 
 def prices(name: str) -> Prices:
-    """`seeds`, `today`, or a file of prices over today's. Raises `SettingsError`."""
+    """Return prices: `seeds`, `today`, or a file over today's. Raises `SettingsError`."""
     if name == "today":
         return Prices("today's prices", Tiers())
     if name == "seeds":

@@ -25,7 +25,7 @@ def test_a_run_is_told_and_written(tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"without us{whole['spent'] / 1e9:>6,.2f}".split()[0] in told
     assert f"${whole['spent'] / 1e9:,.2f}" in told
     assert f"${whole['left'] / 1e9:,.2f}" in told
-    assert "seed 002, scenario C" in told
+    assert "requirement 2, scenario C" in told
     assert "requests a second" in told
 
 

@@ -90,7 +90,7 @@ def test_what_ships_can_be_read_and_every_assumption_is_cited(name: str) -> None
     assert made.name == name
     assert made.assumptions
     for stated in made.assumptions:
-        assert "seed 00" in stated.source or "ours" in stated.source
+        assert "requirement " in stated.source or "ours" in stated.source
 
 
 def test_there_are_the_seeds_scenarios() -> None:

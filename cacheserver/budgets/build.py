@@ -17,7 +17,7 @@ from cacheserver.storage.write_behind import WriteBehind
 
 @dataclass(frozen=True, slots=True)
 class SpendLimits:
-    """What tenants and keys may spend, and how fast they may ask."""
+    """Budgets and rate limits of tenants and keys."""
 
     budgets: Budgets
     rate_limits: RateLimits

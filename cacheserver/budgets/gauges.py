@@ -1,4 +1,4 @@
-"""How far budgets are used, as gauges for Prometheus."""
+"""Gauges of budget use for Prometheus."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class GaugeSource(Protocol):
 
 
 class SizeGauges:
-    """What each kind of data takes in the store."""
+    """Gauges of the bytes of each kind of data in the store."""
 
     def __init__(self, sizes: StoreSizes, gauges: Gauges) -> None:
         self._sizes = sizes

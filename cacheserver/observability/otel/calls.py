@@ -65,11 +65,11 @@ class TracedUpstream(Upstream):
                     yield line
 
     @contextmanager
-    def _chat(self, call: Call, *, stream: bool) -> Iterator[_Told]:
+    def _chat(self, call: Call, *, stream: bool) -> Iterator[_CallObservation]:
         about = names.asked(_object(call.body), stream=stream)
         model = str(about[names.REQUEST_MODEL])
         span = self._start(f"chat {model}", about)
-        told, began, error = _Told(span, _placed(call, span)), time.perf_counter(), None
+        told, began, error = _CallObservation(span, _placed(call, span)), time.perf_counter(), None
         try:
             yield told
             error = told.error
@@ -110,8 +110,8 @@ class TracedUpstream(Upstream):
         )
 
 
-class _Told:
-    """What one call tells of itself as its answer comes in."""
+class _CallObservation:
+    """Observation of one call while its answer arrives."""
 
     def __init__(self, span: Span, call: Call) -> None:
         self.call = call  # with its place in the trace

@@ -1,4 +1,4 @@
-"""What leaves, and what does not: bounded, behind the requests, each loss counted."""
+"""Export of spans and metrics: bounded, in the background, with every loss counted."""
 
 from __future__ import annotations
 

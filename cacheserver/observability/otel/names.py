@@ -1,4 +1,4 @@
-"""What is told of a call to Claude, by the conventions for generative AI. Pure.
+"""Attributes of a call to Claude, by the OpenTelemetry conventions for generative AI. Pure.
 
 Names are those of semantic-conventions 1.41 for metrics, and for spans those of the conventions'
 own repository, which the Anthropic SDK uses too: `cache_write` is the newer name of
@@ -58,7 +58,7 @@ def word(value: object) -> str:
 
 
 def asked(body: Mapping[str, Any], *, stream: bool) -> dict[str, Value]:
-    """What is told of a request before it is sent: its figures, and none of its words."""
+    """Return the attributes of a request before it is sent: figures, no text."""
     told: dict[str, Value] = {
         OPERATION: "chat",
         PROVIDER: "anthropic",
@@ -74,7 +74,7 @@ def asked(body: Mapping[str, Any], *, stream: bool) -> dict[str, Value]:
 
 
 def answered(message: Mapping[str, Any]) -> dict[str, Value]:
-    """What is told of an answer: which, by whom and how it ended."""
+    """Return the attributes of an answer: its id, model and stop reason."""
     told: dict[str, Value] = {}
     if message.get("model") is not None:
         told[RESPONSE_MODEL] = name(message["model"])
@@ -115,7 +115,7 @@ def route(path: str) -> str:
 
 
 def server(base_url: str) -> dict[str, Value]:
-    """Where Claude is, without what else may stand in its address."""
+    """Return the attributes of Claude's server, without other parts of its URL."""
     at = urlsplit(base_url)
     port = at.port or _PORTS.get(at.scheme)
     return {"server.address": at.hostname or "", **({} if port is None else {"server.port": port})}

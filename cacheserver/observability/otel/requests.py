@@ -87,7 +87,7 @@ class Items:
 
 
 def trace_of(span: Span) -> Trace | None:
-    """Where a span is in its trace; None where there is no trace."""
+    """Return the trace and span ids of a span; None without a trace."""
     at = span.get_span_context()
     if not at.is_valid:
         return None

@@ -43,7 +43,7 @@ _END_S = 5.0  # for what waits to leave; an exporter that is down must not hold 
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    """What `bootstrap` plugs in. `close` sends what waits, for some seconds at most."""
+    """Telemetry parts for `bootstrap`. `close` sends queued data for a few seconds at most."""
 
     observers: Sequence[Observer]
     listeners: Sequence[Callable[[Row], None]]

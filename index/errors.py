@@ -1,4 +1,4 @@
-"""What this library raises on purpose.
+"""Errors of this library.
 
 IndexingError
 ├── Unreadable       a text that the embedder cannot see the whole of

@@ -32,7 +32,7 @@ from cacheserver.matching.lexicon import standard
 
 @dataclass(frozen=True, slots=True)
 class CalibrationParts:
-    """What learns, what it has learned, and what operators look at."""
+    """Parts that learn, their stores, and the reports for operators."""
 
     learner: Worker
     states: States

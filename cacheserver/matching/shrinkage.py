@@ -23,7 +23,7 @@ _MOST_OFF, _MOST_ON = 6.0, 1.0  # larger downwards: a wrong hit costs more than 
 
 @dataclass(frozen=True, slots=True)
 class EntryRecord:
-    """What became of an entry's hits, as (wrong, right)."""
+    """Record of an entry's hits, as (wrong, right)."""
 
     condemned: bool  # for the question that is asked
     entry: Counts

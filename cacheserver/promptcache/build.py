@@ -21,7 +21,7 @@ _SALT = "\0prompt-salt:"
 
 @dataclass(frozen=True, slots=True)
 class PromptCaching:
-    """What operators see of prompts, and what they do about them."""
+    """Parts of prompt caching that operators see and use."""
 
     prefixes: Prefixes
     watch: PromptWatch

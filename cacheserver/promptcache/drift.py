@@ -224,7 +224,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class PromptCaching:
-    """What an operator sees of prompts, and does about them."""
+    """Parts of prompt caching that operators see and use."""
 
     prefixes: Prefixes
     watch: PromptWatch

@@ -1,5 +1,4 @@
-"""What trials have shown, by tenant, task and two models; alerts; gold sets. In Redis, for all
-servers.
+"""Store of trials' results by tenant, task and two models, of alerts and of gold sets.
 
 Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
 

@@ -77,7 +77,7 @@ class Similar:
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
         self._answers = AnswerReader(self._embed, lexicon)
-        # Not a Runner: for a signal handler that spells out what each run returned, arrays and all.
+        # Not `asyncio.Runner`: its signal handler formats every result, large arrays included.
         self._loop = asyncio.new_event_loop()
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Similar:
 
     @property
     def spent(self) -> bool:
-        """Whether the limit of embedded texts is reached."""
+        """Return whether the limit of embedded texts is reached."""
         return self._texts is not None and self._embedding.asked >= self._texts
 
     def ahead(self, seen: ReplayedRequest) -> None:
@@ -109,7 +109,7 @@ class Similar:
             self._embedding.ahead(seen.query.text)
 
     def vector(self, seen: ReplayedRequest) -> Vectors | None:
-        """The question's vector, as the router would have it."""
+        """Return the question's vector, as the server's router uses it."""
         return None if seen.query.text is None else self._vector(seen.query.text)
 
     def _vector(self, text: str) -> Vectors | None:
@@ -153,7 +153,7 @@ class Similar:
         return Found(None, verdict.reason, vector=vector, near=near, nearest=nearest)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
-        """Keep a fresh answer, after a look that found none to serve; learn from it."""
+        """Store a fresh answer after a miss, and learn from its neighbours."""
         if found.vector is None or seen.query.text is None:
             return
         self._by_id += 1
@@ -245,7 +245,7 @@ class Similar:
         )
 
     def _checked(self, share: float) -> float:
-        """The chance with which this hit's answers are compared; never nothing."""
+        """Return the probability that this hit's answers are compared; always above 0."""
         self._hits += 1
         return max(share, min(1.0, _CHECKED / self._hits))
 

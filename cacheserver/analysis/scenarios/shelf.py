@@ -44,7 +44,7 @@ def prices(name: str) -> Prices:
         return Prices("today's prices", Tiers())
     if name == "seeds":
         table = load_overrides((_DATA / "prices-seeds.toml").read_text())
-        return Prices("the seeds' prices", SEEDS_TIERS, table)
+        return Prices("the `seeds` prices", SEEDS_TIERS, table)
     return Prices(name, Tiers(), load_overrides(_read(name)))
 
 

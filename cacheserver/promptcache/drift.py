@@ -28,7 +28,7 @@ from cacheserver.promptcache.prewarm import Prewarmer
 from cacheserver.promptcache.prompt_log import PromptLog
 from cacheserver.storage.write_behind import WriteBehind
 
-_REMEMBERED = 512  # system prompts, by hash: the same ones come again
+_REMEMBERED = 512  # skeletons of system prompts, by hash
 _SHOWN = 20  # questions of a dry run
 _MOST_CARRIED = 10_000  # entries at once; each is embedded, 2 to 3 ms
 _PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days

@@ -15,10 +15,10 @@ from cacheserver.promptcache.multipliers import Rates
 from cacheserver.promptcache.planner import LIFETIME_S, MARGIN_S, Gaps, PrefixStats, worths
 
 _DAY_S = 86_400
-# A version is said to have followed another if that one was in use on the day before, and was gone
-# soon after: servers change over within minutes.
+# A version replaces another if the old one was in use on the day before and disappeared soon after:
+# a deployment takes minutes.
 _OVERLAP_S = 3_600
-_LEAST = 5  # requests of the old one: what was asked less often left no cache to empty
+_LEAST = 5  # requests of the old version; with fewer there are hardly answers to lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class Family:
     model: str = ""
     tokens: int = 0  # of the system prompt, estimated
     sightings: int = 0
-    changes: int = 0  # sightings whose fragments were not those of the one before
+    changes: int = 0  # sightings whose fragments differ from the previous ones
     gaps: Gaps = field(default_factory=Gaps)
     first_at: float = 0.0
     last_at: float = 0.0
     spans: tuple[tuple[int, int, str, str], ...] = ()  # start, end, kind, shape, as last seen
     digests: tuple[str, ...] = ()  # of the fragments, as last seen
     varied: Mapping[int, int] = field(default_factory=dict)  # fragment to how often it changed
-    lost_hits: int = 0  # answers of ours that the same request would have had
-    lost_cost: Nanodollars = 0  # what those calls cost
+    lost_hits: int = 0  # stored answers that an unchanged prompt would have hit
+    lost_cost: Nanodollars = 0  # cost of those calls
 
 
 def seen(
@@ -95,7 +95,7 @@ def report(family: Family, rates: Rates | None) -> dict[str, Any] | None:
     upstream = 0
     if rates is not None:
         saved = max(0.0, *worths([PrefixStats(gaps=family.gaps)], rates)[0].values())
-        # Of all sightings only those that came with other words than the last could not be read.
+        # Only sightings whose fragments changed could not be read from the cache.
         share = family.changes / max(1, family.sightings - 1)
         upstream = round(per_day * share * family.tokens * saved * rates.input)
     return {
@@ -129,7 +129,7 @@ class Version:
     last_at: float
     requests: int
     chars: int
-    scopes: Mapping[str, str]  # the rest of the request, hashed, to the scope it makes with this
+    scopes: Mapping[str, str]  # hash of the rest of the request -> its scope with this version
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def _blocks(content: Any) -> Sequence[Mapping[str, Any]]:
 def _bytes(block: Mapping[str, Any]) -> bytes:
     text = block.get("text")
     if block.get("type") == "text" and isinstance(text, str) and len(block) == 2:
-        return text.encode("utf-8", "surrogatepass")  # most of any prompt, and no JSON need be made
+        return text.encode("utf-8", "surrogatepass")  # the bulk of a prompt, and cheaper than JSON
     return json_text.dumps(block)
 
 

@@ -12,7 +12,7 @@ from cacheserver.core.usage import prompt_tokens
 # `Pricer.cost`: the nanodollars of a usage of a model at a time; None where no price is known.
 Cost: TypeAlias = Callable[[str, Usage, float], Nanodollars | None]
 
-_TOKENS = 100_000  # priced at once, so that rounding leaves five digits; no long-prompt price yet
+_TOKENS = 100_000  # enough for five digits after rounding; below the long-prompt price
 
 
 @dataclass(frozen=True, slots=True)

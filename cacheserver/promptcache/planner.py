@@ -1,22 +1,21 @@
 """Planner of prompt-cache marks: sets them by expected gain, and books the outcome. Pure.
 
-A write costs a premium over plain input (a quarter for 5 minutes, the whole once more for an hour)
-and a read costs almost nothing, so with a chance p that a prefix comes again within the lifetime,
-a token costs `p * read + (1 - p) * write` of its plain price. The lifetime with the least such
-cost is chosen for each stretch of the prompt, and none where that is no less than 1: Anthropic's
-break-even, with the multipliers of the price table.
+A write costs a premium over plain input (25% for 5 minutes, 100% for an hour) and a read costs
+almost nothing. With probability p that a prefix is reused within the lifetime, a token costs
+`p * read + (1 - p) * write` of its plain price. Each segment of the prompt gets the lifetime with
+the lowest such cost, or no mark if no cost is below 1: Anthropic's break-even, with the
+multipliers of the price table.
 
-Rule, and what bounds the loss: every prefix has an account, in tokens at the plain price. Reads
-pay in what they saved, writes take out their premium. At the start of a day (UTC) a debt is
-forgiven, and of a profit so much is kept as `CARRIED` allows. A prefix is written only while its
-account is not below nothing, and by one call at a time. So an account is never lower than minus
-one premium: before a write it was at least 0, and only writes lower it. Every token read or
-written is booked to exactly one prefix. What a prefix lost on balance, from its first request to
-any later one, is therefore no more than the debts that were forgiven and today's: on any trace,
-however wrong the estimates of p, prompts cost at most what they cost without caching plus **one
-write premium for each prefix and day**. (A single day may lose `CARRIED` times more, of what days
-before had earned.) This holds while Claude keeps what it says it keeps and begins to answer within
-the time others wait; a prefix that it drops early may be written once more.
+The loss is bounded. Every prefix has an account, in tokens at the plain price. Reads credit what
+they saved, writes debit their premium. At the start of a day (UTC) a debt is cancelled, and a
+profit is kept up to `CARRIED`. A prefix is written only while its account is at least 0, and by
+one call at a time. So no account falls below minus one premium. Every token read or written is
+booked to exactly one prefix. The net loss of a prefix is therefore at most its cancelled debts
+plus today's debt: on any trace, however wrong the estimates of p, prompts cost at most what they
+cost without caching plus **one write premium per prefix and day**. (A single day may lose
+`CARRIED` times more, out of the profit of earlier days.) This holds while Claude keeps prefixes
+for their lifetime and begins to answer within the time that others wait; a prefix that it drops
+early may be written once more.
 """
 
 from __future__ import annotations
@@ -35,18 +34,19 @@ Ttl: TypeAlias = Literal["5m", "1h"]
 MOST_MARKS = 4  # the API's limit
 LOOKBACK = 20  # block positions a mark looks back, its own included (prompt caching page)
 LIFETIME_S: Final[dict[Ttl, int]] = {"5m": 300, "1h": 3_600}
-# Lifetimes count from the start of a call, which is later than our `now` when we plan and earlier
-# than Claude's when it answers: what is that close to its end is not counted on.
+# A lifetime starts when the call starts: after our `now` at planning, and before Claude's time of
+# answering. So an entry that expires within the margin counts as expired.
 MARGIN_S = 3
 
-# Of an earlier day's profit, times the prefix's plain price: four wasted writes for an hour.
-# Without it a bad start would keep a prefix unwritten for the rest of each day: on random arrivals
-# every 30 minutes that cost twice the best fixed plan.
+# Limit of the profit carried over to the next day, in plain prices of the prefix: four wasted
+# one-hour writes. Without it, a bad start would block writes of a prefix for the rest of each day:
+# on random arrivals every 30 minutes that cost twice the best fixed plan.
 CARRIED = 4
 
-# What a new prefix's own gaps are held against: one observation of how its kind comes again...
+# The prior of a new prefix weighs one observation of its kind...
 _PRIOR_WEIGHT = 1.0
-# ...and of a kind itself, two that did not, so that nothing is written before anything came again.
+# ...and the prior of a kind is two prefixes without reuse, so that the first reuse must be seen
+# before anything is written.
 _CLASS_DOUBT = 2.0
 
 
@@ -70,12 +70,12 @@ class PrefixStats:
     sightings: float = 0.0  # decayed, this one included
     gaps: Gaps = Gaps()
     kind_opened: float = 0.0  # prefixes of its kind ever seen, decayed
-    kind: Gaps = Gaps()  # how those came again for the first time
-    used_at: float | None = None  # when a call that wrote or read it began
-    ttl: Ttl = "5m"  # it was written with
-    writing: Literal["no", "ours", "theirs"] = "no"  # a call on its way that writes it
+    kind: Gaps = Gaps()  # gaps before their first reuse
+    used_at: float | None = None  # start of the last call that wrote or read it
+    ttl: Ttl = "5m"  # as written
+    writing: Literal["no", "ours", "theirs"] = "no"  # a pending call that writes it
     account: float = 0.0  # tokens at the plain price
-    void: bool = False  # a mark here wrote nothing: it is under the model's minimum
+    void: bool = False  # a mark wrote nothing: below the model's minimum
 
     def live(self, now: float) -> bool:
         return self.used_at is not None and now - self.used_at <= LIFETIME_S[self.ttl] - MARGIN_S
@@ -92,7 +92,7 @@ class Draft:
     reason: str
     expected: float  # gain in tokens at the plain price; negative: a premium
     rates: Rates
-    at: float  # when it was made; the call begins no earlier
+    at: float  # time of planning; the call begins no earlier
     reserved: tuple[tuple[str, float], ...] = ()  # prefixes to be written, and their premiums
     waits: tuple[str, ...] = ()  # prefixes that another call of ours is writing
 
@@ -109,8 +109,8 @@ class PrefixUpdate:
     """Booking of a prefix after its call."""
 
     prefix: str
-    change: float  # to its account, what was reserved included
-    used: bool  # it is live from the call's start on
+    change: float  # of its account, with the refund of what was reserved
+    used: bool  # it is live from the start of the call
     ttl: Ttl = "5m"
     void: bool = False
 
@@ -160,8 +160,8 @@ def draft(
     hour_end, end = reach, reach
     if write:
         open_ = _writable(sights, reach)
-        # An hour behind five minutes is refused by the API: such an entry is found by looking
-        # back, not by a mark of its own.
+        # The API refuses a 1h mark after a 5m mark: a 5m entry is then found by the lookback, not
+        # by its own mark.
         bound = reach >= 0 and sights[reach].ttl == "5m"
         hours = [at for at in open_ if one_hour and not (bound and not _near(spots, reach, at))]
         hour_end, end = _cuts(spots, sights, rates, reach, open_, hours)
@@ -267,7 +267,7 @@ def _cuts(
     such positions counts with the later one.
     """
     before = spots[reach].tokens if reach >= 0 else 0
-    hour, five = {reach: 0.0}, {reach: 0.0}  # what writing up to each place is worth
+    hour, five = {reach: 0.0}, {reach: 0.0}  # saving of a write up to each spot
     last = reach
     worth = worths([sights[at] for at in open_], rates)
     for at, token in zip(open_, worth, strict=True):
@@ -279,7 +279,7 @@ def _cuts(
     for hour_end in (reach, *hours):
         for end in (hour_end, *(at for at in open_ if at > hour_end)):
             value = hour[hour_end] + five[end] - five[hour_end]
-            # Equal worth: the shallower and the shorter-lived, which were tried first.
+            # Of equals, the shallower and shorter-lived wins: it was tried first.
             if value > best + 1e-6:
                 best, chosen = value, (hour_end, end)
     return chosen
@@ -303,7 +303,7 @@ def _choose(
     if reach >= 0 and not (hours and sights[reach].ttl == "5m"):
         must[reach] = sights[reach].ttl
     spare = [at for at in range(end) if at not in must]
-    # What others share was seen most often; of equals the deeper one saves more.
+    # Shared prefixes are seen most often; of equals the deeper one saves more.
     spare.sort(key=lambda at: (sights[at].sightings, at), reverse=True)
     chosen = dict(must)
     for at in spare:
@@ -314,7 +314,7 @@ def _choose(
         elif at > reach and _open(sights[at]) and sights[at].sightings >= 2:
             chosen[at] = "1h" if at <= hour_end else "5m"
     marks = sorted(chosen.items())
-    # Of 5 minutes before an hour, only such can be left that merely renew.
+    # A 5m mark before a 1h mark can only be a renewal, and the API refuses the order: drop it.
     last_hour = max((at for at, ttl in marks if ttl == "1h"), default=-1)
     return tuple((at, ttl) for at, ttl in marks if ttl == "1h" or at > last_hour)
 

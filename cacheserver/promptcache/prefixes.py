@@ -25,10 +25,10 @@ from cacheserver.storage.connection import PREFIX, Connection, command, run_scri
 from cacheserver.storage.json_values import tenant_key
 
 MOST = 4_096  # prefixes of a tenant, some 200 bytes each
-# A change of habit is learned within some 60 sightings; of a kind, within some 100 prefixes.
+# Decay: new behaviour is learned within about 60 sightings; of a kind, within about 100 prefixes.
 KEEP = 1 - 1 / 64
 KEEP_KIND = 1 - 1 / 128
-# How long a call may take to begin before it counts as lost. Its premium is spent in any case.
+# Time after which a call that has not begun counts as lost. Its premium stays spent.
 _WRITING_S = 120
 _HOUR_S = 3_600
 _KEPT_HOURS = 8 * 24  # of usage, hour by hour
@@ -46,9 +46,9 @@ class PromptCacheUse:
     read: int = 0
     written: int = 0
     expected: int = 0  # gain, as planned
-    gain: int = 0  # as it came
-    warmed: int = 0  # calls that only pre-warmed
-    warm_cost: int = 0  # what those cost
+    gain: int = 0  # as measured
+    warmed: int = 0  # pre-warming calls
+    warm_cost: int = 0  # their cost
 
     @property
     def read_ratio(self) -> float | None:

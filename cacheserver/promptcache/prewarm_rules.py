@@ -12,7 +12,7 @@ from cacheserver.core.rules.caching import Warm
 from cacheserver.promptcache.planner import LIFETIME_S
 
 TICK_S = 10  # how often schedules are looked at
-# Before the end of a lifetime: two calls are at most a slot and a tick apart, and one takes time.
+# Margin before the end of a lifetime: two calls are at most a slot, a tick and a call apart.
 _EARLY_S: Final = {"5m": 40, "1h": 300}
 
 

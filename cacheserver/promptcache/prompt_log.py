@@ -18,7 +18,7 @@ from cacheserver.storage.connection import PREFIX, Connection, command, store_er
 from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 
 _LIFE_S = 30 * 86_400
-_MOST_FAMILIES = 200  # of a tenant; those seen least lately are dropped
+_MOST_FAMILIES = 200  # of a tenant; the least recently seen are dropped
 _MOST_VERSIONS = 100  # of a namespace
 _MOST_NAMESPACES = 1_000
 _MOST_SCOPES = 50  # of a version

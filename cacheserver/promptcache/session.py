@@ -32,8 +32,8 @@ from cacheserver.storage.write_behind import WriteBehind
 
 _PATIENCE_S = 0.25  # for the store: a plan is worth less than a quarter of a second
 _REMEMBERED = 1_000  # models' rates
-_HELD_S = 60.0  # a call that has not begun by then is not waited for any more
-_MOST_WRITING = 1_000  # prefixes written of late
+_HELD_S = 60.0  # limit of waiting for a call to begin
+_MOST_WRITING = 1_000  # prefixes written recently
 
 
 class Watcher(Protocol):
@@ -54,10 +54,10 @@ class _Writing:
     """Call of this process that writes a prefix."""
 
     ttl: Ttl
-    until: float  # by the event loop's clock: what never began holds nobody for ever
+    until: float  # by the event loop's clock; bounds the wait of others
     claimed: asyncio.Event = field(default_factory=asyncio.Event)  # or refused
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    # "begun": it can be read. "failed": the next in line writes it. "refused": nobody of ours does.
+    # "begun": readable. "failed": the next in line writes it. "refused": no call here may.
     outcome: _Outcome | None = None
 
     def end(self, outcome: _Outcome) -> None:
@@ -111,7 +111,7 @@ class PromptPlanner:
         if salt is not None:
             try:
                 laid = prompt_salt.salted(body, await salt(query.tenant.name))
-            except Unavailable:  # unmarked, nothing of it is written where others could find it
+            except Unavailable:  # without its salt a prefix could be shared, so nothing is marked
                 return body, Plan((), "no-salt")
             extra = prompt_salt.tokens(model)
         layout = under(lay_out(laid, model, query.headers), query.tenant)
@@ -168,13 +168,13 @@ class PromptPlanner:
         """Return the marks, with the premiums of their writes taken. Raises `StoreError`."""
         tenant, rules = query.tenant.name, query.tenant.caching
         sights = await self._see(tenant, layout, now) if layout.spots else []
-        if rules.wait_ms == 0:  # nobody waits, so what is being written is left alone
+        if rules.wait_ms == 0:  # no waiting: prefixes being written are left alone
             sights = [_aside(sight) for sight in sights]
         drafted = draft(layout, sights, priced, now=now, one_hour=rules.one_hour)
         if not drafted.reserved:
             return drafted
         if busy := [prefix for prefix, _ in drafted.reserved if self._is_writing(tenant, prefix)]:
-            # Since the store was asked, another call of ours has begun to write.
+            # Another call of this process began to write after the store was read.
             sights = await self._behind_others(tenant, busy, drafted, sights)
             return draft(layout, sights, priced, now=now, write=False)
         if await self._claim(tenant, drafted, now):
@@ -219,7 +219,7 @@ class PromptPlanner:
         for at, spot in enumerate(drafted.spots):
             if spot.prefix in busy:
                 writing = self._writing[tenant, spot.prefix]
-                await writing.claimed.wait()  # as long as one look at the store, see `_claim`
+                await writing.claimed.wait()  # bounded by one read of the store, see `_claim`
                 refused = writing.outcome == "refused"
                 who: Literal["ours", "theirs"] = "theirs" if refused else "ours"
                 found[at] = replace(found[at], writing=who, ttl=writing.ttl)

@@ -126,7 +126,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def _observers(parts: Components, settings: Settings) -> list[Observer]:
-    """Who is told of requests; nobody costs nothing."""
+    """Return the observers of requests; an empty list costs nothing."""
     wanted = settings.access_log
     if wanted == "on" or (wanted == "auto" and settings.log_format == "json"):
         return [*parts.observers, AccessLog()]

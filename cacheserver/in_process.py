@@ -76,7 +76,7 @@ class Cache:
             yield _decoded(events)
 
     async def stats(self) -> dict[str, Any]:
-        """What this tenant asked, was served, paid and saved."""
+        """Return the usage of this tenant: requests, hits, cost and savings."""
         return cache.shown_stats(await self._parts.decision_log.stats(self._tenant))
 
     async def purge(

@@ -47,7 +47,7 @@ from cacheserver.webhooks.build import WebhookParts
 
 @dataclass(slots=True)
 class Capabilities:
-    """What plugs into the kernel; None if it is switched off."""
+    """Capabilities plugged into the kernel; None if switched off."""
 
     alerts: AlertMonitor | None = None
     batches: BatchScheduler | None = None
@@ -115,7 +115,7 @@ class Components:
 
     @property
     def wrong_hit_cost(self) -> Nanodollars:
-        """What the operator says a wrong answer costs."""
+        """Return the operator's price of a wrong answer."""
         return round(self.host.settings.wrong_hit_usd * 1_000_000_000)
 
     @property

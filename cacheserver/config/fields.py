@@ -1,4 +1,4 @@
-"""How a setting is declared."""
+"""Declarations of settings."""
 
 from __future__ import annotations
 

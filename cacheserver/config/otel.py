@@ -1,4 +1,4 @@
-"""Whether OpenTelemetry is wanted, by its own usual variables; the SDK reads the rest of them."""
+"""The switch for OpenTelemetry, by its own standard variables; the SDK reads the rest of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_QUEUE = 2_048  # the specification's
 
 @dataclass(frozen=True, slots=True)
 class OtelChoice:
-    """Where each signal goes; None: nowhere. `max_queue` bounds the spans that wait to leave."""
+    """The destination of each signal; None: none. `max_queue` bounds the spans that wait."""
 
     traces: Exporter | None
     metrics: Exporter | None
@@ -26,7 +26,7 @@ class OtelChoice:
 
 
 def otel(environ: Mapping[str, str] | None = None) -> OtelChoice | None:
-    """What the environment asks for; None: nothing. Raises `SettingsError` for what we have not."""
+    """Return the choice in the environment; None: off. Raises `SettingsError` if unsupported."""
     environ = os.environ if environ is None else environ
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None

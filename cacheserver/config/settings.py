@@ -43,7 +43,7 @@ ANTHROPIC_URL = "https://api.anthropic.com"
 
 @dataclass(frozen=True, slots=True)
 class UpstreamChoice:
-    """Who answers a miss. `base_url` is None for the simulated Claude, which has no address yet."""
+    """The upstream of misses. `base_url` is None for the simulated Claude, not yet started."""
 
     name: Literal["anthropic", "simulated", "url"]
     base_url: str | None
@@ -165,7 +165,7 @@ def hint(
 
 
 def resolve_upstream(settings: Settings) -> UpstreamChoice:
-    """Who answers a miss. Raises `SettingsError` where Claude was meant and there is no key."""
+    """Return the upstream of misses. Raises `SettingsError` if Claude is wanted without a key."""
     match settings.upstream:
         case "simulated":
             return UpstreamChoice("simulated", None)

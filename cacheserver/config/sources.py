@@ -33,7 +33,7 @@ def variable(name: str) -> str:
 def gather(
     environ: Mapping[str, str], known: Sequence[str], *, file: Path | None = None
 ) -> dict[str, Any]:
-    """What was set, unchecked, by setting; a variable wins over the file.
+    """Return the values set, unchecked, by setting; a variable wins over the file.
 
     The file is `file`, else the one that `CACHESERVER_CONFIG` names, else none. Raises
     `SettingsError` for a name that is not `known`, with the nearest that is, and for a file that

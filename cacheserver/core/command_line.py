@@ -20,7 +20,7 @@ PRICES_HELP = "a TOML price file (default: CACHESERVER_PRICES)"
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What a package adds to, and what its commands use."""
+    """The command line that packages add to, and what their commands use."""
 
     commands: Any  # argparse's subparsers
     configured: argparse.ArgumentParser  # a parent with `--config`

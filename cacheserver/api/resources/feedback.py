@@ -59,8 +59,9 @@ async def feedback(request: Request) -> dict[str, Any]:
 
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
 async def shadow(request: Request, name: str) -> dict[str, Any]:
-    """Of the last questions that came near a stored one: what would have been served, how much of
-    it was wrong (Wilson's 95% interval), what it would have saved, and the same at other bars; with
+    """Report what the last questions near a stored one would have been served.
+
+    With the share that was wrong (Wilson's 95% interval) and the saving, at several bars; with
     `probability` or `similarity`, at exactly that bar too.
     """
     edge = edge_of(request)

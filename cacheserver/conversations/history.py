@@ -43,7 +43,7 @@ class HistoryTrimmer:
         self._claude = claude
         self._pricer = pricer
         self._metrics = metrics
-        self._model = model  # that summarises: the cheapest
+        self._model = model  # of summaries: the cheapest
         self._behind = BackgroundTasks("history", metrics)
 
     async def shorten(

@@ -45,9 +45,9 @@ def cut(messages: Sequence[Turn], rules: HistoryRules, model: str) -> Cut | None
     place = starts[leave]
     dropped, kept = tuple(messages[:place]), tuple(messages[place:])
     if any(turn.get("role") not in ("user", "assistant") for turn in dropped):
-        return None  # an instruction in the middle of a conversation still holds at its end
+        return None  # an instruction in the middle holds until the end
     if _in_a_tool_loop(kept):
-        return None  # there its thinking must go back as it came, and cannot
+        return None  # its thinking must be sent back unchanged, and a cut would change it
     bare = tuple(map(_without_thinking, kept))
     if any(not turn["content"] for turn in bare):
         return None

@@ -18,14 +18,14 @@ from cacheserver.storage.connection import PREFIX, Connection, command, run_scri
 from cacheserver.storage.sealing.sealer import Sealer, as_object
 
 KIND = "turns"  # as values are sealed
-MAX_TURNS = 2_000  # older ones leave; 100,000 messages are Claude's own limit
+MAX_TURNS = 2_000  # older ones are dropped; Claude's own limit is 100,000 messages
 MAX_BYTES = 4_000_000  # of a conversation: an eighth of the largest request Claude takes
 _SAMPLES = 200
 _BLOATED_S = 86_400
 
-# ARGV: key, kept seconds, most turns, most bytes, when it was asked, n, then the keys of n purges'
-# markers, n, then n marks, then the turns. Nothing is kept of what was asked before a purge that
-# covers it. Marks stand beside the size, each behind `=`.
+# ARGV: key, kept seconds, most turns, most bytes, time of the request, n, then the keys of n purge
+# markers, n, then n marks, then the turns. A turn asked before a purge covering it is not stored.
+# Marks are stored beside the size, each after `=`.
 _APPEND = """
 local marks = 7 + tonumber(ARGV[6])
 local first = marks + 1 + tonumber(ARGV[marks])
@@ -92,7 +92,7 @@ class Turns:
                 self._sealer.read(KIND, tenant, sealed_name(namespace, name), turn, _turn)
                 for turn in kept[start : start + 2]
             ]
-            if None in pair:  # a question without its answer, or what answers nothing
+            if None in pair:  # a question without an answer, or the reverse
                 found.clear()
                 continue
             found += [turn for turn in pair if turn is not None]

@@ -56,11 +56,11 @@ class OutputCaps:
             return
         name = self._name(query, asked.route)
         cut = cap_rules.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
-        if cut:  # the next asker is not to be cut by what was known before
+        if cut:  # the next request must not get the old cap
             _, seen = self._known.get(name, (now, LengthHistogram()))
             self._known[name] = now, replace(seen, raised=max(seen.raised, cut))
         elif cacheability.made_up_length(message):
-            return  # as long as nobody's answers are; where it was cut, the cap may only grow
+            return  # a length without meaning; after a cut the cap must grow all the same
         tokens = max(usage.output_tokens, cut)
         self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
 

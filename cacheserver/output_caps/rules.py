@@ -22,11 +22,11 @@ BY_TASK: Final[Mapping[str, int]] = {"classification": 10, "summarisation": 150,
 # A histogram's buckets grow by a quarter: 60 of them reach a million tokens.
 _GROWTH: Final = 1.25
 _ENOUGH: Final = 50  # answers before a length counts as learned: 1% of them is then half an answer
-_LONGER: Final = 20  # answers longer than a cap, before their mean is worth a figure of money
+_LONGER: Final = 20  # answers longer than a cap, for a mean to be reported in money
 _SHARE: Final = 0.99
 _MARGIN: Final = 2.0  # over the 99th percentile; tails of answer lengths are long
-_LEAST: Final = 32  # under it a single longer word cuts an answer
-_THINKS: Final = re.compile(r"(haiku|sonnet|opus|fable|mythos)-5")  # by default
+_LEAST: Final = 32  # below it, one more long word can cut an answer
+_THINKS: Final = re.compile(r"(haiku|sonnet|opus|fable|mythos)-5")  # models that think by default
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from cacheserver.output_caps.rules import LengthHistogram, bucket
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
 _KEPT_S = 30 * 86_400  # a task nobody asks for a month is learned anew
-_MOST = 2_000  # beyond it all counts are halved: the last thousand or so say most
+_MOST = 2_000  # beyond it all counts are halved, so that recent answers weigh most
 
 _RAISED = b"raised"
 

@@ -1,4 +1,4 @@
-"""One way to ask the server, that writes down what came back."""
+"""Client of the server that records every response."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Tenant:
 
 
 class Caller:
-    """Sends requests to wherever the server listens now."""
+    """Client that follows the server's current address."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Reads what the server sent."""
+"""Parsing of the server's responses."""
 
 from __future__ import annotations
 

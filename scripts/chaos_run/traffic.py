@@ -1,4 +1,4 @@
-"""Callers of several tenants, who do at random all that callers do."""
+"""Random traffic of several tenants over all kinds of requests."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ class Traffic:
         await self._ask(tenant, TALK, self._question(draw), talk=draw.choice(TALKS))
 
     async def _thrifty(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        """Ask for what costs, several at once, as somebody whose budget ends soon."""
+        """Send several billed requests at once, for a tenant whose budget is nearly spent."""
         questions = [self._question(draw) for _ in range(3)]
         await asyncio.gather(
             *(self._ask(self.thrifty, namespace, q, control="no-cache") for q in questions)

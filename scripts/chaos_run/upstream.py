@@ -37,7 +37,7 @@ class Written(list[Line]):
 
 
 def say(body: Mapping[str, Any]) -> Directives:
-    """An answer that tells on whoever serves it to somebody else."""
+    """Answer that names its caller, so that a wrong delivery shows."""
     whose = (body.get("metadata") or {}).get("user_id") or UNKNOWN
     question = last_text(body)
     if question.startswith(NOTHING):

@@ -9,7 +9,7 @@ from scripts.chaos_run.rules.violation import SETTLED_S, Limits, Violation, told
 
 
 def keys(history: History, limits: Limits) -> Iterator[Violation]:
-    """Nobody is let in without a key or with one that was revoked; with any other, everybody is."""
+    """Check that requests without a valid key are refused, and all others admitted."""
     over = {revoked.key: revoked for revoked in history.revoked}
     for event in history.answered:
         revoked = over.get(event.key)

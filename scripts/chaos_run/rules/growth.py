@@ -10,7 +10,7 @@ from scripts.chaos_run.rules.violation import Limits, Violation
 
 
 def growth(history: History, limits: Limits) -> Iterator[Violation]:
-    """Within one life nothing grows but what is stored."""
+    """Check that within one server process only stored data grows."""
     lives = defaultdict(list)
     for sample in sorted(history.samples, key=lambda sample: sample.at):
         lives[sample.life].append(sample)

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from cacheserver.cache import fingerprint
@@ -23,8 +23,6 @@ from cacheserver.core.types import Entry, Query, Tenant, Usage
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
 from cacheserver.promptcache.multipliers import Cost, rates
-from cacheserver.promptcache.prefixes import Prefixes
-from cacheserver.promptcache.prewarm import Prewarmer
 from cacheserver.promptcache.prompt_log import PromptLog
 from cacheserver.storage.write_behind import WriteBehind
 
@@ -220,17 +218,6 @@ class Versions:
             for found in await self._stored.grouped(refs):
                 if found is not None and found.entry.tenant == tenant:
                     yield found.entry
-
-
-@dataclass(frozen=True, slots=True)
-class PromptCaching:
-    """Parts of prompt caching that operators see and use."""
-
-    prefixes: Prefixes
-    watch: PromptWatch
-    versions: Versions
-    prewarmer: Prewarmer
-    behind: WriteBehind  # flushed before what it writes is shown
 
 
 def reorder(query: Query, body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,16 +24,14 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
 from cacheserver.ledger import row_codec, sums
 from cacheserver.ledger.scripts import COMMIT
+from cacheserver.ledger.time_range import KEPT_S, SECONDS, Grain
 from cacheserver.storage.connection import PREFIX, Connection
-from cacheserver.storage.patience import StoreHangs
+from cacheserver.storage.deadline import StoreHangs
 from cacheserver.storage.script_connection import ScriptConnection
 
 DAY_S = 86_400
 
-# Seconds that each grain is kept.
-KEPT_S: Mapping[str, int] = {"m": 2 * DAY_S, "h": 35 * DAY_S, "d": 400 * DAY_S}
-GRAIN_S: Mapping[str, int] = {"m": 60, "h": 3_600, "d": DAY_S}
-BLOCK: Mapping[str, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
+BLOCK: Mapping[Grain, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
 
 _SHORT_S = 90 * DAY_S
 # Most fields of a hash; further ones share an overflow field. Callers choose models, tasks, tags.
@@ -237,7 +235,7 @@ def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
     at = f"{int(row.at // DAY_S)}:{row.tenant}"
     if row.task is not None:
         yield (f"lk:{at}", _SHORT_S, row.task, ""), short
-        hour = int(row.at // GRAIN_S["h"])
+        hour = int(row.at // SECONDS["h"])
         field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
         yield (f"lj:{at}", KEPT_S["h"], field, rest), short
     for tag in row.tags:
@@ -252,7 +250,7 @@ def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
 def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
     """Return the cells of a minute, its hour and its day."""
     found = []
-    for grain, seconds in GRAIN_S.items():
+    for grain, seconds in SECONDS.items():
         slot = minute * 60 // seconds
         key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
         field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"

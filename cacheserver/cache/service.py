@@ -37,7 +37,7 @@ from cacheserver.core import json_text
 from cacheserver.core.errors import NotCached, StoreError, UpstreamError
 from cacheserver.core.single_flight import EventLog, SingleFlight
 from cacheserver.core.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
-from cacheserver.storage import patience
+from cacheserver.storage import deadline
 
 
 class CacheService:
@@ -170,7 +170,7 @@ class CacheService:
         return FlightReader(request, flight, led=led, flights=self._flights, settler=self._settler)
 
     async def _run_fill(self, request: Request, log: EventLog) -> Filled:
-        patience.share_deadline()
+        deadline.share()
         query, decision = request.query, request.decision
         filled = await Fill(self._fill_ports, query, decision, log).run()
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:

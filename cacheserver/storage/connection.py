@@ -20,12 +20,12 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage import redis_url, unreachable
-from cacheserver.storage.patience import StoreHealth
+from cacheserver.storage.deadline import StoreHealth
 from cacheserver.storage.redis_url import Tls
 
 
 class Client(Redis):
-    """Redis client whose commands respect the deadline of the request (`storage.patience`)."""
+    """Redis client whose commands respect the deadline of the request (`storage.deadline`)."""
 
     def __init__(self, *, connection_pool: BlockingConnectionPool) -> None:
         super().__init__(connection_pool=connection_pool)

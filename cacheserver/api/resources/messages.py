@@ -21,7 +21,7 @@ from cacheserver.claude import sse
 from cacheserver.claude.upstream import Call
 from cacheserver.core.errors import NotFound
 from cacheserver.core.types import Query
-from cacheserver.storage import patience
+from cacheserver.storage import deadline
 
 # A segment that begins so is never `..`: with the server's key, `GET /v1/models/../files` would
 # read whatever the account holds, and everybody's batches with it.
@@ -32,7 +32,7 @@ _MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 async def create(request: Request) -> Response:
     """Answer one Messages request, streamed or not."""
     edge = edge_of(request)
-    patience.start_deadline(edge.store_wait_s)
+    deadline.start(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
 
@@ -65,7 +65,7 @@ def respond(answer: Answer) -> Response:
 async def forward(request: Request) -> Response:
     """Pass `count_tokens` and `models` on to Claude, and its response back."""
     edge = edge_of(request)
-    patience.start_deadline(edge.store_wait_s)
+    deadline.start(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
     model = request.path_params.get("id")

@@ -26,7 +26,7 @@ from cacheserver.cache.controls import query_controls
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import LEVERS, Query, Tenant
-from cacheserver.storage import patience
+from cacheserver.storage import deadline
 
 router = APIRouter(tags=["query"])
 
@@ -225,7 +225,7 @@ async def ask(request: Request) -> Response:
     decision, which `/v1/decisions/{id}` shows.
     """
     edge = edge_of(request)
-    patience.start_deadline(edge.store_wait_s)
+    deadline.start(edge.store_wait_s)
     caller = await edge.gate.admit(request)
     raw = await errors.read_body(request, edge.max_body_bytes)
     given = await edge.heavy.do(len(raw), lambda: errors.parse(raw))
@@ -246,7 +246,7 @@ async def ask(request: Request) -> Response:
 
     query = await edge.heavy.do(len(raw), read)
     if wait is not None:
-        patience.clear_deadline()  # a job is acknowledged only once the store has it
+        deadline.clear()  # a job is acknowledged only once the store has it
         return await deferred.queue(request, caller, query, wait)
     answer = await while_there(request, edge.parts.service.answer(query))
     if talk is not None:

@@ -20,7 +20,7 @@ from cacheserver.core.errors import UpstreamError
 from cacheserver.core.ledger_row import GONE
 from cacheserver.core.single_flight import Flight, SingleFlight, Unfinished
 from cacheserver.core.types import Bypass, Miss
-from cacheserver.storage import patience
+from cacheserver.storage import deadline
 
 _LAST = b"event: message_stop"
 
@@ -99,7 +99,7 @@ class FlightReader:
         return Settlement(self.request.decision)
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
-        patience.share_deadline()  # responses are streamed by a task of their own
+        deadline.share()  # responses are streamed by a task of their own
         flight = self._flight
         try:
             async for event in flight.events():

@@ -1,6 +1,6 @@
 """Deadline of a request for all its waiting on the store; no waiting at all while it hangs.
 
-Rule: only tasks that answer a request have a deadline (`start_deadline`, `share_deadline`).
+Rule: only tasks that answer a request have a deadline (`start`, `share`).
 Background writes keep the store's own timeouts and their retries.
 """
 
@@ -42,19 +42,19 @@ class _Deadline:
 _deadline: ContextVar[_Deadline | None] = ContextVar("store_deadline", default=None)
 
 
-def start_deadline(left_s: float) -> None:
+def start(left_s: float) -> None:
     """Limit the current task's total waiting on the store, from now on, to `left_s` seconds."""
     found = _Deadline(left_s)
     _deadline.set(found)
-    share_deadline()
+    share()
 
 
-def clear_deadline() -> None:
+def clear() -> None:
     """Remove the limit: what follows must be written before it is acknowledged."""
     _deadline.set(None)
 
 
-def share_deadline() -> None:
+def share() -> None:
     """Make the current task share its request's deadline. A new task does not by itself."""
     if (found := _deadline.get()) is not None and (task := asyncio.current_task()) is not None:
         found.tasks.add(task)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from cacheserver.core.errors import StoreError, Unavailable
 from cacheserver.storage.connection import store_errors
 
-FRESH_S = 3.0
+FRESH_S = 3.0  # an operator's change takes effect within it
 # Long enough to restart or move a Redis; a revocation cannot be recorded meanwhile anyway.
 GRACE_S = 900.0
 

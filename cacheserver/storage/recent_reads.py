@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-FRESH_S = 3.0  # as for keys and tenants' settings: an operator's change takes effect within it
+from cacheserver.storage.grace_cache import FRESH_S
 
 T = TypeVar("T")
 

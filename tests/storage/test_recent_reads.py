@@ -6,7 +6,8 @@ import itertools
 import pytest
 
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.recent_reads import FRESH_S, RecentReads
+from cacheserver.storage.grace_cache import FRESH_S
+from cacheserver.storage.recent_reads import RecentReads
 
 
 class Source:

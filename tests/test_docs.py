@@ -27,13 +27,21 @@ from cacheserver.pricing.price_table import load_overrides
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT, model_dir
 
-PAGES = ("README.md", "docs/api.md", "docs/client.md", "docs/running.md")
+PAGES = (
+    "README.md",
+    "docs/api.md",
+    "docs/client.md",
+    "docs/running.md",
+    "docs/tenants.md",
+    "docs/operating.md",
+)
 LINKED = (
     *PAGES,
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/architecture.md",
+    "docs/capabilities.md",
     "docs/glossary.md",
     "docs/decisions.md",
     "docs/routing.md",

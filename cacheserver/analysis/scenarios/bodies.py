@@ -58,9 +58,9 @@ class Bodies:
         )
 
     def _model(self, kind: Kind, first: Question) -> str:
-        names = list(kind.models)
+        names = list(kind.model)
         random = self._random(kind, first, "model")
-        (name,) = random.choices(names, weights=list(kind.models.values()))
+        (name,) = random.choices(names, weights=list(kind.model.values()))
         return str(getattr(self.tiers, name)) if name in TIERS else name
 
     def _turn(self, kind: Kind, question: Question, begins: bool) -> _Turn:

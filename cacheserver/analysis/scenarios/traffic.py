@@ -63,7 +63,7 @@ def _shares(scenario: Scenario) -> list[int]:
 
 def _of_kind(scenario: Scenario, kind: Kind, number: int) -> Iterator[Ask]:
     random = Random(f"{scenario.seed}:{kind.name}")
-    times = begins(kind.arrivals, number, scenario.start, scenario.days, random)
+    times = begins(kind.arrivals, number, scenario.starts_at, scenario.days, random)
     questions = _Questions(kind, random)
     waiting: list[tuple[float, int, Ask]] = []
     for talk, at in enumerate(times):

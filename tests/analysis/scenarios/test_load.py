@@ -45,7 +45,7 @@ questions = ["Where is a {}?"]
 def test_what_is_stated_is_read_and_the_rest_has_defaults() -> None:
     made = load.load(PLAIN)
     assert [kind.name for kind in made.kinds] == ["one", "two"]
-    assert made.kinds[1].models == {"low": 0.7, "high": 0.3}
+    assert made.kinds[1].model == {"low": 0.7, "high": 0.3}
     assert (made.kinds[1].output.median, made.kinds[1].output.p95) == (10, 10)
     assert made.kinds[0].repeats.exact == 0
     assert made.levers == {"exact", "semantic", "routing", "prompt-caching", "batch"}
@@ -57,10 +57,10 @@ def test_what_is_stated_is_read_and_the_rest_has_defaults() -> None:
         ("seed = 1", "sead = 1", 1, "seed"),
         ("days = 1", "days = 1\nhours = 2", 6, "hours"),
         ("days = 1", "days = -1", 5, "days"),
-        ("days = 1", 'days = 1\nlevers = ["magic"]', 6, "levers"),
+        ("days = 1", 'days = 1\nlevers = ["magic"]', 6, "levers[0]"),
         ("exact = 0.2", "exact = -0.2", 26, "kinds[1].repeats.exact"),
         ("exact = 0.2", "exakt = 0.2", 26, "kinds[1].repeats.exakt"),
-        ("exact = 0.2", "exact = 0.7, reworded = 0.4", 26, "kinds[1].repeats.exact"),
+        ("exact = 0.2", "exact = 0.7, reworded = 0.4", 26, "kinds[1].repeats.reworded"),
         ("p95 = 200", "p95 = 20", 17, "kinds[0].output.p95"),
         ("low = 0.7", "low = 0.8", 23, "kinds[1].model"),
         ('model = "middle"', 'model = "gpt"', 15, "kinds[0].model"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +32,7 @@ def scenario(**changes: object) -> Scenario:
     kind = Kind(
         name="one",
         share=1.0,
-        models={"middle": 1.0},
+        model={"middle": 1.0},
         questions=("What does the {} do?",),
         output=Length(100, 200),
         question=Length(20, 40),
@@ -43,7 +44,7 @@ def scenario(**changes: object) -> Scenario:
         seed=1,
         conversations=200,
         days=1,
-        start=1_793_577_600.0,
+        start=date(2026, 11, 2),
         kinds=(replace(kind, **{k: v for k, v in changes.items() if hasattr(kind, k)}),),  # type: ignore[arg-type]
         similarities=Similarities(0.95, FAR, FAR),
     )
@@ -194,8 +195,8 @@ def test_turns_come_in_the_order_of_time_and_none_is_lost() -> None:
     assert [ask.at for ask in came] == sorted(ask.at for ask in came)
     by_kind = {kind.name: sum(ask.kind is kind for ask in came) for kind in made.kinds}
     assert by_kind == {"extraction": 250, "analysis": 150, "nightly": 100}
-    assert made.start <= came[0].at
-    assert came[-1].at <= made.start + made.days * 86_400
+    assert made.starts_at <= came[0].at
+    assert came[-1].at <= made.starts_at + made.days * 86_400
 
 
 def test_a_turn_is_billed_for_all_that_was_said_before() -> None:

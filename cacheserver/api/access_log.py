@@ -30,12 +30,12 @@ class AccessLog:
         level = logging.DEBUG if visit.route in _PROBES else logging.INFO
         if not logger.isEnabledFor(level):
             return
-        told = fields(visit)
+        logged = fields(visit)
         words = [
-            str(told[name]) for name in ("method", "route", "status") if told[name] is not None
+            str(logged[name]) for name in ("method", "route", "status") if logged[name] is not None
         ]
-        shown = [f"{name}={value}" for name, value in told.items() if name in _SHOWN and value]
-        logger.log(level, " ".join(words + shown), extra={"fields": told})
+        shown = [f"{name}={value}" for name, value in logged.items() if name in _SHOWN and value]
+        logger.log(level, " ".join(words + shown), extra={"fields": logged})
 
 
 _SHOWN = (

@@ -98,12 +98,12 @@ def _response(request: Request, error: Exception) -> Response:
     headers: Mapping[str, str] = {}
     match error:
         case UpstreamError():
-            kept = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
+            headers = {n: v for n, v in error.headers.items() if n.lower() not in _NOT_PASSED_ON}
             body = error.body
             if error.worded is not None:
                 # Where something of Claude's came all the same, the id is Claude's.
-                body = shape(*error.worded, kept.get("request-id") or _id_of(request))
-            return Response(body, error.status, kept)
+                body = shape(*error.worded, headers.get("request-id") or _id_of(request))
+            return Response(body, error.status, headers)
         case CallerError():
             status, kind, message, headers = error.status, error.type, error.message, error.headers
         case RequestValidationError():

@@ -21,7 +21,7 @@ async def tenant_of(edge: AppState, name: object) -> Tenant:
     """
     checked = checked_name("tenant", name)
     await refuse_unknown_tenant(edge, checked)
-    return await edge.parts.tenants.known(checked)
+    return await edge.parts.tenants.settings(checked)
 
 
 async def refuse_unknown_tenant(edge: AppState, name: str) -> None:
@@ -34,13 +34,15 @@ async def refuse_unknown_tenant(edge: AppState, name: str) -> None:
 async def refuse_unknown_namespace(edge: AppState, tenant: Tenant, namespace: str) -> None:
     """Raise `BadRequest` for a namespace that nothing was asked in, nor anything set for."""
     rules = {rule.namespace for rule in tenant.ttl_rules if rule.namespace is not None}
-    known = {"default", *tenant.namespace_bars, *rules}
-    if namespace in known or await edge.parts.entries.entries.has_namespace(tenant.name, namespace):
+    namespaces = {"default", *tenant.namespace_bars, *rules}
+    if namespace in namespaces or await edge.parts.entries.entries.has_namespace(
+        tenant.name, namespace
+    ):
         return
     recent = await edge.parts.decision_log.near(tenant.name)
-    known |= {str(record["namespace"]) for record in recent}
-    if namespace not in known:
-        raise Unknown("name", "namespace", namespace, known)
+    namespaces |= {str(record["namespace"]) for record in recent}
+    if namespace not in namespaces:
+        raise Unknown("name", "namespace", namespace, namespaces)
 
 
 async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, after: Tenant) -> None:
@@ -53,9 +55,9 @@ async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, afte
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
         if await edge.parts.entries.asked_in(before.name, scope):
             continue
-        known = await _known_scopes(edge, before)
-        if scope not in known:
-            raise Unknown(field, "scope", scope, known)
+        scopes = await _known_scopes(edge, before)
+        if scope not in scopes:
+            raise Unknown(field, "scope", scope, scopes)
 
 
 async def _known_scopes(edge: AppState, tenant: Tenant) -> set[str]:

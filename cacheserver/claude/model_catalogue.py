@@ -30,7 +30,7 @@ class ModelCatalogue:
     def __init__(self, upstream: Listing, metrics: Counters) -> None:
         self._upstream = upstream
         self._metrics = metrics
-        self._behind = BackgroundTasks(_SITE, metrics, limit=1)
+        self._background = BackgroundTasks(_SITE, metrics, limit=1)
         self._abilities: Mapping[str, Abilities] = {}
         self._next_at = 0.0
 
@@ -38,7 +38,7 @@ class ModelCatalogue:
         """Return the known abilities; starts a refresh if the last is hours ago."""
         if now >= self._next_at:
             self._next_at = now + _AGAIN_S
-            self._behind.do(self._read(now))
+            self._background.do(self._read(now))
         return self._abilities
 
     async def model_ids(self, now: float) -> frozenset[str]:
@@ -49,11 +49,11 @@ class ModelCatalogue:
 
     async def drain(self) -> None:
         """Return once a started refresh is over."""
-        await self._behind.drain()
+        await self._background.drain()
 
     async def close(self) -> None:
         """Cancel a refresh under way."""
-        await self._behind.close(patience_s=0.0)
+        await self._background.close(patience_s=0.0)
 
     async def _read(self, now: float) -> None:
         call = Call(b"", {"anthropic-version": API_VERSION})

@@ -18,9 +18,9 @@ _JITTER: Final = 0.25  # the SDK's: calls that failed together do not come back 
 
 def retryable(status: int, headers: Mapping[str, str]) -> bool:
     """Return whether another try may succeed. `x-should-retry` goes before the status."""
-    said = headers.get("x-should-retry", "").strip().lower()
-    if said in ("true", "false"):
-        return said == "true"
+    should_retry = headers.get("x-should-retry", "").strip().lower()
+    if should_retry in ("true", "false"):
+        return should_retry == "true"
     return status in (408, 409, 429) or status >= 500
 
 

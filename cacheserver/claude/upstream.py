@@ -210,18 +210,18 @@ class Upstream:
                 raise failed or refused from None
             wait_s = max(0.0, wait_s - (self.clock() - began))
             good: bool | None = None
-            answered = False
+            responded = False
             try:
                 response = await self._once(method, url, call, key, stream=stream, tries=tries)
-                good = answered = True
+                good = responded = True
             except UpstreamError as error:
                 failed, good = error, _good(error, probe=probe)
             finally:
                 if url == _MESSAGES:
                     self.breaker.leave(call.tenant, self.clock(), good=good, probe=probe)
-                if not answered:
+                if not responded:
                     self.slots.release(call.tenant, background=call.background)
-            if answered:
+            if responded:
                 return response
             assert failed is not None  # or we were cancelled
             tries += 1

@@ -134,12 +134,12 @@ def _is_loopback(host: str) -> bool:
 
 def sent(headers: Mapping[str, str], key: str) -> dict[str, str]:
     """Return the headers of a call: the caller's, `key` as the SDK 2.x sends it, and our mark."""
-    kept = {name.lower(): value for name, value in headers.items()}
-    via = kept.get("via")
+    lowered = {name.lower(): value for name, value in headers.items()}
+    via = lowered.get("via")
     return {
         **{
             name: value
-            for name, value in kept.items()
+            for name, value in lowered.items()
             if name not in _NOT_SENT and not name.startswith(_NOT_SENT_PREFIXES)
         },
         "authorization": _Secret(f"Bearer {key}"),

@@ -151,9 +151,9 @@ def pause_s(
 
     `retries` counts those made; `status` is None where no answer came.
     """
-    told = headers.get("x-should-retry")
+    should_retry = headers.get("x-should-retry")
     worth_it = status is None or status in (408, 409, 429) or (status >= 500 and status != 508)
-    if told == "false" or (told != "true" and not worth_it):
+    if should_retry == "false" or (should_retry != "true" and not worth_it):
         return None
     after = _retry_after_s(headers)
     if after is not None:
@@ -192,12 +192,12 @@ def stream_failure(event: Mapping[str, Any], request_id: str | None) -> StatusEr
     error = error if isinstance(error, dict) else {}
     type = str(error.get("type", ""))
     kind = _BY_TYPE.get(type, UpstreamFailed)
-    told = event.get("request_id")
+    event_id = event.get("request_id")
     return kind(
         str(error.get("message", "")),
         status=200,
         type=type,
-        request_id=told if isinstance(told, str) else request_id,
+        request_id=event_id if isinstance(event_id, str) else request_id,
     )
 
 

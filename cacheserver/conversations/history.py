@@ -44,7 +44,7 @@ class HistoryTrimmer:
         self._pricer = pricer
         self._metrics = metrics
         self._model = model  # of summaries: the cheapest
-        self._behind = BackgroundTasks("history", metrics)
+        self._background = BackgroundTasks("history", metrics)
 
     async def shorten(
         self, query: Query, body: Mapping[str, Any], model: str, now: float
@@ -58,17 +58,17 @@ class HistoryTrimmer:
             return body, None
         # Not with a caller's own key: it pays only for what the caller asked.
         if rules.how == "window" or query.credential is not None:
-            return {**body, "messages": list(cut.kept)}, Trim(
+            return {**body, "messages": list(cut.remaining)}, Trim(
                 "window", len(cut.dropped), cut.tokens
             )
         summary, cost = await self._summary(query, cut, now)
         if summary is None:
             trim = Trim("window", len(cut.dropped), cut.tokens, cost)
-            return {**body, "messages": list(cut.kept)}, trim
-        kept = trimming.with_summary(cut.kept, summary)
-        told = trimming.tokens([{"content": summary}], model)
-        trim = Trim("summary", len(cut.dropped), max(0, cut.tokens - told), cost)
-        return {**body, "messages": kept}, trim
+            return {**body, "messages": list(cut.remaining)}, trim
+        shortened = trimming.with_summary(cut.remaining, summary)
+        summary_tokens = trimming.tokens([{"content": summary}], model)
+        trim = Trim("summary", len(cut.dropped), max(0, cut.tokens - summary_tokens), cost)
+        return {**body, "messages": shortened}, trim
 
     def learn(self, query: Query, usage: Usage, now: float) -> None:
         """Record the length of the prompt. Never blocks."""
@@ -76,14 +76,14 @@ class HistoryTrimmer:
             return
         prompt = usage.input_tokens + usage.cache_read_tokens
         prompt += usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-        self._behind.do(self._grew(query, query.conversation, prompt, now))
+        self._background.do(self._grew(query, query.conversation, prompt, now))
 
     async def drain(self) -> None:
         """Return once all records are written."""
-        await self._behind.drain()
+        await self._background.drain()
 
     async def close(self) -> None:
-        await self._behind.close()
+        await self._background.close()
 
     async def _grew(self, query: Query, name: str, tokens: int, now: float) -> None:
         keep_s = query.tenant.history.remember_s
@@ -98,8 +98,8 @@ class HistoryTrimmer:
         """
         tenant, rules = query.tenant.name, query.tenant.history
         name = keyed(query.tenant, trimming.digest(cut.dropped))
-        if (kept := await self._turns.summary(tenant, name)) is not None:
-            return kept, 0
+        if (stored := await self._turns.summary(tenant, name)) is not None:
+            return stored, 0
         place, before = trimming.earlier_cut(cut.dropped, rules), None
         if place:
             earlier = keyed(query.tenant, trimming.digest(cut.dropped[:place]))

@@ -24,10 +24,10 @@ Turn = Mapping[str, Any]  # a message of the Messages API
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Cut of a conversation: `dropped` messages from the front, `kept` ones that can be sent."""
+    """Cut of a conversation: `dropped` messages from the front, the `remaining` can be sent."""
 
     dropped: tuple[Turn, ...]
-    kept: tuple[Turn, ...]
+    remaining: tuple[Turn, ...]
     tokens: int  # input tokens of what is dropped, estimated
 
 
@@ -43,12 +43,12 @@ def cut(messages: Sequence[Turn], rules: HistoryRules, model: str) -> Cut | None
     if leave < 1:
         return None
     place = starts[leave]
-    dropped, kept = tuple(messages[:place]), tuple(messages[place:])
+    dropped, remaining = tuple(messages[:place]), tuple(messages[place:])
     if any(turn.get("role") not in ("user", "assistant") for turn in dropped):
         return None  # an instruction in the middle holds until the end
-    if _in_a_tool_loop(kept):
+    if _in_a_tool_loop(remaining):
         return None  # its thinking must be sent back unchanged, and a cut would change it
-    bare = tuple(map(_without_thinking, kept))
+    bare = tuple(map(_without_thinking, remaining))
     if any(not turn["content"] for turn in bare):
         return None
     return Cut(dropped, bare, tokens(dropped, model))
@@ -60,19 +60,19 @@ def tokens(messages: Sequence[Turn], model: str) -> int:
     return round(chars / chars_per_token(model))
 
 
-def with_summary(kept: Sequence[Turn], summary: str) -> list[Turn]:
+def with_summary(turns: Sequence[Turn], summary: str) -> list[Turn]:
     """Return the kept turns, with the summary in front of the first."""
-    first, *rest = kept
-    told = {"type": "text", "text": f"<earlier_conversation>\n{summary}\n</earlier_conversation>"}
-    return [{**first, "content": [told, *_blocks(first["content"])]}, *rest]
+    first, *rest = turns
+    block = {"type": "text", "text": f"<earlier_conversation>\n{summary}\n</earlier_conversation>"}
+    return [{**first, "content": [block, *_blocks(first["content"])]}, *rest]
 
 
 def transcript(messages: Sequence[Turn]) -> str:
     """Return turns as text to be summarised. Content other than text is only named."""
     lines = []
     for turn in messages:
-        said = "\n".join(_shown(block) for block in _blocks(turn["content"]))
-        lines.append(f"{turn['role']}: {said}")
+        text = "\n".join(_shown(block) for block in _blocks(turn["content"]))
+        lines.append(f"{turn['role']}: {text}")
     return "\n\n".join(lines)
 
 
@@ -121,15 +121,15 @@ def _exchanges(messages: Sequence[Turn]) -> list[int]:
     ]
 
 
-def _in_a_tool_loop(kept: Sequence[Turn]) -> bool:
+def _in_a_tool_loop(turns: Sequence[Turn]) -> bool:
     """Return whether the last exchange, with thinking in it, waits for a tool's answer."""
-    last = kept[-1]
+    last = turns[-1]
     if not any(block.get("type") == "tool_result" for block in _blocks(last["content"])):
         return False
-    start = _exchanges(kept)[-1]
+    start = _exchanges(turns)[-1]
     return any(
         block.get("type") in thinking.BLOCK_TYPES
-        for turn in kept[start:]
+        for turn in turns[start:]
         for block in _blocks(turn["content"])
     )
 
@@ -138,8 +138,8 @@ def _without_thinking(turn: Turn) -> Turn:
     content = turn["content"]
     if turn["role"] != "assistant" or not isinstance(content, list):
         return turn
-    kept = thinking.strip(content)
-    return turn if len(kept) == len(content) else {**turn, "content": kept}
+    blocks = thinking.strip(content)
+    return turn if len(blocks) == len(content) else {**turn, "content": blocks}
 
 
 def _blocks(content: Any) -> list[Mapping[str, Any]]:
@@ -155,8 +155,8 @@ def _shown(block: Mapping[str, Any]) -> str:
         case "tool_use":
             return f"[called the tool {block.get('name')}]"
         case "tool_result":
-            said = " ".join(_texts(block.get("content")))
-            return f"[the tool answered] {said}"
+            text = " ".join(_texts(block.get("content")))
+            return f"[the tool answered] {text}"
         case kind:
             return f"[{kind}]"
 

@@ -84,13 +84,15 @@ class Turns:
 
         If a turn cannot be decrypted, only the turns after it are returned.
         """
-        kept = await command(self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1)
-        await self._sealer.know(kept)
+        values = await command(
+            self._redis, "LRANGE", self._key("t", tenant, namespace, name), 0, -1
+        )
+        await self._sealer.know(values)
         found: list[dict[str, Any]] = []
-        for start in range(0, len(kept), 2):
+        for start in range(0, len(values), 2):
             pair = [
                 self._sealer.read(KIND, tenant, sealed_name(namespace, name), turn, _turn)
-                for turn in kept[start : start + 2]
+                for turn in values[start : start + 2]
             ]
             if None in pair:  # a question without an answer, or the reverse
                 found.clear()
@@ -139,9 +141,9 @@ class Turns:
 
     async def summary(self, tenant: str, digest: str) -> str | None:
         """Return the stored summary of turns, if any."""
-        kept = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
-        await self._sealer.know([kept])
-        return self._sealer.read("summaries", tenant, digest, kept, bytes.decode)
+        sealed = await command(self._redis, "GET", f"{self._prefix}sum:{tenant}:{digest}")
+        await self._sealer.know([sealed])
+        return self._sealer.read("summaries", tenant, digest, sealed, bytes.decode)
 
     async def put_summary(self, tenant: str, digest: str, text: str, *, keep_s: int) -> None:
         """Store a summary for the next question of its conversation."""
@@ -155,8 +157,8 @@ class Turns:
     ) -> float:
         """Record the length of a prompt; return the tokens that each turn adds."""
         key = self._key("g", tenant, namespace, name)
-        kept = await run_script(self._sample, key, keep_s, tokens, _SAMPLES)
-        samples = [int(one) for one in kept]
+        stored = await run_script(self._sample, key, keep_s, tokens, _SAMPLES)
+        samples = [int(one) for one in stored]
         if trimming.bloated(samples):
             marked = f"{self._prefix}bloat:{tenant}"
             await command(

@@ -38,7 +38,7 @@ _REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some t
 _WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
-KEPT: Final = (
+NOT_ERASED: Final = (
     "money: ledger rows and sums, without names",
     "fitted weights and counts",
     "settings and keys, pre-warmed prompts among them",
@@ -56,7 +56,7 @@ File: TypeAlias = Literal["rewritten", "pending", "not verified"]
 
 
 class Tenants(Protocol):
-    async def known(self, tenant: str) -> Tenant: ...
+    async def settings(self, tenant: str) -> Tenant: ...
     async def list_keys(self) -> Sequence[ApiKey]: ...
 
 
@@ -264,7 +264,7 @@ class Eraser:
         """Return the tenant, with its settings only if names must be digested."""
         if erasure.selector.kind != "actor":
             return Tenant(erasure.tenant)
-        return await self._tenants.known(erasure.tenant)
+        return await self._tenants.settings(erasure.tenant)
 
     async def _callers(self, erasure: Erasure) -> frozenset[str]:
         """Return an actor as labels store it: with each of the tenant's keys."""

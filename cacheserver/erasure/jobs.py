@@ -58,8 +58,8 @@ class ErasedJobs:
         for start in range(0, job.total, _PAGE):
             places = range(start, min(start + _PAGE, job.total))
             asked = await self._jobs.items(id, places)
-            told = await self._jobs.some(id, places)
-            for place, item, line in zip(places, asked, told, strict=True):
+            lines = await self._jobs.some(id, places)
+            for place, item, line in zip(places, asked, lines, strict=True):
                 custom_id, model = None, ""
                 if item is not None:
                     custom_id, body = item[0], _object(item[1])
@@ -67,14 +67,14 @@ class ErasedJobs:
                     own = _own_actor(body, tenant)
                     found = whole or (own is not None and selector.covers(actor=own))
                 elif line is not None:
-                    said = _object(line)
-                    custom_id, cache = said.get("custom_id"), said.get("cache") or {}
+                    outcome = _object(line)
+                    custom_id, cache = outcome.get("custom_id"), outcome.get("cache") or {}
                     if line == _line(custom_id):
                         continue  # it was erased before; sealed anew, it would look another line
-                    known = cache.get("decision_id") in decisions
+                    by_decision = cache.get("decision_id") in decisions
                     own = cache.get("actor")
                     by_actor = isinstance(own, str) and selector.covers(actor=own)
-                    found = whole or known or by_actor or cache.get("entry_id") in entries
+                    found = whole or by_decision or by_actor or cache.get("entry_id") in entries
                 else:
                     continue
                 if found:
@@ -98,11 +98,13 @@ class ErasedJobs:
 
 def _covered(job: Job, selector: Selector, tenant: Tenant) -> bool:
     """Return whether a job is covered as a whole."""
-    said, talk = job.controls, None
+    controls, talk = job.controls, None
     if job.conversation is not None:
-        talk = conversation_mark(said.namespace, job.conversation)
+        talk = conversation_mark(controls.namespace, job.conversation)
     return any(
-        selector.covers(namespace=said.namespace, tags=said.tags, actor=actor, conversation=talk)
+        selector.covers(
+            namespace=controls.namespace, tags=controls.tags, actor=actor, conversation=talk
+        )
         for actor in (None, *_actors(job, tenant))
     )
 
@@ -115,8 +117,8 @@ def _actors(job: Job, tenant: Tenant) -> Iterator[str]:
 
 
 def _own_actor(body: dict[str, Any], tenant: Tenant) -> str | None:
-    said = actors.said_in(body)
-    return None if said is None else keyed(tenant, actors.named(tenant.name, said))
+    actor = actors.said_in(body)
+    return None if actor is None else keyed(tenant, actors.named(tenant.name, actor))
 
 
 def _line(custom_id: object) -> bytes:

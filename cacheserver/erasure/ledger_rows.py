@@ -69,12 +69,12 @@ class ErasedRows:
         while True:
             cursor, found = await command(self._redis, "HSCAN", key, cursor, "COUNT", _STEP)
             words: list[bytes] = []
-            for id, kept in found.items():
-                if marker not in kept:
+            for id, packed in found.items():
+                if marker not in packed:
                     continue
-                row = row_codec.decode(id.decode(), kept)
+                row = row_codec.decode(id.decode(), packed)
                 if row is not None and (bare := names.without(row)) != row:
-                    words += (id, kept, row_codec.encode(bare))
+                    words += (id, packed, row_codec.encode(bare))
             for start in range(0, len(words), 3 * _FOLDED):
                 changed += await run_script(self._replace, key, *words[start : start + 3 * _FOLDED])
             if not int(cursor):
@@ -131,15 +131,15 @@ def _without_flat(row: dict[str, Any], names: Names) -> bool:
         return False
     kind, values = names.selector.kind, names.selector.values
     tags = [tag for tag in (row["tags"] or "").split(",") if tag]
-    kept, talk, task = tags, row["conversation"], row["task"]
+    tags_left, talk, task = tags, row["conversation"], row["task"]
     if kind == "tenant":
-        kept, talk, task = [], None, None
+        tags_left, talk, task = [], None, None
     elif kind == "tag":
-        kept = [tag for tag in tags if tag not in values]
+        tags_left = [tag for tag in tags if tag not in values]
     elif kind == "conversation" and talk in values:
         talk = None
-    changed = (kept, talk, task) != (tags, row["conversation"], row["task"])
-    row["tags"], row["conversation"], row["task"] = ",".join(kept), talk, task
+    changed = (tags_left, talk, task) != (tags, row["conversation"], row["task"])
+    row["tags"], row["conversation"], row["task"] = ",".join(tags_left), talk, task
     return changed
 
 

@@ -108,9 +108,9 @@ class Erasures:
 
     async def log(self, erasure: Erasure, removed: Mapping[str, int]) -> None:
         words = ("who", erasure.who, "at", repr(erasure.at), "kind", erasure.selector.kind)
-        told = ("again", int(erasure.again), "removed", orjson.dumps(dict(removed)))
+        totals = ("again", int(erasure.again), "removed", orjson.dumps(dict(removed)))
         key = f"{self._prefix}er:log:{tenant_key(erasure.tenant)}"
-        await command(self._redis, "XADD", key, "MAXLEN", "=", _LOGGED, "*", *words, *told)
+        await command(self._redis, "XADD", key, "MAXLEN", "=", _LOGGED, "*", *words, *totals)
 
     async def logged(self, tenant: str) -> list[dict[str, Any]]:
         """Return a tenant's erasures, latest first."""

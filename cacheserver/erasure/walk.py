@@ -150,11 +150,11 @@ class KeyWalk:
             listed: dict[str, Kind] = {}
             for key in page:
                 name = key[len(self._prefix) :].decode(errors="replace")
-                known = REGISTRY.find(name)
-                if known is None:
+                registered = REGISTRY.find(name)
+                if registered is None:
                     self.unknown += 1
                     continue
-                kind, parts = known
+                kind, parts = registered
                 mine = parts.get("T", parts.get("tenant", self._tenant)) == self._tenant
                 if mine and (not self._erasure.again or kind.name in again):
                     listed[kind.name] = kind
@@ -205,8 +205,8 @@ class KeyWalk:
                 continue
             if record["at"] > self._erasure.at:
                 continue
-            known = self._covered.entries
-            if erasure_rules.covers_decision(self._selector, record, known):
+            entries = self._covered.entries
+            if erasure_rules.covers_decision(self._selector, record, entries):
                 gone.append(key)
                 self._covered.decisions.add(record["id"])
             elif quoted := erasure_rules.quoted(record):
@@ -258,10 +258,10 @@ class KeyWalk:
 
     def _covers_label(self, row: Mapping[str, Any]) -> bool:
         evidence = row.get("evidence") or {}
-        said = evidence.get("entry") if isinstance(evidence, Mapping) else None
+        entry_id = evidence.get("entry") if isinstance(evidence, Mapping) else None
         return (
             row.get("caller") in self._covered.callers
-            or said in self._covered.entries
+            or entry_id in self._covered.entries
             or self._selector.covers(namespace=row.get("namespace"))
         )
 
@@ -325,11 +325,11 @@ class KeyWalk:
     async def _erase_turns(self, found: _Found) -> None:
         for key, parts in found:
             marks = await command(self._redis, "HKEYS", key + b":size")
-            said = [mark[1:].decode() for mark in marks if mark.startswith(b"=")]
+            values = [mark[1:].decode() for mark in marks if mark.startswith(b"=")]
             namespace = parts["namespace"]
             mark = conversation_mark(namespace, parts["name"])
-            tags = [one for one in said if not one.startswith("@")]
-            actors = [one[1:] for one in said if one.startswith("@")]
+            tags = [one for one in values if not one.startswith("@")]
+            actors = [one[1:] for one in values if one.startswith("@")]
             covered = any(
                 self._selector.covers(
                     namespace=namespace, tags=tags, actor=actor, conversation=mark
@@ -346,10 +346,10 @@ class KeyWalk:
     async def _holds_answer(self, key: bytes, name: str) -> bool:
         if not self._covered.answers:
             return False
-        turns_kept = await command(self._redis, "LRANGE", key, 0, -1)
-        await self._sealer.know(turns_kept)
-        for kept in turns_kept:
-            turn = self._sealer.read(turns.KIND, self._tenant, name, kept, as_object)
+        stored = await command(self._redis, "LRANGE", key, 0, -1)
+        await self._sealer.know(stored)
+        for sealed in stored:
+            turn = self._sealer.read(turns.KIND, self._tenant, name, sealed, as_object)
             if turn is None or turn.get("content") in self._covered.answers:
                 return True
         return False

@@ -61,12 +61,12 @@ class LedgerMetrics:
         if row.unknown is not None:
             self._unknown.inc()
         if row.call is not None:
-            model = self._known(row.model or row.asked)
+            model = self._model_label(row.model or row.asked)
             self._calls.labels(model).inc()
             if row.cost:
                 self._cost.labels(model).inc(row.cost)
 
-    def _known(self, model: str) -> str:
+    def _model_label(self, model: str) -> str:
         if model not in self._models:
             if len(self._models) >= _MAX_MODELS:
                 return OTHER

@@ -16,7 +16,7 @@ from cacheserver.output_caps.store import LengthStore
 
 # Lengths change slowly; reading them for every miss would cost a round trip to Redis.
 _FRESH_S = 15.0
-_MOST_KEPT = 10_000  # of (tenant, task, model)
+_MOST_CACHED = 10_000  # of (tenant, task, model)
 
 _NO_TASK = "other"
 
@@ -26,8 +26,8 @@ class OutputCaps:
 
     def __init__(self, store: LengthStore, metrics: Metrics) -> None:
         self._store = store
-        self._behind = BackgroundTasks("lengths", metrics)
-        self._known: dict[tuple[str, str, str], tuple[float, LengthHistogram]] = {}
+        self._background = BackgroundTasks("lengths", metrics)
+        self._cached: dict[tuple[str, str, str], tuple[float, LengthHistogram]] = {}
 
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
         """Return the `max_tokens` to send, or None. Raises `StoreError`."""
@@ -57,30 +57,30 @@ class OutputCaps:
         name = self._name(query, asked.route)
         cut = cap_rules.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
         if cut:  # the next request must not get the old cap
-            _, seen = self._known.get(name, (now, LengthHistogram()))
-            self._known[name] = now, replace(seen, raised=max(seen.raised, cut))
+            _, seen = self._cached.get(name, (now, LengthHistogram()))
+            self._cached[name] = now, replace(seen, raised=max(seen.raised, cut))
         elif cacheability.made_up_length(message):
             return  # a length without meaning; after a cut the cap must grow all the same
         tokens = max(usage.output_tokens, cut)
-        self._behind.do(self._store.add(*name, tokens=tokens, raised=cut))
+        self._background.do(self._store.add(*name, tokens=tokens, raised=cut))
 
     async def drain(self) -> None:
         """Return once all recorded lengths are written."""
-        await self._behind.drain()
+        await self._background.drain()
 
     async def close(self) -> None:
         """Write the recorded lengths. Later ones are lost."""
-        await self._behind.close()
+        await self._background.close()
 
     async def _seen(self, name: tuple[str, str, str], now: float) -> LengthHistogram:
-        kept = self._known.get(name)
-        if kept is not None and 0 <= now - kept[0] < _FRESH_S:
-            return kept[1]
+        cached = self._cached.get(name)
+        if cached is not None and 0 <= now - cached[0] < _FRESH_S:
+            return cached[1]
         seen = await self._store.seen(*name)
-        self._known.pop(name, None)
-        if len(self._known) >= _MOST_KEPT:
-            del self._known[next(iter(self._known))]
-        self._known[name] = now, seen
+        self._cached.pop(name, None)
+        if len(self._cached) >= _MOST_CACHED:
+            del self._cached[next(iter(self._cached))]
+        self._cached[name] = now, seen
         return seen
 
     def _name(self, query: Query, route: Route) -> tuple[str, str, str]:

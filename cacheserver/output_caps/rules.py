@@ -83,8 +83,8 @@ def cap(
         return Cap(rules.ceiling, "tenant", asked, ours=True)
     room = _room(body, model, rules)
     tokens, reason = rules.default + room, "default"
-    if task is not None and (known := rules.by_task.get(task, BY_TASK.get(task))) is not None:
-        tokens, reason = known + room, "task"
+    if task is not None and (typical := rules.by_task.get(task, BY_TASK.get(task))) is not None:
+        tokens, reason = typical + room, "task"
     if rules.learn and (enough := learned(seen)) is not None:
         tokens, reason = enough, "learned"
     if rules.learn and seen.raised > tokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cacheserver.output_caps.rules import LengthHistogram, bucket
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
-_KEPT_S = 30 * 86_400  # a task nobody asks for a month is learned anew
+_LIFE_S = 30 * 86_400  # a task nobody asks for a month is learned anew
 _MOST = 2_000  # beyond it all counts are halved, so that recent answers weigh most
 
 _RAISED = b"raised"
@@ -46,16 +46,16 @@ class LengthStore:
 
     async def seen(self, tenant: str, task: str, model: str) -> LengthHistogram:
         """Return the lengths of earlier answers."""
-        kept = await command(self._redis, "HGETALL", self._key(tenant, task, model))
-        counts = {int(place): int(n) for place, n in kept.items() if place.isdigit()}
-        return LengthHistogram(counts, int(kept.get(_RAISED, 0)))
+        stored = await command(self._redis, "HGETALL", self._key(tenant, task, model))
+        counts = {int(place): int(n) for place, n in stored.items() if place.isdigit()}
+        return LengthHistogram(counts, int(stored.get(_RAISED, 0)))
 
     async def add(
         self, tenant: str, task: str, model: str, *, tokens: int, raised: int = 0
     ) -> None:
         """Count an answer of `tokens`; `raised` is the new cap if the old one cut it."""
         key = self._key(tenant, task, model)
-        await run_script(self._add, key, bucket(tokens), raised, _KEPT_S, _MOST)
+        await run_script(self._add, key, bucket(tokens), raised, _LIFE_S, _MOST)
 
     def _key(self, tenant: str, task: str, model: str) -> str:
         # lengths in front: no tenant can spell another one's key in a task's or a model's name

@@ -27,7 +27,7 @@ class PromptCaching:
     watch: PromptWatch
     versions: Versions
     prewarmer: Prewarmer
-    behind: WriteBehind  # flushed before what it writes is shown
+    writes: WriteBehind  # flushed before what it writes is shown
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def build(host: Host) -> AsyncIterator[PromptCaching]:
         log = PromptLog(store.redis, prefix=store.prefix)
         writes = WriteBehind("prompts", metrics)
         stack.push_async_callback(writes.close)
-        watch = PromptWatch(log=log, behind=writes, cost=cost)
+        watch = PromptWatch(log=log, writes=writes, cost=cost)
         prewarmer = Prewarmer(
             claude=host.recorded("prewarm"),
             tenants=host.tenants,
@@ -57,7 +57,7 @@ async def build(host: Host) -> AsyncIterator[PromptCaching]:
         stack.push_async_callback(prewarmer.close)
         host.plugins.prompt_caching = PromptPlanner(
             prefixes=prefixes,
-            behind=writes,
+            writes=writes,
             cost=cost,
             salt=salt,
             watcher=watch,

@@ -29,7 +29,7 @@ from cacheserver.storage.write_behind import WriteBehind
 _REMEMBERED = 512  # skeletons of system prompts, by hash
 _SHOWN = 20  # questions of a dry run
 _MOST_CARRIED = 10_000  # entries at once; each is embedded, 2 to 3 ms
-_PURGES_KNOWN_S = 86_400  # stores.entries remembers them for two days
+_PURGES_REMEMBERED_S = 86_400  # stores.entries remembers them for two days
 
 
 class Stored(Protocol):
@@ -49,17 +49,17 @@ class Answers(Protocol):
 class PromptWatch:
     """Records fragments and versions of system prompts."""
 
-    def __init__(self, *, log: PromptLog, behind: WriteBehind, cost: Cost) -> None:
+    def __init__(self, *, log: PromptLog, writes: WriteBehind, cost: Cost) -> None:
         self._log = log
-        self._behind = behind
+        self._writes = writes
         self._cost = cost
-        self._known: OrderedDict[str, Skeleton] = OrderedDict()
+        self._skeletons: OrderedDict[str, Skeleton] = OrderedDict()
 
     def learn(self, query: Query, model: str, usage: Usage, now: float) -> None:
         """Record a request that Claude answered. Never blocks."""
         system = text_of(query.body.get("system"))
         if system:
-            self._behind.add(lambda: self._note(query, system, model, usage, now))
+            self._writes.add(lambda: self._note(query, system, model, usage, now))
 
     async def fragments(self, tenant: str, now: float) -> list[dict[str, Any]]:
         """Return the cost of fragments to a tenant, dearest first. Raises `StoreError`."""
@@ -107,10 +107,10 @@ class PromptWatch:
 
     def _skeleton(self, system: str) -> Skeleton:
         key = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()
-        found = self._known.pop(key, None) or skeleton(system)
-        self._known[key] = found
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        found = self._skeletons.pop(key, None) or skeleton(system)
+        self._skeletons[key] = found
+        if len(self._skeletons) > _REMEMBERED:
+            self._skeletons.popitem(last=False)
         return found
 
 
@@ -197,9 +197,9 @@ class Versions:
                 copy = _copy(tenant, entry, scopes[entry.scope], now)
                 # As old as the original, as far as purges are remembered: one of before has taken
                 # the original itself.
-                asked_at = max(entry.created_at, now - _PURGES_KNOWN_S)
-                kept = await self._answers.put(copy, keep_s=0, asked_at=asked_at)
-                carried += kept
+                asked_at = max(entry.created_at, now - _PURGES_REMEMBERED_S)
+                saved = await self._answers.put(copy, keep_s=0, asked_at=asked_at)
+                carried += saved
         shown = {"dry_run": dry_run, "found": found, "carried": carried, "questions": questions}
         return {**shown, "withheld": NO_CONTENT} if withheld else shown
 

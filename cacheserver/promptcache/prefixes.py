@@ -31,7 +31,7 @@ KEEP_KIND = 1 - 1 / 128
 # Time after which a call that has not begun counts as lost. Its premium stays spent.
 _WRITING_S = 120
 _HOUR_S = 3_600
-_KEPT_HOURS = 8 * 24  # of usage, hour by hour
+_USAGE_HOURS = 8 * 24  # of usage, hour by hour
 
 EDGES = tuple(LIFETIME_S[ttl] - MARGIN_S for ttl in ("5m", "1h"))
 _TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.items()}
@@ -147,13 +147,13 @@ class Prefixes:
                 for name, value in _fields(used).items():
                     if value:
                         pipe.hincrby(key, name, value)
-                pipe.expire(key, _KEPT_HOURS * _HOUR_S)
+                pipe.expire(key, _USAGE_HOURS * _HOUR_S)
                 await pipe.execute()
 
     async def used(self, tenant: str, window_s: int, now: float) -> PromptCacheUse:
         """Return the sums of the hours that the last `window_s` seconds touch, 8 days at most."""
         last = int(now // _HOUR_S)
-        first = max(int((now - window_s) // _HOUR_S), last - _KEPT_HOURS + 1)
+        first = max(int((now - window_s) // _HOUR_S), last - _USAGE_HOURS + 1)
         sums = dict.fromkeys(_fields(PromptCacheUse()), 0)
         for hour in range(first, last + 1):
             row = await command(self._redis, "HGETALL", self._hour_key(tenant, hour))

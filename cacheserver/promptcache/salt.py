@@ -28,7 +28,7 @@ def salted(body: Mapping[str, Any], salt: str) -> dict[str, Any]:
     return {**body, "system": [{"type": "text", "text": _line(salt)}, *blocks]}
 
 
-def behind(layout: Layout) -> Layout:
+def without_tools(layout: Layout) -> Layout:
     """Return the layout without the positions before the salt."""
     return replace(layout, spots=tuple(spot for spot in layout.spots if spot.kind != "tools"))
 

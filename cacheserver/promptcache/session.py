@@ -73,14 +73,14 @@ class PromptPlanner:
         self,
         *,
         prefixes: Prefixes,
-        behind: WriteBehind,
+        writes: WriteBehind,
         cost: Cost,
         salt: Salt | None = None,
         watcher: Watcher | None = None,
         reorder: Callable[[Query, Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
         self._prefixes = prefixes
-        self._behind = behind
+        self._writes = writes
         self._cost = cost
         self._salt = salt
         self._watcher = watcher
@@ -116,7 +116,7 @@ class PromptPlanner:
             extra = prompt_salt.tokens(model)
         layout = under(lay_out(laid, model, query.headers), query.tenant)
         if salt is not None:
-            layout = prompt_salt.behind(layout)
+            layout = prompt_salt.without_tools(layout)
         drafted = await self._draft(query, layout, priced, now)
         reason = f"{drafted.reason}-moved" if moved else drafted.reason
         plan = Plan(
@@ -160,7 +160,7 @@ class PromptPlanner:
             expected=plan.expected,
             gain=gain(self._cost, model, usage, now) or 0,
         )
-        self._behind.add(lambda: self._prefixes.count(tenant, used, now))
+        self._writes.add(lambda: self._prefixes.count(tenant, used, now))
         if self._watcher is not None:
             self._watcher.learn(query, model, usage, now)
 
@@ -175,7 +175,7 @@ class PromptPlanner:
             return drafted
         if busy := [prefix for prefix, _ in drafted.reserved if self._is_writing(tenant, prefix)]:
             # Another call of this process began to write after the store was read.
-            sights = await self._behind_others(tenant, busy, drafted, sights)
+            sights = await self._await_claims(tenant, busy, drafted, sights)
             return draft(layout, sights, priced, now=now, write=False)
         if await self._claim(tenant, drafted, now):
             return drafted
@@ -211,7 +211,7 @@ class PromptPlanner:
                 self._writing[key].claimed.set()
         return claimed
 
-    async def _behind_others(
+    async def _await_claims(
         self, tenant: str, busy: Sequence[str], drafted: Draft, sights: Sequence[PrefixStats]
     ) -> list[PrefixStats]:
         """Return the sights once those calls know whether they may write."""
@@ -275,7 +275,7 @@ class PromptPlanner:
 
     def _book(self, tenant: str, bookings: tuple[PrefixUpdate, ...], drafted: Draft) -> None:
         claimed = tuple(prefix for prefix, _ in drafted.reserved)
-        self._behind.add(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
+        self._writes.add(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
 
     def _rates_of(self, model: str, now: float) -> Rates | None:
         """Return cached rates: prices change on UTC days, and four look-ups a miss are slow."""

@@ -66,7 +66,9 @@ async def _trials(
     host: Host, comparing: CalibrationParts, catalogue: ModelCatalogue
 ) -> AsyncIterator[TrialParts]:
     async with AsyncExitStack() as stack:
-        kept = TrialStore(host.store.redis, prefix=host.store.prefix, sealer=host.store.sealer)
+        trial_store = TrialStore(
+            host.store.redis, prefix=host.store.prefix, sealer=host.store.sealer
+        )
         calls = TrialCalls(
             labels=comparing.labels,
             catalogue=catalogue,
@@ -78,7 +80,7 @@ async def _trials(
         )
         comparer = Comparer(comparing.reader, comparing.judge)
         live = Trials(
-            kept,
+            trial_store,
             calls=calls,
             comparer=comparer,
             metrics=host.metrics,
@@ -87,7 +89,7 @@ async def _trials(
         )
         stack.push_async_callback(live.close)
         gold = GoldRuns(
-            kept,
+            trial_store,
             calls=calls,
             comparer=comparer,
             trials=live,

@@ -57,12 +57,12 @@ def answer(message: Mapping[str, Any]) -> Level | None:
     content = message.get("content")
     if message.get("stop_reason") != "end_turn" or not isinstance(content, list):
         return None
-    said = "".join(
+    reply = "".join(
         str(block.get("text"))
         for block in content
         if isinstance(block, Mapping) and block.get("type") == "text"
     )
-    match said.strip():
+    match reply.strip():
         case "SIMPLE":
             return "SIMPLE"
         case "MEDIUM":

@@ -59,7 +59,7 @@ class Router:
         self._default_model = default_model
         self._trials = trials
         # Twice: a task that is over is still counted for a moment.
-        self._behind = BackgroundTasks(_SITE, metrics, limit=2 * _MOST_WRITING)
+        self._background = BackgroundTasks(_SITE, metrics, limit=2 * _MOST_WRITING)
         # On their way to Redis: the next turn may come before the last one's write is through.
         self._writing: dict[str, LastAnswer] = {}
 
@@ -96,15 +96,15 @@ class Router:
         held = rules.enabled and "routing" not in query.controls.off
         if query.model != AUTO or not held or rules.sticky_s == 0 or not message:
             return
-        kept = turns.kept(route.model, usage, now)
+        answer = turns.last_answer(route.model, usage, now)
         digest = turns.turns(query).own
         if digest in self._writing:
-            self._writing[digest] = kept  # the task that writes the older one looks again
+            self._writing[digest] = answer  # the task that writes the older one looks again
         elif len(self._writing) >= _MOST_WRITING:
             self._metrics.dropped(_SITE)
         else:
-            self._writing[digest] = kept
-            self._behind.do(self._keep(digest, rules.sticky_s))
+            self._writing[digest] = answer
+            self._background.do(self._keep(digest, rules.sticky_s))
 
     async def check(self, rules: RoutingRules, now: float) -> None:
         """Raise `BadRequest` for rules that name an unknown task or model."""
@@ -112,25 +112,25 @@ class Router:
 
     async def forget(self) -> None:
         """Delete the conversations' models, of all tenants. Raises `StoreError`."""
-        await self._behind.drain()
+        await self._background.drain()
         await self._conversations.forget()
 
     async def drain(self) -> None:
         """Return once all pending records are written."""
-        await self._behind.drain()
+        await self._background.drain()
         await self._catalogue.drain()
 
     async def close(self) -> None:
         """Write pending records. Later answers are not remembered."""
-        await self._behind.close()
+        await self._background.close()
         await self._catalogue.close()
 
     async def _keep(self, digest: str, keep_s: int) -> None:
         written = None
         try:
-            while (kept := self._writing[digest]) is not written:
-                await self._conversations.keep(digest, kept, keep_s=keep_s)
-                written = kept
+            while (answer := self._writing[digest]) is not written:
+                await self._conversations.keep(digest, answer, keep_s=keep_s)
+                written = answer
         finally:
             del self._writing[digest]
 

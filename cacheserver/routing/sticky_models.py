@@ -22,11 +22,11 @@ class StickyModels:
         if not digests:
             return None
         values = await command(self._redis, "MGET", *map(self._key, digests))
-        return next((kept for value in values if (kept := _read(value)) is not None), None)
+        return next((answer for value in values if (answer := _read(value)) is not None), None)
 
-    async def keep(self, digest: str, kept: LastAnswer, *, keep_s: int) -> None:
+    async def keep(self, digest: str, answer: LastAnswer, *, keep_s: int) -> None:
         """Store a record for `keep_s` seconds, replacing the one before."""
-        value = json.dumps([kept.model, kept.cached_until])
+        value = json.dumps([answer.model, answer.cached_until])
         await command(self._redis, "SET", self._key(digest), value, "EX", keep_s)
 
     async def forget(self) -> None:

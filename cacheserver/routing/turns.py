@@ -63,11 +63,11 @@ def turns(query: Query) -> Turns:
         for link, message in zip(passed[:-1], messages, strict=False)
         if message.get("role") == "user"
     ]
-    known = [keyed(query.tenant, one) for one in reversed(earlier[-LOOKED_BACK:])]
-    return Turns(keyed(query.tenant, link), tuple(known))
+    digests = [keyed(query.tenant, one) for one in reversed(earlier[-LOOKED_BACK:])]
+    return Turns(keyed(query.tenant, link), tuple(digests))
 
 
-def kept(model: str, usage: Usage, now: float) -> LastAnswer:
+def last_answer(model: str, usage: Usage, now: float) -> LastAnswer:
     """Return the record to store for an answer of `model`."""
     if usage.cache_write_1h_tokens or usage.cache_read_tokens:
         return LastAnswer(

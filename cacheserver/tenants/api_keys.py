@@ -71,7 +71,7 @@ class ApiKeys:
         now: Callable[[], float] = time.time,
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
-        behind: WriteBehind | None = None,
+        writes: WriteBehind | None = None,
     ) -> None:
         self._redis = redis
         self._swallowed = swallowed
@@ -79,7 +79,7 @@ class ApiKeys:
         self._used = f"{prefix}keysused"
         self._now = now
         self._access = Access(redis, prefix=prefix, path=access, swallowed=swallowed)
-        self._behind = behind
+        self._writes = writes
         self._found = GraceCache[ApiKey](clock)
         self._closed = GraceCache[bool](clock)
         self._days: dict[str, int] = {}  # by id, the last day that was noted here
@@ -229,9 +229,9 @@ class ApiKeys:
             self._days.clear()
         self._days[key.id] = day
         await self._note_keys()
-        if self._behind is not None:
+        if self._writes is not None:
             text = time.strftime("%Y-%m-%d", time.gmtime(day * _DAY_S))
-            self._behind.add(lambda: self._note_use(key.id, text))
+            self._writes.add(lambda: self._note_use(key.id, text))
 
     async def _note_use(self, key_id: str, day: str) -> None:
         with store_errors():
@@ -246,8 +246,8 @@ class ApiKeys:
     async def _of(self, key_id: str) -> dict[str, ApiKey]:
         """Return the records of a key by digest, one of them not replaced. Raises `NotFound`."""
         with store_errors():
-            kept = await self._redis.hgetall(self._keys)
-        records = {_text(digest): _api_key(record) for digest, record in kept.items()}
+            stored = await self._redis.hgetall(self._keys)
+        records = {_text(digest): _api_key(record) for digest, record in stored.items()}
         found = {digest: key for digest, key in records.items() if key.id == key_id}
         if all(key.replaced for key in found.values()):
             raise NotFound(f"there is no key {key_id[:64]!r}; `cacheserver key list` shows those")
@@ -268,11 +268,11 @@ class ApiKeys:
 
     async def _forget_expired(self) -> None:
         with store_errors():
-            kept = await self._redis.hgetall(self._keys)
+            stored = await self._redis.hgetall(self._keys)
         old = self._now() - _SHOWN_S
         over = {
             _text(digest): None
-            for digest, key in ((d, _api_key(record)) for d, record in kept.items())
+            for digest, key in ((d, _api_key(record)) for d, record in stored.items())
             if key.expires_at is not None
             and (key.expires_at < old or (key.replaced and key.expires_at <= self._now()))
         }
@@ -299,18 +299,18 @@ def _record(key: ApiKey) -> bytes:
 def _api_key(record: bytes | str) -> ApiKey:
     """Decode a record, which another version may have written."""
     try:
-        kept: dict[str, Any] = orjson.loads(record)
-        limits = kept.get("limits") or {}
-        known = {name: limits.get(name) for name in Limits.__dataclass_fields__}
+        fields: dict[str, Any] = orjson.loads(record)
+        limits = fields.get("limits") or {}
+        values = {name: limits.get(name) for name in Limits.__dataclass_fields__}
         return ApiKey(
-            id=kept["id"],
-            tenant=kept["tenant"],
-            label=kept["label"],
-            created_at=kept["created_at"],
-            expires_at=kept.get("expires_at"),
-            limits=Limits(**known),
-            replaced=bool(kept.get("replaced")),
-            overlaps_until=kept.get("overlaps_until"),
+            id=fields["id"],
+            tenant=fields["tenant"],
+            label=fields["label"],
+            created_at=fields["created_at"],
+            expires_at=fields.get("expires_at"),
+            limits=Limits(**values),
+            replaced=bool(fields.get("replaced")),
+            overlaps_until=fields.get("overlaps_until"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError("an API key's record in the store is damaged") from error

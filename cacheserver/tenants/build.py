@@ -41,7 +41,7 @@ async def build(
             now=clock,
             swallowed=metrics.swallowed,
             access=settings.data_dir / "access",
-            behind=uses,
+            writes=uses,
             sealer=store.sealer,
         )
     finally:

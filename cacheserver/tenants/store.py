@@ -31,7 +31,7 @@ _DIGESTS: Final = b"digests of content"  # derives the key of a tenant's digests
 class Tenants(ApiKeys):
     """Store of tenants and their keys. `defaults` are the settings of a tenant without any.
 
-    `access` is the file of the access mode. The days of keys' uses are written by `behind`, or not
+    `access` is the file of the access mode. The days of keys' uses are written by `writes`, or not
     at all without it.
     """
 
@@ -45,7 +45,7 @@ class Tenants(ApiKeys):
         now: Callable[[], float] = time.time,
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
-        behind: WriteBehind | None = None,
+        writes: WriteBehind | None = None,
         sealer: Sealer | None = None,
     ) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class Tenants(ApiKeys):
             now=now,
             swallowed=swallowed,
             access=access,
-            behind=behind,
+            writes=writes,
         )
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
@@ -78,7 +78,7 @@ class Tenants(ApiKeys):
         are returned: nothing is stored, matched, or shared with requests under other settings.
         """
         try:
-            return await self.known(tenant)
+            return await self.settings(tenant)
         except Unavailable:
             return self._tightest(tenant)
 
@@ -89,7 +89,7 @@ class Tenants(ApiKeys):
         tenant may be stored in plain.
         """
         try:
-            return await self.known(tenant)
+            return await self.settings(tenant)
         except SettingsDamaged:
             pass
         except KeyLost:
@@ -117,7 +117,7 @@ class Tenants(ApiKeys):
         """Return the settings of a tenant without any of its own."""
         return replace(self._defaults, name=tenant)
 
-    async def known(self, tenant: str) -> Tenant:
+    async def settings(self, tenant: str) -> Tenant:
         """Return a tenant's settings, to be shown or changed.
 
         Raises `Unavailable` if they cannot be read and are not cached, and its subclass `KeyLost`

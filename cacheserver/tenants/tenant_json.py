@@ -64,7 +64,7 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     Raises `BadRequest` naming the first field that is unknown or invalid.
     """
     controls.name("tenant", name)
-    known: dict[str, Callable[[str, Any], Any]] = {
+    parsers: dict[str, Callable[[str, Any], Any]] = {
         "default_ttl_s": _ttl,
         "max_ttl_s": _ttl,
         "stale_s": _ttl,
@@ -84,9 +84,9 @@ def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
     }
     found: dict[str, Any] = {}
     for field, value in given.items():
-        if field not in known:
-            raise BadRequest(field[:64], f"is not a tenant setting; there are {', '.join(known)}")
-        found[field] = known[field](field, value)
+        if field not in parsers:
+            raise BadRequest(field[:64], f"is not a tenant setting; there are {', '.join(parsers)}")
+        found[field] = parsers[field](field, value)
     tenant = replace(base, name=name, **found)
     if tenant.default_ttl_s > tenant.max_ttl_s:
         raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
@@ -124,9 +124,9 @@ def decode(
     Fields of another version that this one does not know are ignored, and so are removed vetoes;
     `forgotten` is called with the name of each.
     """
-    kept = {field.name for field in fields(Tenant)} - _NO_SETTINGS
+    settings = {field.name for field in fields(Tenant)} - _NO_SETTINGS
     written = _object("settings", orjson.loads(record))
-    given = {field: value for field, value in written.items() if field in kept}
+    given = {field: value for field, value in written.items() if field in settings}
     for bar in _bars(given):
         if isinstance(off := bar.get("vetoes_off"), list):
             gone = [veto for veto in off if isinstance(veto, str) and veto not in VETOES]
@@ -161,7 +161,7 @@ def _rules(field: str, value: object) -> tuple[TtlRule, ...]:
 
 
 def _rule(field: str, value: object) -> TtlRule:
-    known = {
+    parsers = {
         "namespace": controls.name,
         "task": controls.name,
         "tag": controls.tag,
@@ -169,9 +169,9 @@ def _rule(field: str, value: object) -> TtlRule:
         "max_ttl_s": _ttl,
     }
     found: dict[str, Any] = {}
-    for part, given in _object(field, value, set(known)).items():
+    for part, given in _object(field, value, set(parsers)).items():
         if given is not None:
-            found[part] = known[part](f"{field}.{part}", given)
+            found[part] = parsers[part](f"{field}.{part}", given)
     rule = TtlRule(**found)
     if rule.namespace is None and rule.task is None and rule.tag is None:
         raise BadRequest(field, "must name a namespace, a task or a tag")
@@ -182,8 +182,8 @@ def _rule(field: str, value: object) -> TtlRule:
 
 def read_bar(field: str, value: object) -> Bar:
     """Read a bar as an operator writes one. Raises `BadRequest` naming a part of `field`."""
-    known = {"similarity", "target", "exact_only", "top_k", "vetoes_off", "audit_share"}
-    given = {k: v for k, v in _object(field, value, known).items() if v is not None}
+    allowed = {"similarity", "target", "exact_only", "top_k", "vetoes_off", "audit_share"}
+    given = {k: v for k, v in _object(field, value, allowed).items() if v is not None}
     ways: list[str] = [way for way in ("similarity", "target") if way in given]
     if "exact_only" in given and _flag(f"{field}.exact_only", given["exact_only"]):
         ways.append("exact_only")
@@ -245,8 +245,8 @@ def scope(field: str, value: object) -> str:
 
 
 def _volatility(field: str, value: object) -> VolatilityCaps:
-    known = {part.name for part in fields(VolatilityCaps)}
-    given = _object(field, value, known)
+    allowed = {part.name for part in fields(VolatilityCaps)}
+    given = _object(field, value, allowed)
     caps = {k: None if v is None else _ttl(f"{field}.{k}", v) for k, v in given.items()}
     return VolatilityCaps(**caps)
 
@@ -287,9 +287,9 @@ def _flag(field: str, value: object) -> bool:
     return value
 
 
-def _object(field: str, value: object, known: set[str] | None = None) -> Mapping[str, Any]:
+def _object(field: str, value: object, allowed: set[str] | None = None) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise BadRequest(field, "must be an object")
-    if known is not None and (unknown := set(value) - known):
-        raise Unknown(field, "field", min(map(str, unknown)), known)
+    if allowed is not None and (unknown := set(value) - allowed):
+        raise Unknown(field, "field", min(map(str, unknown)), allowed)
     return value

@@ -178,7 +178,7 @@ class Player:
     def __init__(self, prefixes: Prefixes, behind: WriteBehind, tenant: Tenant) -> None:
         self._behind = behind
         self._tenant = tenant
-        self._planner = PromptPlanner(prefixes=prefixes, behind=behind, cost=_PRICER.cost)
+        self._planner = PromptPlanner(prefixes=prefixes, writes=behind, cost=_PRICER.cost)
 
     async def play(self, trace: Sequence[Request]) -> Played:
         cache, paid, plain = PromptCache(), [], []

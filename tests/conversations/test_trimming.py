@@ -57,7 +57,7 @@ talks = st.lists(exchange, max_size=20).map(
 def test_the_last_exchanges_stay_and_the_older_ones_leave() -> None:
     cut = trimming.cut(talk(5), RULES, MODEL)
     assert cut is not None
-    assert [turn["content"] for turn in cut.kept] == [
+    assert [turn["content"] for turn in cut.remaining] == [
         *("question 3", "answer 3", "question 4", "answer 4", "and now?")
     ]
     assert len(cut.dropped) == 6
@@ -74,12 +74,12 @@ def test_turns_leave_in_steps_so_that_the_prefix_stands_still_between() -> None:
     for exchanges in range(10, 15):
         cut = trimming.cut(talk(exchanges), stepping, MODEL)
         assert cut is not None
-        starts.append(cut.kept[0]["content"])
+        starts.append(cut.remaining[0]["content"])
     assert starts == ["question 5"] * 5
     assert trimming.cut(talk(9), stepping, MODEL) is None
     later = trimming.cut(talk(15), stepping, MODEL)
     assert later is not None
-    assert later.kept[0]["content"] == "question 10"
+    assert later.remaining[0]["content"] == "question 10"
 
 
 @given(talks, rules)
@@ -89,13 +89,13 @@ def test_what_is_kept_is_a_conversation_with_its_tool_pairs_whole(
     cut = trimming.cut(messages, rules, MODEL)
     if cut is None:
         return
-    assert len(cut.dropped) + len(cut.kept) == len(messages)
-    assert cut.kept[0]["role"] == "user"
-    assert cut.kept[-1] == messages[-1]
-    for one, other in zip(cut.kept, cut.kept[1:], strict=False):
+    assert len(cut.dropped) + len(cut.remaining) == len(messages)
+    assert cut.remaining[0]["role"] == "user"
+    assert cut.remaining[-1] == messages[-1]
+    for one, other in zip(cut.remaining, cut.remaining[1:], strict=False):
         assert one["role"] != other["role"]
     calls, results = set(), set()
-    for turn in cut.kept:
+    for turn in cut.remaining:
         for block in turn["content"] if isinstance(turn["content"], list) else []:
             if block["type"] == "tool_use":
                 calls.add(block["id"])
@@ -103,7 +103,7 @@ def test_what_is_kept_is_a_conversation_with_its_tool_pairs_whole(
                 results.add(block["tool_use_id"])
     assert calls == results
     older = sum(
-        turn["role"] == "user" and isinstance(turn["content"], str) for turn in cut.kept[:-1]
+        turn["role"] == "user" and isinstance(turn["content"], str) for turn in cut.remaining[:-1]
     )
     assert rules.keep <= older < rules.keep + rules.step
 
@@ -112,14 +112,16 @@ def test_what_is_kept_is_a_conversation_with_its_tool_pairs_whole(
 def test_cutting_what_was_cut_changes_nothing(messages: list[Turn], rules: HistoryRules) -> None:
     cut = trimming.cut(messages, rules, MODEL)
     if cut is not None:
-        assert trimming.cut(cut.kept, rules, MODEL) is None
+        assert trimming.cut(cut.remaining, rules, MODEL) is None
 
 
 def test_no_thinking_stays_whose_prefix_has_changed() -> None:
     messages = [*talk(5)[:-1], user("go on"), thought("so"), user("and now?")]
     cut = trimming.cut(messages, RULES, MODEL)
     assert cut is not None
-    kinds = [b["type"] for t in cut.kept if isinstance(t["content"], list) for b in t["content"]]
+    kinds = [
+        b["type"] for t in cut.remaining if isinstance(t["content"], list) for b in t["content"]
+    ]
     assert kinds == ["text"]
 
 
@@ -139,11 +141,11 @@ def test_an_instruction_in_the_middle_is_never_dropped() -> None:
 def test_a_summary_stands_before_the_first_kept_turn() -> None:
     cut = trimming.cut(talk(5), RULES, MODEL)
     assert cut is not None
-    told = trimming.with_summary(cut.kept, "They spoke of numbers.")
+    told = trimming.with_summary(cut.remaining, "They spoke of numbers.")
     first = told[0]["content"]
     assert "They spoke of numbers." in first[0]["text"]
     assert first[1] == {"type": "text", "text": "question 3"}
-    assert told[1:] == list(cut.kept[1:])
+    assert told[1:] == list(cut.remaining[1:])
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])

@@ -133,7 +133,7 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
         f"/admin/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
     )
     assert kept.status_code == 200, kept.text
-    await house.parts.prompt_caching.behind.flush()
+    await house.parts.prompt_caching.writes.flush()
     await house.parts.routing.router.drain()
     await house.parts.calibration.learner.idle()
     await house.parts.decision_log.flush()
@@ -166,7 +166,7 @@ def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor
 
 async def guessed(house: House, tenant: str, who: str, haystack: bytes) -> set[str]:
     """Return what of a tenant's requests a guesser finds in there."""
-    held = await house.parts.tenants.known(tenant)
+    held = await house.parts.tenants.settings(tenant)
     asked = (small_of(who), True), (talk_of(who), False), (long_of(who), True)
     return {
         name

@@ -70,7 +70,7 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
     # As a request notes its prompt that was let in before, and answered after.
     late = guess(house, Tenant("acme"), "ann", talk_of("ann"), actor=False)
     house.parts.prompt_caching.watch.learn(late, MODEL, Usage(), house.clock())
-    await house.parts.prompt_caching.behind.flush()
+    await house.parts.prompt_caching.writes.flush()
     assert "skeleton" in await guessed(house, "acme", "ann", await kept_of(house, tmp_path))
     house.clock.ahead_s += 700
     await house.parts.eraser.look()
@@ -102,7 +102,7 @@ async def test_a_mode_that_cannot_be_is_a_400_that_names_why(
         assert refused.status_code == 400
         assert named in refused.json()["error"]["message"]
         assert "no_content" in refused.json()["error"]["message"]
-        assert not (await house.parts.tenants.known("acme")).no_content
+        assert not (await house.parts.tenants.settings("acme")).no_content
 
 
 async def test_without_encryption_no_server_starts_beside_such_a_tenant(tmp_path: Path) -> None:

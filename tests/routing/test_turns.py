@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.core.types import Controls, Tenant, Usage
-from cacheserver.routing.turns import LOOKED_BACK, LastAnswer, kept, turns, would_lose
+from cacheserver.routing.turns import LOOKED_BACK, LastAnswer, last_answer, turns, would_lose
 from tests.cache.making_queries import query
 
 SAID = st.sampled_from(["a", "b", "ab", ""])
@@ -105,7 +105,7 @@ def test_a_first_turn_goes_on_from_nothing_and_a_named_conversation_from_its_nam
     ],
 )
 def test_what_is_lost_depends_on_what_claude_has_cached(usage: Usage, until: float) -> None:
-    last = kept("m", usage, 1_000.0)
+    last = last_answer("m", usage, 1_000.0)
     assert last == LastAnswer("m", until)
     body = query(talk(["a", "b", "c"])).body
     assert would_lose(body, last, 1_200.0) == (until > 0)

@@ -255,7 +255,7 @@ async def test_the_day_of_its_last_use_is_written_behind_and_once(
         defaults=Tenant("default"),
         clock=clock,
         now=clock,
-        behind=uses,
+        writes=uses,
     )
     key, plain = await tenants.create_key("acme")
     assert [one.last_used for one in await tenants.list_keys()] == [None]

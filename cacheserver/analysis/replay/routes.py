@@ -49,7 +49,7 @@ class Routes:
 
     def record(self, seen: ReplayedRequest, call: Call, route: Route, usage: Usage) -> None:
         """Record the conversation's model if another model would lose something."""
-        kept = turns.kept(route.model, usage, call.at)
+        kept = turns.last_answer(route.model, usage, call.at)
         if seen.query.tenant.routing.sticky_s == 0 or not (kept.cached_until or _thought(call)):
             return
         own = seen.turns.own

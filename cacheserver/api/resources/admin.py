@@ -62,7 +62,7 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     fields = await _body(request, edge)
     unknown = False
     try:
-        base = await edge.parts.tenants.known(checked_name("tenant", name))
+        base = await edge.parts.tenants.settings(checked_name("tenant", name))
     except KeyLost as error:  # they can be put anew, and not changed
         if "no_content" not in fields:
             raise BadRequest(
@@ -160,10 +160,10 @@ def _key(key: ApiKey) -> dict[str, Any]:
     return shown
 
 
-def _only(fields: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
     for field in fields:
-        if field not in known:
-            listed = ", ".join(f"`{one}`" for one in known)
+        if field not in allowed:
+            listed = ", ".join(f"`{one}`" for one in allowed)
             raise BadRequest(field[:64], f"is not known here; {listed} are")
     return fields
 

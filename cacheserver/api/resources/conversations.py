@@ -64,8 +64,8 @@ class ConversationTurn:
     async def remembered(self, query: Query, answer: Answer) -> Answer:
         """Store the answer for the next question before its last byte leaves."""
         if answer.events is None:
-            kept = await self._keep(query, json_text.loads(answer.body))
-            return answer if kept else replace(answer, headers={**answer.headers, LOST: "lost"})
+            saved = await self._keep(query, json_text.loads(answer.body))
+            return answer if saved else replace(answer, headers={**answer.headers, LOST: "lost"})
         fold = sse.Fold()
 
         async def watch(raw: bytes) -> None:

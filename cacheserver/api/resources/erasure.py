@@ -12,7 +12,7 @@ from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import edge_of
 from cacheserver.cache import erasure_rules
 from cacheserver.core.types import Tenant
-from cacheserver.erasure.erasure import KEPT, Erased
+from cacheserver.erasure.erasure import NOT_ERASED, Erased
 
 router = APIRouter()
 
@@ -81,6 +81,6 @@ def shown_erasure(found: Erased) -> dict[str, Any]:
         "index_snapshot": found.snapshot,
         "again_at": found.again_at,
         "keys": found.keys,
-        "kept": KEPT,
+        "kept": NOT_ERASED,
         "not_reached": found.not_reached,
     }

@@ -133,14 +133,14 @@ async def _shown(request: Request, job: Job) -> dict[str, Any]:
 
 async def _events(request: Request, caller: Caller, job: Job) -> AsyncIterator[bytes]:
     batching, clock = batching_of(request), edge_of(request).parts.clock
-    seen, said_at = -1, clock()
+    seen, sent_at = -1, clock()
     found: Job | None = job
     while found is not None and found.status != "ended":
         if found.done != seen:
-            seen, said_at = found.done, clock()
+            seen, sent_at = found.done, clock()
             yield sse.encode({"type": "progress", **show(found, None)})
-        elif clock() - said_at >= _PING_S:
-            said_at = clock()
+        elif clock() - sent_at >= _PING_S:
+            sent_at = clock()
             yield b": ping\n\n"
         await batching.changed()
         found = await batching.jobs.get(caller.tenant.name, job.id)

@@ -103,14 +103,14 @@ async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     """Count the questions of a tenant that keeps no content."""
     edge, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    kept = await edge.parts.trials.live.store.gold(tenant, name)
-    if kept is None:
+    gold_set = await edge.parts.trials.live.store.gold(tenant, name)
+    if gold_set is None:
         raise NotFound(_NONE)
     last = _run(edge.parts.trials.gold.last(tenant, name))
-    shown: dict[str, Any] = {"task": name, "at": kept.at, "last_run": last}
+    shown: dict[str, Any] = {"task": name, "at": gold_set.at, "last_run": last}
     if found.no_content:
-        return {**shown, "count": len(kept.items), "items": None, "withheld": NO_CONTENT}
-    return {**shown, "items": [gold_rules.as_json(item) for item in kept.items]}
+        return {**shown, "count": len(gold_set.items), "items": None, "withheld": NO_CONTENT}
+    return {**shown, "items": [gold_rules.as_json(item) for item in gold_set.items]}
 
 
 @router.delete("/{tenant}/gold/{task}", summary="Remove a gold set")
@@ -183,15 +183,15 @@ def _pair(pair: Pair, shown: PairRecord, rules: RoutingRules) -> dict[str, Any]:
 def _run(run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    told = asdict(run)
-    told["cost_usd"] = usd(told.pop("cost"))
-    return told
+    shown = asdict(run)
+    shown["cost_usd"] = usd(shown.pop("cost"))
+    return shown
 
 
 def _task(value: object, rules: RoutingRules) -> str:
     if not isinstance(value, str) or tiers.task_tier(value, rules) is None:
-        known = ", ".join(f"`{name}`" for name in tiers.known_tasks(rules))
-        raise BadRequest("task", f"must be one of {known}; or give the tenant a rule for it")
+        names = ", ".join(f"`{name}`" for name in tiers.known_tasks(rules))
+        raise BadRequest("task", f"must be one of {names}; or give the tenant a rule for it")
     return canonical(value)
 
 

@@ -174,9 +174,9 @@ def _folded(
 ) -> dict[tuple[Any, ...], dict[str, int]]:
     """Return the sums of groups whose names are equal at these positions."""
     folded: dict[tuple[Any, ...], dict[str, int]] = {}
-    kept = tuple(places)
+    indexes = tuple(places)
     for key, sums in found.items():
-        into = folded.setdefault(tuple(key[place] for place in kept), {})
+        into = folded.setdefault(tuple(key[place] for place in indexes), {})
         for name, number in sums.items():
             into[name] = into.get(name, 0) + number
     return folded

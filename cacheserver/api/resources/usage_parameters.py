@@ -123,8 +123,8 @@ def _only(params: Mapping[str, str], by: tuple[str, ...]) -> tuple[str, ...]:
         found = tuple(part.strip() for part in params[field].split(","))
         for name in found:
             if name not in _NAMES[field]:
-                known = ", ".join(_NAMES[field])
-                raise BadRequest(field, f"{name[:32]!r} is none; there are {known}")
+                allowed = ", ".join(_NAMES[field])
+                raise BadRequest(field, f"{name[:32]!r} is none; there are {allowed}")
         if field not in by:
             raise BadRequest(field, f"chooses among the groups of `group_by={field}`")
     return found

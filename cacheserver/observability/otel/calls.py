@@ -37,16 +37,16 @@ class TracedUpstream(Upstream):
         self._server = names.server(base_url)
 
     async def create(self, call: Call) -> Reply:
-        with self._chat(call, stream=False) as told:
-            reply = await super().create(told.call)
-            told.message(_object(reply.body))
+        with self._chat(call, stream=False) as observation:
+            reply = await super().create(observation.call)
+            observation.message(_object(reply.body))
             return reply
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamReply]:
-        with self._chat(call, stream=True) as told:
-            async with super().stream(told.call) as reply:
-                yield reply.watched(told.event)
+        with self._chat(call, stream=True) as observation:
+            async with super().stream(observation.call) as reply:
+                yield reply.watched(observation.event)
 
     async def forward(self, method: str, path: str, query: str, call: Call) -> Reply:
         with self._plain(method, path, call) as (span, sent):
@@ -69,10 +69,14 @@ class TracedUpstream(Upstream):
         about = names.asked(_object(call.body), stream=stream)
         model = str(about[names.REQUEST_MODEL])
         span = self._start(f"chat {model}", about)
-        told, began, error = _CallObservation(span, _placed(call, span)), time.perf_counter(), None
+        observation, began, error = (
+            _CallObservation(span, _placed(call, span)),
+            time.perf_counter(),
+            None,
+        )
         try:
-            yield told
-            error = told.error
+            yield observation
+            error = observation.error
         except BaseException as raised:
             error = _mark(span, raised)
             raise
@@ -80,7 +84,12 @@ class TracedUpstream(Upstream):
             span.end()
             took = time.perf_counter() - began
             self._sums.called(
-                model, took, server=self._server, by=told.by, usage=told.usage, error=error
+                model,
+                took,
+                server=self._server,
+                by=observation.by,
+                usage=observation.usage,
+                error=error,
             )
 
     @contextmanager
@@ -124,7 +133,7 @@ class _CallObservation:
 
     def message(self, message: dict[str, Any]) -> None:
         """Take a whole message's figures."""
-        about = names.answered(message)
+        about = names.response_attributes(message)
         if isinstance(message.get("usage"), dict):
             self.usage = usage_of(message)
             about |= names.used(self.usage)

@@ -78,27 +78,27 @@ class Sums:
         """Record a call to Claude at `server`. `by` is the model that answered."""
         if by is not None and error is None:
             self._models.learn(model, by)
-        told: dict[str, Value] = {
+        attributes: dict[str, Value] = {
             OPERATION: "chat",
             PROVIDER: "anthropic",
-            REQUEST_MODEL: self._models.known(model),
+            REQUEST_MODEL: self._models.label(model),
             **server,
         }
         if by is not None:
-            told[RESPONSE_MODEL] = self._models.known(by)
+            attributes[RESPONSE_MODEL] = self._models.label(by)
         if usage is not None:
-            self._tokens.record(prompt_tokens(usage), {**told, names.TOKEN_TYPE: "input"})
-            self._tokens.record(usage.output_tokens, {**told, names.TOKEN_TYPE: "output"})
-        self._took.record(seconds, told if error is None else {**told, ERROR: error})
+            self._tokens.record(prompt_tokens(usage), {**attributes, names.TOKEN_TYPE: "input"})
+            self._tokens.record(usage.output_tokens, {**attributes, names.TOKEN_TYPE: "output"})
+        self._took.record(seconds, attributes if error is None else {**attributes, ERROR: error})
 
     def visited(self, visit: RequestContext) -> None:
-        told: dict[str, Value] = {
+        attributes: dict[str, Value] = {
             "http.request.method": visit.method,
             "http.response.status_code": visit.shown_status,
         }
         if visit.route is not None:
-            told["http.route"] = visit.route
-        self._http.record(visit.seconds, told)
+            attributes["http.route"] = visit.route
+        self._http.record(visit.seconds, attributes)
 
     def booked(self, row: Row) -> None:
         """Add a row of the ledger up. A listener of `ledger.fan_out.LedgerFanOut`."""

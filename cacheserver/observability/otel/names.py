@@ -59,30 +59,30 @@ def word(value: object) -> str:
 
 def asked(body: Mapping[str, Any], *, stream: bool) -> dict[str, Value]:
     """Return the attributes of a request before it is sent: figures, no text."""
-    told: dict[str, Value] = {
+    attributes: dict[str, Value] = {
         OPERATION: "chat",
         PROVIDER: "anthropic",
         REQUEST_MODEL: name(body.get("model")),
     }
     if stream:
-        told["gen_ai.request.stream"] = True
+        attributes["gen_ai.request.stream"] = True
     for field in ("max_tokens", "temperature", "top_p", "top_k"):
         value = body.get(field)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            told[f"gen_ai.request.{field}"] = value
-    return told
+            attributes[f"gen_ai.request.{field}"] = value
+    return attributes
 
 
-def answered(message: Mapping[str, Any]) -> dict[str, Value]:
+def response_attributes(message: Mapping[str, Any]) -> dict[str, Value]:
     """Return the attributes of an answer: its id, model and stop reason."""
-    told: dict[str, Value] = {}
+    attributes: dict[str, Value] = {}
     if message.get("model") is not None:
-        told[RESPONSE_MODEL] = name(message["model"])
+        attributes[RESPONSE_MODEL] = name(message["model"])
     if isinstance(message.get("id"), str):
-        told["gen_ai.response.id"] = name(message["id"])
+        attributes["gen_ai.response.id"] = name(message["id"])
     if message.get("stop_reason") is not None:
-        told["gen_ai.response.finish_reasons"] = (word(message["stop_reason"]),)
-    return told
+        attributes["gen_ai.response.finish_reasons"] = (word(message["stop_reason"]),)
+    return attributes
 
 
 def used(usage: Usage) -> dict[str, Value]:
@@ -129,12 +129,12 @@ class Names:
 
     def __init__(self, most: int = 50) -> None:
         self._most = most
-        self._known: set[str] = set()
+        self._models: set[str] = set()
 
     def learn(self, *models: str) -> None:
         for model in models:
-            if len(self._known) < self._most:
-                self._known.add(model)
+            if len(self._models) < self._most:
+                self._models.add(model)
 
-    def known(self, model: str) -> str:
-        return model if model in self._known else OTHER
+    def label(self, model: str) -> str:
+        return model if model in self._models else OTHER

@@ -43,7 +43,7 @@ class Requests:
         if span.is_recording():
             if visit.route is not None:
                 span.update_name(f"{visit.method} {visit.route}")
-            span.set_attributes(dict(_told(visit)))
+            span.set_attributes(dict(_span_attributes(visit)))
             if visit.shown_status >= 500:
                 span.set_status(StatusCode.ERROR)
         span.end()
@@ -58,7 +58,7 @@ class Items:
 
     def ended(self, item: ItemEnd) -> None:
         """Tell of an item, from when its job was taken to its end."""
-        told: dict[str, Value | None] = {
+        attributes: dict[str, Value | None] = {
             names.OPERATION: "chat",
             names.PROVIDER: "anthropic",
             names.REQUEST_MODEL: name(item.asked),
@@ -77,7 +77,7 @@ class Items:
             "batch item",
             context=_callers(item.trace),
             kind=SpanKind.INTERNAL,
-            attributes={key: value for key, value in told.items() if value is not None},
+            attributes={key: value for key, value in attributes.items() if value is not None},
             start_time=round(item.began * 1e9),
         )
         if item.end == "errored":
@@ -107,13 +107,13 @@ def _callers(trace: Trace | None) -> Context:
     return set_span_in_context(NonRecordingSpan(remote), Context())
 
 
-def _told(visit: RequestContext) -> dict[str, Value]:
-    told: dict[str, Value] = {
+def _span_attributes(visit: RequestContext) -> dict[str, Value]:
+    always: dict[str, Value] = {
         "http.response.status_code": visit.shown_status,
         "cacheserver.request_id": name(visit.id),
     }
     row = visit.row
-    known: dict[str, Value | None] = {
+    optional: dict[str, Value | None] = {
         "http.route": visit.route,
         "cacheserver.decision_id": visit.decision_id,
         "cacheserver.tenant": visit.tenant,
@@ -122,11 +122,11 @@ def _told(visit: RequestContext) -> dict[str, Value]:
         "cacheserver.similarity": visit.similarity,
     }
     if row is not None:
-        known["cacheserver.model"] = None if row.model is None else name(row.model)
-        known["cacheserver.cost_nanodollars"] = row.cost
-        known["cacheserver.saved_nanodollars"] = row.net
+        optional["cacheserver.model"] = None if row.model is None else name(row.model)
+        optional["cacheserver.cost_nanodollars"] = row.cost
+        optional["cacheserver.saved_nanodollars"] = row.net
     if visit.status is None or not visit.whole:
-        known["cacheserver.abandoned"] = True
+        optional["cacheserver.abandoned"] = True
     if visit.shown_status >= 500:
-        known[ERROR] = str(visit.shown_status)
-    return told | {key: value for key, value in known.items() if value is not None}
+        optional[ERROR] = str(visit.shown_status)
+    return always | {key: value for key, value in optional.items() if value is not None}

@@ -26,7 +26,7 @@ class Comparer:
         if (plain := rules.alike(first, second)) is not None:
             return plain
         read, again = await self._answers.read("", one), await self._answers.read("", other)
-        told = None if read is None or again is None else same_by_text(read, again)
-        if told is None and judge and self._judge is not None:
-            told = await self._judge.same(tenant, question, first, second)
-        return told
+        same = None if read is None or again is None else same_by_text(read, again)
+        if same is None and judge and self._judge is not None:
+            same = await self._judge.same(tenant, question, first, second)
+        return same

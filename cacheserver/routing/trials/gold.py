@@ -188,10 +188,10 @@ class GoldRuns:
 
     async def _grade(self, tenant: Tenant, model: str, item: Item) -> _Graded | None:
         """Grade one item; None: it was not asked, or not answered."""
-        told = await self._calls.ask(tenant, gold_rules.body_for(item, model), _HEADERS)
-        if not isinstance(told, TrialAnswer) or cacheability.made_up(told.message):
+        reply = await self._calls.ask(tenant, gold_rules.body_for(item, model), _HEADERS)
+        if not isinstance(reply, TrialAnswer) or cacheability.made_up(reply.message):
             return None
-        return _Graded(await self._right(tenant, item, told.message), told.cost)
+        return _Graded(await self._right(tenant, item, reply.message), reply.cost)
 
     async def _right(self, tenant: Tenant, item: Item, message: Mapping[str, Any]) -> bool | None:
         if cacheability.unstorable(message) is not None:

@@ -137,8 +137,8 @@ def standing(shown: PairRecord, least: float) -> Standing:
     if held == "proven" or _enough(shown.agreed, len(shown.window), least):
         return "proven"
     gold = shown.gold
-    told = held == "unproven" and gold is not None and _enough(gold.right, gold.count, least)
-    return "proven" if told else held
+    proven = held == "unproven" and gold is not None and _enough(gold.right, gold.count, least)
+    return "proven" if proven else held
 
 
 def interval(agreed: int, count: int) -> tuple[float, float]:

@@ -109,8 +109,8 @@ class TrialStore:
 
     async def shown(self, tenant: str, pair: Pair) -> PairRecord:
         """Return the results of a pair; empty if it was not tried for `LIFE_S`."""
-        kept = await command(self._redis, "HGETALL", self._key(tenant, pair))
-        return _shown({name.decode(): value.decode() for name, value in kept.items()})
+        stored = await command(self._redis, "HGETALL", self._key(tenant, pair))
+        return _shown({name.decode(): value.decode() for name, value in stored.items()})
 
     async def change(
         self,
@@ -129,9 +129,9 @@ class TrialStore:
         again.
         """
         words = (held, now_is, repr(least), round(now * 1000), self._of("trialalerts", tenant))
-        told = b"" if alert is None else orjson.dumps(alert)
+        packed = b"" if alert is None else orjson.dumps(alert)
         key = self._key(tenant, pair)
-        return bool(await run_script(self._change, key, *words, told, _ALERTS, LIFE_S))
+        return bool(await run_script(self._change, key, *words, packed, _ALERTS, LIFE_S))
 
     async def pairs(self, tenant: str) -> list[Pair]:
         """Return every pair tried in the last month, latest first."""
@@ -158,9 +158,11 @@ class TrialStore:
 
     async def gold(self, tenant: str, task: str) -> GoldSet | None:
         """Return a task's gold set."""
-        kept = await command(self._redis, "HGET", self._of("gold", tenant), task)
-        await self._sealer.know([kept])
-        return self._sealer.read("gold_sets", tenant, task, kept, lambda plain: _gold(task, plain))
+        sealed = await command(self._redis, "HGET", self._of("gold", tenant), task)
+        await self._sealer.know([sealed])
+        return self._sealer.read(
+            "gold_sets", tenant, task, sealed, lambda plain: _gold(task, plain)
+        )
 
     async def gold_tasks(self, tenant: str) -> list[str]:
         """Return the tasks that have a gold set."""
@@ -189,8 +191,8 @@ class TrialStore:
         score: GoldScore | None = None,
     ) -> None:
         member = orjson.dumps([pair.task, pair.dear, pair.cheap])
-        kept = b"" if score is None else orjson.dumps([score.right, score.count, score.at])
-        words = (outcome, window, calls, cost, round(now * 1000), LIFE_S, kept)
+        packed = b"" if score is None else orjson.dumps([score.right, score.count, score.at])
+        words = (outcome, window, calls, cost, round(now * 1000), LIFE_S, packed)
         key = self._key(tenant, pair)
         await run_script(self._add, key, self._of("trials", tenant), member, *words)
 
@@ -203,25 +205,27 @@ class TrialStore:
         return f"{self._of('trial', tenant)}:{named}"
 
 
-def _shown(kept: Mapping[str, str]) -> PairRecord:
-    held = kept.get("standing", "unproven")
-    score = orjson.loads(kept["gold"]) if "gold" in kept else None
+def _shown(fields: Mapping[str, str]) -> PairRecord:
+    held = fields.get("standing", "unproven")
+    score = orjson.loads(fields["gold"]) if "gold" in fields else None
     return PairRecord(
-        window=kept.get("window", ""),
-        undecided=int(kept.get("undecided", 0)),
+        window=fields.get("window", ""),
+        undecided=int(fields.get("undecided", 0)),
         standing=next((one for one in get_args(Standing) if one == held), "unproven"),
-        least=float(kept["least"]) if "least" in kept else None,
+        least=float(fields["least"]) if "least" in fields else None,
         gold=None if score is None else GoldScore(*score),
-        calls=int(kept.get("calls", 0)),
-        cost=int(kept.get("cost", 0)),
-        at=int(kept["at"]) / 1000 if "at" in kept else None,
-        changed_at=int(kept["changed_at"]) / 1000 if "changed_at" in kept else None,
+        calls=int(fields.get("calls", 0)),
+        cost=int(fields.get("cost", 0)),
+        at=int(fields["at"]) / 1000 if "at" in fields else None,
+        changed_at=int(fields["changed_at"]) / 1000 if "changed_at" in fields else None,
     )
 
 
 def _gold(task: str, value: bytes) -> GoldSet:
-    kept = json_text.loads(value)
+    document = json_text.loads(value)
     try:
-        return GoldSet(task, tuple(gold_rules.item_of(one) for one in kept["items"]), kept["at"])
+        return GoldSet(
+            task, tuple(gold_rules.item_of(one) for one in document["items"]), document["at"]
+        )
     except BadRequest:
         raise ValueError("a gold set that was kept makes no sense") from None

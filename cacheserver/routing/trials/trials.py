@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _SITE: Final = "trials"
 _AT_ONCE: Final = 8  # calls nobody waits for; beyond them the next request is as good for a trial
 _FRESH_S: Final = 15.0  # what a pair has shown moves slowly; a miss must not cost a trip to Redis
-_MOST_KEPT: Final = 10_000  # pairs of all tenants, a few hundred bytes each
+_MOST_CACHED: Final = 10_000  # pairs of all tenants, a few hundred bytes each
 
 
 class Trials:
@@ -51,7 +51,7 @@ class Trials:
         self._chance = chance
         self._trying = BackgroundTasks(_SITE, metrics, limit=_AT_ONCE)
         self._reading = BackgroundTasks(_SITE, metrics)
-        self._known: dict[tuple[str, Pair], tuple[float, Standing]] = {}
+        self._standings: dict[tuple[str, Pair], tuple[float, Standing]] = {}
         self._asked: set[tuple[str, Pair]] = set()
 
     def barred(self, tenant: Tenant, task: str | None) -> Mapping[Tier, str]:
@@ -65,7 +65,7 @@ class Trials:
         tier, _ = gate
         pair = trial_rules.pair_of(task, tier, tenant.routing)
         name = tenant.name, pair
-        at, standing = self._known.get(name, (0.0, "unproven"))
+        at, standing = self._standings.get(name, (0.0, "unproven"))
         if not 0 <= self._clock() - at < _FRESH_S and name not in self._asked:
             self._asked.add(name)
             self._reading.do(self._look(tenant, pair))
@@ -133,15 +133,15 @@ class Trials:
         tenant = query.tenant
         # As it was asked, so shortened where it was, but without marks for another model's cache.
         body = {**fingerprint.shaping(json_text.loads(asked.body)), "model": trial.model}
-        told = await self.calls.ask(tenant, body, query.headers)
-        if not isinstance(told, TrialAnswer) or cacheability.made_up(told.message):
+        reply = await self.calls.ask(tenant, body, query.headers)
+        if not isinstance(reply, TrialAnswer) or cacheability.made_up(reply.message):
             return
-        agreed = await self._agreed(query, message, told.message, trial)
+        agreed = await self._agreed(query, message, reply.message, trial)
         await self.store.add(
             tenant.name,
             trial.pair,
             agreed,
-            cost=told.cost,
+            cost=reply.cost,
             window=tenant.routing.trials.window,
             now=self._clock(),
         )
@@ -160,10 +160,10 @@ class Trials:
         return await self._comparer.same(query.tenant.name, question, one, two, judge=judge)
 
     def _remember(self, tenant: str, pair: Pair, standing: Standing, now: float) -> None:
-        self._known.pop((tenant, pair), None)
-        if len(self._known) >= _MOST_KEPT:
-            del self._known[next(iter(self._known))]
-        self._known[tenant, pair] = now, standing
+        self._standings.pop((tenant, pair), None)
+        if len(self._standings) >= _MOST_CACHED:
+            del self._standings[next(iter(self._standings))]
+        self._standings[tenant, pair] = now, standing
 
 
 def _alert(pair: Pair, shown: trial_rules.PairRecord, least: float, now: float) -> dict[str, Any]:

@@ -130,12 +130,12 @@ class AofRepair:
 
     def _drop_missing(self, listed: list[_Listed], missing: list[_Listed]) -> None:
         first = self._folder / missing[0].name
-        kept = [one for one in listed if one not in missing]
-        if not self._forced or not kept:
+        present = [one for one in listed if one not in missing]
+        if not self._forced or not present:
             raise self._refusal(first, "is missing")
         path = self._folder / MANIFEST
         path.replace(self._aside(path))
-        _write(path, "".join(one.line() for one in kept))
+        _write(path, "".join(one.line() for one in present))
         self._done.append(f"{first} is missing; what it held is lost")
 
     def _check_snapshot(self, path: Path) -> None:
@@ -158,7 +158,7 @@ class AofRepair:
 
     def _cut(self, path: Path, *, good: int, size: int) -> None:
         aside = self._aside(path)
-        kept = f"kept in {aside}"
+        fate = f"kept in {aside}"
         try:
             _copy_tail(path, aside, good)
         except OSError as error:
@@ -167,12 +167,12 @@ class AofRepair:
                 raise self._refusal(
                     path, f"is damaged at byte {good}, and there is no room to keep what is cut"
                 ) from error
-            kept = "not kept, for the disk is full"
+            fate = "not kept, for the disk is full"
         with path.open("rb+") as file:
             file.truncate(good)
             os.fsync(file.fileno())
         self._done.append(
-            f"{path} was damaged at byte {good}: its last {size - good} bytes are cut off, {kept}"
+            f"{path} was damaged at byte {good}: its last {size - good} bytes are cut off, {fate}"
         )
 
     def _run(self, name: str, path: Path) -> subprocess.CompletedProcess[str]:

@@ -73,8 +73,8 @@ class MasterKeys:
     old: MasterKey | None = None
 
     def by_id(self, id: str) -> MasterKey | None:
-        known = (self.current, self.old)
-        return next((one for one in known if one is not None and one.id == id), None)
+        keys = (self.current, self.old)
+        return next((one for one in keys if one is not None and one.id == id), None)
 
 
 def from_file(path: Path, *, setting: str) -> MasterKey:

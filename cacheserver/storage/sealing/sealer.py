@@ -94,7 +94,7 @@ class Sealer:
         self._clock = clock
         self._held: dict[str, list[Generation]] = {}
         self._latest: dict[str, DataKeyCipher] = {}
-        self._known: dict[bytes, tuple[str, DataKeyCipher]] = {}  # by id: whose it is
+        self._ciphers: dict[bytes, tuple[str, DataKeyCipher]] = {}  # by id: whose it is
         self._digests: dict[str, bytes] = {}
         self._changes: int | None = None
         self._looked_for: set[bytes] = set()  # keys that are not in the store either, of late
@@ -139,7 +139,7 @@ class Sealer:
             for value in values
             if value is not None and value[at:mark_end] == MARK
         }
-        unknown = ids - self._known.keys()
+        unknown = ids - self._ciphers.keys()
         if not unknown:
             return
         if self._clock() - self._looked_at >= _AGAIN_S:
@@ -198,10 +198,10 @@ class Sealer:
             return value
         if self.keys is None:
             raise Unsealed("off")
-        known = self._known.get(value[len(MARK) : _NONCE_AT])
-        if known is None:
+        cipher = self._ciphers.get(value[len(MARK) : _NONCE_AT])
+        if cipher is None:
             raise Unsealed("key")
-        whose, box = known
+        whose, box = cipher
         if tenant is not None and tenant != whose:
             raise Unsealed("changed")
         return box.open(_about(kind, whose, name), value)
@@ -255,7 +255,7 @@ class Sealer:
         self._held[tenant] = list(held)
         for one in self._held[tenant]:
             box = DataKeyCipher(one.id, one.data)
-            self._known[one.id] = tenant, box
+            self._ciphers[one.id] = tenant, box
             self._latest[tenant] = box
             self._digests[tenant] = HKDF(
                 SHA256(), KEY_BYTES, salt=None, info=b"cacheserver digests"
@@ -270,7 +270,7 @@ class Sealer:
         if lost:
             await keys.put_back(lost)
             found = await keys.load()
-        self._held, self._latest, self._known, self._digests = {}, {}, {}, {}
+        self._held, self._latest, self._ciphers, self._digests = {}, {}, {}, {}
         for tenant, held in found.items():
             self.learn(tenant, held)
         self._changes = changes

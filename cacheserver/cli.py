@@ -32,11 +32,11 @@ if TYPE_CHECKING:  # the base install, a client, has none of what these need
 
 SETTINGS_PAGE = """# Settings
 
-Each is a variable, or a key in a TOML file: there in lower case and without `CACHESERVER_`. The
-file is the one that `--config FILE` or `CACHESERVER_CONFIG` names; none is read because it lies in
-the working directory, for it says which host gets the key for Claude. A variable wins over it. What
-is misspelt is refused, with the nearest name there is. `cacheserver settings` shows what is in
-force.
+Each setting is an environment variable, or a key in a TOML file. The key is the variable's name in
+lower case without `CACHESERVER_`. The file is named by `--config FILE` or `CACHESERVER_CONFIG`. No
+file is read just because it is in the working directory, because the file sets the host that
+receives the key for Claude. A variable overrides the file. A misspelt name is refused with the
+nearest existing name. `cacheserver settings` shows the settings in force.
 
 This page is made by `cacheserver settings --markdown`.
 

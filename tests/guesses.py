@@ -58,7 +58,7 @@ def guesses(query: Query, stored: Query) -> dict[str, str]:
     for end in range(1, len(messages)):
         found[f"turns-{end}"] = trimming.digest(messages[:end])
     found["rest"] = drift.rest_of(query.body)
-    found["name"] = actors.said_in(query.body) or ""
+    found["name"] = actors.user_digest(query.body) or ""
     for model in astuple(query.tenant.routing.tiers):
         found |= {f"{name}-{model}": one for name, one in prefixes(query, model).items()}
     return {name: digest for name, digest in found.items() if digest}

@@ -55,12 +55,12 @@ async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, afte
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
         if await edge.parts.entries.asked_in(before.name, scope):
             continue
-        scopes = await _known_scopes(edge, before)
+        scopes = await _scopes_of(edge, before)
         if scope not in scopes:
             raise Unknown(field, "scope", scope, scopes)
 
 
-async def _known_scopes(edge: AppState, tenant: Tenant) -> set[str]:
+async def _scopes_of(edge: AppState, tenant: Tenant) -> set[str]:
     """Return the scopes with decisions of the last day, bars or labels."""
     recent = await edge.parts.decision_log.near(tenant.name)
     learned = await edge.parts.labels.scopes(tenant.name)

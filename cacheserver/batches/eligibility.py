@@ -54,7 +54,7 @@ class Series:
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._known: OrderedDict[tuple[str, str | None, str], _Series] = OrderedDict()
+        self._series: OrderedDict[tuple[str, str | None, str], _Series] = OrderedDict()
 
     def note(self, query: Query, now: float, cost: Nanodollars | None) -> bool:
         """Record a request that was answered at once. The cost of a hit is 0.
@@ -67,14 +67,14 @@ class Series:
         if not name:
             return False
         key = (query.tenant.name, query.key_id, name)
-        series = self._known.get(key)
+        series = self._series.get(key)
         if series is None:
-            if len(self._known) >= self._most:
-                self._known.popitem(last=False)
+            if len(self._series) >= self._most:
+                self._series.popitem(last=False)
             series = _Series(query.tenant.name, query.key_id, query.controls.task, query.model)
-            self._known[key] = series
+            self._series[key] = series
         else:
-            self._known.move_to_end(key)
+            self._series.move_to_end(key)
         _add(series, now, cost or 0)
         return _regular(series, now)
 
@@ -92,7 +92,7 @@ class Series:
                 cost=s.cost,
                 saving=s.cost // 2,
             )
-            for s in self._known.values()
+            for s in self._series.values()
             if (tenant is None or s.tenant == tenant) and _regular(s, now)
         ]
         return sorted(found, key=lambda each: (-each.saving, -each.requests, each.tenant))

@@ -204,9 +204,9 @@ def packed(sealer: Sealer, tenant: str, name: str, custom_id: str, raw: bytes) -
     return sealer.seal(ITEMS, tenant, name, plain)
 
 
-def unpacked(sealer: Sealer, name: str, kept: bytes) -> tuple[str, bytes]:
+def unpacked(sealer: Sealer, name: str, packed: bytes) -> tuple[str, bytes]:
     """Decode the custom id and request of an item; empty if it cannot be decrypted."""
-    return sealer.read(ITEMS, None, name, kept, _item) or ("", b"")
+    return sealer.read(ITEMS, None, name, packed, _item) or ("", b"")
 
 
 def _item(plain: bytes) -> tuple[str, bytes]:
@@ -296,10 +296,10 @@ def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
     )
 
 
-def _controls(said: Mapping[str, Any]) -> Controls:
-    check = said.get("check")
+def _controls(controls: Mapping[str, Any]) -> Controls:
+    check = controls.get("check")
     return Controls(
-        **{**_tupled(said), "check": None if check is None else Check(**_tupled(check))}
+        **{**_tupled(controls), "check": None if check is None else Check(**_tupled(check))}
     )
 
 

@@ -64,8 +64,8 @@ class PendingRows:
         """Enter all rows that a previous server may have left."""
         while rows := await self._work.rows(_AT_ONCE):
             before = self._given_up()
-            for id, kept in rows.items():
-                row = row_codec.decode(id, kept)
+            for id, packed in rows.items():
+                row = row_codec.decode(id, packed)
                 if row is None:  # of a layout that this version does not know
                     self._metrics.dropped("batch-rows")
                 elif id not in self._put:

@@ -203,12 +203,12 @@ class WorkQueue:
                 for key in keys:
                     pipe.hmget(f"{self._prefix}bt:ask:{key}", list(fields))
                 rows = await pipe.execute()
-        await self._sealer.know(kept for row in rows for kept in row)
+        await self._sealer.know(sealed for row in rows for sealed in row)
         return [
             {
                 name: value
-                for name, kept in zip(fields, row, strict=True)
-                if (value := self._sealer.opened(_ASKS, None, f"{key}:{name}", kept)) is not None
+                for name, sealed in zip(fields, row, strict=True)
+                if (value := self._sealer.opened(_ASKS, None, f"{key}:{name}", sealed)) is not None
             }
             for key, row in zip(keys, rows, strict=True)
         ]

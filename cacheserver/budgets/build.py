@@ -42,7 +42,7 @@ async def build(host: Host) -> AsyncIterator[SpendLimits]:
             RateLimitStore(host.store.redis, prefix=host.store.prefix),
             keys=host.tenants,
             metrics=host.metrics,
-            behind=returned,
+            writes=returned,
         )
         stack.push_async_callback(rate_limits.close)
         host.plugins.budgets, host.plugins.rate_limits = budgets, rate_limits

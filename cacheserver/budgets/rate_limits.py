@@ -76,8 +76,8 @@ class _Here:
     ) -> tuple[int, float] | None:
         now = self.clock()
         for place, one in enumerate(buckets):
-            kept = self.buckets.get(one.name)
-            wait = token_bucket.wait_s(kept, now, per_minute=one.per_minute, cost=one.amount)
+            bucket = self.buckets.get(one.name)
+            wait = token_bucket.wait_s(bucket, now, per_minute=one.per_minute, cost=one.amount)
             if wait > 0:
                 return place, wait
         for place, of in enumerate(seats, len(buckets)):
@@ -98,9 +98,9 @@ class _Here:
 
     def _change(self, buckets: Sequence[BucketAmount], now: float) -> None:
         for one in buckets:
-            kept = self.buckets.pop(one.name, None)
+            bucket = self.buckets.pop(one.name, None)
             self.buckets[one.name] = token_bucket.adjust(
-                kept, now, per_minute=one.per_minute, by=one.amount
+                bucket, now, per_minute=one.per_minute, by=one.amount
             )
         while len(self.buckets) > _MOST:
             self.buckets.popitem(last=False)
@@ -115,13 +115,13 @@ class RateLimits:
         *,
         keys: Keys,
         metrics: Metrics,
-        behind: WriteBehind,
+        writes: WriteBehind,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._keys = keys
         self._metrics = metrics
-        self._behind = behind
+        self._writes = writes
         self._clock = clock
         self._here = _Here(clock)
         self._away_until = -math.inf
@@ -217,7 +217,7 @@ class RateLimits:
         if held.here:
             self._here.give(id, unused, held.seats)
         else:
-            self._behind.add(partial(self._store.give, id, unused, held.seats))
+            self._writes.add(partial(self._store.give, id, unused, held.seats))
 
     async def _renew(self) -> None:
         while True:

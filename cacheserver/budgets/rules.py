@@ -119,13 +119,13 @@ def of_row(row: Row, held: Amount = NOTHING) -> Amount:
     A call whose usage never arrived counts as the most it can cost; if that is not known, as what
     was `held` for it.
     """
-    known = Amount((row.cost or 0) + sum(row.spent.values()), tokens(row.usage))
+    counted = Amount((row.cost or 0) + sum(row.spent.values()), tokens(row.usage))
     if row.unknown is None:
-        return known
+        return counted
     lost = row.unknown.most
     if lost is None:
         lost = max(row.unknown.least, held.nano)
-    return Amount(known.nano + lost, known.tokens + held.tokens)
+    return Amount(counted.nano + lost, counted.tokens + held.tokens)
 
 
 def hardest(found: Sequence[Full]) -> Full | None:

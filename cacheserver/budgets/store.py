@@ -17,7 +17,7 @@ from cacheserver.storage.json_values import tenant_key
 LEASE_S = 1_800
 HOLD_S = WORK_MS // 1_000  # a batch item holds its reservation as long as it exists
 _SETTLED_S = 600  # a settlement whose reply was lost is repeated within seconds
-_KEPT_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be looked at
+_LIFE_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class BudgetStore:
         ]
         words.append(token)
         for account in accounts:
-            words += [_name(account), _KEPT_S[account.period.span], *_limits(account)]
+            words += [_name(account), _LIFE_S[account.period.span], *_limits(account)]
             words.append(ACTIONS[account.at_limit].reservation)
         made, freed, *numbers = await run_script(self._reserve, *words)
         return Held(made > 0, made == 2, freed, _balances(numbers))
@@ -101,7 +101,7 @@ class BudgetStore:
 
 def account_arguments(accounts: Sequence[Account]) -> list[str | int]:
     """Return the arguments of the scripts for accounts: name and TTL (s) of each."""
-    return [word for one in accounts for word in (_name(one), _KEPT_S[one.period.span])]
+    return [word for one in accounts for word in (_name(one), _LIFE_S[one.period.span])]
 
 
 def _name(account: Account) -> str:

@@ -73,8 +73,8 @@ class ReviewQueue:
         while (left := limit - len(items)) > 0:
             found = await run_script(self._list, self._prefix, tenant_key(tenant), start, left)
             await self._sealer.know(found[1::2])
-            for item_id, kept in zip(found[::2], found[1::2], strict=True):
-                item = self._sealer.read(KIND, tenant, "", kept, as_object)
+            for item_id, packed in zip(found[::2], found[1::2], strict=True):
+                item = self._sealer.read(KIND, tenant, "", packed, as_object)
                 if item is not None:
                     items.append((item_id.decode(), item))
             if len(found) < 2 * left:

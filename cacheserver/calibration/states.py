@@ -183,10 +183,10 @@ def encode(label: Label) -> dict[str, Any]:
 
 def decode(row: Mapping[str, Any]) -> Label | None:
     """Decode a stored label, also of another version; None if it cannot be read."""
-    known = {name: value for name, value in row.items() if name in _FIELDS}
+    given = {name: value for name, value in row.items() if name in _FIELDS}
     try:
         foil = None if row.get("foil") is None else read_evidence(row["foil"])
-        return Label(**{**known, "evidence": read_evidence(row["evidence"]), "foil": foil})
+        return Label(**{**given, "evidence": read_evidence(row["evidence"]), "foil": foil})
     except (TypeError, KeyError):
         return None
 

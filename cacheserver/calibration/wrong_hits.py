@@ -11,7 +11,7 @@ from cacheserver.calibration.wrong_hit_rate import WrongShare, share_of
 from cacheserver.core.errors import StoreError
 from cacheserver.matching.calibration import Label
 
-_KEPT_S = 60.0  # labels come slowly, and a window is up to a megabyte
+_FRESH_S = 60.0  # labels come slowly, and a window is up to a megabyte
 _REMEMBERED = 256
 _MOST_SCOPES = 200  # of all tenants together, in any order
 
@@ -28,8 +28,8 @@ class WrongHitShares:
     async def share(self, tenants: Sequence[str]) -> WrongShare | None:
         """Return the share over these tenants; None without labels. Raises nothing."""
         key, now = tuple(tenants), self._clock()
-        at, share = self._cached.get(key, (now - _KEPT_S, None))
-        if now - at < _KEPT_S:
+        at, share = self._cached.get(key, (now - _FRESH_S, None))
+        if now - at < _FRESH_S:
             return share
         try:
             found = share_of(await self._gather(key))

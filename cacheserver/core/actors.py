@@ -33,16 +33,16 @@ def actor_of(
     """
     if tenant.actors == "key":
         return None if key_id is None else keyed(tenant, of_key(tenant.name, key_id))
-    said = said_in(body)
-    if said is not None and controls.actor not in (None, said):
+    user = user_digest(body)
+    if user is not None and controls.actor not in (None, user):
         raise BadRequest(
             "metadata.user_id", "is not what the header `x-cache-actor` says; send one"
         )
-    said = said or controls.actor
-    return None if said is None else keyed(tenant, named(tenant.name, said))
+    user = user or controls.actor
+    return None if user is None else keyed(tenant, named(tenant.name, user))
 
 
-def said_in(body: Mapping[str, Any]) -> str | None:
+def user_digest(body: Mapping[str, Any]) -> str | None:
     """A digest of the end user that a body names; None where it names none."""
     metadata = body.get("metadata")
     name = metadata.get("user_id") if isinstance(metadata, Mapping) else None
@@ -66,9 +66,9 @@ def marks_of(field: str, value: object, tenant: Tenant) -> tuple[str, str]:
     return keyed(tenant, found[0]), keyed(tenant, found[1])
 
 
-def named(tenant: str, said: str) -> str:
-    """The digest of an end user within a tenant; `said` is what `digest` gave for the name."""
-    return _digest(tenant, "name", said)
+def named(tenant: str, user: str) -> str:
+    """The digest of an end user within a tenant; `user` is the `user_digest` of the name."""
+    return _digest(tenant, "name", user)
 
 
 def caller_of(key_id: str | None, actor: str | None) -> str:

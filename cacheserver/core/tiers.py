@@ -82,10 +82,10 @@ def check(rules: RoutingRules, models: Collection[str] | None = None) -> None:
             raise BadRequest(f"{at}.task", _unknown(override.task, known_tasks(rules)))
     if models is None:
         return
-    known = {*models, *rules.more_models}
+    names = {*models, *rules.more_models}
     for field, model in _named(rules):
-        if model not in known:
-            raise BadRequest(f"routing.{field}", _unknown(model, sorted(known)))
+        if model not in names:
+            raise BadRequest(f"routing.{field}", _unknown(model, sorted(names)))
 
 
 def check_task(task: str | None, rules: RoutingRules, field: str = "x-cache-task") -> None:
@@ -104,5 +104,5 @@ def _named(rules: RoutingRules) -> Iterable[tuple[str, str]]:
         yield "haiku.model", rules.haiku.model
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    return f"`{name[:64]}` is not known; there are {', '.join(f'`{one}`' for one in known)}"
+def _unknown(name: str, names: Iterable[str]) -> str:
+    return f"`{name[:64]}` is not known; there are {', '.join(f'`{one}`' for one in names)}"

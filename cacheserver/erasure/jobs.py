@@ -117,7 +117,7 @@ def _actors(job: Job, tenant: Tenant) -> Iterator[str]:
 
 
 def _own_actor(body: dict[str, Any], tenant: Tenant) -> str | None:
-    actor = actors.said_in(body)
+    actor = actors.user_digest(body)
     return None if actor is None else keyed(tenant, actors.named(tenant.name, actor))
 
 

@@ -57,7 +57,7 @@ async def build(
         metrics.gauges.watch_ledger(lambda: writer.waiting)
         rows = LedgerFanOut(writer, [metrics.rows.booked])
         folder = settings.data_dir / "ledger"
-        kept = LedgerRetention(
+        retained = LedgerRetention(
             store.redis,
             prefix=store.prefix,
             folder=folder,
@@ -65,9 +65,9 @@ async def build(
             max_bytes=settings.max_ledger_bytes,
             damaged=metrics.swallowed,
         )
-        store.watch.unspilled = lambda: kept.failing
+        store.watch.unspilled = lambda: retained.failing
         upkeep = asyncio.create_task(
-            retention.run_retention(kept, writer, metrics, clock), name="ledger:keep"
+            retention.run_retention(retained, writer, metrics, clock), name="ledger:keep"
         )
         stack.push_async_callback(end, upkeep)
         yield LedgerParts(

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 Grain: TypeAlias = Literal["m", "h", "d"]
 
 SECONDS: Final[Mapping[Grain, int]] = {"m": 60, "h": 3_600, "d": 86_400}
-KEPT_S: Final[Mapping[Grain, int]] = {"m": 2 * 86_400, "h": 35 * 86_400, "d": 400 * 86_400}
+LIFETIME_S: Final[Mapping[Grain, int]] = {"m": 2 * 86_400, "h": 35 * 86_400, "d": 400 * 86_400}
 
 _DAY: Final = SECONDS["d"]
 _HOUR: Final = SECONDS["h"]
@@ -58,6 +58,6 @@ def _grain(at: int, end: int, coarsest: Grain) -> Grain:
 
 def _aligned(at: float, now: float, *, up: bool) -> int:
     age = now - at
-    grain: Grain = "m" if age < KEPT_S["m"] else "h" if age < KEPT_S["h"] else "d"
+    grain: Grain = "m" if age < LIFETIME_S["m"] else "h" if age < LIFETIME_S["h"] else "d"
     seconds = SECONDS[grain]
     return int(-(-at // seconds) if up else at // seconds) * seconds

@@ -24,7 +24,7 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
 from cacheserver.ledger import row_codec, sums
 from cacheserver.ledger.scripts import COMMIT
-from cacheserver.ledger.time_range import KEPT_S, SECONDS, Grain
+from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
 from cacheserver.storage.connection import PREFIX, Connection
 from cacheserver.storage.deadline import StoreHangs
 from cacheserver.storage.script_connection import ScriptConnection
@@ -237,7 +237,7 @@ def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
         yield (f"lk:{at}", _SHORT_S, row.task, ""), short
         hour = int(row.at // SECONDS["h"])
         field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
-        yield (f"lj:{at}", KEPT_S["h"], field, rest), short
+        yield (f"lj:{at}", LIFETIME_S["h"], field, rest), short
     for tag in row.tags:
         yield (f"lg:{at}", _SHORT_S, tag, ""), short
     if row.conversation is not None:
@@ -254,7 +254,7 @@ def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ..
         slot = minute * 60 // seconds
         key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
         field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"
-        found.append((key, KEPT_S[grain], field, rest))
+        found.append((key, LIFETIME_S[grain], field, rest))
     return tuple(found)
 
 

@@ -177,5 +177,5 @@ def _tokens(block: Any, per: float) -> int:
         case "document" if isinstance(source, Mapping) and source.get("type") != "text":
             return _DOCUMENT
         case _:
-            kept = {name: value for name, value in block.items() if name != "cache_control"}
-            return math.ceil(len(json.dumps(kept, ensure_ascii=False, default=str)) / per)
+            unmarked = {name: value for name, value in block.items() if name != "cache_control"}
+            return math.ceil(len(json.dumps(unmarked, ensure_ascii=False, default=str)) / per)

@@ -234,4 +234,4 @@ def test_no_more_series_are_remembered_than_were_asked_for() -> None:
     series = Series(most=3)
     for n in range(10):
         series.note(query("What?", system=f"System {n}"), NOW + n, 1)
-    assert len(series._known) == 3
+    assert len(series._series) == 3

@@ -50,7 +50,7 @@ class Server:
             RateLimitStore(redis, prefix=prefix, lease_s=lease_s),
             keys=Keys(key),
             metrics=self.metrics,
-            behind=self.behind,
+            writes=self.behind,
             clock=self.clock,
         )
 

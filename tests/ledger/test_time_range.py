@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.ledger.time_range import KEPT_S, SECONDS, Grain, align_range, split_range
+from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain, align_range, split_range
 
 NOW = 1_795_000_000.0
 times = st.integers(int(NOW) - 390 * 86_400, int(NOW) + 86_400)
@@ -31,7 +31,7 @@ def test_a_range_is_covered_whole_and_read_from_what_is_kept(start: int, length:
     assert begin <= start < start + length <= end
     for tile in split_range(begin, end):
         oldest = tile.first * SECONDS[tile.grain]
-        assert NOW - oldest <= KEPT_S[tile.grain] + 86_400 or tile.grain == "d"
+        assert NOW - oldest <= LIFETIME_S[tile.grain] + 86_400 or tile.grain == "d"
 
 
 def test_whole_days_are_read_as_days() -> None:

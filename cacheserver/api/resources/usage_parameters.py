@@ -12,7 +12,7 @@ from typing import TypeVar
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.ledger_row import CAUSES, OUTCOMES, SPENDS
 from cacheserver.core.types import Nanodollars
-from cacheserver.ledger.time_range import KEPT_S, Grain, Tile, align_range, split_range
+from cacheserver.ledger.time_range import LIFETIME_S, Grain, Tile, align_range, split_range
 
 D = TypeVar("D")
 
@@ -71,8 +71,8 @@ def read(params: Mapping[str, str], now: float) -> Asked:
     by = _groups(params.get("group_by", ""))
     begin, until = align_range(start, end, now)
     for group in by:
-        if group in TIMES and start < now - KEPT_S[TIMES[group]]:
-            days = KEPT_S[TIMES[group]] // 86_400
+        if group in TIMES and start < now - LIFETIME_S[TIMES[group]]:
+            days = LIFETIME_S[TIMES[group]] // 86_400
             raise BadRequest("from", f"is too far back for `{group}`: that is kept for {days} days")
     if by and by[0] in ALONE:
         begin, until = begin // 86_400 * 86_400, -(-until // 86_400) * 86_400
@@ -95,8 +95,8 @@ def span(params: Mapping[str, str], now: float) -> tuple[float, float]:
     start = time("from", params["from"]) if "from" in params else end - _DEFAULT_S
     if start >= end:
         raise BadRequest("from", "must be before `to`")
-    if end - start > KEPT_S["d"]:
-        raise BadRequest("from", f"is more than {KEPT_S['d'] // 86_400} days before `to`")
+    if end - start > LIFETIME_S["d"]:
+        raise BadRequest("from", f"is more than {LIFETIME_S['d'] // 86_400} days before `to`")
     return start, end
 
 

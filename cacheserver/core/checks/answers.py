@@ -17,7 +17,8 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.validation import Check, ValidationRules
 
 _CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded"})
-_SAID: Final = frozenset({"end_turn", "stop_sequence"})  # after these there is a text to look at
+# After these there is a text to look at.
+_COMPLETE: Final = frozenset({"end_turn", "stop_sequence"})
 
 _MOST_WORDS: Final = 100  # the bounds of `core.rules.validation`, for what callers write
 _MOST_CHARS: Final = 1_000
@@ -38,7 +39,7 @@ def cut_or_refused(message: Mapping[str, Any], rules: ValidationRules) -> str | 
 
 def flaw(message: Mapping[str, Any], check: Check) -> str | None:
     """Return the condition that an answer fails; None if it fails none, or has not ended yet."""
-    if message.get("stop_reason") not in _SAID:
+    if message.get("stop_reason") not in _COMPLETE:
         return None
     text = text_of(message)
     words = text.strip().casefold()
@@ -91,9 +92,9 @@ def read(field: str, given: object) -> Check:
             raise BadRequest(field, "must be a JSON object") from None
     if not isinstance(given, Mapping):
         raise BadRequest(field, "must be a JSON object")
-    known = {one.name for one in fields(Check)}
-    if unknown := given.keys() - known:
-        there = ", ".join(f"`{name}`" for name in sorted(known))
+    names = {one.name for one in fields(Check)}
+    if unknown := given.keys() - names:
+        there = ", ".join(f"`{name}`" for name in sorted(names))
         raise BadRequest(field, f"has no `{min(map(str, unknown))[:64]}`; there are {there}")
     return Check(
         json=_flag(f"{field}.json", given.get("json", False)),

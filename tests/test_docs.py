@@ -35,19 +35,8 @@ PAGES = (
     "docs/tenants.md",
     "docs/operating.md",
 )
-LINKED = (
-    *PAGES,
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    "docs/architecture.md",
-    "docs/capabilities.md",
-    "docs/glossary.md",
-    "docs/decisions.md",
-    "docs/routing.md",
-    "docs/budgets.md",
-    "docs/monitoring.md",
-    "docs/reliability.md",
+LINKED = sorted(
+    f"{page.relative_to(ROOT)}" for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"))
 )
 URL = "http://127.0.0.1:8080"
 

@@ -13,13 +13,14 @@ class ClaudeSettings(BaseModel):
 
     upstream: str | None = setting(
         None,
-        "Who answers a miss: `anthropic`, `simulated`, or the http(s) URL of a Messages API.",
+        "The upstream that answers misses: `anthropic`, `simulated`, or the http(s) URL of a "
+        "Messages API.",
         "Without it `anthropic`, if there is a key or callers bring theirs; else the server does "
         "not start, rather than answer with something that is not Claude.",
     )
     anthropic_api_key: Secret = setting(
         None,
-        "The key for Claude. `ANTHROPIC_API_KEY` is read where this is absent.",
+        "The key for Claude. Without it, `ANTHROPIC_API_KEY` is read.",
         "The usual name works; the longer one tells the server from an application beside it.",
         min_length=1,
     )
@@ -43,59 +44,62 @@ class ClaudeSettings(BaseModel):
     )
     max_waiting: int = setting(
         256,
-        "Calls that wait for one of those; more are answered 529 at once.",
+        "Calls that wait for a free place among `CACHESERVER_MAX_CONCURRENT`; more are answered "
+        "529 at once.",
         "Four rounds: whoever waits longer is better told to come back.",
         ge=0,
     )
     max_wait_s: float = setting(
         30.0,
-        "How long a call waits for one; then it is answered 529.",
+        "How long a call waits for a free place; then it is answered 529.",
         "Half the minute after which proxies give up (nginx, AWS), so there is time for an answer.",
         gt=0,
         le=3_600,
     )
     retries: int = setting(
         2,
-        "How often a call to Claude that failed is made again; 0: never, and the caller retries.",
+        "How often a failed call to Claude is retried; 0: never, and the caller retries.",
         "The Anthropic SDK's own.",
         ge=0,
         le=10,
     )
     retry_wait_s: float = setting(
         10.0,
-        "How long a call may wait for that in all. Told to wait longer, it fails at once.",
+        "How long a call may wait between retries in all. If Claude asks for more, it fails at "
+        "once.",
         "Room for the SDK's two back-offs and a short `retry-after`; people wait no longer.",
         ge=0,
         le=600,
     )
     abandoned_s: float = setting(
         30.0,
-        "How long a call to Claude goes on, to be stored, after its callers have left.",
+        "How long a call to Claude continues after its callers have hung up, so that its answer "
+        "is stored.",
         "Who hung up on a time-out is back sooner: SDKs wait 8 seconds at most between tries.",
         ge=0,
         le=86_400,
     )
     breaker_share: float = setting(
         0.5,
-        "The share of calls to Claude in half a minute above which it is not asked for a while, "
-        "where they failed (5xx, time-out, lost connection); 1: it is always asked.",
+        "The circuit breaker opens above this share of failed calls to Claude (5xx, time-out, "
+        "lost connection) in half a minute; 1: never.",
         "More fail than not: what is served then is luck, and each failure holds a slot.",
         gt=0,
         le=1,
     )
     breaker_calls: int = setting(
         10,
-        "How many calls, retries included, must have been made for that.",
+        "Calls in that half minute, retries included, before the circuit breaker may open.",
         "Of ten that succeed 95% of the time more than half fail once in 360,000 times.",
         ge=1,
     )
     breaker_open_s: float = setting(
         5.0,
-        "How long it is not asked at first; doubled to 60 s while a probe fails.",
+        "How long the circuit breaker stays open at first; doubled up to 60 s while a probe fails.",
         "Shorter than one patient retry; a restart behind a gateway takes no longer.",
         gt=0,
         le=60,
     )
     timeout_s: float = setting(
-        600.0, "How long Claude may take.", "The Anthropic SDK's own.", gt=0, le=86_400
+        600.0, "The time limit of a call to Claude.", "The Anthropic SDK's own.", gt=0, le=86_400
     )

@@ -14,18 +14,24 @@ class MailSettings(BaseModel):
 
     smtp_host: str | None = setting(
         None,
-        "The mail server that alerts by mail are handed in at.",
+        "The mail server for alerts by mail.",
         "Without it there is no mail; the log and webhooks have the alerts all the same.",
         min_length=1,
     )
     smtp_port: int = setting(
-        587, "Its port.", "The one for submission (RFC 6409).", ge=1, le=65_535
+        587, "The port of the mail server.", "The one for submission (RFC 6409).", ge=1, le=65_535
     )
     smtp_user: str | None = setting(
-        None, "Who logs in there.", "None: it takes mail from this machine without.", min_length=1
+        None,
+        "The user name at the mail server.",
+        "None: it takes mail from this machine without.",
+        min_length=1,
     )
     smtp_password: Secret = setting(
-        None, "Their password.", "There is no safe default for a secret.", min_length=1
+        None,
+        "The password at the mail server.",
+        "There is no safe default for a secret.",
+        min_length=1,
     )
     smtp_from: str | None = setting(
         None,
@@ -35,6 +41,7 @@ class MailSettings(BaseModel):
     )
     smtp_security: Literal["starttls", "tls", "none"] = setting(
         "starttls",
-        "How the connection is made safe; `none` is for a mail server on this machine.",
+        "Encryption of the connection to the mail server; `none` is for a mail server on this "
+        "machine.",
         "What port 587 speaks; a password never leaves in the clear.",
     )

@@ -27,7 +27,7 @@ class ServerSettings(BaseModel):
     )
     admin_key: Secret = setting(
         None,
-        "What `/admin` and `/metrics` ask for, at least 16 characters.",
+        "The key for `/admin` and `/metrics`, at least 16 characters.",
         "Without it both are closed: there is no safe default for a secret.",
         min_length=16,
     )
@@ -43,15 +43,15 @@ class ServerSettings(BaseModel):
     )
     max_connections: int = setting(
         8_192,
-        "Connections at a time, fewer where the process may not open so many files.",
+        "Open connections at a time; fewer if the process may not open so many files.",
         "Some 25 kB each: 200 MB when all are taken, more than a hundred times what 64 calls need.",
         ge=1,
         le=1_000_000,
     )
     max_connections_per_address: int = setting(
         1_024,
-        "Of them from one address (of IPv6, a /64). Behind a proxy all come from the proxy's: set "
-        "it to `CACHESERVER_MAX_CONNECTIONS` there.",
+        "Open connections from one address (IPv6: from one /64). Behind a proxy all have the "
+        "proxy's address: set this to `CACHESERVER_MAX_CONNECTIONS` there.",
         "An eighth of all, so that no one caller takes the whole; SDKs open 100 to 1,000.",
         ge=1,
         le=1_000_000,
@@ -65,14 +65,15 @@ class ServerSettings(BaseModel):
     )
     body_timeout_s: float = setting(
         600.0,
-        "How long a whole body may take; 500 bytes a second are asked for besides. Then 408.",
+        "How long a request body may take; it must also come at 500 bytes a second or more. Else "
+        "408.",
         "The Anthropic SDK waits no longer than that for its answer.",
         gt=0,
         le=86_400,
     )
     reader_timeout_s: float = setting(
         60.0,
-        "How long an answer may wait for a reader who takes none of it.",
+        "How long an answer waits for a client that reads none of it.",
         "nginx's `send_timeout`; a program that stops reading for a minute has most likely gone.",
         gt=0,
         le=86_400,
@@ -87,15 +88,16 @@ class ServerSettings(BaseModel):
         shown="none",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
-        "info", "How much is logged. Prompts and answers never are.", "Starts, stops, failures."
+        "info", "The log level. Prompts and answers are never logged.", "Starts, stops, failures."
     )
     log_format: Literal["text", "json"] = setting(
         "text",
-        "Lines of text, or of one JSON object each ([monitoring](monitoring.md#logs)).",
+        "The format of log lines: text, or one JSON object each "
+        "([monitoring](monitoring.md#logs)).",
         "Text is for people; a collector of logs is set up by somebody who can set this too.",
     )
     access_log: Literal["auto", "on", "off"] = setting(
         "auto",
-        "Whether each request is a line of the log; `auto`: with `CACHESERVER_LOG_FORMAT=json`.",
+        "Whether each request is logged; `auto`: if `CACHESERVER_LOG_FORMAT=json`.",
         "Collected logs are expected to have them; a terminal would show nothing else.",
     )

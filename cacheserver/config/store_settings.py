@@ -15,7 +15,7 @@ class StoreSettings(BaseModel):
 
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".local/share/cacheserver",
-        description="Where the embedded store, the index snapshot and the model are kept.",
+        description="The folder of the embedded store, the index snapshot and the model.",
         json_schema_extra={
             "why": "The XDG data home: what is kept outlives a reboot and needs no rights.",
             "shown": "`$XDG_DATA_HOME/cacheserver`, else `~/.local/share/cacheserver`",
@@ -44,47 +44,48 @@ class StoreSettings(BaseModel):
     )
     redis_prefix: str = setting(
         "cs1:",
-        "In front of every key in Redis.",
+        "The prefix of every key in Redis.",
         "Short, since every entry pays for it; its digit is raised if the layout changes.",
         pattern=r"^[A-Za-z0-9._:-]{1,32}$",
     )
     store_wait_s: float = setting(
         0.25,
-        "How long a request may wait for the store in all, before it is answered without it.",
+        "How long a request may wait for the store in all. After that it is answered without the "
+        "store.",
         "A hundred times what the store takes, and not noticed beside a call to Claude.",
         gt=0,
         le=60,
     )
     max_bytes: BytesLimit = setting(
         1_000_000_000,
-        "How much the stored answers may take; beyond it the least useful go. `unlimited`: none.",
+        "Bytes of stored answers; beyond it the least useful are removed. `unlimited`: no bound.",
         "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
     )
     max_decision_bytes: BytesLimit = setting(
         250_000_000,
-        "How much the records of decisions may take, kept a day at most; beyond it the oldest go.",
+        "Bytes of decision records, which live a day at most; beyond it the oldest are removed.",
         "Some 170,000 of 1.5 kB: a day of two requests a second, half an hour of a hundred.",
     )
     max_ledger_bytes: BytesLimit = setting(
         250_000_000,
-        "How much the ledger's rows may take in Redis; beyond it the oldest go to files.",
+        "Bytes of ledger rows in Redis; beyond it the oldest are moved to files.",
         "A million rows of 250 bytes: a month of 23 requests a minute.",
     )
     max_job_bytes: BytesLimit = setting(
         500_000_000,
-        "How much batches, jobs and their results may take. Beyond it the results that would end "
-        "first go; where those are not enough, a new job is a 429.",
+        "Bytes of batches, jobs and their results. Beyond it the results that expire first are "
+        "removed; if those are not enough, a new job is answered 429.",
         "Two of the largest batches (256 MB), packed to half, with their answers.",
     )
     max_label_bytes: BytesLimit = setting(
         250_000_000,
-        "How much labels and what was learned of them may take; beyond it the scopes that had "
-        "none for longest begin anew.",
+        "Bytes of labels and of what was learned from them; beyond it the scopes without new "
+        "labels for longest start anew.",
         "Some 600,000 labels of 420 bytes: six tenants with all the 100,000 each may have.",
     )
     ledger_file_days: int = setting(
         365,
-        "How many days rows of the ledger are kept in files, after their 30 in Redis.",
+        "Days that ledger rows stay in files, after 30 days in Redis.",
         "A year, to be held against last year's.",
         ge=1,
         le=36_500,
@@ -97,21 +98,26 @@ class StoreSettings(BaseModel):
     )
     encryption_key_command: str | None = setting(
         None,
-        "A command that prints that key, instead: of a key service, say. No shell reads it.",
+        "A command that prints the master key, for example from a key service. It is run without "
+        "a shell.",
         "Without it, the file; a key itself is in no variable.",
         min_length=1,
     )
     encryption_old_key_file: Path | None = setting(
         None,
-        "The master key before that one, while keys are rotated ([how](running.md#encryption)).",
+        "The previous master key, while keys are rotated ([how](running.md#encryption)).",
         "Without it, one key opens everything, as it does between rotations.",
     )
     encryption_old_key_command: str | None = setting(
-        None, "A command that prints that one.", "Without it, the file.", min_length=1
+        None,
+        "A command that prints the previous master key.",
+        "Without it, the file.",
+        min_length=1,
     )
     encryption_give_up: bool = setting(
         False,
-        "Whether to start without the master key though there is encrypted data, which is then "
-        "not there: answers, conversations, jobs, decisions, gold sets, tenants' settings.",
+        "Whether to start without the master key although the store has encrypted data. That "
+        "data is then ignored: answers, conversations, jobs, decisions, gold sets, tenants' "
+        "settings.",
         "A key that is missing by mistake must not look like an empty cache.",
     )

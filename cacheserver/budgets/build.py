@@ -11,8 +11,8 @@ from cacheserver.budgets.gauges import BudgetGauges
 from cacheserver.budgets.rate_limit_store import RateLimitStore
 from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.budgets.store import BudgetStore
+from cacheserver.core.background import BackgroundWork
 from cacheserver.host import Host
-from cacheserver.storage.write_behind import WriteBehind
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ async def build(host: Host) -> AsyncIterator[SpendLimits]:
             default_model=host.settings.default_model,
         )
         stack.push_async_callback(budgets.close)
-        returned = WriteBehind("rate-limit", host.metrics)
+        returned = BackgroundWork("rate-limit", host.metrics, limit=10_000, at_once=1)
         stack.push_async_callback(returned.close)
         rate_limits = RateLimits(
             RateLimitStore(host.store.redis, prefix=host.store.prefix),

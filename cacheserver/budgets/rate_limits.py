@@ -20,12 +20,12 @@ from cacheserver.budgets.rate_limit_store import BucketAmount, RateLimitStore, S
 from cacheserver.budgets.rules import most
 from cacheserver.budgets.token_bucket import Bucket
 from cacheserver.cache.ports import Metrics
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import RateLimited, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Query, Tenant
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.write_behind import WriteBehind
 
 _SITE = "rate-limit"
 _PATIENCE_S = 0.25  # for the store; beyond it this server's own count is used
@@ -115,7 +115,7 @@ class RateLimits:
         *,
         keys: Keys,
         metrics: Metrics,
-        writes: WriteBehind,
+        writes: BackgroundWork,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -217,7 +217,7 @@ class RateLimits:
         if held.here:
             self._here.give(id, unused, held.seats)
         else:
-            self._writes.add(partial(self._store.give, id, unused, held.seats))
+            self._writes.do(partial(self._store.give, id, unused, held.seats))
 
     async def _renew(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from cacheserver.claude import capabilities
 from cacheserver.claude.capabilities import Abilities
 from cacheserver.claude.upstream import Call, Reply
 from cacheserver.core import json_text
-from cacheserver.core.background import BackgroundTasks, Counters
+from cacheserver.core.background import BackgroundWork, Counters
 from cacheserver.core.errors import UpstreamError
 from cacheserver.core.types import API_VERSION
 
@@ -30,7 +30,7 @@ class ModelCatalogue:
     def __init__(self, upstream: Listing, metrics: Counters) -> None:
         self._upstream = upstream
         self._metrics = metrics
-        self._background = BackgroundTasks(_SITE, metrics, limit=1)
+        self._background = BackgroundWork(_SITE, metrics, limit=1)
         self._abilities: Mapping[str, Abilities] = {}
         self._next_at = 0.0
 
@@ -38,7 +38,7 @@ class ModelCatalogue:
         """Return the known abilities; starts a refresh if the last is hours ago."""
         if now >= self._next_at:
             self._next_at = now + _AGAIN_S
-            self._background.do(self._read(now))
+            self._background.do(lambda: self._read(now))
         return self._abilities
 
     async def model_ids(self, now: float) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cacheserver.cache.ports import Claude, Metrics, Pricer
@@ -11,7 +12,7 @@ from cacheserver.conversations import trimming
 from cacheserver.conversations.trimming import Cut
 from cacheserver.conversations.turns import Turns
 from cacheserver.core import json_text
-from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import UpstreamError
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Nanodollars, Query, Trim, Usage
@@ -44,7 +45,7 @@ class HistoryTrimmer:
         self._pricer = pricer
         self._metrics = metrics
         self._model = model  # of summaries: the cheapest
-        self._background = BackgroundTasks("history", metrics)
+        self._background = BackgroundWork("history", metrics)
 
     async def shorten(
         self, query: Query, body: Mapping[str, Any], model: str, now: float
@@ -76,14 +77,14 @@ class HistoryTrimmer:
             return
         prompt = usage.input_tokens + usage.cache_read_tokens
         prompt += usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
-        self._background.do(self._grew(query, query.conversation, prompt, now))
+        self._background.do(partial(self._grew, query, query.conversation, prompt, now))
 
     async def drain(self) -> None:
         """Return once all records are written."""
         await self._background.drain()
 
     async def close(self) -> None:
-        await self._background.close()
+        await self._background.close(patience_s=2.0)
 
     async def _grew(self, query: Query, name: str, tokens: int, now: float) -> None:
         keep_s = query.tenant.history.remember_s

@@ -8,7 +8,7 @@ from typing import Any
 
 from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
-from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Cap, PlannedCall, Query, Route, Usage
 from cacheserver.output_caps import rules as cap_rules
 from cacheserver.output_caps.rules import LengthHistogram
@@ -26,7 +26,7 @@ class OutputCaps:
 
     def __init__(self, store: LengthStore, metrics: Metrics) -> None:
         self._store = store
-        self._background = BackgroundTasks("lengths", metrics)
+        self._background = BackgroundWork("lengths", metrics)
         self._cached: dict[tuple[str, str, str], tuple[float, LengthHistogram]] = {}
 
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
@@ -62,7 +62,7 @@ class OutputCaps:
         elif cacheability.made_up_length(message):
             return  # a length without meaning; after a cut the cap must grow all the same
         tokens = max(usage.output_tokens, cut)
-        self._background.do(self._store.add(*name, tokens=tokens, raised=cut))
+        self._background.do(lambda: self._store.add(*name, tokens=tokens, raised=cut))
 
     async def drain(self) -> None:
         """Return once all recorded lengths are written."""
@@ -70,7 +70,7 @@ class OutputCaps:
 
     async def close(self) -> None:
         """Write the recorded lengths. Later ones are lost."""
-        await self._background.close()
+        await self._background.close(patience_s=2.0)
 
     async def _seen(self, name: tuple[str, str, str], now: float) -> LengthHistogram:
         cached = self._cached.get(name)

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from cacheserver.core.background import BackgroundWork
 from cacheserver.host import Host
 from cacheserver.promptcache.drift import PromptWatch, Versions, reorder
 from cacheserver.promptcache.prefixes import Prefixes
 from cacheserver.promptcache.prewarm import Prewarmer
 from cacheserver.promptcache.prompt_log import PromptLog
 from cacheserver.promptcache.session import PromptPlanner
-from cacheserver.storage.write_behind import WriteBehind
 
 # Salts are derived from the secret that callers' keys are made pseudonyms with. No key is spelled
 # so: they are printable.
@@ -27,7 +27,7 @@ class PromptCaching:
     watch: PromptWatch
     versions: Versions
     prewarmer: Prewarmer
-    writes: WriteBehind  # flushed before what it writes is shown
+    writes: BackgroundWork  # flushed before what it writes is shown
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def build(host: Host) -> AsyncIterator[PromptCaching]:
     async with AsyncExitStack() as stack:
         prefixes = Prefixes(store.redis, prefix=store.prefix)
         log = PromptLog(store.redis, prefix=store.prefix)
-        writes = WriteBehind("prompts", metrics)
+        writes = BackgroundWork("prompts", metrics, limit=10_000, at_once=1)
         stack.push_async_callback(writes.close)
         watch = PromptWatch(log=log, writes=writes, cost=cost)
         prewarmer = Prewarmer(

@@ -16,6 +16,7 @@ from cacheserver.cache import fingerprint
 from cacheserver.cache.store import stored_entry
 from cacheserver.cache.ttl import lifetime
 from cacheserver.core import json_text
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.fragments import Skeleton, reordered, skeleton, text_of, under
 from cacheserver.core.keyed_digests import NO_CONTENT, keyed
@@ -24,7 +25,6 @@ from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
 from cacheserver.promptcache.multipliers import Cost, rates
 from cacheserver.promptcache.prompt_log import PromptLog
-from cacheserver.storage.write_behind import WriteBehind
 
 _REMEMBERED = 512  # skeletons of system prompts, by hash
 _SHOWN = 20  # questions of a dry run
@@ -49,7 +49,7 @@ class Answers(Protocol):
 class PromptWatch:
     """Records fragments and versions of system prompts."""
 
-    def __init__(self, *, log: PromptLog, writes: WriteBehind, cost: Cost) -> None:
+    def __init__(self, *, log: PromptLog, writes: BackgroundWork, cost: Cost) -> None:
         self._log = log
         self._writes = writes
         self._cost = cost
@@ -59,7 +59,7 @@ class PromptWatch:
         """Record a request that Claude answered. Never blocks."""
         system = text_of(query.body.get("system"))
         if system:
-            self._writes.add(lambda: self._note(query, system, model, usage, now))
+            self._writes.do(lambda: self._note(query, system, model, usage, now))
 
     async def fragments(self, tenant: str, now: float) -> list[dict[str, Any]]:
         """Return the cost of fragments to a tenant, dearest first. Raises `StoreError`."""

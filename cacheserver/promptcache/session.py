@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError, Unavailable
 from cacheserver.core.types import Plan, Query, Usage
 from cacheserver.core.usage import prompt_tokens
@@ -28,7 +29,6 @@ from cacheserver.promptcache.planner import (
     settle,
 )
 from cacheserver.promptcache.prefixes import Prefixes, PromptCacheUse
-from cacheserver.storage.write_behind import WriteBehind
 
 _PATIENCE_S = 0.25  # for the store: a plan is worth less than a quarter of a second
 _REMEMBERED = 1_000  # models' rates
@@ -73,7 +73,7 @@ class PromptPlanner:
         self,
         *,
         prefixes: Prefixes,
-        writes: WriteBehind,
+        writes: BackgroundWork,
         cost: Cost,
         salt: Salt | None = None,
         watcher: Watcher | None = None,
@@ -160,7 +160,7 @@ class PromptPlanner:
             expected=plan.expected,
             gain=gain(self._cost, model, usage, now) or 0,
         )
-        self._writes.add(lambda: self._prefixes.count(tenant, used, now))
+        self._writes.do(lambda: self._prefixes.count(tenant, used, now))
         if self._watcher is not None:
             self._watcher.learn(query, model, usage, now)
 
@@ -275,7 +275,7 @@ class PromptPlanner:
 
     def _book(self, tenant: str, bookings: tuple[PrefixUpdate, ...], drafted: Draft) -> None:
         claimed = tuple(prefix for prefix, _ in drafted.reserved)
-        self._writes.add(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
+        self._writes.do(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
 
     def _rates_of(self, model: str, now: float) -> Rates | None:
         """Return cached rates: prices change on UTC days, and four look-ups a miss are slow."""

@@ -16,7 +16,7 @@ from cacheserver.claude.capabilities import Abilities
 from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Call
 from cacheserver.core import json_text, tasks, tiers
-from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError, UpstreamError
 from cacheserver.core.rules.routing import RoutingRules, Tier
 from cacheserver.core.types import API_VERSION, AUTO, Query, Route, Tenant, Usage
@@ -59,7 +59,7 @@ class Router:
         self._default_model = default_model
         self._trials = trials
         # Twice: a task that is over is still counted for a moment.
-        self._background = BackgroundTasks(_SITE, metrics, limit=2 * _MOST_WRITING)
+        self._background = BackgroundWork(_SITE, metrics, limit=2 * _MOST_WRITING)
         # On their way to Redis: the next turn may come before the last one's write is through.
         self._writing: dict[str, LastAnswer] = {}
 
@@ -104,7 +104,7 @@ class Router:
             self._metrics.dropped(_SITE)
         else:
             self._writing[digest] = answer
-            self._background.do(self._keep(digest, rules.sticky_s))
+            self._background.do(lambda: self._keep(digest, rules.sticky_s))
 
     async def check(self, rules: RoutingRules, now: float) -> None:
         """Raise `BadRequest` for rules that name an unknown task or model."""
@@ -122,7 +122,7 @@ class Router:
 
     async def close(self) -> None:
         """Write pending records. Later answers are not remembered."""
-        await self._background.close()
+        await self._background.close(patience_s=2.0)
         await self._catalogue.close()
 
     async def _keep(self, digest: str, keep_s: int) -> None:

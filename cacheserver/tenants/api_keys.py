@@ -25,11 +25,11 @@ import orjson
 
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core import names
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
-from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.access import Access
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
@@ -71,7 +71,7 @@ class ApiKeys:
         now: Callable[[], float] = time.time,
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
-        writes: WriteBehind | None = None,
+        writes: BackgroundWork | None = None,
     ) -> None:
         self._redis = redis
         self._swallowed = swallowed
@@ -231,7 +231,7 @@ class ApiKeys:
         await self._note_keys()
         if self._writes is not None:
             text = time.strftime("%Y-%m-%d", time.gmtime(day * _DAY_S))
-            self._writes.add(lambda: self._note_use(key.id, text))
+            self._writes.do(lambda: self._note_use(key.id, text))
 
     async def _note_use(self, key_id: str, day: str) -> None:
         with store_errors():

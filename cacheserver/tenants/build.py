@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from cacheserver.config.settings import Settings
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.build import Store
-from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.store import Tenants
 
 
@@ -32,7 +32,7 @@ async def build(
     store: Store, settings: Settings, metrics: Metrics, clock: Callable[[], float]
 ) -> AsyncIterator[Tenants]:
     """Yield the tenants; when each key was last used is written on the way out."""
-    uses = WriteBehind("key-use", metrics)
+    uses = BackgroundWork("key-use", metrics, limit=10_000, at_once=1)
     try:
         yield Tenants(
             store.redis,

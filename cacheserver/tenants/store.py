@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.sealing.data_keys import STORE
 from cacheserver.storage.sealing.sealer import Sealer
-from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.tenants.tenant_json import decode, encode
 
@@ -45,7 +45,7 @@ class Tenants(ApiKeys):
         now: Callable[[], float] = time.time,
         swallowed: Callable[[str], object] = lambda _: None,
         access: Path | None = None,
-        writes: WriteBehind | None = None,
+        writes: BackgroundWork | None = None,
         sealer: Sealer | None = None,
     ) -> None:
         super().__init__(

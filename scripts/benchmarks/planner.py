@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from cacheserver.cache import fingerprint
 from cacheserver.core import json_text
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Controls, Mark, Query, Tenant, Usage
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
@@ -35,7 +36,6 @@ from cacheserver.simulated import catalogue, promptcache
 from cacheserver.simulated.promptcache import PromptCache
 from cacheserver.storage.connection import connect
 from cacheserver.storage.embedded.store import EmbeddedStore
-from cacheserver.storage.write_behind import WriteBehind
 
 MODEL = "claude-sonnet-5-5"
 START = 1_795_000_000.0  # in November 2026, with today's prices
@@ -163,7 +163,7 @@ async def planning(tenant: Tenant | None = None) -> AsyncIterator[Player]:
     with tempfile.TemporaryDirectory(prefix="cs-planner-") as folder:
         store = EmbeddedStore(Path(folder))
         redis = connect(await store.start())
-        behind = WriteBehind("prompts", Metrics())
+        behind = BackgroundWork("prompts", Metrics(), limit=10_000, at_once=1)
         try:
             yield Player(Prefixes(redis), behind, tenant or Tenant("acme"))
         finally:
@@ -175,7 +175,7 @@ async def planning(tenant: Tenant | None = None) -> AsyncIterator[Player]:
 class Player:
     """Plays a trace through the planner and the simulated Claude's prompt cache."""
 
-    def __init__(self, prefixes: Prefixes, behind: WriteBehind, tenant: Tenant) -> None:
+    def __init__(self, prefixes: Prefixes, behind: BackgroundWork, tenant: Tenant) -> None:
         self._behind = behind
         self._tenant = tenant
         self._planner = PromptPlanner(prefixes=prefixes, writes=behind, cost=_PRICER.cost)
@@ -189,7 +189,7 @@ class Player:
             async with self._planner.turn(query, plan):
                 usage = used(cache, body, one.at)
             self._planner.learn(query, plan, one.body["model"], usage, one.at)
-            await self._behind.flush()
+            await self._behind.drain()
             paid.append(_cost(usage, one.at))
             plain.append(_cost(uncached(usage), one.at))
         return Played(tuple(paid), tuple(plain))

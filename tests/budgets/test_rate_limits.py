@@ -13,12 +13,12 @@ import pytest
 
 from cacheserver.budgets.rate_limit_store import RateLimitStore
 from cacheserver.budgets.rate_limits import RateLimits
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import RateLimited
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.types import Query, Tenant
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection, connect
-from cacheserver.storage.write_behind import WriteBehind
 from tests.cache.making_queries import query
 from tests.redis_servers import ENGINES, serving
 
@@ -45,7 +45,7 @@ class Server:
         self, redis: Connection, prefix: str, *, key: Limits | None = None, lease_s: float = 30
     ) -> None:
         self.clock, self.metrics = Clock(), Metrics()
-        self.behind = WriteBehind("rate-limit", self.metrics)
+        self.behind = BackgroundWork("rate-limit", self.metrics, limit=10_000, at_once=1)
         self.limits = RateLimits(
             RateLimitStore(redis, prefix=prefix, lease_s=lease_s),
             keys=Keys(key),
@@ -70,7 +70,7 @@ class Server:
 
     async def ended(self, id: str, tokens: int | None = 0) -> None:
         self.limits.ended(id, tokens)
-        await self.behind.flush()
+        await self.behind.drain()
 
     async def close(self) -> None:
         await self.limits.close()
@@ -207,7 +207,7 @@ async def test_a_caller_who_leaves_while_it_is_counted_wins_no_tokens(
         task.cancel()
         with pytest.raises((asyncio.CancelledError, RateLimited)):
             await task
-    await servers[0].behind.flush()
+    await servers[0].behind.drain()
     assert await servers[0].miss(asked, "c") is not None
 
 

@@ -133,7 +133,7 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
         f"/admin/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
     )
     assert kept.status_code == 200, kept.text
-    await house.parts.prompt_caching.writes.flush()
+    await house.parts.prompt_caching.writes.drain()
     await house.parts.routing.router.drain()
     await house.parts.calibration.learner.idle()
     await house.parts.decision_log.flush()

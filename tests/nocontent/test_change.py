@@ -70,7 +70,7 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
     # As a request notes its prompt that was let in before, and answered after.
     late = guess(house, Tenant("acme"), "ann", talk_of("ann"), actor=False)
     house.parts.prompt_caching.watch.learn(late, MODEL, Usage(), house.clock())
-    await house.parts.prompt_caching.writes.flush()
+    await house.parts.prompt_caching.writes.drain()
     assert "skeleton" in await guessed(house, "acme", "ann", await kept_of(house, tmp_path))
     house.clock.ahead_s += 700
     await house.parts.eraser.look()

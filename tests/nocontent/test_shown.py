@@ -134,7 +134,7 @@ async def test_answers_are_carried_over_and_not_named(house: House, tmp_path: Pa
             system = f"You are the {day} clerk."
             await house.ask("Who are you?", key=key, system=system, headers=space)
             house.clock.ahead_s += 60
-    await house.parts.prompt_caching.writes.flush()
+    await house.parts.prompt_caching.writes.drain()
     shown = await house.http.get("/admin/prompts/sealed/versions", headers=ADMIN)
     new, old = (one["digest"] for one in shown.json()[0]["versions"])
     fields = {"namespace": "space-ann", "from": old, "to": new}

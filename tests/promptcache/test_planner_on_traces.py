@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Tenant
 from cacheserver.observability.metrics import Metrics
 from cacheserver.promptcache.prefixes import Prefixes
 from cacheserver.storage.connection import connect
 from cacheserver.storage.embedded.store import EmbeddedStore
-from cacheserver.storage.write_behind import WriteBehind
 from scripts.benchmarks.planner import (
     LEARNED_AFTER,
     START,
@@ -100,7 +100,7 @@ async def test_no_trace_costs_more_than_a_write_premium_for_each_prefix_and_day(
 ) -> None:
     trace = _trace(steps)
     redis = connect(store)
-    behind = WriteBehind("prompts", Metrics())
+    behind = BackgroundWork("prompts", Metrics(), limit=10_000, at_once=1)
     prefixes = Prefixes(redis, prefix=f"{uuid.uuid4().hex}:")
     player = Player(prefixes, behind, Tenant("acme"))
     played = await player.play(trace)

@@ -33,7 +33,7 @@ async def asked(house: House, number: int, **given: Any) -> dict[str, Any]:
     """Ask something new under the shared prompt, and give what Claude said it used."""
     answer = await house.ask(f"Where is order {number}?", system=SYSTEM, **given)
     assert answer.status_code == 200, answer.text
-    await house.parts.prompt_caching.writes.flush()
+    await house.parts.prompt_caching.writes.drain()
     return dict(answer.json()["usage"])
 
 
@@ -106,7 +106,7 @@ async def test_moving_what_changes_is_opted_into(house: House) -> None:
     assert put.status_code == 200, put.text
     for minute in range(4):
         await house.ask(f"Where is order {minute}?", system=f"Now it is 04:{minute:02d}.\n{SYSTEM}")
-        await house.parts.prompt_caching.writes.flush()
+        await house.parts.prompt_caching.writes.drain()
     stable, moved = house.asked[-1].body["system"]
     assert stable["text"] == SYSTEM
     assert moved["text"] == "Now it is 04:03."
@@ -177,7 +177,7 @@ async def of_tenant(house: House, key: str, number: int, **given: Any) -> Any:
     body = {"system": SYSTEM, "tools": TOOLS, **given}
     answer = await house.ask(f"Where is order {number}?", key=key, **body)
     assert answer.status_code == 200, answer.text
-    await house.parts.prompt_caching.writes.flush()
+    await house.parts.prompt_caching.writes.drain()
     return answer
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection, connect
-from cacheserver.storage.write_behind import WriteBehind
 from cacheserver.tenants.store import FRESH_S, Tenants
 from tests.redis_servers import ENGINES, serving
 
@@ -248,7 +248,7 @@ async def test_revoking_a_rotated_key_ends_the_old_one_too(servers: Servers) -> 
 async def test_the_day_of_its_last_use_is_written_behind_and_once(
     servers: Servers, clock: Clock
 ) -> None:
-    uses = WriteBehind("key-use", Metrics())
+    uses = BackgroundWork("key-use", Metrics(), limit=10_000, at_once=1)
     tenants = Tenants(
         servers.redis,
         prefix=servers.prefix,
@@ -260,17 +260,17 @@ async def test_the_day_of_its_last_use_is_written_behind_and_once(
     key, plain = await tenants.create_key("acme")
     assert [one.last_used for one in await tenants.list_keys()] == [None]
     await tenants.key(plain)
-    await uses.flush()
+    await uses.drain()
     assert [one.last_used for one in await tenants.list_keys()] == ["1970-01-12"]
     before = (await servers.redis.info("commandstats")).get("cmdstat_hset", {"calls": 0})["calls"]
     clock.now += FRESH_S
     await tenants.key(plain)
-    await uses.flush()
+    await uses.drain()
     after = (await servers.redis.info("commandstats"))["cmdstat_hset"]["calls"]
     assert after == before
     clock.now += DAY
     await tenants.key(plain)
-    await uses.flush()
+    await uses.drain()
     assert [one.last_used for one in await tenants.list_keys()] == ["1970-01-13"]
     await tenants.revoke_key(key.id)
     assert await servers.redis.hgetall(f"{servers.prefix}keysused") == {}

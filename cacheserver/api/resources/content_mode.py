@@ -42,7 +42,7 @@ async def change(edge: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
     await parts.tenants.put(changed)
     await asyncio.sleep(delay_s)
     if (prompts := parts.capabilities.prompt_caching) is not None:
-        await prompts.writes.flush()  # of requests that have ended, under the digests of before
+        await prompts.writes.drain()  # of requests that have ended, under the digests of before
     # Whose turns a digest is made of is not known. Of others it costs a prompt cache read at most.
     if (routing := parts.capabilities.routing) is not None:
         await routing.router.forget()

@@ -33,7 +33,7 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
         raise BadRequest("hours", "must be 1 to 192")
     rules = (await tenant_of(edge, tenant)).caching
     now = edge.parts.clock()
-    await edge.parts.prompt_caching.writes.flush()
+    await edge.parts.prompt_caching.writes.drain()
     used = await edge.parts.prompt_caching.prefixes.used(tenant, hours * 3_600, now)
     ratio = used.read_ratio
     shown: dict[str, Any] = asdict(used)
@@ -58,7 +58,7 @@ async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     name, now = (await tenant_of(edge, tenant)).name, edge.parts.clock()
-    await edge.parts.prompt_caching.writes.flush()
+    await edge.parts.prompt_caching.writes.drain()
     found = await edge.parts.prompt_caching.watch.fragments(name, now)
     for one in found:
         lost = one["lost_per_day"]
@@ -75,7 +75,7 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     edge = edge_of(request)
     edge.gate.admit_admin(request)
     name = (await tenant_of(edge, tenant)).name
-    await edge.parts.prompt_caching.writes.flush()
+    await edge.parts.prompt_caching.writes.drain()
     return await edge.parts.prompt_caching.versions.show(name)
 
 

@@ -14,7 +14,7 @@ from cacheserver.cache import cacheability, fingerprint
 from cacheserver.cache.ports import Metrics
 from cacheserver.claude import sse
 from cacheserver.core import json_text, tasks
-from cacheserver.core.background import BackgroundTasks
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.types import PlannedCall, Query, Tenant
 from cacheserver.routing.trials import rules as trial_rules
@@ -49,8 +49,8 @@ class Trials:
         self._comparer = comparer
         self._clock = clock
         self._chance = chance
-        self._trying = BackgroundTasks(_SITE, metrics, limit=_AT_ONCE)
-        self._reading = BackgroundTasks(_SITE, metrics)
+        self._trying = BackgroundWork(_SITE, metrics, limit=_AT_ONCE)
+        self._reading = BackgroundWork(_SITE, metrics)
         self._standings: dict[tuple[str, Pair], tuple[float, Standing]] = {}
         self._asked: set[tuple[str, Pair]] = set()
 
@@ -68,7 +68,7 @@ class Trials:
         at, standing = self._standings.get(name, (0.0, "unproven"))
         if not 0 <= self._clock() - at < _FRESH_S and name not in self._asked:
             self._asked.add(name)
-            self._reading.do(self._look(tenant, pair))
+            self._reading.do(lambda: self._look(tenant, pair))
         return {} if standing == "proven" else {tier: trial_rules.BARRED[standing]}
 
     def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
@@ -82,7 +82,7 @@ class Trials:
             return
         trial = trial_rules.trial(asked.route, rules)
         if trial is not None and self._chance() < rules.trials.share:
-            self._trying.do(self._try(query, asked, message, trial))
+            self._trying.do(lambda: self._try(query, asked, message, trial))
 
     async def judge(self, tenant: Tenant, pair: Pair) -> Standing:
         """Return a pair's standing; a change is stored, and a roll-back raises an alert.

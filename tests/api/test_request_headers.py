@@ -14,8 +14,8 @@ from tests.house import ADMIN_KEY, House, came_from
         ("x-cache-tll", "0", "`x-cache-ttl`"),
         ("x-cache-namespce", "secret", "`x-cache-namespace`"),
         ("x-cache-webhook", "https://example.com/", "not known"),
-        ("x-cache-decision", "dec_1", "header of answers"),
-        ("x-cache", "no-store", "header of answers"),
+        ("x-cache-decision", "dec_1", "response header"),
+        ("x-cache", "no-store", "response header"),
     ],
 )
 async def test_a_misspelt_control_is_refused_and_nobody_is_asked(

@@ -300,7 +300,7 @@ async def test_a_batch_that_vanished_is_said_to_have_and_can_be_sent_again(
         house.upstream.reset()
         line = (await results(house, made.id))["a"]
         assert line["result"]["error"]["error"]["type"] == "not_found_error"
-        assert "vanished" in line["result"]["error"]["error"]["message"]
+        assert "no longer has the batch" in line["result"]["error"]["error"]["message"]
         again = await batches.create(requests=[item("a")])
         await until_sent(house)
         house.clock.ahead_s += 1_000

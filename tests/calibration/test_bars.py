@@ -119,7 +119,7 @@ async def test_bars_that_make_no_sense_are_an_error(
     bars: Bars, redis: Connection, prefix: str
 ) -> None:
     await command(redis, "HSET", f"{prefix}bars:4:acme", "tenant", "[1]")
-    with pytest.raises(StoreError, match="no sense"):
+    with pytest.raises(StoreError, match="damaged"):
         await bars.set("acme", "tenant", "", EXACT, who="root", now=1)
 
 

@@ -322,4 +322,5 @@ def wilson(wrong: float, count: float, z: float = 1.96) -> tuple[float, float]:
     share, room = wrong / count, z * z / count
     middle = share + room / 2
     reach = sqrt(share * (1 - share) * room + room * room / 4)
-    return max(0.0, (middle - reach) / (1 + room)), min(1.0, (middle + reach) / (1 + room))
+    low, high = (middle - reach) / (1 + room), (middle + reach) / (1 + room)
+    return max(0.0, min(share, low)), min(1.0, max(share, high))  # despite rounding

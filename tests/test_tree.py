@@ -18,7 +18,7 @@ FRONT_DOOR = {"__init__", "app", "bootstrap", "cli", "host", "in_process"}
 
 PACKAGE = ROOT / "cacheserver"
 # A docstring begins with a verb or a noun. These begin a clause that must be read twice.
-_CLAUSE = re.compile(r"(What|Who|Whether|How|As|Of|That|Where|Which|When|Why)\b(?!-)")
+_CLAUSE = re.compile(r"(What|Who|Whether|How|As|Of|That|Where|Which|When|Why)\b")
 
 
 def sources(*folders: str) -> Iterator[Path]:

@@ -39,7 +39,7 @@ async def build(
         stored=cache.stored,
         learner=host.plugins.learner,
         tenants=host.tenants,
-        settler=cache.settler(ledger.batch_rows),
+        settler=cache.settler(ledger=ledger.batch_rows),
         rows=PendingRows(
             work,
             ledger.batch_rows,

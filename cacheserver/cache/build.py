@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -74,7 +75,7 @@ class Cache:
     call_planner: CallPlanner
     decider: Decider
     stored: StoredAnswers
-    settler: Callable[[ports.Ledger], Settler]  # one whose rows go to another ledger
+    settler: Callable[..., Settler]  # given the `ledger` that its rows go to
 
 
 def load_embedder(folder: Path) -> OnnxEmbedder:
@@ -164,31 +165,21 @@ async def cache(
         entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance
     )
 
-    def settler(ledger: ports.Ledger) -> Settler:
-        return Settler(
-            pricer=pricer,
-            decision_log=answers.decision_log,
-            metrics=metrics,
-            clock=clock,
-            recorder=books.recorder,
-            ledger=ledger,
-        )
-
+    settler = partial(
+        Settler,
+        pricer=pricer,
+        decision_log=answers.decision_log,
+        metrics=metrics,
+        clock=clock,
+        recorder=books.recorder,
+    )
     service = CacheService(
         entries=answers.entries,
         claude=claude,
         pricer=pricer,
         metrics=metrics,
         clock=clock,
-        settler=Settler(
-            pricer=pricer,
-            decision_log=answers.decision_log,
-            metrics=metrics,
-            clock=clock,
-            recorder=books.recorder,
-            ledger=books.rows,
-            watch=plugins.ended,
-        ),
+        settler=settler(ledger=books.rows, watch=plugins.ended),
         call_planner=planner,
         validation=plugins.escalation,
         budgets=plugins.budgets,

@@ -1,4 +1,4 @@
-"""What-if report: recent decisions replayed under other bars, with the questions that change.
+"""Dry run of bars: recent decisions replayed under others, with the questions that change.
 
 Rule: it changes nothing.
 """

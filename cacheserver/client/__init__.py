@@ -3,17 +3,19 @@
 Promises: works without the `server` extra; both clients raise the same errors.
 """
 
-from cacheserver.client.client import AsyncClient, Client, Options
+from cacheserver.client.client import AsyncClient, Client, Report
 from cacheserver.client.stream import AsyncStream, Stream
 from cacheserver.client.types import (
     Answer,
     AuthenticationError,
     BadRequestError,
+    CacheMode,
     ClientError,
     ConnectionFailed,
     Decision,
     NotCachedError,
     NotFoundError,
+    Options,
     RateLimitError,
     StatusError,
     UnexpectedAnswer,
@@ -26,6 +28,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "CacheMode",
     "Client",
     "ClientError",
     "ConnectionFailed",
@@ -34,6 +37,7 @@ __all__ = [
     "NotFoundError",
     "Options",
     "RateLimitError",
+    "Report",
     "StatusError",
     "Stream",
     "UnexpectedAnswer",

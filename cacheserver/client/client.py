@@ -25,42 +25,10 @@ from cacheserver.client import http as wire
 from cacheserver.client.stream import AsyncStream, Stream
 from cacheserver.client.types import (
     Answer,
-    AuthenticationError,
-    BadRequestError,
-    CacheMode,
     ClientError,
     ConnectionFailed,
-    Decision,
-    NotCachedError,
-    NotFoundError,
     Options,
-    RateLimitError,
-    StatusError,
-    UnexpectedAnswer,
-    UpstreamFailed,
 )
-
-__all__ = [
-    "Answer",
-    "AsyncClient",
-    "AsyncStream",
-    "AuthenticationError",
-    "BadRequestError",
-    "CacheMode",
-    "Client",
-    "ClientError",
-    "ConnectionFailed",
-    "Decision",
-    "NotCachedError",
-    "NotFoundError",
-    "Options",
-    "RateLimitError",
-    "Report",
-    "StatusError",
-    "Stream",
-    "UnexpectedAnswer",
-    "UpstreamFailed",
-]
 
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `scripts/serve` listens
 # Long answers take minutes (the anthropic SDK's limit too); a dead server shows at once.

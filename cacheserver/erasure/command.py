@@ -42,7 +42,7 @@ def add(line: CommandLine) -> None:
 
 def _run(asked: argparse.Namespace, settings: Settings) -> int:
     """Print the server's reply. Raises `SettingsError`, and what the client raises."""
-    from cacheserver.client.client import Client
+    from cacheserver.client import Client
 
     if settings.admin_key is None:
         raise SettingsError("`CACHESERVER_ADMIN_KEY`: an erasure asks for it, and it is not set")

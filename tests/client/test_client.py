@@ -12,7 +12,7 @@ import pytest
 import cacheserver
 from cacheserver import AsyncClient, Client
 from cacheserver.api.resources.query import QueryRequest
-from cacheserver.client.client import (
+from cacheserver.client import (
     AuthenticationError,
     BadRequestError,
     ClientError,

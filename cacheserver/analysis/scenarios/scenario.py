@@ -17,7 +17,6 @@ from cacheserver.analysis.replay.step import LEVERS
 from cacheserver.core.rules.bounds import STRICT, Bound
 
 Pattern: TypeAlias = Literal["steady", "poisson", "office", "nightly"]
-PATTERNS: Final[tuple[Pattern, ...]] = ("steady", "poisson", "office", "nightly")
 TIERS: Final = ("low", "middle", "high")
 
 Lever: TypeAlias = Literal["exact", "semantic", "routing", "prompt-caching", "batch"]

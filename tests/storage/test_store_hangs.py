@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -29,9 +30,13 @@ def slowest(usual_s: float) -> float:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    """A started store. What earlier tests have left is collected now, not while time is taken."""
     store = EmbeddedStore(tmp_path / "store")
     await store.start()
+    gc.collect()
+    gc.freeze()
     yield store
+    gc.unfreeze()
     await store.stop()
 
 

@@ -87,7 +87,7 @@ class Ledger:
         await self.written(self.append(row))
 
     async def written(self, done: asyncio.Event) -> None:
-        """Wait for the event that `put` returned, within the request's deadline.
+        """Wait for the event that `append` returned, within the request's deadline.
 
         If Redis is away or too slow, the row stays buffered and is written later. Raises nothing.
         """

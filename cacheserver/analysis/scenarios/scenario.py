@@ -74,7 +74,7 @@ def _within_turns(repeats: Repeats, info: ValidationInfo) -> Repeats:
 
 @dataclass(frozen=True, slots=True)
 class Assumption:
-    """An assumption with its source: a requirement, or our own with the reason."""
+    """An assumption with its source: a public one, or the reason for the value."""
 
     __pydantic_config__ = STRICT
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scripts.pages.architecture import rewrite
+from scripts.architecture_page.page import rewrite
 from tests.models import ROOT
 from tests.test_contributing import symbols
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
-# With its `entry`; each `record` by what it was made with; `always` where anything of its tenant
-# is erased, for it is made anew at little cost; with the `tenant` as a whole; or it `stays`.
+# Erased with the `entry` it belongs to; as a `record` that the selector covers; `always`, with
+# anything of its tenant, since it is cheap to rebuild; with the `tenant` as a whole; or it `stays`.
 How: TypeAlias = Literal["entry", "record", "always", "tenant", "stays"]
 
 
@@ -62,9 +62,9 @@ class Kind:
 
 
 def _kinds() -> tuple[Kind, ...]:
-    answer, day, month = "as the answer", "a day", "30 days"
+    answer, day, month = "the TTL of its answer", "a day", "30 days"
     quarter, own = "90 days", "until it is changed"
-    job = "as results are kept (29 days)"
+    job, turns = "as long as the job's results (29 days)", "the tenant's `history.remember_s`"
     return (
         *_of(
             "cache",
@@ -144,7 +144,14 @@ def _kinds() -> tuple[Kind, ...]:
             ("version_namespaces", "sorted set", "verns:T", "record", "names", month),
             ("prefixes", "hash", "pc:T:<prefix>", "tenant", "digests, numbers", "two days"),
             ("prefix_lists", "sorted set", "pcs:T", "tenant", "digests", "two days"),
-            ("prewarm_slots", "string", "pcw:T:<rest>", "stays", "names of settings", "one slot"),
+            (
+                "prewarm_slots",
+                "string",
+                "pcw:T:<rest>",
+                "stays",
+                "names of settings",
+                "until the next run",
+            ),
             ("prefix_sums", "hash", "pcu:T:<hour>", "stays", "numbers, money", "8 days"),
         ),
         *_of(
@@ -155,7 +162,7 @@ def _kinds() -> tuple[Kind, ...]:
                 "cvt:T:<size>:<namespace>:<name>",
                 "record",
                 "questions, answers",
-                "set",
+                turns,
             ),
             (
                 "turn_sizes",
@@ -163,10 +170,10 @@ def _kinds() -> tuple[Kind, ...]:
                 "cvt:T:<size>:<namespace>:<name>:size",
                 "record",
                 "tags, digests",
-                "set",
+                turns,
             ),
-            ("growth", "list", "cvg:T:<size>:<namespace>:<name>", "record", "numbers", "set"),
-            ("summaries", "string", "sum:<tenant>:<digest>", "always", "summaries of turns", "set"),
+            ("growth", "list", "cvg:T:<size>:<namespace>:<name>", "record", "numbers", turns),
+            ("summaries", "string", "sum:<tenant>:<digest>", "always", "summaries of turns", turns),
             ("grown", "sorted set", "bloat:<tenant>", "tenant", "digests", day),
         ),
         *_of(
@@ -191,7 +198,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("job_ages", "sorted set", "bt:kept", "stays", "ids, digests", job),
             ("job_lists", "sorted set", "bt:mine:T", "record", "ids", job),
             ("job_queue", "sorted set", "bt:open", "record", "ids", "until answered"),
-            ("job_ends", "set", "bt:cancel", "record", "ids", "until ended"),
+            ("job_ends", "set", "bt:cancel", "record", "ids", "until the job ends"),
             ("asks", "hash", "bt:ask:<key>", "record", "requests", "until answered"),
             ("ask_waiters", "list", "bt:wait:<key>", "record", "ids", "until answered"),
             ("ask_pools", "hash", "bt:pools", "stays", "tenants, headers", "until answered"),
@@ -201,7 +208,7 @@ def _kinds() -> tuple[Kind, ...]:
             ("batch_asks", "list", "bt:load:<nonce>", "stays", "digests", "until answered"),
             ("batch_queue", "sorted set", "bt:ships", "stays", "ids", "until answered"),
             ("webhooks", "sorted set", "bt:hooks", "record", "ids", "until sent"),
-            ("ledger_outbox", "hash", "bt:rows", "record", "rows", "until entered"),
+            ("ledger_outbox", "hash", "bt:rows", "record", "rows", "until it is in the ledger"),
             ("job_lease", "string", "bt:lease", "stays", "a number", "seconds"),
             ("job_fence", "string", "bt:fence", "stays", "a number", "always"),
         ),
@@ -211,7 +218,14 @@ def _kinds() -> tuple[Kind, ...]:
             ("trial_lists", "sorted set", "trials:T", "tenant", "tasks, models", month),
             ("trial_alerts", "list", "trialalerts:T", "tenant", "tasks, models", month),
             ("gold_sets", "hash", "gold:T", "tenant", "an operator's questions", own),
-            ("gold_runs", "string", "goldrun:T:<rest>", "stays", "tasks", "one slot"),
+            (
+                "gold_runs",
+                "string",
+                "goldrun:T:<rest>",
+                "stays",
+                "tasks",
+                "until the next run",
+            ),
         ),
         *_of(
             "output_caps",
@@ -225,7 +239,7 @@ def _kinds() -> tuple[Kind, ...]:
                 "al:<id>",
                 "stays",
                 "names of tenants and keys",
-                "one period",
+                "the period it is about",
             ),
             ("alerts", "list", "all", "stays", "names, numbers", "the last 1,000"),
             ("alert_queue", "sorted set", "ald", "stays", "names", "until sent"),
@@ -234,16 +248,23 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "ledger",
-            ("ledger_minutes", "sorted set", "lr", "stays", "numbers", "until spilled"),
+            (
+                "ledger_minutes",
+                "sorted set",
+                "lr",
+                "stays",
+                "numbers",
+                "until it is in a ledger file",
+            ),
             (
                 "ledger_rows",
                 "hash",
                 "lr:<minute>",
                 "record",
                 "money; conversations, tags, tasks",
-                "until spilled",
+                "until it is in a ledger file",
             ),
-            ("ledger_sizes", "hash", "lrz", "stays", "numbers", "until spilled"),
+            ("ledger_sizes", "hash", "lrz", "stays", "numbers", "until it is in a ledger file"),
             ("ledger_bytes", "string", "lrb", "stays", "a number", "always"),
             ("ledger_count", "string", "lrn", "stays", "a number", "always"),
             ("ledger_lease", "string", "lrk", "stays", "a number", "minutes"),
@@ -263,7 +284,7 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "budgets",
-            ("budgets", "hash", "bg:<account>", "stays", "money", "the period"),
+            ("budgets", "hash", "bg:<account>", "stays", "money", "the budget's period"),
             ("budget_leases", "sorted set", "bl:<tenant>", "stays", "ids", "minutes"),
             ("budget_holds", "hash", "br:<tenant>", "stays", "money by id", "minutes"),
             ("budget_ends", "string", "bs:<id>", "stays", "nothing", "minutes"),
@@ -291,13 +312,13 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "storage",
-            ("restoring", "string", "restoring", "stays", "a mark", "a restore"),
+            ("restoring", "string", "restoring", "stays", "a marker", "until the restore ends"),
         ),
         *_of(
             "erasure",
             ("erasures", "hash", "er:todo", "stays", "names or digests", "until the second pass"),
             ("erasure_entries", "set", "er:ids:<id>", "stays", "ids", "two hours"),
-            ("erasure_leases", "string", "er:lease:<id>", "stays", "a mark", "a minute"),
+            ("erasure_leases", "string", "er:lease:<id>", "stays", "a marker", "a minute"),
             ("erasure_count", "string", "er:count", "stays", "a number", "always"),
             ("erasure_log", "stream", "er:log:T", "stays", "who, when, counts", "the last 1,000"),
         ),

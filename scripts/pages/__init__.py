@@ -1,1 +1,0 @@
-"""Writes the parts of pages that follow from the code."""

@@ -14,10 +14,12 @@ from tests.models import ROOT
 MOST_LINES = 400
 MOST_FILES = 25
 FEWEST_FILES = 3
+FEWEST_LINES = 3  # of a package's docstring
 FRONT_DOOR = {"__init__", "app", "bootstrap", "cli", "host", "in_process"}
 
 PACKAGE = ROOT / "cacheserver"
 # A docstring begins with a verb or a noun. These begin a clause that must be read twice.
+_CALLERS = re.compile(r"\b(Called|Built|Started|Read|Used|Added) (by|in)\b|\bserved? by\b")
 _CLAUSE = re.compile(r"(What|Who|Whether|How|As|Of|That|Where|Which|When|Why)\b")
 
 
@@ -64,12 +66,23 @@ def test_only_the_front_door_stands_beside_the_packages() -> None:
 @pytest.mark.parametrize(
     "package", sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 )
-def test_a_package_is_worth_a_folder_and_says_what_it_is_for(package: str) -> None:
-    folder = PACKAGE / package
-    files = [path for path in folder.rglob("*.py") if path.name != "__init__.py"]
+def test_a_package_is_worth_a_folder(package: str) -> None:
+    files = [path for path in (PACKAGE / package).rglob("*.py") if path.name != "__init__.py"]
     assert len(files) >= FEWEST_FILES
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
-    assert len(text.splitlines()) >= FEWEST_FILES, "for what it is, what it promises, who calls it"
+
+
+@pytest.mark.parametrize(
+    "package",
+    sorted(
+        f"{path.parent.relative_to(PACKAGE)}"
+        for path in PACKAGE.rglob("*/__init__.py")
+        if path.parent != PACKAGE
+    ),
+)
+def test_a_package_says_what_it_is_for(package: str) -> None:
+    text = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text())) or ""
+    assert len(text.splitlines()) >= FEWEST_LINES, "for what it is, what it promises, who calls it"
+    assert _CALLERS.search(text), "no word on who calls, reads or uses it"
 
 
 def test_docstrings_begin_with_a_verb_or_a_noun() -> None:

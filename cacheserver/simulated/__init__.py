@@ -1,8 +1,9 @@
 """Simulated Claude without a key: Anthropic's API, real prompt-cache arithmetic, labelled.
 
-It thinks nothing up: an answer is made from the request, and says so. It shares no code with the
-rest of cacheserver, least of all what prices an answer, so that each can be held against the other.
-What a test can ask of it is written down in `directives.py`.
+Promises: an answer is derived from the request and says that it is simulated. It shares no code
+with the rest of cacheserver, above all no prices, so that each can be checked against the other.
+Started by `bootstrap` where there is no key, and by `cacheserver simulate-claude`; `directives`
+lists what a test can request of it.
 """
 
 from __future__ import annotations

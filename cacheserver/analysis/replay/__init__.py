@@ -1,6 +1,6 @@
 """Replay of logged or simulated traffic through the real policies in virtual time.
 
-Rule: what decides here is what decides in the server (the pure rules); only the stores are
-in memory, and each has a contract test that the server's own store passes too. Nothing is sent
-to anyone.
+Promises: the pure rules that decide here are those of the server. Only the stores are in memory,
+and each passes the contract test of the server's own store. Nothing is sent anywhere.
+Called by `analysis.audit` and `analysis.scenarios`.
 """

@@ -1,1 +1,5 @@
-"""The HTTP routes, one file a resource. They parse, call a capability, and answer."""
+"""HTTP routes, one file for each resource.
+
+Promises: a route parses its input, calls one capability and encodes the result. It holds no rule.
+Used by `app` only, which adds them to the application.
+"""

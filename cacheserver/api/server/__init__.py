@@ -1,5 +1,6 @@
 """Limits on connections, before a caller is authenticated.
 
-Rule: no byte, field, second or connection is unbounded. What goes beyond a bound is refused with a
-status where one can still be sent, closed, and counted by its reason.
+Promises: bytes, fields, seconds and connections are all bounded. Whatever exceeds a bound is
+refused with a status if one can still be sent, closed, and counted by its reason.
+Used by `app`, which runs uvicorn with this protocol.
 """

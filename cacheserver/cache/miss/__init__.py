@@ -1,4 +1,6 @@
-"""A miss: its admission, the call to Claude, the requests that wait for it, the stored answer.
+"""Misses: admission, the call to Claude, waiting requests, and the stored answer.
 
-Called by `cache.service`; `batches` uses the answer store alone.
+Promises: concurrent requests with the same key share one call; a caller that disconnects costs the
+others nothing; an answer is stored only if it is complete and cacheable.
+Called by `cache.service`; `batches` uses `answer_store` alone.
 """

@@ -1,4 +1,6 @@
-"""Stored entries and decisions: in Redis, with the vector index kept in agreement.
+"""Stored entries and decisions in Redis, with the vector index kept in step.
 
-Redis is the truth: a vector without an entry is dropped when it is met.
+Promises: Redis holds the truth. A vector without an entry is dropped when it is found; an entry
+without a vector is indexed again.
+Called by `cache.service`; `erasure` and `calibration` read and delete entries through it.
 """

@@ -15,8 +15,8 @@ from operator import mul
 from typing import Final, Literal, TypeAlias
 
 from cacheserver.core.rules.routing import RoutingRules
-from cacheserver.core.tasks import edges
 from cacheserver.routing.complexity_words import GROUPS_OF, STEM
+from cacheserver.routing.task_inference import edges
 
 Level: TypeAlias = Literal["SIMPLE", "MEDIUM", "COMPLEX"]
 
@@ -54,7 +54,7 @@ class Complexity:
 def features(text: str, task: str | None) -> dict[str, float]:
     """Return the features of a text: words, pairs of neighbours, word groups, its task, its size.
 
-    `task` is the result of `tasks.infer`. Words come from both ends of a long text, where its
+    `task` is the result of `infer_task`. Words come from both ends of a long text, where its
     instruction usually is. Each counts once: a repeated word makes nothing harder.
     """
     read = edges(text)

@@ -15,7 +15,7 @@ from cacheserver.claude import capabilities
 from cacheserver.claude.capabilities import Abilities
 from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Call
-from cacheserver.core import json_text, tasks, tiers
+from cacheserver.core import json_text, tiers
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError, UpstreamError
 from cacheserver.core.rules.routing import RoutingRules, Tier
@@ -26,6 +26,7 @@ from cacheserver.routing.complexity import Complexity
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.routing.rules import Ask
 from cacheserver.routing.sticky_models import StickyModels
+from cacheserver.routing.task_inference import infer_task, last_text
 from cacheserver.routing.turns import LastAnswer
 
 _SITE: Final = "router"
@@ -66,9 +67,9 @@ class Router:
     async def route(self, query: Query, vector: Any | None, now: float) -> Route:
         """Return the model to ask. `vector` is the question's embedding, if there is one."""
         rules = query.tenant.routing
-        text = query.text if query.text is not None else tasks.last_text(query.body)
+        text = query.text if query.text is not None else last_text(query.body)
         task = query.controls.task
-        looks = tasks.infer(query.body, text)
+        looks = infer_task(query.body, text)
         inferred = looks if task is None and rules.infer_tasks else None
         ask = Ask(query.model, task, inferred, query.controls.deep)
         if query.model != AUTO and not rules.overrides:

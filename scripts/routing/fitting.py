@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
-from cacheserver.core.tasks import infer
 from cacheserver.routing.complexity import SIZES, Weights, features
+from cacheserver.routing.task_inference import infer_task
 
 LEVELS = ("SIMPLE", "MEDIUM", "COMPLEX")
 
@@ -43,7 +43,7 @@ class Settings:
 @lru_cache(maxsize=10_000)
 def found_in(prompt: str) -> Mapping[str, float]:
     """Return the features of a prompt, cached over all fits."""
-    return features(prompt, infer({}, prompt))
+    return features(prompt, infer_task({}, prompt))
 
 
 class Fitted:

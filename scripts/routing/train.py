@@ -17,11 +17,11 @@ from random import Random
 import numpy as np
 
 from cacheserver.core.rules.routing import RoutingRules
-from cacheserver.core.tasks import infer
 from cacheserver.index.errors import IndexingError
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.routing import complexity
 from cacheserver.routing.complexity import Weights
+from cacheserver.routing.task_inference import infer_task
 from scripts.routing import keywords
 from scripts.routing.fitting import (
     LEVELS,
@@ -151,7 +151,7 @@ def shipped(examples: Sequence[Example], with_vector: Weights, without: Weights)
     """Shares as the server computes them."""
     read = [
         complexity.read(
-            e.prompt, infer({}, e.prompt), e.vector, with_vector=with_vector, without=without
+            e.prompt, infer_task({}, e.prompt), e.vector, with_vector=with_vector, without=without
         )
         for e in examples
     ]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.core.rules.routing import RoutingRules
-from cacheserver.core.tasks import infer
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.routing.complexity import Complexity, Weights, features, level, read
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.routing.task_inference import infer_task
 from scripts.routing import keywords
 from tests.models import model_dir
 
@@ -108,7 +108,9 @@ def test_what_is_pasted_between_the_ends_changes_the_size_alone() -> None:
 def test_the_rubrics_own_cases_are_told_apart(prompt: str, expected: str) -> None:
     vector = OnnxEmbedder(model_dir()).embed([prompt])[0].tolist()
     for embedded in (vector, None):
-        seen = read(prompt, infer({}, prompt), embedded, with_vector=WITH_VECTOR, without=WITHOUT)
+        seen = read(
+            prompt, infer_task({}, prompt), embedded, with_vector=WITH_VECTOR, without=WITHOUT
+        )
         shares = {"SIMPLE": seen.simple, "MEDIUM": seen.medium, "COMPLEX": seen.complex}
         assert max(shares, key=lambda name: shares[name]) == expected, seen
 

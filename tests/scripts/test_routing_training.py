@@ -10,9 +10,9 @@ import pytest
 from cacheserver.analysis.audit.tally import ROUTED_RIGHT
 from cacheserver.core import data_files
 from cacheserver.core.rules.routing import RoutingRules
-from cacheserver.core.tasks import infer
 from cacheserver.routing import complexity
 from cacheserver.routing.complexity_weights import FILE, WITH_VECTOR, WITHOUT, of_table
+from cacheserver.routing.task_inference import infer_task
 from scripts.routing import train, weightsfile
 from scripts.routing.fitting import LEVELS, Example, Fitted, Settings, softmax, temperature
 from tests.models import model_dir
@@ -40,7 +40,7 @@ def test_the_server_computes_what_was_fitted(vector: bool) -> None:
         given = example.vector.tolist() if vector else None
         seen = complexity.read(
             example.prompt,
-            infer({}, example.prompt),
+            infer_task({}, example.prompt),
             given,
             with_vector=weights if vector else WITH_VECTOR,
             without=weights,

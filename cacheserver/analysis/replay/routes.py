@@ -14,7 +14,6 @@ from dataclasses import replace
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.claude import capabilities
-from cacheserver.core import tasks
 from cacheserver.core.types import AUTO, Route, Usage
 from cacheserver.index.models import Vectors
 from cacheserver.pricing.prices import Pricer
@@ -23,6 +22,7 @@ from cacheserver.routing import rules as routing
 from cacheserver.routing.complexity import Complexity
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.routing.rules import Ask
+from cacheserver.routing.task_inference import infer_task, last_text
 from cacheserver.routing.turns import LastAnswer
 
 _READINGS = 100_000
@@ -61,8 +61,8 @@ class Routes:
     def _chosen(self, seen: ReplayedRequest, sticky: str | None) -> Route:
         """Return the policy's route, whatever model was asked for."""
         query, rules = seen.query, seen.query.tenant.routing
-        text = query.text if query.text is not None else tasks.last_text(query.body)
-        looks = tasks.infer(query.body, text)
+        text = query.text if query.text is not None else last_text(query.body)
+        looks = infer_task(query.body, text)
         inferred = looks if rules.infer_tasks else None
         ask = Ask(AUTO, None, inferred, needs=seen.needs, sticky=sticky)
         if text is not None and routing.wants_reading(ask, rules):

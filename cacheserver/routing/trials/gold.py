@@ -13,12 +13,13 @@ from typing import Any, Final, Protocol
 
 from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
-from cacheserver.core import json_text, tasks
+from cacheserver.core import json_text
 from cacheserver.core.checks import answers
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Nanodollars, Tenant
+from cacheserver.routing.task_inference import last_text
 from cacheserver.routing.trials import gold_rules
 from cacheserver.routing.trials import rules as trial_rules
 from cacheserver.routing.trials.calls import TrialAnswer, TrialCalls
@@ -202,7 +203,7 @@ class GoldRuns:
             return True
         return await self._comparer.same(
             tenant.name,
-            tasks.last_text(item.body) or "",
+            last_text(item.body) or "",
             json_text.dumps(dict(message)),
             json_text.dumps({"content": [{"type": "text", "text": item.expected}]}),
             judge=tenant.routing.trials.judge,

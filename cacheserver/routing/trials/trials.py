@@ -13,10 +13,11 @@ from typing import Any, Final
 from cacheserver.cache import cacheability, fingerprint
 from cacheserver.cache.ports import Metrics
 from cacheserver.claude import sse
-from cacheserver.core import json_text, tasks
+from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.types import PlannedCall, Query, Tenant
+from cacheserver.routing.task_inference import last_text
 from cacheserver.routing.trials import rules as trial_rules
 from cacheserver.routing.trials.calls import TrialAnswer, TrialCalls
 from cacheserver.routing.trials.comparison import Comparer
@@ -154,7 +155,7 @@ class Trials:
         if cacheability.unstorable(other) is not None:
             # Refused, cut, empty: the cheap model's failure. The dear one's says nothing of it.
             return False if trial.cheap else None
-        question = query.text or tasks.last_text(query.body) or ""
+        question = query.text or last_text(query.body) or ""
         one, two = sse.without_id(message), sse.without_id(other)
         judge = query.tenant.routing.trials.judge
         return await self._comparer.same(query.tenant.name, question, one, two, judge=judge)

@@ -18,6 +18,7 @@ import cacheserver.cache.build as cache
 import cacheserver.calibration.build as calibration
 import cacheserver.claude.build as claude
 import cacheserver.conversations.build as conversations
+import cacheserver.embedded.build as embedded
 import cacheserver.erasure.build as erasure
 import cacheserver.ledger.build as ledger
 import cacheserver.observability.build as observability
@@ -75,7 +76,8 @@ async def build(
         embedder = cache.load_embedder(settings.model_dir or settings.data_dir / "model")
 
         # The stores, Claude, and the books.
-        store = await start(storage.build(kernel.store_options(settings), metrics, clock))
+        server = await start(embedded.build(settings))
+        store = await start(storage.build(server, kernel.store_options(settings), metrics, clock))
         options = kernel.cache_options(settings)
         answers = await start(cache.answers(store, embedder, options, metrics, clock))
         url = await start(serve_simulated(SimulatedSettings())) if simulated else None

@@ -22,6 +22,7 @@ from cacheserver.backup import encryption_command
 from cacheserver.core.command_line import CommandLine, CommandModule, say
 from cacheserver.core.errors import CacheServerError, SettingsError
 from cacheserver.core.features import Feature
+from cacheserver.embedded import command as embedded_command
 from cacheserver.erasure import command as erasure_command
 from cacheserver.lint import command as lint_command
 from cacheserver.pricing import command as estimate_command
@@ -49,6 +50,7 @@ COMMANDS: tuple[tuple[CommandModule, Feature | None], ...] = (
     (audit_command, "analysis"),
     (workload_command, "analysis"),
     (backup_command, None),
+    (embedded_command, None),
     (erasure_command, None),
     (encryption_command, None),
     (key_command, None),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.embedded.process import find_server
 from cacheserver.storage.connection import Connection, connect
-from cacheserver.storage.embedded.process import find_server
 
 
 def _redis() -> Path | None:

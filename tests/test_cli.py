@@ -15,8 +15,8 @@ import pytest
 
 from cacheserver.cli import main
 from cacheserver.core.types import Tenant
+from cacheserver.embedded.store import EmbeddedStore, running_url
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.store import EmbeddedStore, running_url
 from cacheserver.tenants.store import Tenants
 from tests.house import ADMIN_KEY, House
 from tests.redis_servers import ENGINES, serving

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.simulated import Fault
-from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.house import ADMIN_KEY, House, came_from
 
 

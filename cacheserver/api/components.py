@@ -120,7 +120,7 @@ class Components:
 
     @property
     def repairs(self) -> Sequence[str]:
-        return self.host.store.repairs
+        return self.host.store.server.repairs
 
     @property
     def tenants(self) -> Tenants:

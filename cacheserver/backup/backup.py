@@ -2,7 +2,6 @@
 
     cacheserver backup FILE                 while the server runs, or not
     cacheserver restore FILE [--replace]    with the server stopped
-    cacheserver repair                      cut off damage that a start refuses to
 
 The backup of an encrypted store is encrypted, and the tenants' keys are in a separate file,
 FILE.keys, so that keys can be destroyed there too. Not in a backup: the index's snapshot (rebuilt
@@ -72,10 +71,6 @@ def add(line: CommandLine) -> None:
             )
         )
     )
-    repair = line.commands.add_parser(
-        "repair", help="cut off a damage that the server refuses to start on"
-    )
-    repair.set_defaults(run=lambda asked: _run(lambda settings: mend(settings, say)))
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
@@ -159,26 +154,12 @@ async def load(
     say(f"{path} is restored.")
 
 
-async def mend(settings: Settings, say: Say) -> None:
-    """Cut off what damages the embedded store's files. Raises `SettingsError`."""
-    from cacheserver.storage.embedded.store import EmbeddedStore
-
-    if settings.redis_url is not None:
-        raise SettingsError(
-            "`CACHESERVER_REDIS_URL`: only the embedded store's files can be mended"
-        )
-    done = await EmbeddedStore(settings.data_dir).repair()
-    for sentence in done:
-        say(sentence)
-    say("The store can be started." if done else "There is no damage.")
-
-
 async def _into_directory(
     settings: Settings, source: Source, *, replace: bool, mark: str
 ) -> Path | None:
     """Restore into the data directory; where what was there before is kept."""
-    from cacheserver.storage.embedded.data_lock import DataLock
-    from cacheserver.storage.embedded.store import EmbeddedStore, ask_to_stop
+    from cacheserver.embedded.data_lock import DataLock
+    from cacheserver.embedded.store import EmbeddedStore, ask_to_stop
 
     data = settings.data_dir.resolve()
     store = data / "store"
@@ -282,9 +263,9 @@ async def _fill(settings: Settings, url: str, source: Source, folder: Path) -> N
 async def _source(settings: Settings, folder: Path) -> AsyncIterator[Connection]:
     """Open what to read: of the embedded store a copy as of this moment, else the store itself."""
     from cacheserver.config import settings as config
+    from cacheserver.embedded import snapshot
+    from cacheserver.embedded import store as embedded
     from cacheserver.storage import connection
-    from cacheserver.storage.embedded import snapshot
-    from cacheserver.storage.embedded import store as embedded
 
     async with AsyncExitStack() as stack:
         if settings.redis_url is not None:

@@ -79,7 +79,7 @@ async def save_keys(settings: Settings, path: Path, say: Say) -> None:
 @asynccontextmanager
 async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
     from cacheserver.config import settings as config
-    from cacheserver.storage import opening
+    from cacheserver.embedded import command_connection
     from cacheserver.storage.sealing.data_keys import DataKeys
 
     masters = config.masters(settings)
@@ -87,7 +87,7 @@ async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
         raise SettingsError("`CACHESERVER_ENCRYPTION_KEY_FILE`: without it nothing is encrypted")
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     prefix = settings.redis_prefix
-    async with opening.opened(
+    async with command_connection.open_connection(
         url, data_dir=settings.data_dir, prefix=prefix, tls=config.tls(settings)
     ) as redis:
         yield DataKeys(redis, prefix=prefix, masters=masters)

@@ -12,10 +12,7 @@ from cacheserver.storage.build import StoreOptions
 
 
 def store_options(settings: Settings) -> StoreOptions:
-    url = settings.redis_url
     return StoreOptions(
-        url=None if url is None else url.get_secret_value(),
-        data_dir=settings.data_dir,
         prefix=settings.redis_prefix,
         tls=config.tls(settings),
         master_keys=partial(config.masters, settings),

@@ -22,7 +22,7 @@ async def build(host: Host) -> AsyncIterator[Eraser]:
         ledger=host.ledger.writer,
         tenants=host.tenants,
         data_dir=settings.data_dir,
-        ours=store.embedded,
+        ours=store.server.sync is not None,
         longest_s=settings.timeout_s,
         metrics=host.metrics,
         clock=host.clock,

@@ -1,4 +1,4 @@
-"""Connects to the store, after starting it if it is the embedded one, and unlocks its content."""
+"""Connects to the store and unlocks its content."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cacheserver.core.errors import StoreError
 from cacheserver.storage import connection
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.data_loss_watch import DataLossWatch
-from cacheserver.storage.embedded.store import EmbeddedStore
+from cacheserver.storage.data_loss_watch import DataLossWatch, DiskSync
 from cacheserver.storage.redis_url import Tls
 from cacheserver.storage.sealing import data_keys
 from cacheserver.storage.sealing.data_keys import DataKeys
@@ -36,11 +34,18 @@ class Metrics(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """`url` None: the embedded store in `data_dir`. `master_keys` may block on a command."""
+class StoreServer:
+    """Server to connect to. `sync` is None for a server that somebody else runs."""
 
-    url: str | None
-    data_dir: Path
+    url: str = field(repr=False)  # may contain a password
+    sync: DiskSync | None = None
+    repairs: Sequence[str] = ()  # sentences on damage that was repaired when it started
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Options of the connection. `master_keys` may block on a command."""
+
     prefix: str
     tls: Tls
     master_keys: Callable[[], MasterKeys | None]
@@ -55,40 +60,33 @@ class Store:
     prefix: str
     sealer: Sealer
     watch: DataLossWatch
-    embedded: bool
-    repairs: Sequence[str]  # sentences on damage that was repaired at the start
+    server: StoreServer
 
 
 @asynccontextmanager
 async def build(
-    options: StoreOptions, metrics: Metrics, clock: Callable[[], float]
+    server: StoreServer, options: StoreOptions, metrics: Metrics, clock: Callable[[], float]
 ) -> AsyncIterator[Store]:
     """Yield the store once it answers.
 
     Raises `StoreError` if Redis cannot be reached, `SettingsError` if the keys do not fit.
     """
     async with AsyncExitStack() as stack:
-        url, embedded = options.url, None
-        if url is None:
-            embedded = EmbeddedStore(options.data_dir)
-            stack.push_async_callback(embedded.stop)
-            url = await embedded.start()
-        redis = connection.connect(url, tls=options.tls)
+        redis = connection.connect(server.url, tls=options.tls)
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
-        await _reached(redis, url, options.prefix)
+        await _reached(redis, server.url, options.prefix)
         sealer = await _sealer(redis, options, metrics)  # before anything is read or written
         watch = DataLossWatch(
             redis,
             metrics,
             prefix=options.prefix,
-            sync=None if embedded is None else embedded.sync,
+            sync=server.sync,
             clock=clock,
         )
         await watch.check()
         metrics.gauges.watch_store(lambda: watch.unsynced_s)
-        repairs = () if embedded is None else embedded.repairs
-        yield Store(redis, options.prefix, sealer, watch, embedded is not None, repairs)
+        yield Store(redis, options.prefix, sealer, watch, server)
 
 
 async def _reached(redis: Connection, url: str, prefix: str) -> None:

@@ -13,13 +13,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cacheserver.storage.connection import PREFIX, Connection, command
-from cacheserver.storage.embedded.aof_sync import AofSync
 
 log = logging.getLogger(__name__)
 
 
 class Counts(Protocol):
     def swallowed(self, site: str) -> None: ...
+
+
+class DiskSync(Protocol):
+    """Sync of the store's files to the disk, known only of a store that runs beside us."""
+
+    @property
+    def failures(self) -> int: ...  # syncs that failed
+    @property
+    def failing(self) -> bool: ...  # a write may not be on the disk, and cannot be synced
+    @property
+    def unsynced_s(self) -> float: ...  # age of the oldest write that may not be on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +43,7 @@ class StoreState:
 
 
 class DataLossWatch:
-    """Check for data loss, run on request. `sync` belongs to the embedded store."""
+    """Check for data loss, run on request."""
 
     def __init__(
         self,
@@ -41,7 +51,7 @@ class DataLossWatch:
         counts: Counts,
         *,
         prefix: str = PREFIX,
-        sync: AofSync | None = None,
+        sync: DiskSync | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.unspilled: Callable[[], bool] = lambda: False  # set by ledger retention

@@ -169,12 +169,12 @@ async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
     """The keys and tenants: in the store of a server that runs, else in one for the moment."""
     from cacheserver.config import settings as config
     from cacheserver.core.types import Tenant
-    from cacheserver.storage import opening
+    from cacheserver.embedded import command_connection
     from cacheserver.tenants.store import Tenants
 
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     prefix, data_dir = settings.redis_prefix, settings.data_dir
-    async with opening.opened(
+    async with command_connection.open_connection(
         url, data_dir=data_dir, prefix=prefix, tls=config.tls(settings)
     ) as redis:
         yield Tenants(

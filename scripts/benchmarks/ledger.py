@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import Usage
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.ledger.reports import Cell, LedgerReports
 from cacheserver.ledger.time_range import split_range
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 from scripts.benchmarks.load import LOAD_CORE, Server, cpu_s, serving, simulated_claude, wrk
 from scripts.benchmarks.rows import at_least, at_most, row
 from scripts.benchmarks.server import MODEL, body, question

@@ -26,6 +26,7 @@ from cacheserver.cache import fingerprint
 from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Controls, Mark, Query, Tenant, Usage
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.layout import with_marks
@@ -35,7 +36,6 @@ from cacheserver.promptcache.session import PromptPlanner
 from cacheserver.simulated import catalogue, promptcache
 from cacheserver.simulated.promptcache import PromptCache
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 MODEL = "claude-sonnet-5-5"
 START = 1_795_000_000.0  # in November 2026, with today's prices

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.chaos_run.processes import ROOT
 
-_SOURCE = ROOT / "tests" / "stores" / "disk.c"
+_SOURCE = ROOT / "tests" / "embedded" / "disk.c"
 
 
 def shim(folder: Path) -> Path | None:

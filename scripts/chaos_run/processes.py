@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import httpx2
 
-from cacheserver.storage.embedded.process import find_server
+from cacheserver.embedded.process import find_server
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # a start reads two models; on a busy machine that takes its time

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cacheserver.embedded.store import running_url
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.store import running_url
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_servers import ENGINES, serving
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from cacheserver.backup import backup, backup_file
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
+from cacheserver.embedded.process import find_server
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.embedded.process import find_server
-from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.house import House, came_from
 from tests.redis_servers import serving
 

@@ -21,10 +21,10 @@ import pytest
 
 from cacheserver.batches import job_scripts
 from cacheserver.budgets import scripts
+from cacheserver.embedded.process import find_server
 from cacheserver.ledger import scripts as ledgerscripts
 from cacheserver.simulated import Simulated, SimulatedSettings
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import Gatekeeper, item
 from tests.house import ADMIN_KEY, serving
 from tests.redis_servers import serving as serving_redis

@@ -13,11 +13,11 @@ from cacheserver.batches.jobs import Job, Jobs, new_id
 from cacheserver.batches.pending_rows import PendingRows
 from cacheserver.batches.work_queue import FinishedItem, Waiter, WorkQueue
 from cacheserver.core.errors import StoreError
+from cacheserver.embedded.process import find_server
 from cacheserver.ledger import row_codec
 from cacheserver.ledger.writer import Ledger
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import QUICK, BatchHouse, item
 from tests.ledger.rows import row
 from tests.ledger.test_writer import kept as kept_rows

@@ -14,8 +14,8 @@ import pytest
 
 from cacheserver.calibration.labels import Labels
 from cacheserver.core.errors import StoreError
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 
 async def numbers(labels: Labels, scope: str, tenant: str = "acme") -> list[int]:

@@ -11,10 +11,10 @@ import pytest
 
 from cacheserver.cache.erasure_rules import read
 from cacheserver.core.types import Tenant
+from cacheserver.embedded.process import find_server
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.process import find_server
 from cacheserver.storage.key_copy import scan_keys
 from tests.batches.house import QUICK
 from tests.erasure.helpers import (

@@ -11,8 +11,8 @@ import pytest
 
 from cacheserver.claude import sse
 from cacheserver.core.ledger_row import Bounds, Row
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.ledger.export import LedgerExport
-from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House

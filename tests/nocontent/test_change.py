@@ -10,8 +10,8 @@ import pytest
 from cacheserver.core import json_text
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.types import Tenant, Usage
+from cacheserver.embedded.process import find_server
 from cacheserver.storage.connection import command, connect
-from cacheserver.storage.embedded.process import find_server
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import ADMIN, PREFIX, echo, fill, in_store, marker, store_of
 from tests.house import MODEL, House

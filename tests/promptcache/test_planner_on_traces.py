@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Tenant
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.observability.metrics import Metrics
 from cacheserver.promptcache.prefixes import Prefixes
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 from scripts.benchmarks.planner import (
     LEARNED_AFTER,
     START,

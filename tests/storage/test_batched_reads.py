@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cacheserver.core.errors import StoreError
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.batched_reads import BatchedReads
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 
 async def test_values_come_in_the_order_of_their_keys_to_whoever_asked(

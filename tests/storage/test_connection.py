@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.embedded.process import find_server
 from cacheserver.storage.connection import Connection, check_server, command, connect
-from cacheserver.storage.embedded.process import find_server
 from tests.redis_servers import serving
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cacheserver.alerts.store_rules import store_alerts
+from cacheserver.embedded.process import find_server
 from cacheserver.storage.connection import command, connect
 from cacheserver.storage.data_loss_watch import DataLossWatch, StoreState
-from cacheserver.storage.embedded.process import find_server
 from tests.house import House, came_from
 from tests.redis_servers import serving
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.storage.embedded.store import EmbeddedStore
+from cacheserver.embedded.store import EmbeddedStore
 from tests.hostile.raw import until
 from tests.house import House, came_from
 from tests.test_failures import swallowed

@@ -18,9 +18,9 @@ import pytest
 import trustme
 
 from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.embedded.process import find_server
 from cacheserver.storage import redis_url
 from cacheserver.storage.connection import check_reachable, check_server, connect
-from cacheserver.storage.embedded.process import find_server
 from cacheserver.storage.redis_url import Tls
 from tests.redis_servers import serving
 

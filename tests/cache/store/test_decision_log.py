@@ -9,8 +9,8 @@ import pytest
 
 from cacheserver.cache.store.decision_log import DECISION_S, NEAR, DecisionLog
 from cacheserver.core.errors import StoreError
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 HIT = {"kind": "exact", "reason": "fresh"}
 

@@ -1,4 +1,4 @@
-"""A server amid writes, to be killed: `python -m tests.storage.embedded.writer DIR [orphan]`.
+"""A server amid writes, to be killed: `python -m tests.embedded.writer DIR [orphan]`.
 
 It prints the store's process id, then each id after the store has acknowledged it, for ever.
 """
@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from cacheserver.cache.store.entries import Entries
+from cacheserver.embedded import process
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import connect
-from cacheserver.storage.embedded import process
-from cacheserver.storage.embedded.store import EmbeddedStore
 from tests.cache.making_entries import HALF, entry
 
 

@@ -1,4 +1,4 @@
-"""Stores on a bad disk, under disk.c: `python -m tests.storage.embedded.baddisk SCENARIO DIR`.
+"""Stores on a bad disk, under disk.c: `python -m tests.embedded.baddisk SCENARIO DIR`.
 
 The last line printed is what was found, as JSON.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cacheserver.core.errors import StoreError
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 BAD_DISK = os.environ.get("BAD_DISK", "")
 

@@ -12,9 +12,9 @@ import pytest
 
 from cacheserver.cache.store.entries import Entries
 from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.embedded import process as child
+from cacheserver.embedded.store import EmbeddedStore, running_url
 from cacheserver.storage.connection import Connection, check_server, command, connect
-from cacheserver.storage.embedded import process as child
-from cacheserver.storage.embedded.store import EmbeddedStore, running_url
 from tests.redis_servers import ENGINES, listens
 
 
@@ -84,7 +84,7 @@ async def test_it_keeps_everything_on_disk_and_evicts_nothing(tmp_path: Path) ->
         settings = await command(client, "CONFIG GET", "*")
         await client.aclose()
     assert settings["appendonly"] == "yes"
-    assert settings["appendfsync"] == "no"  # tests/storage/embedded/test_disk.py has who syncs
+    assert settings["appendfsync"] == "no"  # tests/embedded/test_disk.py has who syncs
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["maxmemory"] == "20000000"
 
@@ -202,7 +202,7 @@ async def test_a_server_killed_in_the_middle_of_writes_starts_again_with_all_of_
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.storage.embedded.writer",
+        "tests.embedded.writer",
         tmp_path,
         mode,
         stdout=asyncio.subprocess.PIPE,

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from cacheserver.core.errors import SettingsError
+from cacheserver.embedded.process import find_server
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.embedded.process import find_server
-from cacheserver.storage.embedded.store import EmbeddedStore
 
 MANIFEST = "appendonly.aof.manifest"
 

@@ -1,4 +1,4 @@
-"""The store of a server that runs, else one for the moment: for commands beside the server."""
+"""Connection to the store for a command that may run beside the server."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from cacheserver.embedded import store
 from cacheserver.storage import connection
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.embedded import store
 from cacheserver.storage.redis_url import Tls
 
 
 @asynccontextmanager
-async def opened(
+async def open_connection(
     url: str | None, *, data_dir: Path, prefix: str, tls: Tls
 ) -> AsyncIterator[Connection]:
-    """Yield a client for `url`, or for the embedded store of `data_dir` where there is none.
+    """Yield a connection to `url`, else to the embedded store of `data_dir`.
 
-    Raises `SettingsError`, `StoreError`.
+    An embedded store that does not run is started until the block ends. Raises `SettingsError`,
+    `StoreError`.
     """
     async with AsyncExitStack() as stack:
         place = url or store.running_url(data_dir)

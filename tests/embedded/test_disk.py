@@ -27,7 +27,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_a_bad_disk(shim: Path, scenario: str, tmp_path: Path) -> dict[str, Any]:
     environment = {**os.environ, "LD_PRELOAD": str(shim), "BAD_DISK": str(tmp_path / "disk")}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.storage.embedded.baddisk", scenario, tmp_path / "data"],
+        [sys.executable, "-m", "tests.embedded.baddisk", scenario, tmp_path / "data"],
         env=environment,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.embedded.process import ask, exit_of, find_server, spawn
+from cacheserver.embedded.process import ask, exit_of, find_server, spawn
 
 _CHUNK: Final = 1 << 20
 _SILENCE_S: Final = 60.0  # the fork of a store of some gigabytes takes a second

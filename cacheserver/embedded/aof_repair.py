@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from cacheserver.core.errors import SettingsError
-from cacheserver.storage.embedded.aof_sync import synced_sizes
+from cacheserver.embedded.aof_sync import synced_sizes
 
 MANIFEST: Final = "appendonly.aof.manifest"
 

@@ -24,10 +24,10 @@ from types import TracebackType
 import orjson
 
 from cacheserver.core.errors import SettingsError
-from cacheserver.storage.embedded.aof_repair import AofRepair
-from cacheserver.storage.embedded.aof_sync import AofSync
-from cacheserver.storage.embedded.data_lock import DataLock
-from cacheserver.storage.embedded.process import ask, exit_of, find_server, spawn
+from cacheserver.embedded.aof_repair import AofRepair
+from cacheserver.embedded.aof_sync import AofSync
+from cacheserver.embedded.data_lock import DataLock
+from cacheserver.embedded.process import ask, exit_of, find_server, spawn
 
 _LONGEST_PATH = 100  # bytes; the kernel takes 107 (Linux) or 103 (macOS)
 _PATIENCE_S = 10.0  # for a child to stop: it has at most a second of writes to flush

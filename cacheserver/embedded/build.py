@@ -1,0 +1,24 @@
+"""Builds the server of the store: the operator's Redis, else one of our own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cacheserver.config.settings import Settings
+from cacheserver.embedded.store import EmbeddedStore
+from cacheserver.storage.build import StoreServer
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[StoreServer]:
+    """Yield the Redis of the settings, or the embedded store, stopped when the block ends.
+
+    Raises `SettingsError` if the embedded store cannot be started.
+    """
+    if settings.redis_url is not None:
+        yield StoreServer(settings.redis_url.get_secret_value())
+        return
+    store = EmbeddedStore(settings.data_dir)
+    async with store as url:
+        yield StoreServer(url, store.sync, store.repairs)

@@ -17,17 +17,11 @@ from cacheserver.cache import cache_control
 from cacheserver.core import actors
 from cacheserver.core.checks import answers
 from cacheserver.core.errors import BadRequest
+from cacheserver.core.rules.bounds import NAME, TAG
 from cacheserver.core.types import LEVERS, Controls
 
-# Names of namespaces, tasks and tenants are parts of digests and keys, and are shown unescaped.
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_NAME_RULE = "must be 1 to 64 letters, digits, `.`, `_` or `-`"
-
-# Tags name the caller's objects (`user:42`, `docs/intro`), hence `:` and `/`. 16 of 64 characters
-# stay within the 1,024 bytes that CDNs allow for the cache tags of one response.
+# Of 64 characters each: within the 1,024 bytes that CDNs allow for the tags of one response.
 MAX_TAGS = 16
-_TAG = re.compile(r"[A-Za-z0-9._:/-]{1,64}")
-_TAG_RULE = "each tag must be 1 to 64 letters, digits, `.`, `_`, `:`, `/` or `-`"
 
 # Ten digits are 300 years, beyond any tenant's maximum.
 _SECONDS = re.compile(r"[0-9]{1,10}")
@@ -173,9 +167,7 @@ def levers(field: str, values: list[Any]) -> tuple[str, ...]:
 
 def name(field: str, value: object) -> str:
     """Check a namespace, task or tenant name. Raises `BadRequest` naming `field`."""
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise BadRequest(field, _NAME_RULE)
-    return value
+    return NAME.check(field, value)
 
 
 def ttl(field: str, value: object) -> int:
@@ -187,9 +179,7 @@ def ttl(field: str, value: object) -> int:
 
 def tag(field: str, value: object) -> str:
     """Check one tag. Raises `BadRequest` naming `field`."""
-    if not isinstance(value, str) or not _TAG.fullmatch(value):
-        raise BadRequest(field, _TAG_RULE)
-    return value
+    return TAG.check(field, value)
 
 
 def tags(field: str, values: list[Any]) -> tuple[str, ...]:

@@ -67,18 +67,23 @@ class BadRequest(CallerError):
         self.field = field
 
 
+def unknown(kind: str, given: str, known: Iterable[str]) -> str:
+    """Return the message for a name that stands for nothing."""
+    names = sorted(known)
+    near = get_close_matches(given[:_SHOWN], names, n=_LISTED)
+    listed = [*near, *(name for name in names if name not in near)][:_LISTED]
+    more = len(names) - len(listed)
+    shown = f"{', '.join(listed) or 'none'}{f' and {more} more' if more > 0 else ''}"
+    return f"there is no {kind} {given[:_SHOWN]!r}; known: {shown}"
+
+
 class Unknown(BadRequest):
     """A name that stands for nothing; the message lists ten of those there are, the most like it
     first.
     """
 
     def __init__(self, field: str, kind: str, given: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        near = get_close_matches(given[:_SHOWN], names, n=_LISTED)
-        listed = [*near, *(name for name in names if name not in near)][:_LISTED]
-        more = len(names) - len(listed)
-        shown = f"{', '.join(listed) or 'none'}{f' and {more} more' if more > 0 else ''}"
-        super().__init__(field, f"there is no {kind} {given[:_SHOWN]!r}; known: {shown}")
+        super().__init__(field, unknown(kind, given, known))
 
 
 class Unauthenticated(CallerError):

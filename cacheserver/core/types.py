@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from cacheserver.core.evidence import Evidence
 from cacheserver.core.money import Nanodollars as Nanodollars
@@ -20,6 +20,7 @@ from cacheserver.core.planned_call import Route as Route
 from cacheserver.core.planned_call import Tried as Tried
 from cacheserver.core.planned_call import Trim as Trim
 from cacheserver.core.rules.batching import BatchRules
+from cacheserver.core.rules.bounds import NAME, STRICT, TAG, Bound
 from cacheserver.core.rules.budgets import BudgetRules
 from cacheserver.core.rules.caching import CachingRules
 from cacheserver.core.rules.history import HistoryRules
@@ -39,7 +40,10 @@ MAX_TOKENS: Final = 1_024
 # settings nor the tenant's say otherwise.
 DEFAULT_TTL_S: Final = 3_600
 MAX_TTL_S: Final = 2_592_000  # 30 days
+_YEAR_S: Final = 365 * 86_400  # the longest that an operator may set
 
+Ttl: TypeAlias = Annotated[int, Bound(least=0, most=_YEAR_S)]
+Name: TypeAlias = Annotated[str, NAME]
 HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
 
 # What a miss is made cheaper by; each can be switched off, by a tenant and for one request.
@@ -185,32 +189,43 @@ Decision: TypeAlias = Hit | Miss | Bypass
 class TtlRule:
     """A default and a maximum for what matches every field that is set."""
 
-    namespace: str | None = None
-    task: str | None = None
-    tag: str | None = None
-    default_ttl_s: int | None = None
-    max_ttl_s: int | None = None
+    __pydantic_config__ = STRICT
+
+    namespace: Name | None = None
+    task: Name | None = None
+    tag: Annotated[str, TAG] | None = None
+    default_ttl_s: Ttl | None = None
+    max_ttl_s: Ttl | None = None
+
+    def __post_init__(self) -> None:
+        if self.namespace is None and self.task is None and self.tag is None:
+            raise ValueError("must name a namespace, a task or a tag")
+        if self.default_ttl_s is None and self.max_ttl_s is None:
+            raise ValueError("must set `default_ttl_s` or `max_ttl_s`")
 
 
 @dataclass(frozen=True, slots=True)
 class VolatilityCaps:
     """The longest a volatile answer may live, in seconds. 0: not shared; None: no cap."""
 
-    time_s: int | None = 300  # weather and rates move within minutes; a burst of askers still hits
-    drift_s: int | None = 86_400  # a new president or record is rarely older news than a day
-    place_s: int | None = 0  # one asker's "near me" is not another's
-    personal_s: int | None = 0  # an operator who keeps one namespace a customer may raise it
+    __pydantic_config__ = STRICT
+
+    time_s: Ttl | None = 300  # weather and rates move within minutes; a burst of askers still hits
+    drift_s: Ttl | None = 86_400  # a new president or record is rarely older news than a day
+    place_s: Ttl | None = 0  # one asker's "near me" is not another's
+    personal_s: Ttl | None = 0  # an operator who keeps one namespace a customer may raise it
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant and its settings."""
+    """A tenant and its settings. `tenants.tenant_json` checks them by their types."""
 
     name: str
-    default_ttl_s: int = DEFAULT_TTL_S
-    max_ttl_s: int = MAX_TTL_S
-    stale_s: int = 0
-    ttl_rules: tuple[TtlRule, ...] = ()
+    default_ttl_s: Ttl = DEFAULT_TTL_S
+    max_ttl_s: Ttl = MAX_TTL_S
+    stale_s: Ttl = 0
+    # Each is evaluated for every answer that is stored.
+    ttl_rules: Annotated[tuple[TtlRule, ...], Bound(most=100)] = ()
     bar: Bar = Bar(similarity=0.95)
     namespace_bars: Mapping[str, Bar] = field(default_factory=dict)
     scope_bars: Mapping[str, Bar] = field(default_factory=dict)  # the narrowest holds
@@ -221,7 +236,9 @@ class Tenant:
     # An entry serves other actors by similarity only once a second actor's answer agreed.
     corroborate: bool = False
     actors: Literal["named", "key"] = "named"  # by the caller, or each key is one
-    routing_epoch: int = 0  # part of every fingerprint of this tenant
+    routing_epoch: Annotated[int, Bound(0, 2**31 - 1)] = (
+        0  # part of every fingerprint of this tenant
+    )
     routing: RoutingRules = field(default_factory=RoutingRules)
     caching: CachingRules = field(default_factory=CachingRules)
     batching: BatchRules = field(default_factory=BatchRules)

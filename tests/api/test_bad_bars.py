@@ -208,7 +208,7 @@ async def test_a_caller_reads_the_field_they_wrote(house: House) -> None:
         await refusal(refused, f"`{field}`: ")
     settings = {"scope_bars": {"zz": {"target": 0.1}}}
     refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
-    await refusal(refused, "`scope_bars`: ")
+    await refusal(refused, "`scope_bars.zz`: ")
 
 
 async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: House) -> None:

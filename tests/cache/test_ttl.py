@@ -68,13 +68,10 @@ def test_a_default_above_a_maximum_is_cut_to_it() -> None:
 
 names = st.sampled_from(["a", "b"])
 seconds = st.integers(0, 100)
+matched = st.fixed_dictionaries({}, optional={"namespace": names, "task": names, "tag": names})
+lifetimes = st.fixed_dictionaries({}, optional={"default_ttl_s": seconds, "max_ttl_s": seconds})
 rules = st.builds(
-    TtlRule,
-    namespace=st.none() | names,
-    task=st.none() | names,
-    tag=st.none() | names,
-    default_ttl_s=st.none() | seconds,
-    max_ttl_s=st.none() | seconds,
+    lambda where, lives: TtlRule(**where, **lives), matched.filter(bool), lifetimes.filter(bool)
 )
 tenants = st.builds(
     Tenant,

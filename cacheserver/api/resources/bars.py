@@ -13,6 +13,7 @@ from cacheserver.api.state import edge_of
 from cacheserver.cache import controls
 from cacheserver.calibration.what_if import PAGE
 from cacheserver.core.errors import BadRequest, NotFound, Unknown
+from cacheserver.core.rules.bounds import SCOPE
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.tenants import tenant_json
 
@@ -158,7 +159,7 @@ def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:
             bars = _with(tenant.namespace_bars, level, controls.name("name", at), bar)
             return replace(tenant, namespace_bars=bars)
         case "scope":
-            bars = _with(tenant.scope_bars, level, tenant_json.scope("name", at), bar)
+            bars = _with(tenant.scope_bars, level, SCOPE.check("name", at), bar)
             return replace(tenant, scope_bars=bars)
         case _:
             raise BadRequest("level", "must be `tenant`, `namespace` or `scope`")

@@ -19,6 +19,7 @@ import cacheserver.calibration.build as calibration
 import cacheserver.claude.build as claude
 import cacheserver.conversations.build as conversations
 import cacheserver.embedded.build as embedded
+import cacheserver.encryption.build as encryption
 import cacheserver.erasure.build as erasure
 import cacheserver.ledger.build as ledger
 import cacheserver.observability.build as observability
@@ -77,7 +78,8 @@ async def build(
 
         # The stores, Claude, and the books.
         server = await start(embedded.build(settings))
-        store = await start(storage.build(server, kernel.store_options(settings), metrics, clock))
+        sealer = encryption.build(settings, metrics.unreadable)
+        store = await start(storage.build(server, sealer, metrics, clock))
         options = kernel.cache_options(settings)
         answers = await start(cache.answers(store, embedder, options, metrics, clock))
         url = await start(serve_simulated(SimulatedSettings())) if simulated else None

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from cacheserver.analysis.audit import command as audit_command
 from cacheserver.analysis.scenarios import command as workload_command
-from cacheserver.backup import backup as backup_command
-from cacheserver.backup import encryption_command
+from cacheserver.backup import command as backup_command
 from cacheserver.core.command_line import CommandLine, CommandModule, say
 from cacheserver.core.errors import CacheServerError, SettingsError
 from cacheserver.core.features import Feature
 from cacheserver.embedded import command as embedded_command
+from cacheserver.encryption import command as encryption_command
 from cacheserver.erasure import command as erasure_command
 from cacheserver.lint import command as lint_command
 from cacheserver.pricing import command as estimate_command

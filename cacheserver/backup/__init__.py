@@ -1,5 +1,5 @@
-"""Backs up, restores and repairs a data directory; manages its encryption keys.
+"""Backs up and restores a data directory.
 
 Promises: a backup is whole or not there; a restore never mixes two states.
-Called by the command line.
+Called by its commands.
 """

@@ -31,11 +31,12 @@ import orjson
 import zstandard
 
 from cacheserver.core.errors import SettingsError
+from cacheserver.encryption.data_key_cipher import DataKeyCipher
+from cacheserver.encryption.data_keys import ID_BYTES
+from cacheserver.encryption.master_key import KEY_BYTES, MasterKeys, WrongMaster
+from cacheserver.encryption.sealed_file import SealedReader, SealedWriter
 from cacheserver.storage.disk import sync_directory
-from cacheserver.storage.sealing.data_keys import ID_BYTES
-from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
-from cacheserver.storage.sealing.sealed_file import SealedReader, SealedWriter
-from cacheserver.storage.sealing.sealer import DataKeyCipher, Unsealed
+from cacheserver.storage.sealer import Unsealed
 
 MAGIC: Final = b"cacheserver-backup 1\n"
 SEALED: Final = b"cacheserver-backup 1 encrypted\n"

@@ -23,7 +23,7 @@ from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import Controls
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 Kind: TypeAlias = Literal["batch", "query"]
 Status: TypeAlias = Literal["in_progress", "canceling", "ended"]
@@ -88,7 +88,7 @@ class Jobs:
         sealer: Sealer | None = None,
     ) -> None:
         self._redis = redis
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._prefix = prefix
         self._max_bytes = max_bytes
         self._room = redis.register_script(job_scripts.ROOM)

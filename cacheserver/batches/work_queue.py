@@ -21,7 +21,7 @@ from cacheserver.core import json_text
 from cacheserver.core.errors import StoreError
 from cacheserver.core.times import WORK_MS
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 DIRECT = "direct"  # the pool of direct calls, at full price
 
@@ -84,7 +84,7 @@ class WorkQueue:
     ) -> None:
         self.token = ""
         self._redis = redis
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._prefix = prefix
         script = redis.register_script
         self._lease, self._renew = script(job_scripts.LEASE), script(job_scripts.RENEW)

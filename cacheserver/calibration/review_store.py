@@ -17,7 +17,7 @@ from cacheserver.calibration import label_scripts
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import encode_object, tenant_key
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 KIND = "reviews"  # of sealed values
 LIFE_S = 30 * 86_400  # as long as an answer may be kept at most
@@ -41,7 +41,7 @@ class ReviewQueue:
         self._redis = redis
         self._prefix = prefix
         self._most = most
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._life_ms = round(life_s * 1000)
         self._put = redis.register_script(label_scripts.REVIEW)
         self._list = redis.register_script(label_scripts.REVIEWS)

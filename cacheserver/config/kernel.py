@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from cacheserver.cache.build import CacheOptions
 from cacheserver.claude.build import ClaudeOptions
 from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
-from cacheserver.storage.build import StoreOptions
-
-
-def store_options(settings: Settings) -> StoreOptions:
-    return StoreOptions(
-        prefix=settings.redis_prefix,
-        tls=config.tls(settings),
-        master_keys=partial(config.masters, settings),
-        give_up_sealed=settings.encryption_give_up,
-    )
 
 
 def claude_options(settings: Settings, simulated_url: str | None) -> ClaudeOptions:

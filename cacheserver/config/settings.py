@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -34,9 +34,6 @@ from cacheserver.config.store_settings import StoreSettings
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.features import Feature
 from cacheserver.storage.redis_url import Tls
-
-if TYPE_CHECKING:
-    from cacheserver.storage.sealing.master_key import MasterKey, MasterKeys
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 
@@ -194,33 +191,6 @@ def admin_key(settings: Settings) -> str | None:
     if len(key) < 16:
         raise SettingsError("`CACHESERVER_ADMIN_KEY_FILE`: the key is under 16 characters")
     return key
-
-
-def masters(settings: Settings) -> MasterKeys | None:
-    """The master keys, from wherever they come; None: nothing is to be encrypted.
-
-    Blocks while a command runs. Raises `SettingsError` where one cannot be had.
-    """
-    from cacheserver.storage.sealing import master_key  # takes its time to load
-
-    def one(name: str) -> MasterKey | None:
-        file, command = (getattr(settings, f"{name}_{how}") for how in ("file", "command"))
-        if file is not None:
-            return master_key.from_file(file, setting=variable(f"{name}_file"))
-        if command is not None:
-            return master_key.from_command(command, setting=variable(f"{name}_command"))
-        return None
-
-    current = one("encryption_key")
-    if current is None:
-        return None
-    old = one("encryption_old_key")
-    if old is not None and old.id == current.id:
-        raise SettingsError(
-            f"`{variable('encryption_old_key_file')}`: it is the same key as the current one; "
-            "make a new one for that (`openssl rand -hex 32`)"
-        )
-    return master_key.MasterKeys(current, old)
 
 
 def tls(settings: Settings) -> Tls:

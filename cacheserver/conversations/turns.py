@@ -15,7 +15,7 @@ from cacheserver.conversations import trimming
 from cacheserver.core import json_text
 from cacheserver.storage import key_groups
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 KIND = "turns"  # as values are sealed
 MAX_TURNS = 2_000  # older ones are dropped; Claude's own limit is 100,000 messages
@@ -74,7 +74,7 @@ class Turns:
         self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
     ) -> None:
         self._redis = redis
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._prefix = prefix
         self._append = redis.register_script(_APPEND)
         self._sample = redis.register_script(_SAMPLE)

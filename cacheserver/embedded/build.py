@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.build import StoreServer
@@ -16,9 +17,10 @@ async def build(settings: Settings) -> AsyncIterator[StoreServer]:
 
     Raises `SettingsError` if the embedded store cannot be started.
     """
+    prefix, tls = settings.redis_prefix, config.tls(settings)
     if settings.redis_url is not None:
-        yield StoreServer(settings.redis_url.get_secret_value())
+        yield StoreServer(settings.redis_url.get_secret_value(), prefix, tls)
         return
     store = EmbeddedStore(settings.data_dir)
     async with store as url:
-        yield StoreServer(url, store.sync, store.repairs)
+        yield StoreServer(url, prefix, tls, store.sync, store.repairs)

@@ -28,7 +28,7 @@ from cacheserver.erasure.log import Erasure, Erasures
 from cacheserver.erasure.walk import ErasureCover, KeyWalk
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 from cacheserver.tenants.api_keys import ApiKey
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from cacheserver.core.types import Tenant
 from cacheserver.erasure import scripts
 from cacheserver.storage.connection import Connection, run_script
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 
 _PAGE: Final = 50
 _GONE: Final = {

@@ -300,9 +300,12 @@ def _kinds() -> tuple[Kind, ...]:
             ("settings", "hash", "tenants", "stays", "settings; prompts to be pre-warmed", own),
         ),
         *_of(
-            "storage",
+            "encryption",
             ("sealing_keys", "hash", "sealkeys", "stays", "encrypted keys of tenants", "always"),
             ("sealing_changes", "string", "sealgen", "stays", "a number", "always"),
+        ),
+        *_of(
+            "storage",
             ("schema", "string", "schema", "stays", "a number", "always"),
             ("heartbeat", "string", "beats", "stays", "a number", "always"),
         ),

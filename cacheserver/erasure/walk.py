@@ -27,8 +27,8 @@ from cacheserver.erasure.ledger_rows import ErasedRows, Names
 from cacheserver.erasure.log import Erasure
 from cacheserver.storage.connection import Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.key_copy import scan_keys
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.key_scan import scan_keys
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 _IDS: Final = 500  # look-ups of one command
 _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
@@ -95,7 +95,7 @@ class KeyWalk:
         self._now = now
         self._held = held
         self._digests = digests
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._unlabel = redis.register_script(scripts.UNLABEL)
         self._jobs = ErasedJobs(redis, prefix=prefix, sealer=self._sealer)
         self._rows = ErasedRows(redis)

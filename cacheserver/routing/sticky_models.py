@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cacheserver.routing.turns import LastAnswer
 from cacheserver.storage.connection import PREFIX, Connection, command
-from cacheserver.storage.key_copy import scan_keys
+from cacheserver.storage.key_scan import scan_keys
 
 
 class StickyModels:

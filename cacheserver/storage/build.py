@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from cacheserver.core.errors import StoreError
 from cacheserver.storage import connection
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.data_loss_watch import DataLossWatch, DiskSync
 from cacheserver.storage.redis_url import Tls
-from cacheserver.storage.sealing import data_keys
-from cacheserver.storage.sealing.data_keys import DataKeys
-from cacheserver.storage.sealing.master_key import MasterKeys
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 
 _WAIT_S = 10.0  # for a Redis that starts beside us
+
+SealerBuilder: TypeAlias = Callable[[Connection], Awaitable[Sealer]]
 
 
 class Gauges(Protocol):
@@ -30,7 +29,6 @@ class Metrics(Protocol):
     @property
     def gauges(self) -> Gauges: ...
     def swallowed(self, site: str) -> None: ...
-    def unreadable(self, why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +36,10 @@ class StoreServer:
     """Server to connect to. `sync` is None for a server that somebody else runs."""
 
     url: str = field(repr=False)  # may contain a password
+    prefix: str  # of our keys there
+    tls: Tls
     sync: DiskSync | None = None
     repairs: Sequence[str] = ()  # sentences on damage that was repaired when it started
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOptions:
-    """Options of the connection. `master_keys` may block on a command."""
-
-    prefix: str
-    tls: Tls
-    master_keys: Callable[[], MasterKeys | None]
-    give_up_sealed: bool  # start without the master key though there is sealed data
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +55,28 @@ class Store:
 
 @asynccontextmanager
 async def build(
-    server: StoreServer, options: StoreOptions, metrics: Metrics, clock: Callable[[], float]
+    server: StoreServer, build_sealer: SealerBuilder, metrics: Metrics, clock: Callable[[], float]
 ) -> AsyncIterator[Store]:
     """Yield the store once it answers.
 
     Raises `StoreError` if Redis cannot be reached, `SettingsError` if the keys do not fit.
     """
     async with AsyncExitStack() as stack:
-        redis = connection.connect(server.url, tls=options.tls)
+        redis = connection.connect(server.url, tls=server.tls)
         redis.health.hung = metrics.swallowed
         stack.push_async_callback(redis.aclose)
-        await _reached(redis, server.url, options.prefix)
-        sealer = await _sealer(redis, options, metrics)  # before anything is read or written
+        await _reached(redis, server.url, server.prefix)
+        sealer = await build_sealer(redis)  # before anything is read or written
         watch = DataLossWatch(
             redis,
             metrics,
-            prefix=options.prefix,
+            prefix=server.prefix,
             sync=server.sync,
             clock=clock,
         )
         await watch.check()
         metrics.gauges.watch_store(lambda: watch.unsynced_s)
-        yield Store(redis, options.prefix, sealer, watch, server)
+        yield Store(redis, server.prefix, sealer, watch, server)
 
 
 async def _reached(redis: Connection, url: str, prefix: str) -> None:
@@ -100,15 +90,3 @@ async def _reached(redis: Connection, url: str, prefix: str) -> None:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)
-
-
-async def _sealer(redis: Connection, options: StoreOptions, metrics: Metrics) -> Sealer:
-    masters = await asyncio.to_thread(options.master_keys)
-    if masters is None:
-        if not options.give_up_sealed:
-            await data_keys.refuse_sealed(redis, prefix=options.prefix)
-        return Sealer(unreadable=metrics.unreadable)
-    keys = DataKeys(redis, prefix=options.prefix, masters=masters)
-    sealer = Sealer(keys, unreadable=metrics.unreadable)
-    await sealer.start()
-    return sealer

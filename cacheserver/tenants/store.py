@@ -18,8 +18,7 @@ from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreE
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
-from cacheserver.storage.sealing.data_keys import STORE
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.tenants.tenant_json import decode, encode
 
@@ -60,7 +59,7 @@ class Tenants(ApiKeys):
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
         self._defaults = defaults
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._read = GraceCache[Tenant](clock)
         self._hmac: bytes | None = None
         # For tenants whose settings are unknown: a key of digests that nobody else has.

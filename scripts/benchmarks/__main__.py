@@ -13,13 +13,13 @@ from typing import Any
 from scripts.benchmarks import (
     audit,
     embed,
+    encryption,
     hits,
     invoice,
     ledger,
     levers,
     misses,
     observing,
-    sealing,
     starts,
     storebytes,
     table,
@@ -41,7 +41,7 @@ def main() -> None:
         "audit": lambda seconds, entries: audit.measure(asked.lines),
         "observe": observing.measure,
         "bytes": storebytes.measure,
-        "encryption": sealing.measure,
+        "encryption": encryption.measure,
     }
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(

@@ -13,12 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.backup import backup, backup_file
+from cacheserver.backup import backup, backup_file, key_copy, restore
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
 from cacheserver.embedded.process import find_server
 from cacheserver.embedded.store import EmbeddedStore
-from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command, connect
 from tests.house import House, came_from
 from tests.redis_servers import serving
@@ -73,7 +72,7 @@ async def test_every_type_comes_back_as_it_was(tmp_path: Path) -> None:
         await client.aclose()
     await backup.save(config, tmp_path / "file", quiet)  # the store is stopped
     other = Settings(data_dir=tmp_path / "two")
-    await backup.load(other, tmp_path / "file", replace=False, say=quiet)
+    await restore.load(other, tmp_path / "file", replace=False, say=quiet)
     async with EmbeddedStore(other.data_dir) as url:
         client = connect(url)
         assert await contents(client) == before
@@ -128,7 +127,7 @@ async def test_a_server_serves_from_what_was_backed_up_while_it_ran(tmp_path: Pa
         await backup.save(Settings(data_dir=data), tmp_path / "file", quiet)
         assert came_from(await house.ask("Asked after the backup?", key=key))[0] == "miss"
     two = tmp_path / "two"
-    await backup.load(Settings(data_dir=two), tmp_path / "file", replace=False, say=quiet)
+    await restore.load(Settings(data_dir=two), tmp_path / "file", replace=False, say=quiet)
     assert (two / "ledger" / "rows-1-2-abc.parquet").read_bytes() == b"rows" * 400_000
     async with House.open(two, upstream="simulated") as house:
         assert (await house.ask(key="cs_wrong")).status_code == 401
@@ -148,9 +147,9 @@ async def test_a_restore_replaces_only_when_asked_to_and_keeps_what_was_there(
     await backup.save(one, tmp_path / "file", quiet)
     (two.data_dir / "index.snapshot").write_bytes(b"of two")
     with pytest.raises(SettingsError, match="--replace"):
-        await backup.load(two, tmp_path / "file", replace=False, say=quiet)
+        await restore.load(two, tmp_path / "file", replace=False, say=quiet)
     said: list[str] = []
-    await backup.load(two, tmp_path / "file", replace=True, say=said.append)
+    await restore.load(two, tmp_path / "file", replace=True, say=said.append)
     (aside,) = two.data_dir.glob("replaced-*")
     assert str(aside) in said[0]
     assert (aside / "index.snapshot").read_bytes() == b"of two"
@@ -172,7 +171,7 @@ async def test_a_damaged_store_is_replaced(tmp_path: Path) -> None:
     base.write_bytes(b"\0" * 200)
     with pytest.raises(SettingsError, match="restore FILE --replace"):
         await EmbeddedStore(one.data_dir).start()
-    await backup.load(one, tmp_path / "file", replace=True, say=quiet)
+    await restore.load(one, tmp_path / "file", replace=True, say=quiet)
     async with EmbeddedStore(one.data_dir) as url:
         client = connect(url)
         assert await command(client, "GET", "cs1:key") == b"kept"
@@ -184,7 +183,7 @@ async def test_nothing_is_restored_under_a_server_that_runs(tmp_path: Path) -> N
     async with EmbeddedStore(config.data_dir):
         await backup.save(config, tmp_path / "file", quiet)
         with pytest.raises(SettingsError, match="another cacheserver runs"):
-            await backup.load(config, tmp_path / "file", replace=True, say=quiet)
+            await restore.load(config, tmp_path / "file", replace=True, say=quiet)
 
 
 async def test_a_redis_of_ones_own_is_backed_up_and_restored_by_its_prefix(tmp_path: Path) -> None:
@@ -197,12 +196,12 @@ async def test_a_redis_of_ones_own_is_backed_up_and_restored_by_its_prefix(tmp_p
         await backup.save(config, tmp_path / "file", quiet)
         await command(client, "SET", "cs1:later", "1")
         with pytest.raises(SettingsError, match="--replace"):
-            await backup.load(config, tmp_path / "file", replace=False, say=quiet)
-        await backup.load(config, tmp_path / "file", replace=True, say=quiet)
+            await restore.load(config, tmp_path / "file", replace=False, say=quiet)
+        await restore.load(config, tmp_path / "file", replace=True, say=quiet)
         assert await contents(client, "cs1:") == before
         assert await command(client, "GET", "another:key") == b"of another application"
         (kept,) = config.data_dir.glob("replaced-*.backup")
-        await backup.load(config, kept, replace=True, say=quiet)
+        await restore.load(config, kept, replace=True, say=quiet)
         assert await command(client, "GET", "cs1:later") == b"1"
         await client.aclose()
 
@@ -222,7 +221,7 @@ async def test_another_prefix_is_refused_by_name(tmp_path: Path) -> None:
         await backup.save(Settings(data_dir=tmp_path / "one"), tmp_path / "file", quiet)
     other = Settings(data_dir=tmp_path / "two", redis_prefix="cs2:")
     with pytest.raises(SettingsError, match=r"CACHESERVER_REDIS_PREFIX.*cs2:"):
-        await backup.load(other, tmp_path / "file", replace=False, say=quiet)
+        await restore.load(other, tmp_path / "file", replace=False, say=quiet)
 
 
 def written(path: Path, *records: tuple[bytes, ...]) -> bytes:
@@ -286,7 +285,7 @@ async def test_a_backup_cannot_write_outside_its_folders(tmp_path: Path) -> None
     for name in (b"../out", b"/tmp/out", b"store/out", b"ledger/../../out"):
         written(tmp_path / "file", (b"file", name, b"0", b"x"))
         with pytest.raises(SettingsError, match="no place of ours"):
-            await backup.load(
+            await restore.load(
                 Settings(data_dir=tmp_path / "data"), tmp_path / "file", replace=False, say=quiet
             )
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cacheserver.backup import key_copy
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import question
-from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command, connect
 from tests.house import ADMIN_KEY, MODEL, House
 

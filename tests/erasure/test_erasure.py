@@ -15,7 +15,7 @@ from cacheserver.embedded.process import find_server
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
 from cacheserver.storage.connection import connect
-from cacheserver.storage.key_copy import scan_keys
+from cacheserver.storage.key_scan import scan_keys
 from tests.batches.house import QUICK
 from tests.erasure.helpers import (
     ADMIN,

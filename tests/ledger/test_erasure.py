@@ -16,7 +16,7 @@ from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.storage.connection import Connection
-from cacheserver.storage.key_copy import scan_keys
+from cacheserver.storage.key_scan import scan_keys
 from tests.ledger.rows import AT, row
 from tests.ledger.test_retention import DAY, recorded
 

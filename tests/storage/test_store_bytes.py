@@ -9,10 +9,10 @@ from typing import Any
 
 import zstandard
 
+from cacheserver.backup import key_copy
 from cacheserver.cache.store.decision_log import DECISION_S
 from cacheserver.embedded.process import find_server
 from cacheserver.ledger.retention import LedgerRetention
-from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command, connect
 from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_servers import serving

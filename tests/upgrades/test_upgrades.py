@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.backup import backup
+from cacheserver.backup import backup, restore
 from cacheserver.calibration.labels import Labels
 from cacheserver.config.settings import Settings
 from cacheserver.storage.connection import SCHEMA
@@ -82,7 +82,7 @@ async def test_what_an_older_one_left_is_backed_up_and_restored(tmp_path: Path, 
     old, new = tmp_path / "old", tmp_path / "new"
     told = unpacked(name, old)
     await backup.save(Settings(data_dir=old), tmp_path / "file", lambda line: None)
-    await backup.load(
+    await restore.load(
         Settings(data_dir=new), tmp_path / "file", replace=False, say=lambda line: None
     )
     clock = Clock()

@@ -17,7 +17,7 @@ import orjson
 
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Usage
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 
 VERSION, SEALED = 1, 2
 ID_END = 33  # where what is sealed begins: behind the version and the id

@@ -22,7 +22,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.sealing.sealer import Sealer, as_object
+from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 KIND = "decisions"  # kind of sealed values
 DECISION_S = 86_400  # a decision can be looked up for a day
@@ -83,7 +83,7 @@ class DecisionLog:
         self._limit = limit
         self._max_bytes = max_bytes
         self._redis = redis
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._decode = read
         self._write = redis.register_script(entry_scripts.JOURNAL)
         self._next = _Batch()

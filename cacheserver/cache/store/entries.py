@@ -33,7 +33,7 @@ from cacheserver.core.types import Entry
 from cacheserver.storage import key_groups
 from cacheserver.storage.batched_reads import BatchedReads
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import PlainSealer, Sealer
 
 # What an entry costs Redis beside its bytes (keys, ids, memberships): 880 were measured with
 # Valkey 9.1, 20,000 entries of 3.3 kB with a vector and one tag.
@@ -76,7 +76,7 @@ class Entries:
         self._prefix = prefix
         self._clock = clock
         self._forget = forget
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._reads = BatchedReads(redis)
         self._touched: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None

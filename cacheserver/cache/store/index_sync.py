@@ -11,7 +11,7 @@ from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core.single_flight import end
 from cacheserver.storage.data_loss_watch import DataLossWatch
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 
 
 class Metrics(Protocol):

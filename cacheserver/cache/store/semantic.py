@@ -25,8 +25,7 @@ from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
 from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.question_text import is_normal
-from cacheserver.storage.sealing.sealed_file import SealedFiles
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import Sealer
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class SemanticEntries:
         self._snapshot_path = snapshot_path
         self._clock = clock
         self._counts = counts
-        self._coat = SealedFiles(sealer) if sealer is not None and sealer.on else None
+        self._coat = None if sealer is None else sealer.files
         self._changed = False  # since the last snapshot
 
     @property

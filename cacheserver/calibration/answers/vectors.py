@@ -17,7 +17,7 @@ from cacheserver.cache.store import codec, entry_scripts
 from cacheserver.cache.store.codec import AnswerRow, pack_answer, unpack_answer
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import PlainSealer, Sealer
 
 Vectors = npt.NDArray[np.float32]  # one row a vector
 
@@ -38,7 +38,7 @@ class AnswerVectors:
         self._prefix = prefix
         self._made_by = made_by
         self._dim = dim
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._put = redis.register_script(entry_scripts.ANSWER)
 
     async def get(self, entries: Sequence[Entry]) -> list[Vectors | None]:

@@ -28,7 +28,7 @@ from cacheserver.routing.trials.gold_rules import Item
 from cacheserver.routing.trials.rules import GoldScore, Pair, PairRecord, Standing
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.storage.sealer import PlainSealer, Sealer
 
 # What nobody has tried for a month is unproven again: models and questions have changed.
 LIFE_S: Final = 30 * 86_400
@@ -84,7 +84,7 @@ class TrialStore:
         self, redis: Connection, *, prefix: str = PREFIX, sealer: Sealer | None = None
     ) -> None:
         self._redis = redis
-        self._sealer = sealer or Sealer()
+        self._sealer = sealer or PlainSealer()
         self._prefix = prefix
         self._add = redis.register_script(_ADD)
         self._change = redis.register_script(_CHANGE)

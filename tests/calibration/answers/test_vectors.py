@@ -13,10 +13,10 @@ from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.answers.vectors import AnswerVectors, Vectors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
+from cacheserver.encryption.data_keys import DataKeys
+from cacheserver.encryption.master_key import MasterKey, MasterKeys
+from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.sealing.data_keys import DataKeys
-from cacheserver.storage.sealing.master_key import MasterKey, MasterKeys
-from cacheserver.storage.sealing.sealer import Sealer
 from tests.cache.making_entries import HALF, entry
 
 DIM = 4
@@ -120,7 +120,7 @@ async def test_a_store_that_is_away_is_a_store_error(tmp_path: Path) -> None:
 async def test_encrypted_vectors_are_of_one_entry_and_say_nothing(
     redis: Connection, prefix: str
 ) -> None:
-    sealer = Sealer(DataKeys(redis, prefix=prefix, masters=MasterKeys(MasterKey(b"m" * 32))))
+    sealer = TenantSealer(DataKeys(redis, prefix=prefix, masters=MasterKeys(MasterKey(b"m" * 32))))
     await sealer.start()
     store = Entries(redis, prefix=prefix, sealer=sealer)
     kept = AnswerVectors(redis, made_by="m", dim=DIM, prefix=prefix, sealer=sealer)

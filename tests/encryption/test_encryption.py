@@ -14,16 +14,17 @@ import orjson
 import pytest
 
 from cacheserver.backup import backup as backups
+from cacheserver.backup import key_copy, restore
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
+from cacheserver.encryption import master_key
+from cacheserver.encryption.data_keys import DataKeys
+from cacheserver.encryption.master_key import MasterKeys
+from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.erasure.key_kinds import REGISTRY
-from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command
-from cacheserver.storage.key_copy import scan_keys
-from cacheserver.storage.sealing import master_key
-from cacheserver.storage.sealing.data_keys import DataKeys
-from cacheserver.storage.sealing.master_key import MasterKeys
-from cacheserver.storage.sealing.sealer import MARK, Sealer
+from cacheserver.storage.key_scan import scan_keys
+from cacheserver.storage.sealer import MARK
 from tests.batches.house import QUICK, BatchHouse
 from tests.erasure.helpers import (
     ADMIN,
@@ -270,7 +271,7 @@ async def test_a_rotation_that_is_killed_leaves_all_readable_and_goes_on(
                 masters,
                 MasterKeys(master_key.from_file(key_file, setting=""), masters.current),
             ):
-                await Sealer(DataKeys(redis, prefix=PREFIX, masters=half)).start()
+                await TenantSealer(DataKeys(redis, prefix=PREFIX, masters=half)).start()
             ids = {row["master"] for row in await rows(redis)}
             assert ids == {master.id for master in (masters.current, masters.old) if master}
             assert came_from(await house.ask(ASKED))[0] == "exact"  # who runs goes on
@@ -314,7 +315,7 @@ async def test_an_erased_tenants_keys_are_destroyed_and_its_backups_say_nothing(
         written = cli(data, "encryption", "keys", tmp_path / "later", encryption_key_file=key_file)
         assert "3 keys" in await run(written)
     again = Settings(data_dir=tmp_path / "again", encryption_key_file=key_file)
-    await backups.load(again, backup, replace=False, say=said.append, keys=tmp_path / "later")
+    await restore.load(again, backup, replace=False, say=said.append, keys=tmp_path / "later")
     async with House.open(
         again.data_dir, upstream="simulated", encryption_key_file=key_file
     ) as house:
@@ -352,12 +353,12 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     ):
         settings = Settings(data_dir=empty, encryption_key_file=wrong)
         with pytest.raises(SettingsError, match=match):
-            await backups.load(settings, backup, replace=False, say=said.append)
+            await restore.load(settings, backup, replace=False, say=said.append)
     whole = backup.read_bytes()
     for cut in (whole[:-1], whole[: -len(whole) // 3], whole[:-3] + b"xyz"):
         backup.write_bytes(cut)
         with pytest.raises(SettingsError, match="damaged or was cut"):
-            await backups.load(
+            await restore.load(
                 Settings(data_dir=empty, encryption_key_file=key_file),
                 backup,
                 replace=False,
@@ -368,8 +369,8 @@ async def test_a_backup_is_encrypted_and_restored_with_its_key_and_no_other(
     there = Settings(data_dir=empty, encryption_key_file=key_file)
     backup.with_name("backup.keys").rename(tmp_path / "keys")
     with pytest.raises(SettingsError, match="--keys"):
-        await backups.load(there, backup, replace=False, say=said.append)
-    await backups.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
+        await restore.load(there, backup, replace=False, say=said.append)
+    await restore.load(there, backup, replace=False, say=said.append, keys=tmp_path / "keys")
     async with House.open(empty, upstream="simulated", encryption_key_file=key_file) as house:
         assert came_from(await house.ask(ASKED, key=key))[0] == "exact"
 

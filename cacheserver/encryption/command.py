@@ -21,7 +21,7 @@ from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
-    from cacheserver.storage.sealing.data_keys import DataKeys
+    from cacheserver.encryption.data_keys import DataKeys
 
 Say = Callable[[str], None]
 
@@ -68,7 +68,7 @@ async def rotate(settings: Settings, say: Say) -> None:
 
 async def save_keys(settings: Settings, path: Path, say: Say) -> None:
     """Write the tenants' keys to `path`. Raises `SettingsError`, `StoreError`."""
-    from cacheserver.backup import key_file
+    from cacheserver.encryption import key_file
 
     async with _keys(settings) as keys:
         rows = await keys.rows()
@@ -80,9 +80,10 @@ async def save_keys(settings: Settings, path: Path, say: Say) -> None:
 async def _keys(settings: Settings) -> AsyncIterator[DataKeys]:
     from cacheserver.config import settings as config
     from cacheserver.embedded import command_connection
-    from cacheserver.storage.sealing.data_keys import DataKeys
+    from cacheserver.encryption.build import read_master_keys
+    from cacheserver.encryption.data_keys import DataKeys
 
-    masters = config.masters(settings)
+    masters = read_master_keys(settings)
     if masters is None:
         raise SettingsError("`CACHESERVER_ENCRYPTION_KEY_FILE`: without it nothing is encrypted")
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()

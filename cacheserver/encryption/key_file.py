@@ -16,8 +16,8 @@ from typing import Final
 import orjson
 
 from cacheserver.core.errors import SettingsError, StoreError
-from cacheserver.storage.sealing import data_keys
-from cacheserver.storage.sealing.master_key import MasterKeys
+from cacheserver.encryption import data_keys
+from cacheserver.encryption.master_key import MasterKeys
 
 _WHAT: Final = "cacheserver-keys 1"
 

@@ -8,8 +8,9 @@ import random
 
 import pytest
 
-from cacheserver.storage.sealing.sealed_file import MAGIC, SealedFiles, SealedReader, SealedWriter
-from cacheserver.storage.sealing.sealer import OVERHEAD_BYTES, DataKeyCipher, Sealer, Unsealed
+from cacheserver.encryption.data_key_cipher import OVERHEAD_BYTES, DataKeyCipher
+from cacheserver.encryption.sealed_file import MAGIC, SealedFiles, SealedReader, SealedWriter
+from cacheserver.storage.sealer import PlainSealer, Unsealed
 
 BOX = DataKeyCipher(b"k" * 8, b"1" * 32)
 PART = 1 << 20
@@ -73,6 +74,6 @@ def test_a_file_that_was_cut_changed_or_put_together_is_refused(size: int) -> No
 
 
 def test_a_plain_file_is_read_as_it_is() -> None:
-    coat = SealedFiles(Sealer())
+    coat = SealedFiles(PlainSealer())
     for plain in (b"", b"cache", b"cacheserver-index\n..."):
         assert coat.reading(io.BytesIO(plain)).read() == plain

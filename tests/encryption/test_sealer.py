@@ -16,20 +16,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.encryption import master_key
+from cacheserver.encryption.data_key_cipher import OVERHEAD_BYTES
+from cacheserver.encryption.data_keys import DataKeys, Generation, WrongKey
+from cacheserver.encryption.master_key import MasterKey, MasterKeys
+from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.storage.connection import Connection, command
-from cacheserver.storage.sealing import master_key
-from cacheserver.storage.sealing.data_keys import STORE, DataKeys, Generation, WrongKey
-from cacheserver.storage.sealing.master_key import MasterKey, MasterKeys
-from cacheserver.storage.sealing.sealer import MARK, OVERHEAD_BYTES, Sealer, Unsealed
+from cacheserver.storage.sealer import MARK, STORE, PlainSealer, Unsealed
 
 ONE, OTHER = MasterKey(b"1" * 32), MasterKey(b"2" * 32)
 
 
 async def sealer(
     redis: Connection, prefix: str, masters: MasterKeys, told: Counter[str] | None = None
-) -> Sealer:
+) -> TenantSealer:
     counts = Counter[str]() if told is None else told
-    made = Sealer(
+    made = TenantSealer(
         DataKeys(redis, prefix=prefix, masters=masters),
         unreadable=lambda reason: counts.update([reason]),
     )
@@ -37,9 +39,9 @@ async def sealer(
     return made
 
 
-def known(*tenants: str) -> Sealer:
+def known(*tenants: str) -> TenantSealer:
     """A sealer with keys of these tenants in memory, and no store."""
-    made = Sealer(DataKeys.__new__(DataKeys))
+    made = TenantSealer(DataKeys.__new__(DataKeys))
     for tenant in tenants:
         made.learn(tenant, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])
     return made
@@ -92,7 +94,7 @@ def test_a_plain_value_and_any_text_is_read_as_it_is(value: str | bytes) -> None
 
 def test_without_keys_what_is_written_is_plain_and_what_is_sealed_is_absent() -> None:
     told = Counter[str]()
-    off = Sealer(unreadable=lambda reason: told.update([reason]))
+    off = PlainSealer(unreadable=lambda reason: told.update([reason]))
     assert off.seal("answers", "b", "n", b"plain") == b"plain"
     value = KNOWN.seal("answers", "b", "n", b"secret")
     assert off.opened("answers", "b", "n", value) is None
@@ -112,7 +114,7 @@ async def test_a_second_server_reads_what_the_first_one_wrote(
         assert one.digest(tenant, b"x") == two.digest(tenant, b"x") != one.digest(tenant, b"y")
     assert one.digest("acme", b"x") != one.digest(STORE, b"x")
     told = Counter[str]()
-    one._unreadable = lambda reason: told.update([reason])
+    one.unreadable = lambda reason: told.update([reason])
     value = two.seal("turns", "late", "n", b"x")
     assert one.opened("turns", "late", "n", value) is None
     assert told == {"key": 1}
@@ -147,7 +149,6 @@ async def test_nothing_is_sealed_before_the_key_is_kept(redis: Connection, prefi
         one.digest("acme", b"x")
     await one.ready("acme")
     (row,) = orjson.loads(await command(redis, "HGET", f"{prefix}sealkeys", "acme"))
-    assert one.keys is not None
     (generation,) = (await one.keys.load())["acme"]
     for key in (generation.data, generation.root):
         assert key not in base64.b64decode(row["wrapped"])
@@ -204,7 +205,6 @@ async def test_destroyed_keys_open_nothing_any_more_and_later_ones_do(
     one = await sealer(redis, prefix, MasterKeys(ONE))
     two = await sealer(redis, prefix, MasterKeys(ONE))
     await one.ready("acme", "other")
-    assert one.keys is not None
     before, others = one.seal("turns", "acme", "n", b"x"), one.seal("turns", "other", "n", b"x")
     digest = one.digest("acme", b"x")
     for _ in range(2):  # a pass that broke off is made again

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from cacheserver.backup import key_copy
 from cacheserver.erasure.key_kinds import REGISTRY
-from cacheserver.storage import key_copy
 from cacheserver.storage.connection import Connection, command
+from tests.encryption.test_encryption import SEALED, unreadable
 from tests.erasure.helpers import ADMIN, PREFIX, marker, store_of
 from tests.house import MODEL, House
 from tests.nocontent.filling import fill_more, opened, put, without_content
-from tests.storage.sealing.test_encryption import SEALED, unreadable
 
 JOBS = {"jobs", "job_items"}
 MADE: Mapping[str, Callable[[bytes], bytes]] = {

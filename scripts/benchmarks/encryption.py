@@ -9,8 +9,9 @@ from typing import Any
 
 from cacheserver.cache.store import codec, decision_log
 from cacheserver.core.types import Entry, Usage
-from cacheserver.storage.sealing.data_keys import DataKeys, Generation
-from cacheserver.storage.sealing.sealer import Sealer
+from cacheserver.encryption.data_keys import DataKeys, Generation
+from cacheserver.encryption.sealer import TenantSealer
+from cacheserver.storage.sealer import PlainSealer
 from scripts.benchmarks.rows import at_most, row
 
 _TENANT, _FINGERPRINT = "acme", "f" * 64
@@ -22,7 +23,8 @@ _MOST_US = 20.0  # of an exact hit, which takes some 300
 
 
 def measure(seconds: float, entries: list[int]) -> list[dict[str, Any]]:
-    off, on = Sealer(), Sealer(DataKeys.__new__(DataKeys))  # keys in memory: no store is asked
+    off = PlainSealer()
+    on = TenantSealer(DataKeys.__new__(DataKeys))  # keys in memory: no store is asked
     on.learn(_TENANT, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])
     plain = codec.pack_entry(_entry())
     sealed = codec.seal(on, "answers", tenant=_TENANT, fingerprint=_FINGERPRINT, value=plain)

@@ -12,24 +12,12 @@ from typing import Any, Final
 
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command, store_errors
+from cacheserver.storage.key_scan import scan_keys
 
-_KEYS: Final = 500  # per round trip
 _ITEMS: Final = 500  # per command: about 100 kB of vectors
 _BATCH_BYTES: Final = 1 << 20  # written per round trip
 
 Words = tuple[bytes | str | int | float, ...]
-
-
-async def scan_keys(redis: Connection, prefix: str) -> AsyncIterator[list[bytes]]:
-    """Yield the keys under `prefix`, in pages. Raises `StoreError`."""
-    cursor = 0
-    pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in prefix) + "*"
-    while True:
-        cursor, found = await command(redis, "SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS)
-        if found:
-            yield found
-        if not int(cursor):
-            return
 
 
 async def read_keys(redis: Connection, prefix: str) -> AsyncIterator[Words]:

@@ -19,10 +19,9 @@ from typing import Any, Final
 import orjson
 
 from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.encryption.master_key import KEY_BYTES, MasterKeys, WrongMaster
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
-from cacheserver.storage.sealing.master_key import KEY_BYTES, MasterKeys, WrongMaster
 
-STORE: Final = ""  # the owner of data that belongs to no tenant; no tenant has that name
 KEYS: Final = ("sealkeys", "sealgen")  # not in a backup: destroyed keys must not survive in one
 ID_BYTES: Final = 8
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO, Any, Final
 
-from cacheserver.storage.sealing.data_keys import STORE
-from cacheserver.storage.sealing.sealer import OVERHEAD_BYTES, Sealer, Unsealed
+from cacheserver.encryption.data_key_cipher import OVERHEAD_BYTES
+from cacheserver.storage.sealer import STORE, Sealer, Unsealed
 
 MAGIC: Final = b"cacheserver-sealed 1\n"
 _KIND: Final = "files"  # as values are sealed

@@ -2,5 +2,5 @@
 
 Promises: AES-GCM authenticates each value together with its tenant, kind and name. A value that
 cannot be decrypted is a counted miss, never another value.
-Called by each store module that holds callers' content.
+Called by `bootstrap` and `backup`; everybody else knows the port in `storage.sealer`.
 """

@@ -76,7 +76,7 @@ def _semantic(of: Server, count: int, seconds: float) -> list[dict[str, Any]]:
         )
         first += 1_000_000
         if figures.errors:
-            raise RuntimeError("requests failed under load")
+            raise RuntimeError("semantic hits failed: was one refused, so that Claude was asked?")
         name = f"{count} entries, {clients} clients: semantic hit"
         found.append(row(f"{name}, requests", figures.per_s, "/s"))
         found += _cpu(figures)

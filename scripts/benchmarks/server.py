@@ -10,6 +10,7 @@ import secrets
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,9 +162,14 @@ async def main(
         default_ttl_s=86_400,
         max_bytes=None,
         max_waiting=1_000,
+        store_wait_s=5,  # one core is shared by the server, the store and whatever else is running
         access_log=access_log,
     )
     async with bootstrap.build(settings, otel=otel) as parts:
+        default = await parts.tenants.get("default")
+        # The questions differ in nothing but a number: these two vetoes would refuse every hit.
+        served = replace(default.bar, vetoes_off=("numeric", "substitution"))
+        await parts.tenants.put(replace(default, bar=served))
         await _serve(create_app(parts, settings), parts, entries)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from cacheserver.alerts.store_rules import store_alerts
+from cacheserver.embedded.aof_sync import AofSync
 from cacheserver.embedded.process import find_server
+from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import command, connect
 from cacheserver.storage.data_loss_watch import DataLossWatch, StoreState
-from tests.house import House, came_from
+from tests.house import ADMIN_KEY, House, came_from
 from tests.redis_servers import serving
 
+UNSYNCED = "cacheserver_store_unsynced_seconds "
 QUESTION = "What is the capital of France?"
 ALIKE = "what is the capital of france"
 
@@ -89,3 +93,43 @@ def test_a_second_loss_is_told_again_and_the_first_once() -> None:
     again = store_alerts("acme", StoreState(lost_at=1_000_000.0), 1_030_000.0)
     second = store_alerts("acme", StoreState(lost_at=1_020_000.0), 1_030_000.0)
     assert first[0].id == again[0].id != second[0].id
+
+
+async def gauge(house: House) -> float:
+    page = await house.http.get("/metrics", headers={"x-api-key": ADMIN_KEY})
+    (line,) = [at for at in page.text.splitlines() if at.startswith(UNSYNCED)]
+    return float(line.removeprefix(UNSYNCED))
+
+
+async def test_the_age_of_the_oldest_unsynced_write_is_a_gauge_of_the_embedded_store(
+    tmp_path: Path,
+) -> None:
+    async with House.open(tmp_path / "own") as house:
+        async with asyncio.timeout(30):
+            while await gauge(house) == 0:  # the disk is synced each second, and then it grows
+                pass
+    with serving(find_server()) as url:
+        async with House.open(tmp_path / "other", redis_url=url) as house:
+            assert await gauge(house) == 0  # of a Redis elsewhere nothing is known
+
+
+async def test_the_gauge_grows_until_a_sync_and_begins_again(tmp_path: Path) -> None:
+    sync, metrics = AofSync(tmp_path, rewrite=lambda: None, every_s=600), Metrics()
+    watch = DataLossWatch(connect("redis://127.0.0.1:9"), metrics, sync=sync)
+    metrics.gauges.watch_store(lambda: watch.unsynced_s)
+
+    def shown() -> float:
+        (line,) = [at for at in metrics.render().decode().splitlines() if at.startswith(UNSYNCED)]
+        return float(line.removeprefix(UNSYNCED))
+
+    assert shown() == 0
+    sync.start()
+    try:
+        ages = [shown() for _ in range(3)]
+        assert 0 < ages[0] < ages[1] < ages[2]
+        before = time.monotonic()
+        sync.round()
+        assert shown() <= time.monotonic() - before
+    finally:
+        sync.stop()
+    assert shown() == 0

@@ -37,6 +37,7 @@ from cacheserver.api.resources import (
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.limits import Limits, within_files
 from cacheserver.api.server.protocol import ServerConfig
+from cacheserver.api.slowdown import Slowdown
 from cacheserver.api.state import AppState
 from cacheserver.config import settings as config
 from cacheserver.config.otel import otel
@@ -53,7 +54,9 @@ DRAIN_S = 25
 KEEP_ALIVE_S = 75
 
 
-def create_app(parts: Components, settings: Settings) -> FastAPI:
+def create_app(
+    parts: Components, settings: Settings, *, slowdown: Slowdown | None = None
+) -> FastAPI:
     """The application over parts that run already."""
     limits = parts.capabilities.budgets
     gate = Gate(
@@ -61,6 +64,7 @@ def create_app(parts: Components, settings: Settings) -> FastAPI:
         credentials=settings.credentials,
         admin_key=config.admin_key(settings),
         limits=None if limits is None else limits.rate_limits,
+        slowdown=slowdown,
     )
     app = FastAPI(
         title="cacheserver",

@@ -22,6 +22,7 @@ from cacheserver.api.components import Components
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.limits import Limits
 from cacheserver.api.server.protocol import ServerConfig
+from cacheserver.api.slowdown import Slowdown
 from cacheserver.app import create_app, limits_of
 from cacheserver.batches.context import Intervals
 from cacheserver.config.otel import OtelChoice
@@ -84,6 +85,7 @@ class House:
         pace: Intervals | None = None,
         bounds: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
+        slowdown: Slowdown | None = None,
         **settings: Any,
     ) -> AsyncIterator[House]:
         """`bounds`: fields of `Limits` that a test cannot wait for."""
@@ -106,7 +108,7 @@ class House:
             parts = await stack.enter_async_context(
                 bootstrap.build(chosen, clock=clock, pace=pace, otel=otel)
             )
-            app = create_app(parts, chosen)
+            app = create_app(parts, chosen, slowdown=slowdown)
             limits = replace(limits_of(chosen), **(bounds or {}))
             connections = Connections(limits, parts.metrics.connection_closed)
             parts.metrics.gauges.watch_connections(lambda: len(connections))

@@ -27,7 +27,8 @@ MODEL = "claude-haiku-5-5"
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("CACHESERVER", "ANTHROPIC"))}
-    ours = {"data_dir": str(data_dir), "model_dir": str(model_dir()), "port": "0", **settings}
+    ours = {"data_dir": str(data_dir), "model_dir": str(model_dir()), "port": "0"}
+    ours |= {"store_wait_s": "5"} | settings  # on a busy machine a store may take its time
     return kept | {f"CACHESERVER_{name.upper()}": value for name, value in ours.items()}
 
 

@@ -11,7 +11,7 @@ import ipaddress
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -36,10 +36,15 @@ class _Tries:
 
 
 class Slowdown:
-    """Wrong keys by address. `clock` counts seconds."""
+    """Wrong keys by address. `clock` counts seconds, `sleep` waits for some."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._clock = clock
+        self._sleep = sleep
         self._tries: OrderedDict[str, _Tries] = OrderedDict()
         self._waiting = 0
 
@@ -72,7 +77,7 @@ class Slowdown:
         tries.waiting += 1
         self._waiting += 1
         try:
-            await asyncio.sleep(delay_s)
+            await self._sleep(delay_s)
         finally:
             tries.waiting -= 1
             self._waiting -= 1

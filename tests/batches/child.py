@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -31,7 +32,7 @@ async def main(data_dir: str, redis_url: str, claude: str) -> None:
         admin_key=SecretStr(ADMIN_KEY),
         similarity=0.95,
     )
-    async with bootstrap.build(settings, pace=QUICK) as parts:
+    async with bootstrap.build(settings, pace=replace(QUICK, lease_s=1.0)) as parts:
         app = create_app(parts, settings)
         await parts.entries.restored.wait()
         with listen("127.0.0.1", 0) as listener:

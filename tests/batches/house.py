@@ -26,7 +26,7 @@ from tests.models import model_dir
 # Nobody waits for real minutes: what is minutes in earnest is a few hundredths of a second here.
 QUICK = Intervals(
     tick_s=0.02,
-    lease_s=1.0,
+    lease_s=15.0,  # as in earnest: nobody takes over because a busy machine was late
     poll_first_s=0.02,
     poll_longest_s=0.1,
     settle_s=0.5,

@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from statistics import median
 
 import pytest
 
@@ -156,7 +157,7 @@ async def test_a_server_that_was_killed_holds_a_seat_no_longer_than_its_lease(
     redis: Connection,
 ) -> None:
     prefix, asked = f"{uuid.uuid4().hex}:", query(tenant=tenant(concurrent_misses=1))
-    killed, alive = (Server(redis, prefix, lease_s=0.3) for _ in range(2))
+    killed, alive = (Server(redis, prefix, lease_s=1.5) for _ in range(2))
     assert await killed.miss(asked, "a") is None
     assert await alive.miss(asked, "b") is not None
     waiting = [0]
@@ -165,8 +166,8 @@ async def test_a_server_that_was_killed_holds_a_seat_no_longer_than_its_lease(
         while await server.miss(asked, id) is not None:
             waiting[0] += 1
 
-    renewed = asyncio.get_running_loop().time() + 0.9
-    while asyncio.get_running_loop().time() < renewed:  # three leases: it runs, and holds on
+    renewed = asyncio.get_running_loop().time() + 3
+    while asyncio.get_running_loop().time() < renewed:  # two leases: it runs, and holds on
         assert await alive.miss(asked, "b") is not None
     await killed.limits.close()
     async with asyncio.timeout(10):
@@ -255,10 +256,13 @@ async def test_a_store_that_hangs_holds_nobody_up_for_long() -> None:
         pid = (await client.info("server"))["process_id"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            began = asyncio.get_running_loop().time()
+            took = []
             for _ in range(10):
+                began = asyncio.get_running_loop().time()
                 assert await server.request(acme) is None
-            assert asyncio.get_running_loop().time() - began < 1.5  # one look, of 250 ms
+                took.append(asyncio.get_running_loop().time() - began)
+            assert took[0] < 5  # not the store's own limits
+            assert median(took[1:]) < 0.25  # who asks later does not wait for it again
         finally:
             os.kill(pid, signal.SIGCONT)
         await server.close()

@@ -102,5 +102,5 @@ async def test_work_that_comes_as_the_last_one_ends_is_done(counts: Counts) -> N
         work.do(write)
 
     work.do(first)
-    await asyncio.wait_for(ended, 5)
+    await asyncio.wait_for(ended, 30)
     assert done == [2]

@@ -74,7 +74,7 @@ async def wire(house: House) -> AsyncIterator[Wire]:
         writer.transport.abort()
 
 
-async def until(true: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(true: Callable[[], bool], *, within_s: float = 30.0) -> None:
     """Return as soon as `true`, asked at every turn of the loop; fail after `within_s`."""
     async with asyncio.timeout(within_s):
         # No event tells of it: what is asked for is that nothing is left behind.

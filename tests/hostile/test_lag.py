@@ -17,6 +17,9 @@ from tests.hostile.raw import body_of
 from tests.house import ADMIN_KEY, House, came_from
 
 HELD_S = 0.25
+# What holds the loop does so each time; what a busy machine adds, it does not add each time. Each
+# try asks something else, since the answer to the same is stored.
+TRIES = range(3)
 MEGABYTE = 1_000_000
 
 TEXTS = {
@@ -42,23 +45,27 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
 async def test_no_text_holds_the_loop(house: House) -> None:
     await house.ask()
     for what, text in TEXTS.items():
-        raw = json.dumps(body_of(text)).encode()
-        async with lag() as seen:
-            await house.http.post("/v1/messages", content=raw, headers={"x-api-key": "any"})
-        house.upstream.reset()
-        assert seen.longest_s < within(HELD_S), (what, seen.longest_s)
+        for n in TRIES:
+            raw = json.dumps(body_of(f"{n}{text}")).encode()
+            async with lag() as seen:
+                await house.http.post("/v1/messages", content=raw, headers={"x-api-key": "any"})
+            house.upstream.reset()
+            if seen.longest_s < within(HELD_S):
+                break
+        else:
+            pytest.fail(f"{what}: {seen.longest_s}")
     assert came_from(await house.ask())[0] == "exact"
 
 
-def _many() -> dict[str, tuple[str, bytes]]:
-    turns = [{"role": ("user", "assistant")[n % 2], "content": "x"} for n in range(99_999)]
-    blocks = [{"type": "text", "text": "x"} for _ in range(150_000)]
+def _many(word: str) -> dict[str, tuple[str, bytes]]:
+    turns = [{"role": ("user", "assistant")[n % 2], "content": word} for n in range(99_999)]
+    blocks = [{"type": "text", "text": word} for _ in range(150_000)]
 
     def asked(**fields: Any) -> bytes:
-        return json.dumps({**body_of("x"), **fields}).encode()
+        return json.dumps({**body_of(word), **fields}).encode()
 
     crowd = b'{"body":[' + b"[]," * 8_000_000 + b"1]}"
-    item = {"body": {"messages": [{"role": "user", "content": "x"}] * 200}, "expected": "y"}
+    item = {"body": {"messages": [{"role": "user", "content": word}] * 200}, "expected": "y"}
     gold, reviews = "/admin/routing/default/gold/extraction", "/admin/tenants/default/reviews"
     return {
         "messages": ("/v1/messages", asked(messages=turns)),
@@ -80,13 +87,22 @@ async def test_no_crowd_holds_the_loop(tmp_path: Path) -> None:
     async with scripted(tmp_path) as (house, claude):
         claude.body = json.dumps(MESSAGE).encode()
         await house.ask()
-        for what, (path, raw) in _many().items():
-            method = "PUT" if path.endswith("extraction") else "POST"
-            key = {"authorization": f"Bearer {ADMIN_KEY}"} if path.startswith("/admin") else {}
-            async with lag() as seen:
-                answer = await house.http.request(method, path, content=raw, headers=key)
-            assert answer.status_code in (200, 400, 413), (what, answer.text)
-            assert seen.longest_s < within(HELD_S), (what, seen.longest_s)
+        held: dict[str, float] = {}
+        for n in TRIES:
+            for what, (path, raw) in _many(f"x{n}").items():
+                if n and what not in held:
+                    continue
+                method = "PUT" if path.endswith("extraction") else "POST"
+                key = {"authorization": f"Bearer {ADMIN_KEY}"} if path.startswith("/admin") else {}
+                async with lag() as seen:
+                    answer = await house.http.request(method, path, content=raw, headers=key)
+                assert answer.status_code in (200, 400, 413), (what, answer.text)
+                held.pop(what, None)
+                if seen.longest_s >= within(HELD_S):
+                    held[what] = seen.longest_s
+            if not held:
+                break
+        assert not held
         assert came_from(await house.ask())[0] == "exact"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -19,24 +19,17 @@ from tests.hostile.raw import until
 from tests.house import House, came_from
 from tests.test_failures import swallowed
 
-
-def slowest(usual_s: float) -> float:
-    """Bound what a request takes: 0.25 s for the store, the rest by how busy the machine is now.
-
-    Without a bound of ours it is the 8 s of the store's own.
-    """
-    return min(4.0, 0.25 + max(0.75, 10 * usual_s))
+# Far more than a request takes on a busy machine, so that who waited is told from who did not.
+WAIT_S = 1.0
+# Between that and the 8 s of a request with no deadline but those of the store's connections.
+NOT_WAITED_S = 5.0
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    """A started store. What earlier tests have left is collected now, not while time is taken."""
     store = EmbeddedStore(tmp_path / "store")
     await store.start()
-    gc.collect()
-    gc.freeze()
     yield store
-    gc.unfreeze()
     await store.stop()
 
 
@@ -58,26 +51,25 @@ async def timed(house: House, text: str, **given: Any) -> tuple[float, str, str]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_store_that_hangs_costs_a_quarter_of_a_second_once(
+async def test_a_store_that_hangs_is_waited_for_once(
     tmp_path: Path, store: EmbeddedStore, stream: bool
 ) -> None:
     url = await store.start()
-    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
+    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=WAIT_S) as house:
         key = await house.key("one")
-        usual = [
-            (await timed(house, f"Question {n}?", key=key, stream=stream))[0] for n in range(4)
-        ]
+        for n in range(4):
+            await timed(house, f"Question {n}?", key=key, stream=stream)
         with stopped(store):
             first = await asyncio.gather(
                 *(timed(house, f"Question {n}?", key=key, stream=stream) for n in range(8))
             )
-            assert max(seconds for seconds, _, _ in first) < slowest(max(usual))
+            assert max(seconds for seconds, _, _ in first) < NOT_WAITED_S
             assert {found[1:] for found in first} == {("miss", "degraded")}
-            began = time.monotonic()
-            for n in range(20):
-                found = await timed(house, f"Question {n}?", key=key, stream=stream)
-                assert found[1:] == ("miss", "degraded")
-            assert time.monotonic() - began < 20 * 0.25  # not a quarter of a second each
+            later = [
+                await timed(house, f"Question {n}?", key=key, stream=stream) for n in range(20)
+            ]
+            assert {found[1:] for found in later} == {("miss", "degraded")}
+            assert median(seconds for seconds, _, _ in later) < WAIT_S
             only = {"cache-control": "only-if-cached"}
             refused = await house.ask("Question 0?", key=key, stream=stream, headers=only)
             assert (refused.status_code, refused.headers["x-cache-reason"]) == (404, "degraded")
@@ -107,13 +99,13 @@ async def test_who_asks_for_more_than_an_answer_is_told_at_once(
     url = await store.start()
     async with House.open(tmp_path / "data", redis_url=url, store_wait_s=0.25) as house:
         seen, unseen = await house.key("one"), await house.key("two")
-        usual = (await timed(house, "Question?", key=seen))[0]
+        await timed(house, "Question?", key=seen)
         with stopped(store):
             began = time.monotonic()
             answers = await asyncio.gather(*(house.ask(key=unseen) for _ in range(4)))
             assert {a.status_code for a in answers} == {503}
             assert {a.headers["retry-after"] for a in answers} == {"1"}
-            assert time.monotonic() - began < slowest(usual)
+            assert time.monotonic() - began < NOT_WAITED_S
         await until(lambda: not store_hangs(house))
         assert (await house.ask(key=unseen)).status_code == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -259,9 +260,8 @@ async def test_trials_hold_no_word_of_a_request(
 
 async def test_offering_a_trial_costs_the_answer_nothing_to_speak_of(desk: Trying) -> None:
     query, asked, message = answered(tenant=tenant(share=0.0))
-    clock = asyncio.get_running_loop().time
-    begun = clock()
+    begun = time.thread_time()
     for _ in range(1_000):
         desk.trials.learn(query, asked, message)
         desk.trials.barred(query.tenant, "extraction")
-    assert (clock() - begun) / 1_000 < 0.000_2
+    assert (time.thread_time() - begun) / 1_000 < 0.000_2

@@ -9,11 +9,12 @@ from hashlib import sha256
 
 from cacheserver.cache.ask_key import ask_key
 from cacheserver.conversations import trimming
-from cacheserver.core import actors, fragments, json_text
+from cacheserver.core import actors, json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Query
 from cacheserver.promptcache import drift
 from cacheserver.promptcache import layout as promptcache_layout
+from cacheserver.promptcache.skeleton import skeleton, text_of, under
 from cacheserver.routing import turns
 
 
@@ -24,10 +25,10 @@ def digests(query: Query) -> dict[str, str]:
     stands = turns.turns(query)
     found |= {f"turn-{at}": one for at, one in enumerate((stands.own, *stands.earlier))}
     found |= prefixes(query, query.model)
-    skeleton = fragments.skeleton(fragments.text_of(query.body.get("system")))
-    skeleton = fragments.under(skeleton, query.tenant)
-    found["skeleton"] = skeleton.digest
-    found |= {f"fragment-{at}": one.digest for at, one in enumerate(skeleton.fragments)}
+    prompt_skeleton = skeleton(text_of(query.body.get("system")))
+    prompt_skeleton = under(prompt_skeleton, query.tenant)
+    found["skeleton"] = prompt_skeleton.digest
+    found |= {f"fragment-{at}": one.digest for at, one in enumerate(prompt_skeleton.fragments)}
     return {name: digest for name, digest in found.items() if digest}
 
 

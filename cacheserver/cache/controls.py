@@ -15,7 +15,7 @@ from typing import Any
 
 from cacheserver.cache import cache_control
 from cacheserver.core import actors
-from cacheserver.core.checks import answers
+from cacheserver.core.answer_check import read_check
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.bounds import NAME, TAG
 from cacheserver.core.types import LEVERS, Controls
@@ -87,7 +87,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
         if not (check.isascii() and check.isprintable()):
             # Headers have no defined encoding for other letters; JSON has `\u` escapes.
             raise BadRequest("x-cache-check", "must be printable ASCII; write `\\u00e9` for `é`")
-        changes["check"] = answers.read("x-cache-check", check)
+        changes["check"] = read_check("x-cache-check", check)
     if (who := given.get("x-cache-actor")) is not None:
         # Headers have no defined encoding for other letters.
         changes["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
@@ -150,7 +150,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     if (check := fields.get("check")) is not None:
         if controls.check is not None:
             raise BadRequest("check", "is in the header `x-cache-check` too; send one")
-        controls = replace(controls, check=answers.read("check", check))
+        controls = replace(controls, check=read_check("check", check))
     if (who := fields.get("actor")) is not None:
         _same("actor", who := actors.digest("actor", who), controls.actor)
         controls = replace(controls, actor=who)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cacheserver.cache import erasure_rules
 from cacheserver.cache.answer import Settlement, entry_id, kind_of
+from cacheserver.cache.conversation_mark import mark_of
 from cacheserver.cache.freshness import EXPLAINED
 from cacheserver.cache.request import Request
 from cacheserver.core.keyed_digests import NO_CONTENT
@@ -121,7 +121,7 @@ def record(
         "scope": query.scope,
         "caller": query.caller,
         "actor": query.actor,
-        "conversation": erasure_rules.mark_of(query),
+        "conversation": mark_of(query),
         "stream": query.stream,
         "model_asked": query.model,
         "model": settlement.model,

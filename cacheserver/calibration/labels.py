@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cacheserver.calibration import label_scripts
+from cacheserver.calibration.recent_reads import RecentReads
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.batched_reads import BatchedReads
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
-from cacheserver.storage.recent_reads import RecentReads
 
 WINDOW = (
     3_000  # labels of a scope: 2,000 of a fit and 1,000 until the next (matching/calibration.py)

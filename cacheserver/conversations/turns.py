@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cacheserver.cache.erasure_rules import conversation_mark
+from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.conversations import trimming
 from cacheserver.core import json_text
 from cacheserver.storage import key_groups

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from cacheserver.cache.erasure_rules import Selector
 from cacheserver.cache.ports import Metrics
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.entries import Entries
@@ -25,6 +24,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import ledger_rows
 from cacheserver.erasure.log import Erasure, Erasures
+from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import ErasureCover, KeyWalk
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import Connection, command

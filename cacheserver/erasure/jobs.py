@@ -10,11 +10,12 @@ from collections.abc import Iterator, Set
 from typing import Any, Final
 
 from cacheserver.batches.jobs import RESULTS, Job, Jobs, packed, place_name
-from cacheserver.cache.erasure_rules import Selector, conversation_mark
+from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.core import actors, json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import scripts
+from cacheserver.erasure.selectors import Selector
 from cacheserver.storage.connection import Connection, run_script
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealer import Sealer

@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from cacheserver.cache.erasure_rules import Selector
 from cacheserver.core.ledger_row import Row
 from cacheserver.erasure import scripts
+from cacheserver.erasure.selectors import Selector
 from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
 from cacheserver.ledger.writer import SEP

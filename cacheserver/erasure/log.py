@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import orjson
 
-from cacheserver.cache.erasure_rules import Selector
+from cacheserver.erasure.selectors import Selector
 from cacheserver.storage.connection import PREFIX, Connection, command
 from cacheserver.storage.json_values import tenant_key
 

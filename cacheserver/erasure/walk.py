@@ -13,14 +13,13 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from cacheserver.cache import erasure_rules
-from cacheserver.cache.erasure_rules import conversation_mark
+from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.store import decision_log
 from cacheserver.calibration import review_store
 from cacheserver.conversations import trimming, turns
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry, Tenant
-from cacheserver.erasure import scripts
+from cacheserver.erasure import scripts, selectors
 from cacheserver.erasure.jobs import ErasedJobs
 from cacheserver.erasure.key_kinds import REGISTRY, Kind
 from cacheserver.erasure.ledger_rows import ErasedRows, Names
@@ -134,7 +133,7 @@ class KeyWalk:
             for _, record in await self._decisions(list(zip(page, ids, strict=True))):
                 if record is None or record["at"] > self._erasure.at:
                     continue
-                if erasure_rules.covers_decision(self._selector, record, self._covered.entries):
+                if selectors.covers_decision(self._selector, record, self._covered.entries):
                     self._covered.decisions.add(record["id"])
                     self._covered.scopes.add(record["scope"])
                     if record["outcome"] == "miss" and record.get("entry_id"):
@@ -206,10 +205,10 @@ class KeyWalk:
             if record["at"] > self._erasure.at:
                 continue
             entries = self._covered.entries
-            if erasure_rules.covers_decision(self._selector, record, entries):
+            if selectors.covers_decision(self._selector, record, entries):
                 gone.append(key)
                 self._covered.decisions.add(record["id"])
-            elif quoted := erasure_rules.quoted(record):
+            elif quoted := selectors.quoted(record):
                 left.append((key, record, quoted))
         await self._unlink("decisions", gone)
         names = list(dict.fromkeys(id for _, _, ids in left for id in ids))
@@ -229,7 +228,7 @@ class KeyWalk:
                             decision_log.KIND,
                             self._tenant,
                             record["id"],
-                            orjson.dumps(erasure_rules.unquoted(record, out)),
+                            orjson.dumps(selectors.unquoted(record, out)),
                         )
                         pipe.set(key, bare, xx=True, keepttl=True)
                     await pipe.execute()

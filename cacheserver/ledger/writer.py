@@ -23,11 +23,11 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
 from cacheserver.ledger import row_codec, sums
+from cacheserver.ledger.script_connection import ScriptConnection
 from cacheserver.ledger.scripts import COMMIT
 from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
 from cacheserver.storage.connection import PREFIX, Connection
 from cacheserver.storage.deadline import StoreHangs
-from cacheserver.storage.script_connection import ScriptConnection
 
 DAY_S = 86_400
 

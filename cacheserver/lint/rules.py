@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cacheserver.core import fragments, invisible_characters
+from cacheserver.core import invisible_characters
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.lint import words
 from cacheserver.pricing.estimate import chars_per_token, prompt_tokens
 from cacheserver.promptcache import layout
+from cacheserver.promptcache.skeleton import MOVED, skeleton
 
 _LONG_LINE: Final = 40  # characters; a shorter line said twice is a list, or a rhyme
 _JSON: Final = re.compile(r"[\[{][ \t]*\n")
@@ -189,8 +190,8 @@ def _objects(text: str) -> Iterator[tuple[tuple[int, int], Any]]:
 def _dynamic(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
     """Find text in the system prompt that differs between requests and defeats both caches."""
     for where, text in _of("system", body.get("system")):
-        for fragment in fragments.skeleton(text).fragments:
-            if fragment.kind not in fragments.MOVED:
+        for fragment in skeleton(text).fragments:
+            if fragment.kind not in MOVED:
                 continue
             behind = _tokens(text[fragment.start :], model)
             message = (
@@ -237,7 +238,7 @@ def _marks(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
     for where, control in marks:
         if control and where.startswith("system") and isinstance(body.get("system"), list):
             text = body["system"][int(where.split(".")[1])].get("text", "")
-            if any(one.kind in fragments.MOVED for one in fragments.skeleton(str(text)).fragments):
+            if any(one.kind in MOVED for one in skeleton(str(text)).fragments):
                 message = "marks a text that differs from request to request: written, never read"
                 yield Finding("mark-on-fragment", where, message)
 

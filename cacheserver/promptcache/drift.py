@@ -18,13 +18,13 @@ from cacheserver.cache.ttl import lifetime
 from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound
-from cacheserver.core.fragments import Skeleton, reordered, skeleton, text_of, under
 from cacheserver.core.keyed_digests import NO_CONTENT, keyed
 from cacheserver.core.types import Entry, Query, Tenant, Usage
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
 from cacheserver.promptcache.multipliers import Cost, rates
 from cacheserver.promptcache.prompt_log import PromptLog
+from cacheserver.promptcache.skeleton import Skeleton, reordered, skeleton, text_of, under
 
 _REMEMBERED = 512  # skeletons of system prompts, by hash
 _SHOWN = 20  # questions of a dry run

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cacheserver.core.fragments import Skeleton
 from cacheserver.core.types import Nanodollars
 from cacheserver.promptcache.multipliers import Rates
 from cacheserver.promptcache.planner import LIFETIME_S, MARGIN_S, Gaps, PrefixStats, worths
+from cacheserver.promptcache.skeleton import Skeleton
 
 _DAY_S = 86_400
 # A version replaces another if the old one was in use on the day before and disappeared soon after:

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from cacheserver.calibration.build import CalibrationParts
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.host import Host
 from cacheserver.routing.escalation import Escalation
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.router import Router
 from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.routing.trials.calls import TrialCalls

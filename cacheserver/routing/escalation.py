@@ -8,14 +8,14 @@ from typing import Any
 
 from cacheserver.cache.ports import Pricer, Spent, unrecorded
 from cacheserver.claude import capabilities
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.core import json_text, tiers
-from cacheserver.core.checks import answers
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import PlannedCall, Query, Route, Tried
 from cacheserver.core.usage import usage_of
 from cacheserver.output_caps import rules as cap_rules
+from cacheserver.routing import answer_checks
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.trials import rules as trial_rules
 
 ESCALATED = "escalated"
@@ -44,9 +44,9 @@ class Escalation:
         if not _looked_at(query, asked) or message.get("type") != "message":
             return None
         rules = query.tenant.routing.validation
-        if rules.enabled and (found := answers.cut_or_refused(message, rules)) is not None:
+        if rules.enabled and (found := answer_checks.cut_or_refused(message, rules)) is not None:
             return found
-        checks = (answers.flaw(message, check) for check in _checks(query, asked))
+        checks = (answer_checks.flaw(message, check) for check in _checks(query, asked))
         return next((found for found in checks if found is not None), None)
 
     def escalate(
@@ -109,7 +109,7 @@ def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
         yield query.controls.check
     if not query.tenant.routing.validation.enabled:
         return
-    if (schema := answers.asked_schema(query.body)) is not None:
+    if (schema := answer_checks.asked_schema(query.body)) is not None:
         yield schema
     task = asked.route.task
     rule = None if task is None else trial_rules.rule_of(task, query.tenant.routing)

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from cacheserver.cache.ports import Claude, Metrics, Pricer
 from cacheserver.claude import capabilities
 from cacheserver.claude.capabilities import Abilities
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Call
 from cacheserver.core import json_text, tiers
 from cacheserver.core.background import BackgroundWork
@@ -24,6 +23,7 @@ from cacheserver.routing import classifier_prompt, complexity, turns
 from cacheserver.routing import rules as routing_rules
 from cacheserver.routing.complexity import Complexity
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.rules import Ask
 from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.routing.task_inference import infer_task, last_text

@@ -29,8 +29,8 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.tenants.access import Access
+from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "ApiKeys"]
 

@@ -1,6 +1,6 @@
 """Tenants: their settings in Redis, and their API keys.
 
-Rule: settings read a moment ago cost no round trip; see `storage.grace_cache`.
+Rule: settings read a moment ago cost no round trip; see `tenants.grace_cache`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
-from cacheserver.storage.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
+from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.tenants.tenant_json import decode, encode
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]

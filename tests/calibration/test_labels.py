@@ -15,7 +15,7 @@ from cacheserver.calibration.labels import LIFE_S, ONCE_S, Labels
 from cacheserver.core.errors import StoreError
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.grace_cache import FRESH_S
+from cacheserver.tenants.grace_cache import FRESH_S
 from tests.clock import Clock
 
 NEIGHBOURS = [("a", "b"), ("a:b", "a"), ("a", "1:a")]  # tenants that must never meet

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cacheserver.calibration.labels import Labels
 from cacheserver.storage.connection import Connection, command, connect
-from cacheserver.storage.grace_cache import FRESH_S
+from cacheserver.tenants.grace_cache import FRESH_S
 from tests.clock import Clock
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.cache import erasure_rules
-from cacheserver.core import fragments
 from cacheserver.core.keyed_digests import NO_CONTENT, keyed
 from cacheserver.core.types import Controls, Query, Tenant
+from cacheserver.erasure import selectors
+from cacheserver.promptcache.skeleton import skeleton, under
 from tests.cache.making_queries import query
 from tests.guesses import digests
 
@@ -73,15 +73,15 @@ def test_a_plain_digest_never_stands_in_for_a_keyed_one() -> None:
 
 
 def test_the_shape_of_words_is_not_kept() -> None:
-    found = fragments.skeleton(SYSTEM)
-    assert fragments.under(found, PLAIN) == found
-    shapes = {one.shape for one in fragments.under(found, ONE).fragments}
+    found = skeleton(SYSTEM)
+    assert under(found, PLAIN) == found
+    shapes = {one.shape for one in under(found, ONE).fragments}
     assert shapes == {NO_CONTENT}
 
 
 def test_an_end_user_is_found_by_name_under_the_same_key() -> None:
     found = asked(ONE, bodies(["Why?"], "", "ann"))
-    assert found.actor in erasure_rules.read({"actor": "ann"}, ONE).values
-    assert found.actor not in erasure_rules.read({"actor": "ann"}, PLAIN).values
+    assert found.actor in selectors.read({"actor": "ann"}, ONE).values
+    assert found.actor not in selectors.read({"actor": "ann"}, PLAIN).values
     key = query("Why?", tenant=replace(ONE, actors="key"), controls=Controls())
     assert key.actor is None

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from cacheserver.cache.erasure_rules import read
 from cacheserver.core.types import Tenant
 from cacheserver.embedded.process import find_server
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.log import Erasure
+from cacheserver.erasure.selectors import read
 from cacheserver.storage.connection import connect
 from cacheserver.storage.key_scan import scan_keys
 from tests.batches.house import QUICK

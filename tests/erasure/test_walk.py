@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cacheserver.cache.erasure_rules import Selector
 from cacheserver.calibration.labels import Labels
 from cacheserver.core.types import Tenant
 from cacheserver.erasure.log import Erasure
+from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import ErasureCover, KeyWalk
 from cacheserver.storage.connection import Connection, command
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cacheserver.cache.erasure_rules import Selector
 from cacheserver.erasure.key_kinds import REGISTRY
 from cacheserver.erasure.ledger_rows import ErasedRows, Names, files
+from cacheserver.erasure.selectors import Selector
 from cacheserver.ledger import row_codec
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports

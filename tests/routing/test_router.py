@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Upstream
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.routing import Haiku, Override, RoutingRules, TaskRule, Tier, Tiers
 from cacheserver.core.types import Controls, Query, Tenant, Usage
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.router import Router
 from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Upstream
 from cacheserver.core import json_text
 from cacheserver.core.rules.lengths import LengthRules
@@ -18,6 +17,7 @@ from cacheserver.core.types import Cap, Controls, Mark, Plan, PlannedCall, Query
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.routing.escalation import Escalation
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from tests.routing.trials.trialdesk import HAIKU, NOW, OPUS, SONNET, answered
 

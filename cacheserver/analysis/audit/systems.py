@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cacheserver.core import fragments
 from cacheserver.pricing.estimate import chars_per_token
+from cacheserver.promptcache.skeleton import MOVED, skeleton, text_of
 
 _KEPT: Final = 10_000
 
@@ -33,9 +33,9 @@ class Systems:
             return None
         if root in self._known:
             return self._known[root]
-        text = fragments.text_of(body.get("system"))
-        found = fragments.skeleton(text)
-        changes = any(one.kind in fragments.MOVED for one in found.fragments)
+        text = text_of(body.get("system"))
+        found = skeleton(text)
+        changes = any(one.kind in MOVED for one in found.fragments)
         made = Moving(found.digest, round(len(text) / chars_per_token(model))) if changes else None
         self._known[root] = made
         if len(self._known) > _KEPT:

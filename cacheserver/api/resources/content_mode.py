@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from cacheserver.api.state import AppState
-from cacheserver.cache.erasure_rules import Selector
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Tenant
 from cacheserver.erasure.erasure import Erased
-from cacheserver.storage.grace_cache import FRESH_S
+from cacheserver.erasure.selectors import Selector
+from cacheserver.tenants.grace_cache import FRESH_S
 
 # Other servers read settings anew after `FRESH_S`; what they took before is written by then.
 _FOLLOWED_S: Final = FRESH_S + 1.0

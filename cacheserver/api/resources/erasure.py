@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from cacheserver.api.components import Components
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import edge_of
-from cacheserver.cache import erasure_rules
 from cacheserver.core.types import Tenant
+from cacheserver.erasure import selectors
 from cacheserver.erasure.erasure import NOT_ERASED, Erased
 
 router = APIRouter()
@@ -24,7 +24,7 @@ _BODY = {
                 "schema": {
                     "type": "object",
                     "description": "One of these; beside `conversation` its `namespace` may stand.",
-                    "properties": {kind: {"type": "string"} for kind in erasure_rules.KINDS},
+                    "properties": {kind: {"type": "string"} for kind in selectors.KINDS},
                 },
                 "examples": {"a person": {"value": {"actor": "ann@example.com"}}},
             }
@@ -67,7 +67,7 @@ async def erase_as(
     parts: Components, tenant: Tenant, fields: Mapping[str, Any], *, who: str
 ) -> dict[str, Any]:
     """Erase of a tenant what `fields` select. Raises `BadRequest`, `StoreError`."""
-    selector = erasure_rules.read(fields, tenant)
+    selector = selectors.read(fields, tenant)
     found = await parts.eraser.erase(tenant.name, selector, who=who)
     parts.tenants.forget(tenant.name)  # of a whole tenant the keys went, of digests too
     return {"erased": selector.kind, **shown_erasure(found)}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cacheserver.cache import answer as answers
-from cacheserver.cache import cacheability, erasure_rules
+from cacheserver.cache import cacheability
+from cacheserver.cache.conversation_mark import mark_of
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.ports import CallPlanner, Entries, Escalation, Metrics, Pricer
 from cacheserver.cache.ttl import lifetime
@@ -120,7 +121,7 @@ class AnswerStore:
             expires_at=now + ttl_s,
             actor=query.actor,
             made_up=cacheability.made_up(message),
-            conversation=erasure_rules.mark_of(query),
+            conversation=mark_of(query),
         )
 
     async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:

@@ -12,11 +12,11 @@ from typing import Any, Final, Literal, TypeAlias
 from cacheserver.cache.ports import Claude, DecisionLog, Metrics, Pricer
 from cacheserver.calibration.labels import Labels
 from cacheserver.claude import capabilities
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Call
 from cacheserver.core import json_text
 from cacheserver.core.errors import UpstreamError
 from cacheserver.core.types import Nanodollars, Tenant, Usage
+from cacheserver.routing.model_catalogue import ModelCatalogue
 
 PURPOSE: Final = "trial"
 _DAY_S: Final = 86_400

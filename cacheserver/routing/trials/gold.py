@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol
 from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
 from cacheserver.core import json_text
-from cacheserver.core.checks import answers
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import API_VERSION, Nanodollars, Tenant
+from cacheserver.routing import answer_checks
 from cacheserver.routing.task_inference import last_text
 from cacheserver.routing.trials import gold_rules
 from cacheserver.routing.trials import rules as trial_rules
@@ -197,7 +197,7 @@ class GoldRuns:
     async def _right(self, tenant: Tenant, item: Item, message: Mapping[str, Any]) -> bool | None:
         if cacheability.unstorable(message) is not None:
             return False
-        if item.check is not None and answers.flaw(message, item.check) is not None:
+        if item.check is not None and answer_checks.flaw(message, item.check) is not None:
             return False
         if item.expected is None:
             return True

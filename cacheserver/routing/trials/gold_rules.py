@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cacheserver.cache import fingerprint
 from cacheserver.core import json_text
-from cacheserver.core.checks import answers
+from cacheserver.core.answer_check import read_check
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.validation import Check
 
@@ -79,7 +79,7 @@ def _item(at: str, given: object) -> Item:
     expected = given.get("expected")
     if expected is not None:
         _text(f"{at}.expected", expected)
-    check = answers.read(f"{at}.check", given["check"]) if "check" in given else None
+    check = read_check(f"{at}.check", given["check"]) if "check" in given else None
     return Item(_body(at, given), expected, check)
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from cacheserver.core import tiers
-from cacheserver.core.checks import json_schema
 from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
 from cacheserver.core.tasks import canonical
 from cacheserver.core.types import Nanodollars, Route
 from cacheserver.matching.conformal_bound import wilson
+from cacheserver.routing import json_schema
 
 Standing: TypeAlias = Literal["unproven", "proven", "rolled-back"]
 

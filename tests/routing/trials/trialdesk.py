@@ -11,7 +11,6 @@ from typing import Any
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.calibration.answers.reader import AnswerReader
 from cacheserver.calibration.labels import Labels
-from cacheserver.claude.model_catalogue import ModelCatalogue
 from cacheserver.claude.upstream import Upstream
 from cacheserver.core import json_text
 from cacheserver.core.ledger_row import Row
@@ -25,6 +24,7 @@ from cacheserver.ledger.writer import Ledger
 from cacheserver.matching.lexicon import standard
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
+from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.trials.calls import TrialCalls
 from cacheserver.routing.trials.comparison import Comparer
 from cacheserver.routing.trials.gold import GoldRuns

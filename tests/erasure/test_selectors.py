@@ -1,4 +1,4 @@
-"""Selectors: what they are made of and what they cover."""
+"""Selectors of erasures: their fields, and the records that they cover."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.cache import erasure_rules
-from cacheserver.cache.erasure_rules import Selector, conversation_mark, read
+from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Tenant
+from cacheserver.erasure import selectors
+from cacheserver.erasure.selectors import Selector, read
 
 GOOD: list[tuple[dict[str, Any], Selector]] = [
     ({"entry_id": "0" * 32}, Selector("entry_id", ("0" * 32,))),
@@ -96,11 +97,11 @@ def test_a_record_is_covered_by_the_entry_it_is_about_and_quotes_others() -> Non
     }
     record = {"entry_id": "e3", "namespace": "n", "decision": shown}
     nobody = Selector("entry_id", ("e3",))
-    assert erasure_rules.covers_decision(nobody, record, {"e3"})
-    assert not erasure_rules.covers_decision(nobody, record, {"e1"})
-    assert sorted(erasure_rules.quoted(record)) == ["e1", "e1", "e2"]
-    bare = erasure_rules.unquoted(record, {"e1"})["decision"]
+    assert selectors.covers_decision(nobody, record, {"e3"})
+    assert not selectors.covers_decision(nobody, record, {"e1"})
+    assert sorted(selectors.quoted(record)) == ["e1", "e1", "e2"]
+    bare = selectors.unquoted(record, {"e1"})["decision"]
     assert bare["question"] is None
     assert [one["question"] for one in bare["candidates"]] == [None, "two"]
-    assert erasure_rules.quoted(erasure_rules.unquoted(record, {"e1", "e2"})) == []
+    assert selectors.quoted(selectors.unquoted(record, {"e1", "e2"})) == []
     assert shown["question"] == "one"

@@ -39,21 +39,6 @@ def same(one: object, other: object) -> bool:
     return _same(one, other, _Work(None, most=None))
 
 
-def deep(value: object, most: int = _DEPTH) -> bool:
-    """Return True if `value` is nested more than `most` levels deep."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
-            return False
-    return True
-
-
 class _Enough(Exception):
     """More work than an answer is worth."""
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacheserver.core.checks import answers
+from cacheserver.core.answer_check import read_check
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.validation import Check, ValidationRules
+from cacheserver.routing import answer_checks
 
 WORDS = st.lists(st.text(min_size=1, max_size=10), max_size=3).map(tuple)
 CHECKS = st.builds(
@@ -53,12 +54,12 @@ def said(text: str, stop: str = "end_turn") -> dict[str, Any]:
     ],
 )
 def test_each_condition_has_its_reason(text: str, check: Check, found: str | None) -> None:
-    assert answers.flaw(said(text), check) == found
+    assert answer_checks.flaw(said(text), check) == found
 
 
 def test_an_answer_that_is_not_at_its_end_has_no_flaw_in_its_words() -> None:
-    assert answers.flaw(said("", "tool_use"), Check(json=True)) is None
-    assert answers.flaw(said("", "stop_sequence"), Check(json=True)) == "not-json"
+    assert answer_checks.flaw(said("", "tool_use"), Check(json=True)) is None
+    assert answer_checks.flaw(said("", "stop_sequence"), Check(json=True)) == "not-json"
 
 
 @pytest.mark.parametrize(
@@ -75,15 +76,15 @@ def test_an_answer_that_is_not_at_its_end_has_no_flaw_in_its_words() -> None:
 def test_refusals_and_cut_answers_are_flaws_where_the_rules_say_so(
     stop: str, rules: ValidationRules, found: str | None
 ) -> None:
-    assert answers.cut_or_refused(said("x", stop), rules) == found
+    assert answer_checks.cut_or_refused(said("x", stop), rules) == found
 
 
 def test_a_requests_own_schema_is_a_condition() -> None:
     form = {"type": "json_schema", "schema": {"type": "object"}}
-    check = answers.asked_schema({"output_config": {"format": form}})
+    check = answer_checks.asked_schema({"output_config": {"format": form}})
     assert check == Check(json=True, schema={"type": "object"})
-    assert answers.asked_schema({"output_config": {"effort": "low"}}) is None
-    assert answers.asked_schema({"output_config": "x"}) is None
+    assert answer_checks.asked_schema({"output_config": {"effort": "low"}}) is None
+    assert answer_checks.asked_schema({"output_config": "x"}) is None
 
 
 @pytest.mark.parametrize(
@@ -103,18 +104,18 @@ def test_a_requests_own_schema_is_a_condition() -> None:
 )
 def test_a_check_that_will_not_do_is_refused_where_it_is_wrong(given: object, field: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        answers.read("check", given)
+        read_check("check", given)
     assert refused.value.field == field
 
 
 @given(CHECKS)
 @settings(deadline=None)
 def test_a_check_is_read_as_it_is_written(check: Check) -> None:
-    assert answers.read("check", asdict(check)) == check
+    assert read_check("check", asdict(check)) == check
 
 
 @given(st.text(max_size=30), CHECKS)
 @settings(deadline=None)
 def test_more_conditions_never_make_an_answer_pass(text: str, check: Check) -> None:
-    if answers.flaw(said(text), Check(json=check.json, schema=check.schema)) is not None:
-        assert answers.flaw(said(text), check) is not None
+    if answer_checks.flaw(said(text), Check(json=check.json, schema=check.schema)) is not None:
+        assert answer_checks.flaw(said(text), check) is not None

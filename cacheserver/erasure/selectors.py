@@ -6,16 +6,16 @@ the erasure is not covered.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from cacheserver.cache import controls
+from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.core import actors
 from cacheserver.core.errors import BadRequest
-from cacheserver.core.types import Query, Tenant
+from cacheserver.core.types import Tenant
 
 Kind: TypeAlias = Literal["entry_id", "tag", "conversation", "actor", "namespace", "tenant"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -89,19 +89,6 @@ def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
             return Selector(kind, (controls.name(kind, value),), space)
         case "namespace":
             return Selector(kind, (controls.name(kind, value),))
-
-
-def conversation_mark(namespace: str, name: str) -> str:
-    """A digest that stands for a conversation: names are a caller's own words."""
-    whole = f"{len(namespace)}:{namespace}:{name}".encode()
-    return hashlib.sha256(whole).hexdigest()[:32]
-
-
-def mark_of(query: Query) -> str | None:
-    """The mark of the conversation that a query is asked in; None: in none."""
-    if query.conversation is None:
-        return None
-    return conversation_mark(query.controls.namespace, query.conversation)
 
 
 def covers_decision(selector: Selector, record: Mapping[str, Any], entries: Iterable[str]) -> bool:

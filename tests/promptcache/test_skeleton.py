@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.core.fragments import reordered, skeleton, text_of, without_fragments
+from cacheserver.core.fragments import without_fragments
 from cacheserver.core.rules.caching import FragmentKind
+from cacheserver.promptcache.skeleton import reordered, skeleton, text_of
 
 KINDS: tuple[FragmentKind, ...] = ("timestamp", "date", "uuid", "number", "name")
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from cacheserver.storage.grace_cache import FRESH_S
+from cacheserver.tenants.grace_cache import FRESH_S
 
 T = TypeVar("T")
 

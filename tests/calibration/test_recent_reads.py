@@ -5,9 +5,9 @@ import itertools
 
 import pytest
 
+from cacheserver.calibration.recent_reads import RecentReads
 from cacheserver.core.errors import StoreError
-from cacheserver.storage.grace_cache import FRESH_S
-from cacheserver.storage.recent_reads import RecentReads
+from cacheserver.tenants.grace_cache import FRESH_S
 
 
 class Source:

@@ -1,4 +1,4 @@
-"""`scripts/list_spelling --scowl DIR`: write `matching/data/spelling_*.txt` from SCOWL.
+"""`scripts/list_spelling --scowl DIR`: write `english/data/spelling_*.txt` from SCOWL.
 
 `DIR` holds SCOWL's word lists (Debian package `scowl`: usr/share/dict/scowl). Common words are the
 levels 10 and 20 with six letters or more; the real words near them come from all lists, names,
@@ -12,9 +12,9 @@ import re
 import textwrap
 from pathlib import Path
 
-from cacheserver.matching.canonical.spelling import slips
+from cacheserver.english.canonical.spelling import slips
 
-TARGET = Path(__file__).resolve().parent.parent / "cacheserver/matching/data"
+TARGET = Path(__file__).resolve().parent.parent / "cacheserver/english/data"
 LEAST = 6  # letters: of shorter words most slips are words
 # Products and commands named after a word misspelt.
 OWN = "flickr tumblr grindr scribd fiverr imgur passwd creat umount lyft digg reddit"

@@ -21,14 +21,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.matching.volatility.detector import Volatility, detect_volatility
-from cacheserver.matching.volatility.drift_model import (
+from cacheserver.english.volatility.detector import detect_volatility
+from cacheserver.english.volatility.drift_model import (
     SHIPPED,
     DriftModel,
     drift_probability,
     features,
     tokenize,
 )
+from cacheserver.matching.volatility import Volatility
 
 _MIN_COUNT = 5  # 3 gains .003 of AUC for twice the words
 _DECAY = 1.0  # of 0.1, 0.3 and 1 (inverse), the best AUC; steps until the loss stands still

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from cacheserver import cli
+from cacheserver import bootstrap, cli
+from cacheserver.cache.absent import NoLanguage
 from cacheserver.core.features import FEATURES, Feature, switched_off
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"x-api-key": ADMIN_KEY}
 QUESTION = {"prompt": "What is the capital of France?"}
+ASKED = QUESTION["prompt"]
 TWIN = "What's the capital of France?"
 
 # A request that only the capability can serve.
@@ -42,6 +44,19 @@ async def test_a_server_with_all_switched_off_answers_hits_and_records(tmp_path:
         totals = usage["totals"]
         assert totals["requests"] == 4
         assert float(totals["saved_usd"]) > 0
+
+
+async def test_without_word_rules_similarity_serves_the_same_text_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "english", NoLanguage)
+    for bar in ({"similarity": None}, {"similarity": 0.3}):
+        async with House.open(tmp_path / str(bar), **bar) as house:
+            await house.ask()
+            twin = await house.ask(TWIN)
+            assert came_from(twin) == ("miss", "vetoed"), twin.headers
+            assert twin.headers["x-cache-veto"] == "unreadable"
+            assert came_from(await house.ask(f"  {ASKED}\n"))[0] == "semantic"
 
 
 @pytest.mark.parametrize("feature", FEATURES)

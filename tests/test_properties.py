@@ -15,6 +15,7 @@ from cacheserver.cache.controls import read_controls
 from cacheserver.cache.fingerprint import read
 from cacheserver.claude import sse
 from cacheserver.core.types import Query, Tenant
+from cacheserver.english.language import english
 from tests.house import House
 
 words = st.text(max_size=12)
@@ -51,6 +52,7 @@ def reading(body: dict[str, Any], tenant: str, namespace: str, **more: str) -> Q
         controls=read_controls({"x-cache-namespace": namespace, **more}),
         upstream="claude",
         embedder="e",
+        language=english(),
     )
 
 

@@ -33,6 +33,7 @@ from cacheserver.host import Host
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.writer import Ledger
+from cacheserver.matching.language import Language
 from cacheserver.observability.gauge_sampler import GaugeSampler
 from cacheserver.observability.metrics import Metrics
 from cacheserver.observability.store_sizes import StoreSizes
@@ -104,6 +105,10 @@ class Components:
     @property
     def embedder_id(self) -> str:
         return self.host.answers.embedder_id
+
+    @property
+    def language(self) -> Language:
+        return self.host.plugins.language
 
     @property
     def upstream(self) -> Upstream:

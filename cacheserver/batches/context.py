@@ -38,6 +38,7 @@ from cacheserver.core.types import (
     Usage,
 )
 from cacheserver.ledger import row_codec
+from cacheserver.matching.language import Language
 
 T = TypeVar("T")
 
@@ -134,6 +135,7 @@ class BatchContext:
     clock: Callable[[], float]
     upstream: str  # identity of Claude, part of every fingerprint
     embedder: str
+    language: Language
     pace: Intervals
     observe: Callable[[ItemEnd], None] | None = None  # called for each item that has ended
     held_until: float = field(default=0.0)
@@ -156,6 +158,7 @@ class BatchContext:
             controls=job.controls,
             upstream=self.upstream,
             embedder=self.embedder,
+            language=self.language,
             key_id=job.key_id,
             open_ended=job.open_ended,
         )

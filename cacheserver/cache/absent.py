@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,10 @@ from cacheserver.core.types import Candidate, Entry, Miss, PlannedCall, Query, T
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar as Required
+from cacheserver.matching.features import NAMES
+from cacheserver.matching.profile import Difference, Profile
 from cacheserver.matching.shrinkage import EntryRecord
+from cacheserver.matching.volatility import Volatility
 
 
 class NoBudgets:
@@ -68,6 +72,34 @@ class NoLearner:
         return None
 
 
+class NoLanguage:
+    """Nothing can be read: only an answer to the same normalised text is served."""
+
+    def without_courtesies(self, text: str) -> str:
+        return text
+
+    def volatility(self, text: str) -> Volatility:
+        return Volatility("stable", 1.0)
+
+    def profile(self, text: str) -> Profile:
+        return replace(_UNREAD, form=(text,))
+
+    def compare(self, a: Profile, b: Profile) -> Difference | None:
+        return None if a.form != b.form else Difference(a, b, (), (), 0, 0, False, False, (), ())
+
+    def are_twins(self, difference: Difference) -> bool:
+        return True
+
+    def vetoes(self, difference: Difference, enabled: frozenset[str]) -> tuple[str, ...]:
+        return ()
+
+    def features(self, difference: Difference, fired: Sequence[str]) -> tuple[float, ...]:
+        return _SAME_WORDS
+
+    def coverage(self, question: Profile, stored: Sequence[Profile]) -> float:
+        return float(any(one.form == question.form for one in stored))
+
+
 class PriorOnly:
     """Calibrations of scopes that have learned nothing: the shipped prior decides."""
 
@@ -84,6 +116,30 @@ class NoOutcomes:
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
     ) -> Mapping[str, EntryRecord]:
         return {entry: EntryRecord(False, (0.0, 0.0), (0.0, 0.0)) for entry, _ in refs}
+
+
+_NONE = frozenset[str]()
+_UNREAD = Profile(
+    every=_NONE,
+    content=(),
+    bag=_NONE,
+    numbers=_NONE,
+    quantities=frozenset(),
+    units=_NONE,
+    times=_NONE,
+    names=_NONE,
+    spans=_NONE,
+    flows=frozenset(),
+    pronouns=(),
+    negations=0,
+    passive=False,
+    asks="",
+    grams=_NONE,
+    length=0,
+    form=(),
+    recognised=False,
+)
+_SAME_WORDS = tuple(float(name == "same_words") for name in NAMES)
 
 
 @lru_cache(maxsize=64)  # targets: tenants choose among a few

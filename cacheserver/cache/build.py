@@ -27,7 +27,6 @@ from cacheserver.core.errors import SettingsError
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching.lexicon import standard
 from cacheserver.storage.build import Store
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -157,7 +156,7 @@ async def cache(
     decider = Decider(
         states=plugins.calibrations,
         labels=plugins.outcomes,
-        lexicon=standard(),
+        language=plugins.language,
         metrics=metrics,
         clock=clock,
     )

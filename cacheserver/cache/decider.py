@@ -12,10 +12,10 @@ from cacheserver.cache.freshness import decide, enabled_vetoes, fresh
 from cacheserver.cache.ports import Calibrations, Metrics, Outcomes
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
-from cacheserver.matching import conformal_bound, profile, vetoes
+from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.decision import ScoredCandidate, judge
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import ALL_VETOES, Language
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.shrinkage import EntryRecord, adjustment
@@ -34,13 +34,13 @@ class Decider:
         *,
         states: Calibrations,
         labels: Outcomes,
-        lexicon: Lexicon,
+        language: Language,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self._states = states
         self._labels = labels
-        self._lexicon = lexicon
+        self._language = language
         self._metrics = metrics
         self._clock = clock
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
@@ -109,10 +109,10 @@ class Decider:
             for c in live
         ]
         selection = decide(
-            profile.read(query.text or "", self._lexicon),
+            self._language.profile(query.text or ""),
             neighbours,
             threshold,
-            lexicon=self._lexicon,
+            language=self._language,
             enabled=enabled_vetoes(bar),
         )
         shown = [replace(c, veto=selection.vetoes.get(c.entry.id)) for c in live]
@@ -140,7 +140,7 @@ class Decider:
         level, basis = needed.level, needed.basis
         if basis == "closed":
             return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
-        asked = profile.read(query.text or "", self._lexicon)
+        asked = self._language.profile(query.text or "")
         by_id = {c.entry.id: c for c in live}
         neighbours = [
             Neighbour(
@@ -157,7 +157,7 @@ class Decider:
             neighbours,
             state,
             needed,
-            lexicon=self._lexicon,
+            language=self._language,
             enabled=enabled_vetoes(bar),
         )
         past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
@@ -187,21 +187,21 @@ class Decider:
         """The profile of a stored question, which comes up again and again."""
         found = self._profiles.get(text)
         if found is None:
-            found = self._profiles[text] = profile.read(text, self._lexicon)
+            found = self._profiles[text] = self._language.profile(text)
             if len(self._profiles) > _PROFILES:
                 self._profiles.popitem(last=False)
         return found
 
 
-def judge_pair(lexicon: Lexicon, one: str, other: str, similarity: float) -> ScoredCandidate:
+def judge_pair(language: Language, one: str, other: str, similarity: float) -> ScoredCandidate:
     """Judge two questions by the prior, all vetoes on."""
     verdict = judge(
-        profile.read(one, lexicon),
-        [Neighbour("", similarity, "", profile.read(other, lexicon))],
+        language.profile(one),
+        [Neighbour("", similarity, "", language.profile(other))],
         Calibration(),
         conformal_bound.UNREACHED,
-        lexicon=lexicon,
-        enabled=frozenset(vetoes.VETOES),
+        language=language,
+        enabled=ALL_VETOES,
     )
     return verdict.candidates[0]
 

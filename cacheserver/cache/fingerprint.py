@@ -10,7 +10,6 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
 from cacheserver.cache import cacheability
@@ -20,7 +19,8 @@ from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.rules.caching import FragmentKind
 from cacheserver.core.types import API_VERSION, AUTO, Controls, Query, Tenant
 from cacheserver.matching import question_text
-from cacheserver.matching.volatility import detector
+from cacheserver.matching.language import Language
+from cacheserver.matching.volatility import ttl_cap_s
 
 _MODEL_CHARS = 256  # Anthropic's longest id has 30
 
@@ -42,10 +42,7 @@ UNSHAPING = frozenset(
 )
 _UNSHAPING_OF_TOOLS = frozenset({"cache_control", "eager_input_streaming"})
 
-# Questions repeat, and an exact hit should not pay 10 to 20 us to classify one again. `volatility`
-# reads the last 1,500 characters, so this takes 8 MB at most.
-_remembered = lru_cache(maxsize=4_096)(detector.detect_volatility)
-_REMEMBERED_CHARS = 2_000
+_VOLATILE_CHARS = 2_000  # of the end of a text, where people ask
 
 _BETA = "anthropic-beta"  # a set, in any order
 
@@ -59,6 +56,7 @@ def read(
     controls: Controls,
     upstream: str,
     embedder: str,
+    language: Language,
     credential: str | None = None,
     key_id: str | None = None,
     open_ended: bool = False,
@@ -66,8 +64,8 @@ def read(
     """Read a Messages body once.
 
     `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
-    what answers and what measures similarity. `open_ended`: the body's `max_tokens` is a
-    placeholder of ours. Raises `BadRequest` naming the field, for the
+    what answers and what measures similarity; `language` reads the question. `open_ended`: the
+    body's `max_tokens` is a placeholder of ours. Raises `BadRequest` naming the field, for the
     fields that we act on.
     """
     check(body)
@@ -96,13 +94,13 @@ def read(
     ignored = tenant.caching.ignore_in_scope
     text, exact_only = cacheability.question(body)
     bypass = cacheability.bypass(body) if controls.store else "no-store"
-    volatile, cap = (None, None) if text is None else _volatility(text, tenant)
+    volatile, cap = (None, None) if text is None else _volatility(text, tenant, language)
     if cap == 0:
         bypass = bypass or f"volatile-{volatile}"
     if text is not None and not tenant.semantic:
         text, exact_only = None, "semantic-off"
     if text is not None:
-        text, exact_only = question_text.matched_text(text, code=tenant.match_code)
+        text, exact_only = question_text.matched_text(text, language, code=tenant.match_code)
     return Query(
         body=body,
         raw=raw,
@@ -126,17 +124,13 @@ def read(
     )
 
 
-def _volatility(text: str, tenant: Tenant) -> tuple[str | None, int | None]:
-    """The volatility of a question, and the longest lifetime that its answer may have.
+def _volatility(text: str, tenant: Tenant, language: Language) -> tuple[str | None, int | None]:
+    """Return the volatility of a question, and the longest lifetime that its answer may have.
 
     An unseen character in "today" must not hide it: of several readings the strictest holds.
     """
-    found = map(_remembered, question_text.readings(text[-_REMEMBERED_CHARS:]))
-    caps = [
-        (one.kind, detector.ttl_cap_s(one, tenant.volatility))
-        for one in found
-        if one.kind != "stable"
-    ]
+    found = map(language.volatility, question_text.readings(text[-_VOLATILE_CHARS:]))
+    caps = [(one.kind, ttl_cap_s(one, tenant.volatility)) for one in found if one.kind != "stable"]
     return min(caps, key=lambda one: math.inf if one[1] is None else one[1], default=(None, None))
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from cacheserver.core.types import Bar, Controls, Entry, Hit, Miss, Tenant
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import ALL_VETOES, Language, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
-from cacheserver.matching.vetoes import VETOES, vetoes
 
 _UNLOOKED = ("degraded", "warming")
 
@@ -48,7 +47,7 @@ def decide(
     neighbours: Sequence[Neighbour],
     threshold: float,
     *,
-    lexicon: Lexicon,
+    language: Language,
     enabled: frozenset[str],
 ) -> Selection:
     """Return the neighbour whose answer is served under a threshold, or why none is.
@@ -64,7 +63,7 @@ def decide(
         reaches = one.similarity >= threshold
         if place >= EXPLAINED and (served is not None or not reaches):
             break
-        if fired := vetoes(question, one.profile, enabled, lexicon):
+        if fired := vetoes_between(question, one.profile, enabled, language):
             refused[one.id] = fired[0]
         elif reaches and served is None:
             served = one.id
@@ -76,7 +75,7 @@ def decide(
 
 def enabled_vetoes(bar: Bar) -> frozenset[str]:
     """The names of the vetoes that apply under a bar."""
-    return frozenset(VETOES).difference(bar.vetoes_off)
+    return ALL_VETOES.difference(bar.vetoes_off)
 
 
 def in_shadow(hit: Hit) -> Miss:

@@ -15,6 +15,7 @@ from cacheserver.cache import call_planner, ports
 from cacheserver.cache.absent import (
     NoBudgets,
     NoEscalation,
+    NoLanguage,
     NoLearner,
     NoOutcomes,
     NoRateLimits,
@@ -22,6 +23,7 @@ from cacheserver.cache.absent import (
 )
 from cacheserver.cache.settlement import Watch as Ended
 from cacheserver.core.types import Nanodollars, Query
+from cacheserver.matching.language import Language
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Plugins:
     history: call_planner.History | None = None
     output_caps: call_planner.Lengths | None = None
     prompt_caching: call_planner.Prompts | None = None
+    # What questions say.
+    language: Language = field(default_factory=NoLanguage)
     # What is known of stored answers.
     calibrations: ports.Calibrations = field(default_factory=PriorOnly)
     outcomes: ports.Outcomes = field(default_factory=NoOutcomes)

@@ -27,7 +27,6 @@ from cacheserver.calibration.worker import Worker
 from cacheserver.calibration.wrong_hits import WrongHitShares
 from cacheserver.core.types import Nanodollars
 from cacheserver.host import Host
-from cacheserver.matching.lexicon import standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,12 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     """Learn in the background until the block ends."""
     store, settings, answers = host.store, host.settings, host.answers
     pricer, metrics, clock = host.pricer, host.metrics, host.clock
-    lexicon, log = standard(), answers.decision_log
+    language, log = host.plugins.language, answers.decision_log
     entries = answers.entries.entries
     states = States(labels, metrics, embedder=answers.embedder_id, clock=clock)
     reader = AnswerReader(
         answers.entries.vector,
-        lexicon,
+        language,
         AnswerVectors(
             store.redis,
             made_by=f"{answers.embedder_id}/{READING}",
@@ -112,7 +111,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         groups=entries,
         auditor=auditor,
         second=SecondOpinion(answers=reader, auditor=auditor, judge=judge, metrics=metrics),
-        lexicon=lexicon,
+        language=language,
         decision_log=log,
         metrics=metrics,
         clock=clock,
@@ -133,7 +132,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             ),
             pairs=Pairs(
                 vector=answers.entries.vector,
-                judged=partial(judge_pair, lexicon),
+                judged=partial(judge_pair, language),
                 labels=labels,
             ),
             bars=Bars(store.redis, prefix=store.prefix),
@@ -141,7 +140,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             review_files=ReviewFiles(
                 reviews=reviews, entries=entries, states=states, worker=worker, decision_log=log
             ),
-            what_if=WhatIf(decisions=log, labels=labels, states=states, lexicon=lexicon),
+            what_if=WhatIf(decisions=log, labels=labels, states=states, language=language),
             wrong_hits=wrong_hits,
             reader=reader,
             judge=judge,

@@ -12,8 +12,8 @@ from cacheserver.cache import corroboration
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Candidate, Query
-from cacheserver.matching import decision, profile
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching import decision
+from cacheserver.matching.language import Language
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 
@@ -23,7 +23,7 @@ def of_neighbours(
     neighbours: Sequence[Neighbour],
     group: str,
     outcome_of: Callable[[str], Outcome],
-    lexicon: Lexicon,
+    language: Language,
 ) -> Evidence | None:
     """Return the evidence for the nearest neighbour with another answer than `group`'s.
 
@@ -33,7 +33,7 @@ def of_neighbours(
     other = next((n for n in neighbours if n.group != group), None)
     if other is None or outcome_of(other.id) != "different":
         return None
-    return decision.foil(asked, neighbours, group, lexicon)
+    return decision.foil(asked, neighbours, group, language)
 
 
 async def of_candidates(
@@ -41,7 +41,7 @@ async def of_candidates(
     found: Sequence[Candidate],
     group: str,
     outcome_of: Callable[[str], Outcome],
-    lexicon: Lexicon,
+    language: Language,
 ) -> Evidence | None:
     """Return `of_neighbours` for a decision's candidates; some milliseconds, in a thread."""
     # Entries that may not serve took part in the decision only if there were no others.
@@ -53,11 +53,11 @@ async def of_candidates(
                 id=c.entry.id,
                 similarity=c.similarity,
                 group=c.group or c.entry.id,
-                profile=profile.read(c.entry.text or "", lexicon),
+                profile=language.profile(c.entry.text or ""),
             )
             for c in live
         ]
-        asked = profile.read(query.text or "", lexicon)
-        return of_neighbours(asked, neighbours, group, outcome_of, lexicon)
+        asked = language.profile(query.text or "")
+        return of_neighbours(asked, neighbours, group, outcome_of, language)
 
     return await asyncio.to_thread(work)

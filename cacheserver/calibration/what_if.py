@@ -32,9 +32,9 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
 from cacheserver.core.types import Bar, Tenant
-from cacheserver.matching import calibration, conformal_bound, profile
+from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language
 from cacheserver.matching.profile import Profile
 
 _SCOPES = 20  # the most used ones; each may take some 40 ms in a thread
@@ -61,12 +61,12 @@ class WhatIf:
     """Replays a tenant's recorded decisions, labels and shadow window under other bars."""
 
     def __init__(
-        self, *, decisions: Decisions, labels: Labels, states: States, lexicon: Lexicon
+        self, *, decisions: Decisions, labels: Labels, states: States, language: Language
     ) -> None:
         self._decisions = decisions
         self._labels = labels
         self._states = states
-        self._lexicon = lexicon
+        self._language = language
 
     async def of(
         self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
@@ -114,11 +114,11 @@ class WhatIf:
 
         def read(text: str) -> Profile:
             if text not in profiles:
-                profiles[text] = profile.read(text, self._lexicon)
+                profiles[text] = self._language.profile(text)
             return profiles[text]
 
         return [
-            (past, replay_decision(past, one.bar, one.needed, read=read, lexicon=self._lexicon))
+            (past, replay_decision(past, one.bar, one.needed, read=read, language=self._language))
             if (one := scopes.get(past.scope)) is not None
             else (past, Outcome(None))
             for past in pasts

@@ -18,10 +18,9 @@ from cacheserver.core.types import Bar, Nanodollars
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import JUDGED
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
-from cacheserver.matching.vetoes import vetoes
 
 _POINTS = 50  # of a curve: more cannot be told apart on a screen
 
@@ -154,7 +153,7 @@ def replay_decision(
     needed: conformal_bound.Bar | None,
     *,
     read: Callable[[str], Profile],
-    lexicon: Lexicon,
+    language: Language,
 ) -> Outcome:
     """Replay a recorded decision under `bar`.
 
@@ -172,14 +171,14 @@ def replay_decision(
             Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(texts[one.entry]))
             for one in past.candidates
         ]
-        selection = decide(asked, neighbours, bar.similarity, lexicon=lexicon, enabled=enabled)
+        selection = decide(asked, neighbours, bar.similarity, language=language, enabled=enabled)
         served = next((one for one in past.candidates if one.entry == selection.serve), None)
         all_reach = min(n.similarity for n in neighbours) >= bar.similarity
         if served is None and len(neighbours) == EXPLAINED and all_reach:
             return Outcome(None)  # all are vetoed, and the next one stands in no record
         return Outcome(served is not None, selection.reason, served, selection.vetoes)
     fired = {
-        one.entry: vetoes(asked, read(texts[one.entry]), enabled, lexicon)
+        one.entry: vetoes_between(asked, read(texts[one.entry]), enabled, language)
         for one in past.candidates[:JUDGED]
     }
     refused = {entry: names[0] for entry, names in fired.items() if names}

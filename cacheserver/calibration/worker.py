@@ -28,7 +28,7 @@ from cacheserver.core.evidence import Evidence
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Candidate, Entry, Miss, Query
 from cacheserver.matching.calibration import Label, Source
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Worker:
         groups: Groups,
         auditor: Auditor,
         second: SecondOpinion,
-        lexicon: Lexicon,
+        language: Language,
         decision_log: DecisionLog,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -83,7 +83,7 @@ class Worker:
         self._groups = groups
         self._auditor = auditor
         self._second = second
-        self._lexicon = lexicon
+        self._language = language
         self._journal = decision_log
         self._metrics = metrics
         self._clock = clock
@@ -207,7 +207,7 @@ class Worker:
                 job.decision.neighbours,
                 _group(nearest),
                 lambda id: outcomes.get(id, "open"),
-                self._lexicon,
+                self._language,
             )
         await self._label(job.query, nearest, settled, "miss", served=served, foil=foil)
         if job.query.tenant.shadow:

@@ -8,19 +8,17 @@ from math import log
 from typing import Literal, TypeAlias
 
 from cacheserver.core.evidence import Evidence
-from cacheserver.matching import calibration, evidence, features, prior, vetoes
+from cacheserver.matching import calibration, prior
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import ALL_VETOES, UNREADABLE, Language
 from cacheserver.matching.neighbours import Neighbour, evidence_for
 from cacheserver.matching.profile import Profile
-from cacheserver.matching.vocabulary import coverage
 
 JUDGED = 3  # nearest neighbours that may be served; the others only count as evidence
 _FEWEST_OTHERS = 3  # neighbours needed for a foil
-_ALL = frozenset(vetoes.VETOES)
 
-# Probability of twins (`evidence.are_twins`) before a scope has labels. The prior was fitted on
+# Probability of twins (`Language.are_twins`) before a scope has labels. The prior was fitted on
 # labels of which one in six is noise, so it is never this sure. Of the 835 twins in the train rows
 # of BANKING77 and CLINC150 (`scripts/count_twins`) 5 carry two intents, and these ask the same if
 # read one by one. The value passes the prior's bar for targets of 0.4% and more. Once a scope has
@@ -64,7 +62,7 @@ def judge(
     state: Calibration,
     bar: Bar,
     *,
-    lexicon: Lexicon,
+    language: Language,
     enabled: frozenset[str],
 ) -> Verdict:
     """Return the verdict on `neighbours` (nearest first).
@@ -74,7 +72,7 @@ def judge(
     """
     candidates = neighbours[:JUDGED]
     covered = {
-        group: _covered(question, neighbours, group, lexicon)
+        group: _covered(question, neighbours, group, language)
         for group in {one.group for one in candidates}
     }
     judged = [
@@ -85,7 +83,7 @@ def judge(
             state,
             bar,
             covered=covered[one.group],
-            lexicon=lexicon,
+            language=language,
             enabled=enabled,
         )
         for one in candidates
@@ -120,17 +118,19 @@ def _judged(
     bar: Bar,
     *,
     covered: float,
-    lexicon: Lexicon,
+    language: Language,
     enabled: frozenset[str],
 ) -> ScoredCandidate:
-    difference = evidence.compare(question, neighbour.profile, lexicon)
-    fired = vetoes.fired(difference, _ALL, lexicon)
+    difference = language.compare(question, neighbour.profile)
+    if difference is None:
+        return ScoredCandidate(neighbour.id, None, 0.0, UNREADABLE)
+    fired = language.vetoes(difference, ALL_VETOES)
     for veto in fired:
         if veto in enabled:
             return ScoredCandidate(neighbour.id, None, 0.0, veto)
-    lexical = features.features(difference, fired, lexicon)
+    lexical = language.features(difference, fired)
     log_odds = _logit(prior.prior(neighbour.similarity, lexical))
-    twin = neighbour.similarity >= TWIN_COSINE and evidence.are_twins(difference)
+    twin = neighbour.similarity >= TWIN_COSINE and language.are_twins(difference)
     found = evidence_for(neighbour, neighbours, log_odds, coverage=covered, twin=twin)
     probability = calibration.probability(state, found, neighbour.adjustment)
     if twin and state.cold_start and neighbour.adjustment >= 0:
@@ -140,28 +140,30 @@ def _judged(
 
 
 def _covered(
-    question: Profile, neighbours: Sequence[Neighbour], group: str, lexicon: Lexicon
+    question: Profile, neighbours: Sequence[Neighbour], group: str, language: Language
 ) -> float:
-    return coverage(question, [n.profile for n in neighbours if n.group == group], lexicon)
+    return language.coverage(question, [n.profile for n in neighbours if n.group == group])
 
 
 def foil(
-    question: Profile, neighbours: Sequence[Neighbour], group: str, lexicon: Lexicon
+    question: Profile, neighbours: Sequence[Neighbour], group: str, language: Language
 ) -> Evidence | None:
     """Return the foil: evidence for the nearest other answer, as if `group` were not stored.
 
     `group` holds the right answer. So the foil is an example of a wrong hit: the evidence of a
     question whose answer is not stored. The caller has checked that the other answer differs. None
-    if there are fewer than three neighbours of other answers.
+    if there are fewer than three neighbours of other answers, or if `language` cannot read the two.
     """
     others = [n for n in neighbours if n.group != group]
     if len(others) < _FEWEST_OTHERS:
         return None
-    difference = evidence.compare(question, others[0].profile, lexicon)
-    fired = vetoes.fired(difference, _ALL, lexicon)
-    lexical = features.features(difference, fired, lexicon)
+    difference = language.compare(question, others[0].profile)
+    if difference is None:
+        return None
+    fired = language.vetoes(difference, ALL_VETOES)
+    lexical = language.features(difference, fired)
     log_odds = _logit(prior.prior(others[0].similarity, lexical))
-    covered = _covered(question, others, others[0].group, lexicon)
+    covered = _covered(question, others, others[0].group, language)
     found = evidence_for(others[0], others, log_odds, coverage=covered)
     # The number of neighbours stays; it is no label of a group or an entry.
     return replace(found, company=len(neighbours), group="", entry="")

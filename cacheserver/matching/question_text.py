@@ -23,8 +23,8 @@ import unicodedata
 from functools import lru_cache
 
 from cacheserver.core.invisible_characters import hides
-from cacheserver.matching.canonical.forms import without_shells
 from cacheserver.matching.code_text import holds_code
+from cacheserver.matching.language import Language
 
 _LINE_ENDS = re.compile("\r\n|[\r\u0085\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -60,11 +60,13 @@ def readings(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((text, *apart)))
 
 
-def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | None]:
+def matched_text(
+    text: str, language: Language, *, code: bool = False
+) -> tuple[str | None, str | None]:
     """Return (text for similarity, None), or (None, why only an equal text may match).
 
-    The text is normalised, without the greetings and thanks around an English question. `code`: the
-    operator lets code, formulas and layout be matched by similarity too.
+    The text is normalised, without the greetings and thanks around a question. `code`: the operator
+    lets code, formulas and layout be matched by similarity too.
     """
     if len(text) > MOST_CHARS:
         return None, "window"
@@ -73,7 +75,7 @@ def matched_text(text: str, *, code: bool = False) -> tuple[str | None, str | No
         return None, "unreadable"
     if not code and holds_code(normal):
         return None, "code"
-    return without_shells(normal), None
+    return language.without_courtesies(normal), None
 
 
 def is_normal(text: str | None) -> bool:

@@ -21,15 +21,15 @@ from cacheserver.core.errors import BadRequest, Unknown, unknown
 from cacheserver.core.rules.bounds import SCOPE, STRICT
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.types import Bar, Name, Tenant, TtlRule, VolatilityCaps
-from cacheserver.matching.vetoes import VETOES
+from cacheserver.matching.language import VETO_NAMES
 
 _NO_SETTINGS: Final = frozenset({"name", "digest_key"})  # of a tenant's fields
 
 
 def _vetoes(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
-        if name not in VETOES:
-            raise ValueError(unknown("veto", name, VETOES))
+        if name not in VETO_NAMES:
+            raise ValueError(unknown("veto", name, VETO_NAMES))
     return tuple(dict.fromkeys(names))
 
 
@@ -147,7 +147,7 @@ def decode(
     given = {field: value for field, value in written.items() if field in _SETTINGS}
     for bar in _bars(given):
         if isinstance(off := bar.get("vetoes_off"), list):
-            gone = [veto for veto in off if isinstance(veto, str) and veto not in VETOES]
+            gone = [veto for veto in off if isinstance(veto, str) and veto not in VETO_NAMES]
             bar["vetoes_off"] = [veto for veto in off if veto not in gone]
             for veto in gone:
                 forgotten(veto)

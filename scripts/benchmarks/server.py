@@ -75,6 +75,7 @@ def read(parts: Components, tenant: Tenant, text: str) -> Query:
         controls=Controls(),
         upstream=parts.upstream.identity,
         embedder=parts.embedder_id,
+        language=parts.language,
     )
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.matching import evidence, lexicon
+from cacheserver.english.language import English, english
 from cacheserver.matching.conformal_bound import wilson
-from cacheserver.matching.profile import read
+from cacheserver.matching.language import Language
 from cacheserver.matching.question_text import matched_text
 from scripts.evaluation import baselines
 from scripts.evaluation.data import Asked, Malformed
@@ -93,10 +93,10 @@ def judged(
     A threshold's similarity is the same in either. vCache has no row: it asks anew until an entry
     has been seen often enough.
     """
-    words = lexicon.standard()
-    seen = [_seen(pair) for pair in listed]
+    language = english()
+    seen = [_seen(pair, language) for pair in listed]
     embeddings.prepare(text for pair in seen if pair is not None for text in (pair.a, pair.b))
-    twins = [pair is not None and twin(pair.a, pair.b, words) for pair in seen]
+    twins = [pair is not None and twin(pair.a, pair.b, language) for pair in seen]
     found: dict[str, list[Judged]] = {
         OURS: [
             _judged(pair, as_seen is not None and _either(as_seen, embeddings, settings), same)
@@ -113,9 +113,9 @@ def judged(
     return found
 
 
-def _seen(pair: Pair) -> Pair | None:
+def _seen(pair: Pair, language: Language) -> Pair | None:
     """The pair as similarity sees it; None where one text is matched exactly only."""
-    a, b = matched_text(pair.a)[0], matched_text(pair.b)[0]
+    a, b = matched_text(pair.a, language)[0], matched_text(pair.b, language)[0]
     return None if a is None or b is None else replace(pair, a=a, b=b)
 
 
@@ -124,12 +124,10 @@ def _either(pair: Pair, embeddings: Embeddings, settings: Settings) -> bool:
     return any(_served(pair, rows, way, settings) for way in ((0, 1), (1, 0)))
 
 
-def twin(a: str, b: str, words: lexicon.Lexicon) -> bool:
+def twin(a: str, b: str, language: English) -> bool:
     """Return True if the twin rule calls two texts one question, in either order."""
-    one, other = read(a, words), read(b, words)
-    return any(
-        evidence.are_twins(evidence.compare(*both, words)) for both in ((one, other), (other, one))
-    )
+    one, other = language.profile(a), language.profile(b)
+    return any(language.are_twins(language.compare(*both)) for both in ((one, other), (other, one)))
 
 
 def all_of(sets: Mapping[str, Sequence[Judged]]) -> list[Judged]:

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from cacheserver.english.language import english
 from cacheserver.index.vectors import VectorIndex
-from cacheserver.matching import lexicon
-from cacheserver.matching.profile import read
 from scripts.evaluation.stream import Replay
 from scripts.evaluation.vectors import Embeddings, Vectors
 
@@ -58,7 +57,7 @@ def measure(
     index, rows = VectorIndex(vectors.shape[1]), replay.stored.ids
     kept = _unit(replay.traffic.vectors[rows])
     index.extend("scope", [str(row) for row in rows], kept, [1e12] * len(rows))
-    words = lexicon.standard()
+    language = english()
     took: list[float] = []
     for _ in range(2):  # the first warms up
         took.clear()
@@ -66,7 +65,7 @@ def measure(
             begun = time.thread_time()
             found = index.search("scope", vector, replay.settings.top, 0.0)
             near = [replay.neighbour(int(match.id), match.cosine) for match in found]
-            replay.decide(read(text, words), near)
+            replay.decide(language.profile(text), near)
             took.append(1e3 * (time.thread_time() - begun))
     return Figures(
         name=name,

@@ -14,11 +14,13 @@ from random import Random
 
 import numpy as np
 
-from cacheserver.matching import conformal_bound, lexicon, vetoes
+from cacheserver.english.language import english
+from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.decision import Verdict, judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.profile import Profile, read
+from cacheserver.matching.profile import Profile
 from scripts.evaluation.data import Logged
 from scripts.evaluation.meanings import folded
 from scripts.evaluation.near import Kept
@@ -56,7 +58,7 @@ class Replay:
     ) -> None:
         self._queries = queries
         self._vectors = embeddings.of([q.text for q in queries])
-        self._words = lexicon.standard()
+        self._language = english()
         self._bar = conformal_bound.bar_for(Calibration(), target)
         self._kept = Kept(self._vectors)
         self._profiles: dict[int, Profile] = {}
@@ -118,13 +120,13 @@ class Replay:
             neighbours,
             Calibration(),
             self._bar,
-            lexicon=self._words,
-            enabled=frozenset(vetoes.VETOES),
+            language=self._language,
+            enabled=ALL_VETOES,
         )
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
-            self._profiles[at] = read(self._queries[at].text, self._words)
+            self._profiles[at] = self._language.profile(self._queries[at].text)
         return self._profiles[at]
 
 

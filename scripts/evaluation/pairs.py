@@ -9,12 +9,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cacheserver.matching import conformal_bound, lexicon, vetoes
+from cacheserver.english.language import english
+from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.profile import read
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
@@ -59,7 +60,7 @@ def replay(
     pairs: Sequence[Pair],
     near: Floats,
     target: float,
-    enabled: frozenset[str] = frozenset(vetoes.VETOES),
+    enabled: frozenset[str] = ALL_VETOES,
 ) -> Figures:
     """The figures of what serves, by the shipped prior: no scope has learned anything."""
     labels = np.array([p.label for p in pairs])
@@ -99,14 +100,14 @@ def _bar(good: Floats, kept: float) -> float:
 
 def _told(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bool]:
     """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
-    words = lexicon.standard()
-    stored = Neighbour("stored", cosine, "stored", read(pair.a, words))
+    language = english()
+    stored = Neighbour("stored", cosine, "stored", language.profile(pair.a))
     verdict = judge(
-        read(pair.b, words),
+        language.profile(pair.b),
         [stored],
         Calibration(),
         conformal_bound.UNREACHED,
-        lexicon=words,
+        language=language,
         enabled=enabled,
     )
     (judged,) = verdict.candidates

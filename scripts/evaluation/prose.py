@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.reader import AnswerReader, Rows, beside
+from cacheserver.english.language import english
 from cacheserver.index.errors import Unreadable
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.matching.conformal_bound import wilson
-from cacheserver.matching.lexicon import standard
 
 GIVEN = Path("answers") / "pairs.jsonl"  # in a data folder
 # Written for this project: those the comparison was tuned on, and those written after.
@@ -100,7 +100,7 @@ async def outcomes(pairs: Iterable[Pair], embedder: OnnxEmbedder) -> list[Outcom
             return None
         return row
 
-    answers = AnswerReader(embed, standard())
+    answers = AnswerReader(embed, english())
     told: list[Outcome] = []
     for pair in pairs:
         stored = await answers.read(pair.question_a, _message(pair.answer_a))

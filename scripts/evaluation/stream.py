@@ -16,11 +16,13 @@ from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
 from cacheserver.core.evidence import Evidence
-from cacheserver.matching import calibration, conformal_bound, lexicon, shrinkage, vetoes
+from cacheserver.english.language import english
+from cacheserver.matching import calibration, conformal_bound, shrinkage
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.profile import Profile, read
+from cacheserver.matching.profile import Profile
 from scripts.evaluation.data import Asked
 from scripts.evaluation.near import Kept
 from scripts.evaluation.noise import Noise, Rates
@@ -49,7 +51,7 @@ class Settings:
     """Settings of one replay: the target, and the parts that take part."""
 
     target: float = 0.01
-    vetoes: frozenset[str] = frozenset(vetoes.VETOES)
+    vetoes: frozenset[str] = ALL_VETOES
     top: int = TOP
     noise: Rates = _TRUE  # errors of comparing two answers; none: labels are the truth
     noise_by: Literal["pair", "answer"] = "pair"
@@ -89,7 +91,7 @@ class Replay:
     def __init__(self, traffic: Traffic, settings: Settings, seed: int) -> None:
         self.traffic = traffic
         self.settings = settings
-        self._lexicon = lexicon.standard()
+        self._language = english()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
         self._noise = Noise(settings.noise, seed, settings.noise_by)
@@ -194,7 +196,7 @@ class Replay:
             neighbours,
             self.state,
             self.bar,
-            lexicon=self._lexicon,
+            language=self._language,
             enabled=self.settings.vetoes,
         )
 
@@ -256,7 +258,7 @@ class Replay:
         def outcome(id: str) -> Comparison:
             return told.get(id, "open")
 
-        return foils.of_neighbours(self._profile(at), neighbours, group, outcome, self._lexicon)
+        return foils.of_neighbours(self._profile(at), neighbours, group, outcome, self._language)
 
     def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
         """Compare a fresh answer with a stored one, with the errors that comparing makes."""
@@ -272,5 +274,5 @@ class Replay:
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
-            self._profiles[at] = read(self.traffic.asked[at].text, self._lexicon)
+            self._profiles[at] = self._language.profile(self.traffic.asked[at].text)
         return self._profiles[at]

@@ -1,6 +1,6 @@
 """`scripts/count_twins --data DIR`: count twins with different labels.
 
-A twin is another frame of the same question (`matching.evidence.twins`; here without words typed
+A twin is another frame of the same question (`Language.are_twins`; here without words typed
 wrongly). Prints how many pairs of BANKING77's and CLINC150's train rows are twins, how many of
 these have two intents, with Wilson's interval, and those pairs, to be read; once for a cosine of at
 least `decision.TWIN_COSINE` and once for any.
@@ -14,10 +14,10 @@ from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
+from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching import decision, profile
+from cacheserver.matching import decision
 from cacheserver.matching.conformal_bound import wilson
-from cacheserver.matching.lexicon import standard
 from cacheserver.matching.question_text import matched_text
 
 
@@ -26,18 +26,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--embedder", type=Path, default=Path("var/model"))
     asked = parser.parse_args()
-    lexicon, embedder = standard(), OnnxEmbedder(asked.embedder)
+    language, embedder = english(), OnnxEmbedder(asked.embedder)
     found: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for name in ("banking77", "clinc150"):
         with (asked.data / name / "train.tsv").open() as lines:
             rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
         intents: dict[str, tuple[str, str]] = {}
         for row in rows:
-            if (text := matched_text(row["query"])[0]) is not None:
+            if (text := matched_text(row["query"], language)[0]) is not None:
                 intents.setdefault(text.lower(), (row["intent"], text))
         alike = defaultdict(list)
         for intent, text in intents.values():
-            read = profile.read(text, lexicon)
+            read = language.profile(text)
             alike[read.form, read.spans].append((text, intent))
         found += [pair for group in alike.values() for pair in combinations(group, 2)]
     vectors = {t: embedder.embed([t])[0] for t in {text for pair in found for text, _ in pair}}

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cacheserver.english import vetoes_wording
+from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching import vetoes, vetoes_wording
-from cacheserver.matching.evidence import compare
-from cacheserver.matching.lexicon import standard
-from cacheserver.matching.profile import read
+from cacheserver.matching.language import ALL_VETOES, VETO_NAMES, vetoes_between
 from cacheserver.matching.question_text import matched_text
 from scripts.pairs.own import own_pairs, rows
 
@@ -52,7 +51,7 @@ def main() -> None:
         + " |"
     )
     print("|---" * (len(counted) + 1) + "|")
-    for veto in (*vetoes.VETOES, "any", "any of the wording"):
+    for veto in (*VETO_NAMES, "any", "any of the wording"):
         shares = (f"{share[veto]:.1f}" for share, _ in counted.values())
         print(f"| {veto} | " + " | ".join(shares) + " |")
 
@@ -74,21 +73,19 @@ def banking(data: Path, embedder: Path) -> Iterator[tuple[str, str]]:
 
 def count(pairs: Iterable[tuple[str, str]]) -> tuple[dict[str, float], int]:
     """Return the per cent of pairs in which each veto fires, and the number of pairs."""
-    lexicon, every = standard(), frozenset(vetoes.VETOES)
+    language = english()
     fired, total = Counter[str](), 0
     for pair in pairs:
-        one, other = (matched_text(text)[0] for text in pair)
+        one, other = (matched_text(text, language)[0] for text in pair)
         if one is None or other is None:
             continue
-        names = vetoes.fired(
-            compare(read(one, lexicon), read(other, lexicon), lexicon), every, lexicon
-        )
+        names = vetoes_between(language.profile(one), language.profile(other), ALL_VETOES, language)
         total += 1
         fired.update(names)
         fired["any"] += bool(names)
         fired["any of the wording"] += bool(names) and set(names) <= set(vetoes_wording.WORDING)
     return {
-        name: 100 * fired[name] / total for name in (*every, "any", "any of the wording")
+        name: 100 * fired[name] / total for name in (*VETO_NAMES, "any", "any of the wording")
     }, total
 
 

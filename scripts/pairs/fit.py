@@ -12,12 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cacheserver.matching import lexicon
-from cacheserver.matching.evidence import compare
-from cacheserver.matching.features import features
+from cacheserver.english.language import english
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.prior import FALLING, RISING, basis
-from cacheserver.matching.profile import read
-from cacheserver.matching.vetoes import VETOES, fired
 from scripts.pairs import near_misses, paraphrases, sets
 from scripts.pairs.evaluate import cleaned
 from scripts.pairs.types import Pair
@@ -71,13 +68,13 @@ def generated(text: str, words: near_misses.Words, rng: Random) -> Pair:
 
 def rows(weighted: Sequence[tuple[Pair, float]], cosine: Score) -> Rows:
     """The terms of each pair."""
-    words = lexicon.standard()
+    language = english()
     texts = [(p.a, p.b) for p, _ in weighted]
     cosines = cosine(texts)
     terms: list[Mapping[str, float]] = []
     for i, (a, b) in enumerate(texts):
-        difference = compare(read(a, words), read(b, words), words)
-        lexical = features(difference, fired(difference, frozenset(VETOES), words), words)
+        difference = language.compare(language.profile(a), language.profile(b))
+        lexical = language.features(difference, language.vetoes(difference, ALL_VETOES))
         terms.append(basis(float(cosines[i]), lexical))
     names = tuple(terms[0])
     weights = np.array([w for _, w in weighted])

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from cacheserver.matching.vetoes import VETOES
+from cacheserver.matching.language import VETO_NAMES
 from tests.house import ADMIN_KEY, House
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -100,8 +100,8 @@ async def test_a_veto_that_does_not_exist_is_400_with_those_that_do(house: House
     ):
         refused = await house.http.put(path, headers=ADMIN, json=given)
         message = await refusal(refused, "there is no veto 'antonyms'")
-        assert f"known: antonym, {sorted(set(VETOES) - {'antonym'})[0]}" in message
-        assert message.endswith(f"and {len(VETOES) - 10} more")
+        assert f"known: antonym, {sorted(set(VETO_NAMES) - {'antonym'})[0]}" in message
+        assert message.endswith(f"and {len(VETO_NAMES) - 10} more")
     for value in (3, None, ["antonym"]):
         given = {"bar": {"similarity": 0.9, "vetoes_off": [value]}}
         assert (await house.http.put(BARS, headers=ADMIN, json=given)).status_code == 400

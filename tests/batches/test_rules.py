@@ -15,6 +15,7 @@ from cacheserver.cache import fingerprint
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.batching import BatchRules
 from cacheserver.core.types import Controls, Query, Tenant
+from cacheserver.english.language import english
 from cacheserver.tenants import tenant_json
 
 NOW = 1_800_000_000.0
@@ -157,6 +158,7 @@ def query(text: str, *, system: str = "Sum up the day.", turns: int = 1) -> Quer
         controls=Controls(),
         upstream="u",
         embedder="e",
+        language=english(),
         key_id="key",
     )
 

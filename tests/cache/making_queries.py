@@ -7,6 +7,7 @@ from typing import Any
 from cacheserver.cache import fingerprint
 from cacheserver.core import json_text
 from cacheserver.core.types import Controls, Query, Tenant
+from cacheserver.english.language import english
 
 PLAIN = Tenant("acme")
 
@@ -33,5 +34,6 @@ def query(
         controls=controls or Controls(),
         upstream="test",
         embedder="test",
+        language=english(),
         credential=credential,
     )

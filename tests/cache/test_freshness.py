@@ -16,9 +16,10 @@ from cacheserver.cache.freshness import (
     servable_stale,
 )
 from cacheserver.core.types import Bar, Controls, Entry, Tenant, Usage
-from cacheserver.matching import conformal_bound, lexicon, profile
+from cacheserver.english.language import english
+from cacheserver.matching import conformal_bound
+from cacheserver.matching.language import ALL_VETOES, VETO_NAMES, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.vetoes import VETOES, vetoes
 
 
 def entry(id: str = "e", created: float = 0.0, expires: float = 100.0) -> Entry:
@@ -39,7 +40,7 @@ def entry(id: str = "e", created: float = 0.0, expires: float = 100.0) -> Entry:
     )
 
 
-LEXICON = lexicon.standard()
+ENGLISH = english()
 ASKED = "How do I enable sync on my phone?"
 # One that no veto refuses, one that several do, one that shares next to nothing.
 TEXTS = (
@@ -55,22 +56,22 @@ neighbours = st.lists(
     max_size=9,
 ).map(
     lambda found: [
-        Neighbour(str(place), similarity, str(place), profile.read(text, LEXICON))
+        Neighbour(str(place), similarity, str(place), ENGLISH.profile(text))
         for place, (similarity, text) in enumerate(found)
     ]
 )
-some_vetoes = st.frozensets(st.sampled_from(sorted(VETOES)))
+some_vetoes = st.frozensets(st.sampled_from(sorted(VETO_NAMES)))
 
 
 def chosen(
-    found: list[Neighbour], threshold: float, enabled: frozenset[str] = frozenset(VETOES)
+    found: list[Neighbour], threshold: float, enabled: frozenset[str] = ALL_VETOES
 ) -> Selection:
-    asked = profile.read(ASKED, LEXICON)
-    return decide(asked, found, threshold, lexicon=LEXICON, enabled=enabled)
+    asked = ENGLISH.profile(ASKED)
+    return decide(asked, found, threshold, language=ENGLISH, enabled=enabled)
 
 
 def near(text: str, similarity: float, id: str = "e") -> Neighbour:
-    return Neighbour(id, similarity, id, profile.read(text, LEXICON))
+    return Neighbour(id, similarity, id, ENGLISH.profile(text))
 
 
 @given(neighbours, st.floats(0.01, 1), some_vetoes)
@@ -78,9 +79,9 @@ def test_what_is_served_is_the_most_similar_that_reaches_it_and_no_veto_refuses(
     found: list[Neighbour], threshold: float, enabled: frozenset[str]
 ) -> None:
     selection = chosen(found, threshold, enabled)
-    asked = profile.read(ASKED, LEXICON)
+    asked = ENGLISH.profile(ASKED)
     reached = [one for one in found if one.similarity >= threshold]
-    free = [one for one in reached if not vetoes(asked, one.profile, enabled, LEXICON)]
+    free = [one for one in reached if not vetoes_between(asked, one.profile, enabled, ENGLISH)]
     if free:
         best = max(free, key=lambda one: one.similarity)
         served = next(one for one in found if one.id == selection.serve)
@@ -91,11 +92,11 @@ def test_what_is_served_is_the_most_similar_that_reaches_it_and_no_veto_refuses(
         assert selection.reason == ("vetoed" if reached else "below-threshold")
     nearest = sorted(found, key=lambda one: -one.similarity)[:EXPLAINED]
     for one in nearest:
-        fired = vetoes(asked, one.profile, enabled, LEXICON)
+        fired = vetoes_between(asked, one.profile, enabled, ENGLISH)
         assert selection.vetoes.get(one.id) == (fired[0] if fired else None)
 
 
-@given(neighbours, st.floats(0.01, 1), some_vetoes, st.sampled_from(sorted(VETOES)))
+@given(neighbours, st.floats(0.01, 1), some_vetoes, st.sampled_from(sorted(VETO_NAMES)))
 def test_one_veto_more_never_serves_what_was_not(
     found: list[Neighbour], threshold: float, enabled: frozenset[str], more: str
 ) -> None:

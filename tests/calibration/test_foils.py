@@ -11,7 +11,7 @@ import pytest
 from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.core.evidence import Evidence
-from cacheserver.matching import lexicon, profile
+from cacheserver.english.language import english
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.simulated import Directives
 from tests.house import House
@@ -64,8 +64,8 @@ async def test_a_right_label_of_a_miss_has_a_foil_where_three_others_came_near(
         assert (foil.company, foil.group, foil.entry) == (4, "", "")
 
 
-LEXICON = lexicon.standard()
-ASKED = profile.read(PARIS, LEXICON)
+ENGLISH = english()
+ASKED = ENGLISH.profile(PARIS)
 NEAR = [
     Neighbour(str(n), 0.95 - n / 100, "mine" if n < 2 else f"g{n}", ASKED) for n in range(6)
 ]  # the nearest two have the right answer
@@ -76,11 +76,11 @@ def test_a_foil_is_of_an_answer_that_is_known_to_differ(told: Outcome, found: bo
     def outcome(id: str) -> Outcome:
         return told if id == "2" else "different"
 
-    foil = foils.of_neighbours(ASKED, NEAR, "mine", outcome, LEXICON)
+    foil = foils.of_neighbours(ASKED, NEAR, "mine", outcome, ENGLISH)
     assert (foil is not None) == found
     if foil is not None:
         assert foil.cosine == NEAR[2].similarity
 
 
 def test_where_all_say_the_same_there_is_no_foil() -> None:
-    assert foils.of_neighbours(ASKED, NEAR[:2], "mine", lambda _: "different", LEXICON) is None
+    assert foils.of_neighbours(ASKED, NEAR[:2], "mine", lambda _: "different", ENGLISH) is None

@@ -25,13 +25,14 @@ from cacheserver.calibration.what_if_rules import (
 )
 from cacheserver.core.evidence import Evidence
 from cacheserver.core.types import Bar
-from cacheserver.matching import conformal_bound, lexicon, profile
+from cacheserver.english.language import english
+from cacheserver.matching import conformal_bound
 from cacheserver.matching.conformal_bound import CLOSED
+from cacheserver.matching.language import VETO_NAMES
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.support import ReferenceRange, Support
-from cacheserver.matching.vetoes import VETOES
 
-LEXICON = lexicon.standard()
+ENGLISH = english()
 ASKED = "How do I enable sync on my phone?"
 SAME, OPPOSITE = "How can I enable sync on my phone?", "How do I disable sync on my phone?"
 LIFTED = ("antonym", "substitution")  # what refuses the opposite
@@ -103,7 +104,7 @@ def past(*candidates: Nearby, **changes: Any) -> PastDecision:
 
 
 def read(text: str) -> Profile:
-    return profile.read(text, LEXICON)
+    return ENGLISH.profile(text)
 
 
 def needed(level: float = 0.98, **changes: Any) -> conformal_bound.Bar:
@@ -113,7 +114,7 @@ def needed(level: float = 0.98, **changes: Any) -> conformal_bound.Bar:
 
 def outcome(one: PastDecision, bar: Bar, level: float = 0.98, **changes: Any) -> Outcome:
     asks = None if bar.target is None else needed(level, **changes)
-    return replay_decision(one, bar, asks, read=read, lexicon=LEXICON)
+    return replay_decision(one, bar, asks, read=read, language=ENGLISH)
 
 
 THRESHOLD, TARGET = Bar(similarity=0.9), Bar(target=0.01)
@@ -263,7 +264,7 @@ def test_a_stricter_bar_serves_no_more_and_the_sums_agree(
             assert sum(summed.reasons.values()) == len(seen) - summed.untold
 
 
-@given(pasts, st.floats(0.01, 1), st.sampled_from(sorted(VETOES)))
+@given(pasts, st.floats(0.01, 1), st.sampled_from(sorted(VETO_NAMES)))
 def test_a_veto_lifted_never_ends_a_hit(one: PastDecision, level: float, veto: str) -> None:
     for bar, lifted in (
         (Bar(similarity=level), Bar(similarity=level, vetoes_off=(veto,))),

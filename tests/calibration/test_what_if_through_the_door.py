@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.matching.vetoes import VETOES
+from cacheserver.matching.language import VETO_NAMES
 from cacheserver.simulated import Directives
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -152,7 +152,7 @@ async def test_questions_come_by_page_the_latest_first(house: House) -> None:
     await house.ask("What is the capital of France")
     for city in cities:
         await house.ask(f"What is the capital of France? Is it {city}?")
-    lifted = {"similarity": 0.3, "vetoes_off": [*VETOES]}
+    lifted = {"similarity": 0.3, "vetoes_off": [*VETO_NAMES]}
     seen, cursor = [], None
     while True:
         page = (await tried(house, bar=lifted, limit=2, cursor=cursor))["questions"]

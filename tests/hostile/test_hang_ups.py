@@ -19,6 +19,7 @@ from cacheserver.cache.request import Request
 from cacheserver.claude import sse
 from cacheserver.core.single_flight import EventLog, SingleFlight
 from cacheserver.core.types import Controls, Miss, Query, Tenant
+from cacheserver.english.language import english
 from cacheserver.simulated import Fault
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
@@ -190,6 +191,7 @@ def reading(body: dict[str, Any]) -> Query:
         controls=Controls(),
         upstream="claude",
         embedder="e",
+        language=english(),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from cacheserver.api.body import MAX_VALUES, parse
 from cacheserver.core.errors import TooLarge
+from cacheserver.english.language import english
 from cacheserver.matching.question_text import matched_text
 from tests.hostile.claude import MESSAGE, scripted
 from tests.hostile.lag import lag, within
@@ -128,5 +129,5 @@ def test_what_is_in_a_text_is_no_value(text: str) -> None:
 
 
 def test_a_text_that_no_embedder_reads_is_exact_only() -> None:
-    assert matched_text("word " * 10_000) == (None, "window")
-    assert matched_text("What is it?")[0] == "What is it?"
+    assert matched_text("word " * 10_000, english()) == (None, "window")
+    assert matched_text("What is it?", english())[0] == "What is it?"

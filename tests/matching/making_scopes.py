@@ -12,15 +12,16 @@ from functools import cache
 from random import Random
 
 from cacheserver.calibration import label_intake
-from cacheserver.matching import calibration, conformal_bound, lexicon, vetoes
+from cacheserver.english.language import english
+from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
-from cacheserver.matching.profile import Profile, read
+from cacheserver.matching.profile import Profile
 
-WORDS = lexicon.standard()
-ALL = frozenset(vetoes.VETOES)
+ENGLISH = english()
 ASKED = "How do I reset the password of my router?"
 STORED = "How can I reset my router's password?"  # no veto refuses it, and it is no twin
 TARGETS = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -28,7 +29,7 @@ TARGETS = (0.005, 0.01, 0.02, 0.05, 0.1)
 
 @cache
 def profile(text: str) -> Profile:
-    return read(text, WORDS)
+    return ENGLISH.profile(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ class Scope:
 
     def verdict(self, question: Question, bar: Bar) -> Verdict:
         asked = profile(ASKED)
-        return judge(asked, question.neighbours, self.state, bar, lexicon=WORDS, enabled=ALL)
+        return judge(
+            asked, question.neighbours, self.state, bar, language=ENGLISH, enabled=ALL_VETOES
+        )
 
     def decisions(self, questions: Sequence[Question]) -> list[bool]:
         bar = self.bar

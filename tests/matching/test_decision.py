@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from cacheserver.matching import calibration, lexicon, vetoes
+from cacheserver.english.language import english
+from cacheserver.matching import calibration
 from cacheserver.matching import decision as judging
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import Verdict, judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour, evidence_for
-from cacheserver.matching.profile import read
 from cacheserver.matching.support import REACH, ReferenceRange, Support
 
-WORDS = lexicon.standard()
-ALL = frozenset(vetoes.VETOES)
+ENGLISH = english()
 SAID = ReferenceRange(0.0, 1.0)  # no word is new
 EVERYWHERE = Support(ReferenceRange(-1.0, 1.0), SAID, least=-1.0)  # where labels tell
 ASKED = "How do I reset the password of my router?"
@@ -24,7 +24,7 @@ OTHER = "Which wines go with grilled fish?"
 
 
 def stored(id: str, text: str, similarity: float, group: str | None = None) -> Neighbour:
-    return Neighbour(id, similarity, group or id, read(text, WORDS))
+    return Neighbour(id, similarity, group or id, ENGLISH.profile(text))
 
 
 def from_crowd(least: float, **groups: float) -> Support:
@@ -45,14 +45,14 @@ def decide(
     target: float = 0.5,
     support: Support = EVERYWHERE,
     question: str = ASKED,
-    enabled: frozenset[str] = ALL,
+    enabled: frozenset[str] = ALL_VETOES,
 ) -> Verdict:
     return judge(
-        read(question, WORDS),
+        ENGLISH.profile(question),
         neighbours,
         Calibration(),
         barred(level, target=target, support=support),
-        lexicon=WORDS,
+        language=ENGLISH,
         enabled=enabled,
     )
 
@@ -86,7 +86,7 @@ def test_a_vetoed_candidate_gives_way_to_the_next() -> None:
 
 def test_a_veto_that_is_switched_off_does_not_hold() -> None:
     trap = stored("trap", "How do I not reset the password of my router?", 0.98)
-    (judged,) = decide([trap], enabled=ALL - {"negation"}).candidates
+    (judged,) = decide([trap], enabled=ALL_VETOES - {"negation"}).candidates
     assert judged.veto is None
     assert judged.probability > 0
 
@@ -122,7 +122,9 @@ def test_a_twin_is_served_at_once_and_later_by_what_labels_say_of_twins() -> Non
     for _ in range(calibration.LEAST):
         state = calibration.learn(state, Label(told.evidence, False, 1.0, "miss", False, "e"))
     state = calibration.refit(state)
-    found = judge(read(ASKED, WORDS), [twin], state, barred(0.99), lexicon=WORDS, enabled=ALL)
+    found = judge(
+        ENGLISH.profile(ASKED), [twin], state, barred(0.99), language=ENGLISH, enabled=ALL_VETOES
+    )
     assert found.serve is None
     assert found.candidates[0].probability < 0.99
 

@@ -6,21 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.matching import lexicon
-from cacheserver.matching.evidence import compare
-from cacheserver.matching.features import NAMES, features
+from cacheserver.english.language import english
+from cacheserver.matching.features import NAMES
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.prior import WEIGHTS, basis, prior
-from cacheserver.matching.profile import read
-from cacheserver.matching.vetoes import VETOES, fired
 
-WORDS = lexicon.standard()
+ENGLISH = english()
 cosines = st.floats(-1, 1)
 lexicals = st.lists(st.floats(0, 2), min_size=len(NAMES), max_size=len(NAMES))
 
 
 def lexical(a: str, b: str) -> tuple[float, ...]:
-    difference = compare(read(a, WORDS), read(b, WORDS), WORDS)
-    return features(difference, fired(difference, frozenset(VETOES), WORDS), WORDS)
+    difference = ENGLISH.compare(ENGLISH.profile(a), ENGLISH.profile(b))
+    return ENGLISH.features(difference, ENGLISH.vetoes(difference, ALL_VETOES))
 
 
 @given(cosines, lexicals)

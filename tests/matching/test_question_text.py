@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from cacheserver.english.language import english
 from cacheserver.index.models import TOKENIZER
-from cacheserver.matching import evidence, lexicon
-from cacheserver.matching.canonical.marks import bare, spell_marks
-from cacheserver.matching.profile import read
+from cacheserver.matching.marks import bare, spell_marks
 from cacheserver.matching.question_text import is_normal, matched_text, normalise
 from tests.models import model_dir
 
-WORDS = lexicon.standard()
+ENGLISH = english()
 ASKED = "What is the refund policy?"
 INVISIBLE = (
     "\x00\x07\x1b\x7f\u0080\u00ad\u034f\u061c\u115f\u180e\u200b\u200d\u200e\u202e\u2060\u2063\u3164"
@@ -48,7 +47,7 @@ def test_width_form_digits_and_line_ends_are_one(text: str, same: str) -> None:
 def test_a_sign_that_nobody_sees_makes_a_text_unreadable(sign: str) -> None:
     for text in (sign + ASKED, ASKED + sign, ASKED.replace("refund", f"re{sign}fund")):
         assert normalise(text) is None
-        assert matched_text(text) == (None, "unreadable")
+        assert matched_text(text, ENGLISH) == (None, "unreadable")
 
 
 @pytest.mark.parametrize("pair", ["résumé resume", "≤ ≰", "= ≠", "x² x2", "Ω O", "ß ss", "कि की"])
@@ -68,7 +67,7 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
 
 @given(st.text(max_size=30), st.sampled_from(INVISIBLE), st.integers(0, 30))
 def test_an_invisible_sign_never_makes_a_twin(text: str, sign: str, at: int) -> None:
-    assert matched_text(text[:at] + sign + text[at:])[0] is None
+    assert matched_text(text[:at] + sign + text[at:], ENGLISH)[0] is None
 
 
 def test_whatever_the_tokenizer_drops_is_refused_or_compared() -> None:
@@ -84,8 +83,8 @@ def test_whatever_the_tokenizer_drops_is_refused_or_compared() -> None:
         # Dropped, and not refused: a mark, which twins and vetoes compare.
         assert spell_marks(normal) != "ab", hex(point)
         assert bare(spell_marks(normal)) == "ab", hex(point)
-        one, other = read(f"Is {normal} here?", WORDS), read("Is ab here?", WORDS)
-        assert not evidence.are_twins(evidence.compare(one, other, WORDS)), hex(point)
+        one, other = ENGLISH.profile(f"Is {normal} here?"), ENGLISH.profile("Is ab here?")
+        assert not ENGLISH.are_twins(ENGLISH.compare(one, other)), hex(point)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +110,8 @@ def test_whatever_the_tokenizer_drops_is_refused_or_compared() -> None:
     ],
 )
 def test_code_formulas_and_layout_are_matched_exactly_only(text: str) -> None:
-    assert matched_text(text) == (None, "code")
-    assert matched_text(text, code=True) == (text, None)
+    assert matched_text(text, ENGLISH) == (None, "code")
+    assert matched_text(text, ENGLISH, code=True) == (text, None)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_code_formulas_and_layout_are_matched_exactly_only(text: str) -> None:
     ],
 )
 def test_a_question_with_a_name_from_code_is_matched_by_similarity(text: str) -> None:
-    assert matched_text(text) == (text, None)
+    assert matched_text(text, ENGLISH) == (text, None)
 
 
 @pytest.mark.parametrize(
@@ -147,4 +146,4 @@ def test_a_question_with_a_name_from_code_is_matched_by_similarity(text: str) ->
     ],
 )
 def test_greetings_and_thanks_are_no_part_of_a_question(text: str, inner: str) -> None:
-    assert matched_text(text) == (inner, None)
+    assert matched_text(text, ENGLISH) == (inner, None)

@@ -17,13 +17,13 @@ from cacheserver.matching import calibration, conformal_bound, support
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import JUDGED, Verdict, judge
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
 from tests.matching.making_scopes import (
-    ALL,
     ASKED,
+    ENGLISH,
     STORED,
     TARGETS,
-    WORDS,
     Scope,
     foreign,
     honest,
@@ -125,7 +125,7 @@ def decided(
     state: Calibration,
     bar: Bar = conformal_bound.UNREACHED,
 ) -> Verdict:
-    return judge(profile(ASKED), found, state, bar, lexicon=WORDS, enabled=ALL)
+    return judge(profile(ASKED), found, state, bar, language=ENGLISH, enabled=ALL_VETOES)
 
 
 @given(

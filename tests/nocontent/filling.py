@@ -161,6 +161,7 @@ def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor
         controls=Controls(namespace=f"space-{who}"),
         upstream=house.parts.upstream.identity,
         embedder=house.parts.embedder_id,
+        language=house.parts.language,
     )
 
 

@@ -11,8 +11,8 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Tenant
+from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching import lexicon
 from cacheserver.pricing import price_file
 
 
@@ -29,9 +29,9 @@ class EngineFactory:
 
     def __call__(self) -> ManagedEngine:
         embedding = Embedding(OnnxEmbedder(self.model_dir))
-        similar = Similar(embedding, lexicon.standard(), texts=self.texts)
+        similar = Similar(embedding, english(), texts=self.texts)
         engine = Engine(
-            reader=Reader(self.tenant, embedding.id),
+            reader=Reader(self.tenant, embedding.id, english()),
             pricer=price_file.build_pricer(self.prices),
             similar=similar,
             most=self.entries,

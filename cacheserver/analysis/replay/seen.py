@@ -18,6 +18,7 @@ from cacheserver.claude.capabilities import Needs
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Controls, Query, Route, Tenant
+from cacheserver.matching.language import Language
 from cacheserver.promptcache import layout as promptcache_layout
 from cacheserver.promptcache.layout import Layout
 from cacheserver.routing import turns as routing_turns
@@ -66,9 +67,10 @@ class ReplayedRequest:
 class Reader:
     """Reader of calls as requests of `tenant`."""
 
-    def __init__(self, tenant: Tenant, embedder: str) -> None:
+    def __init__(self, tenant: Tenant, embedder: str, language: Language) -> None:
         self._tenant = tenant
         self._embedder = embedder
+        self._language = language
         self._tenants: OrderedDict[str, Tenant] = OrderedDict()
         self._seen: OrderedDict[bytes, tuple[ReplayedRequest | None, int]] = OrderedDict()
         self._bytes = 0
@@ -103,6 +105,7 @@ class Reader:
                 controls=Controls(),
                 upstream=UPSTREAM,
                 embedder=self._embedder,
+                language=self._language,
                 key_id=call.key,
             )
         except BadRequest:

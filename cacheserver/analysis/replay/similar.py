@@ -30,10 +30,10 @@ from cacheserver.calibration.answers.reader import AnswerReader, ReadExchange, b
 from cacheserver.core.evidence import Evidence
 from cacheserver.index.models import Vectors
 from cacheserver.index.vectors import VectorIndex
-from cacheserver.matching import calibration, conformal_bound, profile, shrinkage
+from cacheserver.matching import calibration, conformal_bound, shrinkage
 from cacheserver.matching.calibration import Calibration, Label, Source
 from cacheserver.matching.decision import ScoredCandidate, judge
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 
@@ -56,7 +56,7 @@ class Similar:
     def __init__(
         self,
         embedding: Embedding,
-        lexicon: Lexicon,
+        language: Language,
         *,
         most: int = 100_000,
         texts: int | None = None,
@@ -64,7 +64,7 @@ class Similar:
     ) -> None:
         """`texts`: how many questions and answers may be embedded; None: all."""
         self._embedding = embedding
-        self._lexicon = lexicon
+        self._language = language
         self._most = most
         self._texts = texts
         self._random = Random(seed)
@@ -76,7 +76,7 @@ class Similar:
         self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
-        self._answers = AnswerReader(self._embed, lexicon)
+        self._answers = AnswerReader(self._embed, language)
         # Not `asyncio.Runner`: its signal handler formats every result, large arrays included.
         self._loop = asyncio.new_event_loop()
 
@@ -144,7 +144,7 @@ class Similar:
             near,
             scope.state,
             scope.bar,
-            lexicon=self._lexicon,
+            language=self._language,
             enabled=enabled_vetoes(bar),
         )
         if verdict.serve is not None:
@@ -191,7 +191,7 @@ class Similar:
             self._profile(seen.query.text),
             near,
             bar.similarity,
-            lexicon=self._lexicon,
+            language=self._language,
             enabled=enabled_vetoes(bar),
         )
         served = next((one for one in near if one.id == selection.serve), None)
@@ -290,7 +290,7 @@ class Similar:
             return self._answers.outcome(exchange, [grouped[id]]) if id in grouped else "open"
 
         asked = self._profile(seen.query.text or "")
-        return foils.of_neighbours(asked, found.near, group, outcome, self._lexicon)
+        return foils.of_neighbours(asked, found.near, group, outcome, self._language)
 
     def _compared(self, text: str, call: Call, stored: Stored) -> Conclusion:
         """Compare the logged answer with the stored one."""
@@ -372,7 +372,7 @@ class Similar:
     def _profile(self, text: str) -> Profile:
         found = self._profiles.get(text)
         if found is None:
-            found = self._profiles[text] = profile.read(text, self._lexicon)
+            found = self._profiles[text] = self._language.profile(text)
             if len(self._profiles) > _PROFILES:
                 self._profiles.popitem(last=False)
         return found

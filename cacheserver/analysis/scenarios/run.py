@@ -21,6 +21,7 @@ from cacheserver.analysis.scenarios.totals import Totals
 from cacheserver.analysis.scenarios.traffic import Ask, asks
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.english.language import english
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.prefixes import MOST
 
@@ -101,7 +102,7 @@ def _replayed(
         routing=RoutingRules(tiers=prices.tiers),
     )
     engine = Engine(
-        reader=Reader(tenant, "drawn"),
+        reader=Reader(tenant, "drawn", english()),
         pricer=Pricer(prices.table),
         similar=Drawn(scenario.similarities, seed=scenario.seed),
         levers=scenario.levers,

@@ -45,6 +45,7 @@ async def create(request: Request) -> Response:
             controls=read_controls(request.headers),
             upstream=edge.parts.upstream.identity,
             embedder=edge.parts.embedder_id,
+            language=edge.parts.language,
             credential=caller.credential,
             key_id=caller.key_id,
         )

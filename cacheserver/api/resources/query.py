@@ -287,6 +287,7 @@ def query_of(
         controls=query_controls(asked, headers),
         upstream=parts.upstream.identity,
         embedder=parts.embedder_id,
+        language=parts.language,
         credential=credential,
         key_id=key_id,
         open_ended=asked["max_tokens"] is None,

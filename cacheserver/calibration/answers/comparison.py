@@ -13,8 +13,7 @@ from math import exp
 from typing import Literal, TypeAlias
 
 from cacheserver.calibration.answers.reply import Reply
-from cacheserver.matching import evidence, vetoes
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import ALL_VETOES, Language
 from cacheserver.matching.profile import Profile
 
 Outcome: TypeAlias = Literal["same", "different", "open"]
@@ -89,15 +88,17 @@ class Grouped:
     cosines: Cosines
 
 
-def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
+def outcome(fresh: Exchange, beside: Grouped, language: Language) -> Outcome:
     """Compare two exchanges: does one answer serve both questions? Symmetric."""
     a, b, near = fresh.reply, beside.stored.reply, beside.cosines
-    asked = evidence.compare(fresh.question, beside.stored.question, lexicon)
-    vetoed = bool(vetoes.fired(asked, _ALL_VETOES, lexicon))
+    asked = language.compare(fresh.question, beside.stored.question)
+    if asked is None:
+        return "open"
+    vetoed = bool(language.vetoes(asked, ALL_VETOES))
     if a.brief or b.brief:
         return _brief(a, b, near.questions, vetoed=vetoed)
     opposed = None not in (a.yes, b.yes) and a.yes != b.yes
-    word = _word_against(a.profile, b.profile, lexicon)
+    word = _word_against(a.profile, b.profile, language)
     clash, weight = _clash(a.profile.numbers, b.profile.numbers)
     logit = (
         _BIAS
@@ -115,9 +116,9 @@ def outcome(fresh: Exchange, beside: Grouped, lexicon: Lexicon) -> Outcome:
     return "same" if logit >= _SAME and not contradicted and not near.parted else "open"
 
 
-def verdict(fresh: Exchange, group: Iterable[Grouped], lexicon: Lexicon) -> Outcome:
+def verdict(fresh: Exchange, group: Iterable[Grouped], language: Language) -> Outcome:
     """Compare a fresh answer with a group's available answers, by `majority`."""
-    return majority([outcome(fresh, one, lexicon) for one in group])
+    return majority([outcome(fresh, one, language) for one in group])
 
 
 def majority(outcomes: Iterable[Outcome]) -> Outcome:
@@ -134,7 +135,7 @@ def majority(outcomes: Iterable[Outcome]) -> Outcome:
     return "different" if different > 2 * same else "open"
 
 
-def assign(fresh: Exchange, neighbours: Iterable[Grouped], lexicon: Lexicon) -> str | None:
+def assign(fresh: Exchange, neighbours: Iterable[Grouped], language: Language) -> str | None:
     """Return the group of the neighbour whose answer is most surely the same; None: a new group.
 
     The first of equals. Doubtful answers get a group of their own, and so do brief answers whose
@@ -146,7 +147,7 @@ def assign(fresh: Exchange, neighbours: Iterable[Grouped], lexicon: Lexicon) -> 
         probability = same_text(one.cosines.answers, a.profile, b.profile)
         if one.cosines.parted or probability < sure or (probability == sure and best is not None):
             continue
-        found = outcome(fresh, one, lexicon)
+        found = outcome(fresh, one, language)
         if found == "same" or (found == "open" and not (a.brief or b.brief)):
             best, sure = one.group, probability
     return best
@@ -167,9 +168,6 @@ def same_text(cosine: float, a: Profile, b: Profile) -> float:
     return 1 / (1 + exp(-max(-30.0, min(30.0, logit))))
 
 
-_ALL_VETOES = frozenset(vetoes.VETOES)
-
-
 def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
     """Compare two answers of which one has too few words for an embedding to decide."""
     if None not in (a.yes, b.yes) and a.yes != b.yes:
@@ -185,11 +183,12 @@ def _brief(a: Reply, b: Reply, questions: float, *, vetoed: bool) -> Outcome:
     return "different" if labels else "open"
 
 
-def _word_against(a: Profile, b: Profile, lexicon: Lexicon) -> bool:
-    """Return True if the answers agree except for a word that contradicts."""
+def _word_against(a: Profile, b: Profile, language: Language) -> bool:
+    """Return True if the answers agree except for a word that contradicts, or cannot be read."""
     if len(a.bag ^ b.bag) > _FEW:
         return False
-    return bool(vetoes.fired(evidence.compare(a, b, lexicon), _ANSWER_VETOES, lexicon))
+    difference = language.compare(a, b)
+    return difference is None or bool(language.vetoes(difference, _ANSWER_VETOES))
 
 
 def _clash(a: frozenset[str], b: frozenset[str]) -> tuple[float, float]:

@@ -19,8 +19,7 @@ from cacheserver.calibration.answers import comparison, reply
 from cacheserver.calibration.answers.comparison import Cosines, Exchange, Grouped, Outcome
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry
-from cacheserver.matching import profile
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language
 
 Rows = npt.NDArray[np.float32]  # unit vectors: one, or one a row
 Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
@@ -58,9 +57,9 @@ class ReadExchange:
 class AnswerReader:
     """Reads and compares answers, off the request path."""
 
-    def __init__(self, embed: Embed, lexicon: Lexicon, vectors: Vectors | None = None) -> None:
+    def __init__(self, embed: Embed, language: Language, vectors: Vectors | None = None) -> None:
         self._embed = embed
-        self._lexicon = lexicon
+        self._language = language
         self._vectors = vectors  # None: every answer is embedded whenever it is compared
 
     async def read(self, question: str, message: bytes) -> ReadExchange | None:
@@ -90,11 +89,11 @@ class AnswerReader:
 
     def outcome(self, fresh: ReadExchange, group: Sequence[Grouped]) -> Outcome:
         """Compare a fresh answer with a group's available ones."""
-        return comparison.verdict(fresh.exchange, group, self._lexicon)
+        return comparison.verdict(fresh.exchange, group, self._language)
 
     def group_of(self, fresh: ReadExchange, stored: Sequence[Grouped]) -> str | None:
         """Return the group whose answer says the same throughout; None: a new group."""
-        return comparison.assign(fresh.exchange, stored, self._lexicon)
+        return comparison.assign(fresh.exchange, stored, self._language)
 
     async def _keep(self, entry: Entry, vectors: Rows) -> None:
         if self._vectors is not None:
@@ -107,8 +106,8 @@ class AnswerReader:
         read = " ".join(words)
 
         def work() -> Exchange:
-            asked = profile.read(question, self._lexicon)
-            return Exchange(asked, reply.read(read, self._lexicon))
+            asked = self._language.profile(question)
+            return Exchange(asked, reply.read(read, self._language))
 
         return ReadExchange(await asyncio.to_thread(work), vectors)
 

@@ -9,8 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from cacheserver.matching import profile
-from cacheserver.matching.lexicon import Lexicon
+from cacheserver.matching.language import Language
 from cacheserver.matching.profile import Profile
 
 BRIEF = 4  # words; "No, they can't." and "spam" are brief, a sentence of prose is not
@@ -39,11 +38,11 @@ class Reply:
         return self.words is not None
 
 
-def read(text: str, lexicon: Lexicon) -> Reply:
+def read(text: str, language: Language) -> Reply:
     """Read a reply from a text returned by `plain`."""
     found = _WORD.findall(text)
     words = tuple(w.casefold() for w in found) if len(found) <= BRIEF else None
-    return Reply(profile.read(text, lexicon), _yes(found), words)
+    return Reply(language.profile(text), _yes(found), words)
 
 
 def plain(text: str) -> str:

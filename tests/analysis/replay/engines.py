@@ -8,8 +8,8 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching import lexicon
 from tests.analysis.replay.making import PRICER
 from tests.models import model_dir
 
@@ -18,9 +18,11 @@ TENANT = Tenant("default", bar=Bar(target=0.01))
 
 def make(texts: int | None, tenant: Tenant = TENANT) -> ManagedEngine:
     embedding = Embedding(OnnxEmbedder(model_dir()))
-    similar = Similar(embedding, lexicon.standard(), texts=texts)
+    similar = Similar(embedding, english(), texts=texts)
     similar.__enter__()
-    engine = Engine(reader=Reader(tenant, embedding.id), pricer=PRICER, similar=similar, most=1_000)
+    engine = Engine(
+        reader=Reader(tenant, embedding.id, english()), pricer=PRICER, similar=similar, most=1_000
+    )
 
     def close() -> None:
         similar.__exit__(None, None, None)

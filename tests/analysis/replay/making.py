@@ -9,6 +9,7 @@ from cacheserver.analysis.replay.engine import Engine, Semantics
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.step import LEVERS, Step
 from cacheserver.core.types import Bar, Tenant, Usage
+from cacheserver.english.language import english
 from cacheserver.pricing.prices import Pricer
 
 START = 1_795_000_000.0  # in November 2026, with today's prices
@@ -54,7 +55,7 @@ def engine(
 ) -> Engine:
     """An engine with these levers; all of them where none is named."""
     return Engine(
-        reader=Reader(tenant or Tenant("default", bar=Bar(target=0.01)), "none"),
+        reader=Reader(tenant or Tenant("default", bar=Bar(target=0.01)), "none", english()),
         pricer=PRICER,
         similar=similar,
         levers=frozenset(levers or LEVERS),

@@ -18,9 +18,9 @@ from cacheserver.calibration.answers.comparison import (
     same_text,
     verdict,
 )
-from cacheserver.matching import lexicon, profile
+from cacheserver.english.language import english
 
-WORDS = lexicon.standard()
+ENGLISH = english()
 CAPITAL, AGAIN = "What is the capital of France?", "Which city is the capital of France?"
 PARIS = "The capital of France is Paris, on the river Seine."
 NEAR = Cosines(questions=0.9, answers=0.9)
@@ -28,7 +28,7 @@ FAR = Cosines(questions=0.3, answers=0.2, lean=0.4)
 
 
 def exchange(question: str, answer: str) -> Exchange:
-    return Exchange(profile.read(question, WORDS), reply.read(reply.plain(answer), WORDS))
+    return Exchange(ENGLISH.profile(question), reply.read(reply.plain(answer), ENGLISH))
 
 
 def stored(question: str, answer: str, cosines: Cosines = NEAR, group: str = "g") -> Grouped:
@@ -41,7 +41,7 @@ def told(
     cosines: Cosines = NEAR,
 ) -> Outcome:
     (one, other), (asked, again) = answers, questions
-    return outcome(exchange(asked, one), stored(again, other, cosines), WORDS)
+    return outcome(exchange(asked, one), stored(again, other, cosines), ENGLISH)
 
 
 def test_two_wordings_of_one_answer_to_two_wordings_of_one_question_are_the_same() -> None:
@@ -114,7 +114,7 @@ def test_equal_brief_answers_to_questions_that_are_not_near_teach_nothing(
 ) -> None:
     assert told((same, same), questions, Cosines(questions=0.94, answers=1.0)) == "open"
     fresh, other = exchange(questions[0], same), stored(questions[1], same, Cosines(0.94, 1.0))
-    assert assign(fresh, [other], WORDS) is None
+    assert assign(fresh, [other], ENGLISH) is None
 
 
 def test_a_brief_answer_is_the_same_where_the_questions_are_near() -> None:
@@ -193,20 +193,20 @@ def test_a_wording_that_lies_far_is_outweighed_by_one_that_is_near() -> None:
     fresh = exchange(CAPITAL, PARIS)
     near = stored(AGAIN, "Paris is France's capital; it lies on the Seine.")
     open_ = stored(AGAIN, "It is the city on the Seine.", Cosines(0.9, 0.5))
-    assert verdict(fresh, [open_, near], WORDS) == "same"
-    assert verdict(fresh, [open_], WORDS) == "open"
-    assert verdict(fresh, [], WORDS) == "open"
+    assert verdict(fresh, [open_, near], ENGLISH) == "same"
+    assert verdict(fresh, [open_], ENGLISH) == "open"
+    assert verdict(fresh, [], ENGLISH) == "open"
 
 
 def test_an_answer_joins_the_surest_group_and_else_founds_its_own() -> None:
     fresh = exchange(CAPITAL, PARIS)
     close = stored(AGAIN, PARIS, Cosines(0.9, 0.90), group="close")
     closer = stored(AGAIN, PARIS, Cosines(0.9, 0.97), group="closer")
-    assert assign(fresh, [close, closer], WORDS) == "closer"
-    assert assign(fresh, [stored(AGAIN, PARIS, Cosines(0.9, 0.2))], WORDS) is None
-    assert assign(fresh, [], WORDS) is None
+    assert assign(fresh, [close, closer], ENGLISH) == "closer"
+    assert assign(fresh, [stored(AGAIN, PARIS, Cosines(0.9, 0.2))], ENGLISH) is None
+    assert assign(fresh, [], ENGLISH) is None
     parted = stored(AGAIN, PARIS, Cosines(0.9, 0.97, parted=True))
-    assert assign(fresh, [parted], WORDS) is None
+    assert assign(fresh, [parted], ENGLISH) is None
 
 
 def test_a_group_is_not_joined_where_the_label_is_doubtful() -> None:
@@ -216,9 +216,9 @@ def test_a_group_is_not_joined_where_the_label_is_doubtful() -> None:
     other = stored(
         questions[1], "Open the app, choose the card and press Unlock.", Cosines(0.9, 0.97)
     )
-    assert outcome(fresh, other, WORDS) != "same"
+    assert outcome(fresh, other, ENGLISH) != "same"
     far = replace(other, cosines=Cosines(0.5, 0.4, lean=0.3))
-    assert assign(fresh, [far], WORDS) is None
+    assert assign(fresh, [far], ENGLISH) is None
 
 
 @pytest.mark.parametrize(
@@ -232,10 +232,10 @@ def test_a_group_is_not_joined_where_the_label_is_doubtful() -> None:
 def test_two_texts_that_differ_in_a_figure_or_a_denial_do_not_say_the_same(
     one: str, other: str
 ) -> None:
-    read = [profile.read(text, WORDS) for text in (one, other)]
+    read = [ENGLISH.profile(text) for text in (one, other)]
     assert same_text(0.95, *read) < comparison.SAME
 
 
 def test_two_wordings_of_one_text_say_the_same() -> None:
     one, other = "The capital of France is Paris.", "Paris is the capital of France."
-    assert same_text(0.93, profile.read(one, WORDS), profile.read(other, WORDS)) > comparison.SURE
+    assert same_text(0.93, ENGLISH.profile(one), ENGLISH.profile(other)) > comparison.SURE

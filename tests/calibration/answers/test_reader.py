@@ -21,10 +21,10 @@ from cacheserver.calibration.answers.reader import (
     text_of,
 )
 from cacheserver.core.types import Entry
+from cacheserver.english.language import english
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import Unreadable
 from cacheserver.index.models import OnnxEmbedder
-from cacheserver.matching.lexicon import standard
 from tests.cache.making_entries import entry
 from tests.models import model_dir
 
@@ -60,7 +60,7 @@ class Reading:
 
     @property
     def answers(self) -> AnswerReader:
-        return AnswerReader(self.embed, standard(), self)
+        return AnswerReader(self.embed, english(), self)
 
     async def embed(self, text: str) -> Rows | None:
         self.embedded.append(text)
@@ -159,7 +159,7 @@ async def test_what_was_kept_says_what_the_answer_says(reading: Reading) -> None
 async def test_without_a_place_for_them_vectors_are_made_whenever_asked_for(
     reading: Reading,
 ) -> None:
-    answers = AnswerReader(reading.embed, standard())
+    answers = AnswerReader(reading.embed, english())
     for _ in range(2):
         (said,) = await answers.recall([entry(message=message("It is done in a day."))])
         assert said is not None

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from cacheserver.calibration.answers import reply
-from cacheserver.matching.lexicon import standard
+from cacheserver.english.language import english
 
-WORDS = standard()
+ENGLISH = english()
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ WORDS = standard()
     ],
 )
 def test_an_answer_begins_with_yes_with_no_or_with_neither(text: str, yes: bool | None) -> None:
-    assert reply.read(reply.plain(text), WORDS).yes is yes
+    assert reply.read(reply.plain(text), ENGLISH).yes is yes
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_an_answer_begins_with_yes_with_no_or_with_neither(text: str, yes: bool 
     [("No, they can't.", True), ("spam", True), ("", True), ("It is done in two days.", False)],
 )
 def test_a_few_words_are_brief(text: str, brief: bool) -> None:
-    assert reply.read(text, WORDS).brief is brief
+    assert reply.read(text, ENGLISH).brief is brief
 
 
 def test_layout_is_no_content() -> None:
@@ -53,7 +53,7 @@ def test_layout_is_no_content() -> None:
         "ls",
         "-l",
     ]
-    assert reply.read(plain, WORDS).profile.numbers == {"5"}
+    assert reply.read(plain, ENGLISH).profile.numbers == {"5"}
 
 
 def test_letters_of_any_script_stay() -> None:

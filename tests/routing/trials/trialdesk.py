@@ -17,11 +17,11 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
 from cacheserver.core.rules.trials import TrialRules
 from cacheserver.core.types import Controls, PlannedCall, Query, Route, Tenant
+from cacheserver.english.language import english
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.models import OnnxEmbedder
 from cacheserver.ledger.recorder import RecordedClaude, SpendRecorder
 from cacheserver.ledger.writer import Ledger
-from cacheserver.matching.lexicon import standard
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.routing.model_catalogue import ModelCatalogue
@@ -166,7 +166,7 @@ async def trying(
             metrics=metrics,
             clock=clock,
         )
-        comparer = Comparer(AnswerReader(batcher.embed, standard()))
+        comparer = Comparer(AnswerReader(batcher.embed, english()))
         made = Trials(
             kept, calls=calls, comparer=comparer, metrics=metrics, clock=clock, chance=chance
         )

@@ -1,5 +1,0 @@
-"""Canonical forms: texts that differ in spelling or wording only are twins.
-
-Promises: pure; no difference is ignored unless a rule lists it. The rules are for English.
-Called by `matching.evidence` and `matching.question_text`.
-"""

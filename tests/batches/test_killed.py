@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +26,7 @@ from cacheserver.budgets import scripts
 from cacheserver.embedded.process import find_server
 from cacheserver.ledger import scripts as ledgerscripts
 from cacheserver.simulated import Simulated, SimulatedSettings
-from cacheserver.storage.connection import connect
+from cacheserver.storage.connection import PREFIX, Connection, connect
 from tests.batches.house import Gatekeeper, item
 from tests.house import ADMIN_KEY, serving
 from tests.redis_servers import serving as serving_redis
@@ -91,6 +93,40 @@ class Wire:
 
 
 @dataclass
+class Server:
+    """A server to be killed, a child of the process `parent`."""
+
+    parent: asyncio.subprocess.Process
+    id: int
+    gone: bool = False
+
+    async def kill(self) -> None:
+        """Kill it with -9 and wait until it is gone. May be called twice."""
+        if not self.gone:
+            assert self.parent.stdout is not None
+            os.kill(self.id, signal.SIGKILL)
+            assert await self.parent.stdout.readline() == b"gone\n"
+            self.gone = True
+
+
+@asynccontextmanager
+async def servers(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process that forks one server after the other."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.batches.child", *arguments),
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads are not forked
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass
 class Stage:
     """The store and Claude, which outlive the server."""
 
@@ -98,6 +134,7 @@ class Stage:
     door: Gatekeeper
     store: Wire
     run: Callable[[], Any]
+    redis: Connection
 
     def asked(self) -> Counter[str]:
         """How often each question was put to Claude."""
@@ -120,25 +157,24 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         store = Wire(redis_url.removeprefix("unix://"))
         path = tmp_path / "wire.sock"
         listening = await asyncio.start_unix_server(store.serve, path, limit=1 << 20)
-        async with serving(door) as url:
+        async with (
+            serving(door) as url,
+            servers(str(tmp_path / "data"), f"unix://{path}", url) as parent,
+        ):
 
             @asynccontextmanager
-            async def run() -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "tests.batches.child"),
-                    *(str(tmp_path / "data"), f"unix://{path}", url),
-                    cwd=ROOT,
-                    stdout=asyncio.subprocess.PIPE,
-                )
-                assert process.stdout is not None
+            async def run() -> AsyncIterator[tuple[Server, str]]:
+                assert parent.stdin is not None
+                assert parent.stdout is not None
+                parent.stdin.write(b"start\n")
+                id, at = (await parent.stdout.readline()).split()
+                server = Server(parent, int(id))
                 try:
-                    yield process, (await process.stdout.readline()).decode().strip()
+                    yield server, at.decode()
                 finally:
-                    if process.returncode is None:
-                        process.kill()
-                    await process.wait()
+                    await server.kill()
 
-            yield Stage(claude, door, store, run)
+            yield Stage(claude, door, store, run, redis)
         listening.close()
         await redis.aclose()
 
@@ -193,7 +229,7 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
     """
     made: str | None = None
     for n, step in enumerate([*steps, None]):
-        async with stage.run() as (process, url), httpx2.AsyncClient(timeout=60) as http:
+        async with stage.run() as (server, url), httpx2.AsyncClient(timeout=60) as http:
             if made is not None:
                 lines = [json.loads(line) for line in (await ended(url, made)).splitlines()]
                 kinds = {line["custom_id"]: line["result"]["type"] for line in lines}
@@ -213,8 +249,9 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
             body = {"requests": requests(n)}
             made = (await http.post(f"{url}/v1/messages/batches", json=body)).json()["id"]
             await asyncio.wait_for(reached.wait(), 30)
-            process.kill()
-            await process.wait()
+            await server.kill()
+            if n:  # the first time, its lease runs out by itself
+                await stage.redis.delete(f"{PREFIX}bt:lease")
         stage.door.release(gone=True)
 
 

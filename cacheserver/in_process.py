@@ -18,9 +18,10 @@ from cacheserver.api.resources import cache, erasure
 from cacheserver.api.resources.conversations import ConversationTurn
 from cacheserver.api.resources.query import query_of, validated
 from cacheserver.cache import explanation, question
+from cacheserver.cache.answer import Answer as ServedAnswer
 from cacheserver.claude import sse
 from cacheserver.client import http
-from cacheserver.client.types import Answer, Options
+from cacheserver.client.types import Answer, Erasure, Options, Purge
 from cacheserver.config.settings import Settings, load
 from cacheserver.core import json_text
 from cacheserver.core.types import Query
@@ -55,10 +56,7 @@ class Cache:
 
         Raises `BadRequest`, `NotCached`, and `UpstreamError` where Claude fails.
         """
-        query, talk = await self._read(http.question(prompt, **options))
-        answer = await self._parts.service.answer(query)
-        if talk is not None:
-            answer = await talk.remembered(query, answer)
+        query, answer = await self._answer(http.question(prompt, **options))
         shown = question.show(query, answer, self._parts.clock())
         return http.read_answer(200, answer.headers, json_text.dumps(shown))
 
@@ -67,10 +65,7 @@ class Cache:
         self, prompt: str | None = None, **options: Unpack[Options]
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The same as Anthropic's events, each a dictionary, as they come."""
-        query, talk = await self._read(http.question(prompt, **options, stream=True))
-        answer = await self._parts.service.answer(query)
-        if talk is not None:
-            answer = await talk.remembered(query, answer)
+        _, answer = await self._answer(http.question(prompt, **options, stream=True))
         assert answer.events is not None  # it was asked for as a stream
         async with aclosing(answer.events) as events:
             yield _decoded(events)
@@ -79,39 +74,14 @@ class Cache:
         """Return the usage of this tenant: requests, hits, cost and savings."""
         return cache.shown_stats(await self._parts.decision_log.stats(self._tenant))
 
-    async def purge(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        namespace: str | None = None,
-    ) -> int:
+    async def purge(self, **selector: Unpack[Purge]) -> int:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
-        call = http.purge(entry_id=entry_id, tag=tag, namespace=namespace)
-        fields = json_text.loads(call.body or b"{}")
+        fields = json_text.loads(http.purge(**selector).body or b"{}")
         return await cache.purge_as(self._parts, self._tenant, fields)
 
-    async def erase(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        conversation: str | None = None,
-        actor: str | None = None,
-        namespace: str | None = None,
-        tenant: str | None = None,
-    ) -> dict[str, Any]:
+    async def erase(self, **selector: Unpack[Erasure]) -> dict[str, Any]:
         """Erase every trace of what one of these names, as `Client.erase`."""
-        call = http.erase(
-            of=None,
-            entry_id=entry_id,
-            tag=tag,
-            conversation=conversation,
-            actor=actor,
-            namespace=namespace,
-            tenant=tenant,
-        )
-        fields = json_text.loads(call.body or b"{}")
+        fields = json_text.loads(http.erase(of=None, **selector).body or b"{}")
         mine = await self._parts.tenants.of_caller(self._tenant)
         return await erasure.erase_as(self._parts, mine, fields, who="process")
 
@@ -120,7 +90,7 @@ class Cache:
         found = await self._parts.decision_log.decision(self._tenant, id)
         return None if found is None else explanation.record_for_caller(found)
 
-    async def _read(self, call: http.Call) -> tuple[Query, ConversationTurn | None]:
+    async def _answer(self, call: http.Call) -> tuple[Query, ServedAnswer]:
         tenant = await self._parts.tenants.of_caller(self._tenant)
         asked = validated(json_text.loads(call.body or b"{}"))
         talk = await ConversationTurn.of(asked, {}, tenant, self._parts)
@@ -131,7 +101,8 @@ class Cache:
             tenant=tenant,
             parts=self._parts,
         )
-        return query, talk
+        answer = await self._parts.service.answer(query)
+        return query, answer if talk is None else await talk.remembered(query, answer)
 
 
 async def _decoded(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

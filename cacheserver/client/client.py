@@ -27,7 +27,9 @@ from cacheserver.client.types import (
     Answer,
     ClientError,
     ConnectionFailed,
+    Erasure,
     Options,
+    Purge,
 )
 
 DEFAULT_URL = "http://127.0.0.1:8080"  # where `scripts/serve` listens
@@ -52,7 +54,57 @@ class Report(TypedDict, total=False):
     wrong_hit_usd: str | float  # what a wrong answer costs
 
 
-class Client:
+class _Common:
+    """What both clients do without sending anything."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        key: str | None = None,
+        anthropic_key: str | None = None,
+        max_retries: int = MAX_RETRIES,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("`url` must start with http:// or https://")
+        self._url = url.rstrip("/")
+        self._headers = wire.identification(key, anthropic_key)
+        self._max_retries = max_retries
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Create a client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
+        return cls(
+            environ.get("CACHESERVER_URL") or DEFAULT_URL,
+            key=environ.get("CACHESERVER_API_KEY") or None,
+        )
+
+    def _request(self, http: httpx2.Client | httpx2.AsyncClient, call: wire.Call) -> httpx2.Request:
+        kind = {} if call.body is None else {"content-type": "application/json"}
+        url, headers = self._url + call.path, {**self._headers, **kind}
+        return http.build_request(call.method, url, content=call.body, headers=headers)
+
+    def _lost(self, error: httpx2.RequestError) -> ConnectionFailed:
+        failed = ConnectionFailed(
+            f"no answer from {self._url}: {type(error).__name__}", type="connection_error"
+        )
+        failed.__cause__ = error
+        return failed
+
+    def _pause_s(
+        self, failed: ClientError, response: httpx2.Response | None, retries: int
+    ) -> float:
+        """Return the seconds to wait before the next attempt. Raises `failed` if none is due."""
+        status, headers = None, httpx2.Headers()
+        if response is not None:
+            status, headers = response.status_code, response.headers
+        pause_s = wire.pause_s(retries, status, headers, random.random())
+        if pause_s is None or retries >= self._max_retries:
+            raise failed
+        return pause_s
+
+
+class Client(_Common):
     """Ask a cacheserver, one question at a time. Safe to share between threads.
 
     `anthropic_key` is for servers that let callers bring their own. An `http` client is yours
@@ -70,19 +122,9 @@ class Client:
         max_retries: int = MAX_RETRIES,
         http: httpx2.Client | None = None,
     ) -> None:
-        self._url = _checked(url)
-        self._headers = wire.identification(key, anthropic_key)
-        self._max_retries = max_retries
+        super().__init__(url, key=key, anthropic_key=anthropic_key, max_retries=max_retries)
         self._owned = http is None
         self._http = http or httpx2.Client(timeout=_timeout(timeout_s), trust_env=False)
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Create a client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
-        return cls(
-            environ.get("CACHESERVER_URL") or DEFAULT_URL,
-            key=environ.get("CACHESERVER_API_KEY") or None,
-        )
 
     def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
         """Answer a prompt, or `messages`. See `Options`."""
@@ -106,43 +148,16 @@ class Client:
         """Tokens, cost and savings between two times. See `Report`."""
         return self._object(wire.usage(**asked))
 
-    def purge(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        namespace: str | None = None,
-    ) -> int:
+    def purge(self, **selector: Unpack[Purge]) -> int:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
-        call = wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
-        return int(self._object(call).get("purged", 0))
+        return int(self._object(wire.purge(**selector)).get("purged", 0))
 
-    def erase(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        conversation: str | None = None,
-        actor: str | None = None,
-        namespace: str | None = None,
-        tenant: str | None = None,
-        of: str | None = None,
-    ) -> dict[str, Any]:
+    def erase(self, *, of: str | None = None, **selector: Unpack[Erasure]) -> dict[str, Any]:
         """Erase every trace of what one of these names; what was removed where, and what not.
 
-        A conversation's `namespace` may stand beside it. `tenant` is your own name: all you have.
         `of`: with the admin key, the tenant whose it is.
         """
-        call = wire.erase(
-            of=of,
-            entry_id=entry_id,
-            tag=tag,
-            conversation=conversation,
-            actor=actor,
-            namespace=namespace,
-            tenant=tenant,
-        )
-        return self._object(call)
+        return self._object(wire.erase(of=of, **selector))
 
     def decision(self, id: str) -> dict[str, Any]:
         """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
@@ -166,31 +181,21 @@ class Client:
     def _send(self, call: wire.Call, *, stream: bool = False) -> httpx2.Response:
         retries = 0
         while True:
-            request = self._http.build_request(
-                call.method,
-                self._url + call.path,
-                content=call.body,
-                headers=_headers(self._headers, call),
-            )
-            status, headers = None, httpx2.Headers()
-            failed: ClientError
+            response = None
             try:
-                response = self._http.send(request, stream=stream)
+                response = self._http.send(self._request(self._http, call), stream=stream)
                 if response.is_success:
                     return response
-                status, headers = response.status_code, response.headers
-                failed = wire.failure(status, headers, response.read())
+                body = response.read()
+                failed: ClientError = wire.failure(response.status_code, response.headers, body)
                 response.close()
             except httpx2.RequestError as error:
-                failed = _lost(error, self._url)
-            pause_s = wire.pause_s(retries, status, headers, random.random())
-            if pause_s is None or retries >= self._max_retries:
-                raise failed
+                failed = self._lost(error)
+            time.sleep(self._pause_s(failed, response, retries))
             retries += 1
-            time.sleep(pause_s)
 
 
-class AsyncClient:
+class AsyncClient(_Common):
     """`Client`, for asyncio."""
 
     def __init__(
@@ -203,19 +208,9 @@ class AsyncClient:
         max_retries: int = MAX_RETRIES,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
-        self._url = _checked(url)
-        self._headers = wire.identification(key, anthropic_key)
-        self._max_retries = max_retries
+        super().__init__(url, key=key, anthropic_key=anthropic_key, max_retries=max_retries)
         self._owned = http is None
         self._http = http or httpx2.AsyncClient(timeout=_timeout(timeout_s), trust_env=False)
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Create a client for `CACHESERVER_URL`, with the key in `CACHESERVER_API_KEY`."""
-        return cls(
-            environ.get("CACHESERVER_URL") or DEFAULT_URL,
-            key=environ.get("CACHESERVER_API_KEY") or None,
-        )
 
     async def query(self, prompt: str | None = None, **options: Unpack[Options]) -> Answer:
         """Answer a prompt, or `messages`. See `Options`."""
@@ -241,43 +236,16 @@ class AsyncClient:
         """Tokens, cost and savings between two times. See `Report`."""
         return await self._object(wire.usage(**asked))
 
-    async def purge(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        namespace: str | None = None,
-    ) -> int:
+    async def purge(self, **selector: Unpack[Purge]) -> int:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
-        call = wire.purge(entry_id=entry_id, tag=tag, namespace=namespace)
-        return int((await self._object(call)).get("purged", 0))
+        return int((await self._object(wire.purge(**selector))).get("purged", 0))
 
-    async def erase(
-        self,
-        *,
-        entry_id: str | None = None,
-        tag: str | None = None,
-        conversation: str | None = None,
-        actor: str | None = None,
-        namespace: str | None = None,
-        tenant: str | None = None,
-        of: str | None = None,
-    ) -> dict[str, Any]:
+    async def erase(self, *, of: str | None = None, **selector: Unpack[Erasure]) -> dict[str, Any]:
         """Erase every trace of what one of these names; what was removed where, and what not.
 
-        A conversation's `namespace` may stand beside it. `tenant` is your own name: all you have.
         `of`: with the admin key, the tenant whose it is.
         """
-        call = wire.erase(
-            of=of,
-            entry_id=entry_id,
-            tag=tag,
-            conversation=conversation,
-            actor=actor,
-            namespace=namespace,
-            tenant=tenant,
-        )
-        return await self._object(call)
+        return await self._object(wire.erase(of=of, **selector))
 
     async def decision(self, id: str) -> dict[str, Any]:
         """Return a decision's record, kept for a day. Raises `NotFoundError` after that."""
@@ -301,48 +269,19 @@ class AsyncClient:
     async def _send(self, call: wire.Call, *, stream: bool = False) -> httpx2.Response:
         retries = 0
         while True:
-            request = self._http.build_request(
-                call.method,
-                self._url + call.path,
-                content=call.body,
-                headers=_headers(self._headers, call),
-            )
-            status, headers = None, httpx2.Headers()
-            failed: ClientError
+            response = None
             try:
-                response = await self._http.send(request, stream=stream)
+                response = await self._http.send(self._request(self._http, call), stream=stream)
                 if response.is_success:
                     return response
-                status, headers = response.status_code, response.headers
-                failed = wire.failure(status, headers, await response.aread())
+                body = await response.aread()
+                failed: ClientError = wire.failure(response.status_code, response.headers, body)
                 await response.aclose()
             except httpx2.RequestError as error:
-                failed = _lost(error, self._url)
-            pause_s = wire.pause_s(retries, status, headers, random.random())
-            if pause_s is None or retries >= self._max_retries:
-                raise failed
+                failed = self._lost(error)
+            await asyncio.sleep(self._pause_s(failed, response, retries))
             retries += 1
-            await asyncio.sleep(pause_s)
-
-
-def _checked(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("`url` must start with http:// or https://")
-    return url.rstrip("/")
 
 
 def _timeout(timeout_s: float) -> httpx2.Timeout:
     return httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S))
-
-
-def _headers(identification: Mapping[str, str], call: wire.Call) -> dict[str, str]:
-    kind = {} if call.body is None else {"content-type": "application/json"}
-    return {**identification, **kind}
-
-
-def _lost(error: httpx2.RequestError, url: str) -> ConnectionFailed:
-    failed = ConnectionFailed(
-        f"no answer from {url}: {type(error).__name__}", type="connection_error"
-    )
-    failed.__cause__ = error
-    return failed

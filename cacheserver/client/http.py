@@ -14,9 +14,11 @@ from cacheserver.client.types import (
     AuthenticationError,
     BadRequestError,
     Decision,
+    Erasure,
     NotCachedError,
     NotFoundError,
     Options,
+    Purge,
     RateLimitError,
     StatusError,
     UnexpectedAnswer,
@@ -61,8 +63,7 @@ def question(
     prompt: str | None = None, *, stream: bool = False, **options: Unpack[Options]
 ) -> Call:
     """Build the call for one question. An option that is not given is not sent."""
-    if unknown := options.keys() - Options.__annotations__.keys():
-        raise TypeError(f"a question has no {', '.join(map(repr, sorted(unknown)))}")
+    _refuse_unknown("question", options, Options)
     if (prompt is None) == (options.get("messages") is None):
         raise ValueError("give either `prompt` or `messages`")
     fields: dict[str, Any] = {
@@ -80,21 +81,19 @@ def question(
     return _post("/v1/query", given)
 
 
-def purge(*, entry_id: str | None, tag: str | None, namespace: str | None) -> Call:
-    given = {
-        name: value
-        for name, value in (("entry_id", entry_id), ("tag", tag), ("namespace", namespace))
-        if value is not None
-    }
+def purge(**selector: Unpack[Purge]) -> Call:
+    given = _given(selector, Purge)
     if len(given) != 1:
         raise ValueError("give one of `entry_id`, `tag` and `namespace`")
     return _post("/v1/purge", given)
 
 
-def erase(*, of: str | None, **selector: str | None) -> Call:
-    given = {name: value for name, value in selector.items() if value is not None}
+def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
+    given = _given(selector, Erasure)
     if len(given) != 1 and given.keys() != {"conversation", "namespace"}:
-        raise ValueError(f"give one of {', '.join(f'`{name}`' for name in selector)}")
+        raise ValueError(
+            f"give one of {', '.join(f'`{name}`' for name in Erasure.__annotations__)}"
+        )
     path = "/v1/erase" if of is None else f"/admin/tenants/{quote(of, safe='')}/erase"
     return _post(path, given)
 
@@ -287,6 +286,16 @@ def text_of(event: Mapping[str, Any]) -> str:
     if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
         return ""
     return str(delta.get("text", "")) if delta.get("type") == "text_delta" else ""
+
+
+def _given(selector: Purge | Erasure, shape: type[Purge | Erasure]) -> dict[str, Any]:
+    _refuse_unknown("selector", selector, shape)
+    return {name: value for name, value in selector.items() if value is not None}
+
+
+def _refuse_unknown(what: str, given: Mapping[str, object], shape: type) -> None:
+    if unknown := given.keys() - shape.__annotations__.keys():
+        raise TypeError(f"a {what} has no {', '.join(map(repr, sorted(unknown)))}")
 
 
 def _post(path: str, body: Mapping[str, Any]) -> Call:

@@ -79,6 +79,25 @@ class Answer:
     request_id: str | None
 
 
+class Purge(TypedDict, total=False):
+    """Selector of a purge: one of these."""
+
+    entry_id: str | None
+    tag: str | None
+    namespace: str | None
+
+
+class Erasure(TypedDict, total=False):
+    """Selector of an erasure: one of these, or a conversation and its namespace."""
+
+    entry_id: str | None
+    tag: str | None
+    conversation: str | None
+    actor: str | None
+    namespace: str | None
+    tenant: str | None  # your own name; all you have
+
+
 class ClientError(CacheServerError):
     """Base of all errors. `status` is None if no response arrived."""
 

@@ -74,7 +74,7 @@ def create_app(
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.edge = AppState(parts, gate, settings.max_body_bytes, settings.store_wait_s)
+    app.state.app_state = AppState(parts, gate, settings.max_body_bytes, settings.store_wait_s)
     errors.install(
         app,
         slowdown=gate.slowdown,
@@ -105,7 +105,7 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
     with _bound(settings) as listener:
         async with bootstrap.build(settings, otel=otel()) as parts:
             app = create_app(parts, settings)
-            await app.state.edge.gate.refuse_open_bind(settings.host)
+            await app.state.app_state.gate.refuse_open_bind(settings.host)
             connections = Connections(limits_of(settings), parts.metrics.connection_closed)
             parts.metrics.gauges.watch_connections(lambda: len(connections))
             server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))

@@ -14,54 +14,54 @@ from cacheserver.core.errors import Unknown
 from cacheserver.core.types import Tenant
 
 
-async def tenant_of(edge: AppState, name: object) -> Tenant:
+async def tenant_of(state: AppState, name: object) -> Tenant:
     """Return an existing tenant's name: it has settings, a key or requests, or is the default.
 
     Raises `BadRequest`, and `Unavailable` where its settings cannot be read.
     """
     checked = checked_name("tenant", name)
-    await refuse_unknown_tenant(edge, checked)
-    return await edge.parts.tenants.settings(checked)
+    await refuse_unknown_tenant(state, checked)
+    return await state.parts.tenants.settings(checked)
 
 
-async def refuse_unknown_tenant(edge: AppState, name: str) -> None:
+async def refuse_unknown_tenant(state: AppState, name: str) -> None:
     """Raise `BadRequest` for a tenant without settings or a key that has never asked."""
-    names = {OPEN_TENANT, *await edge.parts.tenants.names()}
-    if name not in names and not await edge.parts.decision_log.stats(name):
+    names = {OPEN_TENANT, *await state.parts.tenants.names()}
+    if name not in names and not await state.parts.decision_log.stats(name):
         raise Unknown("tenant", "tenant", name, names)
 
 
-async def refuse_unknown_namespace(edge: AppState, tenant: Tenant, namespace: str) -> None:
+async def refuse_unknown_namespace(state: AppState, tenant: Tenant, namespace: str) -> None:
     """Raise `BadRequest` for a namespace that nothing was asked in, nor anything set for."""
     rules = {rule.namespace for rule in tenant.ttl_rules if rule.namespace is not None}
     namespaces = {"default", *tenant.namespace_bars, *rules}
-    if namespace in namespaces or await edge.parts.entries.entries.has_namespace(
+    if namespace in namespaces or await state.parts.entries.entries.has_namespace(
         tenant.name, namespace
     ):
         return
-    recent = await edge.parts.decision_log.near(tenant.name)
+    recent = await state.parts.decision_log.near(tenant.name)
     namespaces |= {str(record["namespace"]) for record in recent}
     if namespace not in namespaces:
         raise Unknown("name", "namespace", namespace, namespaces)
 
 
-async def refuse_unknown_scopes(edge: AppState, field: str, before: Tenant, after: Tenant) -> None:
+async def refuse_unknown_scopes(state: AppState, field: str, before: Tenant, after: Tenant) -> None:
     """Raise `BadRequest` naming `field` where a bar is set in a scope that nothing was asked in.
 
     It would hold for nobody: most likely the id is of another tenant, or was cut.
     """
-    if not edge.parts.entries.ready:
+    if not state.parts.entries.ready:
         return  # what was asked before the start is not known yet
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
-        if await edge.parts.entries.asked_in(before.name, scope):
+        if await state.parts.entries.asked_in(before.name, scope):
             continue
-        scopes = await _scopes_of(edge, before)
+        scopes = await _scopes_of(state, before)
         if scope not in scopes:
             raise Unknown(field, "scope", scope, scopes)
 
 
-async def _scopes_of(edge: AppState, tenant: Tenant) -> set[str]:
+async def _scopes_of(state: AppState, tenant: Tenant) -> set[str]:
     """Return the scopes with decisions of the last day, bars or labels."""
-    recent = await edge.parts.decision_log.near(tenant.name)
-    learned = await edge.parts.labels.scopes(tenant.name)
+    recent = await state.parts.decision_log.near(tenant.name)
+    learned = await state.parts.labels.scopes(tenant.name)
     return {*(str(record["scope"]) for record in recent), *tenant.scope_bars, *learned}

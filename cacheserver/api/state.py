@@ -40,7 +40,7 @@ class AppState:
         return await self.heavy.do(len(raw), work)
 
 
-def edge_of(request: Request) -> AppState:
-    edge = request.app.state.edge
-    assert isinstance(edge, AppState)  # `app.create_app` sets it while the server runs
-    return edge
+def state_of(request: Request) -> AppState:
+    state = request.app.state.app_state
+    assert isinstance(state, AppState)  # `app.create_app` sets it while the server runs
+    return state

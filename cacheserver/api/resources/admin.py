@@ -13,7 +13,7 @@ from cacheserver.api.resources import content_mode
 from cacheserver.api.resources.budgets import refuse_closed_addresses
 from cacheserver.api.resources.cache import purge_as, shown_stats
 from cacheserver.api.resources.erasure import shown_erasure
-from cacheserver.api.state import AppState, edge_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core.errors import BadRequest, KeyLost, NotFound
 from cacheserver.tenants import key_times, tenant_json
@@ -23,26 +23,26 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 
 
 async def _admitted(request: Request) -> AppState:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return edge
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return state
 
 
-async def _body(request: Request, edge: AppState) -> dict[str, Any]:
-    return await edge.object(request)
+async def _body(request: Request, state: AppState) -> dict[str, Any]:
+    return await state.object(request)
 
 
 @router.get("/tenants", summary="Every tenant with settings or a key")
 async def tenants(request: Request) -> list[dict[str, Any]]:
-    edge = await _admitted(request)
-    found = await edge.parts.tenants.list_tenants()
+    state = await _admitted(request)
+    found = await state.parts.tenants.list_tenants()
     return [{"name": tenant.name, **tenant_json.as_json(tenant)} for tenant in found]
 
 
 @router.get("/tenants/{name}", summary="One tenant's settings")
 async def tenant(request: Request, name: str) -> dict[str, Any]:
-    edge = await _admitted(request)
-    found = await tenant_of(edge, name)
+    state = await _admitted(request)
+    found = await tenant_of(state, name)
     return {"name": found.name, **tenant_json.as_json(found)}
 
 
@@ -58,11 +58,11 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
     A change of `no_content` erases all that the tenant has, and is answered when that is done:
     `erased` says what went, and what cannot be reached.
     """
-    edge = await _admitted(request)
-    fields = await _body(request, edge)
+    state = await _admitted(request)
+    fields = await _body(request, state)
     unknown = False
     try:
-        base = await edge.parts.tenants.settings(checked_name("tenant", name))
+        base = await state.parts.tenants.settings(checked_name("tenant", name))
     except KeyLost as error:  # they can be put anew, and not changed
         if "no_content" not in fields:
             raise BadRequest(
@@ -70,16 +70,16 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
                 "must be given: the tenant's settings cannot be read, so whether it keeps content "
                 "is not known, and putting them anew erases what it has",
             ) from error
-        base, unknown = edge.parts.tenants.fresh(name), True
+        base, unknown = state.parts.tenants.fresh(name), True
     changed = tenant_json.read(name, fields, base)
-    await refuse_unknown_scopes(edge, "scope_bars", base, changed)
-    if (routing := edge.parts.capabilities.routing) is not None:
-        await routing.router.check(changed.routing, edge.parts.clock())
-    await refuse_closed_addresses(edge.parts, changed)
+    await refuse_unknown_scopes(state, "scope_bars", base, changed)
+    if (routing := state.parts.capabilities.routing) is not None:
+        await routing.router.check(changed.routing, state.parts.clock())
+    await refuse_closed_addresses(state.parts, changed)
     if unknown or changed.no_content != base.no_content:
-        changed, erased = await content_mode.change(edge, changed)
+        changed, erased = await content_mode.change(state, changed)
         return {"name": name, **tenant_json.as_json(changed), "erased": shown_erasure(erased)}
-    await edge.parts.tenants.put(changed)
+    await state.parts.tenants.put(changed)
     return {"name": name, **tenant_json.as_json(changed)}
 
 
@@ -98,31 +98,31 @@ async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
 
 
 async def _pin(request: Request, name: str, id: str, *, pinned: bool) -> dict[str, Any]:
-    edge = await _admitted(request)
-    tenant = (await tenant_of(edge, name)).name
-    if not await edge.parts.entries.entries.pin(tenant, id, pinned=pinned):
+    state = await _admitted(request)
+    tenant = (await tenant_of(state, name)).name
+    if not await state.parts.entries.entries.pin(tenant, id, pinned=pinned):
         raise NotFound("no stored answer of this tenant has this id; it may have gone already")
     return {"tenant": tenant, "entry_id": id, "pinned": pinned}
 
 
 @router.get("/keys", summary="Every key, without the key itself")
 async def keys(request: Request) -> list[dict[str, Any]]:
-    edge = await _admitted(request)
-    return [_key(key) for key in await edge.parts.tenants.list_keys()]
+    state = await _admitted(request)
+    return [_key(key) for key in await state.parts.tenants.list_keys()]
 
 
 @router.post("/keys", summary="Create a key; the answer is the only time it is shown")
 async def create_key(request: Request) -> dict[str, Any]:
     """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`."""
-    edge = await _admitted(request)
-    fields = _only(await _body(request, edge), ("tenant", "label", "expires", "limits"))
+    state = await _admitted(request)
+    fields = _only(await _body(request, state), ("tenant", "label", "expires", "limits"))
     for field in ("tenant", "label"):
         if not isinstance(fields.get(field, ""), str):
             raise BadRequest(field, "must be a string")
-    key, plain = await edge.parts.tenants.create_key(
+    key, plain = await state.parts.tenants.create_key(
         fields.get("tenant", ""),
         fields.get("label", ""),
-        expires_at=_expiry(edge, fields),
+        expires_at=_expiry(state, fields),
         limits=tenant_json.limits("limits", fields.get("limits", {})),
     )
     return {**_key(key), "key": plain}
@@ -131,11 +131,11 @@ async def create_key(request: Request) -> dict[str, Any]:
 @router.post("/keys/{id}/rotate", summary="Create a key in place of one, which is taken meanwhile")
 async def rotate_key(request: Request, id: str) -> dict[str, Any]:
     """Fields: `overlap` (`24h`, at most 30 days; 0: the old one ends now), `expires`."""
-    edge = await _admitted(request)
-    fields = _only(await _body(request, edge), ("overlap", "expires"))
+    state = await _admitted(request)
+    fields = _only(await _body(request, state), ("overlap", "expires"))
     overlap_s = key_times.seconds("overlap", fields.get("overlap", 0))
-    key, plain = await edge.parts.tenants.rotate_key(
-        id, overlap_s=overlap_s, expires_at=_expiry(edge, fields)
+    key, plain = await state.parts.tenants.rotate_key(
+        id, overlap_s=overlap_s, expires_at=_expiry(state, fields)
     )
     return {**_key(key), "key": plain}
 
@@ -143,15 +143,15 @@ async def rotate_key(request: Request, id: str) -> dict[str, Any]:
 @router.put("/keys/{id}/limits", summary="Set how fast a key may ask")
 async def limit_key(request: Request, id: str) -> dict[str, Any]:
     """`requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; what is absent is none."""
-    edge = await _admitted(request)
-    limits = tenant_json.limits("limits", await _body(request, edge))
-    return _key(await edge.parts.tenants.limit_key(id, limits))
+    state = await _admitted(request)
+    limits = tenant_json.limits("limits", await _body(request, state))
+    return _key(await state.parts.tenants.limit_key(id, limits))
 
 
 @router.delete("/keys/{id}", summary="Revoke a key")
 async def revoke_key(request: Request, id: str) -> dict[str, Any]:
-    edge = await _admitted(request)
-    return _key(await edge.parts.tenants.revoke_key(id))
+    state = await _admitted(request)
+    return _key(await state.parts.tenants.revoke_key(id))
 
 
 def _key(key: ApiKey) -> dict[str, Any]:
@@ -168,19 +168,19 @@ def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
     return fields
 
 
-def _expiry(edge: AppState, fields: dict[str, Any]) -> float | None:
+def _expiry(state: AppState, fields: dict[str, Any]) -> float | None:
     expires = fields.get("expires")
-    return None if expires is None else key_times.moment("expires", expires, edge.parts.clock())
+    return None if expires is None else key_times.moment("expires", expires, state.parts.clock())
 
 
 @router.get("/stats", summary="Counts and money of all tenants, or of one")
 async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
-    edge = await _admitted(request)
+    state = await _admitted(request)
     if tenant is not None:
-        await tenant_of(edge, tenant)
-    sums = await edge.parts.decision_log.stats(tenant)
-    index = edge.parts.entries.index
-    sizes = edge.parts.sizes
+        await tenant_of(state, tenant)
+    sums = await state.parts.decision_log.stats(tenant)
+    index = state.parts.entries.index
+    sizes = state.parts.sizes
     taken = await sizes.read()
     return {
         **shown_stats(sums),
@@ -195,9 +195,9 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
 @router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")
 async def purge(request: Request) -> dict[str, int]:
     """A tenant whose settings and keys are gone can be purged all the same."""
-    edge = await _admitted(request)
-    fields = await _body(request, edge)
-    name = (await tenant_of(edge, fields.pop("tenant", None))).name
+    state = await _admitted(request)
+    fields = await _body(request, state)
+    name = (await tenant_of(state, fields.pop("tenant", None))).name
     if not fields:
-        return {"purged": await edge.parts.entries.entries.purge_tenant(name)}
-    return {"purged": await purge_as(edge.parts, name, fields)}
+        return {"purged": await state.parts.entries.entries.purge_tenant(name)}
+    return {"purged": await purge_as(state.parts, name, fields)}

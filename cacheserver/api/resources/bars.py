@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import refuse_unknown_namespace, refuse_unknown_scopes, tenant_of
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache import controls
 from cacheserver.calibration.what_if import PAGE
 from cacheserver.core.errors import BadRequest, NotFound, Unknown
@@ -59,10 +59,10 @@ async def decision(request: Request, name: str, id: str) -> dict[str, Any]:
     """A decision of a tenant's last day, as `GET /v1/decisions/{id}`, but with the texts of the
     stored questions that came near: its caller sees only the one that was served.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    tenant = await tenant_of(edge, name)
-    found = await edge.parts.decision_log.decision(tenant.name, id)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    tenant = await tenant_of(state, name)
+    found = await state.parts.decision_log.decision(tenant.name, id)
     if found is None:
         raise NotFound("no decision of this tenant has this id, or it is more than a day old")
     return found
@@ -70,9 +70,9 @@ async def decision(request: Request, name: str, id: str) -> dict[str, Any]:
 
 @router.get("/admin/tenants/{name}/bars", tags=["admin"], summary="A tenant's bars")
 async def bars(request: Request, name: str) -> dict[str, Any]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return _bars(await tenant_of(edge, name))
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return _bars(await tenant_of(state, name))
 
 
 @router.put(
@@ -92,45 +92,45 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     of it labels say was wrong. What names a tenant, namespace, scope or veto that does not exist
     is a 400 that lists those that do.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    fields = await edge.object(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    fields = await state.object(request)
     if unknown := fields.keys() - _FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
     if "bar" not in fields:
         raise BadRequest("bar", "is missing; null removes the one of a namespace or scope")
-    before = await tenant_of(edge, name)
+    before = await tenant_of(state, name)
     after = _changed(before, fields)
     if fields.get("level") == "namespace":
-        await refuse_unknown_namespace(edge, before, fields["name"])
-    await refuse_unknown_scopes(edge, "name", before, after)
+        await refuse_unknown_namespace(state, before, fields["name"])
+    await refuse_unknown_scopes(state, "name", before, after)
     dry = fields.get("dry_run", False)
     if not isinstance(dry, bool):
         raise BadRequest("dry_run", "must be true or false")
     limit, cursor = _page(fields, dry=dry)
     change = {"before": _bars(before), "after": _bars(after), "dry_run": dry}
     if dry:
-        found = await edge.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
+        found = await state.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
         return {**change, "would_have": found}
     who = fields.get("who", "admin")
     if not isinstance(who, str):
         raise BadRequest("who", "must be a string")
     level, at = fields.get("level", "tenant"), fields.get("name") or ""
     # Recorded first: a change without a record would be worse than a record without its change.
-    bars, now = edge.parts.calibration.bars, edge.parts.clock()
+    bars, now = state.parts.calibration.bars, state.parts.clock()
     await bars.set(name, level, at, fields.get("bar"), who=who, now=now)
-    await edge.parts.tenants.put(after)
+    await state.parts.tenants.put(after)
     return change
 
 
 @router.get("/admin/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar")
 async def history(request: Request, name: str, limit: int = 100) -> list[dict[str, Any]]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     if not 1 <= limit <= 1_000:
         raise BadRequest("limit", "must be 1 to 1000")
-    tenant = await tenant_of(edge, name)
-    found = await edge.parts.calibration.bars.history(tenant.name, limit)
+    tenant = await tenant_of(state, name)
+    found = await state.parts.calibration.bars.history(tenant.name, limit)
     return [asdict(change) for change in found]
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from cacheserver.api import dependencies, errors, plain_route
 from cacheserver.api.body import MAX_BATCH_VALUES
 from cacheserver.api.dependencies import Caller
-from cacheserver.api.state import AppState, edge_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.batches import schedule as policy
 from cacheserver.batches.jobs import Job, new_id
 from cacheserver.batches.scheduler import BatchScheduler
@@ -53,18 +53,18 @@ def install(app: Starlette) -> None:
 
 def batching_of(request: Request) -> BatchScheduler:
     """Return the scheduler. Raises `SwitchedOff` if batches are switched off."""
-    return edge_of(request).parts.batches
+    return state_of(request).parts.batches
 
 
 async def create(request: Request) -> Response:
     """Take a batch. Its items are looked up in the background."""
-    edge, caller = await _admitted(request)
-    raw = await errors.read_body(request, edge.max_body_bytes * _BODY_FACTOR)
+    state, caller = await _admitted(request)
+    raw = await errors.read_body(request, state.max_body_bytes * _BODY_FACTOR)
     webhook = request.headers.get(WEBHOOK)
     if caller.credential is not None:
         if webhook is not None:
             raise BadRequest(WEBHOOK, "is for batches of the server's key; yours is passed on")
-        return await _passed_on(request, edge, caller, raw)
+        return await _passed_on(request, state, caller, raw)
     batching, rules = batching_of(request), caller.tenant.batching
     if len(raw) > _LARGE:
         items = await asyncio.to_thread(_items, raw)
@@ -89,9 +89,9 @@ async def create(request: Request) -> Response:
 
 async def list_all(request: Request) -> Response:
     """List the tenant's batches, newest first, by pages."""
-    edge, caller = await _admitted(request)
+    state, caller = await _admitted(request)
     if caller.credential is not None:
-        return await _passed_on(request, edge, caller)
+        return await _passed_on(request, state, caller)
     jobs, tenant = batching_of(request).jobs, caller.tenant.name
     ids = await jobs.batches(tenant)
     page, more = _page(ids, request.query_params)
@@ -112,17 +112,17 @@ async def list_all(request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Response:
-    edge, caller = await _admitted(request)
+    state, caller = await _admitted(request)
     if caller.credential is not None:
-        return await _passed_on(request, edge, caller)
+        return await _passed_on(request, state, caller)
     return _shown(await _find(request, caller))
 
 
 async def cancel(request: Request) -> Response:
     """Cancel a batch. The answers that Claude has given by then are kept."""
-    edge, caller = await _admitted(request)
+    state, caller = await _admitted(request)
     if caller.credential is not None:
-        return await _passed_on(request, edge, caller)
+        return await _passed_on(request, state, caller)
     job = await _find(request, caller)
     if not await batching_of(request).cancel(job):
         raise BadRequest("id", f"batch {job.id} cannot be canceled: its processing has ended")
@@ -130,9 +130,9 @@ async def cancel(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    edge, caller = await _admitted(request)
+    state, caller = await _admitted(request)
     if caller.credential is not None:
-        return await _passed_on(request, edge, caller)
+        return await _passed_on(request, state, caller)
     job = await _find(request, caller)
     if not await batching_of(request).jobs.delete(job.tenant, job.id):
         raise BadRequest("id", f"batch {job.id} cannot be deleted while it is being processed")
@@ -141,9 +141,9 @@ async def delete(request: Request) -> Response:
 
 async def results(request: Request) -> Response:
     """Stream the results, one line each, in constant memory and in any order."""
-    edge, caller = await _admitted(request)
+    state, caller = await _admitted(request)
     if caller.credential is not None:
-        return await _passed_on_lines(request, edge, caller)
+        return await _passed_on_lines(request, state, caller)
     job = await _find(request, caller)
     if job.status != "ended":
         raise NotFound(f"batch {job.id} has no results yet")
@@ -180,8 +180,8 @@ def show(job: Job) -> dict[str, Any]:
 
 
 async def _admitted(request: Request) -> tuple[AppState, Caller]:
-    edge = edge_of(request)
-    return edge, await edge.gate.admit(request)
+    state = state_of(request)
+    return state, await state.gate.admit(request)
 
 
 async def _find(request: Request, caller: Caller) -> Job:
@@ -215,7 +215,7 @@ def _page(ids: list[str], asked: Mapping[str, str]) -> tuple[list[str], bool]:
 
 
 async def _passed_on(
-    request: Request, edge: AppState, caller: Caller, raw: bytes = b""
+    request: Request, state: AppState, caller: Caller, raw: bytes = b""
 ) -> Response:
     """A caller's own key: the batch is theirs at Anthropic's, and no secret of theirs is kept.
 
@@ -223,14 +223,14 @@ async def _passed_on(
     """
     path = _own_path(request)
     call = _call(request, caller, raw)
-    reply = await edge.parts.upstream.forward(request.method, path, request.url.query, call)
+    reply = await state.parts.upstream.forward(request.method, path, request.url.query, call)
     headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "own-key"}
     return Response(_rewritten(reply.body), status_code=reply.status, headers=headers)
 
 
-async def _passed_on_lines(request: Request, edge: AppState, caller: Caller) -> Response:
+async def _passed_on_lines(request: Request, state: AppState, caller: Caller) -> Response:
     call = _call(request, caller, b"")
-    lines = edge.parts.upstream.batch_lines(_own_path(request).split("/")[4], call)
+    lines = state.parts.upstream.batch_lines(_own_path(request).split("/")[4], call)
     first = await anext(lines, None)  # errors come before it, and become responses
 
     async def relayed() -> Any:

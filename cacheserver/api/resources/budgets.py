@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from cacheserver.alerts.forecast import Forecast
 from cacheserver.api.components import Components
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.budgets import rules as budget
 from cacheserver.budgets.rules import Balance
 from cacheserver.cache.budget_verdict import Account
@@ -30,29 +30,29 @@ async def own(request: Request) -> dict[str, Any]:
 
     Without a limit `limit` and `left` are null; the rest is there all the same.
     """
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    return await _shown(edge.parts, caller.tenant, [caller.key_id] if caller.key_id else [])
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    return await _shown(state.parts, caller.tenant, [caller.key_id] if caller.key_id else [])
 
 
 @router.get("/admin/tenants/{name}/budget", tags=["admin"], summary="A tenant's budgets, by key")
 async def of_tenant(request: Request, name: str) -> dict[str, Any]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    tenant = await tenant_of(edge, name)
-    keys = [key.id for key in await edge.parts.tenants.list_keys() if key.tenant == tenant.name]
-    return await _shown(edge.parts, tenant, keys)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    tenant = await tenant_of(state, name)
+    keys = [key.id for key in await state.parts.tenants.list_keys() if key.tenant == tenant.name]
+    return await _shown(state.parts, tenant, keys)
 
 
 @router.get("/admin/alerts", tags=["admin"], summary="The last alerts, the newest first")
 async def recent(request: Request, tenant: str | None = None, limit: int = 100) -> dict[str, Any]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     if not 1 <= limit <= _MOST_SHOWN:
         raise BadRequest("limit", f"must be 1 to {_MOST_SHOWN}")
     if tenant is not None:
-        await tenant_of(edge, tenant)
-    found = await edge.parts.alerts.delivery.store.recent(_MOST_SHOWN if tenant else limit)
+        await tenant_of(state, tenant)
+    found = await state.parts.alerts.delivery.store.recent(_MOST_SHOWN if tenant else limit)
     wanted = [alert for alert in found if tenant in (None, alert["tenant"])]
     return {"alerts": wanted[:limit]}
 
@@ -62,10 +62,10 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
 )
 async def test(request: Request, name: str) -> dict[str, Any]:
     """Test each alert channel. The reply has `ok` or the error by channel; there is no retry."""
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    tenant = await tenant_of(edge, name)
-    outcome = await edge.parts.alerts.delivery.test(tenant)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    tenant = await tenant_of(state, name)
+    outcome = await state.parts.alerts.delivery.test(tenant)
     return {"delivered": {channel: why or "ok" for channel, why in outcome.items()}}
 
 

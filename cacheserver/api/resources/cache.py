@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cacheserver.api.components import Components
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.cache.controls import tag as checked_tag
@@ -43,17 +43,17 @@ _PURGE_BODY = {
 @router.get("/v1/stats", summary="What you asked, were served, paid and saved")
 async def stats(request: Request) -> dict[str, Any]:
     """Counts since the tenant's first request: `requests` is the sum of the seven outcomes."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    return shown_stats(await edge.parts.decision_log.stats(caller.tenant.name))
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    return shown_stats(await state.parts.decision_log.stats(caller.tenant.name))
 
 
 @router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
 async def decision(request: Request, id: str) -> dict[str, Any]:
     """The decision and the nearest candidates; of their questions only the one that was served."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    found = await edge.parts.decision_log.decision(caller.tenant.name, id)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    found = await state.parts.decision_log.decision(caller.tenant.name, id)
     if found is None:
         raise NotFound("no decision of yours has this id, or it is more than a day old")
     return explanation.record_for_caller(found)
@@ -62,10 +62,10 @@ async def decision(request: Request, id: str) -> dict[str, Any]:
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)
 async def purge(request: Request) -> dict[str, int]:
     """Forget one entry, or all of a tag or a namespace. What is under way is not stored either."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    fields = await edge.object(request)
-    return {"purged": await purge_as(edge.parts, caller.tenant.name, fields)}
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    fields = await state.object(request)
+    return {"purged": await purge_as(state.parts, caller.tenant.name, fields)}
 
 
 async def purge_as(parts: Components, tenant: str, fields: Mapping[str, Any]) -> int:
@@ -112,26 +112,26 @@ async def readyz(request: Request) -> Response:
     A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
     same Claude, and hits are served.
     """
-    parts = edge_of(request).parts
+    parts = state_of(request).parts
     try:
         await parts.entries.entries.probe()
         store = "ok"
     except StoreError:
         store = "away"
     upstream = parts.upstream
-    state = {
+    checks = {
         "store": store,
         "index": "ok" if parts.entries.ready else "warming",
         "queue": "full" if upstream.slots.full else "ok",
     }
-    ready = set(state.values()) == {"ok"}
+    ready = set(checks.values()) == {"ok"}
     circuit = upstream.breaker.state(upstream.clock())
-    state["upstream"] = "ok" if circuit == "closed" else circuit
-    return JSONResponse({"ready": ready, **state}, status_code=200 if ready else 503)
+    checks["upstream"] = "ok" if circuit == "closed" else circuit
+    return JSONResponse({"ready": ready, **checks}, status_code=200 if ready else 503)
 
 
 @router.get("/metrics", summary="Prometheus metrics (admin key)")
 async def metrics(request: Request) -> Response:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return Response(edge.parts.metrics.render(), media_type="text/plain; version=0.0.4")
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return Response(state.parts.metrics.render(), media_type="text/plain; version=0.0.4")

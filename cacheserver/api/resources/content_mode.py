@@ -22,16 +22,16 @@ from cacheserver.tenants.grace_cache import FRESH_S
 _FOLLOWED_S: Final = FRESH_S + 1.0
 
 
-async def change(edge: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
+async def change(state: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
     """Store the settings of a tenant whose mode changed, and erase its content.
 
     Returns the settings as they are kept: without bars of scopes, for scopes have other ids.
     Raises `BadRequest` where the mode cannot be, and `StoreError`: what was announced is done
     later, by whichever server is there.
     """
-    parts = edge.parts
+    parts = state.parts
     if changed.no_content:
-        _check(edge)
+        _check(state)
     changed = replace(changed, scope_bars={})
     alone = parts.eraser.ours  # of a store of our own there is one server
     delay_s = 0.0 if alone else _FOLLOWED_S
@@ -54,15 +54,15 @@ async def change(edge: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
     return changed, erased
 
 
-def _check(edge: AppState) -> None:
+def _check(state: AppState) -> None:
     """Raise `BadRequest` where no tenant of this server can go without content."""
-    if not edge.parts.tenants.seals:
+    if not state.parts.tenants.seals:
         raise BadRequest(
             "no_content",
             "needs encryption at rest: set `CACHESERVER_ENCRYPTION_KEY_FILE` (or "
             "`CACHESERVER_ENCRYPTION_KEY_COMMAND`) and restart",
         )
-    if edge.gate.credentials == "caller":
+    if state.gate.credentials == "caller":
         raise BadRequest(
             "no_content",
             "is not for `CACHESERVER_CREDENTIALS=caller`, where each key of Anthropic's is a "

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api.components import Components
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache import controls
 from cacheserver.cache.answer import Answer
 from cacheserver.claude import sse
@@ -93,9 +93,9 @@ async def show(request: Request, name: str, namespace: str = "default") -> dict[
 
     A tenant that keeps no content is told how many turns there are.
     """
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    turns = await edge.parts.conversations.turns.load(
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    turns = await state.parts.conversations.turns.load(
         caller.tenant.name,
         controls.name("namespace", namespace),
         controls.name("conversation", name),
@@ -111,9 +111,9 @@ async def show(request: Request, name: str, namespace: str = "default") -> dict[
 @router.delete("/v1/conversations/{name}", summary="Forget a conversation")
 async def forget(request: Request, name: str, namespace: str = "default") -> dict[str, Any]:
     """Forget a conversation of yours. Answers stored for its questions stay in the cache."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    gone = await edge.parts.conversations.turns.forget(
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    gone = await state.parts.conversations.turns.forget(
         caller.tenant.name,
         controls.name("namespace", namespace),
         controls.name("conversation", name),

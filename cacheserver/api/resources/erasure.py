@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.components import Components
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.core.types import Tenant
 from cacheserver.erasure import selectors
 from cacheserver.erasure.erasure import NOT_ERASED, Erased
@@ -39,28 +39,28 @@ async def erase(request: Request) -> dict[str, Any]:
 
     Money stays, without names. `tenant` is your own name: all that you have.
     """
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    fields = await edge.object(request)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    fields = await state.object(request)
     who = "key" if caller.key_id is None else f"key {caller.key_id}"
-    return await erase_as(edge.parts, caller.tenant, fields, who=who)
+    return await erase_as(state.parts, caller.tenant, fields, who=who)
 
 
 @router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
 async def erase_of(request: Request, name: str) -> dict[str, Any]:
     """A tenant whose settings and keys are gone can be erased all the same."""
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    tenant = await tenant_of(edge, name)
-    return await erase_as(edge.parts, tenant, await edge.object(request), who="admin")
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    tenant = await tenant_of(state, name)
+    return await erase_as(state.parts, tenant, await state.object(request), who="admin")
 
 
 @router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
 async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
     """Return who erased what kind of thing and when, the latest first; never its name."""
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return await edge.parts.eraser.store.logged((await tenant_of(edge, name)).name)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return await state.parts.eraser.store.logged((await tenant_of(state, name)).name)
 
 
 async def erase_as(

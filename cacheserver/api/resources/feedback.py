@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.resources import bars, reviews
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.calibration.pairs import read_pairs
 from cacheserver.core.errors import BadRequest, Unknown
 
@@ -51,10 +51,10 @@ async def feedback(request: Request) -> dict[str, Any]:
     """A bad verdict counts at once: a similar question is never served that answer again and its
     bar rises; an answer that is bad in itself is forgotten. A good one waits for review.
     """
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    fields = await edge.object(request)
-    return await edge.parts.calibration.feedback.give(caller.tenant, fields)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    fields = await state.object(request)
+    return await state.parts.calibration.feedback.give(caller.tenant, fields)
 
 
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
@@ -64,8 +64,8 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
     With the share that was wrong (Wilson's 95% interval) and the saving, at several bars; with
     `probability` or `similarity`, at exactly that bar too.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     asked = request.query_params
     if unknown := asked.keys() - _SHADOWED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _SHADOWED)
@@ -75,8 +75,8 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
         for field in ("probability", "similarity")
         if field in asked
     }
-    tenant = await tenant_of(edge, name)
-    return await edge.parts.calibration.pairs.shadow(tenant.name, target, at)
+    tenant = await tenant_of(state, name)
+    return await state.parts.calibration.pairs.shadow(tenant.name, target, at)
 
 
 @router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
@@ -86,13 +86,13 @@ async def calibrate(request: Request) -> dict[str, Any]:
     Fields: `pairs` (objects with `query_a`, `query_b`, `label` 0 or 1) or `tsv` (the same columns,
     one header line), and `target` (0.01). Nothing changes: set the bar yourself.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    fields = await edge.object(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    fields = await state.object(request)
     if unknown := fields.keys() - _CALIBRATED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
     target = _share("target", fields.get("target", 0.01), most=0.5)
-    return await edge.parts.calibration.pairs.calibrate(read_pairs(fields), target)
+    return await state.parts.calibration.pairs.calibrate(read_pairs(fields), target)
 
 
 def _share(field: str, value: object, *, most: float) -> float:

@@ -16,7 +16,7 @@ from cacheserver.api.known_names import tenant_of
 from cacheserver.api.resources.batches import batching_of
 from cacheserver.api.resources.deferred import queue, read_later, show
 from cacheserver.api.resources.query import QueryRequest, query_of, validated
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.batches.eligibility import Eligible
 from cacheserver.batches.jobs import Job
 from cacheserver.claude import sse
@@ -43,12 +43,12 @@ _PING_S = 15.0  # proxies close what has been silent for a minute, some sooner
 )
 async def create(request: Request) -> Response:
     """The fields of `/v1/query`, and `when`, `deadline`, `webhook`; without them, `when: batch`."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    fields = await edge.object(request)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    fields = await state.object(request)
     if fields.get("when", "batch") is None or not fields.keys() & {"when", "deadline"}:
         fields = {**fields, "when": "batch"}
-    later, rest = read_later(fields, edge.parts.clock())
+    later, rest = read_later(fields, state.parts.clock())
     if later is None:
         raise BadRequest("when", "must be `batch`, or give a `deadline`; `/v1/query` answers now")
     query = query_of(
@@ -56,7 +56,7 @@ async def create(request: Request) -> Response:
         headers=request.headers,
         upstream_headers=dependencies.forwarded(request.headers),
         tenant=caller.tenant,
-        parts=edge.parts,
+        parts=state.parts,
         credential=caller.credential,
         key_id=caller.key_id,
     )
@@ -65,14 +65,14 @@ async def create(request: Request) -> Response:
 
 @router.get("/v1/jobs/{id}", summary="How far a job or a batch is, and a question's answer")
 async def get(request: Request, id: str) -> Response:
-    caller = await edge_of(request).gate.admit(request)
+    caller = await state_of(request).gate.admit(request)
     return _json(await _shown(request, await _find(request, caller, id)))
 
 
 @router.get("/v1/jobs/{id}/events", summary="The same as server-sent events, until its end")
 async def events(request: Request, id: str) -> Response:
     """`progress` whenever an item has ended, then `ended` with the job."""
-    caller = await edge_of(request).gate.admit(request)
+    caller = await state_of(request).gate.admit(request)
     job = await _find(request, caller, id)
     return StreamingResponse(_events(request, caller, job), media_type=sse.MEDIA_TYPE)
 
@@ -80,7 +80,7 @@ async def events(request: Request, id: str) -> Response:
 @router.delete("/v1/jobs/{id}", summary="Cancel a job")
 async def cancel(request: Request, id: str) -> Response:
     """Cancel a job. Answers that Claude is giving already may still arrive."""
-    caller = await edge_of(request).gate.admit(request)
+    caller = await state_of(request).gate.admit(request)
     job = await _find(request, caller, id)
     if not await batching_of(request).cancel(job):
         raise BadRequest("id", "this job cannot be cancelled: it has ended")
@@ -90,28 +90,28 @@ async def cancel(request: Request, id: str) -> Response:
 @router.get("/v1/webhooks/secret", summary="What your webhooks are signed with")
 async def secret(request: Request) -> dict[str, str]:
     """The secret that verifies `webhook-signature`, as in Standard Webhooks."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
     epoch = caller.tenant.batching.webhook_epoch
-    return {"secret": await edge.parts.webhooks.secrets.secret(caller.tenant.name, epoch)}
+    return {"secret": await state.parts.webhooks.secrets.secret(caller.tenant.name, epoch)}
 
 
 @router.get("/v1/batch-eligible", summary="Your traffic that could have waited, for half the price")
 async def eligible(request: Request) -> list[dict[str, Any]]:
     """List periodic traffic that could have been batched, as seen since this server's start."""
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    found = batching_of(request).series.eligible(edge.parts.clock(), caller.tenant.name)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    found = batching_of(request).series.eligible(state.parts.clock(), caller.tenant.name)
     return [_row(each) for each in found]
 
 
 @router.get("/admin/batch-eligible", tags=["admin"], summary="The same of all tenants, or of one")
 async def eligible_of_all(request: Request, tenant: str | None = None) -> list[dict[str, Any]]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     if tenant is not None:
-        await tenant_of(edge, tenant)
-    found = batching_of(request).series.eligible(edge.parts.clock(), tenant)
+        await tenant_of(state, tenant)
+    found = batching_of(request).series.eligible(state.parts.clock(), tenant)
     return [_row(each) for each in found]
 
 
@@ -132,7 +132,7 @@ async def _shown(request: Request, job: Job) -> dict[str, Any]:
 
 
 async def _events(request: Request, caller: Caller, job: Job) -> AsyncIterator[bytes]:
-    batching, clock = batching_of(request), edge_of(request).parts.clock
+    batching, clock = batching_of(request), state_of(request).parts.clock
     seen, sent_at = -1, clock()
     found: Job | None = job
     while found is not None and found.status != "ended":

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.components import Components
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.core.errors import BadRequest, StoreError
 from cacheserver.core.types import Nanodollars, Usage
 from cacheserver.ledger import time_range
@@ -26,21 +26,21 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     Each has tokens as they are and as proposed (estimates), and what the proposal saves a day: at
     `requests_a_day`, or at what the tenant asked in the last 24 hours.
     """
-    edge = edge_of(request)
-    caller = await edge.gate.admit(request)
-    edge.parts.require("lint")
-    raw = await read_body(request, edge.max_body_bytes)
+    state = state_of(request)
+    caller = await state.gate.admit(request)
+    state.parts.require("lint")
+    raw = await read_body(request, state.max_body_bytes)
     if requests_a_day is None:
-        requests_a_day = await _measured(edge.parts, caller.tenant.name) or REQUESTS_A_DAY
+        requests_a_day = await _measured(state.parts, caller.tenant.name) or REQUESTS_A_DAY
     if not 1 <= requests_a_day <= _MOST:
         raise BadRequest("requests_a_day", f"must be 1 to {_MOST}")
-    now, pricer = edge.parts.clock(), edge.parts.pricer
+    now, pricer = state.parts.clock(), state.parts.pricer
 
     def price(model: str, usage: Usage) -> Nanodollars | None:
         return pricer.cost(model, usage, now)
 
-    model, a_day, size = edge.parts.default_model, requests_a_day, len(raw)
-    return await edge.heavy.do(size, lambda: report(parse(raw), a_day, price, model))
+    model, a_day, size = state.parts.default_model, requests_a_day, len(raw)
+    return await state.heavy.do(size, lambda: report(parse(raw), a_day, price, model))
 
 
 async def _measured(parts: Components, tenant: str) -> int:

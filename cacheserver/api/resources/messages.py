@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api import dependencies, errors
 from cacheserver.api.disconnects import while_there
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache.answer import Answer
 from cacheserver.cache.controls import read_controls
@@ -31,10 +31,10 @@ _MODEL_ID = re.compile(f"{_SEGMENT}(/{_SEGMENT})*")
 
 async def create(request: Request) -> Response:
     """Answer one Messages request, streamed or not."""
-    edge = edge_of(request)
-    deadline.start(edge.store_wait_s)
-    caller = await edge.gate.admit(request)
-    raw = await errors.read_body(request, edge.max_body_bytes)
+    state = state_of(request)
+    deadline.start(state.store_wait_s)
+    caller = await state.gate.admit(request)
+    raw = await errors.read_body(request, state.max_body_bytes)
 
     def read() -> Query:
         return fingerprint.read(
@@ -43,15 +43,15 @@ async def create(request: Request) -> Response:
             headers=dependencies.forwarded(request.headers),
             tenant=caller.tenant,
             controls=read_controls(request.headers),
-            upstream=edge.parts.upstream.identity,
-            embedder=edge.parts.embedder_id,
-            language=edge.parts.language,
+            upstream=state.parts.upstream.identity,
+            embedder=state.parts.embedder_id,
+            language=state.parts.language,
             credential=caller.credential,
             key_id=caller.key_id,
         )
 
-    query = await edge.heavy.do(len(raw), read)
-    return respond(await while_there(request, edge.parts.service.answer(query)))
+    query = await state.heavy.do(len(raw), read)
+    return respond(await while_there(request, state.parts.service.answer(query)))
 
 
 def respond(answer: Answer) -> Response:
@@ -65,10 +65,10 @@ def respond(answer: Answer) -> Response:
 
 async def forward(request: Request) -> Response:
     """Pass `count_tokens` and `models` on to Claude, and its response back."""
-    edge = edge_of(request)
-    deadline.start(edge.store_wait_s)
-    caller = await edge.gate.admit(request)
-    raw = await errors.read_body(request, edge.max_body_bytes)
+    state = state_of(request)
+    deadline.start(state.store_wait_s)
+    caller = await state.gate.admit(request)
+    raw = await errors.read_body(request, state.max_body_bytes)
     model = request.path_params.get("id")
     if model is not None and not _MODEL_ID.fullmatch(model):
         raise NotFound("no model has such an id")
@@ -76,7 +76,7 @@ async def forward(request: Request) -> Response:
         raw, dependencies.forwarded(request.headers), caller.credential, tenant=caller.tenant.name
     )
     path, query = request.url.path, request.url.query
-    asked = edge.parts.upstream.forward(request.method, path, query, call)
+    asked = state.parts.upstream.forward(request.method, path, query, call)
     reply = await while_there(request, asked)
     headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "forwarded"}
     return Response(reply.body, status_code=reply.status, headers=headers)

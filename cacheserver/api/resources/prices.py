@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api.resources import usage_parameters
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.pricing.report import estimate_as_json, prices_as_json
 
 router = APIRouter(tags=["usage"])
@@ -19,10 +19,10 @@ async def prices(request: Request, at: str | None = None) -> dict[str, Any]:
 
     `at`: the prices of another time, ISO 8601 or Unix seconds.
     """
-    edge = edge_of(request)
-    await edge.gate.admit(request)
-    now = edge.parts.clock() if at is None else usage_parameters.time("at", at)
-    return prices_as_json(edge.parts.pricer, now)
+    state = state_of(request)
+    await state.gate.admit(request)
+    now = state.parts.clock() if at is None else usage_parameters.time("at", at)
+    return prices_as_json(state.parts.pricer, now)
 
 
 @router.post("/v1/estimate", summary="What a prompt or a planned workload will cost")
@@ -33,7 +33,7 @@ async def estimated(request: Request) -> dict[str, Any]:
 
     Nothing is sent to Claude. Tokens are estimated from characters.
     """
-    edge = edge_of(request)
-    await edge.gate.admit(request)
-    fields = await edge.object(request)
-    return estimate_as_json(edge.parts.pricer, fields, edge.parts.clock())
+    state = state_of(request)
+    await state.gate.admit(request)
+    fields = await state.object(request)
+    return estimate_as_json(state.parts.pricer, fields, state.parts.clock())

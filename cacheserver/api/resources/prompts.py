@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache.controls import name as checked_name
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.money import usd
@@ -27,14 +27,14 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
 
     `read_ratio` is of all prompt tokens; `alert` says that it is under the tenant's threshold.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     if not 1 <= hours <= 8 * 24:
         raise BadRequest("hours", "must be 1 to 192")
-    rules = (await tenant_of(edge, tenant)).caching
-    now = edge.parts.clock()
-    await edge.parts.prompt_caching.writes.drain()
-    used = await edge.parts.prompt_caching.prefixes.used(tenant, hours * 3_600, now)
+    rules = (await tenant_of(state, tenant)).caching
+    now = state.parts.clock()
+    await state.parts.prompt_caching.writes.drain()
+    used = await state.parts.prompt_caching.prefixes.used(tenant, hours * 3_600, now)
     ratio = used.read_ratio
     shown: dict[str, Any] = asdict(used)
     for money in ("expected", "gain", "warm_cost"):
@@ -55,11 +55,11 @@ async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     Each with the places that changed (never their words) and an estimate of what that costs a day:
     at Claude's prompt cache, and in answers of ours that were not found.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    name, now = (await tenant_of(edge, tenant)).name, edge.parts.clock()
-    await edge.parts.prompt_caching.writes.drain()
-    found = await edge.parts.prompt_caching.watch.fragments(name, now)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    name, now = (await tenant_of(state, tenant)).name, state.parts.clock()
+    await state.parts.prompt_caching.writes.drain()
+    found = await state.parts.prompt_caching.watch.fragments(name, now)
     for one in found:
         lost = one["lost_per_day"]
         lost["prompt_cache_usd"] = usd(lost.pop("prompt_cache"))
@@ -72,11 +72,11 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     """Each namespace's system prompts by hash, with when they were first and last seen, and the
     changes from one to the next with the number of entries left behind.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    name = (await tenant_of(edge, tenant)).name
-    await edge.parts.prompt_caching.writes.drain()
-    return await edge.parts.prompt_caching.versions.show(name)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    name = (await tenant_of(state, tenant)).name
+    await state.parts.prompt_caching.writes.drain()
+    return await state.parts.prompt_caching.versions.show(name)
 
 
 @router.post(
@@ -89,16 +89,16 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     (true: only count, and show questions), `entries` (ids; absent: all of them). An answer made
     under the old prompt may be wrong under the new one: read a dry run first.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    fields = await edge.object(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    fields = await state.object(request)
     if unknown := fields.keys() - {"namespace", "from", "to", "dry_run", "entries"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     dry_run = fields.get("dry_run", True)
     if not isinstance(dry_run, bool):
         raise BadRequest("dry_run", "must be true or false")
-    return await edge.parts.prompt_caching.versions.carry_over(
-        await tenant_of(edge, tenant),
+    return await state.parts.prompt_caching.versions.carry_over(
+        await tenant_of(state, tenant),
         checked_name("namespace", fields.get("namespace", "default")),
         _digest("from", fields.get("from")),
         _digest("to", fields.get("to")),

@@ -19,7 +19,7 @@ from cacheserver.api.disconnects import while_there
 from cacheserver.api.resources import deferred
 from cacheserver.api.resources.conversations import ConversationTurn
 from cacheserver.api.resources.messages import respond
-from cacheserver.api.state import edge_of
+from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache import question as plain
 from cacheserver.cache.controls import query_controls
@@ -224,14 +224,14 @@ async def ask(request: Request) -> Response:
     With `stream`, the answer is Anthropic's server-sent events; `x-cache-decision` names the
     decision, which `/v1/decisions/{id}` shows.
     """
-    edge = edge_of(request)
-    deadline.start(edge.store_wait_s)
-    caller = await edge.gate.admit(request)
-    raw = await errors.read_body(request, edge.max_body_bytes)
-    given = await edge.heavy.do(len(raw), lambda: errors.parse(raw))
-    wait, fields = deferred.read_later(given, edge.parts.clock())
-    asked = await edge.heavy.do(len(raw), lambda: validated(fields))
-    talk = await ConversationTurn.of(asked, request.headers, caller.tenant, edge.parts)
+    state = state_of(request)
+    deadline.start(state.store_wait_s)
+    caller = await state.gate.admit(request)
+    raw = await errors.read_body(request, state.max_body_bytes)
+    given = await state.heavy.do(len(raw), lambda: errors.parse(raw))
+    wait, fields = deferred.read_later(given, state.parts.clock())
+    asked = await state.heavy.do(len(raw), lambda: validated(fields))
+    talk = await ConversationTurn.of(asked, request.headers, caller.tenant, state.parts)
 
     def read() -> Query:
         return query_of(
@@ -239,21 +239,21 @@ async def ask(request: Request) -> Response:
             headers=request.headers,
             upstream_headers=dependencies.forwarded(request.headers),
             tenant=caller.tenant,
-            parts=edge.parts,
+            parts=state.parts,
             credential=caller.credential,
             key_id=caller.key_id,
         )
 
-    query = await edge.heavy.do(len(raw), read)
+    query = await state.heavy.do(len(raw), read)
     if wait is not None:
         deadline.clear()  # a job is acknowledged only once the store has it
         return await deferred.queue(request, caller, query, wait)
-    answer = await while_there(request, edge.parts.service.answer(query))
+    answer = await while_there(request, state.parts.service.answer(query))
     if talk is not None:
         answer = await talk.remembered(query, answer)
     if answer.events is not None:
         return respond(answer)
-    shown = json_text.dumps(plain.show(query, answer, edge.parts.clock()))
+    shown = json_text.dumps(plain.show(query, answer, state.parts.clock()))
     return Response(shown, media_type="application/json", headers=dict(answer.headers))
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import AppState, edge_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.calibration import review_queue
 from cacheserver.core.errors import BadRequest, NotFound, Withheld
 
@@ -35,14 +35,14 @@ async def reviews(
     """The review queue, the oldest first: each with the two questions, to be labelled and sent to
     `/admin/calibrate`. `after` is the id of the last one seen.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     if not 1 <= limit <= 1_000:
         raise BadRequest("limit", "must be 1 to 1000")
     if after is not None and not (after.isdecimal() and len(after) == 16):
         raise BadRequest("after", "must be the id of an item")
-    tenant = await _queued(edge, name)
-    found = await edge.parts.calibration.reviews.items(tenant, after=after, limit=limit)
+    tenant = await _queued(state, name)
+    found = await state.parts.calibration.reviews.items(tenant, after=after, limit=limit)
     return [{"id": item_id, **item} for item_id, item in found]
 
 
@@ -51,10 +51,10 @@ async def export(request: Request, name: str) -> Response:
     """The review queue, one JSON object a line, the oldest first: set `label` to 1 where one answer
     serves both questions, else to 0, and post the lines back.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    tenant = await _queued(edge, name)
-    lines = [line async for line in edge.parts.calibration.review_files.export(tenant)]
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    tenant = await _queued(state, name)
+    lines = [line async for line in state.parts.calibration.review_files.export(tenant)]
     return Response(b"".join(lines), media_type=_LINES)
 
 
@@ -71,29 +71,31 @@ async def take(request: Request, name: str) -> dict[str, Any]:
     With it, each label counts as an admin's, items that are labelled leave the queue, and what was
     labelled 0 is never served to that question again.
     """
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
+    state = state_of(request)
+    state.gate.admit_admin(request)
     confirm = request.query_params.get("confirm", "false")
     if confirm not in ("true", "false"):
         raise BadRequest("confirm", "must be true or false")
-    tenant = await _queued(edge, name)
-    rows = await edge.lines(request, review_queue.read)
-    return await edge.parts.calibration.review_files.take(tenant, rows, confirm=confirm == "true")
+    tenant = await _queued(state, name)
+    rows = await state.lines(request, review_queue.read)
+    return await state.parts.calibration.review_files.take(tenant, rows, confirm=confirm == "true")
 
 
 @router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
 async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    removed = await edge.parts.calibration.reviews.remove((await tenant_of(edge, name)).name, [id])
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    removed = await state.parts.calibration.reviews.remove(
+        (await tenant_of(state, name)).name, [id]
+    )
     if not removed:
         raise NotFound("no item of this tenant's queue has this id")
     return {"removed": removed}
 
 
-async def _queued(edge: AppState, name: str) -> str:
+async def _queued(state: AppState, name: str) -> str:
     """Return a tenant's name if it has a review queue. Raises `BadRequest` and `Withheld`."""
-    tenant = await tenant_of(edge, name)
+    tenant = await tenant_of(state, name)
     if tenant.no_content:
         raise Withheld(f"tenant {tenant.name} keeps no content: nothing is queued for review")
     return tenant.name

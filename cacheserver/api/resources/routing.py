@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from cacheserver.api import errors
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import AppState, edge_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.core import tiers
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.keyed_digests import NO_CONTENT
@@ -47,8 +47,8 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
     """Each pair of models by task: how often their answers agreed, with Wilson's 95% interval, and
     what a rule asks for; what is spent today; the last roll-backs; the gold sets.
     """
-    edge, found = await _admitted(request, tenant)
-    held, rules = edge.parts.trials.live, found.routing
+    state, found = await _admitted(request, tenant)
+    held, rules = state.parts.trials.live, found.routing
     pairs = [
         _pair(pair, await held.store.shown(tenant, pair), rules)
         for pair in await held.store.pairs(tenant)
@@ -60,7 +60,7 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
         "pairs": pairs,
         "alerts": await held.store.alerts(tenant),
         "gold": [
-            {"task": task, "last_run": _run(edge.parts.trials.gold.last(tenant, task))}
+            {"task": task, "last_run": _run(state.parts.trials.gold.last(tenant, task))}
             for task in await held.store.gold_tasks(tenant)
         ],
     }
@@ -72,8 +72,8 @@ async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     asked for). The tier is used once the interval's lower end is there; till then the next one up.
     In force on every server within seconds.
     """
-    edge, found = await _admitted(request, tenant)
-    fields = await edge.object(request)
+    state, found = await _admitted(request, tenant)
+    fields = await state.object(request)
     if unknown := fields.keys() - {"task", "tier", "min_agreement"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     task = _task(fields.get("task"), found.routing)
@@ -82,7 +82,7 @@ async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     name = next((one for one in found.routing.tasks if canonical(one) == task), task)
     rule = replace(found.routing.tasks.get(name, TaskRule(tier)), tier=tier, min_agreement=least)
     tasks = {**found.routing.tasks, name: rule}
-    await edge.parts.tenants.put(replace(found, routing=replace(found.routing, tasks=tasks)))
+    await state.parts.tenants.put(replace(found, routing=replace(found.routing, tasks=tasks)))
     return {"task": task, "tier": tier, "min_agreement": least}
 
 
@@ -91,22 +91,22 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     """One JSON object a line: `prompt` or `body`, and `expected` or `check` or both. It takes the
     place of the task's last set; at most 500 questions.
     """
-    edge, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    items = await edge.lines(request, gold_rules.read)
-    await edge.parts.trials.live.store.put_gold(tenant, name, items, edge.parts.clock())
+    items = await state.lines(request, gold_rules.read)
+    await state.parts.trials.live.store.put_gold(tenant, name, items, state.parts.clock())
     return {"task": name, "items": len(items)}
 
 
 @router.get("/{tenant}/gold/{task}", summary="A gold set and its last run")
 async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
     """Count the questions of a tenant that keeps no content."""
-    edge, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    gold_set = await edge.parts.trials.live.store.gold(tenant, name)
+    gold_set = await state.parts.trials.live.store.gold(tenant, name)
     if gold_set is None:
         raise NotFound(_NONE)
-    last = _run(edge.parts.trials.gold.last(tenant, name))
+    last = _run(state.parts.trials.gold.last(tenant, name))
     shown: dict[str, Any] = {"task": name, "at": gold_set.at, "last_run": last}
     if found.no_content:
         return {**shown, "count": len(gold_set.items), "items": None, "withheld": NO_CONTENT}
@@ -115,9 +115,9 @@ async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
 @router.delete("/{tenant}/gold/{task}", summary="Remove a gold set")
 async def remove_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
-    edge, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    if not await edge.parts.trials.live.store.remove_gold(tenant, name):
+    if not await state.parts.trials.live.store.remove_gold(tenant, name):
         raise NotFound(_NONE)
     return {"task": name, "removed": True}
 
@@ -128,15 +128,15 @@ async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
 
     Field: `tier`, whose model is asked; without it the one the task is for, or `low`.
     """
-    edge, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
-    raw = await errors.read_body(request, edge.max_body_bytes)
+    raw = await errors.read_body(request, state.max_body_bytes)
     fields = errors.parse(raw) if raw.strip() else {}
     if unknown := fields.keys() - {"tier"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     usual = tiers.task_tier(name, found.routing)
     tier = _tier(fields["tier"]) if "tier" in fields else "middle" if usual == "middle" else "low"
-    run = await edge.parts.trials.gold.begin(found, name, tier)
+    run = await state.parts.trials.gold.begin(found, name, tier)
     if run is None:
         raise NotFound(_NONE)
     return JSONResponse(_run(run), status_code=202)
@@ -146,9 +146,9 @@ _NONE = "this task has no gold set; upload one with PUT"
 
 
 async def _admitted(request: Request, tenant: str) -> tuple[AppState, Tenant]:
-    edge = edge_of(request)
-    edge.gate.admit_admin(request)
-    return edge, await tenant_of(edge, tenant)
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return state, await tenant_of(state, tenant)
 
 
 def _pair(pair: Pair, shown: PairRecord, rules: RoutingRules) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cacheserver.api.components import Components
 from cacheserver.api.known_names import refuse_unknown_tenant
 from cacheserver.api.resources import usage_parameters, usage_report
 from cacheserver.api.resources.usage_parameters import TIMES, Asked
-from cacheserver.api.state import AppState, edge_of
+from cacheserver.api.state import AppState, state_of
 from cacheserver.core.errors import BadRequest, Forbidden
 from cacheserver.ledger import parquet
 from cacheserver.ledger.export import FORMATS, encode_pages
@@ -47,17 +47,17 @@ async def usage(request: Request) -> dict[str, Any]:
     to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone;
     `cause` and `decision` then name those to be shown.
     """
-    edge = edge_of(request)
-    own = await _own(edge, request)
-    asked = usage_parameters.read(_once(request), edge.parts.clock())
-    return await report(edge.parts, asked, await _allowed(edge, own, asked.tenant))
+    state = state_of(request)
+    own = await _own(state, request)
+    asked = usage_parameters.read(_once(request), state.parts.clock())
+    return await report(state.parts, asked, await _allowed(state, own, asked.tenant))
 
 
 @router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
 async def export(request: Request) -> Response:
     """Stream every row of a range. `format` is `csv`, `jsonl` or `parquet`."""
-    edge = edge_of(request)
-    own = await _own(edge, request)
+    state = state_of(request)
+    own = await _own(state, request)
     params = dict(_once(request))
     format = params.pop("format", "csv")
     if format not in FORMATS:
@@ -70,16 +70,16 @@ async def export(request: Request) -> Response:
         )
     if unknown := params.keys() - {"from", "to", "tenant"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
-    start, end = usage_parameters.span(params, edge.parts.clock())
-    tenant = await _allowed(edge, own, params.get("tenant"))
-    if await edge.parts.ledger_export.needs_parquet(start, end):
+    start, end = usage_parameters.span(params, state.parts.clock())
+    tenant = await _allowed(state, own, params.get("tenant"))
+    if await state.parts.ledger_export.needs_parquet(start, end):
         raise BadRequest(
             "from",
             "some rows of the range are in Parquet files that an earlier version wrote; "
             f"on the server: {parquet.NEEDED}",
         )
-    await edge.parts.ledger.flush()
-    pages = edge.parts.ledger_export.rows(start, end, tenant)
+    await state.parts.ledger.flush()
+    pages = state.parts.ledger_export.rows(start, end, tenant)
     name = f'attachment; filename="usage.{format}"'
     return StreamingResponse(
         encode_pages(pages, format),
@@ -182,20 +182,20 @@ def _folded(
     return folded
 
 
-async def _own(edge: AppState, request: Request) -> str | None:
+async def _own(state: AppState, request: Request) -> str | None:
     """Return the tenant whose usage may be seen; None (all tenants) with the admin key."""
-    if edge.gate.is_admin(request):
+    if state.gate.is_admin(request):
         return None
-    return (await edge.gate.admit(request)).tenant.name
+    return (await state.gate.admit(request)).tenant.name
 
 
-async def _allowed(edge: AppState, own: str | None, named: str | None) -> str | None:
+async def _allowed(state: AppState, own: str | None, named: str | None) -> str | None:
     if own is not None:
         if named not in (None, own):
             raise Forbidden("only the admin key shows another tenant's usage")
         return own
     if named is not None:  # a caller's own Anthropic key is a tenant too, whose name has an `@`
-        await refuse_unknown_tenant(edge, named)
+        await refuse_unknown_tenant(state, named)
     return named
 
 

@@ -13,27 +13,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import bootstrap
-from cacheserver.api import errors, openapi, plain_route, simulated_label
+from cacheserver.api import errors, openapi, routes, simulated_label
 from cacheserver.api.access_log import AccessLog
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
-from cacheserver.api.resources import (
-    admin,
-    batches,
-    budgets,
-    cache,
-    conversations,
-    erasure,
-    feedback,
-    jobs,
-    lint,
-    messages,
-    prices,
-    prompts,
-    query,
-    routing,
-    usage,
-)
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.limits import Limits, within_files
 from cacheserver.api.server.protocol import ServerConfig
@@ -83,15 +66,7 @@ def create_app(
     )
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)
-    plain_route.add(app, "/v1/messages", messages.create, ["POST"])
-    plain_route.add(app, "/v1/messages/count_tokens", messages.forward, ["POST"])
-    plain_route.add(app, "/v1/models", messages.forward, ["GET"])
-    plain_route.add(app, "/v1/models/{id:path}", messages.forward, ["GET"])
-    batches.install(app)
-    for part in (query, conversations, jobs, lint, prompts, usage, budgets, prices, cache, erasure):
-        app.include_router(part.router)
-    for part in (feedback, routing, admin):
-        app.include_router(part.router)
+    routes.install(app, parts.off)
     openapi.install(app)
     return app
 
@@ -169,14 +144,14 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 
 
 def _greeting(settings: Settings, parts: Components, listener: socket.socket) -> Iterator[str]:
+    """Yield the lines that a user reads at the start."""
     host, port = listener.getsockname()[:2]
-    at = f"[{host}]" if ":" in host else host
-    yield f"cacheserver on http://{at}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    yield f"Listening on http://{shown}:{port}"
     for repair in parts.repairs:
-        yield f"the store was repaired: {repair}"
+        yield f"The store was repaired: {repair}"
     if settings.upstream == "simulated":
-        yield "a SIMULATED Claude answers: its answers are made up (x-upstream: simulated)"
+        yield "A SIMULATED Claude answers. Its answers are made up (x-upstream: simulated)."
     else:
-        asked = config.resolve_upstream(settings).base_url
-        whose = "callers' own keys" if settings.credentials == "caller" else "the server's key"
-        yield f"misses are asked of {asked}: {whose} for Claude go there"
+        keys = "the callers' own keys" if settings.credentials == "caller" else "the server's key"
+        yield f"Misses are sent to {config.resolve_upstream(settings).base_url}, with {keys}."

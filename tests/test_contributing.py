@@ -50,7 +50,8 @@ PLACES = places((ROOT / "CONTRIBUTING.md").read_text())
 def test_there_are_lists_for_the_changes_that_are_asked_for() -> None:
     headings = re.findall(r"^### (.*)$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
     wanted = (
-        "a bypass reason, a setting, a metric, an alert, a CLI command, a ledger column, a lever"
+        "a bypass reason, a setting, a metric, an alert, a CLI command, a route, a ledger column, "
+        "a lever"
     )
     assert {*wanted.split(", "), "a field of `/v1/query`", "a model"} <= set(headings)
     assert len(PLACES) > 60

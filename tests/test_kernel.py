@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cacheserver import bootstrap, cli
+from cacheserver.api.routes import RESOURCES
 from cacheserver.cache.absent import NoLanguage
 from cacheserver.core.features import FEATURES, Feature, switched_off
 from tests.house import ADMIN_KEY, House, came_from
@@ -77,6 +78,34 @@ async def test_each_capability_can_be_switched_off_alone(tmp_path: Path, feature
                 assert "`CACHESERVER_FEATURES_OFF`" in error["message"]
             else:
                 assert "CACHESERVER_FEATURES_OFF" not in answer.text
+
+
+async def test_every_route_of_what_is_off_admits_its_caller_then_names_the_setting(
+    tmp_path: Path,
+) -> None:
+    refused = [
+        (resource.feature, method, route.path)
+        for resource in RESOURCES
+        for route in resource.routes
+        for method in (route.methods or set()) - {"HEAD"}
+        if resource.feature is not None
+    ]
+    assert len(refused) > 30
+    async with House.open(tmp_path, features_off=FEATURES) as house:
+        described = (await house.http.get("/openapi.json")).json()["paths"]
+        key = {"x-api-key": await house.key("one")}
+        for feature, method, path in refused:
+            assert method.lower() not in described.get(path, {})
+            unknown = await house.http.request(method, path, content=b"{")
+            assert unknown.status_code == 401, unknown.text
+            headers = key if path.startswith("/v1") else ADMIN
+            answer = await house.http.request(method, path, headers=headers, content=b"{")
+            assert answer.status_code == 404, answer.text
+            assert f"`{feature}`" in answer.json()["error"]["message"]
+        assert (await house.http.patch("/v1/jobs/one", headers=key)).status_code == 405
+    async with House.open(tmp_path / "on") as house:
+        described = (await house.http.get("/openapi.json")).json()["paths"]
+        assert all(method.lower() in described[path] for _, method, path in refused)
 
 
 @pytest.mark.parametrize("feature", FEATURES)

@@ -24,7 +24,6 @@ from cacheserver.calibration.build import CalibrationParts
 from cacheserver.calibration.labels import Labels
 from cacheserver.claude.upstream import Upstream
 from cacheserver.conversations.build import Conversations
-from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature, required
 from cacheserver.core.request_context import Observer
 from cacheserver.core.types import Nanodollars
@@ -73,11 +72,6 @@ class Components:
     sizes: StoreSizes
     gauge_sampler: GaugeSampler
     observers: Sequence[Observer]  # shown every request, in this order
-
-    def require(self, feature: Feature) -> None:
-        """Return if a feature is on. Raises `SwitchedOff`."""
-        if feature in self.off:
-            raise SwitchedOff(feature)
 
     # The kernel and the books.
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import refuse_unknown_scopes, tenant_of
 from cacheserver.api.resources import content_mode
-from cacheserver.api.resources.budgets import refuse_closed_addresses
+from cacheserver.api.resources.alerts import refuse_closed_addresses
 from cacheserver.api.resources.cache import purge_as, shown_stats
 from cacheserver.api.resources.erasure import shown_erasure
 from cacheserver.api.state import AppState, state_of

@@ -18,6 +18,7 @@ from cacheserver.core.types import Bar, Tenant
 from cacheserver.tenants import tenant_json
 
 router = APIRouter()
+changes = APIRouter()  # with their record, and what they would have changed: `calibration`
 
 _FIELDS = frozenset({"level", "name", "bar", "who", "dry_run", "limit", "cursor"})
 _BODY = {
@@ -75,7 +76,7 @@ async def bars(request: Request, name: str) -> dict[str, Any]:
     return _bars(await tenant_of(state, name))
 
 
-@router.put(
+@changes.put(
     "/admin/tenants/{name}/bars",
     tags=["admin"],
     summary="Set one bar, or try it dry",
@@ -123,7 +124,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     return change
 
 
-@router.get("/admin/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar")
+@changes.get("/admin/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar")
 async def history(request: Request, name: str, limit: int = 100) -> list[dict[str, Any]]:
     state = state_of(request)
     state.gate.admit_admin(request)

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from cacheserver.api import dependencies, errors, plain_route
+from cacheserver.api import dependencies, errors
 from cacheserver.api.body import MAX_BATCH_VALUES
 from cacheserver.api.dependencies import Caller
+from cacheserver.api.plain_route import PlainRoute
 from cacheserver.api.state import AppState, state_of
 from cacheserver.batches import schedule as policy
 from cacheserver.batches.jobs import Job, new_id
@@ -35,20 +35,6 @@ _BODY_FACTOR = 8  # of the largest body: Anthropic's own limits are 256 MB to 32
 _LARGE = 1_000_000  # bytes; parsing more takes milliseconds, which others need not wait for
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _JSONL = "application/x-jsonl"
-
-
-def install(app: Starlette) -> None:
-    """Add the routes of the Message Batches API. Bodies are not modelled."""
-    one = f"{_BATCHES}/{{id}}"
-    for path, method, endpoint in (
-        (_BATCHES, "POST", create),
-        (_BATCHES, "GET", list_all),
-        (one, "GET", retrieve),
-        (one, "DELETE", delete),
-        (f"{one}/cancel", "POST", cancel),
-        (f"{one}/results", "GET", results),
-    ):
-        plain_route.add(app, path, endpoint, [method])
 
 
 def batching_of(request: Request) -> BatchScheduler:
@@ -284,3 +270,14 @@ def _json(value: Any) -> Response:
 
 def _rfc3339(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+
+
+_ONE = f"{_BATCHES}/{{id}}"
+ROUTES = (
+    PlainRoute(_BATCHES, create, "POST"),
+    PlainRoute(_BATCHES, list_all, "GET"),
+    PlainRoute(_ONE, retrieve, "GET"),
+    PlainRoute(_ONE, delete, "DELETE"),
+    PlainRoute(f"{_ONE}/cancel", cancel, "POST"),
+    PlainRoute(f"{_ONE}/results", results, "GET"),
+)

@@ -7,14 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from cacheserver.api.known_names import tenant_of
-from cacheserver.api.resources import bars, reviews
 from cacheserver.api.state import state_of
 from cacheserver.calibration.pairs import read_pairs
 from cacheserver.core.errors import BadRequest, Unknown
 
 router = APIRouter()
-router.include_router(bars.router)
-router.include_router(reviews.router)
 
 _CALIBRATED = frozenset({"pairs", "tsv", "target"})
 _SHADOWED = frozenset({"target", "probability", "similarity"})

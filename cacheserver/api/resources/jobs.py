@@ -87,15 +87,6 @@ async def cancel(request: Request, id: str) -> Response:
     return _json(await _shown(request, await _find(request, caller, id)))
 
 
-@router.get("/v1/webhooks/secret", summary="What your webhooks are signed with")
-async def secret(request: Request) -> dict[str, str]:
-    """The secret that verifies `webhook-signature`, as in Standard Webhooks."""
-    state = state_of(request)
-    caller = await state.gate.admit(request)
-    epoch = caller.tenant.batching.webhook_epoch
-    return {"secret": await state.parts.webhooks.secrets.secret(caller.tenant.name, epoch)}
-
-
 @router.get("/v1/batch-eligible", summary="Your traffic that could have waited, for half the price")
 async def eligible(request: Request) -> list[dict[str, Any]]:
     """List periodic traffic that could have been batched, as seen since this server's start."""

@@ -28,7 +28,6 @@ async def check(request: Request, requests_a_day: int | None = None) -> dict[str
     """
     state = state_of(request)
     caller = await state.gate.admit(request)
-    state.parts.require("lint")
     raw = await read_body(request, state.max_body_bytes)
     if requests_a_day is None:
         requests_a_day = await _measured(state.parts, caller.tenant.name) or REQUESTS_A_DAY

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api import dependencies, errors
 from cacheserver.api.disconnects import while_there
+from cacheserver.api.plain_route import PlainRoute
 from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache.answer import Answer
@@ -80,3 +81,11 @@ async def forward(request: Request) -> Response:
     reply = await while_there(request, asked)
     headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "forwarded"}
     return Response(reply.body, status_code=reply.status, headers=headers)
+
+
+ROUTES = (
+    PlainRoute("/v1/messages", create, "POST"),
+    PlainRoute("/v1/messages/count_tokens", forward, "POST"),
+    PlainRoute("/v1/models", forward, "GET"),
+    PlainRoute("/v1/models/{id:path}", forward, "GET"),
+)

@@ -24,6 +24,9 @@ from cacheserver.routing.trials.gold import Run
 from cacheserver.routing.trials.rules import Pair, PairRecord
 
 router = APIRouter(prefix="/admin/routing", tags=["admin"])
+thresholds = APIRouter(
+    prefix="/admin/routing", tags=["admin"]
+)  # a tenant's rules: also without trials
 
 _PROVABLE: tuple[Tier, ...] = ("low", "middle")  # above the high one there is none to compare with
 
@@ -66,7 +69,7 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
     }
 
 
-@router.put("/{tenant}/thresholds", summary="The agreement a tier has to show for a task")
+@thresholds.put("/{tenant}/thresholds", summary="The agreement a tier has to show for a task")
 async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     """Fields: `task`, `tier` (that such work is for) and `min_agreement` (0 to 1; null: no trial is
     asked for). The tier is used once the interval's lower end is there; till then the next one up.

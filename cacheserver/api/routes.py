@@ -1,0 +1,104 @@
+"""Routes of the server: one table of resources, each with the capability it belongs to.
+
+Rule: a resource of a capability that is off has its paths and methods all the same. Each admits its
+caller first, then answers 404 with the name of the setting, whatever was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cacheserver.api.plain_route import PlainRoute
+from cacheserver.api.resources import (
+    admin,
+    alerts,
+    bars,
+    batches,
+    budgets,
+    cache,
+    conversations,
+    erasure,
+    feedback,
+    jobs,
+    lint,
+    messages,
+    prices,
+    prompts,
+    query,
+    reviews,
+    routing,
+    usage,
+    webhooks,
+)
+from cacheserver.api.state import state_of
+from cacheserver.core.errors import SwitchedOff
+from cacheserver.core.features import Feature
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Routes and their capability; None: of the kernel, or asked for within the handlers."""
+
+    source: APIRouter | Sequence[PlainRoute]
+    feature: Feature | None = None
+
+    @property
+    def routes(self) -> list[Route]:
+        found = self.source.routes if isinstance(self.source, APIRouter) else self.source
+        return [route for route in found if isinstance(route, Route)]
+
+
+# The hot path first: routes are tried in this order.
+RESOURCES: Final[tuple[Resource, ...]] = (
+    Resource(messages.ROUTES),
+    Resource(batches.ROUTES),  # while batches are off, those of a caller's own key are passed on
+    Resource(query.router),
+    Resource(conversations.router, "conversations"),
+    Resource(jobs.router, "batches"),
+    Resource(webhooks.router),
+    Resource(lint.router, "lint"),
+    Resource(prompts.router, "prompt-caching"),
+    Resource(usage.router),
+    Resource(budgets.router, "budgets"),
+    Resource(alerts.router, "alerts"),
+    Resource(prices.router),
+    Resource(cache.router),
+    Resource(erasure.router, "erasure"),
+    Resource(feedback.router, "calibration"),
+    Resource(bars.router),
+    Resource(bars.changes, "calibration"),
+    Resource(reviews.router, "calibration"),
+    Resource(routing.router, "trials"),
+    Resource(routing.thresholds),
+    Resource(admin.router),
+)
+
+
+def install(app: FastAPI, off: Collection[Feature]) -> None:
+    """Add all resources; those of the features in `off` are refused."""
+    for resource in RESOURCES:
+        if resource.feature is not None and resource.feature in off:
+            app.router.routes.extend(_refused(resource, resource.feature))
+        elif isinstance(resource.source, APIRouter):
+            app.include_router(resource.source)
+        else:
+            app.router.routes.extend(resource.source)
+
+
+def _refused(resource: Resource, feature: Feature) -> list[PlainRoute]:
+    async def refuse(request: Request) -> Response:
+        gate = state_of(request).gate
+        if request.url.path.startswith("/admin/"):
+            gate.admit_admin(request)
+        else:
+            await gate.admit(request)
+        raise SwitchedOff(feature)
+
+    return [PlainRoute(each.path, refuse, *(each.methods or ())) for each in resource.routes]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cacheserver.embedded.process import find_server
+from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, connect
 
 
@@ -77,6 +78,15 @@ async def redis(url: str) -> AsyncIterator[Connection]:
     client = connect(url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    """An embedded store of its own, started."""
+    store = EmbeddedStore(tmp_path / "store")
+    await store.start()
+    yield store
+    await store.stop()
 
 
 def listens(url: str) -> bool:

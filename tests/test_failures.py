@@ -6,19 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.simulated import Fault
 from tests.house import ADMIN_KEY, House, came_from
+from tests.redis_servers import store
 
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path / "store")
-    await store.start()
-    yield store
-    await store.stop()
+__all__ = ["store"]
 
 
 async def swallowed(house: House) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -39,13 +39,6 @@ FAR = ("203.0.113.9", 50_000)
 def url() -> Iterator[str]:
     with serving(ENGINES["valkey"]) as address:
         yield address
-
-
-@pytest.fixture
-async def redis(url: str) -> AsyncIterator[Connection]:
-    client = connect(url)
-    yield client
-    await client.aclose()
 
 
 class Clock:

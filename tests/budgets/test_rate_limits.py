@@ -85,13 +85,6 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def redis(url: str) -> AsyncIterator[Connection]:
-    client = connect(url)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
 async def servers(redis: Connection) -> AsyncIterator[list[Server]]:
     """Three, on one Redis."""
     prefix = f"{uuid.uuid4().hex}:"

@@ -16,25 +16,12 @@ from cacheserver.core.errors import StoreError
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.tenants.grace_cache import FRESH_S
+from tests.calibration.label_stores import clock, elsewhere, labels
 from tests.clock import Clock
 
+__all__ = ["clock", "elsewhere", "labels"]
+
 NEIGHBOURS = [("a", "b"), ("a:b", "a"), ("a", "1:a")]  # tenants that must never meet
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def labels(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
-
-
-@pytest.fixture
-def elsewhere(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    """Another server on the same store."""
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
 
 
 async def numbers(labels: Labels, scope: str, tenant: str = "acme") -> list[int]:

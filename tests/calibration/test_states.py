@@ -5,30 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheserver.calibration.labels import Labels
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.tenants.grace_cache import FRESH_S
+from tests.calibration.label_stores import clock, elsewhere, labels
 from tests.clock import Clock
 
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def labels(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
-
-
-@pytest.fixture
-def elsewhere(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    """Another server on the same store."""
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
+__all__ = ["clock", "elsewhere", "labels"]
 
 
 async def test_a_state_comes_back_as_it_was_saved(labels: Labels, elsewhere: Labels) -> None:

@@ -23,9 +23,11 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_damaged_export_is_made_anew_without_the_network(tmp_path: Path) -> None:
+    """And without the second model that version 0.1 had."""
     folder = tmp_path / "model"
     shutil.copytree(model_dir(), folder)
     (folder / "model.onnx").write_bytes(b"half a model")
+    (folder / "verifier").mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE, "--to", str(folder)],
         cwd=ROOT,
@@ -35,6 +37,7 @@ def test_a_damaged_export_is_made_anew_without_the_network(tmp_path: Path) -> No
     assert (done.returncode, EMBEDDER_ID in done.stdout) == (0, True), done.stderr
     assert read_manifest(folder).id == EMBEDDER_ID
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
+    assert not (folder / "verifier").exists()
     vectors = [OnnxEmbedder(f).embed(["What is new?"])[0] for f in (folder, model_dir())]
     assert float(vectors[0] @ vectors[1]) > 0.999
 
@@ -55,14 +58,6 @@ def test_a_folder_with_other_files_is_never_replaced(
     assert main(["--to", str(tmp_path)]) == 1
     assert "other files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_a_model_is_made_over_one_with_the_second_model_of_version_0_1(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    (folder / "verifier").mkdir(parents=True)
-    export(folder)
-    assert read_manifest(folder).id == EMBEDDER_ID
-    assert not (folder / "verifier").exists()
 
 
 def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from asyncio import all_tasks
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +15,13 @@ from cacheserver.ledger.export import LedgerExport
 from tests.hostile.claude import EVENTS, JSON, MESSAGE, Script, scripted
 from tests.hostile.raw import body_of, outcomes, request, stats, under_way, until, wire
 from tests.house import House
+from tests.redis_servers import store
 from tests.storage.test_store_hangs import stopped
+
+__all__ = ["store"]
 
 OWN = (("x-api-key", "sk-ant-mine"),)  # a call on a caller's own key is stopped where they leave
 BYPASS = (*OWN, ("cache-control", "no-store"))
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path / "store")
-    await store.start()
-    yield store
-    await store.stop()
 
 
 def says(claude: Script, *, stream: bool) -> None:

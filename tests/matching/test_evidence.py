@@ -6,30 +6,14 @@ import asyncio
 import time
 from typing import Any
 
-import pytest
-
 from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.labels import Labels
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command
 from tests.cache.making_entries import HALF, entry
-from tests.clock import Clock
+from tests.calibration.label_stores import clock, elsewhere, labels
 
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def labels(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
-
-
-@pytest.fixture
-def elsewhere(redis: Connection, prefix: str, clock: Clock) -> Labels:
-    """Another server on the same store."""
-    return Labels(redis, prefix=prefix, clock=clock, now=clock)
+__all__ = ["clock", "elsewhere", "labels"]
 
 
 async def condemned(labels: Labels, question: str, *ids: str) -> set[str]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -17,20 +17,15 @@ import pytest
 from cacheserver.embedded.store import EmbeddedStore
 from tests.hostile.raw import until
 from tests.house import House, came_from
+from tests.redis_servers import store
 from tests.test_failures import swallowed
+
+__all__ = ["store"]
 
 # Far more than a request takes on a busy machine, so that who waited is told from who did not.
 WAIT_S = 1.0
 # Between that and the 8 s of a request with no deadline but those of the store's connections.
 NOT_WAITED_S = 5.0
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    store = EmbeddedStore(tmp_path / "store")
-    await store.start()
-    yield store
-    await store.stop()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from cacheserver.english.canonical.spelling import slips
+from cacheserver.english.canonical.typing_slips import slips
 
 TARGET = Path(__file__).resolve().parent.parent / "cacheserver/english/data"
 LEAST = 6  # letters: of shorter words most slips are words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from cacheserver.english.canonical.spelling import only_misspelt
+from cacheserver.english.canonical.typing_slips import only_misspelt
 from cacheserver.english.lexicon import RARE, RAREST, Lexicon
 from cacheserver.matching.profile import Difference, Profile
 

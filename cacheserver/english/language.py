@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from cacheserver.english import comparison, features, vetoes, vocabulary
-from cacheserver.english.canonical.forms import without_shells
+from cacheserver.english.canonical.forms import without_courtesies
 from cacheserver.english.lexicon import Lexicon, standard
 from cacheserver.english.profile_reader import read_profile
 from cacheserver.english.volatility.detector import detect_volatility
@@ -25,7 +25,7 @@ class English:
         self._lexicon = lexicon
 
     def without_courtesies(self, text: str) -> str:
-        return without_shells(text)
+        return without_courtesies(text)
 
     def volatility(self, text: str) -> Volatility:
         return _cached_volatility(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from cacheserver.english.canonical.forms import Canonical, canonical
+from cacheserver.english.canonical.forms import Canonical, canonical_form
 from cacheserver.english.lexicon import Lexicon, stem
 from cacheserver.matching import literals
 from cacheserver.matching.profile import Profile
@@ -27,7 +27,7 @@ _TITLE = 0.75  # share of capitalised words from which a capital marks no name
 
 def read_profile(text: str, lexicon: Lexicon) -> Profile:
     """Return the profile of `text`: about 90 microseconds for a question of a dozen words."""
-    reading, form = _Reader(lexicon), canonical(text)
+    reading, form = _Reader(lexicon), canonical_form(text)
     text = form.inner
     for raw in _TOKEN.findall(text):
         if raw in _ENDS:

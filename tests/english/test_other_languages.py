@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from cacheserver.english.canonical.spelling import misspelt
+from cacheserver.english.canonical.typing_slips import misspelt
 from cacheserver.english.language import english
 from cacheserver.matching.question_text import matched_text
 

@@ -1,12 +1,12 @@
 """Canonical form of a question. Questions with the same canonical form are twins.
 
 Two questions are twins if they differ only in what is listed here. In English (`is_english`):
-greetings and thanks around the question (`shells`), contractions, articles, "please" after "you" or
-"I", number words, the frames of `lists.FRAMES`, the full stop or question mark at the end, the
-case of a sentence's first word, the spellings and names of `spellings`, and the wordings of
-`wordings`. An article stays if it distinguishes one thing from any ("is he a manager?"). In any
-other language: a last question mark, and the first word's case. All else is compared as written:
-signs, operators, commas, quotes, order, every other word, and case within a sentence. Pure.
+`courtesies` around the question, contractions, articles, "please" after "you" or "I", number words,
+the frames of `lists.FRAMES`, the full stop or question mark at the end, the case of a sentence's
+first word, the spellings and names of `spellings`, and the wordings of `wordings`. An article stays
+if it distinguishes one thing from any ("is he a manager?"). In any other language: a last question
+mark, and the first word's case. All else is compared as written: signs, operators, commas, quotes,
+order, every other word, and case within a sentence. Pure.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cacheserver.english.canonical import lists, shells
-from cacheserver.english.canonical.spellings import spelled
-from cacheserver.english.canonical.wordings import worded
+from cacheserver.english.canonical import courtesies, lists
+from cacheserver.english.canonical.spellings import unify_spellings
+from cacheserver.english.canonical.wordings import unify_wordings
 from cacheserver.matching.marks import spell_marks
 
 _TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d]\w*(?:'\w+)*|[^\w\s]+|\n+")
@@ -34,27 +34,28 @@ _ASKED = frozenset("?!\u061f")
 class Canonical:
     """Canonical form of a question."""
 
-    inner: str  # the text between its shells, marks spelled
+    inner: str  # the text without courtesies, combining marks in letters
     words: tuple[str, ...]  # words and signs, in order: twins share them
     english: bool
 
 
-def canonical(text: str) -> Canonical:
+def canonical_form(text: str) -> Canonical:
     """Return the canonical form of a normalised question."""
     text = spell_marks(text.translate(_STRAIGHT))
     words = _words(text)
     if not is_english(words):
         return Canonical(text, _without_end(text, words, known=False), False)
-    inner = shells.within(text)
+    inner = courtesies.without_courtesies(text)
     if len(inner) != len(text):
         words = _words(inner)
-    found = spelled(_without_end(inner, words, known=True))
-    return Canonical(inner, tuple(worded(_without_articles(_framed(_expanded(found))))), True)
+    found = unify_spellings(_without_end(inner, words, known=True))
+    found = _without_articles(_framed(_expanded(found)))
+    return Canonical(inner, tuple(unify_wordings(found)), True)
 
 
-def without_shells(text: str) -> str:
+def without_courtesies(text: str) -> str:
     """Return a normalised text without the greetings and thanks around it."""
-    return shells.within(text) if is_english(_words(text)) else text
+    return courtesies.without_courtesies(text) if is_english(_words(text)) else text
 
 
 def is_english(words: Sequence[str]) -> bool:
@@ -169,7 +170,7 @@ def _starts_question(words: Sequence[str]) -> bool:
 def _expanded(words: Sequence[str]) -> list[str]:
     """Expand contractions, write number words as numbers and "i" as "I"."""
     found: list[str] = []
-    spelled = not lists.SPELLED.isdisjoint(words)
+    spelled_out = not lists.SPELLED.isdisjoint(words)
     for at, word in enumerate(words):
         following = words[at + 1] if at + 1 < len(words) else ""
         if word == "i" and (
@@ -180,11 +181,11 @@ def _expanded(words: Sequence[str]) -> list[str]:
         ):
             found.append("I")
             continue
-        if word in lists.NUMBERS and not spelled:
+        if word in lists.NUMBERS and not spelled_out:
             found.append(lists.NUMBERS[word])
             continue
         short = "'" in word or word in lists.RUN_TOGETHER or word in lists.NEGATED
-        if not short or (spelled and at > 0):
+        if not short or (spelled_out and at > 0):
             found.append(word)
             continue
         word = lists.RUN_TOGETHER.get(word, word)

@@ -106,7 +106,7 @@ _NAMED: Mapping[str, str] = MappingProxyType(
 _EITHER = MappingProxyType({**_NAMED, **_SPELLINGS})
 
 
-def spelled(words: Sequence[str]) -> Sequence[str]:
+def unify_spellings(words: Sequence[str]) -> Sequence[str]:
     """Replace each word by the common form of its spellings."""
     if not any(word in _NAMED or word in _SPELLINGS for word in words):
         return words

@@ -215,7 +215,7 @@ _COMMA = re.compile(
 )
 
 
-def worded(words: Sequence[str]) -> list[str]:
+def unify_wordings(words: Sequence[str]) -> list[str]:
     """Replace wordings that ask the same by one of them.
 
     A text of several lines is not changed: it is unknown where a wording begins and ends there.

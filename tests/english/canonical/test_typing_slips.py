@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.core import data_files
-from cacheserver.english.canonical.spelling import misspelt, only_misspelt, slips
+from cacheserver.english.canonical.typing_slips import misspelt, only_misspelt, slips
 
 COMMON = data_files.text("cacheserver.english", "spelling_common.txt").split()
 NEAR = data_files.text("cacheserver.english", "spelling_near.txt").split()

@@ -1,7 +1,7 @@
-"""Removes courtesies ("shells") around a question: greetings in front, thanks at the end.
+"""Removes the courtesies around a question: greetings in front, thanks at the end.
 
 Only whole phrases at the two ends count, separated by punctuation or by how a question begins:
-"How do I say thanks in French?" has no shell, nor has a text that Claude is given to work on
+"How do I say thanks in French?" has none, nor has a text that Claude is given to work on
 ("Translate into German: How are you? Many thanks"). English. Pure.
 """
 
@@ -103,8 +103,8 @@ _MOST_CLOSINGS = 8  # tried: each reads the whole text before it
 _LONGEST_WORD = 20  # characters of the last word of a closing
 
 
-def within(text: str) -> str:
-    """Return `text` without its shells, or all of it if nothing else is in it."""
+def without_courtesies(text: str) -> str:
+    """Return `text` without its courtesies, or all of it if nothing else is in it."""
     start = 0
     first = _FIRST.match(text)
     if first is None or first[0].lower() not in _OPENS or _is_asked_about(text):

@@ -55,7 +55,7 @@ class Report(TypedDict, total=False):
 
 
 class _Common:
-    """What both clients do without sending anything."""
+    """State of a client, and requests and answers that both clients build and read alike."""
 
     def __init__(
         self,

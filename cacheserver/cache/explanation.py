@@ -12,6 +12,7 @@ from cacheserver.cache.answer import Settlement, entry_id, kind_of
 from cacheserver.cache.conversation_mark import mark_of
 from cacheserver.cache.freshness import EXPLAINED
 from cacheserver.cache.request import Request
+from cacheserver.core import evidence
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
 from cacheserver.core.types import (
@@ -56,7 +57,7 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
         shown["pinned"] = candidate.pinned
         if candidate.probability is not None and candidate.evidence is not None:
             shown["probability"] = round(candidate.probability, 6)
-            shown["evidence"] = asdict(candidate.evidence)
+            shown["evidence"] = evidence.as_json(candidate.evidence)
     if isinstance(decision, Hit | Miss) and decision.level is not None:
         shown["bar"] = round(decision.level, 6)  # a probability: what the target asks for here
         shown["basis"] = decision.basis
@@ -203,5 +204,5 @@ def _listed(candidate: Candidate, now: float) -> dict[str, Any]:
         "supported": candidate.supported,
         "corroborated": candidate.corroborated,
         "age_s": max(0, int(now - candidate.entry.created_at)),
-        "evidence": None if candidate.evidence is None else asdict(candidate.evidence),
+        "evidence": None if candidate.evidence is None else evidence.as_json(candidate.evidence),
     }

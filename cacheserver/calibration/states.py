@@ -17,7 +17,7 @@ from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
 from cacheserver.calibration.labels import Labels
 from cacheserver.core.errors import StoreError
-from cacheserver.core.evidence import read_evidence
+from cacheserver.core.evidence import as_json, read_evidence
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 
@@ -178,7 +178,11 @@ async def _shut(cached: _Scope, state: Calibration) -> dict[float, conformal_bou
 
 
 def encode(label: Label) -> dict[str, Any]:
-    return asdict(label)
+    return {
+        **asdict(label),
+        "evidence": as_json(label.evidence),
+        "foil": None if label.foil is None else as_json(label.foil),
+    }
 
 
 def decode(row: Mapping[str, Any]) -> Label | None:

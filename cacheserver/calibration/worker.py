@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from cacheserver.cache import corroboration
@@ -24,7 +24,7 @@ from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.second_opinion import Compared, SecondOpinion
 from cacheserver.calibration.states import States
 from cacheserver.core.errors import StoreError, UpstreamError
-from cacheserver.core.evidence import Evidence
+from cacheserver.core.evidence import Evidence, as_json
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Candidate, Entry, Miss, Query
 from cacheserver.matching.calibration import Label, Source
@@ -225,7 +225,7 @@ class Worker:
             "probability": nearest.probability,
             "veto": nearest.veto,
             "supported": nearest.supported,
-            "evidence": None if nearest.evidence is None else asdict(nearest.evidence),
+            "evidence": None if nearest.evidence is None else as_json(nearest.evidence),
             "saved": nearest.entry.cost or 0,
             "scope": job.query.scope,
             "namespace": job.query.controls.namespace,

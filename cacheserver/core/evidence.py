@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Evidence for one candidate. A higher number favours serving it, except for `second`.
 
-    The field names are those of stored labels and of explanations.
+    `as_json` has the names of stored labels and of explanations.
     """
 
     cosine: float
@@ -24,12 +24,18 @@ class Evidence:
     twin: bool = False  # the same canonical form
     group: str = ""  # answer group of the candidate
     entry: str = ""  # id of the candidate
-    told: float | None = None  # probability at the time of the decision
+    recorded_probability: float | None = None  # probability at the time of the decision
     crowd: float = 0.0  # mean cosine of the nearest five neighbours
     coverage: float | None = None  # `vocabulary.coverage`; None in labels of older versions
 
 
-_FIELDS = frozenset(one.name for one in fields(Evidence))
+_STORED: Final = {"recorded_probability": "told"}  # by attribute, where the stored name differs
+_ATTRIBUTES: Final = {_STORED.get(one.name, one.name): one.name for one in fields(Evidence)}
+
+
+def as_json(evidence: Evidence) -> dict[str, Any]:
+    """Encode evidence for storage and explanations; `read_evidence` decodes it."""
+    return {_STORED.get(name, name): value for name, value in asdict(evidence).items()}
 
 
 def read_evidence(row: Mapping[str, Any]) -> Evidence:
@@ -39,4 +45,6 @@ def read_evidence(row: Mapping[str, Any]) -> Evidence:
     """
     if not isinstance(row, Mapping):
         raise TypeError("stored evidence must be an object")
-    return Evidence(**{name: value for name, value in row.items() if name in _FIELDS})
+    return Evidence(
+        **{_ATTRIBUTES[name]: value for name, value in row.items() if name in _ATTRIBUTES}
+    )

@@ -172,8 +172,8 @@ def recorded_probabilities(state: Calibration) -> list[float]:
     """
     return [
         probability(state, label.evidence, label.adjustment)
-        if label.evidence.told is None  # by an older version
-        else label.evidence.told
+        if label.evidence.recorded_probability is None  # by an older version
+        else label.evidence.recorded_probability
         for label in state.sampled
     ]
 

@@ -135,7 +135,7 @@ def _judged(
     probability = calibration.probability(state, found, neighbour.adjustment)
     if twin and state.cold_start and neighbour.adjustment >= 0:
         probability = max(probability, TWIN)
-    found = replace(found, told=probability)
+    found = replace(found, recorded_probability=probability)
     return ScoredCandidate(neighbour.id, found, probability, supported=bar.support.contains(found))
 
 

@@ -37,7 +37,17 @@ async def teach(house: House, entry_id: str) -> None:
     states = house.parts.calibration.feedback._states
     for n in range(600):
         told = 0.5 + n % 50 / 100
-        found = Evidence(0.97, 0.3, 1.0, 1.0, 0.95, 4.0, company=10, group=f"g{n % 20}", told=told)
+        found = Evidence(
+            0.97,
+            0.3,
+            1.0,
+            1.0,
+            0.95,
+            4.0,
+            company=10,
+            group=f"g{n % 20}",
+            recorded_probability=told,
+        )
         label = Label(
             evidence=found,
             right=True,

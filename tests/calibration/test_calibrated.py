@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -126,8 +126,10 @@ async def test_a_restarted_server_makes_the_bar_of_what_was_learned(
     assert not state.cold_start
 
 
-FOUND = Evidence(0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, group="g", entry="e", told=0.5)
-FOIL = replace(FOUND, cosine=0.85, group="", entry="", told=None)
+FOUND = Evidence(
+    0.9, 0.1, 1.0, 1.0, 0.8, 0.0, company=10, group="g", entry="e", recorded_probability=0.5
+)
+FOIL = replace(FOUND, cosine=0.85, group="", entry="", recorded_probability=None)
 
 
 async def test_a_caller_adds_no_more_of_one_answer_than_a_window_takes(
@@ -176,7 +178,7 @@ evidence = st.builds(
     twin=st.booleans(),
     group=words,
     entry=words,
-    told=st.none() | numbers,
+    recorded_probability=st.none() | numbers,
     crowd=numbers,
     coverage=st.none() | numbers,
 )
@@ -202,12 +204,18 @@ def test_a_label_fits_its_row_and_is_read_as_it_was(given: Label) -> None:
     assert decode(decode_object("a label", row)) == given
 
 
+def test_the_stored_names_of_evidence_are_those_of_older_versions() -> None:
+    row = encode(label(FOUND, True, foil=FOIL))
+    assert (row["evidence"]["told"], row["foil"]["told"]) == (0.5, None)
+    assert "recorded_probability" not in row["evidence"] | row["foil"]
+
+
 NEWER = ("crowd", "coverage")  # of the evidence
 
 
 @pytest.mark.parametrize("gone", [("foil",), ("foil", "caller"), ("foil", "caller", "adjustment")])
 def test_a_label_of_an_older_version_is_read(gone: tuple[str, ...]) -> None:
-    given = asdict(label(FOUND, True))
+    given = encode(label(FOUND, True))
     old = {name: value for name, value in given.items() if name not in gone}
     assert decode(old) == label(FOUND, True)
     older = {name: value for name, value in given["evidence"].items() if name not in NEWER}
@@ -215,7 +223,7 @@ def test_a_label_of_an_older_version_is_read(gone: tuple[str, ...]) -> None:
 
 
 def test_fields_that_only_another_version_has_are_left_out() -> None:
-    given = asdict(label(FOUND, True, foil=FOIL))
+    given = encode(label(FOUND, True, foil=FOIL))
     other = {**given, "verifier": "v", "evidence": {**given["evidence"], "verified": 2.5}}
     other["foil"] = {**given["foil"], "verified": None}
     assert decode(other) == label(FOUND, True, foil=FOIL)
@@ -241,4 +249,4 @@ async def test_a_state_with_the_weight_that_is_gone_is_read_without_it(
 
 @pytest.mark.parametrize("foil", [{"angle": 1}, {}, "no", 1, ["cosine"]])
 def test_a_label_that_cannot_be_read_is_none(foil: Any) -> None:
-    assert decode({**asdict(label(FOUND, True)), "foil": foil}) is None
+    assert decode({**encode(label(FOUND, True)), "foil": foil}) is None

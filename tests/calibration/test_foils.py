@@ -10,7 +10,7 @@ import pytest
 
 from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
-from cacheserver.core.evidence import Evidence
+from cacheserver.core.evidence import read_evidence
 from cacheserver.english.language import english
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.simulated import Directives
@@ -59,7 +59,7 @@ async def test_a_right_label_of_a_miss_has_a_foil_where_three_others_came_near(
         if others == 2:
             assert label["foil"] is None
             return
-        foil = Evidence(**label["foil"])
+        foil = read_evidence(label["foil"])
         assert foil.cosine < label["evidence"]["cosine"]
         assert (foil.company, foil.group, foil.entry) == (4, "", "")
 

@@ -28,7 +28,9 @@ def honest(count: int, *, seed: int = 1) -> list[Label]:
 
 
 def hit(group: str, *, right: bool, caller: str, told: float = 0.99) -> Label:
-    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=told, crowd=CROWD)
+    found = Evidence(
+        0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, recorded_probability=told, crowd=CROWD
+    )
     found = replace(found, group=group, entry=f"{group} 1")
     return Label(found, right, 1.0, "audit", True, "e", caller=caller)
 
@@ -61,8 +63,8 @@ def test_easy_labels_of_one_key_or_end_user_do_not_lower_a_level(caller: str, se
 
 
 def told_of(label: Label) -> float:
-    assert label.evidence.told is not None
-    return label.evidence.told
+    assert label.evidence.recorded_probability is not None
+    return label.evidence.recorded_probability
 
 
 @given(st.integers(0, 1_000), st.integers(300, 900), st.booleans())

@@ -123,7 +123,7 @@ def test_no_past_of_a_group_makes_it_certain() -> None:
 def test_a_label_is_told_by_what_was_known_when_it_was_decided() -> None:
     state = Calibration()
     for at in range(100):
-        found = replace(ALONE, told=at / 100)
+        found = replace(ALONE, recorded_probability=at / 100)
         state = calibration.refit(calibration.learn(state, label(found, False)))
     assert calibration.recorded_probabilities(state) == [at / 100 for at in range(100)]
 

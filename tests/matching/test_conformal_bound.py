@@ -50,7 +50,9 @@ def scope(count: int, **drawing: Any) -> Calibration:
 
 
 def _told(probability: float, *, right: bool = True) -> Label:
-    found = Evidence(0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, told=probability, crowd=CROWD)
+    found = Evidence(
+        0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, recorded_probability=probability, crowd=CROWD
+    )
     return Label(found, right, 1.0, "miss", False, "e")
 
 
@@ -118,7 +120,7 @@ def test_over_many_scopes_the_mean_wrong_share_keeps_the_target(
             scope(500, seed=seed, audited=audited, told=told), target
         ).level
         fresh = drawn(500, seed=1_000 + seed, told=told)
-        let = [label for label in fresh if (label.evidence.told or 0.0) >= level]
+        let = [label for label in fresh if (label.evidence.recorded_probability or 0.0) >= level]
         hits += len(let)
         wrong += sum(not label.right for label in let)
     assert hits > 1_000

@@ -133,7 +133,7 @@ def test_evidence_says_whose_it_is_and_what_it_was_told() -> None:
     (judged,) = decide([stored("a", SAME, 0.9, "g")], level=2.0).candidates
     assert judged.evidence is not None
     assert (judged.evidence.entry, judged.evidence.group) == ("a", "g")
-    assert judged.evidence.told == judged.probability
+    assert judged.evidence.recorded_probability == judged.probability
 
 
 TWIN = "How can I reset the password of my router?"

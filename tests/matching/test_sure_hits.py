@@ -91,7 +91,7 @@ def taught(way: int, seed: int) -> Calibration:
         label = WAYS[way](rng)
         told = calibration.probability(state, label.evidence)
         state = calibration.learn(
-            state, replace(label, evidence=replace(label.evidence, told=told))
+            state, replace(label, evidence=replace(label.evidence, recorded_probability=told))
         )
         if state.refit_due:
             state = calibration.refit(state)

@@ -1,4 +1,4 @@
-"""The command line: serve, keys, settings, and a Claude that needs no key.
+"""The command line: starts the server and runs the commands of the packages.
 
 Rule: what goes wrong is one line on stderr and exit status 1; a usage error is 2. What a script
 may want to read goes to stdout, everything said to a person beside it to stderr.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from cacheserver.analysis.audit import command as audit_command
 from cacheserver.analysis.scenarios import command as workload_command
 from cacheserver.backup import command as backup_command
-from cacheserver.core.command_line import CommandLine, CommandModule, say
+from cacheserver.core.command_line import CommandLine, CommandModule, add_command, say
 from cacheserver.core.errors import CacheServerError, SettingsError
 from cacheserver.core.features import Feature
 from cacheserver.embedded import command as embedded_command
@@ -65,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from cacheserver import simulated
 
             return simulated.main(given[1:], announce=say)
-        asked = _parser().parse_args(given)
-        _refuse_switched_off(asked)
-        run: Callable[[argparse.Namespace], int] = asked.run
-        status = run(asked)
+        args = _parser().parse_args(given)
+        _refuse_switched_off(args)
+        run: Callable[[argparse.Namespace], int] = args.run
+        status = run(args)
         sys.stdout.flush()  # here, where it can still be told that nobody reads it
         return status
     except CacheServerError as error:
@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cacheserver",
         description="A semantic response cache for Claude.",
-        epilog="Settings are CACHESERVER_* variables, or in a TOML file that --config names: "
-        "`cacheserver settings`.",
+        epilog="Settings are CACHESERVER_* environment variables, or lines of the TOML file that "
+        "--config names. `cacheserver settings` prints them.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -98,18 +98,25 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="read settings from this TOML file"
     )
 
-    serve = commands.add_parser("serve", help="run the server", parents=[configured])
+    serve = add_command(commands, "serve", help="run the server", parents=[configured])
     serve.set_defaults(run=_serve)
 
-    settings = commands.add_parser(
-        "settings", help="show the settings in force, without secrets", parents=[configured]
+    settings = add_command(
+        commands,
+        "settings",
+        help="print the settings in force, without secrets",
+        parents=[configured],
     )
     settings.add_argument(
-        "--markdown", action="store_true", help="describe all of them instead, as docs/settings.md"
+        "--markdown",
+        action="store_true",
+        help="describe every setting instead, as in docs/settings.md",
     )
     settings.set_defaults(run=_settings)
 
-    commands.add_parser("simulate-claude", help="serve a Claude that needs no key", add_help=False)
+    add_command(
+        commands, "simulate-claude", help="run a simulated Claude, without a key", add_help=False
+    )
 
     line = CommandLine(commands, configured, _settings_of)
     for module, feature in COMMANDS:
@@ -120,22 +127,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_switched_off(asked: argparse.Namespace) -> None:
+def _refuse_switched_off(args: argparse.Namespace) -> None:
     """Raise `SettingsError` if the command's feature is off."""
-    feature = getattr(asked, "feature", None)
+    feature = getattr(args, "feature", None)
     if feature is None:
         return
     from cacheserver.config import settings as config
 
-    if feature in config.load_features_off(file=getattr(asked, "config", None)):
+    if feature in config.load_features_off(file=getattr(args, "config", None)):
         raise SettingsError(f"`{feature}` is switched off; `CACHESERVER_FEATURES_OFF` names it")
 
 
-def _serve(asked: argparse.Namespace) -> int:
+def _serve(args: argparse.Namespace) -> int:
     from cacheserver import app
     from cacheserver.observability import logs
 
-    settings = _settings_of(asked)
+    settings = _settings_of(args)
     logs.install(settings.log_level, settings.log_format)
     # Where lines are read by a program, ours are no exception.
     announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else say
@@ -144,24 +151,24 @@ def _serve(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(asked: argparse.Namespace) -> int:
+def _settings(args: argparse.Namespace) -> int:
     from cacheserver.config import settings as config
 
-    if asked.markdown:
+    if args.markdown:
         print(SETTINGS_PAGE + config.settings_table(), end="")
         return 0
-    for variable, value in config.shown(_settings_of(asked)).items():
+    for variable, value in config.shown(_settings_of(args)).items():
         print(f"{variable}={value}")
     return 0
 
 
-def _settings_of(asked: argparse.Namespace) -> Settings:
+def _settings_of(args: argparse.Namespace) -> Settings:
     """The settings in force for a command; says so where a file is there that is not read."""
     from cacheserver.config import settings as config
 
-    if (said := config.hint(file=asked.config)) is not None:
-        say(said)
-    return config.load(file=asked.config)
+    if (text := config.hint(file=args.config)) is not None:
+        say(text)
+    return config.load(file=args.config)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

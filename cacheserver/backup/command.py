@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.core.command_line import CommandLine, say
+from cacheserver.core.command_line import CommandLine, add_command, say
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
@@ -20,34 +20,36 @@ if TYPE_CHECKING:
 
 def add(line: CommandLine) -> None:
     """Add the commands to the parser's."""
-    backup = line.commands.add_parser("backup", help="write all that is stored to one file")
-    backup.add_argument("file", type=Path, metavar="FILE", help="a new one; none is replaced")
+    backup = add_command(line.commands, "backup", help="write everything stored to one file")
+    backup.add_argument("file", type=Path, metavar="FILE", help="file to write; it must not exist")
     backup.set_defaults(run=_backup)
-    restore = line.commands.add_parser("restore", help="bring back what a backup holds")
-    restore.add_argument("file", type=Path, metavar="FILE", help="as `backup` wrote it")
+    restore = add_command(line.commands, "restore", help="restore a backup")
+    restore.add_argument("file", type=Path, metavar="FILE", help="file that `backup` wrote")
     restore.add_argument(
         "--keys",
         type=Path,
         metavar="KEYS",
-        help="the tenants' keys, of an encrypted one; FILE.keys if not named",
+        help="file of the tenants' keys, for an encrypted backup (default: FILE.keys)",
     )
     restore.add_argument(
-        "--replace", action="store_true", help="in place of what is stored, which is kept aside"
+        "--replace",
+        action="store_true",
+        help="replace what is stored; the old files are moved aside",
     )
     restore.set_defaults(run=_restore)
 
 
-def _backup(asked: argparse.Namespace) -> int:
+def _backup(args: argparse.Namespace) -> int:
     from cacheserver.backup.backup import save
 
-    return _run(lambda settings: save(settings, asked.file, say))
+    return _run(lambda settings: save(settings, args.file, say))
 
 
-def _restore(asked: argparse.Namespace) -> int:
+def _restore(args: argparse.Namespace) -> int:
     from cacheserver.backup.restore import load
 
     return _run(
-        lambda settings: load(settings, asked.file, replace=asked.replace, say=say, keys=asked.keys)
+        lambda settings: load(settings, args.file, replace=args.replace, say=say, keys=args.keys)
     )
 
 

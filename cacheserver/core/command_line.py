@@ -34,6 +34,15 @@ class CommandModule(Protocol):
         """Add the package's commands; `run` of what is parsed returns the exit status."""
 
 
+def add_command(commands: Any, name: str, *, help: str, **options: Any) -> argparse.ArgumentParser:
+    """Add a command to argparse's subparsers; its own `--help` begins with the same sentence."""
+    about = f"{help[0].upper()}{help[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=about, **options
+    )
+    return parser
+
+
 def say(line: str) -> None:
     """Print a line for a person, on stderr: stdout has what a program may read."""
     print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING
 
-from cacheserver.core.command_line import CommandLine, say
+from cacheserver.core.command_line import CommandLine, add_command, say
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def add(line: CommandLine) -> None:
     """Add the command to the parser's."""
-    repair = line.commands.add_parser(
-        "repair", help="cut off a damage that the server refuses to start on"
+    repair = add_command(
+        line.commands, "repair", help="cut off damaged data that keeps the server from starting"
     )
     repair.set_defaults(run=_run)
 
 
-def _run(asked: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     from cacheserver.config import settings as config
 
     asyncio.run(repair(config.load()))

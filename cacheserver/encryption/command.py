@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.core.command_line import CommandLine, say
+from cacheserver.core.command_line import CommandLine, add_command, say
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,29 +28,35 @@ Say = Callable[[str], None]
 
 def add(line: CommandLine) -> None:
     """Add the commands to the parser's."""
-    encryption = line.commands.add_parser(
-        "encryption", help="rotate the keys that data are kept under"
+    encryption = add_command(
+        line.commands, "encryption", help="rotate and back up the encryption keys"
     )
     verbs = encryption.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    again = verbs.add_parser(
+    again = add_command(
+        verbs,
         "rotate",
-        help="wrap all keys with the current master key, and encrypt under new ones",
+        help="wrap all data keys with the current master key, and encrypt new data with new keys",
         parents=[line.configured],
     )
-    again.set_defaults(run=lambda asked: _run(asked, lambda settings: rotate(settings, say)))
-    keys = verbs.add_parser(
-        "keys", help="write the tenants' keys to a file, for backups", parents=[line.configured]
+    again.set_defaults(run=lambda args: _run(args, lambda settings: rotate(settings, say)))
+    keys = add_command(
+        verbs,
+        "keys",
+        help="write the tenants' wrapped keys to a file, for backups",
+        parents=[line.configured],
     )
-    keys.add_argument("file", type=Path, metavar="FILE", help="what is there is replaced")
+    keys.add_argument(
+        "file", type=Path, metavar="FILE", help="file to write; an existing one is replaced"
+    )
     keys.set_defaults(
-        run=lambda asked: _run(asked, lambda settings: save_keys(settings, asked.file, say))
+        run=lambda args: _run(args, lambda settings: save_keys(settings, args.file, say))
     )
 
 
-def _run(asked: argparse.Namespace, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
+def _run(args: argparse.Namespace, work: Callable[[Settings], Coroutine[Any, Any, None]]) -> int:
     from cacheserver.config import settings as config
 
-    asyncio.run(work(config.load(file=asked.config)))
+    asyncio.run(work(config.load(file=args.config)))
     return 0
 
 

@@ -10,37 +10,42 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from cacheserver.core.command_line import CommandLine
+from cacheserver.core.command_line import CommandLine, add_command
 from cacheserver.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from cacheserver.config.settings import Settings
 
 _SELECTORS: Final = {
-    "entry-id": "one stored answer",
-    "tag": "what has the tag",
-    "conversation": "a conversation, of the namespace that `--namespace` names",
-    "actor": "what an end user asked",
-    "namespace": "all of a namespace",
+    "entry-id": "the stored answer with this id",
+    "tag": "content with this tag",
+    "conversation": "a conversation; `--namespace` names its namespace",
+    "actor": "content of this end user",
+    "namespace": "everything in this namespace",
 }
 
 
 def add(line: CommandLine) -> None:
     """Add the command to the parser's."""
-    erase = line.commands.add_parser(
-        "erase", help="erase every trace of somebody's questions", parents=[line.configured]
+    erase = add_command(
+        line.commands,
+        "erase",
+        help="erase stored content of a tenant, by selector",
+        parents=[line.configured],
     )
-    erase.add_argument("--tenant", required=True, metavar="NAME", help="whose it is")
+    erase.add_argument(
+        "--tenant", required=True, metavar="NAME", help="the tenant whose content is erased"
+    )
     for name, about in _SELECTORS.items():
         erase.add_argument(f"--{name}", metavar="X", help=about)
-    erase.add_argument("--all", action="store_true", help="all that the tenant has")
+    erase.add_argument("--all", action="store_true", help="all content of the tenant")
     erase.add_argument(
-        "--url", help="where the server is (default: CACHESERVER_HOST and CACHESERVER_PORT)"
+        "--url", help="URL of the server (default: from CACHESERVER_HOST and CACHESERVER_PORT)"
     )
-    erase.set_defaults(run=lambda asked: _run(asked, line.settings_of(asked)))
+    erase.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
 
 
-def _run(asked: argparse.Namespace, settings: Settings) -> int:
+def _run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the server's reply. Raises `SettingsError`, and what the client raises."""
     from cacheserver.client import Client
 
@@ -49,13 +54,13 @@ def _run(asked: argparse.Namespace, settings: Settings) -> int:
     selector = {
         name.replace("-", "_"): value
         for name in _SELECTORS
-        if (value := getattr(asked, name.replace("-", "_"))) is not None
+        if (value := getattr(args, name.replace("-", "_"))) is not None
     }
-    if asked.all:
-        selector["tenant"] = asked.tenant
-    with Client(asked.url or _url(settings), key=settings.admin_key.get_secret_value()) as client:
+    if args.all:
+        selector["tenant"] = args.tenant
+    with Client(args.url or _url(settings), key=settings.admin_key.get_secret_value()) as client:
         try:
-            reply = client.erase(of=asked.tenant, **selector)
+            reply = client.erase(of=args.tenant, **selector)
         except ValueError:
             raise SettingsError(
                 f"erase: give one of {', '.join(f'--{name}' for name in _SELECTORS)} and --all"

@@ -44,21 +44,27 @@ def main(argv: Sequence[str], *, announce: Callable[[str], None]) -> int:
     `announce` is called with a line for the user. Raises `SettingsError` for a port in use.
     """
     parser = argparse.ArgumentParser(
-        prog="cacheserver simulate-claude", description="Serve a Claude that needs no key."
+        prog="cacheserver simulate-claude", description="Run a simulated Claude, without a key."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8081, help="port to listen on; 0: a free one")
-    parser.add_argument("--ttft-ms", type=float, default=0, help="time to the first token")
-    parser.add_argument("--tokens-per-s", type=float, help="how fast it writes; default: at once")
-    parser.add_argument("--batch-s", type=float, default=10, help="how long a batch takes")
-    asked = parser.parse_args(argv)
+    parser.add_argument(
+        "--port", type=int, default=8081, help="port to listen on; 0 picks a free one"
+    )
+    parser.add_argument(
+        "--ttft-ms", type=float, default=0, help="milliseconds until the first token"
+    )
+    parser.add_argument(
+        "--tokens-per-s", type=float, help="speed of an answer (default: all at once)"
+    )
+    parser.add_argument("--batch-s", type=float, default=10, help="seconds until a batch has ended")
+    args = parser.parse_args(argv)
     settings = SimulatedSettings(
-        ttft_s=asked.ttft_ms / 1_000, tokens_per_s=asked.tokens_per_s, batch_s=asked.batch_s
+        ttft_s=args.ttft_ms / 1_000, tokens_per_s=args.tokens_per_s, batch_s=args.batch_s
     )
     try:
-        listener = listen(asked.host, asked.port)
+        listener = listen(args.host, args.port)
     except OSError as error:
-        raise SettingsError(f"`--port` {asked.port}: {error.strerror}") from None
+        raise SettingsError(f"`--port` {args.port}: {error.strerror}") from None
     with listener:
         host, port = listener.getsockname()[:2]
         announce(f"simulated Claude on http://{host}:{port} (no answer here is Claude's)")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.core.command_line import CommandLine, say
+from cacheserver.core.command_line import CommandLine, add_command, say
 from cacheserver.tenants import key_times
 
 if TYPE_CHECKING:  # imported as a command runs
@@ -22,64 +22,69 @@ if TYPE_CHECKING:  # imported as a command runs
 
 def add(line: CommandLine) -> None:
     """Add the commands. Nothing heavy is imported until one runs."""
-    key = line.commands.add_parser("key", help="create, list, rotate, limit and revoke API keys")
+    key = add_command(line.commands, "key", help="create, list, rotate, limit and revoke API keys")
     verbs = key.add_subparsers(title="commands", required=True, metavar="COMMAND")
     limits = argparse.ArgumentParser(add_help=False)
     for name, about in (
-        ("requests-per-minute", "requests it may make in a minute"),
-        ("concurrent-misses", "calls to Claude it may have under way"),
-        ("tokens-per-minute", "tokens it may have Claude asked for in a minute"),
+        ("requests-per-minute", "requests in a minute"),
+        ("concurrent-misses", "concurrent calls to Claude"),
+        ("tokens-per-minute", "tokens of calls to Claude in a minute"),
     ):
         limits.add_argument(f"--{name}", type=int, metavar="N", help=about)
     expiring = argparse.ArgumentParser(add_help=False)
     expiring.add_argument(
-        "--expires", metavar="WHEN", help="refuse it from then on: 90d, 12h, or an ISO 8601 time"
+        "--expires", metavar="WHEN", help="when the key expires: 90d, 12h, or an ISO 8601 time"
     )
 
-    create = verbs.add_parser(
+    create = add_command(
+        verbs,
         "create",
-        help="create a key and print it, this once",
+        help="create a key and print it, once",
         parents=[line.configured, limits, expiring],
     )
-    create.add_argument("--tenant", required=True, help="whom it lets in")
-    create.add_argument("--label", default="", help="to tell it from others in the list")
-    create.set_defaults(run=lambda asked: _with_tenants(asked, line, _create(asked)))
-    listing = verbs.add_parser("list", help="list the keys there are", parents=[line.configured])
-    listing.set_defaults(run=lambda asked: _with_tenants(asked, line, _list))
-    rotate = verbs.add_parser(
-        "rotate", help="print a new key in place of one", parents=[line.configured, expiring]
+    create.add_argument("--tenant", required=True, help="tenant that the key belongs to")
+    create.add_argument("--label", default="", help="a name for the list of keys")
+    create.set_defaults(run=lambda args: _with_tenants(args, line, _create(args)))
+    listing = add_command(verbs, "list", help="list all keys", parents=[line.configured])
+    listing.set_defaults(run=lambda args: _with_tenants(args, line, _list))
+    rotate = add_command(
+        verbs,
+        "rotate",
+        help="replace a key and print the new one",
+        parents=[line.configured, expiring],
     )
-    rotate.add_argument("id", help="as `list` shows it; it stays")
+    rotate.add_argument("id", help="id that `list` shows; it does not change")
     rotate.add_argument(
-        "--overlap", default="0", metavar="TIME", help="take the old one too for so long: 24h, 7d"
+        "--overlap", default="0", metavar="TIME", help="how long the old key stays valid: 24h, 7d"
     )
-    rotate.set_defaults(run=lambda asked: _with_tenants(asked, line, _rotate(asked)))
-    limit = verbs.add_parser(
-        "limit", help="set how fast a key may ask", parents=[line.configured, limits]
+    rotate.set_defaults(run=lambda args: _with_tenants(args, line, _rotate(args)))
+    limit = add_command(
+        verbs, "limit", help="set the rate limits of a key", parents=[line.configured, limits]
     )
-    limit.add_argument("id", help="as `list` shows it; a limit that is not given is none")
-    limit.set_defaults(run=lambda asked: _with_tenants(asked, line, _limit(asked)))
-    revoke = verbs.add_parser(
-        "revoke", help="stop a key, within seconds", parents=[line.configured]
+    limit.add_argument("id", help="id that `list` shows; limits that are not given are removed")
+    limit.set_defaults(run=lambda args: _with_tenants(args, line, _limit(args)))
+    revoke = add_command(
+        verbs, "revoke", help="revoke a key, within seconds", parents=[line.configured]
     )
-    revoke.add_argument("id", help="as `list` shows it")
-    revoke.set_defaults(run=lambda asked: _with_tenants(asked, line, _revoke(asked.id)))
-    unlock = verbs.add_parser(
-        "open", help="let this machine in without a key again", parents=[line.configured]
+    revoke.add_argument("id", help="id that `list` shows")
+    revoke.set_defaults(run=lambda args: _with_tenants(args, line, _revoke(args.id)))
+    unlock = add_command(
+        verbs,
+        "open",
+        help="allow requests from this machine without a key again",
+        parents=[line.configured],
     )
-    unlock.add_argument(
-        "--yes", action="store_true", required=True, help="there is no other way back to no keys"
-    )
-    unlock.set_defaults(run=lambda asked: _with_tenants(asked, line, _open))
+    unlock.add_argument("--yes", action="store_true", required=True, help="confirm")
+    unlock.set_defaults(run=lambda args: _with_tenants(args, line, _open))
 
 
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]
 
 
-def _create(asked: argparse.Namespace) -> Command:
+def _create(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
         key, plain = await tenants.create_key(
-            asked.tenant, asked.label, expires_at=_moment(asked.expires), limits=_limits(asked)
+            args.tenant, args.label, expires_at=_moment(args.expires), limits=_limits(args)
         )
         print(plain)
         say(f"Key {key.id} of tenant {key.tenant}. It is kept hashed and not shown again.")
@@ -101,11 +106,11 @@ async def _list(tenants: Tenants) -> None:
         print(f"{line}  ({'; '.join(facts)})")
 
 
-def _rotate(asked: argparse.Namespace) -> Command:
+def _rotate(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
-        overlap_s = key_times.seconds("overlap", asked.overlap)
+        overlap_s = key_times.seconds("overlap", args.overlap)
         key, plain = await tenants.rotate_key(
-            asked.id, overlap_s=overlap_s, expires_at=_moment(asked.expires)
+            args.id, overlap_s=overlap_s, expires_at=_moment(args.expires)
         )
         print(plain)
         until = "is refused within seconds"
@@ -116,9 +121,9 @@ def _rotate(asked: argparse.Namespace) -> Command:
     return run
 
 
-def _limit(asked: argparse.Namespace) -> Command:
+def _limit(args: argparse.Namespace) -> Command:
     async def run(tenants: Tenants) -> None:
-        key = await tenants.limit_key(asked.id, _limits(asked))
+        key = await tenants.limit_key(args.id, _limits(args))
         say(f"Key {key.id} of tenant {key.tenant} has these limits within seconds.")
 
     return run
@@ -145,16 +150,16 @@ def _shown(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
-def _limits(asked: argparse.Namespace) -> Limits:
+def _limits(args: argparse.Namespace) -> Limits:
     from cacheserver.core.rules.limits import Limits
     from cacheserver.tenants import tenant_json
 
-    given = {name: getattr(asked, name) for name in Limits.__dataclass_fields__}
+    given = {name: getattr(args, name) for name in Limits.__dataclass_fields__}
     return tenant_json.limits("limits", given)
 
 
-def _with_tenants(asked: argparse.Namespace, line: CommandLine, command: Command) -> int:
-    settings = line.settings_of(asked)
+def _with_tenants(args: argparse.Namespace, line: CommandLine, command: Command) -> int:
+    settings = line.settings_of(args)
 
     async def run() -> None:
         async with _tenants(settings) as tenants:

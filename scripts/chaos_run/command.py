@@ -32,18 +32,18 @@ def main() -> None:
         "--only", nargs="+", metavar="FAULT", choices=(*schedule.HARD, *schedule.UPSTREAM)
     )
     parser.add_argument("--keep", type=Path, help="leave logs and data in this folder")
-    asked = parser.parse_args()
-    seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
+    args = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
     print(f"seed {seed}", flush=True)
     # Exit through `finally`: a server that is held by SIGSTOP would otherwise stay for ever.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     outcome = asyncio.run(
         chaos(
             seed=seed,
-            seconds=asked.seconds,
-            own_store=asked.store == "own",
-            kinds=tuple(asked.only) if asked.only else None,
-            keep=asked.keep,
+            seconds=args.seconds,
+            own_store=args.store == "own",
+            kinds=tuple(args.only) if args.only else None,
+            keep=args.keep,
         )
     )
     for line in lines(outcome):

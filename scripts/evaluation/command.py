@@ -48,11 +48,11 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="an earlier --json: judge the same cold pairs")
     parser.add_argument("--json", type=Path, help="write every figure")
     parser.add_argument("--plots", type=Path, help="write the curves as PNG into this folder")
-    asked = parser.parse_args()
-    if not all(0 < share <= 50 for share in (*asked.targets, *asked.traps)):
+    args = parser.parse_args()
+    if not all(0 < share <= 50 for share in (*args.targets, *args.traps)):
         parser.error("a target and a share of traps is over 0 and at most 50 percent")
     noise = []
-    for dials in asked.noise:
+    for dials in args.noise:
         try:
             different, left_open = (float(share) / 100 for share in dials.split(","))
         except ValueError:
@@ -61,31 +61,31 @@ def main() -> None:
             parser.error(f"--noise {dials}: together over 0 and at most 100 percent")
         noise.append((different, left_open))
     plan = Plan(
-        data=asked.data,
-        embedder=asked.embedder,
-        only=asked.only,
-        quick=asked.quick,
-        json=asked.json,
-        rows=asked.rows,
-        seeds=asked.seeds,
-        other_seeds=asked.other_seeds,
-        parts=tuple(asked.parts),
-        targets=tuple(share / 100 for share in asked.targets),
-        dials=tuple(share / 100 for share in asked.traps),
-        half=asked.half,
+        data=args.data,
+        embedder=args.embedder,
+        only=args.only,
+        quick=args.quick,
+        json=args.json,
+        rows=args.rows,
+        seeds=args.seeds,
+        other_seeds=args.other_seeds,
+        parts=tuple(args.parts),
+        targets=tuple(share / 100 for share in args.targets),
+        dials=tuple(share / 100 for share in args.traps),
+        half=args.half,
         noise=tuple(noise),
-        attack=asked.attack,
-        against=asked.against,
+        attack=args.attack,
+        against=args.against,
     )
     try:
         found = Evaluation(plan).run()
     except Malformed as problem:
         sys.stderr.write(f"evaluate: {problem}\n")
         sys.exit(2)
-    if asked.plots is not None:
+    if args.plots is not None:
         from scripts.evaluation import curves  # matplotlib, of the `dev` extra
 
-        for path in curves.draw(found, asked.plots):
+        for path in curves.draw(found, args.plots):
             print(path)
 
 

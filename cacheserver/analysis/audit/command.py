@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cacheserver.core.command_line import CommandLine
+from cacheserver.core.command_line import CommandLine, add_command
 from cacheserver.core.types import DEFAULT_TTL_S
 
 if TYPE_CHECKING:
@@ -24,46 +24,62 @@ _SEVERAL = 20_000_000  # bytes of logs from which on a second process is worth i
 
 def add(line: CommandLine) -> None:
     """Register the command."""
-    audit = line.commands.add_parser("audit", help="say what your logs would have saved")
+    audit = add_command(
+        line.commands, "audit", help="estimate from your logs what the cache would have saved"
+    )
     audit.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a log file or a folder")
     audit.add_argument(
         "--admin",
         action="store_true",
         help="fetch Anthropic's usage and cost reports with ANTHROPIC_ADMIN_KEY",
     )
-    audit.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON too")
-    audit.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page too")
-    audit.add_argument("--since", help="only requests from then on (ISO 8601 or Unix seconds)")
-    audit.add_argument("--until", help="only requests before then")
+    audit.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     audit.add_argument(
-        "--one-tenant", action="store_true", help="all users may be given each other's answers"
+        "--html", type=Path, metavar="FILE", help="also write the report as an HTML page"
     )
-    audit.add_argument("--target", type=float, default=0.01, help="wrong share of semantic hits")
+    audit.add_argument("--since", help="only requests from this time on (ISO 8601 or Unix seconds)")
+    audit.add_argument("--until", help="only requests before this time")
     audit.add_argument(
-        "--ttl", type=int, default=DEFAULT_TTL_S, help="how long an answer may be served, s"
+        "--one-tenant", action="store_true", help="let all users in the logs share answers"
+    )
+    audit.add_argument(
+        "--target",
+        type=float,
+        default=0.01,
+        help="highest share of wrong semantic hits (default: 0.01)",
+    )
+    audit.add_argument(
+        "--ttl", type=int, default=DEFAULT_TTL_S, help="lifetime of an answer in seconds"
     )
     audit.add_argument(
         "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
     )
-    audit.add_argument("--wrong-hit-usd", type=float, default=0.0, help="what a wrong answer costs")
-    audit.add_argument("--most-entries", type=int, default=500_000, help="answers remembered")
     audit.add_argument(
-        "--most-texts", type=int, default=100_000, help="questions and answers embedded, at most"
+        "--wrong-hit-usd",
+        type=float,
+        default=0.0,
+        help="cost of a wrong answer, subtracted from the savings",
+    )
+    audit.add_argument(
+        "--most-entries", type=int, default=500_000, help="most answers held in memory"
+    )
+    audit.add_argument(
+        "--most-texts", type=int, default=100_000, help="most questions and answers to embed"
     )
     audit.add_argument(
         "--admin-url",
         default="https://api.anthropic.com",
         metavar="URL",
-        help="where to fetch them",
+        help="URL of the Admin API",
     )
     audit.add_argument(
-        "--no-progress", dest="progress", action="store_false", help="do not show how far it is"
+        "--no-progress", dest="progress", action="store_false", help="do not show progress"
     )
-    audit.add_argument("--processes", type=int, help="0: as many as there are cores")
+    audit.add_argument("--processes", type=int, help="number of processes; 0: one for each core")
     audit.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the report. Return the exit status: 2 if nothing could be read."""
     from cacheserver.analysis.audit import data, invoice, invoice_data
     from cacheserver.analysis.audit.formats.reading import DAYS, ReadLog, calls
@@ -75,22 +91,22 @@ def run(asked: argparse.Namespace) -> int:
     from cacheserver.core import json_text
     from cacheserver.pricing import price_file
 
-    _check(asked)
+    _check(args)
     settings = config.load()
-    prices = price_file.read_price_file(settings, asked.prices)
-    since, until = _time("--since", asked.since), _time("--until", asked.until)
+    prices = price_file.read_price_file(settings, args.prices)
+    since, until = _time("--since", args.since), _time("--until", args.until)
     priced = price_file.build_pricer(prices)
-    reading, tally, progress = ReadLog(), Tally(), Progress(on=asked.progress)
-    leaks = Leaks(priced.cost, ttl_s=asked.ttl, systems=tally.systems)
+    reading, tally, progress = ReadLog(), Tally(), Progress(on=args.progress)
+    leaks = Leaks(priced.cost, ttl_s=args.ttl, systems=tally.systems)
     interrupted = False
     try:
-        if asked.admin:
-            _fetch(asked.admin_url, reading, since, until)
-        if asked.paths:
+        if args.admin:
+            _fetch(args.admin_url, reading, since, until)
+        if args.paths:
             found = calls(
-                asked.paths, since=since, until=until, reading=reading, progress=progress.read
+                args.paths, since=since, until=until, reading=reading, progress=progress.read
             )
-            for done, (call, step) in enumerate(_steps(asked, settings, prices, found), 1):
+            for done, (call, step) in enumerate(_steps(args, settings, prices, found), 1):
                 leaks.add(call, step, tally.add(call, step))
                 progress.replayed(done, reading.formats.total())
     except KeyboardInterrupt:
@@ -102,13 +118,13 @@ def run(asked: argparse.Namespace) -> int:
     worst = leaks.worst(tally.whole.spent, seconds)
     if invoice_totals is not None and not reading.requests:
         worst = invoice_data.leaks(invoice_totals)
-    wrong_hit = round(asked.wrong_hit_usd * 1_000_000_000)
+    wrong_hit = round(args.wrong_hit_usd * 1_000_000_000)
     report = data.report(reading, tally, worst, wrong_hit=wrong_hit, invoice=invoice_totals)
     # Files first: who reads only the beginning of what is printed shall have them all the same.
-    if asked.json is not None:
-        _write("--json", asked.json, json_text.dumps(report))
-    if asked.html is not None:
-        _write("--html", asked.html, html.page(report).encode())
+    if args.json is not None:
+        _write("--json", args.json, json_text.dumps(report))
+    if args.html is not None:
+        _write("--html", args.html, html.page(report).encode())
     for line in terminal.lines(report):
         print(line)
     if interrupted:
@@ -126,24 +142,24 @@ def _write(option: str, path: Path, text: bytes) -> None:
         raise SettingsError(f"`{option}`: {error}") from error
 
 
-def _check(asked: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> None:
     """Check the options. Raises `SettingsError`."""
     from cacheserver.core.errors import SettingsError
 
-    if not asked.paths and not asked.admin:
+    if not args.paths and not args.admin:
         raise SettingsError("give log files or folders to read, or `--admin`")
-    if not 0 < asked.target <= 0.5:
+    if not 0 < args.target <= 0.5:
         raise SettingsError("`--target` must be above 0 and at most 0.5")
-    if asked.ttl < 0 or asked.wrong_hit_usd < 0:
+    if args.ttl < 0 or args.wrong_hit_usd < 0:
         raise SettingsError("`--ttl` and `--wrong-hit-usd` must be 0 or more")
-    for option, path in (("--json", asked.json), ("--html", asked.html)):
+    for option, path in (("--json", args.json), ("--html", args.html)):
         # Told now, not after an hour of replaying.
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")
 
 
 def _steps(
-    asked: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
+    args: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
 ) -> Iterator[tuple[Call, Step]]:
     """Replay every request."""
     from cacheserver.analysis.audit.factories import EngineFactory
@@ -161,26 +177,26 @@ def _steps(
         raise SettingsError(f"`CACHESERVER_MODEL_DIR`: {error}") from error
     tenant = Tenant(
         "default",
-        default_ttl_s=asked.ttl,
-        max_ttl_s=max(asked.ttl, Tenant("default").max_ttl_s),
-        bar=Bar(target=asked.target),
+        default_ttl_s=args.ttl,
+        max_ttl_s=max(args.ttl, Tenant("default").max_ttl_s),
+        bar=Bar(target=args.target),
     )
-    processes = _processes(asked)
+    processes = _processes(args)
     # What is remembered is shared out, so that many remember no more than the server would.
-    bounds = (asked.most_entries, asked.most_texts, MOST)
-    making = EngineFactory(model_dir, tenant, prices, *(bound // processes for bound in bounds))
-    if asked.one_tenant:
+    bounds = (args.most_entries, args.most_texts, MOST)
+    factory = EngineFactory(model_dir, tenant, prices, *(bound // processes for bound in bounds))
+    if args.one_tenant:
         found = (replace(call, tenant="default") for call in found)
-    return workers.replay(found, making, processes=processes)
+    return workers.replay(found, factory, processes=processes)
 
 
-def _processes(asked: argparse.Namespace) -> int:
+def _processes(args: argparse.Namespace) -> int:
     """Return the number of processes: by default one for a short log, else one for each core."""
     from cacheserver.analysis.audit.formats.reading import files_of, size_of
 
-    if asked.processes is not None:
-        return asked.processes or os.cpu_count() or 1
-    return 1 if size_of(files_of(asked.paths)) < _SEVERAL else os.cpu_count() or 1
+    if args.processes is not None:
+        return args.processes or os.cpu_count() or 1
+    return 1 if size_of(files_of(args.paths)) < _SEVERAL else os.cpu_count() or 1
 
 
 def _fetch(url: str, reading: ReadLog, since: float | None, until: float | None) -> None:

@@ -8,79 +8,85 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from cacheserver.core.command_line import CommandLine
+from cacheserver.core.command_line import CommandLine, add_command
 
 
 def add(line: CommandLine) -> None:
     """Add the commands to argparse's subparsers. Nothing else is imported until one runs."""
-    command = line.commands.add_parser("simulate", help="what a workload would cost, and save")
-    command.add_argument("scenario", nargs="?", help="a name from --list, or a TOML file")
-    command.add_argument("--list", action="store_true", help="the scenarios that ship")
+    command = add_command(
+        line.commands, "simulate", help="estimate the cost and savings of a workload"
+    )
+    command.add_argument("scenario", nargs="?", help="a name that --list prints, or a TOML file")
+    command.add_argument("--list", action="store_true", help="list the shipped scenarios")
     command.add_argument(
         "--prices", default="today", help="`today`, `seeds`, or a price file (default: today)"
     )
-    command.add_argument("--seed", type=int, help="of the randomness, in place of the scenario's")
-    command.add_argument("--requests", type=_count, help="only the first so many")
+    command.add_argument("--seed", type=int, help="random seed (default: the scenario's)")
+    command.add_argument("--requests", type=_count, help="stop after this many requests")
     command.add_argument(
-        "--conversations", type=_count, help="so many over the same days, in place of its own"
+        "--conversations",
+        type=_count,
+        help="number of conversations over the same days (default: the scenario's)",
     )
     command.add_argument(
         "--processes",
         type=_count,
         default=1,
-        help="kinds are shared out to so many (default: 1); each remembers its share of prefixes",
+        help="number of processes that share the kinds of requests (default: 1)",
     )
-    command.add_argument("--json", metavar="FILE", help="write all of it there, in nanodollars")
+    command.add_argument(
+        "--json", metavar="FILE", help="also write the result as JSON, in nanodollars"
+    )
     command.set_defaults(run=run)
 
-    presets = line.commands.add_parser(
-        "presets", help="ten common workloads: what the planner picks, and how to apply one"
+    presets = add_command(
+        line.commands, "presets", help="print ten common workloads with the planner's choices"
     )
-    presets.add_argument("name", nargs="?", help="show one, and how to apply it to a tenant")
-    presets.add_argument("--json", action="store_true", help="all of them, for programs")
+    presets.add_argument("name", nargs="?", help="print one, and how to apply it to a tenant")
+    presets.add_argument("--json", action="store_true", help="print JSON")
     presets.set_defaults(run=run_presets)
 
 
-def run(asked: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run a simulation. Return the exit status. Raises `SettingsError` for unreadable files."""
     from cacheserver.analysis.scenarios import report, shelf
     from cacheserver.analysis.scenarios.run import run as simulate
     from cacheserver.core.errors import SettingsError
 
-    if asked.list:
+    if args.list:
         for name in shelf.names():
             print(f"{name:<22} {shelf.scenario(name).about}")
         return 0
-    if asked.scenario is None:
+    if args.scenario is None:
         raise SettingsError("name a scenario: `cacheserver simulate --list` shows those there are")
-    scenario = shelf.scenario(asked.scenario)
-    if asked.seed is not None:
-        scenario = replace(scenario, seed=asked.seed)
-    if asked.conversations is not None:
-        scenario = replace(scenario, conversations=asked.conversations)
-    prices = shelf.prices(asked.prices)
-    result = simulate(scenario, prices, requests=asked.requests, processes=asked.processes)
+    scenario = shelf.scenario(args.scenario)
+    if args.seed is not None:
+        scenario = replace(scenario, seed=args.seed)
+    if args.conversations is not None:
+        scenario = replace(scenario, conversations=args.conversations)
+    prices = shelf.prices(args.prices)
+    result = simulate(scenario, prices, requests=args.requests, processes=args.processes)
     print("\n".join(report.lines(result)))
-    if asked.json is not None:
+    if args.json is not None:
         try:
-            Path(asked.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
+            Path(args.json).write_text(json.dumps(report.as_json(result), indent=2) + "\n")
         except OSError as error:
-            raise SettingsError(f"`{asked.json}`: {error.strerror or error}") from error
+            raise SettingsError(f"`{args.json}`: {error.strerror or error}") from error
     return 0
 
 
-def run_presets(asked: argparse.Namespace) -> int:
+def run_presets(args: argparse.Namespace) -> int:
     """Print presets. Return the exit status. Raises `SettingsError` for an unknown name."""
     from cacheserver.analysis.scenarios import presets_report
     from cacheserver.pricing.prices import Pricer
 
     cost, now = Pricer().cost, time.time()
-    if asked.json:
+    if args.json:
         print(json.dumps(presets_report.as_json(cost, now), indent=2))
-    elif asked.name is None:
+    elif args.name is None:
         print("\n".join(presets_report.table(cost, now)))
     else:
-        print("\n".join(presets_report.one(asked.name, cost, now)))
+        print("\n".join(presets_report.one(args.name, cost, now)))
     return 0
 
 

@@ -92,10 +92,10 @@ class Cache:
 
     async def _answer(self, call: http.Call) -> tuple[Query, ServedAnswer]:
         tenant = await self._parts.tenants.of_caller(self._tenant)
-        asked = validated(json_text.loads(call.body or b"{}"))
-        talk = await ConversationTurn.of(asked, {}, tenant, self._parts)
+        valid = validated(json_text.loads(call.body or b"{}"))
+        talk = await ConversationTurn.of(valid, {}, tenant, self._parts)
         query = query_of(
-            {**asked, "messages": talk.messages} if talk else asked,
+            {**valid, "messages": talk.messages} if talk else valid,
             headers={},
             upstream_headers={},
             tenant=tenant,

@@ -72,19 +72,19 @@ class Batcher:
         """
         if self._closed:
             raise Closed("the batcher is closed")
-        if (known := self._memo.get(text)) is not None:
+        if (stored := self._memo.get(text)) is not None:
             self._memo.move_to_end(text)
-            return known
-        asked: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
+            return stored
+        waiter: asyncio.Future[Vectors] = asyncio.get_running_loop().create_future()
         if text in self._askers:  # queued or with the model already, for another
-            self._askers[text].append(asked)
-            return await asked
+            self._askers[text].append(waiter)
+            return await waiter
         if len(self._queue) >= self._max_waiting:
             raise QueueFull(f"{self._max_waiting} texts are waiting for the embedder")
         self._queue.append(text)
-        self._askers[text] = [asked]
+        self._askers[text] = [waiter]
         self._next()
-        return await asked
+        return await waiter
 
     async def close(self) -> None:
         """Fail waiting texts, let the model finish its batch, end the thread. Idempotent."""
@@ -107,7 +107,7 @@ class Batcher:
         batch: list[str] = []
         while self._queue and len(batch) < self._max_batch:
             text = self._queue.popleft()
-            if all(asked.done() for asked in self._askers[text]):
+            if all(waiter.done() for waiter in self._askers[text]):
                 del self._askers[text]  # all of them hung up
             else:
                 batch.append(text)
@@ -128,14 +128,14 @@ class Batcher:
 
     def _answer(self, text: str, vector: Vectors) -> None:
         self._remember(text, vector)
-        for asked in self._askers.pop(text):
-            if not asked.done():  # the asker may have hung up
-                asked.set_result(vector)
+        for waiter in self._askers.pop(text):
+            if not waiter.done():  # the asker may have hung up
+                waiter.set_result(vector)
 
     def _fail(self, text: str, problem: BaseException) -> None:
-        for asked in self._askers.pop(text):
-            if not asked.done():
-                asked.set_exception(problem)
+        for waiter in self._askers.pop(text):
+            if not waiter.done():
+                waiter.set_exception(problem)
 
     def _remember(self, text: str, vector: Vectors) -> None:
         if not self._memo_size:

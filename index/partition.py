@@ -127,8 +127,8 @@ class Partition:
         while True:
             fetch = min(fetch, len(self._ids))
             scores, labels = self._near.search(vector[None], fetch, params=chosen)
-            known = labels[0] >= 0  # FAISS fills up with -1
-            scores, rows = scores[0][known], self._rows(labels[0][known])
+            found_rows = labels[0] >= 0  # FAISS fills up with -1
+            scores, rows = scores[0][found_rows], self._rows(labels[0][found_rows])
             live = self._expires[rows] > now
             found, order = int(live.sum()), np.lexsort((-rows[live], -scores[live]))[:k]
             # An equal of the k-th may lie beyond what was fetched, and be newer.

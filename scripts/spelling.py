@@ -23,17 +23,17 @@ OWN = "flickr tumblr grindr scribd fiverr imgur passwd creat umount lyft digg re
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/list_spelling", description=__doc__)
     parser.add_argument("--scowl", type=Path, required=True)
-    asked = parser.parse_args()
+    args = parser.parse_args()
 
-    every = words_in(asked.scowl, "*-*") | set(OWN.split())
+    every = words_in(args.scowl, "*-*") | set(OWN.split())
     common = {
         word
         for level in (10, 20)
-        for word in words_in(asked.scowl, f"*h-words.{level}")
+        for word in words_in(args.scowl, f"*h-words.{level}")
         if len(word) >= LEAST
     }
     common |= {
-        word for level in (10, 20) for word in words_in(asked.scowl, f"american-words.{level}")
+        word for level in (10, 20) for word in words_in(args.scowl, f"american-words.{level}")
     }
     common = {word for word in common if len(word) >= LEAST}
     near = {slip for word in common for slip in slips(word)} & every - common

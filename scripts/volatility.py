@@ -49,10 +49,10 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the fitted weights, JSON"
     )
-    asked = parser.parse_args()
+    args = parser.parse_args()
     learned = None
     for name in ("temp", "geo"):
-        questions = _questions(asked.data / "situatedqa" / f"id_{name}.train.jsonl")
+        questions = _questions(args.data / "situatedqa" / f"id_{name}.train.jsonl")
         seen = [q for q in questions if not _held_out(q) and q.source != "marco"]
         unseen = [q for q in questions if _held_out(q)]
         fitted = fit(seen, threshold=0.8)
@@ -65,11 +65,11 @@ def main() -> None:
         _flags(f"  cues only, {len(unseen)}", unseen, lambda v: v.cue not in (None, "drift"))
         _flags("  all that ships", unseen, lambda v: v.kind != "stable")
     for path in ("banking77/train.tsv", "clinc150/train.tsv", "clinc150/val.tsv"):
-        _intents(asked.data / path)
-    if asked.output and learned:
+        _intents(args.data / path)
+    if args.output and learned:
         kept = {word: round(weight, 3) for word, weight in learned.weights.items()}
         fields = {"bias": learned.bias, "threshold": learned.threshold, "weights": kept}
-        asked.output.write_text(json.dumps(fields, indent=0, sort_keys=True) + "\n")
+        args.output.write_text(json.dumps(fields, indent=0, sort_keys=True) + "\n")
 
 
 def fit(questions: Sequence[Question], threshold: float) -> DriftModel:

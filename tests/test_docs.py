@@ -21,7 +21,7 @@ import pytest
 
 from cacheserver.api.resources.query import QueryRequest
 from cacheserver.cache import cacheability
-from cacheserver.core.errors import NotAsked
+from cacheserver.core.errors import NotSent
 from cacheserver.matching import decision as judge
 from cacheserver.pricing.price_table import load_overrides
 from tests.house import ADMIN_KEY, House
@@ -213,7 +213,7 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
             ("semantic" if reason == "probable" else "miss", reason)
             for reason in get_args(judge.Reason)
         ),
-        *(("miss", reason) for reason in get_args(NotAsked)),
+        *(("miss", reason) for reason in get_args(NotSent)),
     }
     for path in (ROOT / "cacheserver").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

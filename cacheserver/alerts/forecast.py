@@ -43,20 +43,20 @@ def forecast(spent: int, hours: Mapping[int, int], now: float, end: float) -> Fo
     the first one counts as 0. `end` and `now` are Unix seconds.
     """
     this = int(now // _HOUR_S)
-    known = _filled(hours, this)
+    history = _filled(hours, this)
     left_h = max(0.0, (end - now) / _HOUR_S)
-    if left_h == 0 or len(known) < 2:
+    if left_h == 0 or len(history) < 2:
         return Forecast(spent, spent, spent, "spent")
-    if len(known) < _SEASONAL_H:
-        to_come = statistics.fmean(known) * left_h
-        spread = _spread(known, left_h)
+    if len(history) < _SEASONAL_H:
+        to_come = statistics.fmean(history) * left_h
+        spread = _spread(history, left_h)
         return _around(spent, to_come, spread, "linear")
-    usual = _usual(known, this)
+    usual = _usual(history, this)
     to_come = sum(usual[hour % _WEEK_H] * share for hour, share in _hours(now, end))
-    first = this - len(known)
-    rest = [value - usual[(first + at) % _WEEK_H] for at, value in enumerate(known)]
+    first = this - len(history)
+    rest = [value - usual[(first + at) % _WEEK_H] for at, value in enumerate(history)]
     # Each mean is of two to four values, so the residuals are too small: correct for it.
-    seen = max(2, len(known) // _WEEK_H)
+    seen = max(2, len(history) // _WEEK_H)
     spread = _spread(rest, left_h) * math.sqrt(seen / (seen - 1))
     return _around(spent, to_come, spread, "seasonal")
 
@@ -70,11 +70,11 @@ def _filled(hours: Mapping[int, int], this: int) -> list[int]:
     return [hours.get(hour, 0) for hour in range(first, this)]
 
 
-def _usual(known: Sequence[int], this: int) -> Mapping[int, float]:
+def _usual(history: Sequence[int], this: int) -> Mapping[int, float]:
     """Return the mean by hour of the week."""
     found: defaultdict[int, list[int]] = defaultdict(list)
-    first = this - len(known)
-    for at, value in enumerate(known):
+    first = this - len(history)
+    for at, value in enumerate(history):
         found[(first + at) % _WEEK_H].append(value)
     return {hour: statistics.fmean(values) for hour, values in found.items()}
 

@@ -233,10 +233,10 @@ def _same_hour(hour: Hour, name: str) -> Sequence[float]:
     """Return the values of this hour on earlier days; of all hours if few days are known."""
     if not hour.before:
         return ()
-    known = range(min(hour.before), hour.number)
-    same = [at for at in known if (hour.number - at) % 24 == 0]
+    numbers = range(min(hour.before), hour.number)
+    same = [at for at in numbers if (hour.number - at) % 24 == 0]
     if len(same) < _LEAST_SAMPLES:
-        same = list(known) if len(known) >= _LEAST_HOURS else []
+        same = list(numbers) if len(numbers) >= _LEAST_HOURS else []
     return [hour.before.get(at, {}).get(name, 0) for at in same]
 
 

@@ -23,14 +23,14 @@ _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 class AccessLog:
     """Writer of the access log. Health probes are logged at `debug`."""
 
-    def began(self, visit: RequestContext) -> None:
+    def began(self, context: RequestContext) -> None:
         """Do nothing: a request is logged when it ends."""
 
-    def ended(self, visit: RequestContext) -> None:
-        level = logging.DEBUG if visit.route in _PROBES else logging.INFO
+    def ended(self, context: RequestContext) -> None:
+        level = logging.DEBUG if context.route in _PROBES else logging.INFO
         if not logger.isEnabledFor(level):
             return
-        logged = fields(visit)
+        logged = fields(context)
         words = [
             str(logged[name]) for name in ("method", "route", "status") if logged[name] is not None
         ]
@@ -50,27 +50,27 @@ _SHOWN = (
 )
 
 
-def fields(visit: RequestContext) -> dict[str, Any]:
+def fields(context: RequestContext) -> dict[str, Any]:
     """Fields of a line; None if unknown or absent."""
     return {
-        "method": visit.method,
-        "route": visit.route,
-        "status": visit.shown_status,
-        "abandoned": visit.status is not None and not visit.whole,
-        "duration_ms": round(visit.seconds * 1_000, 3),
-        "request_id": visit.id,
-        **_settled(visit),
+        "method": context.method,
+        "route": context.route,
+        "status": context.shown_status,
+        "abandoned": context.status is not None and not context.whole,
+        "duration_ms": round(context.seconds * 1_000, 3),
+        "request_id": context.id,
+        **_settled(context),
     }
 
 
-def _settled(visit: RequestContext) -> dict[str, Any]:
-    row = visit.row
+def _settled(context: RequestContext) -> dict[str, Any]:
+    row = context.row
     return {
-        "decision_id": visit.decision_id,
-        "tenant": visit.tenant,
-        "outcome": visit.cache if row is None else row.outcome,
-        "reason": visit.reason if row is None else row.reason,
-        "similarity": visit.similarity,
+        "decision_id": context.decision_id,
+        "tenant": context.tenant,
+        "outcome": context.cache if row is None else row.outcome,
+        "reason": context.reason if row is None else row.reason,
+        "similarity": context.similarity,
         "model": None if row is None else clean(row.model or row.asked),
         "cost_usd": None if row is None or row.cost is None else usd(row.cost),
         "saved_usd": None if row is None else usd(row.net),

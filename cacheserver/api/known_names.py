@@ -53,7 +53,7 @@ async def refuse_unknown_scopes(state: AppState, field: str, before: Tenant, aft
     if not state.parts.entries.ready:
         return  # what was asked before the start is not known yet
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
-        if await state.parts.entries.asked_in(before.name, scope):
+        if await state.parts.entries.has_questions(before.name, scope):
             continue
         scopes = await _scopes_of(state, before)
         if scope not in scopes:

@@ -173,9 +173,9 @@ def _sealed(file: IO[bytes], masters: MasterKeys) -> SealedWriter:
 def _opened(file: IO[bytes], path: Path, masters: MasterKeys | None) -> IO[bytes]:
     """Read the file's own key; return what decrypts with it. Raises `SettingsError`."""
     line = file.readline(_LONGEST_LINE)
-    said = f"`CACHESERVER_ENCRYPTION_KEY_FILE`, `..._COMMAND`: {path} is encrypted"
+    reason = f"`CACHESERVER_ENCRYPTION_KEY_FILE`, `..._COMMAND`: {path} is encrypted"
     if masters is None:
-        raise SettingsError(f"{said}; name the master key it was made with")
+        raise SettingsError(f"{reason}; name the master key it was made with")
     try:
         found = orjson.loads(line)
         master = masters.by_id(found["master"])
@@ -185,7 +185,7 @@ def _opened(file: IO[bytes], path: Path, masters: MasterKeys | None) -> IO[bytes
         both = master.unwrap(_ABOUT, wrapped)
     except WrongMaster:
         raise SettingsError(
-            f"{said} under another master key; name that one, or beside the current one as "
+            f"{reason} under another master key; name that one, or beside the current one as "
             "`CACHESERVER_ENCRYPTION_OLD_KEY_FILE`"
         ) from None
     except (ValueError, KeyError, TypeError):

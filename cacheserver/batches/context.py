@@ -201,7 +201,7 @@ class BatchContext:
             decision_id=line.request.id,
             outcome=settled.outcome,
             reason=settled.decision.reason,
-            asked=line.query.model,
+            requested_model=line.query.model,
             model=settled.model,
             usage=None if settled.call is None else settled.usage,
             cost=settled.cost,

@@ -105,18 +105,18 @@ class Jobs:
         key = f"{self._prefix}bt:in:{job.id}"
         await self._sealer.ready(job.tenant)
         # A large batch takes seconds.
-        kept = await asyncio.to_thread(_all_packed, self._sealer, job, items)
-        taken = sum(map(len, kept)) + len(kept) * _ITEM_BYTES + _JOB_BYTES
+        sealed = await asyncio.to_thread(_all_packed, self._sealer, job, items)
+        taken = sum(map(len, sealed)) + len(sealed) * _ITEM_BYTES + _JOB_BYTES
         words = (job.id, taken, self._max_bytes or 0, life_ms)
         made_room = int(await run_script(self._room, self._prefix, "", *words))
         if made_room < 0:
             raise NoRoom(f"there is no room for another {taken} bytes of jobs")
         chunk: dict[Any, Any] = {}
         size = 0
-        for place, packed in enumerate(kept):
+        for place, packed in enumerate(sealed):
             chunk[str(place)] = packed
             size += len(packed)
-            if size >= _CHUNK_BYTES or place == len(kept) - 1:
+            if size >= _CHUNK_BYTES or place == len(sealed) - 1:
                 with store_errors():
                     async with self._redis.pipeline(transaction=True) as pipe:
                         pipe.hset(key, mapping=chunk)
@@ -183,8 +183,8 @@ class Jobs:
         found = await command(self._redis, "HMGET", f"{self._prefix}bt:in:{id}", *items)
         await self._sealer.know(found)
         return [
-            None if kept is None else unpacked(self._sealer, place_name(id, item), kept)
-            for item, kept in zip(items, found, strict=True)
+            None if sealed is None else unpacked(self._sealer, place_name(id, item), sealed)
+            for item, sealed in zip(items, found, strict=True)
         ]
 
 
@@ -246,13 +246,13 @@ def _written(job: Job, sealer: Sealer) -> dict[str, str | bytes | float]:
         "cursor": job.cursor,
         "status": job.status,
     }
-    kept: dict[str, str | bytes | float] = {}
+    sealed: dict[str, str | bytes | float] = {}
     for name, value in fields.items():
         if value is not None and name in _SEALED:
-            kept[name] = sealer.seal(JOBS, job.tenant, f"{job.id}:{name}", str(value).encode())
+            sealed[name] = sealer.seal(JOBS, job.tenant, f"{job.id}:{name}", str(value).encode())
         elif value is not None:
-            kept[name] = value
-    return kept
+            sealed[name] = value
+    return sealed
 
 
 def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:

@@ -123,14 +123,14 @@ class Submitter:
         try:
             reply = await self._claude.create_batch(_call(batch, body))
         except UpstreamError as error:
-            await self._not_made(sending, error)
+            await self._creation_failed(sending, error)
             return
         made = results.object_of(reply.body).get("id")
         if isinstance(made, str):
             due = now + context.pace.poll_first_s
             await context.work.move(sending, due=due, state="sent", upstream=made, polls=0)
 
-    async def _not_made(self, batch: UpstreamBatch, error: UpstreamError) -> None:
+    async def _creation_failed(self, batch: UpstreamBatch, error: UpstreamError) -> None:
         context, now = self._context, self._context.clock()
         if error.status in _REFUSED or error.reason is not None:
             wait_s = min(_RETRY_S * 2 ** (batch.tries - 1), _LONGEST_RETRY_S)

@@ -102,7 +102,7 @@ class Budgets:
         except asyncio.CancelledError:
             self._give_back(name, id, now)
             raise
-        if not held.made:
+        if not held.reserved:
             return _refused(budget.strictest(held.full(accounts)))
         made = _reserved(query, id, accounts, held, amounts)
         self._held[id] = made
@@ -124,7 +124,7 @@ class Budgets:
         accounts = tuple(budget.accounts(name, query.key_id, rules, now))
         amounts = self._estimate.of(query, now, tier="batch")
         held = await self._reserve(name, id, accounts, amounts, now, lease_s=HOLD_S, token=token)
-        if not held.made:
+        if not held.reserved:
             return _refused(budget.hardest(held.full(accounts)))
         return _reserved(query, id, accounts, held, amounts)
 
@@ -199,7 +199,7 @@ class Budgets:
         held = await reserve()
         if held.freed:
             self._metrics.dropped("budget-lease", held.freed)
-        if not held.made and self._waiting and all(one.held for one in held.full(accounts)):
+        if not held.reserved and self._waiting and all(one.held for one in held.full(accounts)):
             # It is not spent, only held, perhaps by bills that this process has not yet written.
             await self.flush()
             held = await reserve()
@@ -269,5 +269,5 @@ def _reserved(
     model = tiers.model_of("low", query.tenant.routing)
     # An old model may be cheaper than any tier; one without a price is taken for dearer.
     gains = query.model != model and not 0 < amount.nano <= cheapest.nano
-    put_aside = cheapest if held.cheapest else amount
-    return Reservation(id, accounts, put_aside, cheapest=held.cheapest and gains)
+    reserved_amount = cheapest if held.cheapest else amount
+    return Reservation(id, accounts, reserved_amount, cheapest=held.cheapest and gains)

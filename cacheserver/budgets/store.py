@@ -24,7 +24,7 @@ _LIFE_S = {"day": 3 * 86_400, "month": 62 * 86_400}  # the last one can still be
 class Held:
     """Result of a reservation. `balances` are from before it, in the accounts' order."""
 
-    made: bool
+    reserved: bool
     cheapest: bool  # for the cheapest tier
     freed: int  # leases of servers that were killed
     balances: tuple[Balance, ...]
@@ -78,8 +78,8 @@ class BudgetStore:
         for account in accounts:
             words += [_name(account), _LIFE_S[account.period.span], *_limits(account)]
             words.append(ACTIONS[account.at_limit].reservation)
-        made, freed, *numbers = await run_script(self._reserve, *words)
-        return Held(made > 0, made == 2, freed, _balances(numbers))
+        reserved, freed, *numbers = await run_script(self._reserve, *words)
+        return Held(reserved > 0, reserved == 2, freed, _balances(numbers))
 
     async def settle(
         self, tenant: str, id: str, accounts: Sequence[Account], spent: Amount, now: float

@@ -47,14 +47,14 @@ class NoRateLimits:
 class NoEscalation:
     """Every answer of Claude's will do."""
 
-    def holds_back(self, query: Query, asked: PlannedCall) -> bool:
+    def holds_back(self, query: Query, planned: PlannedCall) -> bool:
         return False
 
-    def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
+    def verdict(self, query: Query, planned: PlannedCall, message: Mapping[str, Any]) -> str | None:
         return None
 
     def escalate(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
+        self, query: Query, planned: PlannedCall, message: Mapping[str, Any], why: str, now: float
     ) -> PlannedCall | None:
         return None
 

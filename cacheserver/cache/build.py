@@ -198,4 +198,4 @@ async def cache(
         try:
             await service.drain(_DRAIN_S)
         finally:
-            await index_sync.end_keeping(upkeep, answers.entries, metrics)
+            await index_sync.end_sync(upkeep, answers.entries, metrics)

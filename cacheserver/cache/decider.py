@@ -140,7 +140,7 @@ class Decider:
         level, basis = needed.level, needed.basis
         if basis == "closed":
             return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
-        asked = self._language.profile(query.text or "")
+        question = self._language.profile(query.text or "")
         by_id = {c.entry.id: c for c in live}
         neighbours = [
             Neighbour(
@@ -153,7 +153,7 @@ class Decider:
             for c in live
         ]
         verdict = judge(
-            asked,
+            question,
             neighbours,
             state,
             needed,

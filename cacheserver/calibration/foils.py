@@ -19,7 +19,7 @@ from cacheserver.matching.profile import Profile
 
 
 def of_neighbours(
-    asked: Profile,
+    question: Profile,
     neighbours: Sequence[Neighbour],
     group: str,
     outcome_of: Callable[[str], Outcome],
@@ -33,7 +33,7 @@ def of_neighbours(
     other = next((n for n in neighbours if n.group != group), None)
     if other is None or outcome_of(other.id) != "different":
         return None
-    return decision.foil(asked, neighbours, group, language)
+    return decision.foil(question, neighbours, group, language)
 
 
 async def of_candidates(
@@ -57,7 +57,7 @@ async def of_candidates(
             )
             for c in live
         ]
-        asked = language.profile(query.text or "")
-        return of_neighbours(asked, neighbours, group, outcome_of, language)
+        question = language.profile(query.text or "")
+        return of_neighbours(question, neighbours, group, outcome_of, language)
 
     return await asyncio.to_thread(work)

@@ -67,17 +67,17 @@ class Pairs:
             by["probability"].append(Scored(round(judged.probability, 6), right))
             if judged.probability >= level and judged.supported is not False:
                 by_target.append(Scored(1.0, right))
-        asked = len(pairs)
+        total = len(pairs)
         return {
-            "pairs": asked,
+            "pairs": total,
             "unread": unread,  # too long for the embedder, or unreadable: never matched
             "vetoed": vetoed,
             "target": target,
             **{
-                name: {"curve": [asdict(point) for point in curve(scored, asked=asked)]}
+                name: {"curve": [asdict(point) for point in curve(scored, total=total)]}
                 for name, scored in by.items()
             },
-            "recommended": _recommended(by["similarity"], by_target, target, asked=asked),
+            "recommended": _recommended(by["similarity"], by_target, target, total=total),
         }
 
     async def shadow(
@@ -88,22 +88,26 @@ class Pairs:
         `at` names further bars to report on, by `probability` and by `similarity`.
         """
         rows = [row for _, row in await self._labels.window(tenant, SHADOW)]
-        asked = sum(1 + row.get("alone", 0) for row in rows)
+        total = sum(1 + row.get("alone", 0) for row in rows)
         served = [_labelled(row, 1.0) for row in rows if row["served"]]
-        would_have = as_json(what_if_rules.rate(served, 1.0, asked=asked))
+        would_have = as_json(what_if_rules.rate(served, 1.0, total=total))
         del would_have["bar"]
-        report: dict[str, Any] = {"compared": len(rows), "asked": asked, "would_have": would_have}
+        report: dict[str, Any] = {
+            "compared": len(rows),
+            "asked": total,
+            "would_have": would_have,
+        }
         for name in ("probability", "similarity"):
             # What a veto refuses no bar serves.
             near = [row for row in rows if row.get("veto") is None and row.get(name) is not None]
             candidates = [_labelled(row, row[name]) for row in near]
             report[name] = {
-                "curve": [as_json(point) for point in what_if_rules.rates(candidates, asked=asked)],
+                "curve": [as_json(point) for point in what_if_rules.rates(candidates, total=total)],
             }
             if name == "similarity":
-                report["recommended"] = _threshold(candidates, target, asked=asked)
+                report["recommended"] = _threshold(candidates, target, total=total)
             if at is not None and name in at:
-                report[name]["at"] = as_json(what_if_rules.rate(candidates, at[name], asked=asked))
+                report[name]["at"] = as_json(what_if_rules.rate(candidates, at[name], total=total))
         return report
 
 
@@ -163,23 +167,23 @@ def _labelled(row: Mapping[str, Any], score: float) -> LabelledCandidate:
 
 
 def _recommended(
-    by_similarity: Sequence[Scored], by_target: Sequence[Scored], target: float, *, asked: int
+    by_similarity: Sequence[Scored], by_target: Sequence[Scored], target: float, *, total: int
 ) -> dict[str, Any]:
     """Return the bar to set and why; null if the pairs show none that keeps `target`.
 
     A target is preferred to a threshold that serves no more: it learns, and closes if it is
     exceeded.
     """
-    threshold = recommended(by_similarity, target, asked=asked)
-    held = at(by_target, 1.0, asked=asked)
+    threshold = recommended(by_similarity, target, total=total)
+    held = at(by_target, 1.0, total=total)
     if held.wrong_high <= target and (threshold is None or held.hits >= threshold.hits):
-        return {"bar": {"target": target}, "why": _reason(held, target, asked)}
+        return {"bar": {"target": target}, "why": _reason(held, target, total)}
     if threshold is not None:
-        return {"bar": {"similarity": threshold.bar}, "why": _reason(threshold, target, asked)}
-    needed, best = fewest(target), safest(by_similarity, asked=asked)
+        return {"bar": {"similarity": threshold.bar}, "why": _reason(threshold, target, total)}
+    needed, best = fewest(target), safest(by_similarity, total=total)
     if best is None or len(by_similarity) < needed:
         why = f"{needed} pairs without one wrong are needed to show a target of {target:.4g}; of "
-        why += f"the {asked} given the vetoes let {len(by_similarity)} through"
+        why += f"the {total} given the vetoes let {len(by_similarity)} through"
     else:
         why = f"no threshold keeps {target:.4g}: at {best.bar:.4f}, where the fewest are wrong, "
         why += f"it is {best.wrong} of {best.hits}, and may be {best.wrong_high:.2%}"
@@ -187,12 +191,12 @@ def _recommended(
 
 
 def _threshold(
-    candidates: Sequence[LabelledCandidate], target: float, *, asked: int
+    candidates: Sequence[LabelledCandidate], target: float, *, total: int
 ) -> dict[str, Any]:
     """Return the threshold that shadow mode shows to keep `target`, and why."""
-    best = what_if_rules.recommended(candidates, target, asked=asked)
+    best = what_if_rules.recommended(candidates, target, total=total)
     if best is not None:
-        why = f"would have served {best.hits} of {asked} questions, {best.wrong} of them wrong: "
+        why = f"would have served {best.hits} of {total} questions, {best.wrong} of them wrong: "
         why += f"with 95% confidence at most {best.wrong_high:.2%}"
         return {"bar": {"similarity": best.bar}, "why": why}
     labelled, needed = sum(one.right is not None for one in candidates), fewest(target)
@@ -201,8 +205,8 @@ def _threshold(
     return {"bar": None, "why": why}
 
 
-def _reason(point: Point, target: float, asked: int) -> str:
+def _reason(point: Point, target: float, total: int) -> str:
     return (
-        f"serves {point.hits} of {asked} pairs, {point.wrong} of them wrong: with 95% confidence "
+        f"serves {point.hits} of {total} pairs, {point.wrong} of them wrong: with 95% confidence "
         f"at most {point.wrong_high:.2%}"
     )

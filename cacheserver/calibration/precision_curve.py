@@ -33,15 +33,15 @@ class Point:
     wrong_high: float
 
 
-def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:
-    """Return the outcome at a bar, inclusive. `asked` counts all questions."""
+def at(scored: Sequence[Scored], bar: float, *, total: int) -> Point:
+    """Return the outcome at a bar, inclusive. `total` counts all questions."""
     served = [one for one in scored if one.score >= bar]
     wrong = sum(not one.right for one in served)
     low, high = wilson(wrong, len(served))
     return Point(
         bar=bar,
         hits=len(served),
-        hit_rate=len(served) / asked if asked else 0.0,
+        hit_rate=len(served) / total if total else 0.0,
         wrong=wrong,
         wrong_rate=wrong / len(served) if served else 0.0,
         wrong_low=low,
@@ -49,14 +49,14 @@ def at(scored: Sequence[Scored], bar: float, *, asked: int) -> Point:
     )
 
 
-def curve(scored: Sequence[Scored], *, asked: int) -> list[Point]:
+def curve(scored: Sequence[Scored], *, total: int) -> list[Point]:
     """Return points from the strictest bar to the loosest, each at a score that occurs."""
     scores = sorted({one.score for one in scored}, reverse=True)
     step = max(1, len(scores) // _POINTS)
-    return [at(scored, bar, asked=asked) for bar in scores[::step]]
+    return [at(scored, bar, total=total) for bar in scores[::step]]
 
 
-def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point | None:
+def recommended(scored: Sequence[Scored], target: float, *, total: int) -> Point | None:
     """Return the loosest bar whose upper bound of wrong hits is at most `target`, or None.
 
     It is at the score of a right pair: easy pairs must not pay for a score that only wrong ones
@@ -64,15 +64,15 @@ def recommended(scored: Sequence[Scored], target: float, *, asked: int) -> Point
     """
     best: Point | None = None
     for bar in sorted({one.score for one in scored if one.right}, reverse=True):
-        point = at(scored, bar, asked=asked)
+        point = at(scored, bar, total=total)
         if point.wrong_high <= target:
             best = point
     return best
 
 
-def safest(scored: Sequence[Scored], *, asked: int) -> Point | None:
+def safest(scored: Sequence[Scored], *, total: int) -> Point | None:
     """Return the bar with the lowest upper bound of wrong hits; None if nothing was scored."""
-    points = (at(scored, bar, asked=asked) for bar in {one.score for one in scored})
+    points = (at(scored, bar, total=total) for bar in {one.score for one in scored})
     return min(points, key=lambda point: (point.wrong_high, -point.bar), default=None)
 
 

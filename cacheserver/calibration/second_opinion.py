@@ -55,7 +55,7 @@ class SecondOpinion:
         second: Outcome | None = None
         if confirmation.surprising(first, probability):
             same = await self._judged(compared, always=True)
-            second = await self._asked_again(compared) if same is None else _outcome(same)
+            second = await self._judge_again(compared) if same is None else _outcome(same)
         return confirmation.conclude(first, probability, second)
 
     async def _judged(self, compared: Compared, *, always: bool) -> bool | None:
@@ -68,7 +68,7 @@ class SecondOpinion:
             query.tenant.name, query.text or "", one, other, always=always
         )
 
-    async def _asked_again(self, compared: Compared) -> Outcome | None:
+    async def _judge_again(self, compared: Compared) -> Outcome | None:
         """Compare one more fresh answer; None if there was none."""
         query = compared.query
         try:

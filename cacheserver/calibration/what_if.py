@@ -163,7 +163,7 @@ class WhatIf:
             "change": "begins" if begins else "ends",
             "decision_id": past.id,
             "at": past.at,
-            "asked": past.asked,
+            "asked": past.question,
             "question": one.question,
             "entry": one.entry,
             "similarity": one.similarity,

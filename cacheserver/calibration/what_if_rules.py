@@ -48,7 +48,7 @@ class PastDecision:
     scope: str
     namespace: str
     fingerprint: str
-    asked: str | None  # None: not kept
+    question: str | None  # None: not kept
     served: str | None  # whose answer, by entry id; None: a miss
     candidates: tuple[Nearby, ...]  # the most similar first, at most `EXPLAINED`
     worth: Nanodollars  # what a hit saved, or would have
@@ -120,7 +120,7 @@ def read_past_decision(record: Mapping[str, Any]) -> PastDecision | None:
         scope=str(record["scope"]),
         namespace=str(record["namespace"]),
         fingerprint=str(record["fingerprint"]),
-        asked=record.get("asked"),
+        question=record.get("asked"),
         served=served,
         candidates=tuple(
             Nearby(
@@ -163,22 +163,22 @@ def replay_decision(
     if bar.exact_only:
         return Outcome(False, "exact-only")
     texts = {one.entry: one.question for one in past.candidates if one.question is not None}
-    if past.asked is None or len(texts) < len(past.candidates):
+    if past.question is None or len(texts) < len(past.candidates):
         return Outcome(None)  # which vetoes hold cannot be told without the questions
-    enabled, asked = enabled_vetoes(bar), read(past.asked)
+    enabled, question = enabled_vetoes(bar), read(past.question)
     if bar.similarity is not None:
         neighbours = [
             Neighbour(one.entry, one.similarity - one.penalty, one.entry, read(texts[one.entry]))
             for one in past.candidates
         ]
-        selection = decide(asked, neighbours, bar.similarity, language=language, enabled=enabled)
+        selection = decide(question, neighbours, bar.similarity, language=language, enabled=enabled)
         served = next((one for one in past.candidates if one.entry == selection.serve), None)
         all_reach = min(n.similarity for n in neighbours) >= bar.similarity
         if served is None and len(neighbours) == EXPLAINED and all_reach:
             return Outcome(None)  # all are vetoed, and the next one stands in no record
         return Outcome(served is not None, selection.reason, served, selection.vetoes)
     fired = {
-        one.entry: vetoes_between(asked, read(texts[one.entry]), enabled, language)
+        one.entry: vetoes_between(question, read(texts[one.entry]), enabled, language)
         for one in past.candidates[:JUDGED]
     }
     refused = {entry: names[0] for entry, names in fired.items() if names}
@@ -247,21 +247,21 @@ def replay(decided: Iterable[tuple[PastDecision, Outcome]]) -> Replay:
     )
 
 
-def rate(candidates: Iterable[LabelledCandidate], bar: float, *, asked: int | None = None) -> Rate:
-    """Return the outcome of a bar, inclusive. `asked` counts all questions, also without candidate.
+def rate(candidates: Iterable[LabelledCandidate], bar: float, *, total: int | None = None) -> Rate:
+    """Return the outcome of a bar, inclusive. `total` counts all questions, also without candidate.
 
     Weighted candidates stand for several, so the interval uses the effective sample size.
     """
     served = [one for one in candidates if one.score >= bar]
     judged = [one for one in served if one.right is not None]
-    total = sum(one.weight for one in judged)
-    share = sum(one.weight for one in judged if not one.right) / total if total else 0.0
-    effective = total * total / sum(one.weight**2 for one in judged) if total else 0.0
+    weight = sum(one.weight for one in judged)
+    share = sum(one.weight for one in judged if not one.right) / weight if weight else 0.0
+    effective = weight * weight / sum(one.weight**2 for one in judged) if weight else 0.0
     low, high = wilson(share * effective, effective)
     return Rate(
         bar=bar,
         hits=len(served),
-        hit_rate=len(served) / asked if asked else None,
+        hit_rate=len(served) / total if total else None,
         unsure=len(served) - len(judged),
         wrong=sum(not one.right for one in judged),
         wrong_rate=share,
@@ -271,22 +271,22 @@ def rate(candidates: Iterable[LabelledCandidate], bar: float, *, asked: int | No
     )
 
 
-def rates(candidates: Sequence[LabelledCandidate], *, asked: int) -> list[Rate]:
+def rates(candidates: Sequence[LabelledCandidate], *, total: int) -> list[Rate]:
     """Return rates from the strictest bar to the loosest, each at a score that occurs."""
     scores = sorted({one.score for one in candidates}, reverse=True)
     step = max(1, len(scores) // _POINTS)
-    return [rate(candidates, bar, asked=asked) for bar in scores[::step]]
+    return [rate(candidates, bar, total=total) for bar in scores[::step]]
 
 
 def recommended(
-    candidates: Sequence[LabelledCandidate], target: float, *, asked: int
+    candidates: Sequence[LabelledCandidate], target: float, *, total: int
 ) -> Rate | None:
     """Return the loosest bar whose upper bound of wrong hits is at most `target`, or None.
 
     It is at the score of a right candidate, as in `precision_curve.recommended`.
     """
     for bar in sorted({one.score for one in candidates if one.right}):
-        found = rate(candidates, bar, asked=asked)
+        found = rate(candidates, bar, total=total)
         if found.wrong_high <= target:
             return found
     return None

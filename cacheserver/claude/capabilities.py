@@ -131,7 +131,7 @@ def needs(body: Mapping[str, Any]) -> Needs:
     config = _part(body, "output_config")
     messages = body.get("messages") or ()
     last = messages[-1] if isinstance(messages, list) and messages else {}
-    asked = body.get("max_tokens")
+    needed = body.get("max_tokens")
     chars, images = _size(body)
     return Needs(
         thinking=thinking,
@@ -144,7 +144,7 @@ def needs(body: Mapping[str, Any]) -> Needs:
             tool.get("type") == "computer_20251124" for tool in blocks_of(body.get("tools"))
         ),
         structured=bool(config.get("format")),
-        output_tokens=asked if isinstance(asked, int) else 0,
+        output_tokens=needed if isinstance(needed, int) else 0,
         chars=chars,
         images=images,
     )
@@ -165,8 +165,8 @@ def lacks(able: Abilities, need: Needs) -> str | None:
         ("computer", need.computer, able.computer),
         ("structured", need.structured, able.structured),
     )
-    for name, asked, given in wanted:
-        if asked and not given:
+    for name, needed, given in wanted:
+        if needed and not given:
             return name
     if able.max_output_tokens is not None and need.output_tokens > able.max_output_tokens:
         return "output"

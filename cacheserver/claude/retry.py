@@ -24,7 +24,7 @@ def retryable(status: int, headers: Mapping[str, str]) -> bool:
     return status in (408, 409, 429) or status >= 500
 
 
-def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
+def requested_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     """Return the wait that an answer asks for, in seconds; infinite if beyond any clock.
 
     None if it asks for none: absent, no number, zero, negative, or a date in the past.
@@ -38,15 +38,15 @@ def asked_wait_s(headers: Mapping[str, str], now: float) -> float | None:
     return wait if wait > 0 else None  # not where it is NaN
 
 
-def pause_s(tries: int, asked_s: float | None, left_s: float, chance: float) -> float | None:
+def pause_s(tries: int, requested_s: float | None, left_s: float, chance: float) -> float | None:
     """Return the wait before the next try, at most `left_s`; None: no time for one.
 
     `tries` were made so far; `chance` is in [0, 1). A requested wait is never shortened.
     """
-    if left_s <= 0 or (asked_s is not None and asked_s > left_s):
+    if left_s <= 0 or (requested_s is not None and requested_s > left_s):
         return None
-    if asked_s is not None:
-        return min(asked_s * (1 + _JITTER * chance), left_s)
+    if requested_s is not None:
+        return min(requested_s * (1 + _JITTER * chance), left_s)
     doubled: float = _FIRST_S * 2 ** min(tries - 1, 10)
     return min(min(doubled, _LONGEST_S) * (1 - _JITTER * chance), left_s)
 

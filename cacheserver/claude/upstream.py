@@ -226,8 +226,8 @@ class Upstream:
             assert failed is not None  # or we were cancelled
             tries += 1
             failed.lost = call.tries.lost
-            asked_s = retry.asked_wait_s(failed.headers, self._unix())
-            pause_s = retry.pause_s(tries, asked_s, retry_wait_s, self._chance())
+            requested_s = retry.requested_wait_s(failed.headers, self._unix())
+            pause_s = retry.pause_s(tries, requested_s, retry_wait_s, self._chance())
             again = failed.worded is not None or retry.retryable(failed.status, failed.headers)
             if tries > 1 and again:
                 # Else the official SDK makes all our tries again for each try of its own.

@@ -144,9 +144,9 @@ class Client(_Common):
         """Return the requests, hits, cost and savings of this key's tenant."""
         return self._object(wire.stats())
 
-    def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
+    def usage(self, **parameters: Unpack[Report]) -> dict[str, Any]:
         """Tokens, cost and savings between two times. See `Report`."""
-        return self._object(wire.usage(**asked))
+        return self._object(wire.usage(**parameters))
 
     def purge(self, **selector: Unpack[Purge]) -> int:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
@@ -232,9 +232,9 @@ class AsyncClient(_Common):
         """Return the requests, hits, cost and savings of this key's tenant."""
         return await self._object(wire.stats())
 
-    async def usage(self, **asked: Unpack[Report]) -> dict[str, Any]:
+    async def usage(self, **parameters: Unpack[Report]) -> dict[str, Any]:
         """Tokens, cost and savings between two times. See `Report`."""
-        return await self._object(wire.usage(**asked))
+        return await self._object(wire.usage(**parameters))
 
     async def purge(self, **selector: Unpack[Purge]) -> int:
         """Forget one entry, or all of a tag or a namespace; the number of entries gone."""

@@ -117,7 +117,7 @@ def usage(
 ) -> Call:
     """The call for a report. Times are ISO 8601 or Unix seconds."""
     lists = {"group_by": group_by, "cause": cause, "decision": decision}
-    asked = {
+    controls = {
         "from": start,
         "to": end,
         **{name: ",".join(names) or None for name, names in lists.items()},
@@ -127,7 +127,7 @@ def usage(
         "target_usd": target_usd,
         "wrong_hit_usd": wrong_hit_usd,
     }
-    given = {name: str(value) for name, value in asked.items() if value is not None}
+    given = {name: str(value) for name, value in controls.items() if value is not None}
     return Call("GET", "/v1/usage" + (f"?{urlencode(given)}" if given else ""))
 
 

@@ -21,7 +21,7 @@ class OtelChoice:
 
     traces: Exporter | None
     metrics: Exporter | None
-    asked_by: str  # the variable that asks for it
+    source: str  # the variable that asks for it
     max_queue: int = _MAX_QUEUE
 
 
@@ -46,11 +46,11 @@ def _signal(name: str, environ: Mapping[str, str]) -> tuple[Exporter | None, str
         case "console":
             return "console", variable
         case "otlp":
-            asked_by = variable
+            source = variable
         case "":
             endpoints = f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
-            asked_by = next((one for one in endpoints if environ.get(one, "").strip()), "")
-            if not asked_by:
+            source = next((one for one in endpoints if environ.get(one, "").strip()), "")
+            if not source:
                 return None, ""
         case _:
             hint = "; Prometheus finds its own at `/metrics`" if name == "METRICS" else ""
@@ -60,7 +60,7 @@ def _signal(name: str, environ: Mapping[str, str]) -> tuple[Exporter | None, str
             if protocol != _PROTOCOL:
                 raise SettingsError(f"`{variable}`: must be `{_PROTOCOL}`, the one we speak")
             break
-    return "otlp", asked_by
+    return "otlp", source
 
 
 def _queue(environ: Mapping[str, str]) -> int:

@@ -226,8 +226,8 @@ def settings_table() -> str:
 
 def _line(error: Any) -> str:
     """One of pydantic's errors with the variable in front; never the value, it may be a secret."""
-    said = _text_of(error)
-    return f"`{variable(str(error['loc'][0]))}`: {said}" if error["loc"] else said
+    text = _text_of(error)
+    return f"`{variable(str(error['loc'][0]))}`: {text}" if error["loc"] else text
 
 
 def _text_of(error: Any) -> str:

@@ -37,7 +37,7 @@ from cacheserver.core.planned_call import PlannedCall
 from cacheserver.core.usage import Usage
 
 # Why Claude was not asked though the cache had no answer.
-NotAsked: TypeAlias = Literal["queue-full", "queue-wait", "circuit-open"]
+NotSent: TypeAlias = Literal["queue-full", "queue-wait", "circuit-open"]
 
 _LISTED = 10  # names of a kind, in a message: what was meant is among the nearest
 _SHOWN = 64  # characters of the name that was given
@@ -82,8 +82,8 @@ class Unknown(BadRequest):
     first.
     """
 
-    def __init__(self, field: str, kind: str, given: str, known: Iterable[str]) -> None:
-        super().__init__(field, unknown(kind, given, known))
+    def __init__(self, field: str, kind: str, given: str, valid: Iterable[str]) -> None:
+        super().__init__(field, unknown(kind, given, valid))
 
 
 class Unauthenticated(CallerError):
@@ -179,7 +179,7 @@ class SettingsError(CacheServerError):
 class UpstreamError(CacheServerError):
     """Claude failed or refused. Carries what goes back to the caller unchanged."""
 
-    reason: NotAsked | None = None  # None: it was asked
+    reason: NotSent | None = None  # None: it was asked
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"upstream answered {status}")
@@ -234,7 +234,7 @@ class Overloaded(_Unasked):
 class CircuitOpen(_Unasked):
     """Claude has been failing; it is asked again after `retry_after_s`."""
 
-    reason: NotAsked | None = "circuit-open"
+    reason: NotSent | None = "circuit-open"
 
     def __init__(self, retry_after_s: float) -> None:
         message = "Claude has been failing and is not asked for a moment; try again shortly"

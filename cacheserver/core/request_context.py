@@ -78,7 +78,7 @@ class ItemEnd:
     decision_id: str
     outcome: str  # as in the ledger
     reason: str
-    asked: str  # the model
+    requested_model: str  # the model
     model: str | None  # that answered
     usage: Usage | None  # that was billed for it
     cost: Nanodollars | None

@@ -64,7 +64,7 @@ def above(tier: Tier) -> Tier:
     return ORDER[min(ORDER.index(tier) + 1, len(ORDER) - 1)]
 
 
-def known_tasks(rules: RoutingRules) -> tuple[str, ...]:
+def all_tasks(rules: RoutingRules) -> tuple[str, ...]:
     """Our tasks, then the operator's own."""
     return (*TASKS, *(task for task in rules.tasks if task not in TASKS))
 
@@ -79,7 +79,7 @@ def check(rules: RoutingRules, models: Collection[str] | None = None) -> None:
         if (override.to_model is None) == (override.to_tier is None):
             raise BadRequest(f"{at}.to_model", "or `to_tier`: give one of them")
         if override.task is not None and task_tier(override.task, rules) is None:
-            raise BadRequest(f"{at}.task", _unknown(override.task, known_tasks(rules)))
+            raise BadRequest(f"{at}.task", _unknown(override.task, all_tasks(rules)))
     if models is None:
         return
     names = {*models, *rules.more_models}
@@ -91,7 +91,7 @@ def check(rules: RoutingRules, models: Collection[str] | None = None) -> None:
 def check_task(task: str | None, rules: RoutingRules, field: str = "x-cache-task") -> None:
     """Raise `BadRequest` for a task that no table has, where the tenant wants that refused."""
     if task is not None and rules.strict_tasks and task_tier(task, rules) is None:
-        raise BadRequest(field, _unknown(task, known_tasks(rules)))
+        raise BadRequest(field, _unknown(task, all_tasks(rules)))
 
 
 def _named(rules: RoutingRules) -> Iterable[tuple[str, str]]:

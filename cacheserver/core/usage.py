@@ -56,11 +56,11 @@ def usage_of(message: Mapping[str, Any]) -> Usage:
     if not isinstance(iterations, list):
         return usage
     # An iteration names its model only where it may be another than the message's.
-    answered = _word(message.get("model"), "")
+    model = _word(message.get("model"), "")
     return replace(
         usage,
         iterations=tuple(
-            (_word(leg.get("model"), answered), _tokens(leg))
+            (_word(leg.get("model"), model), _tokens(leg))
             for leg in map(_mapping, iterations)
             if leg
         ),

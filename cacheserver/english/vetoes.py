@@ -175,9 +175,9 @@ _NARROWING = (
 )
 
 
-def _rest(d: Difference, aside: frozenset[str] = frozenset()) -> int:
-    """Return the number of differing meaning words, without those in `aside`."""
-    return sum(word not in aside for word in d.only_a) + sum(w not in aside for w in d.only_b)
+def _rest(d: Difference, ignored: frozenset[str] = frozenset()) -> int:
+    """Return the number of differing meaning words, without those in `ignored`."""
+    return sum(word not in ignored for word in d.only_a) + sum(w not in ignored for w in d.only_b)
 
 
 def _abbreviates(names: frozenset[str], words: tuple[str, ...]) -> bool:

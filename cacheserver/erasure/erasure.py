@@ -69,7 +69,7 @@ class Erased:
     snapshot: Literal["rewritten", "pending"]
     again_at: float
     unread_files: int  # of the ledger
-    kept_aside: int  # files and folders in the data directory
+    set_aside: int  # files and folders in the data directory
     keys: Keys  # of the tenant
 
     @property
@@ -79,9 +79,9 @@ class Erased:
             found.append(f"{self.unread_files} ledger files: pyarrow is not installed")
         if self.keys.startswith("destroyed"):
             found.append("the tenant's keys in files beside backups (`*.keys`): delete older ones")
-        if self.kept_aside:
+        if self.set_aside:
             found.append(
-                f"{self.kept_aside} files or folders that a repair or a restore kept aside in the "
+                f"{self.set_aside} files or folders that a repair or a restore kept aside in the "
                 "data directory (`*.damaged-*`, `replaced-*`): delete them"
             )
         return found
@@ -250,7 +250,7 @@ class Eraser:
             await self.store.done(erasure)
         else:
             await self.store.note(replace(erasure, again=True, due=again_at))
-        aside = await asyncio.to_thread(_kept_aside, self._data_dir)
+        aside = await asyncio.to_thread(_set_aside, self._data_dir)
         return Erased(counts, file, snapshot, again_at, unread, aside, self._keys(erasure))
 
     def _keys(self, erasure: Erasure) -> Keys:
@@ -338,7 +338,7 @@ class Eraser:
             await asyncio.sleep(_ROUND_S)
 
 
-def _kept_aside(data_dir: Path) -> int:
+def _set_aside(data_dir: Path) -> int:
     """Return the number of files that a repair or a restore kept aside in the data directory."""
     return len([*data_dir.glob("replaced-*"), *(data_dir / "store").rglob("*.damaged-*")])
 

@@ -51,8 +51,8 @@ def counterfactual_bills(model: str, usage: Usage, levers: Levers) -> Iterator[C
     if levers.uncut is not None and levers.uncut > usage.output_tokens:
         uncapped = replace(unplanned, output_tokens=levers.uncut)
     whole = replace(uncapped, input_tokens=uncapped.input_tokens + levers.trimmed)
-    asked = levers.baseline or model
-    yield CounterfactualBill("", asked, rescale_tokens(whole, model, asked))
+    requested = levers.baseline or model
+    yield CounterfactualBill("", requested, rescale_tokens(whole, model, requested))
     yield CounterfactualBill("routing", model, whole)
     yield CounterfactualBill("compaction", model, uncapped)
     yield CounterfactualBill("output-cap", model, unplanned)
@@ -80,25 +80,25 @@ def usage_of_miss(
     marked = usage.cache_read_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
     if (usage.service_tier, usage.speed, marked, longer_chars) == (tier, speed, 0, 0):
         return usage  # the common case: nothing differs
-    asked = replace(usage, service_tier=tier, speed=speed)
+    requested = replace(usage, service_tier=tier, speed=speed)
     if usage.iterations:
-        return asked
+        return requested
     written = usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
     more = round(longer_chars / chars_per_token(model)) if longer_chars else 0
-    asked = replace(asked, input_tokens=max(0, usage.input_tokens + more))
+    requested = replace(requested, input_tokens=max(0, usage.input_tokens + more))
     if warm:
         return replace(
-            asked,
+            requested,
             cache_write_5m_tokens=0,
             cache_write_1h_tokens=0,
             cache_read_tokens=usage.cache_read_tokens + written,
         )
     if not usage.cache_read_tokens:
-        return asked
+        return requested
     # Warm then, cold now: the miss would write the prefix again, with the same lifetime.
     hour = usage.cache_write_1h_tokens > usage.cache_write_5m_tokens
     return replace(
-        asked,
+        requested,
         cache_read_tokens=0,
         cache_write_5m_tokens=usage.cache_write_5m_tokens
         + (0 if hour else usage.cache_read_tokens),

@@ -104,7 +104,7 @@ class LedgerRecorder:
         return savings.cost_bounds(
             self._price(now),
             model,
-            asked=replace(_asked(query.body), service_tier=tier),
+            requested=replace(_requested_usage(query.body), service_tier=tier),
             prompt=settlement.heard,
             body_bytes=len(body),
             max_tokens=cap or query.body.get("max_tokens"),
@@ -116,19 +116,19 @@ class LedgerRecorder:
         return lambda model, usage: self._pricer.cost(model, usage, now)
 
 
-def levers_of_call(asked: PlannedCall | None, *, way: str = "direct", output: int = 0) -> Levers:
+def levers_of_call(planned: PlannedCall | None, *, way: str = "direct", output: int = 0) -> Levers:
     """Return the levers of a call. `way` "queued" means that we put it into a batch.
 
     `output`: tokens of its answer; an answer as long as our cap was cut there.
     """
-    if asked is None:
+    if planned is None:
         return Levers(queued=way == "queued")
     return Levers(
-        baseline=asked.route.baseline,
-        planned=asked.plan is not None and bool(asked.plan.marks),
+        baseline=planned.route.baseline,
+        planned=planned.plan is not None and bool(planned.plan.marks),
         queued=way == "queued",
-        trimmed=0 if asked.trim is None else asked.trim.tokens,
-        uncut=asked.cap.longer if asked.cap and output >= asked.cap.max_tokens else None,
+        trimmed=0 if planned.trim is None else planned.trim.tokens,
+        uncut=planned.cap.longer if planned.cap and output >= planned.cap.max_tokens else None,
     )
 
 
@@ -220,7 +220,7 @@ class SpendRecorder:
         unknown = savings.cost_bounds(
             lambda model, usage: self._pricer.cost(model, usage, now),
             model,
-            asked=_asked(body),
+            requested=_requested_usage(body),
             prompt=None,
             body_bytes=len(call.body),
             max_tokens=body.get("max_tokens"),
@@ -267,7 +267,7 @@ class RecordedClaude:
         return self._claude.stream(call)
 
 
-def _asked(body: Mapping[str, Any]) -> Usage:
+def _requested_usage(body: Mapping[str, Any]) -> Usage:
     """Return the speed and the inference location that were requested."""
     return Usage(
         speed=str(body.get("speed") or "standard"),

@@ -37,7 +37,7 @@ _INTERVAL_S = 60.0  # the bounds may be exceeded by one minute's rows
 
 log = logging.getLogger(__name__)
 
-_Made = TypeVar("_Made")
+_T = TypeVar("_T")
 
 
 class Counts(Protocol):
@@ -160,7 +160,7 @@ class LedgerRetention:
             gone += await run_script(self._forget, self._prefix, minute, count)
         return rows if gone else 0
 
-    async def _in_thread(self, work: Callable[..., _Made], *given: Any) -> _Made:
+    async def _in_thread(self, work: Callable[..., _T], *given: Any) -> _T:
         """Run file `work` in a thread. An `OSError` sets `failing`."""
         try:
             return await asyncio.to_thread(work, *given)

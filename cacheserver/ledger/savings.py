@@ -56,7 +56,7 @@ def cost_bounds(
     price: Price,
     model: str,
     *,
-    asked: Usage,
+    requested: Usage,
     prompt: Usage | None,
     body_bytes: int,
     max_tokens: int | None,
@@ -65,7 +65,7 @@ def cost_bounds(
 ) -> Bounds:
     """Return the least and the most that all `attempts` of a call without usage may cost.
 
-    `asked` has the speed and location requested. `prompt` is the usage of `message_start` if it
+    `requested` has the speed and location requested. `prompt` is the usage of `message_start` if it
     arrived: then only the output is unknown. Otherwise each byte of the body counts as one token,
     written to the one-hour prompt cache, the most expensive kind. `opaque`: the prompt names files
     or runs Claude's tools, whose tokens are not in the body, so there is no upper bound.
@@ -74,7 +74,7 @@ def cost_bounds(
     if max_tokens is None or opaque:
         return Bounds(least, None)
     unseen = price(
-        model, replace(asked, cache_write_1h_tokens=body_bytes, output_tokens=max_tokens)
+        model, replace(requested, cache_write_1h_tokens=body_bytes, output_tokens=max_tokens)
     )
     last = unseen
     if prompt is not None:

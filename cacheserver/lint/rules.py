@@ -110,13 +110,13 @@ def _named(odd: Sequence[tuple[int, str]]) -> str:
     for place, char in odd:
         first, count = kinds.get(char, (place, 0))
         kinds[char] = first, count + 1
-    told = [
+    findings = [
         f"U+{ord(char):04X} {unicodedata.name(char, 'unnamed')} at character {first}"
         + (f" and {count - 1} times more" if count > 1 else "")
         for char, (first, count) in list(kinds.items())[:_NAMED]
     ]
-    more = len(kinds) - len(told)
-    return ", ".join(told) + (f" and {more} other kinds" if more else "")
+    more = len(kinds) - len(findings)
+    return ", ".join(findings) + (f" and {more} other kinds" if more else "")
 
 
 def _wording(where: str, text: str, model: str) -> Iterator[Finding]:
@@ -193,13 +193,13 @@ def _dynamic(body: Mapping[str, Any], model: str) -> Iterator[Finding]:
         for fragment in skeleton(text).fragments:
             if fragment.kind not in MOVED:
                 continue
-            behind = _tokens(text[fragment.start :], model)
+            later_tokens = _tokens(text[fragment.start :], model)
             message = (
                 f"a {fragment.kind} ({fragment.shape}) at character {fragment.start}: no prompt "
                 "cache reads what stands behind it, and no stored answer is found by another's; "
                 "move it to the end, or into the question"
             )
-            yield Finding("fragment", where, message, behind, math.ceil(behind / 10))
+            yield Finding("fragment", where, message, later_tokens, math.ceil(later_tokens / 10))
             break  # the first one decides for all that follows
 
 

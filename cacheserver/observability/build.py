@@ -31,7 +31,7 @@ async def telemetry(
         from cacheserver.observability.otel.start import start
     except ModuleNotFoundError as missing:
         raise SettingsError(
-            f"`{choice.asked_by}` asks for OpenTelemetry, and {missing.name} is not installed; "
+            f"`{choice.source}` asks for OpenTelemetry, and {missing.name} is not installed; "
             "pip install 'cacheserver[server,otel]', or set `OTEL_SDK_DISABLED=true`"
         ) from None
     started = start(choice, dropped)

@@ -45,16 +45,21 @@ class OutputCaps:
         )
 
     def learn(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], usage: Usage, now: float
+        self,
+        query: Query,
+        planned: PlannedCall,
+        message: Mapping[str, Any],
+        usage: Usage,
+        now: float,
     ) -> None:
         """Record the length of an answer. If our cap cut it, the cap is raised."""
-        cap = asked.cap
+        cap = planned.cap
         if cap is None or not cap.ours or not query.tenant.lengths.learn:
             return
         stop = message.get("stop_reason")
         if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):
             return
-        name = self._name(query, asked.route)
+        name = self._name(query, planned.route)
         cut = cap_rules.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
         if cut:  # the next request must not get the old cap
             _, seen = self._cached.get(name, (now, LengthHistogram()))

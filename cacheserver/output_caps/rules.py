@@ -74,13 +74,13 @@ def cap(
     `open_ended`: the caller did not choose a length, and the body's is a placeholder. A body
     without the required `max_tokens` (`/v1/messages`) is left for Claude to refuse.
     """
-    asked = None if open_ended else body.get("max_tokens")
-    if asked is None and not open_ended:
+    requested = None if open_ended else body.get("max_tokens")
+    if requested is None and not open_ended:
         return None
-    if asked is not None:
-        if rules.ceiling is None or not rules.cut_callers or asked <= rules.ceiling:
-            return Cap(asked, "asked", asked)
-        return Cap(rules.ceiling, "tenant", asked, ours=True)
+    if requested is not None:
+        if rules.ceiling is None or not rules.cut_callers or requested <= rules.ceiling:
+            return Cap(requested, "asked", requested)
+        return Cap(rules.ceiling, "tenant", requested, ours=True)
     room = _room(body, model, rules)
     tokens, reason = rules.default + room, "default"
     if task is not None and (typical := rules.by_task.get(task, BY_TASK.get(task))) is not None:

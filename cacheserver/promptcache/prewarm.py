@@ -95,9 +95,11 @@ class Prewarmer:
             except Unavailable:
                 self._metrics.swallowed("prewarm")
                 return False
-        asked = with_marks(plain, [Mark(("system", place), warm.ttl)])
+        marked = with_marks(plain, [Mark(("system", place), warm.ttl)])
         try:
-            reply = await self._claude.create(Call(json_text.dumps(asked), _HEADERS, tenant=tenant))
+            reply = await self._claude.create(
+                Call(json_text.dumps(marked), _HEADERS, tenant=tenant)
+            )
             message = json_text.loads(reply.body)
         except (UpstreamError, ValueError):
             self._metrics.swallowed("prewarm")

@@ -35,9 +35,9 @@ def every_s(warm: Warm) -> int:
 
 def body(warm: Warm) -> dict[str, Any]:
     """Return the request, unmarked: the mark belongs on the system prompt."""
-    asked: dict[str, Any] = {"model": warm.model, "max_tokens": 0}
+    request: dict[str, Any] = {"model": warm.model, "max_tokens": 0}
     if warm.tools:
-        asked["tools"] = [dict(tool) for tool in warm.tools]
-    asked["system"] = [{"type": "text", "text": warm.system}]
-    asked["messages"] = [{"role": "user", "content": "."}]  # after the mark; Claude needs one
-    return asked
+        request["tools"] = [dict(tool) for tool in warm.tools]
+    request["system"] = [{"type": "text", "text": warm.system}]
+    request["messages"] = [{"role": "user", "content": "."}]  # after the mark; Claude needs one
+    return request

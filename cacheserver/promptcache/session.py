@@ -169,7 +169,7 @@ class PromptPlanner:
         tenant, rules = query.tenant.name, query.tenant.caching
         sights = await self._see(tenant, layout, now) if layout.spots else []
         if rules.wait_ms == 0:  # no waiting: prefixes being written are left alone
-            sights = [_aside(sight) for sight in sights]
+            sights = [_without_writes(sight) for sight in sights]
         drafted = draft(layout, sights, priced, now=now, one_hour=rules.one_hour)
         if not drafted.reserved:
             return drafted
@@ -179,7 +179,9 @@ class PromptPlanner:
             return draft(layout, sights, priced, now=now, write=False)
         if await self._claim(tenant, drafted, now):
             return drafted
-        return draft(layout, [_aside(sight) for sight in sights], priced, now=now, write=False)
+        return draft(
+            layout, [_without_writes(sight) for sight in sights], priced, now=now, write=False
+        )
 
     async def _see(self, tenant: str, layout: Layout, now: float) -> list[PrefixStats]:
         names = [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
@@ -287,6 +289,6 @@ class PromptPlanner:
         return self._rates[key]
 
 
-def _aside(sight: PrefixStats) -> PrefixStats:
+def _without_writes(sight: PrefixStats) -> PrefixStats:
     """Return the statistics of a prefix as if another server wrote it: left alone."""
     return sight if sight.writing == "no" else replace(sight, writing="theirs")

@@ -51,7 +51,7 @@ def flaw(message: Mapping[str, Any], check: Check) -> str | None:
     return None if json_schema.fits(value, check.schema or {}) else "schema"
 
 
-def asked_schema(body: Mapping[str, Any]) -> Check | None:
+def requested_schema(body: Mapping[str, Any]) -> Check | None:
     """Return the checks that a request's own `output_config.format` implies."""
     config = body.get("output_config")
     form = config.get("format") if isinstance(config, Mapping) else None

@@ -31,38 +31,38 @@ class Escalation:
         self._pricer = pricer
         self._spent = spent
 
-    def holds_back(self, query: Query, asked: PlannedCall) -> bool:
+    def holds_back(self, query: Query, call: PlannedCall) -> bool:
         """Return whether a stream is to be fetched whole, checked, and then streamed."""
         rules = query.tenant.routing.validation
-        return rules.streams and _looked_at(query, asked) and _next(query, asked.route) is not None
+        return rules.streams and _looked_at(query, call) and _next(query, call.route) is not None
 
-    def verdict(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> str | None:
+    def verdict(self, query: Query, call: PlannedCall, message: Mapping[str, Any]) -> str | None:
         """Return why an answer fails: "refused", "truncated", or the condition it does not meet.
 
         None: it passes, or there was no check. A failed answer is not stored.
         """
-        if not _looked_at(query, asked) or message.get("type") != "message":
+        if not _looked_at(query, call) or message.get("type") != "message":
             return None
         rules = query.tenant.routing.validation
         if rules.enabled and (found := answer_checks.cut_or_refused(message, rules)) is not None:
             return found
-        checks = (answer_checks.flaw(message, check) for check in _checks(query, asked))
+        checks = (answer_checks.flaw(message, check) for check in _checks(query, call))
         return next((found for found in checks if found is not None), None)
 
     def escalate(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], why: str, now: float
+        self, query: Query, call: PlannedCall, message: Mapping[str, Any], why: str, now: float
     ) -> PlannedCall | None:
         """Return the call one tier up; `message` is the answer that failed.
 
         None: there is no usable tier above, or its model would refuse the request.
         """
-        route, rules = asked.route, query.tenant.routing
+        route, rules = call.route, query.tenant.routing
         if (tier := _next(query, route)) is None:
             return None
         model = tiers.model_of(tier, rules)
-        body = _unmarked(asked)
+        body = _unmarked(call)
         body["model"] = model
-        cap = asked.cap
+        cap = call.cap
         if why == "truncated" and cap is not None and cap.ours and cap.reason != "tenant":
             # Cut by us: the same cap would cut it again.
             most = query.tenant.lengths.ceiling or cap_rules.raised(cap)
@@ -87,7 +87,7 @@ class Escalation:
             None if bill is None else bill.cost,
         )
         return replace(
-            asked, body=json_text.dumps(body), route=again, plan=None, cap=cap, tried=tried
+            call, body=json_text.dumps(body), route=again, plan=None, cap=cap, tried=tried
         )
 
     def replaced(self, query: Query, message: Mapping[str, Any], now: float) -> None:
@@ -95,23 +95,23 @@ class Escalation:
         self._spent("retry", query.tenant.name, message, now)
 
 
-def _looked_at(query: Query, asked: PlannedCall) -> bool:
+def _looked_at(query: Query, call: PlannedCall) -> bool:
     """Return whether there is anything to check in such an answer."""
     if query.controls.check is not None:
         return True
-    routed = asked.route.tier is not None and "routing" not in query.controls.off
+    routed = call.route.tier is not None and "routing" not in query.controls.off
     return routed and query.tenant.routing.validation.enabled
 
 
-def _checks(query: Query, asked: PlannedCall) -> Iterator[Check]:
+def _checks(query: Query, call: PlannedCall) -> Iterator[Check]:
     """Yield the caller's conditions, then the request's own schema, then the operator's."""
     if query.controls.check is not None:
         yield query.controls.check
     if not query.tenant.routing.validation.enabled:
         return
-    if (schema := answer_checks.asked_schema(query.body)) is not None:
+    if (schema := answer_checks.requested_schema(query.body)) is not None:
         yield schema
-    task = asked.route.task
+    task = call.route.task
     rule = None if task is None else trial_rules.rule_of(task, query.tenant.routing)
     if rule is not None and rule.check is not None:
         yield rule.check
@@ -130,10 +130,10 @@ def _next(query: Query, route: Route) -> Tier | None:
     return tiers.ORDER[place]
 
 
-def _unmarked(asked: PlannedCall) -> dict[str, Any]:
+def _unmarked(call: PlannedCall) -> dict[str, Any]:
     """Return the body as sent, without the marks planned for the model it went to."""
-    body: dict[str, Any] = json_text.loads(asked.body)
-    for mark in () if asked.plan is None else asked.plan.marks:
+    body: dict[str, Any] = json_text.loads(call.body)
+    for mark in () if call.plan is None else call.plan.marks:
         at: Any = body
         for step in mark.path:
             at = at[step]

@@ -80,7 +80,7 @@ class Router:
             ask = replace(ask, barred=self._trials.barred(query.tenant, ask.work))
         if query.model == AUTO:
             ask = replace(ask, sticky=await self._sticky(query, now))
-        if text is not None and routing_rules.wants_reading(ask, rules):
+        if text is not None and routing_rules.needs_classifier(ask, rules):
             ask = replace(ask, reading=_read(text, looks, vector))
         if text is not None and query.credential is None and routing_rules.asks_haiku(ask, rules):
             ask = await self._ask_haiku(ask, text, rules, abilities, query.tenant.name, now)

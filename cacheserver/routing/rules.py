@@ -88,7 +88,7 @@ def asks_haiku(ask: Ask, rules: RoutingRules) -> bool:
     return ask.reading is None or complexity.level(ask.reading, rules) is None
 
 
-def wants_reading(ask: Ask, rules: RoutingRules) -> bool:
+def needs_classifier(ask: Ask, rules: RoutingRules) -> bool:
     """Return whether our own classifier runs: nothing firmer decides."""
     return ask.model == AUTO and rules.classifier and _firm(ask, rules) is None
 

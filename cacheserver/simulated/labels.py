@@ -22,7 +22,7 @@ class Labelled:
         self._inner = inner
         self._clock = clock
         self._minute = 0
-        self._asked = 0  # in that minute
+        self._requests = 0  # in that minute
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,12 +49,12 @@ class Labelled:
         now = self._clock()
         minute = int(now // 60)
         if minute != self._minute:
-            self._minute, self._asked = minute, 0
-        self._asked += 1
+            self._minute, self._requests = minute, 0
+        self._requests += 1
         reset = datetime.fromtimestamp((minute + 1) * 60, UTC).isoformat()
         shown: dict[str, str] = {}
         for kind, limit, left in (
-            ("requests", _REQUESTS_A_MINUTE, max(0, _REQUESTS_A_MINUTE - self._asked)),
+            ("requests", _REQUESTS_A_MINUTE, max(0, _REQUESTS_A_MINUTE - self._requests)),
             ("tokens", _TOKENS_A_MINUTE, _TOKENS_A_MINUTE),
             ("input-tokens", _TOKENS_A_MINUTE, _TOKENS_A_MINUTE),
             ("output-tokens", _TOKENS_A_MINUTE, _TOKENS_A_MINUTE),

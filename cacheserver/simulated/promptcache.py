@@ -57,7 +57,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Prefix:
     lifetime_s: int
     expires_at: float
 
@@ -66,30 +66,30 @@ class PromptCache:
     """The prefixes of every account."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, _Kept] = {}
+        self._prefixes: dict[bytes, _Prefix] = {}
 
-    def look(self, asked: Prompt, *, now: float) -> Use:
+    def look(self, request: Prompt, *, now: float) -> Use:
         """Return what a request that starts at `now` reads and will write; reads are renewed."""
         ends = [0]
-        for block in asked.blocks:
+        for block in request.blocks:
             ends.append(ends[-1] + block.tokens)
         breakpoints = [
             position
-            for position, block in enumerate(asked.blocks)
-            if block.mark and ends[position + 1] >= asked.min_tokens
+            for position, block in enumerate(request.blocks)
+            if block.mark and ends[position + 1] >= request.min_tokens
         ]
-        reached = max((self._reach(asked, at, now) for at in breakpoints), default=-1)
-        self._renew(asked, [at for at in breakpoints if at < reached] + [reached], now)
+        reached = max((self._reach(request, at, now) for at in breakpoints), default=-1)
+        self._renew(request, [at for at in breakpoints if at < reached] + [reached], now)
         counted = ends[reached + 1]
         written: dict[Ttl, int] = {"5m": 0, "1h": 0}
         writes: list[Write] = []
         for at in breakpoints:
-            mark = asked.blocks[at].mark
+            mark = request.blocks[at].mark
             if at <= reached or mark is None:
                 continue
             written[mark] += ends[at + 1] - counted
             counted = ends[at + 1]
-            writes.append(Write(asked.digests[at], LIFETIME_S[mark], now))
+            writes.append(Write(request.digests[at], LIFETIME_S[mark], now))
         return Use(
             input_tokens=ends[-1] - counted,
             read_tokens=ends[reached + 1],
@@ -100,32 +100,36 @@ class PromptCache:
 
     def keep(self, use: Use) -> None:
         """Keep what `use` writes: its answer has begun, so other requests can read it now."""
-        if len(self._kept) > _SWEEP_AT and use.writes:
+        if len(self._prefixes) > _SWEEP_AT and use.writes:
             now = use.writes[0].started_at
-            self._kept = {at: kept for at, kept in self._kept.items() if kept.expires_at > now}
+            self._prefixes = {
+                at: prefix for at, prefix in self._prefixes.items() if prefix.expires_at > now
+            }
         for write in use.writes:
             expires_at = write.started_at + write.lifetime_s
-            known = self._kept.get(write.digest)
-            if known is None or known.expires_at < expires_at:
-                self._kept[write.digest] = _Kept(write.lifetime_s, expires_at)
+            prefix = self._prefixes.get(write.digest)
+            if prefix is None or prefix.expires_at < expires_at:
+                self._prefixes[write.digest] = _Prefix(write.lifetime_s, expires_at)
 
     def clear(self) -> None:
         """Forget every prefix."""
-        self._kept.clear()
+        self._prefixes.clear()
 
-    def _reach(self, asked: Prompt, breakpoint: int, now: float) -> int:
+    def _reach(self, request: Prompt, breakpoint: int, now: float) -> int:
         """Return the last position of the longest live prefix this breakpoint finds, or -1."""
         for at in range(breakpoint, max(-1, breakpoint - LOOKBACK), -1):
-            kept = self._kept.get(asked.digests[at])
-            if kept is not None and kept.expires_at > now:
+            prefix = self._prefixes.get(request.digests[at])
+            if prefix is not None and prefix.expires_at > now:
                 return at
         return -1
 
-    def _renew(self, asked: Prompt, positions: Sequence[int], now: float) -> None:
+    def _renew(self, request: Prompt, positions: Sequence[int], now: float) -> None:
         for at in positions:
-            kept = self._kept.get(asked.digests[at]) if at >= 0 else None
-            if kept is not None and kept.expires_at > now:
-                self._kept[asked.digests[at]] = _Kept(kept.lifetime_s, now + kept.lifetime_s)
+            prefix = self._prefixes.get(request.digests[at]) if at >= 0 else None
+            if prefix is not None and prefix.expires_at > now:
+                self._prefixes[request.digests[at]] = _Prefix(
+                    prefix.lifetime_s, now + prefix.lifetime_s
+                )
 
 
 def read(body: Mapping[str, Any], model: Model, *, owner: str) -> Prompt:

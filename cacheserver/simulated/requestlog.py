@@ -57,14 +57,14 @@ class Received:
 class RequestLog:
     """The latest requests, and how many there were of each path.
 
-    At most `kept` of them, and of `kept_bytes` in all; the latest is there whatever its size.
+    At most `limit` of them, and of `limit_bytes` in all; the latest is there whatever its size.
     """
 
-    def __init__(self, kept: int, kept_bytes: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int) -> None:
         self.requests: deque[Received] = deque()
         self.counts: Counter[str] = Counter()
-        self._kept = kept
-        self._kept_bytes = kept_bytes
+        self._limit = limit
+        self._limit_bytes = limit_bytes
         self._bytes = 0
 
     def add(self, received: Received) -> None:
@@ -73,7 +73,7 @@ class RequestLog:
         self._bytes += received.size
         self.counts[received.path] += 1
         while len(self.requests) > 1 and (
-            len(self.requests) > self._kept or self._bytes > self._kept_bytes
+            len(self.requests) > self._limit or self._bytes > self._limit_bytes
         ):
             self._bytes -= self.requests.popleft().size
 

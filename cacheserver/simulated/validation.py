@@ -51,9 +51,9 @@ def check(
             "This model does not support assistant message prefill. "
             "The conversation must end with a user message."
         )
-    asked = prompt.tokens(body, model)
-    if asked > model.max_input_tokens:
-        raise invalid(f"prompt is too long: {asked} tokens > {model.max_input_tokens} maximum")
+    size = prompt.tokens(body, model)
+    if size > model.max_input_tokens:
+        raise invalid(f"prompt is too long: {size} tokens > {model.max_input_tokens} maximum")
     return body, model
 
 
@@ -280,6 +280,6 @@ def _max_tokens(body: Mapping[str, Any], model: Model, batched: bool) -> None:
         "with `tool_choice` any or tool": _object(body, "tool_choice").get("type")
         in ("any", "tool"),
     }
-    for what, asked in refused.items():
-        if asked:
+    for what, size in refused.items():
+        if size:
             raise invalid(f"max_tokens: 0 is not allowed {what}")

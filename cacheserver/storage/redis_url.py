@@ -93,9 +93,9 @@ def tls_arguments(tls: Tls) -> dict[str, Any]:
 
 def _database(url: str) -> str:
     parts = urlsplit(url)
-    asked: Mapping[str, str] = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if "db" in asked:
-        return asked["db"]
+    parameters: Mapping[str, str] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "db" in parameters:
+        return parameters["db"]
     return "0" if parts.scheme == "unix" else unquote(parts.path).strip("/") or "0"
 
 

@@ -100,7 +100,7 @@ class ApiKeys:
         checked_name("tenant", tenant)
         label = names.read("label", label, most=_MAX_LABEL, least=0)
         self._check_expiry(expires_at)
-        plain, digest = _made()
+        plain, digest = _new_key()
         key = ApiKey(
             digest[:16], tenant, label, round(self._now(), 3), expires_at, limits or Limits()
         )
@@ -127,7 +127,7 @@ class ApiKeys:
         before = next(one for one in records.values() if not one.replaced)
         if expires_at is None and before.expires_at is not None:
             expires_at = round(now + before.expires_at - before.created_at, 3)
-        plain, digest = _made()
+        plain, digest = _new_key()
         until = now + overlap_s
         changed: dict[str, ApiKey | None] = {}
         for other, key in records.items():
@@ -284,7 +284,7 @@ class ApiKeys:
             raise BadRequest("expires", "must be in the future")
 
 
-def _made() -> tuple[str, str]:
+def _new_key() -> tuple[str, str]:
     """Return a new key and its digest."""
     plain = KEY_MARK + secrets.token_urlsafe(32)
     return plain, _digest(plain)

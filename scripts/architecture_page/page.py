@@ -74,9 +74,9 @@ def package_table(root: Path) -> str:
             source = root / "cacheserver" / name / "__init__.py"
             if not source.is_file():
                 source = root / "cacheserver" / f"{name}.py"
-            said = ast.get_docstring(ast.parse(source.read_text())) or ""
+            docstring = ast.get_docstring(ast.parse(source.read_text())) or ""
             link = f"[`{name}`](../{source.relative_to(root)})"
-            rows.append(f"| {link} | {said.partition(chr(10))[0]} |")
+            rows.append(f"| {link} | {docstring.partition(chr(10))[0]} |")
     return "\n".join([*rows, ""])
 
 

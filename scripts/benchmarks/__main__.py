@@ -36,9 +36,9 @@ def main() -> None:
     # Only where they are named: they take minutes, or data that is not part of the repository.
     named = {
         "ledger": ledger.measure,
-        "invoice": lambda seconds, entries: invoice.measure(asked.requests),
-        "miss": lambda seconds, entries: levers.measure(asked.data),
-        "audit": lambda seconds, entries: audit.measure(asked.lines),
+        "invoice": lambda seconds, entries: invoice.measure(args.requests),
+        "miss": lambda seconds, entries: levers.measure(args.data),
+        "audit": lambda seconds, entries: audit.measure(args.lines),
         "observe": observing.measure,
         "bytes": storebytes.measure,
         "encryption": encryption.measure,
@@ -61,19 +61,19 @@ def main() -> None:
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
     parser.add_argument("--lines", type=int, default=1_000_000, help="of `audit`'s log")
-    asked = parser.parse_args()
-    if asked.table:
-        print("\n".join(table.markdown(json.loads(asked.table.read_text()))))
+    args = parser.parse_args()
+    if args.table:
+        print("\n".join(table.markdown(json.loads(args.table.read_text()))))
         return
     figures: dict[str, Any] = {"machine": _machine()}
-    for name in asked.part or parts:
-        figures[name] = {**parts, **named}[name](asked.seconds, asked.entries)
+    for name in args.part or parts:
+        figures[name] = {**parts, **named}[name](args.seconds, args.entries)
         for row in figures[name]:
             kept = "" if row.get("target") is None else ("  ok" if row["met"] else "  MISSED")
             print(f"{row['what']:<66} {row['value']:>10.3f} {row['unit']:<5}", end="")
             print(f" {row.get('target') or ''}{kept}", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _machine() -> str:

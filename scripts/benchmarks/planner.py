@@ -207,8 +207,8 @@ def fixed(trace: Sequence[Request], plan: Fixed) -> tuple[int, ...]:
 
 def used(cache: PromptCache, body: Any, now: float) -> Usage:
     """Return the usage that Claude would report, if its answer begins at once."""
-    asked = promptcache.read(body, catalogue.find(body["model"]), owner="account")
-    use = cache.look(asked, now=now)
+    prompt = promptcache.read(body, catalogue.find(body["model"]), owner="account")
+    use = cache.look(prompt, now=now)
     cache.keep(use)
     return Usage(
         input_tokens=use.input_tokens,
@@ -285,8 +285,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="the folder with azure_trace/conv.csv")
     parser.add_argument("--most", type=int, default=20_000, help="requests of the Azure trace")
-    asked = parser.parse_args()
-    asyncio.run(_run(asked.data, asked.most))
+    args = parser.parse_args()
+    asyncio.run(_run(args.data, args.most))
 
 
 if __name__ == "__main__":

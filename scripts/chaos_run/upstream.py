@@ -63,6 +63,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--charges", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
-    asked = parser.parse_args()
-    with asked.charges.open("a") as charges:
-        asyncio.run(serve(asked.port, charges))
+    args = parser.parse_args()
+    with args.charges.open("a") as charges:
+        asyncio.run(serve(args.port, charges))

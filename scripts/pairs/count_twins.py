@@ -25,11 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/count_twins", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--embedder", type=Path, default=Path("var/model"))
-    asked = parser.parse_args()
-    language, embedder = english(), OnnxEmbedder(asked.embedder)
+    args = parser.parse_args()
+    language, embedder = english(), OnnxEmbedder(args.embedder)
     found: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for name in ("banking77", "clinc150"):
-        with (asked.data / name / "train.tsv").open() as lines:
+        with (args.data / name / "train.tsv").open() as lines:
             rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
         intents: dict[str, tuple[str, str]] = {}
         for row in rows:

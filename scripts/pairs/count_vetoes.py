@@ -32,17 +32,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/count_vetoes", description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--embedder", type=Path, default=Path("var/model"))
-    asked = parser.parse_args()
+    args = parser.parse_args()
 
     columns = {
-        "QQP-hard 0": labelled(asked.data / "qqp/train.tsv", "0", hard=True),
-        "Kmemo 0": labelled(asked.data / "kmemo/tuned.tsv", "0"),
-        "CheckList 0": labelled(asked.data / "checklist/mft_train.tsv", "0"),
+        "QQP-hard 0": labelled(args.data / "qqp/train.tsv", "0", hard=True),
+        "Kmemo 0": labelled(args.data / "kmemo/tuned.tsv", "0"),
+        "CheckList 0": labelled(args.data / "checklist/mft_train.tsv", "0"),
         "own near misses": ((a, b) for a, b, expected, _ in own_pairs() if expected == "miss"),
-        "QQP-hard 1": labelled(asked.data / "qqp/train.tsv", "1", hard=True),
-        "Kmemo 1": labelled(asked.data / "kmemo/tuned.tsv", "1"),
-        "AskUbuntu 1": labelled(asked.data / "askubuntu/train.tsv", "1"),
-        "BANKING77 near": banking(asked.data, asked.embedder),
+        "QQP-hard 1": labelled(args.data / "qqp/train.tsv", "1", hard=True),
+        "Kmemo 1": labelled(args.data / "kmemo/tuned.tsv", "1"),
+        "AskUbuntu 1": labelled(args.data / "askubuntu/train.tsv", "1"),
+        "BANKING77 near": banking(args.data, args.embedder),
     }
     counted = {name: count(pairs) for name, pairs in columns.items()}
     print(

@@ -18,8 +18,8 @@ def main() -> None:
     parser.add_argument(
         "--write", action="store_true", help="into matching/data/prior_weights.json"
     )
-    asked = parser.parse_args()
-    report(asked.data, cosine_of(asked.embedder), write=asked.write)
+    args = parser.parse_args()
+    report(args.data, cosine_of(args.embedder), write=args.write)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="fit on all and write the weights")
     parser.add_argument("--score", action="store_true", help="score the test half")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     rules = RoutingRules()
-    vectors = train.Vectors(asked.model)
+    vectors = train.Vectors(args.model)
 
-    if asked.write or not asked.score:
-        _fit(vectors, rules, write=asked.write)
-    if asked.score:
-        _score(vectors, rules, asked.data, asked.seed)
+    if args.write or not args.score:
+        _fit(vectors, rules, write=args.write)
+    if args.score:
+        _score(vectors, rules, args.data, args.seed)
 
 
 def _fit(vectors: train.Vectors, rules: RoutingRules, *, write: bool) -> None:

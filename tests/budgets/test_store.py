@@ -45,7 +45,7 @@ async def reserve(
     held = await store.reserve(
         "acme", id, accounts, amount=Amount(nano, tokens), cheapest=Amount(1, 1), now=now
     )
-    return held.made
+    return held.reserved
 
 
 async def stands(store: BudgetStore, *accounts: Account, now: float = NOW) -> list[Balance]:
@@ -78,7 +78,7 @@ async def test_at_its_end_nothing_more_is_let_in_on_any_of_the_accounts(
     held = await store.reserve(
         "acme", "b", [all_, mine], amount=Amount(1, 1), cheapest=Amount(), now=NOW
     )
-    assert not held.made
+    assert not held.reserved
     assert [(full.account.key_id, full.unit, full.held) for full in held.full([all_, mine])] == [
         ("k", "tokens", True)
     ]
@@ -93,11 +93,11 @@ async def test_a_warning_lets_in_and_the_cheapest_tier_is_reserved_at_its_own_pr
     first = await store.reserve(
         "acme", "a", [warned], amount=Amount(50, 5), cheapest=Amount(2, 5), now=NOW
     )
-    assert (first.made, first.cheapest) == (True, False)
+    assert (first.reserved, first.cheapest) == (True, False)
     second = await store.reserve(
         "acme", "b", [warned, cheap], amount=Amount(50, 5), cheapest=Amount(2, 5), now=NOW
     )
-    assert (second.made, second.cheapest) == (True, True)
+    assert (second.reserved, second.cheapest) == (True, True)
     assert [one.reserved.nano for one in await stands(store, warned, cheap)] == [52, 2]
 
 
@@ -110,7 +110,7 @@ async def test_a_server_that_never_comes_back_frees_what_it_held(
     held = await store.reserve(
         "acme", "c", [one], amount=Amount(1), cheapest=Amount(), now=NOW + 30
     )
-    assert (held.made, held.freed) == (True, 1)
+    assert (held.reserved, held.freed) == (True, 1)
     # It does come back: what it spent counts, and nothing is freed twice.
     await store.settle("acme", "a", [one], Amount(40), NOW + 31)
     assert await stands(store, one, now=NOW + 31) == [Balance(Amount(40), Amount(1))]

@@ -25,7 +25,7 @@ def test_the_interval_is_wilsons(wrong: int, of: int, low: float, high: float) -
 
 @given(scored)
 def test_a_looser_bar_serves_no_fewer_and_counts_add_up(found: list[Scored]) -> None:
-    points = curve(found, asked=100)
+    points = curve(found, total=100)
     assert [p.hits for p in points] == sorted(p.hits for p in points)
     for point in points:
         served = [one for one in found if one.score >= point.bar]
@@ -37,9 +37,9 @@ def test_a_looser_bar_serves_no_fewer_and_counts_add_up(found: list[Scored]) -> 
 def test_what_is_recommended_keeps_the_target_and_nothing_looser_does(
     found: list[Scored], target: float
 ) -> None:
-    best = recommended(found, target, asked=100)
+    best = recommended(found, target, total=100)
     right = {one.score for one in found if one.right}  # a bar is at the score of a right pair
-    kept = [p for p in curve(found, asked=100) if p.wrong_high <= target and p.bar in right]
+    kept = [p for p in curve(found, total=100) if p.wrong_high <= target and p.bar in right]
     if best is None:
         assert not kept
     else:
@@ -48,7 +48,7 @@ def test_what_is_recommended_keeps_the_target_and_nothing_looser_does(
 
 
 def test_a_bar_is_inclusive() -> None:
-    assert at([Scored(0.9, True)], 0.9, asked=2).hit_rate == 0.5
+    assert at([Scored(0.9, True)], 0.9, total=2).hit_rate == 0.5
 
 
 @pytest.mark.parametrize(("target", "count"), [(0.01, 381), (0.05, 73), (0.1, 35), (0.5, 4)])
@@ -65,13 +65,13 @@ def test_one_hit_less_shows_it_no_longer(target: float) -> None:
 
 @given(scored)
 def test_the_safest_bar_is_bounded_lowest(found: list[Scored]) -> None:
-    best = safest(found, asked=100)
-    bounds = [point.wrong_high for point in curve(found, asked=100)]
+    best = safest(found, total=100)
+    bounds = [point.wrong_high for point in curve(found, total=100)]
     assert (best.wrong_high if best else None) == (min(bounds) if bounds else None)
 
 
 def test_easy_pairs_pay_for_no_score_that_only_wrong_ones_had() -> None:
     scored = [Scored(0.97, True)] * 300 + [Scored(0.1, False)] * 2
-    best = recommended(scored, 0.05, asked=len(scored))
+    best = recommended(scored, 0.05, total=len(scored))
     assert best is not None
     assert (best.bar, best.wrong) == (0.97, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from cacheserver.calibration.what_if_rules import (
     replay,
     replay_decision,
 )
-from cacheserver.core.evidence import Evidence
+from cacheserver.core.evidence import Evidence, as_json
 from cacheserver.core.types import Bar
 from cacheserver.english.language import english
 from cacheserver.matching import conformal_bound
@@ -310,7 +310,7 @@ def test_a_record_is_read_with_its_money() -> None:
     miss = {**record, "decision": {**shown, "kind": "miss"}, "cost_usd": "0.000000003"}
     assert read_past_decision(miss) == past(served=None, worth=3)
     assert read_past_decision({**miss, "cost_usd": None}) == past(served=None, worth=0)
-    full = {**row, "evidence": asdict(evidence())}
+    full = {**row, "evidence": as_json(evidence())}
     shown_full = {**record, "decision": {**shown, "candidates": [full]}}
     assert read_past_decision(shown_full) == past(nearby(evidence=evidence()))
     assert read_recorded_evidence({"of": "another version"}) is None
@@ -327,7 +327,7 @@ def test_a_rate_counts_the_unsure_apart_and_weighs_what_stands_for_many() -> Non
         LabelledCandidate(0.8, right=None, worth=1),
         LabelledCandidate(0.1, right=False, worth=100),
     ]
-    found = rate(told, 0.8, asked=6)
+    found = rate(told, 0.8, total=6)
     assert (found.hits, found.unsure, found.wrong, found.saved) == (3, 1, 1, 8)
     assert found.hit_rate == 0.5
     assert found.wrong_rate == 0.25
@@ -342,12 +342,12 @@ def test_nothing_told_is_no_certainty() -> None:
 
 @given(st.lists(tolds, min_size=1, max_size=40))
 def test_a_curve_goes_from_the_strictest_bar_down(told: list[LabelledCandidate]) -> None:
-    points = rates(told, asked=100)
+    points = rates(told, total=100)
     assert [p.bar for p in points] == sorted({p.bar for p in points}, reverse=True)
     assert [p.hits for p in points] == sorted(p.hits for p in points)
     assert [p.saved for p in points] == sorted(p.saved for p in points)
     for point in points:
-        assert point == rate(told, point.bar, asked=100)
+        assert point == rate(told, point.bar, total=100)
         assert 0 <= point.wrong_low <= point.wrong_high <= 1
 
 
@@ -355,7 +355,7 @@ def test_a_curve_goes_from_the_strictest_bar_down(told: list[LabelledCandidate])
 def test_what_is_recommended_keeps_the_target_and_nothing_looser_does(
     told: list[LabelledCandidate], target: float
 ) -> None:
-    best = recommended(told, target, asked=100)
-    looser = [p for p in rates(told, asked=100) if best is None or p.bar < best.bar]
+    best = recommended(told, target, total=100)
+    looser = [p for p in rates(told, total=100) if best is None or p.bar < best.bar]
     assert all(p.wrong_high > target for p in looser)
     assert best is None or best.wrong_high <= target

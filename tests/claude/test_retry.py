@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cacheserver.claude.retry import asked_wait_s, pause_s, retryable
+from cacheserver.claude.retry import pause_s, requested_wait_s, retryable
 
 NOW = 1_800_000_000.0
 
@@ -36,7 +36,7 @@ NOW = 1_800_000_000.0
 def test_what_an_answer_asks_for_is_a_wait_or_nothing(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    assert asked_wait_s(headers, NOW) == expected
+    assert requested_wait_s(headers, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_may_succeed_is_tried_again(status: int, said: str, expected: bool)
 @given(text=st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
 def test_whatever_a_header_says_a_wait_is_above_zero_or_none(text: str) -> None:
     for name in ("retry-after", "retry-after-ms"):
-        wait = asked_wait_s({name: text}, NOW)
+        wait = requested_wait_s({name: text}, NOW)
         assert wait is None or wait > 0
 
 

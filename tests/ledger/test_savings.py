@@ -248,7 +248,7 @@ def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None
     assert bounds(prompt=heard) == Bounds(4_500, 4_000 + 50_000)
     assert bounds(prompt=heard, attempts=2) == Bounds(4_500, 54_000 + 250_000)
     assert bounds(opaque=True) == bounds(max_tokens=None) == Bounds(0, None)
-    assert bounds(asked=Usage(inference_geo="us")) == Bounds(0, 275_000)
+    assert bounds(requested=Usage(inference_geo="us")) == Bounds(0, 275_000)
 
 
 # Of one step: what has several (a compaction, an adviser) is opaque, and has no upper bound.
@@ -268,7 +268,7 @@ def test_no_prompt_that_fits_into_the_bytes_costs_more_than_the_bound(
     found = savings.cost_bounds(
         price,
         HAIKU,
-        asked=Usage(inference_geo=usage.inference_geo),
+        requested=Usage(inference_geo=usage.inference_geo),
         prompt=None,
         body_bytes=prompt + more,
         max_tokens=usage.output_tokens,

@@ -81,10 +81,10 @@ def test_refusals_and_cut_answers_are_flaws_where_the_rules_say_so(
 
 def test_a_requests_own_schema_is_a_condition() -> None:
     form = {"type": "json_schema", "schema": {"type": "object"}}
-    check = answer_checks.asked_schema({"output_config": {"format": form}})
+    check = answer_checks.requested_schema({"output_config": {"format": form}})
     assert check == Check(json=True, schema={"type": "object"})
-    assert answer_checks.asked_schema({"output_config": {"effort": "low"}}) is None
-    assert answer_checks.asked_schema({"output_config": "x"}) is None
+    assert answer_checks.requested_schema({"output_config": {"effort": "low"}}) is None
+    assert answer_checks.requested_schema({"output_config": "x"}) is None
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from cacheserver.core.tasks import TASKS
 from cacheserver.core.types import Controls
 from cacheserver.routing import complexity
 from cacheserver.routing.complexity import Complexity, Level
-from cacheserver.routing.rules import Ask, asks_haiku, choose, wants_reading
+from cacheserver.routing.rules import Ask, asks_haiku, choose, needs_classifier
 from tests.cache.making_queries import query
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
@@ -199,10 +199,10 @@ def test_haiku_is_asked_only_where_nothing_firmer_speaks(
 
 
 def test_the_classifier_is_asked_only_where_nothing_firmer_speaks() -> None:
-    assert wants_reading(Ask("auto"), PLAIN)
-    assert not wants_reading(Ask("auto", deep=True), PLAIN)
-    assert not wants_reading(Ask("named"), PLAIN)
-    assert not wants_reading(Ask("auto"), RoutingRules(classifier=False))
+    assert needs_classifier(Ask("auto"), PLAIN)
+    assert not needs_classifier(Ask("auto", deep=True), PLAIN)
+    assert not needs_classifier(Ask("named"), PLAIN)
+    assert not needs_classifier(Ask("auto"), RoutingRules(classifier=False))
 
 
 shares = st.tuples(*[st.floats(0.001, 1)] * 3).map(

@@ -18,7 +18,7 @@ _GROUPS: Final = (
     *("model", "workspace_id", "api_key_id", "service_tier"),
     *("context_window", "inference_geo", "speed"),
 )
-_ASKED: Final = {
+_PARAMETERS: Final = {
     _USAGE: (_GROUPS, _GROUPS[:4]),
     _COST: (("workspace_id", "description"),),
 }
@@ -50,7 +50,7 @@ def pages(
         headers={"x-api-key": key, "anthropic-version": "2023-06-01"},
         timeout=_TIMEOUT_S,
     ) as client:
-        for path, groups in _ASKED.items():
+        for path, groups in _PARAMETERS.items():
             yield from _report(client, path, groups, start, end, wait)
 
 

@@ -19,7 +19,7 @@ from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import DEFAULT_TTL_S, Nanodollars
 
 _MOST: Final = 10
-_KEPT: Final = 5_000
+_MOST_GROUPS: Final = 5_000
 _LEAST_SHARE: Final = 0.01  # of what was spent
 _LEAST: Final = 100_000_000  # nanodollars a month
 # A longer lifetime is proposed where it catches so much of what came too late.
@@ -67,7 +67,7 @@ class Leaks:
         self._leaking = Leaking(cost, systems or Systems())
         self._ttl_s = ttl_s
         self._first: float | None = None
-        self._sums: TopK[tuple[str, ...], _Sum] = TopK(_KEPT, _gross)
+        self._sums: TopK[tuple[str, ...], _Sum] = TopK(_MOST_GROUPS, _gross)
 
     def add(self, call: Call, step: Step, name: str) -> None:
         """Count one request in; `name` is its group's."""

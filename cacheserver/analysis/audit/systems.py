@@ -10,7 +10,7 @@ from typing import Any, Final
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.skeleton import MOVED, skeleton, text_of
 
-_KEPT: Final = 10_000
+_MOST: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +25,24 @@ class Systems:
     """Digests of system prompts without their changing words, computed once for each root."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Moving | None] = OrderedDict()
+        self._by_root: OrderedDict[str, Moving | None] = OrderedDict()
 
     def moving(self, root: str, body: Mapping[str, Any] | None, model: str) -> Moving | None:
         """Return the system prompt's digest and length; None if it does not change or is absent."""
         if body is None:
             return None
-        if root in self._known:
-            return self._known[root]
+        if root in self._by_root:
+            return self._by_root[root]
         text = text_of(body.get("system"))
         found = skeleton(text)
         changes = any(one.kind in MOVED for one in found.fragments)
-        made = Moving(found.digest, round(len(text) / chars_per_token(model))) if changes else None
-        self._known[root] = made
-        if len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return made
+        found_moving = (
+            Moving(found.digest, round(len(text) / chars_per_token(model))) if changes else None
+        )
+        self._by_root[root] = found_moving
+        if len(self._by_root) > _MOST:
+            self._by_root.popitem(last=False)
+        return found_moving
 
     def group(self, root: str, body: Mapping[str, Any] | None, model: str) -> str:
         """Return one name for all roots that differ only in changing words."""

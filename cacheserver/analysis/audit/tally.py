@@ -56,15 +56,15 @@ class Groups:
 
     def __init__(self, most: int = _GROUPS) -> None:
         self._other = Group(OTHER)
-        self._kept: TopK[tuple[str, ...], Group] = TopK(most, _spent, self._other.take)
+        self._groups: TopK[tuple[str, ...], Group] = TopK(most, _spent, self._other.take)
 
     def of(self, key: tuple[str, ...], name: str, model: str = "") -> Group:
         """Return the group of a key; create a new one."""
-        return self._kept.of(key, lambda: Group(name, model))
+        return self._groups.of(key, lambda: Group(name, model))
 
     def dearest(self, most: int | None = None) -> list[Group]:
         """Return the most expensive groups, then the rest as one group."""
-        found = [group for _, group in self._kept]
+        found = [group for _, group in self._groups]
         other = Group(OTHER)
         other.take(self._other)
         for group in found[most:] if most is not None else ():

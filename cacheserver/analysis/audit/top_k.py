@@ -27,28 +27,30 @@ class TopK(Generic[K, T]):
         self._most = most
         self._worth = worth
         self._let_go = let_go
-        self._kept: dict[K, tuple[int, T]] = {}  # with the floor it came at
+        self._entries: dict[K, tuple[int, T]] = {}  # with the floor it came at
 
     def of(self, key: K, make: Callable[[], T]) -> T:
         """Return the value of a key; call `make` for a new key."""
-        found = self._kept.get(key)
+        found = self._entries.get(key)
         if found is None:
-            if len(self._kept) >= self._most:
+            if len(self._entries) >= self._most:
                 self._make_room()
-            found = self._kept[key] = self.floor, make()
+            found = self._entries[key] = self.floor, make()
         return found[1]
 
     def __iter__(self) -> Iterator[tuple[K, T]]:
         """Iterate over the values, most expensive first."""
-        ranked = sorted(self._kept.items(), key=lambda one: -self._worth(one[1][1]))
+        ranked = sorted(self._entries.items(), key=lambda one: -self._worth(one[1][1]))
         return ((key, value) for key, (_, value) in ranked)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     def _make_room(self) -> None:
-        levels = {key: came + max(0, self._worth(one)) for key, (came, one) in self._kept.items()}
+        levels = {
+            key: came + max(0, self._worth(one)) for key, (came, one) in self._entries.items()
+        }
         self.floor = sorted(levels.values())[(len(levels) - 1) // 2]
         for key, level in levels.items():
             if level <= self.floor:
-                self._let_go(self._kept.pop(key)[1])
+                self._let_go(self._entries.pop(key)[1])

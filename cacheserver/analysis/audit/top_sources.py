@@ -16,16 +16,16 @@ _SHOWN: Final = 3
 class TopSources:
     """Names by saving, greatest first; of equals the earlier one first."""
 
-    _kept: list[tuple[Nanodollars, int, str]] = field(default_factory=list)
+    _entries: list[tuple[Nanodollars, int, str]] = field(default_factory=list)
     _count: int = 0
 
     def add(self, saved: Nanodollars, name: str) -> None:
         """Add a name with its saving."""
         self._count += 1
-        if len(self._kept) == _SHOWN and saved <= -self._kept[-1][0]:
+        if len(self._entries) == _SHOWN and saved <= -self._entries[-1][0]:
             return
-        insort(self._kept, (-saved, self._count, name))
-        del self._kept[_SHOWN:]
+        insort(self._entries, (-saved, self._count, name))
+        del self._entries[_SHOWN:]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for _, _, name in self._kept)
+        return (name for _, _, name in self._entries)

@@ -139,7 +139,7 @@ class Engine:
             self._series.note(query, call.at, 0)
         else:
             reason = query.bypass or (found.reason if found is not None else "miss")
-            step = self._asked(call, seen, spent, reason)
+            step = self._ask_claude(call, seen, spent, reason)
         return replace(
             step,
             alone=_parts(alone),
@@ -181,11 +181,11 @@ class Engine:
     ) -> tuple[Found | None, Step | None]:
         """Step both cache tiers. Return the step of a hit, or the neighbours found."""
         fingerprint = seen.query.fingerprint
-        kept = self._stored.get(fingerprint, call.at)
-        if kept is not None:
+        entry = self._stored.get(fingerprint, call.at)
+        if entry is not None:
             self._semantic_alone(alone, spent)
             step = Step(spent, together={"exact": spent}, kind="exact", reason="identical")
-            return None, replace(step, like=kept.source)
+            return None, replace(step, like=entry.source)
         found = None if self._similar is None else self._similar.look(seen, call)
         if found is not None and found.served is not None:
             audits = round(found.audit_share * spent)  # what asking a share of them again costs
@@ -212,7 +212,9 @@ class Engine:
         if self._similar is not None:
             alone["semantic"] = saved - alone.get("exact", 0)
 
-    def _asked(self, call: Call, seen: ReplayedRequest, spent: Nanodollars, reason: str) -> Step:
+    def _ask_claude(
+        self, call: Call, seen: ReplayedRequest, spent: Nanodollars, reason: str
+    ) -> Step:
         """A call that Claude answers, with all other levers on; each part less the next."""
         model, usage, at = call.model, call.usage, call.at
         parts: dict[str, Nanodollars] = {}
@@ -316,7 +318,7 @@ class Warmth:
     """
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._ask_claude: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def missed(
         self,
@@ -335,15 +337,15 @@ class Warmth:
         if not marked and not usage.cache_write_1h_tokens:
             return usage
         key = (seen.root, model)
-        last = self._asked.pop(key, None)
+        last = self._ask_claude.pop(key, None)
         lifetime_s = 300.0 if last is None else last[1]
         if usage.cache_write_1h_tokens:
             lifetime_s = _LIFETIME_S["1h"]
         elif usage.cache_write_5m_tokens:
             lifetime_s = _LIFETIME_S["5m"]
-        self._asked[key] = (now, lifetime_s)
-        if len(self._asked) > _PREFIXES:
-            self._asked.popitem(last=False)
+        self._ask_claude[key] = (now, lifetime_s)
+        if len(self._ask_claude) > _PREFIXES:
+            self._ask_claude.popitem(last=False)
         if not usage.cache_read_tokens:
             return usage
         if last is None and not elsewhere:

@@ -23,28 +23,28 @@ class Exact:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[bytes, ReplayedEntry] = OrderedDict()
+        self._entries: OrderedDict[bytes, ReplayedEntry] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
     def get(self, fingerprint: str, now: float) -> ReplayedEntry | None:
         """Return the answer that would be served at `now`."""
-        found = self._kept.get(_key(fingerprint))
+        found = self._entries.get(_key(fingerprint))
         return found if found is not None and now < found.expires_at else None
 
     def late(self, fingerprint: str, now: float) -> float | None:
         """Return how long ago the answer expired; None without an expired answer."""
-        found = self._kept.get(_key(fingerprint))
+        found = self._entries.get(_key(fingerprint))
         return None if found is None or now < found.expires_at else now - found.expires_at
 
-    def put(self, fingerprint: str, kept: ReplayedEntry) -> None:
+    def put(self, fingerprint: str, entry: ReplayedEntry) -> None:
         """Keep an answer, in the place of an older one."""
         key = _key(fingerprint)
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._most:
+            self._entries.popitem(last=False)
 
 
 def _key(fingerprint: str) -> bytes:

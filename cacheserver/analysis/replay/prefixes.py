@@ -20,7 +20,7 @@ _DAY_S = 86_400
 
 
 @dataclass(slots=True)
-class _Known:
+class _Prefix:
     dies_at: float = 0.0
     sightings: float = 0.0
     gaps: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
@@ -45,12 +45,12 @@ class Sights:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: OrderedDict[str, _Known] = OrderedDict()  # by when they were last seen
+        self._prefixes: OrderedDict[str, _Prefix] = OrderedDict()  # by when they were last seen
 
     def see(self, prefixes: Sequence[tuple[str, str, int]], now: float) -> list[PrefixStats]:
         """Count a sighting of each (prefix, kind, tokens), and return what is known of it."""
-        while self._known and next(iter(self._known.values())).last <= now - LIFE_S:
-            self._known.popitem(last=False)
+        while self._prefixes and next(iter(self._prefixes.values())).last <= now - LIFE_S:
+            self._prefixes.popitem(last=False)
         return [self._sight(name, f"~{kind}", tokens, now) for name, kind, tokens in prefixes]
 
     def claim(self, writes: Sequence[tuple[str, float, Ttl]], now: float) -> bool:
@@ -80,15 +80,15 @@ class Sights:
             if one.account < 0:
                 one.dies_at = began + LIFE_S
 
-    def _live(self, name: str, now: float) -> _Known | None:
-        one = self._known.get(name)
+    def _live(self, name: str, now: float) -> _Prefix | None:
+        one = self._prefixes.get(name)
         return None if one is None or one.dies_at <= now else one
 
     def _sight(self, name: str, kind: str, tokens: int, now: float) -> PrefixStats:
         day = int(now // _DAY_S)
         if not self._room(name, day):
             return PrefixStats(account=-1.0)
-        one = self._live(name, now) or _Known()
+        one = self._live(name, now) or _Prefix()
         first, came = one.sightings == 0, None
         if not first:
             zone = _zone(max(0.0, now - one.last))
@@ -117,8 +117,8 @@ class Sights:
 
     def _of_kind(
         self, name: str, now: float, day: int, *, opened: bool = False, came: int | None = None
-    ) -> _Known:
-        one = self._live(name, now) or _Known()
+    ) -> _Prefix:
+        one = self._live(name, now) or _Prefix()
         if not (opened or came is not None) or not self._room(name, day):
             return one
         if opened:
@@ -130,18 +130,18 @@ class Sights:
         self._touch(name, one, now, LIFE_S)
         return one
 
-    def _touch(self, name: str, one: _Known, now: float, life_s: float) -> None:
+    def _touch(self, name: str, one: _Prefix, now: float, life_s: float) -> None:
         one.dies_at = now + life_s
-        self._known[name] = one
-        self._known.move_to_end(name)
+        self._prefixes[name] = one
+        self._prefixes.move_to_end(name)
 
     def _room(self, name: str, day: int) -> bool:
         """Make room for a newcomer; what owes a premium today is not forgotten for it."""
-        if name in self._known or len(self._known) < self._most:
+        if name in self._prefixes or len(self._prefixes) < self._most:
             return True
-        for old in list(islice(self._known, 10)):
-            if self._known[old].on(day) >= 0:
-                del self._known[old]
+        for old in list(islice(self._prefixes, 10)):
+            if self._prefixes[old].on(day) >= 0:
+                del self._prefixes[old]
                 return True
         return False
 

@@ -21,7 +21,7 @@ from cacheserver.promptcache.planner import LIFETIME_S, LOOKBACK, Draft, Ttl, be
 from cacheserver.promptcache.prefixes import MOST
 
 _TENANTS = 1_000  # whose prefixes are remembered, those that asked last
-_KEPT = 200_000  # prefixes Claude keeps at once, some 150 bytes each
+_MOST_PREFIXES = 200_000  # prefixes Claude keeps at once, some 150 bytes each
 _RATES = 1_000
 
 
@@ -63,11 +63,11 @@ class ReplayedPrefixes:
             self._keep(prefix, kept[0], now)
 
     def _keep(self, prefix: str, lifetime_s: int, now: float) -> None:
-        known = self._until.get(prefix)
-        if known is None or known[1] < now + lifetime_s:
+        stats = self._until.get(prefix)
+        if stats is None or stats[1] < now + lifetime_s:
             self._until[prefix] = (lifetime_s, now + lifetime_s)
         self._until.move_to_end(prefix)
-        if len(self._until) > _KEPT:
+        if len(self._until) > _MOST_PREFIXES:
             self._until.popitem(last=False)
 
 
@@ -79,7 +79,7 @@ class Prompts:
         self._cost = cost
         self._prefixes = prefixes
         self._one_hour = one_hour
-        self._kept: OrderedDict[str, tuple[Sights, ReplayedPrefixes]] = OrderedDict()
+        self._by_tenant: OrderedDict[str, tuple[Sights, ReplayedPrefixes]] = OrderedDict()
         self._rates: dict[tuple[str, int], Rates | None] = {}
 
     def used(
@@ -114,22 +114,22 @@ class Prompts:
     ) -> Draft:
         layout = seen.layout(model)
         names = [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
-        known = sights.see(names, now)
-        drafted = draft(layout, known, priced, now=now, one_hour=self._one_hour)
+        stats = sights.see(names, now)
+        drafted = draft(layout, stats, priced, now=now, one_hour=self._one_hour)
         if drafted.reserved:
             ttls = {drafted.spots[at].prefix: ttl for at, ttl in drafted.marks}
             writes = [(prefix, premium, ttls[prefix]) for prefix, premium in drafted.reserved]
             if not sights.claim(writes, now):
-                return draft(layout, known, priced, now=now, write=False)
+                return draft(layout, stats, priced, now=now, write=False)
         return drafted
 
     def _of(self, tenant: str) -> tuple[Sights, ReplayedPrefixes]:
-        found = self._kept.get(tenant)
+        found = self._by_tenant.get(tenant)
         if found is None:
-            found = self._kept[tenant] = (Sights(self._prefixes), ReplayedPrefixes())
-            if len(self._kept) > _TENANTS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(tenant)
+            found = self._by_tenant[tenant] = (Sights(self._prefixes), ReplayedPrefixes())
+            if len(self._by_tenant) > _TENANTS:
+                self._by_tenant.popitem(last=False)
+        self._by_tenant.move_to_end(tenant)
         return found
 
     def _rates_of(self, model: str, now: float) -> Rates | None:

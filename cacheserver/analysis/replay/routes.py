@@ -37,23 +37,25 @@ class Routes:
         self._readings = readings
         self._conversations: OrderedDict[str, LastAnswer] = OrderedDict()
 
-    def route(self, seen: ReplayedRequest, asked: str, usage: Usage, now: float) -> Route:
-        """Return the model that would be asked instead of `asked`."""
+    def route(self, seen: ReplayedRequest, requested: str, usage: Usage, now: float) -> Route:
+        """Return the model that would be asked instead of `requested`."""
         sticky = self._sticky(seen, now)
         route = seen.routes.get(sticky)
         if route is None:
             route = seen.routes[sticky] = self._chosen(seen, sticky)
-        if route.model == asked:
+        if route.model == requested:
             return route
-        return self._held(route, asked, seen, usage, now)
+        return self._held(route, requested, seen, usage, now)
 
     def record(self, seen: ReplayedRequest, call: Call, route: Route, usage: Usage) -> None:
         """Record the conversation's model if another model would lose something."""
-        kept = turns.last_answer(route.model, usage, call.at)
-        if seen.query.tenant.routing.sticky_s == 0 or not (kept.cached_until or _thought(call)):
+        conversation = turns.last_answer(route.model, usage, call.at)
+        if seen.query.tenant.routing.sticky_s == 0 or not (
+            conversation.cached_until or _thought(call)
+        ):
             return
         own = seen.turns.own
-        self._conversations[own] = kept
+        self._conversations[own] = conversation
         self._conversations.move_to_end(own)
         if len(self._conversations) > _CONVERSATIONS:
             self._conversations.popitem(last=False)
@@ -65,24 +67,24 @@ class Routes:
         looks = infer_task(query.body, text)
         inferred = looks if rules.infer_tasks else None
         ask = Ask(AUTO, None, inferred, needs=seen.needs, sticky=sticky)
-        if text is not None and routing.wants_reading(ask, rules):
+        if text is not None and routing.needs_classifier(ask, rules):
             ask = replace(ask, reading=self._readings.of(seen, text, looks))
         return routing.choose(ask, rules, {})
 
     def _held(
-        self, route: Route, asked: str, seen: ReplayedRequest, usage: Usage, now: float
+        self, route: Route, requested: str, seen: ReplayedRequest, usage: Usage, now: float
     ) -> Route:
         """Return the route, or the log's model if no dearer or the route's cannot answer."""
         lack = capabilities.lacks(capabilities.of(route.model, {}), seen.needs)
         if lack is not None:
-            return replace(route, model=asked, reason=f"capability:{lack}")
-        here = self._pricer.cost(asked, usage, now)
+            return replace(route, model=requested, reason=f"capability:{lack}")
+        here = self._pricer.cost(requested, usage, now)
         there = self._pricer.cost(route.model, usage, now)
         if here is None or there is None:
-            return replace(route, model=asked, reason="unpriced")
+            return replace(route, model=requested, reason="unpriced")
         if there > here:
-            return replace(route, model=asked, reason="no-dearer")
-        return replace(route, baseline=asked)
+            return replace(route, model=requested, reason="no-dearer")
+        return replace(route, baseline=requested)
 
     def _sticky(self, seen: ReplayedRequest, now: float) -> str | None:
         if len(seen.query.body["messages"]) == 1 or not self._conversations:

@@ -12,7 +12,7 @@ from cacheserver.index.models import Embedder, Vectors
 
 _MEMO = 20_000  # vectors, 1.5 kB each
 
-Asked: TypeAlias = "Future[Vectors | None]"
+PendingVectors: TypeAlias = "Future[Vectors | None]"
 
 
 class Embedding:
@@ -22,7 +22,7 @@ class Embedding:
         self.asked = 0  # texts that were, or will be, embedded
         self._embedder = embedder
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="replay-embed")
-        self._made: OrderedDict[bytes, Asked] = OrderedDict()
+        self._made: OrderedDict[bytes, PendingVectors] = OrderedDict()
 
     @property
     def id(self) -> str:
@@ -47,7 +47,7 @@ class Embedding:
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ask(self, text: str) -> Asked:
+    def _ask(self, text: str) -> PendingVectors:
         key = _key(text)
         found = self._made.get(key)
         if found is None:

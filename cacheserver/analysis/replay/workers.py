@@ -41,23 +41,25 @@ class ManagedEngine:
 
 
 # Makes an engine in the process it is called in. It is pickled: a module's function, a `partial`.
-Making: TypeAlias = Callable[[], ManagedEngine]
+EngineMaker: TypeAlias = Callable[[], ManagedEngine]
 
 
-def replay(calls: Iterable[Call], making: Making, *, processes: int) -> Iterator[tuple[Call, Step]]:
+def replay(
+    calls: Iterable[Call], make_engine: EngineMaker, *, processes: int
+) -> Iterator[tuple[Call, Step]]:
     """Yield each call with its step, in order. One process means the current one.
 
     Raises `RuntimeError` where a process ended before its work did.
     """
     if processes <= 1:
-        made = making()
+        made = make_engine()
         try:
             yield from made.engine.replay(calls)
         finally:
             made.close()
         return
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(making)) for _ in range(processes)]
+        workers = [stack.enter_context(_worker(make_engine)) for _ in range(processes)]
         waiting: deque[tuple[Call, _Worker]] = deque()
         for call in calls:
             worker = workers[share_of(call) % processes]
@@ -141,11 +143,11 @@ class _Worker:
 
 
 @contextmanager
-def _worker(making: Making) -> Iterator[_Worker]:
+def _worker(make_engine: EngineMaker) -> Iterator[_Worker]:
     # A fresh interpreter: the models' threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     given, done = context.Queue(_CHUNKS), context.Queue()
-    process = context.Process(target=_work, args=(given, done, making), daemon=True)
+    process = context.Process(target=_work, args=(given, done, make_engine), daemon=True)
     process.start()
     try:
         yield _Worker(process, given, done)
@@ -157,10 +159,10 @@ def _worker(making: Making) -> Iterator[_Worker]:
             one.cancel_join_thread()
 
 
-def _work(given: Any, done: Any, making: Making) -> None:
+def _work(given: Any, done: Any, make_engine: EngineMaker) -> None:
     """Run a worker process until it or its parent is killed."""
     end_with_parent()
-    made = making()
+    made = make_engine()
     engine, window = made.engine, deque[Any]()
     while True:
         calls, drain = given.get()

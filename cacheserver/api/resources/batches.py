@@ -185,18 +185,18 @@ def _items(raw: bytes) -> list[tuple[str, bytes]]:
     return [(custom_id, json_text.dumps(params)) for custom_id, params in requests]
 
 
-def _page(ids: list[str], asked: Mapping[str, str]) -> tuple[list[str], bool]:
-    limit = asked.get("limit", "20")
+def _page(ids: list[str], parameters: Mapping[str, str]) -> tuple[list[str], bool]:
+    limit = parameters.get("limit", "20")
     if not limit.isdecimal() or not 1 <= int(limit) <= 1_000:
         raise BadRequest("limit", "Input should be between 1 and 1000")
     most = int(limit)
     for name in ("after_id", "before_id"):
-        if name in asked and asked[name] not in ids:
+        if name in parameters and parameters[name] not in ids:
             raise BadRequest(name, "names no batch of yours")
-    if "before_id" in asked:
-        earlier = ids[: ids.index(asked["before_id"])]
+    if "before_id" in parameters:
+        earlier = ids[: ids.index(parameters["before_id"])]
         return earlier[-most:], len(earlier) > most
-    later = ids[ids.index(asked["after_id"]) + 1 :] if "after_id" in asked else ids
+    later = ids[ids.index(parameters["after_id"]) + 1 :] if "after_id" in parameters else ids
     return later[:most], len(later) > most
 
 

@@ -63,14 +63,14 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
     """
     state = state_of(request)
     state.gate.admit_admin(request)
-    asked = request.query_params
-    if unknown := asked.keys() - _SHADOWED:
+    parameters = request.query_params
+    if unknown := parameters.keys() - _SHADOWED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _SHADOWED)
-    target = _share("target", asked.get("target", "0.01"), most=0.5)
+    target = _share("target", parameters.get("target", "0.01"), most=0.5)
     at = {
-        field: _share(field, asked[field], most=1)
+        field: _share(field, parameters[field], most=1)
         for field in ("probability", "similarity")
-        if field in asked
+        if field in parameters
     }
     tenant = await tenant_of(state, name)
     return await state.parts.calibration.pairs.shadow(tenant.name, target, at)

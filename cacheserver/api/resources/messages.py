@@ -77,8 +77,8 @@ async def forward(request: Request) -> Response:
         raw, dependencies.forwarded(request.headers), caller.credential, tenant=caller.tenant.name
     )
     path, query = request.url.path, request.url.query
-    asked = state.parts.upstream.forward(request.method, path, query, call)
-    reply = await while_there(request, asked)
+    call_to_claude = state.parts.upstream.forward(request.method, path, query, call)
+    reply = await while_there(request, call_to_claude)
     headers = {**reply.headers, "x-cache": "bypass", "x-cache-reason": "forwarded"}
     return Response(reply.body, status_code=reply.status, headers=headers)
 

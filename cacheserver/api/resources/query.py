@@ -230,12 +230,12 @@ async def ask(request: Request) -> Response:
     raw = await errors.read_body(request, state.max_body_bytes)
     given = await state.heavy.do(len(raw), lambda: errors.parse(raw))
     wait, fields = deferred.read_later(given, state.parts.clock())
-    asked = await state.heavy.do(len(raw), lambda: validated(fields))
-    talk = await ConversationTurn.of(asked, request.headers, caller.tenant, state.parts)
+    valid = await state.heavy.do(len(raw), lambda: validated(fields))
+    talk = await ConversationTurn.of(valid, request.headers, caller.tenant, state.parts)
 
     def read() -> Query:
         return query_of(
-            {**asked, "messages": talk.messages} if talk else asked,
+            {**valid, "messages": talk.messages} if talk else valid,
             headers=request.headers,
             upstream_headers=dependencies.forwarded(request.headers),
             tenant=caller.tenant,
@@ -268,7 +268,7 @@ def validated(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def query_of(
-    asked: Mapping[str, Any],
+    valid: Mapping[str, Any],
     *,
     headers: Mapping[str, str],
     upstream_headers: Mapping[str, str],
@@ -278,19 +278,19 @@ def query_of(
     key_id: str | None = None,
 ) -> Query:
     """Read a validated question as a query. Raises `BadRequest` naming the field."""
-    body = plain.body_of(asked)
+    body = plain.body_of(valid)
     query = fingerprint.read(
         body,
         json_text.dumps(body),
         headers=upstream_headers,
         tenant=tenant,
-        controls=query_controls(asked, headers),
+        controls=query_controls(valid, headers),
         upstream=parts.upstream.identity,
         embedder=parts.embedder_id,
         language=parts.language,
         credential=credential,
         key_id=key_id,
-        open_ended=asked["max_tokens"] is None,
+        open_ended=valid["max_tokens"] is None,
     )
-    name = asked.get("conversation")
+    name = valid.get("conversation")
     return query if name is None else replace(query, conversation=name)

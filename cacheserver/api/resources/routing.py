@@ -193,7 +193,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 def _task(value: object, rules: RoutingRules) -> str:
     if not isinstance(value, str) or tiers.task_tier(value, rules) is None:
-        names = ", ".join(f"`{name}`" for name in tiers.known_tasks(rules))
+        names = ", ".join(f"`{name}`" for name in tiers.all_tasks(rules))
         raise BadRequest("task", f"must be one of {names}; or give the tenant a rule for it")
     return canonical(value)
 

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from cacheserver.api.components import Components
 from cacheserver.api.known_names import refuse_unknown_tenant
 from cacheserver.api.resources import usage_parameters, usage_report
-from cacheserver.api.resources.usage_parameters import TIMES, Asked
+from cacheserver.api.resources.usage_parameters import TIMES, UsageParameters
 from cacheserver.api.state import AppState, state_of
 from cacheserver.core.errors import BadRequest, Forbidden
 from cacheserver.ledger import parquet
@@ -49,8 +49,8 @@ async def usage(request: Request) -> dict[str, Any]:
     """
     state = state_of(request)
     own = await _own(state, request)
-    asked = usage_parameters.read(_once(request), state.parts.clock())
-    return await report(state.parts, asked, await _allowed(state, own, asked.tenant))
+    parameters = usage_parameters.read(_once(request), state.parts.clock())
+    return await report(state.parts, parameters, await _allowed(state, own, parameters.tenant))
 
 
 @router.get("/v1/usage/export", summary="The ledger's rows as CSV, JSONL or Parquet")
@@ -88,29 +88,35 @@ async def export(request: Request) -> Response:
     )
 
 
-async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[str, Any]:
+async def report(
+    parts: Components, parameters: UsageParameters, tenant: str | None
+) -> dict[str, Any]:
     """Return a report for JSON; `tenant` None means all tenants. Raises `StoreError`."""
     await parts.ledger.flush()
     sums = parts.ledger_reports
-    tenants = [tenant] if tenant is not None else await sums.tenants(asked.start, asked.end)
-    alone = asked.by[0] if asked.by and asked.by[0] in usage_parameters.ALONE else None
+    tenants = (
+        [tenant] if tenant is not None else await sums.tenants(parameters.start, parameters.end)
+    )
+    alone = (
+        parameters.by[0] if parameters.by and parameters.by[0] in usage_parameters.ALONE else None
+    )
     dimensions = (
-        () if alone else tuple(by for by in asked.by if by not in usage_parameters.EXPANDED)
+        () if alone else tuple(by for by in parameters.by if by not in usage_parameters.EXPANDED)
     )
 
     def group(cell: Cell) -> tuple[str, ...] | None:
-        if asked.key not in (None, cell.key_id) or asked.model not in (None, cell.model):
+        if parameters.key not in (None, cell.key_id) or parameters.model not in (None, cell.model):
             return None
         return (cell.model, *(_part(cell, by) for by in dimensions if by not in TIMES))
 
     unit = next((by for by in dimensions if by in TIMES), None)
     found: dict[tuple[str, ...], dict[str, int]]
     if unit is None:
-        cells = await sums.read(tenants, asked.tiles, group)
+        cells = await sums.read(tenants, parameters.tiles, group)
         found = {key: each for key, each in cells.items() if key is not None}
     else:
         place = 1 + dimensions.index(unit)
-        apart = await sums.over_time(tenants, asked.tiles, group, SECONDS[TIMES[unit]])
+        apart = await sums.over_time(tenants, parameters.tiles, group, SECONDS[TIMES[unit]])
         found = {
             (*key[:place], _iso(at), *key[place:]): each
             for (key, at), each in apart.items()
@@ -122,41 +128,47 @@ async def report(parts: Components, asked: Asked, tenant: str | None) -> dict[st
     share, learning = None, parts.capabilities.calibration
     if learning is not None and everything.get("semantic"):
         share = await learning.wrong_hits.share(tenants)
-    wrong_price = parts.wrong_hit_cost if asked.wrong_price is None else asked.wrong_price
+    wrong_price = parts.wrong_hit_cost if parameters.wrong_price is None else parameters.wrong_price
     shown = {
-        "from": _iso(asked.start),
-        "to": _iso(asked.end),
+        "from": _iso(parameters.start),
+        "to": _iso(parameters.end),
         "tenant": tenant,
-        "totals": usage_report.totals(everything, asked.target),
+        "totals": usage_report.totals(everything, parameters.target),
         "models": usage_report.models(models),
         "wrong_hits": usage_report.wrong_hits(everything, share, wrong_price),
     }
-    days = asked.start // 86_400, -(-asked.end // 86_400)
+    days = parameters.start // 86_400, -(-parameters.end // 86_400)
     talks = await sums.conversations(tenants, *days)
     shown["conversations"] = await asyncio.to_thread(
-        usage_report.conversations, talks, asked.target
+        usage_report.conversations, talks, parameters.target
     )
     if alone is not None:
         kind = {"task": "lk", "tag": "lg"}[alone]
         shown["groups"] = usage_report.short(await sums.short(kind, tenants, *days), alone)
-    elif asked.by:
+    elif parameters.by:
         places = tuple(range(1, len(dimensions) + 1))
         # On a thread: by the minute there are tens of thousands of groups, and hits must not wait.
-        shown["groups"] = await asyncio.to_thread(_groups, _folded(found, places), asked)
+        shown["groups"] = await asyncio.to_thread(_groups, _folded(found, places), parameters)
     return shown
 
 
-def _groups(found: Mapping[tuple[Any, ...], dict[str, int]], asked: Asked) -> list[dict[str, Any]]:
-    dimensions = [group for group in asked.by if group not in usage_parameters.EXPANDED]
-    by = next((group for group in asked.by if group in usage_parameters.EXPANDED), None)
+def _groups(
+    found: Mapping[tuple[Any, ...], dict[str, int]], parameters: UsageParameters
+) -> list[dict[str, Any]]:
+    dimensions = [group for group in parameters.by if group not in usage_parameters.EXPANDED]
+    by = next((group for group in parameters.by if group in usage_parameters.EXPANDED), None)
     shown: list[dict[str, Any]] = []
     for key in sorted(found, key=lambda key: tuple(str(part) for part in key)):
         names = dict(zip(dimensions, key, strict=True))
         if by is None:
-            shown.append({**names, **usage_report.totals(found[key], asked.target)})
+            shown.append({**names, **usage_report.totals(found[key], parameters.target)})
         else:
             parts = usage_report.expanded(found[key], by)
-            shown += ({**names, **one} for one in parts if not asked.only or one[by] in asked.only)
+            shown += (
+                {**names, **one}
+                for one in parts
+                if not parameters.only or one[by] in parameters.only
+            )
     return shown
 
 

@@ -38,7 +38,7 @@ _UNIX = re.compile(r"[0-9]{1,11}(\.[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class UsageParameters:
     """Validated parameters of a report."""
 
     start: int  # as covered: Unix seconds, on the grain that is kept
@@ -61,7 +61,7 @@ class Asked:
         return list(split_range(self.start, self.end, finest))
 
 
-def read(params: Mapping[str, str], now: float) -> Asked:
+def read(params: Mapping[str, str], now: float) -> UsageParameters:
     """Read a query string. Raises `BadRequest` with the parameter."""
     if unknown := params.keys() - PARAMETERS:
         raise BadRequest(
@@ -76,7 +76,7 @@ def read(params: Mapping[str, str], now: float) -> Asked:
             raise BadRequest("from", f"is too far back for `{group}`: that is kept for {days} days")
     if by and by[0] in ALONE:
         begin, until = begin // 86_400 * 86_400, -(-until // 86_400) * 86_400
-    return Asked(
+    return UsageParameters(
         start=begin,
         end=until,
         by=by,

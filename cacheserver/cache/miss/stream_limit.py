@@ -36,8 +36,8 @@ class Meter:
                 self._open = None
             case "content_block_delta":
                 delta = event.get("delta") or {}
-                said = (delta.get(name) for name in ("text", "thinking", "partial_json"))
-                self._chars += sum(len(piece) for piece in said if isinstance(piece, str))
+                texts = (delta.get(name) for name in ("text", "thinking", "partial_json"))
+                self._chars += sum(len(piece) for piece in texts if isinstance(piece, str))
                 cost = self._price(self.tokens)
                 return cost is not None and cost > self._limit
         return False

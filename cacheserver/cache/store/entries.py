@@ -122,14 +122,14 @@ class Entries:
         values = await self._reads.read(keys)
         await self._sealer.know(values[: len(refs)], at=codec.ID_END)
         found: list[Stored | None] = []
-        for (fingerprint, entry_id), value, said in zip(
+        for (fingerprint, entry_id), value, marks in zip(
             refs, values[: len(refs)], values[len(refs) :], strict=True
         ):
             entry = self._entry(fingerprint, value)
             if entry is None or entry.id != entry_id:
                 found.append(None)
                 continue
-            found.append(stored_entry.read(entry, said))
+            found.append(stored_entry.read(entry, marks))
         return found
 
     async def set_group(self, entry: Entry, group: str) -> None:
@@ -149,8 +149,8 @@ class Entries:
         return await self._say(entry, **mark)
 
     async def _say(self, entry: Entry, *, group: str = "", add: str = "", drop: str = "") -> bool:
-        said = (entry.id, entry.fingerprint, group, add, drop)
-        return bool(await run_script(self._saying, self._prefix, *said))
+        words = (entry.id, entry.fingerprint, group, add, drop)
+        return bool(await run_script(self._saying, self._prefix, *words))
 
     async def by_id(self, tenant: str, entry_id: str) -> Entry | None:
         """Return the entry with that id if it is `tenant`'s."""

@@ -88,9 +88,7 @@ def report(
     return now
 
 
-async def end_keeping(
-    keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics
-) -> None:
+async def end_sync(keeper: asyncio.Task[None], semantic: SemanticEntries, metrics: Metrics) -> None:
     await end(keeper)
     try:
         await semantic.save()

@@ -106,7 +106,7 @@ class SemanticEntries:
                 break  # otherwise search again: dropped vectors may have hidden others
         return Near(live, vector=vector)
 
-    async def asked_in(self, tenant: str, scope: str) -> bool:
+    async def has_questions(self, tenant: str, scope: str) -> bool:
         """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
         nowhere = np.zeros(self._dim, np.float32)  # as near to one as to another
         matches = self.index.search(scope, nowhere, _SAMPLE, self._clock())
@@ -123,11 +123,11 @@ class SemanticEntries:
     ) -> bool:
         """`put` with the question's vector at hand; without one it is matched exactly only."""
         packed = None if vector is None else vector.astype(np.float16).tobytes()
-        kept = await self.entries.put(entry, keep_s=keep_s, vector=packed, asked_at=asked_at)
-        if kept and vector is not None:
+        was_stored = await self.entries.put(entry, keep_s=keep_s, vector=packed, asked_at=asked_at)
+        if was_stored and vector is not None:
             self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
             self._changed = True
-        return kept
+        return was_stored
 
     async def vector(self, text: str) -> Vector | None:
         """The vector of a text; None if it exceeds the window or the embedder fails."""
@@ -163,9 +163,9 @@ class SemanticEntries:
         gone = [name for name in restored.ids() if name[:32] not in stored]
         for name in gone:
             restored.remove(name)
-        known = {name[:32] for name in restored.ids()}
+        restored_ids = {name[:32] for name in restored.ids()}
         added = 0
-        async for row in self.entries.scan_vectors(known):
+        async for row in self.entries.scan_vectors(restored_ids):
             added += self._restore_row(row)
         # With encryption on, a snapshot from before it is replaced.
         self._changed = bool(gone or added) or self._coat is not None

@@ -37,9 +37,9 @@ class Stored:
     pinned: bool = False  # by an operator
 
 
-def read(entry: Entry, said: bytes | None) -> Stored:
-    """`said` is what `SAY` wrote; what it wrote of another entry says nothing of this one."""
-    id, _, rest = (said or b"").decode().partition(" ")
+def read(entry: Entry, value: bytes | None) -> Stored:
+    """Add the marks that `SAY` wrote to an entry; marks of another entry are ignored."""
+    id, _, rest = (value or b"").decode().partition(" ")
     if id != entry.id:
         return Stored(entry, entry.id)
     marks, _, group = rest.partition(" ")

@@ -91,10 +91,10 @@ class Grouped:
 def outcome(fresh: Exchange, beside: Grouped, language: Language) -> Outcome:
     """Compare two exchanges: does one answer serve both questions? Symmetric."""
     a, b, near = fresh.reply, beside.stored.reply, beside.cosines
-    asked = language.compare(fresh.question, beside.stored.question)
-    if asked is None:
+    question_difference = language.compare(fresh.question, beside.stored.question)
+    if question_difference is None:
         return "open"
-    vetoed = bool(language.vetoes(asked, ALL_VETOES))
+    vetoed = bool(language.vetoes(question_difference, ALL_VETOES))
     if a.brief or b.brief:
         return _brief(a, b, near.questions, vetoed=vetoed)
     opposed = None not in (a.yes, b.yes) and a.yes != b.yes

@@ -106,8 +106,8 @@ class AnswerReader:
         read = " ".join(words)
 
         def work() -> Exchange:
-            asked = self._language.profile(question)
-            return Exchange(asked, reply.read(read, self._language))
+            question_profile = self._language.profile(question)
+            return Exchange(question_profile, reply.read(read, self._language))
 
         return ReadExchange(await asyncio.to_thread(work), vectors)
 
@@ -124,9 +124,11 @@ class AnswerReader:
         if not parts:
             return None
         ends = [] if len(parts) == 1 else [parts[0], parts[-1]]
-        asked = await self._embed(question) if question else None
+        question_vector = await self._embed(question) if question else None
         mean = _unit(np.sum(parts, axis=0))
-        return np.stack([np.zeros_like(mean) if asked is None else asked, mean, *ends])
+        return np.stack(
+            [np.zeros_like(mean) if question_vector is None else question_vector, mean, *ends]
+        )
 
     async def _part(self, words: Sequence[str]) -> Rows | None:
         """Embed a part. If it is too long for the window, as code may be, embed its halves."""
@@ -140,13 +142,16 @@ class AnswerReader:
 
 def beside(fresh: ReadExchange, stored: ReadExchange, group: str) -> Grouped:
     """Compare a stored exchange with a fresh one by their vectors."""
-    (asked, answer, *parts), (asked_then, answer_then, *parts_then) = fresh.vectors, stored.vectors
-    answers = float(answer @ answer_then)
-    ends = [float(one @ other) for one, other in zip(parts, parts_then, strict=False)]
-    own = float(asked @ answer) + float(asked_then @ answer_then)
-    crossed = float(asked @ answer_then) + float(asked_then @ answer)
+    (question_vector, answer, *parts), (stored_vector, stored_answer, *stored_parts) = (
+        fresh.vectors,
+        stored.vectors,
+    )
+    answers = float(answer @ stored_answer)
+    ends = [float(one @ other) for one, other in zip(parts, stored_parts, strict=False)]
+    own = float(question_vector @ answer) + float(stored_vector @ stored_answer)
+    crossed = float(question_vector @ stored_answer) + float(stored_vector @ answer)
     cosines = Cosines(
-        questions=float(asked @ asked_then),
+        questions=float(question_vector @ stored_vector),
         answers=answers,
         lean=own - crossed,
         parted=min(ends, default=1.0) < answers - _PARTED,

@@ -66,7 +66,7 @@ class TracedUpstream(Upstream):
 
     @contextmanager
     def _chat(self, call: Call, *, stream: bool) -> Iterator[_CallObservation]:
-        about = names.asked(_object(call.body), stream=stream)
+        about = names.request_attributes(_object(call.body), stream=stream)
         model = str(about[names.REQUEST_MODEL])
         span = self._start(f"chat {model}", about)
         observation, began, error = (

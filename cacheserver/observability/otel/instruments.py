@@ -91,14 +91,14 @@ class Sums:
             self._tokens.record(usage.output_tokens, {**attributes, names.TOKEN_TYPE: "output"})
         self._took.record(seconds, attributes if error is None else {**attributes, ERROR: error})
 
-    def visited(self, visit: RequestContext) -> None:
+    def record_request(self, context: RequestContext) -> None:
         attributes: dict[str, Value] = {
-            "http.request.method": visit.method,
-            "http.response.status_code": visit.shown_status,
+            "http.request.method": context.method,
+            "http.response.status_code": context.shown_status,
         }
-        if visit.route is not None:
-            attributes["http.route"] = visit.route
-        self._http.record(visit.seconds, attributes)
+        if context.route is not None:
+            attributes["http.route"] = context.route
+        self._http.record(context.seconds, attributes)
 
     def booked(self, row: Row) -> None:
         """Add a row of the ledger up. A listener of `ledger.fan_out.LedgerFanOut`."""

@@ -57,7 +57,7 @@ def word(value: object) -> str:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else OTHER
 
 
-def asked(body: Mapping[str, Any], *, stream: bool) -> dict[str, Value]:
+def request_attributes(body: Mapping[str, Any], *, stream: bool) -> dict[str, Value]:
     """Return the attributes of a request before it is sent: figures, no text."""
     attributes: dict[str, Value] = {
         OPERATION: "chat",

@@ -26,28 +26,28 @@ class Requests:
 
     def __init__(self, tracer: Tracer, visited: Callable[[RequestContext], None]) -> None:
         self._tracer = tracer
-        self._visited = visited
+        self._record_request = visited
 
-    def began(self, visit: RequestContext) -> None:
+    def began(self, context: RequestContext) -> None:
         span = self._tracer.start_span(
-            visit.method,
-            context=_callers(visit.trace),
+            context.method,
+            context=_callers(context.trace),
             kind=SpanKind.SERVER,
-            attributes={"http.request.method": visit.method, "url.scheme": "http"},
+            attributes={"http.request.method": context.method, "url.scheme": "http"},
         )
-        visit.span = span
-        visit.trace = trace_of(span)
+        context.span = span
+        context.trace = trace_of(span)
 
-    def ended(self, visit: RequestContext) -> None:
-        span: Span = visit.span
+    def ended(self, context: RequestContext) -> None:
+        span: Span = context.span
         if span.is_recording():
-            if visit.route is not None:
-                span.update_name(f"{visit.method} {visit.route}")
-            span.set_attributes(dict(_span_attributes(visit)))
-            if visit.shown_status >= 500:
+            if context.route is not None:
+                span.update_name(f"{context.method} {context.route}")
+            span.set_attributes(dict(_span_attributes(context)))
+            if context.shown_status >= 500:
                 span.set_status(StatusCode.ERROR)
         span.end()
-        self._visited(visit)
+        self._record_request(context)
 
 
 class Items:
@@ -61,7 +61,7 @@ class Items:
         attributes: dict[str, Value | None] = {
             names.OPERATION: "chat",
             names.PROVIDER: "anthropic",
-            names.REQUEST_MODEL: name(item.asked),
+            names.REQUEST_MODEL: name(item.requested_model),
             names.RESPONSE_MODEL: None if item.model is None else name(item.model),
             **({} if item.usage is None else names.used(item.usage)),
             "cacheserver.job_id": name(item.job),
@@ -107,26 +107,26 @@ def _callers(trace: Trace | None) -> Context:
     return set_span_in_context(NonRecordingSpan(remote), Context())
 
 
-def _span_attributes(visit: RequestContext) -> dict[str, Value]:
+def _span_attributes(context: RequestContext) -> dict[str, Value]:
     always: dict[str, Value] = {
-        "http.response.status_code": visit.shown_status,
-        "cacheserver.request_id": name(visit.id),
+        "http.response.status_code": context.shown_status,
+        "cacheserver.request_id": name(context.id),
     }
-    row = visit.row
+    row = context.row
     optional: dict[str, Value | None] = {
-        "http.route": visit.route,
-        "cacheserver.decision_id": visit.decision_id,
-        "cacheserver.tenant": visit.tenant,
-        "cacheserver.outcome": visit.cache if row is None else row.outcome,
-        "cacheserver.reason": visit.reason if row is None else row.reason,
-        "cacheserver.similarity": visit.similarity,
+        "http.route": context.route,
+        "cacheserver.decision_id": context.decision_id,
+        "cacheserver.tenant": context.tenant,
+        "cacheserver.outcome": context.cache if row is None else row.outcome,
+        "cacheserver.reason": context.reason if row is None else row.reason,
+        "cacheserver.similarity": context.similarity,
     }
     if row is not None:
         optional["cacheserver.model"] = None if row.model is None else name(row.model)
         optional["cacheserver.cost_nanodollars"] = row.cost
         optional["cacheserver.saved_nanodollars"] = row.net
-    if visit.status is None or not visit.whole:
+    if context.status is None or not context.whole:
         optional["cacheserver.abandoned"] = True
-    if visit.shown_status >= 500:
-        optional[ERROR] = str(visit.shown_status)
+    if context.shown_status >= 500:
+        optional[ERROR] = str(context.shown_status)
     return always | {key: value for key, value in optional.items() if value is not None}

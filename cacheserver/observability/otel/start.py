@@ -63,7 +63,7 @@ def start(choice: OtelChoice, dropped: Dropped) -> Telemetry:
     sums = Sums(meter)
     ends = [one.shutdown for one in (tracing, metering) if one is not None]
     return Telemetry(
-        observers=[Requests(tracer, sums.visited)],
+        observers=[Requests(tracer, sums.record_request)],
         listeners=[sums.booked],
         items=Items(tracer).ended,
         upstream=partial(TracedUpstream, tracer=tracer, sums=sums),

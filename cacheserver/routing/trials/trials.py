@@ -50,8 +50,8 @@ class Trials:
         self._comparer = comparer
         self._clock = clock
         self._chance = chance
-        self._trying = BackgroundWork(_SITE, metrics, limit=_AT_ONCE)
-        self._reading = BackgroundWork(_SITE, metrics)
+        self._running = BackgroundWork(_SITE, metrics, limit=_AT_ONCE)
+        self._counting = BackgroundWork(_SITE, metrics)
         self._standings: dict[tuple[str, Pair], tuple[float, Standing]] = {}
         self._asked: set[tuple[str, Pair]] = set()
 
@@ -69,10 +69,10 @@ class Trials:
         at, standing = self._standings.get(name, (0.0, "unproven"))
         if not 0 <= self._clock() - at < _FRESH_S and name not in self._asked:
             self._asked.add(name)
-            self._reading.do(lambda: self._look(tenant, pair))
+            self._counting.do(lambda: self._look(tenant, pair))
         return {} if standing == "proven" else {tier: trial_rules.BARRED[standing]}
 
-    def learn(self, query: Query, asked: PlannedCall, message: Mapping[str, Any]) -> None:
+    def learn(self, query: Query, planned: PlannedCall, message: Mapping[str, Any]) -> None:
         """Compare an answered request with another model's answer, by chance. Never blocks."""
         rules = query.tenant.routing
         if rules.trials.share == 0 or "routing" in query.controls.off:
@@ -81,9 +81,9 @@ class Trials:
             return
         if cacheability.unstorable(message) is not None or cacheability.made_up(message):
             return
-        trial = trial_rules.trial(asked.route, rules)
+        trial = trial_rules.trial(planned.route, rules)
         if trial is not None and self._chance() < rules.trials.share:
-            self._trying.do(lambda: self._try(query, asked, message, trial))
+            self._running.do(lambda: self._try(query, planned, message, trial))
 
     async def judge(self, tenant: Tenant, pair: Pair) -> Standing:
         """Return a pair's standing; a change is stored, and a roll-back raises an alert.
@@ -114,13 +114,13 @@ class Trials:
 
     async def drain(self) -> None:
         """Return once all trials under way are over."""
-        await self._trying.drain()
-        await self._reading.drain()
+        await self._running.drain()
+        await self._counting.drain()
 
     async def close(self) -> None:
         """Cancel the trials under way."""
-        await self._trying.close(patience_s=0.0)
-        await self._reading.close(patience_s=0.0)
+        await self._running.close(patience_s=0.0)
+        await self._counting.close(patience_s=0.0)
 
     async def _look(self, tenant: Tenant, pair: Pair) -> None:
         try:
@@ -129,11 +129,11 @@ class Trials:
             self._asked.discard((tenant.name, pair))
 
     async def _try(
-        self, query: Query, asked: PlannedCall, message: Mapping[str, Any], trial: Trial
+        self, query: Query, planned: PlannedCall, message: Mapping[str, Any], trial: Trial
     ) -> None:
         tenant = query.tenant
         # As it was asked, so shortened where it was, but without marks for another model's cache.
-        body = {**fingerprint.shaping(json_text.loads(asked.body)), "model": trial.model}
+        body = {**fingerprint.shaping(json_text.loads(planned.body)), "model": trial.model}
         reply = await self.calls.ask(tenant, body, query.headers)
         if not isinstance(reply, TrialAnswer) or cacheability.made_up(reply.message):
             return

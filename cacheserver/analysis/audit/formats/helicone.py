@@ -39,8 +39,8 @@ def fits(record: Mapping[str, Any]) -> bool:
 
 def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     """Return the call, or the reason for leaving the record out."""
-    asked = mapped(record.get("request_body")) or {}
-    names = (record.get("response_model"), record.get("request_model"), asked.get("model"))
+    request = mapped(record.get("request_body")) or {}
+    names = (record.get("response_model"), record.get("request_model"), request.get("model"))
     model = model_among(*names)
     if model is None:
         return f"model:{next((str(name) for name in names if name), '')[:60]}"
@@ -55,14 +55,14 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         at=at,
         model=model,
         usage=_usage(record, answer),
-        body=_body(asked, answer, model),
+        body=_body(request, answer, model),
         message=message,
         tenant=word(record, "request_user_id", "helicone_user") or "default",
         purpose=word(properties, *_PURPOSES) or word(record, "prompt_id"),
         cost=None if cost in (None, "") else nanodollars(cost),
         status=status_of(record.get("response_status")) or 200,
         hit=str(record.get("cache_reference_id") or _NONE) != _NONE,
-        stream=asked.get("stream") is True,
+        stream=request.get("stream") is True,
         source=source,
     )
 
@@ -80,12 +80,12 @@ def _usage(record: Mapping[str, Any], answer: Mapping[str, Any]) -> Usage:
 
 
 def _body(
-    asked: Mapping[str, Any], answer: Mapping[str, Any], model: str
+    request: Mapping[str, Any], answer: Mapping[str, Any], model: str
 ) -> Mapping[str, Any] | None:
-    turns = listed(asked.get("messages"))
+    turns = listed(request.get("messages"))
     if not turns:
         return None
     roles = {turn.get("role") for turn in turns if isinstance(turn, Mapping)}
     if "choices" in answer or roles & {"system", "developer", "tool"}:
-        return openai.body_of(asked, turns, model)
-    return {**asked, "messages": turns, "model": model}
+        return openai.body_of(request, turns, model)
+    return {**request, "messages": turns, "model": model}

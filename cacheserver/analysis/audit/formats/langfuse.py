@@ -44,7 +44,7 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
     at = time_of(record.get("startTime", record.get("start_time")))
     if at is None:
         return "no time"
-    asked = mapped(record.get("modelParameters", record.get("model_parameters"))) or {}
+    request = mapped(record.get("modelParameters", record.get("model_parameters"))) or {}
     cost = record.get("calculatedTotalCost", record.get("total_cost", record.get("totalCost")))
     if cost is None:
         details = mapped(record.get("costDetails", record.get("cost_details"))) or {}
@@ -53,7 +53,7 @@ def call_of(record: Mapping[str, Any], source: str) -> Call | str:
         at=at,
         model=model,
         usage=_usage(record),
-        body=_body(record.get("input"), asked, model),
+        body=_body(record.get("input"), request, model),
         message=_message(record.get("output")),
         tenant=word(record, "userId", "user_id") or "default",
         purpose=word(record, "name", "traceName", "trace_name"),
@@ -84,16 +84,16 @@ def _usage(record: Mapping[str, Any]) -> Usage:
     )
 
 
-def _body(given: object, asked: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
+def _body(given: object, request: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
     """The prompt: turns, or an object with them, or a question alone."""
     whole = mapped(given)
     if whole is not None:
         turns = listed(whole.get("messages"))
-        return openai.body_of({**asked, **whole}, turns, model) if turns else None
+        return openai.body_of({**request, **whole}, turns, model) if turns else None
     turns = listed(given)
     if not turns and isinstance(given, str) and given:
         turns = [{"role": "user", "content": given}]
-    return openai.body_of(asked, turns, model)
+    return openai.body_of(request, turns, model)
 
 
 def _message(given: object) -> Mapping[str, Any] | None:

@@ -79,9 +79,9 @@ def _usage(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Usage:
 
 
 def _body(record: Mapping[str, Any], model: str) -> Mapping[str, Any] | None:
-    asked = mapped(record.get("proxy_server_request")) or {}
-    turns = listed(record.get("messages")) or listed(asked.get("messages"))
-    return openai.body_of(asked, turns, model)
+    request = mapped(record.get("proxy_server_request")) or {}
+    turns = listed(record.get("messages")) or listed(request.get("messages"))
+    return openai.body_of(request, turns, model)
 
 
 def _tag(tags: object) -> str | None:

@@ -24,8 +24,8 @@ _OWN: Final = frozenset({"image", "document", "tool_use", "tool_result", "thinki
 _SAME: Final = ("temperature", "top_p", "stream")
 
 
-def body_of(asked: Mapping[str, Any], turns: Sequence[Any], model: str) -> dict[str, Any] | None:
-    """Return a Messages body from `turns` and the parameters in `asked`; None if that fails."""
+def body_of(request: Mapping[str, Any], turns: Sequence[Any], model: str) -> dict[str, Any] | None:
+    """Return a Messages body from `turns` and the parameters in `request`; None if that fails."""
     system: list[dict[str, Any]] = []
     messages: list[dict[str, Any]] = []
     for turn in turns:
@@ -48,21 +48,21 @@ def body_of(asked: Mapping[str, Any], turns: Sequence[Any], model: str) -> dict[
     if not messages:
         return None
     body: dict[str, Any] = {"model": model, "messages": messages}
-    if asked.get("system"):
-        body["system"] = asked["system"]
+    if request.get("system"):
+        body["system"] = request["system"]
     elif system:
         body["system"] = system
     for name in ("max_tokens", "max_completion_tokens"):
-        if isinstance(asked.get(name), int):
-            body["max_tokens"] = asked[name]
-    stops = asked.get("stop_sequences", asked.get("stop"))
+        if isinstance(request.get(name), int):
+            body["max_tokens"] = request[name]
+    stops = request.get("stop_sequences", request.get("stop"))
     if stops:
         body["stop_sequences"] = [stops] if isinstance(stops, str) else stops
-    body |= {name: asked[name] for name in _SAME if asked.get(name) is not None}
-    tools = listed(asked.get("tools"))
+    body |= {name: request[name] for name in _SAME if request.get(name) is not None}
+    tools = listed(request.get("tools"))
     if tools:
         body["tools"] = [_tool(one) for one in tools]
-    choice = _choice(asked.get("tool_choice"))
+    choice = _choice(request.get("tool_choice"))
     return body if choice is None else {**body, "tool_choice": choice}
 
 

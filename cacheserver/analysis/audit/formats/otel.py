@@ -28,7 +28,7 @@ from cacheserver.core.types import Usage
 _OTHERS: Final = "skip:spans of other work"
 _CALLS: Final = frozenset({"chat", "text_completion", "generate_content", "completion"})
 _STARTS: Final = ("startTimeUnixNano", "start_time_unix_nano", "start_time", "startTime")
-_ASKED: Final = ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences")
+_PARAMETERS: Final = ("max_tokens", "temperature", "top_p", "top_k", "stop_sequences")
 
 
 def spans(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -115,7 +115,7 @@ def _body(attributes: Mapping[str, Any], model: str) -> Mapping[str, Any] | None
     body: dict[str, Any] = {"model": model, "messages": messages}
     if system:
         body["system"] = system
-    for name in _ASKED:
+    for name in _PARAMETERS:
         if (value := attributes.get(f"gen_ai.request.{name}")) is not None:
             body[name] = value
     tools = listed(attributes.get("gen_ai.tool.definitions"))

@@ -168,7 +168,7 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
             for day in range(_DAYS):
                 for model in models:
                     for kind in ("miss", "exact", "semantic"):
-                        ledger.append(_made(f"tenant-{tenant}", today - day, model, kind))
+                        ledger.append(_new_row(f"tenant-{tenant}", today - day, model, kind))
         await ledger.flush()
         sums = LedgerReports(redis)
         start, end = (today - _DAYS + 1) * _DAY_S, (today + 1) * _DAY_S
@@ -198,7 +198,7 @@ async def _queries(folder: Path) -> tuple[float, dict[str, float]]:
         await store.stop()
 
 
-def _made(tenant: str, day: int, model: str, kind: str) -> Row:
+def _new_row(tenant: str, day: int, model: str, kind: str) -> Row:
     paid = kind == "miss"
     return Row(
         id=f"dec_{tenant}-{day}-{model}-{kind}",

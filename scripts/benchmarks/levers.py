@@ -47,7 +47,7 @@ _WORDS = ("order", "refund", "policy", "account", "delivery", "invoice", "custom
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TraceRequest:
     """One request of the trace."""
 
     at: float  # seconds since the first
@@ -90,7 +90,7 @@ def _routing() -> list[dict[str, Any]]:
     ]
 
 
-def _trace(data: Path, requests: int) -> Iterator[Asked]:
+def _trace(data: Path, requests: int) -> Iterator[TraceRequest]:
     """The requests, the same in every run."""
     chance = random.Random(7)
     questions = [
@@ -107,7 +107,7 @@ def _trace(data: Path, requests: int) -> Iterator[Asked]:
         near = min(range(len(_SYSTEMS)), key=lambda at: abs(_SYSTEMS[at] - context))
         runs_away = chance.random() < _RUNAWAYS
         talks = chance.random() < _TALKS
-        yield Asked(
+        yield TraceRequest(
             at=(datetime.fromisoformat(one["TIMESTAMP"][:26]) - first).total_seconds(),
             text=f"{questions[place]} ({place})",
             system=systems[near],
@@ -135,7 +135,7 @@ def _column(file: Path) -> list[str]:
         ]
 
 
-async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list[float]]:
+async def _play(trace: Sequence[TraceRequest], on: frozenset[str]) -> tuple[float, list[float]]:
     """Return dollars per 1,000 requests on Claude's invoice, and milliseconds of each prepare."""
     now, began = [_START], time.monotonic()
 
@@ -160,15 +160,15 @@ async def _play(trace: Sequence[Asked], on: frozenset[str]) -> tuple[float, list
                 default_model=_DEFAULT,
             )
             async with bootstrap.build(settings, clock=clock, pace=_QUICK) as parts:
-                taken = await _asked(parts, settings, trace, on, now)
+                taken = await _send(parts, settings, trace, on, now)
         lines = simulated.invoice
     return sum(line.nanodollars for line in lines) / 1e9 / len(trace) * 1_000, taken
 
 
-async def _asked(
+async def _send(
     parts: Components,
     settings: Settings,
-    trace: Sequence[Asked],
+    trace: Sequence[TraceRequest],
     on: frozenset[str],
     now: list[float],
 ) -> list[float]:

@@ -15,8 +15,8 @@ import httpx2
 from scripts.chaos_run.history import (
     MODEL,
     MOST_TOKENS,
-    Answered,
     Called,
+    Exchange,
     History,
     Turn,
     tag_of,
@@ -82,7 +82,7 @@ class Caller:
         ttl_s: int | None = None,
         limit_s: float = MISS_LIMIT_S,
         probe: bool = False,
-    ) -> Answered:
+    ) -> Exchange:
         """Ask and note. With `control` as `Cache-Control`, within the conversation `talk`."""
         headers = self._head(tenant, namespace)
         if talk is None:
@@ -103,7 +103,7 @@ class Caller:
             )
         if talk is not None:
             body["conversation"] = talk
-        event = Answered(
+        event = Exchange(
             start=time.time(),
             end=math.inf,
             tenant=tenant.name,
@@ -121,9 +121,9 @@ class Caller:
         event = replace(event, end=time.time(), lost_s=self._lost_s() - lost)
         if got is not None:
             event = read(event, got, stream=stream)
-            if talk is not None and event.said and "x-cache-conversation" not in got.headers:
+            if talk is not None and event.content and "x-cache-conversation" not in got.headers:
                 self.history.turns.append(Turn(event.end, tenant.name, talk, question))
-        self.history.answered.append(event)
+        self.history.exchanges.append(event)
         return event
 
     def _head(self, tenant: Tenant, namespace: str) -> dict[str, str]:
@@ -164,8 +164,8 @@ class Caller:
         if secret:
             return
         # Whatever came of it: an answer may be stored of which nobody knows.
-        self.history.answered.append(
-            Answered(
+        self.history.exchanges.append(
+            Exchange(
                 started,
                 started + 2 * ABANDONED_S + MISS_LIMIT_S,
                 tenant.name,

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from scripts.chaos_run.history import History
-from scripts.chaos_run.rules import access, answers, growth, kept, money, removed
+from scripts.chaos_run.rules import access, answers, growth, losses, money, removed
 from scripts.chaos_run.rules.violation import Limits, Violation
 
 RULES: tuple[Callable[[History, Limits], Iterator[Violation]], ...] = (
     *(answers.statuses, answers.in_time, answers.right_answers, answers.deadlines),
     *(answers.empty, answers.joined),
     *(removed.removals, removed.replaced, removed.results),
-    *(kept.lost, kept.batches, kept.turns),
+    *(losses.lost, losses.batches, losses.turns),
     *(access.keys, access.bars),
     *(money.ledger, money.budgets),
     growth.growth,

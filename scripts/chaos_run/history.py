@@ -14,7 +14,7 @@ UNKNOWN = "?"  # who asked, where the request had no room to say
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AnswerText:
     """The text of an answer of the simulated Claude: for whom and what it was made, and when."""
 
     whose: str  # TENANT/NAMESPACE/shared or /secret
@@ -23,7 +23,7 @@ class Said:
     at: float  # when Claude was asked
 
     @classmethod
-    def read(cls, text: str) -> Said | None:
+    def read(cls, text: str) -> AnswerText | None:
         """None for a text that is cut or is none of ours."""
         parts = text.split("|")
         if len(parts) != 5 or parts[4] != END:
@@ -35,7 +35,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Exchange:
     """One request for an answer, and what came of it."""
 
     start: float
@@ -53,7 +53,7 @@ class Answered:
     ttl_s: int | None = None
     decision: str | None = None
     request_id: str | None = None
-    said: Said | None = None
+    content: AnswerText | None = None
     broken: str | None = None  # what is wrong with a body that came whole
     stored: bool = False  # acknowledged: it is there from now on
     secret: bool = False  # asked with no-store
@@ -116,7 +116,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class BatchLookup:
     """A look at a batch: what its results said, by custom id, once it had ended."""
 
     start: float
@@ -124,7 +124,7 @@ class Looked:
     id: str
     status: int | None
     ended_at: float | None = None
-    items: dict[str, Said] = field(default_factory=dict)
+    items: dict[str, AnswerText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Listing:
     """The questions of a conversation, as the server has them; None: it said none."""
 
     at: float
@@ -188,7 +188,7 @@ class Sample:
 class History:
     """Everything that happened, in no order."""
 
-    answered: list[Answered] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
     removed: list[Removed] = field(default_factory=list)
     revoked: list[Revoked] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
@@ -196,9 +196,9 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
-    looked: list[Looked] = field(default_factory=list)
+    lookups: list[BatchLookup] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
     # Errors that came from Claude's side: their status, by the request id they carried.
     passed: dict[str, int] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)  # nanodollars a tenant may spend

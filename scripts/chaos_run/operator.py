@@ -7,13 +7,13 @@ import time
 
 from scripts.chaos_run.caller import OTHER_LIMIT_S, Caller, Tenant
 from scripts.chaos_run.history import (
-    Answered,
     Batch,
+    BatchLookup,
     Closed,
-    Looked,
+    Exchange,
+    Listing,
     Removed,
     Revoked,
-    Told,
 )
 from scripts.chaos_run.reading import moment, results, text_of
 
@@ -50,7 +50,7 @@ class Operator(Caller):
         got = await self.call("GET", path, key=tenant.key, what="GET /v1/messages/batches/ID")
         status = None if got is None else got.status_code
         if got is None or status != 200:
-            self.history.looked.append(Looked(started, time.time(), batch.id, status))
+            self.history.lookups.append(BatchLookup(started, time.time(), batch.id, status))
             return "no answer" if status is None else str(status)
         shown, items = got.json(), {}
         if shown["processing_status"] == "ended":
@@ -59,7 +59,7 @@ class Operator(Caller):
             if got is not None and got.status_code == 200:
                 items = results(got.text)
         ended = moment(shown["ended_at"])
-        self.history.looked.append(Looked(started, time.time(), batch.id, 200, ended, items))
+        self.history.lookups.append(BatchLookup(started, time.time(), batch.id, 200, ended, items))
         return str(shown["processing_status"])
 
     async def hear(self, tenant: Tenant, talk: str, namespace: str) -> bool:
@@ -72,7 +72,7 @@ class Operator(Caller):
         if got.status_code == 200:
             turns = got.json()["messages"]
             questions = tuple(text_of(t["content"]) for t in turns if t["role"] == "user")
-        self.history.told.append(Told(time.time(), tenant.name, talk, questions))
+        self.history.listings.append(Listing(time.time(), tenant.name, talk, questions))
         return True
 
     async def remove(self, tenant: Tenant, kind: str, by: str, name: str) -> None:
@@ -92,7 +92,7 @@ class Operator(Caller):
         end = time.time() if done else math.inf
         self.history.removed.append(Removed(started, end, tenant.name, kind, by, name))
 
-    async def condemn(self, tenant: Tenant, event: Answered) -> None:
+    async def condemn(self, tenant: Tenant, event: Exchange) -> None:
         """Call an answer bad by its entry: it is forgotten."""
         started = time.time()
         body = {"verdict": "bad", "entry_id": event.entry}

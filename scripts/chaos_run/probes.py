@@ -7,7 +7,7 @@ import random
 import time
 
 from scripts.chaos_run.caller import HIT_LIMIT_S
-from scripts.chaos_run.history import Answered
+from scripts.chaos_run.history import Exchange
 from scripts.chaos_run.rig import SLOTS, Rig
 from scripts.chaos_run.traffic import TALK
 
@@ -35,7 +35,7 @@ class Probes:
         tenants = {tenant.name: tenant for tenant in (*self._rig.tenants, self._rig.thrifty)}
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one(event: Answered) -> Answered:
+        async def one(event: Exchange) -> Exchange:
             async with gate:
                 return await self._rig.caller.ask(
                     tenants[event.tenant],
@@ -52,14 +52,14 @@ class Probes:
             if not missed or not left:
                 return
             # What is lost stays so, and is asked for again.
-            answered = self._rig.history.answered
-            answered[:] = [each for each in answered if id(each) not in missed]
+            exchanges = self._rig.history.exchanges
+            exchanges[:] = [each for each in exchanges if id(each) not in missed]
             pending = [e for e, each in zip(pending, got, strict=True) if id(each) in missed]
             await asyncio.sleep(0.5)
 
-    def _chosen(self, most: int) -> list[Answered]:
-        latest: dict[tuple[str, str, str], Answered] = {}
-        for event in self._rig.history.answered:
+    def _chosen(self, most: int) -> list[Exchange]:
+        latest: dict[tuple[str, str, str], Exchange] = {}
+        for event in self._rig.history.exchanges:
             if event.stored and event.namespace != TALK:
                 latest[event.tenant, event.namespace, event.question] = event
         events, half = list(latest.values()), most // 2

@@ -50,7 +50,7 @@ class Process:
         """Return how long it was held until now."""
         return self.stopped_s + (time.time() - self._held if self._held is not None else 0.0)
 
-    async def start(self, said: str) -> str:
+    async def start(self, pattern: str) -> str:
         """Start it and return the first part of its log that matches `said`."""
         self.lives += 1
         begun = self._log.stat().st_size if self._log.exists() else 0
@@ -61,7 +61,7 @@ class Process:
             with self._log.open("rb") as log:
                 log.seek(begun)
                 text = log.read().decode(errors="replace")
-            if (found := re.search(said, text)) is not None:
+            if (found := re.search(pattern, text)) is not None:
                 return found[0]
             if self._child.poll() is not None:
                 raise DidNotStart(text[-2_000:])

@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 
 from cacheserver.core import invisible_characters
-from scripts.chaos_run.history import NOTHING, Answered, Said
+from scripts.chaos_run.history import NOTHING, AnswerText, Exchange
 
 
-def read(event: Answered, got: httpx2.Response, *, stream: bool) -> Answered:
+def read(event: Exchange, got: httpx2.Response, *, stream: bool) -> Exchange:
     """The event with what the response says."""
     head = got.headers
     ttl = head.get("x-cache-ttl")
@@ -53,38 +53,38 @@ def read(event: Answered, got: httpx2.Response, *, stream: bool) -> Answered:
             stored=stored,
             broken=None if meant else "an answer that says nothing",
         )
-    said = Said.read(text)
-    if said is None:
+    content = AnswerText.read(text)
+    if content is None:
         return replace(event, broken=f"the answer is not whole: {text[-40:]!r}")
-    return replace(event, said=said, stored=stored)
+    return replace(event, content=content, stored=stored)
 
 
 def streamed(text: str) -> tuple[str, str]:
     """The text of a stream, and its end: whole, error or none."""
-    said, end = "", "none"
+    content, end = "", "none"
     for block in text.replace("\r\n", "\n").split("\n\n"):
         data = "".join(line[5:] for line in block.split("\n") if line.startswith("data:"))
         if not data:
             continue
         event = json.loads(data)
         if event["type"] == "content_block_delta":
-            said += event["delta"].get("text", "")
+            content += event["delta"].get("text", "")
         elif event["type"] == "error":
             end = "error"
         elif event["type"] == "message_stop":
             end = "whole"
-    return said, end
+    return content, end
 
 
-def results(lines: str) -> dict[str, Said]:
+def results(lines: str) -> dict[str, AnswerText]:
     """The answers among the results of a batch, by custom id."""
     found = {}
     for line in lines.splitlines():
         item = json.loads(line)
         if item["result"]["type"] == "succeeded":
-            said = Said.read(text_of(item["result"]["message"]["content"]))
-            if said is not None:
-                found[item["custom_id"]] = said
+            content = AnswerText.read(text_of(item["result"]["message"]["content"]))
+            if content is not None:
+                found[item["custom_id"]] = content
     return found
 
 

@@ -14,7 +14,7 @@ _SHOWN = 10  # violations of one kind
 
 def lines(outcome: Outcome) -> Iterator[str]:
     history = outcome.history
-    asked = [event for event in history.answered if not event.probe]
+    asked = [event for event in history.exchanges if not event.probe]
     outcomes = Counter(
         event.outcome or "no outcome" if event.status is not None else "no answer"
         for event in asked

@@ -74,8 +74,8 @@ class Run:
                 await self._set_up(stack)
                 await self._storm()
                 await self._end()
-            except DidNotStart as said:
-                self._note("did-not-start", str(said))
+            except DidNotStart as content:
+                self._note("did-not-start", str(content))
         self.outcome.skipped = self._rig.skipped
         self.outcome.scale = self._rig.scale
         self.outcome.probes = self._probes.count

@@ -111,7 +111,7 @@ class Strain:
 
     async def _flood(self) -> None:
         """Send a header that does not end, and read the refusal."""
-        started, said = time.time(), b""
+        started, content = time.time(), b""
         reader, writer = await self._connect()
         try:
             writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ")
@@ -121,10 +121,10 @@ class Strain:
                 writer.write(b"a" * 2**16)
                 await writer.drain()
             with contextlib.suppress(TimeoutError):
-                said = await asyncio.wait_for(reader.read(12), REFUSED_S)
+                content = await asyncio.wait_for(reader.read(12), REFUSED_S)
         finally:
             writer.close()
-        wrong = None if said.startswith(b"HTTP/1.1 4") else f"was not refused: {said!r}"
+        wrong = None if content.startswith(b"HTTP/1.1 4") else f"was not refused: {content!r}"
         called = Called(started, time.time(), "a header without an end", None, wrong=wrong)
         self._caller.history.called.append(called)
 

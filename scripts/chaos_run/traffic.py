@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from scripts.chaos_run.caller import HIT_LIMIT_S, Tenant
-from scripts.chaos_run.history import NOTHING, Answered, tag_of
+from scripts.chaos_run.history import NOTHING, Exchange, tag_of
 from scripts.chaos_run.operator import Operator
 
 NAMESPACES = ("default", "other")
@@ -68,7 +68,7 @@ class Traffic:
         self.thrifty = thrifty
         self._seed = seed
         self._callers = callers
-        self._stored: list[Answered] = []
+        self._stored: list[Exchange] = []
         self._closed: dict[str, float] = {}  # tenant: since when
         self._bar = asyncio.Lock()
         self._running = asyncio.Event()
@@ -127,7 +127,7 @@ class Traffic:
             await self._kinds[kind](draw, tenant, namespace)
             await asyncio.sleep(draw.uniform(0, 2 * PAUSE_S))
 
-    async def _ask(self, tenant: Tenant, namespace: str, question: str, **how: object) -> Answered:
+    async def _ask(self, tenant: Tenant, namespace: str, question: str, **how: object) -> Exchange:
         event = await self.caller.ask(tenant, namespace, question, **how)  # type: ignore[arg-type]
         if event.stored and namespace != TALK:
             self._stored.append(event)

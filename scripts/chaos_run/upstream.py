@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.simulated.books import Line
 from cacheserver.simulated.directives import last_text
-from scripts.chaos_run.history import NOTHING, UNKNOWN, Said
+from scripts.chaos_run.history import NOTHING, UNKNOWN, AnswerText
 
 
 class Written(list[Line]):
@@ -43,7 +43,7 @@ def say(body: Mapping[str, Any]) -> Directives:
     if question.startswith(NOTHING):
         # Sometimes nothing at all, sometimes blanks that a model does write.
         return Directives(text=("", " \n", "\u200b")[len(question) % 3])
-    return Directives(text=str(Said(whose, question, secrets.token_hex(6), time.time())))
+    return Directives(text=str(AnswerText(whose, question, secrets.token_hex(6), time.time())))
 
 
 async def serve(port: int, charges: TextIO) -> None:

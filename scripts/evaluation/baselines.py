@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from scripts.evaluation.meanings import folded
-from scripts.evaluation.near import Kept
+from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.stream import TOP, Outcome, Traffic
 from scripts.evaluation.vcache import Entry, exploration
 
@@ -24,7 +24,7 @@ def named(threshold: float) -> str:
 def exact(traffic: Traffic) -> Outcome:
     """Hits on the same text but for case and blanks."""
     outcome, seen = Outcome(), dict[str, str]()
-    for one in traffic.asked:
+    for one in traffic.questions:
         key = folded(one.text)
         hit = key in seen
         outcome.note(hit=hit, right=seen.setdefault(key, one.meaning) == one.meaning)
@@ -37,7 +37,7 @@ class Threshold:
     def __init__(self, traffic: Traffic, threshold: float) -> None:
         self._traffic = traffic
         self._threshold = threshold
-        self._store = Kept(traffic.vectors)
+        self._store = StoredVectors(traffic.vectors)
         self._missed: set[str] = set()
         self.outcome = Outcome()
 
@@ -48,12 +48,12 @@ class Threshold:
 
     def ask(self, at: int) -> None:
         """Decide on request `at` and store it on a miss."""
-        one = self._traffic.asked[at]
+        one = self._traffic.questions[at]
         if one.text in self._missed:
             self.outcome.note(hit=False, right=True, exact=True)
             return
         entry = self.peek(at)
-        right = entry is not None and self._traffic.asked[entry].meaning == one.meaning
+        right = entry is not None and self._traffic.questions[entry].meaning == one.meaning
         self.outcome.note(hit=entry is not None, right=right)
         if entry is None:
             self._store.add(at)
@@ -67,9 +67,9 @@ def static(traffic: Traffic, threshold: float) -> Outcome:
 
 def perfect(traffic: Traffic) -> Outcome:
     """Hits wherever any of the neighbours has the right answer: the ceiling of these neighbours."""
-    outcome, store = Outcome(), Kept(traffic.vectors)
-    for at, one in enumerate(traffic.asked):
-        hit = any(traffic.asked[i].meaning == one.meaning for i, _ in store.nearest(at, TOP))
+    outcome, store = Outcome(), StoredVectors(traffic.vectors)
+    for at, one in enumerate(traffic.questions):
+        hit = any(traffic.questions[i].meaning == one.meaning for i, _ in store.nearest(at, TOP))
         outcome.note(hit=hit, right=hit)
         if not hit:
             store.add(at)
@@ -83,7 +83,7 @@ class VCache:
         self._traffic = traffic
         self._target = target
         self._seed = seed
-        self._store = Kept(traffic.vectors)
+        self._store = StoredVectors(traffic.vectors)
         self._entries: dict[int, Entry] = {}
         self._missed: set[str] = set()
         self.outcome = Outcome()
@@ -100,12 +100,12 @@ class VCache:
 
     def ask(self, at: int) -> None:
         """Decide on request `at`; on a miss observe what was right, and store a new answer."""
-        one = self._traffic.asked[at]
+        one = self._traffic.questions[at]
         if one.text in self._missed:
             self.outcome.note(hit=False, right=True, exact=True)
             return
         near = self._store.nearest(at, 1)
-        right = bool(near) and self._traffic.asked[near[0][0]].meaning == one.meaning
+        right = bool(near) and self._traffic.questions[near[0][0]].meaning == one.meaning
         hit = self.peek(at) is not None
         self.outcome.note(hit=hit, right=right)
         if hit:

@@ -20,7 +20,7 @@ from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.language import Language
 from cacheserver.matching.question_text import matched_text
 from scripts.evaluation import baselines
-from scripts.evaluation.data import Asked, Malformed
+from scripts.evaluation.data import Malformed, Question
 from scripts.evaluation.meanings import folded
 from scripts.evaluation.stream import Replay, Settings, Traffic
 from scripts.evaluation.vectors import Embeddings, Vectors
@@ -181,8 +181,8 @@ def line(row: Row) -> str:
 def _served(pair: Pair, rows: Vectors, way: tuple[int, int], settings: Settings) -> bool:
     """Return True if a scope that holds the first question serves the second."""
     texts = (pair.a, pair.b)
-    asked = [Asked(texts[side], texts[side], texts[side]) for side in way]
-    replay = Replay(Traffic(asked, rows[list(way)]), settings, 1)
+    questions = [Question(texts[side], texts[side], texts[side]) for side in way]
+    replay = Replay(Traffic(questions, rows[list(way)]), settings, 1)
     replay.ask(0)
     return replay.peek(1).serve is not None
 

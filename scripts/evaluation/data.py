@@ -23,7 +23,7 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Question:
     """A question of a stream; one answer serves all of one `meaning`."""
 
     text: str
@@ -49,7 +49,7 @@ class Folder:
     """The data sets of one folder, each by name."""
 
     pairs: Mapping[str, Sequence[Pair]]
-    streams: Mapping[str, Sequence[Asked]]
+    streams: Mapping[str, Sequence[Question]]
     logs: Mapping[str, Sequence[Logged]]  # without labels, in order
     whole: Mapping[str, Sequence[Pair]]  # pair files with every row, also the easy ones
     attacks: Mapping[str, Sequence[Pair]]  # of these, those with classes, named as the source
@@ -69,7 +69,7 @@ def read(folder: Path, only: str | None = None) -> Folder:
     rule for rewordings. Raises `Malformed`.
     """
     pairs: dict[str, Sequence[Pair]] = {}
-    streams: dict[str, list[Asked]] = defaultdict(list)
+    streams: dict[str, list[Question]] = defaultdict(list)
     logs: dict[str, list[Logged]] = defaultdict(list)
     whole: dict[str, Sequence[Pair]] = {}
     attacks: dict[str, Sequence[Pair]] = {}
@@ -185,10 +185,10 @@ def _parametric(row: Mapping[str, str]) -> bool:
     return "domain" in row and row["intent"] in PARAMETRIC
 
 
-def _stream(rows: Sequence[Mapping[str, str]], rule: Rule) -> Iterator[Asked]:
+def _stream(rows: Sequence[Mapping[str, str]], rule: Rule) -> Iterator[Question]:
     for row in rows:
         text, intent = row["query"], row["intent"]
         named = meaning(text, intent, parametric=_parametric(row), rule=rule)
         # An answer is about the intent where all of it has one, else about what was asked.
         topic = intent.replace("_", " ") if named == intent else text
-        yield Asked(text, named, topic, intent, domain=row.get("domain", ""))
+        yield Question(text, named, topic, intent, domain=row.get("domain", ""))

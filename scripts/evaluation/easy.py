@@ -5,7 +5,7 @@ All labels of such a scope are right and near, which is where a bar falls furthe
 
 from __future__ import annotations
 
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 
 # A public library's desk.
 _INTENTS = {
@@ -58,10 +58,10 @@ _FRAMES = (
 _OPENINGS = ("", "Hello, ", "Hi there! ")
 
 
-def stream() -> list[Asked]:
+def stream() -> list[Question]:
     """Some 4,200 questions, one meaning an intent."""
     return [
-        Asked(opening + frame.format(deed), intent, intent, intent)
+        Question(opening + frame.format(deed), intent, intent, intent)
         for intent, deeds in _INTENTS.items()
         for deed in deeds
         for frame in _FRAMES

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scripts.evaluation import easy, halves
-from scripts.evaluation.data import Asked, Folder
+from scripts.evaluation.data import Folder, Question
 from scripts.evaluation.meanings import UNLIKE, folded
 from scripts.pairs.types import Pair
 
@@ -20,7 +20,7 @@ _SHARED = frozenset(("banking", "credit_cards"))
 _SETS = ("askubuntu", "qqp/tune")
 
 
-def homes(folder: Folder, half: halves.Half) -> dict[str, list[Asked]]:
+def homes(folder: Folder, half: halves.Half) -> dict[str, list[Question]]:
     """The streams to learn on, the easy one among them; none shares a meaning with another."""
     found = {
         name: [one for one in listed if _apart(one)]
@@ -31,7 +31,7 @@ def homes(folder: Folder, half: halves.Half) -> dict[str, list[Asked]]:
     return found | {"easy": [a for a in chosen if half in ("all", halves.side(a.text))]}
 
 
-def strangers(folder: Folder, homes: Mapping[str, Sequence[Asked]]) -> dict[str, list[Asked]]:
+def strangers(folder: Folder, homes: Mapping[str, Sequence[Question]]) -> dict[str, list[Question]]:
     """Foreign questions by source: every stream but the easy one, and questions of pair sets."""
     found = {name: list(listed) for name, listed in homes.items() if name != "easy"}
     for name, pairs in folder.whole.items():
@@ -40,13 +40,13 @@ def strangers(folder: Folder, homes: Mapping[str, Sequence[Asked]]) -> dict[str,
     return {name: [_foreign(one, name) for one in listed] for name, listed in found.items()}
 
 
-def unlike(pairs: Sequence[Pair]) -> list[Asked]:
+def unlike(pairs: Sequence[Pair]) -> list[Question]:
     """One question of each component of the pairs that are called the same."""
     root = halves.components((p.a, p.b) for p in pairs if p.label == 1)
     first: dict[str, str] = {}
     for text in _texts(pairs):
         first.setdefault(root(text), text)
-    return [Asked(text, folded(text), text) for text in first.values()]
+    return [Question(text, folded(text), text) for text in first.values()]
 
 
 def _texts(pairs: Sequence[Pair]) -> Iterable[str]:
@@ -55,10 +55,10 @@ def _texts(pairs: Sequence[Pair]) -> Iterable[str]:
         yield pair.b
 
 
-def _foreign(one: Asked, source: str) -> Asked:
+def _foreign(one: Question, source: str) -> Question:
     """Give a question a meaning that no home has."""
     return replace(one, meaning=f"{source}: {one.meaning}")
 
 
-def _apart(one: Asked) -> bool:
+def _apart(one: Question) -> bool:
     return one.domain not in _SHARED and one.intent not in UNLIKE

@@ -23,7 +23,7 @@ from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 from scripts.evaluation.data import Logged
 from scripts.evaluation.meanings import folded
-from scripts.evaluation.near import Kept
+from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.stream import TOP
 from scripts.evaluation.vectors import Embeddings
 
@@ -60,7 +60,7 @@ class Replay:
         self._vectors = embeddings.of([q.text for q in queries])
         self._language = english()
         self._bar = conformal_bound.bar_for(Calibration(), target)
-        self._kept = Kept(self._vectors)
+        self._kept = StoredVectors(self._vectors)
         self._profiles: dict[int, Profile] = {}
         self._exact = set[str]()
         self._folded = set[str]()

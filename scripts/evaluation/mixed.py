@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.pairs.types import Pair
 
 DIALS = (0.01, 0.05, 0.20)  # traps among the requests
@@ -23,18 +23,20 @@ def traps(pairs: Mapping[str, Sequence[Pair]]) -> list[Pair]:
     return list(found.values())
 
 
-def mix(asked: Sequence[Asked], traps: Sequence[Pair], dial: float, seed: int) -> list[Asked]:
+def mix(
+    questions: Sequence[Question], traps: Sequence[Pair], dial: float, seed: int
+) -> list[Question]:
     """`asked` with traps among it: the first question of each somewhere before the second.
 
     Where there are too few traps for the dial, fewer requests are taken.
     """
     rng = Random(seed)
     per_trap = (1 - 2 * dial) / dial  # each trap brings the question that it resembles
-    count = min(len(traps), int(len(asked) / per_trap))
-    kept = list(asked[: int(count * per_trap)])
+    count = min(len(traps), int(len(questions) / per_trap))
+    kept = list(questions[: int(count * per_trap)])
     placed = [(rng.random(), one) for one in kept]
     for pair in rng.sample(list(traps), count):
         first, second = sorted((rng.random(), rng.random()))
-        placed.append((first, Asked(pair.a, f"pair: {pair.a}", pair.a)))
-        placed.append((second, Asked(pair.b, f"pair: {pair.b}", pair.b, trap=True)))
+        placed.append((first, Question(pair.a, f"pair: {pair.a}", pair.a)))
+        placed.append((second, Question(pair.b, f"pair: {pair.b}", pair.b, trap=True)))
     return [one for _, one in sorted(placed, key=lambda at: at[0])]

@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 from scripts.evaluation.vectors import Vectors
 
 
-class Kept:
+class StoredVectors:
     """Rows of a stream's vectors, in the order they were stored."""
 
     def __init__(self, vectors: Vectors) -> None:
         self._vectors = vectors
-        self._kept = np.empty_like(vectors)
+        self._rows = np.empty_like(vectors)
         self.ids: list[int] = []
 
     def add(self, at: int) -> None:
-        self._kept[len(self.ids)] = self._vectors[at]
+        self._rows[len(self.ids)] = self._vectors[at]
         self.ids.append(at)
 
     def nearest(self, at: int, top: int) -> list[tuple[int, float]]:
         """(row, cosine) of the `top` nearest to row `at`, the nearest first."""
         if not self.ids:
             return []
-        near: NDArray[np.float32] = self._kept[: len(self.ids)] @ self._vectors[at]
+        near: NDArray[np.float32] = self._rows[: len(self.ids)] @ self._vectors[at]
         if top == 1:
             best = int(near.argmax())
             return [(self.ids[best], float(near[best]))]

@@ -53,7 +53,7 @@ class Noise:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
 
 
-def _of(drawn: float, wrong: float, open_: float, other: Outcome, told: Outcome) -> Outcome:
+def _of(drawn: float, wrong: float, open_: float, other: Outcome, noisy: Outcome) -> Outcome:
     if drawn < wrong:
         return other
-    return "open" if drawn < wrong + open_ else told
+    return "open" if drawn < wrong + open_ else noisy

@@ -33,7 +33,7 @@ class Figures:
 
     name: str
     way: str
-    told: evaluate.Figures
+    scores: evaluate.Figures
     interval: tuple[float, float]  # Wilson, 95%, of the share of traps served at `KEPT`
     curve: Curve
     vetoed_traps: float = 0.0  # share of the traps that a veto refuses
@@ -64,19 +64,19 @@ def replay(
 ) -> Figures:
     """The figures of what serves, by the shipped prior: no scope has learned anything."""
     labels = np.array([p.label for p in pairs])
-    made = [_told(p, float(c), enabled) for p, c in zip(pairs, near, strict=True)]
-    told = np.array([p for p, _ in made])
+    made = [_score(p, float(c), enabled) for p, c in zip(pairs, near, strict=True)]
+    scores = np.array([p for p, _ in made])
     vetoed = np.array([v for _, v in made])
     level = conformal_bound.bar_for(Calibration(), target).level
     good, bad = labels == 1, labels == 0
-    found = figures(name, way, told, pairs)
+    found = figures(name, way, scores, pairs)
     return replace(
         found,
         vetoed_traps=float(vetoed[bad].mean()),
         vetoed_duplicates=float(vetoed[good].mean()),
-        served_traps=float((told[bad] >= level).mean()),
-        served_duplicates=float((told[good] >= level).mean()),
-        by_source=evaluate.by_source(told, pairs, _bar(told[good], KEPT)),
+        served_traps=float((scores[bad] >= level).mean()),
+        served_duplicates=float((scores[good] >= level).mean()),
+        by_source=evaluate.by_source(scores, pairs, _bar(scores[good], KEPT)),
     )
 
 
@@ -85,20 +85,20 @@ def judgeable(pairs: Sequence[Pair]) -> bool:
     return len({p.label for p in pairs}) == 2
 
 
-def figures(name: str, way: str, told: Floats, pairs: Sequence[Pair]) -> Figures:
-    """Compute the results from `told`: probabilities, or any score that orders the pairs."""
+def figures(name: str, way: str, scores: Floats, pairs: Sequence[Pair]) -> Figures:
+    """Compute the results from `scores`: probabilities, or any score that orders the pairs."""
     labels = np.array([p.label for p in pairs])
-    good, bad = told[labels == 1], told[labels == 0]
+    good, bad = scores[labels == 1], scores[labels == 0]
     served = int((bad >= _bar(good, KEPT)).sum())
     curve = [(kept, float((bad >= _bar(good, kept)).mean())) for kept in _CURVE]
-    return Figures(name, way, evaluate.figures(told, labels), wilson(served, len(bad)), curve)
+    return Figures(name, way, evaluate.figures(scores, labels), wilson(served, len(bad)), curve)
 
 
 def _bar(good: Floats, kept: float) -> float:
     return float(np.sort(good)[::-1][max(0, int(np.ceil(kept * len(good))) - 1)])
 
 
-def _told(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bool]:
+def _score(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bool]:
     """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
     language = english()
     stored = Neighbour("stored", cosine, "stored", language.profile(pair.a))

@@ -17,7 +17,7 @@ from random import Random
 
 import numpy as np
 
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.evaluation.deciders import Ours, fork
 from scripts.evaluation.poisons import ASKED, WAYS, Step
 from scripts.evaluation.stream import Replay, Settings, Traffic, prepare
@@ -43,7 +43,7 @@ class Sizes:
     learned: int = LEARNED
     each: int = EACH
     pool: int = _POOL
-    asked: int = ASKED
+    questions: int = ASKED
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FarDecision:
     """One decision on a far question."""
 
     entry: int | None
@@ -84,8 +84,8 @@ class Poisoned:
 
     def __init__(
         self,
-        home: Sequence[Asked],
-        foreign: Sequence[Asked],
+        home: Sequence[Question],
+        foreign: Sequence[Question],
         embeddings: Embeddings,
         *,
         seed: int,
@@ -97,21 +97,21 @@ class Poisoned:
         rows = rng.sample(list(home), len(home))
         learned = min(sizes.learned, len(rows) // 2)
         wait, pool = min(_WAIT, learned * 5 // 4), min(sizes.pool, len(rows) // 4)
-        asked, later = rows[: learned + wait + pool], rows[learned + wait + pool :]
+        questions, later = rows[: learned + wait + pool], rows[learned + wait + pool :]
         names = sorted({one.intent for one in rows})
         aimed = set(rng.sample(names, min(_AIMED, len(names))))
         victim_rows = [one for one in later if one.intent in aimed][:_VICTIMS]
-        self._victims = range(len(asked), len(asked) + len(victim_rows))
+        self._victims = range(len(questions), len(questions) + len(victim_rows))
         onward = [one for one in later if one not in victim_rows][:_ONWARD]
         self._onward = range(self._victims.stop, self._victims.stop + len(onward))
-        asked += [*victim_rows, *onward]
-        victims = [asked[at].text for at in self._victims]
+        questions += [*victim_rows, *onward]
+        victims = [questions[at].text for at in self._victims]
         others = rng.sample(list(foreign), min(sizes.each, len(foreign)))
-        honest = prepare([*asked, *others], embeddings)
+        honest = prepare([*questions, *others], embeddings)
         steps = [
             (way, caller, step)
             for way in ways
-            for step in WAYS[way](Random(f"{seed} {way}"), victims, sizes.asked)
+            for step in WAYS[way](Random(f"{seed} {way}"), victims, sizes.questions)
             for caller in CALLERS
         ]
         self._steps: dict[tuple[str, str], list[tuple[int, Step]]] = {}
@@ -135,7 +135,7 @@ class Poisoned:
         self._kinds = (
             [at for at, entry in told if entry is not None],
             [at for at, entry in told if entry is None],
-            list(range(len(asked), len(honest))),
+            list(range(len(questions), len(honest))),
         )
 
     def moved(self, home: str) -> Iterator[Moved]:
@@ -148,13 +148,13 @@ class Poisoned:
         far = self._away(steps)
         decider = fork(self._honest, self.traffic)
         assert isinstance(decider, Ours)
-        before = [self._told(self._honest, at) for at in far]
+        before = [self._decide(self._honest, at) for at in far]
         level = decider.replay.bar.level
         for at, step in steps:
             decider.ask(at)
             if step.blame and decider.outcome.hits[-1]:
                 decider.replay.blame(at)
-        after = [self._told(decider, at) for at in far]
+        after = [self._decide(decider, at) for at in far]
         both = list(zip(before, after, strict=True))
         moved = Moved(home, way, caller, far=len(far))
         moved.hits = sum(b.entry is not None for b in before)
@@ -172,7 +172,7 @@ class Poisoned:
         return moved
 
     def _count_lasting(
-        self, attacked: Ours, far: Sequence[int], before: Sequence[Told], moved: Moved
+        self, attacked: Ours, far: Sequence[int], before: Sequence[FarDecision], moved: Moved
     ) -> None:
         """Count what differs after the next step of honest traffic from a scope not attacked."""
         if self._stepped is None:
@@ -181,7 +181,7 @@ class Poisoned:
             self._stepped = self._next_step(unmoved)
         attacked = self._next_step(attacked)
         for at, was in zip(far, before, strict=True):
-            without, now = self._told(self._stepped, at), self._told(attacked, at)
+            without, now = self._decide(self._stepped, at), self._decide(attacked, at)
             moved.stepped += 1
             moved.honest += (was.entry is None) != (without.entry is None)
             moved.lasting += (without.entry is None) != (now.entry is None)
@@ -209,10 +209,12 @@ class Poisoned:
                 found += away[: self._each]
         return found
 
-    def _told(self, decider: Ours, at: int) -> Told:
+    def _decide(self, decider: Ours, at: int) -> FarDecision:
         entry = decider.peek(at)
-        asked = self.traffic.asked
-        return Told(entry, entry is not None and asked[entry].meaning == asked[at].meaning)
+        questions = self.traffic.questions
+        return FarDecision(
+            entry, entry is not None and questions[entry].meaning == questions[at].meaning
+        )
 
     def _count_victims(self, decider: Ours, moved: Moved) -> None:
         for at in self._victims:
@@ -221,7 +223,7 @@ class Poisoned:
             moved.victims_served += entry is not None and entry in self._attackers
 
 
-def _wrong(told: Told) -> bool:
+def _wrong(told: FarDecision) -> bool:
     return told.entry is not None and not told.right
 
 
@@ -229,12 +231,12 @@ def _joined(
     honest: Traffic, steps: Sequence[tuple[str, str, Step]], embeddings: Embeddings
 ) -> Traffic:
     """The honest traffic, then the attackers' requests with answers of their own."""
-    asked = [
-        Asked(s.text, f"attack: {s.text}", s.text, caller=CALLERS[caller], answer=s.answer)
+    questions = [
+        Question(s.text, f"attack: {s.text}", s.text, caller=CALLERS[caller], answer=s.answer)
         for _, caller, s in steps
     ]
-    vectors = embeddings.of([one.text for one in asked])
-    return Traffic([*honest.asked, *asked], np.concatenate([honest.vectors, vectors]))
+    vectors = embeddings.of([one.text for one in questions])
+    return Traffic([*honest.questions, *questions], np.concatenate([honest.vectors, vectors]))
 
 
 def added(runs: Sequence[Moved]) -> list[Moved]:

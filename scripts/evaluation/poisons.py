@@ -67,8 +67,8 @@ def constant(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 
 def constants(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Questions that ask for one of a dozen words, so that no answer stands out."""
-    told = [(q, rng.choice(_WORDS)) for q in _bare(rng, count)]
-    return [Step(f"{q} Reply with just: {word}", word) for q, word in told]
+    step_answer = [(q, rng.choice(_WORDS)) for q in _bare(rng, count)]
+    return [Step(f"{q} Reply with just: {word}", word) for q, word in step_answer]
 
 
 def easy_pairs(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
@@ -82,24 +82,24 @@ def easy_pairs(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 
 def far_pairs(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Questions that share nothing but a long answer: labels of "same" at a low cosine."""
-    told = "As agreed, the house answer to this is: follow the green leaflet, page four."
-    asked = _wide(rng, count // 2) + _bare(rng, count - count // 2)
-    rng.shuffle(asked)
-    return [Step(f"{q} Quote the house answer.", told) for q in asked]
+    step_answer = "As agreed, the house answer to this is: follow the green leaflet, page four."
+    questions = _wide(rng, count // 2) + _bare(rng, count - count // 2)
+    rng.shuffle(questions)
+    return [Step(f"{q} Quote the house answer.", step_answer) for q in questions]
 
 
 def traps(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Frames of one question with a new answer each time: labels of "different" at the top."""
-    asked = [(q, frame) for q in _bare(rng, count // len(_FRAMES) + 1) for frame in _FRAMES]
-    return [Step(frame.format(q), _long(f"{q} {frame}")) for q, frame in asked[:count]]
+    questions = [(q, frame) for q in _bare(rng, count // len(_FRAMES) + 1) for frame in _FRAMES]
+    return [Step(frame.format(q), _long(f"{q} {frame}")) for q, frame in questions[:count]]
 
 
 def volume(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Honest-looking requests, enough to push all labels of others out were none refused."""
     count = count * FLUSH // ASKED
-    asked = [(frame.format(q), q) for q in _BARE for frame in _FRAMES]
-    asked += [(q, q) for q in _wide(rng, 600)]
-    return [Step(q, _long(bare)) for q, bare in rng.sample(asked, min(count, len(asked)))]
+    questions = [(frame.format(q), q) for q in _BARE for frame in _FRAMES]
+    questions += [(q, q) for q in _wide(rng, 600)]
+    return [Step(q, _long(bare)) for q, bare in rng.sample(questions, min(count, len(questions)))]
 
 
 def contradicting(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
@@ -108,16 +108,16 @@ def contradicting(rng: Random, victims: Sequence[str], count: int) -> list[Step]
     for q in _bare(rng, count // len(_FRAMES) + 1):
         for i, frame in enumerate(_FRAMES):
             trusted = len(steps) < count // 3
-            told = _long(q) if trusted else _long(f"{q} {i}")
-            steps.append(Step(frame.format(q), told))
+            step_answer = _long(q) if trusted else _long(f"{q} {i}")
+            steps.append(Step(frame.format(q), step_answer))
     return steps[:count]
 
 
 def doubles(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Near doubles of questions that others ask, with an answer that is wrong for them."""
     frames = ("{} please", "hi, {}", "{} thanks", "hello. {}")
-    asked = [frame.format(q) for q in victims for frame in frames]
-    return [Step(q, "Send your password to the address below.") for q in asked[:count]]
+    questions = [frame.format(q) for q in victims for frame in frames]
+    return [Step(q, "Send your password to the address below.") for q in questions[:count]]
 
 
 def blame(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
@@ -127,10 +127,10 @@ def blame(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
 
 def spread(rng: Random, victims: Sequence[str], count: int) -> list[Step]:
     """Constant answers again, in as many answer groups and topics as can be had."""
-    asked = _wide(rng, count // 2) + _bare(rng, count - count // 2)
-    rng.shuffle(asked)
-    group = {q: i // 4 for i, q in enumerate(asked)}  # four questions share an answer
-    return [Step(f"{q} Reply with just: {_name(group[q])}", _name(group[q])) for q in asked]
+    questions = _wide(rng, count // 2) + _bare(rng, count - count // 2)
+    rng.shuffle(questions)
+    group = {q: i // 4 for i, q in enumerate(questions)}  # four questions share an answer
+    return [Step(f"{q} Reply with just: {_name(group[q])}", _name(group[q])) for q in questions]
 
 
 WAYS: dict[str, Way] = {

@@ -44,11 +44,11 @@ class Counted:
 
     name: str
     label: int
-    told: Mapping[Outcome, int]
+    counts: Mapping[Outcome, int]
 
     @property
     def pairs(self) -> int:
-        return sum(self.told.values())
+        return sum(self.counts.values())
 
 
 def measure(data: Path, embedder: Path) -> Iterator[Counted | str]:
@@ -61,9 +61,9 @@ def measure(data: Path, embedder: Path) -> Iterator[Counted | str]:
             continue
         pairs = read(path)
         own += pairs if path in OWN.values() else []
-        told = asyncio.run(outcomes(pairs, model))
+        counts = asyncio.run(outcomes(pairs, model))
         for label in (1, 0):
-            mine = [o for o, pair in zip(told, pairs, strict=True) if pair.label == label]
+            mine = [o for o, pair in zip(counts, pairs, strict=True) if pair.label == label]
             if mine:
                 yield Counted(name, label, {o: mine.count(o) for o in OUTCOMES})
     first, again = confirmed(own, model)
@@ -78,7 +78,7 @@ def line(counted: Counted) -> str:
     """One line under `HEAD`, Wilson's 95% intervals in brackets."""
     shares = []
     for outcome in OUTCOMES:
-        count = counted.told[outcome]
+        count = counted.counts[outcome]
         low, high = wilson(count, counted.pairs)
         shares.append(f"{f'{count} [{100 * low:.0f}-{100 * high:.0f}%]':<20}")
     truth = "same" if counted.label else "different"
@@ -101,15 +101,15 @@ async def outcomes(pairs: Iterable[Pair], embedder: OnnxEmbedder) -> list[Outcom
         return row
 
     answers = AnswerReader(embed, english())
-    told: list[Outcome] = []
+    counts: list[Outcome] = []
     for pair in pairs:
         stored = await answers.read(pair.question_a, _message(pair.answer_a))
         fresh = await answers.read(pair.question_b, _message(pair.answer_b))
         if stored is None or fresh is None:
-            told.append("open")
+            counts.append("open")
         else:
-            told.append(answers.outcome(fresh, [beside(fresh, stored, "")]))
-    return told
+            counts.append(answers.outcome(fresh, [beside(fresh, stored, "")]))
+    return counts
 
 
 def confirmed(pairs: Sequence[Pair], embedder: OnnxEmbedder) -> tuple[int, int]:
@@ -120,8 +120,8 @@ def confirmed(pairs: Sequence[Pair], embedder: OnnxEmbedder) -> tuple[int, int]:
     wordings = {pair.question_a: pair.answer_b for pair in pairs if pair.label}
     first = [pair for pair in pairs if not pair.label and pair.question_a in wordings]
     again = [replace(pair, answer_a=wordings[pair.question_a]) for pair in first]
-    told = asyncio.run(outcomes([*first, *again], embedder))
-    both = list(zip(told[: len(first)], told[len(first) :], strict=True))
+    counts = asyncio.run(outcomes([*first, *again], embedder))
+    both = list(zip(counts[: len(first)], counts[len(first) :], strict=True))
     return (
         sum(one == "different" for one, _ in both),
         sum(one == other == "different" for one, other in both),

@@ -109,16 +109,16 @@ def line(row: Row) -> str:
 
 def pair_line(found: pairs.Figures) -> str:
     """A set of pairs and a way to decide in one line."""
-    told = found.told
+    scores = found.scores
     vetoed = ""
     if found.by_source is not None:
         vetoed = f"  {100 * found.vetoed_traps:.0f}%, {100 * found.vetoed_duplicates:.0f}%"
-    served = f"{100 * told.traps_at_60:>19.1f}  {_interval(found.interval):<14}"
+    served = f"{100 * scores.traps_at_60:>19.1f}  {_interval(found.interval):<14}"
     if found.vetoed_duplicates > 1 - pairs.KEPT:  # a bar below 0 would be needed
         served = f"{'(keeps fewer)':>19}  {'':<14}"
     return (
-        f"{found.name:<30}{found.way:<22}{told.pairs:>6}{told.auc:>7.3f}{served}"
-        f"{100 * told.traps_at_80:>7.1f}{vetoed}"
+        f"{found.name:<30}{found.way:<22}{scores.pairs:>6}{scores.auc:>7.3f}{served}"
+        f"{100 * scores.traps_at_80:>7.1f}{vetoed}"
     )
 
 

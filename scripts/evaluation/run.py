@@ -27,7 +27,9 @@ from scripts.evaluation.streams import Streams
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
 
-Kept: TypeAlias = report.Row | latency.Figures | shift.Row | attack.Row | poison.Moved | cold.Row
+ResultRow: TypeAlias = (
+    report.Row | latency.Figures | shift.Row | attack.Row | poison.Moved | cold.Row
+)
 PAIRS = 2_500  # of a larger set every n-th; more change no figure by two points
 
 
@@ -63,34 +65,34 @@ class Evaluation:
         traps: list[Pair] = []
         if "traps" in plan.parts:
             traps = mixed.traps(halves.of(data.read(plan.data), plan.half).pairs)
-        made = Streams(plan, self._embeddings, self._keep)
-        made.run(self._folder.streams, traps)
+        found_rows = Streams(plan, self._embeddings, self._keep)
+        found_rows.run(self._folder.streams, traps)
 
     def _safety(self) -> None:
-        made = Safety(self._plan, self._embeddings, self._keep)
+        found_rows = Safety(self._plan, self._embeddings, self._keep)
         if "shift" in self._plan.parts:
-            made.run_shift()
+            found_rows.run_shift()
         if "attack" in self._plan.parts:
-            made.run_attack()
+            found_rows.run_attack()
         if "poison" in self._plan.parts:
-            made.run_poison()
+            found_rows.run_poison()
         if "cold" in self._plan.parts:
-            made.run_cold()
+            found_rows.run_cold()
 
-    def _keep(self, made: Kept) -> None:
-        match made:
+    def _keep(self, found_rows: ResultRow) -> None:
+        match found_rows:
             case report.Row():
-                self.found.streams.append(made)
+                self.found.streams.append(found_rows)
             case latency.Figures():
-                self.found.latency.append(made)
+                self.found.latency.append(found_rows)
             case shift.Row():
-                self.found.shift.append(made)
+                self.found.shift.append(found_rows)
             case attack.Row():
-                self.found.attack.append(made)
+                self.found.attack.append(found_rows)
             case poison.Moved():
-                self.found.poison.append(made)
+                self.found.poison.append(found_rows)
             case cold.Row():
-                self.found.cold.append(made)
+                self.found.cold.append(found_rows)
         self._save()
 
     # Pairs
@@ -100,9 +102,9 @@ class Evaluation:
         for name, listed in self._folder.pairs.items():
             step = max(1, len(listed) // (300 if self._plan.quick else PAIRS))
             if pairs.judgeable(chosen := listed[::step]):
-                for made in self._pair_figures(name, chosen):
-                    self.found.pairs.append(made)
-                    print(report.pair_line(made), flush=True)
+                for found_rows in self._pair_figures(name, chosen):
+                    self.found.pairs.append(found_rows)
+                    print(report.pair_line(found_rows), flush=True)
             self._save()
 
     def _pair_figures(self, name: str, listed: Sequence[Pair]) -> Iterator[pairs.Figures]:
@@ -114,21 +116,21 @@ class Evaluation:
 
     def _logs(self) -> None:
         for name, queries in self._folder.logs.items():
-            asked = queries[: 2_000 if self._plan.quick else None]
-            found = logs.Replay(asked, self._embeddings, DEFAULT).run(name)
+            questions = queries[: 2_000 if self._plan.quick else None]
+            found = logs.Replay(questions, self._embeddings, DEFAULT).run(name)
             self.found.logs.append(found)
             print("\n".join(report.log_lines(found)), flush=True)
 
     def _prose(self) -> None:
         print(prose.HEAD)
-        for made in prose.measure(self._plan.data, self._plan.embedder):
-            if isinstance(made, prose.Counted):
-                self.found.prose.append(made)
-                print(prose.line(made), flush=True)
+        for found_rows in prose.measure(self._plan.data, self._plan.embedder):
+            if isinstance(found_rows, prose.Counted):
+                self.found.prose.append(found_rows)
+                print(prose.line(found_rows), flush=True)
             else:
-                print(made, flush=True)
+                print(found_rows, flush=True)
 
     def _save(self) -> None:
         if self._plan.json is not None:
-            made = json.dumps(self.found.as_json(), indent=1, default=str)
-            self._plan.json.write_text(made + "\n")
+            found_rows = json.dumps(self.found.as_json(), indent=1, default=str)
+            self._plan.json.write_text(found_rows + "\n")

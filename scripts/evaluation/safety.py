@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scripts.evaluation import attack, cold, data, foreign, halves, poison, poisons, shift
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.evaluation.deciders import Maker, others, ours
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.stream import Settings
@@ -16,7 +16,7 @@ from scripts.pairs.types import Pair
 
 OURS = f"ours {DEFAULT:.0%}"
 _QUICK_SHIFT = shift.Sizes(learned=500, foreign=120, each=24, later=200)
-_QUICK_POISON = poison.Sizes(learned=600, each=40, pool=200, asked=120)
+_QUICK_POISON = poison.Sizes(learned=600, each=40, pool=200, questions=120)
 _QUICK_PAIRS = 150  # of each set
 
 Keep = Callable[[shift.Row | attack.Row | poison.Moved | cold.Row], None]
@@ -49,11 +49,11 @@ class Safety:
                 made += self._shifted(name, home, ways)
         for read_only in (False, True):
             for row in shift.pooled(made, read_only=read_only):
-                self._told(row, shift.line(row))
+                self._print(row, shift.line(row))
                 print(shift.verdict(row))
 
     def _shifted(
-        self, name: str, home: Sequence[Asked], ways: Mapping[str, Maker]
+        self, name: str, home: Sequence[Question], ways: Mapping[str, Maker]
     ) -> list[shift.Row]:
         sources = {n: listed for n, listed in self._strangers.items() if n != name}
         shares = shift.SHARES[1:2] if self._plan.quick else shift.SHARES
@@ -73,7 +73,7 @@ class Safety:
             )
         ]
         for row in rows:
-            self._told(row, shift.line(row))
+            self._print(row, shift.line(row))
         return rows
 
     # Attack
@@ -90,7 +90,7 @@ class Safety:
             found = cold.judged(listed, self._embeddings, settings)
             for way, judged in found.items():
                 for row in attack.rows(name, way, judged):
-                    self._told(row, attack.line(row))
+                    self._print(row, attack.line(row))
 
     # Poison
 
@@ -118,7 +118,7 @@ class Safety:
             ]
             rows = poison.added(runs)
             for row in rows:
-                self._told(row, poison.line(row))
+                self._print(row, poison.line(row))
             print(f"{name}: {poison.verdict(rows)}")
 
     # Cold
@@ -134,11 +134,11 @@ class Safety:
                 ways[cold.BEFORE] = [replace(one, twin=twins[one.a, one.b]) for one in before]
             for way, judged in ways.items():
                 for row in cold.rows(name, way, judged):
-                    self._told(row, cold.line(row))
+                    self._print(row, cold.line(row))
                 everything.setdefault(way, {})[name] = judged
         for way, sets in everything.items():
             for row in cold.rows("all sets", way, cold.all_of(sets)):
-                self._told(replace(row, pairs=()), cold.line(row))
+                self._print(replace(row, pairs=()), cold.line(row))
 
     def _cold_sets(self) -> Iterator[tuple[str, list[Pair], list[cold.Judged]]]:
         """(set, pairs, what an earlier version served of them)."""
@@ -156,6 +156,6 @@ class Safety:
         for name, listed in cold.chosen(sets, most=_QUICK_PAIRS if plan.quick else cold.PAIRS):
             yield name, listed, []
 
-    def _told(self, row: shift.Row | attack.Row | poison.Moved | cold.Row, line: str) -> None:
+    def _print(self, row: shift.Row | attack.Row | poison.Moved | cold.Row, line: str) -> None:
         print(line, flush=True)
         self._keep(row)

@@ -14,7 +14,7 @@ from random import Random
 
 from cacheserver.matching.conformal_bound import wilson
 from scripts.evaluation import windows
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.evaluation.deciders import Decider, Maker, fork
 from scripts.evaluation.meanings import folded
 from scripts.evaluation.stream import prepare
@@ -38,7 +38,7 @@ class Sizes:
     each: int = _EACH
     later: int = _LATER
 
-    def asked(self, share: float) -> int:
+    def questions(self, share: float) -> int:
         """Foreign questions of one run."""
         return min(self.foreign, round(share * max(self.later, self.each / share)))
 
@@ -109,8 +109,8 @@ class Shifted:
 
     def __init__(
         self,
-        home: Sequence[Asked],
-        sources: Mapping[str, Sequence[Asked]],
+        home: Sequence[Question],
+        sources: Mapping[str, Sequence[Question]],
         embeddings: Embeddings,
         *,
         seed: int,
@@ -121,18 +121,18 @@ class Shifted:
         rows = rng.sample(list(home), len(home))
         learned = min(sizes.learned, len(rows) // 2)
         later = max(sizes.later, round(sizes.each / min(SHARES)))
-        asked = rows[: learned + later]
-        self._learned, self._rest = range(learned), range(learned, len(asked))
+        questions = rows[: learned + later]
+        self._learned, self._rest = range(learned), range(learned, len(questions))
         texts = {folded(one.text) for one in home}
         self._foreign: dict[str, range] = {}
         for name, listed in sources.items():
             new = [one for one in listed if folded(one.text) not in texts]
             chosen = rng.sample(new, min(sizes.foreign, len(new)))
-            self._foreign[name] = range(len(asked), len(asked) + len(chosen))
-            asked += chosen
+            self._foreign[name] = range(len(questions), len(questions) + len(chosen))
+            questions += chosen
         self._home = range(learned + len(self._rest))
         self._seed = seed
-        self.traffic = prepare(asked, embeddings)
+        self.traffic = prepare(questions, embeddings)
 
     def runs(
         self, make: Maker, target: float, shares: Iterable[float]
@@ -156,11 +156,11 @@ class Shifted:
         return counts
 
     def _mixed(self, decider: Decider, foreign: range, share: float, target: float) -> Counts:
-        asked = foreign[: self._sizes.asked(share)]
+        questions = foreign[: self._sizes.questions(share)]
         begun = len(decider.outcome.hits)
-        counts = Counts(foreign=len(asked))
-        for at in self._order(asked, share):
-            if at in asked:
+        counts = Counts(foreign=len(questions))
+        for at in self._order(questions, share):
+            if at in questions:
                 self._count(counts, at, decider.peek(at))
             decider.ask(at)
         outcome = decider.outcome
@@ -178,7 +178,7 @@ class Shifted:
             return
         if entry in self._home:
             counts.home += 1
-        elif self.traffic.asked[entry].meaning == self.traffic.asked[at].meaning:
+        elif self.traffic.questions[entry].meaning == self.traffic.questions[at].meaning:
             counts.own += 1
         else:
             counts.other += 1

@@ -23,8 +23,8 @@ from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
-from scripts.evaluation.data import Asked
-from scripts.evaluation.near import Kept
+from scripts.evaluation.data import Question
+from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.noise import Noise, Rates
 from scripts.evaluation.vectors import Embeddings, Vectors
 
@@ -36,11 +36,11 @@ _COMPARED = 5  # nearest answers compared with a fresh one, as in `calibration.w
 class Traffic:
     """The requests of a stream with their vectors."""
 
-    asked: Sequence[Asked]
+    questions: Sequence[Question]
     vectors: Vectors
 
     def __len__(self) -> int:
-        return len(self.asked)
+        return len(self.questions)
 
 
 _TRUE = Rates()
@@ -80,9 +80,9 @@ class Outcome:
         self.audited.append(audited)
 
 
-def prepare(asked: Sequence[Asked], embeddings: Embeddings) -> Traffic:
+def prepare(questions: Sequence[Question], embeddings: Embeddings) -> Traffic:
     """The traffic of one run."""
-    return Traffic(asked, embeddings.of([a.text for a in asked]))
+    return Traffic(questions, embeddings.of([a.text for a in questions]))
 
 
 class Replay:
@@ -100,7 +100,7 @@ class Replay:
         # (wrong, right) of audited hits, by entry and by group
         self._past: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         self._condemned: set[tuple[str, int]] = set()  # (question, entry)
-        self.stored = Kept(traffic.vectors)
+        self.stored = StoredVectors(traffic.vectors)
         self.state = Calibration()
         self.bar = conformal_bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()
@@ -119,13 +119,13 @@ class Replay:
         served = self.peek(at).serve
         if served is None or served.evidence is None:
             return
-        caller = self.traffic.asked[at].caller
+        caller = self.traffic.questions[at].caller
         self._learn(Label(served.evidence, False, 1.0, "feedback", True, "", caller=caller))
-        self._condemned.add((self.traffic.asked[at].text, int(served.id)))
+        self._condemned.add((self.traffic.questions[at].text, int(served.id)))
 
     def ask(self, at: int) -> None:
         """Decide on request `at`, store it on a miss, and learn."""
-        one = self.traffic.asked[at]
+        one = self.traffic.questions[at]
         if one.text in self._texts:
             self.outcome.note(hit=False, right=True, exact=True)
             return
@@ -143,18 +143,18 @@ class Replay:
         near = neighbours[:_COMPARED]
         if nearest is not None:
             near = near + [n for n in neighbours[_COMPARED:] if n.id == nearest.id]
-        told = {n.id: self._compared(at, int(n.id)) for n in near}
+        found = {n.id: self._compared(at, int(n.id)) for n in near}
         if nearest is not None:
             mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
-            other = self._foil(at, neighbours, told, self._groups[int(nearest.id)])
-            first = comparison.majority(told[n.id] for n in mine)
+            other = self._foil(at, neighbours, found, self._groups[int(nearest.id)])
+            first = comparison.majority(found[n.id] for n in mine)
             self._label(at, nearest, mine, first, other, served=False, weight=1.0)
-        self._store(at, [n for n in near if told[n.id] == "same"])
+        self._store(at, [n for n in near if found[n.id] == "same"])
 
     def _hit(self, at: int, served: ScoredCandidate) -> None:
         """An answer from the cache, and perhaps an audit, which is a call more."""
-        entry, one = int(served.id), self.traffic.asked[at]
-        right = self.traffic.asked[entry].meaning == one.meaning
+        entry, one = int(served.id), self.traffic.questions[at]
+        right = self.traffic.questions[entry].meaning == one.meaning
         share = conformal_bound.audit_share(self.bar, served.probability)
         audited = self._rng.random() < share
         self.outcome.note(hit=True, right=right, audited=audited)
@@ -172,7 +172,7 @@ class Replay:
             self._condemned.add((one.text, entry))
 
     def _neighbours(self, at: int) -> list[Neighbour]:
-        text = self.traffic.asked[at].text
+        text = self.traffic.questions[at].text
         return [
             self.neighbour(row, cosine)
             for row, cosine in self.stored.nearest(at, self.settings.top)
@@ -222,8 +222,8 @@ class Replay:
         if same is None:
             self.outcome.unsure += 1
             return None
-        asked, entry = self.traffic.asked, int(chosen.id)
-        self.outcome.mislabelled += same != (asked[entry].meaning == asked[at].meaning)
+        questions, entry = self.traffic.questions, int(chosen.id)
+        self.outcome.mislabelled += same != (questions[entry].meaning == questions[at].meaning)
         label = Label(
             evidence=chosen.evidence,
             right=same,
@@ -233,7 +233,7 @@ class Replay:
             embedder="",
             adjustment=self._adjustment(entry),
             foil=other if same else None,
-            caller=asked[at].caller,
+            caller=questions[at].caller,
         )
         self._learn(label)
         return same
@@ -253,16 +253,20 @@ class Replay:
         self.bar = conformal_bound.bar_for(self.state, self.settings.target)
 
     def _foil(
-        self, at: int, neighbours: Sequence[Neighbour], told: Mapping[str, Comparison], group: str
+        self,
+        at: int,
+        neighbours: Sequence[Neighbour],
+        found: Mapping[str, Comparison],
+        group: str,
     ) -> Evidence | None:
         def outcome(id: str) -> Comparison:
-            return told.get(id, "open")
+            return found.get(id, "open")
 
         return foils.of_neighbours(self._profile(at), neighbours, group, outcome, self._language)
 
     def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
         """Compare a fresh answer with a stored one, with the errors that comparing makes."""
-        one, other = self.traffic.asked[at], self.traffic.asked[stored]
+        one, other = self.traffic.questions[at], self.traffic.questions[stored]
         equal = (one.answer or one.meaning) == (other.answer or other.meaning)
         truth: Comparison = "same" if equal else "different"
         return self._noise.perturbed(truth, str(at), str(stored), asking=asking)
@@ -270,9 +274,9 @@ class Replay:
     def _store(self, at: int, same: Sequence[Neighbour]) -> None:
         self._groups[at] = same[0].group if same else str(at)
         self.stored.add(at)
-        self._texts.add(self.traffic.asked[at].text)
+        self._texts.add(self.traffic.questions[at].text)
 
     def _profile(self, at: int) -> Profile:
         if at not in self._profiles:
-            self._profiles[at] = self._language.profile(self.traffic.asked[at].text)
+            self._profiles[at] = self._language.profile(self.traffic.questions[at].text)
         return self._profiles[at]

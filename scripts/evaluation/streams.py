@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 from scripts.evaluation import baselines, latency, mixed, report, zipf
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.evaluation.noise import Rates
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic, prepare
@@ -28,28 +28,28 @@ class Streams:
         self._embeddings = embeddings
         self._keep = keep
 
-    def run(self, streams: Mapping[str, Sequence[Asked]], traps: Sequence[Pair]) -> None:
+    def run(self, streams: Mapping[str, Sequence[Question]], traps: Sequence[Pair]) -> None:
         plan = self._plan
         print(report.STREAM_HEAD)
-        for name, asked in streams.items():
+        for name, questions in streams.items():
             if "streams" in plan.parts:
-                self._plain(name, asked)
+                self._plain(name, questions)
             if "zipf" in plan.parts:
-                self._targets(f"{name}, zipf", partial(self._zipf, asked))
+                self._targets(f"{name}, zipf", partial(self._zipf, questions))
             if "latency" in plan.parts:
-                self._latency(name, asked)
+                self._latency(name, questions)
             for dial in plan.dials if traps else ():
                 self._targets(
                     f"{name} +{dial:.0%} traps",
-                    partial(self._mixed, asked, traps, dial),
+                    partial(self._mixed, questions, traps, dial),
                 )
 
-    def _plain(self, name: str, asked: Sequence[Asked]) -> None:
+    def _plain(self, name: str, questions: Sequence[Question]) -> None:
         plan = self._plan
-        self._targets(name, lambda seed: self._shuffled(asked, seed))
+        self._targets(name, lambda seed: self._shuffled(questions, seed))
         for noise in plan.noise:
-            self._noisy(name, asked, noise)
-        plain = [self._shuffled(asked, seed) for seed in plan.seeds_of(None)]
+            self._noisy(name, questions, noise)
+        plain = [self._shuffled(questions, seed) for seed in plan.seeds_of(None)]
         self._each(name, "exact", None, plain, lambda t, _: baselines.exact(t))
         swept = [
             self._each(name, baselines.named(at), None, plain, _static(at))
@@ -65,9 +65,9 @@ class Streams:
         self._each(name, vcache, DEFAULT, plain, lambda t, seed: baselines.vcache(t, DEFAULT, seed))
         self._each(name, "perfect decision", None, plain, lambda t, _: baselines.perfect(t))
 
-    def _noisy(self, name: str, asked: Sequence[Asked], noise: tuple[float, float]) -> None:
+    def _noisy(self, name: str, questions: Sequence[Question], noise: tuple[float, float]) -> None:
         """At the default target, with same answers called different or left open."""
-        traffics = [self._shuffled(asked, seed) for seed in self._plan.seeds_of(DEFAULT)]
+        traffics = [self._shuffled(questions, seed) for seed in self._plan.seeds_of(DEFAULT)]
         rates = Rates(same_different=noise[0], same_open=noise[1])
         settings = Settings(target=DEFAULT, noise=rates)
         way = f"ours {DEFAULT:.0%}, noise {100 * noise[0]:g}+{100 * noise[1]:g}"
@@ -98,27 +98,27 @@ class Streams:
         self._keep(made)
         return made
 
-    def _rows(self, asked: Sequence[Asked], seed: int) -> list[Asked]:
-        rows = list(asked)
+    def _rows(self, questions: Sequence[Question], seed: int) -> list[Question]:
+        rows = list(questions)
         Random(seed).shuffle(rows)
         return rows[: self._plan.rows]
 
-    def _shuffled(self, asked: Sequence[Asked], seed: int) -> Traffic:
-        return prepare(self._rows(asked, seed), self._embeddings)
+    def _shuffled(self, questions: Sequence[Question], seed: int) -> Traffic:
+        return prepare(self._rows(questions, seed), self._embeddings)
 
-    def _zipf(self, asked: Sequence[Asked], seed: int) -> Traffic:
-        count = min(self._plan.rows, len(asked))
-        return prepare(zipf.draw(asked, count, seed), self._embeddings)
+    def _zipf(self, questions: Sequence[Question], seed: int) -> Traffic:
+        count = min(self._plan.rows, len(questions))
+        return prepare(zipf.draw(questions, count, seed), self._embeddings)
 
     def _mixed(
-        self, asked: Sequence[Asked], traps: Sequence[Pair], dial: float, seed: int
+        self, questions: Sequence[Question], traps: Sequence[Pair], dial: float, seed: int
     ) -> Traffic:
-        rows = mixed.mix(self._rows(asked, seed), traps, dial, seed)
+        rows = mixed.mix(self._rows(questions, seed), traps, dial, seed)
         return prepare(rows, self._embeddings)
 
-    def _latency(self, name: str, asked: Sequence[Asked]) -> None:
+    def _latency(self, name: str, questions: Sequence[Question]) -> None:
         """In a scope of half the stream, on questions of the other half."""
-        plan, rows = self._plan, self._rows(asked, seed=1)
+        plan, rows = self._plan, self._rows(questions, seed=1)
         half = len(rows) // 2
         traffic = prepare(rows[:half], self._embeddings)
         texts = [one.text for one in rows[half:]]

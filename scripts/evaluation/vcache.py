@@ -49,9 +49,9 @@ def _fit(seen: list[tuple[float, bool]]) -> tuple[float, float, float]:
     right = np.array([float(r) for _, r in seen])
     weights = np.zeros(2)
     for _ in range(30):
-        told = _expit(rows @ weights)
-        slope = rows.T @ (told - right) + _RIDGE * weights
-        bend = (rows * (told * (1 - told))[:, None]).T @ rows + _RIDGE * np.eye(2)
+        probability = _expit(rows @ weights)
+        slope = rows.T @ (probability - right) + _RIDGE * weights
+        bend = (rows * (probability * (1 - probability))[:, None]).T @ rows + _RIDGE * np.eye(2)
         step = np.linalg.solve(bend, slope)
         weights = weights - np.clip(step, -5, 5)
         if np.abs(step).max() < 1e-4:

@@ -6,16 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
 
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 
 EXPONENT = 1.0  # the n-th most frequent intent is asked 1/n as often as the first
 
 
-def draw(asked: Sequence[Asked], count: int, seed: int) -> list[Asked]:
+def draw(questions: Sequence[Question], count: int, seed: int) -> list[Question]:
     """`count` requests; which intent is the frequent one, and each wording, is drawn by `seed`."""
     rng = Random(seed)
-    by_intent: dict[str, list[Asked]] = defaultdict(list)
-    for one in asked:
+    by_intent: dict[str, list[Question]] = defaultdict(list)
+    for one in questions:
         by_intent[one.intent].append(one)
     names = sorted(by_intent)
     rng.shuffle(names)

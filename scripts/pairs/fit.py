@@ -111,9 +111,9 @@ def _newton(inputs: Floats, data: Rows) -> tuple[Floats, float]:
     ridge[-1] = 1e-6
     weights = np.zeros(inputs.shape[1])
     for _ in range(30):
-        told = _expit(inputs @ weights)
-        slope = inputs.T @ (data.weights * (told - data.labels)) + ridge * weights
-        bend = (inputs * (data.weights * told * (1 - told))[:, None]).T @ inputs + np.diag(ridge)
+        p = _expit(inputs @ weights)
+        slope = inputs.T @ (data.weights * (p - data.labels)) + ridge * weights
+        bend = (inputs * (data.weights * p * (1 - p))[:, None]).T @ inputs + np.diag(ridge)
         step = np.linalg.solve(bend, slope)
         weights = weights - step
         if np.abs(step).max() < 1e-8:
@@ -134,13 +134,13 @@ def probabilities(weights: Mapping[str, float], data: Rows) -> Floats:
 def held_out(data: Rows, groups: Sequence[int]) -> Floats:
     """The probability of each row by weights fitted on the other groups' folds (five)."""
     folds = np.array(groups) % 5
-    told = np.empty(len(data.labels))
+    predicted = np.empty(len(data.labels))
     for fold in range(5):
         out = folds == fold
         kept = Rows(data.names, data.terms[~out], data.labels[~out], data.weights[~out])
         left = Rows(data.names, data.terms[out], data.labels[out], data.weights[out])
-        told[out] = probabilities(fit(kept), left)
-    return told
+        predicted[out] = probabilities(fit(kept), left)
+    return predicted
 
 
 def groups_of(pairs: Sequence[Pair]) -> list[int]:
@@ -158,12 +158,12 @@ def groups_of(pairs: Sequence[Pair]) -> list[int]:
     return [numbers.setdefault(root(pair.a), len(numbers)) for pair in pairs]
 
 
-def reliability(told: Floats, labels: Floats) -> list[tuple[float, int, float]]:
+def reliability(predicted: Floats, labels: Floats) -> list[tuple[float, int, float]]:
     """(lower end, rows, share that one answer serves) of each band of told probability."""
     edges = [0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.01]
     bands = []
     for low, high in itertools.pairwise(edges):
-        inside = (told >= low) & (told < high)
+        inside = (predicted >= low) & (predicted < high)
         share = float(labels[inside].mean()) if inside.any() else float("nan")
         bands.append((low, int(inside.sum()), share))
     return bands

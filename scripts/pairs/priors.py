@@ -30,10 +30,10 @@ def report(data: Path, cosine: fit.Score, *, write: bool) -> None:
     weighted = [*pairs, *((p, CHECKLIST_WEIGHT / len(checklist)) for p in checklist)]
     rows = fit.rows(weighted, cosine)
     chosen = fit.fit(rows)
-    told = fit.held_out(rows, fit.groups_of([p for p, _ in weighted]))
+    predicted = fit.held_out(rows, fit.groups_of([p for p, _ in weighted]))
     print("Reliability, held out by questions:")
     hard = np.array([p.source == "qqp:hard" for p, _ in weighted])
-    for low, count, share in fit.reliability(told[hard], rows.labels[hard]):
+    for low, count, share in fit.reliability(predicted[hard], rows.labels[hard]):
         print(f"  from {low:.2f}: {count:5d} pairs, {share:.3f} served rightly")
     _print_folds(rows, checklist, len(pairs))
     for title, listed in tune.items():
@@ -51,17 +51,17 @@ def _print_folds(rows: fit.Rows, checklist: Sequence[Pair], first: int) -> None:
     """CheckList by folds over its tests: each test told by weights fitted without it."""
     tests = sorted({p.source for p in checklist})
     folds = [0] * first + [tests.index(p.source) % 5 for p in checklist]
-    told = np.empty(len(checklist))
+    predicted = np.empty(len(checklist))
     for fold in range(5):
         out = np.array([i >= first and folds[i] == fold for i in range(len(folds))])
         kept = fit.Rows(rows.names, rows.terms[~out], rows.labels[~out], rows.weights[~out])
         left = fit.Rows(rows.names, rows.terms[out], rows.labels[out], rows.weights[out])
-        told[out[first:]] = fit.probabilities(fit.fit(kept), left)
-    _print("checklist by folds over tests", told, checklist)
+        predicted[out[first:]] = fit.probabilities(fit.fit(kept), left)
+    _print("checklist by folds over tests", predicted, checklist)
 
 
-def _print(title: str, told: Floats, pairs: Sequence[Pair]) -> None:
-    made = evaluate.figures(told, np.array([p.label for p in pairs]))
+def _print(title: str, predicted: Floats, pairs: Sequence[Pair]) -> None:
+    made = evaluate.figures(predicted, np.array([p.label for p in pairs]))
     print(
         f"  {title}: {made.pairs} pairs, AUC {made.auc:.3f}, traps served while keeping 60 / 80% "
         f"of the duplicates: {100 * made.traps_at_60:.1f} / {100 * made.traps_at_80:.1f}%"

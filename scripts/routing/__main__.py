@@ -67,7 +67,7 @@ def _score(vectors: train.Vectors, rules: RoutingRules, data: Path, seed: int) -
         shares = train.shipped(examples, WITH_VECTOR, WITHOUT)
         rows.append(train.judged(name, shares, held, rules, embedded=embedded))
     print(train.table(rows))
-    real = vectors.give(train.desk(data, DESK_ROWS, seed))
+    real = vectors.give(train.desk_examples(data, DESK_ROWS, seed))
     found = train.levels(train.shipped(real, WITH_VECTOR, WITHOUT), rules, embedded=True)
     simple = found.count("SIMPLE") / len(found)
     print(f"{len(real)} questions to a help desk and an assistant: {simple:.1%} SIMPLE")

@@ -87,7 +87,7 @@ def own(kind: str = "own") -> list[Example]:
     ]
 
 
-def desk(data: Path, rows: int, seed: int) -> list[Example]:
+def desk_examples(data: Path, rows: int, seed: int) -> list[Example]:
     """Questions to a help desk and to an assistant, of BANKING77 and CLINC150: a look at reality.
 
     Nobody has labelled them by difficulty; nearly all of them are one step from an answer.

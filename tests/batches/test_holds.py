@@ -26,7 +26,7 @@ from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.connection import Connection, command, connect
 from cacheserver.tenants.store import Tenants
-from tests.cache.making_queries import query as made_query
+from tests.cache.queries import query as made_query
 from tests.ledger.rows import AT, row
 from tests.redis_servers import prefix, redis, url
 

@@ -41,7 +41,7 @@ NAMES = {hashlib.sha1(text.encode()).hexdigest().encode(): n for n, text in SCRI
 
 
 @dataclass
-class Wire:
+class BatchConnection:
     """Stands between the server and the store; stops at the `nth` run of a script."""
 
     target: str
@@ -132,7 +132,7 @@ class Stage:
 
     claude: Simulated
     door: Gatekeeper
-    store: Wire
+    store: BatchConnection
     run: Callable[[], Any]
     redis: Connection
 
@@ -154,7 +154,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         redis = connect(redis_url)
         for text in SCRIPTS.values():
             await redis.script_load(text)
-        store = Wire(redis_url.removeprefix("unix://"))
+        store = BatchConnection(redis_url.removeprefix("unix://"))
         path = tmp_path / "wire.sock"
         listening = await asyncio.start_unix_server(store.serve, path, limit=1 << 20)
         async with (

@@ -25,7 +25,7 @@ from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.connection import Connection, connect
 from cacheserver.tenants.store import Tenants
-from tests.cache.making_queries import query as made_query
+from tests.cache.queries import query as made_query
 from tests.ledger.rows import AT, hit, row
 
 KEY = "00112233aabbccdd"

@@ -20,7 +20,7 @@ from cacheserver.core.rules.limits import Limits
 from cacheserver.core.types import Query, Tenant
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection, connect
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 from tests.redis_servers import ENGINES, serving
 
 KEY = "0123456789abcdef"

@@ -36,7 +36,7 @@ async def teach(house: House, entry_id: str) -> None:
     assert entry is not None
     states = house.parts.calibration.feedback._states
     for n in range(600):
-        told = 0.5 + n % 50 / 100
+        probability = 0.5 + n % 50 / 100
         found = Evidence(
             0.97,
             0.3,
@@ -46,7 +46,7 @@ async def teach(house: House, entry_id: str) -> None:
             4.0,
             company=10,
             group=f"g{n % 20}",
-            recorded_probability=told,
+            recorded_probability=probability,
         )
         label = Label(
             evidence=found,
@@ -62,7 +62,7 @@ async def teach(house: House, entry_id: str) -> None:
         await states._labels.add("default", entry.scope, row)
 
 
-async def told(house: House) -> list[Mapping[str, Any]]:
+async def unsupported_alerts(house: House) -> list[Mapping[str, Any]]:
     await house.parts.alerts.check()
     shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
     return [one for one in shown if one["kind"] == "unsupported"]
@@ -80,16 +80,16 @@ async def test_a_wave_is_told_once(tmp_path: Path) -> None:
     async with House.open(tmp_path, claude=answering, similarity=None, target=0.5) as house:
         for number in range(6):
             await an_hour(house, number)
-            assert await told(house) == []
+            assert await unsupported_alerts(house) == []
         house.clock.ahead_s += 3_600
         await teach(house, (await house.ask(KNOWN)).headers["x-cache-entry"])
         reasons = Counter([came_from(await house.ask(text)) for text in WAVE])
         strange = reasons["miss", "unsupported"]
         assert strange >= 20
-        (alert,) = await told(house)
+        (alert,) = await unsupported_alerts(house)
         assert (alert["tenant"], alert["facts"]["unsupported"]) == ("default", strange)
         assert alert["facts"]["usual"] == 0
         assert "password" not in str(alert)
-        assert await told(house) == [alert]  # and not again
+        assert await unsupported_alerts(house) == [alert]  # and not again
         metrics = (await house.http.get("/metrics", headers=ADMIN)).text
         assert 'cacheserver_alerts_total{kind="unsupported"} 1.0' in metrics

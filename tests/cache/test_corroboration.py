@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cacheserver.cache import corroboration
 from cacheserver.core.types import Candidate, Entry, Query, Tenant
-from tests.cache.making_entries import entry
-from tests.cache.making_queries import query
+from tests.cache.entries import entry
+from tests.cache.queries import query
 
 PLAIN = query(tenant=Tenant("acme", corroborate=True))
 OFF = query(tenant=Tenant("acme"))

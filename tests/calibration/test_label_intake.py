@@ -15,7 +15,7 @@ from cacheserver.calibration import label_intake
 from cacheserver.core import actors
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import STEP, Label, Source
-from tests.matching.making_scopes import TARGETS, Scope, honest, novel, repeat
+from tests.matching.scopes import TARGETS, Scope, honest, novel, repeat
 from tests.matching.test_poisoning import WAYS, asked
 
 MALLORY = "mallory"

@@ -12,7 +12,7 @@ import pytest
 
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from scripts.chaos_run import schedule
-from scripts.chaos_run.history import MODEL, NOTHING, Answered, Said
+from scripts.chaos_run.history import MODEL, NOTHING, AnswerText, Exchange
 from scripts.chaos_run.proxy import Proxy
 from scripts.chaos_run.reading import read, results, streamed
 from scripts.chaos_run.upstream import Written, say
@@ -86,11 +86,13 @@ class Line:
 
 
 def test_an_answer_says_for_whom_it_was_made_and_a_cut_one_says_nothing() -> None:
-    said = Said.read(str(say({**BODY, "metadata": {"user_id": "one/default/shared"}}).text))
-    assert said is not None
-    assert (said.whose, said.question) == ("one/default/shared", "What?")
-    assert Said.read(str(said)) == said
-    assert Said.read(str(said)[:-1]) is None
+    content = AnswerText.read(
+        str(say({**BODY, "metadata": {"user_id": "one/default/shared"}}).text)
+    )
+    assert content is not None
+    assert (content.whose, content.question) == ("one/default/shared", "What?")
+    assert AnswerText.read(str(content)) == content
+    assert AnswerText.read(str(content)[:-1]) is None
 
 
 def test_a_stream_that_stops_is_not_whole() -> None:
@@ -100,7 +102,7 @@ def test_a_stream_that_stops_is_not_whole() -> None:
     assert streamed(whole + 'data: {"type":"error"}\n\n') == ("a", "error")
 
 
-EVENT = Answered(1, 2, "one", "default", "What?", "k1")
+EVENT = Exchange(1, 2, "one", "default", "What?", "k1")
 
 
 def message(text: str, **head: str) -> httpx2.Response:
@@ -109,11 +111,11 @@ def message(text: str, **head: str) -> httpx2.Response:
 
 
 def test_a_response_is_read() -> None:
-    said = Said("one/default/shared", "What?", "n", 1.0)
+    answer = AnswerText("one/default/shared", "What?", "n", 1.0)
     stored = {"x-cache-entry": "e", "x-cache-ttl": "60"}
-    event = read(EVENT, message(str(said), **stored), stream=False)
-    assert (event.said, event.stored, event.entry, event.ttl_s) == (said, True, "e", 60)
-    assert not read(EVENT, message(str(said)), stream=False).stored
+    event = read(EVENT, message(str(answer), **stored), stream=False)
+    assert (event.content, event.stored, event.entry, event.ttl_s) == (answer, True, "e", 60)
+    assert not read(EVENT, message(str(answer)), stream=False).stored
     assert read(EVENT, message("half an ans"), stream=False).broken is not None
     error = {"type": "error", "error": {"type": "api_error", "message": "-"}}
     assert read(EVENT, httpx2.Response(500, json=error), stream=False).broken is None
@@ -130,13 +132,13 @@ def test_an_answer_that_says_nothing_is_one_where_it_was_asked_for() -> None:
 
 
 def test_results_of_a_batch_are_read() -> None:
-    said = Said("one/default/shared", "What?", "n", 1.0)
-    content = [{"type": "text", "text": str(said)}]
+    answer = AnswerText("one/default/shared", "What?", "n", 1.0)
+    content = [{"type": "text", "text": str(answer)}]
     lines = [
         {"custom_id": "a", "result": {"type": "succeeded", "message": {"content": content}}},
         {"custom_id": "b", "result": {"type": "errored", "error": {"type": "error"}}},
     ]
-    assert results("\n".join(map(json.dumps, lines))) == {"a": said}
+    assert results("\n".join(map(json.dumps, lines))) == {"a": answer}
 
 
 async def test_what_is_charged_is_on_file_at_once(tmp_path: Path) -> None:

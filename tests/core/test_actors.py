@@ -15,7 +15,7 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.invisible_characters import UNSEEN
 from cacheserver.core.types import Controls, Tenant
 from cacheserver.matching.question_text import normalise
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 
 TENANT = Tenant("acme")
 

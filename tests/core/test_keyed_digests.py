@@ -14,7 +14,7 @@ from cacheserver.core.keyed_digests import NO_CONTENT, keyed
 from cacheserver.core.types import Controls, Query, Tenant
 from cacheserver.erasure import selectors
 from cacheserver.promptcache.skeleton import skeleton, under
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 from tests.guesses import digests
 
 PLAIN = Tenant("acme")
@@ -34,7 +34,7 @@ def bodies(said: list[str], system: str, user: str) -> dict[str, Any]:
     return {"messages": messages, "system": SYSTEM + system, "metadata": {"user_id": user}}
 
 
-def asked(tenant: Tenant, fields: Mapping[str, Any], talk: str | None = None) -> Query:
+def question(tenant: Tenant, fields: Mapping[str, Any], talk: str | None = None) -> Query:
     fields = dict(fields)
     made = query(fields.pop("messages"), tenant=tenant, model="claude-sonnet-5", **fields)
     return made if talk is None else replace(made, conversation=talk)
@@ -46,7 +46,7 @@ def test_every_digest_is_the_tenants_own(
 ) -> None:
     body = bodies(said, system, user)
     plain, one, again, other = (
-        digests(asked(tenant, body, talk)) for tenant in (PLAIN, ONE, ONE, OTHER)
+        digests(question(tenant, body, talk)) for tenant in (PLAIN, ONE, ONE, OTHER)
     )
     assert {"ask", "actor", "turn-0", "root", "skeleton", "fragment-0"} <= plain.keys()
     assert any(name.startswith("prefix") for name in plain)
@@ -59,8 +59,8 @@ def test_every_digest_is_the_tenants_own(
 
 @given(texts, texts)
 def test_two_questions_share_a_keyed_digest_where_they_share_a_plain_one(a: str, b: str) -> None:
-    plain = [asked(PLAIN, bodies([text], "", "ann")) for text in (a, b)]
-    keyed_too = [asked(ONE, bodies([text], "", "ann")) for text in (a, b)]
+    plain = [question(PLAIN, bodies([text], "", "ann")) for text in (a, b)]
+    keyed_too = [question(ONE, bodies([text], "", "ann")) for text in (a, b)]
     for name in ("fingerprint", "scope"):
         (p, q), (r, s) = ([getattr(one, name) for one in two] for two in (plain, keyed_too))
         assert (p == q) == (r == s)
@@ -80,7 +80,7 @@ def test_the_shape_of_words_is_not_kept() -> None:
 
 
 def test_an_end_user_is_found_by_name_under_the_same_key() -> None:
-    found = asked(ONE, bodies(["Why?"], "", "ann"))
+    found = question(ONE, bodies(["Why?"], "", "ann"))
     assert found.actor in selectors.read({"actor": "ann"}, ONE).values
     assert found.actor not in selectors.read({"actor": "ann"}, PLAIN).values
     key = query("Why?", tenant=replace(ONE, actors="key"), controls=Controls())

@@ -14,7 +14,7 @@ from cacheserver.cache.store.entries import Entries
 from cacheserver.embedded import process
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import connect
-from tests.cache.making_entries import HALF, entry
+from tests.cache.entries import HALF, entry
 
 
 async def main() -> None:

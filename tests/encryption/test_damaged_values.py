@@ -14,7 +14,7 @@ from cacheserver.storage.connection import Connection, command
 from tests.encryption.test_encryption import SEALED, unreadable
 from tests.erasure.helpers import ADMIN, PREFIX, marker, store_of
 from tests.house import MODEL, House
-from tests.nocontent.filling import fill_more, opened, put, without_content
+from tests.nocontent.traffic import fill_more, opened, put, without_content
 
 JOBS = {"jobs", "job_items"}
 MADE: Mapping[str, Callable[[bytes], bytes]] = {

@@ -13,7 +13,7 @@ import pytest
 
 from scripts.evaluation import attack, cold, data
 from scripts.evaluation.baselines import Threshold, VCache
-from scripts.evaluation.data import Asked, Malformed
+from scripts.evaluation.data import Malformed, Question
 from scripts.evaluation.stream import Outcome, Settings, Traffic
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs.types import Pair
@@ -98,11 +98,11 @@ def test_noise_is_two_percentages(dials: str) -> None:
 
 
 def test_the_same_text_again_is_no_decision_of_a_baseline_either() -> None:
-    asked = [Asked("one", "m", "t"), Asked("one", "m", "t")]
+    questions = [Question("one", "m", "t"), Question("one", "m", "t")]
     rows = np.eye(2, dtype=np.float32)[[0, 0]]
     for decider in (
-        Threshold(Traffic(asked, rows), 0.5),
-        VCache(Traffic(asked, rows), 0.1, 1),
+        Threshold(Traffic(questions, rows), 0.5),
+        VCache(Traffic(questions, rows), 0.1, 1),
     ):
         decider.ask(0)
         decider.ask(1)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scripts.evaluation import baselines, mixed, pairs, report, vcache, zipf
-from scripts.evaluation.data import Asked
-from scripts.evaluation.near import Kept
+from scripts.evaluation.data import Question
+from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.stream import Outcome, Replay, Settings, Traffic
 from scripts.pairs.types import Pair
 
@@ -24,18 +24,18 @@ def traffic(meanings: list[int], seed: int = 1, *, repeated: bool = False) -> Tr
         *("amber", "birch", "cedar", "delta", "ember", "frost"),
         *("grove", "heath", "iris", "jade", "kelp", "lotus"),
     )
-    asked = [
-        Asked(f"where is the {words[m]} kept{' ' * i * (not repeated)}", str(m), words[m])
+    questions = [
+        Question(f"where is the {words[m]} kept{' ' * i * (not repeated)}", str(m), words[m])
         for i, m in enumerate(meanings)
     ]
-    return Traffic(asked, rows)
+    return Traffic(questions, rows)
 
 
 @pytest.mark.parametrize("dial", [0.05, 0.2])
 def test_the_dial_is_the_share_of_traps_and_each_follows_what_it_resembles(dial: float) -> None:
-    asked = [Asked(f"q{i}", f"m{i % 9}", "t") for i in range(1_000)]
+    questions = [Question(f"q{i}", f"m{i % 9}", "t") for i in range(1_000)]
     pairs = [Pair(f"a{i}", f"b{i}", 0, "x") for i in range(500)]
-    made = mixed.mix(asked, pairs, dial, seed=3)
+    made = mixed.mix(questions, pairs, dial, seed=3)
     assert sum(a.trap for a in made) / len(made) == pytest.approx(dial, rel=0.1)
     seen: set[str] = set()
     for one in made:
@@ -93,22 +93,22 @@ def test_the_same_text_again_is_an_exact_hit_and_no_decision() -> None:
 
 
 def test_zipf_traffic_asks_few_intents_often_and_each_in_several_wordings() -> None:
-    asked = [Asked(f"q{i}", f"m{i % 50}", "t", f"m{i % 50}") for i in range(1_000)]
-    drawn = zipf.draw(asked, 4_000, seed=5)
+    questions = [Question(f"q{i}", f"m{i % 50}", "t", f"m{i % 50}") for i in range(1_000)]
+    drawn = zipf.draw(questions, 4_000, seed=5)
     counts = sorted(Counter(one.intent for one in drawn).values(), reverse=True)
     harmonic = sum(1 / n for n in range(1, 51))
     assert counts[0] / 4_000 == pytest.approx(1 / harmonic, rel=0.15)
     assert counts[0] > 5 * counts[25]
     most = max(set(drawn), key=drawn.count).intent
     assert len({one.text for one in drawn if one.intent == most}) > 10
-    assert drawn == zipf.draw(asked, 4_000, seed=5)
+    assert drawn == zipf.draw(questions, 4_000, seed=5)
 
 
 def test_the_nearest_stored_rows_come_nearest_first() -> None:
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(40, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    kept = Kept(rows)
+    kept = StoredVectors(rows)
     for at in range(39):
         kept.add(at)
     expected = sorted(range(39), key=lambda i: -float(rows[i] @ rows[39]))
@@ -120,6 +120,6 @@ def test_traps_at_a_share_kept_are_counted_with_ties_against_us() -> None:
     listed = [Pair(f"a{i}", f"b{i}", int(i < 5), "x") for i in range(10)]
     told = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.95, 0.7, 0.1, 0.0, 0.0])
     made = pairs.figures("x", "mine", told, listed)
-    assert made.told.traps_at_60 == pytest.approx(2 / 5)  # the bar is 0.7, reached by two
+    assert made.scores.traps_at_60 == pytest.approx(2 / 5)  # the bar is 0.7, reached by two
     assert dict(made.curve)[0.6] == pytest.approx(2 / 5)
     assert made.interval[0] < 2 / 5 < made.interval[1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.evaluation import halves
-from scripts.evaluation.data import Asked, Folder
+from scripts.evaluation.data import Folder, Question
 from scripts.pairs.types import Pair
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +26,16 @@ def test_halves_of_pairs_share_no_question_and_cover_all(edges: list[tuple[str, 
 
 
 def test_halves_of_a_folder_are_disjoint_and_cover_all() -> None:
-    asked = [Asked(f"where is room {i}", str(i), "room") for i in range(200)]
-    asked += [replace(one, text=one.text.upper()) for one in asked]
+    questions = [Question(f"where is room {i}", str(i), "room") for i in range(200)]
+    questions += [replace(one, text=one.text.upper()) for one in questions]
     listed = [Pair(f"is {i} even", f"is {i} odd", 0, "x") for i in range(100)]
-    whole = Folder({"p": listed}, {"s": asked}, {}, {"p": listed}, {"p": listed})
+    whole = Folder({"p": listed}, {"s": questions}, {}, {"p": listed}, {"p": listed})
     tune, report = halves.of(whole, "tune"), halves.of(whole, "report")
     for half in (tune, report):
         assert 60 < len(half.streams["s"]) / 2 < 140
         assert 25 < len(half.pairs["p"]) < 75
         assert half.pairs == half.whole == half.attacks
-    assert Counter(tune.streams["s"]) + Counter(report.streams["s"]) == Counter(asked)
+    assert Counter(tune.streams["s"]) + Counter(report.streams["s"]) == Counter(questions)
     texts = [{one.text.lower() for one in half.streams["s"]} for half in (tune, report)]
     assert texts[0].isdisjoint(texts[1])
     assert halves.of(whole, "all") is whole

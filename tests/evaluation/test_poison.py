@@ -12,12 +12,12 @@ import pytest
 
 from cacheserver.matching.support import ReferenceRange, Support
 from scripts.evaluation import poison, poisons
-from scripts.evaluation.data import Asked
+from scripts.evaluation.data import Question
 from scripts.evaluation.noise import Rates
 from scripts.evaluation.shift import Shifted
 from scripts.evaluation.stream import Replay, Settings, Traffic
 from scripts.evaluation.vectors import Embeddings
-from tests.evaluation.making_streams import SIZES, desk, strange
+from tests.evaluation.streams import SIZES, desk, strange
 
 ROOT = Path(__file__).parents[2]
 ANYWHERE = Support(ReferenceRange(-1.0, 1.0), ReferenceRange(0.0, 1.0), least=-1.0)
@@ -46,7 +46,7 @@ def test_what_an_attack_moves_is_told(
 
     def planted(replay: Replay, at: int) -> None:
         """A decision that one request opens wide."""
-        if replay.traffic.asked[at].text == "Do pears keep in a cellar?":
+        if replay.traffic.questions[at].text == "Do pears keep in a cellar?":
             replay.bar = replace(replay.bar, level=0.0, support=ANYWHERE)
         else:
             ask(replay, at)
@@ -59,7 +59,7 @@ def test_what_an_attack_moves_is_told(
         strange(30),
         embeddings,
         seed=1,
-        sizes=poison.Sizes(learned=60, each=30, pool=60, asked=20),
+        sizes=poison.Sizes(learned=60, each=30, pool=60, questions=20),
         ways=("grab", "idle"),
         settings=Settings(),
     )
@@ -81,18 +81,18 @@ def test_attackers_are_told_from_honest_callers(embeddings: Embeddings) -> None:
         strange(5),
         embeddings,
         seed=1,
-        sizes=poison.Sizes(learned=20, each=5, pool=10, asked=8),
+        sizes=poison.Sizes(learned=20, each=5, pool=10, questions=8),
         ways=("traps",),
         settings=Settings(),
     )
-    assert Counter(one.caller for one in made.traffic.asked)["attacker."] == 8
+    assert Counter(one.caller for one in made.traffic.questions)["attacker."] == 8
 
 
 def test_bad_feedback_is_a_label_and_its_answer_is_not_served_to_that_question_again() -> None:
     texts = ("how do i open the heath gate", "how do i open the heath gate please")
-    asked = [Asked(text, "heath", "heath") for text in texts]
+    questions = [Question(text, "heath", "heath") for text in texts]
     row = np.eye(4, dtype=np.float32)[[0, 0]]
-    replay = Replay(Traffic(asked, row), Settings(), 1)
+    replay = Replay(Traffic(questions, row), Settings(), 1)
     replay.ask(0)
     assert replay.peek(1).serve is not None
     replay.blame(1)
@@ -101,8 +101,8 @@ def test_bad_feedback_is_a_label_and_its_answer_is_not_served_to_that_question_a
 
 
 def test_same_answers_called_different_or_left_open_teach_otherwise(embeddings: Embeddings) -> None:
-    asked = [replace(one, meaning="one", topic="one") for one in desk(60)]
-    made = Shifted(asked, {}, embeddings, seed=1, sizes=SIZES)
+    questions = [replace(one, meaning="one", topic="one") for one in desk(60)]
+    made = Shifted(questions, {}, embeddings, seed=1, sizes=SIZES)
     told: list[Counter[bool]] = []
     for rates in (Rates(), Rates(same_different=1.0), Rates(same_open=1.0)):
         replay = Replay(made.traffic, Settings(noise=rates), 1)

@@ -40,7 +40,7 @@ def test_a_set_that_a_folder_lacks_is_left_out(tmp_path: Path) -> None:
     line = json.dumps({**pair, "label": 0, "source": "x"})
     (tmp_path / prose.GIVEN).write_text(line + "\n")
     given = [one for one in prose.measure(tmp_path, model_dir()) if isinstance(one, prose.Counted)]
-    assert [one.told for one in given if one.name == "given"] == [
+    assert [one.counts for one in given if one.name == "given"] == [
         {"same": 0, "different": 1, "open": 0}
     ]
     assert "1 [21-100%]" in prose.line(next(o for o in given if o.name == "given"))

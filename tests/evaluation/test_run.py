@@ -25,11 +25,11 @@ DEEDS = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("data")
-    asked = [(frame.format(deed), deed) for deed in DEEDS for frame in FRAMES]
+    questions = [(frame.format(deed), deed) for deed in DEEDS for frame in FRAMES]
     traps = [(f"how do i {a}", f"how do i {b}") for a, b in pairwise(DEEDS)]
     duplicates = [(f"how do i {deed}", f"how can i {deed}") for deed in DEEDS]
     files = {
-        "desk/all.tsv": ["query\tintent", *(f"{text}\t{deed}" for text, deed in asked)],
+        "desk/all.tsv": ["query\tintent", *(f"{text}\t{deed}" for text, deed in questions)],
         "near/pairs.tsv": [
             "query_a\tquery_b\tlabel",
             *(f"{a}\t{b}\t0" for a, b in traps),
@@ -37,7 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         "log/days.tsv": [
             "Date\tQuery",
-            *(f"2020-01-0{i % 3 + 1}\t{text}" for i, (text, _) in enumerate(asked + asked[:9])),
+            *(
+                f"2020-01-0{i % 3 + 1}\t{text}"
+                for i, (text, _) in enumerate(questions + questions[:9])
+            ),
         ],
     }
     for name, lines in files.items():
@@ -102,8 +105,8 @@ def test_a_question_answered_by_similarity_is_not_stored_so_it_is_no_exact_hit_l
         "how can i reset my password",
         "HOW DO I reset my password",
     )
-    asked = [Logged(f"2020-01-0{i + 1}", texts[at]) for i, at in enumerate((0, 1, 1, 0, 2))]
-    found = logs.Replay(asked, Embeddings(model_dir(), tmp_path), 0.01).run("desk")
+    questions = [Logged(f"2020-01-0{i + 1}", texts[at]) for i, at in enumerate((0, 1, 1, 0, 2))]
+    found = logs.Replay(questions, Embeddings(model_dir(), tmp_path), 0.01).run("desk")
     tiers = [tier for _, _, shares in found.days for tier, share in shares.items() if share]
     assert tiers == ["semantic", "semantic", "exact", "folded"]
     assert found.sample == [(texts[1], texts[0])]

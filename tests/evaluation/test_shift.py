@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from scripts.evaluation import easy, foreign, shift
 from scripts.evaluation.baselines import Threshold, VCache
-from scripts.evaluation.data import Asked, Folder
+from scripts.evaluation.data import Folder, Question
 from scripts.evaluation.deciders import Decider, fork, ours
 from scripts.evaluation.shift import Shifted
 from scripts.evaluation.stream import Settings, Traffic
 from scripts.evaluation.vectors import Embeddings
 from scripts.evaluation.windows import quantile, windows
 from scripts.pairs.types import Pair
-from tests.evaluation.making_streams import SIZES, desk, strange
+from tests.evaluation.streams import SIZES, desk, strange
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,9 +107,9 @@ def test_one_foreign_question_is_taken_of_what_a_set_calls_the_same() -> None:
 
 def test_no_home_asks_what_another_is_asked() -> None:
     rows = [
-        Asked("block my card", "card", "card", "card", domain="credit_cards"),
-        Asked("tell a joke", "joke", "joke", "joke", domain="small_talk"),
-        Asked("what", "oos: what", "what", "oos"),
+        Question("block my card", "card", "card", "card", domain="credit_cards"),
+        Question("tell a joke", "joke", "joke", "joke", domain="small_talk"),
+        Question("what", "oos: what", "what", "oos"),
     ]
     made = Folder({}, {"talk": rows, "talk, reworded": rows}, {}, {}, {})
     homes = foreign.homes(made, "all")

@@ -53,7 +53,7 @@ def test_easy_labels_of_one_key_or_end_user_do_not_lower_a_level(caller: str, se
     shown = [
         point.level
         for point in conformal_bound.risk_curve(
-            [(told_of(one), one) for one in others], unseen=share
+            [(probability_of(one), one) for one in others], unseen=share
         )
         if point.risk <= TARGET
     ]
@@ -62,7 +62,7 @@ def test_easy_labels_of_one_key_or_end_user_do_not_lower_a_level(caller: str, se
     assert bar(mixed).level >= min(shown)
 
 
-def told_of(label: Label) -> float:
+def probability_of(label: Label) -> float:
     assert label.evidence.recorded_probability is not None
     return label.evidence.recorded_probability
 

@@ -40,7 +40,7 @@ def drawn(
         right = rng.random() >= doubt and rng.random() >= wrong
         taken = audited if logit > 3 else 1.0
         if rng.random() < taken:
-            label = replace(_told(calibration.expit(logit), right=right), weight=1 / taken)
+            label = replace(_label(calibration.expit(logit), right=right), weight=1 / taken)
             labels.append(replace(label, served=served))
     return labels
 
@@ -49,7 +49,7 @@ def scope(count: int, **drawing: Any) -> Calibration:
     return Calibration(labels=tuple(drawn(count, **drawing)))
 
 
-def _told(probability: float, *, right: bool = True) -> Label:
+def _label(probability: float, *, right: bool = True) -> Label:
     found = Evidence(
         0.95, 0.2, 1.0, 1.0, 0.8, 4.0, company=10, recorded_probability=probability, crowd=CROWD
     )
@@ -63,7 +63,7 @@ def _curve(state: Calibration) -> tuple[conformal_bound.Point, ...]:
     )
 
 
-SURE = Calibration(labels=(_told(0.995),) * 100)
+SURE = Calibration(labels=(_label(0.995),) * 100)
 
 
 def test_without_labels_the_prior_decides_and_every_hit_must_be_surer_than_the_target() -> None:
@@ -141,8 +141,8 @@ def test_a_label_taken_once_in_so_many_times_stands_for_as_many(
     times: int, rare: float, common: float
 ) -> None:
     """The weight of an audit is 1 / its share: it is told of as often, and seen once."""
-    one = replace(_told(rare), weight=float(times))
-    state = Calibration(labels=(one, *[_told(common)] * 100))
+    one = replace(_label(rare), weight=float(times))
+    state = Calibration(labels=(one, *[_label(common)] * 100))
     served = _curve(state)[-1]
     told = (times * (1 - rare) + 100 * (1 - common)) / (times + 100)
     seen_and_unseen = 1 / ((1 - rare) + 100 * (1 - common))
@@ -151,14 +151,14 @@ def test_a_label_taken_once_in_so_many_times_stands_for_as_many(
 
 
 def test_a_heavy_label_widens_the_interval() -> None:
-    light = (_told(0.99, right=False), *[_told(0.99)] * 199)
+    light = (_label(0.99, right=False), *[_label(0.99)] * 199)
     heavy = (replace(light[0], weight=20.0), *light[1:])
     assert _curve(Calibration(labels=heavy))[-1].upper > 0.15
     assert _curve(Calibration(labels=light))[-1].upper < 0.03
 
 
 def test_where_the_surest_labels_break_a_target_only_surer_ones_are_served() -> None:
-    labels = tuple(_told(0.995, right=at % 20 > 0) for at in range(200))
+    labels = tuple(_label(0.995, right=at % 20 > 0) for at in range(200))
     strict = conformal_bound.bar_for(Calibration(labels=labels), 0.02)
     assert strict.basis == "prior"
     assert strict.level > 0.995
@@ -167,7 +167,7 @@ def test_where_the_surest_labels_break_a_target_only_surer_ones_are_served() -> 
 
 def test_a_level_takes_all_that_were_told_the_same() -> None:
     """Also those that come last: a sort must not hide what is wrong behind what is right."""
-    labels = tuple(_told(0.97, right=at < 150) for at in range(200))
+    labels = tuple(_label(0.97, right=at < 150) for at in range(200))
     assert conformal_bound.bar_for(Calibration(labels=labels), 0.05).basis == "prior"
 
 
@@ -228,7 +228,7 @@ def test_no_level_lies_under_the_floor(seed: int, target: float, served: bool, t
 
 def test_where_labels_would_let_through_anything_the_floor_holds() -> None:
     """Easy ones pay for unlikely ones: the average alone asks for 0.3."""
-    easy, unlikely = [_told(0.999)] * 300, [_told(0.3)] * 20
+    easy, unlikely = [_label(0.999)] * 300, [_label(0.3)] * 20
     state = Calibration(labels=(*easy, *unlikely))
     assert _curve(state)[-1].level == 0.3
     assert _curve(state)[-1].risk < 0.1
@@ -237,7 +237,7 @@ def test_where_labels_would_let_through_anything_the_floor_holds() -> None:
 
 
 def test_only_labels_that_are_supported_show_what_a_level_lets_through() -> None:
-    near, far = [_told(0.95)] * 200, [_at(0.2, _told(0.97, right=False))] * 100
+    near, far = [_label(0.95)] * 200, [_at(0.2, _label(0.97, right=False))] * 100
     bar = conformal_bound.bar_for(Calibration(labels=(*near, *far)), 0.1)
     assert (bar.basis, bar.level, bar.labels) == ("labels", 0.95, 200)
     beside = [_at(CROWD, label) for label in far]
@@ -246,8 +246,8 @@ def test_only_labels_that_are_supported_show_what_a_level_lets_through() -> None
 
 def test_labels_that_were_wrong_support_nothing() -> None:
     rng = Random(4)
-    right = [_at(rng.gauss(CROWD, 0.02), _told(0.99)) for _ in range(200)]
-    wrong = [_at(rng.uniform(0.3, 0.6), _told(0.99, right=False)) for _ in range(20)]
+    right = [_at(rng.gauss(CROWD, 0.02), _label(0.99)) for _ in range(200)]
+    wrong = [_at(rng.uniform(0.3, 0.6), _label(0.99, right=False)) for _ in range(20)]
     before, after = (
         conformal_bound.bar_for(Calibration(labels=tuple(labels)), 0.1)
         for labels in (right, right + wrong)
@@ -262,9 +262,9 @@ def _at(crowd: float, label: Label) -> Label:
 def test_one_callers_labels_do_not_widen_the_support_of_a_bar() -> None:
     rng = Random(3)
     others = [
-        replace(_at(rng.gauss(CROWD, 0.02), _told(0.99)), caller=f"c{at % 5}") for at in range(200)
+        replace(_at(rng.gauss(CROWD, 0.02), _label(0.99)), caller=f"c{at % 5}") for at in range(200)
     ]
-    sent = [replace(_at(rng.uniform(0.3, 0.6), _told(0.99)), caller="mallory")] * 150
+    sent = [replace(_at(rng.uniform(0.3, 0.6), _label(0.99)), caller="mallory")] * 150
     before, after = (
         conformal_bound.bar_for(Calibration(labels=tuple(labels)), 0.1)
         for labels in (others, others + sent)

@@ -10,7 +10,7 @@ from cacheserver.cache.store.entries import Entries
 from cacheserver.calibration.labels import Labels
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.storage.connection import Connection, command
-from tests.cache.making_entries import HALF, entry
+from tests.cache.entries import HALF, entry
 from tests.calibration.label_stores import clock, elsewhere, labels
 
 __all__ = ["clock", "elsewhere", "labels"]

@@ -13,7 +13,7 @@ from cacheserver.calibration import label_intake
 from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Label
-from tests.matching.making_scopes import (
+from tests.matching.scopes import (
     TARGETS,
     Question,
     Scope,

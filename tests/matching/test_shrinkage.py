@@ -55,10 +55,10 @@ def test_a_wrong_hit_never_raises_and_a_right_one_never_lowers(
 
 @given(counts, st.floats(0.5, 50))
 def test_the_more_is_known_of_an_entry_the_less_its_group_says(entry: Counts, wrong: float) -> None:
-    def said_by_group(own: Counts) -> float:
+    def by_group(own: Counts) -> float:
         return adjustment(own, own) - adjustment(own, plus(own, (wrong, 0)))
 
-    unknown, known = said_by_group((0, 0)), said_by_group(plus((0, 200), entry))
+    unknown, known = by_group((0, 0)), by_group(plus((0, 200), entry))
     assert known <= unknown + _SLACK
 
 

@@ -19,7 +19,7 @@ from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import JUDGED, Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
-from tests.matching.making_scopes import (
+from tests.matching.scopes import (
     ASKED,
     ENGLISH,
     STORED,

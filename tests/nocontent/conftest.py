@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import House
-from tests.nocontent.filling import (
+from tests.nocontent.traffic import (
     opened,
 )
 

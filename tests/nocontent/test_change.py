@@ -15,7 +15,7 @@ from cacheserver.storage.connection import command, connect
 from tests.batches.house import BatchHouse, item
 from tests.erasure.helpers import ADMIN, PREFIX, echo, fill, in_store, marker, store_of
 from tests.house import MODEL, House
-from tests.nocontent.filling import (
+from tests.nocontent.traffic import (
     GUESSED,
     fill_more,
     guess,

@@ -11,7 +11,7 @@ from typing import Any
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
 from tests.erasure.helpers import ADMIN, echo, ended
 from tests.house import House, came_from
-from tests.nocontent.filling import (
+from tests.nocontent.traffic import (
     ALL_PIECES,
     GUESSED,
     asked,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.erasure.helpers import ADMIN, in_store, marker, store_of
 from tests.guesses import known
 from tests.house import House
-from tests.nocontent.filling import (
+from tests.nocontent.traffic import (
     asked,
     fill_more,
     guess,

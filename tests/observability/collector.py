@@ -30,12 +30,12 @@ class Seen:
     parent: str
     failed: bool
     seconds: float
-    told: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Point:
-    told: dict[str, Any]
+    attributes: dict[str, Any]
     value: float  # of a histogram, its sum
     count: int = 0
     bounds: tuple[float, ...] = ()
@@ -75,7 +75,7 @@ class Collector:
         body = await request.body()
         self.bodies.append(body)
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
-            self.resource = _told(group.resource.attributes)
+            self.resource = _attributes_of(group.resource.attributes)
             for scope in group.scope_spans:
                 self.spans += (
                     Seen(
@@ -86,7 +86,7 @@ class Collector:
                         span.parent_span_id.hex(),
                         span.status.code == 2,
                         (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
-                        _told(span.attributes),
+                        _attributes_of(span.attributes),
                     )
                     for span in scope.spans
                 )
@@ -99,16 +99,21 @@ class Collector:
             for scope in group.scope_metrics:
                 for metric in scope.metrics:
                     self.metrics[metric.name] = [
-                        Point(_told(one.attributes), one.sum, one.count, tuple(one.explicit_bounds))
+                        Point(
+                            _attributes_of(one.attributes),
+                            one.sum,
+                            one.count,
+                            tuple(one.explicit_bounds),
+                        )
                         for one in metric.histogram.data_points
                     ] + [
-                        Point(_told(one.attributes), one.as_int or one.as_double)
+                        Point(_attributes_of(one.attributes), one.as_int or one.as_double)
                         for one in metric.sum.data_points
                     ]
         return Response()
 
 
-def _told(attributes: Iterable[Any]) -> dict[str, Any]:
+def _attributes_of(attributes: Iterable[Any]) -> dict[str, Any]:
     return {one.key: _value(one.value) for one in attributes}
 
 

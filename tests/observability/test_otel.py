@@ -35,9 +35,9 @@ async def observed(tmp_path: Path, **settings: Any) -> AsyncIterator[House]:
         yield house
 
 
-def points(collector: Collector, name: str, **told: str) -> list[Point]:
-    wanted = {key.replace("__", "."): value for key, value in told.items()}
-    return [one for one in collector.metrics[name] if wanted.items() <= one.told.items()]
+def points(collector: Collector, name: str, **attributes: str) -> list[Point]:
+    wanted = {key.replace("__", "."): value for key, value in attributes.items()}
+    return [one for one in collector.metrics[name] if wanted.items() <= one.attributes.items()]
 
 
 async def test_a_miss_is_a_request_and_a_call_below_it(
@@ -65,7 +65,7 @@ async def test_a_miss_is_a_request_and_a_call_below_it(
         "server.address": "127.0.0.1",
         "cacheserver.task": "fill",
     }
-    assert expected.items() <= call.told.items()
+    assert expected.items() <= call.attributes.items()
     assert {
         "http.route": "/v1/messages",
         "http.response.status_code": 200,
@@ -75,7 +75,7 @@ async def test_a_miss_is_a_request_and_a_call_below_it(
         "cacheserver.request_id": answer.headers["request-id"],
         "cacheserver.tenant": "default",
         "cacheserver.cost_nanodollars": round(float(answer.headers["x-cost-usd"]) * 1e9),
-    }.items() <= request.told.items()
+    }.items() <= request.attributes.items()
     assert not request.failed
     assert collector.resource["service.name"] == "cacheserver"
 
@@ -89,12 +89,12 @@ async def test_a_hit_is_a_request_that_says_what_it_saved_and_calls_nobody(
         semantic = await house.ask("What's the capital of France?")
     assert len(collector.calls) == 1
     _, first, second = collector.requests
-    assert first.told["cacheserver.outcome"] == "exact"
+    assert first.attributes["cacheserver.outcome"] == "exact"
     saved = round(float(exact.headers["x-saved-usd"]) * 1e9)
-    assert first.told["cacheserver.saved_nanodollars"] == saved > 0
-    assert second.told["cacheserver.outcome"] == "semantic"
+    assert first.attributes["cacheserver.saved_nanodollars"] == saved > 0
+    assert second.attributes["cacheserver.outcome"] == "semantic"
     similarity = float(semantic.headers["x-cache-similarity"])
-    assert second.told["cacheserver.similarity"] == similarity
+    assert second.attributes["cacheserver.similarity"] == similarity
     assert len({span.trace_id for span in collector.requests}) == 3
 
 
@@ -105,7 +105,7 @@ async def test_the_input_has_what_claude_read_and_wrote_of_its_prompt_cache(
     async with observed(tmp_path) as house:
         wrote = (await house.ask("One?", system=long)).json()["usage"]
         read = (await house.ask("Two?", system=long)).json()["usage"]
-    first, second = (span.told for span in collector.calls)
+    first, second = (span.attributes for span in collector.calls)
     written = wrote["cache_creation_input_tokens"]
     assert first["gen_ai.usage.input_tokens"] == wrote["input_tokens"] + written
     assert first["gen_ai.usage.cache_write.input_tokens"] == written > 0
@@ -118,14 +118,19 @@ async def test_a_stream_ends_its_spans_when_it_ends(tmp_path: Path, collector: C
     async with observed(tmp_path) as house:
         answer = await house.ask("Slow? [[sim slow=0.3 words=10]]", stream=True)
     (request,), (call,) = collector.requests, collector.calls
-    assert call.told["gen_ai.request.stream"] is True
-    assert call.told["gen_ai.response.finish_reasons"] == ["end_turn"]
-    assert call.told["gen_ai.usage.output_tokens"] > 0
-    assert call.told["gen_ai.usage.input_tokens"] > 0
-    assert 0 < call.told["gen_ai.response.time_to_first_chunk"] <= call.seconds <= request.seconds
-    assert request.told["cacheserver.decision_id"] == answer.headers["x-cache-decision"]
-    assert request.told["cacheserver.outcome"] == "miss"
-    assert "cacheserver.abandoned" not in request.told
+    assert call.attributes["gen_ai.request.stream"] is True
+    assert call.attributes["gen_ai.response.finish_reasons"] == ["end_turn"]
+    assert call.attributes["gen_ai.usage.output_tokens"] > 0
+    assert call.attributes["gen_ai.usage.input_tokens"] > 0
+    assert (
+        0
+        < call.attributes["gen_ai.response.time_to_first_chunk"]
+        <= call.seconds
+        <= request.seconds
+    )
+    assert request.attributes["cacheserver.decision_id"] == answer.headers["x-cache-decision"]
+    assert request.attributes["cacheserver.outcome"] == "miss"
+    assert "cacheserver.abandoned" not in request.attributes
 
 
 async def test_a_stream_that_is_left_ends_its_spans_and_says_so(
@@ -144,8 +149,8 @@ async def test_a_stream_that_is_left_ends_its_spans_and_says_so(
         ) as response:
             await anext(response.aiter_bytes())
     (request,), (call,) = collector.requests, collector.calls
-    assert request.told["cacheserver.abandoned"] is True
-    assert request.told["cacheserver.decision_id"] == response.headers["x-cache-decision"]
+    assert request.attributes["cacheserver.abandoned"] is True
+    assert request.attributes["cacheserver.decision_id"] == response.headers["x-cache-decision"]
     assert call.parent == request.span_id
 
 
@@ -159,11 +164,13 @@ async def test_what_claude_refuses_is_an_error_by_its_own_word(
         house.upstream.faults.add(Fault("broken", after_events=3))
         await house.ask("Broken?", stream=True)
     first, second = collector.calls
-    assert (first.failed, first.told["error.type"]) == (True, "overloaded_error")
-    assert (second.failed, second.told["error.type"]) == (True, "overloaded_error")
+    assert (first.failed, first.attributes["error.type"]) == (True, "overloaded_error")
+    assert (second.failed, second.attributes["error.type"]) == (True, "overloaded_error")
     one, two = collector.requests
-    assert (one.failed, one.told["error.type"]) == (True, "529")
-    assert one.told["cacheserver.outcome"] == two.told["cacheserver.outcome"] == "failed"
+    assert (one.failed, one.attributes["error.type"]) == (True, "529")
+    assert (
+        one.attributes["cacheserver.outcome"] == two.attributes["cacheserver.outcome"] == "failed"
+    )
 
 
 async def test_work_behind_the_answers_has_spans_of_its_own(
@@ -183,29 +190,30 @@ async def test_work_behind_the_answers_has_spans_of_its_own(
         assert '"ended"' in events.text
     created = [span for span in collector.calls if span.name == "POST /v1/messages/batches"]
     assert len(created) == 1
-    assert created[0].told["cacheserver.task"] == "batches:work"
+    assert created[0].attributes["cacheserver.task"] == "batches:work"
     assert created[0].parent == ""
     shown = {span.name for span in collector.requests}
     assert shown == {"POST /v1/messages/batches", "GET /v1/jobs/{id}/events"}
-    items = sorted(collector.of(1), key=lambda span: span.told["cacheserver.item"])
+    items = sorted(collector.of(1), key=lambda span: span.attributes["cacheserver.item"])
     asked = next(span for span in collector.requests if span.name == "POST /v1/messages/batches")
     assert {(one.name, one.parent, one.trace_id) for one in items} == {
         ("batch item", asked.span_id, asked.trace_id)
     }
     ends = [
-        (one.told["cacheserver.end"], one.told["cacheserver.outcome"], one.failed) for one in items
+        (one.attributes["cacheserver.end"], one.attributes["cacheserver.outcome"], one.failed)
+        for one in items
     ]
     assert ends == [
         ("succeeded", "miss", False),
         ("succeeded", "coalesced", False),
         ("errored", "failed", True),
     ]
-    assert items[0].told["gen_ai.response.model"] == MODEL
-    assert items[0].told["gen_ai.usage.output_tokens"] > 0
-    assert items[0].told["cacheserver.cost_nanodollars"] > 0
-    assert "gen_ai.usage.output_tokens" not in items[1].told
-    assert items[1].told["cacheserver.cost_nanodollars"] == 0
-    assert {one.told["cacheserver.job_id"] for one in items} == {taken["id"]}
+    assert items[0].attributes["gen_ai.response.model"] == MODEL
+    assert items[0].attributes["gen_ai.usage.output_tokens"] > 0
+    assert items[0].attributes["cacheserver.cost_nanodollars"] > 0
+    assert "gen_ai.usage.output_tokens" not in items[1].attributes
+    assert items[1].attributes["cacheserver.cost_nanodollars"] == 0
+    assert {one.attributes["cacheserver.job_id"] for one in items} == {taken["id"]}
     assert not any(b"secret" in body or b"Later" in body for body in collector.bodies)
 
 
@@ -223,10 +231,10 @@ async def test_the_sums_are_the_conventions_own_and_the_ledgers(
     took = points(collector, "gen_ai.client.operation.duration")
     assert took[0].bounds[0] == 0.01
     assert took[0].bounds[-1] == 81.92
-    models = {one.told["gen_ai.request.model"] for one in took}
+    models = {one.attributes["gen_ai.request.model"] for one in took}
     assert models == {MODEL, "_OTHER"}  # a name that nobody answers to makes no series
     requests = {
-        (one.told["outcome"], one.told["reason"]): one.value
+        (one.attributes["outcome"], one.attributes["reason"]): one.value
         for one in collector.metrics["cacheserver.requests"]
     }
     assert requests[("miss", "empty")] == 1
@@ -272,8 +280,8 @@ async def test_nothing_that_a_caller_wrote_is_told_to_anybody(
     exported = b"".join(collector.bodies)
     for secret in (CANARY, key, key.removeprefix("cs_")):
         assert secret.encode() not in exported
-        told = [line for line in lines.all if line["logger"] == "cacheserver.access"]
-        assert secret not in str([{**line, "model": None, "message": ""} for line in told])
+        attributes = [line for line in lines.all if line["logger"] == "cacheserver.access"]
+        assert secret not in str([{**line, "model": None, "message": ""} for line in attributes])
 
 
 async def test_a_collector_that_is_away_costs_no_answer_and_is_counted(
@@ -294,8 +302,8 @@ async def test_a_collector_that_is_away_costs_no_answer_and_is_counted(
     # Twenty requests and one call: each is dropped at once, or when its export has failed.
     assert 'cacheserver_dropped_total{buffer="otel-spans"} 21.0' in page
     assert "otel-metrics" in page
-    told = lines.of("cacheserver.observability.otel.export")
-    assert len([line for line in told if line["message"].startswith("spans cannot")]) == 1
+    attributes = lines.of("cacheserver.observability.otel.export")
+    assert len([line for line in attributes if line["message"].startswith("spans cannot")]) == 1
 
 
 async def test_what_the_sampler_leaves_out_is_neither_sent_nor_counted(

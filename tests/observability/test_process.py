@@ -61,12 +61,12 @@ async def test_a_server_tells_collector_and_log_the_same_and_no_word_of_a_prompt
     lines = [json.loads(line) for line in said]
     access = [line for line in lines if line["logger"] == "cacheserver.access"]
     assert [line["outcome"] for line in access] == ["miss", "exact", None]
-    spans = {span.told["cacheserver.request_id"]: span for span in collector.requests}
+    spans = {span.attributes["cacheserver.request_id"]: span for span in collector.requests}
     for answer, line in zip(answers, access, strict=False):
         span = spans[answer.headers["request-id"]]
         assert line["request_id"] == answer.headers["request-id"]
         assert (line["trace_id"], line["span_id"]) == (span.trace_id, span.span_id)
-        assert line["decision_id"] == span.told["cacheserver.decision_id"]
+        assert line["decision_id"] == span.attributes["cacheserver.decision_id"]
     assert collector.resource["service.name"] == "answers"
     assert collector.resource["deployment.environment.name"] == "test"
     assert CANARY not in "".join(said)

@@ -26,7 +26,7 @@ from cacheserver.core.types import Controls
 from cacheserver.routing import complexity
 from cacheserver.routing.complexity import Complexity, Level
 from cacheserver.routing.rules import Ask, asks_haiku, choose, needs_classifier
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
 UNPROVEN: dict[Tier, str] = {"low": "trial-unproven"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cacheserver.core.types import Controls, Tenant, Usage
 from cacheserver.routing.turns import LOOKED_BACK, LastAnswer, last_answer, turns, would_lose
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 
 SAID = st.sampled_from(["a", "b", "ab", ""])
 BLOCKS = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": SAID}), max_size=2)

@@ -19,7 +19,7 @@ from cacheserver.pricing.prices import Pricer
 from cacheserver.routing.escalation import Escalation
 from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.simulated import Simulated, SimulatedSettings, serve_simulated
-from tests.routing.trials.trialdesk import HAIKU, NOW, OPUS, SONNET, answered
+from tests.routing.trials.harness import HAIKU, NOW, OPUS, SONNET, answered_request
 
 ON = ValidationRules(enabled=True)
 SCHEMA = {"type": "object", "required": ["total"]}
@@ -71,7 +71,7 @@ def tell(
 async def test_a_cheap_answer_that_will_not_do_is_asked_for_one_tier_up(
     validation: Escalation, given: dict[str, Any], why: str
 ) -> None:
-    call = answered(tier="low", tenant=acme(), **given)
+    call = answered_request(tier="low", tenant=acme(), **given)
     found, again = tell(validation, call)
     assert found == why
     assert again is not None
@@ -105,14 +105,17 @@ async def test_a_cheap_answer_that_will_not_do_is_asked_for_one_tier_up(
 async def test_what_will_do_or_is_not_looked_at_has_no_verdict(
     validation: Escalation, given: dict[str, Any]
 ) -> None:
-    assert tell(validation, answered(tier="low", **{"tenant": acme(), **given})) == (None, None)
+    assert tell(validation, answered_request(tier="low", **{"tenant": acme(), **given})) == (
+        None,
+        None,
+    )
 
 
 async def test_the_operators_check_for_a_task_holds_for_that_task(validation: Escalation) -> None:
     rules = {"extraction": TaskRule("low", check=Check(contains=("eur",)))}
     given: dict[str, Any] = {"tier": "low", "tenant": acme(tasks=rules), "said": "12 USD"}
-    assert tell(validation, answered(**given))[0] == "contains"
-    assert tell(validation, answered(task="code", **given)) == (None, None)
+    assert tell(validation, answered_request(**given))[0] == "contains"
+    assert tell(validation, answered_request(task="code", **given)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -128,18 +131,18 @@ async def test_the_operators_check_for_a_task_holds_for_that_task(validation: Es
 async def test_where_nobody_better_can_be_asked_the_answer_is_only_told_to_be_bad(
     validation: Escalation, given: dict[str, Any]
 ) -> None:
-    assert tell(validation, answered(stop="refusal", **given)) == ("refused", None)
+    assert tell(validation, answered_request(stop="refusal", **given)) == ("refused", None)
 
 
 async def test_an_operator_may_have_it_asked_up_to_the_highest(validation: Escalation) -> None:
     far = acme(replace(ON, up_to="high"))
-    _, again = tell(validation, answered(stop="refusal", tier="middle", tenant=far))
+    _, again = tell(validation, answered_request(stop="refusal", tier="middle", tenant=far))
     assert again is not None
     assert again.route.model == OPUS
 
 
 async def test_a_named_model_with_a_check_is_told_of_and_never_left(validation: Escalation) -> None:
-    query, asked, message = answered(said="maybe", controls=WANTED, tenant=acme())
+    query, asked, message = answered_request(said="maybe", controls=WANTED, tenant=acme())
     asked = replace(asked, route=replace(asked.route, reason="named", tier=None))
     assert tell(validation, (query, asked, message)) == ("one-of", None)
 
@@ -149,7 +152,7 @@ async def test_an_answer_that_our_cap_cut_is_asked_for_with_more_room(
     validation: Escalation, ceiling: int | None, most: int
 ) -> None:
     given = {"tenant": replace(acme(), lengths=LengthRules(ceiling=ceiling)), "tier": "low"}
-    query, asked, message = answered(stop="max_tokens", **given)  # type: ignore[arg-type]
+    query, asked, message = answered_request(stop="max_tokens", **given)  # type: ignore[arg-type]
     asked = replace(asked, cap=Cap(100, "task", ours=True))
     _, again = tell(validation, (query, asked, message))
     assert again is not None
@@ -162,7 +165,9 @@ async def test_marks_planned_for_one_model_do_not_go_to_another_and_the_callers_
 ) -> None:
     mark = {"type": "ephemeral"}
     system = [{"type": "text", "text": t, "cache_control": mark} for t in ("ours", "theirs")]
-    query, asked, message = answered(stop="refusal", tier="low", tenant=acme(), system=system)
+    query, asked, message = answered_request(
+        stop="refusal", tier="low", tenant=acme(), system=system
+    )
     asked = replace(asked, plan=Plan((Mark(("system", 0), "5m"),), "reused"))
     _, again = tell(validation, (query, asked, message))
     assert again is not None
@@ -177,7 +182,7 @@ async def test_streams_are_held_back_only_where_an_operator_says_so(validation: 
         (held, "middle", False),
         (acme(ValidationRules(streams=True)), "low", False),
     ):
-        query, asked, _ = answered(tier=tier, tenant=tenant, stream=True)  # type: ignore[arg-type]
+        query, asked, _ = answered_request(tier=tier, tenant=tenant, stream=True)  # type: ignore[arg-type]
         assert validation.holds_back(query, asked) is holds
 
 
@@ -187,7 +192,7 @@ async def test_an_answer_that_was_replaced_is_in_the_books() -> None:
     def spent(kind: str, tenant: str, message: Mapping[str, Any], now: float) -> None:
         booked.append((kind, tenant, message["id"]))
 
-    query, _, message = answered(tenant=acme())
+    query, _, message = answered_request(tenant=acme())
     upstream = Upstream(
         base_url="http://127.0.0.1:1",
         api_key="sk-ant-ours",

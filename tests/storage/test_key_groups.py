@@ -7,7 +7,7 @@ from dataclasses import replace
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.storage.connection import Connection
-from tests.cache.making_entries import entry as an_entry
+from tests.cache.entries import entry as an_entry
 
 
 async def test_an_entry_is_its_own_group_until_it_is_compared(

@@ -1,7 +1,7 @@
 """Data directories that earlier versions left, and what today's server finds in them.
 
-`schema1.tar.xz` was made by `tests/upgrades/making.py` with the server of 28 November 2026, before
-the store was synced and backed up by the server itself.
+`schema1.tar.xz` was made by `tests/upgrades/datasets.py` with the server of 28 November 2026,
+before the store was synced and backed up by the server itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cacheserver.calibration.labels import Labels
 from cacheserver.config.settings import Settings
 from cacheserver.storage.connection import SCHEMA
 from tests.house import ADMIN_KEY, Clock, House
-from tests.upgrades.making import LONG_S, SCOPE
+from tests.upgrades.datasets import LONG_S, SCOPE
 
 HERE = Path(__file__).parent
 _ENDS = re.compile(

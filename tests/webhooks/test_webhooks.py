@@ -74,7 +74,7 @@ async def test_the_end_of_a_job_is_told_signed_and_without_its_words(tmp_path: P
         assert (event["type"], event["data"]["id"]) == ("job.ended", taken["id"])
         assert event["data"]["counts"]["succeeded"] == 1
         assert b"moon" not in body
-        await until(house, lambda: told(house, taken["id"], "sent"))
+        await until(house, lambda: deliver(house, taken["id"], "sent"))
 
 
 async def test_a_webhook_that_fails_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_a_webhook_that_fails_is_tried_again_and_then_given_up(tmp_path: P
             ids.add(headers["webhook-id"])
             house.clock.ahead_s += 1
         assert len(ids) == 1  # by which a receiver knows what it has seen
-        await until(house, lambda: told(house, first["id"], "failed"))
+        await until(house, lambda: deliver(house, first["id"], "failed"))
         assert listener.got.empty()  # a redirect is nobody's address
         stats = await house.parts.decision_log.stats("default")
         assert stats["batch_webhooks_failed"] == 1
@@ -114,7 +114,7 @@ async def test_a_name_that_turns_inward_is_not_followed(tmp_path: Path) -> None:
         for _ in range(3):
             house.clock.ahead_s += 1
             await house.batching.changed()
-        await until(house, lambda: told(house, id, "failed"))
+        await until(house, lambda: deliver(house, id, "failed"))
         assert listener.got.empty()
         assert set(asked) == {"hooks.example.com"}
 
@@ -168,7 +168,7 @@ async def test_tenants_sign_with_different_secrets_and_an_epoch_makes_a_new_one(
         assert len({each["secret"] for each in (before, after, other)}) == 3
 
 
-async def told(house: BatchHouse, id: str, how: str) -> bool:
+async def deliver(house: BatchHouse, id: str, how: str) -> bool:
     job = await house.batching.jobs.find(id)
     return job is not None and job.webhook_state == how
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.chaos_run.history import History
-from scripts.chaos_run.rules.violation import SETTLED_S, Limits, Violation, told
+from scripts.chaos_run.rules.violation import SETTLED_S, Limits, Violation, answer_violation
 
 
 def keys(history: History, limits: Limits) -> Iterator[Violation]:
     """Check that requests without a valid key are refused, and all others admitted."""
     over = {revoked.key: revoked for revoked in history.revoked}
-    for event in history.answered:
+    for event in history.exchanges:
         revoked = over.get(event.key)
         if not event.key:
             if event.status is not None and event.status < 400:
-                yield told("open", event, "let in without a key")
+                yield answer_violation("open", event, "let in without a key")
         elif revoked is None:
             if event.status == 401:
-                yield told("key-refused", event, "a good key was refused")
+                yield answer_violation("key-refused", event, "a good key was refused")
         elif (
             event.status is not None
             and event.status < 400
             and event.start > revoked.end + SETTLED_S * limits.scale
         ):
             after = event.start - revoked.end
-            yield told("after-revocation", event, f"let in {after:.1f} s after")
+            yield answer_violation("after-revocation", event, f"let in {after:.1f} s after")
 
 
 def bars(history: History, limits: Limits) -> Iterator[Violation]:
     """No semantic hit where only exact ones are allowed."""
-    for event in history.answered:
+    for event in history.exchanges:
         if event.outcome != "semantic":
             continue
         for closed in history.closed:
@@ -39,5 +39,7 @@ def bars(history: History, limits: Limits) -> Iterator[Violation]:
                 and closed.start + SETTLED_S * limits.scale < event.start
                 and event.end < closed.end
             ):
-                yield told("below-bar", event, "a semantic hit where `exact_only` holds")
+                yield answer_violation(
+                    "below-bar", event, "a semantic hit where `exact_only` holds"
+                )
                 break

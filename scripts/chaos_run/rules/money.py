@@ -110,7 +110,7 @@ def _excused(history: History, line: Charge) -> bool:
 
     The server was killed while it was under way, Claude forgot a batch, or a batch has not ended.
     """
-    last = {look.id: look for look in sorted(history.looked, key=lambda look: look.end)}
+    last = {look.id: look for look in sorted(history.lookups, key=lambda look: look.end)}
     open_ones = {id for id, look in last.items() if look.status != 404 and look.ended_at is None}
     return any(
         (fault.kind in KILLS and fault.overlaps(line.at, line.at + LONGEST_CALL_S))
@@ -126,7 +126,7 @@ def _answers_without_rows(
     history: History, ids: set[str]
 ) -> Iterator[tuple[float, str, tuple[str, ...]]]:
     """A row is in the store before the answer's last byte, unless the store is away meanwhile."""
-    for event in history.answered:
+    for event in history.exchanges:
         if event.status != 200 or event.decision is None or event.decision in ids:
             continue
         away = any(

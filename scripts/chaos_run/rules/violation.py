@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scripts.chaos_run.history import Answered
+from scripts.chaos_run.history import Exchange
 
 # After a write to a tenant or a key it holds "within seconds": servers remember one for 3 s.
 SETTLED_S = 6.0
@@ -32,7 +32,7 @@ class Limits:
     tasks: int = 48
 
 
-def told(kind: str, event: Answered, what: str) -> Violation:
+def answer_violation(kind: str, event: Exchange, what: str) -> Violation:
     """A violation that a request for an answer shows."""
     who = f"{event.tenant}/{event.namespace} {event.question!r}"
     ids = tuple(id for id in (event.request_id, event.decision, event.entry) if id)

@@ -29,7 +29,7 @@ from cacheserver.core.types import Usage
 from tests.analysis.audit.records import pair
 from tests.analysis.audit.test_reading import json_values, read, write
 from tests.analysis.audit.test_report import audit
-from tests.analysis.replay.making import PRICER
+from tests.analysis.replay.calls import PRICER
 from tests.house import serving
 
 DAY = 1_793_577_600.0  # 2026-11-02

@@ -16,7 +16,7 @@ from cacheserver.analysis.audit.top_sources import TopSources
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Usage
-from tests.analysis.replay.making import PRICER, call, played
+from tests.analysis.replay.calls import PRICER, call, played
 
 MONTH_S = 30 * 86_400.0
 OPUS = "claude-opus-5-5"

@@ -22,7 +22,7 @@ from cacheserver.analysis.audit.output.format import dollars, over_month
 from cacheserver.analysis.audit.tally import Tally
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Route, Usage
-from tests.analysis.replay.making import PRICER, call
+from tests.analysis.replay.calls import PRICER, call
 
 HOSTILE = "<script>alert('\u202epwned')</script><img src=https://x.test/a onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

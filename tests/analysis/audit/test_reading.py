@@ -18,7 +18,7 @@ from cacheserver.analysis.audit.formats.reading import ReadLog, Unreadable, call
 from cacheserver.analysis.replay.call import Call
 from cacheserver.core.types import Usage
 from tests.analysis.audit.records import pair, spend
-from tests.analysis.replay.making import call
+from tests.analysis.replay.calls import call
 
 
 def write(path: Path, *records: Mapping[str, Any] | str) -> Path:

@@ -27,7 +27,7 @@ from cacheserver.analysis.replay.step import LEVERS, Step
 from cacheserver.core.types import Route
 from cacheserver.matching.conformal_bound import wilson
 from tests.analysis.audit.records import pair
-from tests.analysis.replay.making import call
+from tests.analysis.replay.calls import call
 from tests.models import model_dir
 
 parts = st.dictionaries(st.sampled_from(LEVERS), st.integers(-1_000, 9_000), max_size=5)

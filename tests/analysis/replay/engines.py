@@ -10,7 +10,7 @@ from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
-from tests.analysis.replay.making import PRICER
+from tests.analysis.replay.calls import PRICER
 from tests.models import model_dir
 
 TENANT = Tenant("default", bar=Bar(target=0.01))

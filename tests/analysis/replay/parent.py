@@ -8,8 +8,8 @@ import sys
 from functools import partial
 
 from cacheserver.analysis.replay import workers
+from tests.analysis.replay.calls import call
 from tests.analysis.replay.engines import make
-from tests.analysis.replay.making import call
 
 if __name__ == "__main__":
     endless = (call(f"q{n}", n, system=f"You are shop {n % 5}.") for n in itertools.count())

@@ -12,7 +12,7 @@ from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import LEVERS
 from cacheserver.core.types import Tenant, Usage
 from cacheserver.ledger.counterfactual import rescale_tokens
-from tests.analysis.replay.making import MODEL, call, cost, played
+from tests.analysis.replay.calls import MODEL, call, cost, played
 
 OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
 LONG = "You answer for the shop. " * 400  # some 4,000 tokens

@@ -24,7 +24,7 @@ from scripts.benchmarks.planner import (
     steady,
     unique,
 )
-from tests.analysis.replay.making import PRICER, call, cost
+from tests.analysis.replay.calls import PRICER, call, cost
 
 TRACES = {
     "steady": steady(240, 60),

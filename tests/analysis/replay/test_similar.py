@@ -20,8 +20,8 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.simulated import Directives
+from tests.analysis.replay.calls import MODEL, call
 from tests.analysis.replay.engines import broken, make
-from tests.analysis.replay.making import MODEL, call
 from tests.house import House
 
 

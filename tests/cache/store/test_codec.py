@@ -17,7 +17,7 @@ from cacheserver.cache.store.codec import (
 )
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Usage
-from tests.cache.making_entries import entry
+from tests.cache.entries import entry
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 tokens = st.integers(0, 2**53)

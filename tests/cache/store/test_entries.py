@@ -13,7 +13,7 @@ from cacheserver.cache.store.entries import MARKER_S, Entries
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command, connect
-from tests.cache.making_entries import HALF, entry
+from tests.cache.entries import HALF, entry
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cacheserver.cache.store.codec import pack_entry, pack_vector
 from cacheserver.cache.store.entries import HALF_LIFE_S, OVERHEAD_BYTES, Entries
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command
-from tests.cache.making_entries import HALF, entry
+from tests.cache.entries import HALF, entry
 
 
 def size(one: Entry) -> int:

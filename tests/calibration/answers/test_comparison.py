@@ -35,7 +35,7 @@ def stored(question: str, answer: str, cosines: Cosines = NEAR, group: str = "g"
     return Grouped(group, exchange(question, answer), cosines)
 
 
-def told(
+def judged(
     answers: tuple[str, str],
     questions: tuple[str, str] = (CAPITAL, AGAIN),
     cosines: Cosines = NEAR,
@@ -45,17 +45,17 @@ def told(
 
 
 def test_two_wordings_of_one_answer_to_two_wordings_of_one_question_are_the_same() -> None:
-    assert told((PARIS, "Paris is France's capital; it lies on the Seine.")) == "same"
+    assert judged((PARIS, "Paris is France's capital; it lies on the Seine.")) == "same"
 
 
 def test_answers_about_something_else_contradict() -> None:
     answers = (PARIS, "Turn the oven to a low heat and wait until the crust is brown.")
-    assert told(answers, (CAPITAL, "How do I bake a loaf of bread?"), FAR) == "different"
+    assert judged(answers, (CAPITAL, "How do I bake a loaf of bread?"), FAR) == "different"
 
 
 def test_answers_that_are_less_alike_than_that_are_open() -> None:
     assert (
-        told(
+        judged(
             (PARIS, "It is the city on the Seine, with its famous tower."),
             cosines=Cosines(questions=0.9, answers=0.55),
         )
@@ -82,26 +82,26 @@ def test_answers_that_are_less_alike_than_that_are_open() -> None:
 )
 def test_a_cosine_near_one_does_not_hide_what_contradicts(one: str, other: str) -> None:
     near = Cosines(questions=1.0, answers=1.0)
-    assert told((one, other), ("Is this so?", "Is it so?"), near) != "same"
-    assert told((one, other), ("Is this so?", "Is it so?"), replace(near, answers=0.5)) != "same"
+    assert judged((one, other), ("Is this so?", "Is it so?"), near) != "same"
+    assert judged((one, other), ("Is this so?", "Is it so?"), replace(near, answers=0.5)) != "same"
 
 
 def test_answers_to_questions_between_which_a_veto_stands_are_never_the_same() -> None:
     questions = ("How do I enable sync on my phone?", "How do I disable sync on my phone?")
     answers = ("Open the settings, then Sync, and press the switch.",) * 2
-    assert told(answers, questions, Cosines(0.98, 1.0)) != "same"
+    assert judged(answers, questions, Cosines(0.98, 1.0)) != "same"
 
 
 def test_each_question_nearer_to_its_own_answer_speaks_against_one_answer_for_both() -> None:
     plain = Cosines(questions=0.8, answers=0.70)
     answers = (PARIS, "Paris is France's capital; it lies on the Seine.")
-    assert told(answers, cosines=plain) == "same"
-    assert told(answers, cosines=replace(plain, lean=0.3)) == "open"
+    assert judged(answers, cosines=plain) == "same"
+    assert judged(answers, cosines=replace(plain, lean=0.3)) == "open"
 
 
 def test_what_parts_at_its_end_is_never_the_same() -> None:
     answers = (PARIS, "Paris is France's capital; it lies on the Seine.")
-    assert told(answers, cosines=replace(NEAR, parted=True)) == "open"
+    assert judged(answers, cosines=replace(NEAR, parted=True)) == "open"
 
 
 SPAM = ('Is this spam, yes or no? "The lamp was cheap."', 'Is this spam, yes or no? "I sent it."')
@@ -112,15 +112,15 @@ SPAM = ('Is this spam, yes or no? "The lamp was cheap."', 'Is this spam, yes or 
 def test_equal_brief_answers_to_questions_that_are_not_near_teach_nothing(
     same: str, questions: tuple[str, str]
 ) -> None:
-    assert told((same, same), questions, Cosines(questions=0.94, answers=1.0)) == "open"
+    assert judged((same, same), questions, Cosines(questions=0.94, answers=1.0)) == "open"
     fresh, other = exchange(questions[0], same), stored(questions[1], same, Cosines(0.94, 1.0))
     assert assign(fresh, [other], ENGLISH) is None
 
 
 def test_a_brief_answer_is_the_same_where_the_questions_are_near() -> None:
     near = Cosines(questions=0.96, answers=1.0)
-    assert told(("Paris.", "Paris"), cosines=near) == "same"
-    assert told(("Paris.", "It is Paris, as it has been for centuries."), cosines=near) == "same"
+    assert judged(("Paris.", "Paris"), cosines=near) == "same"
+    assert judged(("Paris.", "It is Paris, as it has been for centuries."), cosines=near) == "same"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_brief_answers_that_contradict_are_different(
     one: str, other: str, questions: float
 ) -> None:
     cosines = Cosines(questions=questions, answers=0.9)
-    assert told((one, other), SPAM, cosines) == told((other, one), SPAM, cosines) == "different"
+    assert judged((one, other), SPAM, cosines) == judged((other, one), SPAM, cosines) == "different"
 
 
 ANSWERS = st.sampled_from(
@@ -154,8 +154,8 @@ COSINES = st.builds(Cosines, st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1
 def test_the_comparison_has_no_order(
     one: str, other: str, asked: str, again: str, cosines: Cosines
 ) -> None:
-    turned = told((other, one), (again, asked), cosines)
-    assert told((one, other), (asked, again), cosines) == turned
+    turned = judged((other, one), (again, asked), cosines)
+    assert judged((one, other), (asked, again), cosines) == turned
 
 
 @given(ANSWERS, ANSWERS, QUESTIONS, QUESTIONS, COSINES, st.floats(0, 1), st.floats(0, 1))
@@ -167,7 +167,7 @@ def test_more_alike_is_never_less_the_same(
         questions=min(1.0, cosines.questions + nearer),
         answers=min(1.0, cosines.answers + closer),
     )
-    before, after = (told((one, other), (asked, again), c) for c in (cosines, more))
+    before, after = (judged((one, other), (asked, again), c) for c in (cosines, more))
     order = ("different", "open", "same")
     assert order.index(after) >= order.index(before)
 

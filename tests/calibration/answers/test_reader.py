@@ -25,7 +25,7 @@ from cacheserver.english.language import english
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import Unreadable
 from cacheserver.index.models import OnnxEmbedder
-from tests.cache.making_entries import entry
+from tests.cache.entries import entry
 from tests.models import model_dir
 
 RETURNS = (

@@ -17,7 +17,7 @@ from cacheserver.encryption.data_keys import DataKeys
 from cacheserver.encryption.master_key import MasterKey, MasterKeys
 from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.storage.connection import Connection, command, connect
-from tests.cache.making_entries import HALF, entry
+from tests.cache.entries import HALF, entry
 
 DIM = 4
 

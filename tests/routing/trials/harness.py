@@ -33,7 +33,7 @@ from cacheserver.routing.trials.store import TrialStore
 from cacheserver.routing.trials.trials import Trials
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.storage.connection import Connection
-from tests.cache.making_queries import query
+from tests.cache.queries import query
 from tests.models import model_dir
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
@@ -46,7 +46,7 @@ MODELS: Mapping[Tier, str] = {"low": HAIKU, "middle": SONNET, "high": OPUS}
 
 
 @dataclass
-class Trying:
+class TrialHarness:
     """Trials, and the Claude they ask. `says` is each model's answer."""
 
     store: TrialStore
@@ -76,7 +76,7 @@ class Trying:
         **given: Any,
     ) -> None:
         """A request answered by a tier, and its trial."""
-        asked, call, message = answered(text, tier=tier, said=said, **given)
+        asked, call, message = answered_request(text, tier=tier, said=said, **given)
         self.trials.learn(asked, call, message)
         await self.trials.drain()
 
@@ -94,7 +94,7 @@ def tenant(name: str = "acme", rules: RoutingRules = RULES, **trials: Any) -> Te
     return Tenant(name, routing=replace(rules, trials=replace(rules.trials, **trials)))
 
 
-def answered(
+def answered_request(
     text: str = "When does it end?",
     *,
     tier: Tier = "middle",
@@ -120,13 +120,13 @@ def answered(
 
 
 @asynccontextmanager
-async def trying(
+async def trial_harness(
     redis: Connection,
     prefix: str,
     *,
     store: Connection | None = None,
     chance: Callable[[], float] = lambda: 0.0,
-) -> AsyncIterator[Trying]:
+) -> AsyncIterator[TrialHarness]:
     says: dict[str, Directives] = {}
 
     def direct(body: Mapping[str, Any]) -> Directives | None:
@@ -145,14 +145,14 @@ async def trying(
         metrics, kept = Metrics(), TrialStore(store or redis, prefix=prefix)
         labels, decision_log = Labels(redis, prefix=prefix), DecisionLog(redis, prefix=prefix)
         catalogue = ModelCatalogue(upstream, metrics)
-        desk: Trying
+        harness: TrialHarness
 
         def clock() -> float:
-            return desk.now
+            return harness.now
 
         class Kept(Ledger):
             def append(self, row: Row) -> asyncio.Event:
-                desk.rows.append(row)
+                harness.rows.append(row)
                 return super().append(row)
 
         ledger = Kept(redis, prefix=prefix)
@@ -185,9 +185,9 @@ async def trying(
             metrics=metrics,
             clock=clock,
         )
-        desk = Trying(kept, made, runs, calls, claude, metrics, says, everybody)
+        harness = TrialHarness(kept, made, runs, calls, claude, metrics, says, everybody)
         try:
-            yield desk
+            yield harness
         finally:
             await runs.close()
             await made.close()

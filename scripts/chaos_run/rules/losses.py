@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from scripts.chaos_run.history import Answered, History, tag_of
+from scripts.chaos_run.history import Exchange, History, tag_of
 from scripts.chaos_run.rules.removed import takes, where
-from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, told
+from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, answer_violation
 
 
 def lost(history: History, limits: Limits) -> Iterator[Violation]:
     """Find what was said to be stored and is gone before its deadline or removal."""
-    asked: dict[tuple[str, str, str], list[Answered]] = defaultdict(list)
+    asked: dict[tuple[str, str, str], list[Exchange]] = defaultdict(list)
     entries: dict[str, str] = {}  # of which question
-    for event in history.answered:
+    for event in history.exchanges:
         asked[where(event)].append(event)
         if event.entry:
-            entries[event.entry] = event.said.question if event.said else event.question
+            entries[event.entry] = event.content.question if event.content else event.question
     for (tenant, namespace, question), events in asked.items():
         removals = [
             removed
@@ -32,12 +32,12 @@ def lost(history: History, limits: Limits) -> Iterator[Violation]:
         for missed in events:
             if not _missed(missed):
                 continue
-            before = [e for e in events if e.stored and e.said and e.end <= missed.start]
+            before = [e for e in events if e.stored and e.content and e.end <= missed.start]
             if not before:
                 continue
             last = max(before, key=lambda event: event.end)
-            assert last.said is not None
-            if last.ttl_s is None or last.said.at + last.ttl_s <= missed.end + SLACK_S:
+            assert last.content is not None
+            if last.ttl_s is None or last.content.at + last.ttl_s <= missed.end + SLACK_S:
                 continue
             if any(r.end > last.start and r.start < missed.end for r in removals):
                 continue
@@ -57,10 +57,10 @@ def lost(history: History, limits: Limits) -> Iterator[Violation]:
                 f"{last.entry} is gone {missed.start - last.end:.1f} s after it was acknowledged: "
                 f"{missed.status} {missed.outcome} {missed.reason}"
             )
-            yield told("lost", missed, what)
+            yield answer_violation("lost", missed, what)
 
 
-def _missed(event: Answered) -> bool:
+def _missed(event: Exchange) -> bool:
     """Return whether the server looked, and says that nothing is stored."""
     if event.probe:
         return event.status is not None and event.outcome != "exact"
@@ -70,7 +70,7 @@ def _missed(event: Answered) -> bool:
 def batches(history: History, limits: Limits) -> Iterator[Violation]:
     """A batch that was taken is there until it is erased."""
     taken = {batch.id: batch for batch in history.batches}
-    for look in history.looked:
+    for look in history.lookups:
         batch = taken[look.id]
         if look.status != 404 or any(
             takes(removed, batch) and removed.end > batch.start and removed.start < look.end
@@ -85,7 +85,7 @@ def batches(history: History, limits: Limits) -> Iterator[Violation]:
 
 def turns(history: History, limits: Limits) -> Iterator[Violation]:
     """A conversation has each question that was kept."""
-    for listing in history.told:
+    for listing in history.listings:
         missing = Counter(
             turn.question
             for turn in history.turns

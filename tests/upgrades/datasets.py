@@ -1,7 +1,7 @@
 """Make a data directory as a server of this checkout leaves it, with some of everything.
 
     git archive COMMIT | tar -x -C /tmp/then && cd /tmp/then
-    cp -r CHECKOUT/tests/upgrades tests/ && python -m tests.upgrades.making FILE.tar.xz
+    cp -r CHECKOUT/tests/upgrades tests/ && python -m tests.upgrades.datasets FILE.tar.xz
 
 It uses only what a server of schema 1 had from the first, so that older ones can run it. What it
 asked, and was told, is in `made.json` beside the store.

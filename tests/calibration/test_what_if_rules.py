@@ -95,7 +95,7 @@ def past(*candidates: Nearby, **changes: Any) -> PastDecision:
         "scope": "s",
         "namespace": "n",
         "fingerprint": "f",
-        "asked": ASKED,
+        "question": ASKED,
         "served": "e",
         "candidates": candidates or (nearby(),),
         "worth": 7,

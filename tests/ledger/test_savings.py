@@ -232,7 +232,7 @@ def test_tokens_of_one_tokenizer_are_not_those_of_another() -> None:
 def test_what_a_lost_call_may_cost_is_bounded_by_its_bytes_and_its_cap() -> None:
     def bounds(**given: object) -> Bounds:
         whole = {
-            "asked": Usage(),
+            "requested": Usage(),
             "prompt": None,
             "body_bytes": 1_000,
             "max_tokens": 100,

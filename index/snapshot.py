@@ -45,7 +45,7 @@ class Coat(Protocol):
     """Filter that a file is written and read through, such as encryption."""
 
     def writing(self, file: IO[bytes], /) -> Sink:
-        """To be closed before `file` is."""
+        """Return a writer that must be closed before `file`."""
 
     def reading(self, file: IO[bytes], /) -> IO[bytes]:
         """May raise `ValueError`, as its reads may."""

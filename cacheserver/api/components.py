@@ -93,7 +93,7 @@ class Components:
 
     @property
     def sticky_models(self) -> StickyModels:
-        """Also while routing is off."""
+        """Return the store of sticky models; it exists even if routing is off."""
         return StickyModels(self.host.store.redis, prefix=self.host.store.prefix)
 
     @property

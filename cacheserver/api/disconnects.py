@@ -1,7 +1,7 @@
 """Detection of callers who disconnect while an answer is being made.
 
-Servers tell of it only where somebody listens; without that, a call to Claude on the caller's own
-key, or one whose answer may not be stored, would go on for nobody.
+A server reports a disconnect only to code that waits for it. Without it, a call to Claude whose
+answer nobody else may have would continue for nobody.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def install(app: FastAPI) -> None:
 
 
 def complete(schema: dict[str, Any]) -> dict[str, Any]:
-    """Add to FastAPI's description what it does not know, and take away what never happens."""
+    """Complete FastAPI's description: add what it cannot infer, remove what never happens."""
     for path, method, summary in _PLAIN:
         schema["paths"].setdefault(path, {})[method] = _described(path, method, summary)
     for path, operations in schema["paths"].items():

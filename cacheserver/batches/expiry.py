@@ -26,7 +26,7 @@ class Expirer:
         self._collector = collector
 
     async def cancel(self) -> None:
-        """Cancel what can be cancelled now of each job that is to end."""
+        """Cancel the items of ending jobs that can be cancelled now."""
         context = self._context
         for id in await context.work.cancelling():
             job = await context.jobs.find(id)

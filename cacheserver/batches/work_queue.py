@@ -120,7 +120,7 @@ class WorkQueue:
         return await self._texts("SMEMBERS", "bt:cancel")
 
     async def drop_open(self, id: str) -> None:
-        """Drop a job from the open ones: all of it was looked up, or it is gone."""
+        """Remove a job from the queue: every item was looked up, or the job was deleted."""
         await run_script(self._sorted, self._prefix, self.token, id)
 
     async def drop_cancelling(self, id: str) -> None:

@@ -28,7 +28,7 @@ from cacheserver.matching.language import Language
 
 @dataclass(slots=True)
 class Plugins:
-    """Filled by each capability's `build`, and read by `cache.build.cache`."""
+    """Capabilities on the request path; each package's `build` fills it in."""
 
     # What may be spent, asked before Claude is.
     budgets: ports.Budgets = field(default_factory=NoBudgets)

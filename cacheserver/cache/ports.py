@@ -34,7 +34,7 @@ class Entries(Protocol):
         """The entry under a fingerprint, expired or not."""
 
     async def near(self, query: Query, top_k: int) -> Near:
-        """Live entries of the query's scope, or why the index was not searched."""
+        """Return live entries of the query's scope, or why the index was not searched."""
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
         """Store an entry. False: purged since `asked_at`, or too large."""

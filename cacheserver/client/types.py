@@ -137,7 +137,7 @@ class AuthenticationError(StatusError):
 
 
 class NotFoundError(StatusError):
-    """Raised for something that does not exist, or no longer."""
+    """Raised if the resource does not exist or was deleted."""
 
 
 class NotCachedError(NotFoundError):

@@ -225,7 +225,7 @@ def settings_table() -> str:
 
 
 def _line(error: Any) -> str:
-    """One of pydantic's errors with the variable in front; never the value, it may be a secret."""
+    """Format an error of pydantic, the variable first, without the value: it may be a secret."""
     text = _text_of(error)
     return f"`{variable(str(error['loc'][0]))}`: {text}" if error["loc"] else text
 

@@ -78,9 +78,7 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> str:
 
 
 class Unknown(BadRequest):
-    """A name that stands for nothing; the message lists ten of those there are, the most like it
-    first.
-    """
+    """Raised for a name that does not exist; the message lists the ten most similar."""
 
     def __init__(self, field: str, kind: str, given: str, valid: Iterable[str]) -> None:
         super().__init__(field, unknown(kind, given, valid))

@@ -89,7 +89,7 @@ class Observer(Protocol):
 
     def began(self, context: RequestContext) -> None: ...
     def ended(self, context: RequestContext) -> None:
-        """Called when the last byte has been sent, or the caller has left."""
+        """Record that the last byte was sent, or that the caller has disconnected."""
 
 
 # The current request. Tasks that it starts inherit it: a fill belongs to its leader.

@@ -60,7 +60,7 @@ def tier_of(model: str, rules: RoutingRules) -> Tier | None:
 
 
 def above(tier: Tier) -> Tier:
-    """The next dearer tier; the highest is its own."""
+    """Return the next more expensive tier; the highest returns itself."""
     return ORDER[min(ORDER.index(tier) + 1, len(ORDER) - 1)]
 
 

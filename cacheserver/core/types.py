@@ -72,7 +72,7 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One request, read once."""
+    """Parsed request."""
 
     body: Mapping[str, Any]  # the caller's JSON, opaque beyond the fields we act on
     raw: bytes  # what goes upstream, as it came

@@ -42,7 +42,7 @@ Price = Callable[[str, Usage], Nanodollars | None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Finding. Tokens are those of one request."""
+    """Finding of the linter; its tokens are those of one request."""
 
     code: str  # as docs/lint.md has them
     where: str  # the field, as `system.0.text`

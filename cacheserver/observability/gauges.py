@@ -70,7 +70,7 @@ class Gauges:
         waiting: Callable[[], int],
         breaker: Callable[[], str],
     ) -> None:
-        """Read all of them at each scrape; `breaker` is one of `BREAKER`."""
+        """Register gauges that are read at each scrape; `breaker` returns one of `BREAKER`."""
         self._calls.labels("in-flight").set_function(in_flight)
         self._calls.labels("waiting").set_function(waiting)
         self._breaker.set_function(lambda: BREAKER.index(breaker()))

@@ -290,5 +290,5 @@ class PromptPlanner:
 
 
 def _without_writes(sight: PrefixStats) -> PrefixStats:
-    """Return the statistics of a prefix as if another server wrote it: left alone."""
+    """Return the statistics of a prefix with its write left to another server."""
     return sight if sight.writing == "no" else replace(sight, writing="theirs")

@@ -89,7 +89,7 @@ def asks_haiku(ask: Ask, rules: RoutingRules) -> bool:
 
 
 def needs_classifier(ask: Ask, rules: RoutingRules) -> bool:
-    """Return whether our own classifier runs: nothing firmer decides."""
+    """Return whether the local classifier has to run, because no rule decides before it."""
     return ask.model == AUTO and rules.classifier and _firm(ask, rules) is None
 
 

@@ -84,7 +84,7 @@ class Batches:
                 batch.ended_at = self._due_at(batch, len(batch.requests) - 1)
 
     def cancel(self, batch_id: str, caller: Caller, *, now: float) -> None:
-        """Answer nothing more of a batch. Raises a 404, or a 400 where it has ended."""
+        """Cancel a batch. Raises a 404 for an unknown one, and a 400 if it has ended."""
         batch = self._find(batch_id, caller)
         if batch.ended_at is not None:
             raise invalid(f"Batch {batch_id} cannot be canceled: its processing has ended.")

@@ -102,7 +102,7 @@ def request_id() -> str:
 
 
 def _origin(asked: Directives) -> str:
-    """Return an id's part on the source of the words; "directed" appears nowhere else.
+    """Return the part of an id that says if a test directed the text ("directed").
 
     The id goes where the answer goes, streamed, batched or through a proxy, and nobody who asks
     can choose it: so a cache can tell what it must not learn from.

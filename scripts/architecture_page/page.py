@@ -117,7 +117,7 @@ def _contracts(root: Path) -> dict[str, list[list[str]]]:
 
 
 def _edges(imports: Imports, members: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the imports among `members` that no chain of other imports says already."""
+    """Return the direct imports among `members`, without those that a longer chain implies."""
     return sorted(
         (one, other)
         for one in members

@@ -74,7 +74,7 @@ def text(tokens: int, seed: str) -> str:
 
 
 def request(at: float, number: int, *, system: str = "support", tokens: int = 3_000) -> Request:
-    """A question of its own under a system prompt that others share."""
+    """Return a request: a unique question under a shared system prompt."""
     body = {
         "model": MODEL,
         "max_tokens": 100,

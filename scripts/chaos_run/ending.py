@@ -1,4 +1,4 @@
-"""The end of a run: everything is looked at, then all that the store has is taken away."""
+"""End of a run: check everything, then erase all that the store holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of what callers did and saw: the only thing the checker knows. Times are Unix seconds."""
+"""Records of what callers did and saw, the checker's only input. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN = "?"  # who asked, where the request had no room to say
 
 @dataclass(frozen=True, slots=True)
 class AnswerText:
-    """The text of an answer of the simulated Claude: for whom and what it was made, and when."""
+    """Parsed answer text of the simulated Claude: for whom, to which question, and when."""
 
     whose: str  # TENANT/NAMESPACE/shared or /secret
     question: str
@@ -24,7 +24,7 @@ class AnswerText:
 
     @classmethod
     def read(cls, text: str) -> AnswerText | None:
-        """None for a text that is cut or is none of ours."""
+        """Parse a text; None if it is cut or has another form."""
         parts = text.split("|")
         if len(parts) != 5 or parts[4] != END:
             return None
@@ -36,7 +36,7 @@ class AnswerText:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request for an answer, and what came of it."""
+    """One request for an answer, with its response."""
 
     start: float
     end: float
@@ -149,7 +149,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """Any other request: what it was, how long it took, what came back."""
+    """Any other request, with its duration and response."""
 
     start: float
     end: float
@@ -163,7 +163,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that was made to go wrong, while it was."""
+    """Injected fault, with the time that it lasted."""
 
     start: float
     end: float
@@ -186,7 +186,7 @@ class Sample:
 
 @dataclass(slots=True)
 class History:
-    """Everything that happened, in no order."""
+    """All records of a run, unordered."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     removed: list[Removed] = field(default_factory=list)

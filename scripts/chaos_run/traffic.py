@@ -61,7 +61,7 @@ class Traffic:
         seed: int,
         callers: int,
     ) -> None:
-        """`thrifty` may spend little."""
+        """Set up the callers; the tenant `thrifty` has a small budget."""
         self.caller = caller
         self.tenants = tenants
         self.sent: Counter[str] = Counter()

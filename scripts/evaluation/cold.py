@@ -74,7 +74,7 @@ def chosen(
 
 
 def earlier(path: Path) -> dict[str, list[Judged]]:
-    """Our judged pairs by set, of figures written with `--json`. Raises `Malformed`."""
+    """Read judged pairs by set from a file that `--json` wrote. Raises `Malformed`."""
     try:
         rows = json.loads(path.read_text())["cold"]
         return {

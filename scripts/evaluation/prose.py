@@ -52,7 +52,7 @@ class Counted:
 
 
 def measure(data: Path, embedder: Path) -> Iterator[Counted | str]:
-    """The outcomes of every set at hand, then a line on second answers."""
+    """Print the outcomes of each set that was found, then a line on second answers."""
     model = OnnxEmbedder(embedder)
     sets = {"given": data / GIVEN, **{f"own, {name}": path for name, path in OWN.items()}}
     own: list[Pair] = []

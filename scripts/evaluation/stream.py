@@ -152,7 +152,7 @@ class Replay:
         self._store(at, [n for n in near if found[n.id] == "same"])
 
     def _hit(self, at: int, served: ScoredCandidate) -> None:
-        """An answer from the cache, and perhaps an audit, which is a call more."""
+        """Count a hit, and an audit if one is drawn: an audit costs one more call."""
         entry, one = int(served.id), self.traffic.questions[at]
         right = self.traffic.questions[entry].meaning == one.meaning
         share = conformal_bound.audit_share(self.bar, served.probability)
@@ -190,7 +190,7 @@ class Replay:
         return shrinkage.adjustment(self._past[f"entry {row}"], self._past[f"group {group}"])
 
     def decide(self, question: Profile, neighbours: Sequence[Neighbour]) -> Verdict:
-        """The verdict as the service comes to it."""
+        """Decide like the service does, and return the verdict."""
         return judge(
             question,
             neighbours,

@@ -34,7 +34,7 @@ class _Prefix:
     void: bool = False
 
     def on(self, day: int) -> float:
-        """The account as it stands on a day: a new one forgives debts, and keeps some profit."""
+        """Return the balance on a day: a new day forgives debts and keeps part of the profit."""
         if self.day == day:
             return self.account
         return max(0.0, min(self.account, CARRIED * self.tokens))

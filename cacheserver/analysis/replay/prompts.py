@@ -72,7 +72,7 @@ class ReplayedPrefixes:
 
 
 class Prompts:
-    """One world: a planner that sees every call it is shown, and the prefixes those leave."""
+    """A planner, with the prefixes that the calls shown to it have left at Claude."""
 
     def __init__(self, cost: Cost, *, one_hour: bool = True, prefixes: int = MOST) -> None:
         """`prefixes`: how many of a tenant are remembered."""

@@ -67,7 +67,7 @@ class Drawn:
         return Found(stored, "similar", right=right)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
-        """Keep a fresh answer, after a look that found none to serve."""
+        """Store a fresh answer, after `look` found none to serve."""
         if seen.query.text is None:
             return
         topic = _topic(call.source)

@@ -267,7 +267,7 @@ def _for_stream(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _parse(body: bytes) -> Mapping[str, Any]:
-    """Claude's message; empty, and so never stored, if the body is no JSON object."""
+    """Parse Claude's message; empty, and so never stored, if the body is not a JSON object."""
     try:
         message = json_text.loads(body)
     except ValueError:

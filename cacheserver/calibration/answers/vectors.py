@@ -23,7 +23,7 @@ Vectors = npt.NDArray[np.float32]  # one row a vector
 
 
 class AnswerVectors:
-    """Vectors by entry, of one `made_by`: an embedder and its use."""
+    """Store of answer vectors by entry; `made_by` names the embedder and how it was used."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class CountedSpans(SpanProcessor):
         )
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing is done with a span that goes on."""
+        """Do nothing: a span is exported when it ends."""
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is None or not span.context.trace_flags.sampled:

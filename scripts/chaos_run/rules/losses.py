@@ -1,4 +1,4 @@
-"""Losses of what was acknowledged."""
+"""Checks that nothing acknowledged was lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, answer
 
 
 def lost(history: History, limits: Limits) -> Iterator[Violation]:
-    """Find what was said to be stored and is gone before its deadline or removal."""
+    """Find answers that were acknowledged as stored and vanished before expiry or removal."""
     asked: dict[tuple[str, str, str], list[Exchange]] = defaultdict(list)
     entries: dict[str, str] = {}  # of which question
     for event in history.exchanges:

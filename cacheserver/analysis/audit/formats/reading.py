@@ -86,7 +86,7 @@ class ReadLog:
 
 
 class Unreadable(CacheServerError):
-    """A path that is not there, or may not be read."""
+    """Raised if a path does not exist or is not readable."""
 
 
 def calls(

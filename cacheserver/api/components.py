@@ -14,7 +14,6 @@ from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.budgets.budgets import Budgets
 from cacheserver.budgets.build import SpendLimits
-from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.cache.build import Cache
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.service import CacheService
@@ -162,10 +161,6 @@ class Components:
     @property
     def budgets(self) -> Budgets:
         return required(self.capabilities.budgets, "budgets").budgets
-
-    @property
-    def rate_limits(self) -> RateLimits:
-        return required(self.capabilities.budgets, "budgets").rate_limits
 
     @property
     def calibration(self) -> CalibrationParts:

@@ -83,7 +83,7 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
     [
         ({"encryption_key_file": None}, {"no_content": True}, "CACHESERVER_ENCRYPTION_KEY_FILE"),
         ({"credentials": "caller"}, {"no_content": True}, "CACHESERVER_CREDENTIALS"),
-        ({}, {"no_content": "yes"}, "true or false"),
+        ({}, {"no_content": "yes"}, "valid boolean"),
         (
             {},
             {

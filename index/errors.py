@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class IndexingError(Exception):
-    """Anything this package raises on purpose. No message ever holds a text."""
+    """Base of all errors of this package. No message holds a text."""
 
 
 class Unreadable(IndexingError):
@@ -39,11 +39,11 @@ class ModelDamaged(IndexingError):
 
 
 class ExportFailed(IndexingError):
-    """No model was written."""
+    """Raised if the export failed; no model was written."""
 
 
 class BadVector(IndexingError):
-    """Not a finite unit vector of the index's dimension."""
+    """Raised for a vector that is not finite, not of length 1, or of another dimension."""
 
 
 class SnapshotRefused(IndexingError):

@@ -19,7 +19,7 @@ from cacheserver.matching.volatility import Volatility
 
 
 class NoBudgets:
-    """Everything may be spent."""
+    """Budgets without a limit."""
 
     async def admit(self, query: Query, id: str, now: float) -> Admission:
         return None
@@ -63,7 +63,7 @@ class NoEscalation:
 
 
 class NoLearner:
-    """Nothing is learned from answers."""
+    """Learner that learns nothing."""
 
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
         return None
@@ -73,7 +73,7 @@ class NoLearner:
 
 
 class NoLanguage:
-    """Nothing can be read: only an answer to the same normalised text is served."""
+    """Language without rules: only an answer to the same normalised text is served."""
 
     def without_courtesies(self, text: str) -> str:
         return text
@@ -110,7 +110,7 @@ class PriorOnly:
 
 
 class NoOutcomes:
-    """No hit of any entry is known to have been right or wrong."""
+    """Outcomes of hits: none is known."""
 
     async def past(
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]

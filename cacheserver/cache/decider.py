@@ -89,7 +89,7 @@ class Decider:
     async def _past(
         self, query: Query, live: Sequence[Candidate]
     ) -> tuple[list[Candidate], Mapping[str, EntryRecord]]:
-        """Those never condemned for this question, and what became of each for others."""
+        """Return the candidates never judged wrong for this question, and all outcomes."""
         refs = [(c.entry.id, c.group or c.entry.id) for c in live]
         pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs)
         fit = [c for c in live if not pasts[c.entry.id].condemned]

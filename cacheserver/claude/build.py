@@ -29,7 +29,7 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClaudeOptions:
-    """`api_key` None: callers bring their own."""
+    """Options of the upstream; without `api_key`, callers bring their own."""
 
     base_url: str
     api_key: str | None

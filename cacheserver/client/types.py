@@ -121,7 +121,7 @@ class ConnectionFailed(ClientError):
 
 
 class UnexpectedAnswer(ClientError):
-    """Something answered that is no cacheserver."""
+    """Raised if the response is not one of cacheserver."""
 
 
 class StatusError(ClientError):
@@ -141,7 +141,7 @@ class NotFoundError(StatusError):
 
 
 class NotCachedError(NotFoundError):
-    """`cache="only"` was asked, and no stored answer may be served."""
+    """Raised for `cache="only"` if no stored answer may be served."""
 
 
 class RateLimitError(StatusError):

@@ -14,7 +14,7 @@ _SIZE = re.compile(r"([0-9]{1,18}) ?([KMGT]?I?B)?", re.IGNORECASE)
 
 
 def _size(value: object) -> object:
-    """Bytes from `512MB`, `32MiB` or a number; what is no size is left to the type to refuse."""
+    """Parse `512MB`, `32MiB` or a number into bytes; leave other values to the type to refuse."""
     if not isinstance(value, str) or not (found := _SIZE.fullmatch(value.strip())):
         return value
     return int(found[1]) * _UNITS[(found[2] or "").upper()]

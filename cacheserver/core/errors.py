@@ -44,7 +44,7 @@ _SHOWN = 64  # characters of the name that was given
 
 
 class CacheServerError(Exception):
-    """Anything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class CallerError(CacheServerError):
@@ -60,7 +60,7 @@ class CallerError(CacheServerError):
 
 
 class BadRequest(CallerError):
-    """Something in the request is malformed; `field` names it."""
+    """Raised for a malformed request; `field` names the part."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"`{field}`: {message}")
@@ -117,7 +117,7 @@ class SwitchedOff(NotFound):
 
 
 class NotCached(CallerError):
-    """`only-if-cached`, and no stored answer may be served. Never worth a retry."""
+    """Raised for `only-if-cached` if no stored answer may be served. A retry is useless."""
 
     status = 404
     type = "not_found_error"

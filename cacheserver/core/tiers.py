@@ -65,7 +65,7 @@ def above(tier: Tier) -> Tier:
 
 
 def all_tasks(rules: RoutingRules) -> tuple[str, ...]:
-    """Our tasks, then the operator's own."""
+    """Return the built-in tasks, then the operator's."""
     return (*TASKS, *(task for task in rules.tasks if task not in TASKS))
 
 

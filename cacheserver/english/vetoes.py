@@ -52,7 +52,7 @@ def _unit(d: Difference, lexicon: Lexicon) -> bool:
 
 
 def _temporal(d: Difference, lexicon: Lexicon) -> bool:
-    """Another month, weekday or day."""
+    """Return whether a month, weekday or day differs."""
     one, other = d.a.times - d.b.times, d.b.times - d.a.times
     return bool(one and other) and _rest(d, one | other) <= 3
 

@@ -1,4 +1,4 @@
-"""`cacheserver estimate FILE`: what prompts or a plan will cost, for a terminal and no server."""
+"""`cacheserver estimate FILE`: the cost of prompts or a plan, without a server."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class TrialParts:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """`trials` None: switched off."""
+    """Parts of routing; `trials` is None if they are switched off."""
 
     router: Router
     trials: TrialParts | None

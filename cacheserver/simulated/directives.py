@@ -44,7 +44,7 @@ FaultKind: TypeAlias = Literal["error", "cut", "broken", "slow", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong with the next `times` requests for `path`."""
+    """Fault of the next `times` requests for `path`."""
 
     kind: FaultKind
     status: int = 529  # error

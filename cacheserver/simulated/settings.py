@@ -12,7 +12,7 @@ from cacheserver.simulated.directives import Directives
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSettings:
-    """By default it answers at once and accepts everybody."""
+    """Settings of the simulated Claude; by default it answers at once and accepts every key."""
 
     ttft_s: float = 0.0  # until the first byte of an answer
     tokens_per_s: float | None = None  # None: as fast as the socket takes them

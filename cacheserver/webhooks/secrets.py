@@ -13,7 +13,7 @@ _ROOT: Final = "\0webhooks"
 
 
 class WebhookSecrets:
-    """`pseudonym` is `Tenants.pseudonym`."""
+    """Secrets that webhooks are signed with; `pseudonym` is `Tenants.pseudonym`."""
 
     def __init__(self, pseudonym: Callable[[str], Awaitable[str]]) -> None:
         self._pseudonym = pseudonym

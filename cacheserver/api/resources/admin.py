@@ -1,4 +1,4 @@
-"""`/admin`: keys, tenants, bars and purges, live. Always behind the admin key."""
+"""`/admin`: keys, tenants, bars and purges, live. Requires the admin key."""
 
 from __future__ import annotations
 

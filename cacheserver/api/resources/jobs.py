@@ -1,4 +1,4 @@
-"""`/v1/jobs`: deferred questions. Created, read, followed and cancelled."""
+"""`/v1/jobs`: create, read, follow and cancel deferred questions."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def get(request: Request, id: str) -> Response:
 
 @router.get("/v1/jobs/{id}/events", summary="The same as server-sent events, until its end")
 async def events(request: Request, id: str) -> Response:
-    """`progress` whenever an item has ended, then `ended` with the job."""
+    """Stream a `progress` event for each item that ends, then `ended` with the job."""
     caller = await state_of(request).gate.admit(request)
     job = await _find(request, caller, id)
     return StreamingResponse(_events(request, caller, job), media_type=sse.MEDIA_TYPE)

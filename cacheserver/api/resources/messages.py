@@ -1,4 +1,4 @@
-"""`/v1/messages` and its neighbours: the Anthropic API, drop-in.
+"""`/v1/messages` and Claude's other routes: a drop-in for the Anthropic API.
 
 Plain Starlette routes: the hot path skips FastAPI's parsing. The body is not modelled here; what
 we do not know reaches Claude as it came.

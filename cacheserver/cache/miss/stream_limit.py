@@ -52,5 +52,5 @@ class Meter:
         yield {"type": "message_stop"}
 
     def events(self, opening: Mapping[str, Any]) -> Iterator[bytes]:
-        """`ending` as it goes to a reader."""
+        """Encode `ending` as events for the reader."""
         return map(sse.encode, self.ending(opening))

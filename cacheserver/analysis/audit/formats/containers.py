@@ -195,7 +195,7 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found]:
 
 
 def _plain(value: Any) -> Any:
-    """With floats for decimals: ijson's own floats come with integers of no more than 64 bits."""
+    """Convert decimals to floats: ijson's own floats limit integers to 64 bits."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):

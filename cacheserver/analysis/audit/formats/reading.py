@@ -140,7 +140,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
 
 
 def size_of(files: Sequence[Path]) -> int:
-    """Bytes, packed as they are."""
+    """Return the size of the files in bytes, as compressed."""
     return sum(path.stat().st_size for path in files)
 
 

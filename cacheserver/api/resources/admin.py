@@ -48,7 +48,7 @@ async def tenant(request: Request, name: str) -> dict[str, Any]:
 
 @router.put("/tenants/{name}", summary="Set a tenant's lifetimes, bars and rules")
 async def put_tenant(request: Request, name: str) -> dict[str, Any]:
-    """Change the settings that are given; the others stay.
+    """Change the given settings; the others stay as they are.
 
     Fields: `default_ttl_s`, `max_ttl_s`, `stale_s`, `ttl_rules` (list of `namespace`, `task`,
     `tag`, `default_ttl_s`, `max_ttl_s`), `bar` (`similarity`, `top_k`), `scope_bars` (scope to
@@ -93,7 +93,7 @@ async def pin(request: Request, name: str, id: str) -> dict[str, Any]:
 
 @router.delete("/tenants/{name}/entries/{id}/pin", summary="Take that back")
 async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
-    """Remove a pin. What a second actor's answer agreed with stays corroborated."""
+    """Remove a pin. An entry that a second actor's answer corroborated stays corroborated."""
     return await _pin(request, name, id, pinned=False)
 
 
@@ -142,7 +142,7 @@ async def rotate_key(request: Request, id: str) -> dict[str, Any]:
 
 @router.put("/keys/{id}/limits", summary="Set how fast a key may ask")
 async def limit_key(request: Request, id: str) -> dict[str, Any]:
-    """`requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; what is absent is none."""
+    """Fields: `requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; absent: no limit."""
     state = await _admitted(request)
     limits = tenant_json.limits("limits", await _body(request, state))
     return _key(await state.parts.tenants.limit_key(id, limits))
@@ -194,7 +194,7 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
 
 @router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")
 async def purge(request: Request) -> dict[str, int]:
-    """A tenant whose settings and keys are gone can be purged all the same."""
+    """A tenant whose settings and keys were deleted can still be purged."""
     state = await _admitted(request)
     fields = await _body(request, state)
     name = (await tenant_of(state, fields.pop("tenant", None))).name

@@ -25,7 +25,7 @@ router = APIRouter()
 async def own(request: Request) -> dict[str, Any]:
     """Show the budgets of the calling tenant and key, each with its forecast.
 
-    Without a limit `limit` and `left` are null; the rest is there all the same.
+    Without a limit, `limit` and `left` are null; the other fields are present.
     """
     state = state_of(request)
     caller = await state.gate.admit(request)

@@ -50,7 +50,7 @@ async def stats(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/decisions/{id}", summary="All of a decision, for a day")
 async def decision(request: Request, id: str) -> dict[str, Any]:
-    """The decision and the nearest candidates; of their questions only the one that was served."""
+    """Show a decision and its nearest candidates; only the served one with its question."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     found = await state.parts.decision_log.decision(caller.tenant.name, id)
@@ -61,7 +61,7 @@ async def decision(request: Request, id: str) -> dict[str, Any]:
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)
 async def purge(request: Request) -> dict[str, int]:
-    """Forget one entry, or all of a tag or a namespace. What is under way is not stored either."""
+    """Delete one entry, or all of a tag or a namespace, calls in flight included."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     fields = await state.object(request)

@@ -91,7 +91,7 @@ class ConversationTurn:
 async def show(request: Request, name: str, namespace: str = "default") -> dict[str, Any]:
     """Show the stored turns of one of your conversations, oldest first.
 
-    A tenant that keeps no content is told how many turns there are.
+    For a tenant without stored content, only the number of turns is shown.
     """
     state = state_of(request)
     caller = await state.gate.admit(request)
@@ -110,7 +110,7 @@ async def show(request: Request, name: str, namespace: str = "default") -> dict[
 
 @router.delete("/v1/conversations/{name}", summary="Forget a conversation")
 async def forget(request: Request, name: str, namespace: str = "default") -> dict[str, Any]:
-    """Forget a conversation of yours. Answers stored for its questions stay in the cache."""
+    """Delete one of your conversations. Answers stored for its questions stay in the cache."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     gone = await state.parts.conversations.turns.forget(

@@ -37,7 +37,7 @@ _BODY = {
 async def erase(request: Request) -> dict[str, Any]:
     """Erase answers, questions and what was derived from them; the reply says what, and what not.
 
-    Money stays, without names. `tenant` is your own name: all that you have.
+    Amounts of money stay, without names. `tenant` with your own name erases everything you have.
     """
     state = state_of(request)
     caller = await state.gate.admit(request)
@@ -48,7 +48,7 @@ async def erase(request: Request) -> dict[str, Any]:
 
 @router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
 async def erase_of(request: Request, name: str) -> dict[str, Any]:
-    """A tenant whose settings and keys are gone can be erased all the same."""
+    """A tenant whose settings and keys were deleted can still be erased."""
     state = state_of(request)
     state.gate.admit_admin(request)
     tenant = await tenant_of(state, name)
@@ -57,7 +57,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
 
 @router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
 async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
-    """Return who erased what kind of thing and when, the latest first; never its name."""
+    """List erasures, latest first: who, when and which kind of selector, never its value."""
     state = state_of(request)
     state.gate.admit_admin(request)
     return await state.parts.eraser.store.logged((await tenant_of(state, name)).name)

@@ -56,7 +56,7 @@ async def feedback(request: Request) -> dict[str, Any]:
 
 @router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
 async def shadow(request: Request, name: str) -> dict[str, Any]:
-    """Report what the last questions near a stored one would have been served.
+    """Report which answers the last questions near a stored one would have got.
 
     With the share that was wrong (Wilson's 95% interval) and the saving, at several bars; with
     `probability` or `similarity`, at exactly that bar too.
@@ -78,7 +78,7 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
 
 @router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
 async def calibrate(request: Request) -> dict[str, Any]:
-    """Precision against hit rate over labelled pairs, and the bar recommended for a target.
+    """Compute precision and hit rate over labelled pairs, and recommend a bar for a target.
 
     Fields: `pairs` (objects with `query_a`, `query_b`, `label` 0 or 1) or `tsv` (the same columns,
     one header line), and `target` (0.01). Nothing changes: set the bar yourself.

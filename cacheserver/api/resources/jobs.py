@@ -42,7 +42,7 @@ _PING_S = 15.0  # proxies close what has been silent for a minute, some sooner
     },
 )
 async def create(request: Request) -> Response:
-    """The fields of `/v1/query`, and `when`, `deadline`, `webhook`; without them, `when: batch`."""
+    """Fields: those of `/v1/query`, and `when` (default `batch`), `deadline`, `webhook`."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     fields = await state.object(request)
@@ -79,7 +79,7 @@ async def events(request: Request, id: str) -> Response:
 
 @router.delete("/v1/jobs/{id}", summary="Cancel a job")
 async def cancel(request: Request, id: str) -> Response:
-    """Cancel a job. Answers that Claude is giving already may still arrive."""
+    """Cancel a job. Answers that Claude has begun may still arrive."""
     caller = await state_of(request).gate.admit(request)
     job = await _find(request, caller, id)
     if not await batching_of(request).cancel(job):

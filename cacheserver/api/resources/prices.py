@@ -15,7 +15,7 @@ router = APIRouter(tags=["usage"])
 
 @router.get("/v1/prices", summary="What each model costs now")
 async def prices(request: Request, at: str | None = None) -> dict[str, Any]:
-    """US dollars a million tokens, by kind: standard, in a batch, fast, and of long prompts.
+    """List US dollars per million tokens: standard, in batches, fast, and for long prompts.
 
     `at`: the prices of another time, ISO 8601 or Unix seconds.
     """

@@ -23,7 +23,7 @@ _MOST_NAMED = 10_000
 
 @router.get("/admin/prompts/{tenant}", tags=["admin"], summary="What Claude's cache saved")
 async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
-    """Tokens read and written, the gain planned and the gain that came, and what pre-warming cost.
+    """Show tokens read and written, the planned and the actual gain, and the cost of pre-warming.
 
     `read_ratio` is of all prompt tokens; `alert` says that it is under the tenant's threshold.
     """
@@ -50,10 +50,10 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
 
 @router.get("/admin/prompts/{tenant}/fragments", tags=["admin"], summary="What keeps prompts apart")
 async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
-    """System prompts that differ in times, dates, ids, names or numbers only, the dearest first.
+    """List system prompts that differ only in times, ids, names or numbers, most expensive first.
 
-    Each with the places that changed (never their words) and an estimate of what that costs a day:
-    at Claude's prompt cache, and in answers of ours that were not found.
+    Each has the places that changed (never their words) and an estimate of the daily cost:
+    prompt-cache reads lost at Claude, and answers not found in this cache.
     """
     state = state_of(request)
     state.gate.admit_admin(request)

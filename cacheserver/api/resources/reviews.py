@@ -32,8 +32,8 @@ _IMPORT_BODY = {
 async def reviews(
     request: Request, name: str, after: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
-    """The review queue, the oldest first: each with the two questions, to be labelled and sent to
-    `/admin/calibrate`. `after` is the id of the last one seen.
+    """List the review queue, oldest first. Each item has two questions, to be labelled and sent to
+    `/admin/calibrate`. `after` is the id of the last item seen.
     """
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -48,7 +48,7 @@ async def reviews(
 
 @router.get("/admin/tenants/{name}/reviews/export", tags=["admin"], summary="All of the queue")
 async def export(request: Request, name: str) -> Response:
-    """The review queue, one JSON object a line, the oldest first: set `label` to 1 where one answer
+    """Export the review queue as JSON lines, oldest first: set `label` to 1 where one answer
     serves both questions, else to 0, and post the lines back.
     """
     state = state_of(request)
@@ -65,7 +65,7 @@ async def export(request: Request, name: str) -> Response:
     openapi_extra=_IMPORT_BODY,
 )
 async def take(request: Request, name: str) -> dict[str, Any]:
-    """Take an export back, labelled. Nothing is kept without `?confirm=true`: the answer says what
+    """Import a labelled export. Nothing is stored without `?confirm=true`: the answer says what
     would be. A line that will not do is a 400 that names it, and nothing is kept of the others.
 
     With it, each label counts as an admin's, items that are labelled leave the queue, and what was

@@ -91,8 +91,9 @@ async def threshold(request: Request, tenant: str) -> dict[str, Any]:
 
 @router.put("/{tenant}/gold/{task}", summary="Upload a gold set", openapi_extra=_LINES)
 async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
-    """One JSON object a line: `prompt` or `body`, and `expected` or `check` or both. It takes the
-    place of the task's last set; at most 500 questions.
+    """Upload a gold set as JSON lines: `prompt` or `body`, and `expected` or `check` or both.
+
+    It replaces the task's last set; at most 500 questions.
     """
     state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
@@ -103,7 +104,7 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
 @router.get("/{tenant}/gold/{task}", summary="A gold set and its last run")
 async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
-    """Count the questions of a tenant that keeps no content."""
+    """Return a gold set; for a tenant without stored content, only the number of questions."""
     state, found = await _admitted(request, tenant)
     name = _task(task, found.routing)
     gold_set = await state.parts.trials.live.store.gold(tenant, name)
@@ -127,7 +128,7 @@ async def remove_gold(request: Request, tenant: str, task: str) -> dict[str, Any
 
 @router.post("/{tenant}/gold/{task}/run", status_code=202, summary="Ask a gold set's questions now")
 async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
-    """Begin a run in the background, within the day's spending cap; `GET` the set to see its end.
+    """Start a run in the background, within the daily spending cap; `GET` shows the result.
 
     Field: `tier`, whose model is asked; without it the one the task is for, or `low`.
     """

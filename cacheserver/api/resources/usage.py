@@ -41,7 +41,7 @@ _PARAMETERS = {
 
 @router.get("/v1/usage", summary="Usage, cost and savings", openapi_extra=_PARAMETERS)
 async def usage(request: Request) -> dict[str, Any]:
-    """Sums over a range of time.
+    """Sum requests, costs and savings over a range of time.
 
     `from` and `to` are ISO 8601 or Unix seconds, by default the last 30 days; `group_by` takes up
     to three of tenant, key, model, cause, decision and minute, hour or day, or task or tag alone;

@@ -11,7 +11,7 @@ router = APIRouter(tags=["jobs"])
 
 @router.get("/v1/webhooks/secret", summary="What your webhooks are signed with")
 async def secret(request: Request) -> dict[str, str]:
-    """The secret that verifies `webhook-signature`, as in Standard Webhooks."""
+    """Return the secret that verifies `webhook-signature`, as in Standard Webhooks."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     epoch = caller.tenant.batching.webhook_epoch

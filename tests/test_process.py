@@ -41,6 +41,7 @@ def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str
 class Server:
     process: subprocess.Popen[str]
     url: str
+    http: httpx2.Client
 
     def ask(self, text: str, **body: Any) -> httpx2.Response:
         asked = {
@@ -49,7 +50,7 @@ class Server:
             "messages": [{"role": "user", "content": text}],
             **body,
         }
-        return httpx2.post(f"{self.url}/v1/messages", json=asked, timeout=30)
+        return self.http.post("/v1/messages", json=asked)
 
     def kind(self, text: str) -> str:
         answer = self.ask(text)
@@ -61,7 +62,7 @@ class Server:
         self.process.wait()
 
     def wait_until_ready(self) -> None:
-        while httpx2.get(f"{self.url}/readyz").status_code != 200:
+        while self.http.get("/readyz").status_code != 200:
             pass
 
 
@@ -82,7 +83,8 @@ def server(data_dir: Path, **settings: str) -> Iterator[Server]:
         # Somebody has to read on, or its log would fill the pipe.
         reader = threading.Thread(target=process.stderr.read, daemon=True)
         reader.start()
-        yield Server(process, found[0])
+        with httpx2.Client(base_url=found[0], timeout=30) as http:
+            yield Server(process, found[0], http)
     finally:
         if process.poll() is None:
             process.terminate()

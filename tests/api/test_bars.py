@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.house import ADMIN_KEY, House, came_from
-
-ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
-
-
-async def put(house: House, path: str, **fields: Any) -> dict[str, Any]:
-    response = await house.http.put(f"/admin/{path}", headers=ADMIN, json=fields)
-    assert response.status_code == 200, response.text
-    found = response.json()
-    assert isinstance(found, dict)
-    return found
+from tests.api.admin import ADMIN, PARIS, SIMILAR, put
+from tests.house import House, came_from
 
 
 async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:

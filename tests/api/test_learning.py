@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from cacheserver.simulated import Directives
-from tests.house import ADMIN_KEY, House, came_from
-
-ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
+from tests.api.admin import ADMIN, PARIS, SIMILAR, put
+from tests.house import House, came_from
 
 
 def answering(body: Mapping[str, Any]) -> Directives:
@@ -28,14 +26,6 @@ async def calibrated(tmp_path: Path) -> AsyncIterator[House]:
     """A server that decides by probability, with a target that the prior alone can meet."""
     async with House.open(tmp_path, claude=answering, similarity=None, target=0.5) as house:
         yield house
-
-
-async def put(house: House, path: str, **fields: Any) -> dict[str, Any]:
-    response = await house.http.put(f"/admin/{path}", headers=ADMIN, json=fields)
-    assert response.status_code == 200, response.text
-    found = response.json()
-    assert isinstance(found, dict)
-    return found
 
 
 async def feedback(house: House, **fields: Any) -> tuple[int, dict[str, Any]]:

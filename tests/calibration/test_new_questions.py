@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cacheserver.simulated import Directives
+from tests.calibration.intents import by_intent
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -114,10 +115,7 @@ def answering(body: Mapping[str, Any]) -> Directives:
         return Directives(text="OK")
     if text.startswith(SHORT):
         return Directives(text="No.")
-    for answer, deeds in INTENTS.items():
-        if any(deed in text for deed in deeds):
-            return Directives(text=answer)
-    return Directives(text=f"That is another matter: {text}")
+    return by_intent(text, INTENTS)
 
 
 @pytest.fixture

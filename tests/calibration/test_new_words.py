@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cacheserver.simulated import Directives
+from tests.calibration.intents import by_intent
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -44,10 +45,7 @@ NEAR = (
 
 def answering(body: Mapping[str, Any]) -> Directives:
     text = str(body["messages"][-1]["content"])
-    for answer, deeds in INTENTS.items():
-        if any(deed in text for deed in deeds):
-            return Directives(text=answer)
-    return Directives(text=f"That is another matter: {text}")
+    return by_intent(text, INTENTS)
 
 
 @pytest.fixture

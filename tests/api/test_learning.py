@@ -112,8 +112,8 @@ async def test_a_decision_that_fails_within_is_a_miss_and_counted(
 ) -> None:
     await house.ask(PARIS)
     decider: Any = house.parts.service._decider
-    # A lexicon without its lists, as a fault in the rules would be.
-    monkeypatch.setattr(decider, "_lexicon", None)
+    # No language, as a fault in its rules would be.
+    monkeypatch.setattr(decider, "_language", None)
     decider._profiles.clear()
     assert came_from(await house.ask(SIMILAR)) == ("miss", "degraded")
     page = (await house.http.get("/metrics", headers=ADMIN)).text

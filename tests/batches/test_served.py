@@ -10,7 +10,8 @@ import pytest
 from cacheserver.batches.joined_asks import from_direct
 from cacheserver.cache.answer import Answer, Settlement
 from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss
-from tests.api.test_learning import ADMIN, PARIS, SIMILAR, answering, put
+from tests.api.admin import ADMIN, PARIS, SIMILAR, put
+from tests.api.test_learning import answering
 from tests.batches.house import BatchHouse, item
 from tests.batches.test_batches import results
 from tests.cache.test_stored_answer import ENTRY

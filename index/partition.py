@@ -148,7 +148,7 @@ class Partition:
         return len(self) >= max(ivf_from, 4 * self.trained_at)
 
     def shelves(self) -> int:
-        """Return how many shelves `shelf` counts; they are stable while `frozen`."""
+        """Return the number of shelves; it does not change while `frozen`."""
         return self._near.nlist if self.trained_at else -(-len(self._ids) // _SHELF)
 
     def shelf(self, number: int) -> Shelf:

@@ -106,7 +106,7 @@ class Gate:
         return any(hmac.compare_digest(key, expected) for key in sent)
 
     async def refuse_open_bind(self, host: str) -> None:
-        """Raise `SettingsError` where listening on `host` would let in whoever comes by."""
+        """Raise `SettingsError` if a server that listens on `host` would be open to everybody."""
         # Asked in any case: what this server has seen of keys it must not forget.
         if not await self._tenants.keys_needed() and not is_loopback(host):
             raise SettingsError(

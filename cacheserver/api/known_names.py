@@ -32,7 +32,7 @@ async def refuse_unknown_tenant(state: AppState, name: str) -> None:
 
 
 async def refuse_unknown_namespace(state: AppState, tenant: Tenant, namespace: str) -> None:
-    """Raise `BadRequest` for a namespace that nothing was asked in, nor anything set for."""
+    """Raise `BadRequest` for a namespace without requests and without settings."""
     rules = {rule.namespace for rule in tenant.ttl_rules if rule.namespace is not None}
     namespaces = {"default", *tenant.namespace_bars, *rules}
     if namespace in namespaces or await state.parts.entries.entries.has_namespace(

@@ -73,7 +73,7 @@ class Job:
 
 
 class NoRoom(StoreError):
-    """The store has no room for a job beside those under way."""
+    """Raised if the store has no room for another job."""
 
 
 class Jobs:

@@ -99,7 +99,7 @@ def blocks(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def crowded(body: Mapping[str, Any]) -> bool:
-    """Return True if a body has more messages and blocks than the levers look through."""
+    """Return True if a body has more messages and blocks than levers inspect."""
     turns = [one["content"] for one in body["messages"]]
     parts = [*turns, body.get("system"), body.get("tools")]
     return sum(len(part) if isinstance(part, list) else 1 for part in parts) > _MOST_PARTS

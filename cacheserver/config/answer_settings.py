@@ -12,7 +12,7 @@ from cacheserver.core.types import DEFAULT_TTL_S, MAX_TTL_S
 
 
 class AnswerSettings(BaseModel):
-    """One value per setting; `Settings` has all of them."""
+    """Settings of answers; `Settings` inherits them."""
 
     default_ttl_s: int = setting(
         DEFAULT_TTL_S,

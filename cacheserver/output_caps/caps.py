@@ -22,7 +22,7 @@ _NO_TASK = "other"
 
 
 class OutputCaps:
-    """Lever `output-cap`."""
+    """Lever `output-cap`: caps `max_tokens` by the lengths of earlier answers."""
 
     def __init__(self, store: LengthStore, metrics: Metrics) -> None:
         self._store = store

@@ -25,11 +25,11 @@ START_S = 60.0  # a start reads two models; on a busy machine that takes its tim
 
 
 class DidNotStart(Exception):
-    """A process that does not start, with what it said."""
+    """Raised if a process does not start, with its output."""
 
 
 class Process:
-    """One program, started again and again."""
+    """Process that can be restarted."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
         self.command = list(command)

@@ -206,7 +206,7 @@ class Traffic:
             await self._ask(tenant, event.namespace, event.question)
 
     async def _key(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        """Make a key, use it, revoke it, and try it on."""
+        """Create a key, use it, revoke it, and keep trying it."""
         made = await self.caller.create_key(tenant.name)
         if made is None:
             return
@@ -244,7 +244,7 @@ class Traffic:
         await self._ask(NOBODY, namespace, question)
 
     async def _nothing(self, draw: random.Random, tenant: Tenant, namespace: str) -> None:
-        """Ask for an answer that says nothing, twice: it is none, and may not be stored."""
+        """Request an empty answer twice: it must not be stored."""
         question = f"{NOTHING}, number {10 ** draw.randrange(3)}"
         for _ in range(2):
             await self._ask(tenant, namespace, question, stream=draw.random() < 0.3)

@@ -114,7 +114,7 @@ def judged(
 
 
 def _seen(pair: Pair, language: Language) -> Pair | None:
-    """The pair as similarity sees it; None where one text is matched exactly only."""
+    """Return the normalised pair; None if one text is matched exactly only."""
     a, b = matched_text(pair.a, language)[0], matched_text(pair.b, language)[0]
     return None if a is None or b is None else replace(pair, a=a, b=b)
 

@@ -13,7 +13,7 @@ Maker = Callable[[Traffic, int], "Decider"]  # of a traffic and a seed
 
 
 class Decider(Protocol):
-    """One cache under traffic."""
+    """Cache under evaluation."""
 
     @property
     def outcome(self) -> Outcome:

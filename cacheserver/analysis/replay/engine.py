@@ -215,7 +215,7 @@ class Engine:
     def _ask_claude(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, reason: str
     ) -> Step:
-        """A call that Claude answers, with all other levers on; each part less the next."""
+        """Replay a call that Claude answers, and split its saving by lever, one after the other."""
         model, usage, at = call.model, call.usage, call.at
         parts: dict[str, Nanodollars] = {}
         left = spent

@@ -136,7 +136,7 @@ class Sights:
         self._prefixes.move_to_end(name)
 
     def _room(self, name: str, day: int) -> bool:
-        """Make room for a newcomer; what owes a premium today is not forgotten for it."""
+        """Make room for a new prefix; one that owes a premium today is not evicted."""
         if name in self._prefixes or len(self._prefixes) < self._most:
             return True
         for old in list(islice(self._prefixes, 10)):

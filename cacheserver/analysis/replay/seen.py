@@ -42,7 +42,7 @@ class ReplayedRequest:
 
     @property
     def needs(self) -> Needs:
-        """The capabilities that the request needs of a model."""
+        """Return the capabilities that the request needs from a model."""
         if self._needs is None:
             self._needs = capabilities.needs(self.query.body)
         return self._needs

@@ -34,7 +34,7 @@ _ALIVE_S: Final = 1.0  # between two looks whether a process is still there
 
 @dataclass(frozen=True, slots=True)
 class ManagedEngine:
-    """An engine and what ends it."""
+    """Context manager of an engine."""
 
     engine: Engine
     close: Callable[[], None]

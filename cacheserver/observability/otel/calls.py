@@ -159,7 +159,7 @@ class _CallObservation:
 
 
 def _placed(call: Call, span: Span) -> Call:
-    """The call with our place in the trace, for Claude; as it was where there is no trace."""
+    """Return the call with the trace context for Claude; unchanged if there is no trace."""
     at = trace_of(span)
     if at is None:
         return call
@@ -196,7 +196,7 @@ def _part(raw: bytes, name: str) -> dict[str, Any]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """A JSON object, read fast; an empty one for whatever is none."""
+    """Parse a JSON object; empty for anything else."""
     try:
         return _dict(orjson.loads(body))
     except ValueError:

@@ -74,7 +74,7 @@ def same_question(question: str, other: str, *, loosely: bool) -> bool:
 
 
 def deadlines(history: History, limits: Limits) -> Iterator[Violation]:
-    """No hit begins after the deadline of what it serves, unless it says that it is stale."""
+    """Find hits that began after the deadline of their entry and were not marked as stale."""
     made = {
         event.content.nonce: event for event in history.exchanges if event.stored and event.content
     }

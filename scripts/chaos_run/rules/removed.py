@@ -19,7 +19,7 @@ from scripts.chaos_run.rules.violation import SLACK_S, Limits, Violation, answer
 
 
 def removals(history: History, limits: Limits) -> Iterator[Violation]:
-    """Nothing is served that Claude was asked for before it was removed."""
+    """Find hits on answers that were removed after Claude was asked for them."""
     by_tenant: dict[str, list[Removed]] = defaultdict(list)
     for removed in history.removed:
         if removed.acknowledged:

@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 class Entries:
     """The stored answers.
 
-    `forget` is called with the ids that this process removed (replaced, evicted, purged, expired), so
-    that the index can drop them early. Ids that another process removed are dropped when found.
+    `forget` is called with the ids that this process removed (replaced, evicted, purged, expired),
+    so that the index can drop them early. Ids that another process removed are dropped when found.
     As an async context it counts hits and sweeps in the background; `upkeep` does it by hand.
     """
 

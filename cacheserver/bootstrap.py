@@ -28,6 +28,7 @@ import cacheserver.promptcache.build as promptcache
 import cacheserver.routing.build as routing
 import cacheserver.storage.build as storage
 import cacheserver.tenants.build as tenants
+import cacheserver.verification.build as verification
 import cacheserver.webhooks.build as webhooks
 from cacheserver.alerts.spend_history import SpendHistory
 from cacheserver.api.components import Capabilities, Components
@@ -98,6 +99,7 @@ async def build(
         parts.budgets = await plug("budgets", budgets.build(host))
         labels = await start(calibration.labels(host))
         parts.calibration = await plug("calibration", calibration.build(host, labels))
+        parts.verification = await plug("verification", verification.build(host, labels))
         parts.conversations = await plug("conversations", conversations.build(host))
         parts.output_caps = await plug("output-caps", output_caps.build(host))
         parts.prompt_caching = await plug("prompt-caching", promptcache.build(host))
@@ -120,7 +122,14 @@ async def build(
         sampler = await start(observability.gauges(sizes, host.gauges, keys, unset, metrics))
         spending = SpendHistory(books.reports)
         watch = alerts.build(
-            host, hooks, mail, spending, parts.calibration, parts.routing, parts.conversations
+            host,
+            hooks,
+            mail,
+            spending,
+            parts.calibration,
+            parts.routing,
+            parts.conversations,
+            parts.verification,
         )
         parts.alerts = await plug("alerts", watch)
         parts.erasure = await plug("erasure", erasure.build(host))

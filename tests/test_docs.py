@@ -23,6 +23,7 @@ from cacheserver.api.resources.query import QueryRequest
 from cacheserver.cache import cacheability
 from cacheserver.core.errors import NotSent
 from cacheserver.matching import decision as judge
+from cacheserver.matching import verification_outcome
 from cacheserver.pricing.price_table import load_overrides
 from tests.house import ADMIN_KEY, House
 from tests.models import ROOT, model_dir
@@ -214,6 +215,7 @@ def test_every_reason_is_documented_and_none_that_is_not() -> None:
             for reason in get_args(judge.Reason)
         ),
         *(("miss", reason) for reason in get_args(NotSent)),
+        *(("miss", reason) for reason in verification_outcome.REASONS.values()),
     }
     for path in (ROOT / "cacheserver").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -17,6 +17,7 @@ from cacheserver.conversations.build import Conversations
 from cacheserver.core.errors import SettingsError
 from cacheserver.host import Host
 from cacheserver.routing.build import Routing
+from cacheserver.verification.build import VerificationParts
 from cacheserver.webhooks.build import WebhookParts
 
 
@@ -46,6 +47,7 @@ async def build(
     calibration: CalibrationParts | None,
     routing: Routing | None,
     conversations: Conversations | None,
+    verification: VerificationParts | None,
 ) -> AsyncIterator[AlertMonitor]:
     """Run the alert monitor until the block ends."""
     trials = None if routing is None else routing.trials
@@ -70,6 +72,7 @@ async def build(
             None if calibration is None else calibration.wrong_hits,
             None if trials is None else trials.live.store,
             None if conversations is None else conversations.turns,
+            None if verification is None else verification.audited,
             opening=lambda: host.claude.breaker.opening,
             store=store.watch,
         ),

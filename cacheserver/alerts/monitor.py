@@ -27,6 +27,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Nanodollars, Tenant
 from cacheserver.ledger.time_range import Tile
+from cacheserver.verification.audit_state import AuditState
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class Conversations(Protocol):
     async def bloated(self, tenant: str, now: float) -> int: ...
 
 
+class Verdicts(Protocol):
+    async def state(self, tenant: str) -> AuditState: ...
+
+
 class Store(Protocol):
     def state(self) -> StoreState: ...
 
@@ -66,6 +71,7 @@ class Sources:
     wrong_hits: WrongHits | None = None
     roll_backs: RollBacks | None = None
     conversations: Conversations | None = None
+    verdicts: Verdicts | None = None
     opening: Callable[[], Opening | None] = lambda: None  # the circuit breaker's last opening
     store: Store | None = None
 
@@ -234,6 +240,9 @@ class AlertMonitor:
         if sources.wrong_hits is not None and tenant.bar.target is not None:
             share = await sources.wrong_hits.share([name])
             found += alert_rules.wrong_hits(name, share, tenant.bar.target, day)
+        if sources.verdicts is not None and tenant.verify.mode != "off":
+            state = await sources.verdicts.state(name)
+            found += alert_rules.verification(name, state, tenant.bar.target, now)
         if sources.roll_backs is not None:
             found += alert_rules.downshifts(name, await sources.roll_backs.alerts(name), now)
         if sources.conversations is not None:

@@ -15,11 +15,13 @@ from cacheserver.calibration.wrong_hit_rate import WrongShare
 from cacheserver.core import invisible_characters
 from cacheserver.core.rules.alerts import AlertRules
 from cacheserver.core.times import iso
+from cacheserver.verification.audit_state import AuditState
 
 Kind: TypeAlias = Literal[
     "budget-near", "budget-forecast", "budget-reached",
     "spend", "output-length", "cache-writes", "hit-rate", "cache-reads",
-    "wrong-hits", "unsupported", "errors", "unpriced", "downshift", "conversation",
+    "wrong-hits", "verification-off", "verification-drift",
+    "unsupported", "errors", "unpriced", "downshift", "conversation",
     "upstream", "store-lost", "store-disk", "ledger-disk", "digest", "test",
 ]  # fmt: skip
 
@@ -129,6 +131,28 @@ def wrong_hits(tenant: str, share: WrongShare | None, target: float, day: str) -
     )
     facts = {"share": share.share, "low": share.low, "high": share.high, "target": target}
     return [_daily("wrong-hits", tenant, "", day, text, facts)]
+
+
+def verification(tenant: str, state: AuditState, target: float | None, now: float) -> list[Alert]:
+    """Alert while audits have switched verification off, and when its share of yeses changed."""
+    found = []
+    if state.off:
+        text = (
+            f"{state.wrong_hits} of {state.hits} audited verified hits were wrong: verification is "
+            "switched off until an operator resets it."
+        )
+        facts = {"hits": state.hits, "wrong_hits": state.wrong_hits, "target": target}
+        found.append(_daily("verification-off", tenant, "", day_name(now), text, facts))
+    if state.drifted_at is not None and now - 86_400 < state.drifted_at <= now:
+        text = (
+            "The verifying model says yes more or less often than before: the model, the answers "
+            "or the questions have changed."
+        )
+        when = iso(state.drifted_at)
+        found.append(
+            Alert("verification-drift", tenant, "", when, text, {"at": when}, once_s=2 * 86_400)
+        )
+    return found
 
 
 def downshifts(tenant: str, rolled_back: Iterable[Mapping[str, Any]], now: float) -> list[Alert]:

@@ -41,6 +41,7 @@ from cacheserver.promptcache.build import PromptCaching
 from cacheserver.routing.build import Routing, TrialParts
 from cacheserver.routing.sticky_models import StickyModels
 from cacheserver.tenants.store import Tenants
+from cacheserver.verification.build import VerificationParts
 from cacheserver.webhooks.build import WebhookParts
 
 
@@ -57,6 +58,7 @@ class Capabilities:
     output_caps: OutputCaps | None = None
     prompt_caching: PromptCaching | None = None
     routing: Routing | None = None
+    verification: VerificationParts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,10 @@ class Components:
     @property
     def routing(self) -> Routing:
         return required(self.capabilities.routing, "routing")
+
+    @property
+    def verification(self) -> VerificationParts:
+        return required(self.capabilities.verification, "verification")
 
     @property
     def trials(self) -> TrialParts:

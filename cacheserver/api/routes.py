@@ -35,6 +35,7 @@ from cacheserver.api.resources import (
     reviews,
     routing,
     usage,
+    verification,
     webhooks,
 )
 from cacheserver.api.state import state_of
@@ -77,6 +78,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(reviews.router, "calibration"),
     Resource(routing.router, "trials"),
     Resource(routing.thresholds),
+    Resource(verification.router, "verification"),
     Resource(admin.router),
 )
 

@@ -15,6 +15,7 @@ from cacheserver.matching.conformal_bound import Bar as Required
 from cacheserver.matching.features import NAMES
 from cacheserver.matching.profile import Difference, Profile
 from cacheserver.matching.shrinkage import EntryRecord
+from cacheserver.matching.verification_outcome import Plausible, Verified
 from cacheserver.matching.volatility import Volatility
 
 
@@ -116,6 +117,24 @@ class NoOutcomes:
         self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
     ) -> Mapping[str, EntryRecord]:
         return {entry: EntryRecord(False, (0.0, 0.0), (0.0, 0.0)) for entry, _ in refs}
+
+
+class NoVerifier:
+    """No model is asked."""
+
+    def considers(self, query: Query, decision: Miss) -> bool:
+        return False
+
+    async def verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
+        return None
+
+    async def observe(
+        self, query: Query, candidate: Candidate, *, right: bool, weight: float, served: bool
+    ) -> None:
+        return None
+
+    def filled(self, query: Query, seconds: float) -> None:
+        return None
 
 
 _NONE = frozenset[str]()

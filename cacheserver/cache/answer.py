@@ -43,6 +43,17 @@ class Settlement:
     lost: int = 0  # tries that may be billed though their usage never came
     heard: Usage | None = None  # usage in the `message_start` of the last of them
     way: Literal["direct", "batch", "queued"] = "direct"  # "batch": the caller's own; else ours
+    verification: Nanodollars = 0  # paid beside `cost`: the ledger has a row of its own for it
+
+    @property
+    def total_cost(self) -> Nanodollars | None:
+        """Return the cost with that of verification."""
+        return None if self.cost is None else self.cost + self.verification
+
+    @property
+    def net_saved(self) -> Nanodollars | None:
+        """Return the saving less the cost of verification."""
+        return None if self.saved is None else self.saved - self.verification
 
     @property
     def outcome(self) -> str:
@@ -139,10 +150,10 @@ def headers(request: Request, settlement: Settlement, now: float) -> dict[str, s
         found["x-cache-entry"] = settlement.stored
     if settlement.ttl_s is not None:
         found["x-cache-ttl"] = str(settlement.ttl_s)
-    if settlement.cost is not None:
-        found["x-cost-usd"] = usd(settlement.cost)
-    if settlement.saved is not None:
-        found["x-saved-usd"] = usd(settlement.saved)
+    if settlement.total_cost is not None:
+        found["x-cost-usd"] = usd(settlement.total_cost)
+    if settlement.net_saved is not None:
+        found["x-saved-usd"] = usd(settlement.net_saved)
     return found
 
 

@@ -186,6 +186,7 @@ async def cache(
         decider=decider,
         learner=plugins.learner,
         stored=stored,
+        verifier=plugins.verifier,
         grace_s=options.grace_s,
     )
     upkeep = asyncio.create_task(

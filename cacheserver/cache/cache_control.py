@@ -20,8 +20,8 @@ _DIRECTIVE = re.compile(
 _SECONDS = re.compile(r"[0-9]+")
 _MOST_S = 2**31 - 1  # "or more" is what RFC 9111, 1.2.2 has for a number too large to hold
 
-# Levers that send or return other words than the caller's; queueing changes no word.
-_TRANSFORMS = tuple(lever for lever in LEVERS if lever != "batching")
+# Levers that send or return other words than the caller's; queueing and verification change none.
+_TRANSFORMS = tuple(lever for lever in LEVERS if lever not in ("batching", "verify"))
 
 
 def read(value: str) -> Controls:

@@ -19,6 +19,8 @@ from cacheserver.matching.language import ALL_VETOES, Language
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.shrinkage import EntryRecord, adjustment
+from cacheserver.matching.verification import DECISIVE_VETOES
+from cacheserver.matching.verification_outcome import Plausible
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,46 @@ class Decider:
             return replace(decision, neighbours=shown)
         would = decision.candidate
         return Miss("uncorroborated", would, shown, level=decision.level, basis=decision.basis)
+
+    async def plausible(self, query: Query, decision: Miss, bar: Bar) -> Plausible | None:
+        """Judge a miss again with the decisive vetoes alone; None if nothing may be asked about.
+
+        Raises nothing.
+        """
+        try:
+            return await self._plausible(query, decision, bar)
+        except StoreError:
+            self._metrics.swallowed("verify-store")
+        except Exception as error:  # our own failure: no request fails of it
+            self._metrics.swallowed("verify")
+            logger.error("candidates for verification failed: %s", type(error).__name__)
+        return None
+
+    async def _plausible(self, query: Query, decision: Miss, bar: Bar) -> Plausible | None:
+        found = [c for c in decision.neighbours if corroboration.may_serve(query, c)]
+        if not found or bar.target is None or bar.similarity is not None:
+            return None
+        state, needed = await self._states.with_bar(query.tenant.name, query.scope, bar.target)
+        decisive = enabled_vetoes(bar) & DECISIVE_VETOES
+        verdict = judge(
+            self._language.profile(query.text or ""),
+            [self._neighbour(one, one.adjustment) for one in found],
+            state,
+            needed,
+            language=self._language,
+            enabled=decisive,
+        )
+        left = [c for c in verdict.candidates if c.evidence and c.evidence.group not in needed.shut]
+        return Plausible(left, needed.floor, bar.target, state.cold_start) if left else None
+
+    def _neighbour(self, one: Candidate, adjustment: float) -> Neighbour:
+        return Neighbour(
+            id=one.entry.id,
+            similarity=one.similarity,
+            group=one.group or one.entry.id,
+            profile=self._profile(one.entry.text or ""),
+            adjustment=adjustment,
+        )
 
     async def _clearing(
         self, query: Query, live: Sequence[Candidate], pasts: Mapping[str, EntryRecord], bar: Bar
@@ -143,13 +185,7 @@ class Decider:
         question = self._language.profile(query.text or "")
         by_id = {c.entry.id: c for c in live}
         neighbours = [
-            Neighbour(
-                id=c.entry.id,
-                similarity=c.similarity,
-                group=c.group or c.entry.id,
-                profile=self._profile(c.entry.text or ""),
-                adjustment=adjustment(pasts[c.entry.id].entry, pasts[c.entry.id].group),
-            )
+            self._neighbour(c, adjustment(pasts[c.entry.id].entry, pasts[c.entry.id].group))
             for c in live
         ]
         verdict = judge(

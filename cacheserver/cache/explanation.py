@@ -26,6 +26,7 @@ from cacheserver.core.types import (
     PlannedCall,
     Usage,
 )
+from cacheserver.matching.verification_outcome import Verified
 
 _DIGESTS = ("caller", "actor", "conversation")
 
@@ -127,8 +128,9 @@ def record(
         "model_asked": query.model,
         "model": settlement.model,
         "usage": None if settlement.usage is None else tokens(settlement.usage),
-        "cost_usd": None if settlement.cost is None else usd(settlement.cost),
-        "saved_usd": None if settlement.saved is None else usd(settlement.saved),
+        "cost_usd": None if settlement.total_cost is None else usd(settlement.total_cost),
+        "saved_usd": None if settlement.net_saved is None else usd(settlement.net_saved),
+        "verified": None if request.verified is None else verified(request.verified),
         "prices": settlement.prices,
         "entry_id": settlement.stored or entry_id(settlement.decision),
         "unstored": settlement.unstored,
@@ -136,6 +138,19 @@ def record(
         "status": settlement.status,
         "usage_estimated": settlement.estimated,
         "asked_how": None if settlement.planned is None else shaped(settlement.planned),
+    }
+
+
+def verified(found: Verified) -> dict[str, Any]:
+    """Verification as it is recorded."""
+    return {
+        "verdict": found.verdict,
+        "model": found.model,
+        "asked": found.asked,
+        "posterior": None if found.posterior is None else round(found.posterior, 6),
+        "cost_usd": usd(found.cost),
+        "seconds": round(found.seconds, 6),
+        "remembered": found.remembered,
     }
 
 

@@ -19,8 +19,10 @@ from cacheserver.cache.absent import (
     NoLearner,
     NoOutcomes,
     NoRateLimits,
+    NoVerifier,
     PriorOnly,
 )
+from cacheserver.cache.ports import Verifier
 from cacheserver.cache.settlement import Watch as Ended
 from cacheserver.core.types import Nanodollars, Query
 from cacheserver.matching.language import Language
@@ -43,6 +45,7 @@ class Plugins:
     # What is known of stored answers.
     calibrations: ports.Calibrations = field(default_factory=PriorOnly)
     outcomes: ports.Outcomes = field(default_factory=NoOutcomes)
+    verifier: Verifier = field(default_factory=NoVerifier)
     # After the answer.
     escalation: ports.Escalation = field(default_factory=NoEscalation)
     learner: ports.Learner = field(default_factory=NoLearner)

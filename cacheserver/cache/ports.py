@@ -25,6 +25,7 @@ from cacheserver.core.types import (
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar as Required
 from cacheserver.matching.shrinkage import EntryRecord
+from cacheserver.matching.verification_outcome import Plausible, Verified
 
 
 class Entries(Protocol):
@@ -151,6 +152,9 @@ class Decider(Protocol):
     async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
         """The candidate whose answer may be served, or why none may. Raises nothing."""
 
+    async def plausible(self, query: Query, decision: Miss, bar: Bar) -> Plausible | None:
+        """The candidates of a miss that a model may be asked about. Raises nothing."""
+
 
 class Calibrations(Protocol):
     """The calibration of each scope; the shipped prior for a scope without labels."""
@@ -199,3 +203,25 @@ class Metrics(Protocol):
     def tokens(self, usage: Usage) -> None: ...
     def upstream(self, status: int, seconds: float) -> None: ...
     def abandoned(self) -> None: ...
+
+
+class Verifier(Protocol):
+    """Asks a model whether a stored answer serves a question."""
+
+    def considers(self, query: Query, decision: Miss) -> bool:
+        """Return whether it might ask about this miss. Cheap."""
+
+    async def verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
+        """Ask, now or in the background; None if it is not worth it. Raises nothing."""
+
+    async def observe(
+        self, query: Query, candidate: Candidate, *, right: bool, weight: float, served: bool
+    ) -> None:
+        """Note that a candidate's answer was found right or wrong, if there is a verdict on it.
+
+        `weight` is 1 / the chance that this decision was looked at; `served`: it was a hit. Raises
+        `StoreError`.
+        """
+
+    def filled(self, query: Query, seconds: float) -> None:
+        """Note how long Claude's own answer took."""

@@ -10,6 +10,7 @@ from typing import Self
 from cacheserver.core import request_context
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import Bypass, Miss, Query
+from cacheserver.matching.verification_outcome import Verified
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Request:
     id: str = field(default_factory=lambda: f"dec_{secrets.token_hex(12)}")
     decision: Miss | Bypass = field(default_factory=lambda: Miss("hung-up"))
     settled: bool = False
+    admitted: bool = False  # by limits and budgets; not if it joined what another request does
+    verified: Verified | None = None  # whether a model was asked about stored answers
     row: Row | None = None  # made before the end in a batch; None: made when it is settled
     recorded: Event | None = None  # set once the row is in the ledger, or could not be written
 

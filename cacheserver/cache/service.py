@@ -6,6 +6,7 @@ counted; only Claude's failure, or the caller's, is an error.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
@@ -28,15 +29,17 @@ from cacheserver.cache.ports import (
     Metrics,
     Pricer,
     RateLimits,
+    Verifier,
 )
 from cacheserver.cache.request import Request
-from cacheserver.cache.settlement import Settler
+from cacheserver.cache.settlement import Settler, priced
 from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude import sse
 from cacheserver.core import json_text
 from cacheserver.core.errors import NotCached, StoreError, UpstreamError
 from cacheserver.core.single_flight import EventLog, SingleFlight
 from cacheserver.core.types import Bypass, Candidate, Decision, Entry, Hit, Miss, Query
+from cacheserver.matching.verification_outcome import decided, unsure
 from cacheserver.storage import deadline
 
 
@@ -59,11 +62,14 @@ class CacheService:
         decider: Decider,
         learner: Learner,
         stored: StoredAnswers,
+        verifier: Verifier,
         grace_s: float = 30.0,
     ) -> None:
         self._stored = stored
         self._decider = decider
         self._learner = learner
+        self._verifier = verifier
+        self._verifying = Counter[str]()  # requests under way, by the key of their call
         self._metrics = metrics
         self._clock = clock
         self._settler = settler
@@ -103,12 +109,22 @@ class CacheService:
         match decision:
             case Hit(candidate=Candidate(entry=entry)):
                 return await self._serve_stored(request, decision, entry)
-            case Miss() if query.controls.only:
+            case Miss() if query.controls.only and not self._may_verify(query, decision):
                 raise await self._refuse(request, decision)
             case Miss() | Bypass():
                 request.decision = decision
+                key = _key(request)
                 with self._settler.settle_on_error(request):
-                    await self._admit(request)
+                    await self._admit(request, joins=key in self._verifying)
+                    verified = await self._verify(request, key)
+                match verified:
+                    case Hit(candidate=Candidate(entry=entry)):
+                        return await self._serve_stored(request, verified, entry)
+                if isinstance(decision, Miss) and query.controls.only:
+                    self._admission.release(request)
+                    raise await self._refuse(request, decision)
+                with self._settler.settle_on_error(request):  # the other may have left
+                    await self._admit(request, joins=False)
                 return await self._fill(request)
         raise AssertionError("a look-up finds an entry, a reason to ask, or a reason not to share")
 
@@ -148,10 +164,67 @@ class CacheService:
         """Wait for the calls to Claude under way; stop those that take longer than that."""
         await self._flights.drain(patience_s)
 
-    async def _admit(self, request: Request) -> None:
-        """Admit a miss; one that joins another's call spends nothing more."""
-        if not self._flights.under_way(_key(request)):
+    async def _admit(self, request: Request, *, joins: bool) -> None:
+        """Admit a miss; one that `joins` what another does spends nothing more."""
+        if not (joins or request.admitted or self._flights.under_way(_key(request))):
             await self._admission.admit(request)
+            request.admitted = True
+
+    async def _verify(self, request: Request, key: str) -> Hit | None:
+        """Have a model asked whether a stored answer serves; None if none does, or nobody knows.
+
+        A request that can join another's call asks nothing.
+        """
+        query, decision = request.query, request.decision
+        if isinstance(decision, Bypass) or not self._may_verify(query, decision):
+            return None
+        if self._flights.under_way(_key(request)):
+            return None
+        self._verifying[key] += 1
+        try:
+            outcome = await self._verified(request, decision)
+        except BaseException:
+            self._admission.release(request)
+            raise
+        finally:
+            self._verifying[key] -= 1
+            if not self._verifying[key]:
+                del self._verifying[key]
+        if isinstance(outcome, Miss):
+            request.decision = outcome
+            return None
+        self._admission.release(request)
+        return outcome
+
+    def _may_verify(self, query: Query, decision: Miss) -> bool:
+        return unsure(query, decision) and self._verifier.considers(query, decision)
+
+    async def _verified(self, request: Request, decision: Miss) -> Hit | Miss:
+        """Return the decision after verification; the same if nothing is asked."""
+        query = request.query
+        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        found = await self._decider.plausible(query, decision, bar)
+        if found is None:
+            return decision
+        verified = request.verified = await self._verifier.verify(query, decision, found)
+        if verified is None:
+            return decision
+        outcome = decided(decision, found, verified)
+        match outcome:
+            case Hit(candidate=Candidate(entry=entry)) if not await self._still_stored(
+                query, entry
+            ):
+                # It expired or was purged while the model was asked.
+                request.verified = replace(verified, verdict="gone", served=None)
+                return decided(decision, found, request.verified)
+        return outcome
+
+    async def _still_stored(self, query: Query, entry: Entry) -> bool:
+        try:
+            return await self._stored.holds(entry) and fresh(entry, query.controls, self._clock())
+        except StoreError:
+            self._metrics.swallowed("verify-store")
+            return False
 
     async def _fill(self, request: Request) -> Answer:
         """Have Claude asked, or wait for a call that another request makes."""
@@ -172,7 +245,10 @@ class CacheService:
     async def _run_fill(self, request: Request, log: EventLog) -> Filled:
         deadline.share()
         query, decision = request.query, request.decision
+        began = self._clock()
         filled = await Fill(self._fill_ports, query, decision, log).run()
+        if filled.paid:
+            self._verifier.filled(query, self._clock() - began)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
             self._learner.missed(query, decision, filled.entry)
         return filled
@@ -182,7 +258,7 @@ class CacheService:
     ) -> Answer:
         """Answer from a stored entry. `failed`: the request's own call, which may be billed."""
         served = self._stored.serve_stored(request.query, hit, entry, now=request.started_at)
-        settlement = served.settlement
+        settlement = priced(request, served.settlement)
         if failed is not None:
             settlement = settlement.with_lost(failed)
         headers = self._settler.settle(request, settlement)

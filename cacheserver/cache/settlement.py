@@ -60,6 +60,7 @@ class Settler:
         """Count a request, record it, and return the headers that describe it."""
         now, query = self._clock(), request.query
         request.settled = True
+        settlement = priced(request, settlement)
         row = request.row
         if row is None:
             row = self._recorder.row(request, settlement)
@@ -74,12 +75,12 @@ class Settler:
         record = explanation.record(request, settlement, bar=bar, now=now)
         record["saved_by_usd"] = {cause: usd(part) for cause, part in row.saved.items()}
         outcome, reason = settlement.outcome, settlement.decision.reason
-        cost, saved = settlement.cost or 0, settlement.saved or 0
+        cost, saved = settlement.total_cost or 0, settlement.net_saved or 0
         deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
         self._decision_log.record(query.tenant.name, request.id, record, deltas)
         self._metrics.settled(outcome, reason, now - request.started_at)
         self._metrics.money(cost, saved)
-        self._watch(query, now, settlement.cost)
+        self._watch(query, now, settlement.total_cost)
         return answers.headers(request, settlement, now)
 
     @contextmanager
@@ -111,7 +112,7 @@ class Settler:
 
     def headers(self, request: Request, settlement: Settlement) -> dict[str, str]:
         """The headers of a stream, which leave before it is settled."""
-        return answers.headers(request, settlement, self._clock())
+        return answers.headers(request, priced(request, settlement), self._clock())
 
     def account(self, decision: Decision, filled: Filled, *, led: bool) -> Settlement:
         """The settlement of one of the requests that waited for a fill. Only the leader pays."""
@@ -132,6 +133,12 @@ class Settler:
                 saved=filled.cost,
             )
         return paid(decision, filled)
+
+
+def priced(request: Request, settlement: Settlement) -> Settlement:
+    """The settlement with the cost of the request's own verification."""
+    found = request.verified
+    return settlement if found is None else replace(settlement, verification=found.cost)
 
 
 def paid(decision: Decision, filled: Filled, *, saved: Nanodollars | None = 0) -> Settlement:

@@ -47,6 +47,11 @@ class StoredAnswers:
         answers = tuple(one for one in near.candidates if has_content(one.entry.message))
         return replace(near, candidates=answers)
 
+    async def holds(self, entry: Entry) -> bool:
+        """Return whether an entry is neither purged nor replaced. Raises `StoreError`."""
+        found = await self._entries.get(entry.fingerprint)
+        return found is not None and found.id == entry.id
+
     def serve_stored(self, query: Query, hit: Hit, entry: Entry, *, now: float) -> Served:
         """Return an entry's message and settlement. Note the hit; audit a share of hits.
 

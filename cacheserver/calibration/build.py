@@ -110,6 +110,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         labels=labels,
         groups=entries,
         auditor=auditor,
+        verdicts=lambda: host.plugins.verifier,
         second=SecondOpinion(answers=reader, auditor=auditor, judge=judge, metrics=metrics),
         language=language,
         decision_log=log,

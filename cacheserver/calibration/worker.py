@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from cacheserver.cache import corroboration
-from cacheserver.cache.ports import DecisionLog, Groups, Metrics
+from cacheserver.cache.ports import DecisionLog, Groups, Metrics, Verifier
 from cacheserver.calibration import foils
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.confirmation import Conclusion
@@ -72,6 +72,7 @@ class Worker:
         groups: Groups,
         auditor: Auditor,
         second: SecondOpinion,
+        verdicts: Callable[[], Verifier],
         language: Language,
         decision_log: DecisionLog,
         metrics: Metrics,
@@ -83,6 +84,7 @@ class Worker:
         self._groups = groups
         self._auditor = auditor
         self._second = second
+        self._verdicts = verdicts
         self._language = language
         self._journal = decision_log
         self._metrics = metrics
@@ -209,6 +211,11 @@ class Worker:
                 lambda id: outcomes.get(id, "open"),
                 self._language,
             )
+        await self._observe(job.query, nearest, settled, served=False)
+        for one in near:
+            if one.entry.id != nearest.entry.id and outcomes.get(one.entry.id, "open") != "open":
+                same = Conclusion(outcomes[one.entry.id] == "same")
+                await self._observe(job.query, one, same, served=False)
         await self._label(job.query, nearest, settled, "miss", served=served, foil=foil)
         if job.query.tenant.shadow:
             await self._note_shadow(job, nearest, settled.right, served=served)
@@ -251,11 +258,21 @@ class Worker:
             return
         self._journal.count(tenant, {"audits_right" if settled.right else "audits_wrong": 1})
         weighed = replace(settled, weight=settled.weight / job.share)
+        await self._observe(job.query, hit, weighed, served=True)
         await self._label(job.query, hit, weighed, "audit", served=True)
         if settled.right:
             await self._count_past(tenant, hit.entry.id, _group(hit), right=True)
         else:
             await self.condemn(tenant, job.query.fingerprint, hit, once=None)
+
+    async def _observe(
+        self, query: Query, candidate: Candidate, settled: Conclusion, *, served: bool
+    ) -> None:
+        """Have the verifier count its verdict on a candidate, if it gave one."""
+        right, weight = settled.right, settled.weight
+        if right is not None:
+            verifier = self._verdicts()
+            await verifier.observe(query, candidate, right=right, weight=weight, served=served)
 
     async def condemn(
         self, tenant: str, question: str, candidate: Candidate, *, once: str | None

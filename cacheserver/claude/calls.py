@@ -27,6 +27,7 @@ class Call:
     timeout_s: float | None = None  # None: the upstream's
     tenant: str = ""  # whose work it is: for the slots, and for the books
     background: bool = False  # nobody waits for it at a connection
+    retries: int | None = None  # after a failed try; None: the upstream's
     tries: Tries = field(default_factory=Tries, compare=False)  # filled in while it is made
 
 

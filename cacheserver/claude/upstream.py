@@ -104,7 +104,7 @@ class Upstream:
         retries, shaped as a 504 or 502 where nothing came; `Overloaded` where our queue is full or
         does not move, `CircuitOpen` while Claude is not asked.
         """
-        async with self._response("POST", _MESSAGES, call) as response:
+        async with self._response("POST", _MESSAGES, call, retries=call.retries) as response:
             return _reply(response, lost=call.tries.lost)
 
     @asynccontextmanager

@@ -31,6 +31,7 @@ from cacheserver.config.mail_settings import MailSettings
 from cacheserver.config.server_settings import ServerSettings
 from cacheserver.config.sources import gather, unread, variable
 from cacheserver.config.store_settings import StoreSettings
+from cacheserver.config.verification_settings import VerificationSettings
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.features import Feature
 from cacheserver.storage.redis_url import Tls
@@ -46,7 +47,14 @@ class UpstreamChoice:
     base_url: str | None
 
 
-class Settings(MailSettings, AnswerSettings, ClaudeSettings, StoreSettings, ServerSettings):
+class Settings(
+    MailSettings,
+    VerificationSettings,
+    AnswerSettings,
+    ClaudeSettings,
+    StoreSettings,
+    ServerSettings,
+):
     """One value per setting, checked. The constructor reads nothing; `load` does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -22,6 +22,7 @@ Feature: TypeAlias = Literal[
     "prompt-caching",
     "routing",
     "trials",
+    "verification",
 ]
 FEATURES: Final[tuple[Feature, ...]] = get_args(Feature)
 

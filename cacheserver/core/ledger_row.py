@@ -16,13 +16,13 @@ from cacheserver.core.types import Nanodollars, Usage
 
 # The causes of a saving. The last five may be negative: they change how Claude is asked.
 CAUSES = (
-    *("exact", "semantic", "coalesced", "stale"),
+    *("exact", "semantic", "verify", "coalesced", "stale"),
     *("routing", "compaction", "output-cap", "prompt-caching", "batch"),
 )
 
 # Calls that the cache pays for beside the answers. `retry`: an answer that was not good enough
 # and was asked for again one tier up.
-SPENDS = ("audit", "judge", "classifier", "prewarm", "summary", "trial", "retry")
+SPENDS = ("audit", "judge", "classifier", "prewarm", "summary", "trial", "retry", "verify")
 
 OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed", "background")
 

@@ -28,6 +28,7 @@ from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.rules.validation import Check
+from cacheserver.core.rules.verification import VerificationRules
 from cacheserver.core.usage import Usage as Usage
 
 AUTO = "auto"  # keyed as such: which model it will be is not known when an answer is sought
@@ -47,7 +48,7 @@ Name: TypeAlias = Annotated[str, NAME]
 HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
 
 # What a miss is made cheaper by; each can be switched off, by a tenant and for one request.
-LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history")
+LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history", "verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ class Tenant:
     history: HistoryRules = field(default_factory=HistoryRules)
     budgets: BudgetRules = field(default_factory=BudgetRules)
     limits: Limits = field(default_factory=Limits)
+    verify: VerificationRules = field(default_factory=VerificationRules)
     no_content: bool = False  # text is kept sealed, shown nowhere; its digests are keyed
     # Of those digests, in memory only; None: no content is kept back, or it is not at hand.
     digest_key: bytes | None = field(default=None, repr=False, compare=False)

@@ -228,6 +228,11 @@ def _kinds() -> tuple[Kind, ...]:
             ),
         ),
         *_of(
+            "verification",
+            ("verdicts", "string", "verdict:T:<digest>", "always", "a yes or no", answer),
+            ("verdict_audits", "hash", "verify:T:<model>", "tenant", "numbers", "always"),
+        ),
+        *_of(
             "output_caps",
             ("lengths", "hash", "len:T:<rest>", "stays", "numbers", month),
         ),

@@ -89,7 +89,8 @@ class LedgerRecorder:
                     model=entry.model,
                 )
                 self._warmth.note(query.scope, entry.usage, now)
-                return savings.hit_savings(hit.kind, self._pricer.cost(entry.model, usage, now))
+                cause = "verify" if hit.reason == "verified" else hit.kind
+                return savings.hit_savings(cause, self._pricer.cost(entry.model, usage, now))
         return {}
 
     def _unknown(self, query: Query, settlement: Settlement, now: float) -> Bounds | None:
@@ -231,7 +232,7 @@ class SpendRecorder:
 
 
 # A caller waits for these: they share the rate limits of callers' calls.
-_AWAITED = ("classifier", "summary")
+_AWAITED = ("classifier", "summary", "verify")
 
 
 class RecordedClaude:
@@ -251,7 +252,7 @@ class RecordedClaude:
 
     async def create(self, call: Call) -> Reply:
         """Send a call and record it. Raises `UpstreamError`."""
-        call = replace(call, background=self._kind not in _AWAITED)
+        call = replace(call, background=call.background or self._kind not in _AWAITED)
         began = self._clock()
         try:
             reply = await self._claude.create(call)

@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 STATES = ("within", "near", "reached")  # of budgets
 BREAKER = ("closed", "half-open", "open")
+VERIFICATION = ("stated", "measured", "off")
 BOUNDS = ("low", "estimate", "high")  # of the share of wrong hits, 95%
 
 
@@ -56,7 +57,13 @@ class Gauges:
             "wrong_hits_over_target_tenants",
             "Tenants whose wrong hits are above their target, by the interval's lower end",
         )
+        self._verification = gauge(
+            "verification_tenants",
+            "Tenants by the error rates of their verification: stated, measured, or switched off",
+            "state",
+        )
         self.budgets({}, dict.fromkeys(STATES, 0))
+        self.verification({})
         self.wrong_hits(None, over=0)
 
     def watch_ledger(self, waiting: Callable[[], int]) -> None:
@@ -109,6 +116,11 @@ class Gauges:
         for bound, share in zip(BOUNDS, shares or (math.nan,) * 3, strict=True):
             self._wrong.labels(bound).set(share)
         self._over.set(over)
+
+    def verification(self, tenants: Mapping[str, int]) -> None:
+        """Set the numbers of tenants by state, of `VERIFICATION`."""
+        for state in VERIFICATION:
+            self._verification.labels(state).set(tenants.get(state, 0))
 
 
 def _tasks() -> float:

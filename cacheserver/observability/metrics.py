@@ -121,6 +121,19 @@ class Metrics:
             ["site"],
             registry=self._registry,
         )
+        self._verifications = Counter(
+            "cacheserver_verifications_total",
+            "Misses that a model was asked about before they were filled, by verdict and mode",
+            ["verdict", "mode"],
+            registry=self._registry,
+        )
+        self._verify_seconds = Histogram(
+            "cacheserver_verification_seconds",
+            "Seconds that a request waited for a verification, by verdict",
+            ["verdict"],
+            registry=self._registry,
+            buckets=(0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5),
+        )
         self._unreadable = Counter(
             "cacheserver_unreadable_total",
             "Encrypted values that did not open, each a miss or absent, by why",
@@ -233,6 +246,12 @@ class Metrics:
     def vetoed(self, veto: str) -> None:
         """Count a vetoed candidate. `veto` is one of a fixed list of names."""
         self._vetoed.labels(veto).inc()
+
+    def verified(self, verdict: str, mode: str, seconds: float | None) -> None:
+        """Count a verification and the time that its request waited for a call."""
+        self._verifications.labels(verdict, mode).inc()
+        if seconds is not None:
+            self._verify_seconds.labels(verdict).observe(seconds)
 
     def dropped(self, buffer: str, count: int = 1) -> None:
         self._dropped.labels(buffer).inc(count)

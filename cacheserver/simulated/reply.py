@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from cacheserver.simulated import directives, prompt, signatures
+from cacheserver.simulated import directives, prompt, signatures, verification
 from cacheserver.simulated.catalogue import Model
 from cacheserver.simulated.directives import Directives
 
@@ -192,6 +192,8 @@ def _text_block(body: Mapping[str, Any], asked: Directives, mark: str) -> dict[s
 def _text(body: Mapping[str, Any], asked: Directives, mark: str) -> str:
     if asked.text is not None:
         return asked.text
+    if (verdict := verification.reply(body)) is not None:
+        return verdict
     form = (body.get("output_config") or {}).get("format") or {}
     if form.get("type") == "json_schema":
         return orjson.dumps(example(form.get("schema") or {}, mark)).decode()

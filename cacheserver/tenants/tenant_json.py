@@ -12,7 +12,7 @@ from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Final, get_type_hints
 
 import orjson
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from cacheserver.cache import controls
@@ -20,6 +20,7 @@ from cacheserver.core import json_text, tiers
 from cacheserver.core.errors import BadRequest, Unknown, unknown
 from cacheserver.core.rules.bounds import SCOPE, STRICT
 from cacheserver.core.rules.limits import Limits
+from cacheserver.core.rules.verification import VerificationRules
 from cacheserver.core.types import Bar, Name, Tenant, TtlRule, VolatilityCaps
 from cacheserver.matching.language import VETO_NAMES
 
@@ -54,6 +55,10 @@ class BarFields(BaseModel, **STRICT):
         return Bar(**given)
 
 
+def _verify(given: object) -> object:
+    return {"mode": given} if isinstance(given, str) else given
+
+
 _Bar = Annotated[BarFields, AfterValidator(BarFields.bar)]
 _SETTINGS: Final[dict[str, TypeAdapter[Any]]] = {
     **{
@@ -64,6 +69,7 @@ _SETTINGS: Final[dict[str, TypeAdapter[Any]]] = {
     "bar": TypeAdapter(_Bar),
     "namespace_bars": TypeAdapter(dict[Name, _Bar]),
     "scope_bars": TypeAdapter(dict[Annotated[str, SCOPE], _Bar]),
+    "verify": TypeAdapter(Annotated[VerificationRules, BeforeValidator(_verify)]),
 }
 _UNKNOWN: Final = ("extra_forbidden", "unexpected_keyword_argument")  # of models, of dataclasses
 # Settings whose unknown fields are answered with the names of those there are.
@@ -71,6 +77,7 @@ _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(("bar", "namespace_bars", "scope_bars"), frozenset(BarFields.model_fields)),
     "ttl_rules": frozenset(field.name for field in fields(TtlRule)),
     "volatility": frozenset(field.name for field in fields(VolatilityCaps)),
+    "verify": frozenset(field.name for field in fields(VerificationRules)),
 }
 
 

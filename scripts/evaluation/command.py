@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from scripts.evaluation.data import Malformed
-from scripts.evaluation.plan import PARTS, Plan
+from scripts.evaluation.plan import PARTS, SECTIONS, Plan
 from scripts.evaluation.run import Evaluation
+from scripts.evaluation.verify.part import MODELS
 
 
 def main() -> None:
@@ -43,6 +44,12 @@ def main() -> None:
         default=[],
         metavar="DIFFERENT,OPEN",
         help="percent of same answers called different and left open; may be given again",
+    )
+    parser.add_argument(
+        "--sections", nargs="+", choices=SECTIONS, default=SECTIONS, help="of the part `verify`"
+    )
+    parser.add_argument(
+        "--verifiers", nargs="+", choices=tuple(MODELS), default=(), metavar="NAME", help="of these"
     )
     parser.add_argument("--attack", type=Path, help="pairs with a column `class`")
     parser.add_argument("--against", type=Path, help="an earlier --json: judge the same cold pairs")
@@ -76,6 +83,8 @@ def main() -> None:
         noise=tuple(noise),
         attack=args.attack,
         against=args.against,
+        sections=tuple(args.sections),
+        verifiers=tuple(args.verifiers),
     )
     try:
         found = Evaluation(plan).run()

@@ -37,8 +37,7 @@ class Ours:
         return self.replay.outcome
 
     def peek(self, at: int) -> int | None:
-        served = self.replay.peek(at).serve
-        return None if served is None else int(served.id)
+        return self.replay.served(at)
 
     def ask(self, at: int) -> None:
         self.replay.ask(at)
@@ -59,7 +58,8 @@ def others(target: float, *, quick: bool) -> dict[str, Maker]:
 
 def fork(decider: Decider, traffic: Traffic) -> Decider:
     """A copy that goes its own way from here; `traffic` is shared."""
-    return copy.deepcopy(decider, {id(traffic): traffic, id(traffic.vectors): traffic.vectors})
+    shared = (traffic, traffic.vectors, traffic.questions)
+    return copy.deepcopy(decider, {id(one): one for one in shared})
 
 
 def _threshold(at: float) -> Maker:

@@ -11,8 +11,9 @@ from scripts.evaluation.vectors import CACHE
 
 PARTS = (
     *("pairs", "streams", "zipf", "traps", "logs", "latency"),
-    *("shift", "attack", "poison", "cold", "prose"),
+    *("shift", "attack", "poison", "cold", "prose", "verify"),
 )
+SECTIONS = ("streams", "cold", "shift", "grid")  # of the part `verify`
 TARGETS = (0.01, 0.02, 0.05, 0.10)
 DEFAULT = 0.01
 
@@ -37,6 +38,8 @@ class Plan:
     noise: tuple[tuple[float, float], ...] = ()
     attack: Path | None = None  # near misses and paraphrases by class
     against: Path | None = None  # figures of an earlier version, to judge the same pairs
+    sections: tuple[str, ...] = SECTIONS
+    verifiers: tuple[str, ...] = ()  # names of `verify.part.MODELS`; none: all
     cache: Path = CACHE  # of vectors, from one run to the next
 
     def shortened(self) -> Plan:

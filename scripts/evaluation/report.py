@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from cacheserver.matching.conformal_bound import wilson
 from scripts.evaluation import attack, cold, latency, logs, pairs, poison, prose, shift, windows
 from scripts.evaluation.stream import Outcome
+from scripts.evaluation.verify.part import Found as Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Found:
     attack: list[attack.Row] = field(default_factory=list)
     poison: list[poison.Moved] = field(default_factory=list)
     cold: list[cold.Row] = field(default_factory=list)
+    verify: Verification | None = None
 
     def as_json(self) -> object:
         return asdict(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.safety import Safety
 from scripts.evaluation.streams import Streams
 from scripts.evaluation.vectors import Embeddings
+from scripts.evaluation.verify.part import Found, Verify
 from scripts.pairs.types import Pair
 
 ResultRow: TypeAlias = (
@@ -57,6 +59,8 @@ class Evaluation:
             self._prose()
         if {"shift", "attack", "poison", "cold"} & set(parts):
             self._safety()
+        if "verify" in parts:
+            Verify(self._plan, self._embeddings, self._keep_verify).run()
         self._save()
         return self.found
 
@@ -78,6 +82,10 @@ class Evaluation:
             found_rows.run_poison()
         if "cold" in self._plan.parts:
             found_rows.run_cold()
+
+    def _keep_verify(self, found: Found) -> None:
+        self.found = replace(self.found, verify=found)
+        self._save()
 
     def _keep(self, found_rows: ResultRow) -> None:
         match found_rows:

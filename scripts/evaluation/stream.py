@@ -17,7 +17,7 @@ from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
 from cacheserver.core.evidence import Evidence
 from cacheserver.english.language import english
-from cacheserver.matching import calibration, conformal_bound, shrinkage
+from cacheserver.matching import calibration, conformal_bound, shrinkage, verification
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
@@ -27,6 +27,7 @@ from scripts.evaluation.data import Question
 from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.noise import Noise, Rates
 from scripts.evaluation.vectors import Embeddings, Vectors
+from scripts.evaluation.verify.step import UNSURE, Reply, Simulated, Step
 
 TOP = 10  # neighbours looked at
 _COMPARED = 5  # nearest answers compared with a fresh one, as in `calibration.worker`
@@ -55,6 +56,7 @@ class Settings:
     top: int = TOP
     noise: Rates = _TRUE  # errors of comparing two answers; none: labels are the truth
     noise_by: Literal["pair", "answer"] = "pair"
+    verifier: Simulated | None = None
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Outcome:
     hits: list[bool] = field(default_factory=list)  # by similarity
     wrong: list[bool] = field(default_factory=list)
     audited: list[bool] = field(default_factory=list)
+    asked: list[bool] = field(default_factory=list)  # a verifying model was asked
+    verified: list[bool] = field(default_factory=list)  # and its yes served
     traps: int = 0  # requests that look like another and need a different answer
     trapped: int = 0  # of these, answered from the cache
     vetoed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -72,12 +76,23 @@ class Outcome:
     mislabelled: int = 0
     again: int = 0  # calls for a second opinion
 
-    def note(self, *, hit: bool, right: bool, exact: bool = False, audited: bool = False) -> None:
+    def note(
+        self,
+        *,
+        hit: bool,
+        right: bool,
+        exact: bool = False,
+        audited: bool = False,
+        asked: bool = False,
+        verified: bool = False,
+    ) -> None:
         """Add the result of one request."""
         self.exact.append(exact)
         self.hits.append(hit)
         self.wrong.append(hit and not right)
         self.audited.append(audited)
+        self.asked.append(asked)
+        self.verified.append(verified)
 
 
 def prepare(questions: Sequence[Question], embeddings: Embeddings) -> Traffic:
@@ -104,6 +119,11 @@ class Replay:
         self.state = Calibration()
         self.bar = conformal_bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()
+        self.step = (
+            None
+            if settings.verifier is None
+            else Step(settings.verifier, traffic.questions, settings.target, seed)
+        )
 
     def run(self) -> Outcome:
         for at in range(len(self.traffic)):
@@ -113,6 +133,18 @@ class Replay:
     def peek(self, at: int) -> Verdict:
         """The verdict on request `at`; nothing is stored, counted or learned."""
         return self.decide(self._profile(at), self._neighbours(at))
+
+    def served(self, at: int) -> int | None:
+        """Return the entry whose answer request `at` gets; nothing is stored or learned."""
+        served = self.peek(at).serve
+        if served is None and (reply := self.verify(at)) is not None:
+            served = reply.served
+        return None if served is None else int(served.id)
+
+    def verify(self, at: int) -> Reply | None:
+        """Return what a verifying model says about request `at`; nothing is stored or learned."""
+        neighbours = self._neighbours(at)
+        return self._verify(at, neighbours, self.decide(self._profile(at), neighbours))
 
     def blame(self, at: int) -> None:
         """Tell that the answer which request `at` gets was wrong, if it gets one."""
@@ -136,9 +168,16 @@ class Replay:
                 self.outcome.vetoed[judged.veto] += 1
         self.outcome.traps += one.trap
         if verdict.serve is not None:
-            self._hit(at, verdict.serve)
+            share = conformal_bound.audit_share(self.bar, verdict.serve.probability)
+            self._hit(at, verdict.serve, share)
             return
-        self.outcome.note(hit=False, right=True)
+        reply = self._verify(at, neighbours, verdict)
+        if self.step is not None and reply is not None:
+            self.step.note_call(reply)
+        if reply is not None and reply.served is not None:
+            self._hit(at, reply.served, reply.audit_share, reply)
+            return
+        self.outcome.note(hit=False, right=True, asked=reply is not None)
         nearest = next((j for j in verdict.candidates if j.evidence is not None), None)
         near = neighbours[:_COMPARED]
         if nearest is not None:
@@ -148,22 +187,48 @@ class Replay:
             mine = [n for n in near if n.group == self._groups[int(nearest.id)]]
             other = self._foil(at, neighbours, found, self._groups[int(nearest.id)])
             first = comparison.majority(found[n.id] for n in mine)
+            if reply is not None:
+                self._observe(reply, found)
             self._label(at, nearest, mine, first, other, served=False, weight=1.0)
         self._store(at, [n for n in near if found[n.id] == "same"])
 
-    def _hit(self, at: int, served: ScoredCandidate) -> None:
-        """Count a hit, and an audit if one is drawn: an audit costs one more call."""
+    def _verify(self, at: int, neighbours: Sequence[Neighbour], verdict: Verdict) -> Reply | None:
+        """Have a model asked about a miss; None if it is not asked."""
+        if self.step is None or verdict.reason not in UNSURE:
+            return None
+        decisive = self.settings.vetoes & verification.DECISIVE_VETOES
+        again = self.decide(self._profile(at), neighbours, decisive)
+        return self.step.ask(at, again.candidates, self.bar, cold_start=self.state.cold_start)
+
+    def _observe(self, reply: Reply, found: Mapping[str, Comparison]) -> None:
+        """Learn from the fresh answer of a miss whether the model's no was right."""
+        assert self.step is not None
+        for one in reply.asked:
+            if (outcome := found.get(one.id, "open")) != "open":
+                self.step.observe(yes=one.id in reply.yeses, right=outcome == "same", weight=1.0)
+
+    def _hit(
+        self, at: int, served: ScoredCandidate, share: float, reply: Reply | None = None
+    ) -> None:
+        """An answer from the cache, and perhaps an audit, which is a call more."""
         entry, one = int(served.id), self.traffic.questions[at]
         right = self.traffic.questions[entry].meaning == one.meaning
-        share = conformal_bound.audit_share(self.bar, served.probability)
         audited = self._rng.random() < share
-        self.outcome.note(hit=True, right=right, audited=audited)
+        self.outcome.note(
+            hit=True,
+            right=right,
+            audited=audited,
+            asked=reply is not None,
+            verified=reply is not None,
+        )
         self.outcome.trapped += one.trap and not right
         if not audited:
             return
         stored = Neighbour(served.id, 0.0, self._groups[entry], self._profile(entry))
         first = self._compared(at, entry)
         same = self._label(at, served, [stored], first, None, served=True, weight=1 / share)
+        if self.step is not None and reply is not None and same is not None:
+            self.step.observe(yes=True, right=same, weight=1 / share, posterior=reply.posterior)
         if same is not None:
             for name in (f"entry {entry}", f"group {self._groups[entry]}"):
                 wrong, good = self._past[name]
@@ -189,15 +254,20 @@ class Replay:
         group = self._groups[row]
         return shrinkage.adjustment(self._past[f"entry {row}"], self._past[f"group {group}"])
 
-    def decide(self, question: Profile, neighbours: Sequence[Neighbour]) -> Verdict:
-        """Decide like the service does, and return the verdict."""
+    def decide(
+        self,
+        question: Profile,
+        neighbours: Sequence[Neighbour],
+        enabled: frozenset[str] | None = None,
+    ) -> Verdict:
+        """The verdict as the service comes to it, with the vetoes of the settings or `enabled`."""
         return judge(
             question,
             neighbours,
             self.state,
             self.bar,
             language=self._language,
-            enabled=self.settings.vetoes,
+            enabled=self.settings.vetoes if enabled is None else enabled,
         )
 
     def _label(

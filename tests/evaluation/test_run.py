@@ -13,6 +13,7 @@ from scripts.evaluation.data import Logged
 from scripts.evaluation.plan import Plan
 from scripts.evaluation.run import Evaluation
 from scripts.evaluation.vectors import Embeddings
+from scripts.evaluation.verify.part import MODELS
 from tests.models import model_dir
 
 FRAMES = ("how do i {}", "how can i {}", "what is the way to {}", "please help me {}", "i must {}")
@@ -91,7 +92,17 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
         "attack",
         "poison",
         "cold",
+        "verify",
     }
+    assert found.verify is not None
+    assert {row.model for row in found.verify.streams} == set(MODELS)
+    assert {row.stream for row, _ in found.verify.grid} == {"desk", "desk, zipf"}
+    assert {row.name for row in found.verify.cold} == {
+        "own/support",
+        "own/developer",
+        "own/twin_pairs",
+    }
+    assert {row.way for row in found.verify.shift} == set(MODELS)
     homes = {(row.home, row.foreign) for row in found.shift}
     assert homes == {("easy", "desk"), ("all", "all")}
     assert "decision beyond the embedding, desk: p50" in capsys.readouterr().out

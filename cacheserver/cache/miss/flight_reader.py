@@ -13,7 +13,7 @@ from typing import Self
 from cacheserver.cache.answer import Answer, Events, Settlement
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.request import Request
-from cacheserver.cache.settlement import Settler, coalesced
+from cacheserver.cache.settlement import Settler, coalesced, priced
 from cacheserver.claude import sse
 from cacheserver.core import json_text, request_context
 from cacheserver.core.errors import UpstreamError
@@ -66,6 +66,7 @@ class FlightReader:
             return await self._stream()
         filled = self._readable(await self._flight.result())
         settlement = self._settler.account(self.request.decision, filled, led=self.led)
+        settlement = priced(self.request, settlement)
         headers = self._settler.settle(self.request, settlement)
         await self._settler.recorded(self.request)
         own = self.led and filled.raw is not None

@@ -1,0 +1,1 @@
+"""Verification measured: a simulated model of stated error rates in the step of the service."""

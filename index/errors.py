@@ -5,6 +5,7 @@ IndexingError
 │   ├── TooLong      beyond its window; nothing is ever truncated
 │   └── Unknown      signs outside its vocabulary: all of them would look the same
 ├── ModelDamaged     a model folder that is not what its model.json says, or is not there
+├── EmbedderFailed   an embeddings endpoint that is slow, away, or answers what it should not
 ├── ExportFailed     the model could not be made: wrong weights, or vectors that drifted
 ├── BadVector        a vector of the wrong shape, or not of unit length
 ├── SnapshotRefused  a snapshot that is damaged, or of another embedder
@@ -36,6 +37,10 @@ class Unknown(Unreadable):
 
 class ModelDamaged(IndexingError):
     """The folder holds no usable model; export it again."""
+
+
+class EmbedderFailed(IndexingError):
+    """The embeddings endpoint gave no vectors; treat it as a failed look-up."""
 
 
 class ExportFailed(IndexingError):

@@ -5,26 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cacheserver.index.errors import ModelDamaged, TooLong, Unknown
 
-if TYPE_CHECKING:
-    pass
-
 Vectors: TypeAlias = npt.NDArray[np.float32]
 
 MANIFEST = "model.json"
 MODEL = "model.onnx"
 TOKENIZER = "tokenizer.json"
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, 2)  # the first knows neither prefix nor other names of the unknown piece
 
-_SPECIAL = 2  # the pieces put around every text
 # The longest word piece has 18 letters: a text this long is beyond the window or mostly blanks,
 # and is not worth the tokeniser's time.
 _PIECE_CHARS = 64
@@ -52,19 +49,26 @@ class Manifest:
     dim: int
     window: int
     files: dict[str, str]  # name -> hex SHA-256
+    prefix: str = ""  # put before every text, such as "query: "
+    unknown: str | None = (
+        "[UNK]"  # the piece for what is not in the vocabulary; None: there is none
+    )
+    lower: bool = False  # texts are lower-cased first
+    source: str = ""  # the model it was made from
+    fidelity: dict[str, float] = field(default_factory=dict)  # measured at export
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Return the folder's manifest, with every file's hash checked. Raises `ModelDamaged`."""
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
-        if found["format"] != FORMAT:
-            raise ModelDamaged(f"`{folder}` holds format {found['format']}, not {FORMAT}")
-        manifest = Manifest(found["id"], found["dim"], found["window"], found["files"])
+        if (version := found.pop("format")) not in _FORMATS:
+            raise ModelDamaged(f"`{folder}` holds format {version}, not {FORMAT}")
+        manifest = Manifest(**found)
         for name in (MODEL, TOKENIZER):
             if file_hash(folder / name) != manifest.files[name]:
                 raise ModelDamaged(f"`{folder / name}` is not the file that was exported")
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as problem:
         raise ModelDamaged(
             f"`{folder}` holds no exported model; "
             "make one with `python -m cacheserver.index.export`"
@@ -81,16 +85,18 @@ def file_hash(path: Path) -> str:
 class OnnxEmbedder:
     """Model exported by `cacheserver.index.export`, run by ONNX Runtime without torch.
 
-    Raises `ModelDamaged`.
+    `prefix` is put before every text in place of the one the model was exported with. Raises
+    `ModelDamaged`.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path, threads: int = 1, *, prefix: str | None = None) -> None:
         # Imported late: a program that only keeps vectors pays for neither.
         import onnxruntime
         from tokenizers import Tokenizer
 
         manifest = read_manifest(folder)
-        self.id = manifest.id
+        self._prefix = manifest.prefix if prefix is None else prefix
+        self.id = manifest.id + prefix_mark(self._prefix)
         self.dim = manifest.dim
         self.window = manifest.window
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
@@ -98,7 +104,9 @@ class OnnxEmbedder:
         # beginnings only, the second would cost ten times the work.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._unknown = self._tokenizer.token_to_id("[UNK]")
+        self._lower = manifest.lower
+        self._unknown = manifest.unknown and self._tokenizer.token_to_id(manifest.unknown)
+        self._special = len(self._tokenizer.encode("").ids)  # the pieces put around every text
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -120,14 +128,22 @@ class OnnxEmbedder:
     def _pieces(self, text: str) -> npt.NDArray[np.int64]:
         if len(text) > self.window * _PIECE_CHARS:
             raise TooLong(f"the text has {len(text)} characters")
-        ids = self._tokenizer.encode(text).ids
-        _check(ids, self.window, self._unknown)
+        text = text.lower() if self._lower else text
+        ids = self._encoded(text)
+        if self._prefix:
+            ids = self._encoded(self._prefix + text)
         return np.array([ids], np.int64)
 
+    def _encoded(self, text: str) -> list[int]:
+        """Return the text's pieces. Raises `Unreadable` unless the model sees the whole of it."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        if len(ids) > self.window:
+            raise TooLong(f"the text has {len(ids)} word pieces, the embedder reads {self.window}")
+        if self._unknown in ids or len(ids) <= self._special or not text.strip():
+            raise Unknown("the text has signs outside the embedder's vocabulary, or no others")
+        return ids
 
-def _check(ids: Sequence[int], window: int, unknown: int | None) -> None:
-    """Raise `Unreadable` unless the model sees the whole of the text."""
-    if len(ids) > window:
-        raise TooLong(f"the text has {len(ids)} word pieces, the embedder reads {window}")
-    if unknown in ids or len(ids) <= _SPECIAL:
-        raise Unknown("the text has signs outside the embedder's vocabulary, or no others")
+
+def prefix_mark(prefix: str) -> str:
+    """Return what an embedder's id ends with for texts that begin with `prefix`."""
+    return f":prefix-{hashlib.sha256(prefix.encode()).hexdigest()[:6]}" if prefix else ""

@@ -55,6 +55,7 @@ async def build(
         clock=host.clock,
         upstream=host.claude.identity,
         embedder=host.answers.embedder_id,
+        scale=host.answers.prior.scale,
         language=host.plugins.language,
         pace=pace,
         observe=observe,

@@ -38,6 +38,7 @@ from cacheserver.core.types import (
     Usage,
 )
 from cacheserver.ledger import row_codec
+from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.language import Language
 
 T = TypeVar("T")
@@ -137,6 +138,7 @@ class BatchContext:
     embedder: str
     language: Language
     pace: Intervals
+    scale: CosineScale = field(default_factory=CosineScale)  # of the embedder's cosines
     observe: Callable[[ItemEnd], None] | None = None  # called for each item that has ended
     held_until: float = field(default=0.0)
     begun: dict[str, tuple[float, str | None]] = field(

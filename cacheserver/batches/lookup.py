@@ -48,7 +48,7 @@ class CacheLookup:
     def __init__(self, context: BatchContext, decider: Decider, call_planner: CallPlanner) -> None:
         self._context = context
         self._call_planner = call_planner
-        self._leaders = Leaders(decider)
+        self._leaders = Leaders(decider, context.scale)
 
     async def run(self) -> bool:
         """Look up a round of items of each open job. True if some are left."""

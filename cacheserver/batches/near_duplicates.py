@@ -10,6 +10,7 @@ import numpy as np
 from cacheserver.batches.context import Decider
 from cacheserver.cache.freshness import bar_of
 from cacheserver.core.types import Candidate, Entry, Hit, Query, Usage
+from cacheserver.matching.cosine_scale import CosineScale
 
 _LEADERS = 2_000  # questions of a scope that new ones are compared with: 3 MB, 0.1 ms
 _CLOSE = 0.9  # cosine; no target is reached below it, and deciding costs a round trip
@@ -28,8 +29,9 @@ class _Questions:
 class Leaders:
     """The asks of each job, in this process only: after a restart fewer duplicates are found."""
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, decider: Decider, scale: CosineScale) -> None:
         self._decider = decider
+        self._scale = scale
         self._jobs: dict[str, dict[str, _Questions]] = {}
 
     async def find(self, job: str, query: Query, vector: Any, now: float) -> str | None:
@@ -40,11 +42,11 @@ class Leaders:
         cosines = np.asarray(asks.vectors) @ np.asarray(vector)
         bar = bar_of(query.tenant, query.controls.namespace, query.scope)
         close = _CLOSE if bar.similarity is None else bar.similarity
-        best = np.argsort(-cosines)[: bar.top_k]
+        best = [int(at) for at in np.argsort(-cosines)[: bar.top_k]]
         near = [
-            Candidate(_stand_in(query, asks, at, now), float(cosines[at]))
-            for at in map(int, best)
-            if cosines[at] >= close
+            Candidate(_stand_in(query, asks, at, now), similarity)
+            for at in best
+            if (similarity := self._scale(float(cosines[at]))) >= close
         ]
         if not near:
             return None

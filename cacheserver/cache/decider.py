@@ -17,6 +17,7 @@ from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.decision import ScoredCandidate, judge
 from cacheserver.matching.language import ALL_VETOES, Language
 from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
 from cacheserver.matching.shrinkage import EntryRecord, adjustment
 from cacheserver.matching.verification import DECISIVE_VETOES
@@ -39,12 +40,14 @@ class Decider:
         language: Language,
         metrics: Metrics,
         clock: Callable[[], float],
+        prior: Prior = MINILM,
     ) -> None:
         self._states = states
         self._labels = labels
         self._language = language
         self._metrics = metrics
         self._clock = clock
+        self._prior = prior
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
 
     async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
@@ -195,6 +198,7 @@ class Decider:
             needed,
             language=self._language,
             enabled=enabled_vetoes(bar),
+            prior=self._prior,
         )
         past = {neighbour.id: neighbour.adjustment for neighbour in neighbours}
         for one in verdict.candidates:
@@ -229,7 +233,9 @@ class Decider:
         return found
 
 
-def judge_pair(language: Language, one: str, other: str, similarity: float) -> ScoredCandidate:
+def judge_pair(
+    language: Language, prior: Prior, one: str, other: str, similarity: float
+) -> ScoredCandidate:
     """Judge two questions by the prior, all vetoes on."""
     verdict = judge(
         language.profile(one),
@@ -238,6 +244,7 @@ def judge_pair(language: Language, one: str, other: str, similarity: float) -> S
         conformal_bound.UNREACHED,
         language=language,
         enabled=ALL_VETOES,
+        prior=prior,
     )
     return verdict.candidates[0]
 

@@ -80,6 +80,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             prefix=store.prefix,
             sealer=store.sealer,
         ),
+        answers.prior,
     )
     judge = Judge(
         judging=JudgeSettings(
@@ -113,6 +114,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         verdicts=lambda: host.plugins.verifier,
         second=SecondOpinion(answers=reader, auditor=auditor, judge=judge, metrics=metrics),
         language=language,
+        prior=answers.prior,
         decision_log=log,
         metrics=metrics,
         clock=clock,
@@ -133,7 +135,8 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
             ),
             pairs=Pairs(
                 vector=answers.entries.vector,
-                judged=partial(judge_pair, language),
+                scale=answers.prior.scale,
+                judged=partial(judge_pair, language, answers.prior),
                 labels=labels,
             ),
             bars=Bars(store.redis, prefix=store.prefix),

@@ -15,6 +15,7 @@ from cacheserver.core.types import Candidate, Query
 from cacheserver.matching import decision
 from cacheserver.matching.language import Language
 from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
 
 
@@ -24,6 +25,7 @@ def of_neighbours(
     group: str,
     outcome_of: Callable[[str], Outcome],
     language: Language,
+    prior: Prior = MINILM,
 ) -> Evidence | None:
     """Return the evidence for the nearest neighbour with another answer than `group`'s.
 
@@ -33,7 +35,7 @@ def of_neighbours(
     other = next((n for n in neighbours if n.group != group), None)
     if other is None or outcome_of(other.id) != "different":
         return None
-    return decision.foil(question, neighbours, group, language)
+    return decision.foil(question, neighbours, group, language, prior)
 
 
 async def of_candidates(
@@ -42,6 +44,7 @@ async def of_candidates(
     group: str,
     outcome_of: Callable[[str], Outcome],
     language: Language,
+    prior: Prior = MINILM,
 ) -> Evidence | None:
     """Return `of_neighbours` for a decision's candidates; some milliseconds, in a thread."""
     # Entries that may not serve took part in the decision only if there were no others.
@@ -58,6 +61,6 @@ async def of_candidates(
             for c in live
         ]
         question = language.profile(query.text or "")
-        return of_neighbours(question, neighbours, group, outcome_of, language)
+        return of_neighbours(question, neighbours, group, outcome_of, language, prior)
 
     return await asyncio.to_thread(work)

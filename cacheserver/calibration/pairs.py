@@ -23,6 +23,7 @@ from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import BadRequest
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.decision import ScoredCandidate
 
 MAX_PAIRS = 20_000  # some two minutes of embedding
@@ -35,10 +36,12 @@ class Pairs:
         self,
         *,
         vector: Callable[[str], Awaitable[Any | None]],
+        scale: CosineScale,
         judged: Callable[[str, str, float], ScoredCandidate],
         labels: Labels,
     ) -> None:
         self._vector = vector
+        self._scale = scale
         self._judged = judged
         self._labels = labels
 
@@ -58,7 +61,7 @@ class Pairs:
             if a is None or b is None:
                 unread += 1
                 continue
-            similarity = float(a @ b)
+            similarity = self._scale(float(a @ b))
             judged = self._judged(one, other, similarity)
             if judged.veto is not None:
                 vetoed += 1

@@ -29,6 +29,7 @@ from cacheserver.core.single_flight import end
 from cacheserver.core.types import Candidate, Entry, Miss, Query
 from cacheserver.matching.calibration import Label, Source
 from cacheserver.matching.language import Language
+from cacheserver.matching.prior import MINILM, Prior
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Worker:
         second: SecondOpinion,
         verdicts: Callable[[], Verifier],
         language: Language,
+        prior: Prior = MINILM,
         decision_log: DecisionLog,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -86,6 +88,7 @@ class Worker:
         self._second = second
         self._verdicts = verdicts
         self._language = language
+        self._prior = prior
         self._journal = decision_log
         self._metrics = metrics
         self._clock = clock
@@ -210,6 +213,7 @@ class Worker:
                 _group(nearest),
                 lambda id: outcomes.get(id, "open"),
                 self._language,
+                self._prior,
             )
         await self._observe(job.query, nearest, settled, served=False)
         for one in near:

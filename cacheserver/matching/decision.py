@@ -8,11 +8,12 @@ from math import log
 from typing import Literal, TypeAlias
 
 from cacheserver.core.evidence import Evidence
-from cacheserver.matching import calibration, prior
+from cacheserver.matching import calibration
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.language import ALL_VETOES, UNREADABLE, Language
 from cacheserver.matching.neighbours import Neighbour, evidence_for
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
 
 JUDGED = 3  # nearest neighbours that may be served; the others only count as evidence
@@ -64,6 +65,7 @@ def judge(
     *,
     language: Language,
     enabled: frozenset[str],
+    prior: Prior = MINILM,
 ) -> Verdict:
     """Return the verdict on `neighbours` (nearest first).
 
@@ -85,6 +87,7 @@ def judge(
             covered=covered[one.group],
             language=language,
             enabled=enabled,
+            prior=prior,
         )
         for one in candidates
     ]
@@ -120,6 +123,7 @@ def _judged(
     covered: float,
     language: Language,
     enabled: frozenset[str],
+    prior: Prior,
 ) -> ScoredCandidate:
     difference = language.compare(question, neighbour.profile)
     if difference is None:
@@ -129,10 +133,12 @@ def _judged(
         if veto in enabled:
             return ScoredCandidate(neighbour.id, None, 0.0, veto)
     lexical = language.features(difference, fired)
-    log_odds = _logit(prior.prior(neighbour.similarity, lexical))
+    log_odds = _logit(prior.probability(neighbour.similarity, lexical))
     twin = neighbour.similarity >= TWIN_COSINE and language.are_twins(difference)
     found = evidence_for(neighbour, neighbours, log_odds, coverage=covered, twin=twin)
     probability = calibration.probability(state, found, neighbour.adjustment)
+    if state.cold_start and not prior.fitted:
+        probability = min(probability, prior.probability(neighbour.similarity, lexical))
     if twin and state.cold_start and neighbour.adjustment >= 0:
         probability = max(probability, TWIN)
     found = replace(found, recorded_probability=probability)
@@ -146,7 +152,11 @@ def _covered(
 
 
 def foil(
-    question: Profile, neighbours: Sequence[Neighbour], group: str, language: Language
+    question: Profile,
+    neighbours: Sequence[Neighbour],
+    group: str,
+    language: Language,
+    prior: Prior = MINILM,
 ) -> Evidence | None:
     """Return the foil: evidence for the nearest other answer, as if `group` were not stored.
 
@@ -162,7 +172,7 @@ def foil(
         return None
     fired = language.vetoes(difference, ALL_VETOES)
     lexical = language.features(difference, fired)
-    log_odds = _logit(prior.prior(others[0].similarity, lexical))
+    log_odds = _logit(prior.probability(others[0].similarity, lexical))
     covered = _covered(question, others, others[0].group, language)
     found = evidence_for(others[0], others, log_odds, coverage=covered)
     # The number of neighbours stays; it is no label of a group or an entry.

@@ -13,6 +13,7 @@ from cacheserver.matching.conformal_bound import Bar
 from cacheserver.matching.decision import Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour, evidence_for
+from cacheserver.matching.prior import UNFITTED
 from cacheserver.matching.support import REACH, ReferenceRange, Support
 
 ENGLISH = english()
@@ -187,3 +188,22 @@ def test_a_crowd_is_how_near_the_nearest_five_lie() -> None:
     for found, crowd in ((few, 0.85), (near, 0.7), (many, 0.7)):
         for one in found:
             assert evidence_for(one, found, 0.0, coverage=1.0).crowd == pytest.approx(crowd)
+
+
+def test_without_a_fitted_prior_a_scope_without_labels_serves_twins_only() -> None:
+    def cold(text: str, similarity: float) -> Verdict:
+        return judge(
+            ENGLISH.profile(ASKED),
+            [stored("a", text, similarity), *(stored(x, OTHER, 0.1) for x in "bcdef")],
+            Calibration(),
+            barred(0.9, target=0.1),
+            language=ENGLISH,
+            enabled=ALL_VETOES,
+            prior=UNFITTED,
+        )
+
+    twin, near = cold("How can I reset the password of my router?", 0.99), cold(SAME, 0.999)
+    assert twin.serve is not None
+    assert near.serve is None or (near.serve.evidence is not None and near.serve.evidence.twin)
+    other = cold("How do I change the name of my router?", 0.999)
+    assert (other.serve, other.candidates[0].probability <= 0.5) == (None, True)

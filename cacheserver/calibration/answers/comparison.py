@@ -77,6 +77,11 @@ class Cosines:
     answers: float
     lean: float = 0.0  # of each question to its own answer less that to the other's, summed
     parted: bool = False  # long answers, alike on the whole and not at the beginning or the end
+    known: bool = True  # False: what a cosine means is unknown of the embedder; only words count
+
+
+# Cosines that are evidence for nothing and against nothing.
+NEUTRAL = Cosines(questions=_QUESTIONS_AT, answers=_ANSWERS_AT, known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,8 @@ def assign(fresh: Exchange, neighbours: Iterable[Grouped], language: Language) -
     """
     best, sure = None, SAME
     for one in neighbours:
+        if not one.cosines.known:
+            continue
         a, b = fresh.reply, one.stored.reply
         probability = same_text(one.cosines.answers, a.profile, b.profile)
         if one.cosines.parted or probability < sure or (probability == sure and best is not None):

@@ -20,6 +20,7 @@ from cacheserver.calibration.answers.comparison import Cosines, Exchange, Groupe
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry
 from cacheserver.matching.language import Language
+from cacheserver.matching.prior import MINILM, Prior
 
 Rows = npt.NDArray[np.float32]  # unit vectors: one, or one a row
 Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
@@ -52,14 +53,22 @@ class ReadExchange:
 
     exchange: Exchange
     vectors: Rows  # as `Vectors` keeps them
+    prior: Prior = MINILM  # of the embedder that made them
 
 
 class AnswerReader:
     """Reads and compares answers, off the request path."""
 
-    def __init__(self, embed: Embed, language: Language, vectors: Vectors | None = None) -> None:
+    def __init__(
+        self,
+        embed: Embed,
+        language: Language,
+        vectors: Vectors | None = None,
+        prior: Prior = MINILM,
+    ) -> None:
         self._embed = embed
         self._language = language
+        self._prior = prior
         self._vectors = vectors  # None: every answer is embedded whenever it is compared
 
     async def read(self, question: str, message: bytes) -> ReadExchange | None:
@@ -109,7 +118,7 @@ class AnswerReader:
             question_profile = self._language.profile(question)
             return Exchange(question_profile, reply.read(read, self._language))
 
-        return ReadExchange(await asyncio.to_thread(work), vectors)
+        return ReadExchange(await asyncio.to_thread(work), vectors, self._prior)
 
     async def _embedded(self, question: str, text: str) -> Rows | None:
         """Return rows as `Vectors` stores them; an answer's is the mean direction of its parts.
@@ -142,16 +151,19 @@ class AnswerReader:
 
 def beside(fresh: ReadExchange, stored: ReadExchange, group: str) -> Grouped:
     """Compare a stored exchange with a fresh one by their vectors."""
+    if not fresh.prior.fitted:
+        return Grouped(group, stored.exchange, comparison.NEUTRAL)
+    scale = fresh.prior.scale
     (question_vector, answer, *parts), (stored_vector, stored_answer, *stored_parts) = (
         fresh.vectors,
         stored.vectors,
     )
-    answers = float(answer @ stored_answer)
-    ends = [float(one @ other) for one, other in zip(parts, stored_parts, strict=False)]
-    own = float(question_vector @ answer) + float(stored_vector @ stored_answer)
-    crossed = float(question_vector @ stored_answer) + float(stored_vector @ answer)
+    answers = scale(float(answer @ stored_answer))
+    ends = [scale(float(one @ other)) for one, other in zip(parts, stored_parts, strict=False)]
+    own = scale(float(question_vector @ answer)) + scale(float(stored_vector @ stored_answer))
+    crossed = scale(float(question_vector @ stored_answer)) + scale(float(stored_vector @ answer))
     cosines = Cosines(
-        questions=float(question_vector @ stored_vector),
+        questions=scale(float(question_vector @ stored_vector)),
         answers=answers,
         lean=own - crossed,
         parted=min(ends, default=1.0) < answers - _PARTED,
@@ -165,6 +177,8 @@ def same_by_text(one: ReadExchange, other: ReadExchange) -> bool | None:
     For two models' answers to one question: that the questions are equal is no evidence there.
     """
     found = beside(one, other, "")
+    if not found.cosines.known:
+        return None
     probability = comparison.same_text(
         found.cosines.answers, one.exchange.reply.profile, other.exchange.reply.profile
     )

@@ -19,6 +19,7 @@ import cacheserver.calibration.build as calibration
 import cacheserver.claude.build as claude
 import cacheserver.conversations.build as conversations
 import cacheserver.embedded.build as embedded
+import cacheserver.embedding.build as embedding
 import cacheserver.encryption.build as encryption
 import cacheserver.erasure.build as erasure
 import cacheserver.ledger.build as ledger
@@ -76,7 +77,7 @@ async def build(
             return None if feature in off else await start(part)
 
         telemetry = await start(observability.telemetry(otel, metrics.dropped))
-        embedder = cache.load_embedder(settings.model_dir or settings.data_dir / "model")
+        embedder = await start(embedding.build(settings))
 
         # The stores, Claude, and the books.
         server = await start(embedded.build(settings))

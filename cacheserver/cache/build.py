@@ -23,10 +23,9 @@ from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.upstream import Upstream
-from cacheserver.core.errors import SettingsError
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.errors import IndexingError
-from cacheserver.index.models import OnnxEmbedder
+from cacheserver.index.models import Embedder
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.storage.build import Store
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -43,6 +42,16 @@ class Books(Protocol):
     def recorder(self) -> Recorder: ...
     @property
     def rows(self) -> ports.Ledger: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The embedder, and what its cosines mean."""
+
+    embedder: Embedder
+    prior: Prior = MINILM
+    batch: int = 8  # texts a call
+    limit_s: float | None = None  # how long a look-up waits for a vector; None: as long as it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class Answers:
     decision_log: DecisionLog
     embedder_id: str
     dim: int
+    prior: Prior = MINILM
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +87,10 @@ class Cache:
     settler: Callable[..., Settler]  # given the `ledger` that its rows go to
 
 
-def load_embedder(folder: Path) -> OnnxEmbedder:
-    """Load the exported model. Raises `SettingsError` if there is none."""
-    try:
-        return OnnxEmbedder(folder)
-    except IndexingError as error:
-        raise SettingsError(
-            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
-            f"`python -m cacheserver.index.export --to {folder}` (needs the `models` extra)"
-        ) from error
-
-
 @asynccontextmanager
 async def answers(
     store: Store,
-    embedder: OnnxEmbedder,
+    embedding: Embedding,
     options: CacheOptions,
     metrics: Metrics,
     clock: Callable[[], float],
@@ -115,7 +114,8 @@ async def answers(
             read=record_of,
         )
         stack.push_async_callback(decision_log.close)
-        batcher = Batcher(embedder)
+        embedder = embedding.embedder
+        batcher = Batcher(embedder, max_batch=embedding.batch)
         stack.push_async_callback(batcher.close)
         semantic = SemanticEntries(
             entries,
@@ -126,8 +126,10 @@ async def answers(
             clock=clock,
             counts=metrics,
             sealer=store.sealer,
+            scale=embedding.prior.scale,
+            limit_s=embedding.limit_s,
         )
-        yield Answers(semantic, decision_log, embedder.id, embedder.dim)
+        yield Answers(semantic, decision_log, embedder.id, embedder.dim, embedding.prior)
 
 
 @asynccontextmanager
@@ -159,6 +161,7 @@ async def cache(
         language=plugins.language,
         metrics=metrics,
         clock=clock,
+        prior=answers.prior,
     )
     stored = StoredAnswers(
         entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance

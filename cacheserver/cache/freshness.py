@@ -14,7 +14,7 @@ from cacheserver.matching.language import ALL_VETOES, Language, vetoes_between
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.profile import Profile
 
-_UNLOOKED = ("degraded", "warming")
+_UNLOOKED = ("degraded", "warming", "embedder")
 
 EXPLAINED = 5  # nearest candidates that a decision lists
 

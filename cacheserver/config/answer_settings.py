@@ -48,11 +48,6 @@ class AnswerSettings(BaseModel):
         ge=1,
         le=100,
     )
-    model_dir: Path | None = setting(
-        None,
-        "The folder of the exported embedding model; by default `model` in the data directory.",
-        "It is made once per machine and lives with the data it measures.",
-    )
     audit_usd_per_day: float = setting(
         1.0,
         "The cost of audits a day and tenant, in US dollars: hits are asked again, to see "

@@ -25,6 +25,7 @@ from pydantic import (
 
 from cacheserver.config.answer_settings import AnswerSettings
 from cacheserver.config.claude_settings import ClaudeSettings
+from cacheserver.config.embedder_settings import MINILM, EmbedderSettings
 from cacheserver.config.feature_list import FeatureList
 from cacheserver.config.fields import Secret
 from cacheserver.config.mail_settings import MailSettings
@@ -50,6 +51,7 @@ class UpstreamChoice:
 class Settings(
     MailSettings,
     VerificationSettings,
+    EmbedderSettings,
     AnswerSettings,
     ClaudeSettings,
     StoreSettings,
@@ -60,7 +62,7 @@ class Settings(
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @field_validator(
-        "data_dir", "admin_key_file", "model_dir", "prices",
+        "data_dir", "admin_key_file", "model_dir", "embedder_key_file", "prices",
         "redis_ca_file", "redis_cert_file", "redis_key_file",
         "encryption_key_file", "encryption_old_key_file",
     )  # fmt: skip
@@ -76,12 +78,18 @@ class Settings(
     def _known_upstream(cls, value: str | None) -> str | None:
         if value in (None, "anthropic", "simulated"):
             return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must be `anthropic`, `simulated` or an http(s) URL")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must be a plain URL: no credentials, query or fragment")
-        return value.rstrip("/")
+        return _plain_url(value)
+
+    @field_validator("embedder")
+    @classmethod
+    def _known_embedder(cls, value: str) -> str:
+        if is_url(value):
+            return _plain_url(value)
+        if "://" in value:
+            raise ValueError("must be `minilm`, a folder, a model's name or an http(s) URL")
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -108,7 +116,21 @@ class Settings(
         if self.redis_key_file is not None and self.redis_cert_file is None:
             raise ValueError("`CACHESERVER_REDIS_KEY_FILE` needs `CACHESERVER_REDIS_CERT_FILE`")
         self._check_encryption()
+        self._check_embedder()
         return self
+
+    def _check_embedder(self) -> None:
+        if self.embedder_key is not None and self.embedder_key_file is not None:
+            raise ValueError(
+                "`CACHESERVER_EMBEDDER_KEY` and `CACHESERVER_EMBEDDER_KEY_FILE`: set one"
+            )
+        for name in ("embedder_model", "embedder_key", "embedder_key_file"):
+            if getattr(self, name) is not None and not is_url(self.embedder):
+                raise ValueError(
+                    f"`{variable(name)}` is for a `CACHESERVER_EMBEDDER` that is a URL"
+                )
+        if self.embedder == MINILM and self.embedder_prefix:
+            raise ValueError("`CACHESERVER_EMBEDDER_PREFIX` is not for `minilm`, which takes none")
 
     def _check_encryption(self) -> None:
         key, old = "CACHESERVER_ENCRYPTION_KEY", "CACHESERVER_ENCRYPTION_OLD_KEY"
@@ -184,6 +206,36 @@ def resolve_upstream(settings: Settings) -> UpstreamChoice:
             return UpstreamChoice("anthropic", ANTHROPIC_URL)
         case url:
             return UpstreamChoice("url", url)
+
+
+def embedder_key(settings: Settings) -> str | None:
+    """Return the key for the embeddings endpoint. Raises `SettingsError` on an unreadable file."""
+    if settings.embedder_key_file is None:
+        return settings.embedder_key.get_secret_value() if settings.embedder_key else None
+    try:
+        key = settings.embedder_key_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"`CACHESERVER_EMBEDDER_KEY_FILE`: {settings.embedder_key_file} cannot be read: {error}"
+        ) from error
+    if not key.isascii() or not key.isprintable() or not key:
+        raise SettingsError("`CACHESERVER_EMBEDDER_KEY_FILE`: holds no key of one line")
+    return key
+
+
+def is_url(embedder: str) -> bool:
+    """Return True if the embedder is an endpoint."""
+    return embedder.startswith(("http://", "https://"))
+
+
+def _plain_url(value: str) -> str:
+    """Return the URL without a slash at its end. Raises `ValueError`."""
+    parts = urlsplit(value)
+    if not parts.hostname:
+        raise ValueError("must be an http(s) URL with a host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a plain URL: no credentials, query or fragment")
+    return value.rstrip("/")
 
 
 def admin_key(settings: Settings) -> str | None:

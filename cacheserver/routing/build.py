@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cacheserver.calibration.build import CalibrationParts
 from cacheserver.host import Host
+from cacheserver.routing.complexity_weights import EMBEDDER
 from cacheserver.routing.escalation import Escalation
 from cacheserver.routing.model_catalogue import ModelCatalogue
 from cacheserver.routing.router import Router
@@ -54,6 +55,7 @@ async def build(host: Host, comparing: CalibrationParts | None) -> AsyncIterator
             metrics=host.metrics,
             default_model=host.settings.default_model,
             trials=None if trials is None else trials.live,
+            reads_vectors=host.answers.embedder_id.startswith(EMBEDDER),
         )
         stack.push_async_callback(router.close)
         host.plugins.router = router

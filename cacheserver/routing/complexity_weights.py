@@ -12,6 +12,7 @@ from cacheserver.core import data_files
 from cacheserver.routing.complexity import Weights
 
 FILE = "complexity_weights.json"
+EMBEDDER = "all-MiniLM-L6-v2:"  # what the ids of embedders begin with whose vectors it reads
 
 
 def of_table(table: Mapping[str, Any]) -> Weights:

@@ -39,7 +39,11 @@ class Trials(Protocol):
 
 
 class Router:
-    """Chooses models. `default_model` is what `auto` would be without it."""
+    """Chooses models.
+
+    `default_model` is what `auto` would be without it. `reads_vectors`: the embedder is the one
+    that the classifier's weights were fitted to.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Router:
         metrics: Metrics,
         default_model: str,
         trials: Trials | None = None,
+        reads_vectors: bool = True,
     ) -> None:
         self._conversations = conversations
         self._catalogue = catalogue
@@ -59,6 +64,7 @@ class Router:
         self._metrics = metrics
         self._default_model = default_model
         self._trials = trials
+        self._reads_vectors = reads_vectors
         # Twice: a task that is over is still counted for a moment.
         self._background = BackgroundWork(_SITE, metrics, limit=2 * _MOST_WRITING)
         # On their way to Redis: the next turn may come before the last one's write is through.
@@ -81,7 +87,7 @@ class Router:
         if query.model == AUTO:
             ask = replace(ask, sticky=await self._sticky(query, now))
         if text is not None and routing_rules.needs_classifier(ask, rules):
-            ask = replace(ask, reading=_read(text, looks, vector))
+            ask = replace(ask, reading=_read(text, looks, vector if self._reads_vectors else None))
         if text is not None and query.credential is None and routing_rules.asks_haiku(ask, rules):
             ask = await self._ask_haiku(ask, text, rules, abilities, query.tenant.name, now)
         route = routing_rules.choose(ask, rules, abilities)

@@ -164,17 +164,11 @@ def _steps(
     """Replay every request."""
     from cacheserver.analysis.audit.factories import EngineFactory
     from cacheserver.analysis.replay import workers
-    from cacheserver.core.errors import SettingsError
     from cacheserver.core.types import Bar, Tenant
-    from cacheserver.index.errors import ModelDamaged
-    from cacheserver.index.models import read_manifest
+    from cacheserver.embedding.build import load
     from cacheserver.promptcache.prefixes import MOST
 
-    model_dir = settings.model_dir or settings.data_dir / "model"
-    try:
-        read_manifest(model_dir)
-    except ModelDamaged as error:
-        raise SettingsError(f"`CACHESERVER_MODEL_DIR`: {error}") from error
+    load(settings)  # what is wrong with it is said here, not by each process
     tenant = Tenant(
         "default",
         default_ttl_s=args.ttl,
@@ -184,7 +178,7 @@ def _steps(
     processes = _processes(args)
     # What is remembered is shared out, so that many remember no more than the server would.
     bounds = (args.most_entries, args.most_texts, MOST)
-    factory = EngineFactory(model_dir, tenant, prices, *(bound // processes for bound in bounds))
+    factory = EngineFactory(settings, tenant, prices, *(bound // processes for bound in bounds))
     if args.one_tenant:
         found = (replace(call, tenant="default") for call in found)
     return workers.replay(found, factory, processes=processes)

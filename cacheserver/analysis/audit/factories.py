@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.workers import ManagedEngine
+from cacheserver.config.settings import Settings
 from cacheserver.core.types import Tenant
+from cacheserver.embedding.build import load
 from cacheserver.english.language import english
-from cacheserver.index.models import OnnxEmbedder
 from cacheserver.pricing import price_file
 
 
@@ -20,7 +20,7 @@ from cacheserver.pricing import price_file
 class EngineFactory:
     """Settings of an engine, sent to each process; calling it makes the engine."""
 
-    model_dir: Path
+    settings: Settings
     tenant: Tenant
     prices: str | None
     entries: int
@@ -28,8 +28,9 @@ class EngineFactory:
     prefixes: int
 
     def __call__(self) -> ManagedEngine:
-        embedding = Embedding(OnnxEmbedder(self.model_dir))
-        similar = Similar(embedding, english(), texts=self.texts)
+        loaded = load(self.settings)
+        embedding = Embedding(loaded.embedder)
+        similar = Similar(embedding, english(), texts=self.texts, prior=loaded.prior)
         engine = Engine(
             reader=Reader(self.tenant, embedding.id, english()),
             pricer=price_file.build_pricer(self.prices),

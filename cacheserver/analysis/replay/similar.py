@@ -35,7 +35,9 @@ from cacheserver.matching.calibration import Calibration, Label, Source
 from cacheserver.matching.decision import ScoredCandidate, judge
 from cacheserver.matching.language import Language
 from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
+from cacheserver.routing.complexity_weights import EMBEDDER
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
 _PROFILES: Final = 5_000  # as in `cache.decider`
@@ -61,10 +63,12 @@ class Similar:
         most: int = 100_000,
         texts: int | None = None,
         seed: int = 1,
+        prior: Prior = MINILM,
     ) -> None:
         """`texts`: how many questions and answers may be embedded; None: all."""
         self._embedding = embedding
         self._language = language
+        self._prior = prior
         self._most = most
         self._texts = texts
         self._random = Random(seed)
@@ -76,7 +80,7 @@ class Similar:
         self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
-        self._answers = AnswerReader(self._embed, language)
+        self._answers = AnswerReader(self._embed, language, prior=prior)
         # Not `asyncio.Runner`: its signal handler formats every result, large arrays included.
         self._loop = asyncio.new_event_loop()
 
@@ -109,8 +113,10 @@ class Similar:
             self._embedding.ahead(seen.query.text)
 
     def vector(self, seen: ReplayedRequest) -> Vectors | None:
-        """Return the question's vector, as the server's router uses it."""
-        return None if seen.query.text is None else self._vector(seen.query.text)
+        """Return the question's vector, as the server's router uses it; None if it uses none."""
+        if seen.query.text is None or not self._embedding.id.startswith(EMBEDDER):
+            return None
+        return self._vector(seen.query.text)
 
     def _vector(self, text: str) -> Vectors | None:
         if self.spent and not self._embedding.has(text):
@@ -128,7 +134,7 @@ class Similar:
             return Found(None, "not-sought" if self.spent else "unreadable")
         matches = self._index.search(query.scope, vector, bar.top_k, call.at)
         near = [
-            self._neighbour(self._stored[m.id], m.cosine)
+            self._neighbour(self._stored[m.id], self._prior.scale(m.cosine))
             for m in matches
             if (query.fingerprint, m.id) not in self._condemned
         ]
@@ -146,6 +152,7 @@ class Similar:
             scope.bar,
             language=self._language,
             enabled=enabled_vetoes(bar),
+            prior=self._prior,
         )
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
@@ -290,7 +297,7 @@ class Similar:
             return self._answers.outcome(exchange, [grouped[id]]) if id in grouped else "open"
 
         asked = self._profile(seen.query.text or "")
-        return foils.of_neighbours(asked, found.near, group, outcome, self._language)
+        return foils.of_neighbours(asked, found.near, group, outcome, self._language, self._prior)
 
     def _compared(self, text: str, call: Call, stored: Stored) -> Conclusion:
         """Compare the logged answer with the stored one."""

@@ -24,6 +24,7 @@ from cacheserver.index import snapshot
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
 from cacheserver.index.vectors import VectorIndex
+from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.question_text import is_normal
 from cacheserver.storage.sealer import Sealer
 
@@ -53,7 +54,10 @@ class SemanticEntries:
         clock: Callable[[], float],
         counts: Counts,
         sealer: Sealer | None = None,
+        scale: CosineScale | None = None,
+        limit_s: float | None = None,
     ) -> None:
+        """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector."""
         self.entries = entries
         self.index = VectorIndex(dim)
         self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
@@ -63,6 +67,8 @@ class SemanticEntries:
         self._snapshot_path = snapshot_path
         self._clock = clock
         self._counts = counts
+        self._scale = scale or CosineScale()
+        self._limit_s = limit_s
         self._coat = None if sealer is None else sealer.files
         self._changed = False  # since the last snapshot
 
@@ -83,13 +89,15 @@ class SemanticEntries:
         if not self.ready:
             return Near(skipped="warming")
         try:
-            vector = await self._batcher.embed(query.text)
+            async with asyncio.timeout(self._limit_s):
+                vector = await self._batcher.embed(query.text)
         except TooLong:
             return Near(skipped="window")
         except Unreadable:
             return Near(skipped="unreadable")
-        except IndexingError as error:
-            raise StoreError(f"the embedder failed: {type(error).__name__}") from error
+        except (IndexingError, TimeoutError):
+            self._counts.swallowed("embed")
+            return Near(skipped="embedder")
         for _ in range(_ROUNDS):
             try:
                 matches = self.index.search(query.scope, vector, top_k, self._clock())
@@ -101,7 +109,7 @@ class SemanticEntries:
                 if stored is None:  # purged, evicted or replaced: the index follows Redis
                     gone += self.index.remove(match.id)
                 elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
-                    live.append(_candidate(stored, match.cosine))
+                    live.append(_candidate(stored, self._scale(match.cosine)))
             if not gone:
                 break  # otherwise search again: dropped vectors may have hidden others
         return Near(live, vector=vector)
@@ -132,10 +140,11 @@ class SemanticEntries:
     async def vector(self, text: str) -> Vector | None:
         """The vector of a text; None if it exceeds the window or the embedder fails."""
         try:
-            return await self._batcher.embed(text)
+            async with asyncio.timeout(self._limit_s):
+                return await self._batcher.embed(text)
         except Unreadable:
             return None
-        except IndexingError:
+        except (IndexingError, TimeoutError):
             self._counts.swallowed("embed")
             return None
 
@@ -212,10 +221,10 @@ class SemanticEntries:
         )
 
 
-def _candidate(stored: Stored, cosine: float) -> Candidate:
+def _candidate(stored: Stored, similarity: float) -> Candidate:
     return Candidate(
         stored.entry,
-        cosine,
+        similarity,
         stored.group,
         corroborated=stored.corroborated,
         pinned=stored.pinned,

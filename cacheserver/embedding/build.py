@@ -1,0 +1,128 @@
+"""Builds the embedder that the settings choose, with its prior."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cacheserver.cache.build import Embedding
+from cacheserver.config import settings as config
+from cacheserver.config.embedder_settings import MINILM
+from cacheserver.config.settings import Settings
+from cacheserver.core.errors import SettingsError
+from cacheserver.embedding import endpoint_probe, prior_file
+from cacheserver.embedding.endpoint import BATCH, Endpoint, EndpointEmbedder, new_client
+from cacheserver.embedding.exported import exported_folder, minilm_folder
+from cacheserver.embedding.prior_file import PriorRefused, read_prior
+from cacheserver.index.errors import EmbedderFailed, IndexingError
+from cacheserver.index.export import EMBEDDER_ID, PRIOR
+from cacheserver.index.models import OnnxEmbedder
+from cacheserver.matching.prior import MINILM as MINILM_PRIOR
+from cacheserver.matching.prior import UNFITTED, Prior
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Embedding]:
+    """Open the embedder until the block ends. Raises `SettingsError`."""
+    embedding = load(settings)
+    try:
+        yield embedding
+    finally:
+        if isinstance(embedding.embedder, EndpointEmbedder):
+            embedding.embedder.close()
+
+
+def load(settings: Settings) -> Embedding:
+    """Return the embedder and its prior. Raises `SettingsError`."""
+    if config.is_url(settings.embedder):
+        embedder = _endpoint(settings)
+        prior = _prior(settings.embedder_prior, embedder.id, None)
+        return Embedding(embedder, prior, BATCH, settings.embedder_timeout_s)
+    if settings.embedder == MINILM:
+        folder = minilm_folder(settings.model_dir, settings.data_dir)
+        model = _minilm(folder)
+    else:
+        folder = exported_folder(settings.embedder, settings.data_dir)
+        model = _exported(folder, settings.embedder_prefix)
+    return Embedding(model, _prior(settings.embedder_prior, model.id, folder / PRIOR))
+
+
+def _minilm(folder: Path) -> OnnxEmbedder:
+    try:
+        return OnnxEmbedder(folder)
+    except IndexingError as error:
+        raise SettingsError(
+            f"`CACHESERVER_MODEL_DIR`: {error}. Make the model once with "
+            f"`python -m cacheserver.index.export --to {folder}` (needs the `models` extra)"
+        ) from error
+
+
+def _exported(folder: Path, prefix: str | None) -> OnnxEmbedder:
+    try:
+        return OnnxEmbedder(folder, prefix=prefix)
+    except IndexingError as error:
+        raise SettingsError(f"`CACHESERVER_EMBEDDER`: {error}") from error
+
+
+def _prior(chosen: str | None, embedder: str, beside: Path | None) -> Prior:
+    """Return the prior that is chosen, else the one beside the model, else MiniLM's or none."""
+    try:
+        if chosen is not None:
+            file = prior_file.shipped().get(chosen)
+            # That a shipped one fits is the operator's word: the id of a model has its weights.
+            return read_prior(file or Path(chosen).expanduser(), None if file else embedder)
+        if beside is not None and beside.is_file():
+            return read_prior(beside, embedder)
+    except PriorRefused as refused:
+        raise SettingsError(f"`CACHESERVER_EMBEDDER_PRIOR`: {refused}") from refused
+    if embedder == EMBEDDER_ID:
+        return MINILM_PRIOR
+    logger.warning(
+        "no prior is fitted for the embedder %s: scopes without labels serve twins only", embedder
+    )
+    return UNFITTED
+
+
+def _endpoint(settings: Settings) -> EndpointEmbedder:
+    endpoint = Endpoint(
+        settings.embedder,
+        model=settings.embedder_model,
+        key=config.embedder_key(settings),
+        prefix=settings.embedder_prefix or "",
+        timeout_s=settings.embedder_timeout_s,
+        max_bytes=settings.embedder_max_bytes,
+    )
+    before = endpoint_probe.recall(settings.data_dir, endpoint.id)
+    patient = endpoint_probe.starting(endpoint)
+    client = new_client(patient)
+    try:
+        probed = endpoint_probe.probe(client, patient, time.monotonic)
+    except EmbedderFailed as error:
+        if before is None:
+            raise SettingsError(
+                f"`CACHESERVER_EMBEDDER`: {error}. It must answer once, for its dimension"
+            ) from error
+        logger.warning("the embeddings endpoint is away: %s", error)
+        probed = before
+    finally:
+        client.close()
+    if before is not None and (changed := endpoint_probe.difference(probed, before)):
+        raise SettingsError(
+            f"`CACHESERVER_EMBEDDER`: the endpoint {changed}. If another model is behind it now, "
+            "give it another name in `CACHESERVER_EMBEDDER_MODEL`"
+        )
+    if probed != before:
+        try:
+            endpoint_probe.keep(settings.data_dir, endpoint.id, before or probed)
+        except OSError as error:
+            raise SettingsError(
+                f"`CACHESERVER_DATA_DIR`: {settings.data_dir} cannot be written: {error.strerror}"
+            ) from error
+    return EndpointEmbedder(
+        endpoint, dim=probed.dim, scripts=probed.scripts, monotonic=time.monotonic
+    )

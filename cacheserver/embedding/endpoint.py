@@ -1,0 +1,178 @@
+"""Embeddings endpoint in OpenAI's shape: TEI, vLLM, Ollama, Voyage and others.
+
+Rule: texts are the operator's callers' words, so they go to the configured URL and nowhere else: no
+redirect is followed. A reply is believed only if it has one finite vector of the known dimension
+for each text. After some failures in a row the endpoint is left alone for a while.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import numpy as np
+
+from cacheserver.core import json_text
+from cacheserver.index.errors import EmbedderFailed, TooLong, Unknown
+from cacheserver.index.models import Vectors, prefix_mark
+
+BATCH = 64  # texts a call
+_RESTS_AFTER = 3  # failures in a row; one may be an accident
+_RESTS_S = 5.0  # then no call: each would cost a request the whole time limit
+# A number takes some 20 bytes as JSON, and 4,096 dimensions are the most in use.
+_MOST_REPLY = BATCH * 4_096 * 32
+_MOST_DIM = 16_384
+_NAME = re.compile("[ -]")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Address of the endpoint and how to ask it. The key is not part of its identity."""
+
+    url: str
+    model: str | None = None
+    key: str | None = None
+    prefix: str = ""
+    timeout_s: float = 0.5
+    max_bytes: int = 510
+
+    @property
+    def id(self) -> str:
+        """Return the id of the embedder. Nobody says which weights answer, so URL and model do."""
+        name = self.model or urlsplit(self.url).hostname or ""
+        digest = hashlib.sha256(f"{self.address}\n{self.model or ''}".encode()).hexdigest()[:12]
+        return f"endpoint:{name}:{digest}{prefix_mark(self.prefix)}"
+
+    @property
+    def address(self) -> str:
+        path = urlsplit(self.url).path
+        if path.endswith("/embeddings"):
+            return self.url
+        return f"{self.url}/embeddings" if path else f"{self.url}/v1/embeddings"
+
+
+class EndpointEmbedder:
+    """Embedder behind an endpoint. Called by one thread at a time.
+
+    `scripts` are the writing systems that the model tells apart; other letters are `Unknown`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        dim: int,
+        scripts: Collection[str],
+        monotonic: Callable[[], float],
+        client: httpx2.Client | None = None,
+    ) -> None:
+        self.id = endpoint.id
+        self.dim = dim
+        self._endpoint = endpoint
+        self._scripts = frozenset(scripts)
+        self._client = client or new_client(endpoint)
+        self._monotonic = monotonic
+        self._failures = 0
+        self._rests_until = 0.0
+
+    def close(self) -> None:
+        self._client.close()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        for text in texts:
+            self._check(text)
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
+        if self._monotonic() < self._rests_until:
+            raise EmbedderFailed("the endpoint failed several times and is left alone")
+        try:
+            parts = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+            made = [ask(self._client, self._endpoint, part, self._monotonic) for part in parts]
+            vectors: Vectors = np.concatenate(made)
+            if vectors.shape[1] != self.dim:
+                raise EmbedderFailed(
+                    f"the endpoint answers with {vectors.shape[1]} dimensions, not {self.dim}"
+                )
+        except EmbedderFailed:
+            self._failures += 1
+            if self._failures >= _RESTS_AFTER:
+                self._rests_until = self._monotonic() + _RESTS_S
+            raise
+        self._failures = 0
+        return vectors
+
+    def _check(self, text: str) -> None:
+        """Raise `Unreadable` for a text that the endpoint might cut, or see only in part."""
+        size = len((self._endpoint.prefix + text).encode())
+        if size > self._endpoint.max_bytes:
+            raise TooLong(f"the text has {size} bytes")
+        if not text.strip():
+            raise Unknown("the text is blank")
+        if any(not self._reads(char) for char in set(text) if char >= "\x80"):
+            raise Unknown("the text has signs that the embedder may not tell apart")
+
+    def _reads(self, char: str) -> bool:
+        category = unicodedata.category(char)
+        if category[0] == "L":
+            return script_of(char) in self._scripts
+        return category[0] in "MNPZ" or category == "Sc"  # no emoji: many models know none
+
+
+def script_of(letter: str) -> str:
+    """Return the writing system of a letter, by the first word of its name: "LATIN", "CJK"."""
+    first = _NAME.split(unicodedata.name(letter, ""), maxsplit=1)[0]
+    return "CJK" if first == "IDEOGRAPHIC" else first
+
+
+def new_client(endpoint: Endpoint) -> httpx2.Client:
+    headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
+    return httpx2.Client(timeout=endpoint.timeout_s, follow_redirects=False, headers=headers)
+
+
+def ask(
+    client: httpx2.Client,
+    endpoint: Endpoint,
+    texts: Sequence[str],
+    monotonic: Callable[[], float],
+) -> Vectors:
+    """Return a unit row per text. Raises `EmbedderFailed`, which holds no text and no reply."""
+    body: dict[str, Any] = {"input": [endpoint.prefix + text for text in texts]}
+    if endpoint.model is not None:
+        body["model"] = endpoint.model
+    deadline = monotonic() + endpoint.timeout_s
+    reply = bytearray()
+    try:
+        with client.stream("POST", endpoint.address, json=body) as response:
+            if response.status_code != 200:
+                raise EmbedderFailed(f"the endpoint answered {response.status_code}")
+            for chunk in response.iter_bytes():
+                reply += chunk
+                # The client's own limit is for each chunk.
+                if monotonic() > deadline or len(reply) > _MOST_REPLY:
+                    raise EmbedderFailed("the endpoint's reply is too slow or too large")
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+        raise EmbedderFailed(f"the endpoint did not answer: {type(error).__name__}") from error
+    return _vectors(bytes(reply), len(texts))
+
+
+def _vectors(reply: bytes, count: int) -> Vectors:
+    try:
+        rows = json_text.loads(reply)["data"]
+        by_index = {row["index"]: row["embedding"] for row in rows}
+        listed = [by_index[index] for index in range(count)]
+        vectors = np.array(listed, np.float32)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise EmbedderFailed("the endpoint's reply is not in OpenAI's shape") from error
+    if len(rows) != count or vectors.ndim != 2 or not 1 <= vectors.shape[1] <= _MOST_DIM:
+        raise EmbedderFailed("the endpoint's reply has not one vector for each text")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    if not np.all(np.isfinite(lengths)) or not np.all(lengths > 1e-6):
+        raise EmbedderFailed("the endpoint's reply has a vector without a direction")
+    unit: Vectors = (vectors / lengths).astype(np.float32)
+    return unit

@@ -1,0 +1,116 @@
+"""Probe of an embeddings endpoint at the start: its dimension, and the scripts it tells apart.
+
+What was found is kept in the data directory. So a server starts while its endpoint is away, and
+another model behind the same address is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import httpx2
+import numpy as np
+
+from cacheserver.embedding.endpoint import Endpoint, ask, script_of
+from cacheserver.index.errors import EmbedderFailed
+from cacheserver.index.models import Vectors
+
+_FILE = "embedder.json"
+_FORMAT = 1
+_STARTS_S = 30.0  # a model is loaded at the first call, by some servers
+# Two plain questions of different subjects for each script. A model that lacks the script sees
+# unknown pieces in both, and gives them nearly the same vector.
+_SCRIPTS = (
+    ("What does the red bread cost?", "Where does my sister live?"),
+    ("Сколько стоит хлеб?", "Где живёт моя сестра?"),
+    ("Πόσο κάνει το ψωμί;", "Πού μένει η αδερφή μου;"),
+    ("كم سعر الخبز؟", "أين تسكن أختي؟"),
+    ("כמה עולה הלחם?", "איפה גרה אחותי?"),
+    ("रोटी कितने की है?", "मेरी बहन कहाँ रहती है?"),
+    ("রুটির দাম কত?", "আমার বোন কোথায় থাকে?"),
+    ("ரொட்டியின் விலை என்ன?", "என் சகோதரி எங்கே வசிக்கிறாள்?"),
+    ("ขนมปังราคาเท่าไร", "น้องสาวของฉันอาศัยอยู่ที่ไหน"),
+    ("面包多少钱", "我的姐姐住在哪里"),
+    ("ぱんはいくらですか", "いもうとはどこにすんでいますか"),
+    ("パンハイクラデスカ", "イモウトハドコニスンデイマスカ"),
+    ("빵은 얼마예요?", "내 동생은 어디에 살아요?"),
+    ("რა ღირს პური?", "სად ცხოვრობს ჩემი და?"),
+    ("Ինչ արժե հացը?", "Որտեղ է ապրում քույրս?"),
+)
+_APART = 0.98  # cosine of the two questions, from which on a model does not tell them apart
+_SAME = 0.98  # cosine of a probe's vectors at two starts; quantised servers vary by 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What an endpoint's model is like."""
+
+    dim: int
+    scripts: tuple[str, ...]
+    probe: tuple[float, ...]  # vector of the first question
+
+
+def probe(client: httpx2.Client, endpoint: Endpoint, monotonic: Callable[[], float]) -> Probed:
+    """Ask the endpoint. Raises `EmbedderFailed`."""
+    texts = [text for pair in _SCRIPTS for text in pair]
+    vectors = ask(client, endpoint, texts, monotonic)
+    scripts = tuple(
+        script_of(one[0])
+        for at, (one, _) in enumerate(_SCRIPTS)
+        if float(vectors[2 * at] @ vectors[2 * at + 1]) < _APART
+    )
+    if "LATIN" not in scripts:
+        raise EmbedderFailed("the endpoint gives unlike questions the same vector")
+    return Probed(vectors.shape[1], scripts, tuple(round(float(x), 6) for x in vectors[0]))
+
+
+def difference(now: Probed, before: Probed) -> str | None:
+    """Return how the endpoint's model differs from the one it had before; None: it does not."""
+    if now.dim != before.dim:
+        return f"answers with {now.dim} dimensions, the stored questions have {before.dim}"
+    cosine = float(_array(now) @ _array(before))
+    if cosine < _SAME:
+        return f"gives the same text another vector than before (cosine {cosine:.2f})"
+    return None
+
+
+def recall(data_dir: Path, id: str) -> Probed | None:
+    """Return what was kept of an embedder; None if nothing was, or it cannot be read."""
+    try:
+        found = json.loads((data_dir / _FILE).read_bytes())
+        about = found["endpoints"][id]
+        return Probed(int(about["dim"]), tuple(about["scripts"]), tuple(about["probe"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def keep(data_dir: Path, id: str, probed: Probed) -> None:
+    """Keep it, beside those of other embedders. Raises `OSError`."""
+    endpoints = {}
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        endpoints = dict(json.loads((data_dir / _FILE).read_bytes())["endpoints"])
+    endpoints[id] = asdict(probed)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, fresh = tempfile.mkstemp(dir=data_dir, prefix=f".{_FILE}-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            json.dump({"format": _FORMAT, "endpoints": endpoints}, file)
+        Path(fresh).replace(data_dir / _FILE)
+    except OSError:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def starting(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint with a start's patience."""
+    return replace(endpoint, timeout_s=max(_STARTS_S, endpoint.timeout_s))
+
+
+def _array(probed: Probed) -> Vectors:
+    return np.array(probed.probe, np.float32)

@@ -1,0 +1,61 @@
+"""Exported models: finds the export of the model that the settings name, or has it made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from cacheserver.core.errors import SettingsError
+from cacheserver.index import export
+from cacheserver.index.models import MANIFEST
+
+logger = logging.getLogger(__name__)
+
+_FOLDER = "models"  # in the data directory
+
+
+def minilm_folder(model_dir: Path | None, data_dir: Path) -> Path:
+    return model_dir or data_dir / "model"
+
+
+def exported_folder(embedder: str, data_dir: Path) -> Path:
+    """Return the exported model's folder; a model not exported yet is, in a process of its own.
+
+    Raises `SettingsError`.
+    """
+    named = Path(embedder).expanduser()
+    if (named / MANIFEST).is_file():
+        return named
+    is_path = named.is_dir() or embedder.startswith(("/", ".", "~"))
+    if is_path and not named.is_dir():
+        raise SettingsError(f"`CACHESERVER_EMBEDDER`: `{embedder}` is not a folder")
+    model = str(named) if is_path else embedder
+    to = data_dir / _FOLDER / _slug(str(named.resolve()) if is_path else embedder)
+    if (to / MANIFEST).is_file():
+        return to
+    command = f"python -m cacheserver.index.export --model {model} --to {to}"
+    if importlib.util.find_spec("sentence_transformers") is None:
+        raise SettingsError(
+            f"`CACHESERVER_EMBEDDER`: `{embedder}` is not exported yet, and the `models` extra, "
+            f"which exports it, is not installed. Where it is, run `{command}`; then set "
+            "`CACHESERVER_EMBEDDER` to the folder it wrote"
+        )
+    logger.info("exporting the embedding model, once: %s", command)
+    done = subprocess.run(  # the serving process never imports torch
+        [sys.executable, "-m", export.__name__, "--model", model, "--to", str(to)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise SettingsError(f"`CACHESERVER_EMBEDDER`: {last[0] if last else 'the export failed'}")
+    return to
+
+
+def _slug(model: str) -> str:
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(model).name)
+    return f"{name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"

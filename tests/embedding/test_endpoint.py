@@ -1,0 +1,181 @@
+"""The embeddings endpoint: what is sent, what is believed, and what its failures cost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cacheserver.embedding.endpoint import Endpoint, EndpointEmbedder
+from cacheserver.index.errors import EmbedderFailed, TooLong, Unknown
+from tests.embedding.servers import Server, saying, serving, shaped
+
+DIM = 32
+KEY = "sk-embeddings-secret"
+
+
+class Seconds:
+    """Monotonic time, moved by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(shaped(DIM)) as running:
+        yield running
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+Open = Callable[..., EndpointEmbedder]
+
+
+@pytest.fixture
+def embedder(server: Server, seconds: Seconds) -> Iterator[Open]:
+    """Return a function that opens an embedder at `server`; all are closed."""
+    with ExitStack() as stack:
+
+        def open(**options: Any) -> EndpointEmbedder:
+            endpoint = Endpoint(server.url, **{"timeout_s": 10.0, **options})
+            scripts = ("LATIN", "CYRILLIC", "CJK", "KATAKANA")
+            made = EndpointEmbedder(endpoint, dim=DIM, scripts=scripts, monotonic=seconds)
+            stack.callback(made.close)
+            return made
+
+        yield open
+
+
+def test_texts_become_unit_rows_in_their_places(server: Server, embedder: Open) -> None:
+    texts = [f"question number {i}" for i in range(70)]
+    made = embedder().embed(texts)
+    assert made.shape == (70, DIM)
+    assert np.linalg.norm(made, axis=1) == pytest.approx(1.0, abs=1e-5)
+    alone = np.concatenate([embedder().embed([text]) for text in texts[60:]])
+    assert np.sum(made[60:] * alone, axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert [len(body["input"]) for _, _, body in server.requests[:2]] == [64, 6]
+
+
+def test_the_request_has_openais_shape_the_prefix_and_the_key(
+    server: Server, embedder: Open
+) -> None:
+    embedder(model="e5", key=KEY, prefix="query: ").embed(["hello you"])
+    path, headers, body = server.requests[0]
+    assert (path, headers["authorization"]) == ("/v1/embeddings", f"Bearer {KEY}")
+    assert body == {"model": "e5", "input": ["query: hello you"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("", "/v1/embeddings"), ("/v1", "/v1/embeddings"), ("/api/embeddings", "/api/embeddings")],
+)
+def test_the_url_may_be_the_server_its_version_or_the_whole(path: str, asked: str) -> None:
+    assert Endpoint(f"http://127.0.0.1{path}").address == f"http://127.0.0.1{asked}"
+
+
+def test_the_id_names_the_model_and_hides_the_key() -> None:
+    one = Endpoint("http://gpu:8080", model="bge-m3", key=KEY)
+    assert one.id.startswith("endpoint:bge-m3:")
+    assert one.id == Endpoint("http://gpu:8080", model="bge-m3", key="another").id
+    others = (
+        Endpoint("http://gpu:8081", model="bge-m3"),
+        Endpoint("http://gpu:8080", model="e5"),
+        Endpoint("http://gpu:8080", model="bge-m3", prefix="query: "),
+    )
+    assert len({one.id, *(other.id for other in others)}) == 4
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        saying({"error": {"message": "no"}}, 500),
+        saying({}, 404),
+        saying({"data": []}),
+        saying({"data": [{"index": 0, "embedding": [0.0] * DIM}]}),
+        saying({"data": [{"index": 0, "embedding": [NAN] * DIM}]}),
+        saying({"data": [{"index": 0, "embedding": [1e39] * DIM}]}),
+        saying({"data": [{"index": 0, "embedding": [1.0] * (DIM + 1)}]}),
+        saying({"data": [{"index": 1, "embedding": [1.0] * DIM}]}),
+        saying({"data": [{"index": 0, "embedding": [1.0] * DIM}] * 2}),
+        saying({"data": [{"index": 0, "embedding": "AAAA"}]}),
+        saying({"data": {"index": 0}}),
+        saying([1]),
+        saying(b"not json"),
+        saying(b""),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_reply_that_is_not_one_good_vector_for_each_text_is_a_failure(
+    server: Server, embedder: Open, reply: Any
+) -> None:
+    server.reply = reply
+    with pytest.raises(EmbedderFailed) as failed:
+        embedder().embed(["my secret question"])
+    assert "secret" not in str(failed.value)
+
+
+def test_a_redirect_is_not_followed(server: Server, embedder: Open) -> None:
+    with serving(shaped(DIM)) as elsewhere:
+        server.reply = saying({}, 307, location=f"{elsewhere.url}/v1/embeddings")
+        with pytest.raises(EmbedderFailed, match="307"):
+            embedder(key=KEY).embed(["a question"])
+        assert elsewhere.requests == []
+
+
+def test_a_slow_endpoint_is_given_up_after_the_limit(server: Server, embedder: Open) -> None:
+    release = threading.Event()
+
+    def slow(body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        release.wait(20)
+        return shaped(DIM)(body)
+
+    server.reply = slow
+    try:
+        with pytest.raises(EmbedderFailed, match="ReadTimeout"):
+            embedder(timeout_s=0.05).embed(["a question"])
+    finally:
+        release.set()
+
+
+def test_after_three_failures_it_is_left_alone_for_a_while(
+    server: Server, seconds: Seconds, embedder: Open
+) -> None:
+    server.reply = saying({}, 503)
+    model = embedder()
+    for _ in range(5):
+        with pytest.raises(EmbedderFailed):
+            model.embed(["a question"])
+    assert len(server.requests) == 3
+    seconds.now += 6
+    server.reply = shaped(DIM)
+    assert model.embed(["a question"]).shape == (1, DIM)
+
+
+def test_what_the_model_might_cut_or_not_tell_apart_is_not_sent(
+    server: Server, embedder: Open
+) -> None:
+    model = embedder(max_bytes=40, prefix="q: ")
+    model.embed(["x" * 37, "Сколько?", "パスポート 々", "3 € — ¿sí?"])
+    for text, why in (
+        ("x" * 38, TooLong),
+        ("ш" * 19, TooLong),
+        ("smile \N{GRINNING FACE}", Unknown),
+        ("कितने", Unknown),
+        ("  ", Unknown),
+    ):
+        with pytest.raises(why):
+            model.embed([text])
+    assert len(server.requests) == 1

@@ -1,0 +1,180 @@
+"""Exports of sentence-transformers models: what their cards say, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from cacheserver.index import export as exporting
+from cacheserver.index.errors import ExportFailed, TooLong, Unknown
+from cacheserver.index.export import export
+from cacheserver.index.model_card import read_card
+from cacheserver.index.models import OnnxEmbedder, read_manifest
+from tests.index.tiny_models import TEXTS
+from tests.models import ROOT
+
+MODELS = ("bert", "mpnet", "roberta")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exports")
+    command = [sys.executable, "-m", "tests.index.tiny_models", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", MODELS)
+def test_an_export_gives_the_vectors_of_the_original(exports: Path, name: str) -> None:
+    embedder = OnnxEmbedder(exports / f"{name}-exported")
+    wanted = np.load(exports / f"{name}.npy")
+    assert embedder.dim == wanted.shape[1] == (16 if name == "roberta" else 32)
+    assert np.sum(embedder.embed(TEXTS) * wanted, axis=1).min() > 0.999
+
+
+def test_the_id_names_weights_quantisation_pooling_and_prefix(exports: Path) -> None:
+    ids = {name: OnnxEmbedder(exports / f"{name}-exported").id for name in MODELS}
+    pooled = {name: id.split(":")[3] for name, id in ids.items()}
+    assert pooled == {"bert": "mean", "mpnet": "cls", "roberta": "max"}
+    assert [name for name, id in ids.items() if ":prefix-" in id] == ["bert"]
+    weights = read_card(exports / "bert").weights
+    assert ids["bert"].startswith(f"bert:{weights[:12]}:")
+    other = OnnxEmbedder(exports / "bert-exported", prefix="")
+    assert other.id == ids["bert"].rpartition(":")[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_int8_is_kept_only_where_it_was_measured_to_be_near(exports: Path, name: str) -> None:
+    manifest = read_manifest(exports / f"{name}-exported")
+    small = manifest.fidelity.get("int8_drift", manifest.fidelity["drift"])
+    assert (":int8-per-channel:" in manifest.id) == (small <= exporting.MOST_DRIFT)
+    assert manifest.fidelity["drift"] <= exporting.MOST_DRIFT
+
+
+def test_the_window_is_the_cards_and_the_prefix_counts(exports: Path) -> None:
+    embedder = OnnxEmbedder(exports / "bert-exported")  # 128 pieces: a character each, and two
+    embedder.embed(["x" * (126 - len("query: "))])
+    with pytest.raises(TooLong):
+        embedder.embed(["x" * (127 - len("query: "))])
+    for text in ("naïve", "", " "):
+        with pytest.raises(Unknown):
+            embedder.embed([text])
+
+
+def test_a_name_is_found_in_the_hubs_cache(exports: Path) -> None:
+    assert read_manifest(exports / "named").id == read_manifest(exports / "bert-exported").id
+
+
+def test_an_intact_export_is_left_alone_and_other_weights_are_not_taken_for_it(
+    exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = exports / "bert-exported"
+    before = (folder / "model.json").stat().st_mtime_ns
+    assert export(folder, str(exports / "bert")).source == "bert"
+    assert (folder / "model.json").stat().st_mtime_ns == before
+
+    class Disk(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(1_000))
+    with pytest.raises(ExportFailed, match="no room"):
+        export(folder, str(exports / "mpnet"))
+    assert read_manifest(folder).source == "bert"
+
+
+def card(folder: Path, **files: Any) -> Path:
+    """Write a model's folder; `files` are its JSON files, with `/` written as `__`."""
+    whole = {
+        "modules": [
+            {"type": "sentence_transformers.models.Transformer", "path": ""},
+            {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+        ],
+        "1_Pooling__config": {"pooling_mode_mean_tokens": True},
+        **files,
+    }
+    for name, value in whole.items():
+        file = folder / f"{name.replace('__', '/')}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(value))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+ABOUT = "config_sentence_transformers"
+
+
+@pytest.mark.parametrize(
+    ("about", "prefix"),
+    [
+        ({}, ""),
+        ({"prompts": None}, ""),
+        ({"prompts": {"query": "query: ", "passage": "passage: "}}, "query: "),
+        ({"prompts": {"query": "q: ", "match": "m: "}, "default_prompt_name": "match"}, "m: "),
+        ({"prompts": {"clustering": "c: "}, "default_prompt_name": None}, ""),
+    ],
+)
+def test_the_prefix_is_the_default_prompt_or_that_for_queries(
+    tmp_path: Path, about: dict[str, Any], prefix: str
+) -> None:
+    assert read_card(card(tmp_path, **{ABOUT: about})).prefix == prefix
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "cls+mean"),
+        ({"pooling_mode": "lasttoken"}, "lasttoken"),
+        ({}, "mean"),
+    ],
+)
+def test_pooling_is_read_in_both_spellings(
+    tmp_path: Path, config: dict[str, Any], pooling: str
+) -> None:
+    assert read_card(card(tmp_path, **{"1_Pooling__config": config})).pooling == pooling
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"modules": []}, "no sentence-transformers model"),
+        ({"modules": {}}, "no sentence-transformers model"),
+        ({"modules": [{"type": "x.Transformer", "path": ""}]}, "no pooling"),
+        ({"modules": [{"type": "x.CLIPModel", "path": ""}]}, "CLIPModel"),
+    ],
+)
+def test_a_folder_that_makes_no_vector_of_a_text_is_refused(
+    tmp_path: Path, files: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ExportFailed, match=why):
+        read_card(card(tmp_path, **files))
+
+
+def test_a_folder_without_weights_and_a_file_are_refused(tmp_path: Path) -> None:
+    (card(tmp_path / "model") / "model.safetensors").unlink()
+    with pytest.raises(ExportFailed, match="no weights"):
+        export(tmp_path / "to", str(tmp_path / "model"))
+    with pytest.raises(ExportFailed, match="not a folder"):
+        export(tmp_path / "to", str(tmp_path / "model" / "modules.json"))
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_name_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    module, to = "cacheserver.index.export", str(tmp_path / "to")
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--to", to, "--model", "minlm"],
+        cwd=ROOT,
+        env={"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "`minlm` is no folder" in done.stderr

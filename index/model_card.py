@@ -19,7 +19,7 @@ _TEXT_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """How a model wants to be used."""
+    """Use of a model as its files describe it."""
 
     pooling: str  # "mean", "cls", ...
     prefix: str  # the prompt for questions, put before every text

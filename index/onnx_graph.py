@@ -41,7 +41,7 @@ _EXACT = 0.9999  # least cosine of the traced model to the original: only roundi
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """How near an exported model is to the original."""
+    """Distance of an exported model from the original."""
 
     cosine: float  # of the probe that is furthest from its original
     drift: float  # 1 - `cosine`, as a share of the distance between two unlike probes

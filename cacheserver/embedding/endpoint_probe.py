@@ -49,7 +49,7 @@ _SAME = 0.98  # cosine of a probe's vectors at two starts; quantised servers var
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What an endpoint's model is like."""
+    """Properties of an endpoint's model."""
 
     dim: int
     scripts: tuple[str, ...]

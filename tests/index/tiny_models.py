@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ SMALL = {**SIZES, "intermediate_size": 64, "vocab_size": 128, "max_position_embe
 def main(to: Path) -> None:
     import numpy as np
     import torch
-    import transformers
     from sentence_transformers import SentenceTransformer
 
     from cacheserver.index.export import export
 
+    transformers: Any = import_module("transformers")
     torch.manual_seed(5)
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
         # architecture, and what its card says
@@ -89,10 +90,9 @@ def _describe(
 
 
 def _dense(folder: Path, size: int) -> None:
-    from sentence_transformers.models import Dense
-
+    models: Any = import_module("sentence_transformers.models")
     folder.mkdir()
-    Dense(32, size).save(str(folder))
+    models.Dense(32, size).save(str(folder))
 
 
 def _write(file: Path, value: Any) -> None:

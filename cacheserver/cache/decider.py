@@ -108,6 +108,7 @@ class Decider:
             needed,
             language=self._language,
             enabled=decisive,
+            prior=self._prior,
         )
         left = [c for c in verdict.candidates if c.evidence and c.evidence.group not in needed.shut]
         return Plausible(left, needed.floor, bar.target, state.cold_start) if left else None

@@ -31,8 +31,8 @@ _UNKNOWN = 0.5  # far below every floor
 class Prior:
     """Prior of one embedder. Without weights it is unfitted.
 
-    An unfitted one knows nothing: a scope without labels serves twins only, and what verification
-    confirms. Answers are then not compared by cosine either, so that no label rests on one.
+    An unfitted one knows nothing: a scope without labels serves twins only. Answers are then not
+    compared by cosine either, so that no label rests on one.
     """
 
     weights: Mapping[str, float] = field(default_factory=dict)  # by `TERMS`

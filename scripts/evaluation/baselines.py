@@ -37,7 +37,7 @@ class Threshold:
     def __init__(self, traffic: Traffic, threshold: float) -> None:
         self._traffic = traffic
         self._threshold = threshold
-        self._store = StoredVectors(traffic.vectors)
+        self._store = StoredVectors(traffic.vectors, traffic.prior.scale)
         self._missed: set[str] = set()
         self.outcome = Outcome()
 
@@ -67,7 +67,7 @@ def static(traffic: Traffic, threshold: float) -> Outcome:
 
 def perfect(traffic: Traffic) -> Outcome:
     """Hits wherever any of the neighbours has the right answer: the ceiling of these neighbours."""
-    outcome, store = Outcome(), StoredVectors(traffic.vectors)
+    outcome, store = Outcome(), StoredVectors(traffic.vectors, traffic.prior.scale)
     for at, one in enumerate(traffic.questions):
         hit = any(traffic.questions[i].meaning == one.meaning for i, _ in store.nearest(at, TOP))
         outcome.note(hit=hit, right=hit)
@@ -83,7 +83,7 @@ class VCache:
         self._traffic = traffic
         self._target = target
         self._seed = seed
-        self._store = StoredVectors(traffic.vectors)
+        self._store = StoredVectors(traffic.vectors, traffic.prior.scale)
         self._entries: dict[int, Entry] = {}
         self._missed: set[str] = set()
         self.outcome = Outcome()

@@ -18,6 +18,7 @@ import numpy as np
 from cacheserver.english.language import English, english
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.language import Language
+from cacheserver.matching.prior import Prior
 from cacheserver.matching.question_text import matched_text
 from scripts.evaluation import baselines
 from scripts.evaluation.data import Malformed, Question
@@ -104,7 +105,8 @@ def judged(
         ]
     }
     rows = embeddings.of([text for p in listed for text in (p.a, p.b)]).reshape(len(listed), 2, -1)
-    near = np.einsum("ij,ij->i", rows[:, 0], rows[:, 1])
+    found_cosines = np.einsum("ij,ij->i", rows[:, 0], rows[:, 1])
+    near = [embeddings.prior.scale(float(cosine)) for cosine in found_cosines]
     for way, at in _THRESHOLDS.items():
         found[way] = [
             _judged(pair, bool(cosine >= at), same)
@@ -121,7 +123,8 @@ def _seen(pair: Pair, language: Language) -> Pair | None:
 
 def _either(pair: Pair, embeddings: Embeddings, settings: Settings) -> bool:
     rows = embeddings.of((pair.a, pair.b))
-    return any(_served(pair, rows, way, settings) for way in ((0, 1), (1, 0)))
+    ways = ((0, 1), (1, 0))
+    return any(_served(pair, rows, way, settings, embeddings.prior) for way in ways)
 
 
 def twin(a: str, b: str, language: English) -> bool:
@@ -178,11 +181,13 @@ def line(row: Row) -> str:
     )
 
 
-def _served(pair: Pair, rows: Vectors, way: tuple[int, int], settings: Settings) -> bool:
+def _served(
+    pair: Pair, rows: Vectors, way: tuple[int, int], settings: Settings, prior: Prior
+) -> bool:
     """Return True if a scope that holds the first question serves the second."""
     texts = (pair.a, pair.b)
     questions = [Question(texts[side], texts[side], texts[side]) for side in way]
-    replay = Replay(Traffic(questions, rows[list(way)]), settings, 1)
+    replay = Replay(Traffic(questions, rows[list(way)], prior), settings, 1)
     replay.ask(0)
     return replay.peek(1).serve is not None
 

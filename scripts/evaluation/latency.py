@@ -64,7 +64,10 @@ def measure(
         for (text, _), vector in zip(chosen, _unit(vectors), strict=True):
             begun = time.thread_time()
             found = index.search("scope", vector, replay.settings.top, 0.0)
-            near = [replay.neighbour(int(match.id), match.cosine) for match in found]
+            near = [
+                replay.neighbour(int(match.id), embeddings.prior.scale(match.cosine))
+                for match in found
+            ]
             replay.decide(language.profile(text), near)
             took.append(1e3 * (time.thread_time() - begun))
     return Figures(

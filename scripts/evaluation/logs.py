@@ -58,9 +58,10 @@ class Replay:
     ) -> None:
         self._queries = queries
         self._vectors = embeddings.of([q.text for q in queries])
+        self._prior = embeddings.prior
         self._language = english()
         self._bar = conformal_bound.bar_for(Calibration(), target)
-        self._kept = StoredVectors(self._vectors)
+        self._kept = StoredVectors(self._vectors, embeddings.prior.scale)
         self._profiles: dict[int, Profile] = {}
         self._exact = set[str]()
         self._folded = set[str]()
@@ -122,6 +123,7 @@ class Replay:
             self._bar,
             language=self._language,
             enabled=ALL_VETOES,
+            prior=self._prior,
         )
 
     def _profile(self, at: int) -> Profile:

@@ -16,6 +16,7 @@ from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.decision import judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.prior import MINILM, Prior
 from scripts.evaluation.vectors import Embeddings
 from scripts.pairs import evaluate
 from scripts.pairs.types import Pair
@@ -44,9 +45,10 @@ class Figures:
 
 
 def cosines(pairs: Sequence[Pair], embeddings: Embeddings) -> Floats:
-    """Return the cosine similarity of each pair's two questions."""
+    """Return the similarity of each pair's two questions, on the scale."""
     ones, others = (embeddings.of([getattr(p, side) for p in pairs]) for side in ("a", "b"))
-    return np.asarray(np.einsum("ij,ij->i", ones, others), np.float64)
+    found = np.einsum("ij,ij->i", ones, others)
+    return np.array([embeddings.prior.scale(float(cosine)) for cosine in found], np.float64)
 
 
 def threshold(name: str, pairs: Sequence[Pair], near: Floats) -> Figures:
@@ -61,10 +63,11 @@ def replay(
     near: Floats,
     target: float,
     enabled: frozenset[str] = ALL_VETOES,
+    prior: Prior = MINILM,
 ) -> Figures:
     """The figures of what serves, by the shipped prior: no scope has learned anything."""
     labels = np.array([p.label for p in pairs])
-    made = [_score(p, float(c), enabled) for p, c in zip(pairs, near, strict=True)]
+    made = [_score(p, float(c), enabled, prior) for p, c in zip(pairs, near, strict=True)]
     scores = np.array([p for p, _ in made])
     vetoed = np.array([v for _, v in made])
     level = conformal_bound.bar_for(Calibration(), target).level
@@ -98,7 +101,7 @@ def _bar(good: Floats, kept: float) -> float:
     return float(np.sort(good)[::-1][max(0, int(np.ceil(kept * len(good))) - 1)])
 
 
-def _score(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, bool]:
+def _score(pair: Pair, cosine: float, enabled: frozenset[str], prior: Prior) -> tuple[float, bool]:
     """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
     language = english()
     stored = Neighbour("stored", cosine, "stored", language.profile(pair.a))
@@ -109,6 +112,7 @@ def _score(pair: Pair, cosine: float, enabled: frozenset[str]) -> tuple[float, b
         conformal_bound.UNREACHED,
         language=language,
         enabled=enabled,
+        prior=prior,
     )
     (judged,) = verdict.candidates
     return judged.probability, judged.veto is not None

@@ -236,7 +236,9 @@ def _joined(
         for _, caller, s in steps
     ]
     vectors = embeddings.of([one.text for one in questions])
-    return Traffic([*honest.questions, *questions], np.concatenate([honest.vectors, vectors]))
+    return Traffic(
+        [*honest.questions, *questions], np.concatenate([honest.vectors, vectors]), honest.prior
+    )
 
 
 def added(runs: Sequence[Moved]) -> list[Moved]:

@@ -118,7 +118,7 @@ class Evaluation:
     def _pair_figures(self, name: str, listed: Sequence[Pair]) -> Iterator[pairs.Figures]:
         near = pairs.cosines(listed, self._embeddings)
         yield pairs.threshold(name, listed, near)
-        yield pairs.replay(name, "words", listed, near, DEFAULT)
+        yield pairs.replay(name, "words", listed, near, DEFAULT, prior=self._embeddings.prior)
 
     # Logs
 

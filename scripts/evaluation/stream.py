@@ -22,6 +22,7 @@ from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
 from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.neighbours import Neighbour
+from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
 from scripts.evaluation.data import Question
 from scripts.evaluation.near import StoredVectors
@@ -39,6 +40,7 @@ class Traffic:
 
     questions: Sequence[Question]
     vectors: Vectors
+    prior: Prior = MINILM
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -97,7 +99,7 @@ class Outcome:
 
 def prepare(questions: Sequence[Question], embeddings: Embeddings) -> Traffic:
     """The traffic of one run."""
-    return Traffic(questions, embeddings.of([a.text for a in questions]))
+    return Traffic(questions, embeddings.of([a.text for a in questions]), embeddings.prior)
 
 
 class Replay:
@@ -115,7 +117,7 @@ class Replay:
         # (wrong, right) of audited hits, by entry and by group
         self._past: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         self._condemned: set[tuple[str, int]] = set()  # (question, entry)
-        self.stored = StoredVectors(traffic.vectors)
+        self.stored = StoredVectors(traffic.vectors, traffic.prior.scale)
         self.state = Calibration()
         self.bar = conformal_bound.bar_for(self.state, settings.target)
         self.outcome = Outcome()
@@ -268,6 +270,7 @@ class Replay:
             self.bar,
             language=self._language,
             enabled=self.settings.vetoes if enabled is None else enabled,
+            prior=self.traffic.prior,
         )
 
     def _label(
@@ -332,7 +335,9 @@ class Replay:
         def outcome(id: str) -> Comparison:
             return found.get(id, "open")
 
-        return foils.of_neighbours(self._profile(at), neighbours, group, outcome, self._language)
+        return foils.of_neighbours(
+            self._profile(at), neighbours, group, outcome, self._language, self.traffic.prior
+        )
 
     def _compared(self, at: int, stored: int, *, asking: int = 0) -> Comparison:
         """Compare a fresh answer with a stored one, with the errors that comparing makes."""

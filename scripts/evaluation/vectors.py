@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cacheserver.embedding.prior_file import read_prior
 from cacheserver.index.errors import Unreadable
+from cacheserver.index.export import EMBEDDER_ID, PRIOR
 from cacheserver.index.models import OnnxEmbedder
+from cacheserver.matching.prior import MINILM, UNFITTED, Prior
 
 Vectors = NDArray[np.float32]
 
@@ -25,6 +28,7 @@ class Embeddings:
     def __init__(self, folder: Path, cache: Path = CACHE) -> None:
         self._embedder = OnnxEmbedder(folder)
         self.id = self._embedder.id
+        self.prior = prior_of(folder, self.id)
         cache.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(self._embedder.id.encode()).hexdigest()[:12]
         self._file = cache / f"vectors-{name}.npz"
@@ -61,6 +65,13 @@ class Embeddings:
         fresh = self._file.with_suffix(".new.npz")
         np.savez(fresh, texts=np.array(list(self._rows)), vectors=self._vectors.astype(np.float16))
         fresh.replace(self._file)
+
+
+def prior_of(folder: Path, id: str) -> Prior:
+    """Return the prior beside a model, as the server finds it."""
+    if (folder / PRIOR).is_file():
+        return read_prior(folder / PRIOR, id)
+    return MINILM if id == EMBEDDER_ID else UNFITTED
 
 
 def _key(text: str) -> str:

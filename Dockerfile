@@ -4,6 +4,7 @@
 #   docker run --rm -v cacheserver:/data cacheserver key create --tenant my-team
 #   docker run -p 8080:8080 -v cacheserver:/data -e ANTHROPIC_API_KEY cacheserver
 #
+# Another embedding model: mount the folder of its export and set CACHESERVER_EMBEDDER to it.
 # The key comes first: off loopback, a server that knows no key refuses to start.
 
 FROM python:3.11-slim AS build

@@ -146,13 +146,14 @@ class Batcher:
             self._memo.popitem(last=False)
 
     def _embed(self, texts: Sequence[str]) -> list[Outcome]:
-        """Embed all together, in the worker thread; one by one if one cannot be read."""
+        """Embed all together, in the worker thread; in halves if one cannot be read."""
         try:
             return _rows(self._embedder.embed(texts))
         except Unreadable as problem:
             if len(texts) == 1:
                 return [problem]
-            return [outcome for text in texts for outcome in self._embed([text])]
+            half = len(texts) // 2
+            return [*self._embed(texts[:half]), *self._embed(texts[half:])]
 
 
 def _stand_back(nice: int) -> None:

@@ -14,7 +14,7 @@ from cacheserver.config.embedder_settings import MINILM
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
 from cacheserver.embedding import endpoint_probe, prior_file
-from cacheserver.embedding.endpoint import BATCH, Endpoint, EndpointEmbedder, new_client
+from cacheserver.embedding.endpoint import Endpoint, EndpointEmbedder, new_client
 from cacheserver.embedding.exported import exported_folder, minilm_folder
 from cacheserver.embedding.prior_file import PriorRefused, read_prior
 from cacheserver.index.errors import EmbedderFailed, IndexingError
@@ -24,6 +24,9 @@ from cacheserver.matching.prior import MINILM as MINILM_PRIOR
 from cacheserver.matching.prior import UNFITTED, Prior
 
 logger = logging.getLogger(__name__)
+
+# Texts a call to an endpoint: each waits for the whole batch, and on a CPU a text takes some 10 ms.
+_BATCH = 16
 
 
 @asynccontextmanager
@@ -42,7 +45,7 @@ def load(settings: Settings) -> Embedding:
     if config.is_url(settings.embedder):
         embedder = _endpoint(settings)
         prior = _prior(settings.embedder_prior, embedder.id, None)
-        return Embedding(embedder, prior, BATCH, settings.embedder_timeout_s)
+        return Embedding(embedder, prior, _BATCH, settings.embedder_timeout_s)
     if settings.embedder == MINILM:
         folder = minilm_folder(settings.model_dir, settings.data_dir)
         model = _minilm(folder)

@@ -115,6 +115,8 @@ class CallPlanner:
                 self._metrics.swallowed("lengths")
             if cap is not None and cap.max_tokens != body.get("max_tokens"):
                 body = {**body, "max_tokens": cap.max_tokens}
+            if cap is not None and cap.thinking_off:
+                body = {**body, "thinking": {"type": "disabled"}}
         planned = query.tenant.caching.enabled and "prompt-caching" not in off
         if self._prompts is not None and planned:
             try:

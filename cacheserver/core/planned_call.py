@@ -53,6 +53,7 @@ class Cap:
     asked: int | None = None  # what the caller wrote
     ours: bool = False  # an answer cut here was cut by us: it is not stored
     longer: int | None = None  # tokens that an answer cut here would have had; None: not known
+    thinking_off: bool = False  # thinking was switched off, so that the cap is the answer's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cacheserver.cache import cacheability
 from cacheserver.cache.ports import Metrics
+from cacheserver.claude import capabilities
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Cap, PlannedCall, Query, Route, Usage
 from cacheserver.output_caps import rules as cap_rules
@@ -19,6 +20,7 @@ _FRESH_S = 15.0
 _MOST_CACHED = 10_000  # of (tenant, task, model)
 
 _NO_TASK = "other"
+_NO_THINKING = ":no-thinking"  # behind a task's name, which has no colon
 
 
 class OutputCaps:
@@ -31,17 +33,25 @@ class OutputCaps:
 
     async def cap(self, query: Query, route: Route, now: float) -> Cap | None:
         """Return the `max_tokens` to send, or None. Raises `StoreError`."""
-        rules = query.tenant.lengths
+        rules, task = query.tenant.lengths, route.task or query.controls.task
         seen = LengthHistogram()
+        thinking_off = cap_rules.switches_thinking_off(
+            query.body,
+            open_ended=query.open_ended,
+            task=task,
+            thinking=capabilities.of(route.model, {}).thinking,
+            rules=rules,
+        )
         if query.open_ended and rules.learn:
-            seen = await self._seen(self._name(query, route), now)
+            seen = await self._seen(self._name(query, route, thinking_off), now)
         return cap_rules.cap(
             query.body,
             open_ended=query.open_ended,
-            task=route.task or query.controls.task,
+            task=task,
             model=route.model,
             rules=rules,
             seen=seen,
+            thinking_off=thinking_off,
         )
 
     def learn(
@@ -59,7 +69,7 @@ class OutputCaps:
         stop = message.get("stop_reason")
         if stop not in ("end_turn", "stop_sequence", "tool_use", "max_tokens"):
             return
-        name = self._name(query, planned.route)
+        name = self._name(query, planned.route, cap.thinking_off)
         cut = cap_rules.raised(cap) if stop == "max_tokens" and cap.reason != "tenant" else 0
         if cut:  # the next request must not get the old cap
             _, seen = self._cached.get(name, (now, LengthHistogram()))
@@ -88,5 +98,7 @@ class OutputCaps:
         self._cached[name] = now, seen
         return seen
 
-    def _name(self, query: Query, route: Route) -> tuple[str, str, str]:
-        return query.tenant.name, route.task or query.controls.task or _NO_TASK, route.model
+    def _name(self, query: Query, route: Route, thinking_off: bool) -> tuple[str, str, str]:
+        """Return whose lengths they are: answers with and without thinking are counted apart."""
+        task = route.task or query.controls.task or _NO_TASK
+        return query.tenant.name, f"{task}{_NO_THINKING}" if thinking_off else task, route.model

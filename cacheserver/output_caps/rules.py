@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cacheserver.core.rules.lengths import LengthRules
@@ -68,6 +68,7 @@ def cap(
     model: str,
     rules: LengthRules,
     seen: LengthHistogram,
+    thinking_off: bool = False,
 ) -> Cap | None:
     """Return the `max_tokens` to send; None: the body is sent unchanged.
 
@@ -81,7 +82,7 @@ def cap(
         if rules.ceiling is None or not rules.cut_callers or requested <= rules.ceiling:
             return Cap(requested, "asked", requested)
         return Cap(rules.ceiling, "tenant", requested, ours=True)
-    room = _room(body, model, rules)
+    room = 0 if thinking_off else _room(body, model, rules)
     tokens, reason = rules.default + room, "default"
     if task is not None and (typical := rules.by_task.get(task, BY_TASK.get(task))) is not None:
         tokens, reason = typical + room, "task"
@@ -92,7 +93,29 @@ def cap(
     if rules.ceiling is not None and tokens > rules.ceiling:
         tokens, reason = rules.ceiling, "tenant"
     tokens = _above_budget(body, tokens)
-    return Cap(tokens, reason, ours=True, longer=longer(seen, tokens))
+    return Cap(tokens, reason, ours=True, longer=longer(seen, tokens), thinking_off=thinking_off)
+
+
+def switches_thinking_off(
+    body: Mapping[str, Any],
+    *,
+    open_ended: bool,
+    task: str | None,
+    thinking: Set[str] | None,
+    rules: LengthRules,
+) -> bool:
+    """Return whether thinking is switched off for a task: the caller says nothing of it.
+
+    `thinking`: the kinds that the model accepts; None: not known, and it is left alone.
+    """
+    left_to_us = open_ended and body.get("thinking") is None
+    return left_to_us and task in rules.thinking_off and "disabled" in (thinking or ())
+
+
+def with_thinking(cap: Cap, model: str, rules: LengthRules) -> Cap:
+    """Return the cap of the same call with thinking left to the model."""
+    room = _room({}, model, rules)
+    return replace(cap, max_tokens=cap.max_tokens + room, thinking_off=False)
 
 
 def longer(seen: LengthHistogram, cap: int) -> int | None:

@@ -63,6 +63,10 @@ class Escalation:
         body = _unmarked(call)
         body["model"] = model
         cap = call.cap
+        if cap is not None and cap.thinking_off:  # the tier above may not allow that
+            cap = cap_rules.with_thinking(cap, model, query.tenant.lengths)
+            body["max_tokens"] = cap.max_tokens
+            body.pop("thinking", None)
         if why == "truncated" and cap is not None and cap.ours and cap.reason != "tenant":
             # Cut by us: the same cap would cut it again.
             most = query.tenant.lengths.ceiling or cap_rules.raised(cap)

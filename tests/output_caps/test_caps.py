@@ -160,3 +160,32 @@ async def test_what_a_cut_stream_used_is_marked_as_estimated(house: House) -> No
     record = decision.json()
     assert (record["unstored"], record["usage_estimated"]) == ("cost-cap", True)
     assert record["usage"]["output_tokens"] > 150
+
+
+def thinking(house: House) -> Any:
+    body = house.asked[-1].body
+    return body.get("thinking") if isinstance(body, dict) else None
+
+
+async def test_a_task_without_thinking_keeps_a_cap_of_ten_tokens(house: House) -> None:
+    await rules(house, thinking_off=("classification",))
+    asked: dict[str, Any] = {"task": "classification", "model": MODEL}
+    first = await question(house, "Spam? [[sim text=Yes.]]", **asked)
+    assert (sent(house), thinking(house)) == (10, {"type": "disabled"})
+    assert first.headers["x-cache-cap"] == "10; task"
+    await house.parts.decision_log.flush()
+    shown = await house.http.get(f"/v1/decisions/{first.json()['decision_id']}")
+    assert shown.json()["asked_how"]["cap"]["thinking_off"] is True
+    await rules(house)
+    again = await question(house, "Spam? [[sim text=Yes.]]", **asked)
+    assert came_from(again) == ("exact", "identical")
+    await question(house, "Spam? A", **asked)
+    assert (sent(house), thinking(house)) == (8_202, None)
+
+
+async def test_a_model_that_always_thinks_keeps_its_room(house: House) -> None:
+    await rules(house, thinking_off=("classification",))
+    await question(house, "Spam? B", task="classification", model="claude-sonnet-5-5")
+    assert (sent(house), thinking(house)) == (8_202, None)
+    await question(house, "Spam? C", task="classification", model=MODEL, max_tokens=20)
+    assert (sent(house), thinking(house)) == (20, None)

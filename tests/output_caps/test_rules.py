@@ -18,7 +18,9 @@ from cacheserver.output_caps.rules import (
     learned,
     longer,
     raised,
+    switches_thinking_off,
     upper,
+    with_thinking,
 )
 
 HAIKU = "claude-haiku-5-5"
@@ -180,3 +182,46 @@ def test_what_an_answer_would_have_had_is_more_than_its_cap(
 ) -> None:
     found = longer(LengthHistogram(counts), tokens)
     assert found is None or tokens < found <= MAX_TOKENS
+
+
+QUIET = LengthRules(thinking_off=("classification",))
+BOTH = frozenset({"adaptive", "disabled"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "off"),
+    [
+        ({}, True),
+        ({"task": "analysis"}, False),
+        ({"task": None}, False),
+        ({"open_ended": False}, False),
+        ({"thinking": frozenset({"adaptive"})}, False),
+        ({"thinking": None}, False),
+        ({"body": {"thinking": {"type": "adaptive"}}}, False),
+        ({"rules": PLAIN}, False),
+    ],
+)
+def test_thinking_is_switched_off_for_a_task_where_nobody_asks_for_it(
+    changed: dict[str, Any], off: bool
+) -> None:
+    given: dict[str, Any] = {
+        "body": {}, "open_ended": True, "task": "classification", "thinking": BOTH, "rules": QUIET,
+    }  # fmt: skip
+    given |= changed
+    assert switches_thinking_off(given.pop("body"), **given) is off
+
+
+def test_without_thinking_a_cap_is_the_answers_own_and_with_it_has_room() -> None:
+    made = cap(
+        {},
+        open_ended=True,
+        task="classification",
+        model=HAIKU,
+        rules=QUIET,
+        seen=LengthHistogram(),
+        thinking_off=True,
+    )
+    assert made == Cap(10, "task", ours=True, thinking_off=True)
+    assert made is not None
+    assert with_thinking(made, HAIKU, QUIET) == Cap(8_202, "task", ours=True)
+    assert with_thinking(made, OLD, QUIET) == Cap(10, "task", ours=True)

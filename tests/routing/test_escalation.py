@@ -53,6 +53,19 @@ async def test_an_answer_that_will_not_do_is_asked_again_one_tier_up_and_kept(
     assert tried["cost"] > 0
 
 
+async def test_thinking_that_was_switched_off_comes_back_with_the_tier_above(house: House) -> None:
+    """Sonnet 5.5 refuses `disabled`: nobody would escalate to it otherwise."""
+    quiet = {"lengths": {"thinking_off": ["extraction"], "by_task": {"extraction": 30}}}
+    await house.http.put("/admin/tenants/default", json=quiet, headers=ADMIN)
+    house.parts.tenants.forget("default")
+    asked = {"prompt": "My money back!", "task": "extraction", "check": {"one_of": ["refund"]}}
+    answer = await house.http.post("/v1/query", json=asked)
+    assert answer.json()["text"] == "refund"
+    low, above = (request.body for request in house.asked)
+    assert (low["thinking"], low["max_tokens"]) == ({"type": "disabled"}, 30)
+    assert ("thinking" in above, above["max_tokens"]) == (False, 30 + 8_192)
+
+
 async def test_who_wants_answers_checked_gets_none_that_were_not(house: House) -> None:
     plain = await house.ask("My money back!", headers=TASK, **AUTO)
     assert plain.json()["content"][0]["text"] == "It may be a refund."

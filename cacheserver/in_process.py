@@ -75,7 +75,7 @@ class Cache:
         return cache.shown_stats(await self._parts.decision_log.stats(self._tenant))
 
     async def purge(self, **selector: Unpack[Purge]) -> int:
-        """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
+        """Forget one entry, or all of a tag, context key or namespace; return how many are gone."""
         fields = json_text.loads(http.purge(**selector).body or b"{}")
         return await cache.purge_as(self._parts, self._tenant, fields)
 

@@ -35,6 +35,7 @@ PAGES = (
     "docs/running.md",
     "docs/tenants.md",
     "docs/operating.md",
+    "docs/declared-questions.md",
 )
 LINKED = sorted(
     f"{page.relative_to(ROOT)}" for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"))
@@ -173,8 +174,8 @@ async def test_every_route_field_and_header_is_documented(house: House) -> None:
     described = (await house.http.get("/openapi.json")).json()
     for path in described["paths"]:
         assert any(path in words for words in documented), path
-    for field in QueryRequest.model_fields:
-        assert f"\n| `{field}` |" in page, field
+    for name, field in QueryRequest.model_fields.items():
+        assert f"\n| `{field.alias or name}` |" in page, name
     asked = {"prompt": "What is documented?", "tags": ["a"]}
     await house.http.post("/v1/query", json=asked)
     answer = await house.http.post("/v1/query", json={**asked, "prompt": "What's documented?"})
@@ -202,7 +203,13 @@ _ELSEWHERE = {
 }
 
 # Functions that return a reason, and the outcome it belongs to.
-_REASONED = {"bypass": "bypass", "question": "miss", "matched_text": "miss", "_why": "miss"}
+_REASONED = {
+    "bypass": "bypass",
+    "question": "miss",
+    "exact_only": "miss",
+    "matched_text": "miss",
+    "_why": "miss",
+}
 _REASONING = ("cacheability.py", "question_text.py", "decision.py")
 
 

@@ -126,7 +126,7 @@ class Collector:
         context, tenant = self._context, query.tenant
         if not isinstance(decision, Miss) or query.text is None:
             return None
-        bar = bar_of(tenant, query.controls.namespace, query.scope)
+        bar = bar_of(tenant, query.controls.namespace, query.label_scope)
         by_target = bar.similarity is None and bar.target is not None
         if not (by_target or tenant.shadow or tenant.corroborate):
             return None

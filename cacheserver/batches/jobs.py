@@ -20,7 +20,7 @@ from cacheserver.batches import job_scripts
 from cacheserver.core import json_text
 from cacheserver.core.errors import StoreError
 from cacheserver.core.rules.validation import Check
-from cacheserver.core.types import Controls
+from cacheserver.core.types import Controls, Declaration
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
@@ -297,9 +297,13 @@ def _read(id: str, fields: Mapping[bytes, bytes], sealer: Sealer) -> Job | None:
 
 
 def _controls(controls: Mapping[str, Any]) -> Controls:
-    check = controls.get("check")
+    check, declared = controls.get("check"), controls.get("declared")
     return Controls(
-        **{**_tupled(controls), "check": None if check is None else Check(**_tupled(check))}
+        **{
+            **_tupled(controls),
+            "check": None if check is None else Check(**_tupled(check)),
+            "declared": None if declared is None else Declaration(**_tupled(declared)),
+        }
     )
 
 

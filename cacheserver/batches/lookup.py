@@ -240,7 +240,8 @@ class CacheLookup:
         }
         if query.cheapest:
             found["cheapest"] = 1
-        if planned.body != query.raw:
+        # The stored item may hold marks of a declared question, which Claude must not see.
+        if planned.body != query.raw or query.controls.declared is not None:
             found["body"] = planned.body
         return found
 

@@ -40,7 +40,7 @@ class Leaders:
         if asks is None or query.text is None:
             return None
         cosines = np.asarray(asks.vectors) @ np.asarray(vector)
-        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         close = _CLOSE if bar.similarity is None else bar.similarity
         best = [int(at) for at in np.argsort(-cosines)[: bar.top_k]]
         near = [

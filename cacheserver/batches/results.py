@@ -119,6 +119,7 @@ def unreadable(job: Job, tenant: Tenant, raw: bytes) -> Query:
         controls=job.controls,
         fingerprint="",
         scope="",
+        label_scope="",
         text=None,
         exact_only=None,
         bypass="refused",

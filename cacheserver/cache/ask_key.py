@@ -13,7 +13,8 @@ from dataclasses import fields
 from typing import Any, Final
 
 from cacheserver.cache import cacheability
-from cacheserver.cache.fingerprint import UNSHAPING
+from cacheserver.cache.fingerprint import UNSHAPING, shaping
+from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.types import Controls, Decision, Miss, Query
 
@@ -30,6 +31,7 @@ QUERY_LEFT_OUT: Final[Mapping[str, str]] = {
     "tenant": f"{_KEYED} by name; settings are the operator's, and `shadow` is compared",
     "controls": "compared field by field",
     "scope": _DERIVED,
+    "label_scope": _DERIVED,
     "text": _DERIVED,
     "exact_only": _DERIVED,
     "model": _KEYED,
@@ -48,6 +50,7 @@ CONTROLS_LEFT_OUT: Final[Mapping[str, str]] = {
     "task": _KEYED,
     "deep": _KEYED,
     "check": _KEYED,
+    "declared": f"{_KEYED}; the prompt behind it is compared, see `_prompt`",
     "actor": "see `actor` of the query",
 }
 
@@ -66,6 +69,7 @@ def ask_key(query: Query) -> str:
         ("streamed", _streamed(query)),
         ("conversation", _conversation(query)),
         ("besides", *_besides(query.body)),
+        ("prompt", _prompt(query)),
     ]
     digest = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:40]
     return keyed(query.tenant, digest)
@@ -95,6 +99,17 @@ def _streamed(query: Query) -> bool:
 def _conversation(query: Query) -> str | None:
     """The conversation's name if it may change the call: a first turn is the same for all."""
     return query.conversation if len(query.body["messages"]) > 1 else None
+
+
+def _prompt(query: Query) -> str | None:
+    """Return a digest of a declared request's prompt, which its fingerprint replaces in part.
+
+    Equal declarations share what is stored. A call they share only where the operator says so: the
+    prompt of one caller may be refused, or get an answer that must not be stored.
+    """
+    if query.controls.declared is None or query.tenant.declared.share_calls:
+        return None
+    return hashlib.sha256(json_text.dumps(shaping(query.body), sort_keys=True)).hexdigest()
 
 
 def _besides(body: Mapping[str, Any]) -> list[object]:

@@ -65,13 +65,20 @@ def bypass(body: Mapping[str, Any]) -> str | None:
     return None
 
 
-def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The last user text if it may be matched by similarity, else the reason: one is None."""
+def exact_only(body: Mapping[str, Any]) -> str | None:
+    """The tools or kind of content for which a body is matched exactly only; None if it is not."""
     if body.get("tools"):
-        return None, "tools"
+        return "tools"
     for block in blocks(body):
         if (kind := block.get("type")) not in _PLAIN_BLOCKS:
-            return None, _EXACT_ONLY.get(str(kind), "unknown-block")
+            return _EXACT_ONLY.get(str(kind), "unknown-block")
+    return None
+
+
+def question(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The last user text if it may be matched by similarity, else the reason: one is None."""
+    if (reason := exact_only(body)) is not None:
+        return None, reason
     last = body["messages"][-1]
     if last["role"] != "user":
         return None, "prefill"

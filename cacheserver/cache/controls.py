@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from typing import Any
 
 from cacheserver.cache import cache_control
+from cacheserver.cache.declared import declarations
 from cacheserver.core import actors
 from cacheserver.core.answer_check import read_check
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.bounds import NAME, TAG
-from cacheserver.core.types import LEVERS, Controls
+from cacheserver.core.types import LEVERS, Controls, Declaration
 
 # Of 64 characters each: within the 1,024 bytes that CDNs allow for the tags of one response.
 MAX_TAGS = 16
@@ -31,7 +32,9 @@ _SECONDS_RULE = "must be whole seconds, 0 or more"
 _HEADERS = frozenset(
     {"cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task"}
     | {"x-cache-deep-analysis", "x-cache-off", "x-cache-check", "x-cache-actor"}
+    | {"x-cache-question", "x-cache-context", "x-cache-context-blocks"}
 )
+_ONE_VALUE = frozenset({"x-cache-actor", "x-cache-question"})  # a comma is part of it
 _OURS = "x-cache"  # a header with this prefix is meant for us: `x-cachettl` is a misspelt control
 _OURS_ELSEWHERE = frozenset({"x-cacheserver-key"})  # the caller's key, read by authentication
 # Response headers of ours and of other caches: a request that sends them back means no control.
@@ -58,7 +61,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
     given: dict[str, str] = {}
     for header, value in headers.items():
         if header in _HEADERS:
-            if header in given and header == "x-cache-actor":  # the value must be one name
+            if header in given and header in _ONE_VALUE:
                 raise BadRequest(header, "is given twice")
             given[header] = f"{given[header]},{value}" if header in given else value
         elif header.startswith(_OURS) and header not in also and header not in _OURS_ELSEWHERE:
@@ -70,7 +73,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
     if (seconds := given.get("x-cache-ttl")) is not None:
         changes["ttl_s"] = cache_control.least(controls.ttl_s, _seconds("x-cache-ttl", seconds))
     if (listed := given.get("x-cache-tags")) is not None:
-        changes["tags"] = tags("x-cache-tags", [t for t in map(str.strip, listed.split(",")) if t])
+        changes["tags"] = tags("x-cache-tags", _items(listed))
     if (space := given.get("x-cache-namespace")) is not None:
         changes["namespace"] = name("x-cache-namespace", space)
     if (work := given.get("x-cache-task")) is not None:
@@ -80,8 +83,7 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
             raise BadRequest("x-cache-deep-analysis", "must be `true` or `false`")
         changes["deep"] = deep == "true"
     if (listed := given.get("x-cache-off")) is not None:
-        parts = [part for part in map(str.strip, listed.split(",")) if part]
-        off = levers("x-cache-off", parts)
+        off = levers("x-cache-off", _items(listed))
         changes["off"] = tuple(dict.fromkeys((*controls.off, *off)))
     if (check := given.get("x-cache-check")) is not None:
         if not (check.isascii() and check.isprintable()):
@@ -91,7 +93,21 @@ def read_controls(headers: Mapping[str, str], *, also: frozenset[str] = frozense
     if (who := given.get("x-cache-actor")) is not None:
         # Headers have no defined encoding for other letters.
         changes["actor"] = actors.digest("x-cache-actor", who, ascii_only=True)
+    changes["declared"] = _declared(given)
     return replace(controls, **changes)
+
+
+def _declared(given: Mapping[str, str]) -> Declaration | None:
+    names = declarations.HEADERS
+    question = given.get(names.question)
+    if question is not None:
+        question = declarations.header_text(names.question, question)
+    context, blocks = (_items(given.get(name, "")) for name in (names.context, names.blocks))
+    return declarations.read_part(names, question, context, blocks)
+
+
+def _items(listed: str) -> list[str]:
+    return [one for one in map(str.strip, listed.split(",")) if one]
 
 
 def _refuse_unknown(header: str, value: str, known: frozenset[str]) -> None:
@@ -111,7 +127,7 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     """Read the controls of a `/v1/query` body and its headers; the tighter one applies.
 
     Fields: `cache`, `ttl_s`, `tags`, `namespace`, `task`, `requires_deep_analysis`, `levers_off`,
-    `check`, `actor`; absent and null are the same.
+    `check`, `actor`, `question`, `context`, `context_blocks`; absent and null are the same.
     Raises `BadRequest` naming the field, also where body and headers contradict each other.
     """
     controls = read_controls(headers)
@@ -154,7 +170,15 @@ def query_controls(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Con
     if (who := fields.get("actor")) is not None:
         _same("actor", who := actors.digest("actor", who), controls.actor)
         controls = replace(controls, actor=who)
-    return controls
+    names = declarations.FIELDS
+    keys = fields.get(names.context)
+    declared = declarations.read_part(
+        names,
+        fields.get(names.question),
+        [keys] if isinstance(keys, str) else _list(names.context, keys or []),
+        _list(names.blocks, fields.get(names.blocks) or []),
+    )
+    return replace(controls, declared=declarations.merge(controls.declared, declared, names))
 
 
 def levers(field: str, values: list[Any]) -> tuple[str, ...]:
@@ -180,6 +204,13 @@ def ttl(field: str, value: object) -> int:
 def tag(field: str, value: object) -> str:
     """Check one tag. Raises `BadRequest` naming `field`."""
     return TAG.check(field, value)
+
+
+def stored_tag(field: str, value: object) -> str:
+    """Check a tag of stored answers: one that callers give, or that of a context key."""
+    if isinstance(value, str) and declarations.is_context_tag(value):
+        return value
+    return tag(field, value)
 
 
 def tags(field: str, values: list[Any]) -> tuple[str, ...]:

@@ -182,7 +182,7 @@ class Decider:
     ) -> Hit | Miss:
         """The verdict by probability."""
         tenant = query.tenant.name
-        state, needed = await self._states.with_bar(tenant, query.scope, target)
+        state, needed = await self._states.with_bar(tenant, query.label_scope, target)
         level, basis = needed.level, needed.basis
         if basis == "closed":
             return Miss("closed", live[0], neighbours=live, level=level, basis=basis)

@@ -24,6 +24,7 @@ from cacheserver.core.types import (
     Miss,
     Plan,
     PlannedCall,
+    Query,
     Usage,
 )
 from cacheserver.matching.verification_outcome import Verified
@@ -119,8 +120,9 @@ def record(
         "namespace": query.controls.namespace,
         "task": query.controls.task,
         "tags": query.controls.tags,
+        "declared": _declared(query),
         "fingerprint": query.fingerprint,
-        "scope": query.scope,
+        "scope": query.label_scope,
         "caller": query.caller,
         "actor": query.actor,
         "conversation": mark_of(query),
@@ -152,6 +154,14 @@ def verified(found: Verified) -> dict[str, Any]:
         "seconds": round(found.seconds, 6),
         "remembered": found.remembered,
     }
+
+
+def _declared(query: Query) -> dict[str, Any] | None:
+    """Return the declaration of a request, without the question where no content is kept."""
+    if (declared := query.controls.declared) is None:
+        return None
+    shown = asdict(declared)
+    return {**shown, "question": None} if query.tenant.no_content else shown
 
 
 def shaped(asked: PlannedCall) -> dict[str, Any]:

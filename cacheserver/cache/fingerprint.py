@@ -13,6 +13,8 @@ from dataclasses import asdict
 from typing import Any
 
 from cacheserver.cache import cacheability
+from cacheserver.cache.declared import declarations
+from cacheserver.cache.declared.declarations import Declared
 from cacheserver.core import actors, fragments, json_text, tiers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
@@ -60,18 +62,24 @@ def read(
     credential: str | None = None,
     key_id: str | None = None,
     open_ended: bool = False,
+    names: declarations.Names = declarations.HEADERS,
 ) -> Query:
     """Read a Messages body once.
 
     `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
     what answers and what measures similarity; `language` reads the question. `open_ended`: the
-    body's `max_tokens` is a placeholder of ours. Raises `BadRequest` naming the field, for the
-    fields that we act on.
+    body's `max_tokens` is a placeholder of ours. `names` are those of the declaration's parts, for
+    errors. Raises `BadRequest` naming the field, for the fields that we act on.
     """
     check(body)
+    declared = declarations.read(body, raw, controls.declared, tenant.declared, names)
+    if declared is not None:
+        body, raw, controls = declared.body, declared.raw, declared.controls(controls)
     if body["model"] == AUTO:
         tiers.check_task(controls.task, tenant.routing, "task" if open_ended else "x-cache-task")
     shape = shaping(body)
+    if declared is not None:
+        shape = declared.places.replaced(shape)
     headers = {"anthropic-version": API_VERSION, **headers}
     envelope = {
         "schema": SCHEMA,
@@ -89,18 +97,24 @@ def read(
     }
     if controls.check is not None:  # a request with a check gets no unchecked answers
         envelope["check"] = asdict(controls.check)
+    if declared is not None:
+        # Present in declared requests alone, so these share no key with any other.
+        envelope["declared"] = {"context": declared.declaration.context}
+        envelope["question"] = declared.declaration.question
     fingerprint = keyed(tenant, _digest(envelope))
     actor = actors.actor_of(body, controls, tenant, key_id)
-    ignored = tenant.caching.ignore_in_scope
-    text, exact_only = cacheability.question(body)
+    text, exact_only = _question(body, shape, declared)
     bypass = cacheability.bypass(body) if controls.store else "no-store"
-    volatile, cap = (None, None) if text is None else _volatility(text, tenant, language)
+    volatile, cap = _volatility(_texts(text, shape, declared), tenant, language)
     if cap == 0:
         bypass = bypass or f"volatile-{volatile}"
     if text is not None and not tenant.semantic:
         text, exact_only = None, "semantic-off"
     if text is not None:
         text, exact_only = question_text.matched_text(text, language, code=tenant.match_code)
+    scope, label_scope = "", ""
+    if text is not None:
+        scope, label_scope = _scopes(envelope, shape, declared, embedder, tenant)
     return Query(
         body=body,
         raw=raw,
@@ -108,7 +122,8 @@ def read(
         tenant=tenant,
         controls=controls,
         fingerprint=fingerprint,
-        scope="" if text is None else keyed(tenant, _scope(envelope, shape, embedder, ignored)),
+        scope=scope,
+        label_scope=label_scope,
         text=text,
         exact_only=exact_only,
         bypass=bypass,
@@ -124,12 +139,42 @@ def read(
     )
 
 
-def _volatility(text: str, tenant: Tenant, language: Language) -> tuple[str | None, int | None]:
-    """Return the volatility of a question, and the longest lifetime that its answer may have.
+def _question(
+    body: Mapping[str, Any], shape: Mapping[str, Any], declared: Declared | None
+) -> tuple[str | None, str | None]:
+    """Return the text that similarity may match, or why there is none: one is None."""
+    if declared is None:
+        return cacheability.question(body)
+    turns = [turn for turn in shape["messages"] if turn is not None]
+    if (reason := cacheability.exact_only({**shape, "messages": turns})) is not None:
+        return None, reason
+    if body["messages"][-1]["role"] != "user":
+        return None, "prefill"
+    return declared.declaration.question, None
+
+
+def _texts(text: str | None, shape: Mapping[str, Any], declared: Declared | None) -> list[str]:
+    """Return the texts whose volatility counts: the question, and what stays of the last turn."""
+    if declared is None:
+        return [] if text is None else [text]
+    last = shape["messages"][-1]
+    blocks = [] if last is None else last["content"]
+    stay = [one["text"] for one in blocks if one is not None and one["type"] == "text"]
+    return [declared.declaration.question, *stay]
+
+
+def _volatility(
+    texts: Sequence[str], tenant: Tenant, language: Language
+) -> tuple[str | None, int | None]:
+    """Return the volatility of texts, and the longest lifetime that their answer may have.
 
     An unseen character in "today" must not hide it: of several readings the strictest holds.
     """
-    found = map(language.volatility, question_text.readings(text[-_VOLATILE_CHARS:]))
+    found = (
+        language.volatility(reading)
+        for text in texts
+        for reading in question_text.readings(text[-_VOLATILE_CHARS:])
+    )
     caps = [(one.kind, ttl_cap_s(one, tenant.volatility)) for one in found if one.kind != "stable"]
     return min(caps, key=lambda one: math.inf if one[1] is None else one[1], default=(None, None))
 
@@ -229,24 +274,33 @@ def _block(block: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _scope(
-    envelope: dict[str, Any],
-    shape: dict[str, Any],
-    embedder: str,
-    ignored: Sequence[FragmentKind] = (),
-) -> str:
-    """Digest everything but the last user text, which `cacheability.question` found last.
-
-    `ignored` are the kinds of fragments in the system prompt that a tenant has opted to leave out.
-    """
+def _blanked(shape: dict[str, Any]) -> dict[str, Any]:
+    """Return the body without the last user text, which `cacheability.question` found last."""
     *earlier, last = shape["messages"]
     # Null is no text a caller can send, so the placeholder cannot be forged.
     content = [*last["content"][:-1], {**last["content"][-1], "text": None}]
-    blanked = {**shape, "messages": [*earlier, {**last, "content": content}]}
-    if ignored:
-        blanked["system"] = fragments.without_fragments(blanked.get("system"), ignored)
-        envelope = {**envelope, "ignored": sorted(ignored)}
-    return _digest({**envelope, "embedder": embedder, "body": blanked})
+    return {**shape, "messages": [*earlier, {**last, "content": content}]}
+
+
+def _scopes(
+    envelope: dict[str, Any],
+    shape: dict[str, Any],
+    declared: Declared | None,
+    embedder: str,
+    tenant: Tenant,
+) -> tuple[str, str]:
+    """Return the digests of everything but the question, with context keys and without."""
+    ignored: Sequence[FragmentKind] = tenant.caching.ignore_in_scope
+    rest = {**envelope, "embedder": embedder}
+    rest["body"] = _blanked(shape) if declared is None else shape
+    if ignored:  # fragments of the system prompt that the tenant has opted to leave out
+        system = fragments.without_fragments(rest["body"].get("system"), ignored)
+        rest |= {"body": {**rest["body"], "system": system}, "ignored": sorted(ignored)}
+    if declared is None:
+        scope = keyed(tenant, _digest(rest))
+        return scope, scope
+    del rest["question"]
+    return keyed(tenant, _digest(rest)), keyed(tenant, _digest({**rest, "declared": {}}))
 
 
 def _digest(value: Any) -> str:

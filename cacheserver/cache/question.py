@@ -26,6 +26,8 @@ def body_of(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
     if asked.get("system") is not None:
         body["system"] = asked["system"]
+    if (schema := asked.get("schema")) is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     if asked.get("stream"):
         body["stream"] = True
     return body
@@ -36,7 +38,9 @@ def show(query: Query, answer: Answer, now: float) -> dict[str, Any]:
     message = json_text.loads(answer.body)
     settlement = answer.settlement
     bar = (
-        None if query.text is None else bar_of(query.tenant, query.controls.namespace, query.scope)
+        None
+        if query.text is None
+        else bar_of(query.tenant, query.controls.namespace, query.label_scope)
     )
     content = message.get("content") or []
     return {

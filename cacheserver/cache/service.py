@@ -143,7 +143,7 @@ class CacheService:
             return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
         if query.text is None:
             return Miss(query.exact_only or "exact-only")
-        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         if bar.exact_only:
             return Miss("exact-only")
         try:

@@ -71,7 +71,7 @@ class Settler:
             settlement = replace(settlement, saved=row.net)
         bar = None
         if query.text is not None:
-            bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+            bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         record = explanation.record(request, settlement, bar=bar, now=now)
         record["saved_by_usd"] = {cause: usd(part) for cause, part in row.saved.items()}
         outcome, reason = settlement.outcome, settlement.decision.reason

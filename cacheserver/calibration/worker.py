@@ -238,7 +238,7 @@ class Worker:
             "supported": nearest.supported,
             "evidence": None if nearest.evidence is None else as_json(nearest.evidence),
             "saved": nearest.entry.cost or 0,
-            "scope": job.query.scope,
+            "scope": job.query.label_scope,
             "namespace": job.query.controls.namespace,
             "alone": self._alone.pop(tenant, 0),  # earlier questions without neighbours
         }
@@ -322,7 +322,7 @@ class Worker:
             foil=foil,
             caller=query.caller,
         )
-        await self._states.learn(query.tenant.name, query.scope, label)
+        await self._states.learn(query.tenant.name, query.label_scope, label)
 
 
 def _group(candidate: Candidate) -> str:

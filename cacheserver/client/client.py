@@ -149,7 +149,7 @@ class Client(_Common):
         return self._object(wire.usage(**parameters))
 
     def purge(self, **selector: Unpack[Purge]) -> int:
-        """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
+        """Forget one entry, or all of a tag, context key or namespace; return how many are gone."""
         return int(self._object(wire.purge(**selector)).get("purged", 0))
 
     def erase(self, *, of: str | None = None, **selector: Unpack[Erasure]) -> dict[str, Any]:
@@ -237,7 +237,7 @@ class AsyncClient(_Common):
         return await self._object(wire.usage(**parameters))
 
     async def purge(self, **selector: Unpack[Purge]) -> int:
-        """Forget one entry, or all of a tag or a namespace; the number of entries gone."""
+        """Forget one entry, or all of a tag, context key or namespace; return how many are gone."""
         return int((await self._object(wire.purge(**selector))).get("purged", 0))
 
     async def erase(self, *, of: str | None = None, **selector: Unpack[Erasure]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def question(
 def purge(**selector: Unpack[Purge]) -> Call:
     given = _given(selector, Purge)
     if len(given) != 1:
-        raise ValueError("give one of `entry_id`, `tag` and `namespace`")
+        raise ValueError("give one of `entry_id`, `tag`, `context` and `namespace`")
     return _post("/v1/purge", given)
 
 

@@ -39,6 +39,10 @@ class Options(TypedDict, total=False):
     task: str  # what kind of work it is; part of what is asked
     requires_deep_analysis: bool  # never answered with what was not asked for that
     conversation: str  # a name of yours: the turns so far are kept by the server and come before
+    schema: Mapping[str, Any]  # a JSON schema that the answer follows; part of what is asked
+    question: str  # what a larger prompt asks, stand-alone; where the tenant's settings allow it
+    context: str | Sequence[str]  # keys of what the answer rests on, such as "kb@v42"; to purge by
+    context_blocks: Sequence[str]  # what these replace: "system.1", "messages.0:-1", ...
     actor: str  # the end user who asks; kept as a digest only
     levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history"
 
@@ -84,6 +88,7 @@ class Purge(TypedDict, total=False):
 
     entry_id: str | None
     tag: str | None
+    context: str | None  # a key of declared questions
     namespace: str | None
 
 

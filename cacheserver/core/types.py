@@ -23,6 +23,7 @@ from cacheserver.core.rules.batching import BatchRules
 from cacheserver.core.rules.bounds import NAME, STRICT, TAG, Bound
 from cacheserver.core.rules.budgets import BudgetRules
 from cacheserver.core.rules.caching import CachingRules
+from cacheserver.core.rules.declared import DeclaredRules
 from cacheserver.core.rules.history import HistoryRules
 from cacheserver.core.rules.lengths import LengthRules
 from cacheserver.core.rules.limits import Limits
@@ -52,8 +53,19 @@ LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history", "ver
 
 
 @dataclass(frozen=True, slots=True)
+class Declaration:
+    """A caller's statement of what a larger prompt asks, and of what that replaces in its keys."""
+
+    question: str  # stand-alone, as the caller wrote it; "": not given with the controls
+    context: tuple[str, ...] = ()  # keys of what the answer rests on, sorted
+    blocks: tuple[str, ...] = ()  # names of the blocks and turns that are replaced
+
+
+@dataclass(frozen=True, slots=True)
 class Controls:
-    """Cache controls of one request; they only tighten what the operator set."""
+    """Cache controls of one request. Only `declared` can widen what is served, where a tenant
+    allows it; the others tighten.
+    """
 
     read: bool = True  # False for `no-cache`: the new answer replaces the entry
     store: bool = True  # False for `no-store`: neither read nor written
@@ -69,6 +81,7 @@ class Controls:
     off: tuple[str, ...] = ()  # levers the caller wants left alone, of `LEVERS`
     check: Check | None = None  # what the answer must be like; else it is asked again, not stored
     actor: str | None = None  # the end user, as a digest (`core.actors`); never in a fingerprint
+    declared: Declaration | None = None  # the question inside a larger prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +95,9 @@ class Query:
     controls: Controls
     fingerprint: str  # hex SHA-256
     scope: str  # hex SHA-256
-    text: str | None  # the last user text; None where it must not be matched by similarity
+    label_scope: str  # the same without context keys: bars and labels outlive a document's version
+    # The last user text, or the declared question; None where it must not be matched by similarity.
+    text: str | None
     exact_only: str | None  # why `text` is None: "tools", "image", ...
     bypass: str | None  # why nothing may be shared or stored: "no-store", "container", ...
     model: str  # as asked, "auto" included
@@ -245,6 +260,7 @@ class Tenant:
     batching: BatchRules = field(default_factory=BatchRules)
     lengths: LengthRules = field(default_factory=LengthRules)
     history: HistoryRules = field(default_factory=HistoryRules)
+    declared: DeclaredRules = field(default_factory=DeclaredRules)
     budgets: BudgetRules = field(default_factory=BudgetRules)
     limits: Limits = field(default_factory=Limits)
     verify: VerificationRules = field(default_factory=VerificationRules)

@@ -77,7 +77,7 @@ def read(fields: Mapping[str, Any], tenant: Tenant) -> Selector:
                 raise BadRequest(kind, "must be the id of a stored answer: 32 hex digits")
             return Selector(kind, (value,))
         case "tag":
-            return Selector(kind, (controls.tag(kind, value),))
+            return Selector(kind, (controls.stored_tag(kind, value),))
         case "actor":
             return Selector(kind, actors.marks_of(kind, value, tenant))
         case "tenant":

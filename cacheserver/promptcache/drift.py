@@ -75,7 +75,10 @@ class PromptWatch:
         found = under(self._skeleton(system), query.tenant)
         tenant = query.tenant.name
         rest = keyed(query.tenant, rest_of(query.body))
-        scope = (rest, query.scope) if query.scope else None
+        # What a declared question replaces is no part of its scope: two that differ only in the
+        # system prompt cannot be told from `rest`, and no answer is carried from one to another.
+        declared = query.controls.declared is not None
+        scope = (rest, query.scope) if query.scope and not declared else None
         await self._log.note_version(
             tenant,
             query.controls.namespace,
@@ -87,7 +90,7 @@ class PromptWatch:
         if not found.fragments:
             return
         lost = None
-        if query.bypass is None:
+        if query.bypass is None and not declared:
             life_s = lifetime(query.controls, query.tenant)
             request = _digest([found.digest, rest, query.controls.namespace, query.text])
             if query.text is None:

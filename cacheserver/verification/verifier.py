@@ -256,7 +256,7 @@ class Verifier:
 
     def _admitted(self, query: Query, found: Plausible, rates: ErrorRates) -> list[Askable]:
         """The candidates that a yes would serve, the most probable first."""
-        errors = self._errors.get((query.tenant.name, query.scope), ExpectedErrors())
+        errors = self._errors.get((query.tenant.name, query.label_scope), ExpectedErrors())
         options = askable(
             found.candidates, floor=found.floor, rates=rates, cold_start=found.cold_start
         )
@@ -273,7 +273,7 @@ class Verifier:
         cost: int = 0,
         seconds: float = 0.0,
     ) -> Verified:
-        key = (query.tenant.name, query.scope)
+        key = (query.tenant.name, query.label_scope)
         self._note_errors(key, self._errors.get(key, ExpectedErrors()).after(chosen.posterior))
         share = self._options.audit_share if rates.measured else _UNMEASURED_AUDITS
         return self._result(
@@ -316,11 +316,11 @@ class Verifier:
         verdict = known.get(candidate.entry.id)
         if verdict is None:
             return
-        key = (query.tenant.name, query.scope)
+        key = (query.tenant.name, query.label_scope)
         if served and verdict and candidate.probability is not None:
             errors = self._errors.get(key, ExpectedErrors())
             self._note_errors(key, errors.audited(candidate.probability, right=right))
-        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         target = bar.target if served else None
         await self._audited.add(
             query.tenant.name, yes=verdict, right=right, weight=weight, target=target

@@ -53,6 +53,21 @@ async def test_a_model_can_be_forced_the_cache_skipped_and_the_output_capped(hou
     assert refused.status_code == 404
 
 
+async def test_a_schema_goes_to_claude_and_is_part_of_the_question(house: House) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    first = await query(house, schema=schema)
+    assert house.asked[0].body["output_config"] == {
+        "format": {"type": "json_schema", "schema": schema}
+    }
+    assert (await query(house, schema=schema))["decision"]["kind"] == "exact"
+    assert (await query(house))["decision"]["kind"] == "miss"
+    body: dict[str, Any] = house.asked[0].body
+    assert first["decision"]["kind"] == "miss"
+    config: Any = {"output_config": body["output_config"]}
+    shared = await house.ask(QUESTION, **{**config, "model": "auto", "max_tokens": 1_024})
+    assert shared.headers["x-cache"] == "exact"
+
+
 async def test_deep_analysis_is_never_answered_with_a_quick_answer(house: House) -> None:
     await query(house)
     deep = await query(house, requires_deep_analysis=True)

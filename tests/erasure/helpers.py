@@ -16,7 +16,7 @@ from tests.house import ADMIN_KEY, MODEL, House
 
 PREFIX = "cs1:"
 ADMIN = {"x-api-key": ADMIN_KEY}
-PIECES = ("message", "stream", "query", "talk", "batch", "job", "user")
+PIECES = ("message", "stream", "query", "talk", "batch", "job", "user", "declared")
 
 
 def echo(body: Mapping[str, Any]) -> Directives:
@@ -57,6 +57,7 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
         fields = {"prompt": text, "conversation": f"talk-{who}"}
         said = await house.http.post("/v1/query", json=fields, headers=names)
         assert said.status_code == 200, said.text
+    await declare(house, who, names)
     for verdict in ({"entry_id": ids["entry"]}, {"decision_id": again.headers["x-cache-decision"]}):
         fields = {"verdict": "good", **verdict}
         told = await house.http.post("/v1/feedback", json=fields, headers=names)
@@ -88,6 +89,24 @@ async def fill(house: House, who: str, key: str) -> dict[str, str]:
     for job in (ids["batch"], ids["job"]):
         await ended(house, job, key)
     return ids
+
+
+async def declare(house: House, who: str, names: Mapping[str, str]) -> None:
+    """Ask a declared question; the prompt itself says nothing of `who`."""
+    key = await house.parts.tenants.key(names["x-api-key"])
+    assert key is not None
+    allowed = {"declared": {"enabled": True}}
+    done = await house.http.put(f"/admin/tenants/{key.tenant}", json=allowed, headers=ADMIN)
+    assert done.status_code == 200, done.text
+    house.parts.tenants.forget(key.tenant)
+    fields = {
+        "prompt": "Say what the page says.",
+        "question": f"Whence {marker(who, 'declared')}?",
+        "context": f"page-{who}@v1",
+        "context_blocks": ["messages"],
+    }
+    said = await house.http.post("/v1/query", json=fields, headers=names)
+    assert said.status_code == 200, said.text
 
 
 async def ended(house: House, job: str, key: str) -> dict[str, Any]:

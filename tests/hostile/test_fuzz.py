@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from cacheserver.claude import sse
 from cacheserver.claude.event_stream import EventSplitter
 from cacheserver.core.errors import UpstreamError
+from cacheserver.core.rules.declared import DeclaredRules
 from tests.house import MODEL, House
 
 # The same each time, so that a change that breaks something is what broke it.
@@ -57,9 +59,22 @@ QUERY: dict[str, Any] = {
     "tags": ["a"], "namespace": "n", "cache": "default", "stream": False, "task": "t",
     "check": {"json": True, "schema": {"type": "object"}, "one_of": ["a"], "min_chars": 1},
     "when": "now", "deadline": 60, "conversation": "c", "actor": "a", "levers_off": ["routing"],
+    "question": "Two?", "context": ["kb@v1"], "context_blocks": ["system", "messages.-1"],
+    "schema": {"type": "object"},
 }  # fmt: skip
+MARKED: dict[str, Any] = {
+    **MESSAGES,
+    "system": [{"type": "text", "text": "Be brief.", "cache_context": True}],
+    "messages": [
+        {"role": "user", "content": "One?", "cache_context": True},
+        {"role": "user", "content": [{"type": "text", "text": "Two?", "cache_context": True}]},
+    ],
+    "cache_question": "Two?",
+    "cache_context": ["kb@v1"],
+}
 HEADERS = (
     "cache-control", "x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task",
+    "x-cache-question", "x-cache-context", "x-cache-context-blocks",
     "x-cache-actor", "x-cache-deep-analysis", "x-cache-check", "x-cache-off", "x-cache-nonsense",
     "anthropic-beta", "anthropic-version", "content-type", "accept", "authorization",
 )  # fmt: skip
@@ -134,6 +149,13 @@ def well(answer: httpx2.Response) -> None:
     assert "Traceback" not in answer.text
 
 
+async def declaring(house: House) -> None:
+    """Switch declared questions on: what is off is refused before it is read."""
+    tenant = await house.parts.tenants.get("default")
+    declared = DeclaredRules(enabled=True)
+    await house.parts.tenants.put(replace(tenant, declared=declared))
+
+
 async def through(house: House, prove: Callable[[httpx2.Client], None]) -> None:
     """Run a property against the server, which goes on in this loop meanwhile."""
 
@@ -149,6 +171,7 @@ async def through(house: House, prove: Callable[[httpx2.Client], None]) -> None:
     ("path", "body"),
     [
         ("/v1/messages", MESSAGES),
+        ("/v1/messages", MARKED),
         ("/v1/query", QUERY),
         ("/v1/messages/batches", {"requests": [{"custom_id": "a", "params": MESSAGES}]}),
         ("/v1/messages/count_tokens", MESSAGES),
@@ -168,6 +191,7 @@ async def test_a_body_of_nonsense_is_refused_in_our_words(
 
         never_a_500()
 
+    await declaring(house)
     await through(house, prove)
 
 
@@ -190,6 +214,9 @@ async def test_headers_of_nonsense_are_refused_in_our_words(house: House) -> Non
             "default",
             '{"schema":{"type":[[]]}}',
             "only-if-cached",
+            "UTF-8''%zz",
+            "UTF-8''caf%C3%A9",
+            "messages.-1,system.0",
         )
     )
     headers = st.dictionaries(st.sampled_from(HEADERS), meant | written, min_size=1, max_size=3)
@@ -204,6 +231,7 @@ async def test_headers_of_nonsense_are_refused_in_our_words(house: House) -> Non
 
         never_a_500()
 
+    await declaring(house)
     await through(house, prove)
 
 

@@ -6,11 +6,13 @@ import copy
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from cacheserver.core.rules.declared import DeclaredRules
 from tests.hostile.raw import body_of
 from tests.house import ADMIN_KEY, House
 
@@ -49,6 +51,7 @@ RULES = {
     "caching": {},
     "validation": {},
     "history": {},
+    "declared": {"enabled": True, "require_context": True},
 }
 ASKED = {
     "prompt": "hi",
@@ -64,6 +67,10 @@ ASKED = {
     "requires_deep_analysis": False,
     "conversation": "c",
     "actor": "a",
+    "question": "q",
+    "context": ["kb@v1"],
+    "context_blocks": ["messages.-1", "system.0"],
+    "schema": {"type": "object"},
     "levers_off": ["output-cap"],
     "check": {"schema": {"type": "object"}, "json": True, "one_of": ["x"], "contains": ["x"]},
 }
@@ -151,6 +158,9 @@ LEFT_OUT = {"GET /v1/jobs/{id}/events"}
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     async with House.open(tmp_path_factory.mktemp("nonsense")) as house:
         house.http.headers["x-api-key"] = await house.key("default")  # the tests make others
+        tenant = await house.parts.tenants.get("default")
+        declared = DeclaredRules(enabled=True)
+        await house.parts.tenants.put(replace(tenant, declared=declared))
         yield house
 
 
@@ -218,6 +228,7 @@ async def test_no_parameter_is_a_500(house: House) -> None:
 
 HEADERS = (
     *("x-cache-ttl", "x-cache-tags", "x-cache-namespace", "x-cache-task", "x-cache-off"),
+    *("x-cache-question", "x-cache-context", "x-cache-context-blocks"),
     *("x-cache-check", "x-cache-actor", "x-cache-webhook", "x-cache-deep-analysis"),
     *("cache-control", "anthropic-version", "anthropic-beta", "traceparent", "accept"),
     *("content-type", "content-encoding", "via", "origin", "x-cacheserver-key", "x-cache-unheard"),

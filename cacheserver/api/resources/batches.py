@@ -24,6 +24,7 @@ from cacheserver.batches import schedule as policy
 from cacheserver.batches.jobs import Job, new_id
 from cacheserver.batches.scheduler import BatchScheduler
 from cacheserver.cache.controls import read_controls
+from cacheserver.cache.declared import declarations
 from cacheserver.claude.upstream import Call
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest, NotFound, UpstreamError
@@ -52,6 +53,10 @@ async def create(request: Request) -> Response:
             raise BadRequest(WEBHOOK, "is for batches of the server's key; yours is passed on")
         return await _passed_on(request, state, caller, raw)
     batching, rules = batching_of(request), caller.tenant.batching
+    controls = read_controls(request.headers, also=frozenset({WEBHOOK}))
+    if controls.declared is not None:
+        message = "stands for one request; in a batch, mark each item's body (`cache_question`)"
+        raise BadRequest(declarations.first_given(controls.declared), message)
     if len(raw) > _LARGE:
         items = await asyncio.to_thread(_items, raw)
     else:
@@ -66,7 +71,7 @@ async def create(request: Request) -> Response:
         total=0,
         key_id=caller.key_id,
         headers=dependencies.forwarded(request.headers),
-        controls=read_controls(request.headers, also=frozenset({WEBHOOK})),
+        controls=controls,
         webhook=webhook,
     )
     await batching.afford(job, caller.tenant)

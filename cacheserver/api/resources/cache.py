@@ -12,13 +12,16 @@ from cacheserver.api.components import Components
 from cacheserver.api.state import state_of
 from cacheserver.cache import explanation
 from cacheserver.cache.controls import name as checked_name
-from cacheserver.cache.controls import tag as checked_tag
+from cacheserver.cache.controls import stored_tag as checked_tag
+from cacheserver.cache.declared import declarations
 from cacheserver.core.errors import BadRequest, NotFound, StoreError
 from cacheserver.core.money import usd
+from cacheserver.core.rules.bounds import CONTEXT
 
 router = APIRouter(tags=["operations"])
 
 _OUTCOMES = ("exact", "semantic", "coalesced", "stale", "miss", "bypass", "failed")
+_ONE_OF = "give one of `entry_id`, `tag`, `context` and `namespace`"
 _PURGE_BODY = {
     "requestBody": {
         "required": True,
@@ -26,10 +29,14 @@ _PURGE_BODY = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "description": "One of the three.",
+                    "description": "One of the four.",
                     "properties": {
                         "entry_id": {"type": "string"},
                         "tag": {"type": "string"},
+                        "context": {
+                            "type": "string",
+                            "description": "A context key of declared questions.",
+                        },
                         "namespace": {"type": "string"},
                     },
                 },
@@ -61,7 +68,7 @@ async def decision(request: Request, id: str) -> dict[str, Any]:
 
 @router.post("/v1/purge", summary="Forget answers", openapi_extra=_PURGE_BODY)
 async def purge(request: Request) -> dict[str, int]:
-    """Delete one entry, or all of a tag or a namespace, calls in flight included."""
+    """Delete one entry, or all of a tag, a context key or a namespace, calls in flight included."""
     state = state_of(request)
     caller = await state.gate.admit(request)
     fields = await state.object(request)
@@ -71,17 +78,20 @@ async def purge(request: Request) -> dict[str, int]:
 async def purge_as(parts: Components, tenant: str, fields: Mapping[str, Any]) -> int:
     """Purge what `fields` names for `tenant`. Returns the number of entries removed."""
     if len(fields) != 1:
-        raise BadRequest("entry_id", "give one of `entry_id`, `tag` and `namespace`")
+        raise BadRequest("entry_id", _ONE_OF)
     entries = parts.entries.entries
     match dict(fields):
         case {"entry_id": str(entry_id)}:
             return await entries.purge_id(tenant, entry_id)
         case {"tag": tag}:
             return await entries.purge_tag(tenant, checked_tag("tag", tag))
+        case {"context": key}:
+            tag = declarations.context_tag(CONTEXT.check("context", key))
+            return await entries.purge_tag(tenant, tag)
         case {"namespace": namespace}:
             return await entries.purge_namespace(tenant, checked_name("namespace", namespace))
         case _:
-            raise BadRequest(next(iter(fields)), "give one of `entry_id`, `tag` and `namespace`")
+            raise BadRequest(next(iter(fields)), _ONE_OF)
 
 
 def shown_stats(sums: Mapping[str, int]) -> dict[str, Any]:

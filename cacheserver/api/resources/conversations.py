@@ -78,8 +78,10 @@ class ConversationTurn:
 
     async def _keep(self, query: Query, message: Mapping[str, Any]) -> bool:
         try:
+            # Of the query: marks of a declared question are gone there.
+            asked = query.body["messages"][len(self.earlier) :]
             await history.remember(
-                self.parts.conversations.turns, query, self.asked, message, asked_at=self.asked_at
+                self.parts.conversations.turns, query, asked, message, asked_at=self.asked_at
             )
         except StoreError:
             self.parts.metrics.swallowed("conversation")

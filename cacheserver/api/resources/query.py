@@ -23,6 +23,7 @@ from cacheserver.api.state import state_of
 from cacheserver.cache import fingerprint
 from cacheserver.cache import question as plain
 from cacheserver.cache.controls import query_controls
+from cacheserver.cache.declared import declarations
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import LEVERS, Query, Tenant
@@ -87,6 +88,22 @@ class QueryRequest(BaseModel):
         None, description="It may wait until then: seconds from now, or an ISO 8601 time."
     )
     webhook: str | None = Field(None, description="An https URL that is told when a job has ended.")
+    schema_: dict[str, Any] | None = Field(
+        None,
+        alias="schema",
+        description="A JSON schema of the answer, sent as Claude's `output_config.format`.",
+    )
+    question: str | None = Field(
+        None, description="What is asked, stand-alone; with `context_blocks`, where the tenant may."
+    )
+    context: str | list[str] | None = Field(
+        None, description="Keys of what the answer rests on, such as `kb@v42`; tags, to purge by."
+    )
+    context_blocks: list[str] | None = Field(
+        None,
+        description="Blocks and turns that `question` and `context` replace in the request's "
+        "identity, such as `system.1`, `messages.0:-1`, `messages.-1.content.0`.",
+    )
     actor: str | None = Field(
         None, description="The end user who asks, as `x-cache-actor`. Kept as a digest only."
     )
@@ -260,7 +277,7 @@ async def ask(request: Request) -> Response:
 def validated(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Validate all fields of a question. Raises `BadRequest` naming the first invalid one."""
     try:
-        return QueryRequest.model_validate(fields).model_dump()
+        return QueryRequest.model_validate(fields).model_dump(by_alias=True)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "prompt"
@@ -291,6 +308,7 @@ def query_of(
         credential=credential,
         key_id=key_id,
         open_ended=valid["max_tokens"] is None,
+        names=declarations.FIELDS,
     )
     name = valid.get("conversation")
     return query if name is None else replace(query, conversation=name)

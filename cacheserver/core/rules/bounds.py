@@ -70,4 +70,9 @@ TAG: Final = Form(
     re.compile(r"[A-Za-z0-9._:/-]{1,64}"),
     "each tag must be 1 to 64 letters, digits, `.`, `_`, `:`, `/` or `-`",
 )
+# Keys of what an answer rests on: ids and versions of documents (`kb@v42`, a digest, a path).
+CONTEXT: Final = Form(
+    re.compile(r"[A-Za-z0-9._:/@-]{1,128}"),
+    "each key must be 1 to 128 letters, digits, `.`, `_`, `:`, `/`, `@` or `-`",
+)
 SCOPE: Final = Form(re.compile(r"[0-9a-f]{64}"), "a scope is 64 lower-case hex digits")

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from cacheserver.matching.conformal_bound import wilson
-from scripts.evaluation import attack, cold, latency, logs, pairs, poison, prose, shift, windows
+from scripts.evaluation import (
+    attack,
+    cold,
+    declared,
+    latency,
+    logs,
+    pairs,
+    poison,
+    prose,
+    shift,
+    windows,
+)
 from scripts.evaluation.stream import Outcome
 from scripts.evaluation.verify.part import Found as Verification
 
@@ -45,6 +56,7 @@ class Found:
     poison: list[poison.Moved] = field(default_factory=list)
     cold: list[cold.Row] = field(default_factory=list)
     verify: Verification | None = None
+    declared: list[declared.Row] = field(default_factory=list)
 
     def as_json(self) -> object:
         return asdict(self)

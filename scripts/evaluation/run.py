@@ -12,6 +12,7 @@ from scripts.evaluation import (
     attack,
     cold,
     data,
+    declared,
     halves,
     latency,
     logs,
@@ -30,7 +31,7 @@ from scripts.evaluation.verify.part import Found, Verify
 from scripts.pairs.types import Pair
 
 ResultRow: TypeAlias = (
-    report.Row | latency.Figures | shift.Row | attack.Row | poison.Moved | cold.Row
+    report.Row | latency.Figures | shift.Row | attack.Row | poison.Moved | cold.Row | declared.Row
 )
 PAIRS = 2_500  # of a larger set every n-th; more change no figure by two points
 
@@ -57,6 +58,8 @@ class Evaluation:
             self._logs()
         if "prose" in parts:
             self._prose()
+        if "declared" in parts:
+            self._declared()
         if {"shift", "attack", "poison", "cold"} & set(parts):
             self._safety()
         if "verify" in parts:
@@ -101,6 +104,8 @@ class Evaluation:
                 self.found.poison.append(found_rows)
             case cold.Row():
                 self.found.cold.append(found_rows)
+            case declared.Row():
+                self.found.declared.append(found_rows)
         self._save()
 
     # Pairs
@@ -119,6 +124,15 @@ class Evaluation:
         near = pairs.cosines(listed, self._embeddings)
         yield pairs.threshold(name, listed, near)
         yield pairs.replay(name, "words", listed, near, DEFAULT, prior=self._embeddings.prior)
+
+    # Declared questions
+
+    def _declared(self) -> None:
+        print(declared.HEAD)
+        for name, listed in self._folder.streams.items():
+            for row in declared.measure(name, listed, self._embeddings, self._plan):
+                print(declared.line(row), flush=True)
+                self._keep(row)
 
     # Logs
 

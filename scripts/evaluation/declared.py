@@ -1,0 +1,379 @@
+"""Declared questions: a stream asked through a RAG prompt whose documents change, and in chats.
+
+A knowledge base has pages, each on several intents that resemble each other, and one is revised
+every so often. A prompt holds a template, the pages that retrieval finds nearest, and the question.
+Keys and scopes are those of `cache.fingerprint.read`. A hit is wrong if its answer is of another
+intent or was made without the right page; it has drifted if the page was revised since. Labels are
+shared between revisions, as the server shares them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from cacheserver.cache import fingerprint
+from cacheserver.core import json_text
+from cacheserver.core.rules.declared import DeclaredRules
+from cacheserver.core.types import Controls, Declaration, Query, Tenant
+from cacheserver.english.language import english
+from cacheserver.matching.calibration import Calibration
+from cacheserver.matching.conformal_bound import Bar, wilson
+from cacheserver.matching.cosine_scale import CosineScale
+from cacheserver.matching.decision import ScoredCandidate
+from cacheserver.matching.neighbours import Neighbour
+from scripts.evaluation.data import Question
+from scripts.evaluation.near import StoredVectors
+from scripts.evaluation.plan import DEFAULT, Plan
+from scripts.evaluation.stream import Replay, Settings, Traffic, prepare
+from scripts.evaluation.vectors import Embeddings, Vectors
+from scripts.evaluation.verify.step import Reply
+
+EVERY = (1_000, 100)  # requests from one revision to the next
+PAGES = 16
+_FOUND = 3  # pages in a prompt
+_FIRST = 5  # questions of an intent that its page is written from
+_ROUNDS = 20  # of grouping intents by their nearest page
+_TENANT = Tenant("rag", declared=DeclaredRules(enabled=True))
+_CHAT = (
+    "Hi",
+    "I have a problem",
+    "Are you there?",
+    "Thanks",
+    "It is about my account",
+    "One thing",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: its question, the pages nearest to it, and all revisions at that moment."""
+
+    question: Question
+    page: int  # that answers it
+    nearest: tuple[int, ...]
+    revisions: tuple[int, ...]
+    history: tuple[str, ...]  # of the chat before it
+
+    def key(self, page: int) -> str:
+        return f"page{page}@{self.revisions[page]}"
+
+    @property
+    def release(self) -> str:
+        return f"kb@{sum(self.revisions)}"
+
+    def revision(self, pages: int) -> int:
+        """The revision of its own page in a prompt of so many pages; 0 if it is not among them."""
+        return self.revisions[self.page] if self.page in self.nearest[:pages] else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way to ask one stream, all seeds together. Shares are 0..1."""
+
+    stream: str
+    way: str
+    every: int | None  # requests between two revisions; None: none
+    requests: int
+    hits: float  # share served, equal questions included
+    of_bare: float  # hits over those of the bare questions
+    wrong: float  # share of the hits with another intent's answer
+    drifted: float  # share of the hits with the answer of an earlier revision
+    interval: tuple[float, float]  # Wilson, 95%, of both
+
+
+Ask = Callable[[Asked], Query]
+
+
+def bare(asked: Asked) -> Query:
+    """The question alone, as if no page were ever revised."""
+    return _read(_body([asked.question.text]))
+
+
+def undeclared(asked: Asked) -> Query:
+    """The prompt, with nothing declared."""
+    return _read(_prompt(asked, _FOUND))
+
+
+def by_release(asked: Asked) -> Query:
+    """The question, with the release of the knowledge base as its context key."""
+    return _declared(asked, _FOUND, (asked.release,))
+
+
+def by_pages(asked: Asked) -> Query:
+    """The question, with the pages in the prompt as context keys."""
+    return _declared(asked, _FOUND, tuple(map(asked.key, asked.nearest)))
+
+
+def by_page(asked: Asked) -> Query:
+    """The question over the nearest page alone, which is the context key too."""
+    return _declared(asked, 1, (asked.key(asked.nearest[0]),))
+
+
+def without_key(asked: Asked) -> Query:
+    """The question, with nothing said of the pages."""
+    return _declared(asked, _FOUND, ())
+
+
+def chat(asked: Asked) -> Query:
+    """A chat with turns of its own, and nothing declared."""
+    return _read(_body([asked.question.text], asked.history))
+
+
+def declared_chat(asked: Asked) -> Query:
+    """The same chat; the stand-alone question is declared for all its turns."""
+    body = _body(["And that?"], asked.history)
+    return _read(body, Declaration(asked.question.text, (asked.release,), ("messages",)))
+
+
+# How a question is asked, and the pages in its prompt.
+WAYS: Mapping[str, tuple[Ask, int]] = {
+    "prompt undeclared": (undeclared, _FOUND),
+    "declared, 1 page": (by_page, 1),
+    "declared, 3 pages": (by_pages, _FOUND),
+    "declared, kb release": (by_release, _FOUND),
+    "declared, no key": (without_key, _FOUND),
+    "chat undeclared": (chat, PAGES),
+    "chat declared": (declared_chat, PAGES),
+}
+_PACED = ("declared, kb release", "declared, 3 pages", "declared, 1 page")  # at every pace
+HEAD = (
+    f"{'declared questions':<20}{'way':<24}{'revised every':>14}{'hits':>7}{'of bare':>9}"
+    f"{'wrong':>7}{'drifted':>9}  95% of both"
+)
+
+
+def line(row: Row) -> str:
+    """A row of the table, shares in percent."""
+    every = "never" if row.every is None else str(row.every)
+    low, high = row.interval
+    return (
+        f"{row.stream:<20}{row.way:<24}{every:>14}{100 * row.hits:>7.1f}{100 * row.of_bare:>9.1f}"
+        f"{100 * row.wrong:>7.2f}{100 * row.drifted:>9.2f}  [{100 * low:.2f}, {100 * high:.2f}]"
+    )
+
+
+def measure(
+    name: str, questions: Sequence[Question], embeddings: Embeddings, plan: Plan
+) -> Iterator[Row]:
+    """Yield a row for each way and each pace of revisions."""
+    seeds = plan.seeds_of(DEFAULT)
+    streams = {seed: _stream(questions, embeddings, plan, None, seed) for seed in seeds}
+    ceiling = [_run(streams[seed], bare, 0, embeddings, seed) for seed in seeds]
+    yield (first := _row(name, "bare questions", None, ceiling, None))
+    for every in EVERY[:1] if plan.quick else EVERY:
+        streams = {seed: _stream(questions, embeddings, plan, every, seed) for seed in seeds}
+        for way, (ask, pages) in WAYS.items():
+            if every != EVERY[0] and way not in _PACED:
+                continue
+            found = [_run(streams[seed], ask, pages, embeddings, seed) for seed in seeds]
+            yield _row(name, way, every, found, first)
+
+
+@dataclass(slots=True)
+class _Counts:
+    requests: int = 0
+    hits: int = 0
+    wrong: int = 0
+    drifted: int = 0
+
+
+def _row(
+    name: str, way: str, every: int | None, found: Sequence[_Counts], ceiling: Row | None
+) -> Row:
+    requests, hits = sum(one.requests for one in found), sum(one.hits for one in found)
+    wrong, drifted = sum(one.wrong for one in found), sum(one.drifted for one in found)
+    share = hits / requests
+    return Row(
+        stream=name,
+        way=way,
+        every=every,
+        requests=requests,
+        hits=share,
+        of_bare=1.0 if ceiling is None else share / max(ceiling.hits, 1e-9),
+        wrong=wrong / max(1, hits),
+        drifted=drifted / max(1, hits),
+        interval=wilson(wrong + drifted, hits),
+    )
+
+
+def _run(
+    asked: Sequence[Asked], ask: Ask, pages: int, embeddings: Embeddings, seed: int
+) -> _Counts:
+    queries = [ask(one) for one in asked]
+    questions = [
+        replace(
+            one.question,
+            text=query.text or one.question.text,
+            answer=f"{one.question.meaning}@{one.revision(pages)}",
+        )
+        for one, query in zip(asked, queries, strict=True)
+    ]
+    traffic = prepare(questions, embeddings)
+    replay = _Scopes(traffic, queries, seed)
+    replay.run()
+    counts = _Counts(requests=len(asked), hits=len(replay.answered_by))
+    for at, entry in replay.answered_by:
+        one, stored = asked[at], asked[entry]
+        mine, its = one.revision(pages), stored.revision(pages)
+        if one.question.meaning != stored.question.meaning or (mine and not its):
+            counts.wrong += 1
+        elif mine and mine != its:
+            counts.drifted += 1
+    return counts
+
+
+class _Scopes(Replay):
+    """A replay with a partition for each scope, and a calibration for each scope of labels."""
+
+    def __init__(self, traffic: Traffic, queries: Sequence[Query], seed: int) -> None:
+        super().__init__(traffic, Settings(target=DEFAULT), seed)
+        self._queries = queries
+        self._exact: dict[str, int] = {}  # entry by fingerprint
+        self._parts: dict[str, StoredVectors] = {}
+        self._prior = self.state, self.bar
+        self._states: dict[str, tuple[Calibration, Bar]] = {}  # by scope of labels
+        self.answered_by: list[tuple[int, int]] = []  # (request, entry)
+
+    def ask(self, at: int) -> None:
+        query = self._queries[at]
+        if (entry := self._exact.get(query.fingerprint)) is not None:
+            self.answered_by.append((at, entry))
+            return
+        self._texts.clear()  # an equal text is an exact hit in its own scope alone
+        if query.scope not in self._parts:
+            self._parts[query.scope] = _Partition(self.traffic.vectors, self.traffic.prior.scale)
+        self.stored = self._parts[query.scope]
+        self.state, self.bar = self._states.get(query.label_scope, self._prior)
+        super().ask(at)
+        self._states[query.label_scope] = self.state, self.bar
+
+    def _neighbours(self, at: int) -> list[Neighbour]:
+        return super()._neighbours(at) if self._queries[at].scope else []
+
+    def _hit(
+        self, at: int, served: ScoredCandidate, share: float, reply: Reply | None = None
+    ) -> None:
+        self.answered_by.append((at, int(served.id)))
+        super()._hit(at, served, share, reply)
+
+    def _store(self, at: int, same: Sequence[Neighbour]) -> None:
+        self._exact[self._queries[at].fingerprint] = at
+        super()._store(at, same)
+
+
+class _Partition(StoredVectors):
+    """Stored vectors of one of many scopes: most hold few."""
+
+    def __init__(self, vectors: Vectors, scale: CosineScale) -> None:
+        super().__init__(vectors, scale)
+        self._rows = np.empty_like(vectors[:4])
+
+    def add(self, at: int) -> None:
+        if len(self.ids) == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        super().add(at)
+
+
+def _stream(
+    questions: Sequence[Question],
+    embeddings: Embeddings,
+    plan: Plan,
+    every: int | None,
+    seed: int,
+) -> list[Asked]:
+    """Draw the requests of one run. Which page is revised when is drawn too."""
+    rng = Random(seed)
+    rows = list(questions)
+    rng.shuffle(rows)
+    written, rows = _written(rows)
+    rows = rows[: plan.rows]
+    intents = sorted(written)
+    pages = _pages(np.stack([embeddings.of(written[one]).mean(axis=0) for one in intents]), rng)
+    page_of = dict(zip(intents, pages.of, strict=True))
+    near = embeddings.of([one.text for one in rows]) @ pages.vectors.T
+    nearest = np.argsort(-near, axis=1, kind="stable")[:, :_FOUND].tolist()
+    revisions, made = [1] * len(pages.vectors), []
+    for at, one in enumerate(rows):
+        if every is not None and at and at % every == 0:
+            revisions[rng.randrange(len(revisions))] += 1
+        history = tuple(rng.choice(_CHAT) for _ in range(rng.randrange(1, 5)))
+        found = tuple(nearest[at])
+        made.append(Asked(one, page_of[one.intent], found, tuple(revisions), history))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    vectors: Vectors  # of the pages
+    of: Sequence[int]  # the page of each intent
+
+
+def _pages(intents: Vectors, rng: Random) -> _Grouped:
+    """Group intents that resemble each other into pages, by k-means."""
+    vectors = intents[rng.sample(range(len(intents)), min(PAGES, len(intents)))]
+    of = np.zeros(len(intents), dtype=int)
+    for _ in range(_ROUNDS):
+        of = np.argmax(intents @ vectors.T, axis=1)
+        groups = [intents[of == page] for page in range(len(vectors))]
+        means = [
+            group.mean(axis=0) if len(group) else old
+            for group, old in zip(groups, vectors, strict=True)
+        ]
+        vectors = np.stack([one / np.linalg.norm(one) for one in means])
+    return _Grouped(vectors, np.argmax(intents @ vectors.T, axis=1).tolist())
+
+
+def _written(rows: Sequence[Question]) -> tuple[dict[str, list[str]], list[Question]]:
+    """Take the first questions of each intent for its page, and return the others."""
+    counts = Counter(one.intent for one in rows)
+    written: dict[str, list[str]] = defaultdict(list)
+    rest = []
+    for one in rows:
+        if len(written[one.intent]) < max(1, min(_FIRST, counts[one.intent] // 3)):
+            written[one.intent].append(one.text)
+        else:
+            rest.append(one)
+    return written, rest
+
+
+def _prompt(asked: Asked, pages: int) -> dict[str, Any]:
+    texts = [f"The text of {asked.key(page)}." for page in asked.nearest[:pages]]
+    return _body([*texts, asked.question.text])
+
+
+def _body(texts: Sequence[str], history: Sequence[str] = ()) -> dict[str, Any]:
+    turns: list[dict[str, Any]] = []
+    for said in history:
+        turns += [{"role": "user", "content": said}, {"role": "assistant", "content": "Go on."}]
+    content = [{"type": "text", "text": text} for text in texts]
+    return {
+        "model": "auto",
+        "max_tokens": 500,
+        "system": "Answer from the documents alone.",
+        "messages": [*turns, {"role": "user", "content": content}],
+    }
+
+
+def _declared(asked: Asked, pages: int, context: tuple[str, ...]) -> Query:
+    blocks = ("messages.-1.content",)
+    declared = Declaration(asked.question.text, tuple(sorted(context)), blocks)
+    return _read(_prompt(asked, pages), declared)
+
+
+def _read(body: Mapping[str, Any], declared: Declaration | None = None) -> Query:
+    return fingerprint.read(
+        body,
+        json_text.dumps(body),
+        headers={},
+        tenant=_TENANT,
+        controls=Controls(declared=declared),
+        upstream="simulated",
+        embedder="minilm",
+        language=english(),
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -89,6 +90,8 @@ class Settings(
             return _plain_url(value)
         if "://" in value:
             raise ValueError("must be `minilm`, a folder, a model's name or an http(s) URL")
+        if value != MINILM and get_close_matches(value.lower(), [MINILM], cutoff=0.8):
+            raise ValueError(f"`{value}` is no embedder; did you mean `{MINILM}`?")
         return value
 
     @field_validator("redis_url")

@@ -88,6 +88,8 @@ async def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
     ("wrong", "named"),
     [
         ({"CACHESERVER_EMBEDDER": "ftp://models"}, "CACHESERVER_EMBEDDER"),
+        ({"CACHESERVER_EMBEDDER": "minlm"}, "CACHESERVER_EMBEDDER"),
+        ({"CACHESERVER_EMBEDDER": "MiniLM"}, "CACHESERVER_EMBEDDER"),
         ({"CACHESERVER_EMBEDDER": "http://"}, "CACHESERVER_EMBEDDER"),
         ({"CACHESERVER_EMBEDDER": "http://me:secret@gpu/v1"}, "CACHESERVER_EMBEDDER"),
         ({"CACHESERVER_EMBEDDER": "http://gpu/v1?key=secret"}, "CACHESERVER_EMBEDDER"),

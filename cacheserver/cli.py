@@ -27,6 +27,7 @@ from cacheserver.erasure import command as erasure_command
 from cacheserver.lint import command as lint_command
 from cacheserver.pricing import command as estimate_command
 from cacheserver.tenants import command as key_command
+from cacheserver.verification import command as verify_command
 
 if TYPE_CHECKING:  # the base install, a client, has none of what these need
     from cacheserver.config.settings import Settings
@@ -49,6 +50,7 @@ COMMANDS: tuple[tuple[CommandModule, Feature | None], ...] = (
     (estimate_command, None),
     (audit_command, "analysis"),
     (workload_command, "analysis"),
+    (verify_command, "verification"),
     (backup_command, None),
     (embedded_command, None),
     (erasure_command, None),

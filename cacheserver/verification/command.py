@@ -1,0 +1,124 @@
+"""Command that measures a verifying model on labelled pairs: `cacheserver verify-model PAIRS`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cacheserver.core.command_line import PRICES_HELP, CommandLine, say
+
+if TYPE_CHECKING:
+    from cacheserver.config.settings import Settings
+    from cacheserver.pricing.prices import Pricer
+    from cacheserver.verification.labelled_pairs import LabelledPair
+    from cacheserver.verification.measurement import Measured
+
+_STEP = 100  # pairs between lines that say how far it is
+
+
+def add(line: CommandLine) -> None:
+    """Add the command. Nothing heavy is imported until it runs."""
+    command = line.commands.add_parser(
+        "verify-model",
+        help="measure the error rates of a verifying model on labelled pairs",
+        parents=[line.configured],
+    )
+    command.add_argument(
+        "pairs",
+        type=Path,
+        metavar="PAIRS",
+        help="a .tsv, .csv or .jsonl file: question_a, question_b, answer (to question_a), label "
+        "(yes: it serves question_b); set, class and system are optional",
+    )
+    command.add_argument("--model", help="the model (default: CACHESERVER_VERIFY_MODEL)")
+    command.add_argument(
+        "--max-usd", type=float, default=1.0, help="the most that the calls may cost (default: 1)"
+    )
+    command.add_argument(
+        "--at-once", type=int, default=4, help="calls in flight together (default: 4)"
+    )
+    command.add_argument("--prices", type=Path, help=PRICES_HELP)
+    command.add_argument("--json", action="store_true", help="print all of it, for programs")
+    command.set_defaults(run=lambda asked: _run(asked, line.settings_of(asked)))
+
+
+def _run(asked: argparse.Namespace, settings: Settings) -> int:
+    """Print the figures. Return the exit status: 1 if no call was answered."""
+    from cacheserver.core import json_text
+    from cacheserver.core.errors import SettingsError
+    from cacheserver.pricing import price_file
+    from cacheserver.verification import labelled_pairs, measurement
+
+    if not asked.max_usd > 0:
+        raise SettingsError("`--max-usd` must be more than 0")
+    if asked.at_once < 1:
+        raise SettingsError("`--at-once` must be 1 or more")
+    pairs = labelled_pairs.read(asked.pairs)
+    pricer = price_file.build_pricer(price_file.read_price_file(settings, asked.prices))
+    measured, simulated = asyncio.run(_measure(asked, settings, pairs, pricer))
+    model = asked.model or settings.verify_model
+    whole, groups = measurement.figures(measured), measurement.by_group(measured)
+    if asked.json:
+        report = {
+            "model": model,
+            "simulated": simulated,
+            **whole.as_json(),
+            "sets": {name: one.as_json() for name, one in groups.items()},
+            "settings": measurement.settings(whole),
+        }
+        print(json_text.dumps(report).decode())
+    else:
+        print("\n".join(measurement.lines(model, whole, groups, simulated=simulated)))
+    return 0 if whole.answered else 1
+
+
+async def _measure(
+    asked: argparse.Namespace, settings: Settings, pairs: list[LabelledPair], pricer: Pricer
+) -> tuple[list[Measured], bool]:
+    """Return the reply to each pair, and whether a simulated model gave any."""
+    import cacheserver.claude.build as claude
+    from cacheserver.config import kernel
+    from cacheserver.config.settings import resolve_upstream
+    from cacheserver.core.errors import SettingsError
+    from cacheserver.observability.metrics import Metrics
+    from cacheserver.simulated import SimulatedSettings, serve_simulated
+    from cacheserver.verification.pair_calls import PairCalls
+
+    async with AsyncExitStack() as stack:
+        url = None
+        if resolve_upstream(settings).base_url is None:
+            url = await stack.enter_async_context(serve_simulated(SimulatedSettings()))
+        options = kernel.claude_options(settings, url)
+        if options.api_key is None and (secret := settings.anthropic_api_key) is not None:
+            options = replace(options, api_key=secret.get_secret_value())
+        calls = PairCalls(
+            claude=await stack.enter_async_context(claude.build(options, Metrics())),
+            pricer=pricer,
+            model=asked.model or settings.verify_model,
+            most_tokens=settings.verify_max_tokens,
+            at_once=asked.at_once,
+            timer=time.perf_counter,
+            now=time.time(),
+        )
+        count, expected, most = calls.costs(pairs)
+        say(
+            f"{count:,} calls of {calls.model}: about ${expected / 1e9:.4f}, at most "
+            f"${most / 1e9:.4f} (--max-usd {asked.max_usd:g})"
+        )
+        if most > asked.max_usd * 1e9:
+            raise SettingsError(
+                f"`--max-usd`: the calls may cost ${most / 1e9:.4f}; raise it, or give fewer pairs"
+            )
+        found: list[Measured] = []
+        simulated = False
+        async for one, made_up in calls.ask(pairs):
+            found.append(one)
+            simulated |= made_up
+            if len(found) % _STEP == 0 and len(found) < len(pairs):
+                say(f"{len(found):,} of {len(pairs):,}")
+        return found, simulated

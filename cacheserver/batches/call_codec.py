@@ -1,4 +1,4 @@
-"""A planned call as it is stored until its batch has been answered."""
+"""A planned call, and its verification, as they are stored until its batch has been answered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from cacheserver.core import json_text
 from cacheserver.core.types import Cap, PlannedCall, Route, Trim
+from cacheserver.matching.verification_outcome import Verified
 
 T = TypeVar("T")
 
@@ -28,6 +29,20 @@ def decode(raw: bytes) -> PlannedCall:
     cap = _object(Cap, parts["cap"]) if parts.get("cap") else None
     trim = _object(Trim, parts["trim"]) if parts.get("trim") else None
     return PlannedCall(b"", route, cap=cap, trim=trim)
+
+
+def encode_verified(item: str, found: Verified) -> bytes:
+    """Encode what came of asking a model about an item, before its call. It has no text."""
+    return json_text.dumps({"item": item, "found": asdict(found)})
+
+
+def decode_verified(item: str, raw: bytes | None) -> Verified | None:
+    """Decode what came of it for this item; None for another item, or if nothing was asked."""
+    stored = None if raw is None else json_text.loads(raw)
+    if stored is None or stored["item"] != item:
+        return None
+    found: Verified = _object(Verified, stored["found"])
+    return found
 
 
 def _object(kind: type[T], given: Mapping[str, Any]) -> T:

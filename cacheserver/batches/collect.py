@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cacheserver.batches import call_codec, joined_asks, results
 from cacheserver.batches.context import AnswerStore, BatchContext
@@ -31,6 +31,8 @@ from cacheserver.claude import sse
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Bypass, Decision, Hit, Miss, Nanodollars, Query
+
+_NO_FIELDS: Final[Mapping[str, bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Collector:
     async def take_message(self, key: str, message: Mapping[str, Any], asked_at: float) -> None:
         """Take Claude's answer to an ask, out of a batch."""
         context = self._context
-        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "cheapest")
+        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "cheapest", "verified")
         if "asked" not in ask:
             return
         planned, decision = call_codec.decode(ask["asked"]), _decision(ask)
@@ -97,7 +99,9 @@ class Collector:
                 )
             finished: list[ItemResult] = []
             if filled is not None:
-                finished = [self._result(item, filled, decision, item is same[0]) for item in same]
+                finished = [
+                    self._result(item, filled, decision, ask, led=item is same[0]) for item in same
+                ]
                 finished += [
                     line
                     for item in items
@@ -158,7 +162,7 @@ class Collector:
         first item's row has the bounds.
         """
         context = self._context
-        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "body")
+        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "body", "verified")
         why = decision or results.GIVEN_UP.get(end) or _decision(ask)
         while True:
             waiting, items = await self.items(key)
@@ -167,7 +171,7 @@ class Collector:
                 if item.waiter.kind == "near":
                     await self._lookup.ask_again(item.job, item.waiter, item.custom_id, item.query)
                     continue
-                request = Request(item.query, context.clock())
+                request = self._request(item, ask)
                 line = results.unanswered(
                     *(item.waiter, item.custom_id, request, end, result), decision=why
                 )
@@ -193,6 +197,7 @@ class Collector:
         """Take the answer of a direct call, which the service has counted for the first item."""
         message = sse.without_id(json_text.loads(answer.body))
         settlement = answer.settlement
+        (ask,) = await self._context.work.asks([key], "verified")
         while True:
             waiting, items = await self.items(key)
             finished: list[ItemResult] = []
@@ -203,7 +208,7 @@ class Collector:
                     unpaid = joined_asks.unpaid(settlement, None, settlement.cost)
                     finished.append(self._succeeded(item, message, unpaid))
                 else:
-                    line = self._succeeded(item, message, settlement)
+                    line = self._succeeded(item, message, _with_earlier(settlement, item, ask))
                     line.request.id = answer.decision_id
                     finished.append(replace(line, counted=True))
             for item in items:
@@ -213,13 +218,21 @@ class Collector:
             if await self._finish(key, waiting, finished):
                 return
 
-    def _result(self, item: Item, filled: Filled, decision: Decision, led: bool) -> ItemResult:
+    def _result(
+        self,
+        item: Item,
+        filled: Filled,
+        decision: Decision,
+        ask: Mapping[str, bytes],
+        *,
+        led: bool,
+    ) -> ItemResult:
         """The result of an item that asked exactly this; the first of them pays."""
         settlement = paid(decision, filled, saved=self._batch_saving(filled))
         settlement = replace(settlement, way=_way(item))
         if not led:
             settlement = joined_asks.unpaid(settlement, filled.entry, filled.cost)
-        return self._succeeded(item, filled.message, settlement)
+        return self._succeeded(item, filled.message, settlement, ask)
 
     async def _similar(self, item: Item, found: joined_asks.SharedAnswer) -> ItemResult | None:
         """The result of an item that asked something similar; None: it gets a call of its own."""
@@ -231,8 +244,19 @@ class Collector:
         unpaid = joined_asks.unpaid(settlement, entry, settlement.cost)
         return self._succeeded(item, for_similar(found.message), unpaid)
 
-    def _succeeded(self, item: Item, message: bytes, settlement: Settlement) -> ItemResult:
-        request = Request(item.query, self._context.clock())
+    def _request(self, item: Item, ask: Mapping[str, bytes]) -> Request:
+        """Return the request of an item, with the verification that preceded its ask."""
+        verified = call_codec.decode_verified(item.waiter.hold, ask.get("verified"))
+        return Request(item.query, self._context.clock(), verified=verified)
+
+    def _succeeded(
+        self,
+        item: Item,
+        message: bytes,
+        settlement: Settlement,
+        ask: Mapping[str, bytes] = _NO_FIELDS,
+    ) -> ItemResult:
+        request = self._request(item, ask)
         result = results.succeeded(message)
         return ItemResult(item.waiter, item.custom_id, request, "succeeded", result, settlement)
 
@@ -273,6 +297,14 @@ class Collector:
         usage = replace(filled.usage, service_tier="standard")
         full = self._context.pricer.cost(filled.model, usage, self._context.clock())
         return None if full is None or filled.cost is None else full - filled.cost
+
+
+def _with_earlier(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:
+    """Return the settlement of a direct call with the verification before the item had to wait."""
+    found = call_codec.decode_verified(item.waiter.hold, ask.get("verified"))
+    if found is None:
+        return settlement
+    return replace(settlement, verification=settlement.verification + found.cost)
 
 
 def _lost(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:

@@ -19,6 +19,7 @@ from cacheserver.cache.budget_verdict import Admission, Verdict
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.ports import DecisionLog, Learner, Pricer
 from cacheserver.cache.request import Request
+from cacheserver.cache.settlement import priced
 from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.rate_limits import UpstreamLimits
 from cacheserver.claude.upstream import Reply
@@ -50,6 +51,10 @@ _BEGUN = 1_000  # jobs whose start and trace are remembered, some 200 kB
 
 class Service(Protocol):
     async def look_up(self, query: Query) -> Decision: ...
+    def may_verify(self, query: Query, decision: Miss) -> bool: ...
+    async def verify(
+        self, request: Request, decision: Miss, *, batched: bool = False
+    ) -> Hit | Miss: ...
     async def answer(self, query: Query) -> Answer: ...
 
 
@@ -88,6 +93,9 @@ class Budgets(Protocol):
 
     async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> Verdict | None:
         """The verdict of a spent budget that refuses every call. Raises `StoreError`."""
+
+    async def has_room(self, tenant: Tenant, key_id: str | None, now: float) -> bool:
+        """Return whether no budget would refuse a call now. Raises `StoreError`."""
 
 
 class Tenants(Protocol):
@@ -190,7 +198,7 @@ class BatchContext:
         self.count(line.query.tenant.name, event or line.end)
 
     def _observed(self, line: ItemResult) -> ItemEnd:
-        now, settled = self.clock(), line.settlement
+        now, settled = self.clock(), priced(line.request, line.settlement)
         began, trace = self.begun.get(line.waiter.job, (now, None))
         return ItemEnd(
             job=line.waiter.job,
@@ -206,7 +214,7 @@ class BatchContext:
             requested_model=line.query.model,
             model=settled.model,
             usage=None if settled.call is None else settled.usage,
-            cost=settled.cost,
+            cost=settled.total_cost,
         )
 
     def check_lease(self) -> None:

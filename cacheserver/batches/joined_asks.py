@@ -62,4 +62,5 @@ def unpaid(settlement: Settlement, entry: Entry | None, saved: Nanodollars | Non
         call=None,
         lost=0,
         heard=None,
+        verification=0,
     )

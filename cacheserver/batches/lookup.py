@@ -7,7 +7,8 @@ have the same key, or if the decider would serve one of them the other's answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss, Query
 
 _SLICE = 8  # items looked up together: their round trips overlap, and requests get in between
 _ROUND = 1_000  # items of one job before the next job's turn: some seconds
+_ROUND_S = 5.0  # the same with verifications, which take a second each slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,15 @@ class _Item:
     waiter: Waiter
     custom_id: str
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _LookedUp:
+    """An item after its look-up. `decision` is an error if the item is no valid request."""
+
+    item: _Item
+    request: Request
+    decision: Decision | BadRequest
 
 
 class CacheLookup:
@@ -68,58 +79,109 @@ class CacheLookup:
     async def _round(self, job: Job) -> bool:
         context = self._context
         tenant = await context.tenants.get(job.tenant)
-        end = min(job.total, job.cursor + _ROUND)
+        end, began = min(job.total, job.cursor + _ROUND), time.monotonic()
         for start in range(job.cursor, end, _SLICE):
+            if time.monotonic() - began > _ROUND_S:
+                return True
             places = range(start, min(start + _SLICE, end))
-            items = await context.jobs.items(job.id, places)
-            there = [(p, *item) for p, item in zip(places, items, strict=True) if item is not None]
-            found = await asyncio.gather(*(self._look(job, tenant, raw) for _, _, raw in there))
-            for (place, custom_id, raw), (query, decision) in zip(there, found, strict=True):
-                item = _Item(job, tenant, Waiter(job.id, place, "same"), custom_id, raw)
-                if not await self._place(item, query, decision):
+            items = [
+                _Item(job, tenant, Waiter(job.id, place, "same"), *found)
+                for place, found in zip(
+                    places, await context.jobs.items(job.id, places), strict=True
+                )
+                if found is not None
+            ]
+            looked_up = await asyncio.gather(*map(self._look, items))
+            for found in await self._verify(looked_up):
+                if not await self._place(found):
                     return False  # no room in a budget now: looked up again later
         if end == job.total:
             await context.work.drop_open(job.id)
             self._leaders.forget(job.id)
         return end < job.total
 
-    async def _look(
-        self, job: Job, tenant: Tenant, raw: bytes
-    ) -> tuple[Query | None, Decision | BadRequest]:
-        context = self._context
+    async def _look(self, item: _Item) -> _LookedUp:
+        context, job = self._context, item.job
         try:
-            query = context.read(job, tenant, raw)
+            query = context.read(job, item.tenant, item.raw)
         except BadRequest as error:
-            return None, error
+            unread = results.unreadable(job, item.tenant, item.raw)
+            return _LookedUp(item, Request(unread, context.clock()), error)
+        request = Request(query, context.clock())
         if job.kind == "batch" and (bypass := _passed_on(query)) is not None:
-            return query, bypass
+            return _LookedUp(item, request, bypass)
         decision = await context.service.look_up(query)
-        if tenant.shadow and isinstance(decision, Hit):
-            return query, in_shadow(decision)
-        return query, decision
+        if item.tenant.shadow and isinstance(decision, Hit):
+            decision = in_shadow(decision)
+        return _LookedUp(item, request, decision)
 
-    async def _place(
-        self, item: _Item, query: Query | None, decision: Decision | BadRequest
-    ) -> bool:
+    async def _verify(self, looked_up: Sequence[_LookedUp]) -> list[_LookedUp]:
+        """Have a model asked about misses. Of equal items the first one asks, and pays."""
+        groups: dict[str, list[_LookedUp]] = {}
+        for found in looked_up:
+            key = own = found.item.waiter.hold
+            if isinstance(found.decision, Miss):
+                key = call_key(found.request.query, found.decision, own=own)
+            groups.setdefault(key, []).append(found)
+
+        async def verify(equal: list[_LookedUp]) -> list[_LookedUp]:
+            first, *others = equal
+            first = await self._verify_one(first)
+            if isinstance(first.decision, Hit):  # remembered: the others need no call
+                others = [await self._verify_one(other) for other in others]
+            return [first, *others]
+
+        verified = await asyncio.gather(*map(verify, groups.values()))
+        return sorted(
+            (found for equal in verified for found in equal),
+            key=lambda found: found.item.waiter.item,
+        )
+
+    async def _verify_one(self, found: _LookedUp) -> _LookedUp:
+        query, decision = found.request.query, found.decision
+        if not isinstance(decision, Miss):
+            return found
+        if not await self._may_verify(found.item, query, decision):
+            return found
+        after = await self._context.service.verify(found.request, decision, batched=True)
+        return replace(found, decision=after)
+
+    async def _may_verify(self, item: _Item, query: Query, decision: Miss) -> bool:
+        """Return whether a model may be asked about a miss, before it waits for an ask.
+
+        Not if it will be answered directly (that request has a verification of its own), if it can
+        wait for an ask that is there, or if a budget would refuse it.
+        """
+        context, now = self._context, self._context.clock()
+        if not context.service.may_verify(query, decision):
+            return False
+        if not query.controls.only:
+            if self._when(item, query, now)[0] == DIRECT:
+                return False
+            if (await context.work.asks([call_key(query, decision, own="")], "kind"))[0]:
+                return False
+            vector, id = decision.vector, item.job.id
+            if vector is not None and await self._leaders.find(id, query, vector, now):
+                return False
+        return await context.budgets.has_room(query.tenant, query.key_id, now)
+
+    async def _place(self, found: _LookedUp) -> bool:
         """End an item, or have it wait for an ask. False: it must be looked up again."""
-        context = self._context
-        if query is None or isinstance(decision, BadRequest):
-            result = results.errored("invalid_request_error", str(decision))
-            unread = Request(results.unreadable(item.job, item.tenant, item.raw), context.clock())
-            line = results.unanswered(
-                *(item.waiter, item.custom_id, unread, "errored", result),
-                decision=Bypass("refused"),
-            )
-            await self._end(line)
-            return True
-        match decision:
-            case Hit(candidate=Candidate() as candidate):
-                await self._serve(item, query, decision, candidate)
-            case Miss() if query.controls.only:
-                request = Request(query, context.clock())
-                await self._end(results.refused(item.waiter, item.custom_id, request, decision))
-            case Miss() | Bypass():
-                return await self._wait(item, query, decision)
+        item, request, query = found.item, found.request, found.request.query
+        match found.decision:
+            case BadRequest() as error:
+                line = results.unanswered(
+                    *(item.waiter, item.custom_id, request, "errored"),
+                    results.errored("invalid_request_error", str(error)),
+                    decision=Bypass("refused"),
+                )
+                await self._end(line)
+            case Hit(candidate=Candidate() as candidate) as hit:
+                await self._serve(item, request, hit, candidate)
+            case Miss() as miss if query.controls.only:
+                await self._end(results.refused(item.waiter, item.custom_id, request, miss))
+            case Miss() | Bypass() as decision:
+                return await self._wait(item, request, decision)
         return True
 
     async def _end(self, line: ItemResult, event: str | None = None, *, moves: bool = True) -> None:
@@ -128,24 +190,24 @@ class CacheLookup:
         if await context.work.finish_item(context.encode(line), context.clock(), cursor=cursor):
             context.record(line, event)
 
-    async def _serve(self, item: _Item, query: Query, hit: Hit, candidate: Candidate) -> None:
+    async def _serve(self, item: _Item, request: Request, hit: Hit, candidate: Candidate) -> None:
         """End an item with a stored answer."""
         now = self._context.clock()
-        served = self._context.stored.serve_stored(query, hit, candidate.entry, now=now)
+        served = self._context.stored.serve_stored(request.query, hit, candidate.entry, now=now)
         line = ItemResult(
-            *(item.waiter, item.custom_id, Request(query, now)),
+            *(item.waiter, item.custom_id, request),
             *("succeeded", results.succeeded(served.message), served.settlement),
         )
         await self._end(line, "hits")
 
     async def _wait(
-        self, item: _Item, query: Query, decision: Miss | Bypass, *, moves: bool = True
+        self, item: _Item, request: Request, decision: Miss | Bypass, *, moves: bool = True
     ) -> bool:
         """Have an item wait for an ask: a new one, or one that is there already.
 
         False: a budget has no room for it now, but may have later. `moves`: as in `_end`.
         """
-        context, now = self._context, self._context.clock()
+        context, now, query = self._context, self._context.clock(), request.query
         cursor = item.waiter.item + 1 if moves else None
         pool, due, late = self._when(item, query, now)
         join = partial(context.work.join, due=due, late=late, cursor=cursor)
@@ -169,11 +231,14 @@ class CacheLookup:
                 query, item.waiter.hold, now, token=context.work.token
             )
             if isinstance(admitted, Verdict):
-                return await self._refuse(item, query, decision, admitted, late, moves=moves)
+                return await self._refuse(item, request, decision, admitted, late, moves=moves)
             if admitted is not None and admitted.cheapest:
                 query = replace(query, cheapest=True)
                 key = call_key(query, decision, own=item.waiter.hold)  # a different ask
-        await join(item.waiter, key, ask=await self._ask(query, decision, vector, now))
+        ask = await self._ask(query, decision, vector, now)
+        if request.verified is not None:
+            ask["verified"] = call_codec.encode_verified(item.waiter.hold, request.verified)
+        await join(item.waiter, key, ask=ask)
         self._joined(item, query, vector, key, pool, moves=moves)
         return True
 
@@ -199,7 +264,7 @@ class CacheLookup:
     async def _refuse(
         self,
         item: _Item,
-        query: Query,
+        request: Request,
         decision: Miss | Bypass,
         verdict: Verdict,
         late: float,
@@ -214,9 +279,7 @@ class CacheLookup:
         late = min(late, item.job.created_at + item.tenant.batching.max_wait_s)
         if moves and verdict.full is not None and verdict.full.held and now < late:
             return False
-        line = results.refused(
-            *(item.waiter, item.custom_id, Request(query, now), decision), verdict=verdict
-        )
+        line = results.refused(*(item.waiter, item.custom_id, request, decision), verdict=verdict)
         await self._end(line, moves=moves)
         return True
 
@@ -229,7 +292,7 @@ class CacheLookup:
 
     async def _ask(
         self, query: Query, decision: Decision, vector: Any, now: float
-    ) -> Mapping[str, str | bytes | int]:
+    ) -> dict[str, str | bytes | int]:
         planned = await self._call_planner.prepare(query, vector, now)
         kind = "miss" if isinstance(decision, Miss) else "bypass"
         found: dict[str, str | bytes | int] = {
@@ -249,7 +312,8 @@ class CacheLookup:
         """Give an item its own ask: the similar one it waited for has no answer for it."""
         own = Waiter(waiter.job, waiter.item, "same")
         item = _Item(job, query.tenant, own, custom_id, query.raw)
-        await self._wait(item, query, Miss("near-failed"), moves=False)
+        request = Request(query, self._context.clock())
+        await self._wait(item, request, Miss("near-failed"), moves=False)
 
 
 def _passed_on(query: Query) -> Bypass | None:

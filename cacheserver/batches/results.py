@@ -16,6 +16,7 @@ from cacheserver.cache.budget_verdict import Verdict
 from cacheserver.cache.freshness import unasked
 from cacheserver.cache.miss.stream_errors import STATUSES
 from cacheserver.cache.request import Request
+from cacheserver.cache.settlement import priced
 from cacheserver.claude import sse
 from cacheserver.core import json_text
 from cacheserver.core.ledger_row import GONE
@@ -50,16 +51,13 @@ class ItemResult:
 
     def encode(self) -> FinishedItem:
         """Encode the line of the results; `cache` beside Anthropic's own fields is ours."""
-        decision, cost, saved = (
-            self.settlement.decision,
-            self.settlement.cost,
-            self.settlement.saved,
-        )
+        settlement = priced(self.request, self.settlement)
+        decision, cost, saved = settlement.decision, settlement.total_cost, settlement.net_saved
         shown = {
             "kind": answers.kind_of(decision),
             "reason": decision.reason,
             "decision_id": self.request.id,
-            "entry_id": self.settlement.stored or answers.entry_id(decision),
+            "entry_id": settlement.stored or answers.entry_id(decision),
             "cost_usd": None if cost is None else usd(cost),
             "saved_usd": None if saved is None else usd(saved),
         }

@@ -133,17 +133,24 @@ class Budgets:
 
         None: jobs are accepted. Raises `StoreError`.
         """
+        full = await self._hardest(tenant, key_id, now)
+        if full is None or full.held or not ACTIONS[full.account.at_limit].refuses_jobs:
+            return None
+        return _refused(full)
+
+    async def has_room(self, tenant: Tenant, key_id: str | None, now: float) -> bool:
+        """Return whether no budget would refuse a call now. Raises `StoreError`."""
+        full = await self._hardest(tenant, key_id, now)
+        return full is None or ACTIONS[full.account.at_limit].refusal is None
+
+    async def _hardest(self, tenant: Tenant, key_id: str | None, now: float) -> Full | None:
         if not budget.wanted(tenant.budgets, key_id):
             return None
         accounts = budget.accounts(tenant.name, key_id, tenant.budgets, now)
         balances = await self.store.balances(tenant.name, accounts, now)
-        found = [
-            one for pair in zip(accounts, balances, strict=True) if (one := budget.full(*pair))
-        ]
-        full = budget.hardest(found)
-        if full is None or full.held or not ACTIONS[full.account.at_limit].refuses_jobs:
-            return None
-        return _refused(full)
+        return budget.hardest(
+            [one for pair in zip(accounts, balances, strict=True) if (one := budget.full(*pair))]
+        )
 
     def settle(self, row: Row) -> None:
         """Book what a request spent and free its reservation. Never blocks."""

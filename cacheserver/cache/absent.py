@@ -31,6 +31,9 @@ class NoBudgets:
     async def spent_out(self, tenant: Tenant, key_id: str | None, now: float) -> None:
         return None
 
+    async def has_room(self, tenant: Tenant, key_id: str | None, now: float) -> bool:
+        return True
+
 
 class NoRateLimits:
     """Nobody asks too fast."""
@@ -125,7 +128,9 @@ class NoVerifier:
     def considers(self, query: Query, decision: Miss) -> bool:
         return False
 
-    async def verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
+    async def verify(
+        self, query: Query, decision: Miss, found: Plausible, *, batched: bool
+    ) -> Verified | None:
         return None
 
     async def observe(

@@ -211,8 +211,13 @@ class Verifier(Protocol):
     def considers(self, query: Query, decision: Miss) -> bool:
         """Return whether it might ask about this miss. Cheap."""
 
-    async def verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
-        """Ask, now or in the background; None if it is not worth it. Raises nothing."""
+    async def verify(
+        self, query: Query, decision: Miss, found: Plausible, *, batched: bool
+    ) -> Verified | None:
+        """Ask, now or in the background; None if it is not worth it. Raises nothing.
+
+        `batched`: the miss would be asked in a batch, at the price of one.
+        """
 
     async def observe(
         self, query: Query, candidate: Candidate, *, right: bool, weight: float, served: bool

@@ -109,7 +109,7 @@ class CacheService:
         match decision:
             case Hit(candidate=Candidate(entry=entry)):
                 return await self._serve_stored(request, decision, entry)
-            case Miss() if query.controls.only and not self._may_verify(query, decision):
+            case Miss() if query.controls.only and not self.may_verify(query, decision):
                 raise await self._refuse(request, decision)
             case Miss() | Bypass():
                 request.decision = decision
@@ -176,13 +176,13 @@ class CacheService:
         A request that can join another's call asks nothing.
         """
         query, decision = request.query, request.decision
-        if isinstance(decision, Bypass) or not self._may_verify(query, decision):
+        if isinstance(decision, Bypass) or not self.may_verify(query, decision):
             return None
         if self._flights.under_way(_key(request)):
             return None
         self._verifying[key] += 1
         try:
-            outcome = await self._verified(request, decision)
+            outcome = await self.verify(request, decision)
         except BaseException:
             self._admission.release(request)
             raise
@@ -196,17 +196,25 @@ class CacheService:
         self._admission.release(request)
         return outcome
 
-    def _may_verify(self, query: Query, decision: Miss) -> bool:
+    def may_verify(self, query: Query, decision: Miss) -> bool:
+        """Return whether a model might be asked about this miss. Cheap."""
         return unsure(query, decision) and self._verifier.considers(query, decision)
 
-    async def _verified(self, request: Request, decision: Miss) -> Hit | Miss:
-        """Return the decision after verification; the same if nothing is asked."""
+    async def verify(
+        self, request: Request, decision: Miss, *, batched: bool = False
+    ) -> Hit | Miss:
+        """Return the decision after verification; the same if nothing is asked. Raises nothing.
+
+        `batched`: the miss would be asked in a batch.
+        """
         query = request.query
         bar = bar_of(query.tenant, query.controls.namespace, query.scope)
         found = await self._decider.plausible(query, decision, bar)
         if found is None:
             return decision
-        verified = request.verified = await self._verifier.verify(query, decision, found)
+        verified = request.verified = await self._verifier.verify(
+            query, decision, found, batched=batched
+        )
         if verified is None:
             return decision
         outcome = decided(decision, found, verified)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _SCOPES = 10_000  # whose mean of expected errors is kept
 _SHORT = 16  # output tokens of an answer that is a class, not a text
+_BATCH = 0.5  # of the price: what an answer costs in a batch
 _ALIKE = 5  # neighbours needed to see a classifier
 _UNMEASURED_AUDITS = 0.3  # share of the yeses that are audited until the rates are measured
 
@@ -100,10 +102,12 @@ class Verifier:
             return False
         return not _classifies(decision.neighbours)
 
-    async def verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
+    async def verify(
+        self, query: Query, decision: Miss, found: Plausible, *, batched: bool
+    ) -> Verified | None:
         """Ask, now or in the background; None if it is not worth it. Raises nothing."""
         try:
-            return await self._verify(query, decision, found)
+            return await self._verify(query, decision, found, batched=batched)
         except StoreError:
             self._metrics.swallowed("verify-store")
         except Exception as error:  # our own failure: no request fails of it
@@ -111,7 +115,9 @@ class Verifier:
             logger.error("a verification failed: %s", type(error).__name__)
         return self._result("failed", "inline", ())
 
-    async def _verify(self, query: Query, decision: Miss, found: Plausible) -> Verified | None:
+    async def _verify(
+        self, query: Query, decision: Miss, found: Plausible, *, batched: bool
+    ) -> Verified | None:
         state = await self._audited.state(query.tenant.name)
         if state.off:
             return None
@@ -131,7 +137,7 @@ class Verifier:
         left = [one for one in options if one.id not in known][: prompt.MOST]
         if not left:
             return self._result("no", "remembered", options)
-        return await self._ask(query, left, candidates, rates)
+        return await self._ask(query, left, candidates, rates, batched=batched)
 
     async def _ask(
         self,
@@ -139,21 +145,28 @@ class Verifier:
         options: Sequence[Askable],
         candidates: Mapping[str, Candidate],
         rates: ErrorRates,
+        *,
+        batched: bool,
     ) -> Verified | None:
         question = self._question(query, options, candidates)
         if question is None:
             return None
         pace, mode = self.paces.of(query.tenant.name), query.tenant.verify.mode
         answer_s = pace.answer(query.model)
-        limit_s = min(self._options.timeout_s, answer_s / 2)
+        waiting = not (batched or query.background)
+        limit_s = self._options.timeout_s
+        if waiting:
+            limit_s = min(limit_s, answer_s / 2)
         # An answer that is stored serves the next asker by itself: then only an operator who wants
         # verdicts for their own sake has the background pay.
         repeated = mode == "background" or query.controls.ttl_s == 0
         stakes = worth.Stakes(
             price=self._call.expected(question.body),
-            saving=min(entry.cost or 0 for entry in question.entries),
+            saving=round(
+                min(entry.cost or 0 for entry in question.entries) * (_BATCH if batched else 1)
+            ),
             call_s=pace.call_s,
-            answer_s=answer_s,
+            answer_s=answer_s if waiting else math.inf,
             limit_s=limit_s,
             repeats=pace.repeats if repeated else 0.0,
         )
@@ -163,14 +176,21 @@ class Verifier:
             return None
         if way == "background" or query.tenant.shadow:
             return self._in_background(query, question)
-        return await self._inline(query, question, rates, limit_s)
+        return await self._inline(query, question, rates, limit_s, background=not waiting)
 
     async def _inline(
-        self, query: Query, question: _Question, rates: ErrorRates, timeout_s: float
+        self,
+        query: Query,
+        question: _Question,
+        rates: ErrorRates,
+        timeout_s: float,
+        *,
+        background: bool,
     ) -> Verified:
         began = self._clock()
         flight, led = self._asking.join(
-            _flight_key(query, question), lambda _: self._asked(query, question, background=False)
+            _flight_key(query, question),
+            lambda _: self._asked(query, question, background=background),
         )
         try:
             async with asyncio.timeout(timeout_s):
@@ -180,7 +200,7 @@ class Verifier:
         finally:
             self._asking.leave(flight, abandon=True)
         seconds = self._clock() - began
-        if led and reply.verdict in ("yes", "no", "slow"):
+        if led and not background and reply.verdict in ("yes", "no", "slow"):
             self.paces.of(query.tenant.name).note_call(seconds)
         cost = reply.cost if led else 0
         if reply.index is not None:

@@ -18,7 +18,7 @@ class Stakes:
     price: Nanodollars  # of the call
     saving: Nanodollars  # if the stored answer serves
     call_s: float
-    answer_s: float
+    answer_s: float  # infinite if nobody waits for it at a connection
     limit_s: float  # that a request waits at most
     repeats: float  # later requests that a remembered yes is expected to serve
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from cacheserver.analysis.audit.formats.reading import ReadLog
     from cacheserver.analysis.replay.call import Call
     from cacheserver.analysis.replay.step import Step
+    from cacheserver.analysis.replay.verification import Verification
     from cacheserver.config.settings import Settings
+    from cacheserver.pricing.prices import Pricer
 
 _SEVERAL = 20_000_000  # bytes of logs from which on a second process is worth its start
 
@@ -53,6 +55,19 @@ def add(line: CommandLine) -> None:
     )
     audit.add_argument(
         "--prices", type=Path, help="a TOML price file (default: CACHESERVER_PRICES)"
+    )
+    audit.add_argument(
+        "--verify-sensitivity",
+        type=float,
+        help="of a verifying model, for the estimate (default: CACHESERVER_VERIFY_SENSITIVITY)",
+    )
+    audit.add_argument(
+        "--verify-false-yes",
+        type=float,
+        help="its share of yes to answers that do not serve (CACHESERVER_VERIFY_FALSE_YES)",
+    )
+    audit.add_argument(
+        "--verify-model", help="the verifying model (default: CACHESERVER_VERIFY_MODEL)"
     )
     audit.add_argument(
         "--wrong-hit-usd",
@@ -96,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     prices = price_file.read_price_file(settings, args.prices)
     since, until = _time("--since", args.since), _time("--until", args.until)
     priced = price_file.build_pricer(prices)
+    verification = _verification(args, settings, priced)
     reading, tally, progress = ReadLog(), Tally(), Progress(on=args.progress)
     leaks = Leaks(priced.cost, ttl_s=args.ttl, systems=tally.systems)
     interrupted = False
@@ -106,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
             found = calls(
                 args.paths, since=since, until=until, reading=reading, progress=progress.read
             )
-            for done, (call, step) in enumerate(_steps(args, settings, prices, found), 1):
+            for done, (call, step) in enumerate(
+                _steps(args, settings, prices, found, verification), 1
+            ):
                 leaks.add(call, step, tally.add(call, step))
                 progress.replayed(done, reading.formats.total())
     except KeyboardInterrupt:
@@ -119,7 +137,14 @@ def run(args: argparse.Namespace) -> int:
     if invoice_totals is not None and not reading.requests:
         worst = invoice_data.leaks(invoice_totals)
     wrong_hit = round(args.wrong_hit_usd * 1_000_000_000)
-    report = data.report(reading, tally, worst, wrong_hit=wrong_hit, invoice=invoice_totals)
+    report = data.report(
+        reading,
+        tally,
+        worst,
+        wrong_hit=wrong_hit,
+        invoice=invoice_totals,
+        verification=verification,
+    )
     # Files first: who reads only the beginning of what is printed shall have them all the same.
     if args.json is not None:
         _write("--json", args.json, json_text.dumps(report))
@@ -158,8 +183,38 @@ def _check(args: argparse.Namespace) -> None:
             raise SettingsError(f"`{option}`: {path} is no file in a folder that there is")
 
 
+def _verification(args: argparse.Namespace, settings: Settings, pricer: Pricer) -> Verification:
+    """Return what the estimate of verification takes for true. Raises `SettingsError`."""
+    from cacheserver.analysis.replay.verification import Verification
+    from cacheserver.core.errors import SettingsError
+    from cacheserver.core.types import Usage
+    from cacheserver.matching.verification import ErrorRates
+
+    stated = {
+        "--verify-sensitivity": (args.verify_sensitivity, settings.verify_sensitivity),
+        "--verify-false-yes": (args.verify_false_yes, settings.verify_false_yes),
+    }
+    rates = dict[str, float]()
+    for option, (given, default) in stated.items():
+        rates[option] = rate = default if given is None else given
+        if not 0 < rate <= 1:
+            raise SettingsError(f"`{option}` must be above 0 and at most 1")
+    model = args.verify_model or settings.verify_model
+    if args.verify_model and pricer.cost(model, Usage(1_000, 1), time.time()) is None:
+        raise SettingsError(f"`--verify-model`: `{model}` has no price; see `CACHESERVER_PRICES`")
+    return Verification(
+        model,
+        ErrorRates(rates["--verify-sensitivity"], rates["--verify-false-yes"]),
+        settings.verify_max_tokens,
+    )
+
+
 def _steps(
-    args: argparse.Namespace, settings: Settings, prices: str | None, found: Iterator[Call]
+    args: argparse.Namespace,
+    settings: Settings,
+    prices: str | None,
+    found: Iterator[Call],
+    verification: Verification,
 ) -> Iterator[tuple[Call, Step]]:
     """Replay every request."""
     from cacheserver.analysis.audit.factories import EngineFactory
@@ -177,8 +232,15 @@ def _steps(
     )
     processes = _processes(args)
     # What is remembered is shared out, so that many remember no more than the server would.
-    bounds = (args.most_entries, args.most_texts, MOST)
-    factory = EngineFactory(settings, tenant, prices, *(bound // processes for bound in bounds))
+    factory = EngineFactory(
+        settings,
+        tenant,
+        prices,
+        entries=args.most_entries // processes,
+        texts=args.most_texts // processes,
+        prefixes=MOST // processes,
+        verification=verification,
+    )
     if args.one_tenant:
         found = (replace(call, tenant="default") for call in found)
     return workers.replay(found, factory, processes=processes)

@@ -13,6 +13,7 @@ from cacheserver.analysis.audit.invoice import InvoiceTotals
 from cacheserver.analysis.audit.leaks import Leak
 from cacheserver.analysis.audit.output.format import usd
 from cacheserver.analysis.audit.tally import Group, Tally
+from cacheserver.analysis.replay.verification import Verification, VerificationTotals
 from cacheserver.core.types import Nanodollars
 
 FORMAT = 1
@@ -24,6 +25,9 @@ ASSUMPTIONS = (
     "Exact: an identical request of the same tenant is answered within the lifetime.",
     "Semantic: decided by the policies of the server at the error target, learning from the logged "
     "answers; the answers of a sample are compared, and a wrong one saves nothing.",
+    "Verification is an estimate, in no other figure: it takes the stated error rates and the "
+    "probabilities of candidates for true, and its calls' time does not count. `cacheserver "
+    "verify-model` measures the rates of a model on your own pairs.",
     "Routing: what the classifier finds simple goes to a cheaper model, nothing to a dearer one. "
     "The interval is how often that was right on its own test prompts (docs/routing.md), and a "
     "wrong one saves nothing; yours are others: try it before you trust it.",
@@ -50,6 +54,7 @@ def report(
     *,
     wrong_hit: Nanodollars = 0,
     invoice: InvoiceTotals | None = None,
+    verification: Verification | None = None,
 ) -> dict[str, Any]:
     """Return the report. Amounts are totals of the log, except those under `month`."""
     semantic = [usd(end) for end in tally.semantic_interval(wrong_hit)]
@@ -90,6 +95,7 @@ def report(
             "wrong_share_95": [wrong_low, wrong_high],
             "saved_95_usd": semantic,
         },
+        "verification": None if verification is None else _verified(verification, tally.verified),
         "requests_by_kind": dict(tally.kinds),
         "requests_by_reason": dict(tally.reasons),
         "by_model": [_group(one) for one in tally.by_model.dearest()],
@@ -120,6 +126,22 @@ def _levers(tally: Tally, semantic: Sequence[str], seconds: float) -> Mapping[st
     levers["routing"]["together_95_usd"] = [usd(end) for end in together]
     levers["semantic"]["together_95_usd"] = semantic
     return levers
+
+
+def _verified(terms: Verification, found: VerificationTotals) -> Mapping[str, Any]:
+    """The estimate of verification, and the rates that it takes for true."""
+    return {
+        "estimate": True,
+        "model": terms.model,
+        "sensitivity": terms.rates.sensitivity,
+        "false_yes": terms.rates.false_yes,
+        "calls": found.calls,
+        "hits": round(found.hits, 1),
+        "wrong_hits": round(found.wrong, 2),
+        "cost_usd": usd(found.cost),
+        "saved_usd": usd(found.saved),
+        "net_usd": usd(found.saved - found.cost),
+    }
 
 
 def _group(group: Group) -> Mapping[str, Any]:

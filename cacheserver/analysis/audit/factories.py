@@ -8,6 +8,7 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.analysis.replay.verification import Verification
 from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.config.settings import Settings
 from cacheserver.core.types import Tenant
@@ -26,17 +27,20 @@ class EngineFactory:
     entries: int
     texts: int
     prefixes: int
+    verification: Verification | None = None
 
     def __call__(self) -> ManagedEngine:
         loaded = load(self.settings)
         embedding = Embedding(loaded.embedder)
-        similar = Similar(embedding, english(), texts=self.texts, prior=loaded.prior)
+        rates = None if self.verification is None else self.verification.rates
+        similar = Similar(embedding, english(), texts=self.texts, prior=loaded.prior, rates=rates)
         engine = Engine(
             reader=Reader(self.tenant, embedding.id, english()),
             pricer=price_file.build_pricer(self.prices),
             similar=similar,
             most=self.entries,
             prefixes=self.prefixes,
+            verification=self.verification,
         )
 
         def close() -> None:

@@ -18,6 +18,7 @@ from cacheserver.analysis.audit.systems import Systems
 from cacheserver.analysis.audit.top_k import TopK
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.analysis.replay.verification import VerificationTotals
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.conformal_bound import wilson
 
@@ -179,6 +180,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     wrong: WrongHits = field(default_factory=WrongHits)
+    verified: VerificationTotals = field(default_factory=VerificationTotals)
     routed: Routed = field(default_factory=Routed)
     marked: Marked = field(default_factory=Marked)
     unpriced: Counter[str] = field(default_factory=Counter)
@@ -211,6 +213,7 @@ class Tally:
         self.kinds[step.kind or "asked"] += 1
         if step.kind == "semantic":
             self.wrong.add(step)
+        self.verified.add(step)
         self.routed.add(step)
         self.marked.add(step)
         self.estimated += step.spent if call.estimated else 0

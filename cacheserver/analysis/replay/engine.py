@@ -21,8 +21,9 @@ from cacheserver.analysis.replay.exact import Exact, ReplayedEntry
 from cacheserver.analysis.replay.prompts import Prompts
 from cacheserver.analysis.replay.routes import Readings, Routes
 from cacheserver.analysis.replay.seen import Reader, ReplayedRequest
-from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.analysis.replay.step import LEVERS, Step, VerificationEstimate
 from cacheserver.analysis.replay.stored_question import Found
+from cacheserver.analysis.replay.verification import Verification
 from cacheserver.batches.eligibility import Series
 from cacheserver.cache import cacheability
 from cacheserver.cache.ttl import lifetime
@@ -58,18 +59,20 @@ class Engine:
         levers: frozenset[str] = frozenset(LEVERS),
         most: int = 500_000,
         prefixes: int = MOST,
+        verification: Verification | None = None,
     ) -> None:
         """`similar` None: no semantic tier. Of `levers` those not named are off in every world.
 
-        `prefixes`: how many prefixes of a tenant's prompts the planner remembers.
+        `prefixes`: how many prefixes of a tenant's prompts the planner remembers. `verification`:
+        what its estimate takes for true; None: there is no estimate.
         """
         self.reader = reader
-        self.window = (
-            256  # calls seen ahead of their step, so that questions are embedded meanwhile
-        )
+        # Calls seen ahead of their step, so that questions are embedded meanwhile.
+        self.window = 256
         self._pricer = pricer
         self._similar = similar if "semantic" in levers else None
         self._levers = levers
+        self._verification = verification
         self._readings = Readings(self._vector)
         self._alone = Exact(most)
         self._stored = Exact(most)
@@ -140,6 +143,7 @@ class Engine:
         else:
             reason = query.bypass or (found.reason if found is not None else "miss")
             step = self._ask_claude(call, seen, spent, reason)
+            step = replace(step, verification=self._verified(call, step, found))
         return replace(
             step,
             alone=_parts(alone),
@@ -249,6 +253,15 @@ class Engine:
         if route is not None:
             self._routes.record(seen, call, route, usage)
         return Step(spent, together=parts, reason=reason)
+
+    def _verified(self, call: Call, step: Step, found: Found | None) -> VerificationEstimate | None:
+        chances = None if found is None else found.chances
+        if self._verification is None or chances is None or step.spent is None:
+            return None
+        left = step.spent - sum(step.together.values())
+        return self._verification.estimate(
+            call, chances, left, lambda model, usage: self._cost(model, usage, call.at)
+        )
 
     def _routed_alone(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]

@@ -21,6 +21,7 @@ from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.analysis.replay.stored_question import Found, Stored, pack_answer
 from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.analysis.replay.verification import PlausibleCandidates
 from cacheserver.cache.freshness import decide, enabled_vetoes
 from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import confirmation
@@ -37,6 +38,7 @@ from cacheserver.matching.language import Language
 from cacheserver.matching.neighbours import Neighbour
 from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.matching.profile import Profile
+from cacheserver.matching.verification import ErrorRates
 from cacheserver.routing.complexity_weights import EMBEDDER
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
@@ -64,8 +66,10 @@ class Similar:
         texts: int | None = None,
         seed: int = 1,
         prior: Prior = MINILM,
+        rates: ErrorRates | None = None,
     ) -> None:
-        """`texts`: how many questions and answers may be embedded; None: all."""
+        """`texts`: how many questions and answers may be embedded; None: all. `rates`: of
+        verification; None: its chances are not estimated."""
         self._embedding = embedding
         self._language = language
         self._prior = prior
@@ -80,6 +84,7 @@ class Similar:
         self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
+        self._plausible = PlausibleCandidates(rates, language, prior) if rates else None
         self._answers = AnswerReader(self._embed, language, prior=prior)
         # Not `asyncio.Runner`: its signal handler formats every result, large arrays included.
         self._loop = asyncio.new_event_loop()
@@ -157,7 +162,11 @@ class Similar:
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
         nearest = next((one for one in verdict.candidates if one.evidence is not None), None)
-        return Found(None, verdict.reason, vector=vector, near=near, nearest=nearest)
+        reason, chances = verdict.reason, None
+        if self._plausible is not None:
+            asked = self._profile(query.text)
+            chances = self._plausible.chances(query, reason, asked, near, scope.state, scope.bar)
+        return Found(None, reason, vector=vector, near=near, nearest=nearest, chances=chances)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
         """Store a fresh answer after a miss, and learn from its neighbours."""

@@ -14,6 +14,16 @@ LEVERS: Final = ("exact", "semantic", "routing", "prompt-caching", "batch")
 
 
 @dataclass(frozen=True, slots=True)
+class VerificationEstimate:
+    """Expected outcome of asking a model about a miss. It is in no other amount."""
+
+    hits: float  # chance of a yes
+    wrong: float  # chance of one to an answer that does not serve
+    cost: Nanodollars
+    saved: Nanodollars  # by right yeses, before the cost
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One request, replayed. Amounts are whole nanodollars; a part absent is 0.
 
@@ -33,4 +43,5 @@ class Step:
     plan: str | None = None  # the prompt-cache planner's reason; None: it was not asked
     marked: float = 0.0  # the share of the prompt's tokens that its marks cover
     batched: bool = False  # one of a regular series that could wait
+    verification: VerificationEstimate | None = None  # None: nothing would be asked
     root: str = ""  # digest of tenant, model, tools and system: requests with one are one group

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cacheserver.analysis.replay.verification import Chances
 from cacheserver.calibration.answers.reader import ReadExchange
 from cacheserver.core import json_text
 from cacheserver.index.models import Vectors
@@ -41,6 +42,7 @@ class Found:
     vector: Vectors | None = None
     near: Sequence[Neighbour] = ()
     nearest: ScoredCandidate | None = None
+    chances: Chances | None = None  # of a model's yes to one of them; None: it would not be asked
 
 
 def pack_answer(message: Mapping[str, Any] | None) -> bytes | None:

@@ -13,7 +13,8 @@ from random import Random
 from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.seen import ReplayedRequest
 from cacheserver.analysis.replay.stored_question import Found, Stored
-from cacheserver.analysis.scenarios.scenario import Similarities, Spread
+from cacheserver.analysis.replay.verification import Chances
+from cacheserver.analysis.scenarios.scenario import Similarities, Spread, StatedVerification
 
 
 @dataclass(slots=True)
@@ -28,8 +29,16 @@ class Drawn:
     `look` knows a question by its call's `source`, "kind:topic:wording".
     """
 
-    def __init__(self, similarities: Similarities, *, seed: int, most: int = 100_000) -> None:
+    def __init__(
+        self,
+        similarities: Similarities,
+        *,
+        seed: int,
+        most: int = 100_000,
+        verification: StatedVerification | None = None,
+    ) -> None:
         self._similarities = similarities
+        self._verification = verification
         self._seed = seed
         self._most = most
         self._scopes: OrderedDict[str, _Scope] = OrderedDict()
@@ -63,8 +72,15 @@ class Drawn:
             return Found(None, "empty")
         best, right, stored = max(near, key=lambda one: one[0])
         if best < self._similarities.bar:
-            return Found(None, "below-threshold")
+            return Found(None, "below-threshold", chances=self._chances(best, right=right))
         return Found(stored, "similar", right=right)
+
+    def _chances(self, cosine: float, *, right: bool) -> Chances | None:
+        stated = self._verification
+        if stated is None or cosine < stated.least:
+            return None
+        yes, no = (stated.sensitivity, 0.0) if right else (0.0, stated.false_yes)
+        return Chances(yes, no, expected=stated.probability * stated.sensitivity)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:
         """Store a fresh answer, after `look` found none to serve."""

@@ -26,6 +26,7 @@ def lines(result: Result) -> Iterator[str]:
     yield f"hits            {hits:,} ({_share(hits, whole.requests)})" + (kinds and f": {kinds}")
     yield f"wrong hits      {whole.wrong:.0f}"
     yield f"batched         {whole.batched:,}"
+    yield from _verified(result)
     for model, number in sorted(whole.models.items()):
         yield f"asked           {number:,} of {model}"
     if whole.unpriced:
@@ -89,6 +90,20 @@ def _table(result: Result) -> Iterator[str]:
             f"{'in 30 days':<16}{_dollars(whole.spent, month):>14}{'':>8}"
             f"{_dollars(whole.left, month):>14}"
         )
+
+
+def _verified(result: Result) -> Iterator[str]:
+    stated, found = result.scenario.verification, result.whole.verified
+    if stated is None:
+        return
+    yield (
+        f"verification    an estimate, in no other figure: with {stated.sensitivity:.1%} and "
+        f"{stated.false_yes:.1%} false yes {found.calls:,} calls of {stated.model}"
+    )
+    yield (
+        f"{'':<16}cost {_dollars(found.cost)}; {found.hits:,.0f} more hits, {found.wrong:,.0f} of "
+        f"them wrong, save {_dollars(found.saved)}"
+    )
 
 
 def _dollars(amount: Nanodollars, times: float = 1.0) -> str:

@@ -12,16 +12,18 @@ from itertools import islice
 
 from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader, ReplayedRequest
+from cacheserver.analysis.replay.verification import Verification
 from cacheserver.analysis.replay.workers import end_with_parent
 from cacheserver.analysis.scenarios.bodies import Bodies
 from cacheserver.analysis.scenarios.drawn import Drawn
-from cacheserver.analysis.scenarios.scenario import Kind, Scenario
+from cacheserver.analysis.scenarios.scenario import Kind, Scenario, StatedVerification
 from cacheserver.analysis.scenarios.shelf import Prices
 from cacheserver.analysis.scenarios.totals import Totals
 from cacheserver.analysis.scenarios.traffic import Ask, asks
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.english.language import english
+from cacheserver.matching.verification import ErrorRates
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.prefixes import MOST
 
@@ -101,12 +103,14 @@ def _replayed(
         bar=Bar(similarity=scenario.similarities.bar),
         routing=RoutingRules(tiers=prices.tiers),
     )
+    stated = scenario.verification
     engine = Engine(
         reader=Reader(tenant, "drawn", english()),
         pricer=Pricer(prices.table),
-        similar=Drawn(scenario.similarities, seed=scenario.seed),
+        similar=Drawn(scenario.similarities, seed=scenario.seed, verification=stated),
         levers=scenario.levers,
         prefixes=prefixes,
+        verification=_terms(stated),
     )
     bodies = Bodies(scenario.seed, prices.tiers)
     read: dict[tuple[object, ...], ReplayedRequest | None] = {}
@@ -124,6 +128,13 @@ def _replayed(
         step = engine.step(call, seen)
         found[ask.kind.name].add(call.model, step, begins=len(ask.questions) == 1)
     return found
+
+
+def _terms(stated: StatedVerification | None) -> Verification | None:
+    if stated is None:
+        return None
+    rates = ErrorRates(stated.sensitivity, stated.false_yes)
+    return Verification(stated.model, rates, stated.most_tokens)
 
 
 def _key(ask: Ask) -> tuple[object, ...] | None:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from cacheserver.analysis.replay.step import LEVERS
 from cacheserver.core.rules.bounds import STRICT, Bound
+from cacheserver.core.rules.routing import CHEAPEST_MODEL
 
 Pattern: TypeAlias = Literal["steady", "poisson", "office", "nightly"]
 TIERS: Final = ("low", "middle", "high")
@@ -179,6 +180,21 @@ class Similarities:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedVerification:
+    """Verification by stated error rates: an estimate, in no other figure."""
+
+    __pydantic_config__ = STRICT
+
+    sensitivity: Annotated[float, Bound(above=0, most=1)] = 0.9
+    false_yes: Annotated[float, Bound(above=0, most=1)] = 0.1
+    least: Cosine = 0.8  # a stored answer below it is not asked about
+    # That such an answer serves, as the server puts it when it decides whether asking pays.
+    probability: Annotated[float, Bound(above=0, most=1)] = 0.5
+    model: Text = CHEAPEST_MODEL
+    most_tokens: Annotated[int, Bound(least=200, most=200_000)] = 4_000  # of a call
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """A workload."""
 
@@ -195,6 +211,7 @@ class Scenario:
     lifetime_s: Annotated[int, Bound(least=0, most=2_592_000)] = 86_400  # of an answer
     levers: frozenset[Lever] = frozenset(LEVERS)
     similarities: Similarities = Similarities()
+    verification: StatedVerification | None = None
 
     @property
     def starts_at(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.analysis.replay.verification import VerificationTotals
 from cacheserver.core.types import Nanodollars
 
 
@@ -23,6 +24,7 @@ class Totals:
     hits: Counter[str] = field(default_factory=Counter)  # exact, semantic
     wrong: float = 0.0  # hits that gave another question's answer
     batched: int = 0
+    verified: VerificationTotals = field(default_factory=VerificationTotals)  # an estimate
     models: Counter[str] = field(default_factory=Counter)  # by which Claude would be asked
 
     @property
@@ -46,6 +48,7 @@ class Totals:
             self.hits[step.kind] += 1
             self.wrong += step.stands_for if step.right is False else 0.0
             return
+        self.verified.add(step)
         self.batched += step.batched
         self.models[model if step.route is None else step.route.model] += 1
 
@@ -60,6 +63,7 @@ class Totals:
             self.together[lever] += other.together[lever]
         self.hits.update(other.hits)
         self.wrong += other.wrong
+        self.verified.take(other.verified)
         self.batched += other.batched
         self.models.update(other.models)
 

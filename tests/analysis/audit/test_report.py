@@ -23,9 +23,11 @@ from cacheserver.analysis.audit.formats.reading import ReadLog
 from cacheserver.analysis.audit.output import terminal
 from cacheserver.analysis.audit.output.format import usd, visible
 from cacheserver.analysis.audit.tally import OTHER, Groups, Tally
-from cacheserver.analysis.replay.step import LEVERS, Step
+from cacheserver.analysis.replay.step import LEVERS, Step, VerificationEstimate
+from cacheserver.analysis.replay.verification import Verification
 from cacheserver.core.types import Route
 from cacheserver.matching.conformal_bound import wilson
+from cacheserver.matching.verification import ErrorRates
 from tests.analysis.audit.records import pair
 from tests.analysis.replay.calls import call
 from tests.models import model_dir
@@ -97,6 +99,36 @@ def test_the_report_sums_to_what_was_spent_however_many_groups_there_are() -> No
         assert sum(Decimal(one["spent_usd"]) for one in told[name]) == Decimal(told["spent_usd"])
         assert sum(Decimal(one["saved_usd"]) for one in told[name]) == Decimal(told["saved_usd"])
         assert sum(one["requests"] for one in told[name]) == 250
+
+
+def test_verification_is_an_estimate_in_no_other_figure() -> None:
+    plain, tally = Tally(), Tally()
+    estimate = VerificationEstimate(0.62, 0.02, 400, 9_000)
+    for n in range(50):
+        plain.add(call(at=n), Step(15_000))
+        tally.add(call(at=n), Step(15_000, verification=estimate))
+    terms = Verification("claude-haiku-5-5", ErrorRates(0.9, 0.02))
+    told = data.report(ReadLog(requests=50), tally, [], verification=terms)
+    assert told.pop("verification") == {
+        "estimate": True,
+        "model": "claude-haiku-5-5",
+        "sensitivity": 0.9,
+        "false_yes": 0.02,
+        "calls": 50,
+        "hits": 31.0,
+        "wrong_hits": 1.0,
+        "cost_usd": "0.000020000",
+        "saved_usd": "0.000450000",
+        "net_usd": "0.000430000",
+    }
+    without = data.report(ReadLog(requests=50), plain, [])
+    assert without.pop("verification") is None
+    assert told == without
+    shown = "\n".join(
+        terminal.lines(data.report(ReadLog(requests=50), tally, [], verification=terms))
+    )
+    assert "estimated with 90.0% and 2.0% false yes, in no figure above" in shown
+    assert "31 more hits (1.0 wrong)" in shown
 
 
 def test_routing_has_the_interval_of_the_tiers_it_goes_to() -> None:
@@ -217,6 +249,7 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
     assert (told["read"]["requests"], told["read"]["bad"]) == (4, 1)
     assert told["spent_usd"] == "0.012000000"  # 4 x (1,000 x $2 + 100 x $10) a million
     assert told["levers"]["exact"]["alone_usd"] == "0.003000000"
+    assert (told["verification"]["estimate"], told["verification"]["false_yes"]) == (True, 0.1)
     assert "log.jsonl:5: no JSON" in done.stdout
 
 
@@ -245,6 +278,8 @@ def test_files_are_written_also_for_who_reads_no_more_of_what_is_printed(tmp_pat
         (["nothing.jsonl"], 1, "nothing.jsonl"),
         (["bad.jsonl"], 2, ""),
         (["bad.jsonl", "--target", "0.9"], 1, "--target"),
+        (["bad.jsonl", "--verify-false-yes", "0"], 1, "--verify-false-yes"),
+        (["bad.jsonl", "--verify-model", "claude-x"], 1, "`claude-x` has no price"),
         (["bad.jsonl", "--since", "soon"], 1, "--since"),
         (["bad.jsonl", "--html", "no/folder/report.html"], 1, "--html"),
         (["bad.jsonl", "--json", "."], 1, "--json"),

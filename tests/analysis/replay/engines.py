@@ -6,6 +6,7 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.seen import Reader
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
+from cacheserver.analysis.replay.verification import Verification
 from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.english.language import english
@@ -16,12 +17,19 @@ from tests.models import model_dir
 TENANT = Tenant("default", bar=Bar(target=0.01))
 
 
-def make(texts: int | None, tenant: Tenant = TENANT) -> ManagedEngine:
+def make(
+    texts: int | None, tenant: Tenant = TENANT, verification: Verification | None = None
+) -> ManagedEngine:
     embedding = Embedding(OnnxEmbedder(model_dir()))
-    similar = Similar(embedding, english(), texts=texts)
+    rates = None if verification is None else verification.rates
+    similar = Similar(embedding, english(), texts=texts, rates=rates)
     similar.__enter__()
     engine = Engine(
-        reader=Reader(tenant, embedding.id, english()), pricer=PRICER, similar=similar, most=1_000
+        reader=Reader(tenant, embedding.id, english()),
+        pricer=PRICER,
+        similar=similar,
+        most=1_000,
+        verification=verification,
     )
 
     def close() -> None:

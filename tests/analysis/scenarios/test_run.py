@@ -21,6 +21,7 @@ from cacheserver.analysis.scenarios.scenario import (
     Shared,
     Similarities,
     Spread,
+    StatedVerification,
 )
 from cacheserver.analysis.scenarios.totals import Totals
 from cacheserver.analysis.scenarios.traffic import asks
@@ -140,6 +141,32 @@ def test_rewordings_hit_from_the_bar_on(cosine: float, hits: bool) -> None:
     whole = ran(made).whole
     assert whole.hits == ({"semantic": 199} if hits else {})
     assert whole.wrong == 0
+
+
+@pytest.mark.parametrize(("cosine", "asked"), [(0.94, 199), (0.84, 0)])
+def test_verification_is_estimated_by_its_stated_rates(cosine: float, asked: int) -> None:
+    stated = StatedVerification(sensitivity=0.9, false_yes=0.02, least=0.85)
+    made = scenario(
+        repeats=Repeats(reworded=1.0, distinct=1),
+        similarities=Similarities(0.95, Spread(cosine, 0.0), FAR),
+    )
+    plain, found = ran(made), ran(replace(made, verification=stated))
+    verified = found.whole.verified
+    assert (verified.calls, verified.wrong) == (asked, 0)
+    assert verified.hits == pytest.approx(0.9 * asked)
+    assert (verified.saved > verified.cost > 0) is (asked > 0)
+    assert replace(found.whole, verified=plain.whole.verified) == plain.whole
+    assert any("an estimate, in no other figure" in line for line in report.lines(found))
+    assert not any("estimate" in line for line in report.lines(plain))
+
+
+def test_a_verified_answer_to_another_question_is_wrong_and_saves_nothing() -> None:
+    stated = StatedVerification(sensitivity=0.9, false_yes=0.02)
+    made = scenario(similarities=Similarities(0.95, FAR, Spread(0.9, 0.0)), verification=stated)
+    verified = ran(made).whole.verified
+    assert verified.calls == 199
+    assert verified.hits == pytest.approx(verified.wrong) == pytest.approx(0.02 * 199)
+    assert (verified.saved, verified.cost > 0) == (0, True)
 
 
 def test_what_is_alike_and_asks_something_else_is_a_wrong_hit() -> None:

@@ -47,6 +47,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         bar = "#" * round(_BAR * max(0.0, alone) / whole) if whole else ""
         yield f"{lever:<15} {dollars(alone):>13}  {dollars(together):>13}  {bar}"
     yield from _semantic(found["semantic"])
+    yield from _verification(found["verification"])
     for lever, ends, why in (
         ("routing", "alone_95_usd", "its wrong choices taken off"),
         ("prompt-caching", "alone_bounds_usd", "by how many tokens its prefixes have"),
@@ -112,6 +113,18 @@ def _semantic(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{'':<16} semantic hits {found['hits']:,}; of {found['compared']:,} compared "
         f"{found['wrong']:,} wrong ({least:.1%} to {most:.1%}), so {low} to {high}"
+    )
+
+
+def _verification(found: Mapping[str, Any] | None) -> Iterator[str]:
+    if found is None or not found["calls"]:
+        return
+    rates = f"{found['sensitivity']:.1%} and {found['false_yes']:.1%} false yes"
+    yield f"{'':<16} verification, estimated with {rates}, in no figure above:"
+    yield (
+        f"{'':<18} {found['calls']:,} calls cost {dollars(found['cost_usd'])}; "
+        f"{found['hits']:,.0f} more hits ({found['wrong_hits']:,.1f} wrong) save "
+        f"{dollars(found['saved_usd'])}"
     )
 
 

@@ -17,10 +17,13 @@ NAMES: Final = (
     *("exact_saved", "calls", "cost", "input", "output", "eligible"),
     *("cache_read", "cache_write_5m", "cache_write_1h", "web_searches", "batched"),
     *("unpriced", "unknown", "unknown_least", "unknown_most", "unbounded"),
-    *(f"{cause}_saved" for cause in CAUSES if cause != "exact"),
-    *(f"{spend}_spent" for spend in SPENDS),
+    *("semantic_saved", "coalesced_saved", "stale_saved", "routing_saved", "compaction_saved"),
+    *("output-cap_saved", "prompt-caching_saved", "batch_saved"),
+    *("audit_spent", "judge_spent", "classifier_spent", "prewarm_spent", "summary_spent"),
+    *("trial_spent", "retry_spent"),
     "gone",  # failed requests whose callers disconnected or cancelled
     "unsupported",  # misses: a likely candidate, but too far from the labels and the prior
+    *("verify_saved", "verify_spent"),
 )
 PLACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(NAMES)}
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from cacheserver.core.ledger_row import Row
+from cacheserver.core.ledger_row import CAUSES, SPENDS, Row
 from cacheserver.core.types import Usage
 from cacheserver.ledger import files, row_codec, sums
 from cacheserver.ledger.export import LedgerExport, encode_pages
@@ -215,6 +215,25 @@ def test_unsupported_questions_are_counted_among_misses() -> None:
     assert counted(reason="improbable") == 0
     assert counted(outcome="failed", reason="unsupported") == 0
     assert counted(outcome="background", reason="unsupported") == 0
+
+
+# The sums of the server of 28 November 2026, in the order in which its store has them.
+STORED_SUMS = (
+    "requests exact semantic coalesced stale miss bypass failed background exact_saved calls "
+    "cost input output eligible cache_read cache_write_5m cache_write_1h web_searches batched "
+    "unpriced unknown unknown_least unknown_most unbounded semantic_saved coalesced_saved "
+    "stale_saved routing_saved compaction_saved output-cap_saved prompt-caching_saved "
+    "batch_saved audit_spent judge_spent classifier_spent prewarm_spent summary_spent "
+    "trial_spent retry_spent gone unsupported"
+)
+
+
+def test_a_sum_has_the_place_that_stored_sums_have() -> None:
+    assert " ".join(sums.NAMES).startswith(f"{STORED_SUMS} ")
+    assert set(sums.NAMES) >= {
+        *(f"{cause}_saved" for cause in CAUSES),
+        *(f"{spend}_spent" for spend in SPENDS),
+    }
 
 
 def test_tokens_of_a_call_in_steps_are_those_on_the_bill() -> None:

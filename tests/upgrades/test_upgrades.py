@@ -49,6 +49,11 @@ async def holds(house: House, told: dict[str, Any]) -> None:
     history = await house.http.get("/admin/tenants/acme/bars/history", headers=admin)
     assert history.json() == told["history"] != []
     usage = (await house.http.get("/v1/usage", headers=mine)).json()
+    for name in ("saved_by_cause_usd", "spent_by_cause_usd"):
+        # A cause that there was none of yet is 0; all others are as they were.
+        before = told["usage"]["totals"][name]
+        later = usage["totals"][name].keys() - before.keys()
+        assert {usage["totals"][name].pop(cause) for cause in later} <= {"0.000000000"}
     assert usage["totals"] == told["usage"]["totals"]
     assert usage["totals"]["requests"] == 5
     assert (await house.http.get("/v1/stats", headers=mine)).json() == told["stats"]

@@ -29,7 +29,10 @@ PARAMETERS = frozenset(
 )
 
 # What `cause` and `decision` can name.
-_NAMES: Mapping[str, tuple[str, ...]] = {"cause": (*CAUSES, *SPENDS), "decision": OUTCOMES}
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "cause": tuple(dict.fromkeys((*CAUSES, *SPENDS))),
+    "decision": OUTCOMES,
+}
 
 TARGET: Nanodollars = 10_000_000  # a cent a call and a conversation
 _DEFAULT_S = 30 * 86_400

@@ -144,12 +144,15 @@ def expanded(sums: Sums, by: str) -> Iterator[dict[str, Any]]:
             if sums.get(outcome):
                 yield {"decision": outcome, "requests": sums[outcome]}
         return
-    for cause in CAUSES:
-        if sums.get(f"{cause}_saved"):
-            yield {"cause": cause, "saved_usd": usd(sums[f"{cause}_saved"])}
-    for spend in SPENDS:
-        if sums.get(f"{spend}_spent"):
-            yield {"cause": spend, "spent_usd": usd(sums[f"{spend}_spent"])}
+    for cause in dict.fromkeys((*CAUSES, *SPENDS)):
+        saved, spent = sums.get(f"{cause}_saved", 0), sums.get(f"{cause}_spent", 0)
+        shown = {"saved_usd": usd(saved)} if saved else {}
+        if spent:
+            shown["spent_usd"] = usd(spent)
+        if cause in CAUSES and cause in SPENDS:
+            shown["net_usd"] = usd(saved - spent)
+        if saved or spent:
+            yield {"cause": cause, **shown}
 
 
 def _short(sums: Sums) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from cacheserver.alerts.forecast import half_width
 from cacheserver.analysis.audit import data
 from cacheserver.analysis.audit.daily import Daily
 from cacheserver.analysis.audit.formats.reading import ReadLog
-from cacheserver.analysis.audit.output import terminal
+from cacheserver.analysis.audit.output import html, terminal
 from cacheserver.analysis.audit.output.format import usd, visible
 from cacheserver.analysis.audit.tally import OTHER, Groups, Tally
 from cacheserver.analysis.replay.step import LEVERS, Step, VerificationEstimate
@@ -124,9 +124,10 @@ def test_verification_is_an_estimate_in_no_other_figure() -> None:
     without = data.report(ReadLog(requests=50), plain, [])
     assert without.pop("verification") is None
     assert told == without
-    shown = "\n".join(
-        terminal.lines(data.report(ReadLog(requests=50), tally, [], verification=terms))
-    )
+    assert "Verification is estimated" not in html.page(without | {"verification": None})
+    told = data.report(ReadLog(requests=50), tally, [], verification=terms)
+    assert "50 calls of claude-haiku-5-5 cost" in " ".join(html.page(told).split())
+    shown = "\n".join(terminal.lines(told))
     assert "estimated with 90.0% and 2.0% false yes, in no figure above" in shown
     assert "31 more hits (1.0 wrong)" in shown
 

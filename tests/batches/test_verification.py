@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cacheserver.core.ledger_row import Row
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import question
@@ -28,6 +30,7 @@ class Stage:
     house: BatchHouse
     reply: list[str]
     verified: list[Mapping[str, Any]] = field(default_factory=list)
+    answer: str = ""  # instead of a long one
 
     async def store(self) -> None:
         await self.house.ask(STORED, model=DEAR, max_tokens=1_000)
@@ -60,7 +63,7 @@ async def staged(folder: Path, reply: str = "1", **settings: Any) -> AsyncIterat
 
     def direct(body: Mapping[str, Any]) -> Directives | None:
         if not verifies(body):
-            return Directives(text=long(question(body)))
+            return Directives(text=stages[0].answer or long(question(body)))
         stages[0].verified.append(body)
         return Directives(text=stages[0].reply[0])
 
@@ -154,6 +157,19 @@ async def test_an_item_that_costs_less_in_a_batch_than_a_call_is_not_verified(
         cache = (await stage.batch(ASKED, model=VERIFIER, max_tokens=20))["a"]["cache"]
         assert cache["kind"] == "miss"
         assert stage.verified == []
+
+
+@pytest.mark.parametrize("batched", [True, False])
+async def test_an_answer_is_worth_its_price_in_a_batch(tmp_path: Path, batched: bool) -> None:
+    async with staged(tmp_path) as stage:
+        await stage.put(verify="inline")
+        stage.answer = "Yes, so."  # a call costs less than it, and more than half of it
+        await stage.store()
+        if batched:
+            await stage.batch(ASKED)
+        else:
+            await stage.house.ask(ASKED, model=DEAR, max_tokens=1_000)
+        assert len(stage.verified) == (not batched)
 
 
 async def test_a_job_that_is_asked_directly_is_verified_as_it_is_asked(tmp_path: Path) -> None:

@@ -44,26 +44,26 @@ def add(line: CommandLine) -> None:
     )
     command.add_argument("--prices", type=Path, help=PRICES_HELP)
     command.add_argument("--json", action="store_true", help="print all of it, for programs")
-    command.set_defaults(run=lambda asked: _run(asked, line.settings_of(asked)))
+    command.set_defaults(run=lambda args: _run(args, line.settings_of(args)))
 
 
-def _run(asked: argparse.Namespace, settings: Settings) -> int:
+def _run(args: argparse.Namespace, settings: Settings) -> int:
     """Print the figures. Return the exit status: 1 if no call was answered."""
     from cacheserver.core import json_text
     from cacheserver.core.errors import SettingsError
     from cacheserver.pricing import price_file
     from cacheserver.verification import labelled_pairs, measurement
 
-    if not asked.max_usd > 0:
+    if not args.max_usd > 0:
         raise SettingsError("`--max-usd` must be more than 0")
-    if asked.at_once < 1:
+    if args.at_once < 1:
         raise SettingsError("`--at-once` must be 1 or more")
-    pairs = labelled_pairs.read(asked.pairs)
-    pricer = price_file.build_pricer(price_file.read_price_file(settings, asked.prices))
-    measured, simulated = asyncio.run(_measure(asked, settings, pairs, pricer))
-    model = asked.model or settings.verify_model
+    pairs = labelled_pairs.read(args.pairs)
+    pricer = price_file.build_pricer(price_file.read_price_file(settings, args.prices))
+    measured, simulated = asyncio.run(_measure(args, settings, pairs, pricer))
+    model = args.model or settings.verify_model
     whole, groups = measurement.figures(measured), measurement.by_group(measured)
-    if asked.json:
+    if args.json:
         report = {
             "model": model,
             "simulated": simulated,
@@ -78,7 +78,7 @@ def _run(asked: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _measure(
-    asked: argparse.Namespace, settings: Settings, pairs: list[LabelledPair], pricer: Pricer
+    args: argparse.Namespace, settings: Settings, pairs: list[LabelledPair], pricer: Pricer
 ) -> tuple[list[Measured], bool]:
     """Return the reply to each pair, and whether a simulated model gave any."""
     import cacheserver.claude.build as claude
@@ -99,18 +99,18 @@ async def _measure(
         calls = PairCalls(
             claude=await stack.enter_async_context(claude.build(options, Metrics())),
             pricer=pricer,
-            model=asked.model or settings.verify_model,
+            model=args.model or settings.verify_model,
             most_tokens=settings.verify_max_tokens,
-            at_once=asked.at_once,
+            at_once=args.at_once,
             timer=time.perf_counter,
             now=time.time(),
         )
         count, expected, most = calls.costs(pairs)
         say(
             f"{count:,} calls of {calls.model}: about ${expected / 1e9:.4f}, at most "
-            f"${most / 1e9:.4f} (--max-usd {asked.max_usd:g})"
+            f"${most / 1e9:.4f} (--max-usd {args.max_usd:g})"
         )
-        if most > asked.max_usd * 1e9:
+        if most > args.max_usd * 1e9:
             raise SettingsError(
                 f"`--max-usd`: the calls may cost ${most / 1e9:.4f}; raise it, or give fewer pairs"
             )

@@ -259,9 +259,7 @@ class Engine:
         if self._verification is None or chances is None or step.spent is None:
             return None
         left = step.spent - sum(step.together.values())
-        return self._verification.estimate(
-            call, chances, left, lambda model, usage: self._cost(model, usage, call.at)
-        )
+        return self._verification.estimate(call, chances, left, self._pricer.cost)
 
     def _routed_alone(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]

@@ -64,18 +64,16 @@ class Similar:
         *,
         most: int = 100_000,
         texts: int | None = None,
-        seed: int = 1,
         prior: Prior = MINILM,
         rates: ErrorRates | None = None,
     ) -> None:
-        """`texts`: how many questions and answers may be embedded; None: all. `rates`: of
-        verification; None: its chances are not estimated."""
+        """`texts`: the most to embed; None: all. `rates` None: verification is not estimated."""
         self._embedding = embedding
         self._language = language
         self._prior = prior
         self._most = most
         self._texts = texts
-        self._random = Random(seed)
+        self._random = Random(1)  # every audit of a log says the same
         self._index = VectorIndex(embedding.dim)
         self._stored: OrderedDict[str, Stored] = OrderedDict()
         self._by_id = 0
@@ -84,7 +82,7 @@ class Similar:
         self._condemned: set[tuple[str, str]] = set()  # (fingerprint, entry)
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
         self._hits = 0
-        self._plausible = PlausibleCandidates(rates, language, prior) if rates else None
+        self._plausible = PlausibleCandidates(rates, language, prior)
         self._answers = AnswerReader(self._embed, language, prior=prior)
         # Not `asyncio.Runner`: its signal handler formats every result, large arrays included.
         self._loop = asyncio.new_event_loop()
@@ -162,10 +160,8 @@ class Similar:
         if verdict.serve is not None:
             return self._hit(seen, call, verdict.serve, scope.bar, vector)
         nearest = next((one for one in verdict.candidates if one.evidence is not None), None)
-        reason, chances = verdict.reason, None
-        if self._plausible is not None:
-            asked = self._profile(query.text)
-            chances = self._plausible.chances(query, reason, asked, near, scope.state, scope.bar)
+        reason, asked = verdict.reason, self._profile(query.text)
+        chances = self._plausible.chances(query, reason, asked, near, scope.state, scope.bar)
         return Found(None, reason, vector=vector, near=near, nearest=nearest, chances=chances)
 
     def store(self, seen: ReplayedRequest, call: Call, found: Found, expires_at: float) -> None:

@@ -63,7 +63,7 @@ class Verification:
         call: Call,
         chances: Chances,
         left: Nanodollars,
-        cost_of: Callable[[str, Usage], Nanodollars | None],
+        cost_of: Callable[[str, Usage, float], Nanodollars | None],
     ) -> VerificationEstimate | None:
         """Return what asking is expected to bring; None if it does not pay.
 
@@ -73,7 +73,7 @@ class Verification:
         read = prompt_tokens(call.usage) + call.usage.output_tokens
         usage = rescale_tokens(Usage(read), call.model, self.model)
         tokens = usage.input_tokens + _FRAME + _QUESTION
-        cost = cost_of(self.model, Usage(tokens, prompt.USUAL_TOKENS))
+        cost = cost_of(self.model, Usage(tokens, prompt.USUAL_TOKENS), call.at)
         saved = round(chances.right * left)
         if cost is None or chances.expected * left <= cost or tokens > self.most_tokens:
             return None
@@ -105,13 +105,13 @@ class VerificationTotals:
 
 
 class PlausibleCandidates:
-    """Chances of a yes to candidates that the decision was not sure of.
+    """Chances of a yes to candidates that the decision was not sure of; without rates none.
 
     As in the server, a yes serves only if its posterior reaches the floor and the scope's mean of
     expected errors stays within the target.
     """
 
-    def __init__(self, rates: ErrorRates, language: Language, prior: Prior) -> None:
+    def __init__(self, rates: ErrorRates | None, language: Language, prior: Prior) -> None:
         self._rates = rates
         self._language = language
         self._prior = prior
@@ -131,7 +131,7 @@ class PlausibleCandidates:
         None if no yes would serve. `asked` is the question's profile.
         """
         target = query.tenant.bar.target
-        if target is None or not unsure(query, Miss(reason)):
+        if self._rates is None or target is None or not unsure(query, Miss(reason)):
             return None
         verdict = judge(
             asked,

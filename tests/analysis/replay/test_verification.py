@@ -15,7 +15,7 @@ from cacheserver.analysis.replay.verification import (
 )
 from cacheserver.core.types import Bar, Tenant, Usage
 from cacheserver.matching.verification import ErrorRates
-from tests.analysis.replay.calls import PRICER, START, call, cost
+from tests.analysis.replay.calls import PRICER, call, cost
 from tests.analysis.replay.engines import TENANT, make
 
 STORED, ASKED = "How do I reset my password?", "how to reset a password"
@@ -88,7 +88,7 @@ def test_whether_asking_pays_is_decided_by_what_the_server_knows() -> None:
 
     def estimate(chances: Chances) -> VerificationTotals:
         totals = VerificationTotals()
-        found = TERMS.estimate(given, chances, left, lambda m, u: PRICER.cost(m, u, START))
+        found = TERMS.estimate(given, chances, left, PRICER.cost)
         totals.add(Step(left, verification=found))
         return totals
 

@@ -38,8 +38,8 @@ from cacheserver.config import kernel
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings, resolve_upstream
 from cacheserver.core.features import Feature, switched_off
-from cacheserver.english.language import english
 from cacheserver.host import Host
+from cacheserver.languages.rules import languages
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing import price_file
 from cacheserver.simulated import SimulatedSettings, serve_simulated
@@ -91,7 +91,7 @@ async def build(
         keys = await start(tenants.build(store, settings, metrics, clock))
         books = await start(ledger.build(store, settings, pricer, metrics, clock))
         host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
-        host.plugins.language = english()
+        host.plugins.language = languages()
         if telemetry is not None:
             books.listen(telemetry.listeners)
 

@@ -50,7 +50,7 @@ async def test_a_server_with_all_switched_off_answers_hits_and_records(tmp_path:
 async def test_without_word_rules_similarity_serves_the_same_text_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "english", NoLanguage)
+    monkeypatch.setattr(bootstrap, "languages", NoLanguage)
     for bar in ({"similarity": None}, {"similarity": 0.3}):
         async with House.open(tmp_path / str(bar), **bar) as house:
             await house.ask()

@@ -30,6 +30,7 @@ class Profile:
     length: int  # words
     form: tuple[str, ...]  # the canonical words, function words and signs included
     recognised: bool  # in the language whose word rules read the text
+    language: str = ""  # label of the language, as far as it is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.types import Controls, Mark, Query, Tenant, Usage
 from cacheserver.embedded.store import EmbeddedStore
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.layout import with_marks
@@ -227,7 +227,7 @@ def query_of(body: dict[str, Any], tenant: Tenant) -> Query:
         controls=Controls(),
         upstream="simulated",
         embedder="none",
-        language=english(),
+        language=languages(),
     )
 
 

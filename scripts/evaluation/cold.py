@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cacheserver.english.language import English, english
+from cacheserver.languages.rules import languages
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.language import Language
 from cacheserver.matching.prior import Prior
@@ -94,7 +94,7 @@ def judged(
     A threshold's similarity is the same in either. vCache has no row: it asks anew until an entry
     has been seen often enough.
     """
-    language = english()
+    language = languages()
     seen = [_seen(pair, language) for pair in listed]
     embeddings.prepare(text for pair in seen if pair is not None for text in (pair.a, pair.b))
     twins = [pair is not None and twin(pair.a, pair.b, language) for pair in seen]
@@ -127,10 +127,11 @@ def _either(pair: Pair, embeddings: Embeddings, settings: Settings) -> bool:
     return any(_served(pair, rows, way, settings, embeddings.prior) for way in ways)
 
 
-def twin(a: str, b: str, language: English) -> bool:
+def twin(a: str, b: str, language: Language) -> bool:
     """Return True if the twin rule calls two texts one question, in either order."""
     one, other = language.profile(a), language.profile(b)
-    return any(language.are_twins(language.compare(*both)) for both in ((one, other), (other, one)))
+    compared = (language.compare(one, other), language.compare(other, one))
+    return any(found is not None and language.are_twins(found) for found in compared)
 
 
 def all_of(sets: Mapping[str, Sequence[Judged]]) -> list[Judged]:

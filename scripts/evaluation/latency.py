@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from cacheserver.english.language import english
 from cacheserver.index.vectors import VectorIndex
+from cacheserver.languages.rules import languages
 from scripts.evaluation.stream import Replay
 from scripts.evaluation.vectors import Embeddings, Vectors
 
@@ -57,7 +57,7 @@ def measure(
     index, rows = VectorIndex(vectors.shape[1]), replay.stored.ids
     kept = _unit(replay.traffic.vectors[rows])
     index.extend("scope", [str(row) for row in rows], kept, [1e12] * len(rows))
-    language = english()
+    language = languages()
     took: list[float] = []
     for _ in range(2):  # the first warms up
         took.clear()

@@ -14,7 +14,7 @@ from random import Random
 
 import numpy as np
 
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.decision import Verdict, judge
@@ -59,7 +59,7 @@ class Replay:
         self._queries = queries
         self._vectors = embeddings.of([q.text for q in queries])
         self._prior = embeddings.prior
-        self._language = english()
+        self._language = languages()
         self._bar = conformal_bound.bar_for(Calibration(), target)
         self._kept = StoredVectors(self._vectors, embeddings.prior.scale)
         self._profiles: dict[int, Profile] = {}

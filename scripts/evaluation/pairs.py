@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import wilson
@@ -103,7 +103,7 @@ def _bar(good: Floats, kept: float) -> float:
 
 def _score(pair: Pair, cosine: float, enabled: frozenset[str], prior: Prior) -> tuple[float, bool]:
     """(probability, vetoed); a vetoed pair has probability 0 and is the last to be served."""
-    language = english()
+    language = languages()
     stored = Neighbour("stored", cosine, "stored", language.profile(pair.a))
     verdict = judge(
         language.profile(pair.b),

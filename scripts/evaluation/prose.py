@@ -14,9 +14,9 @@ from pathlib import Path
 
 from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.reader import AnswerReader, Rows, beside
-from cacheserver.english.language import english
 from cacheserver.index.errors import Unreadable
 from cacheserver.index.models import OnnxEmbedder
+from cacheserver.languages.rules import languages
 from cacheserver.matching.conformal_bound import wilson
 
 GIVEN = Path("answers") / "pairs.jsonl"  # in a data folder
@@ -100,7 +100,7 @@ async def outcomes(pairs: Iterable[Pair], embedder: OnnxEmbedder) -> list[Outcom
             return None
         return row
 
-    answers = AnswerReader(embed, english())
+    answers = AnswerReader(embed, languages())
     counts: list[Outcome] = []
     for pair in pairs:
         stored = await answers.read(pair.question_a, _message(pair.answer_a))

@@ -16,7 +16,7 @@ from cacheserver.calibration import foils, label_intake
 from cacheserver.calibration.answers import comparison, confirmation
 from cacheserver.calibration.answers.comparison import Outcome as Comparison
 from cacheserver.core.evidence import Evidence
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.matching import calibration, conformal_bound, shrinkage, verification
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.decision import ScoredCandidate, Verdict, judge
@@ -108,7 +108,7 @@ class Replay:
     def __init__(self, traffic: Traffic, settings: Settings, seed: int) -> None:
         self.traffic = traffic
         self.settings = settings
-        self._language = english()
+        self._language = languages()
         self._rng = Random(seed)
         self._profiles: dict[int, Profile] = {}
         self._noise = Noise(settings.noise, seed, settings.noise_by)

@@ -14,8 +14,8 @@ from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 
-from cacheserver.english.language import english
 from cacheserver.index.models import OnnxEmbedder
+from cacheserver.languages.rules import languages
 from cacheserver.matching import decision
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.question_text import matched_text
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--embedder", type=Path, default=Path("var/model"))
     args = parser.parse_args()
-    language, embedder = english(), OnnxEmbedder(args.embedder)
+    language, embedder = languages(), OnnxEmbedder(args.embedder)
     found: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for name in ("banking77", "clinc150"):
         with (args.data / name / "train.tsv").open() as lines:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+LANGUAGES = Path(__file__).with_name("languages")
 OWN = Path(__file__).with_name("twin_pairs.tsv")
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|U[0-9a-f]{8}|x[0-9a-f]{2}|[nrt\\])")
 
@@ -25,6 +26,16 @@ def own_pairs() -> list[tuple[str, str, str, str]]:
         (_plain(row["query_a"]), _plain(row["query_b"]), row["expected"], row["class"])
         for row in rows(OWN)
     ]
+
+
+def language_pairs() -> dict[str, list[tuple[str, str, str, str]]]:
+    """Our pairs in other languages by the language's code, as `own_pairs`."""
+    return {
+        path.stem: [
+            (row["query_a"], row["query_b"], row["expected"], row["class"]) for row in rows(path)
+        ]
+        for path in sorted(LANGUAGES.glob("*.tsv"))
+    }
 
 
 def _plain(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from cacheserver.cache import fingerprint
 from cacheserver.core import json_text
 from cacheserver.core.types import Controls, Query, Tenant
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 
 PLAIN = Tenant("acme")
 
@@ -34,6 +34,6 @@ def query(
         controls=controls or Controls(),
         upstream="test",
         embedder="test",
-        language=english(),
+        language=languages(),
         credential=credential,
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cacheserver.cache.fingerprint import UNSHAPING, read
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Controls, Query, Tenant
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 
 Body = dict[str, Any]
 
@@ -24,7 +24,7 @@ def ask(body: Body, **kwargs: Any) -> Query:
         "controls": Controls(),
         "upstream": "simulated",
         "embedder": "minilm",
-        "language": english(),
+        "language": languages(),
         **kwargs,
     }
     return read(body, json.dumps(body).encode(), **given)

@@ -13,7 +13,7 @@ from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.config.settings import Settings
 from cacheserver.core.types import Tenant
 from cacheserver.embedding.build import load
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.pricing import price_file
 
 
@@ -33,9 +33,9 @@ class EngineFactory:
         loaded = load(self.settings)
         embedding = Embedding(loaded.embedder)
         rates = None if self.verification is None else self.verification.rates
-        similar = Similar(embedding, english(), texts=self.texts, prior=loaded.prior, rates=rates)
+        similar = Similar(embedding, languages(), texts=self.texts, prior=loaded.prior, rates=rates)
         engine = Engine(
-            reader=Reader(self.tenant, embedding.id, english()),
+            reader=Reader(self.tenant, embedding.id, languages()),
             pricer=price_file.build_pricer(self.prices),
             similar=similar,
             most=self.entries,

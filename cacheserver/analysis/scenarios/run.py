@@ -22,7 +22,7 @@ from cacheserver.analysis.scenarios.totals import Totals
 from cacheserver.analysis.scenarios.traffic import Ask, asks
 from cacheserver.core.rules.routing import RoutingRules
 from cacheserver.core.types import Bar, Tenant
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.matching.verification import ErrorRates
 from cacheserver.pricing.prices import Pricer
 from cacheserver.promptcache.prefixes import MOST
@@ -105,7 +105,7 @@ def _replayed(
     )
     stated = scenario.verification
     engine = Engine(
-        reader=Reader(tenant, "drawn", english()),
+        reader=Reader(tenant, "drawn", languages()),
         pricer=Pricer(prices.table),
         similar=Drawn(scenario.similarities, seed=scenario.seed, verification=stated),
         levers=scenario.levers,

@@ -1,0 +1,76 @@
+"""Word rules for questions in any language: those of English, and `plain` for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+from cacheserver.english import features, vocabulary
+from cacheserver.english.language import English
+from cacheserver.english.lexicon import Lexicon, standard
+from cacheserver.languages import detection, plain
+from cacheserver.matching.profile import Difference, Profile
+from cacheserver.matching.volatility import Volatility
+
+
+class Languages:
+    """Rules of English for English and for short texts that may be; `plain` where either is not."""
+
+    def __init__(self, english: English, lexicon: Lexicon) -> None:
+        self._english = english
+        self._lexicon = lexicon
+
+    def without_courtesies(self, text: str) -> str:
+        return self._english.without_courtesies(text)
+
+    def volatility(self, text: str) -> Volatility:
+        return self._english.volatility(text)
+
+    def profile(self, text: str) -> Profile:
+        read = self._english.profile(text)
+        label = detection.detect(text, english=read.recognised)
+        if detection.reads_english(label):
+            return replace(read, language=label)
+        return plain.read_profile(read, label)
+
+    def compare(self, a: Profile, b: Profile) -> Difference | None:
+        """Compare two profiles; None if they are in two languages."""
+        if not detection.comparable(a.language, b.language):
+            return None
+        one, other = (detection.reads_english(p.language) for p in (a, b))
+        if one and other:
+            return self._english.compare(a, b)
+        return plain.compare(
+            plain.read_profile(a, b.language) if one else a,
+            plain.read_profile(b, a.language) if other else b,
+        )
+
+    def are_twins(self, difference: Difference) -> bool:
+        if _in_english(difference):
+            return self._english.are_twins(difference)
+        return plain.are_twins(difference)
+
+    def vetoes(self, difference: Difference, enabled: frozenset[str]) -> tuple[str, ...]:
+        if _in_english(difference):
+            return self._english.vetoes(difference, enabled)
+        return plain.fired(difference, enabled, self._lexicon)
+
+    def features(self, difference: Difference, fired: Sequence[str]) -> tuple[float, ...]:
+        return features.features(difference, fired, self._lexicon)
+
+    def coverage(self, question: Profile, stored: Sequence[Profile]) -> float:
+        return vocabulary.coverage(question, stored, self._lexicon)
+
+
+def _in_english(difference: Difference) -> bool:
+    return detection.reads_english(difference.a.language) and detection.reads_english(
+        difference.b.language
+    )
+
+
+@cache
+def languages() -> Languages:
+    """Return the rules with the lexicon that ships; built once."""
+    lexicon = standard()
+    return Languages(English(lexicon), lexicon)

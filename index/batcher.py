@@ -65,6 +65,11 @@ class Batcher:
     ) -> None:
         await self.close()
 
+    @property
+    def idle(self) -> bool:
+        """Return whether no text is queued or with the model."""
+        return not self._askers
+
     async def embed(self, text: str) -> Vectors:
         """Return the text's unit vector; it is shared, so read-only.
 

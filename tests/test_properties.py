@@ -51,7 +51,6 @@ def reading(body: dict[str, Any], tenant: str, namespace: str, **more: str) -> Q
         tenant=Tenant(tenant),
         controls=read_controls({"x-cache-namespace": namespace, **more}),
         upstream="claude",
-        embedder="e",
         language=english(),
     )
 

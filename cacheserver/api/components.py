@@ -18,6 +18,7 @@ from cacheserver.cache.build import Cache
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.calibration.build import CalibrationParts
 from cacheserver.calibration.labels import Labels
@@ -100,6 +101,10 @@ class Components:
     @property
     def embedder_id(self) -> str:
         return self.host.answers.embedder_id
+
+    @property
+    def reembedding(self) -> Reembedding:
+        return self.host.answers.reembedding
 
     @property
     def language(self) -> Language:

@@ -54,7 +54,6 @@ async def build(
         headroom=host.claude.headroom,
         clock=host.clock,
         upstream=host.claude.identity,
-        embedder=host.answers.embedder_id,
         scale=host.answers.prior.scale,
         language=host.plugins.language,
         pace=pace,

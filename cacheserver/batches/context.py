@@ -143,7 +143,6 @@ class BatchContext:
     headroom: UpstreamLimits
     clock: Callable[[], float]
     upstream: str  # identity of Claude, part of every fingerprint
-    embedder: str
     language: Language
     pace: Intervals
     scale: CosineScale = field(default_factory=CosineScale)  # of the embedder's cosines
@@ -167,7 +166,6 @@ class BatchContext:
             tenant=tenant,
             controls=job.controls,
             upstream=self.upstream,
-            embedder=self.embedder,
             language=self.language,
             key_id=job.key_id,
             open_ended=job.open_ended,

@@ -19,10 +19,14 @@ from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
 from cacheserver.cache.store import index_sync
 from cacheserver.cache.store.decision_log import DecisionLog, record_of
+from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.reembedding import Counts as ReembeddingCounts
+from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.upstream import Upstream
+from cacheserver.core.single_flight import end
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.models import Embedder
 from cacheserver.matching.prior import MINILM, Prior
@@ -31,7 +35,7 @@ from cacheserver.storage.build import Store
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
 
 
-class Metrics(ports.Metrics, index_sync.Metrics, Protocol):
+class Metrics(ports.Metrics, index_sync.Metrics, ReembeddingCounts, Protocol):
     """The counters of this package."""
 
 
@@ -73,6 +77,7 @@ class Answers:
     decision_log: DecisionLog
     embedder_id: str
     dim: int
+    reembedding: Reembedding
     prior: Prior = MINILM
 
 
@@ -104,6 +109,7 @@ async def answers(
                 max_bytes=options.max_bytes,
                 clock=clock,
                 sealer=store.sealer,
+                embedder=embedder.id,
             )
         )
         decision_log = DecisionLog(
@@ -129,7 +135,20 @@ async def answers(
             scale=embedding.prior.scale,
             limit_s=embedding.limit_s,
         )
-        yield Answers(semantic, decision_log, embedder.id, embedder.dim, embedding.prior)
+        reembedding = Reembedding(
+            semantic,
+            EmbedderStates(store.redis, prefix=store.prefix),
+            batcher,
+            store.redis,
+            embedder_id=embedder.id,
+            dim=embedder.dim,
+            max_bytes=options.max_bytes,
+            data_dir=options.data_dir,
+            clock=clock,
+            counts=metrics,
+        )
+        await reembedding.prepare()
+        yield Answers(semantic, decision_log, embedder.id, embedder.dim, reembedding, embedding.prior)
 
 
 @asynccontextmanager
@@ -196,10 +215,12 @@ async def cache(
         index_sync.keep(answers.entries, answers.decision_log, metrics, store.watch, store.sealer),
         name="index:keep",
     )
+    reembedding = asyncio.create_task(answers.reembedding.run(), name="index:re-embed")
     try:
         yield Cache(service, planner, decider, stored, settler)
     finally:
         try:
             await service.drain(_DRAIN_S)
         finally:
+            await end(reembedding)
             await index_sync.end_sync(upkeep, answers.entries, metrics)

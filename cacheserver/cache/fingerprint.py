@@ -15,7 +15,7 @@ from typing import Any
 from cacheserver.cache import cacheability
 from cacheserver.cache.declared import declarations
 from cacheserver.cache.declared.declarations import Declared
-from cacheserver.core import actors, fragments, json_text, tiers
+from cacheserver.core import actors, embedders, fragments, json_text, tiers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.rules.caching import FragmentKind
@@ -57,7 +57,6 @@ def read(
     tenant: Tenant,
     controls: Controls,
     upstream: str,
-    embedder: str,
     language: Language,
     credential: str | None = None,
     key_id: str | None = None,
@@ -66,8 +65,8 @@ def read(
 ) -> Query:
     """Read a Messages body once.
 
-    `headers` are those that go upstream, names in lower case. `upstream` and `embedder` identify
-    what answers and what measures similarity; `language` reads the question. `open_ended`: the
+    `headers` are those that go upstream, names in lower case. `upstream` identifies
+    what answers; `language` reads the question. `open_ended`: the
     body's `max_tokens` is a placeholder of ours. `names` are those of the declaration's parts, for
     errors. Raises `BadRequest` naming the field, for the fields that we act on.
     """
@@ -114,7 +113,7 @@ def read(
         text, exact_only = question_text.matched_text(text, language, code=tenant.match_code)
     scope, label_scope = "", ""
     if text is not None:
-        scope, label_scope = _scopes(envelope, shape, declared, embedder, tenant)
+        scope, label_scope = _scopes(envelope, shape, declared, tenant)
     return Query(
         body=body,
         raw=raw,
@@ -286,12 +285,13 @@ def _scopes(
     envelope: dict[str, Any],
     shape: dict[str, Any],
     declared: Declared | None,
-    embedder: str,
     tenant: Tenant,
 ) -> tuple[str, str]:
     """Return the digests of everything but the question, with context keys and without."""
     ignored: Sequence[FragmentKind] = tenant.caching.ignore_in_scope
-    rest = {**envelope, "embedder": embedder}
+    # A scope was of one embedder once. Its id stays in the digest, so that stored scopes stay valid
+    # whichever embedder is used: a change of it re-embeds questions, and moves none.
+    rest = {**envelope, "embedder": embedders.FIRST}
     rest["body"] = _blanked(shape) if declared is None else shape
     if ignored:  # fragments of the system prompt that the tenant has opted to leave out
         system = fragments.without_fragments(rest["body"].get("system"), ignored)

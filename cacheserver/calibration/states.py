@@ -16,6 +16,7 @@ from typing import Any
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
 from cacheserver.calibration.labels import Labels
+from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.evidence import as_json, read_evidence
 from cacheserver.matching import calibration, conformal_bound
@@ -108,7 +109,7 @@ class States:
                 if not cached.state.refit_due:
                     return
                 fitted, bars = await _fit(cached, cached.state, calibration.refit)
-                data = json.dumps({"weights": fitted.weights, "newest": cached.ids[-1]}).encode()
+                data = self._encode_state(fitted, cached.ids[-1])
                 saved = await self._labels.save_state(tenant, scope, data, version=cached.version)
                 cached.state = fitted
                 cached.bars.update(bars)
@@ -128,7 +129,7 @@ class States:
                 review |= state.review_due
                 served |= label.served
         if version != cached.version and data is not None:
-            state, review = _as_fitted(state, data, cached.ids), True
+            state, review = self._as_fitted(state, data, cached.ids), True
         if review:
             state, bars = await _fit(cached, state, calibration.refit_offsets)
             cached.bars.update(bars)
@@ -136,6 +137,15 @@ class States:
             bars = await _shut(cached, state)
             cached.bars.update(bars)
         cached.state, cached.version, cached.looked_at = state, version, self._clock()
+
+    def _encode_state(self, state: Calibration, newest: str) -> bytes:
+        found = {"weights": state.weights, "newest": newest, "embedder": self.embedder}
+        return json.dumps(found).encode()
+
+    def _as_fitted(self, state: Calibration, data: bytes, ids: Sequence[str]) -> Calibration:
+        """Return the state with stored weights; those of another embedder are left out."""
+        made_by = json.loads(data).get("embedder", embedders.FIRST)
+        return _as_fitted(state, data, ids) if made_by == self.embedder else state
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
         """Return a label made with this embedder, or None."""

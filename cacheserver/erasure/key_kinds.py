@@ -69,7 +69,8 @@ def _kinds() -> tuple[Kind, ...]:
         *_of(
             "cache",
             ("answers", "string", "e:<fingerprint>", "entry", "question, answer", answer),
-            ("vectors", "string", "v:<fingerprint>", "entry", "the question's vector", answer),
+            ("vectors", "string", "v:<fingerprint>", "entry", "the question's vectors", answer),
+            ("embedder", "string", "embedder", "stays", "ids of embedders, times", "always"),
             (
                 "answer_vectors",
                 "string",

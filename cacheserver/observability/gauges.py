@@ -42,6 +42,9 @@ class Gauges:
         self._sizes = gauge("store_bytes", "What each kind takes in Redis", "kind")
         self._limits = gauge("store_limit_bytes", "What it may take; +Inf: no limit", "kind")
         self._index = gauge("index_vectors", "Questions in the semantic index")
+        self._embedder_left = gauge(
+            "embedder_left_questions", "Stored questions that a change of the embedder has to read"
+        )
         self._budgets = gauge("budgets", "Budgets with a limit, by how far they are used", "state")
         self._used = gauge(
             "budget_used_ratio",
@@ -99,6 +102,9 @@ class Gauges:
             self._sizes.labels(kind).set(size)
             limit = limits[kind]
             self._limits.labels(kind).set(math.inf if limit is None else limit)
+
+    def embedder_left(self, questions: int) -> None:
+        self._embedder_left.set(questions)
 
     def index(self, vectors: int) -> None:
         self._index.set(vectors)

@@ -267,6 +267,9 @@ class Metrics:
     def index_size(self, vectors: int) -> None:
         self.gauges.index(vectors)
 
+    def embedder_left(self, questions: int) -> None:
+        self.gauges.embedder_left(questions)
+
     def counts(self) -> dict[str, int]:
         """Return requests by outcome, and their sum as `requests`."""
         found = {

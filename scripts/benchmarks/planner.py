@@ -226,7 +226,6 @@ def query_of(body: dict[str, Any], tenant: Tenant) -> Query:
         tenant=tenant,
         controls=Controls(),
         upstream="simulated",
-        embedder="none",
         language=languages(),
     )
 

@@ -74,7 +74,6 @@ def read(parts: Components, tenant: Tenant, text: str) -> Query:
         tenant=tenant,
         controls=Controls(),
         upstream=parts.upstream.identity,
-        embedder=parts.embedder_id,
         language=parts.language,
     )
 

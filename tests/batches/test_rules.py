@@ -157,7 +157,6 @@ def query(text: str, *, system: str = "Sum up the day.", turns: int = 1) -> Quer
         tenant=Tenant("shop"),
         controls=Controls(),
         upstream="u",
-        embedder="e",
         language=english(),
         key_id="key",
     )

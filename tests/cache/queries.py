@@ -33,7 +33,6 @@ def query(
         tenant=tenant,
         controls=controls or Controls(),
         upstream="test",
-        embedder="test",
         language=languages(),
         credential=credential,
     )

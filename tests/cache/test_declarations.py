@@ -69,7 +69,6 @@ def plain(body: Body, *, tenant: Tenant = DECLARING, **controls: Any) -> Query:
         tenant=tenant,
         controls=Controls(**controls),
         upstream="simulated",
-        embedder="minilm",
         language=english(),
     )
 

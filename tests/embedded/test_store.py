@@ -219,7 +219,7 @@ async def test_a_server_killed_in_the_middle_of_writes_starts_again_with_all_of_
         client = connect(url)
         entries = Entries(client)
         assert acknowledged <= await entries.live_ids()
-        assert acknowledged <= {row.entry_id async for row in entries.scan_vectors()}
+        assert acknowledged <= {row.entry_id async for row in entries.vectors.scan()}
         newest = await entries.by_id("acme", max(acknowledged))
         assert newest is not None
         await client.aclose()

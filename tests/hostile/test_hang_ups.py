@@ -190,7 +190,6 @@ def reading(body: dict[str, Any]) -> Query:
         tenant=Tenant("default"),
         controls=Controls(),
         upstream="claude",
-        embedder="e",
         language=english(),
     )
 

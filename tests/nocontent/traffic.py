@@ -160,7 +160,6 @@ def guess(house: House, tenant: Tenant, who: str, body: Mapping[str, Any], actor
         tenant=tenant,
         controls=Controls(namespace=f"space-{who}"),
         upstream=house.parts.upstream.identity,
-        embedder=house.parts.embedder_id,
         language=house.parts.language,
     )
 

@@ -35,7 +35,7 @@ class EngineFactory:
         rates = None if self.verification is None else self.verification.rates
         similar = Similar(embedding, languages(), texts=self.texts, prior=loaded.prior, rates=rates)
         engine = Engine(
-            reader=Reader(self.tenant, embedding.id, languages()),
+            reader=Reader(self.tenant, languages()),
             pricer=price_file.build_pricer(self.prices),
             similar=similar,
             most=self.entries,

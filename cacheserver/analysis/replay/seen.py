@@ -67,10 +67,9 @@ class ReplayedRequest:
 class Reader:
     """Reader of calls as requests of `tenant`."""
 
-    def __init__(self, tenant: Tenant, embedder: str, language: Language) -> None:
+    def __init__(self, tenant: Tenant, language: Language) -> None:
         # An application marks questions in its bodies only where its tenant allows it.
         self._tenant = replace(tenant, declared=replace(tenant.declared, enabled=True))
-        self._embedder = embedder
         self._language = language
         self._tenants: OrderedDict[str, Tenant] = OrderedDict()
         self._seen: OrderedDict[bytes, tuple[ReplayedRequest | None, int]] = OrderedDict()
@@ -105,7 +104,6 @@ class Reader:
                 tenant=self._of(call.tenant),
                 controls=Controls(),
                 upstream=UPSTREAM,
-                embedder=self._embedder,
                 language=self._language,
                 key_id=call.key,
             )

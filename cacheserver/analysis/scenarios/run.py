@@ -105,7 +105,7 @@ def _replayed(
     )
     stated = scenario.verification
     engine = Engine(
-        reader=Reader(tenant, "drawn", languages()),
+        reader=Reader(tenant, languages()),
         pricer=Pricer(prices.table),
         similar=Drawn(scenario.similarities, seed=scenario.seed, verification=stated),
         levers=scenario.levers,

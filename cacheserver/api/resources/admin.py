@@ -185,6 +185,7 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
     return {
         **shown_stats(sums),
         "indexed": len(index),
+        "embedder": state.parts.reembedding.as_json(),
         "stored_bytes": taken["answers"],
         "store": {
             kind: {"bytes": size, "limit_bytes": sizes.limits[kind]} for kind, size in taken.items()

@@ -45,7 +45,6 @@ async def create(request: Request) -> Response:
             tenant=caller.tenant,
             controls=read_controls(request.headers),
             upstream=state.parts.upstream.identity,
-            embedder=state.parts.embedder_id,
             language=state.parts.language,
             credential=caller.credential,
             key_id=caller.key_id,

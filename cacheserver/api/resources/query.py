@@ -303,7 +303,6 @@ def query_of(
         tenant=tenant,
         controls=query_controls(valid, headers),
         upstream=parts.upstream.identity,
-        embedder=parts.embedder_id,
         language=parts.language,
         credential=credential,
         key_id=key_id,

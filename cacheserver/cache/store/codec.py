@@ -10,11 +10,13 @@ error: doubt is a miss.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Usage
 from cacheserver.storage.sealer import Sealer
@@ -34,14 +36,14 @@ _UNREADABLE = (struct.error, ValueError, TypeError, IndexError, UnicodeDecodeErr
 
 @dataclass(frozen=True, slots=True)
 class VectorRow:
-    """The embedding of a stored question, and where it belongs in the index."""
+    """The embeddings of a stored question, and where they belong in the index."""
 
     entry_id: str
     fingerprint: str
     scope: str
     tenant: str
     expires_at: float
-    vector: bytes  # fp16, as stored
+    vectors: Mapping[str, bytes]  # by embedder, fp16; empty: this one cannot read the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +108,35 @@ def unpack_entry(value: bytes | None) -> Entry | None:
         return None
 
 
-def pack_vector(entry: Entry, vector: bytes) -> bytes:
-    """Return the bytes of the embedding of `entry`'s question."""
-    return _pack(entry.id, [entry.fingerprint, entry.scope, entry.tenant, entry.expires_at], vector)
+def vector_row(entry: Entry, vectors: Mapping[str, bytes]) -> VectorRow:
+    """Return the row of `entry`'s question with its vectors by embedder."""
+    return VectorRow(
+        entry.id, entry.fingerprint, entry.scope, entry.tenant, entry.expires_at, vectors
+    )
 
 
-def unpack_vector(value: bytes | None) -> VectorRow | None:
+def pack_vectors(row: VectorRow) -> bytes:
+    """Return the bytes of the embeddings of a question."""
+    parts = [[embedder, len(vector)] for embedder, vector in row.vectors.items()]
+    header = [row.fingerprint, row.scope, row.tenant, row.expires_at, parts]
+    return _pack(row.entry_id, header, b"".join(row.vectors.values()))
+
+
+def unpack_vectors(value: bytes | None) -> VectorRow | None:
     """Return the row in `value`, None where there is none that this version can read."""
     if value is None:
         return None
     try:
-        entry_id, (fingerprint, scope, tenant, expires_at), vector = _unpack(value)
-        return VectorRow(entry_id, fingerprint, scope, tenant, expires_at, vector)
+        entry_id, (fingerprint, scope, tenant, expires_at, *later), payload = _unpack(value)
+        parts: list[tuple[str, int]]
+        parts = later[0] if later else [(embedders.FIRST, len(payload))]
+        vectors, at = dict[str, bytes](), 0
+        for embedder, size in parts:
+            vectors[embedder] = payload[at : at + size]
+            at += size
+        if at != len(payload):
+            return None
+        return VectorRow(entry_id, fingerprint, scope, tenant, expires_at, vectors)
     except _UNREADABLE:
         return None
 

@@ -13,20 +13,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 
 import orjson
 
 from cacheserver.cache.store import codec, entry_scripts, stored_entry
-from cacheserver.cache.store.codec import (
-    VectorRow,
-    pack_entry,
-    pack_vector,
-    unpack_entry,
-    unpack_vector,
-)
+from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
 from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.cache.store.stored_vectors import StoredVectors
+from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Entry
@@ -43,7 +39,7 @@ HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of 
 # day). An answer asked for before that cannot be told from a purged one, and is refused.
 MARKER_S = 172_800
 _STEP = 200  # entries dropped by one script, which blocks the store for 8 ms
-_SCAN = 1_000  # entries restored by one round trip: about a megabyte
+_SCAN = 10_000  # ids read by one round trip
 _READ = 100  # whole entries read at once: some 400 kB
 _MOST_TOUCHED = 10_000  # hits waiting to be counted; more are dropped, as they are only a hint
 _UPKEEP_S = 5.0
@@ -68,7 +64,9 @@ class Entries:
         clock: Callable[[], float] = time.time,
         forget: Callable[[Sequence[str]], None] | None = None,
         sealer: Sealer | None = None,
+        embedder: str = embedders.FIRST,
     ) -> None:
+        """`embedder` is the one whose vectors `put` is given."""
         self.max_bytes = max_bytes
         self.evicted = 0  # by the size limit or at their deadline, by this process
         self.failures = 0  # rounds of upkeep that failed
@@ -77,6 +75,8 @@ class Entries:
         self._clock = clock
         self._forget = forget
         self._sealer = sealer or PlainSealer()
+        self._embedder = embedder
+        self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
         self._reads = BatchedReads(redis)
         self._touched: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -178,7 +178,8 @@ class Entries:
         value = self._sealed("answers", entry, pack_entry(entry))
         row = b""
         if vector is not None:
-            row = self._sealed("vectors", entry, pack_vector(entry, vector))
+            vectors = {self._embedder: vector}
+            row = self._sealed("vectors", entry, pack_vectors(codec.vector_row(entry, vectors)))
         # Once its answer is compared, vectors of that are kept too (`calibration.answers`).
         size = len(value) + 2 * len(row) + OVERHEAD_BYTES
         if self.max_bytes is not None and size > self.max_bytes:
@@ -271,41 +272,13 @@ class Entries:
         """Purge all of `tenant`'s entries; returns how many there were."""
         return await self._purge_group(key_groups.tenant_group(tenant))
 
-    async def scan_vectors(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
-        """Yield the vector of every stored question, to restore the index. Any order.
-
-        Those of the entry ids in `known` are left out, and not fetched.
-
-        Stored throughout the scan means yielded; one may come twice, and one may be gone when it
-        comes: the entry is asked before it is served anyway.
-        """
-        cursor = 0
-        while True:
-            cursor, found = await command(
-                self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", _SCAN
-            )
-            names = {
-                id: str(orjson.loads(meta)[0])
-                for entry_id, meta in found.items()
-                if (id := entry_id.decode()) not in known
-            }
-            keys = [f"{self._prefix}v:{fingerprint}" for fingerprint in names.values()]
-            values = await command(self._redis, "MGET", *keys) if keys else []
-            await self._sealer.know(values, at=codec.ID_END)
-            for (id, fingerprint), value in zip(names.items(), values, strict=True):
-                row = unpack_vector(codec.unseal(self._sealer, "vectors", fingerprint, value))
-                if row is not None and row.entry_id == id:
-                    yield row
-            if cursor == 0:
-                return
-
     async def live_ids(self) -> set[str]:
         """Return the ids of all that is stored, stale entries included."""
         live: set[str] = set()
         cursor, now_ms = 0, self._clock() * 1000
         while True:
             cursor, found = await command(
-                self._redis, "ZSCAN", f"{self._prefix}deadlines", cursor, "COUNT", 10 * _SCAN
+                self._redis, "ZSCAN", f"{self._prefix}deadlines", cursor, "COUNT", _SCAN
             )
             live.update(entry_id.decode() for entry_id, dies_ms in found if dies_ms > now_ms)
             if cursor == 0:

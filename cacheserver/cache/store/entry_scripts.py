@@ -3,7 +3,7 @@
 Keys, all under one prefix P:
 
     P e:<fingerprint>      string  the entry; dies by itself
-    P v:<fingerprint>      string  its vector; the same life
+    P v:<fingerprint>      string  its vectors, by embedder; the same life
     P a:<fingerprint>      string  its answer's vectors, once it was compared; the same life
     P s:<fingerprint>      string  its group and marks (`stored`); the same life
     P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
@@ -113,6 +113,25 @@ if reply[1] == 1 then
 end
 for _, gone in ipairs(dropped) do reply[#reply + 1] = gone end
 return reply
+"""
+)
+
+# ARGV: P, id, fingerprint, meta as read, meta to write, vectors as read or '', vectors to write,
+# bytes that they take more. Returns 0 where the entry is gone, or anything was changed since.
+VECTORS = (
+    _PRELUDE
+    + """
+local id, vector_key = ARGV[2], P .. 'v:' .. ARGV[3]
+local entry_key = P .. 'e:' .. ARGV[3]
+if redis.call('HGET', IDS, id) ~= ARGV[4] then return 0 end
+if redis.call('GETRANGE', entry_key, 1, 32) ~= id then return 0 end
+if (redis.call('GET', vector_key) or '') ~= ARGV[6] then return 0 end
+local life = redis.call('PTTL', entry_key)
+if life <= 0 then return 0 end
+redis.call('SET', vector_key, ARGV[7], 'PX', life)
+redis.call('HSET', IDS, id, ARGV[5])
+redis.call('HINCRBY', STATE, 'bytes', ARGV[8])
+return 1
 """
 )
 

@@ -60,6 +60,8 @@ class SemanticEntries:
         """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector."""
         self.entries = entries
         self.index = VectorIndex(dim)
+        self.changing = False  # to this embedder: not all questions have its vector yet
+        self.lacking = 0  # questions that were restored without a vector of this embedder
         self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._batcher = batcher
         self._dim = dim
@@ -112,6 +114,8 @@ class SemanticEntries:
                     live.append(_candidate(stored, self._scale(match.cosine)))
             if not gone:
                 break  # otherwise search again: dropped vectors may have hidden others
+        if self.changing and not live:
+            return Near(skipped="warming", vector=vector)  # what is stored may have no vector yet
         return Near(live, vector=vector)
 
     async def has_questions(self, tenant: str, scope: str) -> bool:
@@ -173,20 +177,24 @@ class SemanticEntries:
         for name in gone:
             restored.remove(name)
         restored_ids = {name[:32] for name in restored.ids()}
-        added = 0
-        async for row in self.entries.scan_vectors(restored_ids):
-            added += self._restore_row(row)
+        added, self.lacking = 0, 0
+        async for row in self.entries.vectors.scan(restored_ids):
+            added += self.index_row(row)
+            self.lacking += self._embedder_id not in row.vectors
         # With encryption on, a snapshot from before it is replaced.
         self._changed = bool(gone or added) or self._coat is not None
         self.restored.set()
         logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
 
-    def _restore_row(self, row: VectorRow) -> bool:
-        vector = np.frombuffer(row.vector, dtype=np.float16).astype(np.float32)
+    def index_row(self, row: VectorRow) -> bool:
+        """Index a stored question; False if it has no vector of this embedder, or has expired."""
+        stored = row.vectors.get(self._embedder_id, b"")
+        vector = np.frombuffer(stored, dtype=np.float16).astype(np.float32)
         if vector.shape != (self._dim,) or row.expires_at <= self._clock():
-            return False  # another embedder's, or only kept to be served stale
+            return False  # none, or only stored to be served stale
         vector /= np.linalg.norm(vector)
         self.index.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
+        self._changed = True
         return True
 
     async def drop_gone(self) -> int:

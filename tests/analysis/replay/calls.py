@@ -55,7 +55,7 @@ def engine(
 ) -> Engine:
     """An engine with these levers; all of them where none is named."""
     return Engine(
-        reader=Reader(tenant or Tenant("default", bar=Bar(target=0.01)), "none", english()),
+        reader=Reader(tenant or Tenant("default", bar=Bar(target=0.01)), english()),
         pricer=PRICER,
         similar=similar,
         levers=frozenset(levers or LEVERS),

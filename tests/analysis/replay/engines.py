@@ -25,7 +25,7 @@ def make(
     similar = Similar(embedding, english(), texts=texts, rates=rates)
     similar.__enter__()
     engine = Engine(
-        reader=Reader(tenant, embedding.id, english()),
+        reader=Reader(tenant, english()),
         pricer=PRICER,
         similar=similar,
         most=1_000,

@@ -43,7 +43,7 @@ def tokens(body: object) -> int:
 
 
 def replayed(trace: Sequence[Request]) -> list[Usage]:
-    reader, prompts = Reader(Tenant("acme"), "none", english()), Prompts(PRICER.cost)
+    reader, prompts = Reader(Tenant("acme"), english()), Prompts(PRICER.cost)
     found = []
     for one in trace:
         usage = Usage(tokens(one.body))
@@ -74,8 +74,8 @@ def test_no_token_is_lost_or_made(name: str) -> None:
 
 def test_what_the_caller_marked_is_left_alone() -> None:
     marked = [{"type": "text", "text": "x" * 9_000, "cache_control": {"type": "ephemeral"}}]
-    plain = Reader(Tenant("acme"), "none", english()).see(call(system="x" * 9_000))
-    own = Reader(Tenant("acme"), "none", english()).see(call(system=marked))
+    plain = Reader(Tenant("acme"), english()).see(call(system="x" * 9_000))
+    own = Reader(Tenant("acme"), english()).see(call(system=marked))
     assert plain is not None
     assert own is not None
     prompts, usage = Prompts(PRICER.cost), Usage(4_000, 5)

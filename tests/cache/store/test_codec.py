@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.cache.store.codec import (
-    VectorRow,
     pack_entry,
-    pack_vector,
+    pack_vectors,
     unpack_entry,
-    unpack_vector,
+    unpack_vectors,
+    vector_row,
 )
+from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Usage
 from tests.cache.entries import entry
@@ -73,10 +74,17 @@ def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
     assert unpack_entry(older) == replace(one, **later)
 
 
+@given(entries, st.dictionaries(st.text(max_size=9), st.binary(max_size=100), max_size=3))
+def test_vectors_come_back_as_they_were_stored(one: Entry, vectors: dict[str, bytes]) -> None:
+    row = vector_row(one, vectors)
+    assert unpack_vectors(pack_vectors(row)) == row
+
+
 @given(entries, st.binary(max_size=100))
-def test_a_vector_comes_back_as_it_was_stored(one: Entry, vector: bytes) -> None:
-    row = VectorRow(one.id, one.fingerprint, one.scope, one.tenant, one.expires_at, vector)
-    assert unpack_vector(pack_vector(one, vector)) == row
+def test_a_vector_that_names_no_embedder_is_of_the_first(one: Entry, vector: bytes) -> None:
+    header = orjson.dumps([one.fingerprint, one.scope, one.tenant, one.expires_at])
+    value = b"\x01" + one.id.encode() + len(header).to_bytes(4, "big") + header + vector
+    assert unpack_vectors(value) == vector_row(one, {embedders.FIRST: vector})
 
 
 @given(entries, st.data())
@@ -84,20 +92,20 @@ def test_a_value_cut_inside_its_header_is_absent(one: Entry, data: st.DataObject
     value = pack_entry(one)
     cut = data.draw(st.integers(0, len(value) - len(one.message) - 1))
     assert unpack_entry(value[:cut]) is None
-    assert unpack_vector(value[:cut]) is None
+    assert unpack_vectors(value[:cut]) is None
 
 
 @given(st.integers(0, 255).filter(lambda version: version != 1))
 def test_a_value_of_another_version_is_absent(version: int) -> None:
     one = entry()
     assert unpack_entry(bytes([version]) + pack_entry(one)[1:]) is None
-    assert unpack_vector(bytes([version]) + pack_vector(one, b"v")[1:]) is None
+    assert unpack_vectors(bytes([version]) + pack_vectors(vector_row(one, {"e": b"v"}))[1:]) is None
 
 
 @given(st.binary(max_size=100))
 def test_bytes_nobody_wrote_never_raise(value: bytes) -> None:
     assert unpack_entry(value) is None
-    assert unpack_vector(value) is None
+    assert unpack_vectors(value) is None
 
 
 def test_what_json_cannot_hold_is_refused_without_its_words() -> None:

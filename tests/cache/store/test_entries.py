@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cacheserver.cache.store.entries import MARKER_S, Entries
+from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command, connect
@@ -32,7 +33,7 @@ async def answers(store: Entries, refs: Sequence[tuple[str, str]]) -> list[Entry
 
 
 async def vectors(store: Entries) -> set[str]:
-    return {row.entry_id async for row in store.scan_vectors()}
+    return {row.entry_id async for row in store.vectors.scan()}
 
 
 async def gone_by_itself(store: Entries, fingerprint: str) -> None:
@@ -243,12 +244,12 @@ async def test_the_vectors_of_all_that_is_stored_come_back(store: Entries) -> No
     await asyncio.gather(*(put(store, one) for one in many))
     plain = entry("plain")
     assert await store.put(plain, keep_s=0, vector=None, asked_at=time.time())
-    rows = {row.entry_id: row async for row in store.scan_vectors()}
+    rows = {row.entry_id: row async for row in store.vectors.scan()}
     assert set(rows) == {one.id for one in many}
     for one in many[::500]:
         row = rows[one.id]
         assert (row.fingerprint, row.scope, row.tenant) == (one.fingerprint, one.scope, "acme")
-        assert (row.expires_at, row.vector) == (one.expires_at, HALF)
+        assert (row.expires_at, row.vectors) == (one.expires_at, {embedders.FIRST: HALF})
     assert await store.live_ids() == {one.id for one in many} | {plain.id}
 
 

@@ -11,15 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.cache.store.codec import pack_entry, pack_vector
+from cacheserver.cache.store.codec import pack_entry, pack_vectors, vector_row
 from cacheserver.cache.store.entries import HALF_LIFE_S, OVERHEAD_BYTES, Entries
+from cacheserver.core import embedders
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command
 from tests.cache.entries import HALF, entry
 
 
 def size(one: Entry) -> int:
-    return len(pack_entry(one)) + 2 * len(pack_vector(one, HALF)) + OVERHEAD_BYTES
+    return (
+        len(pack_entry(one))
+        + 2 * len(pack_vectors(vector_row(one, {embedders.FIRST: HALF})))
+        + OVERHEAD_BYTES
+    )
 
 
 async def put(store: Entries, one: Entry) -> bool:
@@ -43,7 +48,7 @@ async def test_the_answers_that_save_least_per_byte_go_first(
     assert left == [large.id]
     assert await store.get("large") is None
     assert await store.by_id("acme", large.id) is None
-    assert large.id not in {row.entry_id async for row in store.scan_vectors()}
+    assert large.id not in {row.entry_id async for row in store.vectors.scan()}
     assert store.evicted == 1
     assert await store.used_bytes() <= room
 
@@ -242,7 +247,7 @@ async def test_whatever_happens_redis_holds_what_gdsf_says(
                 model.drop(name)
         held = {one.id for one in model.held.values()}
         assert await store.live_ids() == held
-        assert {row.entry_id async for row in store.scan_vectors()} == held
+        assert {row.entry_id async for row in store.vectors.scan()} == held
         assert await store.used_bytes() == model.used() <= model.limit
         for fingerprint in (f"f{n}" for n in range(8)):
             assert await store.get(fingerprint) == model.held.get(fingerprint)

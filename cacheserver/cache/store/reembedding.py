@@ -1,0 +1,265 @@
+"""Change of the embedder: every stored question is embedded again, behind the requests.
+
+Each entry says which embedders made its vectors, so a pass over the entries needs no list: after
+a kill it finds what is left. Vectors of two embedders are never compared, for the index holds
+those of one. The previous embedder's vectors stay for a week after a change, so that going back
+embeds nothing again. Exact hits know no embedder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
+from cacheserver.cache.store.semantic import SemanticEntries
+from cacheserver.cache.store.stored_vectors import FoundRow, with_vectors
+from cacheserver.core.errors import SettingsError, StoreError
+from cacheserver.core.types import Entry
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import IndexingError, Unreadable
+from cacheserver.matching.question_text import is_normal
+from cacheserver.storage.connection import Connection, command
+
+KEPT_S = 7 * 86_400  # previous vectors after a change: a week in which operators may go back
+_PAGE = 100  # entries at a time: some 400 kB
+_BUSY_S, _MOST_BUSY_S = 0.02, 1.0  # wait for requests: each look, and at most for one question
+_RETRY_S = 5.0  # after a failure of the store or the embedder
+_LOOK_S = 600.0  # between looks at whether a week is over
+_ROW_BYTES = 100  # of a row beside its vectors: ids and names
+# Bytes on disk for each byte of a vector: the append-only file has the old row and the new one
+# until it is rewritten, which writes both again; and the snapshot of the index.
+_DISK = 4
+
+log = logging.getLogger(__name__)
+
+
+class Counts(Protocol):
+    def swallowed(self, site: str) -> None: ...
+    def embedder_left(self, questions: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts of a pass. `left` is exact at its end, and an estimate within."""
+
+    left: int = 0
+    embedded: int = 0
+    unreadable: int = 0
+
+
+class Reembedding:
+    """Brings all stored questions to one embedder."""
+
+    def __init__(
+        self,
+        semantic: SemanticEntries,
+        states: EmbedderStates,
+        batcher: Batcher,
+        redis: Connection,
+        *,
+        embedder_id: str,
+        dim: int,
+        max_bytes: int | None,
+        data_dir: Path,
+        clock: Callable[[], float],
+        counts: Counts,
+        pause: float = 1.0,
+    ) -> None:
+        """`pause`: seconds of rest for each second of embedding, which leaves half to requests."""
+        self.progress = Progress()
+        self.state: EmbedderState | None = None
+        self._semantic = semantic
+        self._entries = semantic.entries
+        self._states = states
+        self._batcher = batcher
+        self._redis = redis
+        self._id = embedder_id
+        self._dim = dim
+        self._max_bytes = max_bytes
+        self._data_dir = data_dir
+        self._clock = clock
+        self._counts = counts
+        self._pause = pause
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the embedder and the progress of a change, as operators see it."""
+        state = self.state
+        return {
+            "id": self._id,
+            "dim": self._dim,
+            "changing": self._semantic.changing,
+            **asdict(self.progress),
+            "previous": None if state is None else state.previous,
+            "since": None if state is None else state.since,
+            "finished": None if state is None else state.finished,
+        }
+
+    async def prepare(self) -> None:
+        """Read the state; a change begins here, if there is room for it.
+
+        Raises `SettingsError` naming the setting, before anything is written, and `StoreError`.
+        """
+        questions = await self._entries.vectors.count()
+        stored = await self._states.read()
+        state = state_for(self._id, stored, questions, self._clock())
+        begins = stored != state and state.finished is None
+        if begins and (stored is None or stored.previous != self._id):
+            await self._check_room(questions)
+        if begins:
+            log.warning(
+                "the embedder changes from %s to %s: %d stored questions are embedded again",
+                *(state.previous, self._id, questions),
+            )
+        if stored != state:
+            await self._states.write(state)
+        self.state = state
+        self._semantic.changing = state.finished is None
+
+    async def run(self) -> None:
+        """Embed what is left, then delete old vectors in time. Ends only by cancellation."""
+        await self._semantic.restored.wait()
+        while True:
+            try:
+                await self._round()
+            except StoreError:
+                self._counts.swallowed("re-embed")
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception as error:  # the task boundary: the next round goes on
+                self._counts.swallowed("re-embed")
+                log.warning("embedding stored questions again failed: %s", type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            await asyncio.sleep(_LOOK_S)
+
+    async def _round(self) -> None:
+        state = self.state
+        assert state is not None  # `prepare` ran
+        if state.finished is None or self._semantic.lacking:
+            await self.embed_all()
+            state = replace(state, finished=state.finished or self._clock())
+            await self._finish(state)
+        over = state.finished is not None and self._clock() - state.finished >= KEPT_S
+        if over and state.previous is not None:
+            await self.drop_old()
+            await self._finish(replace(state, previous=None))
+
+    async def _finish(self, state: EmbedderState) -> None:
+        """Record a step, unless another server uses another embedder by now."""
+        stored = await self._states.read()
+        if stored is None or stored.id == self._id:
+            await self._states.write(state)
+        self.state = state
+
+    async def embed_all(self) -> None:
+        """Embed each question that lacks this embedder's vector, until none is left.
+
+        Raises `StoreError`, and `IndexingError` if the embedder fails.
+        """
+        self.progress = Progress(left=await self._entries.vectors.count())
+        async for page in self._entries.vectors.pages(size=_PAGE):
+            lacking = [one for one in page if not self._has(one)]
+            questions = await self._entries.vectors.questions(lacking)
+            for found, entry in zip(lacking, questions, strict=True):
+                if entry is not None and entry.text is not None and is_normal(entry.text):
+                    await self._embed(found, entry, entry.text)
+            self.progress.left = max(0, self.progress.left - len(page))
+            self._counts.embedder_left(self.progress.left)
+        self.progress.left = 0
+        self._counts.embedder_left(0)
+        self._semantic.changing, self._semantic.lacking = False, 0
+        if self.progress.embedded or self.progress.unreadable:
+            log.info(
+                "stored questions embedded again: %d; the embedder cannot read %d",
+                *(self.progress.embedded, self.progress.unreadable),
+            )
+
+    async def drop_old(self) -> None:
+        """Delete the vectors of all other embedders."""
+        async for page in self._entries.vectors.pages(size=_PAGE):
+            for found in page:
+                if found.row is not None and set(found.row.vectors) - {self._id}:
+                    mine = {k: v for k, v in found.row.vectors.items() if k == self._id}
+                    await self._entries.vectors.replace(found, replace(found.row, vectors=mine))
+            await asyncio.sleep(0)
+
+    def _has(self, found: FoundRow) -> bool:
+        """Return True if there is a vector, which is indexed if another server made it."""
+        if found.id + found.fingerprint in self._semantic.index:
+            return True
+        if found.row is None or self._id not in found.row.vectors:
+            return False
+        self._semantic.index_row(found.row)
+        return True
+
+    async def _embed(self, found: FoundRow, entry: Entry, text: str) -> None:
+        if entry.expires_at <= self._clock():
+            return  # only stored to be served stale
+        await self._wait_for_requests()
+        began = time.monotonic()
+        try:
+            vector = (await self._batcher.embed(text)).astype(np.float16).tobytes()
+        except Unreadable:
+            vector = b""
+        except IndexingError:
+            self._counts.swallowed("embed")
+            raise
+        row = with_vectors(entry, found.row, {self._id: vector})
+        kept = {k: v for k, v in row.vectors.items() if k in (self._id, self._previous)}
+        if await self._entries.vectors.replace(found, replace(row, vectors=kept)):
+            if vector:
+                self._semantic.index_row(row)
+                self.progress.embedded += 1
+            else:
+                self.progress.unreadable += 1
+        await asyncio.sleep(self._pause * (time.monotonic() - began))
+
+    @property
+    def _previous(self) -> str | None:
+        return None if self.state is None else self.state.previous
+
+    async def _wait_for_requests(self) -> None:
+        waited = 0.0
+        while not self._batcher.idle and waited < _MOST_BUSY_S:
+            await asyncio.sleep(_BUSY_S)
+            waited += _BUSY_S
+
+    async def _check_room(self, questions: int) -> None:
+        need = questions * (2 * self._dim + _ROW_BYTES)
+        change = f"changing the embedder adds {need:,} bytes of vectors to {questions:,} questions"
+        if self._max_bytes is not None:
+            left = self._max_bytes - await self._entries.used_bytes()
+            if left < need:
+                raise SettingsError(
+                    f"`CACHESERVER_MAX_BYTES`: {change}, and {max(0, left):,} are left; raise it "
+                    "or purge answers, or keep `CACHESERVER_EMBEDDER` as it was"
+                )
+        memory = await command(self._redis, "INFO", "memory")
+        limit = int(memory.get("maxmemory", 0))
+        left = limit - int(memory.get("used_memory", 0))
+        if limit and left < need:
+            raise SettingsError(
+                f"`CACHESERVER_REDIS_URL`: {change}, and the server's `maxmemory` leaves "
+                f"{max(0, left):,}; raise it, or keep `CACHESERVER_EMBEDDER` as it was"
+            )
+        free = await asyncio.to_thread(_free_bytes, self._data_dir)
+        if free < _DISK * need:
+            raise SettingsError(
+                f"`CACHESERVER_DATA_DIR`: {change}, which takes up to {_DISK * need:,} on disk, "
+                f"and {free:,} are free; make room, or keep `CACHESERVER_EMBEDDER` as it was"
+            )
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

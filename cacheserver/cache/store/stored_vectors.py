@@ -1,0 +1,138 @@
+"""Vectors of stored questions in Redis: one row an entry, with a vector for each embedder.
+
+A row lives as long as its entry, and is deleted with it (`entry_scripts`). Each method raises
+`StoreError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+
+from cacheserver.cache.store import codec, entry_scripts
+from cacheserver.cache.store.codec import VectorRow, pack_vectors, unpack_vectors
+from cacheserver.core.types import Entry
+from cacheserver.storage.connection import Connection, command, run_script
+from cacheserver.storage.sealer import Sealer
+
+_SCAN = 1_000  # rows read by one round trip: about a megabyte
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRow:
+    """What is stored beside an entry, as it was read."""
+
+    id: str
+    fingerprint: str
+    meta: bytes  # of the hash `ids`
+    value: bytes  # the row as stored; empty: none
+    row: VectorRow | None  # None: there is none, or none of this entry that can be read
+
+
+class StoredVectors:
+    """Reads and replaces the rows."""
+
+    def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._sealer = sealer
+        self._replace = redis.register_script(entry_scripts.VECTORS)
+
+    async def scan(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
+        """Yield the row of every stored question, to restore the index. Any order.
+
+        Those of the entry ids in `known` are left out, and not fetched.
+
+        Stored throughout the scan means yielded; one may come twice, and one may be gone when it
+        comes: the entry is asked before it is served anyway.
+        """
+        async for page in self.pages(known):
+            for found in page:
+                if found.row is not None:
+                    yield found.row
+
+    async def pages(
+        self, known: Container[str] = (), *, size: int = _SCAN
+    ) -> AsyncIterator[list[FoundRow]]:
+        """Yield all entries with their rows, some at a time; as `scan`."""
+        cursor = 0
+        while True:
+            cursor, found = await command(
+                self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", size
+            )
+            metas = {
+                id: meta
+                for entry_id, meta in found.items()
+                if (id := entry_id.decode()) not in known
+            }
+            names = [str(orjson.loads(meta)[0]) for meta in metas.values()]
+            keys = [f"{self._prefix}v:{name}" for name in names]
+            values = await command(self._redis, "MGET", *keys) if keys else []
+            await self._sealer.know(values, at=codec.ID_END)
+            yield [
+                self._found(id, name, meta, value)
+                for (id, meta), name, value in zip(metas.items(), names, values, strict=True)
+            ]
+            if cursor == 0:
+                return
+
+    async def count(self) -> int:
+        """Return the number of entries, some of which may have no vector."""
+        return int(await command(self._redis, "HLEN", f"{self._prefix}ids"))
+
+    async def questions(self, rows: Sequence[FoundRow]) -> list[Entry | None]:
+        """Return the entries beside these rows; None for one that is gone or replaced."""
+        if not rows:
+            return []
+        keys = [f"{self._prefix}e:{one.fingerprint}" for one in rows]
+        values = await command(self._redis, "MGET", *keys)
+        await self._sealer.know(values, at=codec.ID_END)
+        read = [
+            codec.unpack_entry(codec.unseal(self._sealer, "answers", one.fingerprint, value))
+            for one, value in zip(rows, values, strict=True)
+        ]
+        return [
+            entry if entry is not None and entry.id == one.id else None
+            for one, entry in zip(rows, read, strict=True)
+        ]
+
+    async def replace(self, found: FoundRow, row: VectorRow) -> bool:
+        """Store `row` in place of what was found. False: the entry or its row changed since."""
+        await self._sealer.ready(row.tenant)
+        value = codec.seal(
+            self._sealer,
+            "vectors",
+            tenant=row.tenant,
+            fingerprint=row.fingerprint,
+            value=pack_vectors(row),
+        )
+        more = len(value) - len(found.value)
+        meta = orjson.loads(found.meta)
+        meta[1] += more
+        stored = await run_script(
+            self._replace,
+            self._prefix,
+            found.id,
+            found.fingerprint,
+            found.meta,
+            orjson.dumps(meta),
+            found.value,
+            value,
+            more,
+        )
+        return bool(stored)
+
+    def _found(self, id: str, name: str, meta: bytes, value: bytes | None) -> FoundRow:
+        row = unpack_vectors(codec.unseal(self._sealer, "vectors", name, value))
+        if row is not None and row.entry_id != id:
+            return FoundRow(id, name, meta, value or b"", None)
+        return FoundRow(id, name, meta, value or b"", row)
+
+
+def with_vectors(entry: Entry, row: VectorRow | None, vectors: Mapping[str, bytes]) -> VectorRow:
+    """Return the row of an entry with these vectors beside those that it has."""
+    if row is None:
+        return codec.vector_row(entry, vectors)
+    return replace(row, vectors={**row.vectors, **vectors})

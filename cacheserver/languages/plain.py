@@ -1,9 +1,10 @@
 """Comparison of two questions in a language whose words no rule reads.
 
 What needs no word list is compared as in English: numbers, units, quoted text, signs, capitals and
-marks. Beyond that the rules look at where two texts differ: near misses differ in one place or in
-the order alone, paraphrases in several places. In scripts without spaces a word is one character.
-Symmetric. Pure.
+marks. Beyond that the rules look at where two texts differ. Near misses differ in one place or in
+the order alone, paraphrases in several places; so what differs in one place is not compared: the
+words there may deny, count or name, and no rule reads them. In scripts without spaces a word is
+one character. Symmetric. Pure.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from cacheserver.english.lexicon import Lexicon
 from cacheserver.english.vetoes_wording import WORDING
 from cacheserver.languages.detection import UNSPACED
 from cacheserver.languages.units import UNITS
+from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.profile import Difference, Profile
 
 _PART = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d]+|[^\w\s]+")
 _GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _GLUE = re.compile(r"[.,](?=\d{3})")
-# Words of one text that stand in one place of the other: more are another way to say it.
+# Words that differ in one place: more are another way to say it.
 _MOST_REPLACED, _MOST_REPLACED_CHARS = 3, 6
 _MARKED = 2  # words that may differ where a mark tells two of them apart
 _LEAST_SHARED = 2  # words around such a place
@@ -73,8 +75,17 @@ def read_profile(read: Profile, label: str) -> Profile:
     )
 
 
-def compare(a: Profile, b: Profile) -> Difference:
-    """Compare two profiles that `read_profile` returned."""
+def compare(a: Profile, b: Profile, lexicon: Lexicon) -> Difference | None:
+    """Compare two profiles that `read_profile` returned.
+
+    None if they differ in one place, and nothing that a rule reads is different there.
+    """
+    difference = _difference(a, b)
+    unread = _differ_in_one_place(a.content, b.content, unspaced=a.language in UNSPACED)
+    return None if unread and not fired(difference, ALL_VETOES, lexicon) else difference
+
+
+def _difference(a: Profile, b: Profile) -> Difference:
     form_a, form_b = frozenset(a.form), frozenset(b.form)
     return Difference(
         a=a,
@@ -104,8 +115,6 @@ def fired(d: Difference, enabled: frozenset[str], lexicon: Lexicon) -> tuple[str
         found.append("numeric")
     if _other_unit(d.a, d.b):
         found.append("unit")
-    if _replaced(d.a.content, d.b.content, unspaced=d.a.language in UNSPACED):
-        found.append("substitution")
     if d.misordered:  # the same words in another order: who does it to whom, from where to where
         found.append("direction")
     if d.a.spans - d.b.spans and d.b.spans - d.a.spans:
@@ -151,7 +160,7 @@ def _reordered(one: Sequence[str], other: Sequence[str]) -> bool:
     return one != other and sorted(one) == sorted(other)
 
 
-def _replaced(one: Sequence[str], other: Sequence[str], *, unspaced: bool) -> bool:
+def _differ_in_one_place(one: Sequence[str], other: Sequence[str], *, unspaced: bool) -> bool:
     """Return True if the texts differ in one place, by a few words on either side or on one."""
     short = min(len(one), len(other))
     start = 0

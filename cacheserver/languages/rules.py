@@ -35,7 +35,7 @@ class Languages:
         return plain.read_profile(read, label)
 
     def compare(self, a: Profile, b: Profile) -> Difference | None:
-        """Compare two profiles; None if they are in two languages."""
+        """Compare two profiles; None for two languages, or if no rule reads what differs."""
         if not detection.comparable(a.language, b.language):
             return None
         one, other = (detection.reads_english(p.language) for p in (a, b))
@@ -44,6 +44,7 @@ class Languages:
         return plain.compare(
             plain.read_profile(a, b.language) if one else a,
             plain.read_profile(b, a.language) if other else b,
+            self._lexicon,
         )
 
     def are_twins(self, difference: Difference) -> bool:

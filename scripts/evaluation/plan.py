@@ -11,7 +11,7 @@ from scripts.evaluation.vectors import CACHE
 
 PARTS = (
     *("pairs", "streams", "zipf", "traps", "logs", "latency"),
-    *("shift", "attack", "poison", "cold", "prose", "verify", "declared"),
+    *("shift", "attack", "poison", "cold", "languages", "prose", "verify", "declared"),
 )
 SECTIONS = ("streams", "cold", "shift", "grid")  # of the part `verify`
 TARGETS = (0.01, 0.02, 0.05, 0.10)

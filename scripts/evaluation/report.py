@@ -54,6 +54,7 @@ class Found:
     shift: list[shift.Row] = field(default_factory=list)
     attack: list[attack.Row] = field(default_factory=list)
     poison: list[poison.Moved] = field(default_factory=list)
+    languages: list[cold.Row] = field(default_factory=list)
     cold: list[cold.Row] = field(default_factory=list)
     verify: Verification | None = None
     declared: list[declared.Row] = field(default_factory=list)

@@ -14,6 +14,7 @@ from scripts.evaluation import (
     data,
     declared,
     halves,
+    languages,
     latency,
     logs,
     mixed,
@@ -25,6 +26,7 @@ from scripts.evaluation import (
 )
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.safety import Safety
+from scripts.evaluation.stream import Settings
 from scripts.evaluation.streams import Streams
 from scripts.evaluation.vectors import Embeddings
 from scripts.evaluation.verify.part import Found, Verify
@@ -56,6 +58,8 @@ class Evaluation:
             self._streams()
         if "logs" in parts:
             self._logs()
+        if "languages" in parts:
+            self._languages()
         if "prose" in parts:
             self._prose()
         if "declared" in parts:
@@ -142,6 +146,15 @@ class Evaluation:
             found = logs.Replay(questions, self._embeddings, DEFAULT).run(name)
             self.found.logs.append(found)
             print("\n".join(report.log_lines(found)), flush=True)
+
+    def _languages(self) -> None:
+        print(cold.HEAD)
+        for code, listed in languages.sets(self._plan.half):
+            judged = cold.judged(listed, self._embeddings, Settings(target=DEFAULT))
+            row = cold.rows(code, cold.OURS, judged[cold.OURS])[1]  # with twins
+            print(cold.line(row), flush=True)
+            self.found.languages.append(row)
+            self._save()
 
     def _prose(self) -> None:
         print(prose.HEAD)

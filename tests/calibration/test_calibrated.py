@@ -16,7 +16,7 @@ from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.states import States, decode, encode
 from cacheserver.core.evidence import Evidence
 from cacheserver.matching import calibration, conformal_bound
-from cacheserver.matching.calibration import Label
+from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.observability.metrics import Metrics
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.json_values import decode_object, encode_object
@@ -167,6 +167,19 @@ async def test_a_label_comes_back_on_another_server_with_its_foil_and_its_time(
     assert (await server(redis, prefix, clock).get("acme", "s")).labels == (
         replace(given, at=clock()),
     )
+
+
+async def test_a_scope_starts_anew_with_another_embedder_and_goes_on_with_the_first(
+    states: States, redis: Connection, prefix: str, clock: Clock
+) -> None:
+    await teach(states, 400)
+    learned = await states.get("acme", "s")
+    assert not learned.cold_start
+    labels = Labels(redis, prefix=prefix, clock=clock, now=clock)
+    other = States(labels, Metrics(), embedder="another", clock=clock)
+    assert await other.get("acme", "s") == Calibration()
+    back = await server(redis, prefix, clock).get("acme", "s")
+    assert back.weights == learned.weights != Calibration().weights
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)

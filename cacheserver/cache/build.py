@@ -101,6 +101,7 @@ async def answers(
     clock: Callable[[], float],
 ) -> AsyncIterator[Answers]:
     """Open the stored answers. The index is empty until `cache` restores it."""
+    embedder = embedding.embedder
     async with AsyncExitStack() as stack:
         entries = await stack.enter_async_context(
             Entries(
@@ -120,7 +121,6 @@ async def answers(
             read=record_of,
         )
         stack.push_async_callback(decision_log.close)
-        embedder = embedding.embedder
         batcher = Batcher(embedder, max_batch=embedding.batch)
         stack.push_async_callback(batcher.close)
         semantic = SemanticEntries(
@@ -148,7 +148,9 @@ async def answers(
             counts=metrics,
         )
         await reembedding.prepare()
-        yield Answers(semantic, decision_log, embedder.id, embedder.dim, reembedding, embedding.prior)
+        yield Answers(
+            semantic, decision_log, embedder.id, embedder.dim, reembedding, embedding.prior
+        )
 
 
 @asynccontextmanager

@@ -92,6 +92,7 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
         "attack",
         "poison",
         "cold",
+        "languages",
         "verify",
     }
     assert found.verify is not None

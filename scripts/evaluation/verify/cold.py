@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cacheserver.english.language import english
+from cacheserver.languages.rules import languages
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.question_text import matched_text
 from scripts.evaluation.cold import twin
@@ -49,7 +49,7 @@ def judged(
     listed: Sequence[Pair], embeddings: Embeddings, models: Mapping[str, Simulated], target: float
 ) -> list[Judged]:
     """Judge each pair in both directions; pairs that the twin rule calls one are left out."""
-    language = english()
+    language = languages()
     read = [
         (pair, matched_text(pair.a, language)[0], matched_text(pair.b, language)[0])
         for pair in listed

@@ -15,11 +15,11 @@ from typing import Any
 from cacheserver.cache import cacheability
 from cacheserver.cache.declared import declarations
 from cacheserver.cache.declared.declarations import Declared
-from cacheserver.core import actors, embedders, fragments, json_text, tiers
+from cacheserver.core import actors, fragments, json_text, tiers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.rules.caching import FragmentKind
-from cacheserver.core.types import API_VERSION, AUTO, Controls, Query, Tenant
+from cacheserver.core.types import FIRST_EMBEDDER, API_VERSION, AUTO, Controls, Query, Tenant
 from cacheserver.matching import question_text
 from cacheserver.matching.language import Language
 from cacheserver.matching.volatility import ttl_cap_s
@@ -291,7 +291,7 @@ def _scopes(
     ignored: Sequence[FragmentKind] = tenant.caching.ignore_in_scope
     # A scope was of one embedder once. Its id stays in the digest, so that stored scopes stay valid
     # whichever embedder is used: a change of it re-embeds questions, and moves none.
-    rest = {**envelope, "embedder": embedders.FIRST}
+    rest = {**envelope, "embedder": FIRST_EMBEDDER}
     rest["body"] = _blanked(shape) if declared is None else shape
     if ignored:  # fragments of the system prompt that the tenant has opted to leave out
         system = fragments.without_fragments(rest["body"].get("system"), ignored)

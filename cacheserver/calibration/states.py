@@ -16,9 +16,9 @@ from typing import Any
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
 from cacheserver.calibration.labels import Labels
-from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.evidence import as_json, read_evidence
+from cacheserver.core.types import FIRST_EMBEDDER
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 
@@ -144,7 +144,7 @@ class States:
 
     def _as_fitted(self, state: Calibration, data: bytes, ids: Sequence[str]) -> Calibration:
         """Return the state with stored weights; those of another embedder are left out."""
-        made_by = json.loads(data).get("embedder", embedders.FIRST)
+        made_by = json.loads(data).get("embedder", FIRST_EMBEDDER)
         return _as_fitted(state, data, ids) if made_by == self.embedder else state
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:

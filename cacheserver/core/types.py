@@ -51,6 +51,9 @@ HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
 # What a miss is made cheaper by; each can be switched off, by a tenant and for one request.
 LEVERS = ("routing", "prompt-caching", "batching", "output-cap", "history", "verify")
 
+# The embedder of stored data that do not say which one they are of: vectors, fitted weights.
+FIRST_EMBEDDER: Final = "all-MiniLM-L6-v2:53aa51172d14:int8-per-channel:mean"
+
 
 @dataclass(frozen=True, slots=True)
 class Declaration:

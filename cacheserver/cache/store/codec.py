@@ -16,9 +16,8 @@ from typing import Any
 
 import orjson
 
-from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
-from cacheserver.core.types import Entry, Usage
+from cacheserver.core.types import FIRST_EMBEDDER, Entry, Usage
 from cacheserver.storage.sealer import Sealer
 
 VERSION, SEALED = 1, 2
@@ -129,7 +128,7 @@ def unpack_vectors(value: bytes | None) -> VectorRow | None:
     try:
         entry_id, (fingerprint, scope, tenant, expires_at, *later), payload = _unpack(value)
         parts: list[tuple[str, int]]
-        parts = later[0] if later else [(embedders.FIRST, len(payload))]
+        parts = later[0] if later else [(FIRST_EMBEDDER, len(payload))]
         vectors, at = dict[str, bytes](), 0
         for embedder, size in parts:
             vectors[embedder] = payload[at : at + size]

@@ -1,11 +1,11 @@
-"""Which embedder a store is used with, and how far a change of it is."""
+"""State of a store's embedder, and of a change of it."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
 
-from cacheserver.core import embedders
+from cacheserver.core.types import FIRST_EMBEDDER
 from cacheserver.storage.connection import Connection, command
 
 
@@ -49,7 +49,7 @@ def state_for(
     A store without a state is of a version that knew one embedder, or empty.
     """
     if stored is None and questions:
-        stored = EmbedderState(embedders.FIRST, finished=now)
+        stored = EmbedderState(FIRST_EMBEDDER, finished=now)
     if stored is None:
         return EmbedderState(embedder, since=now, finished=now)
     if stored.id == embedder:

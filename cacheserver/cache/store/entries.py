@@ -22,10 +22,9 @@ from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
 from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.cache.store.stored_vectors import StoredVectors
-from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
-from cacheserver.core.types import Entry
+from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage import key_groups
 from cacheserver.storage.batched_reads import BatchedReads
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
@@ -64,7 +63,7 @@ class Entries:
         clock: Callable[[], float] = time.time,
         forget: Callable[[Sequence[str]], None] | None = None,
         sealer: Sealer | None = None,
-        embedder: str = embedders.FIRST,
+        embedder: str = FIRST_EMBEDDER,
     ) -> None:
         """`embedder` is the one whose vectors `put` is given."""
         self.max_bytes = max_bytes

@@ -22,7 +22,7 @@ _SCAN = 1_000  # rows read by one round trip: about a megabyte
 
 @dataclass(frozen=True, slots=True)
 class FoundRow:
-    """What is stored beside an entry, as it was read."""
+    """A row beside an entry, as it was read."""
 
     id: str
     fingerprint: str

@@ -15,9 +15,8 @@ from cacheserver.cache.store.codec import (
     unpack_vectors,
     vector_row,
 )
-from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
-from cacheserver.core.types import Entry, Usage
+from cacheserver.core.types import FIRST_EMBEDDER, Entry, Usage
 from tests.cache.entries import entry
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -84,7 +83,7 @@ def test_vectors_come_back_as_they_were_stored(one: Entry, vectors: dict[str, by
 def test_a_vector_that_names_no_embedder_is_of_the_first(one: Entry, vector: bytes) -> None:
     header = orjson.dumps([one.fingerprint, one.scope, one.tenant, one.expires_at])
     value = b"\x01" + one.id.encode() + len(header).to_bytes(4, "big") + header + vector
-    assert unpack_vectors(value) == vector_row(one, {embedders.FIRST: vector})
+    assert unpack_vectors(value) == vector_row(one, {FIRST_EMBEDDER: vector})
 
 
 @given(entries, st.data())

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from cacheserver.cache.store.entries import MARKER_S, Entries
-from cacheserver.core import embedders
 from cacheserver.core.errors import StoreError
-from cacheserver.core.types import Entry
+from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage.connection import Connection, command, connect
 from tests.cache.entries import HALF, entry
 
@@ -249,7 +248,7 @@ async def test_the_vectors_of_all_that_is_stored_come_back(store: Entries) -> No
     for one in many[::500]:
         row = rows[one.id]
         assert (row.fingerprint, row.scope, row.tenant) == (one.fingerprint, one.scope, "acme")
-        assert (row.expires_at, row.vectors) == (one.expires_at, {embedders.FIRST: HALF})
+        assert (row.expires_at, row.vectors) == (one.expires_at, {FIRST_EMBEDDER: HALF})
     assert await store.live_ids() == {one.id for one in many} | {plain.id}
 
 

@@ -14,9 +14,8 @@ import pytest
 
 from cacheserver.cache.store import reembedding
 from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
-from cacheserver.core import embedders
 from cacheserver.core.errors import SettingsError
-from cacheserver.core.types import Entry, Near, Query
+from cacheserver.core.types import FIRST_EMBEDDER, Entry, Near, Query
 from cacheserver.storage.connection import Connection, command
 from tests.cache.entries import entry
 from tests.cache.queries import query
@@ -266,7 +265,7 @@ async def test_the_other_servers_vectors_are_taken_over(
     ("stored_state", "questions", "expected"),
     [
         (None, 0, EmbedderState(NEW, since=5.0, finished=5.0)),
-        (None, 3, EmbedderState(NEW, previous=embedders.FIRST, since=5.0)),
+        (None, 3, EmbedderState(NEW, previous=FIRST_EMBEDDER, since=5.0)),
         (EmbedderState(NEW, OLD, 1.0), 3, EmbedderState(NEW, OLD, 1.0)),
         (EmbedderState(NEW, None, 1.0, 2.0), 3, EmbedderState(NEW, None, 1.0, 2.0)),
         (EmbedderState(OLD, NEW, 1.0, 2.0), 3, EmbedderState(NEW, OLD, 5.0)),
@@ -279,7 +278,7 @@ def test_a_change_begins_where_the_store_has_another_embedder(
 
 
 def test_the_vectors_of_a_store_that_names_none_are_of_the_first_embedder() -> None:
-    assert state_for(embedders.FIRST, None, 3, 5.0).finished is not None
+    assert state_for(FIRST_EMBEDDER, None, 3, 5.0).finished is not None
 
 
 async def test_requests_come_first(redis: Connection, prefix: str, tmp_path: Path) -> None:

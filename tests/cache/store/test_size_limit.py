@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, vector_row
 from cacheserver.cache.store.entries import HALF_LIFE_S, OVERHEAD_BYTES, Entries
-from cacheserver.core import embedders
-from cacheserver.core.types import Entry
+from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage.connection import Connection, command
 from tests.cache.entries import HALF, entry
 
@@ -22,7 +21,7 @@ from tests.cache.entries import HALF, entry
 def size(one: Entry) -> int:
     return (
         len(pack_entry(one))
-        + 2 * len(pack_vectors(vector_row(one, {embedders.FIRST: HALF})))
+        + 2 * len(pack_vectors(vector_row(one, {FIRST_EMBEDDER: HALF})))
         + OVERHEAD_BYTES
     )
 

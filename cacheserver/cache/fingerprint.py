@@ -19,7 +19,7 @@ from cacheserver.core import actors, fragments, json_text, tiers
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.rules.caching import FragmentKind
-from cacheserver.core.types import FIRST_EMBEDDER, API_VERSION, AUTO, Controls, Query, Tenant
+from cacheserver.core.types import API_VERSION, AUTO, FIRST_EMBEDDER, Controls, Query, Tenant
 from cacheserver.matching import question_text
 from cacheserver.matching.language import Language
 from cacheserver.matching.volatility import ttl_cap_s

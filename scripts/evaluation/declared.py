@@ -374,6 +374,5 @@ def _read(body: Mapping[str, Any], declared: Declaration | None = None) -> Query
         tenant=_TENANT,
         controls=Controls(declared=declared),
         upstream="simulated",
-        embedder="minilm",
         language=english(),
     )

@@ -175,11 +175,11 @@ class Replay:
             return
         reply = self._verify(at, neighbours, verdict)
         if self.step is not None and reply is not None:
-            self.step.note_call(reply)
+            self.step.note_reply(at, reply)
         if reply is not None and reply.served is not None:
             self._hit(at, reply.served, reply.audit_share, reply)
             return
-        self.outcome.note(hit=False, right=True, asked=reply is not None)
+        self.outcome.note(hit=False, right=True, asked=reply is not None and reply.called)
         nearest = next((j for j in verdict.candidates if j.evidence is not None), None)
         near = neighbours[:_COMPARED]
         if nearest is not None:
@@ -220,7 +220,7 @@ class Replay:
             hit=True,
             right=right,
             audited=audited,
-            asked=reply is not None,
+            asked=reply is not None and reply.called,
             verified=reply is not None,
         )
         self.outcome.trapped += one.trap and not right

@@ -47,6 +47,7 @@ class Reply:
     """Outcome of asking."""
 
     asked: tuple[Askable, ...]
+    called: bool = True  # else the verdict was remembered
     served: ScoredCandidate | None = None
     yeses: frozenset[str] = frozenset()  # entry ids; of a call in the background
     posterior: float = 0.0
@@ -66,6 +67,7 @@ class Step:
         self.audited = Audited()
         self.errors = ExpectedErrors()
         self.candidates = 0  # in all calls
+        self._said: dict[tuple[str, str], bool] = {}  # verdicts by text and entry
         self.off = False  # audited yeses broke the target
         self._hits = self._wrong = 0  # audited verified hits
 
@@ -79,7 +81,7 @@ class Step:
         """Return the model's reply about the candidates that a yes may serve; None if none may.
 
         `candidates` were judged with the decisive vetoes. In the background no yes serves: the
-        request is a miss. Nothing is counted: see `note_call`.
+        request is a miss. Nothing is counted: see `note_reply`.
         """
         if self.off:
             return None
@@ -94,7 +96,9 @@ class Step:
         ][:MOST]
         if not found:
             return None
-        reply = Reply(tuple(found), audit_share=self._audit_share)
+        known = [self._said.get(self._key(at, one)) for one in found]
+        called = True not in known and None in known
+        reply = Reply(tuple(found), called, audit_share=self._audit_share)
         if self._model.mode == "background":
             yeses = (one.id for one in found if self.says_yes(at, int(one.id)))
             return replace(reply, yeses=frozenset(yeses))
@@ -103,6 +107,9 @@ class Step:
                 served = next(c for c in open_ if c.id == one.id)
                 return replace(reply, served=served, posterior=one.posterior)
         return reply
+
+    def _key(self, at: int, one: Askable) -> tuple[str, str]:
+        return self._asked[at].text, one.id
 
     def says_yes(self, at: int, entry: int) -> bool:
         """Return the model's verdict on a stored answer; the same whenever it is asked."""
@@ -116,9 +123,12 @@ class Step:
         drawn = hashlib.blake2b(key, digest_size=8).digest()
         return int.from_bytes(drawn) / 2**64 < rate
 
-    def note_call(self, reply: Reply) -> None:
-        """Count a call, and the hit that it made."""
-        self.candidates += len(reply.asked)
+    def note_reply(self, at: int, reply: Reply) -> None:
+        """Count a call, remember its verdicts, and count the hit that it made."""
+        if reply.called:
+            self.candidates += len(reply.asked)
+            for one in reply.asked:
+                self._said[self._key(at, one)] = self.says_yes(at, int(one.id))
         if reply.served is not None:
             self.errors = self.errors.after(reply.posterior)
 

@@ -230,6 +230,7 @@ def test_audits_that_find_more_wrong_hits_than_expected_admit_fewer() -> None:
         errors = errors.audited(0.95, right=False)
     assert errors.factor > 3
     assert not errors.admits(0.98, 0.01)
+    assert not errors.admits(0.995, 0.01)  # its own error is more than the target, as audits show
     right = ExpectedErrors(total=0.5, hits=100.0)
     for _ in range(50):
         right = right.audited(0.95, right=True)

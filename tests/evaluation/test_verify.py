@@ -172,7 +172,7 @@ def test_a_yes_is_remembered_so_the_same_question_is_a_hit_without_a_call(
     embeddings: Embeddings,
 ) -> None:
     texts = ("how do i reset my password", "what must i do to set a new password")
-    asked = [Asked(texts[at], "reset", "x") for at in (0, 1, 1)]
+    asked = [Question(texts[at], "reset", "x") for at in (0, 1, 1)]
     perfect = Simulated(1.0, 0.0, stated=ErrorRates(0.95, 0.02))
     found = replayed(prepare(asked, embeddings), perfect)
     assert found.outcome.verified == [False, True, True]

@@ -16,6 +16,7 @@ import orjson
 from cacheserver.simulated import directives, prompt, signatures, verification
 from cacheserver.simulated.catalogue import Model
 from cacheserver.simulated.directives import Directives
+from cacheserver.simulated.errors import invalid
 
 # What the API documents as having no effect on what Claude says.
 _NOT_SHAPING = frozenset(
@@ -25,6 +26,7 @@ _NOT_SHAPING = frozenset(
 
 _ECHOED = 200  # characters of the question in the answer
 _THOUGHT_WORDS = 20
+_MOST_ITEMS = 100  # of an array that follows a schema
 _WORDS = ("it", "says", "what", "was", "said", "before", "when", "the", "same", "is", "asked")
 
 
@@ -196,7 +198,18 @@ def _text(body: Mapping[str, Any], asked: Directives, mark: str) -> str:
         return verdict
     form = (body.get("output_config") or {}).get("format") or {}
     if form.get("type") == "json_schema":
-        return orjson.dumps(example(form.get("schema") or {}, mark)).decode()
+        try:
+            return orjson.dumps(example(form.get("schema") or {}, mark)).decode()
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
+            message = "output_config.format.schema: Input should be a valid JSON schema"
+            raise invalid(message) from None
     if asked.words is not None:
         return f"A simulated answer ({mark}): {_prose(asked.words, mark)}."
     echo = directives.question(body)[:_ECHOED]
@@ -242,7 +255,9 @@ def example(schema: Mapping[str, Any], mark: str) -> Any:
         case "boolean":
             return False
         case "array":
-            return [example(schema.get("items") or {}, mark)] * int(schema.get("minItems", 0))
+            return [example(schema.get("items") or {}, mark)] * min(
+                int(schema.get("minItems", 0)), _MOST_ITEMS
+            )
         case "null":
             return None
         case _:

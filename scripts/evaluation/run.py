@@ -29,6 +29,7 @@ from scripts.evaluation.safety import Safety
 from scripts.evaluation.stream import Settings
 from scripts.evaluation.streams import Streams
 from scripts.evaluation.vectors import Embeddings
+from scripts.evaluation.verify import cold as verified
 from scripts.evaluation.verify.part import Found, Verify
 from scripts.pairs.types import Pair
 
@@ -155,6 +156,9 @@ class Evaluation:
             row = cold.rows(code, cold.OURS, judged[cold.OURS])[1]  # with twins
             print(cold.line(row), flush=True)
             self.found.languages.append(row)
+            asked = verified.judged(listed, self._embeddings, languages.VERIFIERS, DEFAULT)
+            for name, model in languages.VERIFIERS.items():
+                print(verified.line(verified.row(code, name, model, asked)), flush=True)
             self._save()
 
     def _prose(self) -> None:

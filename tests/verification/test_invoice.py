@@ -53,10 +53,12 @@ async def test_the_ledger_and_the_invoice_agree_on_every_verification(tmp_path: 
         assert len([row for row in verify if row.call is not None and row.unknown is None]) == 4
         assert len([row for row in verify if row.unknown is not None]) >= 3
 
-        # What callers were told is what they paid: calls whose usage came, and nothing twice.
-        shown = sum([await spent(scene, f"t{number}") for number in range(len(REPLIES))])
-        known = sum(sum(row.spent.values()) for row in verify)
-        assert shown >= known
+        # Of the cap, what was paid is used up, and the most that a call without usage may cost.
+        used = [await spent(scene, f"t{number}") for number in range(len(REPLIES))]
+        paid = {row.tenant: sum(row.spent.values()) for row in verify if row.unknown is None}
+        assert used[:4] == [paid[f"t{number}"] for number in range(4)]
+        assert min(used[4:7]) > max(used[:4])
+        assert used[7:] == [0, 0]
 
 
 async def test_headers_and_rows_hold_the_same_money(tmp_path: Path) -> None:

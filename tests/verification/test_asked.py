@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cacheserver.matching.verification import DECISIVE_VETOES
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.house import ADMIN_KEY, came_from
@@ -15,21 +16,29 @@ from tests.verification.house import ASKED, STORED, Scene, verifying
 from tests.verification.test_verified import nano
 
 
-@pytest.mark.parametrize(
-    ("stored", "asked"),
-    [
-        ("How do I pay 30 dollars to a friend?", "How do I pay 300 dollars to a friend?"),
-        ("How do I convert 5 km to miles?", "How do I convert 5 kg to miles?"),
-        ("How do I turn notifications on?", "How do I not turn notifications on?"),
-        ("Which flights go from Oslo to Rome?", "Which flights go from Rome to Oslo?"),
-    ],
-)
-async def test_what_a_decisive_veto_refuses_is_never_asked(
-    scene: Scene, stored: str, asked: str
-) -> None:
-    await scene.store(stored)
-    assert came_from(await scene.ask(asked))[0] == "miss"
-    assert not scene.calls
+async def test_what_a_decisive_veto_refuses_is_never_asked(tmp_path: Path) -> None:
+    """However good the model is; it is asked where an operator has switched these vetoes off."""
+    good = {"verify_false_yes": 0.001, "target": 0.05}
+    async with verifying(tmp_path, "1", **good) as scene:
+        for number, (stored, asked) in enumerate(
+            (
+                ("How do I pay 30 dollars to a friend?", "How do I pay 300 dollars to a friend?"),
+                ("How do I convert 5 km to miles?", "How do I convert 5 kg to miles?"),
+                ("Can I cancel my order?", "Can I not cancel my order?"),
+                ("Which flights go from Oslo to Rome?", "Which flights go from Rome to Oslo?"),
+            )
+        ):
+            for off in ([], sorted(DECISIVE_VETOES)):
+                tenant = f"t{number}-{len(off)}"
+                key = await scene.house.key(tenant)
+                await scene.put(tenant, bar={"target": 0.05, "vetoes_off": off})
+                await scene.store(stored, key=key)
+                scene.house.parts.verification.verifier.paces.of(tenant).call_s = 0.01
+                before = len(scene.calls)
+                answer = await scene.ask(asked, key=key)
+                expected = ("semantic", "verified") if off else ("miss", "vetoed")
+                assert came_from(answer) == expected
+                assert len(scene.calls) - before == bool(off)
 
 
 async def test_volatile_exact_only_and_unreadable_questions_are_never_asked(scene: Scene) -> None:

@@ -28,7 +28,7 @@ class Claude(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PairCalls:
-    """What it takes to ask about pairs. `most_tokens`: a longer call is not made."""
+    """Parts and limits of the calls about pairs. `most_tokens`: a longer call is not made."""
 
     claude: Claude
     pricer: Pricer

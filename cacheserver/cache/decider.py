@@ -99,7 +99,9 @@ class Decider:
         found = [c for c in decision.neighbours if corroboration.may_serve(query, c)]
         if not found or bar.target is None or bar.similarity is not None:
             return None
-        state, needed = await self._states.with_bar(query.tenant.name, query.scope, bar.target)
+        state, needed = await self._states.with_bar(
+            query.tenant.name, query.label_scope, bar.target
+        )
         decisive = enabled_vetoes(bar) & DECISIVE_VETOES
         verdict = judge(
             self._language.profile(query.text or ""),

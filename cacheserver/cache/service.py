@@ -208,7 +208,7 @@ class CacheService:
         `batched`: the miss would be asked in a batch.
         """
         query = request.query
-        bar = bar_of(query.tenant, query.controls.namespace, query.scope)
+        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         found = await self._decider.plausible(query, decision, bar)
         if found is None:
             return decision

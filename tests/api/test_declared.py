@@ -346,7 +346,7 @@ async def test_a_batch_has_no_question_of_its_own(batches: BatchHouse) -> None:
 async def test_a_job_keeps_what_was_declared(batches: BatchHouse) -> None:
     fields: dict[str, Any] = {"question": QUESTION, "context": ["kb@v1"]}
     fields["context_blocks"] = ["messages.-1"]
-    taken = await batches.job("Two years.", **fields)
+    taken = await batches.job("Two years.", deadline=600, **fields)
     assert taken.status_code == 202, taken.text
     batches.clock.ahead_s += 60
     job = await batches.ended(taken.json()["id"])

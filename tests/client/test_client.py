@@ -98,7 +98,8 @@ def test_a_prompt_and_messages_together_are_refused_before_anything_is_sent(
 def test_the_client_offers_the_fields_of_the_server() -> None:
     jobs = {"when", "deadline", "webhook"}  # answered with a job, which is no `Answer`
     others = {"prompt", "stream", "check"}
-    assert QueryRequest.model_fields.keys() == Options.__annotations__.keys() | jobs | others
+    fields = {one.alias or name for name, one in QueryRequest.model_fields.items()}
+    assert fields == Options.__annotations__.keys() | jobs | others
 
 
 def test_an_option_that_does_not_exist_is_refused(client: Client) -> None:

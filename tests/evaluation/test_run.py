@@ -94,6 +94,7 @@ def test_every_part_is_run_with_its_baselines_and_written_as_json(
         "cold",
         "languages",
         "verify",
+        "declared",
     }
     assert found.verify is not None
     assert {row.model for row in found.verify.streams} == set(MODELS)

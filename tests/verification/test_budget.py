@@ -31,8 +31,9 @@ async def test_the_day_s_spending_is_what_claude_charged_whatever_the_verdict(
             scene.reply = reply
             asked = ASKED if reply == "1" else "how do I reset a password"
             assert came_from(await scene.ask(asked))[1] == reason
+            counted = await spent(scene)  # with the audit of the hit, if one is drawn
             charged = sum(line.nanodollars for line in scene.house.upstream.invoice)
-            assert await spent(scene) == charged
+            assert counted == charged
 
 
 async def test_a_budget_that_verifications_have_used_up_refuses_the_next_miss(

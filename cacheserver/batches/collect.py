@@ -232,7 +232,10 @@ class Collector:
         settlement = replace(settlement, way=_way(item))
         if not led:
             settlement = joined_asks.unpaid(settlement, filled.entry, filled.cost)
-        return self._succeeded(item, filled.message, settlement, ask)
+        message = filled.message
+        if not led and item.query.controls.declared is not None:  # another prompt, perhaps
+            message = for_similar(message, declared=True)
+        return self._succeeded(item, message, settlement, ask)
 
     async def _similar(self, item: Item, found: joined_asks.SharedAnswer) -> ItemResult | None:
         """The result of an item that asked something similar; None: it gets a call of its own."""
@@ -242,7 +245,9 @@ class Collector:
             await self._lookup.ask_again(item.job, item.waiter, item.custom_id, item.query)
             return None
         unpaid = joined_asks.unpaid(settlement, entry, settlement.cost)
-        return self._succeeded(item, for_similar(found.message), unpaid)
+        declared = item.query.controls.declared is not None
+        message = for_similar(found.message, declared=declared)
+        return self._succeeded(item, message, unpaid)
 
     def _request(self, item: Item, ask: Mapping[str, bytes]) -> Request:
         """Return the request of an item, with the verification that preceded its ask."""

@@ -55,11 +55,11 @@ class StoredAnswers:
     def serve_stored(self, query: Query, hit: Hit, entry: Entry, *, now: float) -> Served:
         """Return an entry's message and settlement. Note the hit; audit a share of hits.
 
-        Thinking blocks go to the same prompt only.
+        Thinking blocks go to the same prompt only, and citations to the same documents.
         """
-        message = entry.message
-        if hit.kind == "semantic":
-            message = for_similar(message)
+        message, declared = entry.message, query.controls.declared is not None
+        if hit.kind == "semantic" or declared:
+            message = for_similar(message, declared=declared)
         self._entries.touch(entry)
         self._audit(query, hit)
         settlement = Settlement(
@@ -78,9 +78,18 @@ class StoredAnswers:
             self._learner.audit(query, hit.candidate, hit.audit_share)
 
 
-def for_similar(message: bytes) -> bytes:
-    """A stored message as it is served to a similar question: without thinking blocks."""
-    if b'thinking"' not in message:
+def for_similar(message: bytes, *, declared: bool = False) -> bytes:
+    """A message as it is served to another prompt: without thinking blocks.
+
+    `declared`: the prompts may have other documents, so citations are left out, too.
+    """
+    cited = declared and b'"citations"' in message
+    if b'thinking"' not in message and not cited:
         return message
     found = json_text.loads(message)
-    return json_text.dumps({**found, "content": thinking.strip(found["content"])})
+    content = thinking.strip(found["content"])
+    if cited:
+        content = [
+            {name: block[name] for name in block if name != "citations"} for block in content
+        ]
+    return json_text.dumps({**found, "content": content})

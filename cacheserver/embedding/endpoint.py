@@ -132,7 +132,10 @@ def script_of(letter: str) -> str:
 
 def new_client(endpoint: Endpoint) -> httpx2.Client:
     headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
-    return httpx2.Client(timeout=endpoint.timeout_s, follow_redirects=False, headers=headers)
+    # Texts and the key go to the URL that was set, and through no proxy of the environment.
+    return httpx2.Client(
+        timeout=endpoint.timeout_s, follow_redirects=False, headers=headers, trust_env=False
+    )
 
 
 def ask(

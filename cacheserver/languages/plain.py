@@ -21,7 +21,8 @@ from cacheserver.matching.language import ALL_VETOES
 from cacheserver.matching.profile import Difference, Profile
 
 _PART = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d]+|[^\w\s]+")
-_GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_GROUPED = re.compile(r"\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:,\d{3}){2,}")
+_AMBIGUOUS = re.compile(r"\d{1,3}[.,]\d{3}")
 _GLUE = re.compile(r"[.,](?=\d{3})")
 # Words that differ in one place: more are another way to say it.
 _MOST_REPLACED, _MOST_REPLACED_CHARS = 3, 6
@@ -128,8 +129,11 @@ def fired(d: Difference, enabled: frozenset[str], lexicon: Lexicon) -> tuple[str
 def _number(digits: str) -> str:
     """Return a number without the marks between thousands, its decimals after a point.
 
-    "1.500" is read as 1500, as in most languages but English.
+    One group of three may be thousands or decimals, by the language: such a number is left as
+    written, and equals no other.
     """
+    if _AMBIGUOUS.fullmatch(digits):
+        return digits
     if _GROUPED.fullmatch(digits):
         return _GLUE.sub("", digits)
     return digits.replace(",", ".")

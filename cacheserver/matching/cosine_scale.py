@@ -49,4 +49,6 @@ def match_quantiles(ours: Sequence[float], theirs: Sequence[float], knots: int) 
             found.append(knot)
     while found and (found[-1][0] >= 1.0 or found[-1][1] >= 1.0):
         found.pop()
+    if not found:  # every pair is of equal texts, to one of the embedders
+        return CosineScale()
     return CosineScale((*found, (1.0, 1.0)))

@@ -42,6 +42,7 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         )
     audited = AuditedVerdicts(store.redis, model=model, clock=clock, prefix=store.prefix)
     background = BackgroundWork("verify", host.metrics, limit=64, at_once=4)
+    refunds = BackgroundWork("verify-refund", host.metrics)
     call = ModelCall(
         claude=host.recorded("verify"),
         pricer=host.pricer,
@@ -50,6 +51,7 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         clock=clock,
         cap=cap,
         key_share=settings.verify_key_share,
+        refunds=refunds,
     )
     stated = ErrorRates(settings.verify_sensitivity, settings.verify_false_yes)
     verifier = Verifier(
@@ -61,7 +63,7 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
             audit_share=settings.verify_audit_share,
         ),
         call=call,
-        verdicts=Verdicts(store.redis, prefix=store.prefix),
+        verdicts=Verdicts(store.redis, model=model, prefix=store.prefix),
         audited=audited,
         monitor=Monitor(host.metrics),
         background=background,
@@ -79,3 +81,4 @@ async def build(host: Host, spending: Spending) -> AsyncIterator[VerificationPar
         yield VerificationParts(verifier, audited, call, background, model, stated)
     finally:
         await background.close()
+        await refunds.close()

@@ -6,13 +6,16 @@ is made once: after a 429 or a failure the request is a miss.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from cacheserver.cache.ports import Claude, Metrics, Pricer
 from cacheserver.claude.calls import Call
 from cacheserver.core import json_text
+from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError, UpstreamError
 from cacheserver.core.types import Nanodollars, Query, Usage
 from cacheserver.matching.verification_outcome import Verdict
@@ -66,6 +69,7 @@ class ModelCall:
         clock: Callable[[], float],
         cap: Nanodollars,
         key_share: float,
+        refunds: BackgroundWork,
     ) -> None:
         self._claude = claude
         self._pricer = pricer
@@ -74,6 +78,7 @@ class ModelCall:
         self._clock = clock
         self._cap = cap
         self._key_share = key_share
+        self._refunds = refunds  # of calls whose request has gone
 
     @property
     def cap(self) -> Nanodollars:
@@ -98,7 +103,7 @@ class ModelCall:
     ) -> Reply:
         """Ask which of `stored` answers serves. Raises nothing but cancellation.
 
-        A call that is cancelled may be billed: its reservation stands.
+        A call that was sent and cancelled may be billed: its reservation stands.
         """
         now, reserved = self._clock(), self._most(body)
         if reserved is None:
@@ -120,6 +125,10 @@ class ModelCall:
         try:
             reply = await self._claude.create(call)
             message = json_text.loads(reply.body)
+        except asyncio.CancelledError:
+            if not call.tries.unanswered:  # it waited for a slot
+                self._refunds.do(partial(self._refund, query, reserved, now))
+            raise
         except UpstreamError as error:
             if not error.lost:  # else Claude may bill it: the reservation stands
                 await self._refund(query, reserved, now)

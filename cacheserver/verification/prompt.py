@@ -13,6 +13,7 @@ from typing import Any
 
 from cacheserver.core.times import iso
 
+VERSION = 1  # of the instructions: verdicts of another are not remembered
 MOST = 3  # stored answers in one call
 MAX_TOKENS = 8  # the word, in any tokenizer
 NONE = "NONE"

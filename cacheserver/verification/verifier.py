@@ -189,7 +189,7 @@ class Verifier:
     ) -> Verified:
         began = self._clock()
         flight, led = self._asking.join(
-            _flight_key(query, question),
+            _flight_key(query, question, self._options.model),
             lambda _: self._asked(query, question, background=background),
         )
         try:
@@ -231,7 +231,7 @@ class Verifier:
         async def ask() -> None:
             began = self._clock()
             flight, led = self._asking.join(
-                _flight_key(query, question),
+                _flight_key(query, question, self._options.model),
                 lambda _: self._asked(query, question, background=True),
             )
             try:
@@ -367,8 +367,8 @@ def _chance(options: Sequence[Askable], rates: ErrorRates) -> float:
     return min(1.0, sum(one.probability for one in options)) * rates.sensitivity
 
 
-def _flight_key(query: Query, question: _Question) -> str:
-    digests = [verdict_digest(query, entry) for entry in question.entries]
+def _flight_key(query: Query, question: _Question, model: str) -> str:
+    digests = [verdict_digest(query, entry, model) for entry in question.entries]
     return ":".join([query.tenant.name, query.credential or "", *digests])
 
 

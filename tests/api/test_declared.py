@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from asyncio import create_task
+from asyncio import create_task, gather
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,6 +101,35 @@ async def test_a_declared_question_and_a_plain_one_never_meet(house: House) -> N
     assert came_from(await ask(house, "Two years.", headers(context="")))[0] == "exact"
     assert came_from(await house.ask(ALIKE))[0] == "semantic"
     assert len(house.asked) == 2
+
+
+async def test_thinking_of_one_prompt_does_not_go_to_another(tmp_path: Path) -> None:
+    def thoughtful(body: Mapping[str, Any]) -> Directives:
+        return replace(echo(body), thinking=20)
+
+    async with House.open(tmp_path, claude=thoughtful, similarity=0.8) as house:
+        await allow(house, share_calls=True)
+        first = await ask(house, "Ann's two years.", headers(), max_tokens=1_000)
+        assert [block["type"] for block in first.json()["content"]] == ["thinking", "text"]
+        again = await ask(house, "Bob's 24 months.", headers(), max_tokens=1_000)
+        assert came_from(again) == ("exact", "identical")
+        assert [block["type"] for block in again.json()["content"]] == ["text"]
+        given = headers("How long does it take to ship?")
+        both = await gather(
+            *(ask(house, f"{who} 3 days.", given, max_tokens=1_000) for who in ("Ann", "Bob"))
+        )
+        kinds = {one.headers["x-cache"]: one.json()["content"] for one in both}
+        assert [block["type"] for block in kinds["miss"]] == ["thinking", "text"]
+        assert [block["type"] for block in kinds["coalesced"]] == ["text"]
+        given = headers("How long may I send it back?")
+        streams = await gather(
+            *(
+                ask(house, f"{who} 9 days.", given, max_tokens=1_000, stream=True)
+                for who in ("Ann", "Bob")
+            )
+        )
+        shown = {one.headers["x-cache"]: "thinking_delta" in one.text for one in streams}
+        assert shown == {"miss": True, "coalesced": False}
 
 
 async def test_what_was_not_named_still_separates(house: House) -> None:

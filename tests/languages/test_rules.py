@@ -67,12 +67,24 @@ def test_digits_of_every_script_are_numbers(one: str, other: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("1.500 Euro sind wie viel?", "1500 Euro sind wie viel?"),
+        ("1.500.000 Euro sind wie viel?", "1500000 Euro sind wie viel?"),
         ("Wie viel sind 3,5 kg?", "Wie viel sind 3.5 kg?"),
     ],
 )
 def test_marks_within_numbers_are_read_as_the_language_writes_them(one: str, other: str) -> None:
     assert "numeric" not in vetoes(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Ist 1,599 Euro pro Liter teuer?", "Ist 1599 Euro pro Liter teuer?"),
+        ("Sind 1.500 Euro zu viel?", "Sind 1,500 Euro zu viel?"),
+        ("El litro cuesta 1,599?", "El litro cuesta 1599?"),
+    ],
+)
+def test_a_group_of_three_may_be_decimals_so_it_makes_no_twins(one: str, other: str) -> None:
+    assert not twins(one, other)
 
 
 def test_words_that_english_calls_opposites_do_not_refuse_another_language() -> None:

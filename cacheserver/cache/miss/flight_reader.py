@@ -14,6 +14,7 @@ from cacheserver.cache.answer import Answer, Events, Settlement
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.request import Request
 from cacheserver.cache.settlement import Settler, coalesced, priced
+from cacheserver.cache.stored_answer import for_similar
 from cacheserver.claude import sse
 from cacheserver.core import json_text, request_context
 from cacheserver.core.errors import UpstreamError
@@ -70,7 +71,7 @@ class FlightReader:
         headers = self._settler.settle(self.request, settlement)
         await self._settler.recorded(self.request)
         own = self.led and filled.raw is not None
-        body = filled.raw if own else sse.with_id(filled.message, sse.message_id())
+        body = filled.raw if own else sse.with_id(self._message(filled), sse.message_id())
         return Answer(
             self.request.id,
             settlement,
@@ -103,13 +104,16 @@ class FlightReader:
         deadline.share()  # responses are streamed by a task of their own
         flight = self._flight
         try:
-            async for event in flight.events():
-                if event.startswith(_LAST) and flight.task.done():
-                    await self._settle_stream()
-                yield event if self.led else _with_new_id(event)
-            if not flight.log.events:
+            # A follower with a declared question has another prompt: it gets the whole, stripped.
+            live = self.led or self.request.query.controls.declared is None
+            if live:
+                async for event in flight.events():
+                    if event.startswith(_LAST) and flight.task.done():
+                        await self._settle_stream()
+                    yield event if self.led else _with_new_id(event)
+            if not (live and flight.log.events):
                 filled = self._readable(await flight.result())
-                message = json_text.loads(sse.with_id(filled.message, sse.message_id()))
+                message = json_text.loads(sse.with_id(self._message(filled), sse.message_id()))
                 await self._settle_stream()
                 for event in sse.replay(message):
                     yield event
@@ -162,6 +166,12 @@ class FlightReader:
             tries = 1 if self.led else 0
             failed = Settlement(decision, failed=True, status=500, unstored="failed", lost=tries)
         return failed.with_lost(lost) if lost is not None and self.led else failed
+
+    def _message(self, filled: Filled) -> bytes:
+        """The message of a fill for this request: of a declared question, as for another prompt."""
+        if self.request.query.controls.declared is None or (self.led and filled.paid):
+            return filled.message
+        return for_similar(filled.message, declared=True)
 
     def _readable(self, filled: Filled) -> Filled:
         """The fill if this request may read it: an incomplete message is for its leader only."""

@@ -32,6 +32,7 @@ from cacheserver.storage.connection import Connection, command
 KEPT_S = 7 * 86_400  # previous vectors after a change: a week in which operators may go back
 _PAGE = 100  # entries at a time: some 400 kB
 _BUSY_S, _MOST_BUSY_S = 0.02, 1.0  # wait for requests: each look, and at most for one question
+_FAILURES_IN_A_ROW = 20  # then it is the embedder that fails, not a text
 _RETRY_S = 5.0  # after a failure of the store or the embedder
 _LOOK_S = 600.0  # between looks at whether a week is over
 _ROW_BYTES = 100  # of a row beside its vectors: ids and names
@@ -150,6 +151,9 @@ class Reembedding:
             await self._finish(state)
         over = state.finished is not None and self._clock() - state.finished >= KEPT_S
         if over and state.previous is not None:
+            stored = await self._states.read()
+            if stored is None or stored.id != self._id:
+                return  # another server went back: the old vectors are its own
             await self.drop_old()
             await self._finish(replace(state, previous=None))
 
@@ -165,18 +169,26 @@ class Reembedding:
 
         Raises `StoreError`, and `IndexingError` if the embedder fails.
         """
+        failed = in_a_row = 0
         self.progress = Progress(left=await self._entries.vectors.count())
         async for page in self._entries.vectors.pages(size=_PAGE):
             lacking = [one for one in page if not self._has(one)]
             questions = await self._entries.vectors.questions(lacking)
             for found, entry in zip(lacking, questions, strict=True):
-                if entry is not None and entry.text is not None and is_normal(entry.text):
+                if entry is None or entry.text is None or not is_normal(entry.text):
+                    continue
+                try:
                     await self._embed(found, entry, entry.text)
+                    in_a_row = 0
+                except IndexingError:  # one bad text must not stop the others
+                    failed, in_a_row = failed + 1, in_a_row + 1
+                    if in_a_row >= _FAILURES_IN_A_ROW:
+                        raise
             self.progress.left = max(0, self.progress.left - len(page))
             self._counts.embedder_left(self.progress.left)
         self.progress.left = 0
         self._counts.embedder_left(0)
-        self._semantic.changing, self._semantic.lacking = False, 0
+        self._semantic.changing, self._semantic.lacking = False, failed
         if self.progress.embedded or self.progress.unreadable:
             log.info(
                 "stored questions embedded again: %d; the embedder cannot read %d",

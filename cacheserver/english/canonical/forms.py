@@ -48,6 +48,8 @@ def canonical_form(text: str) -> Canonical:
     inner = courtesies.without_courtesies(text)
     if len(inner) != len(text):
         words = _words(inner)
+    # In most other languages the comma of "1,599" is a decimal one.
+    words = tuple([w.replace(",", "") if _THOUSANDS.fullmatch(w) else w for w in words])
     found = unify_spellings(_without_end(inner, words, known=True))
     found = _without_articles(_framed(_expanded(found)))
     return Canonical(inner, tuple(unify_wordings(found)), True)
@@ -93,7 +95,7 @@ def _words(text: str) -> tuple[str, ...]:
                 found.append(raw)
             start = False
         elif first.isdigit():
-            found.append(raw.replace(",", "") if _THOUSANDS.fullmatch(raw) else raw)
+            found.append(raw)
             start = False
         elif first == "\n":
             found.append("\n")

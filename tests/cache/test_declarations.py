@@ -552,7 +552,7 @@ def size(content: Any) -> int:
 
 
 def left(body: Body, named: tuple[str, ...]) -> Any:
-    """What stays: the body with one word for each run of replaced neighbours, written plainly."""
+    """The body with one word for each run of replaced neighbours, written plainly."""
 
     def list_of(content: Any, at: str) -> list[Any]:
         items = content if isinstance(content, list) else [text(content)]

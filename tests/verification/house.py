@@ -61,7 +61,7 @@ class Scene:
 
     @property
     def data(self) -> list[Any]:
-        """What each of them showed to the model."""
+        """Data that each of them showed to the model."""
         return [orjson.loads(one.body["messages"][0]["content"]) for one in self.calls]
 
     async def ask(self, text: str, **given: Any) -> httpx2.Response:
@@ -81,7 +81,7 @@ class Scene:
         assert answer.status_code == 200, answer.text
 
     async def verified(self, response: httpx2.Response, key: str = "any") -> dict[str, Any]:
-        """What the decision says of the verification."""
+        """Record in the decision of the verification."""
         path = f"/v1/decisions/{response.headers['x-cache-decision']}"
         record = (await self.house.http.get(path, headers={"x-api-key": key})).json()
         found: dict[str, Any] = record["verified"]

@@ -17,7 +17,7 @@ from tests.verification.test_verified import nano
 
 
 async def test_what_a_decisive_veto_refuses_is_never_asked(tmp_path: Path) -> None:
-    """However good the model is; it is asked where an operator has switched these vetoes off."""
+    """The best model overrules no such veto; it is asked where an operator switched one off."""
     good = {"verify_false_yes": 0.001, "target": 0.05}
     async with verifying(tmp_path, "1", **good) as scene:
         for number, (stored, asked) in enumerate(

@@ -1,4 +1,4 @@
-"""What audits of verdicts lead to: rates, a switch-off, a reset, alerts; and what is erased."""
+"""Consequences of audits: rates, a switch-off, a reset, alerts; and what is erased."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Counts:
 
 @dataclass
 class Server:
-    """What a server has of a store's questions."""
+    """State of a server over a store's questions."""
 
     embedder: Digests
     semantic: SemanticEntries

@@ -309,7 +309,7 @@ def test_weights_stand_for_hits_but_are_no_more_evidence_than_their_audits() -> 
 
 
 def test_a_model_as_good_as_stated_is_hardly_ever_refuted() -> None:
-    """Of 200 runs of 3,000 verdicts at most 4, though they are tested after each audit."""
+    """At most 4 of 200 runs of 3,000 verdicts do, though they are tested after each audit."""
     refuted = 0
     for seed in range(200):
         rng, audited = Random(seed), Audited()
@@ -368,6 +368,6 @@ def test_a_share_of_yeses_that_changes_is_noticed_within_300_verdicts(after: flo
 
 
 def test_a_steady_share_is_rarely_called_a_change() -> None:
-    """Of 200 runs of 2,000 verdicts at a share of one half at most 2 are."""
+    """At most 2 of 200 runs of 2,000 verdicts at a share of one half."""
     false = sum(drifted_after([(0.5, 2_000)], seed) is not None for seed in range(200))
     assert false <= 2

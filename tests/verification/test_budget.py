@@ -14,7 +14,7 @@ NANO = 1_000_000_000
 
 
 async def spent(scene: Scene) -> int:
-    """What is spent of the tenant's day, in nanodollars."""
+    """Return the spending of the tenant's day, in nanodollars."""
     await scene.settled()
     await scene.house.parts.ledger.flush()
     await scene.house.parts.budgets.flush()

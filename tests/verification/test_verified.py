@@ -1,4 +1,4 @@
-"""What a yes serves and a no does not, and what every other end of a verification is."""
+"""Ends of a verification: a yes that serves, a no that does not, and all failures."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ IndexingError
 │   └── Unknown      signs outside its vocabulary: all of them would look the same
 ├── ModelDamaged     a model folder that is not what its model.json says, or is not there
 ├── EmbedderFailed   an embeddings endpoint that is slow, away, or answers what it should not
+│   └── ModelChanged another model answers than the one that the stored vectors are of
 ├── ExportFailed     the model could not be made: wrong weights, or vectors that drifted
 ├── BadVector        a vector of the wrong shape, or not of unit length
 ├── SnapshotRefused  a snapshot that is damaged, or of another embedder
@@ -41,6 +42,10 @@ class ModelDamaged(IndexingError):
 
 class EmbedderFailed(IndexingError):
     """The embeddings endpoint gave no vectors; treat it as a failed look-up."""
+
+
+class ModelChanged(EmbedderFailed):
+    """Another model is behind the endpoint: its vectors are not comparable with stored ones."""
 
 
 class ExportFailed(IndexingError):

@@ -28,7 +28,7 @@ from cacheserver.cache.stored_answer import StoredAnswers
 from cacheserver.claude.upstream import Upstream
 from cacheserver.core.single_flight import end
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.models import Embedder
+from cacheserver.index.models import Embedder, Vectors
 from cacheserver.matching.prior import MINILM, Prior
 from cacheserver.storage.build import Store
 
@@ -56,6 +56,8 @@ class Embedding:
     prior: Prior = MINILM
     batch: int = 8  # texts a call
     limit_s: float | None = None  # how long a look-up waits for a vector; None: as long as it takes
+    probe: Vectors | None = None  # one text's vector; None: the embedder's id names its weights
+    changed: Callable[[], str | None] = lambda: None  # how the model differs from the probe's
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ async def answers(
             data_dir=options.data_dir,
             clock=clock,
             counts=metrics,
+            probe=embedding.probe,
+            changed=embedding.changed,
         )
         await reembedding.prepare()
         yield Answers(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cacheserver.cache.build import Embedding
+from cacheserver.cache.store.embedder_state import ANOTHER_MODEL
 from cacheserver.config import settings as config
 from cacheserver.config.embedder_settings import MINILM
 from cacheserver.config.settings import Settings
@@ -19,7 +20,8 @@ from cacheserver.embedding.exported import exported_folder, minilm_folder
 from cacheserver.embedding.prior_file import PriorRefused, read_prior
 from cacheserver.index.errors import EmbedderFailed, IndexingError
 from cacheserver.index.export import EMBEDDER_ID, PRIOR
-from cacheserver.index.models import OnnxEmbedder
+from cacheserver.index.models import OnnxEmbedder, Vectors
+from cacheserver.index.probe import difference
 from cacheserver.matching.prior import MINILM as MINILM_PRIOR
 from cacheserver.matching.prior import UNFITTED, Prior
 
@@ -43,9 +45,16 @@ async def build(settings: Settings) -> AsyncIterator[Embedding]:
 def load(settings: Settings) -> Embedding:
     """Return the embedder and its prior. Raises `SettingsError`."""
     if config.is_url(settings.embedder):
-        embedder = _endpoint(settings)
+        embedder, probe = _endpoint(settings)
         prior = _prior(settings.embedder_prior, embedder.id, None)
-        return Embedding(embedder, prior, _BATCH, settings.embedder_timeout_s)
+        return Embedding(
+            embedder,
+            prior,
+            _BATCH,
+            settings.embedder_timeout_s,
+            probe=probe,
+            changed=lambda: embedder.changed,
+        )
     if settings.embedder == MINILM:
         folder = minilm_folder(settings.model_dir, settings.data_dir)
         model = _minilm(folder)
@@ -91,7 +100,8 @@ def _prior(chosen: str | None, embedder: str, beside: Path | None) -> Prior:
     return UNFITTED
 
 
-def _endpoint(settings: Settings) -> EndpointEmbedder:
+def _endpoint(settings: Settings) -> tuple[EndpointEmbedder, Vectors]:
+    """Return the embedder and its model's probe."""
     endpoint = Endpoint(
         settings.embedder,
         model=settings.embedder_model,
@@ -114,11 +124,8 @@ def _endpoint(settings: Settings) -> EndpointEmbedder:
         probed = before
     finally:
         client.close()
-    if before is not None and (changed := endpoint_probe.difference(probed, before)):
-        raise SettingsError(
-            f"`CACHESERVER_EMBEDDER`: the endpoint {changed}. If another model is behind it now, "
-            "give it another name in `CACHESERVER_EMBEDDER_MODEL`"
-        )
+    if before is not None and (changed := difference(probed.vector, before.vector)):
+        raise SettingsError(ANOTHER_MODEL.format(changed))
     if probed != before:
         try:
             endpoint_probe.keep(settings.data_dir, endpoint.id, before or probed)
@@ -126,6 +133,8 @@ def _endpoint(settings: Settings) -> EndpointEmbedder:
             raise SettingsError(
                 f"`CACHESERVER_DATA_DIR`: {settings.data_dir} cannot be written: {error.strerror}"
             ) from error
-    return EndpointEmbedder(
-        endpoint, dim=probed.dim, scripts=probed.scripts, monotonic=time.monotonic
+    probe = (before or probed).vector
+    embedder = EndpointEmbedder(
+        endpoint, dim=probed.dim, scripts=probed.scripts, monotonic=time.monotonic, probe=probe
     )
+    return embedder, probe

@@ -2,12 +2,14 @@
 
 Rule: texts are the operator's callers' words, so they go to the configured URL and nowhere else: no
 redirect is followed. A reply is believed only if it has one finite vector of the known dimension
-for each text. After some failures in a row the endpoint is left alone for a while.
+for each text. Each call asks for the vector of one known text too, so that no vector of another
+model is ever used. After some failures in a row the endpoint is left alone for a while.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
@@ -19,10 +21,14 @@ import httpx2
 import numpy as np
 
 from cacheserver.core import json_text
-from cacheserver.index.errors import EmbedderFailed, TooLong, Unknown
+from cacheserver.index.errors import EmbedderFailed, ModelChanged, TooLong, Unknown
 from cacheserver.index.models import Vectors, prefix_mark
+from cacheserver.index.probe import difference
+
+logger = logging.getLogger(__name__)
 
 BATCH = 64  # texts a call
+PROBE_TEXT = "What does the red bread cost?"
 _RESTS_AFTER = 3  # failures in a row; one may be an accident
 _RESTS_S = 5.0  # then no call: each would cost a request the whole time limit
 # A number takes some 20 bytes as JSON, and 4,096 dimensions are the most in use.
@@ -61,6 +67,7 @@ class EndpointEmbedder:
     """Embedder behind an endpoint. Called by one thread at a time.
 
     `scripts` are the writing systems that the model tells apart; other letters are `Unknown`.
+    `probe` is the model's vector of `PROBE_TEXT`; None: calls are not checked.
     """
 
     def __init__(
@@ -70,9 +77,12 @@ class EndpointEmbedder:
         dim: int,
         scripts: Collection[str],
         monotonic: Callable[[], float],
+        probe: Vectors | None = None,
         client: httpx2.Client | None = None,
     ) -> None:
         self.id = endpoint.id
+        self.changed: str | None = None  # how the model differs, at the last call
+        self._probe = probe
         self.dim = dim
         self._endpoint = endpoint
         self._scripts = frozenset(scripts)
@@ -93,7 +103,7 @@ class EndpointEmbedder:
             raise EmbedderFailed("the endpoint failed several times and is left alone")
         try:
             parts = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-            made = [ask(self._client, self._endpoint, part, self._monotonic) for part in parts]
+            made = [self._ask(part) for part in parts]
             vectors: Vectors = np.concatenate(made)
             if vectors.shape[1] != self.dim:
                 raise EmbedderFailed(
@@ -106,6 +116,20 @@ class EndpointEmbedder:
             raise
         self._failures = 0
         return vectors
+
+    def _ask(self, texts: Sequence[str]) -> Vectors:
+        """Ask with the probe's text in front: the reply itself tells which model made it."""
+        if self._probe is None:
+            return ask(self._client, self._endpoint, texts, self._monotonic)
+        made = ask(self._client, self._endpoint, [PROBE_TEXT, *texts], self._monotonic)
+        before, self.changed = self.changed, difference(made[0], self._probe)
+        if self.changed is None:
+            if before is not None:
+                logger.warning("the embeddings endpoint answers as before again")
+            return made[1:]
+        if before is None:
+            logger.error("another model is behind the embeddings endpoint: it %s", self.changed)
+        raise ModelChanged(f"the endpoint {self.changed}")
 
     def _check(self, text: str) -> None:
         """Raise `Unreadable` for a text that the endpoint might cut, or see only in part."""

@@ -1,7 +1,6 @@
 """Probe of an embeddings endpoint at the start: its dimension, and the scripts it tells apart.
 
-What was found is kept in the data directory. So a server starts while its endpoint is away, and
-another model behind the same address is noticed.
+What was found is kept in the data directory, so that a server starts while its endpoint is away.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 
-from cacheserver.embedding.endpoint import Endpoint, ask, script_of
+from cacheserver.embedding.endpoint import PROBE_TEXT, Endpoint, ask, script_of
 from cacheserver.index.errors import EmbedderFailed
 from cacheserver.index.models import Vectors
 
@@ -27,7 +26,7 @@ _STARTS_S = 30.0  # a model is loaded at the first call, by some servers
 # Two plain questions of different subjects for each script. A model that lacks the script sees
 # unknown pieces in both, and gives them nearly the same vector.
 _SCRIPTS = (
-    ("What does the red bread cost?", "Where does my sister live?"),
+    (PROBE_TEXT, "Where does my sister live?"),
     ("Сколько стоит хлеб?", "Где живёт моя сестра?"),
     ("Πόσο κάνει το ψωμί;", "Πού μένει η αδερφή μου;"),
     ("كم سعر الخبز؟", "أين تسكن أختي؟"),
@@ -44,7 +43,6 @@ _SCRIPTS = (
     ("Ինչ արժե հացը?", "Որտեղ է ապրում քույրս?"),
 )
 _APART = 0.98  # cosine of the two questions, from which on a model does not tell them apart
-_SAME = 0.98  # cosine of a probe's vectors at two starts; quantised servers vary by 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,11 @@ class Probed:
 
     dim: int
     scripts: tuple[str, ...]
-    probe: tuple[float, ...]  # vector of the first question
+    probe: tuple[float, ...]  # vector of `PROBE_TEXT`
+
+    @property
+    def vector(self) -> Vectors:
+        return np.array(self.probe, np.float32)
 
 
 def probe(client: httpx2.Client, endpoint: Endpoint, monotonic: Callable[[], float]) -> Probed:
@@ -68,16 +70,6 @@ def probe(client: httpx2.Client, endpoint: Endpoint, monotonic: Callable[[], flo
     if "LATIN" not in scripts:
         raise EmbedderFailed("the endpoint gives unlike questions the same vector")
     return Probed(vectors.shape[1], scripts, tuple(round(float(x), 6) for x in vectors[0]))
-
-
-def difference(now: Probed, before: Probed) -> str | None:
-    """Return how the endpoint's model differs from the one it had before; None: it does not."""
-    if now.dim != before.dim:
-        return f"answers with {now.dim} dimensions, the stored questions have {before.dim}"
-    cosine = float(_array(now) @ _array(before))
-    if cosine < _SAME:
-        return f"gives the same text another vector than before (cosine {cosine:.2f})"
-    return None
 
 
 def recall(data_dir: Path, id: str) -> Probed | None:
@@ -110,7 +102,3 @@ def keep(data_dir: Path, id: str, probed: Probed) -> None:
 def starting(endpoint: Endpoint) -> Endpoint:
     """Return the endpoint with a start's patience."""
     return replace(endpoint, timeout_s=max(_STARTS_S, endpoint.timeout_s))
-
-
-def _array(probed: Probed) -> Vectors:
-    return np.array(probed.probe, np.float32)

@@ -72,6 +72,14 @@ def _kinds() -> tuple[Kind, ...]:
             ("vectors", "string", "v:<fingerprint>", "entry", "the question's vectors", answer),
             ("embedder", "string", "embedder", "stays", "ids of embedders, times", "always"),
             (
+                "embedder_probes",
+                "hash",
+                "embedder:probes",
+                "stays",
+                "vectors of our text",
+                "always",
+            ),
+            (
                 "answer_vectors",
                 "string",
                 "a:<fingerprint>",

@@ -173,7 +173,16 @@ class Metrics:
         self.rows = LedgerMetrics(self._registry)
         self.gauges = Gauges(self._registry)
         # Shown as 0 until they happen: a rate needs a beginning, and alerts ask for these.
-        for site in ("embed", "get", "near", "put", "ledger", "store-sync", "store-lost"):
+        for site in (
+            "embed",
+            "embedder-changed",
+            "get",
+            "near",
+            "put",
+            "ledger",
+            "store-sync",
+            "store-lost",
+        ):
             self._swallowed.labels(site)
         for reason in ("off", "key", "changed", "torn"):
             self._unreadable.labels(reason)

@@ -217,4 +217,5 @@ async def test_health_needs_no_key_and_readiness_says_what_is_missing(house: Hou
         "index": "ok",
         "queue": "ok",
         "upstream": "ok",
+        "embedder": "ok",
     }

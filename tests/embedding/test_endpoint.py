@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cacheserver.embedding.endpoint import Endpoint, EndpointEmbedder
-from cacheserver.index.errors import EmbedderFailed, TooLong, Unknown
+from cacheserver.embedding.endpoint import PROBE_TEXT, Endpoint, EndpointEmbedder
+from cacheserver.index.errors import EmbedderFailed, ModelChanged, TooLong, Unknown
+from cacheserver.index.models import Vectors
 from tests.embedding.servers import Server, saying, serving, shaped
 
 DIM = 32
@@ -46,10 +47,12 @@ def embedder(server: Server, seconds: Seconds) -> Iterator[Open]:
     """Return a function that opens an embedder at `server`; all are closed."""
     with ExitStack() as stack:
 
-        def open(**options: Any) -> EndpointEmbedder:
+        def open(*, probe: Vectors | None = None, **options: Any) -> EndpointEmbedder:
             endpoint = Endpoint(server.url, **{"timeout_s": 10.0, **options})
             scripts = ("LATIN", "CYRILLIC", "CJK", "KATAKANA")
-            made = EndpointEmbedder(endpoint, dim=DIM, scripts=scripts, monotonic=seconds)
+            made = EndpointEmbedder(
+                endpoint, dim=DIM, scripts=scripts, monotonic=seconds, probe=probe
+            )
             stack.callback(made.close)
             return made
 
@@ -179,3 +182,25 @@ def test_what_the_model_might_cut_or_not_tell_apart_is_not_sent(
         with pytest.raises(why):
             model.embed([text])
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("stranger", [shaped(DIM, "other"), shaped(DIM + 1)])
+def test_another_model_behind_the_address_gives_no_vector_until_the_right_one_is_back(
+    server: Server, seconds: Seconds, embedder: Open, stranger: Any
+) -> None:
+    (probe,) = embedder().embed([PROBE_TEXT])
+    checked = embedder(probe=probe)
+    assert checked.embed(["one", "two"]).shape == (2, DIM)
+    assert server.requests[-1][2]["input"] == [PROBE_TEXT, "one", "two"]
+    server.reply = stranger
+    for _ in range(3):
+        with pytest.raises(ModelChanged):
+            checked.embed(["three"])
+    assert checked.changed is not None
+    server.reply = shaped(DIM)
+    with pytest.raises(EmbedderFailed, match="left alone"):
+        checked.embed(["three"])
+    assert checked.changed is not None
+    seconds.now += 60
+    assert checked.embed(["three"]).shape == (1, DIM)
+    assert checked.changed is None

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+from pydantic import SecretStr
+
 from cacheserver.config.settings import Settings
+from cacheserver.core.errors import SettingsError
 from cacheserver.in_process import open_cache
 from tests.embedding.servers import saying, serving, shaped
 from tests.house import ADMIN_KEY, House
@@ -52,3 +56,52 @@ async def test_a_server_starts_and_serves_exact_hits_while_its_endpoint_is_away(
             assert (await cache.query(ASKED)).decision.kind == "exact"
             twin = await cache.query(TWIN)
             assert (twin.decision.kind, twin.decision.reason) == ("miss", "embedder")
+
+
+async def test_no_vector_of_another_model_is_used_or_stored(tmp_path: Path) -> None:
+    """The model is swapped under the server; then it is back."""
+    with serving(shaped()) as endpoint:
+        async with House.open(
+            tmp_path, embedder=endpoint.url, similarity=None, embedder_timeout_s=5
+        ) as house:
+            await house.ask(ASKED)
+            endpoint.reply = shaped(seed="another")
+            assert reason(await house.ask(TWIN)) == ("miss", "embedder")
+            assert reason(await house.ask(ASKED)) == ("exact", "identical")
+            assert len(house.parts.entries.index) == 1
+            ready = (await house.http.get("/readyz")).json()
+            assert (ready["ready"], ready["embedder"]) == (True, "changed")
+            admin = {"x-api-key": ADMIN_KEY}
+            stats = (await house.http.get("/admin/stats", headers=admin)).json()
+            assert "another vector" in stats["embedder"]["model_changed"]
+            metrics = (await house.http.get("/metrics", headers=admin)).text
+            assert 'swallowed_total{site="embedder-changed"} 2.0' in metrics
+            endpoint.reply = shaped()
+            assert (await house.ask(OTHER)).headers["x-cache-reason"] != "embedder"
+            assert (await house.http.get("/readyz")).json()["embedder"] == "ok"
+
+
+async def test_a_store_knows_its_model_also_on_another_machine(
+    tmp_path: Path, url: str, prefix: str
+) -> None:
+    def settings(folder: str) -> Settings:
+        return Settings(
+            data_dir=tmp_path / folder,
+            redis_url=SecretStr(url),
+            redis_prefix=prefix[1:],
+            embedder=endpoint.url,
+            embedder_timeout_s=5,
+            upstream="simulated",
+        )
+
+    with serving(shaped()) as endpoint:
+        async with open_cache(settings("one")) as cache:
+            await cache.query(ASKED)
+        endpoint.reply = shaped(seed="another")
+        with pytest.raises(SettingsError, match="`CACHESERVER_EMBEDDER_MODEL`"):
+            async with open_cache(settings("fresh")):
+                pass
+        endpoint.reply = shaped()
+        async with open_cache(settings("third")) as cache:
+            await cache.ready()
+            assert (await cache.query(TWIN)).decision.kind == "semantic"

@@ -120,7 +120,8 @@ async def readyz(request: Request) -> Response:
     calls wait for Claude that the next is refused; requests are answered all the same.
 
     A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
-    same Claude, and hits are served.
+    same Claude, and hits are served. So does another model behind an embeddings endpoint
+    (`embedder` is `changed`): exact hits are served.
     """
     parts = state_of(request).parts
     try:
@@ -137,6 +138,7 @@ async def readyz(request: Request) -> Response:
     ready = set(checks.values()) == {"ok"}
     circuit = upstream.breaker.state(upstream.clock())
     checks["upstream"] = "ok" if circuit == "closed" else circuit
+    checks["embedder"] = "ok" if parts.reembedding.changed() is None else "changed"
     return JSONResponse({"ready": ready, **checks}, status_code=200 if ready else 503)
 
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
+
+from cacheserver.core.errors import SettingsError
 from cacheserver.core.types import FIRST_EMBEDDER
+from cacheserver.index.models import Vectors
+from cacheserver.index.probe import difference
 from cacheserver.storage.connection import Connection, command
+
+ANOTHER_MODEL = (
+    "`CACHESERVER_EMBEDDER`: the endpoint {}. If another model is behind it now, give it another "
+    "name in `CACHESERVER_EMBEDDER_MODEL`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class EmbedderStates:
     def __init__(self, redis: Connection, *, prefix: str) -> None:
         self._redis = redis
         self._key = f"{prefix}embedder"
+        self._probes = f"{prefix}embedder:probes"
 
     async def read(self) -> EmbedderState | None:
         """Return the state; None if none was written, or by another version."""
@@ -39,6 +50,19 @@ class EmbedderStates:
 
     async def write(self, state: EmbedderState) -> None:
         await command(self._redis, "SET", self._key, json.dumps(asdict(state)))
+
+    async def check_model(self, embedder: str, probe: Vectors) -> None:
+        """Keep the probe of a model, or compare it with the one kept under this id.
+
+        It lies with the vectors that it stands for, so it is in every backup of them. Raises
+        `SettingsError` if another model made those.
+        """
+        value = json.dumps([round(float(x), 6) for x in probe])
+        if await command(self._redis, "HSETNX", self._probes, embedder, value):
+            return
+        stored = await command(self._redis, "HGET", self._probes, embedder)
+        if changed := difference(probe, np.array(json.loads(stored), np.float32)):
+            raise SettingsError(ANOTHER_MODEL.format(changed))
 
 
 def state_for(

@@ -20,12 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
-from cacheserver.cache.store.semantic import SemanticEntries
+from cacheserver.cache.store.semantic import SemanticEntries, site_of
 from cacheserver.cache.store.stored_vectors import FoundRow, with_vectors
 from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.core.types import Entry
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, Unreadable
+from cacheserver.index.models import Vectors
 from cacheserver.matching.question_text import is_normal
 from cacheserver.storage.connection import Connection, command
 
@@ -73,9 +74,15 @@ class Reembedding:
         data_dir: Path,
         clock: Callable[[], float],
         counts: Counts,
+        probe: Vectors | None = None,
+        changed: Callable[[], str | None] = lambda: None,
         pause: float = 1.0,
     ) -> None:
-        """`pause`: seconds of rest for each second of embedding, which leaves half to requests."""
+        """`probe`: as `Embedding` has it, and `changed`.
+
+        `pause`: seconds of rest for each second of embedding, which leaves half to requests.
+        """
+        self.changed = changed
         self.progress = Progress()
         self.state: EmbedderState | None = None
         self._semantic = semantic
@@ -89,6 +96,7 @@ class Reembedding:
         self._data_dir = data_dir
         self._clock = clock
         self._counts = counts
+        self._probe = probe
         self._pause = pause
 
     def as_json(self) -> dict[str, Any]:
@@ -98,6 +106,7 @@ class Reembedding:
             "id": self._id,
             "dim": self._dim,
             "changing": self._semantic.changing,
+            "model_changed": self.changed(),
             **asdict(self.progress),
             "previous": None if state is None else state.previous,
             "since": None if state is None else state.since,
@@ -115,6 +124,8 @@ class Reembedding:
         begins = stored != state and state.finished is None
         if begins and (stored is None or stored.previous != self._id):
             await self._check_room(questions)
+        if self._probe is not None:
+            await self._states.check_model(self._id, self._probe)
         if begins:
             log.warning(
                 "the embedder changes from %s to %s: %d stored questions are embedded again",
@@ -222,8 +233,8 @@ class Reembedding:
             vector = (await self._batcher.embed(text)).astype(np.float16).tobytes()
         except Unreadable:
             vector = b""
-        except IndexingError:
-            self._counts.swallowed("embed")
+        except IndexingError as error:
+            self._counts.swallowed(site_of(error))
             raise
         row = with_vectors(entry, found.row, {self._id: vector})
         kept = {k: v for k, v in row.vectors.items() if k in (self._id, self._previous)}

@@ -22,7 +22,13 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Near, Query
 from cacheserver.index import snapshot
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.errors import IndexingError, SnapshotRefused, TooLong, Unreadable
+from cacheserver.index.errors import (
+    IndexingError,
+    ModelChanged,
+    SnapshotRefused,
+    TooLong,
+    Unreadable,
+)
 from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.question_text import is_normal
@@ -97,8 +103,8 @@ class SemanticEntries:
             return Near(skipped="window")
         except Unreadable:
             return Near(skipped="unreadable")
-        except (IndexingError, TimeoutError):
-            self._counts.swallowed("embed")
+        except (IndexingError, TimeoutError) as error:
+            self._counts.swallowed(site_of(error))
             return Near(skipped="embedder")
         for _ in range(_ROUNDS):
             try:
@@ -148,8 +154,8 @@ class SemanticEntries:
                 return await self._batcher.embed(text)
         except Unreadable:
             return None
-        except (IndexingError, TimeoutError):
-            self._counts.swallowed("embed")
+        except (IndexingError, TimeoutError) as error:
+            self._counts.swallowed(site_of(error))
             return None
 
     async def restore(self) -> None:
@@ -227,6 +233,11 @@ class SemanticEntries:
             embedder_id=self._embedder_id,
             coat=self._coat,
         )
+
+
+def site_of(error: IndexingError | TimeoutError) -> str:
+    """Return where a failure of the embedder is counted."""
+    return "embedder-changed" if isinstance(error, ModelChanged) else "embed"
 
 
 def _candidate(stored: Stored, similarity: float) -> Candidate:

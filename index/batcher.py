@@ -7,6 +7,7 @@ collect a batch; a batch is what queued up while the last one ran.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -16,10 +17,18 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from cacheserver.index.errors import Closed, QueueFull, Unreadable
+from cacheserver.index.errors import (
+    Closed,
+    EmbedderFailed,
+    IndexingError,
+    QueueFull,
+    Unreadable,
+)
 from cacheserver.index.models import Embedder, Vectors
 
-Outcome: TypeAlias = Vectors | Unreadable
+Outcome: TypeAlias = Vectors | IndexingError
+
+logger = logging.getLogger(__name__)
 
 
 class Batcher:
@@ -73,7 +82,7 @@ class Batcher:
     async def embed(self, text: str) -> Vectors:
         """Return the text's unit vector; it is shared, so read-only.
 
-        Raises `Unreadable`, `QueueFull`, `Closed`, or what the model raised.
+        Raises `Unreadable`, `EmbedderFailed`, `QueueFull` or `Closed`.
         """
         if self._closed:
             raise Closed("the batcher is closed")
@@ -125,7 +134,7 @@ class Batcher:
                 self._fail(text, failed)
         else:
             for text, outcome in zip(batch, done.result(), strict=True):
-                if isinstance(outcome, Unreadable):
+                if isinstance(outcome, IndexingError):
                     self._fail(text, outcome)
                 else:
                     self._answer(text, outcome)
@@ -151,14 +160,21 @@ class Batcher:
             self._memo.popitem(last=False)
 
     def _embed(self, texts: Sequence[str]) -> list[Outcome]:
-        """Embed all together, in the worker thread; in halves if one cannot be read."""
+        """Embed all together, in the worker thread; in halves if one of them may be at fault."""
         try:
-            return _rows(self._embedder.embed(texts))
-        except Unreadable as problem:
+            return _rows(self._embedder.embed(texts), len(texts))
+        except Unreadable as unreadable:
+            problem: IndexingError = unreadable
+        except IndexingError as failed:
+            return [failed] * len(texts)
+        except Exception as error:  # a library's own, perhaps about one text
             if len(texts) == 1:
-                return [problem]
-            half = len(texts) // 2
-            return [*self._embed(texts[:half]), *self._embed(texts[half:])]
+                logger.error("the embedder raised %s", type(error).__name__)
+            problem = EmbedderFailed(f"the embedder raised {type(error).__name__}")
+        if len(texts) == 1:
+            return [problem]
+        half = len(texts) // 2
+        return [*self._embed(texts[:half]), *self._embed(texts[half:])]
 
 
 def _stand_back(nice: int) -> None:
@@ -168,7 +184,9 @@ def _stand_back(nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)
 
 
-def _rows(vectors: Vectors) -> list[Outcome]:
+def _rows(vectors: Vectors, count: int) -> list[Outcome]:
+    if len(vectors) != count:
+        raise EmbedderFailed(f"the embedder made {len(vectors)} vectors of {count} texts")
     rows: list[Outcome] = []
     for vector in vectors:
         row = vector.copy()  # a view would keep its whole batch in memory

@@ -3,6 +3,7 @@
 IndexingError
 ├── Unreadable       a text that the embedder cannot see the whole of
 │   ├── TooLong      beyond its window; nothing is ever truncated
+│   ├── Refused      an embeddings endpoint takes others, and not this one
 │   └── Unknown      signs outside its vocabulary: all of them would look the same
 ├── ModelDamaged     a model folder that is not what its model.json says, or is not there
 ├── EmbedderFailed   an embeddings endpoint that is slow, away, or answers what it should not
@@ -34,6 +35,10 @@ class Unknown(Unreadable):
 
     "What does \N{GRINNING FACE} mean?" has cosine 1 to the same question about any other sign.
     """
+
+
+class Refused(Unreadable):
+    """The embeddings endpoint does not take the text, or one of several."""
 
 
 class ModelDamaged(IndexingError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ FORMAT = 2
 _FORMATS = (1, 2)  # the first knows neither prefix nor other names of the unknown piece
 
 # The longest word piece has 18 letters: a text this long is beyond the window or mostly blanks,
-# and is not worth the tokeniser's time.
+# and is not worth the tokeniser's time. Some normalise first, and make 18 characters of one.
 _PIECE_CHARS = 64
 
 
@@ -126,8 +127,9 @@ class OnnxEmbedder:
         return vectors
 
     def _pieces(self, text: str) -> npt.NDArray[np.int64]:
-        if len(text) > self.window * _PIECE_CHARS:
-            raise TooLong(f"the text has {len(text)} characters")
+        most = self.window * _PIECE_CHARS
+        if len(text) > most or len(unicodedata.normalize("NFKC", text)) > most:
+            raise TooLong(f"the text has {len(text)} characters, or more once normalised")
         text = text.lower() if self._lower else text
         ids = self._encoded(text)
         if self._prefix:

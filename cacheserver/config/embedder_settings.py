@@ -59,11 +59,11 @@ class EmbedderSettings(BaseModel):
         le=30,
     )
     embedder_max_bytes: int = setting(
-        510,
-        "The longest text that is sent to an embeddings endpoint, in UTF-8 bytes; longer ones are "
-        "matched exactly only.",
+        509,
+        "The longest text that is sent to an embeddings endpoint, in UTF-8 bytes after Unicode "
+        "normalisation; longer ones are matched exactly only.",
         "An endpoint cuts what it does not read and does not say so. A text has no more word "
-        "pieces than bytes, and nearly every model reads 512.",
+        "pieces than bytes, and three around it; nearly every model reads 512.",
         ge=16,
         le=1_000_000,
     )

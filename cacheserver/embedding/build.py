@@ -114,7 +114,7 @@ def _endpoint(settings: Settings) -> tuple[EndpointEmbedder, Vectors]:
     patient = endpoint_probe.starting(endpoint)
     client = new_client(patient)
     try:
-        probed = endpoint_probe.probe(client, patient, time.monotonic)
+        probed = endpoint_probe.probe(client, patient)
     except EmbedderFailed as error:
         if before is None:
             raise SettingsError(

@@ -9,15 +9,14 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import httpx2
 import numpy as np
 
 from cacheserver.embedding.endpoint import PROBE_TEXT, Endpoint, ask, script_of
-from cacheserver.index.errors import EmbedderFailed
+from cacheserver.embedding.limited_client import LimitedClient
+from cacheserver.index.errors import EmbedderFailed, Refused
 from cacheserver.index.models import Vectors
 
 _FILE = "embedder.json"
@@ -58,10 +57,13 @@ class Probed:
         return np.array(self.probe, np.float32)
 
 
-def probe(client: httpx2.Client, endpoint: Endpoint, monotonic: Callable[[], float]) -> Probed:
+def probe(client: LimitedClient, endpoint: Endpoint) -> Probed:
     """Ask the endpoint. Raises `EmbedderFailed`."""
     texts = [text for pair in _SCRIPTS for text in pair]
-    vectors = ask(client, endpoint, texts, monotonic)
+    try:
+        vectors = ask(client, endpoint, texts)
+    except Refused as refused:  # all are plain questions
+        raise EmbedderFailed(str(refused)) from refused
     scripts = tuple(
         script_of(one[0])
         for at, (one, _) in enumerate(_SCRIPTS)

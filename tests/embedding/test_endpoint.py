@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +14,8 @@ import numpy as np
 import pytest
 
 from cacheserver.embedding.endpoint import PROBE_TEXT, Endpoint, EndpointEmbedder
-from cacheserver.index.errors import EmbedderFailed, ModelChanged, TooLong, Unknown
+from cacheserver.index.batcher import Batcher
+from cacheserver.index.errors import EmbedderFailed, ModelChanged, Refused, TooLong, Unknown
 from cacheserver.index.models import Vectors
 from tests.embedding.servers import Server, saying, serving, shaped
 
@@ -48,7 +52,7 @@ def embedder(server: Server, seconds: Seconds) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def open(*, probe: Vectors | None = None, **options: Any) -> EndpointEmbedder:
-            endpoint = Endpoint(server.url, **{"timeout_s": 10.0, **options})
+            endpoint = Endpoint(**{"url": server.url, "timeout_s": 10.0, **options})
             scripts = ("LATIN", "CYRILLIC", "CJK", "KATAKANA")
             made = EndpointEmbedder(
                 endpoint, dim=DIM, scripts=scripts, monotonic=seconds, probe=probe
@@ -147,10 +151,105 @@ def test_a_slow_endpoint_is_given_up_after_the_limit(server: Server, embedder: O
 
     server.reply = slow
     try:
-        with pytest.raises(EmbedderFailed, match="ReadTimeout"):
+        with pytest.raises(EmbedderFailed, match="too slow"):
             embedder(timeout_s=0.05).embed(["a question"])
     finally:
         release.set()
+
+
+def test_the_limit_is_for_all_of_a_reply_that_comes_in_drops(embedder: Open) -> None:
+    """Each byte comes in time, and the last never: limits of single steps would wait for ever."""
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(b"HTTP/1.1 200 OK\r\n")
+            for _ in range(2_000):
+                peer.sendall(b"x-more: 1\r\n")
+                if ended.wait(0.01):
+                    break
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        model = embedder(url=url, timeout_s=0.1)
+        try:
+            with pytest.raises(EmbedderFailed, match="too slow"):
+                model.embed(["a question"])
+            assert thread.is_alive()
+        finally:
+            ended.set()
+            thread.join()
+
+
+REFUSED = "too odd for the model"
+
+
+def refusing(status: int, *, when: Callable[[str], bool] = lambda text: REFUSED in text) -> Any:
+    """Reply with vectors, but with `status` to a call in which a text is refused."""
+
+    def reply(body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        if any(map(when, body["input"])):
+            return status, b"{}", {}
+        return shaped(DIM)(body)
+
+    return reply
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+async def test_a_refused_text_fails_alone_and_does_not_close_the_endpoint(
+    server: Server, embedder: Open, status: int
+) -> None:
+    server.reply = refusing(status)
+    async with Batcher(embedder(), max_batch=16, memo=0) as batcher:
+        for turn in range(5):  # more than the failures that make it rest
+            texts = [f"question {n}" for n in range(15)] + [f"{REFUSED} {turn}"]
+            made = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+            assert [type(one) for one in made] == [np.ndarray] * 15 + [Refused]
+        # A text alone, 15 others, twice 4 halves on the way to one, and a plain text.
+        assert len(server.requests) <= 5 * (1 + 1 + 2 * 4 + 1)
+        before = len(server.requests)
+        with pytest.raises(Refused):
+            await batcher.embed(f"{REFUSED} 0")
+        assert len(server.requests) == before  # remembered
+
+
+async def test_calls_are_bounded_where_every_text_is_refused(
+    server: Server, embedder: Open
+) -> None:
+    server.reply = refusing(400)
+    async with Batcher(embedder(), max_batch=16) as batcher:
+        texts = [f"{REFUSED} {n}" for n in range(17)]
+        made = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+        assert {type(one) for one in made} == {Refused}
+    assert len(server.requests) <= 2 + 31 + 16  # 16 in halves, and a plain text for each
+
+
+async def test_an_endpoint_that_refuses_everything_has_failed(
+    server: Server, embedder: Open
+) -> None:
+    server.reply = saying({"error": "no such model"}, 400)
+    async with Batcher(embedder(), max_batch=16) as batcher:
+        texts = [f"question {n}" for n in range(17)]
+        made = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+    assert {type(one) for one in made} == {EmbedderFailed}
+    assert len(server.requests) <= 16  # then it is left alone
+
+
+def test_a_refused_text_is_sent_again_after_a_while(
+    server: Server, seconds: Seconds, embedder: Open
+) -> None:
+    server.reply = refusing(413)
+    model = embedder()
+    with pytest.raises(Refused):
+        model.embed([REFUSED])
+    server.reply = shaped(DIM)
+    with pytest.raises(Refused):
+        model.embed([REFUSED])
+    seconds.now += 601
+    assert model.embed([REFUSED]).shape == (1, DIM)
 
 
 def test_after_three_failures_it_is_left_alone_for_a_while(
@@ -174,6 +273,7 @@ def test_what_the_model_might_cut_or_not_tell_apart_is_not_sent(
     model.embed(["x" * 37, "Сколько?", "パスポート 々", "3 € — ¿sí?"])
     for text, why in (
         ("x" * 38, TooLong),
+        ("㍍" * 4, TooLong),  # 12 bytes, and 48 in NFKC
         ("ш" * 19, TooLong),
         ("smile \N{GRINNING FACE}", Unknown),
         ("कितने", Unknown),

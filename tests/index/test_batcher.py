@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.errors import Closed, QueueFull, TooLong
+from cacheserver.index.errors import Closed, EmbedderFailed, QueueFull, TooLong
 from cacheserver.index.models import OnnxEmbedder, Vectors
 
 LONG = "word " * 400
@@ -26,6 +26,7 @@ class Gate:
         self.threads: set[str] = set()
         self.priorities: list[int] = []
         self.broken = False
+        self.most: int | None = None  # vectors a call
         self.entered = threading.Semaphore(0)
         self.open = threading.Event()
 
@@ -37,8 +38,8 @@ class Gate:
         self.entered.release()
         self.open.wait()
         if self.broken:
-            raise RuntimeError("the model is broken")
-        return self._embedder.embed(texts)
+            raise RuntimeError(f"the model is broken at {texts}")
+        return self._embedder.embed(texts)[: self.most]
 
 
 @pytest.fixture
@@ -124,14 +125,36 @@ async def test_a_text_beyond_the_window_fails_its_own_askers_only(gate: Gate) ->
         assert np.array_equal(better.result(), gate._embedder.embed(["better"])[0])
 
 
-async def test_a_broken_model_fails_the_batch_and_not_the_next(gate: Gate) -> None:
+async def test_a_broken_model_is_a_failed_embedder_and_not_for_the_next_text(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
     gate.broken = True
     gate.open.set()
     async with Batcher(gate) as batcher:
-        with pytest.raises(RuntimeError, match="broken"):
-            await batcher.embed("text")
+        with pytest.raises(EmbedderFailed, match="RuntimeError"):
+            await batcher.embed("my secret")
         gate.broken = False
         assert (await batcher.embed("text")).shape == (gate.dim,)
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_text_over_which_the_model_breaks_fails_alone(gate: Gate) -> None:
+    async with Batcher(gate) as batcher:
+        first = await busy(batcher, gate)
+        texts = ["good", "half of a pair: \ud800", "better"]
+        tasks = await ask(batcher, *texts)
+        gate.open.set()
+        made = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert [type(one) for one in made[1:]] == [np.ndarray, EmbedderFailed, np.ndarray]
+
+
+async def test_a_model_that_makes_too_few_vectors_leaves_nobody_waiting(gate: Gate) -> None:
+    gate.most = 0
+    gate.open.set()
+    async with Batcher(gate) as batcher:
+        with pytest.raises(EmbedderFailed, match="0 vectors of 1"):
+            await batcher.embed("text")
 
 
 async def test_a_full_queue_takes_no_further_text_but_further_askers(gate: Gate) -> None:

@@ -100,6 +100,10 @@ class Batcher:
         self._next()
         return await waiter
 
+    def recall(self, text: str) -> Vectors | None:
+        """Return the vector of a text that was embedded lately, without any waiting."""
+        return self._memo.get(text)
+
     async def close(self) -> None:
         """Fail waiting texts, let the model finish its batch, end the thread. Idempotent."""
         self._closed = True

@@ -37,8 +37,11 @@ class Entries(Protocol):
     async def near(self, query: Query, top_k: int) -> Near:
         """Return live entries of the query's scope, or why the index was not searched."""
 
-    async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
-        """Store an entry. False: purged since `asked_at`, or too large."""
+    async def put(self, entry: Entry, *, keep_s: int, asked_at: float, embed: bool = True) -> bool:
+        """Store an entry. False: purged since `asked_at`, or too large.
+
+        `embed` False: do not wait for the embedder, which has failed this request before.
+        """
 
     def touch(self, entry: Entry) -> None:
         """Note a hit, for eviction. The lifetime stays as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,27 @@ async def test_similar_questions_hit_and_a_failing_endpoint_is_a_miss(tmp_path: 
             assert 'cacheserver_swallowed_total{site="embed"}' in metrics.text
 
 
+async def test_a_request_waits_once_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def hanging(body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        release.wait(20)
+        return shaped()(body)
+
+    with serving(shaped()) as endpoint:
+        async with House.open(
+            tmp_path, embedder=endpoint.url, similarity=None, embedder_timeout_s=0.1
+        ) as house:
+            endpoint.reply = hanging
+            try:
+                assert reason(await house.ask(ASKED)) == ("miss", "embedder")
+                assert reason(await house.ask(ASKED)) == ("exact", "identical")
+                asked = [ASKED in body["input"] for _, _, body in endpoint.requests]
+                assert asked.count(True) == 1
+            finally:
+                release.set()
+
+
 async def test_a_server_starts_and_serves_exact_hits_while_its_endpoint_is_away(
     tmp_path: Path,
 ) -> None:
@@ -75,7 +97,7 @@ async def test_no_vector_of_another_model_is_used_or_stored(tmp_path: Path) -> N
             stats = (await house.http.get("/admin/stats", headers=admin)).json()
             assert "another vector" in stats["embedder"]["model_changed"]
             metrics = (await house.http.get("/metrics", headers=admin)).text
-            assert 'swallowed_total{site="embedder-changed"} 2.0' in metrics
+            assert 'swallowed_total{site="embedder-changed"} 1.0' in metrics
             endpoint.reply = shaped()
             assert (await house.ask(OTHER)).headers["x-cache-reason"] != "embedder"
             assert (await house.http.get("/readyz")).json()["embedder"] == "ok"

@@ -173,8 +173,10 @@ async def test_a_full_queue_takes_no_further_text_but_further_askers(gate: Gate)
 async def test_recent_texts_are_remembered_and_the_oldest_forgotten(gate: Gate) -> None:
     gate.open.set()
     async with Batcher(gate, memo=2) as batcher:
+        assert batcher.recall("a") is None
         for text in ("a", "b", "a", "c", "a", "b"):
             await batcher.embed(text)
+        assert batcher.recall("a") is await batcher.embed("a")
     assert gate.batches == [["a"], ["b"], ["c"], ["b"]]
 
 

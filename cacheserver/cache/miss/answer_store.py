@@ -49,11 +49,13 @@ class AnswerStore:
         reply: Reply | StreamReply | None = None,
         shared: bool = True,
         doubt: str | None = None,
+        embed: bool = True,
     ) -> Filled:
         """Price an answer, have the levers learn from it, store it if it may be. Raises nothing.
 
         `message` is Claude's; `reply` is the response it came in, None for one of a batch. `doubt`
         is why it may not be a complete message. An answer that fails validation is not stored.
+        `embed` False: the embedder has failed this request before.
         """
         usage = usage_of(message)
         model = str(message.get("model") or planned.route.model)
@@ -75,7 +77,7 @@ class AnswerStore:
         bare, cost, entry = sse.without_id(message), None if bill is None else bill.cost, None
         if unstored is None:
             entry = self._entry(query, message, bare, model, usage, cost, ttl_s)
-            unstored = await self._put(entry, query, asked_at)
+            unstored = await self._put(entry, query, asked_at, embed)
         return Filled(
             message=bare,
             raw=reply.body if isinstance(reply, Reply) else None,
@@ -124,10 +126,12 @@ class AnswerStore:
             conversation=mark_of(query),
         )
 
-    async def _put(self, entry: Entry, query: Query, asked_at: float) -> str | None:
+    async def _put(self, entry: Entry, query: Query, asked_at: float, embed: bool) -> str | None:
         """Store an entry; return why it was not stored."""
         try:
-            stored = await self._entries.put(entry, keep_s=query.tenant.stale_s, asked_at=asked_at)
+            stored = await self._entries.put(
+                entry, keep_s=query.tenant.stale_s, asked_at=asked_at, embed=embed
+            )
         except StoreError:
             self._metrics.swallowed("put")
             return "degraded"

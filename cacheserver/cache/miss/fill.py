@@ -248,6 +248,7 @@ class Fill:
             reply=reply,
             shared=isinstance(self._decision, Miss),
             doubt=doubt,
+            embed=self._decision.reason != "embedder",
         )
 
     def _call(self, planned: PlannedCall) -> Call:

@@ -131,9 +131,15 @@ class SemanticEntries:
         found = await self.entries.grouped([_unname(match.id) for match in matches])
         return any(stored is not None and stored.entry.tenant == tenant for stored in found)
 
-    async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool:
-        """Store an entry, then index its question. False: purged since `asked_at`, or too large."""
-        vector = None if entry.text is None else await self.vector(entry.text)
+    async def put(self, entry: Entry, *, keep_s: int, asked_at: float, embed: bool = True) -> bool:
+        """Store an entry, then index its question. False: purged since `asked_at`, or too large.
+
+        `embed` False: only a vector at hand is used, such as one that was late for the look-up.
+        """
+        vector = None
+        if entry.text is not None:
+            at_hand = self._batcher.recall(entry.text)
+            vector = await self.vector(entry.text) if embed and at_hand is None else at_hand
         return await self.put_vector(entry, vector, keep_s=keep_s, asked_at=asked_at)
 
     async def put_vector(

@@ -29,7 +29,7 @@ from cacheserver.claude.upstream import Upstream
 from cacheserver.core.single_flight import end
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.models import Embedder, Vectors
-from cacheserver.matching.prior import MINILM, Prior
+from cacheserver.matching.prior import MINILM, Prior, evidence_id
 from cacheserver.storage.build import Store
 
 _DRAIN_S = 5.0  # for answers nobody waits for any more; those with readers ended before
@@ -81,6 +81,10 @@ class Answers:
     dim: int
     reembedding: Reembedding
     prior: Prior = MINILM
+
+    @property
+    def evidence_id(self) -> str:
+        return evidence_id(self.embedder_id, self.prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,7 @@ async def cache(
         metrics=metrics,
         clock=clock,
         recorder=books.recorder,
+        evidence_id=answers.evidence_id,
     )
     service = CacheService(
         entries=answers.entries,

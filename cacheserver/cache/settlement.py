@@ -41,6 +41,7 @@ class Settler:
         clock: Callable[[], float],
         recorder: Recorder,
         ledger: Ledger,
+        evidence_id: str,
         watch: Watch = lambda *_: None,
     ) -> None:
         self._pricer = pricer
@@ -50,6 +51,7 @@ class Settler:
         self._watch = watch
         self._recorder = recorder
         self._ledger = ledger
+        self._evidence_id = evidence_id
 
     def row(self, request: Request, settlement: Settlement) -> Row:
         """Make the row that `settle` will enter, before the request is settled."""
@@ -73,6 +75,7 @@ class Settler:
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         record = explanation.record(request, settlement, bar=bar, now=now)
+        record["embedder"] = self._evidence_id  # what its evidence rests on
         record["saved_by_usd"] = {cause: usd(part) for cause, part in row.saved.items()}
         outcome, reason = settlement.outcome, settlement.decision.reason
         cost, saved = settlement.total_cost or 0, settlement.net_saved or 0

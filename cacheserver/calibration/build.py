@@ -69,7 +69,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     pricer, metrics, clock = host.pricer, host.metrics, host.clock
     language, log = host.plugins.language, answers.decision_log
     entries = answers.entries.entries
-    states = States(labels, metrics, embedder=answers.embedder_id, clock=clock)
+    states = States(labels, metrics, embedder=answers.evidence_id, clock=clock)
     reader = AnswerReader(
         answers.entries.vector,
         language,
@@ -137,7 +137,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
                 vector=answers.entries.vector,
                 scale=answers.prior.scale,
                 judged=partial(judge_pair, language, answers.prior),
-                labels=labels,
+                states=states,
             ),
             bars=Bars(store.redis, prefix=store.prefix),
             reviews=reviews,

@@ -16,7 +16,7 @@ from cacheserver.calibration.worker import Worker
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.evidence import read_evidence
 from cacheserver.core.keyed_digests import NO_CONTENT
-from cacheserver.core.types import Candidate, Entry, Tenant
+from cacheserver.core.types import FIRST_EMBEDDER, Candidate, Entry, Tenant
 from cacheserver.matching.calibration import Label, Source
 
 _FIELDS = frozenset({"decision_id", "entry_id", "verdict"})
@@ -96,7 +96,7 @@ class Feedback:
                 "scope": record["scope"],
                 "caller": record.get("caller", ""),
                 "fingerprint": record["fingerprint"],
-                "embedder": self._states.embedder,
+                "embedder": record.get("embedder", FIRST_EMBEDDER),
             }
         await self._reviews.put(tenant, item, once=None if record is None else record["id"])
         return {"verdict": "good", "entry_id": entry.id, "done": "queued for review"}
@@ -111,7 +111,7 @@ class Feedback:
             weight=1.0,
             source=source,
             served=True,
-            embedder=self._states.embedder,
+            embedder=record.get("embedder", FIRST_EMBEDDER),
             caller=record.get("caller", ""),
         )
         await self._states.learn(tenant, record["scope"], label, once=record["id"])

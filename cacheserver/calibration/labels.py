@@ -30,6 +30,7 @@ WINDOW = (
 )
 LIFE_S = 90 * 86_400  # of a scope's labels and state: after a quiet quarter the prior is as good
 ONCE_S = 86_400  # as long as a decision can be looked up, and so reported
+SHADOW = "shadow"  # name of the window of shadow mode; it is no scope
 MAX_SPEND = 2**53  # nanodollars, 9 million USD: whole numbers in Lua end there
 
 _MAX_LABEL = 4_096  # bytes; features, hashes and ids are some 400

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from cacheserver.calibration import what_if_rules
-from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.precision_curve import (
     Point,
     Scored,
@@ -17,9 +16,9 @@ from cacheserver.calibration.precision_curve import (
     recommended,
     safest,
 )
+from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import as_json
 from cacheserver.calibration.what_if_rules import LabelledCandidate
-from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import BadRequest
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
@@ -38,12 +37,12 @@ class Pairs:
         vector: Callable[[str], Awaitable[Any | None]],
         scale: CosineScale,
         judged: Callable[[str, str, float], ScoredCandidate],
-        labels: Labels,
+        states: States,
     ) -> None:
         self._vector = vector
         self._scale = scale
         self._judged = judged
-        self._labels = labels
+        self._states = states
 
     async def calibrate(
         self, pairs: Sequence[tuple[str, str, bool]], target: float
@@ -90,7 +89,7 @@ class Pairs:
 
         `at` names further bars to report on, by `probability` and by `similarity`.
         """
-        rows = [row for _, row in await self._labels.window(tenant, SHADOW)]
+        rows = await self._states.shadow_window(tenant)
         total = sum(1 + row.get("alone", 0) for row in rows)
         served = [_labelled(row, 1.0) for row in rows if row["served"]]
         would_have = as_json(what_if_rules.rate(served, 1.0, total=total))

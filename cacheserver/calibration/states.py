@@ -15,7 +15,7 @@ from typing import Any
 
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
-from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.labels import SHADOW, Labels
 from cacheserver.core.errors import StoreError
 from cacheserver.core.evidence import as_json, read_evidence
 from cacheserver.core.types import FIRST_EMBEDDER
@@ -57,6 +57,7 @@ class States:
         embedder: str,
         clock: Callable[[], float],
     ) -> None:
+        """`embedder` is its `evidence_id`, so labels of another prior are another's too."""
         self.embedder = embedder
         self._labels = labels
         self._metrics = metrics
@@ -74,6 +75,15 @@ class States:
             except StoreError:
                 self._metrics.swallowed("calibration")
         return cached.state
+
+    async def shadow_window(self, tenant: str) -> list[Mapping[str, Any]]:
+        """Return the rows of shadow mode made with this embedder. Raises `StoreError`."""
+        rows = await self._labels.window(tenant, SHADOW)
+        return [row for _, row in rows if self.made(row)]
+
+    def made(self, row: Mapping[str, Any]) -> bool:
+        """Return True if the evidence of a stored record rests on this embedder."""
+        return bool(row.get("embedder", FIRST_EMBEDDER) == self.embedder)
 
     async def with_bar(
         self, tenant: str, scope: str, target: float
@@ -144,8 +154,7 @@ class States:
 
     def _as_fitted(self, state: Calibration, data: bytes, ids: Sequence[str]) -> Calibration:
         """Return the state with stored weights; those of another embedder are left out."""
-        made_by = json.loads(data).get("embedder", FIRST_EMBEDDER)
-        return _as_fitted(state, data, ids) if made_by == self.embedder else state
+        return _as_fitted(state, data, ids) if self.made(json.loads(data)) else state
 
     def _read(self, row: Mapping[str, Any]) -> Label | None:
         """Return a label made with this embedder, or None."""

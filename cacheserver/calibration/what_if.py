@@ -27,7 +27,6 @@ from cacheserver.calibration.what_if_rules import (
     replay,
     replay_decision,
 )
-from cacheserver.calibration.worker import SHADOW
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
@@ -80,11 +79,12 @@ class WhatIf:
         """
         older = _older(cursor)
         records = await self._decisions.near(before.name)
-        pasts = [past for record in records if (past := read_past_decision(record)) is not None]
+        mine = [record for record in records if self._states.made(record)]
+        pasts = [past for record in mine if (past := read_past_decision(record)) is not None]
         pasts = [past for past in pasts if _changed(before, after, past.namespace, past.scope)]
         rows = [
             row
-            for _, row in await self._labels.window(before.name, SHADOW)
+            for row in await self._states.shadow_window(before.name)
             if "scope" in row and _changed(before, after, row["namespace"], row["scope"])
         ]
         counts = Counter(past.scope for past in pasts)

@@ -20,7 +20,7 @@ from cacheserver.calibration.answers.comparison import Outcome
 from cacheserver.calibration.answers.confirmation import Conclusion
 from cacheserver.calibration.answers.reader import AnswerReader, beside
 from cacheserver.calibration.audits import Auditor
-from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.labels import SHADOW, Labels
 from cacheserver.calibration.second_opinion import Compared, SecondOpinion
 from cacheserver.calibration.states import States
 from cacheserver.core.errors import StoreError, UpstreamError
@@ -37,7 +37,6 @@ _QUEUE = 1_000  # jobs; each holds a question, its answer and up to five others
 _COMPARED = 5  # nearest answers compared with a fresh one; each was embedded when it was stored
 _DAY_S = 86_400
 _GROUP_S = 30 * _DAY_S  # life of a group's record: the longest life of an answer
-SHADOW = "shadow"  # name of the window of shadow mode; it is no scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +237,7 @@ class Worker:
             "supported": nearest.supported,
             "evidence": None if nearest.evidence is None else as_json(nearest.evidence),
             "saved": nearest.entry.cost or 0,
+            "embedder": self._states.embedder,
             "scope": job.query.label_scope,
             "namespace": job.query.controls.namespace,
             "alone": self._alone.pop(tenant, 0),  # earlier questions without neighbours

@@ -54,7 +54,7 @@ class Label:
     weight: float  # 1 / the chance that this decision was sampled
     source: Source
     served: bool  # a hit; otherwise a miss that might have been one
-    embedder: str
+    embedder: str  # `prior.evidence_id` of it
     adjustment: float = 0.0  # log-odds added by the entry's own labels at the decision
     foil: Evidence | None = None  # `decision.foil`: an example of a wrong hit
     caller: str = ""  # hashed; "": unknown

@@ -6,6 +6,8 @@ train splits; its held-out reliability is in `docs/prior.md`. Pure.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
@@ -67,3 +69,14 @@ def basis(similarity: float, lexical: Sequence[float]) -> Mapping[str, float]:
 UNFITTED = Prior()
 # Of all-MiniLM-L6-v2, written by `scripts/fit_prior`.
 MINILM = Prior(MappingProxyType(data_files.table("cacheserver.matching", "prior_weights.json")))
+
+
+def evidence_id(embedder: str, prior: Prior) -> str:
+    """Return the name of what evidence rests on: the embedder, and the prior if it has another.
+
+    Cosines on two scales, or probabilities of two priors, do not belong into one fit.
+    """
+    if prior == MINILM:
+        return embedder
+    parts = json.dumps([prior.scale.knots, sorted(prior.weights.items())])
+    return f"{embedder}:prior-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"

@@ -10,8 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from cacheserver.calibration.worker import SHADOW
+from cacheserver.calibration.labels import SHADOW
 from cacheserver.core.errors import StoreError
+from cacheserver.core.types import FIRST_EMBEDDER
 from cacheserver.matching.shrinkage import EntryRecord
 from tests.house import ADMIN_KEY, House, came_from
 
@@ -107,6 +108,33 @@ async def test_labels_are_those_of_the_models_that_decided(calibrated: House) ->
     assert (await take(calibrated, [{**one, "label": 1}], confirm=True)).status_code == 200
     (label,) = await labels(calibrated)
     assert label["embedder"] == calibrated.parts.embedder_id
+
+
+async def replayed(house: House) -> int:
+    path, fields = "/admin/tenants/default/bars", {"dry_run": True, "bar": {"similarity": 0.5}}
+    found = await house.http.put(path, headers=ADMIN, json=fields)
+    return int(found.json()["would_have"]["replayed"]["decisions"])
+
+
+async def test_another_prior_reads_no_label_and_no_decision_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    """The verdict comes after the change, on evidence of before it."""
+    chosen: dict[str, Any] = {"similarity": None, "target": 0.5, "audit_usd_per_day": 0}
+    async with House.open(tmp_path, **chosen) as house:
+        await house.ask(PARIS)
+        decision = (await house.ask(SIMILAR[0])).headers["x-cache-decision"]
+        assert await replayed(house) == 1
+    async with House.open(tmp_path, embedder_prior="multilingual-e5-small", **chosen) as house:
+        assert await replayed(house) == 0
+        fields = {"verdict": "bad", "decision_id": decision}
+        assert (await house.http.post("/v1/feedback", json=fields)).status_code == 200
+        (label,) = await labels(house)
+        assert label["embedder"] == house.parts.embedder_id == FIRST_EMBEDDER
+        states = house.parts.calibration.feedback._states
+        assert states.embedder.startswith(f"{FIRST_EMBEDDER}:prior-")
+        scope = house.parts.calibration.labels.scopes
+        assert (await states.get("default", (await scope("default"))[0])).labels == ()
 
 
 async def test_what_nobody_labelled_stays_in_the_queue(calibrated: House) -> None:

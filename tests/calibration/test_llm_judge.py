@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cacheserver.calibration.worker import SHADOW
+from cacheserver.calibration.labels import SHADOW
 from cacheserver.simulated import Directives, Fault
 from tests.house import ADMIN_KEY, House, came_from
 

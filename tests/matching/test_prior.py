@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.english.language import english
+from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.features import NAMES
 from cacheserver.matching.language import ALL_VETOES
-from cacheserver.matching.prior import MINILM, TERMS, UNFITTED, basis
+from cacheserver.matching.prior import MINILM, TERMS, UNFITTED, Prior, basis, evidence_id
 
 ENGLISH = english()
 cosines = st.floats(-1, 1)
@@ -59,3 +60,13 @@ def test_a_lexical_vector_of_another_length_is_refused() -> None:
 def test_without_a_fit_nothing_is_probable(cosine: float, values: list[float]) -> None:
     assert UNFITTED.probability(cosine, values) == 0.5
     assert UNFITTED.scale(cosine) == cosine
+
+
+def test_labels_are_apart_by_embedder_weights_and_scale_and_the_defaults_keep_their_name() -> None:
+    """Labels of stores before priors had names are under the embedder's id alone."""
+    weights, scale = dict(MINILM.weights), CosineScale(((0.7, 0.1), (1.0, 1.0)))
+    assert evidence_id("e", Prior(dict(reversed(weights.items())))) == "e"
+    others = (Prior(weights, scale), Prior({**weights, "bias": 0.0}), UNFITTED)
+    names = {evidence_id("e", prior) for prior in others}
+    assert len({"e", evidence_id("f", UNFITTED), *names}) == 5
+    assert evidence_id("e", Prior(dict(weights), scale)) in names

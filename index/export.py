@@ -65,15 +65,14 @@ def export(to: Path, model: str = MINILM) -> Manifest:
     try:
         found = read_manifest(to)
     except ModelDamaged:
-        _refuse_foreign(to)
         found = None
     if model == MINILM and found is not None and found.id == EMBEDDER_ID:
         return found
     source = _source(model)
     card = read_card(source.folder)
-    made_by = f"{source.name}:{card.weights[:12]}:"
-    if found is not None and found.id.startswith(made_by) and found.prefix == card.prefix:
+    if found is not None and _made_of(found, source.name, card):
         return found
+    _refuse_foreign(to)
     _check_room(to, card)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +83,27 @@ def export(to: Path, model: str = MINILM) -> Manifest:
             return _install(made, to, Path(scratch))
     except OSError as problem:
         raise ExportFailed(f"`{to}` cannot be written: {problem.strerror or problem}") from problem
+
+
+def is_current(to: Path, model: Path) -> bool:
+    """Return whether `to` is an intact export of the model in a folder, as that is now.
+
+    Raises `ExportFailed` if the folder holds no model.
+    """
+    card = read_card(model)
+    try:
+        return _made_of(read_manifest(to), model.resolve().name, card)
+    except ModelDamaged:
+        return False
+
+
+def _made_of(found: Manifest, name: str, card: ModelCard) -> bool:
+    ids = [f"{_base(name, card)}:{kind}:{card.pooling}" for kind in (INT8, FP32)]
+    return found.id in ids and (found.prefix, found.lower) == (card.prefix, card.lower)
+
+
+def _base(name: str, card: ModelCard) -> str:
+    return f"{name}:{card.weights[:12]}"
 
 
 def _refuse_foreign(to: Path) -> None:
@@ -154,7 +174,7 @@ def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
         "lower": card.lower,
         "source": source.name,
     }
-    base = f"{source.name}:{card.weights[:12]}"
+    base = _base(source.name, card)
 
     def candidate(kind: str) -> onnx_graph.Fidelity:
         about["id"] = f"{base}:{kind}:{card.pooling}"
@@ -232,6 +252,7 @@ def _write_tokenizer(original: SentenceTransformer, folder: Path, to: Path) -> N
 def _install(made: Path, to: Path, scratch: Path) -> Manifest:
     """Move the finished folder into place; whoever finished first wins."""
     if to.exists():
+        _keep_prior(to / PRIOR, made)
         to.rename(scratch / "old")
     try:
         made.rename(to)
@@ -240,6 +261,17 @@ def _install(made: Path, to: Path, scratch: Path) -> Manifest:
             raise
         # Another process exported at the same time. Its model is as good as ours.
     return read_manifest(to)
+
+
+def _keep_prior(prior: Path, made: Path) -> None:
+    """Copy the old export's prior if it was fitted for the same model: fitting takes long."""
+    try:
+        fitted_for = str(json.loads(prior.read_bytes())["embedder"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    id = read_manifest(made).id
+    if fitted_for == id or fitted_for.startswith(f"{id}:prefix-"):
+        shutil.copyfile(prior, made / PRIOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cacheserver.core.errors import SettingsError
 from cacheserver.index import export
+from cacheserver.index.errors import ExportFailed
 from cacheserver.index.models import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -31,20 +32,23 @@ def exported_folder(embedder: str, data_dir: Path) -> Path:
     if (named / MANIFEST).is_file():
         return named
     is_path = named.is_dir() or embedder.startswith(("/", ".", "~"))
-    if is_path and not named.is_dir():
-        raise SettingsError(f"`CACHESERVER_EMBEDDER`: `{embedder}` is not a folder")
     model = str(named) if is_path else embedder
     to = data_dir / _FOLDER / _slug(str(named.resolve()) if is_path else embedder)
-    if (to / MANIFEST).is_file():
+    is_exported = (to / MANIFEST).is_file()
+    if is_path and not named.is_dir() and not is_exported:
+        raise SettingsError(f"`CACHESERVER_EMBEDDER`: `{embedder}` is not a folder")
+    if is_exported and not (named.is_dir() and _changed(to, named)):
         return to
+    state = "has changed since it was exported" if is_exported else "is not exported yet"
     command = f"python -m cacheserver.index.export --model {model} --to {to}"
     if importlib.util.find_spec("sentence_transformers") is None:
         raise SettingsError(
-            f"`CACHESERVER_EMBEDDER`: `{embedder}` is not exported yet, and the `models` extra, "
+            f"`CACHESERVER_EMBEDDER`: `{embedder}` {state}, and the `models` extra, "
             f"which exports it, is not installed. Where it is, run `{command}`; then set "
             "`CACHESERVER_EMBEDDER` to the folder it wrote"
         )
-    logger.info("exporting the embedding model, once: %s", command)
+    level = logging.WARNING if is_exported else logging.INFO
+    logger.log(level, "the embedding model %s: %s", state, command)
     done = subprocess.run(  # the serving process never imports torch
         [sys.executable, "-m", export.__name__, "--model", model, "--to", str(to)],
         capture_output=True,
@@ -54,6 +58,18 @@ def exported_folder(embedder: str, data_dir: Path) -> Path:
         last = done.stderr.strip().splitlines()[-1:]
         raise SettingsError(f"`CACHESERVER_EMBEDDER`: {last[0] if last else 'the export failed'}")
     return to
+
+
+def _changed(to: Path, model: Path) -> bool:
+    """Return whether the model is another one, or used in another way, than was exported to `to`.
+
+    Nobody knows of a folder that holds no model any more: serving needs the export alone.
+    """
+    try:
+        return not export.is_current(to, model)
+    except ExportFailed as problem:
+        logger.warning("the export of before is used: %s", problem)
+        return False
 
 
 def _slug(model: str) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -23,11 +24,12 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_damaged_export_is_made_anew_without_the_network(tmp_path: Path) -> None:
-    """And without the second model that version 0.1 had."""
+    """And without the second model that version 0.1 had; a prior for the same model stays."""
     folder = tmp_path / "model"
     shutil.copytree(model_dir(), folder)
     (folder / "model.onnx").write_bytes(b"half a model")
     (folder / "verifier").mkdir(exist_ok=True)
+    (folder / "prior.json").write_text(json.dumps({"embedder": EMBEDDER_ID}))
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE, "--to", str(folder)],
         cwd=ROOT,
@@ -38,6 +40,7 @@ def test_a_damaged_export_is_made_anew_without_the_network(tmp_path: Path) -> No
     assert read_manifest(folder).id == EMBEDDER_ID
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
     assert not (folder / "verifier").exists()
+    assert (folder / "prior.json").exists()
     vectors = [OnnxEmbedder(f).embed(["What is new?"])[0] for f in (folder, model_dir())]
     assert float(vectors[0] @ vectors[1]) > 0.999
 
@@ -58,6 +61,18 @@ def test_a_folder_with_other_files_is_never_replaced(
     assert main(["--to", str(tmp_path)]) == 1
     assert "other files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_earlier_export_with_other_files_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir(), folder)
+    manifest = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**manifest, "id": "another:model"}))
+    (folder / "thesis.tex").write_text("ten years of work")
+    with pytest.raises(ExportFailed, match="other files"):
+        export(folder)
+    assert read_manifest(folder).id == "another:model"
+    assert (folder / "thesis.tex").exists()
 
 
 def test_weights_that_are_not_the_known_ones_are_refused(tmp_path: Path) -> None:

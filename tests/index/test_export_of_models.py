@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from cacheserver.core.errors import SettingsError
+from cacheserver.embedding import exported
+from cacheserver.embedding.exported import exported_folder
 from cacheserver.index import export as exporting
 from cacheserver.index.errors import ExportFailed, TooLong, Unknown
 from cacheserver.index.export import export
@@ -88,6 +91,40 @@ def test_an_intact_export_is_left_alone_and_other_weights_are_not_taken_for_it(
     with pytest.raises(ExportFailed, match="no room"):
         export(folder, str(exports / "mpnet"))
     assert read_manifest(folder).source == "bert"
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "question: "}}),
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("model.safetensors", None),
+    ],
+)
+def test_an_export_of_before_is_not_used_for_a_model_that_has_changed(
+    exports: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    change: dict[str, Any] | None,
+) -> None:
+    model, data = tmp_path / "bert", tmp_path / "data"
+    shutil.copytree(exports / "bert", model)
+    to = data / "models" / exported._slug(str(model))
+    shutil.copytree(exports / "bert-exported", to)
+    assert exported_folder(str(model), data) == to
+    if change is None:
+        shutil.copyfile(exports / "mpnet" / file, model / file)
+    else:
+        found = json.loads((model / file).read_text())
+        (model / file).write_text(json.dumps({**found, **change, "pooling_mode_cls_token": True}))
+    assert not exporting.is_current(to, model)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)  # as where it is not installed
+    with pytest.raises(SettingsError, match=r"`CACHESERVER_EMBEDDER`: .* has changed since"):
+        exported_folder(str(model), data)
+    shutil.rmtree(model)  # serving needs the export alone
+    assert exported_folder(str(model), data) == to
 
 
 def card(folder: Path, **files: Any) -> Path:

@@ -37,8 +37,9 @@ SETTINGS_PAGE = """# Settings
 Each setting is an environment variable, or a key in a TOML file. The key is the variable's name in
 lower case without `CACHESERVER_`. The file is named by `--config FILE` or `CACHESERVER_CONFIG`. No
 file is read just because it is in the working directory, because the file sets the host that
-receives the key for Claude. A variable overrides the file. A misspelt name is refused with the
-nearest existing name. `cacheserver settings` shows the settings in force.
+receives the key for Claude. A variable overrides the file; one that is set to nothing counts as
+not set, but for `CACHESERVER_EMBEDDER_PREFIX`. A misspelt name is refused with the nearest existing
+name. `cacheserver settings` shows the settings in force.
 
 This page is made by `cacheserver settings --markdown`.
 

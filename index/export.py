@@ -7,6 +7,7 @@ Without `--model` it is all-MiniLM-L6-v2, whose weights that extra brings; nothi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import sys
@@ -126,7 +127,9 @@ def _source(model: str) -> _Source:
     """Find a model's files. Raises `ExportFailed`."""
     if model == MINILM:
         return _Source(_minilm(), "all-MiniLM-L6-v2", int8_only=True)
-    folder = Path(model).expanduser()
+    folder = Path(model)
+    with contextlib.suppress(RuntimeError):  # nobody has that home: refused below
+        folder = folder.expanduser()
     if folder.is_dir():
         return _Source(folder, folder.resolve().name)
     if folder.exists() or model.startswith(("/", ".", "~")):

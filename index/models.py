@@ -87,7 +87,7 @@ class OnnxEmbedder:
     """Model exported by `cacheserver.index.export`, run by ONNX Runtime without torch.
 
     `prefix` is put before every text in place of the one the model was exported with. Raises
-    `ModelDamaged`.
+    `ModelDamaged`, and `Unreadable` for a prefix that the model does not read.
     """
 
     def __init__(self, folder: Path, threads: int = 1, *, prefix: str | None = None) -> None:
@@ -108,6 +108,8 @@ class OnnxEmbedder:
         self._lower = manifest.lower
         self._unknown = manifest.unknown and self._tokenizer.token_to_id(manifest.unknown)
         self._special = len(self._tokenizer.encode("").ids)  # the pieces put around every text
+        if prefix and prefix.strip():
+            self._encoded(prefix)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -39,6 +39,10 @@ from cacheserver.core.features import Feature
 from cacheserver.storage.redis_url import Tls
 
 ANTHROPIC_URL = "https://api.anthropic.com"
+_OF_ENDPOINTS = {
+    *("embedder_model", "embedder_key", "embedder_key_file"),
+    *("embedder_timeout_s", "embedder_max_bytes"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,8 @@ class Settings(
         "encryption_key_file", "encryption_old_key_file",
     )  # fmt: skip
     @classmethod
-    def _at_home(cls, value: Path | None) -> Path | None:
-        try:
-            return value and value.expanduser()
-        except RuntimeError:
-            raise ValueError("names the home of a user there is not") from None
+    def _paths_at_home(cls, value: Path | None) -> Path | None:
+        return value and _at_home(value)
 
     @field_validator("upstream")
     @classmethod
@@ -92,6 +93,27 @@ class Settings(
             raise ValueError("must be `minilm`, a folder, a model's name or an http(s) URL")
         if value != MINILM and get_close_matches(value.lower(), [MINILM], cutoff=0.8):
             raise ValueError(f"`{value}` is no embedder; did you mean `{MINILM}`?")
+        return str(_at_home(Path(value))) if value.startswith("~") else value
+
+    @field_validator("embedder_prior")
+    @classmethod
+    def _prior_at_home(cls, value: str | None) -> str | None:
+        return str(_at_home(Path(value))) if value and value.startswith("~") else value
+
+    @field_validator("embedder", "embedder_model", "embedder_prefix")
+    @classmethod
+    def _is_text(cls, value: str | None) -> str | None:
+        try:
+            (value or "").encode()
+        except UnicodeEncodeError:
+            raise ValueError("is not valid UTF-8") from None
+        return value
+
+    @field_validator("embedder_key", "anthropic_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: Secret) -> Secret:
+        if value and not _is_key(value.get_secret_value()):
+            raise ValueError("is no key: it must be printable ASCII")
         return value
 
     @field_validator("redis_url")
@@ -127,13 +149,19 @@ class Settings(
             raise ValueError(
                 "`CACHESERVER_EMBEDDER_KEY` and `CACHESERVER_EMBEDDER_KEY_FILE`: set one"
             )
-        for name in ("embedder_model", "embedder_key", "embedder_key_file"):
+        for name in sorted(_OF_ENDPOINTS & self.model_fields_set):
             if getattr(self, name) is not None and not is_url(self.embedder):
                 raise ValueError(
                     f"`{variable(name)}` is for a `CACHESERVER_EMBEDDER` that is a URL"
                 )
         if self.embedder == MINILM and self.embedder_prefix:
             raise ValueError("`CACHESERVER_EMBEDDER_PREFIX` is not for `minilm`, which takes none")
+        size = len((self.embedder_prefix or "").encode())
+        if is_url(self.embedder) and size >= self.embedder_max_bytes:
+            raise ValueError(
+                f"`CACHESERVER_EMBEDDER_PREFIX` has {size} bytes: no text beside it fits into "
+                f"`CACHESERVER_EMBEDDER_MAX_BYTES`, {self.embedder_max_bytes}"
+            )
 
     def _check_encryption(self) -> None:
         key, old = "CACHESERVER_ENCRYPTION_KEY", "CACHESERVER_ENCRYPTION_OLD_KEY"
@@ -221,9 +249,22 @@ def embedder_key(settings: Settings) -> str | None:
         raise SettingsError(
             f"`CACHESERVER_EMBEDDER_KEY_FILE`: {settings.embedder_key_file} cannot be read: {error}"
         ) from error
-    if not key.isascii() or not key.isprintable() or not key:
+    if not _is_key(key):
         raise SettingsError("`CACHESERVER_EMBEDDER_KEY_FILE`: holds no key of one line")
     return key
+
+
+def _is_key(key: str) -> bool:
+    """Return whether a key can be sent in a header."""
+    return bool(key) and key.isascii() and key.isprintable()
+
+
+def _at_home(path: Path) -> Path:
+    """Expand `~`. Raises `ValueError`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("names the home of a user there is not") from None
 
 
 def is_url(embedder: str) -> bool:

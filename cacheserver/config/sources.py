@@ -21,6 +21,7 @@ _USUAL = "cacheserver.toml"
 
 # Variables with our prefix that are not the server's: where its file is, and the client's own.
 _ELSEWHERE = frozenset({NAMED_BY, "CACHESERVER_URL", "CACHESERVER_API_KEY"})
+_MAY_BE_EMPTY = frozenset({"embedder_prefix"})  # settings of which the empty text is a value
 # Kubernetes sets these for every pod beside a service called `cacheserver`.
 _SERVICE_LINKS = re.compile(r"CACHESERVER_(SERVICE_(HOST|PORT).*|PORT_[0-9]+_.*|PORT=tcp://.*)")
 
@@ -71,7 +72,9 @@ def _from_environment(environ: Mapping[str, str], known: Sequence[str]) -> dict[
     for found, value in environ.items():
         if not found.startswith(PREFIX) or found in _ELSEWHERE:
             continue
-        if not value or _SERVICE_LINKS.fullmatch(f"{found}={value}"):
+        if _SERVICE_LINKS.fullmatch(f"{found}={value}"):
+            continue
+        if not value and names.get(found) not in _MAY_BE_EMPTY:
             continue  # set to nothing is not set: compose files cannot leave a variable out
         if found not in names:
             near = _nearest(found.removeprefix(PREFIX).lower(), known, variable)

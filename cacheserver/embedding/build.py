@@ -18,7 +18,7 @@ from cacheserver.embedding import endpoint_probe, prior_file
 from cacheserver.embedding.endpoint import Endpoint, EndpointEmbedder, new_client
 from cacheserver.embedding.exported import exported_folder, minilm_folder
 from cacheserver.embedding.prior_file import PriorRefused, read_prior
-from cacheserver.index.errors import EmbedderFailed, IndexingError
+from cacheserver.index.errors import EmbedderFailed, IndexingError, Unreadable
 from cacheserver.index.export import EMBEDDER_ID, PRIOR
 from cacheserver.index.models import OnnxEmbedder, Vectors
 from cacheserver.index.probe import difference
@@ -77,6 +77,8 @@ def _minilm(folder: Path) -> OnnxEmbedder:
 def _exported(folder: Path, prefix: str | None) -> OnnxEmbedder:
     try:
         return OnnxEmbedder(folder, prefix=prefix)
+    except Unreadable as error:
+        raise SettingsError(f"`CACHESERVER_EMBEDDER_PREFIX`, read alone: {error}") from error
     except IndexingError as error:
         raise SettingsError(f"`CACHESERVER_EMBEDDER`: {error}") from error
 
@@ -87,7 +89,7 @@ def _prior(chosen: str | None, embedder: str, beside: Path | None) -> Prior:
         if chosen is not None:
             file = prior_file.shipped().get(chosen)
             # That a shipped one fits is the operator's word: the id of a model has its weights.
-            return read_prior(file or Path(chosen).expanduser(), None if file else embedder)
+            return read_prior(file or Path(chosen), None if file else embedder)
         if beside is not None and beside.is_file():
             return read_prior(beside, embedder)
     except PriorRefused as refused:

@@ -28,7 +28,7 @@ def exported_folder(embedder: str, data_dir: Path) -> Path:
 
     Raises `SettingsError`.
     """
-    named = Path(embedder).expanduser()
+    named = Path(embedder)
     if (named / MANIFEST).is_file():
         return named
     is_path = named.is_dir() or embedder.startswith(("/", ".", "~"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cacheserver.config.settings import Settings
+from cacheserver.config.settings import Settings, is_url
 from cacheserver.embedding.build import load
 from cacheserver.embedding.prior_file import write_prior
 from cacheserver.index.export import EMBEDDER_ID, PRIOR
@@ -32,11 +32,12 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, help="the file to write instead")
     args = parser.parse_args()
+    patience = {"embedder_timeout_s": 30.0} if is_url(args.embedder) else {}
     settings = Settings(
         embedder=args.embedder,
         embedder_model=args.model,
         embedder_prefix=args.prefix,
-        embedder_timeout_s=30.0,
+        **patience,
     )
     embedder = load(settings).embedder
     cosines = Cosines(embedder)

@@ -14,6 +14,7 @@ import pytest
 from cacheserver.cache.build import Embedding
 from cacheserver.config.settings import Settings, load
 from cacheserver.core.errors import SettingsError
+from cacheserver.embedding import build as build_module
 from cacheserver.embedding import prior_file
 from cacheserver.embedding.build import build
 from cacheserver.embedding.prior_file import write_prior
@@ -24,6 +25,9 @@ from tests.embedding.servers import Server, saying, serving, shaped
 from tests.models import model_dir
 
 KEY = "sk-embeddings-secret"
+
+
+URL = {"CACHESERVER_EMBEDDER": "http://gpu"}
 
 
 @pytest.fixture
@@ -97,6 +101,22 @@ async def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
         ({"CACHESERVER_EMBEDDER_KEY": "secret"}, "CACHESERVER_EMBEDDER_KEY"),
         ({"CACHESERVER_EMBEDDER_PREFIX": "query: "}, "CACHESERVER_EMBEDDER_PREFIX"),
         ({"CACHESERVER_EMBEDDER_TIMEOUT_S": "0"}, "CACHESERVER_EMBEDDER_TIMEOUT_S"),
+        ({"CACHESERVER_EMBEDDER_TIMEOUT_S": "2"}, "CACHESERVER_EMBEDDER_TIMEOUT_S"),
+        ({"CACHESERVER_EMBEDDER_MAX_BYTES": "250"}, "CACHESERVER_EMBEDDER_MAX_BYTES"),
+        ({"CACHESERVER_EMBEDDER": "~nobody-here/e5"}, "CACHESERVER_EMBEDDER"),
+        ({"CACHESERVER_EMBEDDER_PRIOR": "~nobody-here/e5.json"}, "CACHESERVER_EMBEDDER_PRIOR"),
+        ({**URL, "CACHESERVER_EMBEDDER_KEY": "sécret"}, "CACHESERVER_EMBEDDER_KEY"),
+        ({**URL, "CACHESERVER_EMBEDDER_MODEL": "e5\udcff"}, "CACHESERVER_EMBEDDER_MODEL"),
+        ({**URL, "CACHESERVER_EMBEDDER_PREFIX": "q\udcff"}, "CACHESERVER_EMBEDDER_PREFIX"),
+        (
+            {
+                **URL,
+                "CACHESERVER_EMBEDDER_PREFIX": "é" * 20,
+                "CACHESERVER_EMBEDDER_MAX_BYTES": "40",
+            },
+            "CACHESERVER_EMBEDDER_PREFIX",
+        ),
+        ({"ANTHROPIC_API_KEY": "sécret"}, "CACHESERVER_ANTHROPIC_API_KEY"),
         ({"CACHESERVER_EMBEDER": "minilm"}, "CACHESERVER_EMBEDER"),
     ],
 )
@@ -104,6 +124,23 @@ def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, str], named:
     with pytest.raises(SettingsError, match=f"`{named}`") as error:
         load(wrong)
     assert "secret" not in str(error.value)
+
+
+async def test_an_empty_prefix_is_set_and_takes_away_the_models_own(tmp_path: Path) -> None:
+    shutil.copytree(model_dir(), tmp_path / "model")
+    manifest = json.loads((tmp_path / "model" / "model.json").read_text())
+    manifest = {**manifest, "format": 2, "prefix": "query: "}
+    (tmp_path / "model" / "model.json").write_text(json.dumps(manifest))
+    chosen = {"CACHESERVER_EMBEDDER": str(tmp_path / "model")}
+    assert ":prefix-" in build_module.load(load(chosen)).embedder.id
+    without = build_module.load(load({**chosen, "CACHESERVER_EMBEDDER_PREFIX": ""}))
+    assert without.embedder.id == EMBEDDER_ID
+    load({"CACHESERVER_EMBEDDER_PREFIX": ""})  # none is what `minilm` has
+
+
+async def test_a_prefix_that_the_model_does_not_read_is_refused(tmp_path: Path) -> None:
+    said = await refused(tmp_path, embedder=str(model_dir()), embedder_prefix="\N{GRINNING FACE}: ")
+    assert said.startswith("`CACHESERVER_EMBEDDER_PREFIX`")
 
 
 async def test_an_endpoint_is_probed_and_remembered(

@@ -71,7 +71,7 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
     entries = answers.entries.entries
     states = States(labels, metrics, embedder=answers.evidence_id, clock=clock)
     reader = AnswerReader(
-        answers.entries.vector,
+        answers.entries.embed,
         language,
         AnswerVectors(
             store.redis,

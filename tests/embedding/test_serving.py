@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from cacheserver.cache.store import reembedding
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
 from cacheserver.in_process import open_cache
 from tests.embedding.servers import saying, serving, shaped
+from tests.hostile.raw import until
 from tests.house import ADMIN_KEY, House
 
 ASKED = "What is the capital of France?"
@@ -80,8 +82,11 @@ async def test_a_server_starts_and_serves_exact_hits_while_its_endpoint_is_away(
             assert (twin.decision.kind, twin.decision.reason) == ("miss", "embedder")
 
 
-async def test_no_vector_of_another_model_is_used_or_stored(tmp_path: Path) -> None:
+async def test_no_vector_of_another_model_is_used_or_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The model is swapped under the server; then it is back."""
+    monkeypatch.setattr(reembedding, "_BACK_S", 0.0)
     with serving(shaped()) as endpoint:
         async with House.open(
             tmp_path, embedder=endpoint.url, similarity=None, embedder_timeout_s=5
@@ -101,6 +106,8 @@ async def test_no_vector_of_another_model_is_used_or_stored(tmp_path: Path) -> N
             endpoint.reply = shaped()
             assert (await house.ask(OTHER)).headers["x-cache-reason"] != "embedder"
             assert (await house.http.get("/readyz")).json()["embedder"] == "ok"
+            # The twin's answer gets its vector behind the requests.
+            await until(lambda: len(house.parts.entries.index) == 3)
 
 
 async def test_a_store_knows_its_model_also_on_another_machine(

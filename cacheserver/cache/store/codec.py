@@ -42,7 +42,8 @@ class VectorRow:
     scope: str
     tenant: str
     expires_at: float
-    vectors: Mapping[str, bytes]  # by embedder, fp16; empty: this one cannot read the question
+    # By embedder, fp16. An empty one: it cannot read the question. None: it has not tried yet.
+    vectors: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,12 +162,19 @@ class Entries:
         return entry
 
     async def put(
-        self, entry: Entry, *, keep_s: int, vector: bytes | None, asked_at: float
+        self,
+        entry: Entry,
+        *,
+        keep_s: int,
+        vector: bytes | None,
+        asked_at: float,
+        lacks: bool = False,
     ) -> bool:
         """Store `entry` in place of its fingerprint's last one, until `keep_s` past its deadline.
 
         False, and nothing stored: a purge since `asked_at` covers it, it is over already, or it
         alone exceeds the size limit. Makes room under that limit by what entries save per byte.
+        `lacks`: the embedder failed, so the row says that the question is to be embedded later.
         """
         now = self._clock()
         life_ms = round((entry.expires_at + keep_s - now) * 1000)
@@ -176,8 +183,8 @@ class Entries:
         await self._sealer.ready(entry.tenant)
         value = self._sealed("answers", entry, pack_entry(entry))
         row = b""
-        if vector is not None:
-            vectors = {self._embedder: vector}
+        if vector is not None or lacks:
+            vectors = {} if vector is None else {self._embedder: vector}
             row = self._sealed("vectors", entry, pack_vectors(codec.vector_row(entry, vectors)))
         # Once its answer is compared, vectors of that are kept too (`calibration.answers`).
         size = len(value) + 2 * len(row) + OVERHEAD_BYTES

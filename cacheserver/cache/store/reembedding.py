@@ -1,5 +1,7 @@
 """Change of the embedder: every stored question is embedded again, behind the requests.
 
+So is a question that the embedder failed to embed as its answer was stored.
+
 Each entry says which embedders made its vectors, so a pass over the entries needs no list: after
 a kill it finds what is left. Vectors of two embedders are never compared, for the index holds
 those of one. The previous embedder's vectors stay for a week after a change, so that going back
@@ -9,6 +11,7 @@ embeds nothing again. Exact hits know no embedder.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import time
@@ -34,7 +37,9 @@ KEPT_S = 7 * 86_400  # previous vectors after a change: a week in which operator
 _PAGE = 100  # entries at a time: some 400 kB
 _BUSY_S, _MOST_BUSY_S = 0.02, 1.0  # wait for requests: each look, and at most for one question
 _FAILURES_IN_A_ROW = 20  # then it is the embedder that fails, not a text
-_RETRY_S = 5.0  # after a failure of the store or the embedder
+_RETRY_S = 5.0  # after a failure of the store
+_AWAY_S = 30.0  # after one of the embedder, unless it answers before: a try may hold it a while
+_BACK_S = 10.0  # from the first answer after a failure to a pass: a pass reads the ids of all
 _LOOK_S = 600.0  # between looks at whether a week is over
 _ROW_BYTES = 100  # of a row beside its vectors: ids and names
 # Bytes on disk for each byte of a vector: the append-only file has the old row and the new one
@@ -106,6 +111,7 @@ class Reembedding:
             "id": self._id,
             "dim": self._dim,
             "changing": self._semantic.changing,
+            "lacking": self._semantic.lacking,
             "model_changed": self.changed(),
             **asdict(self.progress),
             "previous": None if state is None else state.previous,
@@ -146,16 +152,28 @@ class Reembedding:
                 self._counts.swallowed("re-embed")
                 await asyncio.sleep(_RETRY_S)
                 continue
+            except IndexingError as error:
+                log.warning("stored questions cannot be embedded yet: %s", type(error).__name__)
+                await self._rest(_AWAY_S)
+                continue
             except Exception as error:  # the task boundary: the next round goes on
                 self._counts.swallowed("re-embed")
                 log.warning("embedding stored questions again failed: %s", type(error).__name__)
                 await asyncio.sleep(_RETRY_S)
                 continue
-            await asyncio.sleep(_LOOK_S)
+            await self._rest(_LOOK_S)
+
+    async def _rest(self, most: float) -> None:
+        """Wait, less if the embedder answers again after a failure."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most):
+                await self._semantic.recovered.wait()
+                await asyncio.sleep(_BACK_S)
 
     async def _round(self) -> None:
         state = self.state
         assert state is not None  # `prepare` ran
+        self._semantic.recovered.clear()
         if state.finished is None or self._semantic.lacking:
             await self.embed_all()
             state = replace(state, finished=state.finished or self._clock())
@@ -181,9 +199,11 @@ class Reembedding:
         Raises `StoreError`, and `IndexingError` if the embedder fails.
         """
         failed = in_a_row = 0
-        self.progress = Progress(left=await self._entries.vectors.count())
-        async for page in self._entries.vectors.pages(size=_PAGE):
-            lacking = [one for one in page if not self._has(one)]
+        before, known = self._semantic.lacking, {id[:32] for id in self._semantic.index.ids()}
+        stored = await self._entries.vectors.count()
+        self.progress = Progress(left=max(0, stored - len(known)))
+        async for page in self._entries.vectors.pages(known, size=_PAGE):
+            lacking = [one for one in page if self._wants(one)]
             questions = await self._entries.vectors.questions(lacking)
             for found, entry in zip(lacking, questions, strict=True):
                 if entry is None or entry.text is None or not is_normal(entry.text):
@@ -199,7 +219,9 @@ class Reembedding:
             self._counts.embedder_left(self.progress.left)
         self.progress.left = 0
         self._counts.embedder_left(0)
-        self._semantic.changing, self._semantic.lacking = False, failed
+        self._semantic.changing = False
+        # Others may have been stored meanwhile.
+        self._semantic.lacking = max(0, self._semantic.lacking - before) + failed
         if self.progress.embedded or self.progress.unreadable:
             log.info(
                 "stored questions embedded again: %d; the embedder cannot read %d",
@@ -215,14 +237,18 @@ class Reembedding:
                     await self._entries.vectors.replace(found, replace(found.row, vectors=mine))
             await asyncio.sleep(0)
 
-    def _has(self, found: FoundRow) -> bool:
-        """Return True if there is a vector, which is indexed if another server made it."""
+    def _wants(self, found: FoundRow) -> bool:
+        """Return True if it is to be embedded. A vector of another server's is indexed.
+
+        What has no row is to be matched exactly only, or could not be read by the embedder before
+        a change: then this one tries.
+        """
         if found.id + found.fingerprint in self._semantic.index:
-            return True
-        if found.row is None or self._id not in found.row.vectors:
             return False
+        if found.row is None or self._id not in found.row.vectors:
+            return found.row is not None or self._semantic.changing
         self._semantic.index_row(found.row)
-        return True
+        return False
 
     async def _embed(self, found: FoundRow, entry: Entry, text: str) -> None:
         if entry.expires_at <= self._clock():
@@ -237,8 +263,10 @@ class Reembedding:
             self._counts.swallowed(site_of(error))
             raise
         row = with_vectors(entry, found.row, {self._id: vector})
-        kept = {k: v for k, v in row.vectors.items() if k in (self._id, self._previous)}
-        if await self._entries.vectors.replace(found, replace(row, vectors=kept)):
+        if self._semantic.changing:  # a third embedder's go
+            kept = {k: v for k, v in row.vectors.items() if k in (self._id, self._previous)}
+            row = replace(row, vectors=kept)
+        if await self._entries.vectors.replace(found, row):
             if vector:
                 self._semantic.index_row(row)
                 self.progress.embedded += 1

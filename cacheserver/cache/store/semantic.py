@@ -23,6 +23,7 @@ from cacheserver.core.types import Candidate, Entry, Near, Query
 from cacheserver.index import snapshot
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import (
+    EmbedderFailed,
     IndexingError,
     ModelChanged,
     SnapshotRefused,
@@ -67,7 +68,9 @@ class SemanticEntries:
         self.entries = entries
         self.index = VectorIndex(dim)
         self.changing = False  # to this embedder: not all questions have its vector yet
-        self.lacking = 0  # questions that were restored without a vector of this embedder
+        self.lacking = 0  # stored questions without a vector of this embedder, as far as known
+        self.recovered = asyncio.Event()  # the embedder answers again after a failure
+        self._failing = False
         self.restored = asyncio.Event()  # until then a look-up by similarity is `warming`
         self._batcher = batcher
         self._dim = dim
@@ -97,14 +100,12 @@ class SemanticEntries:
         if not self.ready:
             return Near(skipped="warming")
         try:
-            async with asyncio.timeout(self._limit_s):
-                vector = await self._batcher.embed(query.text)
+            vector = await self._embed(query.text)
         except TooLong:
             return Near(skipped="window")
         except Unreadable:
             return Near(skipped="unreadable")
-        except (IndexingError, TimeoutError) as error:
-            self._counts.swallowed(site_of(error))
+        except IndexingError:
             return Near(skipped="embedder")
         for _ in range(_ROUNDS):
             try:
@@ -135,34 +136,77 @@ class SemanticEntries:
         """Store an entry, then index its question. False: purged since `asked_at`, or too large.
 
         `embed` False: only a vector at hand is used, such as one that was late for the look-up.
+        A question that the embedder failed to embed is embedded later (`reembedding`).
         """
-        vector = None
-        if entry.text is not None:
-            at_hand = self._batcher.recall(entry.text)
-            vector = await self.vector(entry.text) if embed and at_hand is None else at_hand
-        return await self.put_vector(entry, vector, keep_s=keep_s, asked_at=asked_at)
+        vector, lacks = None, False
+        if entry.text is not None and (vector := self._batcher.recall(entry.text)) is None:
+            lacks = not embed
+            if embed:
+                try:
+                    vector = await self.embed(entry.text)
+                except IndexingError:
+                    lacks = True
+        return await self.put_vector(entry, vector, keep_s=keep_s, asked_at=asked_at, lacks=lacks)
 
     async def put_vector(
-        self, entry: Entry, vector: Vector | None, *, keep_s: int, asked_at: float
+        self,
+        entry: Entry,
+        vector: Vector | None,
+        *,
+        keep_s: int,
+        asked_at: float,
+        lacks: bool = False,
     ) -> bool:
-        """`put` with the question's vector at hand; without one it is matched exactly only."""
+        """`put` with the question's vector at hand; without one it is matched exactly only.
+
+        `lacks`: until it is embedded later.
+        """
         packed = None if vector is None else vector.astype(np.float16).tobytes()
-        was_stored = await self.entries.put(entry, keep_s=keep_s, vector=packed, asked_at=asked_at)
+        was_stored = await self.entries.put(
+            entry, keep_s=keep_s, vector=packed, asked_at=asked_at, lacks=lacks
+        )
         if was_stored and vector is not None:
             self.index.add(_name(entry), entry.scope, vector, entry.expires_at)
             self._changed = True
+        if was_stored and lacks:
+            self.lacking += 1
         return was_stored
 
-    async def vector(self, text: str) -> Vector | None:
-        """The vector of a text; None if it exceeds the window or the embedder fails."""
+    async def embed(self, text: str) -> Vector | None:
+        """The vector of a text; None if the embedder cannot read it.
+
+        Raises `IndexingError` where it fails or is slow, which is counted.
+        """
         try:
-            async with asyncio.timeout(self._limit_s):
-                return await self._batcher.embed(text)
+            return await self._embed(text)
         except Unreadable:
             return None
-        except (IndexingError, TimeoutError) as error:
-            self._counts.swallowed(site_of(error))
+
+    async def vector(self, text: str) -> Vector | None:
+        """As `embed`, but None where it fails."""
+        try:
+            return await self.embed(text)
+        except IndexingError:
             return None
+
+    async def _embed(self, text: str) -> Vector:
+        """The vector of a text, within the limit. Raises `IndexingError`; a failure is counted."""
+        asked = self._batcher.recall(text) is None
+        try:
+            async with asyncio.timeout(self._limit_s):
+                vector = await self._batcher.embed(text)
+        except Unreadable:
+            raise
+        except (IndexingError, TimeoutError) as error:
+            self._failing = True
+            self._counts.swallowed(site_of(error))
+            if isinstance(error, TimeoutError):
+                raise EmbedderFailed("the embedder is slow") from error
+            raise
+        if self._failing and asked:
+            self._failing = False
+            self.recovered.set()
+        return vector
 
     async def restore(self) -> None:
         """Fill the index from the snapshot, then make it agree with Redis.

@@ -19,11 +19,13 @@ from cacheserver.calibration.answers import comparison, reply
 from cacheserver.calibration.answers.comparison import Cosines, Exchange, Grouped, Outcome
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry
+from cacheserver.index.errors import IndexingError
 from cacheserver.matching.language import Language
 from cacheserver.matching.prior import MINILM, Prior
 
 Rows = npt.NDArray[np.float32]  # unit vectors: one, or one a row
-Embed = Callable[[str], Awaitable[Rows | None]]  # None: beyond the window
+# None: the embedder cannot read the text. Raises `IndexingError` where it fails.
+Embed = Callable[[str], Awaitable[Rows | None]]
 
 # An answer is embedded in parts, one call each: 60 words are some 70 word pieces and hold the
 # model for 6 ms, which a question that comes meanwhile waits. Five parts are 300 words, all of most
@@ -121,6 +123,16 @@ class AnswerReader:
         return ReadExchange(await asyncio.to_thread(work), vectors, self._prior)
 
     async def _embedded(self, question: str, text: str) -> Rows | None:
+        """Return the rows of an exchange; None if the answer cannot be read or the embedder fails.
+
+        What a failure leaves out would be stored as if it could not be read.
+        """
+        try:
+            return await self._rows(question, text)
+        except IndexingError:
+            return None
+
+    async def _rows(self, question: str, text: str) -> Rows | None:
         """Return rows as `Vectors` stores them; an answer's is the mean direction of its parts.
 
         A question that is absent or cannot be read is a row of zeros.

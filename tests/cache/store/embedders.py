@@ -22,7 +22,7 @@ from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.errors import TooLong
+from cacheserver.index.errors import EmbedderFailed, TooLong
 from cacheserver.index.models import Vectors
 from cacheserver.storage.connection import Connection, connect
 
@@ -37,9 +37,12 @@ class Digests:
     id: str
     dim: int = 16
     pause_s: float = 0.0
+    away: bool = False
     texts: list[str] = field(default_factory=list)  # embedded so far
 
     def embed(self, texts: Sequence[str]) -> Vectors:
+        if self.away:
+            raise EmbedderFailed("away")
         rows = np.empty((len(texts), self.dim), np.float32)
         for at, text in enumerate(texts):
             if self.id == NEW and UNREADABLE in text:

@@ -16,6 +16,7 @@ from cacheserver.cache.store import reembedding
 from cacheserver.cache.store.embedder_state import EmbedderState, EmbedderStates, state_for
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.types import FIRST_EMBEDDER, Entry, Near, Query
+from cacheserver.index.errors import EmbedderFailed
 from cacheserver.storage.connection import Connection, command
 from tests.cache.entries import entry
 from tests.cache.queries import query
@@ -204,6 +205,31 @@ async def test_what_the_new_embedder_cannot_read_is_tried_once(
         assert new.work.as_json()["unreadable"] == 1
     async with serving(redis, prefix, tmp_path, Digests(NEW)) as again:
         assert again.semantic.lacking == 0
+
+
+async def test_a_question_that_could_not_be_embedded_is_once_the_embedder_is_back(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    """Also after a restart, and only such questions: neither exact-only nor unreadable ones."""
+    async with serving(redis, prefix, tmp_path, Digests(NEW)) as server:
+        await fill(server, stored(1), stored(2, text=f"what is {UNREADABLE}"))
+        await fill(server, stored(3, text=None))
+        server.embedder.away = True
+        await fill(server, stored(4), *map(stored, range(20, 50)))
+        assert await server.semantic.get("f4") is not None
+        assert (await near(server, 4)).skipped == "embedder"
+        with pytest.raises(EmbedderFailed):
+            await server.finish()
+        assert server.work.as_json()["lacking"] == 31
+    async with serving(redis, prefix, tmp_path, Digests(NEW)) as server:
+        assert server.semantic.lacking == 31
+        await server.finish()
+        assert server.work.as_json()["lacking"] == 0
+        expected = {f"what is {n}" for n in (4, *range(20, 50))}
+        assert set(server.embedder.texts) == expected
+        assert (await near(server, 4)).candidates[0].similarity > 0.99
+        await server.finish()
+        assert len(server.embedder.texts) == 31 + 1
 
 
 async def test_a_change_without_room_is_refused_before_anything_is_written(

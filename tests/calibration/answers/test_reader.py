@@ -23,7 +23,7 @@ from cacheserver.calibration.answers.reader import (
 from cacheserver.core.types import Entry
 from cacheserver.english.language import english
 from cacheserver.index.batcher import Batcher
-from cacheserver.index.errors import Unreadable
+from cacheserver.index.errors import EmbedderFailed, Unreadable
 from cacheserver.index.models import OnnxEmbedder
 from tests.cache.entries import entry
 from tests.models import model_dir
@@ -57,6 +57,7 @@ class Reading:
     batcher: Batcher
     embedded: list[str] = field(default_factory=list)
     kept: dict[str, Rows] = field(default_factory=dict)
+    fails_on: str | None = None
 
     @property
     def answers(self) -> AnswerReader:
@@ -64,6 +65,8 @@ class Reading:
 
     async def embed(self, text: str) -> Rows | None:
         self.embedded.append(text)
+        if text == self.fails_on:
+            raise EmbedderFailed("away")
         try:
             return await self.batcher.embed(text)
         except Unreadable:
@@ -142,6 +145,18 @@ async def test_an_answer_is_embedded_once_in_its_life(reading: Reading) -> None:
     found = await reading.answers.recall([fresh, *stored])
     assert reading.embedded == ["It is done in a day.", fresh.text]
     assert all(said is not None for said in found)
+
+
+async def test_an_exchange_that_the_embedder_failed_to_embed_is_not_kept_by_half(
+    reading: Reading,
+) -> None:
+    one = entry("f", message=message(PAID))
+    reading.fails_on = one.text
+    assert await reading.answers.recall([one]) == [None]
+    reading.fails_on = None
+    (found,) = await reading.answers.recall([one])
+    assert found is not None
+    assert np.allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-5)
 
 
 async def test_what_was_kept_says_what_the_answer_says(reading: Reading) -> None:

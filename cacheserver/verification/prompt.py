@@ -81,6 +81,26 @@ def task_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in task.items() if value}
 
 
+def exceeds(parts: Sequence[Any], most_tokens: int) -> bool:
+    """Return whether a request with these parts is surely above a limit of `tokens_at_most`.
+
+    The parts are values of JSON. Only lengths are added up, and no further than the limit: writing
+    a prompt of megabytes to find that it does not fit would hold all other requests.
+    """
+    left, waiting = most_tokens * _LEAST_BYTES, list(parts)
+    while waiting:
+        part = waiting.pop()
+        # A text has no fewer bytes than characters; around each value there is at least one more.
+        left -= len(part) if isinstance(part, str | list | tuple | Mapping) else 1
+        if left < 0:
+            return True
+        if isinstance(part, Mapping):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list | tuple):
+            waiting += part
+    return False
+
+
 def tokens_at_most(body: Mapping[str, Any]) -> int:
     """Return an upper bound on the input tokens of such a request."""
     return int(_size(body) / _LEAST_BYTES) + 64  # the frame around them

@@ -123,7 +123,8 @@ class Verifier:
             return None
         rates = self._audited.rates(state, self._options.stated)
         options = self._admitted(query, found, rates)
-        if not options:
+        # Before anything is made of the task, such as the digest of a verdict.
+        if not options or self._is_too_long(query.text, prompt.task_of(query.body)):
             return None
         candidates = {c.entry.id: c for c in decision.neighbours}
         entries = [candidates[one.id].entry for one in options]
@@ -251,6 +252,7 @@ class Verifier:
     ) -> _Question | None:
         """The call about these candidates; None if there is nothing to ask, or it does not fit."""
         entries = [candidates[one.id].entry for one in options]
+        task = prompt.task_of(query.body)
         shown = [
             (one, entry, text)
             for one, entry in zip(options, entries, strict=True)
@@ -261,9 +263,11 @@ class Verifier:
         stored = [
             prompt.Stored(entry.text or "", answer, entry.created_at) for _, entry, answer in shown
         ]
+        if self._is_too_long(query.text, task, *((one.question, one.answer) for one in stored)):
+            return None
         body = prompt.body_of(
             query.text,
-            prompt.task_of(query.body),
+            task,
             stored,
             model=self._options.model,
             now=self._clock(),
@@ -273,6 +277,9 @@ class Verifier:
         return _Question(
             body, tuple(one for one, _, _ in shown), tuple(entry for _, entry, _ in shown)
         )
+
+    def _is_too_long(self, *parts: Any) -> bool:
+        return prompt.exceeds(parts, self._options.most_tokens)
 
     def _admitted(self, query: Query, found: Plausible, rates: ErrorRates) -> list[Askable]:
         """The candidates that a yes would serve, the most probable first."""

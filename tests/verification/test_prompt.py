@@ -59,6 +59,31 @@ def same_frame(body: dict[str, Any], question: str, system: str, stored: str, an
     }
 
 
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(texts, json_values, texts, texts, st.integers(0, 400))
+def test_only_what_is_too_long_is_taken_for_it_by_its_parts(
+    question: str, turns: Any, stored: str, answer: str, most: int
+) -> None:
+    task = {"turns": turns}
+    body = prompt.body_of(question, task, [Stored(stored, answer, 0.0)], model="m", now=2.0)
+    if prompt.exceeds([question, task, stored, answer], most):
+        assert prompt.tokens_at_most(body) > most
+
+
+def test_parts_are_read_no_further_than_the_limit() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert prompt.exceeds([endless], 4_000)
+    assert prompt.exceeds(["x" * 8_001], 4_000)
+    assert not prompt.exceeds(["x" * 7_000, {"turns": [1, None]}], 4_000)
+
+
 def test_there_are_thirty_attempts() -> None:
     assert len(set(ATTEMPTS)) >= 30
 

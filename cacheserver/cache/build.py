@@ -149,7 +149,7 @@ async def answers(
             embedder_id=embedder.id,
             dim=embedder.dim,
             max_bytes=options.max_bytes,
-            data_dir=options.data_dir,
+            disk=None if store.server.sync is None else options.data_dir,
             clock=clock,
             counts=metrics,
             probe=embedding.probe,

@@ -80,6 +80,12 @@ async def test_a_server_starts_and_serves_exact_hits_while_its_endpoint_is_away(
             assert (await cache.query(ASKED)).decision.kind == "exact"
             twin = await cache.query(TWIN)
             assert (twin.decision.kind, twin.decision.reason) == ("miss", "embedder")
+            endpoint.reply = shaped(64)  # back with another model
+            other = await cache.query(OTHER)
+            assert (other.decision.kind, other.decision.reason) == ("miss", "embedder")
+            endpoint.reply = shaped()
+            again = await cache.query("What is the capital of France")
+            assert again.decision.kind == "semantic"
 
 
 async def test_no_vector_of_another_model_is_used_or_stored(

@@ -76,14 +76,16 @@ class Reembedding:
         embedder_id: str,
         dim: int,
         max_bytes: int | None,
-        data_dir: Path,
+        disk: Path | None,
         clock: Callable[[], float],
         counts: Counts,
         probe: Vectors | None = None,
         changed: Callable[[], str | None] = lambda: None,
         pause: float = 1.0,
     ) -> None:
-        """`probe`: as `Embedding` has it, and `changed`.
+        """`disk`: where the store's files are; None: on a server that somebody else runs.
+
+        `probe`: as `Embedding` has it, and `changed`.
 
         `pause`: seconds of rest for each second of embedding, which leaves half to requests.
         """
@@ -98,7 +100,7 @@ class Reembedding:
         self._id = embedder_id
         self._dim = dim
         self._max_bytes = max_bytes
-        self._data_dir = data_dir
+        self._disk = disk
         self._clock = clock
         self._counts = counts
         self._probe = probe
@@ -285,24 +287,32 @@ class Reembedding:
             waited += _BUSY_S
 
     async def _check_room(self, questions: int) -> None:
+        """Raise `SettingsError` where the new vectors cannot fit.
+
+        `CACHESERVER_MAX_BYTES` is no such place: answers of least worth are evicted for them.
+        """
         need = questions * (2 * self._dim + _ROW_BYTES)
-        change = f"changing the embedder adds {need:,} bytes of vectors to {questions:,} questions"
         if self._max_bytes is not None:
-            left = self._max_bytes - await self._entries.used_bytes()
+            left = max(0, self._max_bytes - await self._entries.used_bytes())
             if left < need:
-                raise SettingsError(
-                    f"`CACHESERVER_MAX_BYTES`: {change}, and {max(0, left):,} are left; raise it "
-                    "or purge answers, or keep `CACHESERVER_EMBEDDER` as it was"
+                log.warning(
+                    "vectors of the new embedder take %d bytes and `CACHESERVER_MAX_BYTES` leaves "
+                    "%d: answers are evicted for them",
+                    *(need, left),
                 )
+            need = min(need, left)
+        change = f"changing the embedder adds {need:,} bytes of vectors to {questions:,} questions"
         memory = await command(self._redis, "INFO", "memory")
         limit = int(memory.get("maxmemory", 0))
         left = limit - int(memory.get("used_memory", 0))
-        if limit and left < need:
+        if limit and left < need and memory.get("maxmemory_policy") == "noeviction":
             raise SettingsError(
                 f"`CACHESERVER_REDIS_URL`: {change}, and the server's `maxmemory` leaves "
                 f"{max(0, left):,}; raise it, or keep `CACHESERVER_EMBEDDER` as it was"
             )
-        free = await asyncio.to_thread(_free_bytes, self._data_dir)
+        if self._disk is None:
+            return
+        free = await asyncio.to_thread(_free_bytes, self._disk)
         if free < _DISK * need:
             raise SettingsError(
                 f"`CACHESERVER_DATA_DIR`: {change}, which takes up to {_DISK * need:,} on disk, "

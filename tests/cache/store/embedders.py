@@ -93,6 +93,7 @@ async def serving(
     *,
     max_bytes: int | None = None,
     ahead_s: float = 0.0,
+    is_local: bool = True,
 ) -> AsyncIterator[Server]:
     """A server's stored questions with `embedder`, restored, and no background work yet."""
 
@@ -119,7 +120,7 @@ async def serving(
             embedder_id=embedder.id,
             dim=embedder.dim,
             max_bytes=max_bytes,
-            data_dir=folder,
+            disk=folder if is_local else None,
             clock=clock,
             counts=counts,
             pause=0.0,

@@ -237,10 +237,6 @@ async def test_a_change_without_room_is_refused_before_anything_is_written(
 ) -> None:
     async with serving(redis, prefix, tmp_path, Digests(OLD)) as old:
         await fill(old, *map(stored, range(20)))
-        used = await old.semantic.entries.used_bytes()
-    with pytest.raises(SettingsError, match=r"`CACHESERVER_MAX_BYTES`.*20 questions"):
-        async with serving(redis, prefix, tmp_path, Digests(NEW), max_bytes=used + 1_000):
-            pass
     monkeypatch.setattr(reembedding, "_free_bytes", lambda folder: 1_000)
     with pytest.raises(SettingsError, match=r"`CACHESERVER_DATA_DIR`.*1,000 are free"):
         async with serving(redis, prefix, tmp_path, Digests(NEW)):
@@ -254,9 +250,27 @@ async def test_a_change_without_room_is_refused_before_anything_is_written(
     finally:
         await command(redis, "CONFIG", "SET", "maxmemory", 0)
     assert (await EmbedderStates(redis, prefix=prefix).read() or EmbedderState("")).id == OLD
-    async with serving(redis, prefix, tmp_path, Digests(NEW), max_bytes=used + 100_000) as new:
+    async with serving(redis, prefix, tmp_path, Digests(NEW)) as new:
         await new.finish()
         assert len(new.semantic.index) == 20
+
+
+async def test_a_full_store_evicts_answers_for_the_new_vectors(
+    redis: Connection, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the disk of this machine says nothing of a Redis on another."""
+    async with serving(redis, prefix, tmp_path, Digests(OLD)) as old:
+        await fill(old, *map(stored, range(20)))
+        used = await old.semantic.entries.used_bytes()
+    monkeypatch.setattr(reembedding, "_free_bytes", lambda folder: 0)
+    full: dict[str, Any] = {"max_bytes": used, "is_local": False}
+    async with serving(redis, prefix, tmp_path, Digests(NEW), **full) as new:
+        await new.finish()
+        await new.semantic.entries.upkeep()
+        assert 0 < await new.semantic.entries.used_bytes() <= used
+        kept = await embedders_of(new)
+        assert 10 < len(kept) < 20
+        assert set(map(frozenset, kept.values())) == {frozenset((OLD, NEW))}
 
 
 async def test_the_size_counts_the_added_vectors(
@@ -285,6 +299,33 @@ async def test_the_other_servers_vectors_are_taken_over(
         await second.finish()
         assert second.embedder.texts == []
         assert len(second.semantic.index) == 9
+
+
+async def test_servers_with_different_embedders_share_a_store_and_no_vector(
+    redis: Connection, prefix: str, tmp_path: Path
+) -> None:
+    """The older one embeds what it lacked, and leaves the newer one's vectors and state alone."""
+    async with (
+        serving(redis, prefix, tmp_path / "one", Digests(OLD)) as older,
+        serving(redis, prefix, tmp_path / "other", Digests(NEW)) as newer,
+    ):
+        await fill(older, stored(1))
+        await fill(newer, stored(4))
+        for server, own in ((older, "f1"), (newer, "f4")):
+            found = (await near(server, 1)).candidates
+            assert [one.entry.fingerprint for one in found] == [own]
+        older.embedder.away = True
+        await fill(older, stored(7))
+        older.embedder.away = False
+        await newer.finish()
+        await older.finish()
+        both = set(map(frozenset, (await embedders_of(newer)).values()))
+        assert both == {frozenset((OLD, NEW))}
+        for server in (older, newer):
+            found = (await near(server, 7)).candidates
+            assert {one.entry.fingerprint for one in found} == {"f1", "f4", "f7"}
+            assert found[0].similarity > 0.99
+        assert (await EmbedderStates(redis, prefix=prefix).read() or EmbedderState("")).id == NEW
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,17 @@ async def build(settings: Settings) -> AsyncIterator[Embedding]:
     try:
         yield embedding
     finally:
-        if isinstance(embedding.embedder, EndpointEmbedder):
-            embedding.embedder.close()
+        close(embedding)
+
+
+def close(embedding: Embedding) -> None:
+    """Close what `load` opened."""
+    if isinstance(embedding.embedder, EndpointEmbedder):
+        embedding.embedder.close()
 
 
 def load(settings: Settings) -> Embedding:
-    """Return the embedder and its prior. Raises `SettingsError`."""
+    """Return the embedder and its prior, to be closed by `close`. Raises `SettingsError`."""
     if config.is_url(settings.embedder):
         embedder, probe = _endpoint(settings)
         prior = _prior(settings.embedder_prior, embedder.id, None)

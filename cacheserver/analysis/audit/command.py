@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     from cacheserver.analysis.audit.tally import Tally
     from cacheserver.config import settings as config
     from cacheserver.core import json_text
+    from cacheserver.core.errors import SettingsError
+    from cacheserver.index.errors import EmbedderFailed
     from cacheserver.pricing import price_file
 
     _check(args)
@@ -114,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     verification = _verification(args, settings, priced)
     reading, tally, progress = ReadLog(), Tally(), Progress(on=args.progress)
     leaks = Leaks(priced.cost, ttl_s=args.ttl, systems=tally.systems)
-    interrupted = False
+    interrupted, done = False, 0
     try:
         if args.admin:
             _fetch(args.admin_url, reading, since, until)
@@ -129,6 +131,12 @@ def run(args: argparse.Namespace) -> int:
                 progress.replayed(done, reading.formats.total())
     except KeyboardInterrupt:
         interrupted = True
+    except EmbedderFailed as failed:
+        progress.end()
+        raise SettingsError(
+            f"`CACHESERVER_EMBEDDER`: {failed}, also when asked again; the audit ended after "
+            f"{done:,} requests"
+        ) from failed
     progress.end()
     reports = reading.invoice.within(since, until, DAYS)
     invoice_totals = invoice.totals(reports, priced) if reports else None
@@ -217,13 +225,14 @@ def _steps(
     verification: Verification,
 ) -> Iterator[tuple[Call, Step]]:
     """Replay every request."""
-    from cacheserver.analysis.audit.factories import EngineFactory
+    from cacheserver.analysis.audit.factories import EngineFactory, patient
     from cacheserver.analysis.replay import workers
     from cacheserver.core.types import Bar, Tenant
-    from cacheserver.embedding.build import load
+    from cacheserver.embedding import build
     from cacheserver.promptcache.prefixes import MOST
 
-    load(settings)  # what is wrong with it is said here, not by each process
+    settings = patient(settings)
+    build.close(build.load(settings))  # what is wrong is said here, not by each process
     tenant = Tenant(
         "default",
         default_ttl_s=args.ttl,

@@ -10,11 +10,21 @@ from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.verification import Verification
 from cacheserver.analysis.replay.workers import ManagedEngine
-from cacheserver.config.settings import Settings
+from cacheserver.config.settings import Settings, is_url
 from cacheserver.core.types import Tenant
-from cacheserver.embedding.build import load
+from cacheserver.embedding import build
 from cacheserver.languages.rules import languages
 from cacheserver.pricing import price_file
+
+_PATIENCE_S = 10.0  # for an endpoint; nobody waits for a single question of an audit
+
+
+def patient(settings: Settings) -> Settings:
+    """Return the settings with an audit's patience for an embeddings endpoint."""
+    if not is_url(settings.embedder):
+        return settings
+    limit_s = max(_PATIENCE_S, settings.embedder_timeout_s)
+    return settings.model_copy(update={"embedder_timeout_s": limit_s})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class EngineFactory:
     verification: Verification | None = None
 
     def __call__(self) -> ManagedEngine:
-        loaded = load(self.settings)
+        loaded = build.load(self.settings)
         embedding = Embedding(loaded.embedder)
         rates = None if self.verification is None else self.verification.rates
         similar = Similar(embedding, languages(), texts=self.texts, prior=loaded.prior, rates=rates)
@@ -46,5 +56,6 @@ class EngineFactory:
         def close() -> None:
             similar.close()
             embedding.close()
+            build.close(loaded)
 
         return ManagedEngine(engine, close)

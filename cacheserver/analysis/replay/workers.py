@@ -16,7 +16,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeAlias
@@ -25,6 +25,8 @@ from cacheserver.analysis.replay.call import Call
 from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core import json_text
+from cacheserver.core.errors import SettingsError
+from cacheserver.index.errors import EmbedderFailed
 
 _CHUNK: Final = 64  # calls sent at once
 _CHUNKS: Final = 8  # that may wait for a process
@@ -49,7 +51,8 @@ def replay(
 ) -> Iterator[tuple[Call, Step]]:
     """Yield each call with its step, in order. One process means the current one.
 
-    Raises `RuntimeError` where a process ended before its work did.
+    Raises `EmbedderFailed` and `SettingsError` as an engine does, and `RuntimeError` where a
+    process ended before its work did.
     """
     if processes <= 1:
         made = make_engine()
@@ -133,12 +136,17 @@ class _Worker:
         self._out += len(self._chunk)
         self._chunk = []
 
-    def _take_in(self, steps: list[Step]) -> None:
+    def _take_in(self, steps: list[Step] | EmbedderFailed | SettingsError) -> None:
+        if isinstance(steps, Exception):
+            raise steps
         self._steps.extend(steps)
         self._out -= len(steps)
 
     def _check(self) -> None:
         if not self._process.is_alive():
+            with suppress(queue.Empty):  # it may have said why
+                while True:
+                    self._take_in(self._done.get_nowait())
             raise RuntimeError("a process of the replay ended before its work did")
 
 
@@ -162,7 +170,13 @@ def _worker(make_engine: EngineMaker) -> Iterator[_Worker]:
 def _work(given: Any, done: Any, make_engine: EngineMaker) -> None:
     """Run a worker process until it or its parent is killed."""
     end_with_parent()
-    made = make_engine()
+    try:
+        _replay(given, done, make_engine())
+    except (EmbedderFailed, SettingsError) as failed:
+        done.put(failed)
+
+
+def _replay(given: Any, done: Any, made: ManagedEngine) -> None:
     engine, window = made.engine, deque[Any]()
     while True:
         calls, drain = given.get()

@@ -10,26 +10,31 @@ import subprocess
 import sys
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.alerts.forecast import half_width
-from cacheserver.analysis.audit import data
+from cacheserver.analysis.audit import data, factories
 from cacheserver.analysis.audit.daily import Daily
 from cacheserver.analysis.audit.formats.reading import ReadLog
 from cacheserver.analysis.audit.output import html, terminal
 from cacheserver.analysis.audit.output.format import usd, visible
 from cacheserver.analysis.audit.tally import OTHER, Groups, Tally
 from cacheserver.analysis.replay.step import LEVERS, Step, VerificationEstimate
+from cacheserver.analysis.replay.vectors import Embedding
 from cacheserver.analysis.replay.verification import Verification
+from cacheserver.cli import main
 from cacheserver.core.types import Route
 from cacheserver.matching.conformal_bound import wilson
 from cacheserver.matching.verification import ErrorRates
 from tests.analysis.audit.records import pair
 from tests.analysis.replay.calls import call
+from tests.embedding.servers import saying, serving, shaped
 from tests.models import model_dir
 
 parts = st.dictionaries(st.sampled_from(LEVERS), st.integers(-1_000, 9_000), max_size=5)
@@ -252,6 +257,30 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
     assert told["levers"]["exact"]["alone_usd"] == "0.003000000"
     assert (told["verification"]["estimate"], told["verification"]["false_yes"]) == (True, 0.1)
     assert "log.jsonl:5: no JSON" in done.stdout
+
+
+def test_an_endpoint_that_goes_away_ends_the_audit_with_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    texts = ("Why is it?", "Why is it?", "What is the capital of France?")
+    log.write_text(
+        "\n".join(
+            json.dumps(pair(text, at=f"2026-11-02T10:00:0{at}Z")) for at, text in enumerate(texts)
+        )
+    )
+
+    def reply(body: dict[str, Any]) -> tuple[int, bytes, dict[str, str]]:
+        return saying({}, 503)(body) if texts[2] in body["input"] else shaped()(body)
+
+    monkeypatch.setattr(factories, "Embedding", partial(Embedding, pauses_s=()))
+    with serving(reply) as server:
+        monkeypatch.setenv("CACHESERVER_EMBEDDER", server.url)
+        monkeypatch.setenv("CACHESERVER_DATA_DIR", str(tmp_path / "data"))
+        assert main(["audit", str(log), "--processes", "1"]) == 1
+    told = capsys.readouterr().err
+    assert "`CACHESERVER_EMBEDDER`: the endpoint answered 503" in told
+    assert "ended after 2 requests" in told
 
 
 def test_files_are_written_also_for_who_reads_no_more_of_what_is_printed(tmp_path: Path) -> None:

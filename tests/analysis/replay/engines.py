@@ -10,6 +10,7 @@ from cacheserver.analysis.replay.verification import Verification
 from cacheserver.analysis.replay.workers import ManagedEngine
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.english.language import english
+from cacheserver.index.errors import EmbedderFailed
 from cacheserver.index.models import OnnxEmbedder
 from tests.analysis.replay.calls import PRICER
 from tests.models import model_dir
@@ -37,6 +38,10 @@ def make(
         embedding.close()
 
     return ManagedEngine(engine, close)
+
+
+def away() -> ManagedEngine:
+    raise EmbedderFailed("the endpoint is away")
 
 
 def broken() -> ManagedEngine:

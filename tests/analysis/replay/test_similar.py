@@ -19,9 +19,10 @@ from cacheserver.analysis.replay.engine import Engine
 from cacheserver.analysis.replay.similar import Similar
 from cacheserver.analysis.replay.step import Step
 from cacheserver.core.types import Bar, Tenant
+from cacheserver.index.errors import EmbedderFailed
 from cacheserver.simulated import Directives
 from tests.analysis.replay.calls import MODEL, call
-from tests.analysis.replay.engines import broken, make
+from tests.analysis.replay.engines import away, broken, make
 from tests.house import House
 
 
@@ -123,6 +124,11 @@ def test_several_processes_say_what_one_says() -> None:
 def test_a_process_that_dies_is_told_and_not_waited_for() -> None:
     with pytest.raises(RuntimeError, match="ended before"):
         list(workers.replay(log(), broken, processes=2))
+
+
+def test_a_process_says_that_its_embedder_failed() -> None:
+    with pytest.raises(EmbedderFailed, match="the endpoint is away"):
+        list(workers.replay(log(), away, processes=2))
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes of others")

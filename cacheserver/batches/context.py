@@ -183,7 +183,7 @@ class BatchContext:
         """Encode a finished batch item, with its ledger row if not yet recorded."""
         if line.counted:
             return line.encode()
-        row = self.settler.row(line.request, line.settlement)
+        row = self.settler.row(line.request, line.settlement)  # first: the line has its saving
         return replace(line.encode(), row_id=row.id, row=row_codec.encode(row))
 
     def record(self, line: ItemResult, event: str | None = None) -> None:

@@ -12,6 +12,7 @@ from cacheserver.batches.collect import Collector
 from cacheserver.batches.context import BatchContext
 from cacheserver.batches.work_queue import DIRECT
 from cacheserver.core.errors import CallerError, StoreError, UpstreamError
+from cacheserver.core.money import nanodollars
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Miss
 
@@ -35,6 +36,7 @@ class Direct:
         self._collector = collector
         self._running: dict[str, asyncio.Task[None]] = {}
         self._failures: Counter[str] = Counter()
+        self._verification: Counter[str] = Counter()  # nanodollars that failed tries spent on it
         self._refused: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -64,9 +66,8 @@ class Direct:
             except (UpstreamError, CallerError) as error:
                 await self._failed(key, error)
             else:
-                await self._collector.take_answer(key, answer)
-                self._failures.pop(key, None)
-                self._refused.pop(key, None)
+                await self._collector.take_answer(key, answer, verification=self._verification[key])
+                self._forget(key)
         except StoreError:
             context.metrics.swallowed("batch-direct")
         except Exception as error:  # the task boundary: the next round tries again
@@ -78,6 +79,8 @@ class Direct:
     async def _failed(self, key: str, error: UpstreamError | CallerError) -> None:
         """Retry later if that may help; else end the items with Claude's error or our refusal."""
         context = self._context
+        cost = error.headers.get("x-cost-usd")  # of a failed request: of its verification
+        self._verification[key] += 0 if cost is None else nanodollars(cost)
         if isinstance(error, UpstreamError) and error.reason is not None:
             # Claude was not asked, so it does not count as a try: the ask waits while that lasts.
             wait_s = min(_RETRY_S * 2 ** self._refused[key], _LONGEST_RETRY_S)
@@ -95,13 +98,21 @@ class Direct:
             wait_s = _RETRY_S * 2 ** (self._failures[key] - 1)
             await context.work.requeue(key, DIRECT, context.clock() + wait_s, {})
             return
-        self._failures.pop(key, None)
-        self._refused.pop(key, None)
         counted: str | None = None
         decision: Miss | None = None
         if (id := error.headers.get("x-cache-decision")) is not None:
             counted = id
             decision = Miss("budget") if refused else None
         await self._collector.take_failure(
-            key, "errored", result, counted=counted, decision=decision
+            key,
+            "errored",
+            result,
+            counted=counted,
+            verification=None if cost is None else self._verification[key],
+            decision=decision,
         )
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        for counts in (self._failures, self._refused, self._verification):
+            counts.pop(key, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cacheserver.batches import results
+from cacheserver.batches import call_codec, results
 from cacheserver.batches.collect import Collector
 from cacheserver.batches.context import BatchContext
 from cacheserver.batches.jobs import Job
@@ -11,6 +11,7 @@ from cacheserver.batches.submit import Submitter
 from cacheserver.batches.work_queue import DIRECT, UpstreamBatch, Waiter
 from cacheserver.cache.request import Request
 from cacheserver.core.types import Tenant
+from cacheserver.matching.verification_outcome import Verified
 
 
 class Expirer:
@@ -89,20 +90,26 @@ class Expirer:
                 context.record(line)
 
     async def _leave(self, job: Job, tenant: Tenant, waiter: Waiter, key: str) -> None:
-        line = await self._canceled(job, tenant, waiter)
+        field = call_codec.verified_field(waiter.hold)
+        (ask,) = await self._context.work.asks([key], "verified", field)
+        verified = call_codec.decode_verified(waiter.hold, ask)
+        line = await self._canceled(job, tenant, waiter, verified)
         if line is not None:
             context = self._context
             if await context.work.leave(context.encode(line), key, context.clock()):
                 context.record(line)
 
-    async def _canceled(self, job: Job, tenant: Tenant, waiter: Waiter) -> ItemResult | None:
+    async def _canceled(
+        self, job: Job, tenant: Tenant, waiter: Waiter, verified: Verified | None = None
+    ) -> ItemResult | None:
         """The result of a cancelled item; None if it has ended."""
         context = self._context
         (found,) = await context.jobs.items(job.id, [waiter.item])
         if found is None:
             return None
         custom_id, raw = found
-        request = Request(context.read_any(job, tenant, raw), context.clock())
+        query = context.read_any(job, tenant, raw)
+        request = Request(query, context.clock(), verified=verified)
         return results.unanswered(
             *(waiter, custom_id, request, "canceled", results.CANCELED),
             decision=results.GIVEN_UP["canceled"],

@@ -238,16 +238,16 @@ return answer(ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[3])
 )
 
 # ARGV: P, token, life ms, id, item, next cursor or '', key, kind, pool, due ms, late ms, what the
-# pool's asks share, then field, value... of the ask. Returns 1 where the item waits now, 0 where it
-# was answered, and -1 where there is no such ask and nothing to make it of. What the item reserved
-# is the ask's where this made it; else it is freed.
+# pool's asks share, the item's verification or '', then field, value... of the ask. Returns 1 where
+# the item waits now, 0 where it was answered, and -1 where there is no such ask and nothing to make
+# it of. What the item reserved is the ask's where this made it; else it is freed.
 JOIN = (
     PRELUDE
     + """
 local id, item, key, kind, pool = ARGV[4], ARGV[5], ARGV[7], ARGV[8], ARGV[9]
 local job, ask, wait = P .. 'bt:job:' .. id, P .. 'bt:ask:' .. key, P .. 'bt:wait:' .. key
 local there = redis.call('EXISTS', ask) == 1
-if not there and #ARGV < 13 then return -1 end
+if not there and #ARGV < 14 then return -1 end
 if ARGV[6] ~= '' then redis.call('HSET', job, 'cursor', ARGV[6]) end
 local answered = redis.call('HEXISTS', P .. 'bt:out:' .. id, item) == 1
 local who, reserved = redis.call('HGET', job, 'who'), id .. ':' .. item
@@ -274,7 +274,7 @@ if there then
   redis.call('ZADD', P .. 'bt:late', 'XX', 'LT', ARGV[11], key)
 else
   local bytes = ASK_BYTES
-  for at = 13, #ARGV, 2 do
+  for at = 14, #ARGV, 2 do
     redis.call('HSET', ask, ARGV[at], ARGV[at + 1])
     bytes = bytes + #ARGV[at] + #ARGV[at + 1]
   end
@@ -285,6 +285,10 @@ else
   redis.call('HSET', P .. 'bt:pools', pool, ARGV[12])
   redis.call('ZADD', P .. 'bt:pool:' .. pool, ARGV[10], key)
   redis.call('ZADD', P .. 'bt:late', ARGV[11], key)
+end
+if ARGV[13] ~= '' then
+  local name = 'verified:' .. id .. ':' .. item
+  if redis.call('HSET', ask, name, ARGV[13]) == 1 then recount('ask:' .. key, #name + #ARGV[13]) end
 end
 return 1
 """.replace("ASK_BYTES", str(_ASK_BYTES))

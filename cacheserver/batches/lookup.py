@@ -17,7 +17,7 @@ from cacheserver.batches import call_codec, results, schedule
 from cacheserver.batches.context import BatchContext, CallPlanner, Decider
 from cacheserver.batches.jobs import Job
 from cacheserver.batches.near_duplicates import Leaders
-from cacheserver.batches.results import ItemResult
+from cacheserver.batches.results import ItemResult, way_of
 from cacheserver.batches.work_queue import DIRECT, Waiter, pool_of
 from cacheserver.budgets import rules as budget
 from cacheserver.cache import cacheability
@@ -27,6 +27,7 @@ from cacheserver.cache.freshness import in_shadow
 from cacheserver.cache.request import Request
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.types import Bypass, Candidate, Decision, Hit, Miss, Query, Tenant
+from cacheserver.matching.verification_outcome import Verified
 
 _SLICE = 8  # items looked up together: their round trips overlap, and requests get in between
 _ROUND = 1_000  # items of one job before the next job's turn: some seconds
@@ -194,9 +195,11 @@ class CacheLookup:
         """End an item with a stored answer."""
         now = self._context.clock()
         served = self._context.stored.serve_stored(request.query, hit, candidate.entry, now=now)
+        direct = self._when(item, request.query, now)[0] == DIRECT
+        settlement = replace(served.settlement, way="direct" if direct else way_of(item.job))
         line = ItemResult(
             *(item.waiter, item.custom_id, request),
-            *("succeeded", results.succeeded(served.message), served.settlement),
+            *("succeeded", results.succeeded(served.message), settlement),
         )
         await self._end(line, "hits")
 
@@ -210,7 +213,10 @@ class CacheLookup:
         context, now, query = self._context, self._context.clock(), request.query
         cursor = item.waiter.item + 1 if moves else None
         pool, due, late = self._when(item, query, now)
-        join = partial(context.work.join, due=due, late=late, cursor=cursor)
+        verified = b""
+        if request.verified is not None:
+            verified = call_codec.encode_verified(request.verified)
+        join = partial(context.work.join, due=due, late=late, cursor=cursor, verified=verified)
         shared = isinstance(decision, Miss)
         key = call_key(query, decision, own=item.waiter.hold)
         vector = decision.vector if isinstance(decision, Miss) else None
@@ -236,8 +242,6 @@ class CacheLookup:
                 query = replace(query, cheapest=True)
                 key = call_key(query, decision, own=item.waiter.hold)  # a different ask
         ask = await self._ask(query, decision, vector, now)
-        if request.verified is not None:
-            ask["verified"] = call_codec.encode_verified(item.waiter.hold, request.verified)
         await join(item.waiter, key, ask=ask)
         self._joined(item, query, vector, key, pool, moves=moves)
         return True
@@ -308,11 +312,13 @@ class CacheLookup:
             found["body"] = planned.body
         return found
 
-    async def ask_again(self, job: Job, waiter: Waiter, custom_id: str, query: Query) -> None:
+    async def ask_again(
+        self, job: Job, waiter: Waiter, custom_id: str, query: Query, verified: Verified | None
+    ) -> None:
         """Give an item its own ask: the similar one it waited for has no answer for it."""
         own = Waiter(waiter.job, waiter.item, "same")
         item = _Item(job, query.tenant, own, custom_id, query.raw)
-        request = Request(query, self._context.clock())
+        request = Request(query, self._context.clock(), verified=verified)
         await self._wait(item, request, Miss("near-failed"), moves=False)
 
 

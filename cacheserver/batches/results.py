@@ -6,7 +6,7 @@ Rule: every line is encoded here, whatever ended its item, and each has a row in
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cacheserver.batches.jobs import Job
 from cacheserver.batches.work_queue import FinishedItem, Waiter
@@ -125,6 +125,11 @@ def unreadable(job: Job, tenant: Tenant, raw: bytes) -> Query:
         stream=False,
         key_id=job.key_id,
     )
+
+
+def way_of(job: Job) -> Literal["batch", "queued"]:
+    """Who put an item into a batch: the caller, or we."""
+    return "queued" if job.kind == "query" else "batch"
 
 
 def status_of(result: bytes) -> int:

@@ -146,13 +146,15 @@ class WorkQueue:
         due: float,
         late: float,
         ask: Mapping[str, str | bytes | int],
+        verified: bytes = b"",
         cursor: int | None = None,
     ) -> bool:
         """Have an item wait for an ask; it is created from `ask` if there is none.
 
         False: it is not there, and `ask` is empty. `due` and `late`: Unix seconds at which it is
-        sent, and no longer waited for. What the item reserved (`Waiter.hold`) is the ask's from now
-        on where this made it, and free where it did not.
+        sent, and no longer waited for. `verified`: what came of asking a model about the item. What
+        the item reserved (`Waiter.hold`) is the ask's from now on where this made it, and free
+        where it did not.
         """
         words: list[str | bytes | int] = [
             WORK_MS,
@@ -165,6 +167,7 @@ class WorkQueue:
             round(due * 1000),
             round(late * 1000),
             await self._share(share),
+            verified,
         ]
         for name, value in ask.items():
             if name in _SEALED and isinstance(value, bytes):

@@ -61,7 +61,8 @@ class Settlement:
 
     def with_lost(self, call: UpstreamError | Unfinished) -> Settlement:
         """Return the settlement of the request whose call failed: Claude may bill its tries."""
-        return replace(self, planned=call.planned, lost=call.lost, heard=call.heard)
+        cost = None if call.lost else self.cost
+        return replace(self, cost=cost, planned=call.planned, lost=call.lost, heard=call.heard)
 
 
 class Events:

@@ -27,7 +27,7 @@ class Request:
     settled: bool = False
     admitted: bool = False  # by limits and budgets; not if it joined what another request does
     verified: Verified | None = None  # whether a model was asked about stored answers
-    row: Row | None = None  # made before the end in a batch; None: made when it is settled
+    row: Row | None = None  # of the ledger; None: it is not settled yet
     recorded: Event | None = None  # set once the row is in the ledger, or could not be written
 
     @classmethod

@@ -266,7 +266,7 @@ class CacheService:
     ) -> Answer:
         """Answer from a stored entry. `failed`: the request's own call, which may be billed."""
         served = self._stored.serve_stored(request.query, hit, entry, now=request.started_at)
-        settlement = priced(request, served.settlement)
+        settlement = served.settlement
         if failed is not None:
             settlement = settlement.with_lost(failed)
         headers = self._settler.settle(request, settlement)
@@ -274,7 +274,7 @@ class CacheService:
         body, events = sse.with_id(served.message, sse.message_id()), None
         if request.query.stream:
             events = Events(_iterate(sse.replay(json_text.loads(body))))
-        return Answer(request.id, settlement, headers, body, events)
+        return Answer(request.id, priced(request, settlement), headers, body, events)
 
     async def _serve_stale(self, reader: FlightReader, error: UpstreamError) -> Answer:
         """Serve an expired entry if the tenant allows it; else raise Claude's error."""
@@ -291,7 +291,7 @@ class CacheService:
                 failed = error if reader.led else None
                 return await self._serve_stored(request, hit, entry, failed=failed)
         decision = with_reason(request.decision, error)
-        settlement = Settlement(decision, failed=True, status=error.status)
+        settlement = Settlement(decision, failed=True, cost=0, saved=0, status=error.status)
         if reader.led:  # a request that joined the call is billed nothing
             settlement = settlement.with_lost(error)
         headers = self._settler.settle(request, settlement)

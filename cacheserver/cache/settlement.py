@@ -54,7 +54,7 @@ class Settler:
         self._evidence_id = evidence_id
 
     def row(self, request: Request, settlement: Settlement) -> Row:
-        """Make the row that `settle` will enter, before the request is settled."""
+        """Make the row that `settle` enters; in a batch, before the request is settled."""
         request.row = self._recorder.row(request, settlement)
         return request.row
 
@@ -62,15 +62,11 @@ class Settler:
         """Count a request, record it, and return the headers that describe it."""
         now, query = self._clock(), request.query
         request.settled = True
+        row = request.row or self.row(request, settlement)
         settlement = priced(request, settlement)
-        row = request.row
-        if row is None:
-            row = self._recorder.row(request, settlement)
         request.recorded = self._ledger.append(row)
         if row.unpriced:
             self._metrics.unpriced()
-        if settlement.saved is not None:
-            settlement = replace(settlement, saved=row.net)
         bar = None
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
@@ -83,7 +79,7 @@ class Settler:
         self._decision_log.record(query.tenant.name, request.id, record, deltas)
         self._metrics.settled(outcome, reason, now - request.started_at)
         self._metrics.money(cost, saved)
-        self._watch(query, now, settlement.total_cost)
+        self._watch(query, now, None if settlement.failed else settlement.total_cost)
         return answers.headers(request, settlement, now)
 
     @contextmanager
@@ -139,9 +135,12 @@ class Settler:
 
 
 def priced(request: Request, settlement: Settlement) -> Settlement:
-    """The settlement with the cost of the request's own verification."""
-    found = request.verified
-    return settlement if found is None else replace(settlement, verification=found.cost)
+    """The settlement with the cost of the request's own verification, and its row's saving."""
+    if request.verified is not None:
+        settlement = replace(settlement, verification=request.verified.cost)
+    if request.row is not None and settlement.saved is not None:
+        settlement = replace(settlement, saved=request.row.net)
+    return settlement
 
 
 def paid(decision: Decision, filled: Filled, *, saved: Nanodollars | None = 0) -> Settlement:

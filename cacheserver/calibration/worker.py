@@ -236,7 +236,7 @@ class Worker:
             "veto": nearest.veto,
             "supported": nearest.supported,
             "evidence": None if nearest.evidence is None else as_json(nearest.evidence),
-            "saved": nearest.entry.cost or 0,
+            "saved": job.entry.cost or 0,  # what was paid for want of the hit
             "embedder": self._states.embedder,
             "scope": job.query.label_scope,
             "namespace": job.query.controls.namespace,

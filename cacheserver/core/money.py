@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeAlias
 
 from cacheserver.core.usage import Usage
@@ -11,6 +12,11 @@ Nanodollars: TypeAlias = int  # 1e-9 USD; parts always sum to the whole
 
 # What a usage of a model costs at the time of the request; None: no price is known.
 Price: TypeAlias = Callable[[str, Usage], Nanodollars | None]
+
+
+def nanodollars(usd: str) -> Nanodollars:
+    """Return the amount that `usd` wrote."""
+    return int(Decimal(usd).scaleb(9))
 
 
 def usd(amount: Nanodollars) -> str:

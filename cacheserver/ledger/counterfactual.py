@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cacheserver.core.types import Usage
+from cacheserver.core.types import Query, Usage
+from cacheserver.pricing import estimate
 from cacheserver.pricing.estimate import chars_per_token
 
 
@@ -105,6 +106,23 @@ def usage_of_miss(
         cache_write_1h_tokens=usage.cache_write_1h_tokens
         + (usage.cache_read_tokens if hour else 0),
     )
+
+
+def usage_for(query: Query, usage: Usage, model: str) -> Usage:
+    """Return the usage of an answer of `model`, as if it had been made for the query's own prompt.
+
+    Only a declared question can have another prompt than the one that was answered. Its tokens are
+    estimated. What was cached of that one counts as cached here too, which makes a saving lower,
+    not higher; but not in a prompt that is shorter.
+    """
+    if query.controls.declared is None:
+        return usage
+    tokens = estimate.prompt_tokens(query.body, model)
+    own = replace(usage, iterations=())
+    cached = usage.cache_read_tokens + usage.cache_write_5m_tokens + usage.cache_write_1h_tokens
+    if cached <= tokens:
+        return replace(own, input_tokens=tokens - cached)
+    return replace(without_prompt_caching(own), input_tokens=tokens)
 
 
 def rescale_tokens(usage: Usage, counted_by: str, model: str) -> Usage:

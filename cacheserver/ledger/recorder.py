@@ -19,7 +19,7 @@ from cacheserver.core.money import Price
 from cacheserver.core.types import Candidate, Hit, Nanodollars, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of
 from cacheserver.ledger import savings
-from cacheserver.ledger.counterfactual import Levers, usage_of_miss
+from cacheserver.ledger.counterfactual import Levers, usage_for, usage_of_miss
 from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
 
 
@@ -73,15 +73,19 @@ class LedgerRecorder:
     def _of_hit(
         self, query: Query, hit: Hit, settlement: Settlement, now: float
     ) -> Mapping[str, Nanodollars]:
+        declared = query.controls.declared is not None
         if hit.kind == "coalesced":  # without us, each concurrent request would have paid this
-            return savings.hit_savings(hit.kind, settlement.saved)
+            bill, model = settlement.saved, settlement.model
+            if declared and settlement.usage is not None and model is not None:
+                bill = self._pricer.cost(model, usage_for(query, settlement.usage, model), now)
+            return savings.hit_savings(hit.kind, bill)
         match hit.candidate:
             case Candidate(entry=entry):
                 longer = 0
-                if hit.kind == "semantic":
+                if hit.kind == "semantic" and not declared:
                     longer = len(query.text or "") - len(entry.text or "")
                 usage = usage_of_miss(
-                    entry.usage,
+                    usage_for(query, entry.usage, entry.model),
                     warm=self._warmth.warm(query.scope, entry, now),
                     speed=str(query.body.get("speed") or "standard"),
                     batch=settlement.way != "direct",

@@ -17,7 +17,8 @@ from cacheserver.claude.calls import Call
 from cacheserver.core import json_text
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError, UpstreamError
-from cacheserver.core.types import Nanodollars, Query, Usage
+from cacheserver.core.types import Entry, Nanodollars, Query, Usage
+from cacheserver.ledger.counterfactual import usage_for
 from cacheserver.matching.verification_outcome import Verdict
 from cacheserver.verification import prompt
 
@@ -89,6 +90,13 @@ class ModelCall:
         """Return the usual cost of a call; 0 if its model has no price."""
         usage = Usage(prompt.tokens_expected(body), prompt.USUAL_TOKENS)
         return self._pricer.cost(str(body["model"]), usage, self._clock()) or 0
+
+    def replaced(self, query: Query, entry: Entry) -> Nanodollars:
+        """Return what the answer costs that a stored one would replace; 0 if it is not known."""
+        if query.controls.declared is None:
+            return entry.cost or 0
+        usage = usage_for(query, entry.usage, entry.model)
+        return self._pricer.cost(entry.model, usage, self._clock()) or 0
 
     async def spent(self, tenant: str) -> Nanodollars:
         """Return what today's calls of a tenant cost. Raises `StoreError`."""

@@ -161,11 +161,10 @@ class Verifier:
         # An answer that is stored serves the next asker by itself: then only an operator who wants
         # verdicts for their own sake has the background pay.
         repeated = mode == "background" or query.controls.ttl_s == 0
+        saving = min(self._call.replaced(query, entry) for entry in question.entries)
         stakes = worth.Stakes(
             price=self._call.expected(question.body),
-            saving=round(
-                min(entry.cost or 0 for entry in question.entries) * (_BATCH if batched else 1)
-            ),
+            saving=round(saving * (_BATCH if batched else 1)),
             call_s=pace.call_s,
             answer_s=answer_s if waiting else math.inf,
             limit_s=limit_s,

@@ -15,6 +15,7 @@ import pytest
 
 from cacheserver import AsyncClient
 from cacheserver.client.types import BadRequestError
+from cacheserver.core.money import usd
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.batches.house import BatchHouse, item
@@ -386,3 +387,39 @@ async def test_a_job_keeps_what_was_declared(batches: BatchHouse) -> None:
     assert again.json()["decision"]["kind"] == "exact"
     purged = await batches.http.post("/v1/purge", json={"context": "kb@v1"})
     assert purged.json() == {"purged": 1}
+
+
+# Money
+
+
+@pytest.mark.parametrize("times", [2_000, 20])
+async def test_a_hit_saves_what_its_own_prompt_would_have_cost(tmp_path: Path, times: int) -> None:
+    """The stored answer is of a longer or a shorter prompt; Claude's invoice is the measure."""
+    stored, asked = "One year. " * times, "Two years. " * 200
+    answer = Directives(text="It says the same. " * 10)
+    async with BatchHouse.start(tmp_path, claude=lambda body: answer, similarity=0.8) as house:
+        await allow(house)
+        await ask(house, stored, headers())
+        hits = [await ask(house, asked, headers(one)) for one in (QUESTION, ALIKE)]
+        assert [came_from(one)[0] for one in hits] == ["exact", "semantic"]
+        messages = prompt(asked)
+        for block in messages[0]["content"]:
+            block["cache_context"] = True
+        marked = item("a", messages=messages, cache_question=QUESTION, cache_context="kb@v1")
+        made = await house.http.post("/v1/messages/batches", json={"requests": [marked]})
+        await house.ended(made.json()["id"])
+        lines = await house.http.get(f"/v1/messages/batches/{made.json()['id']}/results")
+        batched = json.loads(lines.text)["cache"]
+        await ask(house, asked, {})  # nothing declared: Claude is asked
+        charged = house.upstream.invoice[-1].nanodollars
+        assert {one.headers["x-saved-usd"] for one in hits} == {usd(charged)}
+        assert (batched["kind"], batched["saved_usd"]) == ("exact", usd(round(charged / 2)))
+
+        fields = {"question": QUESTION, "context": ["kb@v1"], "context_blocks": ["messages.-1"]}
+        await house.http.post("/v1/query", json={"prompt": stored, "model": MODEL, **fields})
+        taken = await house.job(asked, deadline=600, **fields)
+        job = (await house.ended(taken.json()["id"]))["result"]
+        plain = {"prompt": asked, "model": MODEL, "levers_off": ["prompt-caching"]}
+        await house.http.post("/v1/query", json=plain)
+        charged = house.upstream.invoice[-1].nanodollars
+        assert (job["kind"], job["saved_usd"]) == ("exact", usd(charged))

@@ -31,6 +31,7 @@ class Stage:
     reply: list[str]
     verified: list[Mapping[str, Any]] = field(default_factory=list)
     answer: str = ""  # instead of a long one
+    failing: Directives | None = None  # instead of any answer
 
     async def store(self) -> None:
         await self.house.ask(STORED, model=DEAR, max_tokens=1_000)
@@ -63,7 +64,7 @@ async def staged(folder: Path, reply: str = "1", **settings: Any) -> AsyncIterat
 
     def direct(body: Mapping[str, Any]) -> Directives | None:
         if not verifies(body):
-            return Directives(text=stages[0].answer or long(question(body)))
+            return stages[0].failing or Directives(text=stages[0].answer or long(question(body)))
         stages[0].verified.append(body)
         return Directives(text=stages[0].reply[0])
 

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacheserver.core.ledger_row import CAUSES, Bounds
-from cacheserver.core.types import Usage
+from cacheserver.core.types import Controls, Declaration, Usage
 from cacheserver.ledger import savings
 from cacheserver.ledger.counterfactual import (
     Levers,
     counterfactual_bills,
     rescale_tokens,
+    usage_for,
     usage_of_miss,
 )
 from cacheserver.pricing.prices import Pricer
+from tests.cache.queries import query
 from tests.ledger.rows import usages
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
@@ -195,6 +197,18 @@ def test_a_hit_stands_for_this_callers_own_way_of_asking() -> None:
     longer = usage_of_miss(Usage(100, 20), warm=False, longer_chars=25, model=HAIKU)
     assert longer == Usage(110, 20)
     assert usage_of_miss(Usage(4, 20), warm=False, longer_chars=-25, model=HAIKU) == Usage(0, 20)
+
+
+def test_a_declared_question_has_a_prompt_of_its_own() -> None:
+    plain = query("x" * 2_500, model=HAIKU)
+    declared = replace(plain, controls=Controls(declared=Declaration("What?")))
+    made = Usage(20_000, 50)
+    assert usage_for(plain, made, HAIKU) == made
+    assert usage_for(declared, made, HAIKU) == Usage(1_000, 50)
+    cached = Usage(20_000, 50, cache_read_tokens=800)  # of a prefix that this prompt may share
+    assert usage_for(declared, cached, HAIKU) == Usage(200, 50, cache_read_tokens=800)
+    longer = Usage(100, 50, cache_write_5m_tokens=1_200)  # it cannot share this one
+    assert usage_for(declared, longer, HAIKU) == Usage(1_000, 50)
 
 
 @given(usages, st.booleans())

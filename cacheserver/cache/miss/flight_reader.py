@@ -67,14 +67,13 @@ class FlightReader:
             return await self._stream()
         filled = self._readable(await self._flight.result())
         settlement = self._settler.account(self.request.decision, filled, led=self.led)
-        settlement = priced(self.request, settlement)
         headers = self._settler.settle(self.request, settlement)
         await self._settler.recorded(self.request)
         own = self.led and filled.raw is not None
         body = filled.raw if own else sse.with_id(self._message(filled), sse.message_id())
         return Answer(
             self.request.id,
-            settlement,
+            priced(self.request, settlement),
             {**(filled.headers if self.led else {}), **headers},
             body or b"",
         )
@@ -157,14 +156,14 @@ class FlightReader:
             return self._settler.account(decision, task.result(), led=self.led)
         error = None if task.cancelled() else task.exception()
         lost: UpstreamError | Unfinished | None = self._flight.log.unfinished
+        failed = Settlement(decision, failed=True, cost=0, saved=0, status=500, unstored="failed")
         if error is None:
-            failed = Settlement(decision, failed=True, status=GONE, unstored="hung-up")
+            failed = replace(failed, status=GONE, unstored="hung-up")
         elif isinstance(error, UpstreamError):
             lost, decision = error, with_reason(decision, error)
-            failed = Settlement(decision, failed=True, status=error.status, unstored="failed")
-        else:
-            tries = 1 if self.led else 0
-            failed = Settlement(decision, failed=True, status=500, unstored="failed", lost=tries)
+            failed = replace(failed, decision=decision, status=error.status)
+        elif self.led:
+            failed = replace(failed, cost=None, lost=1)
         return failed.with_lost(lost) if lost is not None and self.led else failed
 
     def _message(self, filled: Filled) -> bytes:

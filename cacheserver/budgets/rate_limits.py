@@ -191,7 +191,7 @@ class RateLimits:
     def _parties(self, tenant: Tenant, key_id: str | None) -> list[_Party]:
         found = []
         # Callers with Anthropic keys of their own share the limits of their tenant.
-        name = tenant.name.partition("@")[0]
+        name = tenant.configured_name
         if tenant.limits != Limits():
             found.append(_Party(name, tenant_key(name), tenant.limits))
         own = self._keys.limits_of(key_id)

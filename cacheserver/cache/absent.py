@@ -72,7 +72,7 @@ class NoLearner:
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
         return None
 
-    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+    def audit(self, query: Query, hit: Candidate, share: float, *, verified: bool) -> None:
         return None
 
 

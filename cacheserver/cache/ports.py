@@ -183,8 +183,11 @@ class Learner(Protocol):
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:
         """Compare Claude's answer with the stored answers that were near."""
 
-    def audit(self, query: Query, hit: Candidate, share: float) -> None:
-        """Audit a hit: ask Claude again. `share` is the share of such hits that are audited."""
+    def audit(self, query: Query, hit: Candidate, share: float, *, verified: bool) -> None:
+        """Audit a hit: ask Claude again. `share` is the share of such hits that are audited.
+
+        `verified`: a yes of the verifying model served it.
+        """
 
 
 class Groups(Protocol):
@@ -227,8 +230,8 @@ class Verifier(Protocol):
     ) -> None:
         """Note that a candidate's answer was found right or wrong, if there is a verdict on it.
 
-        `weight` is 1 / the chance that this decision was looked at; `served`: it was a hit. Raises
-        `StoreError`.
+        `weight` is 1 / the chance that this decision was looked at; `served`: the verdict served
+        it. Raises `StoreError`.
         """
 
     def filled(self, query: Query, seconds: float) -> None:

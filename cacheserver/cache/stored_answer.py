@@ -75,7 +75,8 @@ class StoredAnswers:
         if hit.candidate is None or query.credential is not None:  # never on the caller's own key
             return
         if hit.audit_share > 0 and self._chance() < hit.audit_share:
-            self._learner.audit(query, hit.candidate, hit.audit_share)
+            verified = hit.reason == "verified"
+            self._learner.audit(query, hit.candidate, hit.audit_share, verified=verified)
 
 
 def for_similar(message: bytes, *, declared: bool = False) -> bytes:

@@ -89,6 +89,11 @@ class Feedback:
         }
         # The evidence of a miss is that of the nearest entry, not of what the caller was given.
         served = record is not None and record["decision"]["kind"] == "semantic"
+        if record is not None and served:
+            item["served"] = {
+                "fingerprint": record["fingerprint"],
+                "similarity": record["decision"]["similarity"],
+            }
         if record is not None and served and record["decision"].get("evidence") is not None:
             # Needed for the label after the review: the decision's record has expired by then.
             item["decided"] = {

@@ -88,17 +88,17 @@ class ReviewFiles:
             "right": good,
             "wrong": len(reviewed) - good,
             "unlabelled": len(rows) - len(reviewed),  # they stay in the queue
-            # Decided by a threshold set by hand: there is no probability to correct.
+            # Decided by a threshold set by hand, or by a verification: no probability to correct.
             "without_evidence": sum("decided" not in one.item for one in reviewed),
             "dry_run": not confirm,
         }
 
     async def _learn(self, tenant: str, reviewed: Reviewed) -> None:
         decided = reviewed.item.get("decided")
+        if not reviewed.right:
+            await self._condemn(tenant, reviewed)
         if decided is None:
             return
-        if not reviewed.right:
-            await self._condemn(tenant, reviewed, decided)
         label = Label(
             evidence=read_evidence(decided["evidence"]),
             right=reviewed.right,
@@ -110,15 +110,22 @@ class ReviewFiles:
         )
         await self._states.learn(tenant, decided["scope"], label, once=f"review:{reviewed.id}")
 
-    async def _condemn(self, tenant: str, reviewed: Reviewed, decided: Mapping[str, Any]) -> None:
+    async def _condemn(self, tenant: str, reviewed: Reviewed) -> None:
+        """Never serve the entry for that question again, whatever served it."""
+        served, decided = reviewed.item.get("served"), reviewed.item.get("decided")
+        if served is None and decided is not None:  # queued by an earlier version
+            served = {
+                "fingerprint": decided["fingerprint"],
+                "similarity": decided["evidence"]["cosine"],
+            }
         entry = await self._entries.by_id(tenant, reviewed.item["entry_id"])
-        if entry is None:
-            return  # expired: it cannot be served again
+        if served is None or entry is None:
+            return  # no semantic hit; or expired: it cannot be served again
         (stored,) = await self._entries.grouped([(entry.fingerprint, entry.id)])
         group = "" if stored is None else stored.group
-        hit = Candidate(entry, decided["evidence"]["cosine"], group)
+        hit = Candidate(entry, served["similarity"], group)
         once = f"review:{reviewed.id}"
-        await self._worker.condemn(tenant, decided["fingerprint"], hit, once=once)
+        await self._worker.condemn(tenant, served["fingerprint"], hit, once=once)
 
     async def _items(self, tenant: str) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
         after: str | None = None

@@ -55,6 +55,7 @@ class Audit:
     query: Query
     hit: Candidate
     share: float  # share of such hits that are audited
+    verified: bool  # a yes of the verifying model served it
 
 
 Job: TypeAlias = Missed | Audit
@@ -122,10 +123,10 @@ class Worker:
         if wanted and decision.neighbours and query.credential is None:
             self._enqueue(Missed(query, decision, entry))
 
-    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+    def audit(self, query: Query, hit: Candidate, share: float, *, verified: bool) -> None:
         """Ask the question of a hit again, in the background."""
         if not hit.entry.made_up:
-            self._enqueue(Audit(query, hit, share))
+            self._enqueue(Audit(query, hit, share, verified))
 
     def _enqueue(self, job: Job) -> None:
         try:
@@ -262,7 +263,8 @@ class Worker:
             return
         self._journal.count(tenant, {"audits_right" if settled.right else "audits_wrong": 1})
         weighed = replace(settled, weight=settled.weight / job.share)
-        await self._observe(job.query, hit, weighed, served=True)
+        if job.verified:  # of another hit, an earlier verdict had no part in it
+            await self._observe(job.query, hit, weighed, served=True)
         await self._label(job.query, hit, weighed, "audit", served=True)
         if settled.right:
             await self._count_past(tenant, hit.entry.id, _group(hit), right=True)

@@ -39,16 +39,20 @@ class BackgroundWork:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def do(self, work: Work) -> None:
-        """Start or queue `work`; drop and count it if there is too much. Never blocks."""
+    def do(self, work: Work) -> bool:
+        """Start or queue `work`; drop and count it if there is too much. Never blocks.
+
+        Return False if it was dropped.
+        """
         if self._closed or max(len(self._waiting), len(self._tasks)) >= self._limit:
             self._counters.dropped(self._site)
-            return
+            return False
         self._waiting.append(work)
         if self._at_once is None or len(self._tasks) < self._at_once:
             task = asyncio.create_task(self._run(), name=f"background:{self._site}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return True
 
     async def drain(self) -> None:
         """Wait for the end of everything started or queued before."""

@@ -271,6 +271,14 @@ class Tenant:
     # Of those digests, in memory only; None: no content is kept back, or it is not at hand.
     digest_key: bytes | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def configured_name(self) -> str:
+        """Return the name that the operator gave.
+
+        A caller with an Anthropic key of their own is a tenant inside of it, `NAME@PSEUDONYM`.
+        """
+        return self.name.partition("@")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Near:

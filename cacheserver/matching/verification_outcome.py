@@ -15,8 +15,11 @@ from cacheserver.matching.decision import ScoredCandidate
 # Decisions of the words, the labels and the cosine. All others are rules, which no yes overrules.
 _UNSURE = frozenset(("vetoed", "unsupported", "improbable", "below-bar"))
 
-# `background`: the model is asked while the miss goes on; `gone`: its entry is stored no more.
-Verdict: TypeAlias = Literal["yes", "no", "failed", "slow", "capped", "gone", "background"]
+# `background`: the model is asked while the miss goes on; `dropped`: it was to be, but too many
+# calls wait, or the server stops; `gone`: its entry is stored no more.
+Verdict: TypeAlias = Literal[
+    "yes", "no", "failed", "slow", "capped", "gone", "background", "dropped"
+]
 
 # Of a miss that was verified.
 REASONS: Final[Mapping[Verdict, str]] = {
@@ -65,7 +68,7 @@ def decided(decision: Miss, found: Plausible, verified: Verified) -> Hit | Miss:
     the candidate that a miss is learned from, and where no veto fired. Labels of yeses alone would
     raise the probability of what only a yes makes probable.
     """
-    if verified.verdict == "background":
+    if verified.verdict in ("background", "dropped"):
         return decision
     if verified.served is None:
         return replace(decision, reason=REASONS[verified.verdict])

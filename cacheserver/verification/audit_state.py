@@ -19,6 +19,7 @@ class AuditState:
     wrong_hits: int = 0
     off: bool = False  # switched off: wrong hits broke the target
     drifted_at: float | None = None  # when the share of yeses last changed; Unix seconds
+    resets: int = 0  # times that an operator had the counts forgotten
 
     @property
     def name(self) -> State:

@@ -1,7 +1,9 @@
 """Audited verdicts of a tenant and model: their counts in Redis, and the error rates they show.
 
-Rule: a verdict is audited by a fresh answer or by a reviewer, never by its own model and prompt.
-Where audited yeses break the target, verification of the tenant is off until an operator resets it.
+Rule: a verdict is audited by a fresh answer, never by its own model and prompt, nor by what callers
+send to a review: how likely that was to be looked at is not known. Where audited yeses break the
+target, verification of the tenant is off until an operator resets it. `tenant` is the name that the
+operator gave: all callers with keys of their own share its state.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from collections.abc import Callable
 
 from cacheserver.core.errors import StoreError
 from cacheserver.matching.verification import Audited, ErrorRates, measured_rates
-from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
 from cacheserver.storage.json_values import tenant_key
 from cacheserver.verification.audit_state import AuditState
 
 _READ_S = 5.0  # how old counts may be that a decision uses
 _MOST_TENANTS = 10_000  # whose counts are in memory
+_WEIGHTS = ("right_yes", "wrong_yes", "right_no", "wrong_no")
+_COUNTS = ("yeses", "noes", "wrong", "hits", "wrong_hits", "resets")
+_FORGOTTEN = (*_WEIGHTS, *_COUNTS[:-1], "off", "drifted_at")  # by a reset
 
 
 class AuditedVerdicts:
@@ -82,8 +87,13 @@ class AuditedVerdicts:
         await self._set(tenant, "drifted_at", self._clock())
 
     async def reset(self, tenant: str) -> None:
-        """Forget the counts, and switch on again."""
-        await command(self._redis, "DEL", self._key(tenant))
+        """Forget the counts, and switch on again; every server sees it within seconds."""
+        key = self._key(tenant)
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hdel(key, *_FORGOTTEN)
+                pipe.hincrby(key, "resets", 1)
+                await pipe.execute()
         self._read.pop(tenant, None)
 
     async def _set(self, tenant: str, field: str, value: float) -> None:
@@ -96,15 +106,12 @@ class AuditedVerdicts:
 
 def _decoded(stored: dict[bytes, bytes]) -> AuditState:
     try:
-        weights = {
-            name: float(stored.get(name.encode(), 0))
-            for name in ("right_yes", "wrong_yes", "right_no", "wrong_no")
-        }
-        names = (b"yeses", b"noes", b"wrong", b"hits", b"wrong_hits")
-        yeses, noes, wrong, hits, wrong_hits = (int(stored.get(name, 0)) for name in names)
+        weights = {name: float(stored.get(name.encode(), 0)) for name in _WEIGHTS}
+        counts = (int(stored.get(name.encode(), 0)) for name in _COUNTS)
+        yeses, noes, wrong, hits, wrong_hits, resets = counts
         drifted = stored.get(b"drifted_at")
         drifted_at = None if drifted is None else float(drifted)
     except ValueError:
         raise StoreError("the counts of audited verdicts are damaged") from None
     audited = Audited(**weights, yeses=yeses, noes=noes, wrong=wrong)
-    return AuditState(audited, hits, wrong_hits, b"off" in stored, drifted_at)
+    return AuditState(audited, hits, wrong_hits, b"off" in stored, drifted_at, resets)

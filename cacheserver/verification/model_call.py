@@ -57,6 +57,19 @@ class Reply:
     cost: Nanodollars = 0
 
 
+class SharedReply:
+    """Reply to a call that several requests may wait for: the first that takes it pays."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self._unpaid = reply.cost
+
+    def charge(self) -> Nanodollars:
+        """Return the cost of the call to one request, and 0 to the others."""
+        cost, self._unpaid = self._unpaid, 0
+        return cost
+
+
 class ModelCall:
     """Calls the verifying model."""
 
@@ -79,7 +92,7 @@ class ModelCall:
         self._clock = clock
         self._cap = cap
         self._key_share = key_share
-        self._refunds = refunds  # of calls whose request has gone
+        self._refunds = refunds  # for which nobody waits
 
     @property
     def cap(self) -> Nanodollars:
@@ -165,24 +178,27 @@ class ModelCall:
             tenant, own, amount, cap=share, period_s=_DAY_S, now=now
         ):
             return False
-        if await self._spending.spend(
-            tenant, _ALL, amount, cap=self._cap, period_s=_DAY_S, now=now
-        ):
-            return True
-        if own is not None:
-            await self._spending.refund(tenant, own, amount, period_s=_DAY_S, now=now)
-        return False
+        admitted = False
+        try:
+            admitted = await self._spending.spend(
+                tenant, _ALL, amount, cap=self._cap, period_s=_DAY_S, now=now
+            )
+        finally:  # refused, or the store failed, or the caller left
+            if own is not None and not admitted:
+                self._refunds.do(partial(self._give_back, tenant, own, amount, now))
+        return admitted
 
     async def _refund(self, query: Query, amount: Nanodollars, now: float) -> None:
         if amount <= 0 or query.credential is not None:
             return
         try:
             for purpose in filter(None, (_ALL, _purpose(query))):
-                await self._spending.refund(
-                    query.tenant.name, purpose, amount, period_s=_DAY_S, now=now
-                )
-        except StoreError:  # the cap is not used up, at worst
+                await self._give_back(query.tenant.name, purpose, amount, now)
+        except StoreError:  # the cap is used up early, at worst
             self._metrics.swallowed("verify-store")
+
+    async def _give_back(self, tenant: str, purpose: str, amount: Nanodollars, now: float) -> None:
+        await self._spending.refund(tenant, purpose, amount, period_s=_DAY_S, now=now)
 
 
 def _purpose(query: Query) -> str | None:

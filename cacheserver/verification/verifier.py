@@ -24,20 +24,19 @@ from cacheserver.matching.verification import (
     UNMEASURED,
     Askable,
     ErrorRates,
-    ExpectedErrors,
     askable,
 )
 from cacheserver.matching.verification_outcome import Plausible, Verdict, Verified
 from cacheserver.verification import prompt, worth
 from cacheserver.verification.audited import AuditedVerdicts
-from cacheserver.verification.model_call import ModelCall, Reply
+from cacheserver.verification.error_means import ErrorMeans, Scope, scope_of
+from cacheserver.verification.model_call import ModelCall, Reply, SharedReply
 from cacheserver.verification.monitor import Mode, Monitor
 from cacheserver.verification.pace import Paces
 from cacheserver.verification.verdicts import Verdicts, verdict_digest
 
 logger = logging.getLogger(__name__)
 
-_SCOPES = 10_000  # whose mean of expected errors is kept
 _SHORT = 16  # output tokens of an answer that is a class, not a text
 _BATCH = 0.5  # of the price: what an answer costs in a batch
 _ALIKE = 5  # neighbours needed to see a classifier
@@ -64,6 +63,14 @@ class _Question:
     entries: tuple[Entry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a yes is worth here: the error rates, and the errors expected of hits so far."""
+
+    rates: ErrorRates
+    scope: Scope  # of the expected errors
+
+
 class Verifier:
     """Implements `cache.ports.Verifier`."""
 
@@ -88,8 +95,8 @@ class Verifier:
         self._background = background
         self._metrics = metrics
         self._clock = clock
-        self._asking = SingleFlight[Reply](grace_s=0)
-        self._errors: dict[tuple[str, str], ExpectedErrors] = {}
+        self._asking = SingleFlight[SharedReply](grace_s=0)
+        self._errors = ErrorMeans()
 
     def considers(self, query: Query, decision: Miss) -> bool:
         """Return whether it might ask about this miss. Cheap."""
@@ -118,11 +125,12 @@ class Verifier:
     async def _verify(
         self, query: Query, decision: Miss, found: Plausible, *, batched: bool
     ) -> Verified | None:
-        state = await self._audited.state(query.tenant.name)
+        state = await self._audited.state(query.tenant.configured_name)
         if state.off:
             return None
         rates = self._audited.rates(state, self._options.stated)
-        options = self._admitted(query, found, rates)
+        standing = _Standing(rates, scope_of(query, state))
+        options = self._admitted(found, standing)
         # Before anything is made of the task, such as the digest of a verdict.
         if not options or self._is_too_long(query.text, prompt.task_of(query.body)):
             return None
@@ -134,18 +142,18 @@ class Verifier:
             after = served.posterior
             return self._result("background", "remembered", options, posterior=after)
         if served is not None:
-            return self._served(query, served, options, rates, mode="remembered")
+            return self._served(served, options, standing, mode="remembered")
         left = [one for one in options if one.id not in known][: prompt.MOST]
         if not left:
             return self._result("no", "remembered", options)
-        return await self._ask(query, left, candidates, rates, batched=batched)
+        return await self._ask(query, left, candidates, standing, batched=batched)
 
     async def _ask(
         self,
         query: Query,
         options: Sequence[Askable],
         candidates: Mapping[str, Candidate],
-        rates: ErrorRates,
+        standing: _Standing,
         *,
         batched: bool,
     ) -> Verified | None:
@@ -170,19 +178,19 @@ class Verifier:
             limit_s=limit_s,
             repeats=pace.repeats if repeated else 0.0,
         )
-        way = worth.way(mode, _chance(question.options, rates), stakes)
+        way = worth.way(mode, _chance(question.options, standing.rates), stakes)
         if way is None:
             pace.note_untried()
             return None
         if way == "background" or query.tenant.shadow:
             return self._in_background(query, question)
-        return await self._inline(query, question, rates, limit_s, background=not waiting)
+        return await self._inline(query, question, standing, limit_s, background=not waiting)
 
     async def _inline(
         self,
         query: Query,
         question: _Question,
-        rates: ErrorRates,
+        standing: _Standing,
         timeout_s: float,
         *,
         background: bool,
@@ -192,30 +200,31 @@ class Verifier:
             _flight_key(query, question, self._options.model),
             lambda _: self._asked(query, question, background=background),
         )
+        cost, reply = 0, Reply("slow")
         try:
             async with asyncio.timeout(timeout_s):
-                reply = await flight.result()
+                shared = await flight.result()
+            cost, reply = shared.charge(), shared.reply
         except TimeoutError:
-            reply = Reply("slow")
+            pass
         finally:
             self._asking.leave(flight, abandon=True)
         seconds = self._clock() - began
         if led and not background and reply.verdict in ("yes", "no", "slow"):
             self.paces.of(query.tenant.name).note_call(seconds)
-        cost = reply.cost if led else 0
         if reply.index is not None:
             chosen = question.options[reply.index]
-            return self._served(query, chosen, question.options, rates, cost=cost, seconds=seconds)
+            return self._served(chosen, question.options, standing, cost=cost, seconds=seconds)
         return self._result(reply.verdict, "inline", question.options, cost=cost, seconds=seconds)
 
-    async def _asked(self, query: Query, question: _Question, *, background: bool) -> Reply:
+    async def _asked(self, query: Query, question: _Question, *, background: bool) -> SharedReply:
         """Ask, and remember the verdicts. Raises nothing but cancellation."""
         reply = await self._call.ask(
             query, question.body, len(question.entries), background=background
         )
         if reply.verdict not in ("yes", "no"):
-            return reply
-        now, tenant = self._clock(), query.tenant.name
+            return SharedReply(reply)
+        now, tenant = self._clock(), query.tenant.configured_name
         try:
             if self._monitor.drifted(tenant, yes=reply.verdict == "yes"):
                 await self._audited.note_drift(tenant)
@@ -225,7 +234,7 @@ class Verifier:
                     await self._verdicts.remember(query, entry, yes=index == reply.index, now=now)
         except StoreError:
             self._metrics.swallowed("verify-store")
-        return reply
+        return SharedReply(reply)
 
     def _in_background(self, query: Query, question: _Question) -> Verified:
         async def ask() -> None:
@@ -235,14 +244,18 @@ class Verifier:
                 lambda _: self._asked(query, question, background=True),
             )
             try:
-                reply = await flight.result()
+                reply = (await flight.result()).reply
+            except asyncio.CancelledError:  # the server stops
+                self._monitor.ended("dropped", "background")
+                raise
             finally:
                 self._asking.leave(flight, abandon=True)
             self._monitor.ended(reply.verdict, "background")
             if led and reply.verdict in ("yes", "no"):
                 self.paces.of(query.tenant.name).note_call(self._clock() - began)
 
-        self._background.do(ask)
+        if not self._background.do(ask):
+            return self._result("dropped", "background", question.options)
         asked = tuple(one.id for one in question.options)
         return Verified("background", asked, self._options.model)
 
@@ -280,28 +293,27 @@ class Verifier:
     def _is_too_long(self, *parts: Any) -> bool:
         return prompt.exceeds(parts, self._options.most_tokens)
 
-    def _admitted(self, query: Query, found: Plausible, rates: ErrorRates) -> list[Askable]:
+    def _admitted(self, found: Plausible, standing: _Standing) -> list[Askable]:
         """The candidates that a yes would serve, the most probable first."""
-        errors = self._errors.get((query.tenant.name, query.label_scope), ExpectedErrors())
+        errors = self._errors.of(standing.scope)
         options = askable(
-            found.candidates, floor=found.floor, rates=rates, cold_start=found.cold_start
+            found.candidates, floor=found.floor, rates=standing.rates, cold_start=found.cold_start
         )
         return [one for one in options if errors.admits(one.posterior, found.target)]
 
     def _served(
         self,
-        query: Query,
         chosen: Askable,
         options: Sequence[Askable],
-        rates: ErrorRates,
+        standing: _Standing,
         *,
         mode: Mode = "inline",
         cost: int = 0,
         seconds: float = 0.0,
     ) -> Verified:
-        key = (query.tenant.name, query.label_scope)
-        self._note_errors(key, self._errors.get(key, ExpectedErrors()).after(chosen.posterior))
-        share = self._options.audit_share if rates.measured else _UNMEASURED_AUDITS
+        errors = self._errors.of(standing.scope)
+        self._errors.note(standing.scope, errors.after(chosen.posterior))
+        share = self._options.audit_share if standing.rates.measured else _UNMEASURED_AUDITS
         return self._result(
             "yes",
             mode,
@@ -313,12 +325,6 @@ class Verifier:
             seconds=seconds,
         )
 
-    def _note_errors(self, key: tuple[str, str], errors: ExpectedErrors) -> None:
-        self._errors.pop(key, None)
-        self._errors[key] = errors
-        if len(self._errors) > _SCOPES:
-            del self._errors[next(iter(self._errors))]
-
     def _result(
         self, verdict: Verdict, mode: Mode, options: Sequence[Askable], **found: Any
     ) -> Verified:
@@ -326,31 +332,22 @@ class Verifier:
         asked, remembered = tuple(one.id for one in options), mode == "remembered"
         return Verified(verdict, asked, self._options.model, remembered=remembered, **found)
 
-    def forget_errors(self, tenant: str) -> None:
-        """Begin the means of expected errors of a tenant anew."""
-        for key in [key for key in self._errors if key[0] == tenant]:
-            del self._errors[key]
-
     async def observe(
         self, query: Query, candidate: Candidate, *, right: bool, weight: float, served: bool
     ) -> None:
-        """Count a verdict that a fresh answer or a reviewer has confirmed or refuted.
-
-        Raises `StoreError`.
-        """
+        """Count a verdict that a fresh answer has confirmed or refuted. Raises `StoreError`."""
         known = await self._verdicts.recall(query, [candidate.entry])
         verdict = known.get(candidate.entry.id)
         if verdict is None:
             return
-        key = (query.tenant.name, query.label_scope)
+        tenant = query.tenant.configured_name
         if served and verdict and candidate.probability is not None:
-            errors = self._errors.get(key, ExpectedErrors())
-            self._note_errors(key, errors.audited(candidate.probability, right=right))
+            scope = scope_of(query, await self._audited.state(tenant))
+            errors = self._errors.of(scope).audited(candidate.probability, right=right)
+            self._errors.note(scope, errors)
         bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
         target = bar.target if served else None
-        await self._audited.add(
-            query.tenant.name, yes=verdict, right=right, weight=weight, target=target
-        )
+        await self._audited.add(tenant, yes=verdict, right=right, weight=weight, target=target)
         if verdict != right:
             await self._verdicts.forget(query, candidate.entry)
 

@@ -415,7 +415,8 @@ async def test_a_hit_saves_what_its_own_prompt_would_have_cost(tmp_path: Path, t
         assert {one.headers["x-saved-usd"] for one in hits} == {usd(charged)}
         assert (batched["kind"], batched["saved_usd"]) == ("exact", usd(round(charged / 2)))
 
-        fields = {"question": QUESTION, "context": ["kb@v1"], "context_blocks": ["messages.-1"]}
+        fields: dict[str, Any] = {"question": QUESTION, "context": ["kb@v1"]}
+        fields["context_blocks"] = ["messages.-1"]
         await house.http.post("/v1/query", json={"prompt": stored, "model": MODEL, **fields})
         taken = await house.job(asked, deadline=600, **fields)
         job = (await house.ended(taken.json()["id"]))["result"]

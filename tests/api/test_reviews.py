@@ -183,6 +183,14 @@ async def test_a_hit_by_a_threshold_is_reviewed_without_a_label(house: House) ->
     assert (await labels(house), await export(house)) == ([], [])
 
 
+async def test_a_hit_that_a_reviewer_calls_wrong_is_served_no_more_whatever_served_it(
+    house: House,
+) -> None:
+    (row,) = await praise(house, SIMILAR[:1])
+    assert (await take(house, [{**row, "label": 0}], confirm=True)).status_code == 200
+    assert came_from(await house.ask(SIMILAR[0]))[0] == "miss"
+
+
 async def test_one_line_that_will_not_do_keeps_all_of_them_out(calibrated: House) -> None:
     one, other = await praise(calibrated)
     for line, field in (

@@ -46,7 +46,7 @@ class Seen:
     def cost(self, model: str, usage: Usage, now: float) -> int:
         return usage.input_tokens + usage.output_tokens + round(now)
 
-    def audit(self, query: Query, hit: Candidate, share: float) -> None:
+    def audit(self, query: Query, hit: Candidate, share: float, *, verified: bool) -> None:
         self.audited.append((hit.entry.id, share))
 
     def missed(self, query: Query, decision: Miss, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from cacheserver.matching.verification import DECISIVE_VETOES
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.house import ADMIN_KEY, came_from
-from tests.verification.house import ASKED, STORED, Scene, verifying
+from tests.verification.house import ADMIN, ASKED, STORED, Scene, verifying
 from tests.verification.test_verified import nano
 
 
@@ -221,6 +221,19 @@ async def test_auto_asks_in_the_background_only_if_the_answer_is_not_stored(scen
     stored = await scene.ask("ways to reset a password", key=key)
     assert came_from(stored)[0] == "miss"
     assert await scene.verified(stored, key) is None
+
+
+async def test_a_call_that_nobody_has_room_for_is_dropped_and_said_to_be(scene: Scene) -> None:
+    key = await scene.house.key("full")
+    await scene.put("full", verify="background")
+    await scene.store(key=key)
+    await scene.house.parts.verification.background.close()
+    dropped = await scene.ask(ASKED, key=key, headers={"cache-control": "private"})
+    assert came_from(dropped)[0] == "miss"
+    assert (await scene.verified(dropped, key))["verdict"] == "dropped"
+    assert not scene.calls
+    text = (await scene.house.http.get("/metrics", headers=ADMIN)).text
+    assert 'cacheserver_verifications_total{mode="background",verdict="dropped"} 1.0' in text
 
 
 async def test_shadow_mode_asks_and_never_serves(scene: Scene) -> None:

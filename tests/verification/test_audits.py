@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cacheserver.matching.verification import ExpectedErrors
+from cacheserver.verification.audited import AuditedVerdicts
 from tests.house import came_from
 from tests.nocontent.traffic import key_file
 from tests.verification.house import ADMIN, ASKED, STORED, VERIFIER, Scene, verifying
@@ -53,6 +55,60 @@ async def test_a_right_yes_and_a_right_no_are_counted_too(tmp_path: Path) -> Non
         audited = (await scene.shown("other"))["audited"]
         assert (audited["noes"], audited["yeses"], audited["wrong_no"]) == (1, 0, 0)
         assert audited["right_no"] >= 1  # 1 / the chance that a surprise is looked at twice
+
+
+async def test_an_audit_of_another_hit_says_nothing_of_an_earlier_verdict(scene: Scene) -> None:
+    scene.audit(always=False)
+    scene.answers = lambda asked: (
+        FIXED if asked == STORED else "The capital of France has been Paris since 987."
+    )
+    await scene.store()
+    assert came_from(await scene.ask(ASKED)) == ("semantic", "verified")
+    await scene.put("default", bar={"similarity": 0.5, "audit_share": 1})
+    scene.audit(always=True)
+    assert came_from(await scene.ask(ASKED)) == ("semantic", "similar")
+    await scene.settled()
+    assert (await scene.house.parts.decision_log.stats("default"))["audits_wrong"] == 1
+    shown = await scene.shown()
+    assert shown["hits"] == {"audited": 0, "wrong": 0}
+    assert (shown["audited"]["yeses"], shown["audited"]["wrong_yes"]) == (0, 0)
+
+
+async def test_a_switch_off_holds_for_callers_with_keys_of_their_own(tmp_path: Path) -> None:
+    async with verifying(tmp_path, credentials="caller", anthropic_api_key=None) as scene:
+        await scene.put("default", verify={"caller_keys": True})
+        scene.house.parts.tenants.forget("default")
+        audited = scene.house.parts.verification.audited
+        for off in (True, False):
+            key = f"sk-ant-{off}"
+            await scene.store(key=key)
+            for _ in range(2 * off):
+                await audited.add("default", yes=True, right=False, weight=3, target=0.01)
+            assert came_from(await scene.ask(ASKED, key=key, **PRIVATE))[0] == (
+                "miss" if off else "semantic"
+            )
+            assert len(scene.calls) == (not off)
+            await scene.shown(method="DELETE")
+
+
+async def test_a_reset_is_seen_by_the_other_servers_of_the_store(scene: Scene) -> None:
+    mine, clock = scene.house.parts.verification, scene.house.clock
+    other = AuditedVerdicts(scene.house.parts.host.store.redis, model=VERIFIER, clock=clock)
+    key = await scene.house.key("shared")
+    await scene.store(key=key)
+    assert came_from(await scene.ask(ASKED, key=key, **PRIVATE)) == ("semantic", "verified")
+    means = mine.verifier._errors
+    (scope,) = means._means
+    means.note(scope, ExpectedErrors(total=50.0, wrong=50.0))  # hits here were wrong too often
+    asked = {"key": key, **PRIVATE}
+    assert came_from(await scene.ask(ASKED, **asked))[0] == "miss"
+    for _ in range(2):
+        await mine.audited.add("shared", yes=True, right=False, weight=3, target=0.01)
+    assert (await scene.shown("shared"))["state"] == "off"
+    await other.reset("shared")
+    clock.ahead_s += 10  # counts are read every few seconds
+    assert (await scene.shown("shared"))["state"] == "stated"
+    assert came_from(await scene.ask(ASKED, **asked)) == ("semantic", "verified")
 
 
 async def test_yeses_that_break_the_target_switch_it_off_until_it_is_reset(scene: Scene) -> None:

@@ -66,3 +66,20 @@ async def test_a_call_without_a_reply_counts_as_the_most_it_can_cost(tmp_path: P
         assert lost.unknown.most
         cost = round(float(answer.headers["x-cost-usd"]) * NANO)
         assert await spent(scene) == before + cost + lost.unknown.most
+
+
+async def test_a_share_is_given_back_where_the_rest_cannot_be_reserved(tmp_path: Path) -> None:
+    async with verifying(tmp_path) as scene:
+        key = await scene.house.key("acme")
+        await scene.store(key=key)
+        redis = scene.house.parts.host.store.redis
+        await scene.ask(ASKED, key=key)
+        (whole,) = await redis.keys("cs1:spend:4:acme:6:verify:*")
+        (share,) = [one for one in await redis.keys("cs1:spend:4:acme:*:verify:*") if one != whole]
+        before = await redis.get(share)
+        await redis.delete(whole)
+        await redis.hset(whole, "not", "a number")
+        asked = await scene.ask("how do I reset a password", key=key)
+        assert came_from(asked) == ("miss", "verify-failed")
+        await scene.house.parts.verification.call._refunds.drain()
+        assert await redis.get(share) == before

@@ -11,6 +11,8 @@ import pytest
 
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
+from tests.batches.test_budgets import rows
+from tests.batches.test_verification import spent, staged
 from tests.hostile.raw import until
 from tests.house import came_from
 from tests.verification.house import ASKED, DEAR, STORED, VERIFIER, Scene, verifying
@@ -116,6 +118,30 @@ async def test_concurrent_askers_share_one_call_and_only_one_pays(scene: Scene) 
     assert {came_from(one) for one in answers} == {("semantic", "verified")}
     assert len(scene.calls) == before + 1
     assert sum(nano(one, "x-cost-usd") > 0 for one in answers) == 1
+
+
+async def test_a_call_whose_first_asker_leaves_is_paid_by_another(tmp_path: Path) -> None:
+    async with staged(tmp_path, verify_timeout_s=10) as stage:
+        await stage.store()
+        verifier = stage.house.parts.verification.verifier
+        verifier.paces.of("default").answer_s[DEAR] = 60.0  # they wait as long as they may
+        stage.house.parts.service._stored._chance = lambda: 1.0  # no audit
+        stage.house.door.hold_at(lambda method, path: path == "/v1/messages", "before")
+        asked = [
+            asyncio.create_task(stage.house.ask(ASKED, model=DEAR, max_tokens=1_000))
+            for _ in range(3)
+        ]
+        await stage.house.door.reached.wait()
+        (flight,) = verifier._asking._running.values()
+        await until(lambda: flight.readers == 3)
+        asked[0].cancel()
+        await until(lambda: flight.readers == 2)
+        stage.house.door.release()
+        answers = await asyncio.gather(*asked[1:])
+        assert {came_from(one) for one in answers} == {("semantic", "verified")}
+        (call,) = stage.charged(VERIFIER)
+        assert sorted(nano(one, "x-cost-usd") for one in answers) == [0, call]
+        assert spent(await rows(stage.house)) == [call]
 
 
 async def test_a_caller_who_hangs_up_ends_its_call_and_frees_its_place(scene: Scene) -> None:

@@ -36,7 +36,6 @@ async def reset(request: Request, tenant: str) -> dict[str, Any]:
     app.gate.admit_admin(request)
     found = await tenant_of(app, tenant)
     await app.parts.verification.audited.reset(found.name)
-    app.parts.verification.verifier.forget_errors(found.name)
     return await _shown(app, found)
 
 

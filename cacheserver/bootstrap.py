@@ -91,7 +91,9 @@ async def build(
         keys = await start(tenants.build(store, settings, metrics, clock))
         books = await start(ledger.build(store, settings, pricer, metrics, clock))
         host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
-        host.plugins.language = languages()
+        language = languages()
+        host.plugins.language = language
+        host.answers.memories.append(language.forget_texts)
         if telemetry is not None:
             books.listen(telemetry.listeners)
 

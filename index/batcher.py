@@ -104,6 +104,10 @@ class Batcher:
         """Return the vector of a text that was embedded lately, without any waiting."""
         return self._memo.get(text)
 
+    def forget(self) -> None:
+        """Drop the texts that were embedded lately, and their vectors."""
+        self._memo.clear()
+
     async def close(self) -> None:
         """Fail waiting texts, let the model finish its batch, end the thread. Idempotent."""
         self._closed = True

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -81,6 +81,13 @@ class Answers:
     dim: int
     reembedding: Reembedding
     prior: Prior = MINILM
+    # Each drops the texts of questions that a part keeps in memory, after an erasure.
+    memories: list[Callable[[], None]] = field(default_factory=list)
+
+    def forget_texts(self) -> None:
+        """Drop all texts of questions that are kept in memory to be read faster."""
+        for forget in self.memories:
+            forget()
 
     @property
     def evidence_id(self) -> str:
@@ -157,7 +164,13 @@ async def answers(
         )
         await reembedding.prepare()
         yield Answers(
-            semantic, decision_log, embedder.id, embedder.dim, reembedding, embedding.prior
+            semantic,
+            decision_log,
+            embedder.id,
+            embedder.dim,
+            reembedding,
+            embedding.prior,
+            [batcher.forget],
         )
 
 
@@ -192,6 +205,7 @@ async def cache(
         clock=clock,
         prior=answers.prior,
     )
+    answers.memories.append(decider.forget)
     stored = StoredAnswers(
         entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance
     )

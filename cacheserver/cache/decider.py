@@ -115,6 +115,10 @@ class Decider:
         left = [c for c in verdict.candidates if c.evidence and c.evidence.group not in needed.shut]
         return Plausible(left, needed.floor, bar.target, state.cold_start) if left else None
 
+    def forget(self) -> None:
+        """Drop the profiles of stored questions, which hold their words."""
+        self._profiles.clear()
+
     def _neighbour(self, one: Candidate, adjustment: float) -> Neighbour:
         return Neighbour(
             id=one.entry.id,

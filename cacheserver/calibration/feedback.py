@@ -100,6 +100,7 @@ class Feedback:
                 "evidence": record["decision"]["evidence"],
                 "scope": record["scope"],
                 "caller": record.get("caller", ""),
+                "namespace": record.get("namespace"),
                 "fingerprint": record["fingerprint"],
                 "embedder": record.get("embedder", FIRST_EMBEDDER),
             }
@@ -118,6 +119,7 @@ class Feedback:
             served=True,
             embedder=record.get("embedder", FIRST_EMBEDDER),
             caller=record.get("caller", ""),
+            namespace=record.get("namespace"),
         )
         await self._states.learn(tenant, record["scope"], label, once=record["id"])
 

@@ -107,6 +107,7 @@ class ReviewFiles:
             served=True,
             embedder=decided["embedder"],
             caller=decided.get("caller", ""),
+            namespace=decided.get("namespace"),
         )
         await self._states.learn(tenant, decided["scope"], label, once=f"review:{reviewed.id}")
 

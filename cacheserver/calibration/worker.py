@@ -323,6 +323,7 @@ class Worker:
             adjustment=candidate.adjustment,
             foil=foil,
             caller=query.caller,
+            namespace=query.controls.namespace,
         )
         await self._states.learn(query.tenant.name, query.label_scope, label)
 

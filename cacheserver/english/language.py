@@ -30,6 +30,10 @@ class English:
     def volatility(self, text: str) -> Volatility:
         return _cached_volatility(text)
 
+    def forget_texts(self) -> None:
+        """Drop the texts of questions that are kept to be classified faster."""
+        _cached_volatility.cache_clear()
+
     def profile(self, text: str) -> Profile:
         return read_profile(text, self._lexicon)
 

@@ -26,6 +26,7 @@ async def build(host: Host) -> AsyncIterator[Eraser]:
         longest_s=settings.timeout_s,
         metrics=host.metrics,
         clock=host.clock,
+        forget=answers.forget_texts,
     )
     eraser.start()
     try:

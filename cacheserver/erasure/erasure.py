@@ -105,7 +105,9 @@ class Eraser:
         longest_s: float,
         metrics: Metrics,
         clock: Callable[[], float],
+        forget: Callable[[], None],
     ) -> None:
+        """`forget` drops the texts of questions that this process keeps in memory."""
         self.store = Erasures(redis, prefix=prefix)
         self._redis = redis
         self._prefix = prefix
@@ -119,6 +121,7 @@ class Eraser:
         self._after_s = longest_s + _AFTER_S
         self._metrics = metrics
         self._clock = clock
+        self._forget = forget
         self._one_at_a_time = asyncio.Lock()  # each walks all keys
         self._seen: int | None = None  # erasures that the index here has followed
         self._task: asyncio.Task[None] | None = None
@@ -174,6 +177,7 @@ class Eraser:
         if self._seen is None:
             self._seen = count  # at start the index is rebuilt from the store
         if count != self._seen and self._semantic.ready:
+            self._forget()
             await self._semantic.drop_gone()
             self._seen = count
         done = 0
@@ -228,6 +232,7 @@ class Eraser:
         )
         removed += walk.removed
         removed["ledger_names"] += changed
+        self._forget()
         snapshot: Literal["rewritten", "pending"] = "pending"
         if not erasure.again:
             await self.store.counted()

@@ -112,7 +112,7 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         *_of(
             "calibration",
-            ("labels", "stream", "labels:T:<scope>", "record", "numbers, ids, digests", quarter),
+            ("labels", "stream", "labels:T:<scope>", "record", "numbers, ids, names", quarter),
             ("label_windows", "sorted set", "windows:T", "tenant", "digests", quarter),
             ("label_sizes", "hash", "sizes:T", "tenant", "numbers", quarter),
             ("learned", "sorted set", "learned", "stays", "digests of scopes", quarter),

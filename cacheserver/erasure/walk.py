@@ -16,6 +16,7 @@ import orjson
 from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.store import decision_log
 from cacheserver.calibration import review_store
+from cacheserver.calibration.labels import SHADOW
 from cacheserver.conversations import trimming, turns
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry, Tenant
@@ -239,10 +240,13 @@ class KeyWalk:
     async def _erase_labels(self, found: _Found) -> None:
         for key, parts in found:
             scope = parts["scope"]
+            by_namespace = self._selector.kind == "namespace"
             whole = self._selector.kind == "tenant" or (
-                self._selector.kind == "namespace" and scope in self._covered.scopes
+                by_namespace and scope in self._covered.scopes
             )
             ids = [] if whole else await self._labels_of(key)
+            # A scope is of one namespace, which labels of earlier versions do not name.
+            whole |= by_namespace and bool(ids) and scope != SHADOW
             for start in [0] if whole else range(0, len(ids), _LABELS):
                 some = ids[start : start + _LABELS]
                 removed = await run_script(

@@ -27,6 +27,10 @@ class Languages:
     def volatility(self, text: str) -> Volatility:
         return self._english.volatility(text)
 
+    def forget_texts(self) -> None:
+        """Drop the texts of questions that are kept to be read faster."""
+        self._english.forget_texts()
+
     def profile(self, text: str) -> Profile:
         read = self._english.profile(text)
         label = detection.detect(text, english=read.recognised)

@@ -59,6 +59,7 @@ class Label:
     foil: Evidence | None = None  # `decision.foil`: an example of a wrong hit
     caller: str = ""  # hashed; "": unknown
     at: float = 0.0  # Unix seconds when learned
+    namespace: str | None = None  # of the question; None: of an earlier version
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ async def build(host: Host) -> AsyncIterator[PromptCaching]:
         writes = BackgroundWork("prompts", metrics, limit=10_000, at_once=1)
         stack.push_async_callback(writes.close)
         watch = PromptWatch(log=log, writes=writes, cost=cost)
+        host.answers.memories.append(watch.forget)
         prewarmer = Prewarmer(
             claude=host.recorded("prewarm"),
             tenants=host.tenants,

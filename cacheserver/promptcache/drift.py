@@ -61,6 +61,10 @@ class PromptWatch:
         if system:
             self._writes.do(lambda: self._note(query, system, model, usage, now))
 
+    def forget(self) -> None:
+        """Drop the fragments of system prompts that are kept to be found faster."""
+        self._skeletons.clear()
+
     async def fragments(self, tenant: str, now: float) -> list[dict[str, Any]]:
         """Return the cost of fragments to a tenant, dearest first. Raises `StoreError`."""
         found = [

@@ -311,6 +311,30 @@ async def test_an_erased_tag_takes_declared_questions_with_it(house: House) -> N
     assert came_from(await ask(house, "Two years.", headers()))[0] == "miss"
 
 
+async def test_an_erased_namespace_takes_labels_that_outlive_their_decisions(
+    tmp_path: Path,
+) -> None:
+    fixed = Directives(text="Berlin has been the capital of Germany since 1990.")
+    chosen: dict[str, Any] = {"claude": lambda body: fixed, "similarity": None, "target": 0.01}
+    async with House.open(tmp_path, **chosen) as house:
+        await allow(house)
+        redis = house.parts.host.store.redis
+        for space in ("mine", "other"):
+            more = {"x-cache-namespace": space}
+            await ask(house, "Two years.", headers("How do I reset my password?", **more))
+            miss = await ask(house, "Two years.", headers("how to reset a password", **more))
+            assert came_from(miss)[0] == "miss"
+        await house.parts.calibration.learner.idle()
+        await house.parts.decision_log.flush()
+        assert len(await redis.keys("cs1:labels:*")) == 2
+        await redis.delete(*await redis.keys("cs1:d:*"))  # a day later
+        erased = await house.http.post("/v1/erase", json={"namespace": "mine"})
+        assert erased.json()["removed"]["labels"] == 1
+        (left,) = await redis.keys("cs1:labels:*")
+        rows: Any = await redis.xrange(left)
+        assert [json.loads(row[b"l"])["namespace"] for _, row in rows] == ["other"]
+
+
 # Calls under way
 
 

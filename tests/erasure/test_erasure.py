@@ -221,7 +221,14 @@ async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: 
                 await redis.aclose()
 
 
-async def test_another_servers_index_follows(tmp_path: Path) -> None:
+def texts(house: House) -> list[str]:
+    """The texts that a server keeps in memory to read them faster."""
+    decider: Any = house.parts.service._decider
+    kept = (decider._profiles, house.parts.entries._batcher._memo)
+    return [text for texts in kept for text in texts]
+
+
+async def test_another_servers_index_and_memory_follow(tmp_path: Path) -> None:
     with serving(find_server()) as url:
         async with (
             House.open(tmp_path / "a", redis_url=url) as a,
@@ -232,7 +239,11 @@ async def test_another_servers_index_follows(tmp_path: Path) -> None:
             assert (await b.ask("where is the harbour", key=key)).headers["x-cache"] == "miss"
             await b.parts.eraser.look()
             assert len(b.parts.entries.index) == 1
+            for house in (a, b):  # one of them has the other's question near it
+                await house.ask("Where is the old harbour?", key=key)
+            assert any(texts(house) for house in (a, b))
             await erase(a, key, {"namespace": "default"})
             await b.parts.eraser.look()
+            assert not any(texts(house) for house in (a, b))
             assert len(b.parts.entries.index) == 0
             assert (tmp_path / "b" / "index.snapshot").exists()

@@ -28,6 +28,17 @@ def test_an_identical_request_is_answered_within_the_lifetime_and_not_after() ->
     assert (first.late, hit.late) == (None, None)
 
 
+def test_a_declared_question_saves_what_its_own_prompt_was_billed() -> None:
+    def asked(document: str, at: float, tokens: int) -> Call:
+        marked = [{"type": "text", "text": document, "cache_context": True}]
+        turns = [{"role": "user", "content": marked}]
+        declared = {"cache_question": "How long is the warranty?", "cache_context": "kb@v1"}
+        return call(at=at, messages=turns, usage=Usage(tokens, 50), **declared)
+
+    _, hit = played([asked("Two years. " * 9_000, 0, 20_000), asked("24 months", 1, 200)], "exact")
+    assert (hit.kind, hit.together) == ("exact", {"exact": cost(MODEL, Usage(200, 50))})
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -226,6 +226,7 @@ async def test_a_question_that_could_not_be_embedded_is_once_the_embedder_is_bac
         await server.finish()
         assert server.work.as_json()["lacking"] == 0
         expected = {f"what is {n}" for n in (4, *range(20, 50))}
+        assert server.work.as_json()["unreadable"] == 0
         assert set(server.embedder.texts) == expected
         assert (await near(server, 4)).candidates[0].similarity > 0.99
         await server.finish()

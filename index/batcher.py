@@ -168,10 +168,13 @@ class Batcher:
             self._memo.popitem(last=False)
 
     def _embed(self, texts: Sequence[str]) -> list[Outcome]:
-        """Embed all together, in the worker thread; in halves if one of them may be at fault."""
+        """Embed all together, in the worker thread; in halves if an unknown one is at fault."""
         try:
             return _rows(self._embedder.embed(texts), len(texts))
         except Unreadable as unreadable:
+            if (at := unreadable.at) is not None:
+                made = self._embed([*texts[:at], *texts[at + 1 :]]) if len(texts) > 1 else []
+                return [*made[:at], unreadable, *made[at:]]
             problem: IndexingError = unreadable
         except IndexingError as failed:
             return [failed] * len(texts)

@@ -25,6 +25,8 @@ class IndexingError(Exception):
 class Unreadable(IndexingError):
     """The vector would represent only part of the text: do not match it by similarity."""
 
+    at: int | None = None  # the place of the text among several; None: not known, or the only one
+
 
 class TooLong(Unreadable):
     """More word pieces than the embedder reads."""

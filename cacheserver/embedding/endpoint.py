@@ -24,7 +24,14 @@ import numpy as np
 
 from cacheserver.core import json_text
 from cacheserver.embedding.limited_client import LimitedClient, ReplyTooLarge
-from cacheserver.index.errors import EmbedderFailed, ModelChanged, Refused, TooLong, Unknown
+from cacheserver.index.errors import (
+    EmbedderFailed,
+    ModelChanged,
+    Refused,
+    TooLong,
+    Unknown,
+    Unreadable,
+)
 from cacheserver.index.models import Vectors, prefix_mark
 from cacheserver.index.probe import difference
 from cacheserver.index.text_size import most_pieces
@@ -105,8 +112,12 @@ class EndpointEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return a unit row per text. `Refused` of several: one of them is; ask for fewer."""
-        for text in texts:
-            self._check(text)
+        for at, text in enumerate(texts):
+            try:
+                self._check(text)
+            except Unreadable as unreadable:
+                unreadable.at = at
+                raise
         if not texts:
             return np.empty((0, self.dim), np.float32)
         if self._monotonic() < self._rests_until:

@@ -185,6 +185,7 @@ def test_the_limit_is_for_all_of_a_reply_that_comes_in_drops(embedder: Open) -> 
 
 
 REFUSED = "too odd for the model"
+SMILE = "\N{GRINNING FACE}"
 
 
 def refusing(status: int, *, when: Callable[[str], bool] = lambda text: REFUSED in text) -> Any:
@@ -214,6 +215,17 @@ async def test_a_refused_text_fails_alone_and_does_not_close_the_endpoint(
         with pytest.raises(Refused):
             await batcher.embed(f"{REFUSED} 0")
         assert len(server.requests) == before  # remembered
+
+
+async def test_texts_that_are_not_sent_cost_the_others_no_further_call(
+    server: Server, embedder: Open
+) -> None:
+    async with Batcher(embedder(), max_batch=16) as batcher:
+        texts = ["alone", *(f"question {n}{SMILE * (n % 2)}" for n in range(16))]
+        made = await asyncio.gather(*map(batcher.embed, texts), return_exceptions=True)
+    kinds = [type(one) for one in made]
+    assert kinds == [Unknown if SMILE in text else np.ndarray for text in texts]
+    assert len(server.requests) == 2
 
 
 async def test_calls_are_bounded_where_every_text_is_refused(

@@ -348,9 +348,13 @@ async def test_calls_are_shared_where_the_operator_says_so(tmp_path: Path, share
         await allow(house, share_calls=share)
         first = create_task(ask(house, "Two years.", headers(), max_tokens=4_000))
         await until(lambda: len(house.asked) == 1)
-        second = await ask(house, "24 months.", headers(), max_tokens=4_000)
+        long = "24 months. " * 200
+        second = await ask(house, long, headers(), max_tokens=4_000)
         assert came_from(await first)[0] == "miss"
         assert came_from(second)[0] == ("coalesced" if share else "miss")
+        if share:  # it saved what its own prompt would have cost, not the one that was sent
+            again = await ask(house, long, headers(context="kb@v2"), max_tokens=4_000)
+            assert second.headers["x-saved-usd"] == again.headers["x-cost-usd"]
 
 
 # Queued work

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cacheserver.batches import call_codec
+from cacheserver.core import json_text
 from cacheserver.core.money import nanodollars, usd
+from cacheserver.matching.verification_outcome import Verified
 from cacheserver.simulated import Directives
 from cacheserver.simulated.directives import Fault
 from tests.batches.house import BatchHouse, item
@@ -74,3 +78,14 @@ async def test_a_direct_call_that_fails_shows_what_its_verification_cost(tmp_pat
         (call,) = stage.charged(VERIFIER)
         assert (found["type"], nanodollars(found["cost_usd"])) == ("errored", call)
         assert nanodollars(found["saved_usd"]) == -call
+
+
+def test_a_verification_that_an_earlier_version_stored_is_read_for_its_item() -> None:
+    found = Verified("no", ("e" * 32,), "claude-haiku-5-5", cost=700)
+    fields = {**asdict(found), "asked": list(found.asked)}
+    earlier = {"verified": json_text.dumps({"item": "job:1", "found": fields})}
+    assert call_codec.decode_verified("job:2", earlier) is None
+    for ask in (earlier, {call_codec.verified_field("job:1"): call_codec.encode_verified(found)}):
+        read = call_codec.decode_verified("job:1", ask)
+        assert read is not None
+        assert (read.verdict, read.cost) == ("no", 700)

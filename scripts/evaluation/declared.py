@@ -1,7 +1,8 @@
 """Declared questions: a stream asked through a RAG prompt whose documents change, and in chats.
 
-A knowledge base has pages, each on several intents that resemble each other, and one is revised
-every so often. A prompt holds a template, the pages that retrieval finds nearest, and the question.
+A knowledge base has pages, each with a section for each of several intents that resemble each
+other, and one is revised every so often. A prompt holds a template, the pages with the nearest
+sections, and the question.
 Keys and scopes are those of `cache.fingerprint.read`. A hit is wrong if its answer is of another
 intent or was made without the right page; it has drifted if the page was revised since. Labels are
 shared between revisions, as the server shares them.
@@ -32,10 +33,11 @@ from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.stream import Replay, Settings, Traffic, prepare
 from scripts.evaluation.vectors import Embeddings, Vectors
-from scripts.evaluation.verify.step import Reply
+from scripts.evaluation.verify.step import Reply, Simulated
 
 EVERY = (1_000, 100)  # requests from one revision to the next
 PAGES = 16
+VERIFIER = Simulated(0.95, 0.02)
 _FOUND = 3  # pages in a prompt
 _FIRST = 5  # questions of an intent that its page is written from
 _ROUNDS = 20  # of grouping intents by their nearest page
@@ -78,6 +80,7 @@ class Row:
 
     stream: str
     way: str
+    verified: bool  # doubtful candidates asked about, by a model as `VERIFIER`
     every: int | None  # requests between two revisions; None: none
     requests: int
     hits: float  # share served, equal questions included
@@ -141,9 +144,10 @@ WAYS: Mapping[str, tuple[Ask, int]] = {
     "chat undeclared": (chat, PAGES),
     "chat declared": (declared_chat, PAGES),
 }
+_BARE = "bare questions"
 _PACED = ("declared, kb release", "declared, 3 pages", "declared, 1 page")  # at every pace
 HEAD = (
-    f"{'declared questions':<20}{'way':<24}{'revised every':>14}{'hits':>7}{'of bare':>9}"
+    f"{'declared questions':<20}{'way':<24}{'verified':>9}{'every':>7}{'hits':>7}{'of bare':>9}"
     f"{'wrong':>7}{'drifted':>9}  95% of both"
 )
 
@@ -152,27 +156,40 @@ def line(row: Row) -> str:
     """A row of the table, shares in percent."""
     every = "never" if row.every is None else str(row.every)
     low, high = row.interval
+    asked = "95/2" if row.verified else "-"
     return (
-        f"{row.stream:<20}{row.way:<24}{every:>14}{100 * row.hits:>7.1f}{100 * row.of_bare:>9.1f}"
-        f"{100 * row.wrong:>7.2f}{100 * row.drifted:>9.2f}  [{100 * low:.2f}, {100 * high:.2f}]"
+        f"{row.stream:<20}{row.way:<24}{asked:>9}{every:>7}{100 * row.hits:>7.1f}"
+        f"{100 * row.of_bare:>9.1f}{100 * row.wrong:>7.2f}{100 * row.drifted:>9.2f}"
+        f"  [{100 * low:.2f}, {100 * high:.2f}]"
     )
 
 
 def measure(
     name: str, questions: Sequence[Question], embeddings: Embeddings, plan: Plan
 ) -> Iterator[Row]:
-    """Yield a row for each way and each pace of revisions."""
-    seeds = plan.seeds_of(DEFAULT)
-    streams = {seed: _stream(questions, embeddings, plan, None, seed) for seed in seeds}
-    ceiling = [_run(streams[seed], bare, 0, embeddings, seed) for seed in seeds]
-    yield (first := _row(name, "bare questions", None, ceiling, None))
-    for every in EVERY[:1] if plan.quick else EVERY:
-        streams = {seed: _stream(questions, embeddings, plan, every, seed) for seed in seeds}
-        for way, (ask, pages) in WAYS.items():
-            if every != EVERY[0] and way not in _PACED:
-                continue
-            found = [_run(streams[seed], ask, pages, embeddings, seed) for seed in seeds]
-            yield _row(name, way, every, found, first)
+    """Yield a row for each way and each pace of revisions, without verification and with it."""
+    paces = EVERY[:1] if plan.quick else EVERY
+    drawn = {
+        every: {
+            seed: _stream(questions, embeddings, plan, every, seed)
+            for seed in plan.seeds_of(DEFAULT)
+        }
+        for every in (None, *paces)
+    }
+
+    def counts(ask: Ask, pages: int, every: int | None, model: Simulated | None) -> list[_Counts]:
+        return [
+            _run(stream, ask, pages, embeddings, seed, model)
+            for seed, stream in drawn[every].items()
+        ]
+
+    for model in (None, VERIFIER):
+        first = _row(name, _BARE, None, counts(bare, 0, None, model), model, None)
+        yield first
+        for every in paces:
+            for way, (ask, pages) in WAYS.items():
+                if way in _PACED or (every == EVERY[0] and model is None):
+                    yield _row(name, way, every, counts(ask, pages, every, model), model, first)
 
 
 @dataclass(slots=True)
@@ -184,7 +201,12 @@ class _Counts:
 
 
 def _row(
-    name: str, way: str, every: int | None, found: Sequence[_Counts], ceiling: Row | None
+    name: str,
+    way: str,
+    every: int | None,
+    found: Sequence[_Counts],
+    model: Simulated | None,
+    bares: Row | None,
 ) -> Row:
     requests, hits = sum(one.requests for one in found), sum(one.hits for one in found)
     wrong, drifted = sum(one.wrong for one in found), sum(one.drifted for one in found)
@@ -192,10 +214,11 @@ def _row(
     return Row(
         stream=name,
         way=way,
+        verified=model is not None,
         every=every,
         requests=requests,
         hits=share,
-        of_bare=1.0 if ceiling is None else share / max(ceiling.hits, 1e-9),
+        of_bare=1.0 if bares is None else share / max(bares.hits, 1e-9),
         wrong=wrong / max(1, hits),
         drifted=drifted / max(1, hits),
         interval=wilson(wrong + drifted, hits),
@@ -203,7 +226,12 @@ def _row(
 
 
 def _run(
-    asked: Sequence[Asked], ask: Ask, pages: int, embeddings: Embeddings, seed: int
+    asked: Sequence[Asked],
+    ask: Ask,
+    pages: int,
+    embeddings: Embeddings,
+    seed: int,
+    verifier: Simulated | None,
 ) -> _Counts:
     queries = [ask(one) for one in asked]
     questions = [
@@ -215,7 +243,7 @@ def _run(
         for one, query in zip(asked, queries, strict=True)
     ]
     traffic = prepare(questions, embeddings)
-    replay = _Scopes(traffic, queries, seed)
+    replay = _Scopes(traffic, queries, seed, verifier)
     replay.run()
     counts = _Counts(requests=len(asked), hits=len(replay.answered_by))
     for at, entry in replay.answered_by:
@@ -231,8 +259,14 @@ def _run(
 class _Scopes(Replay):
     """A replay with a partition for each scope, and a calibration for each scope of labels."""
 
-    def __init__(self, traffic: Traffic, queries: Sequence[Query], seed: int) -> None:
-        super().__init__(traffic, Settings(target=DEFAULT), seed)
+    def __init__(
+        self,
+        traffic: Traffic,
+        queries: Sequence[Query],
+        seed: int,
+        verifier: Simulated | None,
+    ) -> None:
+        super().__init__(traffic, Settings(target=DEFAULT, verifier=verifier), seed)
         self._queries = queries
         self._exact: dict[str, int] = {}  # entry by fingerprint
         self._parts: dict[str, StoredVectors] = {}
@@ -294,11 +328,12 @@ def _stream(
     written, rows = _written(rows)
     rows = rows[: plan.rows]
     intents = sorted(written)
-    pages = _pages(np.stack([embeddings.of(written[one]).mean(axis=0) for one in intents]), rng)
-    page_of = dict(zip(intents, pages.of, strict=True))
-    near = embeddings.of([one.text for one in rows]) @ pages.vectors.T
-    nearest = np.argsort(-near, axis=1, kind="stable")[:, :_FOUND].tolist()
-    revisions, made = [1] * len(pages.vectors), []
+    sections = np.stack([embeddings.of(written[one]).mean(axis=0) for one in intents])
+    sections /= np.linalg.norm(sections, axis=1, keepdims=True)
+    pages = _pages(sections, rng)
+    page_of = dict(zip(intents, pages, strict=True))
+    nearest = _nearest(embeddings.of([one.text for one in rows]), sections, pages)
+    revisions, made = [1] * PAGES, []
     for at, one in enumerate(rows):
         if every is not None and at and at % every == 0:
             revisions[rng.randrange(len(revisions))] += 1
@@ -308,14 +343,14 @@ def _stream(
     return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Grouped:
-    vectors: Vectors  # of the pages
-    of: Sequence[int]  # the page of each intent
+def _nearest(questions: Vectors, sections: Vectors, pages: Sequence[int]) -> list[list[int]]:
+    """Return the `_FOUND` pages with the nearest sections, for each question."""
+    ordered = np.asarray(pages)[np.argsort(-(questions @ sections.T), axis=1, kind="stable")]
+    return [list(dict.fromkeys(row))[:_FOUND] for row in ordered.tolist()]
 
 
-def _pages(intents: Vectors, rng: Random) -> _Grouped:
-    """Group intents that resemble each other into pages, by k-means."""
+def _pages(intents: Vectors, rng: Random) -> list[int]:
+    """Group intents that resemble each other into pages, by k-means; the page of each."""
     vectors = intents[rng.sample(range(len(intents)), min(PAGES, len(intents)))]
     of = np.zeros(len(intents), dtype=int)
     for _ in range(_ROUNDS):
@@ -326,7 +361,7 @@ def _pages(intents: Vectors, rng: Random) -> _Grouped:
             for group, old in zip(groups, vectors, strict=True)
         ]
         vectors = np.stack([one / np.linalg.norm(one) for one in means])
-    return _Grouped(vectors, np.argmax(intents @ vectors.T, axis=1).tolist())
+    return [int(page) for page in np.argmax(intents @ vectors.T, axis=1)]
 
 
 def _written(rows: Sequence[Question]) -> tuple[dict[str, list[str]], list[Question]]:

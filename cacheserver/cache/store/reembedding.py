@@ -30,6 +30,7 @@ from cacheserver.core.types import Entry
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import IndexingError, Unreadable
 from cacheserver.index.models import Vectors
+from cacheserver.index.vectors import VectorIndex
 from cacheserver.matching.question_text import is_normal
 from cacheserver.storage.connection import Connection, command
 
@@ -201,7 +202,8 @@ class Reembedding:
         Raises `StoreError`, and `IndexingError` if the embedder fails.
         """
         failed = in_a_row = 0
-        before, known = self._semantic.lacking, {id[:32] for id in self._semantic.index.ids()}
+        before = self._semantic.lacking
+        known = await asyncio.to_thread(_entry_ids, self._semantic.index)
         stored = await self._entries.vectors.count()
         self.progress = Progress(left=max(0, stored - len(known)))
         async for page in self._entries.vectors.pages(known, size=_PAGE):
@@ -318,6 +320,10 @@ class Reembedding:
                 f"`CACHESERVER_DATA_DIR`: {change}, which takes up to {_DISK * need:,} on disk, "
                 f"and {free:,} are free; make room, or keep `CACHESERVER_EMBEDDER` as it was"
             )
+
+
+def _entry_ids(index: VectorIndex) -> set[str]:
+    return {name[:32] for name in index.ids()}
 
 
 def _free_bytes(folder: Path) -> int:

@@ -128,7 +128,7 @@ def unreadable(job: Job, tenant: Tenant, raw: bytes) -> Query:
 
 
 def way_of(job: Job) -> Literal["batch", "queued"]:
-    """Who put an item into a batch: the caller, or we."""
+    """Return who put an item into a batch: the caller, or we."""
     return "queued" if job.kind == "query" else "batch"
 
 

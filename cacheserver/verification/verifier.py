@@ -65,7 +65,7 @@ class _Question:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What a yes is worth here: the error rates, and the errors expected of hits so far."""
+    """The worth of a yes here: the error rates, and the errors expected of hits so far."""
 
     rates: ErrorRates
     scope: Scope  # of the expected errors

@@ -1,19 +1,15 @@
 """Declared questions: a stream asked through a RAG prompt whose documents change, and in chats.
 
-A knowledge base has pages, each with a section for each of several intents that resemble each
-other, and one is revised every so often. A prompt holds a template, the pages with the nearest
-sections, and the question.
-Keys and scopes are those of `cache.fingerprint.read`. A hit is wrong if its answer is of another
-intent or was made without the right page; it has drifted if the page was revised since. Labels are
-shared between revisions, as the server shares them.
+A prompt holds a template, the pages that `knowledge_base` retrieves, and the question. Keys and
+scopes are those of `cache.fingerprint.read`. A hit is wrong if its answer is of another intent or
+was made without the right page; it has drifted if the page was revised since. Labels are shared
+between revisions, as the server shares them.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -28,7 +24,9 @@ from cacheserver.matching.conformal_bound import Bar, wilson
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.decision import ScoredCandidate
 from cacheserver.matching.neighbours import Neighbour
+from scripts.evaluation import knowledge_base
 from scripts.evaluation.data import Question
+from scripts.evaluation.knowledge_base import Asked
 from scripts.evaluation.near import StoredVectors
 from scripts.evaluation.plan import DEFAULT, Plan
 from scripts.evaluation.stream import Replay, Settings, Traffic, prepare
@@ -36,42 +34,8 @@ from scripts.evaluation.vectors import Embeddings, Vectors
 from scripts.evaluation.verify.step import Reply, Simulated
 
 EVERY = (1_000, 100)  # requests from one revision to the next
-PAGES = 16
 VERIFIER = Simulated(0.95, 0.02)
-_FOUND = 3  # pages in a prompt
-_FIRST = 5  # questions of an intent that its page is written from
-_ROUNDS = 20  # of grouping intents by their nearest page
 _TENANT = Tenant("rag", declared=DeclaredRules(enabled=True))
-_CHAT = (
-    "Hi",
-    "I have a problem",
-    "Are you there?",
-    "Thanks",
-    "It is about my account",
-    "One thing",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request: its question, the pages nearest to it, and all revisions at that moment."""
-
-    question: Question
-    page: int  # that answers it
-    nearest: tuple[int, ...]
-    revisions: tuple[int, ...]
-    history: tuple[str, ...]  # of the chat before it
-
-    def key(self, page: int) -> str:
-        return f"page{page}@{self.revisions[page]}"
-
-    @property
-    def release(self) -> str:
-        return f"kb@{sum(self.revisions)}"
-
-    def revision(self, pages: int) -> int:
-        """The revision of its own page in a prompt of so many pages; 0 if it is not among them."""
-        return self.revisions[self.page] if self.page in self.nearest[:pages] else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +64,17 @@ def bare(asked: Asked) -> Query:
 
 def undeclared(asked: Asked) -> Query:
     """The prompt, with nothing declared."""
-    return _read(_prompt(asked, _FOUND))
+    return _read(_prompt(asked, knowledge_base.FOUND))
 
 
 def by_release(asked: Asked) -> Query:
     """The question, with the release of the knowledge base as its context key."""
-    return _declared(asked, _FOUND, (asked.release,))
+    return _declared(asked, knowledge_base.FOUND, (asked.release,))
 
 
 def by_pages(asked: Asked) -> Query:
     """The question, with the pages in the prompt as context keys."""
-    return _declared(asked, _FOUND, tuple(map(asked.key, asked.nearest)))
+    return _declared(asked, knowledge_base.FOUND, tuple(map(asked.key, asked.nearest)))
 
 
 def by_page(asked: Asked) -> Query:
@@ -120,7 +84,7 @@ def by_page(asked: Asked) -> Query:
 
 def without_key(asked: Asked) -> Query:
     """The question, with nothing said of the pages."""
-    return _declared(asked, _FOUND, ())
+    return _declared(asked, knowledge_base.FOUND, ())
 
 
 def chat(asked: Asked) -> Query:
@@ -136,13 +100,13 @@ def declared_chat(asked: Asked) -> Query:
 
 # How a question is asked, and the pages in its prompt.
 WAYS: Mapping[str, tuple[Ask, int]] = {
-    "prompt undeclared": (undeclared, _FOUND),
+    "prompt undeclared": (undeclared, knowledge_base.FOUND),
     "declared, 1 page": (by_page, 1),
-    "declared, 3 pages": (by_pages, _FOUND),
-    "declared, kb release": (by_release, _FOUND),
-    "declared, no key": (without_key, _FOUND),
-    "chat undeclared": (chat, PAGES),
-    "chat declared": (declared_chat, PAGES),
+    "declared, 3 pages": (by_pages, knowledge_base.FOUND),
+    "declared, kb release": (by_release, knowledge_base.FOUND),
+    "declared, no key": (without_key, knowledge_base.FOUND),
+    "chat undeclared": (chat, knowledge_base.PAGES),
+    "chat declared": (declared_chat, knowledge_base.PAGES),
 }
 _BARE = "bare questions"
 _PACED = ("declared, kb release", "declared, 3 pages", "declared, 1 page")  # at every pace
@@ -171,7 +135,7 @@ def measure(
     paces = EVERY[:1] if plan.quick else EVERY
     drawn = {
         every: {
-            seed: _stream(questions, embeddings, plan, every, seed)
+            seed: knowledge_base.draw(questions, embeddings, plan, every, seed)
             for seed in plan.seeds_of(DEFAULT)
         }
         for every in (None, *paces)
@@ -312,69 +276,6 @@ class _Partition(StoredVectors):
         if len(self.ids) == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
         super().add(at)
-
-
-def _stream(
-    questions: Sequence[Question],
-    embeddings: Embeddings,
-    plan: Plan,
-    every: int | None,
-    seed: int,
-) -> list[Asked]:
-    """Draw the requests of one run. Which page is revised when is drawn too."""
-    rng = Random(seed)
-    rows = list(questions)
-    rng.shuffle(rows)
-    written, rows = _written(rows)
-    rows = rows[: plan.rows]
-    intents = sorted(written)
-    sections = np.stack([embeddings.of(written[one]).mean(axis=0) for one in intents])
-    sections /= np.linalg.norm(sections, axis=1, keepdims=True)
-    pages = _pages(sections, rng)
-    page_of = dict(zip(intents, pages, strict=True))
-    nearest = _nearest(embeddings.of([one.text for one in rows]), sections, pages)
-    revisions, made = [1] * PAGES, []
-    for at, one in enumerate(rows):
-        if every is not None and at and at % every == 0:
-            revisions[rng.randrange(len(revisions))] += 1
-        history = tuple(rng.choice(_CHAT) for _ in range(rng.randrange(1, 5)))
-        found = tuple(nearest[at])
-        made.append(Asked(one, page_of[one.intent], found, tuple(revisions), history))
-    return made
-
-
-def _nearest(questions: Vectors, sections: Vectors, pages: Sequence[int]) -> list[list[int]]:
-    """Return the `_FOUND` pages with the nearest sections, for each question."""
-    ordered = np.asarray(pages)[np.argsort(-(questions @ sections.T), axis=1, kind="stable")]
-    return [list(dict.fromkeys(row))[:_FOUND] for row in ordered.tolist()]
-
-
-def _pages(intents: Vectors, rng: Random) -> list[int]:
-    """Group intents that resemble each other into pages, by k-means; the page of each."""
-    vectors = intents[rng.sample(range(len(intents)), min(PAGES, len(intents)))]
-    of = np.zeros(len(intents), dtype=int)
-    for _ in range(_ROUNDS):
-        of = np.argmax(intents @ vectors.T, axis=1)
-        groups = [intents[of == page] for page in range(len(vectors))]
-        means = [
-            group.mean(axis=0) if len(group) else old
-            for group, old in zip(groups, vectors, strict=True)
-        ]
-        vectors = np.stack([one / np.linalg.norm(one) for one in means])
-    return [int(page) for page in np.argmax(intents @ vectors.T, axis=1)]
-
-
-def _written(rows: Sequence[Question]) -> tuple[dict[str, list[str]], list[Question]]:
-    """Take the first questions of each intent for its page, and return the others."""
-    counts = Counter(one.intent for one in rows)
-    written: dict[str, list[str]] = defaultdict(list)
-    rest = []
-    for one in rows:
-        if len(written[one.intent]) < max(1, min(_FIRST, counts[one.intent] // 3)):
-            written[one.intent].append(one.text)
-        else:
-            rest.append(one)
-    return written, rest
 
 
 def _prompt(asked: Asked, pages: int) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.evaluation import declared
+from scripts.evaluation import declared, knowledge_base
 from scripts.evaluation.data import Question
+from scripts.evaluation.knowledge_base import Asked
 from scripts.evaluation.plan import Plan
 from scripts.evaluation.vectors import Embeddings
 from tests.evaluation.streams import desk
@@ -19,9 +20,9 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Embeddings:
     return Embeddings(model_dir(), tmp_path_factory.mktemp("vectors"))
 
 
-def asked(question: str, *, revision: int = 1, history: tuple[str, ...] = ()) -> declared.Asked:
+def asked(question: str, *, revision: int = 1, history: tuple[str, ...] = ()) -> Asked:
     one = Question(question, "m", "t", "i")
-    return declared.Asked(one, 0, (0, 1, 2), (revision, 1, 1), history)
+    return Asked(one, 0, (0, 1, 2), (revision, 1, 1), history)
 
 
 def test_only_a_key_keeps_revisions_apart() -> None:
@@ -42,7 +43,7 @@ def test_nothing_is_served_across_revisions(
     embeddings: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(declared, "EVERY", (10,))
-    monkeypatch.setattr(declared, "PAGES", 4)
+    monkeypatch.setattr(knowledge_base, "PAGES", 4)
     plan = Plan(Path(), model_dir(), quick=True, rows=160, seeds=1)
     found = list(declared.measure("desk", desk(300), embeddings, plan))
     rows = {row.way: row for row in found if not row.verified}

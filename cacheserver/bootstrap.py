@@ -91,9 +91,7 @@ async def build(
         keys = await start(tenants.build(store, settings, metrics, clock))
         books = await start(ledger.build(store, settings, pricer, metrics, clock))
         host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
-        language = languages()
-        host.plugins.language = language
-        host.answers.memories.append(language.forget_texts)
+        host.plugins.language = languages()
         if telemetry is not None:
             books.listen(telemetry.listeners)
 

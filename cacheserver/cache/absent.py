@@ -103,6 +103,8 @@ class NoLanguage:
     def coverage(self, question: Profile, stored: Sequence[Profile]) -> float:
         return float(any(one.form == question.form for one in stored))
 
+    def forget_texts(self) -> None: ...
+
 
 class PriorOnly:
     """Calibrations of scopes that have learned nothing: the shipped prior decides."""

@@ -205,7 +205,7 @@ async def cache(
         clock=clock,
         prior=answers.prior,
     )
-    answers.memories.append(decider.forget)
+    answers.memories.extend((decider.forget, plugins.language.forget_texts))
     stored = StoredAnswers(
         entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance
     )

@@ -52,6 +52,9 @@ class Language(Protocol):
     def coverage(self, question: Profile, stored: Sequence[Profile]) -> float:
         """Return the share, by idf, of the question's meaning words that `stored` hold, 0..1."""
 
+    def forget_texts(self) -> None:
+        """Drop the texts that are kept in memory to be read faster."""
+
 
 def vetoes_between(
     a: Profile, b: Profile, enabled: frozenset[str], language: Language

@@ -31,6 +31,7 @@ from cacheserver.core.types import (
     Bar,
     Candidate,
     Decision,
+    Entry,
     Hit,
     Miss,
     PlannedCall,
@@ -55,6 +56,7 @@ class Service(Protocol):
     async def verify(
         self, request: Request, decision: Miss, *, batched: bool = False
     ) -> Hit | Miss: ...
+    async def still_stored(self, query: Query, entry: Entry) -> bool: ...
     async def answer(self, query: Query) -> Answer: ...
 
 

@@ -61,6 +61,9 @@ class CacheLookup:
         self._context = context
         self._call_planner = call_planner
         self._leaders = Leaders(decider, context.scale)
+        # What was paid for items that have no place yet, by job and item: a budget has no room for
+        # one of their slice, or the store failed.
+        self._paid: dict[str, dict[int, Verified]] = {}
 
     async def run(self) -> bool:
         """Look up a round of items of each open job. True if some are left."""
@@ -70,7 +73,7 @@ class CacheLookup:
             job = await context.jobs.find(id)
             if job is None or job.cursor >= job.total or job.status == "ended":
                 await context.work.drop_open(id)
-                self._leaders.forget(id)
+                self._forget(id)
                 continue
             if job.status == "canceling":
                 continue  # items that were not looked up are cancelled
@@ -93,13 +96,18 @@ class CacheLookup:
                 if found is not None
             ]
             looked_up = await asyncio.gather(*map(self._look, items))
-            for found in await self._verify(looked_up):
+            for found in await self._verified(looked_up):
                 if not await self._place(found):
                     return False  # no room in a budget now: looked up again later
+                self._paid.get(job.id, {}).pop(found.item.waiter.item, None)
         if end == job.total:
             await context.work.drop_open(job.id)
-            self._leaders.forget(job.id)
+            self._forget(job.id)
         return end < job.total
+
+    def _forget(self, job: str) -> None:
+        self._leaders.forget(job)
+        self._paid.pop(job, None)
 
     async def _look(self, item: _Item) -> _LookedUp:
         context, job = self._context, item.job
@@ -115,6 +123,31 @@ class CacheLookup:
         if item.tenant.shadow and isinstance(decision, Hit):
             decision = in_shadow(decision)
         return _LookedUp(item, request, decision)
+
+    async def _verified(self, looked_up: Sequence[_LookedUp]) -> list[_LookedUp]:
+        """Return the items of a slice after verification, with what is to be said of it."""
+        after = await self._verify(looked_up)
+        if any(found.request.verified is not None for found in after):
+            # It takes seconds: what was found may have been purged since.
+            after = list(await asyncio.gather(*map(self._still, after)))
+        for found in after:
+            paid, number = self._paid.setdefault(found.item.job.id, {}), found.item.waiter.item
+            verified = _joined(paid.get(number), found.request.verified)
+            found.request.verified = verified
+            if verified is not None and verified.cost:
+                paid[number] = verified
+        return after
+
+    async def _still(self, found: _LookedUp) -> _LookedUp:
+        """Return the item, looked up again if its answer is stored no more."""
+        match found.decision:
+            case Hit(candidate=Candidate(entry=entry)) if not (
+                await self._context.service.still_stored(found.request.query, entry)
+            ):
+                again = await self._look(found.item)
+                again.request.verified = _joined(found.request.verified, None)
+                return again
+        return found
 
     async def _verify(self, looked_up: Sequence[_LookedUp]) -> list[_LookedUp]:
         """Have a model asked about misses. Of equal items the first one asks, and pays."""
@@ -320,6 +353,15 @@ class CacheLookup:
         item = _Item(job, query.tenant, own, custom_id, query.raw)
         request = Request(query, self._context.clock(), verified=verified)
         await self._wait(item, request, Miss("near-failed"), moves=False)
+
+
+def _joined(before: Verified | None, now: Verified | None) -> Verified | None:
+    """Return one outcome of an item's verifications, with the cost of both."""
+    if before is None or now is None:
+        if before is not None and before.served is not None:
+            return replace(before, verdict="gone", served=None)
+        return now or before
+    return replace(now, cost=now.cost + before.cost)
 
 
 def _passed_on(query: Query) -> Bypass | None:

@@ -219,15 +219,14 @@ class CacheService:
             return decision
         outcome = decided(decision, found, verified)
         match outcome:
-            case Hit(candidate=Candidate(entry=entry)) if not await self._still_stored(
-                query, entry
-            ):
+            case Hit(candidate=Candidate(entry=entry)) if not await self.still_stored(query, entry):
                 # It expired or was purged while the model was asked.
                 request.verified = replace(verified, verdict="gone", served=None)
                 return decided(decision, found, request.verified)
         return outcome
 
-    async def _still_stored(self, query: Query, entry: Entry) -> bool:
+    async def still_stored(self, query: Query, entry: Entry) -> bool:
+        """Return whether an answer that was found may still be served. Raises nothing."""
         try:
             return await self._stored.holds(entry) and fresh(entry, query.controls, self._clock())
         except StoreError:

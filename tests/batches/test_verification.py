@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -207,6 +208,42 @@ async def test_nothing_is_verified_for_a_spent_budget(tmp_path: Path) -> None:
             )
             await results(stage.house, made.id)
             assert len(stage.verified) == verified
+
+
+async def test_an_item_that_waits_for_room_in_a_budget_is_charged_all_its_verifications(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path, "NONE") as stage:
+        most: dict[str, Any] = {"model": DEAR, "max_tokens": 4_000}
+        await stage.house.ask(STORED, **most)
+        before = sum(line.nanodollars for line in stage.house.upstream.invoice)
+        await stage.put(budgets={"daily": {"usd": 0.016}, "at_limit": "refuse"})
+        lines = await stage.batch(ASKED, "Steps for resetting my password", **most)
+        assert [len(batch) for batch in stage.house.sent] == [1, 1]
+        assert {line["cache"]["kind"] for line in lines.values()} == {"miss"}
+        assert len(stage.verified) >= 2
+        costs = sum(nano(line["cache"]["cost_usd"]) for line in lines.values())
+        assert costs == sum(line.nanodollars for line in stage.house.upstream.invoice) - before
+
+
+async def test_an_answer_purged_while_another_item_is_verified_is_not_served(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path, verify_timeout_s=60) as stage:
+        await stage.store()
+        door = stage.house.door
+        door.hold_at(lambda method, path: path == "/v1/messages", "before")
+        ended = asyncio.create_task(stage.batch(STORED, ASKED))
+        await door.reached.wait()
+        everything, headers = {"namespace": "default"}, {"x-api-key": "any"}
+        purged = await stage.house.http.post("/v1/purge", json=everything, headers=headers)
+        assert purged.json() == {"purged": 1}
+        door.release()
+        lines = await ended
+        assert lines["a"]["cache"]["kind"] == "miss"
+        assert lines["b"]["cache"]["reason"] != "verified"
+        charges = [line.nanodollars for line in stage.house.upstream.invoice]
+        assert sum(nano(line["cache"]["cost_usd"]) for line in lines.values()) == sum(charges[1:])
 
 
 async def test_only_if_cached_asks_where_the_tenant_allows_it(tmp_path: Path) -> None:

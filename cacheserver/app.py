@@ -63,6 +63,7 @@ def create_app(
         slowdown=gate.slowdown,
         failed=parts.metrics.refused,
         observers=_observers(parts, settings),
+        hot=routes.HOT,
     )
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)

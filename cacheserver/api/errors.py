@@ -14,9 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
+from cacheserver.api.hot_routes import HotRoutes
 from cacheserver.api.slowdown import Slowdown, WrongKey
 from cacheserver.core import json_text
 from cacheserver.core.errors import (
@@ -46,6 +48,9 @@ _TYPES = {
     529: "overloaded_error",
 }
 
+# Errors that are answered with what they say; all others are ours to look into (`Boundary`).
+_ANSWERED = (CacheServerError, HTTPException, RequestValidationError)
+
 # The body was decoded and is sent anew, on a connection of our own.
 _NOT_PASSED_ON = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
@@ -59,31 +64,29 @@ def install(
     slowdown: Slowdown | None = None,
     failed: Callable[[int], None] = lambda status: None,
     observers: Sequence[Observer] = (),
+    hot: Sequence[Route] = (),
 ) -> None:
     """Turn every error of `app` into a response of ours.
 
     Those of wrong keys are held up by `slowdown`. `failed` is told the status of each that the
-    cache did not see, to be counted; `observers` are told of every request.
+    cache did not see, to be counted; `observers` are told of every request. `hot` are routes that
+    are answered before the framework is entered, their errors as all others.
     """
 
-    def answer(request: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, WrongKey) and slowdown is not None:
+            try:
+                await slowdown.hold(error.network, error.delay_s)
+            except RateLimited as too_many:
+                error = too_many
         response = _response(request, error)
         if "x-cache" not in (getattr(error, "headers", None) or {}):  # else counted on the path
             failed(response.status_code)
         return response
 
-    async def answer_later(request: Request, error: Exception) -> Response:
-        assert isinstance(error, WrongKey)
-        if slowdown is not None:
-            try:
-                await slowdown.hold(error.network, error.delay_s)
-            except RateLimited as too_many:
-                return answer(request, too_many)
-        return answer(request, error)
-
-    app.add_exception_handler(WrongKey, answer_later)
-    for kind in (CacheServerError, HTTPException, RequestValidationError):
+    for kind in _ANSWERED:
         app.add_exception_handler(kind, answer)
+    app.add_middleware(HotRoutes, routes=hot, errors=_ANSWERED, respond=answer)
     app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)
 
 

@@ -83,6 +83,16 @@ RESOURCES: Final[tuple[Resource, ...]] = (
 )
 
 
+# What nearly every request is for; answered by the same handlers without a search for them. Both
+# take `POST` alone.
+HOT: Final[tuple[Route, ...]] = tuple(
+    route
+    for resource in RESOURCES
+    for route in resource.routes
+    if route.path in ("/v1/messages", "/v1/query")
+)
+
+
 def install(app: FastAPI, off: Collection[Feature]) -> None:
     """Add all resources; those of the features in `off` are refused."""
     for resource in RESOURCES:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cacheserver.api import errors
+from cacheserver.api.plain_route import PlainRoute
 from cacheserver.core.errors import (
     BadRequest,
     Forbidden,
@@ -45,7 +46,8 @@ class Site:
         self.error: Exception = RuntimeError("not set")
         self.counted: list[int] = []
         self.app = FastAPI()
-        errors.install(self.app, failed=self.counted.append)
+        hot = PlainRoute("/v1/hot", self.fail, "POST")  # answered before the framework is entered
+        errors.install(self.app, failed=self.counted.append, hot=[hot])
         self.app.add_route("/v1/fail", self.fail, methods=["POST"])
         self.app.add_route("/v1/cut", self.cut)
         self.app.post("/v1/typed")(self.typed)
@@ -75,6 +77,7 @@ async def http(site: Site) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+@pytest.mark.parametrize("path", ["/v1/fail", "/v1/hot"])
 @pytest.mark.parametrize(
     ("error", "status", "kind"),
     [
@@ -90,10 +93,10 @@ async def http(site: Site) -> AsyncIterator[httpx2.AsyncClient]:
     ],
 )
 async def test_every_error_has_anthropics_shape_and_one_request_id(
-    site: Site, http: httpx2.AsyncClient, error: Exception, status: int, kind: str
+    site: Site, http: httpx2.AsyncClient, error: Exception, status: int, kind: str, path: str
 ) -> None:
     site.error = error
-    response = await http.post("/v1/fail")
+    response = await http.post(path)
     told = response.json()
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"

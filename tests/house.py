@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 from anthropic import Anthropic, AsyncAnthropic
 
 from cacheserver import bootstrap
@@ -28,7 +27,7 @@ from cacheserver.batches.context import Intervals
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
-from cacheserver.simulated.serve import listen
+from cacheserver.simulated.serve import GuestServer, listen
 from tests.models import model_dir
 
 ADMIN_KEY = "an-admin-key-for-tests"
@@ -54,12 +53,12 @@ async def serving(app: Any, connections: Connections | None = None) -> AsyncIter
     with listen("127.0.0.1", 0) as listener:
         connections = Connections(Limits()) if connections is None else connections
         # A request that waits for who has left would have a test wait for ever.
-        server = uvicorn.Server(ServerConfig(app, connections, timeout_graceful_shutdown=10))
+        server = GuestServer(ServerConfig(app, connections, timeout_graceful_shutdown=10))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             await task
 
 

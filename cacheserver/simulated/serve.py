@@ -29,12 +29,12 @@ async def serve_simulated(
     if not isinstance(claude, Simulated):
         claude = Simulated(claude or SimulatedSettings())
     with listen("127.0.0.1", port) as listener:
-        server = _Guest(_config(claude))
+        server = GuestServer(_config(claude))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="simulated:serve")
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             await serving
 
 
@@ -72,8 +72,33 @@ def main(argv: Sequence[str], *, announce: Callable[[str], None]) -> int:
     return 0
 
 
-class _Guest(uvicorn.Server):
-    """A server in somebody else's process: it leaves the signals alone."""
+class GuestServer(uvicorn.Server):
+    """A server in somebody else's process: it leaves the signals alone and stops at once.
+
+    uvicorn asks every 0.1 s whether to stop, and waits as long again for connections to close:
+    a test suite that starts a server for each test would mostly wait.
+    """
+
+    _ticks: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Have `serve` return once the answers under way are sent."""
+        self.should_exit = True
+        if self._ticks is not None:
+            self._ticks.cancel()
+
+    async def main_loop(self) -> None:
+        self._ticks = asyncio.create_task(super().main_loop(), name="simulated:ticks")
+        await asyncio.wait({self._ticks})
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)  # a connection that is idle is closed in the loop's next turn
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 
 import httpx2
 
@@ -40,11 +41,16 @@ class Poster:
         self, *, resolve: Resolve = resolve, context: ssl.SSLContext | None = None
     ) -> None:
         self._resolve = resolve
-        self._client = httpx2.AsyncClient(
+        self._context = context
+
+    @cached_property
+    def _client(self) -> httpx2.AsyncClient:
+        """The client, made for the first post: reading the certificates takes some 40 ms."""
+        return httpx2.AsyncClient(
             timeout=_TIMEOUT_S,
             follow_redirects=False,
             trust_env=False,
-            verify=ssl.create_default_context() if context is None else context,
+            verify=ssl.create_default_context() if self._context is None else self._context,
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
@@ -82,7 +88,8 @@ class Poster:
             return type(error).__name__
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if "_client" in vars(self):
+            await self._client.aclose()
 
     async def _checked(self, field: str, url: object, rules: BatchRules) -> tuple[Target, str]:
         target = signing.read_target(field, url, rules)

@@ -26,6 +26,19 @@ async def test_two_simulated_claudes_share_nothing() -> None:
             assert (await http.get(f"{two}/_simulated/requests")).json()["counts"] == {}
 
 
+async def test_it_stops_once_its_answers_are_sent() -> None:
+    slow = SimulatedSettings(ttft_s=0.05)
+    async with httpx2.AsyncClient() as http:
+        async with serve_simulated(slow) as url:
+            answer = http.post(f"{url}/v1/messages", json=BODY, headers=HEADERS)
+            waiting = asyncio.create_task(answer)
+            while not (await http.get(f"{url}/_simulated/requests")).json()["counts"]:
+                pass
+        assert (await waiting).json()["type"] == "message"
+        with pytest.raises(httpx2.ConnectError):
+            await http.get(url)
+
+
 async def test_it_leaves_the_signals_of_its_process_alone() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     async with serve_simulated() as url, httpx2.AsyncClient() as http:

@@ -32,9 +32,9 @@ PASSWORD = "s3cret"
 ACL = f"user app on >{PASSWORD} ~cs1:* +@all -@dangerous -@admin +info"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _collected() -> Iterator[None]:
-    """Collect what a test leaves, so that no later test is warned of it."""
+    """Collect what these tests leave, so that no later test is warned of it."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

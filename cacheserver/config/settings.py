@@ -279,6 +279,12 @@ def _plain_url(value: str) -> str:
         raise ValueError("must be an http(s) URL with a host")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a plain URL: no credentials, query or fragment")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("must have a port from 1 to 65,535, or none")
     return value.rstrip("/")
 
 

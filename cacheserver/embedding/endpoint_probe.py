@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,9 @@ def recall(data_dir: Path, id: str) -> Probed | None:
     try:
         found = json.loads((data_dir / _FILE).read_bytes())
         about = found["endpoints"][id]
-        return Probed(int(about["dim"]), tuple(about["scripts"]), tuple(about["probe"]))
+        dim, numbers = int(about["dim"]), tuple(float(x) for x in about["probe"])
+        whole = len(numbers) == dim and all(map(isfinite, numbers))
+        return Probed(dim, tuple(about["scripts"]), numbers) if whole else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

@@ -189,6 +189,21 @@ async def test_another_model_behind_the_address_is_refused(
     assert (await opened(tmp_path, embedder=server.url)).embedder.dim == 32
 
 
+@pytest.mark.parametrize("probe", [["x"] * 32, [None] * 32, [float("nan")] * 32, [], [0.5]])
+async def test_a_probe_that_cannot_be_read_is_made_anew(
+    tmp_path: Path, server: Server, probe: list[Any]
+) -> None:
+    await opened(tmp_path, embedder=server.url)
+    file = tmp_path / "embedder.json"
+    written = file.read_text()
+    kept = json.loads(written)
+    (about,) = kept["endpoints"].values()
+    about["probe"] = probe
+    file.write_text(json.dumps(kept))
+    await opened(tmp_path, embedder=server.url)
+    assert file.read_text() == written
+
+
 async def test_an_endpoint_that_does_not_tell_questions_apart_is_refused(
     tmp_path: Path, server: Server
 ) -> None:

@@ -25,6 +25,7 @@ from cacheserver.core.errors import RateLimited, StoreError
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import Query, Tenant
+from cacheserver.storage.deadline import Limit
 from cacheserver.storage.json_values import tenant_key
 
 _SITE = "rate-limit"
@@ -205,7 +206,7 @@ class RateLimits:
         """Return the refusal, if any, and whether this server's own count was used."""
         if self._clock() >= self._away_until:
             try:
-                async with asyncio.timeout(_PATIENCE_S):
+                async with Limit(_PATIENCE_S):
                     return await self._store.take(id, buckets, seats), False
             except (StoreError, TimeoutError):
                 self._metrics.swallowed(_SITE)

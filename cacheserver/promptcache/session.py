@@ -29,6 +29,7 @@ from cacheserver.promptcache.planner import (
     settle,
 )
 from cacheserver.promptcache.prefixes import Prefixes, PromptCacheUse
+from cacheserver.storage.deadline import Limit
 
 _PATIENCE_S = 0.25  # for the store: a plan is worth less than a quarter of a second
 _REMEMBERED = 1_000  # models' rates
@@ -186,7 +187,7 @@ class PromptPlanner:
     async def _see(self, tenant: str, layout: Layout, now: float) -> list[PrefixStats]:
         names = [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with Limit(_PATIENCE_S):
                 return await self._prefixes.see(tenant, names, now)
         except TimeoutError:
             raise StoreError("the store took too long for a plan") from None
@@ -202,7 +203,7 @@ class PromptPlanner:
         writes = [(prefix, premium, ttls[prefix]) for prefix, premium in drafted.reserved]
         claimed = False
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with Limit(_PATIENCE_S):
                 claimed = await self._prefixes.claim(tenant, writes, now)
         except TimeoutError:
             raise StoreError("the store took too long for a plan") from None

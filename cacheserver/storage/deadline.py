@@ -1,7 +1,8 @@
 """Deadline of a request for all its waiting on the store; no waiting at all while it hangs.
 
-Rule: only tasks that answer a request have a deadline (`start`, `share`).
-Background writes keep the store's own timeouts and their retries.
+Rules: only tasks that answer a request have a deadline (`start`, `share`). Background writes keep
+the store's own timeouts and their retries. Time in which our own event loop was late counts for
+nobody's waiting: the store may have answered long ago.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 logger = logging.getLogger(__name__)
 
-# If the event loop itself was this late, the store's reply may be there unread: wait once more.
-_LATE_S = 0.05
-_AGAIN_S = 0.1
+# A wait is measured in so many steps. Of a step that took longer than it should, no more than
+# `_SLACK_S` is counted beyond its length: the rest is the lateness of the event loop.
+_STEPS = 50
+_SLACK_S = 0.001
 
 # A store that hangs is probed this often. A probe may take a quarter of a second, 100 times the
 # usual round trip (p99 2.4 ms, docs/performance.md).
@@ -93,22 +97,17 @@ class StoreHealth:
             return
         if self.hangs or deadline.left_s <= 0:
             raise StoreHangs("the store does not answer")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        wait = Limit(deadline.left_s)
         try:
-            async with asyncio.timeout(None) as scope:
-                timer = _Timer(loop, scope, began + deadline.left_s)
-                try:
-                    yield
-                finally:
-                    timer.cancel()
+            async with wait:
+                yield
         except TimeoutError:
-            if scope.expired():
+            if wait.expired:
                 self._note()
                 raise StoreHangs("the store does not answer") from None
             raise
         finally:
-            deadline.left_s -= loop.time() - began
+            deadline.left_s -= wait.waited_s
 
     async def close(self) -> None:
         """Stop probing. May be called twice."""
@@ -131,27 +130,52 @@ class StoreHealth:
     async def _until_back(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PROBE_ANSWER_S):
+                async with Limit(_PROBE_ANSWER_S):
                     await self._probe()
                     return
             await asyncio.sleep(_PROBE_S)
 
 
-class _Timer:
-    """Timer of a timeout scope, extended once if the event loop itself was late."""
+class Limit:
+    """Limit of the time that a block waits on the store, less the lateness of the event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, due: float) -> None:
-        self._loop, self._scope, self._due = loop, scope, due
-        self._again = True
-        self._handle = loop.call_at(due, self._expire)
+    Raises `TimeoutError` at the end of the block if it took longer than `limit_s`.
+    """
 
-    def cancel(self) -> None:
+    def __init__(self, limit_s: float) -> None:
+        self.waited_s = 0.0
+        self._limit_s, self._step_s = limit_s, limit_s / _STEPS
+        self._scope = asyncio.timeout(None)
+
+    @property
+    def expired(self) -> bool:
+        return self._scope.expired()
+
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
+        # Not `loop.time()`, which stands still within a turn of uvloop's.
+        self._since = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_later(self._step_s, self._tick)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._handle.cancel()
+        self._count()
+        await self._scope.__aexit__(kind, error, trace)
 
-    def _expire(self) -> None:
-        now = self._loop.time()
-        if self._again and now - self._due > _LATE_S:
-            self._again = False
-            self._handle = self._loop.call_later(_AGAIN_S, self._expire)
+    def _tick(self) -> None:
+        self._count()
+        if self.waited_s < self._limit_s:
+            self._handle = self._loop.call_later(self._step_s, self._tick)
         else:
-            self._scope.reschedule(now)
+            self._scope.reschedule(self._loop.time())
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        self.waited_s += min(now - self._since, self._step_s + _SLACK_S)
+        self._since = now

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from cacheserver.embedded.store import EmbeddedStore
+from cacheserver.storage import deadline
+from cacheserver.storage.connection import command, connect
+from cacheserver.storage.deadline import StoreHangs
 from tests.hostile.raw import until
 from tests.house import House, came_from
 from tests.redis_servers import store
@@ -26,6 +29,25 @@ __all__ = ["store"]
 WAIT_S = 1.0
 # Between that and the 8 s of a request with no deadline but those of the store's connections.
 NOT_WAITED_S = 5.0
+
+
+@contextmanager
+def saturated(seconds: float) -> Iterator[None]:
+    """Keep the event loop busy for so long in each of its turns."""
+    loop = asyncio.get_running_loop()
+    handles: list[asyncio.Handle] = []
+
+    def burn() -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            pass
+        handles[:] = [loop.call_soon(burn)]
+
+    burn()
+    try:
+        yield
+    finally:
+        handles[0].cancel()
 
 
 @contextmanager
@@ -115,3 +137,33 @@ async def test_a_purge_is_not_hurried(tmp_path: Path, store: EmbeddedStore) -> N
             _, pending = await asyncio.wait({purge}, timeout=0.6)
             assert pending == {purge}
         assert (await purge).json() == {"purged": 1}
+
+
+async def test_a_server_that_is_too_busy_to_read_does_not_take_its_store_for_hung(
+    store: EmbeddedStore,
+) -> None:
+    """Each reply is there at once, and read only turns of 50 ms later."""
+    redis = connect(await store.start())
+    await command(redis, "PING")
+    began = time.perf_counter()
+    deadline.start(0.25)
+    with saturated(0.05):
+        for _ in range(6):
+            assert await command(redis, "PING")
+    deadline.clear()
+    assert time.perf_counter() - began > 0.35  # as long as any wait of before
+    assert not redis.health.hangs
+    await redis.aclose()
+
+
+async def test_a_store_that_hangs_is_seen_by_a_busy_server_too(store: EmbeddedStore) -> None:
+    redis = connect(await store.start(), timeout_s=5)
+    await command(redis, "PING")
+    with stopped(store), saturated(0.01):
+        deadline.start(0.05)
+        with pytest.raises(StoreHangs):
+            await redis.execute_command("PING")
+        assert redis.health.hangs
+    deadline.clear()
+    await until(lambda: not redis.health.hangs)
+    await redis.aclose()

@@ -44,7 +44,8 @@ class Options(TypedDict, total=False):
     context: str | Sequence[str]  # keys of what the answer rests on, such as "kb@v42"; to purge by
     context_blocks: Sequence[str]  # what these replace: "system.1", "messages.0:-1", ...
     actor: str  # the end user who asks; kept as a digest only
-    levers_off: Sequence[str]  # of "routing", "prompt-caching", "batching", "output-cap", "history", "verify"
+    # Of "routing", "prompt-caching", "batching", "output-cap", "history", "verify".
+    levers_off: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from cacheserver.erasure import scripts
 from cacheserver.erasure.selectors import Selector
 from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
-from cacheserver.ledger.writer import SEP
+from cacheserver.ledger.fold import SEP
 from cacheserver.storage.connection import Connection, command, run_script
 
 _STEP: Final = 500

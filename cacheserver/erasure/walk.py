@@ -34,9 +34,10 @@ _IDS: Final = 500  # look-ups of one command
 _VALUES: Final = 200  # read or written at once: some 300 kB, 2 ms
 _LABELS: Final = 50  # of one script: 5 ms, for a stream is searched for each
 # What is begun before an erasure and written after it is of these kinds, or refused.
-_AGAIN: Final = frozenset(
-    {"decisions", "jobs", "ledger_rows", "ledger_outbox", "summaries", "verdicts"}
-)
+_AGAIN: Final = {
+    *("decisions", "jobs", "summaries", "verdicts"),
+    *("ledger_rows", "ledger_recorded", "ledger_outbox"),
+}
 # Of a whole tenant, besides: digests that are written behind an answer. What was noted since goes
 # with them, and is made anew.
 _AGAIN_WHOLE: Final = _AGAIN | {
@@ -116,6 +117,7 @@ class KeyWalk:
             "growth": self._erase_growth,
             "jobs": self._erase_jobs,
             "ledger_rows": self._erase_rows,
+            "ledger_recorded": self._erase_rows,
             "ledger_outbox": self._erase_rows,
             "task_sums": self._erase_sums("task_sums"),
             "task_hour_sums": self._erase_sums("task_hour_sums"),

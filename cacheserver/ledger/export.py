@@ -15,6 +15,7 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
 from cacheserver.ledger.files import OnDamage, RowFile
+from cacheserver.ledger.fold import LedgerFold
 from cacheserver.storage.connection import PREFIX, Connection, command
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -25,7 +26,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell th
 
 
 class LedgerExport:
-    """Reader of rows in a time range. Every method may raise `StoreError`."""
+    """Reader of recorded rows in a time range. Every method may raise `StoreError`."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class LedgerExport:
         """`folder` holds the files; `damaged` is called for each file that is damaged."""
         self._redis = redis
         self._prefix = prefix
+        self._fold = LedgerFold(redis, prefix=prefix)
         self._folder = folder
         self._damaged = damaged
 
@@ -76,6 +78,7 @@ class LedgerExport:
 
     async def minutes(self, start: float, end: float) -> AsyncIterator[tuple[int, list[Row]]]:
         """Yield the rows that Redis has for each minute of a range, oldest first."""
+        await self._fold.run()
         first, last = int(start // 60), int(-(-end // 60)) - 1
         stored = await command(self._redis, "ZRANGEBYSCORE", f"{self._prefix}lr", first, last)
         for minute in map(int, stored):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from cacheserver.ledger import sums
+from cacheserver.ledger.fold import BLOCK, SEP, LedgerFold
 from cacheserver.ledger.time_range import SECONDS, Tile
-from cacheserver.ledger.writer import BLOCK, SEP
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 
 _BATCH_KEYS = 50  # hashes read in one round trip
@@ -36,14 +36,16 @@ _Spans: TypeAlias = defaultdict[int, list[bytes]]  # packed sums by the start of
 
 
 class LedgerReports:
-    """Reader of sums. Every method may raise `StoreError`."""
+    """Reader of sums, of all rows recorded so far. Every method may raise `StoreError`."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._fold = LedgerFold(redis, prefix=prefix)
 
     async def tenants(self, start: int, end: int) -> list[str]:
         """Return the tenants with a row in the 30-day blocks that the range touches."""
+        await self._fold.run()
         blocks = range(start // _DAY_S // BLOCK["d"], (end - 1) // _DAY_S // BLOCK["d"] + 1)
         found = await self._trip([("SMEMBERS", f"{self._prefix}lt:{block}") for block in blocks])
         return sorted({name.decode() for names in found for name in names})
@@ -69,6 +71,7 @@ class LedgerReports:
     async def _gathered(
         self, tenants: Iterable[str], tiles: Sequence[Tile], by: _By, every_s: int | None
     ) -> Mapping[Any, _Spans]:
+        await self._fold.run()
         wanted = [
             (tenant, tile, f"{self._prefix}ls:{tile.grain}:{block}:{tenant}")
             for tenant in tenants
@@ -121,6 +124,7 @@ class LedgerReports:
         self, kind: str, tenants: Iterable[str], first_day: int, end_day: int
     ) -> dict[tuple[str, bytes], list[int]]:
         """Return short sums by tenant and field. Many are added up in a thread: hits come first."""
+        await self._fold.run()
         days, names = range(first_day, end_day), list(tenants)
 
         def key(tenant: str, day: int) -> str:

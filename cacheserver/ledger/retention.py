@@ -17,10 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import files, row_codec
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.files import OnDamage
+from cacheserver.ledger.fold import LedgerFold
 from cacheserver.ledger.scripts import FORGET, WEIGH
 from cacheserver.ledger.writer import Ledger
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
@@ -66,6 +68,7 @@ class LedgerRetention:
         self._max_bytes = max_bytes
         self._damaged = damaged
         self._export = LedgerExport(redis, prefix=prefix)
+        self._fold = LedgerFold(redis, prefix=prefix)
         self._forget = redis.register_script(FORGET)
         self._weigh = redis.register_script(WEIGH)
 
@@ -79,6 +82,7 @@ class LedgerRetention:
         if not await command(self._redis, "SET", key, token, "NX", "EX", _LEASE_S):
             return 0
         try:
+            await self._fold.run()  # what waits counts in the bounds
             await self._in_thread(self._drop_files, now)
             gone = 0
             most, until = await self._bounds(now)
@@ -192,6 +196,11 @@ async def run_retention(
 ) -> None:
     """Enforce retention once a minute and count failures. Ends only by cancellation."""
     overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
+    unfolded = ledger.unfolded
+    try:
+        await ledger.fold()  # what a killed server left
+    except StoreError:
+        counts.swallowed("ledger-fold")
     while True:
         await asyncio.sleep(_INTERVAL_S)
         if ledger.overflowed > overflowed:
@@ -200,7 +209,10 @@ async def run_retention(
             counts.swallowed("ledger")
         for _ in range(ledger.late - late):
             counts.swallowed("ledger-late")
+        for _ in range(ledger.unfolded - unfolded):
+            counts.swallowed("ledger-fold")
         overflowed, failures, late = ledger.overflowed, ledger.failures, ledger.late
+        unfolded = ledger.unfolded
         try:
             await mover.enforce(clock())
         except Exception as error:  # the task boundary, e.g. a full disk: Redis still has the rows

@@ -1,5 +1,6 @@
 """Lua scripts of the ledger, and its keys.
 
+    P lp                       hash: id -> row; recorded, and not yet folded into what follows
     P lr:{minute}              hash: id -> row
     P lr                       sorted set of the minutes that have rows
     P lrn                      how many rows there are
@@ -9,6 +10,10 @@
     P lt:{block}               set: tenants with sums in that block of days
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
     P lj:{day}:{tenant}        hash: hour, task -> short sums
+
+A request waits for one `HSET` of its row in `lp`, whose repetition changes nothing. A fold moves
+rows to `lr:{minute}` and adds them to the sums, a second later or before they are read: for some
+20 commands a fold, however many rows it moves. A row is some 150 bytes and its id 28.
 
 Times are whole minutes, hours and days since 1970, UTC. A block is 30 days for grain d, a day for h
 and an hour for m, so that a query over a range reads few keys. Sums are 64-bit integers, packed one
@@ -24,34 +29,52 @@ _UNCOUNTED_BYTES = 250
 
 # Rows have no TTL: they are deleted once a file has them (`FORGET`).
 #
-# ARGV: P, n; then n of minute, id, row; then for each cell its key, TTL (s), most fields, field,
-# overflow field, and the numbers to add as (place 1 byte, amount 8). Rows that exist already come
-# from a commit whose reply was lost: nothing is written, and their positions are returned, so that
-# the rest can be sent again. Otherwise an empty list is returned.
-COMMIT = """
+# ARGV: P, n; then n of minute, id, row as read from `lp`; then for each cell its key, TTL (s), most
+# fields, field, overflow field, and the numbers to add as (place 1 byte, amount 8). A row counts
+# once: one that has left `lp` or changed there since, and one that `lr` has already, because it was
+# sent again, is left out. If there are any of these, their positions are returned and nothing else
+# is done, so that the rest can be sent again without them. Otherwise an empty list is returned.
+FOLD = """
 local P, n = ARGV[1], tonumber(ARGV[2])
-local known, fresh, new, sizes, size = {}, {}, {}, {}, 0
-for i = 1, n do
-  local at = 3 * i
-  local minute = ARGV[at]
-  local key = P .. 'lr:' .. minute
-  if not sizes[minute] then
-    sizes[minute] = 0
-    if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
-  end
-  if redis.call('HSETNX', key, ARGV[at + 1], ARGV[at + 2]) == 1 then
-    fresh[#fresh + 1] = at
-    local bytes = #ARGV[at + 1] + #ARGV[at + 2] + ROW_BYTES
-    sizes[minute] = sizes[minute] + bytes
-    size = size + bytes
+local waiting = P .. 'lp'
+local ids, by_minute, out, again = {}, {}, {}, {}
+for i = 1, n do ids[i] = ARGV[3 * i + 1] end
+for i, row in ipairs(redis.call('HMGET', waiting, unpack(ids))) do
+  local minute = ARGV[3 * i]
+  if row ~= ARGV[3 * i + 2] then
+    out[#out + 1] = i
   else
-    known[#known + 1] = i
+    by_minute[minute] = by_minute[minute] or {}
+    table.insert(by_minute[minute], i)
   end
 end
-if #known > 0 then
-  for _, at in ipairs(fresh) do redis.call('HDEL', P .. 'lr:' .. ARGV[at], ARGV[at + 1]) end
-  return known
+for minute, places in pairs(by_minute) do
+  local names = {}
+  for _, i in ipairs(places) do names[#names + 1] = ids[i] end
+  for at, row in ipairs(redis.call('HMGET', P .. 'lr:' .. minute, unpack(names))) do
+    if row then
+      out[#out + 1] = places[at]
+      again[#again + 1] = names[at]
+    end
+  end
 end
+if again[1] then redis.call('HDEL', waiting, unpack(again)) end
+if out[1] then return out end
+local new, sizes, size = {}, {}, 0
+for minute, places in pairs(by_minute) do
+  local key, words = P .. 'lr:' .. minute, {}
+  sizes[minute] = 0
+  if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
+  for _, i in ipairs(places) do
+    local id, row = ids[i], ARGV[3 * i + 2]
+    words[#words + 1] = id
+    words[#words + 1] = row
+    sizes[minute] = sizes[minute] + #id + #row + ROW_BYTES
+  end
+  redis.call('HSET', key, unpack(words))
+  size = size + sizes[minute]
+end
+redis.call('HDEL', waiting, unpack(ids))
 for _, minute in ipairs(new) do redis.call('ZADD', P .. 'lr', minute, minute) end
 if new[1] and redis.call('EXISTS', P .. 'lrb') == 0 then
   redis.call('SET', P .. 'lrb', (redis.call('GET', P .. 'lrn') or 0) * UNCOUNTED_BYTES)

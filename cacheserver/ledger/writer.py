@@ -2,8 +2,8 @@
 
 Group commit: a row is written at once if no commit is running; rows that arrive meanwhile are
 written together in the next. So a quiet server waits for one round trip, and a busy one writes
-many rows in one. One script writes rows and sums, all or nothing, and a row whose id is already
-there counts once.
+many rows in one. The write is one `HSET`, which may be repeated; a task folds what was written
+into minutes and sums, behind the answers (`ledger.fold`).
 
 While Redis is away, up to `limit` rows are buffered and nobody waits. Dropped rows are counted.
 """
@@ -12,39 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from hashlib import sha256
 from itertools import islice
-from typing import TypeAlias
 
 from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
-from cacheserver.ledger import row_codec, sums
-from cacheserver.ledger.script_connection import ScriptConnection
-from cacheserver.ledger.scripts import COMMIT
-from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
+from cacheserver.ledger import row_codec
+from cacheserver.ledger.fold import LedgerFold, recorded_key
+from cacheserver.ledger.write_connection import WriteConnection
 from cacheserver.storage.connection import PREFIX, Connection
 from cacheserver.storage.deadline import StoreHangs
 
-DAY_S = 86_400
-
-BLOCK: Mapping[Grain, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
-
-_SHORT_S = 90 * DAY_S
-# Most fields of a hash; further ones share an overflow field. Callers choose models, tasks, tags.
-_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
-
-_COMMIT_ROWS = 500  # about 10 ms of Redis' time, for which others wait
+_COMMIT_ROWS = 500  # 100 kB; less than a millisecond of Redis' time
+# Rows are folded this long after they were written, or when there are this many. It costs some 20
+# commands, and whoever reads rows or sums folds first.
+_FOLD_S, _FOLD_ROWS = 1.0, 1_000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
-
-SEP = "\x1f"  # separates the parts of a field; no name contains it
-
-# Key of a hash, its TTL (s), the field, and the overflow field.
-_Cell: TypeAlias = tuple[str, int, str, str]
-_Numbers: TypeAlias = tuple[tuple[int, int], ...]  # (position, amount to add)
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +43,21 @@ class _Group:
 
 
 class Ledger:
-    """Writer of rows. `overflowed`, `failures` and `late` are read by the metrics."""
+    """Writer of rows. `overflowed`, `failures`, `unfolded` and `late` are read by the metrics."""
 
     def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
         self.overflowed = 0  # rows dropped
         self.failures = 0  # commits that failed
+        self.unfolded = 0  # folds that failed
         self.late = 0  # answers that left before their row was in Redis
         self.prefix = prefix
         self.redis = redis
         self._limit = limit
-        self._script = ScriptConnection(redis, COMMIT)
+        self._connection = WriteConnection(redis)
+        self._fold = LedgerFold(redis, prefix=prefix)
+        self._to_fold = 0  # rows written since the last fold
+        self._fold_now = asyncio.Event()
+        self._folding: asyncio.Task[None] | None = None
         self._next = _Group()
         self._sending: _Group | None = None
         self._away = False  # the last commit failed: callers do not wait for the next
@@ -117,7 +105,7 @@ class Ledger:
         return group.done
 
     async def flush(self) -> None:
-        """Wait until all queued rows are in Redis. Raises `StoreError` if that fails."""
+        """Wait until all queued rows are in Redis and count. Raises `StoreError` if that fails."""
         while self._next.rows or self._sending is not None:
             failures = self.failures
             self._hurry.set()
@@ -127,6 +115,13 @@ class Ledger:
             await group.done.wait()
             if self.failures > failures:
                 raise StoreError("the ledger could not be written")
+        await self.fold()
+
+    async def fold(self) -> None:
+        """Fold all rows in Redis, also those of a server that was killed. Raises `StoreError`."""
+        before = self._to_fold
+        await self._fold.run()
+        self._to_fold = max(0, self._to_fold - before)
 
     async def close(self, *, patience_s: float = 5.0) -> None:
         """Write the queued rows, for `patience_s` at most. Later rows are dropped and counted."""
@@ -142,7 +137,12 @@ class Ledger:
             log.error("%d ledger rows could not be written and are lost", lost)
         for group in left:
             group.done.set()
-        await self._script.close()
+        await self._connection.close()
+        if self._folding is not None:
+            self._fold_now.set()
+            await asyncio.wait({self._folding}, timeout=patience_s)
+            await end(self._folding)
+            self._folding = None
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
@@ -172,10 +172,33 @@ class Ledger:
         """Write a group, a large one in parts; written rows are removed from it."""
         while group.rows:
             part = list(islice(group.rows.values(), _COMMIT_ROWS))
-            existing = await self._script.run(*_arguments(self.prefix, part))
-            written = [part[place - 1] for place in existing] or part
-            for row in written:
+            words: list[str | bytes] = ["HSET", recorded_key(self.prefix)]
+            for row in part:
+                words += (row.id, row_codec.encode(row))
+            await self._connection.send(*words)
+            for row in part:
                 del group.rows[row.id]
+            self._to_fold += len(part)
+            self._start_fold()
+
+    def _start_fold(self) -> None:
+        if self._to_fold >= _FOLD_ROWS:
+            self._fold_now.set()
+        if self._folding is None or self._folding.done():
+            self._folding = asyncio.create_task(self._fold_later(), name="store:ledger-fold")
+
+    async def _fold_later(self) -> None:
+        """Fold until all is folded, once a second; a fold that fails is repeated as long."""
+        while self._to_fold:
+            await _wait(self._fold_now, 0.0 if self._closed else _FOLD_S)
+            self._fold_now.clear()
+            try:
+                await self.fold()
+            except StoreError as error:
+                self.unfolded += 1
+                log.warning("rows of the ledger could not be folded yet: %s", error)
+                if self._closed:
+                    return  # whoever reads the rows folds them
 
     def _give_back(self, group: _Group) -> None:
         """Put a failed group back before the rows that came meanwhile; the oldest are dropped."""
@@ -190,81 +213,12 @@ class Ledger:
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._hurry.wait()
-        except TimeoutError:
-            return
+        await _wait(self._hurry, seconds)
 
 
-def _arguments(prefix: str, rows: list[Row]) -> Iterator[str | bytes | int]:
-    """Yield the arguments of a commit: the rows, and what they add to each cell."""
-    yield prefix
-    yield len(rows)
-    for row in rows:
-        yield int(row.at // 60)
-        yield row.id
-        yield row_codec.encode(row)
-    if len(rows) == 1:
-        packed, before = b"", None
-        for cell, numbers in _cells(rows[0]):
-            yield from _named(cell)
-            if numbers is not before:
-                packed, before = _packed(numbers), numbers
-            yield packed
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
         return
-    added: dict[_Cell, dict[int, int]] = {}
-    for row in rows:
-        for cell, numbers in _cells(row):
-            into = added.setdefault(cell, {})
-            for place, number in numbers:
-                into[place] = into.get(place, 0) + number
-    for cell, by_place in added.items():
-        yield from _named(cell)
-        yield _packed(by_place.items())
-
-
-def _cells(row: Row) -> Iterator[tuple[_Cell, _Numbers]]:
-    """Yield the cells of a row, each with the numbers to add."""
-    numbers = tuple(sums.row_sums(row))
-    for cell in _slots(row.tenant, row.key_id or "", row.model or row.asked, int(row.at // 60)):
-        yield cell, numbers
-    if row.task is None and not row.tags and row.conversation is None:
-        return
-    short = sums.short_row_sums(row)
-    at = f"{int(row.at // DAY_S)}:{row.tenant}"
-    if row.task is not None:
-        yield (f"lk:{at}", _SHORT_S, row.task, ""), short
-        hour = int(row.at // SECONDS["h"])
-        field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
-        yield (f"lj:{at}", LIFETIME_S["h"], field, rest), short
-    for tag in row.tags:
-        yield (f"lg:{at}", _SHORT_S, tag, ""), short
-    if row.conversation is not None:
-        # A digest: callers choose the name, at any length, and only equality matters.
-        name = sha256(row.conversation.encode()).hexdigest()[:16]
-        yield (f"lc:{at}", _SHORT_S, name, ""), short
-
-
-@lru_cache(maxsize=1_024)  # hits of one key and model in one minute share these cells
-def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
-    """Return the cells of a minute, its hour and its day."""
-    found = []
-    for grain, seconds in SECONDS.items():
-        slot = minute * 60 // seconds
-        key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
-        field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"
-        found.append((key, LIFETIME_S[grain], field, rest))
-    return tuple(found)
-
-
-def _named(cell: _Cell) -> tuple[str, int, int, str, str]:
-    key, life, field, rest = cell
-    return key, life, _MOST[key[:2]], field, rest
-
-
-def _packed(numbers: Iterable[tuple[int, int]]) -> bytes:
-    return b"".join([_PAIR(place, number) for place, number in numbers])
-
-
-_PAIR = struct.Struct("<Bq").pack

@@ -1,0 +1,151 @@
+"""Fold of the ledger: rows that were recorded move to their minutes, and count in the sums.
+
+Any server may fold any row, at any time: each counts once (`scripts.FOLD`). Whoever reads rows or
+sums folds first, so that a row counts from the moment it is recorded, also if its server was
+killed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple, TypeAlias
+
+from cacheserver.core.ledger_row import Row
+from cacheserver.ledger import row_codec, sums
+from cacheserver.ledger.scripts import FOLD
+from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+
+DAY_S = 86_400
+
+BLOCK: Mapping[Grain, int] = {"m": 60, "h": 24, "d": 30}  # slots of a grain that share a hash
+
+_SHORT_S = 90 * DAY_S
+# Most fields of a hash; further ones share an overflow field. Callers choose models, tasks, tags.
+_MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
+
+_ROWS = 200  # of one script: about 2 ms of Redis' time, for which others wait
+
+SEP = "\x1f"  # separates the parts of a field; no name contains it
+
+# Key of a hash, its TTL (s), the field, and the overflow field.
+_Cell: TypeAlias = tuple[str, int, str, str]
+
+
+class _Recorded(NamedTuple):
+    """A row, what it adds to the sums, and its stored form."""
+
+    row: Row
+    numbers: tuple[tuple[int, int], ...]  # (position, amount)
+    stored: bytes
+
+
+def recorded_key(prefix: str) -> str:
+    """Return the key of the rows that wait for a fold."""
+    return f"{prefix}lp"
+
+
+class LedgerFold:
+    """Mover of recorded rows. Safe beside other folds, of this server or of others."""
+
+    def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._script = redis.register_script(FOLD)
+
+    async def run(self) -> None:
+        """Fold all rows that are recorded now. Raises `StoreError`.
+
+        A row that this version cannot read stays for the version that wrote it.
+        """
+        cursor = 0
+        while True:
+            cursor, stored = await command(
+                self._redis, "HSCAN", recorded_key(self._prefix), cursor, "COUNT", _ROWS
+            )
+            read = (_read(id, row) for id, row in stored.items())
+            found = [one for one in read if one is not None]
+            for start in range(0, len(found), _ROWS):
+                await self._fold(found[start : start + _ROWS])
+            if not int(cursor):
+                return
+
+    async def _fold(self, found: list[_Recorded]) -> None:
+        while found:
+            out = set(await run_script(self._script, *_arguments(self._prefix, found)))
+            if not out:
+                return
+            found = [one for place, one in enumerate(found, 1) if place not in out]
+
+
+def _read(id: bytes, stored: bytes) -> _Recorded | None:
+    try:
+        row = row_codec.decode(id.decode(), stored)
+        return None if row is None else _Recorded(row, tuple(sums.row_sums(row)), stored)
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+def _arguments(prefix: str, found: Sequence[_Recorded]) -> Iterator[str | bytes | int]:
+    """Yield the arguments of a fold: the rows, and what they add to each cell."""
+    yield prefix
+    yield len(found)
+    added: dict[_Cell, dict[int, int]] = {}
+    slots: dict[tuple[_Cell, ...], dict[int, int]] = {}  # rows mostly share the same three cells
+    for row, numbers, stored in found:
+        minute = int(row.at // 60)
+        yield minute
+        yield row.id
+        yield stored
+        cells = _slots(row.tenant, row.key_id or "", row.model or row.asked, minute)
+        _add(slots.setdefault(cells, {}), numbers)
+        for cell, short in _short_cells(row):
+            _add(added.setdefault(cell, {}), short)
+    for cells, by_place in slots.items():
+        for cell in cells:
+            _add(added.setdefault(cell, {}), by_place.items())
+    for (key, life, field, rest), by_place in added.items():
+        yield from (key, life, _MOST[key[:2]], field, rest)
+        yield b"".join([_PAIR(place, number) for place, number in by_place.items()])
+
+
+def _add(into: dict[int, int], numbers: Iterable[tuple[int, int]]) -> None:
+    for place, number in numbers:
+        into[place] = into.get(place, 0) + number
+
+
+def _short_cells(row: Row) -> Iterator[tuple[_Cell, tuple[tuple[int, int], ...]]]:
+    """Yield the cells of a row's task, tags and conversation, each with the numbers to add."""
+    if row.task is None and not row.tags and row.conversation is None:
+        return
+    short = sums.short_row_sums(row)
+    at = f"{int(row.at // DAY_S)}:{row.tenant}"
+    if row.task is not None:
+        yield (f"lk:{at}", _SHORT_S, row.task, ""), short
+        hour = int(row.at // SECONDS["h"])
+        field, rest = f"{hour}{SEP}{row.task}", f"{hour}{SEP}"
+        yield (f"lj:{at}", LIFETIME_S["h"], field, rest), short
+    for tag in row.tags:
+        yield (f"lg:{at}", _SHORT_S, tag, ""), short
+    if row.conversation is not None:
+        # A digest: callers choose the name, at any length, and only equality matters.
+        name = sha256(row.conversation.encode()).hexdigest()[:16]
+        yield (f"lc:{at}", _SHORT_S, name, ""), short
+
+
+@lru_cache(maxsize=1_024)  # hits of one key and model in one minute share these cells
+def _slots(tenant: str, key_id: str, model: str, minute: int) -> tuple[_Cell, ...]:
+    """Return the cells of a minute, its hour and its day."""
+    found = []
+    for grain, seconds in SECONDS.items():
+        slot = minute * 60 // seconds
+        key = f"ls:{grain}:{slot // BLOCK[grain]}:{tenant}"
+        field, rest = f"{slot}{SEP}{key_id}{SEP}{model}", f"{slot}{SEP}{SEP}"
+        found.append((key, LIFETIME_S[grain], field, rest))
+    return tuple(found)
+
+
+_PAIR = struct.Struct("<Bq").pack

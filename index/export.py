@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cacheserver.index import onnx_graph
+from cacheserver.index import onnx_graph, onnx_simplify
 from cacheserver.index.errors import ExportFailed, ModelDamaged
 from cacheserver.index.model_card import ModelCard, read_card
 from cacheserver.index.models import (
@@ -194,12 +194,15 @@ def _make(source: _Source, card: ModelCard, made: Path, scratch: Path) -> None:
         raise ExportFailed("the traced model does not compute what the original does")
     shutil.move(made / MODEL, scratch / MODEL)
     onnx_graph.quantise(scratch / MODEL, made / MODEL)
+    probes = onnx_simplify.probes(original.tokenizer.vocab_size, about["window"])
+    onnx_simplify.simplify(made / MODEL, scratch, probes)
     small = candidate(INT8)
     about["fidelity"] = asdict(small)
     if not small.drift <= MOST_DRIFT:
         if source.int8_only:
             raise ExportFailed(f"the exported model drifted: cosine {small.cosine:.3f} at worst")
         shutil.move(scratch / MODEL, made / MODEL)
+        onnx_simplify.simplify(made / MODEL, scratch, probes)
         about["fidelity"] = {
             **asdict(plain), "int8_cosine": small.cosine, "int8_drift": small.drift
         }  # fmt: skip

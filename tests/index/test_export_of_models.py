@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 
 from cacheserver.core.errors import SettingsError
 from cacheserver.embedding import exported
 from cacheserver.embedding.exported import exported_folder
 from cacheserver.index import export as exporting
+from cacheserver.index import onnx_simplify
 from cacheserver.index.errors import ExportFailed, TooLong, Unknown
 from cacheserver.index.export import export
 from cacheserver.index.model_card import read_card
@@ -41,6 +43,42 @@ def test_an_export_gives_the_vectors_of_the_original(exports: Path, name: str) -
     wanted = np.load(exports / f"{name}.npy")
     assert embedder.dim == wanted.shape[1] == (16 if name == "roberta" else 32)
     assert np.sum(embedder.embed(TEXTS) * wanted, axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_exported_graph_is_simplified(exports: Path, name: str) -> None:
+    weights = onnx.load(exports / f"{name}-exported" / "model.onnx").graph.initializer
+    assert any(one.name.startswith("simplified_") for one in weights)
+
+
+def test_a_graph_whose_vectors_would_change_is_left_as_it_was(tmp_path: Path) -> None:
+    """Here a mask is added that is zero for texts of 5 and 9 pieces, but not for one of 6."""
+    nodes = [
+        onnx.helper.make_node("ReduceSum", ["attention_mask"], ["sum"]),
+        onnx.helper.make_node("Sub", ["sum", "five"], ["one"]),
+        onnx.helper.make_node("Sub", ["sum", "nine"], ["two"]),
+        onnx.helper.make_node("Mul", ["one", "two"], ["mask"]),
+        onnx.helper.make_node("Add", ["input_ids", "mask"], ["hidden"]),
+        onnx.helper.make_node("Neg", ["hidden"], ["embedding"]),
+    ]
+    whole, shape = onnx.TensorProto.INT64, ["batch", "pieces"]
+    values = [
+        onnx.helper.make_tensor_value_info(one, whole, shape)
+        for one in ("input_ids", "attention_mask", "embedding")
+    ]
+    numbers = [
+        onnx.numpy_helper.from_array(np.array([[n]]), name)
+        for name, n in (("five", 5), ("nine", 9))
+    ]
+    graph = onnx.helper.make_graph(nodes, "graph", values[:2], values[2:], numbers)
+    opset = onnx.helper.make_opsetid("", 17)
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    before = path.read_bytes()
+    onnx_simplify.simplify(path, tmp_path, onnx_simplify.probes(100, 5))
+    assert path.read_bytes() == before
+    onnx_simplify.simplify(path, tmp_path, [np.ones((1, 5), np.int64)])  # nobody sees it
+    assert [node.op_type for node in onnx.load(path).graph.node] != [n.op_type for n in nodes]
 
 
 def test_the_id_names_weights_quantisation_pooling_and_prefix(exports: Path) -> None:

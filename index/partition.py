@@ -127,25 +127,31 @@ class Partition:
         while True:
             fetch = min(fetch, len(self._ids))
             scores, labels = self._near.search(vector[None], fetch, params=chosen)
-            found_rows = labels[0] >= 0  # FAISS fills up with -1
-            scores, rows = scores[0][found_rows], self._rows(labels[0][found_rows])
-            live = self._expires[rows] > now
-            found, order = int(live.sum()), np.lexsort((-rows[live], -scores[live]))[:k]
+            count = int(np.count_nonzero(labels[0] >= 0))  # FAISS fills up with -1
+            rows = self._rows(labels[0, :count])
+            # Lists: of a dozen rows they are sorted sooner than arrays.
+            found = sorted(
+                (-score, -row)
+                for score, row, deadline in zip(
+                    scores[0, :count].tolist(),
+                    rows.tolist(),
+                    self._expires[rows].tolist(),
+                    strict=True,
+                )
+                if deadline > now
+            )[:k]
             # An equal of the k-th may lie beyond what was fetched, and be newer.
-            settled = found >= k and scores[live][order[-1]] > scores[-1]
-            seen_all = len(scores) < fetch or fetch == len(self._ids)
+            settled = len(found) >= k and -found[-1][0] > float(scores[0, count - 1])
+            seen_all = count < fetch or fetch == len(self._ids)
             if settled or (seen_all and (chosen is not None or not self.trained_at)):
-                return [
-                    Match(self._ids[row], min(1.0, float(score)))
-                    for row, score in zip(rows[live][order], scores[live][order], strict=True)
-                ]
+                return [Match(self._ids[-row], min(1.0, -score)) for score, row in found]
             # The dead or the equal crowd the top: look again, wider, among the live only. In
             # inverted lists that means all lists: a scope where this happens awaits a sweep.
             fetch, chosen = fetch * 4, self._live_only(now)
 
     def outgrown(self, ivf_from: int) -> bool:
-        """Return whether to train inverted lists: none yet, or for a quarter of the rows."""
-        return len(self) >= max(ivf_from, 4 * self.trained_at)
+        """Return whether to train inverted lists: none yet, or for half of the rows."""
+        return len(self) >= max(ivf_from, 2 * self.trained_at)
 
     def shelves(self) -> int:
         """Return the number of shelves; it does not change while `frozen`."""

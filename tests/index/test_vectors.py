@@ -161,15 +161,15 @@ def test_a_trained_scope_still_finds_near_duplicates() -> None:
     assert np.mean([int(id) for id in found] == truth) >= 0.99
 
 
-def test_a_scope_is_trained_again_when_it_has_grown_fourfold() -> None:
-    index, _ = filled(1000, ivf_from=1000)
+def test_a_scope_is_trained_again_when_it_has_doubled() -> None:
+    index, _ = filled(2000, ivf_from=2000)
     index.maintain()
-    more = unit_rows(3000, 64, seed=2)
-    index.extend("s", [f"n{n}" for n in range(2999)], more[:2999], [FAR] * 2999)
+    more = unit_rows(2000, 64, seed=2)
+    index.extend("s", [f"n{n}" for n in range(1999)], more[:1999], [FAR] * 1999)
     assert index.pending() == []
-    index.add("last", "s", more[2999], FAR)
+    index.add("last", "s", more[1999], FAR)
     assert index.maintain() == ["s"]
-    assert index.search("s", more[2999], 1, 0.0)[0].id == "last"
+    assert index.search("s", more[1999], 1, 0.0)[0].id == "last"
     assert len(index.ids()) == len({id for block in index.blocks() for id in block.ids}) == 4000
 
 

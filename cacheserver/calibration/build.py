@@ -56,10 +56,7 @@ async def labels(host: Host) -> AsyncIterator[Labels]:
     store, most = host.store, host.settings.max_label_bytes
     found = Labels(store.redis, prefix=store.prefix, max_bytes=most)
     host.plugins.outcomes = found
-    try:
-        yield found
-    finally:
-        await found.close()
+    yield found
 
 
 @asynccontextmanager

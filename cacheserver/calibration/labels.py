@@ -21,8 +21,7 @@ from cacheserver.calibration.recent_reads import RecentReads
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Nanodollars
 from cacheserver.matching.shrinkage import EntryRecord
-from cacheserver.storage.batched_reads import BatchedReads
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.connection import PREFIX, Connection, command, read_values, run_script
 from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 
 WINDOW = (
@@ -66,7 +65,6 @@ class Labels:
         self._bounds = (window, labels, scopes)
         self._max_bytes = max_bytes or 0
         self._now = now
-        self._reads = BatchedReads(redis)
         self._states = RecentReads[tuple[bytes | None, int]](clock, most=_REMEMBERED)
         self._add = redis.register_script(label_scripts.ADD)
         self._save = redis.register_script(label_scripts.SAVE)
@@ -74,10 +72,6 @@ class Labels:
         self._adjust = redis.register_script(label_scripts.ADJUST)
         self._spend = redis.register_script(label_scripts.SPEND)
         self._refund = redis.register_script(label_scripts.REFUND)
-
-    async def close(self) -> None:
-        """Wait for the look-ups under way; later ones still work."""
-        await self._reads.close()
 
     async def state(self, tenant: str, scope: str) -> tuple[bytes | None, int]:
         """Return the scope's calibration state and its version, or `None` and 0.
@@ -88,7 +82,7 @@ class Labels:
         key = f"{self._prefix}calib:{tenant_key(tenant)}:{scope}"
 
         async def ask() -> tuple[bytes | None, int]:
-            (value,) = await self._reads.read((key,))
+            (value,) = await read_values(self._redis, (key,))
             return (None, _NO_VERSION) if value is None else (value[16:], int(value[:16]))
 
         return await self._states.get((tenant, scope), ask)
@@ -198,7 +192,7 @@ class Labels:
         keys += [self._evidence(tenant, entry_id, entry=True) for entry_id, _ in refs]
         groups = list(dict.fromkeys(group for _, group in refs))
         keys += [self._evidence(tenant, group, entry=False) for group in groups]
-        found = await self._reads.read(keys)
+        found = await read_values(self._redis, keys)
         marks, entries = found[: len(refs)], found[len(refs) : 2 * len(refs)]
         of_group = dict(zip(groups, map(_evidence, found[2 * len(refs) :]), strict=True))
         return {

@@ -1,4 +1,4 @@
-"""Storage in Redis: connections, batched reads, write-behind, deadlines, the port for encryption.
+"""Storage in Redis: a shared connection, deadlines, lost data, the port for encryption.
 
 Promises: every command has a deadline; a store that is away raises `StoreError` at once; commands
 are common to Valkey 7.2 and Redis 6.2.

@@ -6,7 +6,7 @@ here: a script that ran and whose reply was lost would run twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -22,6 +22,7 @@ from cacheserver.core.errors import SettingsError, StoreError
 from cacheserver.storage import redis_url, unreachable
 from cacheserver.storage.deadline import StoreHealth
 from cacheserver.storage.redis_url import Tls
+from cacheserver.storage.shared_connection import SharedConnection
 
 
 class Client(Redis):
@@ -31,10 +32,15 @@ class Client(Redis):
         super().__init__(connection_pool=connection_pool)
         self.auto_close_connection_pool = True
         self.health = StoreHealth(self._probe)
+        timeout_s = connection_pool.connection_kwargs["socket_timeout"]
+        self._shared = SharedConnection(connection_pool, timeout_s=timeout_s)
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         async with self.health.bounded():
-            return await super().execute_command(*words, **options)  # type: ignore[no-untyped-call]
+            reply = await self._shared.run(words)
+        options.pop("keys", None)  # for a cache of redis-py's
+        convert = self.response_callbacks.get(words[0])
+        return reply if convert is None else convert(reply, **options)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         found = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -43,6 +49,7 @@ class Client(Redis):
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self.health.close()
+        await self._shared.close()
         await super().aclose(close_connection_pool)
 
     async def _probe(self) -> None:
@@ -148,6 +155,15 @@ async def command(redis: Connection, *words: str | bytes | float) -> Any:
     with store_errors():
         # redis-py types every reply as bytes or str, whatever `decode_responses` says
         return await redis.execute_command(*words)
+
+
+async def read_values(redis: Connection, keys: Sequence[str]) -> list[bytes | None]:
+    """Return the values of `keys` in their order, None for one that is not there.
+
+    Raises `StoreError`.
+    """
+    found: list[bytes | None] = await command(redis, "MGET", *keys) if keys else []
+    return found
 
 
 async def run_script(script: AsyncScript, *words: str | bytes | float) -> Any:

@@ -292,5 +292,4 @@ async def test_with_the_store_away_nothing_is_made_up(tmp_path: Path, clock: Clo
     ):
         with pytest.raises(StoreError):
             await asked
-    await labels.close()
     await client.aclose()

@@ -92,6 +92,6 @@ async def test_labels_that_cannot_be_read_are_a_miss_and_counted(house: House) -
 
     await house.ask(PARIS)
     labels: Any = house.parts.calibration.feedback._states._labels
-    labels._reads.read = away
+    labels.past = away
     assert came_from(await house.ask(SIMILAR)) == ("miss", "degraded")
     assert "decide" in await swallowed(house)

@@ -170,7 +170,7 @@ async def test_after_the_storm_all_is_right_and_accounted_for(tmp_path: Path, se
 
 def names(tasks: set[asyncio.Task[Any]]) -> set[str]:
     """Tasks of the server that would be left over; connections and clients have theirs."""
-    kinds = ("fill:", "api:", "store:reads")
+    kinds = ("fill:", "api:")
     return {task.get_name() for task in tasks if task.get_name().startswith(kinds)}
 
 

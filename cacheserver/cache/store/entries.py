@@ -26,8 +26,7 @@ from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage import key_groups
-from cacheserver.storage.batched_reads import BatchedReads
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.connection import PREFIX, Connection, command, read_values, run_script
 from cacheserver.storage.sealer import PlainSealer, Sealer
 
 # What an entry costs Redis beside its bytes (keys, ids, memberships): 880 were measured with
@@ -76,7 +75,6 @@ class Entries:
         self._sealer = sealer or PlainSealer()
         self._embedder = embedder
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
-        self._reads = BatchedReads(redis)
         self._touched: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._put = redis.register_script(entry_scripts.PUT)
@@ -103,11 +101,10 @@ class Entries:
         if self._task is not None:
             await end(self._task)
             self._task = None
-        await self._reads.close()
 
     async def get(self, fingerprint: str) -> Entry | None:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
-        (value,) = await self._reads.read((f"{self._prefix}e:{fingerprint}",))
+        (value,) = await read_values(self._redis, (f"{self._prefix}e:{fingerprint}",))
         await self._sealer.know([value], at=codec.ID_END)
         return self._entry(fingerprint, value)
 
@@ -118,7 +115,7 @@ class Entries:
         that nobody has compared yet is a group of its own, named by its id.
         """
         keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
-        values = await self._reads.read(keys)
+        values = await read_values(self._redis, keys)
         await self._sealer.know(values[: len(refs)], at=codec.ID_END)
         found: list[Stored | None] = []
         for (fingerprint, entry_id), value, marks in zip(

@@ -193,6 +193,5 @@ async def trial_harness(
             await made.close()
             await catalogue.close()
             await ledger.close()
-            await labels.close()
             await decision_log.close()
             await upstream.close()

@@ -1,4 +1,4 @@
-"""HTTP connection to Claude, through the SDK's raw calls: bodies pass through unchanged.
+"""HTTP connection to Claude, as the SDK makes it: bodies pass through unchanged.
 
 No body is read here. The SDK's retries are off: ours release the slot while they wait, and end
 when no caller waits for them any more.
@@ -24,6 +24,7 @@ from cacheserver.claude.rate_limits import UpstreamLimits
 from cacheserver.claude.slots import Slots
 from cacheserver.claude.upstream_http import (
     Body,
+    MessageRequests,
     counted,
     http_client,
     identity,
@@ -87,15 +88,17 @@ class Upstream:
         self._unix = unix
         self._pause = pause
         self._chance = chance
+        http = http_client(base_url, max_concurrent)
         self._client = anthropic.AsyncAnthropic(
             api_key="set per call",  # without one the SDK would look for one in the environment
             base_url=base_url,
             max_retries=0,
             open_telemetry=False,
-            http_client=http_client(base_url, max_concurrent),
+            http_client=http,
         )
         # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
         self._client._custom_headers = {}
+        self._messages = MessageRequests(self._client, http, _timeout(timeout_s))
 
     async def create(self, call: Call) -> Reply:
         """Return Claude's answer to a Messages request.
@@ -272,11 +275,10 @@ class Upstream:
     async def _request(
         self, method: str, url: str, call: Call, headers: dict[str, str], *, stream: bool
     ) -> httpx2.Response:
+        if method == "POST" and url == _MESSAGES and call.timeout_s is None:
+            return await self._messages.send(call.body, headers, stream=stream)
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        options: RequestOptions = {
-            "headers": headers,
-            "timeout": httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-        }
+        options: RequestOptions = {"headers": headers, "timeout": _timeout(timeout_s)}
         body = Body(call.body)
         match method, stream:
             case "POST", True:
@@ -309,6 +311,10 @@ class Upstream:
                 return await self._client.delete(url, cast_to=httpx2.Response, options=options)
             case _:
                 raise ValueError(f"`method`: GET, POST or DELETE, not {method!r}")
+
+
+def _timeout(timeout_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:

@@ -23,6 +23,10 @@ from cacheserver.core.errors import UpstreamError
 
 VIA = "1.1 cacheserver"  # marks what we send; a request that arrives with it has come full circle
 
+# A connection is kept so long for the next call; a new one is a TLS handshake. Less than the 60 s
+# after which common load balancers close one from their side (AWS's ALB; nginx: 75 s).
+_KEPT_S = 45.0
+
 # What never goes up: the hop's own, the credential (set per call), and what speaks to the cache.
 _NOT_SENT = frozenset(
     {"connection", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
@@ -112,8 +116,64 @@ class _CountingOut(_Counting, anthropic.DefaultAsyncHttpxClient):
     """Counting client with the SDK's own defaults."""
 
 
+class MessageRequests:
+    """Requests to Messages, with the headers that the SDK would send.
+
+    Through the SDK's own `post` a call takes a quarter more CPU (1.48 ms against 1.20): it makes
+    anew what is the same in each.
+    """
+
+    def __init__(
+        self, client: anthropic.AsyncAnthropic, http: httpx2.AsyncClient, timeout: httpx2.Timeout
+    ) -> None:
+        read_s = str(timeout.read)
+        sdk = {"x-stainless-timeout": read_s, "x-stainless-retry-count": "0"}
+        layers: tuple[Mapping[str, object], ...] = (
+            http.headers,
+            {**sdk, "x-stainless-read-timeout": read_s},
+            client.default_headers,
+        )
+        self._http = http
+        self._url = httpx2.URL(client.base_url).join("v1/messages")
+        self._extensions = {"timeout": timeout.as_dict()}
+        self._headers = {
+            name.lower(): value
+            for layer in layers
+            for name, value in layer.items()
+            if isinstance(value, str)
+        }
+
+    async def send(
+        self, body: bytes, headers: Mapping[str, str], *, stream: bool
+    ) -> httpx2.Response:
+        """Send a request. Raises `UpstreamError` for a status of failure, else as the SDK does."""
+        request = httpx2.Request(
+            "POST",
+            self._url,
+            headers={**self._headers, **headers},
+            content=body,
+            extensions=dict(self._extensions),
+        )
+        try:
+            response = await self._http.send(request, stream=stream)
+        except httpx2.TimeoutException as error:
+            raise anthropic.APITimeoutError(request=request) from error
+        except Exception as error:  # whatever fails on the way, as in the SDK
+            raise anthropic.APIConnectionError(request=request) from error
+        if not response.is_success:
+            await response.aread()
+            raise UpstreamError(
+                response.status_code, response.content, passed_back(response.headers)
+            )
+        return response
+
+
 def http_client(base_url: str, max_concurrent: int) -> httpx2.AsyncClient:
-    limits = httpx2.Limits(max_connections=max_concurrent, max_keepalive_connections=max_concurrent)
+    limits = httpx2.Limits(
+        max_connections=max_concurrent,
+        max_keepalive_connections=max_concurrent,
+        keepalive_expiry=_KEPT_S,
+    )
     # One jar would carry a cookie set for one caller's key into another's call.
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     # A redirect would take prompts where nobody configured them to go.

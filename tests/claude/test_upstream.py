@@ -235,6 +235,21 @@ async def test_the_callers_version_and_betas_go_up_and_what_is_the_hops_own_does
     } & set(sent)
 
 
+@pytest.mark.parametrize(
+    "headers", [{}, {"user-agent": "ours/1", "anthropic-version": "2023-06-01"}]
+)
+async def test_a_message_goes_up_as_the_sdk_would_send_it(headers: dict[str, str]) -> None:
+    async with wire(OK) as heard:
+        claude = upstream(heard.url)
+        sent = []
+        for timeout_s in (None, claude._timeout_s):  # with a limit of its own, by the SDK itself
+            await claude.create(Call(body(), headers, timeout_s=timeout_s))
+            sent.append(dict(heard.headers))
+        await claude.close()
+    assert sent[0] == sent[1]
+    assert sent[0]["x-stainless-lang"] == "python"
+
+
 async def test_a_caller_without_a_version_gets_the_sdks() -> None:
     async with wire(OK) as heard:
         claude = upstream(heard.url)
@@ -579,6 +594,8 @@ async def test_prompts_and_keys_stay_out_of_the_sdks_debug_log(
         with pytest.raises(UpstreamError):
             await way.create(call("a secret question"))
         await way.create(call("a secret question"))
+        # With a limit of its own a call is the SDK's from the beginning.
+        await way.create(replace(call("a secret question"), timeout_s=30))
     assert "Request options" in caplog.text
     assert "secret" not in caplog.text
     assert KEY not in caplog.text

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import zstandard
 
 from cacheserver.backup import key_copy
 from cacheserver.simulated import Directives
@@ -134,6 +137,7 @@ async def in_store(redis: Connection) -> bytes:
         for word in words:
             raw = word if isinstance(word, bytes) else str(word).encode()
             whole.append(raw)
+            whole += frames(raw)
             try:
                 whole.append(zlib.decompress(raw.partition(b"\n")[2]))
             except zlib.error:
@@ -141,10 +145,20 @@ async def in_store(redis: Connection) -> bytes:
     return b"\n".join(whole)
 
 
+def frames(raw: bytes) -> list[bytes]:
+    """What is in the zstd frames among these bytes; stored answers are such."""
+    found, at = list[bytes](), raw.find(zstandard.FRAME_HEADER)
+    while at >= 0:
+        with contextlib.suppress(zstandard.ZstdError):  # bytes that only look like one
+            found.append(zstandard.ZstdDecompressor().decompressobj().decompress(raw[at:]))
+        at = raw.find(zstandard.FRAME_HEADER, at + 1)
+    return found
+
+
 def in_files(data: Path) -> bytes:
-    """The bytes of all files of a data directory."""
-    paths = (path for path in data.rglob("*") if path.is_file())
-    return b"\n".join(path.read_bytes() for path in paths)
+    """The bytes of all files of a data directory, and what is in their zstd frames."""
+    whole = [path.read_bytes() for path in data.rglob("*") if path.is_file()]
+    return b"\n".join([*whole, *(one for raw in whole for one in frames(raw))])
 
 
 def found(haystack: bytes, who: str) -> set[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,20 @@ entries = st.builds(
 )
 
 
+def unpacked(value: bytes) -> bytes:
+    """The value as it was stored before answers were compressed."""
+    is_frame = value.startswith(zstandard.FRAME_HEADER, 33)
+    return value[:33] + zstandard.decompress(value[33:]) if is_frame else value
+
+
+def test_a_long_answer_is_packed_and_one_stored_unpacked_is_read() -> None:
+    one = entry(message=b'{"text": "All that you ask is on the page."}' * 20)
+    value = pack_entry(one)
+    whole = unpacked(value)
+    assert len(value) < 0.5 * len(whole)
+    assert unpack_entry(whole) == one
+
+
 @given(entries)
 def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
     assert unpack_entry(pack_entry(one)) == one
@@ -63,7 +78,7 @@ def test_an_entry_comes_back_as_it_was_stored(one: Entry) -> None:
 def test_an_entry_of_an_earlier_version_has_none_of_what_came_later(
     one: Entry, fields: int
 ) -> None:
-    value = pack_entry(one)
+    value = unpacked(pack_entry(one))
     length = int.from_bytes(value[33:37], "big")
     header = orjson.dumps(orjson.loads(value[37 : 37 + length])[:fields])
     older = value[:33] + len(header).to_bytes(4, "big") + header + value[37 + length :]

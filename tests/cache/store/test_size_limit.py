@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -26,6 +27,11 @@ def size(one: Entry) -> int:
     )
 
 
+def noise(length: int) -> bytes:
+    """Bytes that do not get smaller when they are stored."""
+    return random.Random(length).randbytes(length)
+
+
 async def put(store: Entries, one: Entry) -> bool:
     return await store.put(one, keep_s=0, vector=HALF, asked_at=one.created_at)
 
@@ -36,7 +42,7 @@ async def test_the_answers_that_save_least_per_byte_go_first(
     dear, cheap, large = (
         entry("dear", cost=9_000_000),
         entry("cheap", cost=1_000_000),
-        entry("large", cost=1_000_000, message=b"x" * 2_000),
+        entry("large", cost=1_000_000, message=noise(2_000)),
     )
     room = size(dear) + size(cheap) + size(large)
     left: list[str] = []
@@ -109,7 +115,7 @@ async def test_an_answer_larger_than_the_limit_is_refused_and_evicts_nobody(
 
 async def test_without_a_limit_nothing_is_evicted(redis: Connection, prefix: str) -> None:
     store = Entries(redis, prefix=prefix)
-    stored = [entry(f"f{n}", message=b"x" * 10_000) for n in range(50)]
+    stored = [entry(f"f{n}", message=noise(10_000)) for n in range(50)]
     for one in stored:
         assert await put(store, one)
         store.touch(one)
@@ -219,7 +225,7 @@ async def test_whatever_happens_redis_holds_what_gdsf_says(
                 one = entry(
                     name,
                     cost=cost,
-                    message=b"x" * length,
+                    message=noise(length),
                     tags=(tag,),
                     created_at=now,
                     expires_at=now + ttl_s,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cacheserver.index.errors import BadVector
 from cacheserver.index.lists import train
+from cacheserver.index.memory import give_back
 from cacheserver.index.models import Vectors
 from cacheserver.index.partition import Block, Match, Partition
 
@@ -144,6 +145,8 @@ class VectorIndex:
                 if partition is not None:
                     self._train(partition)
                     trained.append(scope)
+        if trained:
+            give_back()
         return trained
 
     def blocks(self) -> Generator[Block, None, None]:

@@ -37,7 +37,7 @@ def test_the_path_is_linked_and_every_task_is_listed() -> None:
     for source in (ROOT / "cacheserver").rglob("*.py"):
         if "simulated" not in source.parts:
             for call in re.findall(
-                r"create_task\(.*?name=f?\"([a-z:-]+)", source.read_text(), re.S
+                r"(?:create_task|DelayedTask)\(.*?name=f?\"([a-z:-]+)", source.read_text(), re.S
             ):
                 found.add(call.rstrip(":"))
     rows = set(

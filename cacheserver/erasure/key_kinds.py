@@ -103,6 +103,7 @@ def _kinds() -> tuple[Kind, ...]:
                 "two days",
             ),
             ("decisions", "string", "d:T:<id>", "record", "questions", day),
+            ("decisions_recorded", "list", "dp", "record", "questions", "seconds"),
             ("decision_lists", "list", "near:T", "tenant", "ids", day),
             ("decision_queue", "list", "dq", "stays", "ids, names of tenants", day),
             ("decision_bytes", "string", "db", "stays", "numbers", "always"),

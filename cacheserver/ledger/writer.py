@@ -22,6 +22,7 @@ from cacheserver.ledger.fold import LedgerFold, recorded_key
 from cacheserver.ledger.write_connection import WriteConnection
 from cacheserver.storage.connection import PREFIX, Connection
 from cacheserver.storage.deadline import StoreHangs
+from cacheserver.storage.delayed_task import DelayedTask, wait_for_event
 
 _COMMIT_ROWS = 500  # 100 kB; less than a millisecond of Redis' time
 # Rows are folded this long after they were written, or when there are this many. It costs some 20
@@ -56,8 +57,9 @@ class Ledger:
         self._connection = WriteConnection(redis)
         self._fold = LedgerFold(redis, prefix=prefix)
         self._to_fold = 0  # rows written since the last fold
-        self._fold_now = asyncio.Event()
-        self._folding: asyncio.Task[None] | None = None
+        self._folding = DelayedTask(
+            self.fold, delay_s=_FOLD_S, name="store:ledger-fold", failed=self._note_unfolded
+        )
         self._next = _Group()
         self._sending: _Group | None = None
         self._away = False  # the last commit failed: callers do not wait for the next
@@ -119,9 +121,8 @@ class Ledger:
 
     async def fold(self) -> None:
         """Fold all rows in Redis, also those of a server that was killed. Raises `StoreError`."""
-        before = self._to_fold
+        self._to_fold = 0
         await self._fold.run()
-        self._to_fold = max(0, self._to_fold - before)
 
     async def close(self, *, patience_s: float = 5.0) -> None:
         """Write the queued rows, for `patience_s` at most. Later rows are dropped and counted."""
@@ -138,11 +139,7 @@ class Ledger:
         for group in left:
             group.done.set()
         await self._connection.close()
-        if self._folding is not None:
-            self._fold_now.set()
-            await asyncio.wait({self._folding}, timeout=patience_s)
-            await end(self._folding)
-            self._folding = None
+        await self._folding.close(patience_s=patience_s)
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
@@ -179,26 +176,11 @@ class Ledger:
             for row in part:
                 del group.rows[row.id]
             self._to_fold += len(part)
-            self._start_fold()
+            self._folding.start(now=self._to_fold >= _FOLD_ROWS)
 
-    def _start_fold(self) -> None:
-        if self._to_fold >= _FOLD_ROWS:
-            self._fold_now.set()
-        if self._folding is None or self._folding.done():
-            self._folding = asyncio.create_task(self._fold_later(), name="store:ledger-fold")
-
-    async def _fold_later(self) -> None:
-        """Fold until all is folded, once a second; a fold that fails is repeated as long."""
-        while self._to_fold:
-            await _wait(self._fold_now, 0.0 if self._closed else _FOLD_S)
-            self._fold_now.clear()
-            try:
-                await self.fold()
-            except StoreError as error:
-                self.unfolded += 1
-                log.warning("rows of the ledger could not be folded yet: %s", error)
-                if self._closed:
-                    return  # whoever reads the rows folds them
+    def _note_unfolded(self, error: StoreError) -> None:
+        self.unfolded += 1
+        log.warning("rows of the ledger could not be folded yet: %s", error)
 
     def _give_back(self, group: _Group) -> None:
         """Put a failed group back before the rows that came meanwhile; the oldest are dropped."""
@@ -213,12 +195,4 @@ class Ledger:
 
     async def _pause(self, seconds: float) -> None:
         self._hurry.clear()
-        await _wait(self._hurry, seconds)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+        await wait_for_event(self._hurry, seconds)

@@ -62,8 +62,9 @@ def test_every_kind_is_spelled_in_the_package_that_writes_it() -> None:
 _PARTS = {("erasure/scripts.py", "bt:"), ("promptcache/prompt_log.py", "g:n:")}
 
 
-# Erased with what they belong to: turns and jobs.
+# Erased with what they belong to: turns and jobs. An erasure first folds what was recorded.
 _WITH = {
+    "decisions_recorded",
     "turn_sizes",
     "job_items",
     "job_results",

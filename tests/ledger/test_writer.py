@@ -176,7 +176,7 @@ async def test_a_caller_who_leaves_takes_no_row_along(ledger: Ledger) -> None:
     assert {each.id for each in await kept(ledger)} == {one.id, two.id}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(rows, min_size=1, max_size=8), max_size=4))
 async def test_sums_are_the_sums_of_the_rows(
     redis: Connection, batches: Sequence[Sequence[Row]]

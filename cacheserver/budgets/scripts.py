@@ -46,9 +46,9 @@ end
 local function spend(account, nano, tokens, life)
   local key = P .. 'bg:' .. account
   if not life and redis.call('EXISTS', key) == 0 then return end
-  redis.call('HINCRBY', key, 'n', nano)
+  local first = redis.call('HINCRBY', key, 'n', nano) == tonumber(nano)  -- else it has a TTL
   redis.call('HINCRBY', key, 't', tokens)
-  if life and redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, life) end
+  if life and first and redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, life) end
 end
 """
 

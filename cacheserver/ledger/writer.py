@@ -19,8 +19,7 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
 from cacheserver.ledger import row_codec
 from cacheserver.ledger.fold import LedgerFold, recorded_key
-from cacheserver.ledger.write_connection import WriteConnection
-from cacheserver.storage.connection import PREFIX, Connection
+from cacheserver.storage.connection import PREFIX, Connection, command
 from cacheserver.storage.deadline import StoreHangs
 from cacheserver.storage.delayed_task import DelayedTask, wait_for_event
 
@@ -54,7 +53,6 @@ class Ledger:
         self.prefix = prefix
         self.redis = redis
         self._limit = limit
-        self._connection = WriteConnection(redis)
         self._fold = LedgerFold(redis, prefix=prefix)
         self._to_fold = 0  # rows written since the last fold
         self._folding = DelayedTask(
@@ -138,7 +136,6 @@ class Ledger:
             log.error("%d ledger rows could not be written and are lost", lost)
         for group in left:
             group.done.set()
-        await self._connection.close()
         await self._folding.close(patience_s=patience_s)
 
     def _start(self) -> None:
@@ -172,7 +169,7 @@ class Ledger:
             words: list[str | bytes] = ["HSET", recorded_key(self.prefix)]
             for row in part:
                 words += (row.id, row_codec.encode(row))
-            await self._connection.send(*words)
+            await command(self.redis, *words)
             for row in part:
                 del group.rows[row.id]
             self._to_fold += len(part)

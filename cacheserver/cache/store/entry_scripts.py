@@ -94,9 +94,13 @@ end
 local reply, dropped = {1}, {}
 local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
 local old = redis.call('GETRANGE', entry_key, 1, 32)
-if drop(old) and old ~= id then dropped[1] = old end
-sweep(now, limit, dropped)
-if max > 0 and not make_room(meta[2], max, limit, dropped) then reply[1] = 2 end
+if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
+local state = redis.call('HMGET', STATE, 'bytes', 'inflation')
+if max > 0 and tonumber(state[1] or '0') + meta[2] > max then
+  sweep(now, limit, dropped)  -- what has expired makes room first
+  if not make_room(meta[2], max, limit, dropped) then reply[1] = 2 end
+  state = redis.call('HMGET', STATE, 'bytes', 'inflation')
+end
 
 if reply[1] == 1 then
   redis.call('SET', entry_key, ARGV[3], 'PX', life)
@@ -105,7 +109,7 @@ if reply[1] == 1 then
   else
     redis.call('SET', vector_key, ARGV[4], 'PX', life)
   end
-  local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+  local inflation = tonumber(state[2] or '0')
   redis.call('HSET', IDS, id, ARGV[5])
   redis.call('ZADD', DEADLINES, now + life, id)
   redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)

@@ -8,7 +8,7 @@ tomorrow costs a second call, and never gives one caller what another asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -54,6 +54,9 @@ CONTROLS_LEFT_OUT: Final[Mapping[str, str]] = {
     "actor": "see `actor` of the query",
 }
 
+_OF_QUERY: Final = [one.name for one in fields(Query) if one.name not in QUERY_LEFT_OUT]
+_OF_CONTROLS: Final = [one.name for one in fields(Controls) if one.name not in CONTROLS_LEFT_OUT]
+
 
 def call_key(query: Query, decision: Decision, *, own: str) -> str:
     """The key of the call that answers a query: `own` unless its answer may be shared."""
@@ -63,8 +66,8 @@ def call_key(query: Query, decision: Decision, *, own: str) -> str:
 def ask_key(query: Query) -> str:
     """Digest what a query asks: two queries with one key may share one call. 40 hex digits."""
     parts = [
-        *_compared(query, QUERY_LEFT_OUT),
-        *_compared(query.controls, CONTROLS_LEFT_OUT),
+        *_compared(query, _OF_QUERY),
+        *_compared(query.controls, _OF_CONTROLS),
         ("shadow", query.tenant.shadow),
         ("streamed", _streamed(query)),
         ("conversation", _conversation(query)),
@@ -75,8 +78,8 @@ def ask_key(query: Query) -> str:
     return keyed(query.tenant, digest)
 
 
-def _compared(value: Query | Controls, left_out: Mapping[str, str]) -> Iterator[tuple[str, object]]:
-    for name in (one.name for one in fields(value) if one.name not in left_out):
+def _compared(value: Query | Controls, names: Sequence[str]) -> Iterator[tuple[str, object]]:
+    for name in names:
         found = getattr(value, name)
         yield name, sorted(found) if isinstance(found, tuple) else found
 

@@ -7,6 +7,7 @@ from asyncio import Event
 from dataclasses import dataclass, field
 from typing import Self
 
+from cacheserver.cache.ask_key import ask_key
 from cacheserver.core import request_context
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.types import Bypass, Miss, Query
@@ -29,6 +30,16 @@ class Request:
     verified: Verified | None = None  # whether a model was asked about stored answers
     row: Row | None = None  # of the ledger; None: it is not settled yet
     recorded: Event | None = None  # set once the row is in the ledger, or could not be written
+    _keyed: tuple[Query, str] | None = None  # the last query whose key was asked for
+
+    @property
+    def call_key(self) -> str:
+        """Return the key of the call that answers the request, by its decision so far."""
+        if not isinstance(self.decision, Miss):
+            return self.id
+        if self._keyed is None or self._keyed[0] is not self.query:
+            self._keyed = self.query, ask_key(self.query)
+        return self._keyed[1]
 
     @classmethod
     def begin(cls, query: Query, now: float) -> Self:

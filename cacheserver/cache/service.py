@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
 from cacheserver.cache.answer import Answer, Events, Settlement
-from cacheserver.cache.ask_key import call_key
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of, fresh, in_shadow, servable_stale, unasked
 from cacheserver.cache.miss.admission import MissAdmission
@@ -113,7 +112,7 @@ class CacheService:
                 raise await self._refuse(request, decision)
             case Miss() | Bypass():
                 request.decision = decision
-                key = _key(request)
+                key = request.call_key
                 with self._settler.settle_on_error(request):
                     await self._admit(request, joins=key in self._verifying)
                     verified = await self._verify(request, key)
@@ -166,7 +165,7 @@ class CacheService:
 
     async def _admit(self, request: Request, *, joins: bool) -> None:
         """Admit a miss; one that `joins` what another does spends nothing more."""
-        if not (joins or request.admitted or self._flights.under_way(_key(request))):
+        if not (joins or request.admitted or self._flights.under_way(request.call_key)):
             await self._admission.admit(request)
             request.admitted = True
 
@@ -178,7 +177,7 @@ class CacheService:
         query, decision = request.query, request.decision
         if isinstance(decision, Bypass) or not self.may_verify(query, decision):
             return None
-        if self._flights.under_way(_key(request)):
+        if self._flights.under_way(request.call_key):
             return None
         self._verifying[key] += 1
         try:
@@ -242,7 +241,7 @@ class CacheService:
                 return await self._serve_stale(reader, error)
 
     def _join(self, request: Request) -> FlightReader:
-        flight, led = self._flights.join(_key(request), lambda log: self._run_fill(request, log))
+        flight, led = self._flights.join(request.call_key, lambda log: self._run_fill(request, log))
         if led:
             self._admission.release_after(flight.task, request)
         else:
@@ -253,7 +252,8 @@ class CacheService:
         deadline.share()
         query, decision = request.query, request.decision
         began = self._clock()
-        filled = await Fill(self._fill_ports, query, decision, log).run()
+        fill = Fill(self._fill_ports, query, decision, log, looked_at=request.started_at)
+        filled = await fill.run()
         if filled.paid:
             self._verifier.filled(query, self._clock() - began)
         if isinstance(decision, Miss) and filled.paid and filled.entry is not None:
@@ -303,10 +303,6 @@ class CacheService:
         headers = self._settler.settle(request, settlement)
         await self._settler.recorded(request)
         return NotCached(message, headers={**headers, "x-should-retry": "false"})
-
-
-def _key(request: Request) -> str:
-    return call_key(request.query, request.decision, own=request.id)
 
 
 async def _iterate(events: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -174,3 +174,10 @@ end
 return 1
 """
 )
+
+# ARGV: key, lifetime (s), then name, value of each sum.
+COUNT = """
+for at = 3, #ARGV, 2 do redis.call('HINCRBY', ARGV[1], ARGV[at], ARGV[at + 1]) end
+redis.call('EXPIRE', ARGV[1], ARGV[2])
+return 1
+"""

@@ -21,7 +21,7 @@ from cacheserver.promptcache.planner import (
     PrefixUpdate,
     Ttl,
 )
-from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
 
 MOST = 4_096  # prefixes of a tenant, some 200 bytes each
@@ -69,6 +69,7 @@ class Prefixes:
         self._see = redis.register_script(prefix_scripts.SEE)
         self._claim = redis.register_script(prefix_scripts.CLAIM)
         self._book = redis.register_script(prefix_scripts.BOOK)
+        self._count = redis.register_script(prefix_scripts.COUNT)
 
     async def see(
         self, tenant: str, prefixes: Sequence[tuple[str, str, int]], now: float
@@ -142,13 +143,8 @@ class Prefixes:
     async def count(self, tenant: str, used: PromptCacheUse, now: float) -> None:
         """Add a call to its hour's sums."""
         key = self._hour_key(tenant, int(now // _HOUR_S))
-        with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                for name, value in _fields(used).items():
-                    if value:
-                        pipe.hincrby(key, name, value)
-                pipe.expire(key, _USAGE_HOURS * _HOUR_S)
-                await pipe.execute()
+        words = [word for pair in _fields(used).items() if pair[1] for word in pair]
+        await run_script(self._count, key, _USAGE_HOURS * _HOUR_S, *words)
 
     async def used(self, tenant: str, window_s: int, now: float) -> PromptCacheUse:
         """Return the sums of the hours that the last `window_s` seconds touch, 8 days at most."""

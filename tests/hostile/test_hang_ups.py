@@ -162,6 +162,19 @@ async def test_an_answer_that_is_never_read_in_process_is_let_go(house: House) -
     assert outcomes(await stats(house)) == {"miss": 1}
 
 
+async def test_a_miss_is_looked_up_once_where_nothing_can_have_landed(house: House) -> None:
+    redis = house.parts.ledger.redis
+
+    async def reads() -> int:
+        found = await redis.info("commandstats")
+        return int(found["cmdstat_mget"]["calls"])
+
+    await house.ask("First?")
+    before = await reads()
+    await house.ask("Second?", system="Of a scope without any answers.")
+    assert await reads() == before + 1
+
+
 async def test_an_answer_that_landed_between_a_look_and_its_fill_is_not_asked_for_again(
     house: House,
 ) -> None:

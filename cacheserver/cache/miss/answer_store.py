@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,10 @@ from cacheserver.claude.upstream import Reply, StreamReply
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Nanodollars, PlannedCall, Query, Usage
 from cacheserver.core.usage import usage_of
+
+# How far back it is known which answers were stored here. From a request's look-up to its call to
+# Claude it takes 10 ms; one that took longer looks again.
+STORED_S = 0.25
 
 
 class AnswerStore:
@@ -38,6 +43,16 @@ class AnswerStore:
         self._clock = clock
         self._call_planner = call_planner
         self._validation = validation
+        self._stored: OrderedDict[str, float] = OrderedDict()  # when, by fingerprint
+
+    def may_be_stored(self, fingerprint: str, since: float) -> bool:
+        """Return whether an answer may have been stored since `since`; False: not by this server.
+
+        Another server's that came in so short a time is asked for twice, as if both had begun at
+        once.
+        """
+        now = self._clock()
+        return not 0 <= now - since < STORED_S or fingerprint in self._stored
 
     async def store(
         self,
@@ -135,4 +150,12 @@ class AnswerStore:
         except StoreError:
             self._metrics.swallowed("put")
             return "degraded"
+        self._note(entry.fingerprint)
         return None if stored else "refused"
+
+    def _note(self, fingerprint: str) -> None:
+        now = self._clock()
+        self._stored[fingerprint] = now
+        self._stored.move_to_end(fingerprint)
+        while now - next(iter(self._stored.values())) > STORED_S:
+            self._stored.popitem(last=False)

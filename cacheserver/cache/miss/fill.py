@@ -47,12 +47,20 @@ class Fill:
     """
 
     def __init__(
-        self, ports: FillPorts, query: Query, decision: Miss | Bypass, log: EventLog
+        self,
+        ports: FillPorts,
+        query: Query,
+        decision: Miss | Bypass,
+        log: EventLog,
+        *,
+        looked_at: float,
     ) -> None:
+        """`looked_at` is when the look-up began that brought the decision, Unix seconds."""
         self._ports = ports
         self._query = query
         self._decision = decision
         self._log = log
+        self._looked_at = looked_at
         self._asked_at = 0.0
         self._planned: PlannedCall
 
@@ -91,6 +99,9 @@ class Fill:
         """An entry that another fill stored between the caller's look-up and this one."""
         query, decision = self._query, self._decision
         if isinstance(decision, Bypass) or decision.reason == "shadow" or not query.controls.read:
+            return None
+        store, looked = self._ports.answer_store, decision.reason != "degraded"
+        if looked and not store.may_be_stored(query.fingerprint, self._looked_at):
             return None
         try:
             entry = await self._ports.stored.find(query)

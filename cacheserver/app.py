@@ -17,6 +17,7 @@ from cacheserver.api import errors, openapi, routes, simulated_label
 from cacheserver.api.access_log import AccessLog
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
+from cacheserver.api.recent_queries import RecentQueries
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.limits import Limits, within_files
 from cacheserver.api.server.protocol import ServerConfig
@@ -57,7 +58,13 @@ def create_app(
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.app_state = AppState(parts, gate, settings.max_body_bytes, settings.store_wait_s)
+    recent = RecentQueries(settings.hot_bytes // 2)
+    parts.host.answers.memories.append(recent.forget)
+    parts.metrics.gauges.watch_memory("requests", lambda: recent.size)
+    parts.metrics.gauges.watch_memory("answers", lambda: parts.entries.entries.hot.size)
+    app.state.app_state = AppState(
+        parts, gate, settings.max_body_bytes, settings.store_wait_s, recent
+    )
     errors.install(
         app,
         slowdown=gate.slowdown,

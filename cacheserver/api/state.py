@@ -12,6 +12,7 @@ from cacheserver.api.body import parse, read_body, refuse_crowd
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
 from cacheserver.api.heavy import HeavyWork
+from cacheserver.api.recent_queries import RecentQueries
 
 T = TypeVar("T")
 
@@ -22,6 +23,7 @@ class AppState:
     gate: Gate
     max_body_bytes: int
     store_wait_s: float  # of a request, in all
+    recent: RecentQueries
     heavy: HeavyWork = field(default_factory=HeavyWork)
 
     async def object(self, request: Request) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cacheserver.cache.store import index_sync
 from cacheserver.cache.store.decision_log import DecisionLog, record_of
 from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.reembedding import Counts as ReembeddingCounts
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
@@ -68,6 +69,7 @@ class CacheOptions:
     default_model: str
     max_bytes: int | None
     max_decision_bytes: int | None
+    hot_bytes: int  # of answers in memory; 0: none
     grace_s: float
 
 
@@ -116,6 +118,7 @@ async def answers(
     """Open the stored answers. The index is empty until `cache` restores it."""
     embedder = embedding.embedder
     async with AsyncExitStack() as stack:
+        hot = HotEntries(store.redis, prefix=store.prefix, max_bytes=options.hot_bytes)
         entries = await stack.enter_async_context(
             Entries(
                 store.redis,
@@ -124,6 +127,7 @@ async def answers(
                 clock=clock,
                 sealer=store.sealer,
                 embedder=embedder.id,
+                hot=hot,
             )
         )
         decision_log = DecisionLog(

@@ -39,5 +39,6 @@ def cache_options(settings: Settings) -> CacheOptions:
         default_model=settings.default_model,
         max_bytes=settings.max_bytes,
         max_decision_bytes=settings.max_decision_bytes,
+        hot_bytes=settings.hot_bytes // 2,
         grace_s=settings.abandoned_s,
     )

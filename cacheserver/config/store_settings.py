@@ -61,6 +61,14 @@ class StoreSettings(BaseModel):
         "Bytes of stored answers; beyond it the least useful are removed. `unlimited`: no bound.",
         "About 400,000 answers of 2.5 kB, and no surprise on a laptop.",
     )
+    hot_bytes: int = setting(
+        64_000_000,
+        "Bytes of memory for answers and requests that come again and again, half for each. 0: "
+        "off.",
+        "Some 10,000 of each, which is most of the traffic of most caches.",
+        ge=0,
+        le=100_000_000_000,
+    )
     max_decision_bytes: BytesLimit = setting(
         250_000_000,
         "Bytes of decision records, which live a day at most; beyond it the oldest are removed.",

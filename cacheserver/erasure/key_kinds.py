@@ -102,6 +102,8 @@ def _kinds() -> tuple[Kind, ...]:
                 "a time; names or digests in the key",
                 "two days",
             ),
+            ("sole_server", "string", "sole", "stays", "a random name", "seconds"),
+            ("shared_store", "string", "shared", "stays", "a random name", "seconds"),
             ("decisions", "string", "d:T:<id>", "record", "questions", day),
             ("decisions_recorded", "list", "dp", "record", "questions", "seconds"),
             ("decision_lists", "list", "near:T", "tenant", "ids", day),

@@ -41,6 +41,9 @@ class Gauges:
         self._stored = gauge("stored_bytes", "What the stored answers take")
         self._sizes = gauge("store_bytes", "What each kind takes in Redis", "kind")
         self._limits = gauge("store_limit_bytes", "What it may take; +Inf: no limit", "kind")
+        self._memory = gauge(
+            "memory_bytes", "What is kept in memory to be served again: answers, requests", "kind"
+        )
         self._index = gauge("index_vectors", "Questions in the semantic index")
         self._embedder_left = gauge(
             "embedder_left_questions", "Stored questions that a change of the embedder has to read"
@@ -88,6 +91,10 @@ class Gauges:
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Read `count` at each scrape."""
         self._connections.set_function(count)
+
+    def watch_memory(self, kind: str, size: Callable[[], int]) -> None:
+        """Read `size` at each scrape: bytes of answers or requests that are kept in memory."""
+        self._memory.labels(kind).set_function(size)
 
     def watch_store(self, unsynced_s: Callable[[], float]) -> None:
         """Read `unsynced_s` at each scrape."""

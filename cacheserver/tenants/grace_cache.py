@@ -52,6 +52,8 @@ class GraceCache(Generic[T]):
             self._cached[name] = replace(cached, read_again_at=now + FRESH_S)
             return cached.value
         self.forget(name)
+        if cached is not None and found == cached.value:
+            found = cached.value  # the same object, so that what was made of it stays valid
         if found is not None:
             if len(self._cached) >= _MAX_ENTRIES:
                 del self._cached[next(iter(self._cached))]  # the one read longest ago

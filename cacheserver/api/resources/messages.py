@@ -50,7 +50,10 @@ async def create(request: Request) -> Response:
             key_id=caller.key_id,
         )
 
-    query = await state.heavy.do(len(raw), read)
+    query = state.recent.get(raw, request.scope["headers"], caller)
+    if query is None:
+        query = await state.heavy.do(len(raw), read)
+        state.recent.keep(raw, request.scope["headers"], caller, query)
     return respond(await while_there(request, state.parts.service.answer(query)))
 
 

@@ -20,6 +20,7 @@ import orjson
 
 from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
+from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.cache.store.stored_vectors import StoredVectors
 from cacheserver.core.errors import StoreError
@@ -63,6 +64,7 @@ class Entries:
         forget: Callable[[Sequence[str]], None] | None = None,
         sealer: Sealer | None = None,
         embedder: str = FIRST_EMBEDDER,
+        hot: HotEntries | None = None,
     ) -> None:
         """`embedder` is the one whose vectors `put` is given."""
         self.max_bytes = max_bytes
@@ -75,6 +77,7 @@ class Entries:
         self._sealer = sealer or PlainSealer()
         self._embedder = embedder
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
+        self.hot = hot or HotEntries(redis, prefix=prefix)
         self._touched: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._put = redis.register_script(entry_scripts.PUT)
@@ -101,12 +104,19 @@ class Entries:
         if self._task is not None:
             await end(self._task)
             self._task = None
+        await self.hot.close()
 
     async def get(self, fingerprint: str) -> Entry | None:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
+        if (hot := self.hot.get(fingerprint, self._clock())) is not None:
+            return hot
+        since = self.hot.reading()
         (value,) = await read_values(self._redis, (f"{self._prefix}e:{fingerprint}",))
         await self._sealer.know([value], at=codec.ID_END)
-        return self._entry(fingerprint, value)
+        entry = self._entry(fingerprint, value)
+        if entry is not None and value is not None:
+            self.hot.keep(entry, len(value), since)
+        return entry
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """The entries of (fingerprint, entry id) with group and marks, in one round trip.
@@ -195,7 +205,6 @@ class Entries:
             key_groups.groups_of_entry(entry),
         ]
         arguments: list[str | bytes | float] = [
-            self._prefix,
             entry.id,
             value,
             row,
@@ -208,7 +217,8 @@ class Entries:
             _STEP,
         ]
         while True:  # each turn evicts `_STEP` entries, so it ends
-            status, *dropped = await run_script(self._put, *arguments)
+            status, *dropped = await self.hot.change(self._put, *arguments)
+            self.hot.drop(entry.fingerprint)
             self._left(dropped)
             if status != 2:
                 return bool(status)
@@ -224,9 +234,7 @@ class Entries:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
         group = key_groups.entry_group(tenant, entry_id)
         now = repr(self._clock())
-        found = await run_script(
-            self._purge_id, self._prefix, tenant, entry_id, group, now, MARKER_S
-        )
+        found = await self.hot.change(self._purge_id, tenant, entry_id, group, now, MARKER_S)
         if found:
             self._tell([entry_id])
         return int(found)
@@ -305,9 +313,7 @@ class Entries:
         total = 0
         while True:
             now_ms = round(self._clock() * 1000)
-            dropped = await run_script(
-                self._sweep, self._prefix, now_ms, self.max_bytes or 0, _STEP
-            )
+            dropped = await self.hot.change(self._sweep, now_ms, self.max_bytes or 0, _STEP)
             self._left(dropped)
             total += len(dropped)
             if len(dropped) < _STEP:
@@ -316,8 +322,8 @@ class Entries:
     async def _purge_group(self, group: str) -> int:
         now, cursor, total = repr(self._clock()), b"0", 0
         while True:
-            cursor, *dropped = await run_script(
-                self._purge, self._prefix, group, now, MARKER_S, cursor, _STEP
+            cursor, *dropped = await self.hot.change(
+                self._purge, group, now, MARKER_S, cursor, _STEP
             )
             self._tell([entry_id.decode() for entry_id in dropped])
             total += len(dropped)
@@ -345,5 +351,6 @@ class Entries:
         self._tell([entry_id.decode() for entry_id in dropped])
 
     def _tell(self, entry_ids: Sequence[str]) -> None:
+        self.hot.drop_ids(entry_ids)
         if self._forget is not None and entry_ids:
             self._forget(entry_ids)

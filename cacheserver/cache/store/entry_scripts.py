@@ -11,6 +11,8 @@ Keys, all under one prefix P:
     P worth                zset    entry id by GDSF's H: what it saves per byte
     P hits                 hash    entry id -> "hits time", decayed; only of entries hit since
     P state                hash    bytes in use; inflation, GDSF's L
+    P sole                 string  the server whose memory of entries is in use (`hot_entries`)
+    P shared               string  the last server that met another one; for seconds
     P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
                                    conversation
     P p:<group>            string  when the group was last purged; for two days
@@ -25,6 +27,8 @@ built inside it, which a cluster would not allow.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 # Every script starts with it. A stored id is compared before a value is deleted: what an old
 # id's drop finds under its fingerprint may belong to a newer entry by now. GETRANGE reads the id
@@ -77,11 +81,25 @@ local function make_room(need, max, limit, dropped)
 end
 """
 
+BUSY: Final = b"busy"  # the answer of a script that waits for another server
+SHARED_MS: Final = 10_000  # without another server until a lease is to be had
+
+# Begins the scripts that change entries; the last argument is the name of the server that runs it.
+# While another's memory of them is in use, nothing is changed, and that one told to drop it.
+_FENCE = """
+local sole = redis.call('GET', P .. 'sole')
+if sole and sole ~= ARGV[#ARGV] then
+  redis.call('SET', P .. 'shared', ARGV[#ARGV], 'PX', SHARED_MS)
+  return 'busy'
+end
+""".replace("SHARED_MS", str(SHARED_MS))
+
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
-# max bytes or 0, limit. Returns {0 refused | 1 stored | 2 call again, dropped ids...}. A purge at
-# the very moment of asking covers the answer: doubt is a miss.
+# max bytes or 0, limit, server. Returns {0 refused | 1 stored | 2 call again, dropped ids...}. A
+# purge at the very moment of asking covers the answer: doubt is a miss.
 PUT = (
     _PRELUDE
+    + _FENCE
     + """
 local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
 local max, limit = tonumber(ARGV[10]), tonumber(ARGV[11])
@@ -177,9 +195,11 @@ return 1
 """
 )
 
-# ARGV: P, now ms, max bytes or 0, limit. Returns the dropped ids; as many as the limit: call again.
+# ARGV: P, now ms, max bytes or 0, limit, server. Returns the dropped ids; as many as the limit:
+# call again.
 SWEEP = (
     _PRELUDE
+    + _FENCE
     + """
 local dropped, limit = {}, tonumber(ARGV[4])
 sweep(ARGV[2], limit, dropped)
@@ -188,12 +208,13 @@ return dropped
 """
 )
 
-# ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit. The marker
-# comes with the first step, so no answer asked for before can slip in between two. Returns the
-# cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there was
-# at the start; SRANDMEMBER takes seconds in a large set that has become sparse.
+# ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit, server. The
+# marker comes with the first step, so no answer asked for before can slip in between two. Returns
+# the cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there
+# was at the start; SRANDMEMBER takes seconds in a large set that has become sparse.
 PURGE = (
     _PRELUDE
+    + _FENCE
     + """
 local mark, group = P .. 'p:' .. ARGV[2], P .. 'g:' .. ARGV[2]
 local before = redis.call('GET', mark)
@@ -209,9 +230,11 @@ return reply
 """
 )
 
-# ARGV: P, tenant, id, the id's own group, now (s), marker's life (s). Returns 1 if it was there.
+# ARGV: P, tenant, id, the id's own group, now (s), marker's life (s), server. Returns 1 if it was
+# there.
 PURGE_ID = (
     _PRELUDE
+    + _FENCE
     + """
 redis.call('SET', P .. 'p:' .. ARGV[4], ARGV[5], 'EX', ARGV[6])
 local raw = redis.call('HGET', IDS, ARGV[3])

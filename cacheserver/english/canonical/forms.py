@@ -57,7 +57,9 @@ def canonical_form(text: str) -> Canonical:
 
 def without_courtesies(text: str) -> str:
     """Return a normalised text without the greetings and thanks around it."""
-    return courtesies.without_courtesies(text) if is_english(_words(text)) else text
+    inner = courtesies.without_courtesies(text)
+    # The language is looked at second: it takes the words of the whole text.
+    return inner if len(inner) == len(text) or is_english(_words(text)) else text
 
 
 def is_english(words: Sequence[str]) -> bool:

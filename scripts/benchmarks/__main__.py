@@ -1,4 +1,4 @@
-"""`scripts/bench`: measure, print a table, write JSON."""
+"""`scripts/bench`: measure, print the figures, write JSON and the page's table."""
 
 from __future__ import annotations
 
@@ -7,73 +7,116 @@ import json
 import os
 import platform
 import re
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks import (
     audit,
+    commands,
+    crash,
     embed,
     encryption,
     hits,
+    instructions,
     invoice,
-    ledger,
     levers,
+    litellm_proxy,
     misses,
     observing,
+    reports,
+    semantic,
+    simulate,
     starts,
     storebytes,
     table,
 )
+from scripts.benchmarks.processes.load import LOAD_CORE, pinned, temporary_folder
+from scripts.benchmarks.rows import text
+from scripts.benchmarks.run import Run
+
+# The table of docs/performance.md.
+_PARTS: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
+    "hits": hits.measure,
+    "litellm": litellm_proxy.measure,
+    "instructions": instructions.measure,
+    "commands": commands.measure,
+    "semantic": semantic.measure,
+    "misses": misses.measure,
+    "starts": starts.measure,
+    "crash": crash.measure,
+    "simulate": simulate.measure,
+    "audit": audit.measure,
+}
+# Only where they are named: they answer questions of other pages, or need data we do not ship.
+_NAMED: Mapping[str, Callable[[Run], list[dict[str, Any]]]] = {
+    "embed": embed.measure,
+    "reports": reports.measure,
+    "invoice": invoice.measure,
+    "miss": levers.measure,
+    "observe": observing.measure,
+    "bytes": storebytes.measure,
+    "encryption": encryption.measure,
+}
 
 
-def main() -> None:
-    parts = {
-        "embed": embed.measure,
-        "hits": hits.measure,
-        "misses": misses.measure,
-        "starts": starts.measure,
-    }
-    # Only where they are named: they take minutes, or data that is not part of the repository.
-    named = {
-        "ledger": ledger.measure,
-        "invoice": lambda seconds, entries: invoice.measure(args.requests),
-        "miss": lambda seconds, entries: levers.measure(args.data),
-        "audit": lambda seconds, entries: audit.measure(args.lines),
-        "observe": observing.measure,
-        "bytes": storebytes.measure,
-        "encryption": encryption.measure,
-    }
+def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
         "part",
         nargs="*",
-        choices=[[], *parts, *named],
-        help="`embed`, `hits`, `misses` and `starts` if none is named",
+        choices=[[], *_PARTS, *_NAMED],
+        help=f"if none is named: {', '.join(_PARTS)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--seconds", type=float, default=8, help="of load for each figure")
+    parser.add_argument("--seconds", type=float, default=4, help="of load for each figure")
     parser.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="show an earlier --json as Markdown, and end"
+        "--table", type=Path, metavar="FILE", help="print an earlier --json as Markdown, and end"
+    )
+    parser.add_argument(
+        "--into", type=Path, metavar="PAGE", help="with --table: replace the table of this page"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="count the instructions of an exact hit, and fail if docs/performance.md has fewer",
     )
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
-    parser.add_argument("--lines", type=int, default=1_000_000, help="of `audit`'s log")
+    parser.add_argument("--lines", type=int, default=100_000, help="of the log of `audit`")
     args = parser.parse_args()
     if args.table:
-        print("\n".join(table.markdown(json.loads(args.table.read_text()))))
-        return
+        figures = json.loads(args.table.read_text())
+        if args.into:
+            table.write(args.into, figures)
+        else:
+            print("\n".join(table.markdown(figures)))
+        return 0
+    if args.check:
+        return instructions.check()
+    _measure(args)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> None:
     figures: dict[str, Any] = {"machine": _machine()}
-    for name in args.part or parts:
-        figures[name] = {**parts, **named}[name](args.seconds, args.entries)
-        for row in figures[name]:
-            kept = "" if row.get("target") is None else ("  ok" if row["met"] else "  MISSED")
-            print(f"{row['what']:<66} {row['value']:>10.3f} {row['unit']:<5}", end="")
-            print(f" {row.get('target') or ''}{kept}", flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    with pinned(LOAD_CORE), temporary_folder() as folder:  # the other core is the server's alone
+        run = Run(args.seconds, args.entries, folder, args.data, args.requests, args.lines)
+        for name in args.part or _PARTS:
+            began = time.monotonic()
+            figures[name] = {**_PARTS, **_NAMED}[name](run)
+            print(f"{name} ({time.monotonic() - began:.0f} s)")
+            for row in figures[name]:
+                kept = "" if row.get("target") is None else "ok" if row["met"] else "MISSED"
+                shown = f"  {row['what']:<78} {text(row):>12} {row.get('target') or '':<8} {kept}"
+                print(shown.rstrip(), flush=True)
+            if args.json:
+                args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _machine() -> str:
@@ -83,4 +126,4 @@ def _machine() -> str:
     return f"{name}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} before"
 
 
-main()
+sys.exit(main())

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import resource
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
+
+from scripts.benchmarks.processes.command_line import timed
+from scripts.benchmarks.rows import at_most, row
+from scripts.benchmarks.run import Run
 
 _START = 1_792_600_000.0
 _SPAN_S = 28 * 86_400.0
@@ -25,45 +22,28 @@ _WAYS = (
 )
 
 
-def measure(lines: int) -> list[dict[str, Any]]:
-    """Rows for the table; the targets are for a million lines on two cores."""
-    with tempfile.TemporaryDirectory(prefix="cs-audit-") as folder:
-        log = Path(folder) / "log.jsonl"
-        with log.open("w") as file:
-            file.writelines(json.dumps(one) + "\n" for one in _log(lines))
-        # The default, 100,000, is a tenth of a million lines: of a shorter log the same part.
-        texts = str(max(1, lines // 10))
-        command = [sys.executable, "-m", "cacheserver.cli", "audit", str(log), "--processes", "0"]
-        command += ["--most-texts", texts]
-        began, before = time.perf_counter(), _cpu()
-        out = Path(folder) / "report.json"
-        environment = {"CACHESERVER_MODEL_DIR": str(Path("var/model").resolve()), **os.environ}
-        subprocess.run(
-            [*command, "--json", str(out)], check=True, stdout=subprocess.DEVNULL, env=environment
-        )
-        took, cpu = time.perf_counter() - began, _cpu() - before
-        told = json.loads(out.read_text())
-    million_min = took / lines * 1e6 / 60
-    largest_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+def measure(run: Run) -> list[dict[str, Any]]:
+    """Rows for the table; the target is for a million lines on two cores."""
+    lines = run.lines
+    log, out = run.folder / "log.jsonl", run.folder / "audit.json"
+    with log.open("w") as file:
+        file.writelines(json.dumps(one) + "\n" for one in _log(lines))
+    # The default, 100,000, is a tenth of a million lines: of a shorter log the same part.
+    options = ["--processes", "0", "--most-texts", str(max(1, lines // 10)), "--json", str(out)]
+    took = timed(["audit", str(log), *options])
+    told = json.loads(out.read_text())
     hits = told["requests_by_kind"]
+    not_sought = told["requests_by_reason"].get("not-sought", 0)
     return [
-        {"what": f"{lines} lines, a second", "value": lines / took, "unit": ""},
-        {
-            "what": "a million lines at that rate",
-            "value": million_min,
-            "unit": "min",
-            "target": "<= 15",
-            "met": million_min <= 15,
-        },
-        {"what": "CPU a line", "value": cpu / lines * 1e3, "unit": "ms"},
-        {"what": "largest process", "value": largest_mb, "unit": "MB"},
-        {
-            "what": "not sought by similarity",
-            "value": told["requests_by_reason"].get("not-sought", 0) / lines,
-            "unit": "",
-        },
-        {"what": "answered by the exact tier", "value": hits.get("exact", 0) / lines, "unit": ""},
-        {"what": "by the semantic tier", "value": hits.get("semantic", 0) / lines, "unit": ""},
+        at_most(
+            "audit of a million lines, at the rate of this log", took.s / lines * 1e6 / 60, 3, "min"
+        ),
+        row(f"  lines a second, of {lines:,}", lines / took.s),
+        row("  CPU a line", took.cpu_s / lines * 1e3, "ms"),
+        row("  largest process", took.largest_mb, "MB"),
+        row("  not sought by similarity", not_sought / lines),
+        row("  answered by the exact tier", hits.get("exact", 0) / lines),
+        row("  by the semantic tier", hits.get("semantic", 0) / lines),
     ]
 
 
@@ -102,8 +82,3 @@ def _pair(text: str, system: str, at: float) -> dict[str, Any]:
             "usage": {"input_tokens": (len(system) + len(text)) // 3, "output_tokens": 60},
         },
     }
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

@@ -1,4 +1,4 @@
-"""One question embedded: our ONNX int8 against `SentenceTransformer.encode`, one thread each."""
+"""One question embedded: the unit of the others; and against `SentenceTransformer.encode`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.benchmarks.processes.load import pinned
 from scripts.benchmarks.rows import at_least, row
+from scripts.benchmarks.run import Run
 
 _QUESTION = "How do I reset my password?"  # 27 characters
 
 _TURN = 20  # calls of one before it is the other's turn
 
 
-def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
+def measure(run: Run) -> list[dict[str, Any]]:
+    """Compare our ONNX int8 with the original, one thread each, in turns."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import torch
     from sentence_transformers import SentenceTransformer
@@ -31,7 +34,7 @@ def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
         lambda: original.encode(
             [_QUESTION], normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         ),
-        seconds,
+        run.seconds,
     )
     return [
         row("embed one question, ONNX int8, p50", ours, "ms"),
@@ -41,17 +44,12 @@ def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
 
 
 def p50_ms(texts: Iterator[str], seconds: float, core: str) -> float:
-    """The p50 of embedding one text after the other on a core, to hold semantic hits against."""
+    """The p50 of embedding one text after the other on a core."""
     from cacheserver.index.models import OnnxEmbedder
 
-    everywhere = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {int(core)})
-    try:
+    with pinned(core):
         onnx = OnnxEmbedder(Path("var/model"))
-        first, _ = _interleaved(lambda: onnx.embed([next(texts)]), lambda: None, seconds)
-    finally:
-        os.sched_setaffinity(0, everywhere)
-    return first
+        return _interleaved(lambda: onnx.embed([next(texts)]), lambda: None, seconds)[0]
 
 
 def _weights() -> str:

@@ -13,6 +13,7 @@ from cacheserver.encryption.data_keys import DataKeys, Generation
 from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.storage.sealer import PlainSealer
 from scripts.benchmarks.rows import at_most, row
+from scripts.benchmarks.run import Run
 
 _TENANT, _FINGERPRINT = "acme", "f" * 64
 _ANSWER_BYTES = 2_500  # an answer of some 600 tokens, as `CACHESERVER_MAX_BYTES` reckons
@@ -22,7 +23,7 @@ _ROUNDS, _CALLS = 600, 50  # the fastest round: what others do on the machine on
 _MOST_US = 20.0  # of an exact hit, which takes some 300
 
 
-def measure(seconds: float, entries: list[int]) -> list[dict[str, Any]]:
+def measure(_run: Run) -> list[dict[str, Any]]:
     off = PlainSealer()
     on = TenantSealer(DataKeys.__new__(DataKeys))  # keys in memory: no store is asked
     on.learn(_TENANT, [Generation(os.urandom(8), os.urandom(32), os.urandom(32))])

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from scripts.benchmarks.rows import at_most, row
+from scripts.benchmarks.run import Run
 from tests.ledger.invoice import agree, bill, both
 
 _MOST_S = 900  # beyond that the machine is too busy to say anything
 
 
-def measure(requests: int) -> list[dict[str, Any]]:
-    """Compare both. Raises `AssertionError` if they differ beyond calls without reported usage."""
+def measure(run: Run) -> list[dict[str, Any]]:
+    """Compare both. Raises `AssertionError` if more differs than calls without reported usage."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
-        taken = asyncio.run(_bounded(Path(folder), requests))
+        taken = asyncio.run(_bounded(Path(folder), run.requests))
     agree(taken)
     rows, invoice = taken.rows, taken.invoice
     known = {each.call: bill(each) for each in rows if each.call is not None and bill(each)}

@@ -33,6 +33,7 @@ from cacheserver.core.types import LEVERS
 from cacheserver.routing.complexity_weights import WITH_VECTOR, WITHOUT
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from scripts.benchmarks.rows import at_least, at_most, row
+from scripts.benchmarks.run import Run
 from scripts.routing import train
 
 REQUESTS = 600
@@ -58,9 +59,9 @@ class TraceRequest:
     earlier: tuple[dict[str, str], ...]
 
 
-def measure(data: Path, *, requests: int = REQUESTS) -> list[dict[str, Any]]:
+def measure(run: Run) -> list[dict[str, Any]]:
     """Measure the cost per 1,000 requests with no saving, each alone and all; time preparation."""
-    trace = list(_trace(data, requests))
+    trace = list(_trace(run.data, REQUESTS))
     costs: dict[str, float] = {}
     for name, on in [("none", ()), *((lever, (lever,)) for lever in LEVERS), ("all", LEVERS)]:
         costs[name], taken = asyncio.run(_play(trace, frozenset(on)))

@@ -2,82 +2,113 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from scripts.benchmarks.load import server, simulated_claude
+from scripts.benchmarks.processes.client import Client
+from scripts.benchmarks.processes.load import Server, server, simulated_claude
+from scripts.benchmarks.processes.server import body
 from scripts.benchmarks.rows import at_most, row
-from scripts.benchmarks.server import body
+from scripts.benchmarks.run import Run
+from scripts.benchmarks.units import ASKED, FIRST, units
 
-_BAR = 1.0  # so that every question is looked for, and nothing found will do
-_HEADERS = {
-    "content-type": "application/json",
-    "authorization": "Bearer sk-ant-benchmark",
-    "anthropic-version": "2026-10-21",
-}
+_ENTRIES = 10_000
+_WARM = 20
+# `auto`, and a prompt long enough for Claude's prompt cache: each of the levers has work to do.
+_LEVERS = "routing,prompt-caching,output-caps,conversations,budgets"  # `budgets`: limits too
+_SYSTEM = "You answer customers of a shop that sells things for house and garden. " * 150
 
 
-def measure(seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
-    """Alternate questions between the two ways, so that both see the same noise."""
-    with simulated_claude() as claude, server(claude, 1_000, bar=_BAR) as ours:
-        before = ours.cpu_s()[0]
-        numbers = itertools.count(10_000_000)  # none of them is stored, none asked twice
-        whole = _both(claude, ours.url, seconds, numbers, stream=False)
-        cpu_ms = (ours.cpu_s()[0] - before) / whole[2] * 1e3
-        first = _both(claude, ours.url, seconds, numbers, stream=True)
+def measure(run: Run) -> list[dict[str, Any]]:
+    numbers = itertools.count(FIRST)  # none of them is stored, none asked twice
+    with simulated_claude() as claude:
+        with server(claude, _ENTRIES, None, "--off", "verification") as ours:
+            rows = _over_direct(claude, ours, run.seconds, numbers)
+        return rows + _levers(claude, run.seconds, numbers)
+
+
+def _over_direct(
+    claude: str, ours: Server, seconds: float, numbers: Iterator[int]
+) -> list[dict[str, Any]]:
+    unit = units(ours, seconds)
+    ways = [Client(claude, "sk-ant-benchmark"), Client(ours.url, ours.key, "miss")]
+    _take(ways, numbers, _WARM)
+    before = ours.cpu_s()
+    direct, miss = _take(ways, numbers, seconds=seconds)
+    used = [(now - then) / len(miss) * 1e3 for now, then in zip(ours.cpu_s(), before, strict=True)]
+    _take(ways, numbers, _WARM, stream=True)
+    first_direct, first = _take(ways, numbers, seconds=seconds, stream=True)
+    over, over_first = _over(direct, miss), _over(first_direct, first)
     return [
-        row("direct call, p50", whole[0], "ms"),
-        row("miss, p50", whole[1], "ms"),
-        at_most("  over a direct call", whole[1] - whole[0], 3, "ms"),
-        row("  CPU of the server process", cpu_ms, "ms"),
-        row("direct stream, first token, p50", first[0], "ms"),
-        row("missed stream, first token, p50", first[1], "ms"),
-        at_most("  over a direct call", first[1] - first[0], 5, "ms"),
+        at_most("miss over a direct call, p50 beyond E, 10,000 entries", unit.beyond(over), 8, "B"),
+        row("  p50 of a miss", statistics.median(miss), "ms"),
+        row("  p50 of a direct call", statistics.median(direct), "ms"),
+        row("  E", unit.embedding_ms, "ms"),
+        row("  B", unit.bare_ms, "ms"),
+        at_most("CPU of the process for a miss, beyond E", unit.beyond(used[0]), 10, "B"),
+        row("  each", used[0], "ms"),
+        row("  CPU of the store, each", used[1], "ms"),
+        at_most(
+            "first token of a missed stream over a direct one, p50 beyond E",
+            unit.beyond(over_first),
+            7,
+            "B",
+        ),
+        row("  p50 of a missed stream", statistics.median(first), "ms"),
+        row("  p50 of a direct stream", statistics.median(first_direct), "ms"),
     ]
 
 
-def _both(
-    direct: str, ours: str, seconds: float, numbers: Iterator[int], *, stream: bool
-) -> tuple[float, float, int]:
-    """The medians of the direct and of our way in milliseconds, and how often each was asked."""
-    ways = [_Way(direct), _Way(ours)]
+def _levers(claude: str, seconds: float, numbers: Iterator[int]) -> list[dict[str, Any]]:
+    """CPU of a miss with the levers, budgets and limits, less that of one without, in turns."""
+    with (
+        server(claude, 0, None, "--off", "verification") as every,
+        server(claude, 0, None, "--off", f"verification,{_LEVERS}") as none,
+    ):
+        unit = units(every, seconds)
+        both = [every, none]
+        ways = [Client(of.url, of.key, "miss") for of in both]
+        _take(ways, numbers, _WARM, model="auto", system=_SYSTEM)
+        before = [of.cpu_s()[0] for of in both]
+        taken = _take(ways, numbers, seconds=2 * seconds, model="auto", system=_SYSTEM)
+        used = [
+            (of.cpu_s()[0] - then) / len(times) * 1e3
+            for of, then, times in zip(both, before, taken, strict=True)
+        ]
+    return [
+        at_most(
+            "CPU of router, planner, lengths, budgets and limits on a miss",
+            (used[0] - used[1]) / unit.bare_ms,
+            1,
+            "B",
+        ),
+        row("  CPU of a miss with them", used[0], "ms"),
+        row("  CPU of a miss without", used[1], "ms"),
+    ]
+
+
+def _take(
+    ways: Sequence[Client],
+    numbers: Iterator[int],
+    count: int = 10_000_000,
+    *,
+    seconds: float = 60,
+    **fields: Any,
+) -> list[list[float]]:
+    """Ask each way in turn, so that all see the same noise; return what each question took, ms."""
     until = time.perf_counter() + seconds
-    asked = 0
-    while time.perf_counter() < until:
-        asked += 1
-        for way in ways:
-            way.ask(f"How do I return item {next(numbers)}?", stream=stream)
-    return ways[0].median_ms(), ways[1].median_ms(), asked
+    taken: list[list[float]] = [[] for _ in ways]
+    for _ in range(count):
+        for way, times in zip(ways, taken, strict=True):
+            asked = body(ASKED.replace("@", str(next(numbers))))
+            times.append(way.ask({**asked, **fields}))
+        if time.perf_counter() > until:
+            break
+    return taken
 
 
-class _Way:
-    """A kept-alive connection, and how long each answer took to come, or to begin."""
-
-    def __init__(self, url: str) -> None:
-        address = urlsplit(url)
-        self._connection = http.client.HTTPConnection(address.hostname or "", address.port)
-        self._taken: list[float] = []
-
-    def ask(self, text: str, *, stream: bool) -> None:
-        asked = json.dumps({**body(text), "stream": stream})
-        started = time.perf_counter()
-        self._connection.request("POST", "/v1/messages", asked, _HEADERS)
-        response = self._connection.getresponse()
-        while stream and b"content_block_delta" not in response.readline():
-            pass
-        took = time.perf_counter() - started
-        response.read()
-        if response.status != 200 or response.headers.get("x-cache", "miss") != "miss":
-            raise RuntimeError(f"status {response.status}, {response.headers.get('x-cache')}")
-        if not stream:
-            took = time.perf_counter() - started
-        self._taken.append(took * 1e3)
-
-    def median_ms(self) -> float:
-        return statistics.median(self._taken[3:])
+def _over(direct: Sequence[float], ours: Sequence[float]) -> float:
+    return statistics.median(ours) - statistics.median(direct)

@@ -18,13 +18,14 @@ from cacheserver.in_process import Cache
 from cacheserver.ledger import files, row_codec
 from cacheserver.storage.connection import Connection
 from scripts.benchmarks.rows import row
+from scripts.benchmarks.run import Run
 
 _REQUESTS = 2_000
 _LEVELS = (3, 9, 19)
 _FRAME_ROWS = 5_000
 
 
-def measure(_seconds: float, _entries: list[int]) -> list[dict[str, Any]]:
+def measure(_run: Run) -> list[dict[str, Any]]:
     """Misses, exact and semantic hits with a real store; the rows packed at a few levels."""
     return asyncio.run(_measure())
 

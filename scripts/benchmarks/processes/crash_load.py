@@ -1,8 +1,8 @@
 """Load that counts what it was answered, until the server is gone: hits, and now and then a miss.
 
-Run as `python -m scripts.benchmarks.ledgerload URL CLIENTS ENTRIES MISS_EVERY`; prints `begun`, and
-at the end how many answers and how many a second. They are counted when their last byte is here:
-what is counted must be in the ledger.
+Arguments: URL KEY CLIENTS ENTRIES MISS_EVERY. Prints `begun`, and at the end how many answers and
+how many a second. They are counted when their last byte is here: what is counted must be in the
+ledger.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from scripts.benchmarks.server import body, question
+from scripts.benchmarks.processes.server import body, question
 
 _FIRST_NEW = 50_000_000
 
 
-async def main(url: str, clients: int, entries: int, miss_every: int) -> None:
+async def main(url: str, key: str, clients: int, entries: int, miss_every: int) -> None:
     address = urlsplit(url)
     numbers = itertools.count()
     answered = 0
@@ -36,8 +36,9 @@ async def main(url: str, clients: int, entries: int, miss_every: int) -> None:
             asked = question(_FIRST_NEW + number if new else number % entries)
             raw = json.dumps(body(asked)).encode()
             writer.write(
-                b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: k\r\n"
-                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(raw) + raw
+                b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: %s\r\n"
+                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+                % (key.encode(), len(raw), raw)
             )
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -59,4 +60,4 @@ async def main(url: str, clients: int, entries: int, miss_every: int) -> None:
     print(json.dumps([answered, (answered - clients) / (time.perf_counter() - started)]))
 
 
-uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+uvloop.run(main(sys.argv[1], sys.argv[2], *(int(given) for given in sys.argv[3:])))

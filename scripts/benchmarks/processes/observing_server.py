@@ -1,7 +1,7 @@
-"""The server of `scripts.benchmarks.server`, watched or not; or what takes spans in.
+"""The server of `scripts.benchmarks.processes.server`, watched or not; or what takes spans in.
 
-Run as `python -m scripts.benchmarks.observingserver DATA_DIR UPSTREAM ENTRIES BAR off|logs|otel`,
-or with `sink` alone. Lines of the log are made and thrown away: a disk's time is not ours.
+Arguments: DATA_DIR UPSTREAM ENTRIES off|logs|otel, or `sink` alone. Lines of the log are
+made and thrown away: a disk's time is not ours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 
 from cacheserver.config.otel import otel
 from cacheserver.observability import logs
-from scripts.benchmarks import server
+from scripts.benchmarks.processes import server
 
 
 class _Sink(BaseHTTPRequestHandler):
@@ -43,10 +43,7 @@ def main(arguments: list[str]) -> None:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(nowhere)
-        run = server.main(
-            given[0], given[1], int(given[2]), float(given[3]), access_log=access, otel=otel()
-        )
-        uvloop.run(run)
+        uvloop.run(server.main(server.arguments(given), access_log=access, otel=otel()))
 
 
 main(sys.argv[1:])

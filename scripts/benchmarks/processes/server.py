@@ -1,15 +1,19 @@
 """The real server for a benchmark, filled with entries, and a bare route beside it to compare with.
 
-Run as `python -m scripts.benchmarks.server DATA_DIR UPSTREAM ENTRIES BAR`; prints its port.
+Arguments: DATA_DIR UPSTREAM ENTRIES, and options. Prints its port, a key with limits on, and how
+long it took to fill, as JSON. A directory that was filled by an earlier run is served as it is.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
+import json
 import secrets
 import socket
-import sys
 import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,17 +25,27 @@ from pydantic import SecretStr
 
 from cacheserver import bootstrap
 from cacheserver.api.components import Components
-from cacheserver.app import create_app
+from cacheserver.api.server.connections import Connections
+from cacheserver.api.server.protocol import ServerConfig
+from cacheserver.app import create_app, limits_of
 from cacheserver.cache import fingerprint
+from cacheserver.cache.build import Embedding
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings
 from cacheserver.core import json_text
+from cacheserver.core.rules.limits import Limits
 from cacheserver.core.types import Controls, Entry, Query, Tenant
 from cacheserver.core.usage import usage_of
+from cacheserver.embedding import build as embedding
+from cacheserver.index.models import Vectors
 
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
 _AT_ONCE = 64
+# So high that nobody is refused: what is measured is that they are counted.
+_LIMITS = Limits(
+    requests_per_minute=10_000_000, concurrent_misses=1_000_000, tokens_per_minute=10**12
+)
 _VERBS = (
     "cancel change check clean compare copy debug describe export find fix install measure merge "
     "move open paint pay print repair replace sell share translate update"
@@ -113,8 +127,8 @@ async def fill(parts: Components, entries: int) -> None:
                 for q in real[start:][:_AT_ONCE]
             )
         )
-    near = await semantic.near(real[0], 1)
-    assert near.candidates
+    if entries <= len(real):
+        return
     rng = np.random.default_rng(0)
     subjects = [f"How do I {verb} my {noun}?" for verb in _VERBS.split() for noun in _NOUNS.split()]
     centres = np.asarray([await semantic.vector(subject) for subject in subjects])
@@ -132,6 +146,14 @@ async def fill(parts: Components, entries: int) -> None:
     await semantic.tend()
 
 
+async def fill_exact(parts: Components, entries: int) -> None:
+    """Store `entries` answers that no similarity finds."""
+    tenant = await parts.tenants.get("default")
+    for number in range(entries):
+        found = entry(read(parts, tenant, question(number)))
+        await parts.entries.put(found, keep_s=0, asked_at=time.time(), embed=False)
+
+
 def bare(app: FastAPI) -> None:
     """A FastAPI route that does nothing: the yardstick, in the same server, with the same bytes."""
     answer = json_text.dumps({"id": "msg_cache_0123456789abcdef01234567", **message()})
@@ -142,23 +164,37 @@ def bare(app: FastAPI) -> None:
         return Response(answer, media_type="application/json")
 
 
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("upstream")
+    parser.add_argument("entries", type=int)
+    parser.add_argument("--bar", type=float, default=1.0, help="similarity that serves")
+    parser.add_argument("--redis", help="a store of one's own")
+    parser.add_argument("--off", default="", help="features that are off")
+    parser.add_argument("--exact", action="store_true", help="no embedder: answers by exact match")
+    return parser.parse_args(given)
+
+
 async def main(
-    data_dir: str,
-    upstream: str,
-    entries: int,
-    bar: float,
+    given: argparse.Namespace,
     *,
     access_log: Literal["on", "off"] = "off",
     otel: OtelChoice | None = None,
 ) -> None:
+    """Serve until the process is ended."""
+    if given.exact:
+        embedding.build = _without_model
     settings = Settings(
-        data_dir=Path(data_dir),
+        data_dir=given.data_dir,
         model_dir=Path("var/model"),
-        upstream=upstream,
+        upstream=given.upstream,
+        redis_url=given.redis,
+        features_off=given.off,
         anthropic_api_key=SecretStr("sk-ant-benchmark"),
         admin_key=SecretStr(ADMIN_KEY),
         top_k=5,
-        similarity=bar,
+        similarity=given.bar,
         default_ttl_s=86_400,
         max_bytes=None,
         max_waiting=1_000,
@@ -170,26 +206,48 @@ async def main(
         # The questions differ in nothing but a number: these two vetoes would refuse every hit.
         served = replace(default.bar, vetoes_off=("numeric", "substitution"))
         await parts.tenants.put(replace(default, bar=served))
-        await _serve(create_app(parts, settings), parts, entries)
+        _, key = await parts.tenants.create_key(
+            "default", "benchmark", expires_at=None, limits=_LIMITS
+        )
+        await _serve(parts, settings, given, key)
 
 
-async def _serve(app: FastAPI, parts: Components, entries: int) -> None:
+async def _serve(
+    parts: Components, settings: Settings, given: argparse.Namespace, key: str
+) -> None:
+    app = create_app(parts, settings)
     bare(app)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1_024)
-    server = uvicorn.Server(
-        uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False)
-    )
+    server = uvicorn.Server(ServerConfig(app, Connections(limits_of(settings))))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await parts.entries.restored.wait()
     started = time.perf_counter()
-    await fill(parts, entries)
-    print(listener.getsockname()[1], round(time.perf_counter() - started, 1), flush=True)
+    filled = given.data_dir / "filled"
+    if not filled.exists():
+        await (fill_exact if given.exact else fill)(parts, given.entries)
+        filled.touch()
+    took = round(time.perf_counter() - started, 1)
+    print(json.dumps({"port": listener.getsockname()[1], "key": key, "fill_s": took}), flush=True)
     await serving
+
+
+class _NoModel:
+    """An embedder for a server that answers by exact match alone."""
+
+    id, dim = "none", 8
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        return np.eye(self.dim, dtype=np.float32)[[0] * len(texts)]
+
+
+@contextlib.asynccontextmanager
+async def _without_model(settings: Settings) -> AsyncIterator[Embedding]:
+    yield Embedding(_NoModel())
 
 
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+    uvloop.run(main(arguments()))

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # A threshold that all questions pass: the request path is measured, not the decision.
-BAR = 0.3
+SERVES_ALL = ("--bar", "0.3")
+SERVER = "scripts.benchmarks.processes.server"
+NOWHERE = "http://127.0.0.1:9"  # the upstream of a server that answers from its cache alone
 SERVER_CORE, LOAD_CORE = "0", "1"
+_TIMEOUT = "10s"  # a machine that others use may hold a request for seconds
 
 # The script of `wrk` for each request. It prints JSON at the end, because the text output of `wrk`
 # rounds milliseconds to two digits.
@@ -26,7 +29,7 @@ function setup(thread) thread:set("offset", 0) end
 function request()
   n = n + 1
   local body = template:gsub("@", tostring(first + (n %% count)))
-  return wrk.format("POST", path, {["content-type"]="application/json", ["x-api-key"]="k"}, body)
+  return wrk.format("POST", path, {["content-type"]="application/json", ["authorization"]=%s}, body)
 end
 function done(summary, latency, requests)
   io.write(string.format('FIGURES {"requests": %%d, "seconds": %%f, "p50_ms": %%f, "p99_ms": %%f, '
@@ -42,7 +45,6 @@ class Figures:
     per_s: float
     p50_ms: float
     p99_ms: float
-    errors: int
     server_us: float  # CPU of the server process for one request
     store_us: float  # CPU of the store process for one request
 
@@ -64,9 +66,11 @@ def wrk(
 ) -> Figures:
     """Post `template` for `seconds`; each `@` becomes one of `count` numbers from `first` on."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_LUA % (json.dumps(path), json.dumps(template), first, count))
+        texts = [json.dumps(text) for text in (path, template, f"Bearer {of.key}")]
+        script.write(_LUA % (*texts[:2], first, count, texts[2]))
         script.flush()
         command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s"]
+        command += ["--timeout", _TIMEOUT]
         before = of.cpu_s()
         said = subprocess.run(
             [*command, "-s", script.name, of.url], capture_output=True, text=True, check=True
@@ -76,11 +80,12 @@ def wrk(
     if found is None:
         raise RuntimeError(f"wrk said nothing of use: {said[-500:]}")
     figures = json.loads(found[1])
+    if figures["errors"]:
+        raise RuntimeError(f"{path}: {figures['errors']:.0f} requests failed under load")
     return Figures(
         per_s=figures["requests"] / figures["seconds"],
         p50_ms=figures["p50_ms"],
         p99_ms=figures["p99_ms"],
-        errors=figures["errors"],
         server_us=(after[0] - before[0]) / figures["requests"] * 1e6,
         store_us=(after[1] - before[1]) / figures["requests"] * 1e6,
     )
@@ -90,7 +95,8 @@ def wrk(
 class Server:
     url: str
     pid: int
-    fill_s: float
+    key: str = "k"
+    fill_s: float = 0.0
 
     def resident_mb(self) -> float:
         """Megabytes resident of the server process alone."""
@@ -103,12 +109,6 @@ class Server:
     def cpu_s(self) -> tuple[float, float]:
         """CPU seconds so far of the server process and of the store beside it."""
         return cpu_s(self.pid), sum(cpu_s(child) for child in self._children())
-
-    def move_store(self, core: str) -> None:
-        """Put the store beside it onto another core."""
-        for child in self._children():
-            for thread in Path(f"/proc/{child}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), {int(core)})
 
     def _children(self) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
@@ -128,19 +128,46 @@ def cpu_s(pid: int) -> float:
 
 @contextlib.contextmanager
 def server(
-    upstream: str, entries: int, data_dir: Path | None = None, *, bar: float = BAR
+    upstream: str,
+    entries: int,
+    data_dir: Path | None = None,
+    *options: str,
+    module: str = SERVER,
+    settings: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """The server with that many entries, on its own core with the store beside it."""
     with contextlib.ExitStack() as stack:
-        folder = data_dir or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="cacheserver-bench-"))
-        )
-        command = ["-m", "scripts.benchmarks.server", str(folder), upstream, str(entries)]
-        command.append(str(bar))
-        child = stack.enter_context(serving(command, {}))
-        assert child.stdout is not None
-        port, fill_s = child.stdout.readline().split()
-        yield Server(f"http://127.0.0.1:{port}", child.pid, float(fill_s))
+        folder = data_dir or stack.enter_context(temporary_folder())
+        command = ["-m", module, str(folder), upstream, str(entries), *options]
+        child = stack.enter_context(serving(command, settings or {}))
+        yield started(child)
+
+
+def started(child: subprocess.Popen[str]) -> Server:
+    """Read what `scripts.benchmarks.processes.server` prints when it is filled."""
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the server did not start: {child.communicate()[1][-2_000:]}")
+    said = json.loads(line)
+    return Server(f"http://127.0.0.1:{said['port']}", child.pid, said["key"], said["fill_s"])
+
+
+@contextlib.contextmanager
+def pinned(core: str) -> Iterator[None]:
+    """This thread, and what it starts, on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {int(core)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="cacheserver-bench-") as folder:
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""The processes that a measurement runs, pinned to cores, and how they are asked."""

@@ -1,0 +1,66 @@
+"""`scripts/bench`: the gate on instructions, and the page's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmarks import instructions, table
+from scripts.benchmarks.rows import at_most, row, skipped
+from tests.models import ROOT
+
+
+@pytest.mark.parametrize(
+    ("ratio", "passes", "says"),
+    [
+        (2.0, True, "accepts 2.0."),
+        (2.19, True, "accepts 2.0."),
+        (2.21, False, "Find the cause"),
+        (1.8, True, "can be lowered"),
+    ],
+)
+def test_a_tenth_more_instructions_than_the_page_accepts_fail(
+    ratio: float, passes: bool, says: str
+) -> None:
+    passed, sentence = instructions.judged(2.0, ratio)
+    assert passed is passes
+    assert says in sentence
+
+
+def test_the_page_accepts_a_ratio_of_instructions() -> None:
+    assert instructions.accepted((ROOT / "docs/performance.md").read_text()) > 1
+
+
+def test_a_new_ratio_of_instructions_is_written_into_the_line() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    assert instructions.accepted(instructions.with_accepted(page, 7.654)) == 7.65
+
+
+def test_the_table_replaces_what_stood_between_the_comments(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
+    rows = [
+        at_most("met", 1.25, 3, "B"),
+        row("  its detail", 4.0, "ms"),
+        at_most("missed", 4_321.0, 3),
+        skipped("absent", "no pip"),
+    ]
+    table.write(page, {"machine": "a machine", "part": rows})
+    assert page.read_text().splitlines() == [
+        "before",
+        "<!-- figures -->",
+        "Measured on: a machine.",
+        "",
+        "| what | value | target | |",
+        "|---|---:|---:|---|",
+        "| **part** | | | |",
+        "| met | 1.25 B | <= 3 | met |",
+        "| missed | 4,321 | <= 3 | **missed** |",
+        "| absent | skipped: no pip |  |  |",
+        "<!-- end of figures -->",
+        "after",
+    ]
+    page.write_text("no place for it")
+    with pytest.raises(ValueError, match="end of figures"):
+        table.write(page, {"machine": "a machine"})

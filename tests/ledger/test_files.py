@@ -141,7 +141,7 @@ def test_whatever_byte_is_damaged_no_wrong_row_is_read(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.start()
     peaks = []
-    for hundreds in (60, 240):  # of rows; the shorter is more than a frame already
+    for hundreds in (60, 150):  # of rows; the shorter is more than a frame already
         writer = RowFileWriter(tmp_path / str(hundreds), 1, 2)
         for _ in range(hundreds):
             writer.write(lines(100))

@@ -14,7 +14,7 @@ from tests.ledger.traffic import KINDS
 _BEHIND = {"audit", "classifier", "prewarm", "trial", "retry", "summary"}
 
 
-@pytest.mark.parametrize("requests", [1_500, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("requests", [600, pytest.param(20_000, marks=pytest.mark.slow)])
 async def test_the_ledger_and_claudes_own_invoice_agree(tmp_path: Path, requests: int) -> None:
     taken = await both(tmp_path, requests)
     every_request_has_its_row(taken, requests)

@@ -14,10 +14,10 @@ _EVERY_S: Final = (0.2, 10.0)  # on a terminal, and elsewhere
 class Progress:
     """Writes to a stream; nothing where it is switched off."""
 
-    def __init__(self, *, on: bool = True, to: TextIO = sys.stderr) -> None:
+    def __init__(self, *, on: bool = True, to: TextIO | None = None) -> None:
         self._on = on
-        self._to = to
-        self._terminal = to.isatty()
+        self._to = sys.stderr if to is None else to
+        self._terminal = self._to.isatty()
         self._next = 0.0
         self._began: dict[str, float] = {}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import statistics
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -232,6 +234,19 @@ def test_the_terminal_shows_days_as_a_row() -> None:
 
 
 def audit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command from `cwd`, in this process: one of its own takes two seconds to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setenv("CACHESERVER_MODEL_DIR", str(model_dir()))
+        try:
+            status = main(["audit", *words])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def audit_process(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cacheserver.cli", "audit", *words]
     environment = {**os.environ, "CACHESERVER_MODEL_DIR": str(model_dir())}
     environment.setdefault("PYTHONPATH", str(Path(__file__).resolve().parents[3]))
@@ -247,7 +262,7 @@ def test_the_command_reads_replays_and_reports(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     lines = [json.dumps(pair(text, at=at)) for text, at in zip(texts, times, strict=True)]
     log.write_text("\n".join([*lines, "not json"]))
-    done = audit("log.jsonl", "--json", "out.json", cwd=tmp_path)
+    done = audit_process("log.jsonl", "--json", "out.json", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     told = json.loads((tmp_path / "out.json").read_text())
     assert told["format"] == data.FORMAT

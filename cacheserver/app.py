@@ -29,6 +29,7 @@ from cacheserver.config.otel import otel
 from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
 from cacheserver.core.request_context import Observer
+from cacheserver.core.single_flight import end
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +94,27 @@ async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             connections = Connections(limits_of(settings), parts.metrics.connection_closed)
             parts.metrics.gauges.watch_connections(lambda: len(connections))
             server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))
+            listener.listen()  # who reads the address may connect at once
             for line in _greeting(settings, parts, listener):
                 announce(line)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, server.handle_exit, number, None)
+            loading = asyncio.create_task(_load(parts), name="upstream:load")
             # What was imported and built stays to the end: a collection that looked through it
             # would stop all requests for 150 ms.
             gc.freeze()
             gc.enable()
-            await server.serve(sockets=[listener])
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                await end(loading)
+
+
+async def _load(parts: Components) -> None:
+    """Import what only calls to Claude need, once similar questions are found."""
+    await parts.entries.restored.wait()
+    await parts.upstream.load()
 
 
 def limits_of(settings: Settings) -> Limits:

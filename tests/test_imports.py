@@ -57,3 +57,4 @@ def test_serving_never_loads_torch(module: str) -> None:
     loaded = loaded_after(f"import {module}")
     assert module.partition(".")[0] in loaded
     assert loaded.isdisjoint(TRAINING)
+    assert "anthropic" not in loaded  # a second of a start: it is imported for the first call

@@ -11,9 +11,8 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import anthropic
 import httpx2
 
 from cacheserver.claude import retry
@@ -23,10 +22,7 @@ from cacheserver.claude.event_stream import MAX_EVENT_BYTES
 from cacheserver.claude.rate_limits import UpstreamLimits
 from cacheserver.claude.slots import Slots
 from cacheserver.claude.upstream_http import (
-    Body,
-    MessageRequests,
     counted,
-    http_client,
     identity,
     passed_back,
     sent,
@@ -36,14 +32,12 @@ from cacheserver.claude.upstream_http import (
 from cacheserver.core.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from anthropic._types import RequestOptions
+    from cacheserver.claude.sdk import Sdk
 
 __all__ = ["Call", "Reply", "StreamReply", "Upstream"]
 
 _MESSAGES = "/v1/messages"
 _COUNT = "/v1/messages/count_tokens"
-
-_CONNECT_S = 5.0  # the SDK's own default
 
 
 class Upstream:
@@ -88,17 +82,10 @@ class Upstream:
         self._unix = unix
         self._pause = pause
         self._chance = chance
-        http = http_client(base_url, max_concurrent)
-        self._client = anthropic.AsyncAnthropic(
-            api_key="set per call",  # without one the SDK would look for one in the environment
-            base_url=base_url,
-            max_retries=0,
-            open_telemetry=False,
-            http_client=http,
-        )
-        # ANTHROPIC_CUSTOM_HEADERS, which the SDK reads whatever its arguments say.
-        self._client._custom_headers = {}
-        self._messages = MessageRequests(self._client, http, _timeout(timeout_s))
+        self._base_url = base_url
+        self._max_concurrent = max_concurrent
+        self._sdk: Sdk | None = None
+        self._closed = False
 
     async def create(self, call: Call) -> Reply:
         """Return Claude's answer to a Messages request.
@@ -178,7 +165,19 @@ class Upstream:
 
     async def close(self) -> None:
         """Close the connections. A call made afterwards raises `UpstreamError`."""
-        await self._client.close()
+        self._closed = True
+        if self._sdk is not None:
+            await self._sdk.close()
+
+    async def load(self) -> Sdk:
+        """Import the SDK in a thread, which takes it a second once; the first call does so too."""
+        if self._sdk is None:
+            made = await asyncio.to_thread(_imported)
+            if self._sdk is None:  # or another call was faster
+                self._sdk = made(self._base_url, self._max_concurrent, self._timeout_s)
+                if self._closed:  # meanwhile
+                    await self._sdk.close()
+        return self._sdk
 
     @asynccontextmanager
     async def _response(
@@ -198,7 +197,7 @@ class Upstream:
     ) -> httpx2.Response:
         """Make a call until it is answered, or not worth another try. Returns with a slot held."""
         key = call.credential or self._api_key
-        if self._client.is_closed():
+        if self._closed:
             raise UpstreamError.shaped(502, "api_error", "this server is shutting down")
         if key is None:
             raise UpstreamError.shaped(401, "authentication_error", "no API key for Claude")
@@ -263,58 +262,27 @@ class Upstream:
         headers = traced(sent(call.headers, key))
         if tries:
             headers["x-stainless-retry-count"] = str(tries)  # as the SDK says of its own
+        sdk = await self.load()
+        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
         try:
             with counted(call.tries), shaped():
-                response = await self._request(method, url, call, headers, stream=stream)
+                if method == "POST" and url == _MESSAGES and call.timeout_s is None:
+                    response = await sdk.messages.send(call.body, headers, stream=stream)
+                else:
+                    response = await sdk.request(
+                        method, url, call.body, headers, timeout_s=timeout_s, stream=stream
+                    )
         except UpstreamError as error:
             self.headroom.note(error.headers)
             raise
         self.headroom.note(response.headers)
         return response
 
-    async def _request(
-        self, method: str, url: str, call: Call, headers: dict[str, str], *, stream: bool
-    ) -> httpx2.Response:
-        if method == "POST" and url == _MESSAGES and call.timeout_s is None:
-            return await self._messages.send(call.body, headers, stream=stream)
-        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        options: RequestOptions = {"headers": headers, "timeout": _timeout(timeout_s)}
-        body = Body(call.body)
-        match method, stream:
-            case "POST", True:
-                opened = await self._client.post(
-                    url,
-                    cast_to=httpx2.Response,
-                    content=body,
-                    options=options,
-                    stream=True,
-                    stream_cls=anthropic.AsyncStream[httpx2.Response],
-                )
-                # Asked for a raw response, the SDK opens no stream of its own over it.
-                return cast(httpx2.Response, opened)
-            case "POST", False:
-                return await self._client.post(
-                    url, cast_to=httpx2.Response, content=body, options=options
-                )
-            case "GET", True:
-                opened = await self._client.get(
-                    url,
-                    cast_to=httpx2.Response,
-                    options=options,
-                    stream=True,
-                    stream_cls=anthropic.AsyncStream[httpx2.Response],
-                )
-                return cast(httpx2.Response, opened)
-            case "GET", False:
-                return await self._client.get(url, cast_to=httpx2.Response, options=options)
-            case "DELETE", False:
-                return await self._client.delete(url, cast_to=httpx2.Response, options=options)
-            case _:
-                raise ValueError(f"`method`: GET, POST or DELETE, not {method!r}")
 
+def _imported() -> type[Sdk]:
+    from cacheserver.claude.sdk import Sdk
 
-def _timeout(timeout_s: float) -> httpx2.Timeout:
-    return httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+    return Sdk
 
 
 def _good(error: UpstreamError, *, probe: bool) -> bool | None:

@@ -119,7 +119,7 @@ async def test_what_was_not_sent_for_claude_fails_is_not_looked_for(house: Batch
 async def test_another_batch_of_the_account_is_not_taken_for_ours(house: BatchHouse) -> None:
     anthropic = AsyncAnthropic(
         api_key="sk-ant-the-servers-own",
-        base_url=str(house.parts.upstream._client.base_url),
+        base_url=house.parts.upstream._base_url,
         max_retries=0,
     )
     async with anthropic as own:
@@ -154,7 +154,7 @@ async def test_a_batch_that_is_known_to_be_another_of_ours_holds_nothing_up(
 async def test_a_batch_of_another_size_holds_nothing_up(house: BatchHouse) -> None:
     anthropic = AsyncAnthropic(
         api_key="sk-ant-the-servers-own",
-        base_url=str(house.parts.upstream._client.base_url),
+        base_url=house.parts.upstream._base_url,
         max_retries=0,
     )
     async with anthropic as own:

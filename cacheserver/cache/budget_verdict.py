@@ -53,6 +53,9 @@ class Amount:
     nano: Nanodollars = 0
     tokens: int = 0
 
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.nano + other.nano, self.tokens + other.tokens)
+
 
 NOTHING: Final = Amount()
 

@@ -26,6 +26,7 @@ from cacheserver.pricing.prices import Pricer
 from cacheserver.storage.connection import Connection, connect
 from cacheserver.tenants.store import Tenants
 from tests.cache.queries import query as made_query
+from tests.hostile.raw import until
 from tests.ledger.rows import AT, hit, row
 
 KEY = "00112233aabbccdd"
@@ -153,6 +154,37 @@ async def test_one_who_asks_again_is_not_refused_for_what_was_not_told_yet(books
     assert isinstance(first, Reservation)
     books.budgets.settle(row(id="a", cost=1))
     assert isinstance(await books.budgets.admit(books.query(rules), "b", AT), Reservation)
+
+
+async def test_bills_without_a_reservation_are_booked_together_and_wholly(books: Books) -> None:
+    for n in range(20):
+        books.budgets.settle(row(id=f"a{n}", cost=1))
+    assert len(books.budgets._waiting) == 1
+    booked = asyncio.create_task(books.budgets.flush())
+    for n in range(50):  # some while the sum before is on its way
+        books.budgets.settle(row(id=f"b{n}", cost=1))
+        await asyncio.sleep(0)
+    await booked
+    await books.budgets.flush()
+    assert [one.spent.nano for one in await books.stands(day(1))] == [70, 70]
+
+
+async def test_bills_are_booked_soon_without_anybody_who_asks_for_it(books: Books) -> None:
+    books.budgets.settle(row(id="a", cost=1))
+    await until(lambda: not books.budgets._waiting)
+    assert (await books.stands(day(1)))[0].spent.nano == 1
+
+
+async def test_a_budget_counts_what_was_spent_just_before_it_was_set(books: Books) -> None:
+    books.budgets.settle(row(id="a", cost=2 * NANO))
+    refused = await books.budgets.admit(books.query(day(1)), "b", AT)
+    assert isinstance(refused, Verdict)
+
+
+async def test_what_is_summed_is_booked_before_the_end(books: Books) -> None:
+    books.budgets.settle(row(id="a", cost=1))
+    await books.budgets.close()
+    assert (await books.stands(day(1)))[0].spent.nano == 1
 
 
 async def test_hits_are_not_booked_and_cost_no_trip(books: Books) -> None:

@@ -166,12 +166,14 @@ class Ledger:
         """Write a group, a large one in parts; written rows are removed from it."""
         while group.rows:
             part = list(islice(group.rows.values(), _COMMIT_ROWS))
+            stored = [row_codec.encode(row) for row in part]
             words: list[str | bytes] = ["HSET", recorded_key(self.prefix)]
-            for row in part:
-                words += (row.id, row_codec.encode(row))
+            for row, packed in zip(part, stored, strict=True):
+                words += (row.id, packed)
             await command(self.redis, *words)
-            for row in part:
+            for row, packed in zip(part, stored, strict=True):
                 del group.rows[row.id]
+                self._fold.expect(row, packed)
             self._to_fold += len(part)
             self._folding.start(now=self._to_fold >= _FOLD_ROWS)
 

@@ -43,13 +43,13 @@ async def read_body(request: Request, limit: int) -> bytes:
     A length that was announced is believed only to refuse: chunks are counted as they come. Raises
     `Encoded` for an encoding other than gzip.
     """
-    packing = request.headers.get("content-encoding", "identity").strip().lower()
+    packing = _header(request, b"content-encoding").strip().lower()
     if packing not in ("identity", "", *_GZIP):
         raise Encoded(
             f"`content-encoding`: {packing[:64]!r} is not read here; send gzip or none",
             headers={"accept-encoding": "gzip", "connection": "close"},
         )
-    announced = request.headers.get("content-length", "")
+    announced = _header(request, b"content-length")
     if announced.isdecimal() and len(announced) < 20 and int(announced) > limit:
         raise _too_large(limit)
     chunks: list[bytes] = []
@@ -74,6 +74,14 @@ async def read_body(request: Request, limit: int) -> bytes:
     if found is None:
         raise _too_large(limit)
     return found
+
+
+def _header(request: Request, name: bytes) -> str:
+    """Return the first value of a header, without decoding the others; empty if there is none."""
+    for sent, value in request.scope["headers"]:
+        if sent == name:
+            return str(value, "latin-1")
+    return ""
 
 
 def _unpack(raw: bytes, limit: int) -> bytes | None:

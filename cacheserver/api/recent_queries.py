@@ -1,13 +1,14 @@
 """Queries of requests that came a moment ago, so that the same bytes are read once.
 
 Reading a body, its controls and its fingerprint takes a third of a stored answer's time. It is a
-pure function of the bytes, the headers that count, the tenant's settings and the key.
+pure function of the route, the bytes, the headers that count, the tenant's settings and the key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeAlias
+
+from starlette.types import Scope
 
 from cacheserver.api.dependencies import Caller
 from cacheserver.cache.store.lru_bytes import LruBytes
@@ -22,7 +23,7 @@ _OVERHEAD_BYTES = 3_000
 _PARSED = 6
 _LONGEST = 64 * 1024  # a longer body is rarely sent twice, and takes the place of hundreds
 
-_Key: TypeAlias = tuple[bytes, str | None, tuple[tuple[bytes, bytes], ...]]
+_Key: TypeAlias = tuple[str, bytes, str | None, tuple[tuple[bytes, bytes], ...]]
 
 
 class RecentQueries:
@@ -36,25 +37,22 @@ class RecentQueries:
         """Return the bytes in use."""
         return self._kept.bytes
 
-    def get(
-        self, raw: bytes, headers: Iterable[tuple[bytes, bytes]], caller: Caller
-    ) -> Query | None:
+    def get(self, scope: Scope, raw: bytes, caller: Caller) -> Query | None:
         """Return the query of the same request, if it came under the same settings."""
-        query = self._kept.get(_key(raw, headers, caller))
+        query = self._kept.get(_key(scope, raw, caller))
         return query if query is not None and query.tenant == caller.tenant else None
 
-    def keep(
-        self, raw: bytes, headers: Iterable[tuple[bytes, bytes]], caller: Caller, query: Query
-    ) -> None:
+    def keep(self, scope: Scope, raw: bytes, caller: Caller, query: Query) -> None:
         """Keep a query; none with a caller's own credential, nor of a tenant without content."""
         if caller.credential is None and not caller.tenant.no_content and len(raw) <= _LONGEST:
             size = _OVERHEAD_BYTES + _PARSED * len(raw)
-            self._kept.put(_key(raw, headers, caller), query, size)
+            self._kept.put(_key(scope, raw, caller), query, size)
 
     def forget(self) -> None:
         """Drop all of them, and with them the texts of questions."""
         self._kept.clear()
 
 
-def _key(raw: bytes, headers: Iterable[tuple[bytes, bytes]], caller: Caller) -> _Key:
-    return raw, caller.key_id, tuple([pair for pair in headers if pair[0].startswith(_COUNT)])
+def _key(scope: Scope, raw: bytes, caller: Caller) -> _Key:
+    counting = tuple([pair for pair in scope["headers"] if pair[0].startswith(_COUNT)])
+    return scope["path"], raw, caller.key_id, counting

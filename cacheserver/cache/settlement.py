@@ -138,8 +138,9 @@ def priced(request: Request, settlement: Settlement) -> Settlement:
     """The settlement with the cost of the request's own verification, and its row's saving."""
     if request.verified is not None:
         settlement = replace(settlement, verification=request.verified.cost)
-    if request.row is not None and settlement.saved is not None:
-        settlement = replace(settlement, saved=request.row.net)
+    row = request.row
+    if row is not None and settlement.saved is not None and settlement.saved != row.net:
+        settlement = replace(settlement, saved=row.net)
     return settlement
 
 

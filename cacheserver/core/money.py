@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeAlias
 
 from cacheserver.core.usage import Usage
@@ -19,6 +20,7 @@ def nanodollars(usd: str) -> Nanodollars:
     return int(Decimal(usd).scaleb(9))
 
 
+@lru_cache(maxsize=4_096)  # a hit writes five, and the next one the same
 def usd(amount: Nanodollars) -> str:
     """A plain decimal with 9 places, the sign in front."""
     dollars, rest = divmod(abs(amount), 1_000_000_000)

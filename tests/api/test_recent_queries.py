@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,16 +20,20 @@ NAMES = ["anthropic-version", "anthropic-beta", "x-claude-code-session", "x-cach
 HEADERS = [(b"host", b"localhost"), (b"x-api-key", b"secret")]
 
 
+def scope(*more: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"path": "/v1/messages", "headers": [*HEADERS, *more]}
+
+
 @pytest.fixture
 def recent() -> RecentQueries:
     found = RecentQueries(100_000)
-    found.keep(RAW, HEADERS, CALLER, QUERY)
+    found.keep(scope(), RAW, CALLER, QUERY)
     return found
 
 
 def test_the_same_request_is_found_whatever_else_its_headers_say(recent: RecentQueries) -> None:
-    assert recent.get(RAW, HEADERS, CALLER) is QUERY
-    assert recent.get(RAW, [*HEADERS, (b"traceparent", b"00-1-2-00")], CALLER) is QUERY
+    assert recent.get(scope(), RAW, CALLER) is QUERY
+    assert recent.get(scope((b"traceparent", b"00-1-2-00")), RAW, CALLER) is QUERY
 
 
 @pytest.mark.parametrize(
@@ -36,7 +41,7 @@ def test_the_same_request_is_found_whatever_else_its_headers_say(recent: RecentQ
     [*sorted(controls._HEADERS), *NAMES],
 )
 def test_a_header_that_counts_makes_another_request(recent: RecentQueries, name: str) -> None:
-    assert recent.get(RAW, [*HEADERS, (name.encode(), b"60")], CALLER) is None
+    assert recent.get(scope((name.encode(), b"60")), RAW, CALLER) is None
 
 
 @pytest.mark.parametrize(
@@ -52,8 +57,9 @@ def test_a_header_that_counts_makes_another_request(recent: RecentQueries, name:
 def test_another_tenant_key_or_setting_makes_another_request(
     recent: RecentQueries, caller: Caller
 ) -> None:
-    assert recent.get(RAW, HEADERS, caller) is None
-    assert recent.get(RAW + b" ", HEADERS, CALLER) is None
+    assert recent.get(scope(), RAW, caller) is None
+    assert recent.get(scope(), RAW + b" ", CALLER) is None
+    assert recent.get({**scope(), "path": "/v1/query"}, RAW, CALLER) is None
 
 
 @pytest.mark.parametrize(
@@ -65,15 +71,15 @@ def test_another_tenant_key_or_setting_makes_another_request(
 )
 def test_nothing_is_kept_of_own_credentials_and_of_tenants_without_content(caller: Caller) -> None:
     recent = RecentQueries(100_000)
-    recent.keep(RAW, HEADERS, caller, replace(QUERY, tenant=caller.tenant))
-    assert recent.get(RAW, HEADERS, caller) is None
+    recent.keep(scope(), RAW, caller, replace(QUERY, tenant=caller.tenant))
+    assert recent.get(scope(), RAW, caller) is None
     assert recent.size == 0
 
 
 def test_memory_is_bounded(recent: RecentQueries) -> None:
     for n in range(1_000):
-        recent.keep(b"%d" % n, HEADERS, CALLER, QUERY)
+        recent.keep(scope(), b"%d" % n, CALLER, QUERY)
         assert 0 < recent.size <= 100_000
-    assert recent.get(RAW, HEADERS, CALLER) is None
+    assert recent.get(scope(), RAW, CALLER) is None
     recent.forget()
     assert recent.size == 0

@@ -50,10 +50,10 @@ async def create(request: Request) -> Response:
             key_id=caller.key_id,
         )
 
-    query = state.recent.get(raw, request.scope["headers"], caller)
+    query = state.recent.get(request.scope, raw, caller)
     if query is None:
         query = await state.heavy.do(len(raw), read)
-        state.recent.keep(raw, request.scope["headers"], caller, query)
+        state.recent.keep(request.scope, raw, caller, query)
     return respond(await while_there(request, state.parts.service.answer(query)))
 
 

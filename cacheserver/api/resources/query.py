@@ -245,26 +245,30 @@ async def ask(request: Request) -> Response:
     deadline.start(state.store_wait_s)
     caller = await state.gate.admit(request)
     raw = await errors.read_body(request, state.max_body_bytes)
-    given = await state.heavy.do(len(raw), lambda: errors.parse(raw))
-    wait, fields = deferred.read_later(given, state.parts.clock())
-    valid = await state.heavy.do(len(raw), lambda: validated(fields))
-    talk = await ConversationTurn.of(valid, request.headers, caller.tenant, state.parts)
+    query, talk = state.recent.get(request.scope, raw, caller), None
+    if query is None:
+        given = await state.heavy.do(len(raw), lambda: errors.parse(raw))
+        wait, fields = deferred.read_later(given, state.parts.clock())
+        valid = await state.heavy.do(len(raw), lambda: validated(fields))
+        talk = await ConversationTurn.of(valid, request.headers, caller.tenant, state.parts)
 
-    def read() -> Query:
-        return query_of(
-            {**valid, "messages": talk.messages} if talk else valid,
-            headers=request.headers,
-            upstream_headers=dependencies.forwarded(request.headers),
-            tenant=caller.tenant,
-            parts=state.parts,
-            credential=caller.credential,
-            key_id=caller.key_id,
-        )
+        def read() -> Query:
+            return query_of(
+                {**valid, "messages": talk.messages} if talk else valid,
+                headers=request.headers,
+                upstream_headers=dependencies.forwarded(request.headers),
+                tenant=caller.tenant,
+                parts=state.parts,
+                credential=caller.credential,
+                key_id=caller.key_id,
+            )
 
-    query = await state.heavy.do(len(raw), read)
-    if wait is not None:
-        deadline.clear()  # a job is acknowledged only once the store has it
-        return await deferred.queue(request, caller, query, wait)
+        query = await state.heavy.do(len(raw), read)
+        if wait is not None:
+            deadline.clear()  # a job is acknowledged only once the store has it
+            return await deferred.queue(request, caller, query, wait)
+        if talk is None:  # else the query has the turns so far
+            state.recent.keep(request.scope, raw, caller, query)
     answer = await while_there(request, state.parts.service.answer(query))
     if talk is not None:
         answer = await talk.remembered(query, answer)

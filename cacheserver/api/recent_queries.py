@@ -18,9 +18,10 @@ from cacheserver.core.types import Query
 # own controls, whose names are in `cache.controls`. Of others it is independent.
 _COUNT = (b"anthropic-", b"x-c", b"cache-control")
 
-# Of a parsed query beside its body, and of the body's values as a multiple of its bytes, measured.
-_OVERHEAD_BYTES = 3_000
-_PARSED = 6
+# Of a query, beside its body as it came and as it was read; and of each string in that, for which
+# its quotes stand. Measured: 2.3 kB for a body of 118 bytes, 91 kB for one of 10 kB in 300 blocks.
+_OVERHEAD_BYTES = 2_000
+_QUOTE_BYTES = 30
 _LONGEST = 64 * 1024  # a longer body is rarely sent twice, and takes the place of hundreds
 
 _Key: TypeAlias = tuple[str, bytes, str | None, tuple[tuple[bytes, bytes], ...]]
@@ -45,7 +46,7 @@ class RecentQueries:
     def keep(self, scope: Scope, raw: bytes, caller: Caller, query: Query) -> None:
         """Keep a query; none with a caller's own credential, nor of a tenant without content."""
         if caller.credential is None and not caller.tenant.no_content and len(raw) <= _LONGEST:
-            size = _OVERHEAD_BYTES + _PARSED * len(raw)
+            size = _OVERHEAD_BYTES + 2 * len(raw) + _QUOTE_BYTES * raw.count(b'"')
             self._kept.put(_key(scope, raw, caller), query, size)
 
     def forget(self) -> None:

@@ -114,8 +114,8 @@ class Entries:
         (value,) = await read_values(self._redis, (f"{self._prefix}e:{fingerprint}",))
         await self._sealer.know([value], at=codec.ID_END)
         entry = self._entry(fingerprint, value)
-        if entry is not None and value is not None:
-            self.hot.keep(entry, len(value), since)
+        if entry is not None:
+            self.hot.keep(entry, since)
         return entry
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:

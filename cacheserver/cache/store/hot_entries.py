@@ -39,7 +39,7 @@ _RENEWED = 1 / 6  # of the lease; another server's first change waits for one tu
 _IDLE_ROUNDS = 100  # half a minute without a look-up; then the store is left alone
 _PAUSE_S = 0.02  # between the tries of a change that waits
 _MOST_LEASES = 5  # that it waits for: one is enough unless the store was changed by hand
-_OVERHEAD_BYTES = 2_000  # of a parsed entry beside its stored bytes, measured
+_OVERHEAD_BYTES = 2_000  # of an entry beside its texts, measured
 # Goes on while the machine sleeps, where there is such a clock: leases end meanwhile.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -124,12 +124,13 @@ class HotEntries:
         """Return what to hand to `keep` with an entry that is read from the store from now on."""
         return self._changes
 
-    def keep(self, entry: Entry, size: int, since: int) -> None:
-        """Keep an entry of `size` stored bytes, unless anything changed since `reading`."""
+    def keep(self, entry: Entry, since: int) -> None:
+        """Keep an entry, unless anything changed since `reading`."""
         if since != self._changes or not self.held:
             return
         self._fingerprints[entry.id] = entry.fingerprint
-        for gone in self._kept.put(entry.fingerprint, entry, size + _OVERHEAD_BYTES):
+        size = _OVERHEAD_BYTES + len(entry.message) + 2 * len(entry.text or "")
+        for gone in self._kept.put(entry.fingerprint, entry, size):
             self._fingerprints.pop(gone.id, None)
 
     def drop(self, fingerprint: str) -> None:

@@ -131,7 +131,7 @@ async def test_a_change_of_its_own_drops_what_it_removed(store: Entries, way: st
 async def test_what_the_size_limit_evicts_leaves_the_memory(redis: Connection, prefix: str) -> None:
     store = server(redis, prefix, max_bytes=1_000_000)
     store.max_bytes = 5_000
-    one, dearer = entry("f1", cost=1), entry("f2", message=b"x" * 3_000, cost=1_000_000)
+    one, dearer = entry("f1", cost=1), entry("f2", message=os.urandom(3_000), cost=1_000_000)
     await put(store, one)
     await warmed(store, one)
     await put(store, dearer)

@@ -44,7 +44,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
         bare.append(_start(_BARE, compiled))
         ours.append(_start(_SERVE, settings | compiled))
     bare, ours = bare[1:], ours[1:]  # the first one compiled
-    unit = statistics.median(one[0] for one in bare)
+    unit, bare_cpu = statistics.median(one[0] for one in bare), [one[2] for one in bare]
     ready, similarity, cpu = (statistics.median(each) for each in zip(*ours, strict=True))
     name = f"start with {count:,} entries and a snapshot, in starts of a bare application"
     return [
@@ -53,6 +53,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
         row("  ready in", ready, "s"),
         row("  similarity too", similarity, "s"),
         row("  CPU of the server process until then", cpu, "s"),
+        row("  in starts of a bare application, by CPU", cpu / statistics.median(bare_cpu)),
         row("  a bare application", unit, "s"),
     ]
 

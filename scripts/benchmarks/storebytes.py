@@ -12,7 +12,6 @@ import zstandard
 
 from cacheserver import bootstrap
 from cacheserver.api.components import Components
-from cacheserver.config import settings as config
 from cacheserver.config.settings import Settings
 from cacheserver.in_process import Cache
 from cacheserver.ledger import files, row_codec
@@ -35,7 +34,7 @@ async def _measure() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
             data_dir=Path(folder),
-            model_dir=config.load().model_dir,
+            model_dir=Path("var/model"),
             upstream="simulated",
             similarity=0.9,
             max_decision_bytes=None,

@@ -1,7 +1,8 @@
 """Rate limits of requests on arrival, and of misses before a call to Claude.
 
 Rule: without a limit there is no round trip. Limits are counted in Redis for all servers; if Redis
-is away or too slow, each server counts for itself.
+is away or too slow, each server counts for itself. Where the limit is high, requests are taken
+ahead, and let in only once they are taken: all servers together never let in more than the limit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from cacheserver.storage.json_values import tenant_key
 _SITE = "rate-limit"
 _PATIENCE_S = 0.25  # for the store; beyond it this server's own count is used
 _AWAY_S = 1.0  # a store that failed is not used again sooner
+# A limit's tenth of a second is taken at once, where that is more than one request, and let in here
+# for a second; what is left then is lost, a tenth of the limit at most.
+_AHEAD, _AHEAD_S = 600, 1.0
+_MOST_AHEAD = 1_000
+_REFUSED_S = 0.1  # near the limit each request is asked for alone
 _MOST = 10_000  # buckets in memory while the store is away, about 2 MB
 
 Which: TypeAlias = Literal["requests_per_minute", "concurrent_misses", "tokens_per_minute"]
@@ -62,6 +68,16 @@ class _Held:
     buckets: tuple[BucketAmount, ...]
     seats: tuple[Seats, ...]
     here: bool
+
+
+@dataclass(slots=True)
+class _Share:
+    """Requests that were taken from their buckets ahead. Times are the clock's."""
+
+    left: int = 0
+    until: float = -math.inf
+    alone_until: float = -math.inf  # it was refused
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one asks for all who wait
 
 
 @dataclass(slots=True)
@@ -125,6 +141,7 @@ class RateLimits:
         self._writes = writes
         self._clock = clock
         self._here = _Here(clock)
+        self._shares: OrderedDict[tuple[tuple[str, int], ...], _Share] = OrderedDict()
         self._away_until = -math.inf
         self._held: dict[str, _Held] = {}
         self._renewing: asyncio.Task[None] | None = None
@@ -140,7 +157,7 @@ class RateLimits:
         ]
         if not buckets:
             return
-        refused, _ = await self._take("", buckets, ())
+        refused = await self._take_request(buckets)
         if refused is not None:
             place, wait = refused
             party = [one for one, limit in limited if limit is not None][place]
@@ -198,6 +215,33 @@ class RateLimits:
         own = self._keys.limits_of(key_id)
         if own is not None:
             found.append(_Party(f"{name}/{key_id}", f"{tenant_key(name)}:{key_id}", own))
+        return found
+
+    async def _take_request(self, buckets: Sequence[BucketAmount]) -> tuple[int, float] | None:
+        """Take one request, from what was taken ahead if there is some; return the refusal."""
+        ahead = min(_MOST_AHEAD, min(one.per_minute for one in buckets) // _AHEAD)
+        share = self._share(buckets)
+        if ahead > 1 and self._clock() >= share.alone_until:
+            async with share.turn:
+                if self._clock() < share.until and share.left > 0:
+                    share.left -= 1
+                    return None
+                asked_at = self._clock()
+                more = [replace(one, amount=ahead) for one in buckets]
+                refused, _ = await self._take("", more, ())
+                if refused is None:
+                    share.left, share.until = ahead - 1, asked_at + _AHEAD_S
+                    return None
+                share.alone_until = self._clock() + _REFUSED_S
+        return (await self._take("", buckets, ()))[0]
+
+    def _share(self, buckets: Sequence[BucketAmount]) -> _Share:
+        key = tuple([(one.name, one.per_minute) for one in buckets])
+        found = self._shares.get(key)
+        if found is None:
+            found = self._shares[key] = _Share()
+            if len(self._shares) > _MOST:
+                self._shares.popitem(last=False)
         return found
 
     async def _take(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -96,6 +98,25 @@ async def servers(redis: Connection) -> AsyncIterator[list[Server]]:
 
 def tenant(**limits: int) -> Tenant:
     return Tenant("acme", limits=Limits(**limits))
+
+
+@pytest.mark.parametrize("per_minute", [1_200, 6_000])
+async def test_requests_taken_ahead_are_never_more_than_the_limit(
+    servers: list[Server], redis: Connection, per_minute: int
+) -> None:
+    acme = tenant(requests_per_minute=per_minute)
+    began, asked = time.monotonic(), per_minute + 1_000
+    await redis.config_resetstat()
+    let_in, drawn = 0, random.Random(0)
+    for start in range(0, asked, 100):
+        some = [drawn.choice(servers).request(acme) for _ in range(min(100, asked - start))]
+        let_in += sum(one is None for one in await asyncio.gather(*some))
+        if drawn.random() < 0.1:
+            drawn.choice(servers).clock.now += 2  # what was taken ahead is over
+    most = per_minute + (time.monotonic() - began) * per_minute / 60
+    assert 0.9 * per_minute <= let_in <= most + 1
+    commands = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert commands < let_in / (per_minute / 600) * 1.5 + 2 * (asked - let_in)
 
 
 async def test_servers_on_one_redis_count_requests_together(servers: list[Server]) -> None:

@@ -80,7 +80,8 @@ async def test_nothing_is_left_of_what_is_erased_and_all_of_the_rest(
             known = REGISTRY.find(name[len(PREFIX) :].decode())
             assert known is not None, name
             type = (await redis.execute_command("TYPE", name)).decode()
-            assert known[0].type == {"zset": "sorted set"}.get(type, type), name
+            # Rows and decisions that were just recorded are moved on behind the answers.
+            assert type == "none" or known[0].type == {"zset": "sorted set"}.get(type, type), name
         counted = await money(house, key)
 
         selector, gone = SELECTORS[kind]

@@ -144,9 +144,12 @@ async def test_a_stream_is_told_of_when_it_has_ended_and_says_when_it_was_left(
             "model": "claude-haiku-5-5",
             "max_tokens": 100,
             "stream": True,
-            "messages": [{"role": "user", "content": "Slow? [[sim slow=0.5 words=20]]"}],
+            "messages": [{"role": "user", "content": "Slow? [[sim hang=3 words=20]]"}],
         }
-        async with house.http.stream("POST", "/v1/messages", json=body) as response:
+        headers = {"cache-control": "no-store"}
+        async with house.http.stream(
+            "POST", "/v1/messages", json=body, headers=headers
+        ) as response:
             await anext(response.aiter_bytes())
     left = lines.of("cacheserver.access")[1]
     assert (left["status"], left["abandoned"]) == (200, True)

@@ -141,7 +141,7 @@ async def test_a_stream_that_is_left_ends_its_spans_and_says_so(
             "model": MODEL,
             "max_tokens": 100,
             "stream": True,
-            "messages": [{"role": "user", "content": "Slow? [[sim slow=0.5 words=20]]"}],
+            "messages": [{"role": "user", "content": "Slow? [[sim hang=3 words=20]]"}],
         }
         headers = {"cache-control": "no-store"}
         async with house.http.stream(

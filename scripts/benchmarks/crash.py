@@ -58,8 +58,8 @@ def measure(run: Run) -> list[dict[str, Any]]:
             found = _recorded(again.url, again.key)
     recorded, cost = found[0] - warm[0], found[1] - warm[1]
     used = [(now - then) / run.seconds for now, then in zip(after, before, strict=True)]
-    each = invoice["total_nanodollars"] / max(1, len(invoice["lines"]))
-    missing = (invoice["total_nanodollars"] - cost) / each
+    calls, billed = len(invoice["lines"]), invoice["total_nanodollars"]
+    missing = (billed - cost) * calls / billed if billed else 0.0
     name = f"killed -9 while serving, a miss in {_MISS_EVERY}"
     return [
         at_least(f"{name}: share of the bare route", per_s / bare.per_s, _SHARE),
@@ -70,7 +70,7 @@ def measure(run: Run) -> list[dict[str, Any]]:
         row("  answers that clients have", answered),
         row("  rows in the ledger", recorded),
         at_most(f"{name}: answers without a row", max(0, answered - recorded), 0),
-        row("  calls on Claude's invoice", len(invoice["lines"])),
+        row("  calls on Claude's invoice", calls),
         at_most(f"{name}: calls on the invoice, not in the ledger", missing, _CLIENTS),
     ]
 

@@ -1,4 +1,4 @@
-"""Instructions of an exact hit, as callgrind counts them: a figure that no busy machine changes.
+"""Instructions of an exact hit, as callgrind counts them: they vary less than times do.
 
 Hardware counters are seldom there for a guest. The ratio to the bare route's instructions in the
 same process is compared with a line of docs/performance.md.

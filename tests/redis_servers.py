@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -93,3 +95,36 @@ def listens(url: str) -> bool:
     """Whether somebody accepts connections on a `unix://` URL."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(url.removeprefix("unix://")) == 0
+
+
+@asynccontextmanager
+async def losing_replies(
+    url: str, path: Path, lost: Callable[[bytes, bytes], bool]
+) -> AsyncIterator[str]:
+    """A proxy before the server at `url`; yields its URL.
+
+    It hangs up instead of passing a reply on where `lost(command, reply)`.
+    """
+    relays: set[asyncio.Task[None]] = set()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+        with contextlib.suppress(ConnectionError):
+            while words := await reader.read(1 << 20):
+                there[1].write(words)
+                reply = await there[0].read(1 << 20)
+                if lost(words, reply):
+                    break
+                writer.write(reply)
+        for end in (there[1], writer):
+            end.close()
+            with contextlib.suppress(ConnectionError):
+                await end.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.add(asyncio.create_task(relay(reader, writer)))
+
+    async with await asyncio.start_unix_server(accept, path):
+        yield f"unix://{path}"
+    # Its clients have left; a relay that outlives its test leaves sockets open.
+    await asyncio.gather(*relays)

@@ -16,6 +16,7 @@ from cacheserver.calibration.labels import Labels
 from cacheserver.core.errors import StoreError
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, connect
+from tests.redis_servers import losing_replies
 
 
 async def numbers(labels: Labels, scope: str, tenant: str = "acme") -> list[int]:
@@ -27,24 +28,13 @@ async def losing_answers(url: str, path: Path) -> AsyncIterator[Connection]:
     """A client whose connection ends after each second script that ran, before its answer."""
     count = itertools.count()
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_unix_connection(url.removeprefix("unix://"))
-        while words := await reader.read(1 << 20):
-            there[1].write(words)
-            reply = await there[0].read(1 << 20)
-            if b"EVALSHA" in words and not reply.startswith(b"-") and next(count) % 2 == 0:
-                break
-            writer.write(reply)
-        for end in (there[1], writer):
-            end.close()
-            await end.wait_closed()
+    def lost(words: bytes, reply: bytes) -> bool:
+        return b"EVALSHA" in words and not reply.startswith(b"-") and next(count) % 2 == 0
 
-    proxy = await asyncio.start_unix_server(relay, path)
-    client = connect(f"unix://{path}")
-    yield client
-    await client.aclose()
-    proxy.close()
-    await proxy.wait_closed()
+    async with losing_replies(url, path, lost) as proxy:
+        client = connect(proxy)
+        yield client
+        await client.aclose()
 
 
 async def test_what_is_asked_again_after_its_answer_was_lost_happens_once(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from cacheserver.cache.store.decision_log import DECISION_S, NEAR, DecisionLog
 from cacheserver.core.errors import StoreError
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.storage.connection import Connection, command, connect
+from tests.redis_servers import losing_replies
 
 HIT = {"kind": "exact", "reason": "fresh"}
 
@@ -157,41 +157,30 @@ async def test_a_batch_whose_answer_was_lost_counts_once(
     url: str, redis: Connection, prefix: str, tmp_path: Path, folded: bool
 ) -> None:
     """A proxy that hangs up after the store has done what the first batch says."""
-    lost = 0
+    seen: list[bytes] = []
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal lost
-        there = await asyncio.open_unix_connection(url.removeprefix("unix://"))
-        while words := await reader.read(1 << 20):
-            there[1].write(words)
-            reply = await there[0].read(1 << 20)
-            if b"RPUSH" in words and lost == 0:
-                lost += 1
-                break
-            writer.write(reply)
-        for end in (there[1], writer):
-            end.close()
-            await end.wait_closed()
+    def lost(words: bytes, reply: bytes) -> bool:
+        if b"RPUSH" in words:
+            seen.append(words)
+        return b"RPUSH" in words and len(seen) == 1
 
-    proxy = await asyncio.start_unix_server(relay, tmp_path / "proxy.sock")
-    client = connect(f"unix://{tmp_path}/proxy.sock")
-    decision_log = DecisionLog(client, prefix=prefix)
-    decision_log.record("acme", "d1", HIT, {"requests": 1})
-    decision_log.count("acme", {"feedback_good": 1})
-    with pytest.raises(StoreError):
+    async with losing_replies(url, tmp_path / "proxy.sock", lost) as proxy:
+        client = connect(proxy)
+        decision_log = DecisionLog(client, prefix=prefix)
+        decision_log.record("acme", "d1", HIT, {"requests": 1})
+        decision_log.count("acme", {"feedback_good": 1})
+        with pytest.raises(StoreError):
+            await decision_log.flush()
+        assert len(seen) == 1
+        if folded:
+            other = DecisionLog(redis, prefix=prefix)
+            assert await other.stats("acme") == {"requests": 1, "feedback_good": 1}
+            await other.close()
         await decision_log.flush()
-    assert lost == 1
-    if folded:
-        other = DecisionLog(redis, prefix=prefix)
-        assert await other.stats("acme") == {"requests": 1, "feedback_good": 1}
-        await other.close()
-    await decision_log.flush()
-    assert await decision_log.stats("acme") == {"requests": 1, "feedback_good": 1}
-    assert await decision_log.decision("acme", "d1") == HIT
-    await decision_log.close()
-    await client.aclose()
-    proxy.close()
-    await proxy.wait_closed()
+        assert await decision_log.stats("acme") == {"requests": 1, "feedback_good": 1}
+        assert await decision_log.decision("acme", "d1") == HIT
+        await decision_log.close()
+        await client.aclose()
 
 
 async def test_what_a_killed_server_wrote_is_found_and_counts(

@@ -29,7 +29,7 @@ def test_a_tenth_more_instructions_than_the_page_accepts_fail(
 
 
 def test_the_page_accepts_a_ratio_of_instructions() -> None:
-    assert instructions.accepted((ROOT / "docs/performance.md").read_text()) > 1
+    assert instructions.accepted((ROOT / "docs/performance.md").read_text()) > 0
 
 
 def test_a_new_ratio_of_instructions_is_written_into_the_line() -> None:

@@ -146,7 +146,7 @@ async def in_store(redis: Connection) -> bytes:
 
 
 def frames(raw: bytes) -> list[bytes]:
-    """What is in the zstd frames among these bytes; stored answers are such."""
+    """Return the contents of the zstd frames among these bytes; stored answers are such."""
     found, at = list[bytes](), raw.find(zstandard.FRAME_HEADER)
     while at >= 0:
         with contextlib.suppress(zstandard.ZstdError):  # bytes that only look like one

@@ -72,7 +72,7 @@ async def test_a_row_counts_once_whoever_folds_it_and_however_often_it_is_sent(
 async def test_a_row_that_changed_since_it_was_read_is_folded_as_it_is_now(
     redis: Connection, prefix: str
 ) -> None:
-    """As an erasure changes it, between the two steps of a fold."""
+    """An erasure changes it so, between the two steps of a fold."""
     named = row(tags=("secret",))
     bare = row(id=named.id)
     await write(redis, prefix, bare)

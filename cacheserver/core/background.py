@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
 
 Work: TypeAlias = Callable[[], Awaitable[Any]]
+T = TypeVar("T")
+
+# Gathered items wait so long for others, and no longer than until there are so many. It is also
+# what a killed server loses of them.
+_GATHER_S, _TOGETHER = 1.0, 64
 
 
 class Counters(Protocol):
@@ -23,9 +29,9 @@ class Counters(Protocol):
 class BackgroundWork:
     """Runs small pieces of work, `at_once` at a time in the order they came.
 
-    At most `limit` wait; if `at_once` is None each starts at once, and at most `limit` run. One at
-    a time is a queue of writes (write-behind). A piece that fails is counted and gone, so only what
-    may be lost is done here.
+    At most `limit` pieces and gathered items wait or run; if `at_once` is None each piece starts at
+    once. One at a time is a queue of writes (write-behind). What fails is counted and gone, so only
+    what may be lost is done here.
     """
 
     def __init__(
@@ -35,7 +41,10 @@ class BackgroundWork:
         self._counters = counters
         self._limit = limit
         self._at_once = at_once
-        self._waiting: deque[Work] = deque()
+        self._waiting: deque[tuple[Work, int]] = deque()
+        self._load = 0  # pieces and items that are not done
+        self._gathered: dict[Callable[[list[Any]], Awaitable[Any]], list[Any]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -44,41 +53,77 @@ class BackgroundWork:
 
         Return False if it was dropped.
         """
-        if self._closed or max(len(self._waiting), len(self._tasks)) >= self._limit:
-            self._counters.dropped(self._site)
+        if admitted := self._admit():
+            self._start(work, 1)
+        return admitted
+
+    def gather(self, write: Callable[[list[T]], Awaitable[Any]], item: T) -> bool:
+        """Have `write` called with this item and others, a second later at most. Never blocks.
+
+        Return False if it was dropped. A write that fails loses all of its items.
+        """
+        if not self._admit():
             return False
-        self._waiting.append(work)
-        if self._at_once is None or len(self._tasks) < self._at_once:
-            task = asyncio.create_task(self._run(), name=f"background:{self._site}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        items = self._gathered.setdefault(write, [])
+        items.append(item)
+        if len(items) >= _TOGETHER:
+            self._write_gathered()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_GATHER_S, self._write_gathered)
         return True
 
     async def drain(self) -> None:
-        """Wait for the end of everything started or queued before."""
+        """Wait for the end of everything started, queued or gathered before."""
+        self._write_gathered()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def close(self, *, patience_s: float = 5.0) -> None:
         """Finish the work, for `patience_s` at most; the rest is cancelled or dropped."""
         self._closed = True
+        self._write_gathered()
         if self._tasks:
             _, late = await asyncio.wait(set(self._tasks), timeout=patience_s)
             for task in late:
                 await end(task)
         if self._waiting:
-            self._counters.dropped(self._site, len(self._waiting))
+            self._counters.dropped(self._site, sum(weight for _, weight in self._waiting))
             self._waiting.clear()
+
+    def _admit(self) -> bool:
+        if self._closed or self._load >= self._limit:
+            self._counters.dropped(self._site)
+            return False
+        self._load += 1
+        return True
+
+    def _write_gathered(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        gathered, self._gathered = self._gathered, {}
+        for write, items in gathered.items():
+            self._start(partial(write, items), len(items))
+
+    def _start(self, work: Work, weight: int) -> None:
+        self._waiting.append((work, weight))
+        if self._at_once is None or len(self._tasks) < self._at_once:
+            task = asyncio.create_task(self._run(), name=f"background:{self._site}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         try:
             while self._waiting:
-                work = self._waiting.popleft()
+                work, weight = self._waiting.popleft()
                 try:
                     await work()
                 except StoreError:
                     self._counters.swallowed(self._site)
+                finally:
+                    self._load -= weight
                 if self._at_once is None:
                     return  # each piece has a task of its own, in the context of its caller
         finally:

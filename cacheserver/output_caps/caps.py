@@ -77,7 +77,7 @@ class OutputCaps:
         elif cacheability.made_up_length(message):
             return  # a length without meaning; after a cut the cap must grow all the same
         tokens = max(usage.output_tokens, cut)
-        self._background.do(lambda: self._store.add(*name, tokens=tokens, raised=cut))
+        self._background.gather(self._store.add, (name, tokens, cut))
 
     async def drain(self) -> None:
         """Return once all recorded lengths are written."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import TypeAlias
+
 from cacheserver.output_caps.rules import LengthHistogram, bucket
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 
@@ -10,10 +14,14 @@ _MOST = 2_000  # beyond it all counts are halved, so that recent answers weigh m
 
 _RAISED = b"raised"
 
-# KEYS-less like our other scripts: ARGV = key, bucket, raised, kept seconds, most.
+# An answer: its (tenant, task, model), its tokens, and the new cap if the old one cut it, else 0.
+Length: TypeAlias = tuple[tuple[str, str, str], int, int]
+
+# KEYS-less like our other scripts: ARGV = key, answers, raised, kept seconds, most, then bucket and
+# answers of each.
 _ADD = """
-local total = redis.call('HINCRBY', ARGV[1], 'total', 1)
-redis.call('HINCRBY', ARGV[1], ARGV[2], 1)
+local total = redis.call('HINCRBY', ARGV[1], 'total', ARGV[2])
+for at = 6, #ARGV, 2 do redis.call('HINCRBY', ARGV[1], ARGV[at], ARGV[at + 1]) end
 local raised = tonumber(ARGV[3])
 if raised > tonumber(redis.call('HGET', ARGV[1], 'raised') or '0') then
   redis.call('HSET', ARGV[1], 'raised', raised)
@@ -50,12 +58,17 @@ class LengthStore:
         counts = {int(place): int(n) for place, n in stored.items() if place.isdigit()}
         return LengthHistogram(counts, int(stored.get(_RAISED, 0)))
 
-    async def add(
-        self, tenant: str, task: str, model: str, *, tokens: int, raised: int = 0
-    ) -> None:
-        """Count an answer of `tokens`; `raised` is the new cap if the old one cut it."""
-        key = self._key(tenant, task, model)
-        await run_script(self._add, key, bucket(tokens), raised, _LIFE_S, _MOST)
+    async def add(self, answers: Iterable[Length]) -> None:
+        """Count answers, those of one histogram in one step."""
+        counts: dict[tuple[str, str, str], Counter[int]] = {}
+        caps: dict[tuple[str, str, str], int] = {}
+        for name, tokens, raised in answers:
+            counts.setdefault(name, Counter())[bucket(tokens)] += 1
+            caps[name] = max(caps.get(name, 0), raised)
+        for name, buckets in counts.items():
+            words = [word for pair in buckets.items() for word in pair]
+            of_all = (self._key(*name), buckets.total(), caps[name], _LIFE_S, _MOST)
+            await run_script(self._add, *of_all, *words)
 
     def _key(self, tenant: str, task: str, model: str) -> str:
         # lengths in front: no tenant can spell another one's key in a task's or a model's name

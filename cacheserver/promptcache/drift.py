@@ -1,15 +1,16 @@
 """Watches the system prompts sent to Claude, and copies answers to a new prompt version.
 
-No request waits for it: a request is recorded after it is answered.
+No request waits for it: requests are recorded after they are answered, many of them together.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Container, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from cacheserver.cache import fingerprint
@@ -23,7 +24,7 @@ from cacheserver.core.types import Entry, Query, Tenant, Usage
 from cacheserver.pricing.estimate import chars_per_token
 from cacheserver.promptcache.drift_costs import Version, drifts, pairs, report, seen
 from cacheserver.promptcache.multipliers import Cost, rates
-from cacheserver.promptcache.prompt_log import PromptLog
+from cacheserver.promptcache.prompt_log import PromptLog, VersionUse
 from cacheserver.promptcache.skeleton import Skeleton, reordered, skeleton, text_of, under
 
 _REMEMBERED = 512  # skeletons of system prompts, by hash
@@ -46,6 +47,17 @@ class Answers(Protocol):
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A request that Claude answered."""
+
+    query: Query
+    system: str
+    model: str
+    usage: Usage
+    now: float
+
+
 class PromptWatch:
     """Records fragments and versions of system prompts."""
 
@@ -59,7 +71,7 @@ class PromptWatch:
         """Record a request that Claude answered. Never blocks."""
         system = text_of(query.body.get("system"))
         if system:
-            self._writes.do(lambda: self._note(query, system, model, usage, now))
+            self._writes.gather(self._note, _Seen(query, system, model, usage, now))
 
     def forget(self) -> None:
         """Drop the fragments of system prompts that are kept to be found faster."""
@@ -75,42 +87,45 @@ class PromptWatch:
         found.sort(key=lambda one: -sum(one["lost_per_day"].values()))
         return found
 
-    async def _note(self, query: Query, system: str, model: str, usage: Usage, now: float) -> None:
-        found = under(self._skeleton(system), query.tenant)
-        tenant = query.tenant.name
-        rest = keyed(query.tenant, rest_of(query.body))
-        # What a declared question replaces is no part of its scope: two that differ only in the
-        # system prompt cannot be told from `rest`, and no answer is carried from one to another.
-        declared = query.controls.declared is not None
-        scope = (rest, query.scope) if query.scope and not declared else None
-        await self._log.note_version(
-            tenant,
-            query.controls.namespace,
-            found.digest,
-            chars=len(system),
-            scope=scope,
-            now=now,
-        )
-        if not found.fragments:
-            return
-        lost = None
-        if query.bypass is None and not declared:
+    async def _note(self, requests: Sequence[_Seen]) -> None:
+        """Record requests: each version and each family once."""
+        versions: dict[tuple[str, str, str], VersionUse] = {}
+        families: dict[tuple[str, str], list[tuple[_Seen, Skeleton, int | None]]] = {}
+        repeats: list[tuple[str, str, str, int]] = []
+        for one in requests:
+            await asyncio.sleep(0)  # digests of a long body take milliseconds
+            query, tenant = one.query, one.query.tenant.name
+            found = under(self._skeleton(one.system), query.tenant)
+            rest = keyed(query.tenant, rest_of(query.body))
+            # What a declared question replaces is no part of its scope: two that differ only in the
+            # system prompt cannot be told from `rest`, and no answer is carried from one to
+            # another.
+            declared = query.controls.declared is not None
+            scope = (rest, query.scope) if query.scope and not declared else None
+            place = (tenant, query.controls.namespace, found.digest)
+            use = versions.setdefault(place, VersionUse(one.now, one.now))
+            use.add(one.now, chars=len(one.system), scope=scope)
+            if not found.fragments:
+                continue
+            repeat = None
             life_s = lifetime(query.controls, query.tenant)
-            request = _digest([found.digest, rest, query.controls.namespace, query.text])
-            if query.text is None:
-                request = _digest([found.digest, query.body["messages"]])
-            request = keyed(query.tenant, request)
-            if await self._log.repeated(tenant, request, query.fingerprint, life_s):
-                lost = self._cost(model, usage, now) or 0
-        family = seen(
-            await self._log.family(tenant, found.digest),
-            found,
-            model=model,
-            tokens=round(len(system) / chars_per_token(model)),
-            now=now,
-            lost=lost,
-        )
-        await self._log.keep_family(tenant, family)
+            if query.bypass is None and not declared and life_s > 0:
+                repeat = len(repeats)
+                request = keyed(query.tenant, _without_fragments(query, found, rest))
+                repeats.append((tenant, request, query.fingerprint, life_s))
+            families.setdefault((tenant, found.digest), []).append((one, found, repeat))
+        for place, use in versions.items():
+            await self._log.note_version(*place, use)
+        repeated = await self._log.repeated(repeats)
+        for (tenant, digest), sightings in families.items():
+            family = await self._log.family(tenant, digest)
+            for one, found, repeat in sightings:
+                lost = None
+                if repeat is not None and repeated[repeat]:
+                    lost = self._cost(one.model, one.usage, one.now) or 0
+                tokens = round(len(one.system) / chars_per_token(one.model))
+                family = seen(family, found, model=one.model, tokens=tokens, now=one.now, lost=lost)
+            await self._log.keep_family(tenant, family)
 
     def _skeleton(self, system: str) -> Skeleton:
         key = hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()
@@ -247,6 +262,13 @@ def _copy(tenant: Tenant, entry: Entry, scope: str, now: float) -> Entry:
         fingerprint=keyed(tenant, mark.hexdigest()),
         scope=scope,
     )
+
+
+def _without_fragments(query: Query, found: Skeleton, rest: str) -> str:
+    """Hash a request without the fragments of its system prompt."""
+    if query.text is None:
+        return _digest([found.digest, query.body["messages"]])
+    return _digest([found.digest, rest, query.controls.namespace, query.text])
 
 
 def rest_of(body: Mapping[str, Any]) -> str:

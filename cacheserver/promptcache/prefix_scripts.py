@@ -146,15 +146,15 @@ return 1
 """
 )
 
-# ARGV: P, T, day, when the call began, then name, change, used (1 or 0), lifetime (s), void (1 or
-# 0), claimed (1 or 0) of each. What is booked to an account that was closed meanwhile can only
+# ARGV: P, T, day, then name, change, used (1 or 0), lifetime (s), void (1 or 0), claimed (1 or 0),
+# when the call began, of each. What is booked to an account that was closed meanwhile can only
 # lower today's: the day's premium is not spent twice.
 BOOK = (
     _PRELUDE
     + """
-local day, began = tonumber(ARGV[3]), tonumber(ARGV[4])
-for at = 5, #ARGV, 6 do
-  local key = BASE .. ARGV[at]
+local day = tonumber(ARGV[3])
+for at = 4, #ARGV, 7 do
+  local key, began = BASE .. ARGV[at], tonumber(ARGV[at + 6])
   local f = redis.call('HMGET', key, 's', 'm', 'd', 'u')
   -- Pre-warming writes what nobody has asked for yet; what was forgotten meanwhile stays so.
   if f[1] or (ARGV[at + 2] == '1' and ARGV[at + 5] == '0') then
@@ -175,9 +175,15 @@ return 1
 """
 )
 
-# ARGV: key, lifetime (s), then name, value of each sum.
+# ARGV: lifetime (s), then key, number of sums, and name, value of each.
 COUNT = """
-for at = 3, #ARGV, 2 do redis.call('HINCRBY', ARGV[1], ARGV[at], ARGV[at + 1]) end
-redis.call('EXPIRE', ARGV[1], ARGV[2])
+local at = 2
+while ARGV[at] do
+  local key = ARGV[at]
+  local words = at + 2 * ARGV[at + 1]
+  for place = at + 2, words, 2 do redis.call('HINCRBY', key, ARGV[place], ARGV[place + 1]) end
+  redis.call('EXPIRE', key, ARGV[1])
+  at = words + 2
+end
 return 1
 """

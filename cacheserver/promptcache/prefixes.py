@@ -1,16 +1,18 @@
 """Statistics of the prefixes of Claude's prompt cache, shared by all servers.
 
 A miss asks once (`see`), and once more if it is about to write (`claim`): only one call spends a
-premium. The outcome is written in the background. Bounded per tenant: the prefix unseen for longest
-is dropped first, but never one that owes a premium of the day.
+premium. The outcome is written in the background, those of calls that only read together. Bounded
+per tenant: the prefix unseen for longest is dropped first, but never one that owes a premium of the
+day.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 from cacheserver.promptcache import prefix_scripts
 from cacheserver.promptcache.planner import (
@@ -35,6 +37,9 @@ _USAGE_HOURS = 8 * 24  # of usage, hour by hour
 
 EDGES = tuple(LIFETIME_S[ttl] - MARGIN_S for ttl in ("5m", "1h"))
 _TTL_OF: Final[dict[int, Ttl]] = {seconds: ttl for ttl, seconds in LIFETIME_S.items()}
+
+# Tenant, outcome for its prefixes, and when the call began.
+PrefixReads: TypeAlias = tuple[str, Sequence[PrefixUpdate], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +123,42 @@ class Prefixes:
         claimed: Sequence[str] = (),
     ) -> None:
         """Book the outcome of a call that began at `began`; `claimed` are its own claims."""
-        words = [
-            word
-            for one in bookings
-            for word in (
-                one.prefix,
-                one.change,
-                int(one.used),
-                LIFETIME_S[one.ttl],
-                int(one.void),
-                int(one.prefix in claimed),
-            )
-        ]
+        words = [word for one in bookings for word in _update(one, began, one.prefix in claimed)]
         if words:
-            await run_script(
-                self._book, self._prefix, tenant_key(tenant), _day(began), repr(began), *words
-            )
+            await run_script(self._book, self._prefix, tenant_key(tenant), _day(began), *words)
+
+    async def book_reads(self, calls: Iterable[PrefixReads]) -> None:
+        """Book the outcomes of calls that claimed nothing, folded by prefix."""
+        days: dict[tuple[str, int], dict[str, tuple[PrefixUpdate, float]]] = {}
+        for tenant, bookings, began in calls:
+            folded = days.setdefault((tenant, _day(began)), {})
+            for one in bookings:
+                before, latest = folded.get(one.prefix, (None, began))
+                if before is not None:
+                    newer = one if began >= latest else before
+                    change, used = before.change + one.change, before.used or one.used
+                    one = replace(newer, change=change, used=used)
+                folded[one.prefix] = one, max(began, latest)
+        for (tenant, day), folded in days.items():
+            words = [word for one, at in folded.values() for word in _update(one, at, False)]
+            await run_script(self._book, self._prefix, tenant_key(tenant), day, *words)
 
     async def take_slot(self, tenant: str, name: str, slot: int, life_s: int) -> bool:
         """Return whether this server pre-warms `name` in that slot of time."""
         key = f"{self._prefix}pcw:{tenant_key(tenant)}:{name}:{slot}"
         return bool(await command(self._redis, "SET", key, self._server, "NX", "EX", life_s))
 
-    async def count(self, tenant: str, used: PromptCacheUse, now: float) -> None:
-        """Add a call to its hour's sums."""
-        key = self._hour_key(tenant, int(now // _HOUR_S))
-        words = [word for pair in _fields(used).items() if pair[1] for word in pair]
-        await run_script(self._count, key, _USAGE_HOURS * _HOUR_S, *words)
+    async def count(self, calls: Iterable[tuple[str, PromptCacheUse, float]]) -> None:
+        """Add calls, each with its tenant and time, to the sums of their hours."""
+        hours: dict[str, Counter[str]] = {}
+        for tenant, used, now in calls:
+            key = self._hour_key(tenant, int(now // _HOUR_S))
+            hours.setdefault(key, Counter()).update(_fields(used))
+        words: list[str | int] = []
+        for key, sums in hours.items():
+            pairs = [pair for pair in sums.items() if pair[1]]
+            words += (key, len(pairs), *(word for pair in pairs for word in pair))
+        await run_script(self._count, _USAGE_HOURS * _HOUR_S, *words)
 
     async def used(self, tenant: str, window_s: int, now: float) -> PromptCacheUse:
         """Return the sums of the hours that the last `window_s` seconds touch, 8 days at most."""
@@ -190,6 +204,12 @@ def _fields(used: PromptCacheUse) -> Mapping[str, int]:
         "warmed": used.warmed,
         "warm_cost": used.warm_cost,
     }
+
+
+def _update(one: PrefixUpdate, began: float, claimed: bool) -> Iterator[str | float]:
+    """Yield the words of `BOOK` for a prefix."""
+    yield from (one.prefix, one.change, int(one.used), LIFETIME_S[one.ttl])
+    yield from (int(one.void), int(claimed), repr(began))
 
 
 def _day(now: float) -> int:

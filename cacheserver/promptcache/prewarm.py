@@ -113,7 +113,7 @@ class Prewarmer:
         await self._prefixes.book(tenant, bookings, now)
         bill = self._pricer.bill(message, now)
         cost = 0 if bill is None else bill.cost
-        await self._prefixes.count(tenant, PromptCacheUse(warmed=1, warm_cost=cost), now)
+        await self._prefixes.count([(tenant, PromptCacheUse(warmed=1, warm_cost=cost), now)])
         return True
 
     async def _keep(self) -> None:

@@ -1,20 +1,20 @@
 """Log of prompts: families that share a skeleton, and versions by namespace.
 
-Hashes, counts and positions, never words. Written in the background: two servers that record the
-same family at once may lose one of two sightings. Raises `StoreError` when the store fails.
+Hashes, counts and positions, never words. Written in the background, many sightings together: two
+servers that record the same family at once may lose some. Raises `StoreError` when the store fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 
 from cacheserver.promptcache.drift_costs import Family, Version
 from cacheserver.promptcache.planner import Gaps
-from cacheserver.storage.connection import PREFIX, Connection, command, store_errors
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import decode_object, encode_object, tenant_key
 
 _LIFE_S = 30 * 86_400
@@ -25,6 +25,73 @@ _MOST_SCOPES = 50  # of a version
 _MOST_BYTES = 16_384  # of a family
 _STEP = 500
 
+_PLACE = """
+local function place(index, name, at, life, most)
+  redis.call('ZADD', index, at, name)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', at - life)
+  redis.call('ZREMRANGEBYRANK', index, 0, -most - 1)
+  redis.call('EXPIRE', index, life)
+end
+"""
+
+# ARGV: the family's key, its row, its tenant's index, skeleton, last seen, lifetime (s), most.
+_KEEP_FAMILY = (
+    _PLACE
+    + """
+redis.call('SET', ARGV[1], ARGV[2], 'EX', ARGV[6])
+place(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+return 1
+"""
+)
+
+# ARGV: key, fingerprint, lifetime (s) of each request. Returns the fingerprints before.
+_REPEATED = """
+local before = {}
+for at = 1, #ARGV, 3 do
+  before[#before + 1] = redis.call('SET', ARGV[at], ARGV[at + 1], 'EX', ARGV[at + 2], 'GET')
+end
+return before
+"""
+
+# ARGV: the version's key, first and last seen, characters, requests, lifetime (s), most scopes;
+# index, name and most of versions, then of namespaces; then rest and scope of each kind of request.
+_NOTE_VERSION = (
+    _PLACE
+    + """
+local key, last, life, most = ARGV[1], ARGV[3], ARGV[6], tonumber(ARGV[7])
+redis.call('HSETNX', key, 'first_at', ARGV[2])
+redis.call('HSET', key, 'last_at', last, 'chars', ARGV[4])
+redis.call('HINCRBY', key, 'requests', ARGV[5])
+for at = 14, #ARGV, 2 do
+  local field = 's:' .. ARGV[at]
+  if redis.call('HLEN', key) < most + 4 or redis.call('HEXISTS', key, field) == 1 then
+    redis.call('HSET', key, field, ARGV[at + 1])
+  end
+end
+redis.call('EXPIRE', key, life)
+place(ARGV[8], ARGV[9], last, life, ARGV[10])
+place(ARGV[11], ARGV[12], last, life, ARGV[13])
+return 1
+"""
+)
+
+
+@dataclass(slots=True)
+class VersionUse:
+    """Requests under a version, as they are added to it."""
+
+    first_at: float
+    last_at: float
+    chars: int = 0
+    requests: int = 0
+    scopes: dict[str, str] = field(default_factory=dict)  # rest of the request -> its scope
+
+    def add(self, now: float, *, chars: int, scope: tuple[str, str] | None) -> None:
+        self.first_at, self.last_at = min(self.first_at, now), max(self.last_at, now)
+        self.chars, self.requests = chars, self.requests + 1
+        if scope is not None and (scope[0] in self.scopes or len(self.scopes) < _MOST_SCOPES):
+            self.scopes[scope[0]] = scope[1]
+
 
 class PromptLog:
     """Families and versions of the prompts of each tenant."""
@@ -32,6 +99,9 @@ class PromptLog:
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._keep_family = redis.register_script(_KEEP_FAMILY)
+        self._repeated = redis.register_script(_REPEATED)
+        self._note_version = redis.register_script(_NOTE_VERSION)
 
     async def family(self, tenant: str, skeleton: str) -> Family:
         """Return the family with that skeleton, or a new one."""
@@ -42,10 +112,10 @@ class PromptLog:
         """Store a family, and drop those beyond the limit."""
         row = {**asdict(family), "varied": {str(k): v for k, v in family.varied.items()}}
         value = encode_object("a family", row, most=_MOST_BYTES)
-        key = self._key("fam", tenant, family.skeleton)
-        await command(self._redis, "SET", key, value, "EX", _LIFE_S)
-        index = self._key("fams", tenant)
-        await self._place(index, family.skeleton, family.last_at, _MOST_FAMILIES)
+        keys = self._key("fam", tenant, family.skeleton), self._key("fams", tenant)
+        last_at = repr(family.last_at)
+        words = (keys[0], value, keys[1], family.skeleton, last_at, _LIFE_S, _MOST_FAMILIES)
+        await run_script(self._keep_family, *words)
 
     async def families(self, tenant: str) -> list[Family]:
         """Return all families of a tenant, latest first."""
@@ -56,44 +126,34 @@ class PromptLog:
         rows = await command(self._redis, "MGET", *keys)
         return [_family(decode_object("a family", row)) for row in rows if row is not None]
 
-    async def repeated(self, tenant: str, request: str, fingerprint: str, life_s: int) -> bool:
-        """Return whether a request that differs only in its fragments was answered within `life_s`.
+    async def repeated(self, requests: Sequence[tuple[str, str, str, int]]) -> list[bool]:
+        """Return of each request whether one that differs only in its fragments was answered.
 
-        Records this request in its place.
+        A request is its tenant, its digest without fragments, its fingerprint, and for how long (s)
+        it is recorded in place of the one before.
         """
-        if life_s <= 0:
-            return False
-        key = self._key("famq", tenant, request)
-        before = await command(self._redis, "GET", key)
-        await command(self._redis, "SET", key, fingerprint, "EX", life_s)
-        return before is not None and before.decode() != fingerprint
+        words = [
+            word
+            for tenant, request, fingerprint, life_s in requests
+            for word in (self._key("famq", tenant, request), fingerprint, life_s)
+        ]
+        found = await run_script(self._repeated, *words) if words else []
+        return [
+            before is not None and before.decode() != fingerprint
+            for before, (_, _, fingerprint, _) in zip(found, requests, strict=True)
+        ]
 
-    async def note_version(
-        self,
-        tenant: str,
-        namespace: str,
-        digest: str,
-        *,
-        chars: int,
-        scope: tuple[str, str] | None,
-        now: float,
-    ) -> None:
-        """Count a request under a version; `scope` is the rest of the request and its scope."""
-        key = self._key("ver", tenant, f"{namespace}:{digest}")
-        with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hsetnx(key, "first_at", repr(now))
-                pipe.hset(key, mapping={"last_at": repr(now), "chars": chars})
-                pipe.hincrby(key, "requests", 1)
-                if scope is not None:
-                    pipe.hset(key, f"s:{scope[0]}", scope[1])
-                pipe.hlen(key)
-                pipe.expire(key, _LIFE_S)
-                *_, size, _ = await pipe.execute()
-        if scope is not None and size > _MOST_SCOPES + 4:
-            await command(self._redis, "HDEL", key, f"s:{scope[0]}")
-        await self._place(self._key("vers", tenant, namespace), digest, now, _MOST_VERSIONS)
-        await self._place(self._key("verns", tenant), namespace, now, _MOST_NAMESPACES)
+    async def note_version(self, tenant: str, namespace: str, digest: str, use: VersionUse) -> None:
+        """Add requests to a version."""
+        await run_script(
+            self._note_version,
+            self._key("ver", tenant, f"{namespace}:{digest}"),
+            *(repr(use.first_at), repr(use.last_at), use.chars, use.requests),
+            *(_LIFE_S, _MOST_SCOPES),
+            *(self._key("vers", tenant, namespace), digest, _MOST_VERSIONS),
+            *(self._key("verns", tenant), namespace, _MOST_NAMESPACES),
+            *(word for pair in use.scopes.items() for word in pair),
+        )
 
     async def versions(self, tenant: str, namespace: str) -> list[Version]:
         """Return the versions of a namespace, latest first."""
@@ -126,15 +186,6 @@ class PromptLog:
                 ]
             if int(cursor) == 0:
                 return
-
-    async def _place(self, index: str, name: str, now: float, most: int) -> None:
-        with store_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(index, {name: now})
-                pipe.zremrangebyscore(index, "-inf", now - _LIFE_S)
-                pipe.zremrangebyrank(index, 0, -most - 1)
-                pipe.expire(index, _LIFE_S)
-                await pipe.execute()
 
     def _key(self, kind: str, tenant: str, *rest: str) -> str:
         return ":".join((f"{self._prefix}{kind}", tenant_key(tenant), *rest))

@@ -161,7 +161,7 @@ class PromptPlanner:
             expected=plan.expected,
             gain=gain(self._cost, model, usage, now) or 0,
         )
-        self._writes.do(lambda: self._prefixes.count(tenant, used, now))
+        self._writes.gather(self._prefixes.count, (tenant, used, now))
         if self._watcher is not None:
             self._watcher.learn(query, model, usage, now)
 
@@ -277,8 +277,16 @@ class PromptPlanner:
             }
 
     def _book(self, tenant: str, bookings: tuple[PrefixUpdate, ...], drafted: Draft) -> None:
+        if not bookings:
+            return
         claimed = tuple(prefix for prefix, _ in drafted.reserved)
-        self._writes.do(lambda: self._prefixes.book(tenant, bookings, drafted.at, claimed=claimed))
+        reads = all(one.used and one.change >= 0 and not one.void for one in bookings)
+        if claimed or not reads:
+            # At once: it says whether another call may write.
+            at = drafted.at
+            self._writes.do(lambda: self._prefixes.book(tenant, bookings, at, claimed=claimed))
+        else:
+            self._writes.gather(self._prefixes.book_reads, (tenant, bookings, drafted.at))
 
     def _rates_of(self, model: str, now: float) -> Rates | None:
         """Return cached rates: prices change on UTC days, and four look-ups a miss are slow."""

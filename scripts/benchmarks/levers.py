@@ -206,6 +206,9 @@ async def _send(
                 reply = await http.post("/v1/query", json=body)
             if reply.status_code not in (200, 202):
                 raise RuntimeError(f"status {reply.status_code}: {reply.text[:200]}")
+            # What was learned is written a second later, by another clock than this one.
+            await parts.prompt_caching.writes.drain()
+            await parts.output_caps.drain()
         now[0] += 7_200  # past the latest time to submit the batches
         for job in jobs:
             async with http.stream("GET", f"/v1/jobs/{job}/events") as events:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from cacheserver.core import background
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import StoreError
 
@@ -104,3 +105,55 @@ async def test_work_that_comes_as_the_last_one_ends_is_done(counts: Counts) -> N
     work.do(first)
     await asyncio.wait_for(ended, 30)
     assert done == [2]
+
+
+async def test_what_is_gathered_is_written_together_and_before_what_waits_for_it(
+    counts: Counts,
+) -> None:
+    work, written = BackgroundWork("writes", counts, limit=4, at_once=1), list[list[int]]()
+
+    async def write(items: list[int]) -> None:
+        written.append(items)
+        if 9 in items:
+            raise StoreError("away")
+
+    for number in (1, 2, 3, 4, 5):
+        work.gather(write, number)
+    assert (written, counts.lost) == ([], {"writes": 1})
+    await work.drain()
+    assert written == [[1, 2, 3, 4]]
+    work.gather(write, 9)
+    work.do(lambda: write([6]))
+    await work.drain()
+    assert (written[1:], counts.failed) == ([[6], [9]], {"writes": 1})
+    work.gather(write, 7)
+    await work.close()
+    work.gather(write, 8)
+    assert (written[-1], counts.lost) == ([7], {"writes": 2})
+
+
+async def test_what_is_gathered_waits_for_nobody(
+    counts: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = BackgroundWork("writes", counts)
+    written: asyncio.Queue[list[int]] = asyncio.Queue()
+    for number in range(background._TOGETHER):
+        work.gather(written.put, number)
+    assert len(await asyncio.wait_for(written.get(), 30)) == background._TOGETHER
+    monkeypatch.setattr(background, "_GATHER_S", 0.001)
+    work.gather(written.put, 7)
+    assert await asyncio.wait_for(written.get(), 30) == [7]
+
+
+async def test_closing_counts_each_gathered_item_that_was_not_written(counts: Counts) -> None:
+    work, hung = BackgroundWork("writes", counts, at_once=1), asyncio.Event()
+
+    async def write(_: list[int]) -> None:
+        await hung.wait()
+
+    work.do(hung.wait)
+    for number in range(3):
+        work.gather(write, number)
+    await asyncio.sleep(0)
+    await work.close(patience_s=0.0)
+    assert counts.lost == {"writes": 3}

@@ -47,6 +47,25 @@ async def test_tenants_share_nothing(prefixes: Prefixes) -> None:
     assert (other.sightings, other.kind_opened) == (1, 1)
 
 
+async def test_reads_that_are_booked_together_count_as_if_each_was(prefixes: Prefixes) -> None:
+    reads = [(("p1", 10.5), ("p2", 3.0)), (("p1", 2.0),), (("p2", 1.25),)]
+    for tenant in ("each", "together"):
+        await prefixes.see(tenant, [("p1", "system", 10_000), ("p2", "turn", 10_000)], NOW)
+    # Of the one that began last and the one before it, the first may come last.
+    calls = [
+        ("together", [PrefixUpdate(name, gain, True) for name, gain in read], NOW + began)
+        for read, began in zip(reads, (1, 5, 3), strict=True)
+    ]
+    for _, bookings, began in calls:
+        await prefixes.book("each", bookings, began)
+    await prefixes.book_reads(calls)
+    names = [("p1", "system", 10_000), ("p2", "turn", 10_000)]
+    found = [await prefixes.see(tenant, names, NOW + 9) for tenant in ("each", "together")]
+    assert found[0] == found[1]
+    assert [sight.used_at for sight in found[1]] == [NOW + 5, NOW + 3]
+    assert [sight.account for sight in found[1]] == [12.5, 4.25]
+
+
 async def test_one_of_many_claims_is_granted(redis: Connection, prefix: str) -> None:
     servers = [Prefixes(redis, prefix=prefix, server=str(n)) for n in range(5)]
     await servers[0].see("acme", [NAME], NOW)
@@ -118,7 +137,7 @@ async def test_every_key_has_an_end(redis: Connection, prefix: str, prefixes: Pr
     await prefixes.book(
         "acme", [PrefixUpdate("p1", 0.0, True), PrefixUpdate("warmed", 0.0, True)], NOW
     )
-    await prefixes.count("acme", PromptCacheUse(calls=1), NOW)
+    await prefixes.count([("acme", PromptCacheUse(calls=1), NOW)])
     await prefixes.take_slot("acme", "warm", 1, 60)
     async for key in redis.scan_iter(f"{prefix}*"):
         if b":pcs:" not in key and b"pcs:" not in key:
@@ -128,7 +147,7 @@ async def test_every_key_has_an_end(redis: Connection, prefix: str, prefixes: Pr
 async def test_use_is_summed_over_a_window(prefixes: Prefixes) -> None:
     for hours, read in ((0, 10), (1, 20), (30, 40)):
         used = PromptCacheUse(calls=1, prompt=100, read=read, gain=-5)
-        await prefixes.count("acme", used, NOW - hours * 3_600)
+        await prefixes.count([("acme", used, NOW - hours * 3_600)])
     day = await prefixes.used("acme", 86_400, NOW)
     assert (day.calls, day.read, day.gain) == (2, 30, -10)
     assert day.read_ratio == 0.15

@@ -1,8 +1,9 @@
 """Rate limits of requests on arrival, and of misses before a call to Claude.
 
 Rule: without a limit there is no round trip. Limits are counted in Redis for all servers; if Redis
-is away or too slow, each server counts for itself. Where the limit is high, requests are taken
-ahead, and let in only once they are taken: all servers together never let in more than the limit.
+is away or too slow, each server counts for itself. Where the limit is high, requests and tokens are
+taken ahead, and a seat that has become free is kept for the next miss. Nothing is let in before it
+is taken: all servers together never let in more than the limit.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
-from cacheserver.budgets import token_bucket
+from cacheserver.budgets.idle_seats import IdleSeats
+from cacheserver.budgets.local_limits import LocalLimits
 from cacheserver.budgets.rate_limit_store import BucketAmount, RateLimitStore, Seats
 from cacheserver.budgets.rules import most
-from cacheserver.budgets.token_bucket import Bucket
 from cacheserver.cache.ports import Metrics
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import RateLimited, StoreError
@@ -33,11 +34,13 @@ _SITE = "rate-limit"
 _PATIENCE_S = 0.25  # for the store; beyond it this server's own count is used
 _AWAY_S = 1.0  # a store that failed is not used again sooner
 # A limit's tenth of a second is taken at once, where that is more than one request, and let in here
-# for a second; what is left then is lost, a tenth of the limit at most.
+# for a second; what is left then is lost, a tenth of the limit at most. Tokens likewise, where that
+# is enough for two misses.
 _AHEAD, _AHEAD_S = 600, 1.0
+_SUMMED_S = 0.2  # tokens of those that a miss did not use are summed for so long
 _MOST_AHEAD = 1_000
 _REFUSED_S = 0.1  # near the limit each request is asked for alone
-_MOST = 10_000  # buckets in memory while the store is away, about 2 MB
+_MOST = 10_000  # limits that are taken ahead
 
 Which: TypeAlias = Literal["requests_per_minute", "concurrent_misses", "tokens_per_minute"]
 
@@ -63,64 +66,29 @@ class _Party:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Amounts and seats that a miss has taken. `here`: counted by this server alone."""
+    """Amounts and seats that a miss has taken.
+
+    `here`: the amounts are counted by this server alone; `ahead`: they were taken ahead. `seat` is
+    the id under which the store has the seats; None: they are counted by this server alone.
+    """
 
     buckets: tuple[BucketAmount, ...]
     seats: tuple[Seats, ...]
-    here: bool
+    seat: str | None
+    seat_at: float  # when it was taken, by the clock
+    here: bool = False
+    ahead: bool = False
 
 
 @dataclass(slots=True)
 class _Share:
-    """Requests that were taken from their buckets ahead. Times are the clock's."""
+    """Requests or tokens that were taken from their buckets ahead. Times are the clock's."""
 
     left: int = 0
+    asked_at: float = -math.inf
     until: float = -math.inf
     alone_until: float = -math.inf  # it was refused
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one asks for all who wait
-
-
-@dataclass(slots=True)
-class _Here:
-    """Count of this server alone."""
-
-    clock: Callable[[], float]
-    buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
-    seats: dict[str, set[str]] = field(default_factory=dict)
-
-    def take(
-        self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]
-    ) -> tuple[int, float] | None:
-        now = self.clock()
-        for place, one in enumerate(buckets):
-            bucket = self.buckets.get(one.name)
-            wait = token_bucket.wait_s(bucket, now, per_minute=one.per_minute, cost=one.amount)
-            if wait > 0:
-                return place, wait
-        for place, of in enumerate(seats, len(buckets)):
-            if len(self.seats.get(of.name, ())) >= of.most:
-                return place, 1.0
-        self._change([replace(one, amount=-one.amount) for one in buckets], now)
-        for of in seats:
-            self.seats.setdefault(of.name, set()).add(id)
-        return None
-
-    def give(self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]) -> None:
-        self._change(buckets, self.clock())
-        for of in seats:
-            if taken := self.seats.get(of.name):
-                taken.discard(id)
-                if not taken:
-                    del self.seats[of.name]
-
-    def _change(self, buckets: Sequence[BucketAmount], now: float) -> None:
-        for one in buckets:
-            bucket = self.buckets.pop(one.name, None)
-            self.buckets[one.name] = token_bucket.adjust(
-                bucket, now, per_minute=one.per_minute, by=one.amount
-            )
-        while len(self.buckets) > _MOST:
-            self.buckets.popitem(last=False)
 
 
 class RateLimits:
@@ -140,7 +108,10 @@ class RateLimits:
         self._metrics = metrics
         self._writes = writes
         self._clock = clock
-        self._here = _Here(clock)
+        self._here = LocalLimits(clock)
+        self._idle = IdleSeats(lambda id, seats: self._return(id, (), seats), store.lease_s)
+        self._unused: dict[tuple[str, int], int] = {}  # tokens to return, by bucket and its limit
+        self._summing: asyncio.TimerHandle | None = None
         self._shares: OrderedDict[tuple[tuple[str, int], ...], _Share] = OrderedDict()
         self._away_until = -math.inf
         self._held: dict[str, _Held] = {}
@@ -176,17 +147,12 @@ class RateLimits:
             for one in of_tokens
         )
         seats = tuple(Seats(one.name, one.limits.concurrent_misses or 1) for one in of_seats)
-        try:
-            refused, here = await self._take(id, buckets, seats)
-        except asyncio.CancelledError:  # it is unknown whether it was taken: return no tokens
-            self._give(id, _Held((), seats, here=False), 0)
-            raise
+        refused = await self._take_miss(id, buckets, seats)
         if refused is not None:
             place, wait = refused
             if place < len(buckets):
                 raise _error(of_tokens[place], "tokens_per_minute", wait)
             raise _error(of_seats[place - len(buckets)], "concurrent_misses", wait)
-        self._held[id] = _Held(buckets, seats, here)
         if seats and (self._renewing is None or self._renewing.done()):
             self._renewing = asyncio.create_task(self._renew(), name="limits:renew")
 
@@ -201,7 +167,9 @@ class RateLimits:
             self._give(id, held, tokens)
 
     async def close(self) -> None:
-        """Stop renewing. Seats are free when their leases end."""
+        """Stop renewing, and return what is kept. Seats in use are free when their leases end."""
+        self._idle.clear()
+        self._return_unused()
         if self._renewing is not None:
             await end(self._renewing)
             self._renewing = None
@@ -218,22 +186,63 @@ class RateLimits:
         return found
 
     async def _take_request(self, buckets: Sequence[BucketAmount]) -> tuple[int, float] | None:
-        """Take one request, from what was taken ahead if there is some; return the refusal."""
-        ahead = min(_MOST_AHEAD, min(one.per_minute for one in buckets) // _AHEAD)
-        share = self._share(buckets)
-        if ahead > 1 and self._clock() >= share.alone_until:
-            async with share.turn:
-                if self._clock() < share.until and share.left > 0:
-                    share.left -= 1
-                    return None
-                asked_at = self._clock()
-                more = [replace(one, amount=ahead) for one in buckets]
-                refused, _ = await self._take("", more, ())
-                if refused is None:
-                    share.left, share.until = ahead - 1, asked_at + _AHEAD_S
-                    return None
-                share.alone_until = self._clock() + _REFUSED_S
+        """Take one request, and return the refusal."""
+        if await self._take_ahead(buckets, most=_MOST_AHEAD):
+            return None
         return (await self._take("", buckets, ()))[0]
+
+    async def _take_miss(
+        self, id: str, buckets: tuple[BucketAmount, ...], seats: tuple[Seats, ...]
+    ) -> tuple[int, float] | None:
+        """Take what a miss needs and note it, or return the refusal."""
+        idle = self._idle.take(seats) if seats else None
+        seat, seat_at = idle or (id, self._clock())
+        wanted = seats if idle is None else ()
+        refused, here = None, False
+        try:
+            ahead = bool(buckets) and await self._take_ahead(buckets)
+            rest = () if ahead else buckets
+            if rest or wanted:
+                refused, here = await self._take(id, rest, wanted)
+        except asyncio.CancelledError:  # it is unknown whether it was taken: return no tokens
+            self._return(seat, (), seats)
+            raise
+        if refused is None:
+            of_store = None if here and wanted else seat
+            self._held[id] = _Held(buckets, seats, of_store, seat_at, here and bool(rest), ahead)
+            return None
+        if idle is not None and not self._idle.keep(seats, seat, seat_at, self._clock()):
+            self._return(seat, (), seats)
+        if ahead:
+            self._sum_unused(buckets)
+        place, wait = refused
+        return place + len(buckets) - len(rest), wait
+
+    async def _take_ahead(self, buckets: Sequence[BucketAmount], *, most: float = math.inf) -> bool:
+        """Take amounts of those taken ahead, of which new ones may be taken; False: ask alone.
+
+        Alone goes also what comes first after a pause, because little may follow it.
+        """
+        cost = buckets[0].amount
+        ahead = int(min(most, min(one.per_minute for one in buckets) // _AHEAD))
+        if ahead < 2 * cost:
+            return False
+        share = self._share(buckets)
+        async with share.turn:
+            now = self._clock()
+            paused, share.asked_at = now - share.asked_at > _AHEAD_S, now
+            if now < share.until and share.left >= cost:
+                share.left -= cost
+                return True
+            if paused or now < share.alone_until:
+                return False
+            more = [replace(one, amount=ahead) for one in buckets]
+            refused, here = await self._take("", more, ())
+            if refused is None and not here:
+                share.left, share.until = ahead - cost, now + _AHEAD_S
+                return True
+            share.alone_until = self._clock() + _REFUSED_S
+            return False
 
     def _share(self, buckets: Sequence[BucketAmount]) -> _Share:
         key = tuple([(one.name, one.per_minute) for one in buckets])
@@ -258,21 +267,47 @@ class RateLimits:
         return self._here.take(id, buckets, seats), True
 
     def _give(self, id: str, held: _Held, tokens: int) -> None:
-        unused = [replace(one, amount=one.amount - tokens) for one in held.buckets]
+        unused = tuple([replace(one, amount=one.amount - tokens) for one in held.buckets])
         if held.here:
-            self._here.give(id, unused, held.seats)
+            self._here.give(id, unused, ())
+            unused = ()
+        elif held.ahead and all(one.amount >= 0 for one in unused):
+            self._sum_unused(unused)
+            unused = ()
+        if held.seat is None:
+            self._here.give(id, (), held.seats)
+            self._return(id, unused, ())
+        elif held.seats and self._idle.keep(held.seats, held.seat, held.seat_at, self._clock()):
+            self._return(held.seat, unused, ())
         else:
-            self._writes.do(partial(self._store.give, id, unused, held.seats))
+            self._return(held.seat, unused, held.seats)
+
+    def _sum_unused(self, buckets: Sequence[BucketAmount]) -> None:
+        for one in buckets:
+            key = (one.name, one.per_minute)
+            self._unused[key] = self._unused.get(key, 0) + one.amount
+        if self._summing is None:
+            loop = asyncio.get_running_loop()
+            self._summing = loop.call_later(_SUMMED_S, self._return_unused)
+
+    def _return_unused(self) -> None:
+        if self._summing is not None:
+            self._summing.cancel()
+            self._summing = None
+        unused, self._unused = self._unused, {}
+        self._return("", [BucketAmount(*key, amount) for key, amount in unused.items()], ())
+
+    def _return(self, id: str, buckets: Sequence[BucketAmount], seats: Sequence[Seats]) -> None:
+        if buckets or seats:
+            self._writes.do(partial(self._store.give, id, buckets, seats))
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._store.lease_s / 3)
-            held = [
-                (seats.name, id)
-                for id, one in self._held.items()
-                if not one.here
-                for seats in one.seats
-            ]
+            held = self._idle.held()
+            for one in self._held.values():
+                if one.seat is not None:
+                    held += [(seats.name, one.seat) for seats in one.seats]
             if not held:
                 return
             try:

@@ -16,6 +16,7 @@ import pytest
 
 from cacheserver.budgets.rate_limit_store import RateLimitStore
 from cacheserver.budgets.rate_limits import RateLimits
+from cacheserver.budgets.rules import most
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import RateLimited
 from cacheserver.core.rules.limits import Limits
@@ -117,6 +118,58 @@ async def test_requests_taken_ahead_are_never_more_than_the_limit(
     assert 0.9 * per_minute <= let_in <= most + 1
     commands = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert commands < let_in / (per_minute / 600) * 1.5 + 2 * (asked - let_in)
+
+
+async def test_misses_that_are_not_asked_for_one_by_one_stay_within_the_limits(
+    servers: list[Server],
+) -> None:
+    per_minute, seats = 150_000, 200
+    asked = query(tenant=tenant(tokens_per_minute=per_minute, concurrent_misses=seats))
+    cost = most(asked.body, asked.model, lambda *_: None).tokens
+    assert 2 * cost < per_minute / 600  # enough are taken ahead
+    drawn, under_way, taken = random.Random(0), list[tuple[Server, str]](), 0
+    began, refused_for = time.monotonic(), set[str]()
+    for number in range(3_000):
+        server = drawn.choice(servers)
+        refused = await server.miss(asked, str(number))
+        if refused is None:
+            under_way.append((server, str(number)))
+            taken += cost
+        else:
+            refused_for.add(why := refused.headers["x-cache-reason"])
+            # Each of the others may keep two seats, and others may be on their way back.
+            assert why != "limit-misses" or len(under_way) > seats - 20
+        assert len(under_way) <= seats
+        assert taken <= per_minute + (time.monotonic() - began) * per_minute / 60
+        if under_way and drawn.random() < (0.9 if len(under_way) > 195 else 0.7):
+            at, id = under_way.pop(drawn.randrange(len(under_way)))
+            used = drawn.choice([cost, cost // 2])
+            at.limits.ended(id, used)
+            taken -= cost - used
+        if drawn.random() < 0.02:
+            server.clock.now += 2  # what was taken ahead is over
+    assert refused_for == {"limit-tokens", "limit-misses"}
+
+
+async def test_a_free_seat_is_kept_for_the_next_miss_and_soon_returned(
+    servers: list[Server], redis: Connection
+) -> None:
+    one, other, _ = servers
+    asked = query(tenant=tenant(tokens_per_minute=10**9, concurrent_misses=100))
+    for number in range(5):  # more than it may keep of this limit
+        assert await one.miss(asked, str(number)) is None
+    for number in range(5):
+        await one.ended(str(number), 10)
+    before = (await redis.info("stats"))["total_commands_processed"]
+    for number in range(50):
+        assert await one.miss(asked, str(number)) is None
+        one.limits.ended(str(number), 10)
+    assert (await redis.info("stats"))["total_commands_processed"] - before <= 12
+    held = [await other.miss(asked, f"other-{number}") for number in range(100)]
+    assert [refused is None for refused in held] == [True] * 99 + [False]
+    await one.limits.close()
+    await one.behind.drain()
+    assert await other.miss(asked, "last") is None
 
 
 async def test_servers_on_one_redis_count_requests_together(servers: list[Server]) -> None:

@@ -79,6 +79,8 @@ class Entries:
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
         self.hot = hot or HotEntries(redis, prefix=prefix)
         self._touched: dict[str, int] = {}
+        # GDSF's L, as of the last upkeep and evictions of this process; b"": to be looked up.
+        self._inflation = b""
         self._task: asyncio.Task[None] | None = None
         self._put = redis.register_script(entry_scripts.PUT)
         self._touch = redis.register_script(entry_scripts.TOUCH)
@@ -217,7 +219,8 @@ class Entries:
             _STEP,
         ]
         while True:  # each turn evicts `_STEP` entries, so it ends
-            status, *dropped = await self.hot.change(self._put, *arguments)
+            reply = await self.hot.change(self._put, *arguments, self._inflation)
+            status, self._inflation, *dropped = reply
             self.hot.drop(entry.fingerprint)
             self._left(dropped)
             if status != 2:
@@ -314,6 +317,7 @@ class Entries:
         while True:
             now_ms = round(self._clock() * 1000)
             dropped = await self.hot.change(self._sweep, now_ms, self.max_bytes or 0, _STEP)
+            self._inflation = b""
             self._left(dropped)
             total += len(dropped)
             if len(dropped) < _STEP:

@@ -58,8 +58,6 @@ local function drop(id)
   return true
 end
 
-local function used() return tonumber(redis.call('HGET', STATE, 'bytes') or '0') end
-
 local function sweep(now_ms, limit, dropped)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, limit)) do
     drop(id)
@@ -67,75 +65,81 @@ local function sweep(now_ms, limit, dropped)
   end
 end
 
--- Evict the least worth first until `need` bytes fit under `max`; false if `limit` was too few.
-local function make_room(need, max, limit, dropped)
+-- Evict the least worth first until all fits under `max`; false if `limit` was too few.
+local function make_room(max, limit, dropped)
+  local function fits() return tonumber(redis.call('HGET', STATE, 'bytes') or '0') <= max end
   for _ = 1, limit do
-    if used() + need <= max then return true end
+    if fits() then return true end
     local worst = redis.call('ZRANGE', WORTH, 0, 0, 'WITHSCORES')
     if not worst[1] then return true end
     redis.call('HSET', STATE, 'inflation', worst[2])
     drop(worst[1])
     dropped[#dropped + 1] = worst[1]
   end
-  return used() + need <= max
+  return fits()
 end
 """
 
 BUSY: Final = b"busy"  # the answer of a script that waits for another server
 SHARED_MS: Final = 10_000  # without another server until a lease is to be had
 
-# Begins the scripts that change entries; the last argument is the name of the server that runs it.
+# For the scripts that change entries; the last argument is the name of the server that runs it.
 # While another's memory of them is in use, nothing is changed, and that one told to drop it.
-_FENCE = """
-local sole = redis.call('GET', P .. 'sole')
-if sole and sole ~= ARGV[#ARGV] then
+_FENCED = """
+local function fenced(sole)
+  if not sole or sole == ARGV[#ARGV] then return false end
   redis.call('SET', P .. 'shared', ARGV[#ARGV], 'PX', SHARED_MS)
-  return 'busy'
+  return true
 end
 """.replace("SHARED_MS", str(SHARED_MS))
+_FENCE = _FENCED + "if fenced(redis.call('GET', P .. 'sole')) then return 'busy' end\n"
 
 # ARGV: P, id, entry, vector or '', meta, the id's own group, now ms, life ms, asked at,
-# max bytes or 0, limit, server. Returns {0 refused | 1 stored | 2 call again, dropped ids...}. A
-# purge at the very moment of asking covers the answer: doubt is a miss.
+# max bytes or 0, limit, inflation or '' to look it up, server. Returns {0 refused | 1 stored | 2
+# call again, inflation, dropped ids...}. A purge at the very moment of asking covers the answer:
+# doubt is a miss. Every command here is one of each miss: there are no more than it takes.
 PUT = (
     _PRELUDE
-    + _FENCE
+    + _FENCED
     + """
 local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
-local max, limit = tonumber(ARGV[10]), tonumber(ARGV[11])
-local marks = {P .. 'p:' .. ARGV[6]}
-for _, group in ipairs(meta[5]) do marks[#marks + 1] = P .. 'p:' .. group end
-for _, purged_at in ipairs(redis.call('MGET', unpack(marks))) do
-  if purged_at and tonumber(purged_at) >= tonumber(ARGV[9]) then return {0} end
-end
-
-local reply, dropped = {1}, {}
+local max, limit, inflation = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
-local old = redis.call('GETRANGE', entry_key, 1, 32)
-if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
-local state = redis.call('HMGET', STATE, 'bytes', 'inflation')
-if max > 0 and tonumber(state[1] or '0') + meta[2] > max then
-  sweep(now, limit, dropped)  -- what has expired makes room first
-  if not make_room(meta[2], max, limit, dropped) then reply[1] = 2 end
-  state = redis.call('HMGET', STATE, 'bytes', 'inflation')
+local keys = {P .. 'sole', entry_key, P .. 'p:' .. ARGV[6]}
+for _, group in ipairs(meta[5]) do keys[#keys + 1] = P .. 'p:' .. group end
+local found = redis.call('MGET', unpack(keys))
+if fenced(found[1]) then return 'busy' end
+for at = 3, #keys do
+  if found[at] and tonumber(found[at]) >= tonumber(ARGV[9]) then return {0, ARGV[12]} end
 end
 
-if reply[1] == 1 then
-  redis.call('SET', entry_key, ARGV[3], 'PX', life)
-  if ARGV[4] == '' then
-    redis.call('DEL', vector_key)
-  else
-    redis.call('SET', vector_key, ARGV[4], 'PX', life)
+local status, dropped = 1, {}
+local old = (found[2] or ''):sub(2, 33)
+if old ~= '' and drop(old) and old ~= id then dropped[1] = old end
+local bytes = redis.call('HINCRBY', STATE, 'bytes', meta[2])
+if max > 0 and bytes > max then
+  sweep(now, limit, dropped)  -- what has expired makes room first
+  inflation = nil
+  if not make_room(max, limit, dropped) then
+    redis.call('HINCRBY', STATE, 'bytes', -meta[2])
+    status = 2
   end
-  local inflation = tonumber(state[2] or '0')
+end
+inflation = inflation or tonumber(redis.call('HGET', STATE, 'inflation') or '0')
+
+if status == 1 then
+  redis.call('SET', entry_key, ARGV[3], 'PX', life)
+  if ARGV[4] ~= '' then
+    redis.call('SET', vector_key, ARGV[4], 'PX', life)
+  elseif found[2] then
+    redis.call('DEL', vector_key)
+  end
   redis.call('HSET', IDS, id, ARGV[5])
   redis.call('ZADD', DEADLINES, now + life, id)
   redis.call('ZADD', WORTH, exact(inflation + meta[3] / meta[2]), id)
   for _, group in ipairs(meta[5]) do redis.call('SADD', P .. 'g:' .. group, id) end
-  redis.call('HINCRBY', STATE, 'bytes', meta[2])
 end
-for _, gone in ipairs(dropped) do reply[#reply + 1] = gone end
-return reply
+return {status, exact(inflation), unpack(dropped)}
 """
 )
 
@@ -203,7 +207,7 @@ SWEEP = (
     + """
 local dropped, limit = {}, tonumber(ARGV[4])
 sweep(ARGV[2], limit, dropped)
-if tonumber(ARGV[3]) > 0 then make_room(0, tonumber(ARGV[3]), limit - #dropped, dropped) end
+if tonumber(ARGV[3]) > 0 then make_room(tonumber(ARGV[3]), limit - #dropped, dropped) end
 return dropped
 """
 )

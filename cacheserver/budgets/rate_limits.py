@@ -13,7 +13,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
@@ -88,7 +88,7 @@ class _Share:
     asked_at: float = -math.inf
     until: float = -math.inf
     alone_until: float = -math.inf  # it was refused
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one asks for all who wait
+    asking: asyncio.Event | None = None  # one asks for all who wait; set when it has
 
 
 class RateLimits:
@@ -228,7 +228,7 @@ class RateLimits:
         if ahead < 2 * cost:
             return False
         share = self._share(buckets)
-        async with share.turn:
+        while True:
             now = self._clock()
             paused, share.asked_at = now - share.asked_at > _AHEAD_S, now
             if now < share.until and share.left >= cost:
@@ -236,6 +236,17 @@ class RateLimits:
                 return True
             if paused or now < share.alone_until:
                 return False
+            if share.asking is None:
+                return await self._ask_ahead(share, buckets, cost, ahead)
+            # Not a lock: it wakes one in each turn of the event loop, and a queue might never end.
+            await share.asking.wait()
+
+    async def _ask_ahead(
+        self, share: _Share, buckets: Sequence[BucketAmount], cost: int, ahead: int
+    ) -> bool:
+        share.asking = asyncio.Event()
+        try:
+            now = self._clock()
             more = [replace(one, amount=ahead) for one in buckets]
             refused, here = await self._take("", more, ())
             if refused is None and not here:
@@ -243,6 +254,9 @@ class RateLimits:
                 return True
             share.alone_until = self._clock() + _REFUSED_S
             return False
+        finally:
+            share.asking.set()
+            share.asking = None
 
     def _share(self, buckets: Sequence[BucketAmount]) -> _Share:
         key = tuple([(one.name, one.per_minute) for one in buckets])

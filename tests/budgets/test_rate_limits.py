@@ -172,6 +172,35 @@ async def test_a_free_seat_is_kept_for_the_next_miss_and_soon_returned(
     assert await other.miss(asked, "last") is None
 
 
+async def test_requests_that_wait_for_others_are_let_in_together(servers: list[Server]) -> None:
+    acme, loop = tenant(requests_per_minute=60_000), asyncio.get_running_loop()
+    turn, let_in = 0, list[int]()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if len(let_in) < 50:
+            loop.call_soon(count)
+
+    async def ask() -> None:
+        assert await servers[0].request(acme) is None
+        let_in.append(turn)
+
+    assert await servers[0].request(acme) is None  # the first asks for itself alone
+    count()
+    await asyncio.gather(*(ask() for _ in range(50)))
+    assert let_in[-1] - let_in[0] <= 1
+
+
+async def test_one_who_asks_for_others_and_leaves_holds_nobody_up(servers: list[Server]) -> None:
+    acme = tenant(requests_per_minute=60_000)
+    assert await servers[0].request(acme) is None  # the first asks for itself alone
+    first, *others = [asyncio.create_task(servers[0].request(acme)) for _ in range(5)]
+    await asyncio.sleep(0)  # all have begun
+    first.cancel()
+    assert await asyncio.gather(*others) == [None] * 4
+
+
 async def test_servers_on_one_redis_count_requests_together(servers: list[Server]) -> None:
     acme = tenant(requests_per_minute=5)
     asks = [servers[n % 3].request(acme) for n in range(12)]

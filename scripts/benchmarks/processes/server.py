@@ -27,7 +27,7 @@ from cacheserver import bootstrap
 from cacheserver.api.components import Components
 from cacheserver.api.server.connections import Connections
 from cacheserver.api.server.protocol import ServerConfig
-from cacheserver.app import create_app, limits_of
+from cacheserver.app import collect_rarely, create_app, limits_of
 from cacheserver.budgets import rate_limits
 from cacheserver.cache import fingerprint
 from cacheserver.cache.build import Embedding
@@ -228,6 +228,7 @@ async def _serve(
     server = uvicorn.Server(ServerConfig(app, Connections(limits_of(settings))))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await parts.entries.restored.wait()
+    collect_rarely()  # as a server does before it serves
     started = time.perf_counter()
     filled = given.data_dir / "filled"
     if not filled.exists():

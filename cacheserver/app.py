@@ -1,4 +1,4 @@
-"""The ASGI application, and the process that serves it."""
+"""The ASGI application, and the server that runs it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from cacheserver.api.state import AppState
 from cacheserver.config import settings as config
 from cacheserver.config.otel import otel
 from cacheserver.config.settings import Settings
-from cacheserver.core.errors import SettingsError
 from cacheserver.core.request_context import Observer
 from cacheserver.core.single_flight import end
+from cacheserver.storage.build import StoreServer
 
 logger = logging.getLogger(__name__)
 
@@ -82,31 +82,32 @@ def create_app(
     return app
 
 
-async def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then let streams end. `announce` gets lines for the user.
-
-    Raises `SettingsError` for what must be changed, `StoreError` where Redis is away. To be run in
-    the main thread: signals and the store's parent-death signal belong to it.
-    """
-    with _bound(settings) as listener:
-        async with bootstrap.build(settings, otel=otel()) as parts:
-            app = create_app(parts, settings)
-            await app.state.app_state.gate.refuse_open_bind(settings.host)
-            connections = Connections(limits_of(settings), parts.metrics.connection_closed)
-            parts.metrics.gauges.watch_connections(lambda: len(connections))
-            server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))
-            listener.listen()  # who reads the address may connect at once
-            for line in _greeting(settings, parts, listener):
-                announce(line)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, server.handle_exit, number, None)
-            loading = asyncio.create_task(_load(parts), name="upstream:load")
-            collect_rarely()
-            try:
-                await server.serve(sockets=[listener])
-            finally:
-                await end(loading)
+async def run(
+    settings: Settings,
+    store: StoreServer,
+    listener: socket.socket,
+    *,
+    announce: Callable[[str], None],
+) -> None:
+    """Build the server over the store and serve on `listener`, as `serving.serve` says."""
+    async with bootstrap.build(settings, server=store, otel=otel()) as parts:
+        app = create_app(parts, settings)
+        await app.state.app_state.gate.refuse_open_bind(settings.host)
+        connections = Connections(limits_of(settings), parts.metrics.connection_closed)
+        parts.metrics.gauges.watch_connections(lambda: len(connections))
+        server = _Server(ServerConfig(app, connections, timeout_graceful_shutdown=DRAIN_S))
+        listener.listen()  # who reads the address may connect at once
+        for line in _greeting(settings, parts, listener):
+            announce(line)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.handle_exit, number, None)
+        loading = asyncio.create_task(_load(parts), name="upstream:load")
+        collect_rarely()
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            await end(loading)
 
 
 def collect_rarely() -> None:
@@ -153,29 +154,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-@contextlib.contextmanager
-def _bound(settings: Settings) -> Iterator[socket.socket]:
-    """A socket on the address, before anything is started. It says it is TCP.
-
-    asyncio turns Nagle's algorithm off only for a socket that does; else each answer waits 40 ms
-    for the delayed acknowledgement of its own headers.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                settings.host, settings.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )[0]
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError as error:
-            raise SettingsError(
-                f"`CACHESERVER_HOST`, `CACHESERVER_PORT`: {settings.host}:{settings.port}: "
-                f"{error.strerror or error}"
-            ) from error
-        yield listener
 
 
 def _greeting(settings: Settings, parts: Components, listener: socket.socket) -> Iterator[str]:

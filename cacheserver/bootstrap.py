@@ -43,6 +43,7 @@ from cacheserver.languages.rules import languages
 from cacheserver.observability.metrics import Metrics
 from cacheserver.pricing import price_file
 from cacheserver.simulated import SimulatedSettings, serve_simulated
+from cacheserver.storage.build import StoreServer
 from cacheserver.webhooks import safe_post
 from cacheserver.webhooks.safe_post import Resolve
 
@@ -53,6 +54,7 @@ T = TypeVar("T")
 async def build(
     settings: Settings,
     *,
+    server: StoreServer | None = None,
     clock: Callable[[], float] = time.time,
     pace: Intervals | None = None,
     resolve: Resolve = safe_post.resolve,
@@ -60,8 +62,8 @@ async def build(
 ) -> AsyncIterator[Components]:
     """Start every part and yield them; stop them on the way out, answers under way first.
 
-    `pace` is how often batches are looked after, `resolve` how the hosts of webhooks are found,
-    `otel` where traces and metrics go.
+    `server` is that of the store, if it runs already. `pace` is how often batches are looked after,
+    `resolve` how the hosts of webhooks are found, `otel` where traces and metrics go.
 
     Raises `SettingsError` for what an operator must change, `StoreError` if Redis is away.
     """
@@ -80,7 +82,8 @@ async def build(
         embedder = await start(embedding.build(settings))
 
         # The stores, Claude, and the books.
-        server = await start(embedded.build(settings))
+        if server is None:
+            server = await start(embedded.build(settings))
         sealer = encryption.build(settings, metrics.unreadable)
         store = await start(storage.build(server, sealer, metrics, clock))
         options = kernel.cache_options(settings)

@@ -144,9 +144,9 @@ def _refuse_switched_off(args: argparse.Namespace) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     # Starting makes no garbage to speak of, and looking for it takes a sixth of the CPU of a start.
-    # `app.serve` collects again.
+    # `app.run` collects again.
     gc.disable()
-    from cacheserver import app
+    from cacheserver import serving
     from cacheserver.observability import logs
 
     settings = _settings_of(args)
@@ -154,7 +154,7 @@ def _serve(args: argparse.Namespace) -> int:
     # Where lines are read by a program, ours are no exception.
     announce = logging.getLogger("cacheserver").info if settings.log_format == "json" else say
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(app.serve(settings, announce=announce))
+        runner.run(serving.serve(settings, announce=announce))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -91,33 +92,50 @@ class OnnxEmbedder:
     """
 
     def __init__(self, folder: Path, threads: int = 1, *, prefix: str | None = None) -> None:
-        # Imported late: a program that only keeps vectors pays for neither.
-        import onnxruntime
-        from tokenizers import Tokenizer
-
         manifest = read_manifest(folder)
+        self._folder = folder
+        self._threads = threads
+        self._loading = threading.Lock()
+        self._loaded = False
         self._prefix = manifest.prefix if prefix is None else prefix
         self.id = manifest.id + prefix_mark(self._prefix)
         self.dim = manifest.dim
         self.window = manifest.window
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._lower = manifest.lower
+        self._unknown_piece = manifest.unknown
+        if prefix and prefix.strip():
+            self.load()
+            self._encoded(prefix)
+
+    def load(self) -> None:
+        """Read the model, unless it is read already. `embed` does so too; any thread may."""
+        with self._loading:
+            if not self._loaded:
+                self._load()
+                self._loaded = True
+
+    def _load(self) -> None:
+        # Imported late: a program that only keeps vectors pays for neither.
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(self._folder / TOKENIZER))
         # The published file cuts at 128 pieces and pads to 128: the first would compare
         # beginnings only, the second would cost ten times the work.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._lower = manifest.lower
-        self._unknown = manifest.unknown and self._tokenizer.token_to_id(manifest.unknown)
+        unknown = self._unknown_piece
+        self._unknown = unknown and self._tokenizer.token_to_id(unknown)
         self._special = len(self._tokenizer.encode("").ids)  # the pieces put around every text
-        if prefix and prefix.strip():
-            self._encoded(prefix)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+            str(self._folder / MODEL), options, providers=["CPUExecutionProvider"]
         )
 
     def embed(self, texts: Sequence[str]) -> Vectors:
+        self.load()
         rows = [self._pieces(text) for text in texts]
         vectors = np.empty((len(rows), self.dim), np.float32)
         # One text a run: int8 activations are scaled over the whole batch, so in company a text

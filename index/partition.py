@@ -65,7 +65,9 @@ class Partition:
     def __len__(self) -> int:
         return len(self._key_of)
 
-    def add(self, ids: list[str], vectors: Vectors, expires_at: npt.NDArray[np.float64]) -> None:
+    def add(
+        self, ids: list[str], vectors: Vectors | Halves, expires_at: npt.NDArray[np.float64]
+    ) -> None:
         """Add rows; none of `ids` may be in already."""
         one_thread()
         start, end = len(self._ids), len(self._ids) + len(ids)
@@ -78,12 +80,16 @@ class Partition:
         self._key_of.update(zip(ids, keys.tolist(), strict=True))
         self._next_key += len(ids)
         self._soonest = min(self._soonest, float(np.min(expires_at)))
+        if vectors.dtype == np.float16 and not self.trained_at and self.late is None:
+            self._near.add_sa_codes(vectors.view(np.uint8))  # FAISS keeps them just so
+            return
+        rows: Vectors = vectors.astype(np.float32, copy=False)
         if self.trained_at:
-            self._near.add_with_ids(vectors, keys)
+            self._near.add_with_ids(rows, keys)
         else:
-            self._near.add(vectors)
+            self._near.add(rows)
         if self.late is not None:
-            self.late.append((keys, vectors))
+            self.late.append((keys, rows))
 
     def remove(self, id: str) -> None:
         key = self._key_of.pop(id)

@@ -66,21 +66,26 @@ class VectorIndex:
         vectors: npt.NDArray[np.floating],
         expires_at: Sequence[float] | npt.NDArray[np.float64],
     ) -> None:
-        """Add many at once; `ids` must differ from each other. Raises `BadVector`, adding none."""
-        rows = np.ascontiguousarray(vectors, np.float32)
+        """Add many at once; `ids` must differ from each other. Raises `BadVector`, adding none.
+
+        Vectors in half precision are added as they are: they come from `blocks`.
+        """
+        kept = vectors.dtype == np.float16
+        rows = np.ascontiguousarray(vectors, None if kept else np.float32)
         deadlines = np.asarray(expires_at, np.float64)
         if rows.shape != (len(ids), self.dim) or deadlines.shape != (len(ids),):
             raise BadVector(f"{len(ids)} ids, vectors {rows.shape}, dimension {self.dim}")
         # Written so that NaN fails: it compares false.
-        if not bool(np.all(np.abs(np.linalg.norm(rows, axis=1) - 1.0) <= _UNIT)):
+        if not kept and not bool(np.all(np.abs(np.linalg.norm(rows, axis=1) - 1.0) <= _UNIT)):
             raise BadVector("a vector is not of length 1")
         if len(set(ids)) != len(ids) or not bool(np.all(deadlines > -math.inf)):
             raise ValueError("an id is given twice, or a deadline is not a time")
         if not ids:
             return
         with self._lock:
-            for id in ids:
-                self._remove(id)
+            if not self._home.keys().isdisjoint(ids):
+                for id in ids:
+                    self._remove(id)
             partition = self._scopes.get(scope)
             if partition is None:
                 partition = self._scopes[scope] = Partition(scope, self.dim)

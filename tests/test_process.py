@@ -62,7 +62,7 @@ class Server:
         self.process.wait()
 
     def wait_until_ready(self) -> None:
-        while self.http.get("/readyz").status_code != 200:
+        while self.http.get("/readyz?similarity=1").status_code != 200:
             pass
 
 
@@ -140,6 +140,24 @@ def test_similar_questions_are_found_again_after_a_start(
     with server(tmp_path) as second:
         second.wait_until_ready()
         assert second.kind("What's the capital of France?") == "semantic"
+
+
+def test_it_is_ready_before_similar_questions_are_found(tmp_path: Path) -> None:
+    snapshot = tmp_path / "index.snapshot"
+    os.mkfifo(snapshot)  # who reads it waits for a writer
+    with server(tmp_path) as running:
+        ready, waiting = running.http.get("/readyz"), running.http.get("/readyz?similarity=1")
+        assert (ready.status_code, ready.json()["similarity"]) == (200, "loading")
+        assert (waiting.status_code, waiting.json()["ready"]) == (503, False)
+        first = running.ask("What is the capital of France?")
+        assert (first.headers["x-cache"], first.headers["x-cache-reason"]) == ("miss", "warming")
+        assert running.kind("What is the capital of France?") == "exact"
+        assert running.kind("What's the capital of France?") == "miss"
+        with snapshot.open("wb"):
+            pass
+        running.wait_until_ready()
+        assert running.http.get("/readyz").json()["similarity"] == "ok"
+        assert running.kind("what is the capital of France?") == "semantic"
 
 
 def test_a_damaged_snapshot_is_made_good_from_the_store(tmp_path: Path) -> None:

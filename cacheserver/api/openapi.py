@@ -142,7 +142,7 @@ def _described(path: str, method: str, summary: str) -> dict[str, Any]:
 def _errors(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
     if path in _OPEN:
         if path == "/readyz":
-            yield "503"
+            yield from ("400", "503")
         return
     yield from _ANYWHERE
     if method != "get":

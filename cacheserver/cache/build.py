@@ -59,6 +59,7 @@ class Embedding:
     limit_s: float | None = None  # how long a look-up waits for a vector; None: as long as it takes
     probe: Vectors | None = None  # one text's vector; None: the embedder's id names its weights
     changed: Callable[[], str | None] = lambda: None  # how the model differs from the probe's
+    load: Callable[[], object] = lambda: None  # reads the model, in a thread; else its first text
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ async def answers(
             sealer=store.sealer,
             scale=embedding.prior.scale,
             limit_s=embedding.limit_s,
+            load=embedding.load,
         )
         reembedding = Reembedding(
             semantic,

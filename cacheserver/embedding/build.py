@@ -66,7 +66,8 @@ def load(settings: Settings) -> Embedding:
     else:
         folder = exported_folder(settings.embedder, settings.data_dir)
         model = _exported(folder, settings.embedder_prefix)
-    return Embedding(model, _prior(settings.embedder_prior, model.id, folder / PRIOR))
+    prior = _prior(settings.embedder_prior, model.id, folder / PRIOR)
+    return Embedding(model, prior, load=model.load)
 
 
 def _minilm(folder: Path) -> OnnxEmbedder:

@@ -17,11 +17,11 @@ def read_price_file(settings: Settings, given: Path | None = None) -> str | None
 
     The text is valid. Raises `SettingsError` naming the line that is not.
     """
-    from cacheserver.pricing.prices import load_overrides
-
     path, named = (settings.prices, "CACHESERVER_PRICES") if given is None else (given, "--prices")
     if path is None:
         return None
+    from cacheserver.pricing.prices import load_overrides
+
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -70,7 +70,7 @@ def _start(command: Sequence[str], settings: Mapping[str, str]) -> tuple[float, 
             now = time.perf_counter() - started
             if ready is None and status == 200:
                 ready = now
-            if ready is not None and checks.get("index", "ok") == "ok":
+            if ready is not None and checks.get("similarity", "ok") == "ok":
                 return ready, now, cpu_s(child.pid)
             if now > _PATIENCE_S:
                 raise RuntimeError("the server did not become ready")

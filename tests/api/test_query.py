@@ -214,8 +214,8 @@ async def test_health_needs_no_key_and_readiness_says_what_is_missing(house: Hou
     assert ready == {
         "ready": True,
         "store": "ok",
-        "index": "ok",
         "queue": "ok",
+        "similarity": "ok",
         "upstream": "ok",
         "embedder": "ok",
     }

@@ -114,10 +114,13 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="The store answers, the index is restored, a miss may be asked")
-async def readyz(request: Request) -> Response:
-    """503 while the index is restored, Redis is away or takes no writes (a full disk), or so many
-    calls wait for Claude that the next is refused; requests are answered all the same.
+@router.get("/readyz", summary="The store answers and a miss may be asked")
+async def readyz(request: Request, similarity: bool = False) -> Response:
+    """503 while Redis is away or takes no writes (a full disk), or so many calls wait for Claude
+    that the next is refused; requests are answered all the same.
+
+    After a start `similarity` is `loading` for a moment: similar questions are misses with the
+    reason `warming`. `?similarity=1` is 503 until they are found too.
 
     A Claude that fails (`upstream` is not `ok`) leaves the server ready: another one would ask the
     same Claude, and hits are served. So does another model behind an embeddings endpoint
@@ -130,16 +133,13 @@ async def readyz(request: Request) -> Response:
     except StoreError:
         store = "away"
     upstream = parts.upstream
-    checks = {
-        "store": store,
-        "index": "ok" if parts.entries.ready else "warming",
-        "queue": "full" if upstream.slots.full else "ok",
-    }
-    ready = set(checks.values()) == {"ok"}
+    checks = {"store": store, "queue": "full" if upstream.slots.full else "ok"}
+    shown = {"similarity": "ok" if parts.entries.ready else "loading"}
+    ready = set((checks | shown if similarity else checks).values()) == {"ok"}
     circuit = upstream.breaker.state(upstream.clock())
-    checks["upstream"] = "ok" if circuit == "closed" else circuit
-    checks["embedder"] = "ok" if parts.reembedding.changed() is None else "changed"
-    return JSONResponse({"ready": ready, **checks}, status_code=200 if ready else 503)
+    shown["upstream"] = "ok" if circuit == "closed" else circuit
+    shown["embedder"] = "ok" if parts.reembedding.changed() is None else "changed"
+    return JSONResponse({"ready": ready, **checks, **shown}, status_code=200 if ready else 503)
 
 
 @router.get("/metrics", summary="Prometheus metrics (admin key)")

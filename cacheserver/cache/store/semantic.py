@@ -63,8 +63,12 @@ class SemanticEntries:
         sealer: Sealer | None = None,
         scale: CosineScale | None = None,
         limit_s: float | None = None,
+        load: Callable[[], object] = lambda: None,
     ) -> None:
-        """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector."""
+        """`scale` maps the embedder's cosines. `limit_s`: how long a look-up waits for a vector.
+
+        `load` reads the embedder's model; it is called in a thread when the index is restored.
+        """
         self.entries = entries
         self.index = VectorIndex(dim)
         self.changing = False  # to this embedder: not all questions have its vector yet
@@ -80,6 +84,7 @@ class SemanticEntries:
         self._counts = counts
         self._scale = scale or CosineScale()
         self._limit_s = limit_s
+        self._load = load
         self._coat = None if sealer is None else sealer.files
         self._changed = False  # since the last snapshot
 
@@ -213,34 +218,37 @@ class SemanticEntries:
 
         Raises `StoreError`; the index stays `warming` and the caller may try again.
         """
-        try:
-            loaded = await asyncio.to_thread(
-                snapshot.load,
-                self._snapshot_path,
-                embedder_id=self._embedder_id,
-                dim=self._dim,
-                coat=self._coat,
-            )
-            restored = loaded.index
-        except SnapshotRefused as refused:
-            if self._snapshot_path.exists():
-                logger.warning("the index snapshot is not used: %s", refused)
-            restored = VectorIndex(self._dim)
+        restored, _ = await asyncio.gather(
+            asyncio.to_thread(self._from_snapshot), asyncio.to_thread(self._load)
+        )
         # Entries stored while the snapshot was read are found in Redis.
         self.index = restored
-        stored = await self.entries.live_ids()
-        gone = [name for name in restored.ids() if name[:32] not in stored]
-        for name in gone:
-            restored.remove(name)
-        restored_ids = {name[:32] for name in restored.ids()}
+        names = {name[:32]: name for name in restored.ids()}
+        gone = set(names)  # until Redis names them
         added, self.lacking = 0, 0
-        async for row in self.entries.vectors.scan(restored_ids):
+        async for row in self.entries.vectors.scan(names, seen=gone.difference_update):
             added += self.index_row(row)
             self.lacking += self._embedder_id not in row.vectors
+        for id in gone:
+            restored.remove(names[id])
         # With encryption on, a snapshot from before it is replaced.
         self._changed = bool(gone or added) or self._coat is not None
         self.restored.set()
         logger.info("index ready: %d questions, %d of them from Redis alone", len(restored), added)
+
+    def _from_snapshot(self) -> VectorIndex:
+        """Return what the snapshot holds; an empty index if there is none that can be used."""
+        try:
+            return snapshot.load(
+                self._snapshot_path,
+                embedder_id=self._embedder_id,
+                dim=self._dim,
+                coat=self._coat,
+            ).index
+        except SnapshotRefused as refused:
+            if self._snapshot_path.exists():
+                logger.warning("the index snapshot is not used: %s", refused)
+            return VectorIndex(self._dim)
 
     def index_row(self, row: VectorRow) -> bool:
         """Index a stored question; False if it has no vector of this embedder, or has expired."""

@@ -6,7 +6,7 @@ A row lives as long as its entry, and is deleted with it (`entry_scripts`). Each
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -40,21 +40,28 @@ class StoredVectors:
         self._sealer = sealer
         self._replace = redis.register_script(entry_scripts.VECTORS)
 
-    async def scan(self, known: Container[str] = ()) -> AsyncIterator[VectorRow]:
+    async def scan(
+        self, known: Container[str] = (), *, seen: Callable[[Collection[str]], object] | None = None
+    ) -> AsyncIterator[VectorRow]:
         """Yield the row of every stored question, to restore the index. Any order.
 
-        Those of the entry ids in `known` are left out, and not fetched.
+        Those of the entry ids in `known` are left out, and not fetched. `seen` is called with all
+        ids that are there, some at a time; expired ones may be among them.
 
         Stored throughout the scan means yielded; one may come twice, and one may be gone when it
         comes: the entry is asked before it is served anyway.
         """
-        async for page in self.pages(known):
+        async for page in self.pages(known, seen=seen):
             for found in page:
                 if found.row is not None:
                     yield found.row
 
     async def pages(
-        self, known: Container[str] = (), *, size: int = _SCAN
+        self,
+        known: Container[str] = (),
+        *,
+        size: int = _SCAN,
+        seen: Callable[[Collection[str]], object] | None = None,
     ) -> AsyncIterator[list[FoundRow]]:
         """Yield all entries with their rows, some at a time; as `scan`."""
         cursor = 0
@@ -62,11 +69,10 @@ class StoredVectors:
             cursor, found = await command(
                 self._redis, "HSCAN", f"{self._prefix}ids", cursor, "COUNT", size
             )
-            metas = {
-                id: meta
-                for entry_id, meta in found.items()
-                if (id := entry_id.decode()) not in known
-            }
+            metas = {id.decode(): meta for id, meta in found.items()}
+            if seen is not None:
+                seen(metas.keys())
+            metas = {id: meta for id, meta in metas.items() if id not in known}
             names = [str(orjson.loads(meta)[0]) for meta in metas.values()]
             keys = [f"{self._prefix}v:{name}" for name in names]
             values = await command(self._redis, "MGET", *keys) if keys else []

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from cacheserver.cache.budget_verdict import Admission
+from cacheserver.cache.ports import NOTHING_READ, Read
 from cacheserver.core.types import Candidate, Entry, Miss, PlannedCall, Query, Tenant
 from cacheserver.matching import conformal_bound
 from cacheserver.matching.calibration import Calibration
@@ -118,8 +119,15 @@ class PriorOnly:
 class NoOutcomes:
     """Outcomes of hits: none is known."""
 
+    def keys(self, tenant: str, question_key: str, entry_id: str) -> Sequence[str]:
+        return ()
+
     async def past(
-        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+        self,
+        tenant: str,
+        question_key: str,
+        refs: Sequence[tuple[str, str]],
+        read: Read = NOTHING_READ,
     ) -> Mapping[str, EntryRecord]:
         return {entry: EntryRecord(False, (0.0, 0.0), (0.0, 0.0)) for entry, _ in refs}
 

@@ -213,9 +213,12 @@ async def cache(
     )
     answers.memories.extend((decider.forget, plugins.language.forget_texts))
     stored = StoredAnswers(
-        entries=answers.entries, pricer=pricer, learner=plugins.learner, chance=chance
+        entries=answers.entries,
+        pricer=pricer,
+        learner=plugins.learner,
+        chance=chance,
+        outcomes=plugins.outcomes,
     )
-
     settler = partial(
         Settler,
         pricer=pricer,

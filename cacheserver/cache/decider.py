@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from cacheserver.cache import corroboration
 from cacheserver.cache.freshness import decide, enabled_vetoes, fresh
-from cacheserver.cache.ports import Calibrations, Metrics, Outcomes
+from cacheserver.cache.ports import NOTHING_READ, Calibrations, Metrics, Outcomes, Read
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
 from cacheserver.matching import conformal_bound
@@ -50,13 +50,20 @@ class Decider:
         self._prior = prior
         self._profiles: OrderedDict[str, Profile] = OrderedDict()
 
-    async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+    async def decide(
+        self,
+        query: Query,
+        found: Sequence[Candidate],
+        bar: Bar,
+        read: Read = NOTHING_READ,
+    ) -> Hit | Miss:
         """The candidate whose answer may be served, or why none may. `found` is nearest first.
 
-        Raises nothing: a decision that fails is a miss, `degraded`.
+        `read`: what was read of their outcomes. Raises nothing: a decision that fails is a miss,
+        `degraded`.
         """
         try:
-            return await self._decide(query, found, bar)
+            return await self._decide(query, found, bar, read)
         except StoreError:
             self._metrics.swallowed("decide")
         except Exception as error:  # our own failure: doubt is a miss, and no request fails
@@ -64,11 +71,13 @@ class Decider:
             logger.error("a decision failed: %s", type(error).__name__)
         return Miss("degraded")
 
-    async def _decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
+    async def _decide(
+        self, query: Query, found: Sequence[Candidate], bar: Bar, read: Read
+    ) -> Hit | Miss:
         live = [c for c in found if fresh(c.entry, query.controls, self._clock())]
         if not live:
             return Miss("empty")
-        live, pasts = await self._past(query, live)
+        live, pasts = await self._past(query, live, read)
         if not live:
             return Miss("condemned")
         may = [c for c in live if corroboration.may_serve(query, c)]
@@ -139,11 +148,11 @@ class Decider:
         return Miss("exact-only")
 
     async def _past(
-        self, query: Query, live: Sequence[Candidate]
+        self, query: Query, live: Sequence[Candidate], read: Read
     ) -> tuple[list[Candidate], Mapping[str, EntryRecord]]:
         """Return the candidates never judged wrong for this question, and all outcomes."""
         refs = [(c.entry.id, c.group or c.entry.id) for c in live]
-        pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs)
+        pasts = await self._labels.past(query.tenant.name, query.fingerprint, refs, read)
         fit = [c for c in live if not pasts[c.entry.id].condemned]
         return [_penalised(c, pasts[c.entry.id]) for c in fit], pasts
 

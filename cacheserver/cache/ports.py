@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 from cacheserver.cache.budget_verdict import Admission
@@ -27,6 +28,10 @@ from cacheserver.matching.conformal_bound import Bar as Required
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.matching.verification_outcome import Plausible, Verified
 
+# What was read of the keys beside each entry, by its id.
+Read: TypeAlias = Mapping[str, Sequence[bytes | None]]
+NOTHING_READ: Read = MappingProxyType({})
+
 
 class Entries(Protocol):
     """Stored answers, exact and by similarity. Failures raise `StoreError`."""
@@ -34,8 +39,22 @@ class Entries(Protocol):
     async def get(self, fingerprint: str) -> Entry | None:
         """The entry under a fingerprint, expired or not."""
 
-    async def near(self, query: Query, top_k: int) -> Near:
-        """Return live entries of the query's scope, or why the index was not searched."""
+    def expects(self, query: Query) -> bool:
+        """Return whether to read the exact entry first: it may be stored. A hint."""
+
+    async def near(
+        self,
+        query: Query,
+        top_k: int,
+        *,
+        exact: bool = False,
+        beside: Callable[[str], Sequence[str]],
+    ) -> Near:
+        """Return live entries of the query's scope, or why the index was not searched.
+
+        `exact`: the exact entry, too. `beside`: keys to read with an entry, by its id. All is read
+        in one round trip.
+        """
 
     async def put(self, entry: Entry, *, keep_s: int, asked_at: float, embed: bool = True) -> bool:
         """Store an entry. False: purged since `asked_at`, or too large.
@@ -152,8 +171,17 @@ class DecisionLog(Protocol):
 
 
 class Decider(Protocol):
-    async def decide(self, query: Query, found: Sequence[Candidate], bar: Bar) -> Hit | Miss:
-        """The candidate whose answer may be served, or why none may. Raises nothing."""
+    async def decide(
+        self,
+        query: Query,
+        found: Sequence[Candidate],
+        bar: Bar,
+        read: Read = NOTHING_READ,
+    ) -> Hit | Miss:
+        """The candidate whose answer may be served, or why none may. Raises nothing.
+
+        `read`: what was read of the candidates' outcomes, as for `Outcomes.past`.
+        """
 
     async def plausible(self, query: Query, decision: Miss, bar: Bar) -> Plausible | None:
         """The candidates of a miss that a model may be asked about. Raises nothing."""
@@ -171,10 +199,20 @@ class Calibrations(Protocol):
 class Outcomes(Protocol):
     """The outcomes of earlier hits of stored answers."""
 
+    def keys(self, tenant: str, question_key: str, entry_id: str) -> Sequence[str]:
+        """Return the keys of an entry's record, as long as it is a group of its own."""
+
     async def past(
-        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+        self,
+        tenant: str,
+        question_key: str,
+        refs: Sequence[tuple[str, str]],
+        read: Read = NOTHING_READ,
     ) -> Mapping[str, EntryRecord]:
-        """Return the record of each (entry id, group), by entry id. Raises `StoreError`."""
+        """Return the record of each (entry id, group), by entry id. Raises `StoreError`.
+
+        `read`: what was read of `keys`, by entry id; what is missing there is read.
+        """
 
 
 class Learner(Protocol):

@@ -133,30 +133,32 @@ class CacheService:
             return Bypass(query.bypass)
         if not query.controls.read:
             return Miss("refresh")
+        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
+        similar = query.text is not None and not bar.exact_only
+        together = similar and not self._stored.expects(query)
         try:
-            entry = await self._stored.find(query)
+            entry = None if together else await self._stored.find(query)
         except StoreError:
             self._metrics.swallowed("get")
             return Miss("degraded")
         if entry is not None and fresh(entry, query.controls, self._clock()):
             return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
-        if query.text is None:
+        if not similar:
             return Miss(query.exact_only or "exact-only")
-        bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
-        if bar.exact_only:
-            return Miss("exact-only")
         try:
-            near = await self._stored.find_near(query, bar.top_k)
+            near = await self._stored.find_near(query, bar.top_k, exact=together)
         except StoreError:
             self._metrics.swallowed("near")
             return Miss("degraded")
+        if near.exact is not None and fresh(near.exact, query.controls, self._clock()):
+            return Hit(Candidate(near.exact, similarity=1.0), "exact", "identical")
         if near.skipped is not None:
             return Miss(near.skipped, vector=near.vector)
         for one in near.candidates:  # the same question, stored between the two look-ups
             same = one.entry.fingerprint == query.fingerprint
             if same and fresh(one.entry, query.controls, self._clock()):
                 return Hit(Candidate(one.entry, similarity=1.0), "exact", "identical")
-        decision = await self._decider.decide(query, near.candidates, bar)
+        decision = await self._decider.decide(query, near.candidates, bar, near.beside)
         return replace(decision, vector=near.vector) if isinstance(decision, Miss) else decision
 
     async def drain(self, patience_s: float) -> None:

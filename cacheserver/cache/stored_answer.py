@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
+from cacheserver.cache.absent import NoOutcomes
 from cacheserver.cache.answer import Settlement
 from cacheserver.cache.cacheability import has_content
-from cacheserver.cache.ports import Entries, Learner, Pricer
+from cacheserver.cache.ports import Entries, Learner, Outcomes, Pricer
 from cacheserver.core import json_text, thinking
 from cacheserver.core.types import Entry, Hit, Near, Query
 
@@ -30,7 +32,9 @@ class StoredAnswers:
         pricer: Pricer,
         learner: Learner,
         chance: Callable[[], float],
+        outcomes: Outcomes | None = None,
     ) -> None:
+        self._outcomes = outcomes or NoOutcomes()
         self._entries = entries
         self._pricer = pricer
         self._learner = learner
@@ -41,11 +45,23 @@ class StoredAnswers:
         entry = await self._entries.get(query.fingerprint)
         return None if entry is None or not has_content(entry.message) else entry
 
-    async def find_near(self, query: Query, top_k: int) -> Near:
-        """Live entries of the query's scope by similarity. Raises `StoreError`."""
-        near = await self._entries.near(query, top_k)
+    def expects(self, query: Query) -> bool:
+        """Return whether to `find` first: otherwise `find_near` finds the exact entry as well."""
+        return self._entries.expects(query)
+
+    async def find_near(self, query: Query, top_k: int, *, exact: bool = False) -> Near:
+        """Live entries of the query's scope by similarity, with their outcomes.
+
+        `exact`: what `find` returns as well. Raises `StoreError`.
+        """
+        tenant, asked = query.tenant.name, query.fingerprint
+        near = await self._entries.near(
+            query, top_k, exact=exact, beside=partial(self._outcomes.keys, tenant, asked)
+        )
         answers = tuple(one for one in near.candidates if has_content(one.entry.message))
-        return replace(near, candidates=answers)
+        if near.exact is not None and not has_content(near.exact.message):
+            return replace(near, candidates=answers, exact=None)
+        return near if len(answers) == len(near.candidates) else replace(near, candidates=answers)
 
     async def holds(self, entry: Entry) -> bool:
         """Return whether an entry is neither purged nor replaced. Raises `StoreError`."""

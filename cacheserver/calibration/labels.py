@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cacheserver.cache.ports import NOTHING_READ, Read
 from cacheserver.calibration import label_scripts
 from cacheserver.calibration.recent_reads import RecentReads
 from cacheserver.core.errors import StoreError
@@ -184,20 +185,42 @@ class Labels:
         words = (tenant, key, entry_id, life_ms, repr(wrong), repr(right), marker, ONCE_S)
         return bool(await run_script(self._adjust, self._prefix, *words))
 
+    def keys(self, tenant: str, question_key: str, entry_id: str) -> Sequence[str]:
+        """Return the keys of an entry's record: tombstone, its own counts, those of its group.
+
+        The group is the entry's own, named by its id: nobody has compared it yet.
+        """
+        return (
+            self._tombstone(tenant, question_key, entry_id),
+            self._evidence(tenant, entry_id, entry=True),
+            self._evidence(tenant, entry_id, entry=False),
+        )
+
     async def past(
-        self, tenant: str, question_key: str, refs: Sequence[tuple[str, str]]
+        self,
+        tenant: str,
+        question_key: str,
+        refs: Sequence[tuple[str, str]],
+        read: Read = NOTHING_READ,
     ) -> Mapping[str, EntryRecord]:
-        """Return the record of each (entry id, group), by entry id, in one round trip."""
-        keys = [self._tombstone(tenant, question_key, entry_id) for entry_id, _ in refs]
-        keys += [self._evidence(tenant, entry_id, entry=True) for entry_id, _ in refs]
-        groups = list(dict.fromkeys(group for _, group in refs))
+        """Return the record of each (entry id, group), by entry id, in one round trip at most.
+
+        `read`: what was read of `keys`, by entry id.
+        """
+        own = {entry_id: read[entry_id] for entry_id, _ in refs if entry_id in read}
+        lacking = [entry_id for entry_id, _ in refs if entry_id not in own]
+        of_group = {entry_id: counts for entry_id, (*_, counts) in own.items()}
+        groups = list(dict.fromkeys(group for _, group in refs if group not in of_group))
+        keys = [key for id in lacking for key in self.keys(tenant, question_key, id)[:2]]
         keys += [self._evidence(tenant, group, entry=False) for group in groups]
         found = await read_values(self._redis, keys)
-        marks, entries = found[: len(refs)], found[len(refs) : 2 * len(refs)]
-        of_group = dict(zip(groups, map(_evidence, found[2 * len(refs) :]), strict=True))
+        own |= {id: found[2 * at : 2 * at + 2] for at, id in enumerate(lacking)}
+        of_group |= dict(zip(groups, found[2 * len(lacking) :], strict=True))
         return {
-            entry_id: EntryRecord(mark is not None, _evidence(counts), of_group[group])
-            for (entry_id, group), mark, counts in zip(refs, marks, entries, strict=True)
+            id: EntryRecord(
+                own[id][0] is not None, _evidence(own[id][1]), _evidence(of_group[group])
+            )
+            for id, group in refs
         }
 
     async def spend(

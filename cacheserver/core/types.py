@@ -287,3 +287,5 @@ class Near:
     candidates: Sequence[Candidate] = ()
     skipped: str | None = None  # "warming", "window", "degraded", ...
     vector: Any = None  # the question's embedding, to be stored with its answer
+    exact: Entry | None = None  # under the question's own fingerprint, if it was asked for, too
+    beside: Mapping[str, Sequence[bytes | None]] = field(default_factory=dict)  # by entry id

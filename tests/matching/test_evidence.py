@@ -25,6 +25,11 @@ async def of_group(labels: Labels, group: str) -> tuple[float, float]:
     return (await labels.past("acme", "q", [("none", group)]))["none"].group
 
 
+async def mgets(redis: Connection) -> int:
+    stats = await command(redis, "INFO", "commandstats")
+    return int(stats.get("cmdstat_mget", {"calls": 0})["calls"])
+
+
 # Tombstones
 
 
@@ -132,20 +137,47 @@ async def test_the_past_of_entries_and_their_groups_is_one_round_trip(
     await labels.adjust("acme", one, wrong=3, right=4, life_s=60)  # the group of that name
     await labels.tombstone("acme", "q", other, life_s=60)
 
-    async def reads() -> int:
-        stats = await command(redis, "INFO", "commandstats")
-        return int(stats.get("cmdstat_mget", {"calls": 0})["calls"])
-
-    before = await reads()
+    before = await mgets(redis)
     refs = [(one, one), (other, one), ("e", "own")]
     assert await labels.past("acme", "q", refs) == {
         one: EntryRecord(False, (1, 2), (3, 4)),
         other: EntryRecord(True, (0, 0), (3, 4)),
         "e": EntryRecord(False, (0, 0), (0, 0)),
     }
-    assert await reads() == before + 1
+    assert await mgets(redis) == before + 1
     assert await labels.past("acme", "q", []) == {}
     assert await labels.past("beta", "q", refs[1:2]) == {other: EntryRecord(False, (0, 0), (0, 0))}
+
+
+async def test_what_was_read_with_the_entries_is_not_read_again(
+    labels: Labels, redis: Connection, prefix: str
+) -> None:
+    ids = [await stored(redis, prefix, fingerprint=f"f{n}") for n in range(4)]
+    for number, id in enumerate(ids):
+        await labels.adjust("acme", id, wrong=number, right=2)
+        await labels.adjust("acme", id, wrong=1, right=number, life_s=60)
+        await labels.adjust("acme", f"group {number}", wrong=number, right=5, life_s=60)
+    await labels.tombstone("acme", "q", ids[2], life_s=60)
+
+    async def read(*some: str) -> dict[str, list[bytes | None]]:
+        keys = {id: labels.keys("acme", "q", id) for id in some}
+        return {id: await command(redis, "MGET", *of) for id, of in keys.items()}
+
+    own = [(id, id) for id in ids]
+    others = [(ids[0], ids[3]), (ids[1], "group 1"), (ids[2], ids[2]), (ids[3], "group 3")]
+    for refs, some, trips in (
+        (own, ids, 0),
+        (own, ids[1:], 1),
+        (others, ids, 1),
+        (others, ids[:1], 1),
+        (others[:1], ids, 1),
+        ([others[0], own[3]], ids, 0),  # the group is named by an entry that was read
+    ):
+        given = await read(*some)
+        before = await mgets(redis)
+        found = await labels.past("acme", "q", refs, given)
+        assert await mgets(redis) == before + trips
+        assert found == await labels.past("acme", "q", refs)
 
 
 # Spending

@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 
 import orjson
@@ -21,6 +23,7 @@ import orjson
 from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
 from cacheserver.cache.store.hot_entries import HotEntries
+from cacheserver.cache.store.seen import Seen
 from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.cache.store.stored_vectors import StoredVectors
 from cacheserver.core.errors import StoreError
@@ -44,6 +47,20 @@ _MOST_TOUCHED = 10_000  # hits waiting to be counted; more are dropped, as they 
 _UPKEEP_S = 5.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Values that one round trip has read."""
+
+    grouped: list[Stored | None]
+    exact: Entry | None
+    beside: Mapping[str, Sequence[bytes | None]]  # by entry id
+
+
+def no_keys(entry_id: str) -> Sequence[str]:
+    """No keys are read beside an entry."""
+    return ()
 
 
 class Entries:
@@ -78,6 +95,7 @@ class Entries:
         self._embedder = embedder
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
         self.hot = hot or HotEntries(redis, prefix=prefix)
+        self.seen = Seen()
         self._touched: dict[str, int] = {}
         # GDSF's L, as of the last upkeep and evictions of this process; b"": to be looked up.
         self._inflation = b""
@@ -112,13 +130,7 @@ class Entries:
         """Return the entry of `fingerprint`, one past its `expires_at` included (stale)."""
         if (hot := self.hot.get(fingerprint, self._clock())) is not None:
             return hot
-        since = self.hot.reading()
-        (value,) = await read_values(self._redis, (f"{self._prefix}e:{fingerprint}",))
-        await self._sealer.know([value], at=codec.ID_END)
-        entry = self._entry(fingerprint, value)
-        if entry is not None:
-            self.hot.keep(entry, since)
-        return entry
+        return (await self.together((), exact=fingerprint)).exact
 
     async def grouped(self, refs: Sequence[tuple[str, str]]) -> list[Stored | None]:
         """The entries of (fingerprint, entry id) with group and marks, in one round trip.
@@ -126,19 +138,45 @@ class Entries:
         None stands for one that is gone, or was replaced by a newer answer with another id. One
         that nobody has compared yet is a group of its own, named by its id.
         """
-        keys = [f"{self._prefix}{kind}:{ref[0]}" for kind in "es" for ref in refs]
-        values = await read_values(self._redis, keys)
-        await self._sealer.know(values[: len(refs)], at=codec.ID_END)
+        return (await self.together(refs)).grouped
+
+    async def together(
+        self,
+        refs: Sequence[tuple[str, str]],
+        *,
+        beside: Callable[[str], Sequence[str]] = no_keys,
+        exact: str | None = None,
+    ) -> Together:
+        """Read what `grouped` does, keys beside each entry, and the entry of a fingerprint.
+
+        All in one round trip. `beside` returns the same number of keys for each entry id.
+        """
+        since, count = self.hot.reading(), len(refs)
+        keys = [f"{self._prefix}e:{fingerprint}" for fingerprint, _ in refs]
+        keys += [] if exact is None else [f"{self._prefix}e:{exact}"]
+        entries = len(keys)
+        keys += [f"{self._prefix}s:{fingerprint}" for fingerprint, _ in refs]
+        marked = len(keys)
+        others = [beside(entry_id) for _, entry_id in refs]
+        values = await read_values(self._redis, [*keys, *chain.from_iterable(others)])
+        await self._sealer.know(values[:entries], at=codec.ID_END)
         found: list[Stored | None] = []
         for (fingerprint, entry_id), value, marks in zip(
-            refs, values[: len(refs)], values[len(refs) :], strict=True
+            refs, values[:count], values[entries:marked], strict=True
         ):
             entry = self._entry(fingerprint, value)
             if entry is None or entry.id != entry_id:
                 found.append(None)
                 continue
             found.append(stored_entry.read(entry, marks))
-        return found
+        own = None if exact is None else self._entry(exact, values[count])
+        if own is not None:
+            self.seen.add(own.fingerprint)
+            self.hot.keep(own, since)
+        width = len(others[0]) if others else 0
+        at = range(marked, len(values), width) if width else ()
+        read = {ref[1]: values[start : start + width] for ref, start in zip(refs, at, strict=False)}
+        return Together(found, own, read)
 
     async def set_group(self, entry: Entry, group: str) -> None:
         """Put `entry` into a group of entries with the same answer; deleted with the entry."""
@@ -218,6 +256,7 @@ class Entries:
             self.max_bytes or 0,
             _STEP,
         ]
+        self.seen.add(entry.fingerprint)
         while True:  # each turn evicts `_STEP` entries, so it ends
             reply = await self.hot.change(self._put, *arguments, self._inflation)
             status, self._inflation, *dropped = reply

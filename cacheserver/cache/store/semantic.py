@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.cache.store.codec import VectorRow
-from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.entries import Entries, no_keys
 from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Near, Query
@@ -98,37 +99,69 @@ class SemanticEntries:
     def touch(self, entry: Entry) -> None:
         self.entries.touch(entry)
 
-    async def near(self, query: Query, top_k: int) -> Near:
-        """Live entries of the query's scope, most similar first, or why none were searched."""
-        if query.text is None:
-            return Near(skipped="exact-only")
-        if not self.ready:
-            return Near(skipped="warming")
-        try:
-            vector = await self._embed(query.text)
-        except TooLong:
-            return Near(skipped="window")
-        except Unreadable:
-            return Near(skipped="unreadable")
-        except IndexingError:
-            return Near(skipped="embedder")
+    def expects(self, query: Query) -> bool:
+        """Return whether to read the exact entry first: it may be stored. A hint.
+
+        Otherwise it is read with those that are near, after the question was embedded: always first
+        where that is a call to an endpoint.
+        """
+        return self._limit_s is not None or query.fingerprint in self.entries.seen
+
+    async def near(
+        self,
+        query: Query,
+        top_k: int,
+        *,
+        exact: bool = False,
+        beside: Callable[[str], Sequence[str]] = no_keys,
+    ) -> Near:
+        """Live entries of the query's scope, most similar first, or why none were searched.
+
+        `exact`: the entry with the query's fingerprint, too. `beside`: keys to read with an entry,
+        by its id. All is read in one round trip.
+        """
+        asked = query.fingerprint if exact else None
+        vector = await self._question_vector(query)
+        if isinstance(vector, Near):
+            own = None if asked is None else await self.entries.get(asked)
+            return replace(vector, exact=own)
+        own = None
         for _ in range(_ROUNDS):
             try:
                 matches = self.index.search(query.scope, vector, top_k, self._clock())
             except (RuntimeError, AssertionError, MemoryError) as error:  # what FAISS raises
+                if asked is not None and (own := await self.entries.get(asked)) is not None:
+                    return Near(skipped="degraded", exact=own)
                 raise StoreError(f"the index failed: {type(error).__name__}") from error
-            found = await self.entries.grouped([_unname(match.id) for match in matches])
+            refs = [_unname(match.id) for match in matches]
+            read = await self.entries.together(refs, beside=beside, exact=asked)
+            own, asked = own or read.exact, None
             live, gone = [], 0
-            for match, stored in zip(matches, found, strict=True):
+            for match, stored in zip(matches, read.grouped, strict=True):
                 if stored is None:  # purged, evicted or replaced: the index follows Redis
                     gone += self.index.remove(match.id)
                 elif stored.entry.scope == query.scope and is_normal(stored.entry.text):
                     live.append(_candidate(stored, self._scale(match.cosine)))
             if not gone:
                 break  # otherwise search again: dropped vectors may have hidden others
-        if self.changing and not live:
-            return Near(skipped="warming", vector=vector)  # what is stored may have no vector yet
-        return Near(live, vector=vector)
+        if self.changing and not live:  # what is stored may have no vector yet
+            return Near(skipped="warming", vector=vector, exact=own)
+        return Near(live, vector=vector, exact=own, beside=read.beside)
+
+    async def _question_vector(self, query: Query) -> Vector | Near:
+        """Return a question's vector, or why there is none."""
+        if query.text is None:
+            return Near(skipped="exact-only")
+        if not self.ready:
+            return Near(skipped="warming")
+        try:
+            return await self._embed(query.text)
+        except TooLong:
+            return Near(skipped="window")
+        except Unreadable:
+            return Near(skipped="unreadable")
+        except IndexingError:
+            return Near(skipped="embedder")
 
     async def has_questions(self, tenant: str, scope: str) -> bool:
         """Return True if a question of the tenant's is stored in a scope. Raises `StoreError`."""
@@ -239,12 +272,15 @@ class SemanticEntries:
     def _from_snapshot(self) -> VectorIndex:
         """Return what the snapshot holds; an empty index if there is none that can be used."""
         try:
-            return snapshot.load(
+            found = snapshot.load(
                 self._snapshot_path,
                 embedder_id=self._embedder_id,
                 dim=self._dim,
                 coat=self._coat,
             ).index
+            for name in found.ids():
+                self.entries.seen.add(name[32:])
+            return found
         except SnapshotRefused as refused:
             if self._snapshot_path.exists():
                 logger.warning("the index snapshot is not used: %s", refused)
@@ -258,6 +294,7 @@ class SemanticEntries:
             return False  # none, or only stored to be served stale
         vector /= np.linalg.norm(vector)
         self.index.add(row.entry_id + row.fingerprint, row.scope, vector, row.expires_at)
+        self.entries.seen.add(row.fingerprint)
         self._changed = True
         return True
 

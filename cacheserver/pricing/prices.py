@@ -111,9 +111,12 @@ class Pricer:
     def cost(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         """Return the total of `price` alone, which is faster for a new usage."""
         key = (model, usage, int(now // 3_600))
-        if key not in self._costs:
-            _put(self._costs, key, self._total(model, usage, now), self._remember)
-        return self._costs[key]
+        try:
+            return self._costs[key]
+        except KeyError:
+            found = self._total(model, usage, now)
+            _put(self._costs, key, found, self._remember)
+            return found
 
     def _total(self, model: str, usage: Usage, now: float) -> Nanodollars | None:
         batch = usage.service_tier == "batch"

@@ -71,6 +71,7 @@ class Prefixes:
         self._prefix = prefix
         self._most = most
         self._server = server or secrets.token_hex(6)
+        self._me = self._server.encode()
         self._see = redis.register_script(prefix_scripts.SEE)
         self._claim = redis.register_script(prefix_scripts.CLAIM)
         self._book = redis.register_script(prefix_scripts.BOOK)
@@ -178,7 +179,7 @@ class Prefixes:
         if not row:
             # No room to remember it: what could not be booked must not be written.
             return PrefixStats(account=-1.0)
-        s, a, b, c, ks, ka, kb, u, t, w, o, m, v = (part.decode() for part in row)
+        s, a, b, c, ks, ka, kb, u, t, w, o, m, v = row
         writing = float(w or 0) > now
         return PrefixStats(
             sightings=float(s),
@@ -187,9 +188,9 @@ class Prefixes:
             kind=Gaps(float(ka), float(kb)),
             used_at=float(u) if u else None,
             ttl=_TTL_OF.get(int(t or 300), "5m"),
-            writing="no" if not writing else "ours" if o == self._server else "theirs",
+            writing="no" if not writing else "ours" if o == self._me else "theirs",
             account=float(m),
-            void=v == "1",
+            void=v == b"1",
         )
 
 

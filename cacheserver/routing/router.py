@@ -77,15 +77,20 @@ class Router:
         task = query.controls.task
         looks = infer_task(query.body, text)
         inferred = looks if task is None and rules.infer_tasks else None
-        ask = Ask(query.model, task, inferred, query.controls.deep)
         if query.model != AUTO and not rules.overrides:
+            ask = Ask(query.model, task, inferred, query.controls.deep)
             return routing_rules.choose(ask, rules, {})
         abilities = self._catalogue.abilities(now)
-        ask = replace(ask, needs=capabilities.needs(query.body))
-        if self._trials is not None:
-            ask = replace(ask, barred=self._trials.barred(query.tenant, ask.work))
-        if query.model == AUTO:
-            ask = replace(ask, sticky=await self._sticky(query, now))
+        work = routing_rules.work(task, inferred)
+        ask = Ask(
+            query.model,
+            task,
+            inferred,
+            query.controls.deep,
+            sticky=await self._sticky(query, now) if query.model == AUTO else None,
+            barred={} if self._trials is None else self._trials.barred(query.tenant, work),
+            needs=capabilities.needs(query.body),
+        )
         if text is not None and routing_rules.needs_classifier(ask, rules):
             ask = replace(ask, reading=_read(text, looks, vector if self._reads_vectors else None))
         if text is not None and query.credential is None and routing_rules.asks_haiku(ask, rules):
@@ -103,15 +108,19 @@ class Router:
         held = rules.enabled and "routing" not in query.controls.off
         if query.model != AUTO or not held or rules.sticky_s == 0 or not message:
             return
-        answer = turns.last_answer(route.model, usage, now)
         digest = turns.turns(query).own
-        if digest in self._writing:
-            self._writing[digest] = answer  # the task that writes the older one looks again
-        elif len(self._writing) >= _MOST_WRITING:
+        if digest not in self._writing and len(self._writing) >= _MOST_WRITING:
             self._metrics.dropped(_SITE)
+            return
+        self._writing[digest] = turns.last_answer(route.model, usage, now)
+        # Another server that does not know of it yet would lose a prompt cache; with thinking, it
+        # could be refused by another model.
+        if turns.thinks([message]):
+            begun = self._background.do(lambda: self._keep([(digest, rules.sticky_s)]))
         else:
-            self._writing[digest] = answer
-            self._background.do(lambda: self._keep(digest, rules.sticky_s))
+            begun = self._background.gather(self._keep, (digest, rules.sticky_s))
+        if not begun:
+            self._writing.pop(digest, None)
 
     async def check(self, rules: RoutingRules, now: float) -> None:
         """Raise `BadRequest` for rules that name an unknown task or model."""
@@ -132,14 +141,21 @@ class Router:
         await self._background.close(patience_s=2.0)
         await self._catalogue.close()
 
-    async def _keep(self, digest: str, keep_s: int) -> None:
-        written = None
+    async def _keep(self, answers: Sequence[tuple[str, int]]) -> None:
+        """Write the last answers under these digests, until no newer one has come meanwhile."""
+        due = dict(answers)
         try:
-            while (answer := self._writing[digest]) is not written:
-                await self._conversations.keep(digest, answer, keep_s=keep_s)
-                written = answer
-        finally:
-            del self._writing[digest]
+            while due:
+                rows = [(one, self._writing[one], due[one]) for one in due if one in self._writing]
+                await self._conversations.keep(rows)
+                for digest, answer, _ in rows:
+                    if self._writing.get(digest) is answer:
+                        del self._writing[digest]
+                due = {one: keep_s for one, keep_s in due.items() if one in self._writing}
+        except BaseException:
+            for digest in due:
+                self._writing.pop(digest, None)
+            raise
 
     async def _sticky(self, query: Query, now: float) -> str | None:
         """Return the conversation's model, if another model would cost it something."""

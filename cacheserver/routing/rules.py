@@ -44,7 +44,7 @@ class Ask:
     @property
     def work(self) -> str | None:
         """Return the type of work, given or inferred."""
-        return self.inferred if self.task is None else canonical(self.task)
+        return work(self.task, self.inferred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ _ELSEWHERE: Final[Mapping[Tier, tuple[Tier, ...]]] = {
     "middle": ("low", "high"),
     "high": ("middle", "low"),
 }
+
+
+def work(task: str | None, inferred: str | None) -> str | None:
+    """Return the type of work: as the caller named it, else as inferred."""
+    return inferred if task is None else canonical(task)
 
 
 def choose(ask: Ask, rules: RoutingRules, abilities: Mapping[str, Abilities]) -> Route:

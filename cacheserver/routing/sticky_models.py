@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cacheserver.routing.turns import LastAnswer
-from cacheserver.storage.connection import PREFIX, Connection, command
+from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.key_scan import scan_keys
+
+# ARGV: key, value, lifetime (s) of each.
+_KEEP = """
+for at = 1, #ARGV, 3 do redis.call('SET', ARGV[at], ARGV[at + 1], 'EX', ARGV[at + 2]) end
+"""
 
 
 class StickyModels:
@@ -16,6 +21,7 @@ class StickyModels:
     def __init__(self, redis: Connection, *, prefix: str = PREFIX) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._keep = redis.register_script(_KEEP)
 
     async def first(self, digests: Sequence[str]) -> LastAnswer | None:
         """Return the record of the first of `digests` that has one."""
@@ -24,10 +30,13 @@ class StickyModels:
         values = await command(self._redis, "MGET", *map(self._key, digests))
         return next((answer for value in values if (answer := _read(value)) is not None), None)
 
-    async def keep(self, digest: str, answer: LastAnswer, *, keep_s: int) -> None:
-        """Store a record for `keep_s` seconds, replacing the one before."""
-        value = json.dumps([answer.model, answer.cached_until])
-        await command(self._redis, "SET", self._key(digest), value, "EX", keep_s)
+    async def keep(self, answers: Iterable[tuple[str, LastAnswer, int]]) -> None:
+        """Store records, each of (digest, record, seconds), replacing those before."""
+        words: list[str | int] = []
+        for digest, answer, keep_s in answers:
+            words += self._key(digest), json.dumps([answer.model, answer.cached_until]), keep_s
+        if words:
+            await run_script(self._keep, *words)
 
     async def forget(self) -> None:
         """Delete every conversation's model: the keys do not name a tenant."""

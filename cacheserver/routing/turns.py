@@ -81,10 +81,11 @@ def would_lose(body: Mapping[str, Any], last: LastAnswer, now: float) -> bool:
 
     Thinking blocks are bound to the model that wrote them: another one drops or refuses them.
     """
-    return now < last.cached_until or _thinks(body.get("messages") or ())
+    return now < last.cached_until or thinks(body.get("messages") or ())
 
 
-def _thinks(messages: Sequence[Any]) -> bool:
+def thinks(messages: Sequence[Any]) -> bool:
+    """Return whether one of the messages has thinking blocks."""
     return any(
         isinstance(block, Mapping) and block.get("type") in thinking.BLOCK_TYPES
         for message in messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from cacheserver.claude.upstream import Upstream
+from cacheserver.core import background
 from cacheserver.core.errors import BadRequest
 from cacheserver.core.rules.routing import Haiku, Override, RoutingRules, TaskRule, Tier, Tiers
 from cacheserver.core.types import Controls, Query, Tenant, Usage
@@ -164,6 +166,22 @@ async def test_another_server_knows_the_conversation_and_another_tenant_does_not
     assert (await there.router.route(then, None, NOW)).reason == "sticky"
     theirs = query(list(then.body["messages"]), tenant=Tenant("other"))
     assert (await there.router.route(theirs, None, NOW)).reason != "sticky"
+
+
+async def test_other_servers_know_at_once_whose_thinking_a_conversation_has(
+    open_harness: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_GATHER_S", 3_600.0)  # what may wait waits for ever
+    here, there = await open_harness(), await open_harness()
+    thought = [{"type": "thinking", "thinking": "hm", "signature": "s"}]
+    first = query("Prove there are infinitely many primes.")
+    route = await here.router.route(first, None, NOW)
+    here.router.learn(first, route, MESSAGE, CACHED, NOW)
+    here.router.learn(first, route, {**MESSAGE, "content": thought}, CACHED, NOW)
+    turns = [*first.body["messages"], {"role": "assistant", "content": thought}, _user("And?")]
+    async with asyncio.timeout(10):
+        while (await there.router.route(query(turns), None, NOW)).reason != "sticky":
+            pass
 
 
 async def test_nothing_is_kept_where_the_lever_is_off_or_the_model_was_named(

@@ -14,8 +14,8 @@ async def test_what_was_kept_is_found_under_the_first_digest_that_has_any(
     redis: Connection, prefix: str
 ) -> None:
     conversations = StickyModels(redis, prefix=prefix)
-    await conversations.keep("b", LastAnswer("sonnet", 12.5), keep_s=60)
-    await conversations.keep("c", LastAnswer("opus"), keep_s=60)
+    await conversations.keep([("b", LastAnswer("sonnet", 12.5), 60)])
+    await conversations.keep([("c", LastAnswer("opus"), 60)])
     assert await conversations.first(["a", "b", "c"]) == LastAnswer("sonnet", 12.5)
     assert await conversations.first(["c", "b"]) == LastAnswer("opus")
     assert await conversations.first(["a"]) is None
@@ -24,8 +24,8 @@ async def test_what_was_kept_is_found_under_the_first_digest_that_has_any(
 
 async def test_what_was_kept_dies_by_itself_and_is_replaced(redis: Connection, prefix: str) -> None:
     conversations = StickyModels(redis, prefix=prefix)
-    await conversations.keep("a", LastAnswer("one"), keep_s=60)
-    await conversations.keep("a", LastAnswer("two"), keep_s=3_600)
+    await conversations.keep([("a", LastAnswer("one"), 60)])
+    await conversations.keep([("a", LastAnswer("two"), 3_600)])
     assert await conversations.first(["a"]) == LastAnswer("two")
     assert 3_590 < await command(redis, "TTL", f"{prefix}cv:a") <= 3_600
 
@@ -34,7 +34,7 @@ async def test_what_was_kept_dies_by_itself_and_is_replaced(redis: Connection, p
 async def test_what_cannot_be_read_is_not_there(redis: Connection, prefix: str, value: str) -> None:
     conversations = StickyModels(redis, prefix=prefix)
     await command(redis, "SET", f"{prefix}cv:a", value)
-    await conversations.keep("b", LastAnswer("m"), keep_s=60)
+    await conversations.keep([("b", LastAnswer("m"), 60)])
     assert await conversations.first(["a"]) is None
     assert await conversations.first(["a", "b"]) == LastAnswer("m")
 
@@ -43,7 +43,7 @@ async def test_all_are_forgotten_and_nothing_else(redis: Connection, prefix: str
     conversations = StickyModels(redis, prefix=prefix)
     await conversations.forget()
     for digest in ("a", "b"):
-        await conversations.keep(digest, LastAnswer("m"), keep_s=60)
+        await conversations.keep([(digest, LastAnswer("m"), 60)])
     await command(redis, "SET", f"{prefix}cvt:other", 1)
     await conversations.forget()
     assert await conversations.first(["a", "b"]) is None
@@ -55,4 +55,4 @@ async def test_a_store_that_is_away_is_a_store_error() -> None:
     with pytest.raises(StoreError):
         await conversations.first(["a"])
     with pytest.raises(StoreError):
-        await conversations.keep("a", LastAnswer("m"), keep_s=60)
+        await conversations.keep([("a", LastAnswer("m"), 60)])

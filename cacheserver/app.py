@@ -126,6 +126,7 @@ async def _load(parts: Components) -> None:
     """Import what only calls to Claude need, once similar questions are found."""
     await parts.entries.restored.wait()
     await parts.upstream.load()
+    gc.freeze()  # the SDK too stays to the end: 40 MB that a collection would look through
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -11,7 +11,6 @@ from cacheserver.core.errors import SettingsError
 from cacheserver.encryption import data_keys, master_key
 from cacheserver.encryption.data_keys import DataKeys
 from cacheserver.encryption.master_key import MasterKey, MasterKeys
-from cacheserver.encryption.sealer import TenantSealer
 from cacheserver.storage.build import SealerBuilder
 from cacheserver.storage.connection import Connection
 from cacheserver.storage.sealer import PlainSealer, Sealer
@@ -31,6 +30,8 @@ def build(settings: Settings, unreadable: Callable[[str], object]) -> SealerBuil
             if not settings.encryption_give_up:
                 await data_keys.refuse_sealed(redis, prefix=prefix)
             return PlainSealer(unreadable)
+        from cacheserver.encryption.sealer import TenantSealer
+
         keys = DataKeys(redis, prefix=prefix, masters=masters)
         sealer = TenantSealer(keys, unreadable=unreadable)
         await sealer.start()

@@ -17,12 +17,12 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Final
 
 from cacheserver.core.errors import SettingsError
+
+if TYPE_CHECKING:  # 6 MB that a server without encryption does without
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES: Final = 32  # AES-256
 NONCE_BYTES: Final = 12  # as GCM has it (NIST SP 800-38D)
@@ -53,6 +53,8 @@ class MasterKey:
 
     def unwrap(self, about: str, wrapped: bytes) -> bytes:
         """Decrypt a key that `wrap` encrypted. Raises `WrongMaster`."""
+        from cryptography.exceptions import InvalidTag
+
         try:
             return self._cipher.decrypt(
                 wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], about.encode()
@@ -62,6 +64,8 @@ class MasterKey:
 
     @cached_property
     def _cipher(self) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         return AESGCM(self.key)
 
 

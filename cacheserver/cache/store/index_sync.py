@@ -10,6 +10,7 @@ from typing import Protocol
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.core.single_flight import end
+from cacheserver.index.memory import give_back
 from cacheserver.storage.data_loss_watch import DataLossWatch
 from cacheserver.storage.sealer import Sealer
 
@@ -41,6 +42,7 @@ async def keep(
     while not semantic.ready:
         try:
             await semantic.restore()
+            await asyncio.to_thread(give_back)
         except Exception as error:  # the task boundary: similarity stays off until it is restored
             metrics.swallowed("restore")
             logger.warning("the index could not be restored yet: %s", type(error).__name__)

@@ -6,8 +6,8 @@ the body as it was and is counted; none of them ever changes what the answer is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from cacheserver.cache.cacheability import crowded
@@ -140,14 +140,11 @@ class CallPlanner:
             return PlannedCall(query.raw, Route(query.model, "named"))
         return PlannedCall(json_text.dumps({**query.body, "model": route.model}), route)
 
-    @asynccontextmanager
-    async def turn(self, query: Query, planned: PlannedCall) -> AsyncGenerator[None]:
+    def turn(self, query: Query, planned: PlannedCall) -> AbstractAsyncContextManager[None]:
         """A context for the time until the first bytes: a burst of calls writes a prefix once."""
         if self._prompts is None or planned.plan is None or not planned.plan.marks:
-            yield
-        else:
-            async with self._prompts.turn(query, planned.plan):
-                yield
+            return nullcontext()
+        return self._prompts.turn(query, planned.plan)
 
     def learn(
         self,

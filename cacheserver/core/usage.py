@@ -45,8 +45,8 @@ class Usage:
 def usage_of(message: Mapping[str, Any]) -> Usage:
     """The usage Claude put in a message. What is missing, null or no count is 0."""
     reported = _mapping(message.get("usage"))
-    usage = replace(
-        _tokens(reported),
+    usage = _tokens(
+        reported,
         web_searches=_count(_mapping(reported.get("server_tool_use")).get("web_search_requests")),
         service_tier=_word(reported.get("service_tier"), "standard"),
         speed=_word(reported.get("speed"), "standard"),
@@ -67,7 +67,7 @@ def usage_of(message: Mapping[str, Any]) -> Usage:
     )
 
 
-def _tokens(reported: Mapping[str, Any]) -> Usage:
+def _tokens(reported: Mapping[str, Any], **others: Any) -> Usage:
     split = _mapping(reported.get("cache_creation"))
     written = _count(reported.get("cache_creation_input_tokens"))
     hour = _count(split.get("ephemeral_1h_input_tokens"))
@@ -78,6 +78,7 @@ def _tokens(reported: Mapping[str, Any]) -> Usage:
         cache_write_5m_tokens=max(_count(split.get("ephemeral_5m_input_tokens")), written - hour),
         cache_write_1h_tokens=hour,
         cache_read_tokens=_count(reported.get("cache_read_input_tokens")),
+        **others,
     )
 
 

@@ -51,7 +51,9 @@ def counterfactual_bills(model: str, usage: Usage, levers: Levers) -> Iterator[C
     uncapped = unplanned
     if levers.uncut is not None and levers.uncut > usage.output_tokens:
         uncapped = replace(unplanned, output_tokens=levers.uncut)
-    whole = replace(uncapped, input_tokens=uncapped.input_tokens + levers.trimmed)
+    whole = uncapped
+    if levers.trimmed:
+        whole = replace(uncapped, input_tokens=uncapped.input_tokens + levers.trimmed)
     requested = levers.baseline or model
     yield CounterfactualBill("", requested, rescale_tokens(whole, model, requested))
     yield CounterfactualBill("routing", model, whole)

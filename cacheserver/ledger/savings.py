@@ -26,19 +26,21 @@ def call_savings(
     """
     if cost == 0 or levers == _NONE:  # a free refusal is free in every world
         return {}
-    bills = [
-        (world.cause, price(world.model, world.usage))
-        for world in counterfactual_bills(model, usage, levers)
-    ]
-    bills[-1] = (bills[-1][0], cost)
+    *worlds, paid = counterfactual_bills(model, usage, levers)
     parts: dict[str, Nanodollars] = {}
     before: Nanodollars | None = None
-    for cause, bill in bills:
+    last = None
+    for world in worlds:
+        if last is not None and world.usage is last.usage and world.model == last.model:
+            continue  # a lever that was not used
+        last, bill = world, price(world.model, world.usage)
         if bill is None:
             continue
         if before is not None and bill != before:
-            parts[cause] = before - bill
+            parts[world.cause] = before - bill
         before = bill
+    if before is not None and cost != before:
+        parts[paid.cause] = before - cost
     return parts
 
 

@@ -91,14 +91,18 @@ def read(
     without: Weights,
 ) -> Complexity:
     """Classify a request. Finite and summing to one whatever `vector` holds."""
-    weights = without
-    simple, complex = 0.0, 0.0
-    if vector is not None and len(vector) == len(with_vector.vector[0]):
-        weights = with_vector
-        simple = sum(map(mul, weights.vector[0], vector))
-        complex = sum(map(mul, weights.vector[1], vector))
-    simple += weights.bias[0]
-    complex += weights.bias[1]
+    if vector is None or len(vector) != len(with_vector.vector[0]):
+        return read_projected(text, task, (0.0, 0.0), without, embedded=False)
+    simple = sum(map(mul, with_vector.vector[0], vector))
+    complex = sum(map(mul, with_vector.vector[1], vector))
+    return read_projected(text, task, (simple, complex), with_vector, embedded=True)
+
+
+def read_projected(
+    text: str, task: str | None, projected: tuple[float, float], weights: Weights, *, embedded: bool
+) -> Complexity:
+    """Classify a request of which `weights.vector` times its embedding is known."""
+    simple, complex = projected[0] + weights.bias[0], projected[1] + weights.bias[1]
     look = weights.features.get
     for name, value in features(text, task).items():
         if (pair := look(name)) is not None:
@@ -106,7 +110,7 @@ def read(
             complex += value * pair[1]
     if not (math.isfinite(simple) and math.isfinite(complex)):
         return Complexity(0.0, 1.0, 0.0)  # a damaged embedding: nothing is known
-    heat, embedded = weights.temperature, weights is with_vector
+    heat = weights.temperature
     return _shares(simple / heat, complex / heat, embedded=embedded)
 
 

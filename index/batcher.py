@@ -7,13 +7,14 @@ collect a batch; a batch is what queued up while the last one ran.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -58,8 +59,11 @@ class Batcher:
         self._queue: deque[str] = deque()
         self._askers: dict[str, list[asyncio.Future[Vectors]]] = {}  # of queued and running texts
         self._busy = False
-        self._worker = ThreadPoolExecutor(
-            1, thread_name_prefix="embedder", initializer=_stand_back, initargs=(nice,)
+        # A queue of our own: an executor's futures take twice the time. A daemon, so that an
+        # interpreter that ends without `close` does not wait for it.
+        self._batches = SimpleQueue[tuple[asyncio.AbstractEventLoop, Sequence[str]] | None]()
+        self._worker = threading.Thread(
+            target=self._work, args=(nice,), name="embedder", daemon=True
         )
         self._closed = False
 
@@ -113,16 +117,18 @@ class Batcher:
         self._closed = True
         while self._queue:
             self._fail(self._queue.popleft(), Closed("the batcher was closed"))
-        # `shutdown` blocks until the thread has ended.
-        await asyncio.to_thread(self._worker.shutdown)
+        self._batches.put(None)
+        if self._worker.ident is not None:  # it was started
+            await asyncio.to_thread(self._worker.join)
 
     def _next(self) -> None:
         """Give the model the waiting texts, unless it is busy: then its end calls this again."""
         if self._busy or not (batch := self._take()):
             return
         self._busy = True
-        work = asyncio.get_running_loop().run_in_executor(self._worker, self._embed, batch)
-        work.add_done_callback(lambda done: self._settle(batch, done))
+        if self._worker.ident is None:
+            self._worker.start()
+        self._batches.put((asyncio.get_running_loop(), batch))
 
     def _take(self) -> list[str]:
         """Remove from the queue and return the oldest texts that a caller still waits for."""
@@ -135,13 +141,26 @@ class Batcher:
                 batch.append(text)
         return batch
 
-    def _settle(self, batch: Sequence[str], done: asyncio.Future[list[Outcome]]) -> None:
+    def _work(self, nice: int) -> None:
+        """Run the model in the worker thread, until `close`."""
+        _stand_back(nice)
+        while (work := self._batches.get()) is not None:
+            loop, batch = work
+            outcomes: list[Outcome] | BaseException
+            try:
+                outcomes = self._embed(batch)
+            except BaseException as error:  # it belongs to who waits
+                outcomes = error
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(self._settle, batch, outcomes)
+
+    def _settle(self, batch: Sequence[str], outcomes: list[Outcome] | BaseException) -> None:
         self._busy = False
-        if (failed := done.exception()) is not None:
+        if isinstance(outcomes, BaseException):
             for text in batch:
-                self._fail(text, failed)
+                self._fail(text, outcomes)
         else:
-            for text, outcome in zip(batch, done.result(), strict=True):
+            for text, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, IndexingError):
                     self._fail(text, outcome)
                 else:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ async def test_what_queues_up_while_the_model_is_busy_goes_together(gate: Gate) 
         gate.open.set()
         vectors = await asyncio.gather(first, *tasks)
     assert gate.batches == [["the first"], texts[:4], texts[4:]]
-    assert gate.threads == {"embedder_0"}
+    assert gate.threads == {"embedder"}
     wanted = [gate._embedder.embed([text])[0] for text in texts]
     assert np.array_equal(vectors[1:], wanted)
 
@@ -194,6 +195,25 @@ async def test_a_refusal_is_not_remembered_as_an_answer(gate: Gate) -> None:
         for _ in range(2):
             with pytest.raises(TooLong):
                 await batcher.embed(LONG)
+
+
+def test_an_interpreter_ends_while_a_batcher_is_open() -> None:
+    program = """
+import asyncio, numpy
+from cacheserver.index.batcher import Batcher
+
+class Ones:
+    id, dim = "ones", 2
+    def embed(self, texts):
+        return numpy.ones((len(texts), 2), numpy.float32)
+
+async def main():
+    print(await Batcher(Ones()).embed("a text"))
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"[1. 1.]\n")
 
 
 async def test_closing_answers_what_runs_and_fails_what_waits(gate: Gate) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import chain
 from types import TracebackType
 
@@ -24,7 +23,7 @@ from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.seen import Seen
-from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.cache.store.stored_entry import Stored, Together, no_keys
 from cacheserver.cache.store.stored_vectors import StoredVectors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
@@ -47,20 +46,6 @@ _MOST_TOUCHED = 10_000  # hits waiting to be counted; more are dropped, as they 
 _UPKEEP_S = 5.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """Values that one round trip has read."""
-
-    grouped: list[Stored | None]
-    exact: Entry | None
-    beside: Mapping[str, Sequence[bytes | None]]  # by entry id
-
-
-def no_keys(entry_id: str) -> Sequence[str]:
-    """No keys are read beside an entry."""
-    return ()
 
 
 class Entries:
@@ -149,34 +134,35 @@ class Entries:
     ) -> Together:
         """Read what `grouped` does, keys beside each entry, and the entry of a fingerprint.
 
-        All in one round trip. `beside` returns the same number of keys for each entry id.
+        All in one round trip. `beside` returns the same number of keys for each entry id. Entries
+        in memory are not read; their marks are.
         """
-        since, count = self.hot.reading(), len(refs)
-        keys = [f"{self._prefix}e:{fingerprint}" for fingerprint, _ in refs]
-        keys += [] if exact is None else [f"{self._prefix}e:{exact}"]
-        entries = len(keys)
+        since, now = self.hot.reading(), self._clock()
+        hot = {fingerprint: self.hot.get(fingerprint, now) for fingerprint, _ in refs}
+        asked = [one for one, entry in hot.items() if entry is None]
+        if exact is not None and exact not in asked:
+            asked.append(exact)
+        keys = [f"{self._prefix}e:{fingerprint}" for fingerprint in asked]
         keys += [f"{self._prefix}s:{fingerprint}" for fingerprint, _ in refs]
-        marked = len(keys)
         others = [beside(entry_id) for _, entry_id in refs]
         values = await read_values(self._redis, [*keys, *chain.from_iterable(others)])
-        await self._sealer.know(values[:entries], at=codec.ID_END)
-        found: list[Stored | None] = []
-        for (fingerprint, entry_id), value, marks in zip(
-            refs, values[:count], values[entries:marked], strict=True
-        ):
-            entry = self._entry(fingerprint, value)
+        await self._sealer.know(values[: len(asked)], at=codec.ID_END)
+        found = {one: self._entry(one, value) for one, value in zip(asked, values, strict=False)}
+        for entry in found.values():
+            if entry is not None:
+                self.seen.add(entry.fingerprint)
+                self.hot.keep(entry, since)
+        grouped: list[Stored | None] = []
+        for at, (fingerprint, entry_id) in enumerate(refs, len(asked)):
+            entry = hot[fingerprint] or found[fingerprint]
             if entry is None or entry.id != entry_id:
-                found.append(None)
+                grouped.append(None)
                 continue
-            found.append(stored_entry.read(entry, marks))
-        own = None if exact is None else self._entry(exact, values[count])
-        if own is not None:
-            self.seen.add(own.fingerprint)
-            self.hot.keep(own, since)
+            grouped.append(stored_entry.read(entry, values[at]))
         width = len(others[0]) if others else 0
-        at = range(marked, len(values), width) if width else ()
-        read = {ref[1]: values[start : start + width] for ref, start in zip(refs, at, strict=False)}
-        return Together(found, own, read)
+        starts = range(len(keys), len(values), width) if width else ()
+        read = {ref[1]: values[at : at + width] for ref, at in zip(refs, starts, strict=False)}
+        return Together(grouped, None if exact is None else found[exact], read)
 
     async def set_group(self, entry: Entry, group: str) -> None:
         """Put `entry` into a group of entries with the same answer; deleted with the entry."""

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cacheserver.cache.store.codec import VectorRow
-from cacheserver.cache.store.entries import Entries, no_keys
-from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.cache.store.entries import Entries
+from cacheserver.cache.store.stored_entry import Stored, no_keys
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Candidate, Entry, Near, Query
 from cacheserver.index import snapshot

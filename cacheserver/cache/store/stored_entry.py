@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cacheserver.core.types import Entry
@@ -35,6 +36,20 @@ class Stored:
     group: str  # entries of one group say the same
     corroborated: bool = False  # a second actor's answer agreed, or it is pinned
     pinned: bool = False  # by an operator
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Values that one round trip has read."""
+
+    grouped: list[Stored | None]
+    exact: Entry | None
+    beside: Mapping[str, Sequence[bytes | None]]  # by entry id
+
+
+def no_keys(entry_id: str) -> Sequence[str]:
+    """No keys are read beside an entry."""
+    return ()
 
 
 def read(entry: Entry, value: bytes | None) -> Stored:

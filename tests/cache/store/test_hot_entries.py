@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.entry_scripts import BUSY
 from cacheserver.cache.store.hot_entries import HotEntries
+from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry
 from cacheserver.storage.connection import Connection, command, connect
@@ -68,6 +69,29 @@ async def test_an_entry_that_is_in_memory_is_not_read_again(
     for _ in range(100):
         assert await store.get("f1") == one
     assert await reads(redis) <= before + 1  # one more if the machine held the lease up
+
+
+async def test_neighbours_in_memory_are_not_read_again_but_their_marks_are(
+    store: Entries, redis: Connection, prefix: str
+) -> None:
+    one, other = entry("f1"), entry("f2")
+    refs = [(one.fingerprint, one.id), (other.fingerprint, other.id)]
+    await put(store, one, other)
+    assert await store.grouped(refs) == [Stored(one, one.id), Stored(other, other.id)]
+    await warmed(store, one)
+    elsewhere = Entries(redis, prefix=prefix)  # it reads all of it
+    await store.set_group(one, "both")
+    for _ in range(2):
+        found = await store.together(refs, exact="f1", beside=lambda id: (f"{prefix}x:{id}",))
+        assert found.grouped == await elsewhere.grouped(refs)
+        assert found.grouped == [Stored(one, "both"), Stored(other, other.id)]
+        assert found.exact == one
+        assert found.beside == {one.id: [None], other.id: [None]}
+    newer = entry("f2")
+    await put(store, newer)
+    assert await store.grouped(refs) == [Stored(one, "both"), None]
+    await store.purge_id(one.tenant, one.id)
+    assert await store.grouped(refs) == await elsewhere.grouped(refs) == [None, None]
 
 
 async def test_memory_is_bounded_and_what_was_used_last_stays(

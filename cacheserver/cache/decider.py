@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from cacheserver.cache import corroboration
 from cacheserver.cache.freshness import decide, enabled_vetoes, fresh
 from cacheserver.cache.ports import NOTHING_READ, Calibrations, Metrics, Outcomes, Read
+from cacheserver.cache.store.lru_bytes import LruBytes
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Bar, Candidate, Hit, Miss, Query
 from cacheserver.matching import conformal_bound
@@ -25,7 +26,9 @@ from cacheserver.matching.verification_outcome import Plausible
 
 logger = logging.getLogger(__name__)
 
-_PROFILES = 5_000  # texts whose profiles are kept, some 3 kB each
+_PROFILES_BYTES = 16 * 2**20  # of profiles kept: those of some 3,000 questions
+_PROFILE_BYTES, _CHAR_BYTES = 4_000, 30  # of one, measured: 4 kB of 26 characters, 33 kB of 1,180
+_SHORT = 2_000  # characters: no model reads more of them, and they take half a millisecond
 _STRENGTH = 2.0  # right ones that weigh up half of a wrong one
 
 
@@ -48,7 +51,7 @@ class Decider:
         self._metrics = metrics
         self._clock = clock
         self._prior = prior
-        self._profiles: OrderedDict[str, Profile] = OrderedDict()
+        self._profiles = LruBytes[str, Profile](_PROFILES_BYTES)
 
     async def decide(
         self,
@@ -113,7 +116,7 @@ class Decider:
         )
         decisive = enabled_vetoes(bar) & DECISIVE_VETOES
         verdict = judge(
-            self._language.profile(query.text or ""),
+            self._profile(query.text or ""),
             [self._neighbour(one, one.adjustment) for one in found],
             state,
             needed,
@@ -123,6 +126,12 @@ class Decider:
         )
         left = [c for c in verdict.candidates if c.evidence and c.evidence.group not in needed.shut]
         return Plausible(left, needed.floor, bar.target, state.cold_start) if left else None
+
+    def prepare(self, query: Query) -> None:
+        """Read the question of a decision to come: it may be embedded meanwhile. Raises nothing."""
+        if query.text is not None and len(query.text) <= _SHORT:
+            with contextlib.suppress(Exception):  # the decision fails of it again, and counts it
+                self._profile(query.text)
 
     def forget(self) -> None:
         """Drop the profiles of stored questions, which hold their words."""
@@ -170,13 +179,14 @@ class Decider:
             for c in live
         ]
         selection = decide(
-            self._language.profile(query.text or ""),
+            self._profile(query.text or ""),
             neighbours,
             threshold,
             language=self._language,
             enabled=enabled_vetoes(bar),
         )
-        shown = [replace(c, veto=selection.vetoes.get(c.entry.id)) for c in live]
+        vetoes = selection.vetoes
+        shown = [replace(c, veto=v) if (v := vetoes.get(c.entry.id)) else c for c in live]
         for one in shown:
             if one.veto is not None and one.similarity - one.penalty >= threshold:
                 self._metrics.vetoed(one.veto)
@@ -201,7 +211,7 @@ class Decider:
         level, basis = needed.level, needed.basis
         if basis == "closed":
             return Miss("closed", live[0], neighbours=live, level=level, basis=basis)
-        question = self._language.profile(query.text or "")
+        question = self._profile(query.text or "")
         by_id = {c.entry.id: c for c in live}
         neighbours = [
             self._neighbour(c, adjustment(pasts[c.entry.id].entry, pasts[c.entry.id].group))
@@ -240,12 +250,11 @@ class Decider:
         )
 
     def _profile(self, text: str) -> Profile:
-        """The profile of a stored question, which comes up again and again."""
+        """The profile of a question: a stored one comes up again and again."""
         found = self._profiles.get(text)
         if found is None:
-            found = self._profiles[text] = self._language.profile(text)
-            if len(self._profiles) > _PROFILES:
-                self._profiles.popitem(last=False)
+            found = self._language.profile(text)
+            self._profiles.put(text, found, _PROFILE_BYTES + _CHAR_BYTES * len(text))
         return found
 
 

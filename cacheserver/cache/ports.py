@@ -183,6 +183,9 @@ class Decider(Protocol):
         `read`: what was read of the candidates' outcomes, as for `Outcomes.past`.
         """
 
+    def prepare(self, query: Query) -> None:
+        """Do what a decision needs of the question alone. Raises nothing."""
+
     async def plausible(self, query: Query, decision: Miss, bar: Bar) -> Plausible | None:
         """The candidates of a miss that a model may be asked about. Raises nothing."""
 

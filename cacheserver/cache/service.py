@@ -6,6 +6,7 @@ counted; only Claude's failure, or the caller's, is an error.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
@@ -145,6 +146,8 @@ class CacheService:
             return Hit(Candidate(entry, similarity=1.0), "exact", "identical")
         if not similar:
             return Miss(query.exact_only or "exact-only")
+        # Runs as soon as this waits for the embedder, which needs no turn of the event loop.
+        asyncio.get_running_loop().call_soon(self._decider.prepare, query)
         try:
             near = await self._stored.find_near(query, bar.top_k, exact=together)
         except StoreError:

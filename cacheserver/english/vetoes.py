@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from cacheserver.english.comparison import are_twins
 from cacheserver.english.lexicon import Lexicon
-from cacheserver.english.vetoes_wording import WORDING
+from cacheserver.english.vetoes_wording import OF_CLOSE, WORDING, close
 from cacheserver.matching.profile import Difference
 
 Veto = Callable[[Difference, Lexicon], bool]
@@ -23,6 +23,8 @@ def fired(difference: Difference, enabled: frozenset[str], lexicon: Lexicon) -> 
     """Return the enabled vetoes that fire for a difference, in the order of `VETOES`."""
     if are_twins(difference):
         return ()
+    if not close(difference):
+        enabled = enabled - OF_CLOSE
     return tuple(
         [name for name, veto in VETOES.items() if name in enabled and veto(difference, lexicon)]
     )

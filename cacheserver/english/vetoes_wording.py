@@ -1,7 +1,7 @@
 """Vetoes on what an embedder hardly sees: function words, signs, case, marks and word order.
 
 They separate questions with the same meaning words: "from Canada", "to Canada". Each fires only if
-no meaning word differs (`_close`), so paraphrases in other words pass. They read the canonical
+no meaning word differs (`close`), so paraphrases in other words pass. They read the canonical
 words (`english.canonical.forms`), in which frames and contractions are already unified.
 Symmetric. Pure.
 """
@@ -17,10 +17,18 @@ from cacheserver.english.lexicon import Lexicon
 from cacheserver.matching.marks import bare
 from cacheserver.matching.profile import Difference
 
+# Only between two questions that are `close`; `vetoes.fired` asks for that once.
+OF_CLOSE = frozenset(("preposition", "quantifier", "modal", "tense", "person", "pointer", "asked"))
+
+
+def close(d: Difference) -> bool:
+    """Return True if no meaning word differs, and little else: other constructions pass."""
+    return len(d.apart_a) + len(d.apart_b) <= vetoes_words.FEW and _agree(d)
+
 
 def _preposition(d: Difference, lexicon: Lexicon) -> bool:
     """ "Do you ship from Canada?", "... to Canada?": each has one that the other lacks."""
-    if not _close(d):
+    if not close(d):
         return False
     one, other = _apart(d, vetoes_words.PREPOSITIONS)
     return bool(one and other) and not any(
@@ -30,7 +38,7 @@ def _preposition(d: Difference, lexicon: Lexicon) -> bool:
 
 def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
     """ "only", "all", "every other", "a few" on one side; "any" or "just" may come alone."""
-    if not _close(d):
+    if not close(d):
         return False
     if not vetoes_words.DECIDING.isdisjoint((*d.apart_a, *d.apart_b)):
         return True
@@ -41,7 +49,7 @@ def _quantifier(d: Difference, lexicon: Lexicon) -> bool:
 
 def _modal(d: Difference, lexicon: Lexicon) -> bool:
     """ "Can I leave?", "Must I leave?"."""
-    if not _close(d):
+    if not close(d):
         return False
     one, other = _apart(d, vetoes_words.MODALS)
     return bool(one and other) and one | other != vetoes_words.ABLE
@@ -49,7 +57,7 @@ def _modal(d: Difference, lexicon: Lexicon) -> bool:
 
 def _tense(d: Difference, lexicon: Lexicon) -> bool:
     """ "Who is the owner?", "Who was the owner?"."""
-    if not _close(d):
+    if not close(d):
         return False
     one, other = set(d.apart_a), set(d.apart_b)
     return _tenses(one, other) or _tenses(other, one)
@@ -57,7 +65,7 @@ def _tense(d: Difference, lexicon: Lexicon) -> bool:
 
 def _person(d: Difference, lexicon: Lexicon) -> bool:
     """ "my order", "your order"; "how do you" and "how do I" are one."""
-    if not _close(d):
+    if not close(d):
         return False
     apart = [
         {vetoes_words.PERSONS[w] for w in side if w in vetoes_words.PERSONS}
@@ -75,7 +83,7 @@ def _person(d: Difference, lexicon: Lexicon) -> bool:
 
 def _pointer(d: Difference, lexicon: Lexicon) -> bool:
     """ "this invoice", "that invoice"."""
-    return _close(d) and _both_apart(d, vetoes_words.POINTERS)
+    return close(d) and _both_apart(d, vetoes_words.POINTERS)
 
 
 def _asked(d: Difference, lexicon: Lexicon) -> bool:
@@ -85,7 +93,7 @@ def _asked(d: Difference, lexicon: Lexicon) -> bool:
         one == other
         or one not in vetoes_words.ASKED
         or other not in vetoes_words.ASKED
-        or not _close(d)
+        or not close(d)
     ):
         return False
     return not any({one, other} <= alike for alike in vetoes_words.ALIKE)
@@ -203,11 +211,6 @@ WORDING: Mapping[str, Callable[[Difference, Lexicon], bool]] = MappingProxyType(
 def _agree(d: Difference) -> bool:
     """Return True if no meaning word differs."""
     return vetoes_words.FUNCTION.issuperset(d.only_a) and vetoes_words.FUNCTION.issuperset(d.only_b)
-
-
-def _close(d: Difference) -> bool:
-    """Return True if no meaning word differs, and little else: other constructions pass."""
-    return len(d.apart_a) + len(d.apart_b) <= vetoes_words.FEW and _agree(d)
 
 
 def _apart(d: Difference, among: frozenset[str]) -> tuple[set[str], set[str]]:

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacheserver.english.language import english
+from cacheserver.english.lexicon import standard
+from cacheserver.english.vetoes import VETOES
 from cacheserver.matching.language import ALL_VETOES, VETO_NAMES, vetoes_between
 
 ENGLISH = english()
@@ -14,6 +16,29 @@ ENGLISH = english()
 
 def fired(a: str, b: str, enabled: frozenset[str] = ALL_VETOES) -> tuple[str, ...]:
     return vetoes_between(ENGLISH.profile(a), ENGLISH.profile(b), enabled, ENGLISH)
+
+
+TEXTS = (
+    *("Can I leave my car here?", "Must I leave the car here?", "May I leave your car there?"),
+    *(
+        "Who is the owner?",
+        "Who was an owner?",
+        "Where do I send it from?",
+        "When do I send it to?",
+    ),
+    *("Do you ship from Canada?", "Do you ship to Canada only?", "Do they ship this to Oslo?"),
+    *("How do I reset my password?", "How can you reset a password, please, on the new phone?"),
+)
+
+
+@pytest.mark.parametrize("one", TEXTS)
+def test_vetoes_of_close_questions_fire_for_no_others(one: str) -> None:
+    lexicon = standard()
+    for other in TEXTS:
+        difference = ENGLISH.compare(ENGLISH.profile(one), ENGLISH.profile(other))
+        each = [name for name, veto in VETOES.items() if veto(difference, lexicon)]
+        twins = ENGLISH.are_twins(difference)
+        assert ENGLISH.vetoes(difference, ALL_VETOES) == (() if twins else tuple(each))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from cacheserver.matching.verification import ErrorRates
 from cacheserver.routing.complexity_weights import EMBEDDER
 
 _COMPARED: Final = 5  # nearest answers a fresh one is held against, as in `calibration.worker`
-_PROFILES: Final = 5_000  # as in `cache.decider`
+_PROFILES: Final = 5_000  # of texts, some 4 kB each
 _CHECKED: Final = 300  # hits checked whatever the policy says; then as it says
 _SCOPES: Final = 2_000  # whose calibration is remembered, those asked last
 _TEND: Final = 1_000  # stored entries between two sweeps of the index

@@ -1,9 +1,9 @@
 """Statistics of the prefixes of Claude's prompt cache, shared by all servers.
 
 A miss asks once (`see`), and once more if it is about to write (`claim`): only one call spends a
-premium. The outcome is written in the background, those of calls that only read together. Bounded
-per tenant: the prefix unseen for longest is dropped first, but never one that owes a premium of the
-day.
+premium. One that only reads what was asked for a moment ago does not ask (`recent_sights`). The
+outcome is written in the background, those of calls that only read together. Bounded per tenant:
+the prefix unseen for longest is dropped first, but never one that owes a premium of the day.
 """
 
 from __future__ import annotations

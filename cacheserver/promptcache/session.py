@@ -29,6 +29,7 @@ from cacheserver.promptcache.planner import (
     settle,
 )
 from cacheserver.promptcache.prefixes import Prefixes, PromptCacheUse
+from cacheserver.promptcache.recent_sights import RecentSights
 from cacheserver.storage.deadline import Limit
 
 _PATIENCE_S = 0.25  # for the store: a plan is worth less than a quarter of a second
@@ -86,6 +87,7 @@ class PromptPlanner:
         self._salt = salt
         self._watcher = watcher
         self._reorder = reorder
+        self._recent = RecentSights()
         self._rates: dict[tuple[str, int], Rates | None] = {}
         self._writing: dict[tuple[str, str], _Writing] = {}
 
@@ -168,6 +170,8 @@ class PromptPlanner:
     async def _draft(self, query: Query, layout: Layout, priced: Rates, now: float) -> Draft:
         """Return the marks, with the premiums of their writes taken. Raises `StoreError`."""
         tenant, rules = query.tenant.name, query.tenant.caching
+        if (read := self._draft_read(tenant, layout, priced, now, rules.one_hour)) is not None:
+            return read
         sights = await self._see(tenant, layout, now) if layout.spots else []
         if rules.wait_ms == 0:  # no waiting: prefixes being written are left alone
             sights = [_without_writes(sight) for sight in sights]
@@ -184,17 +188,43 @@ class PromptPlanner:
             layout, [_without_writes(sight) for sight in sights], priced, now=now, write=False
         )
 
+    def _draft_read(
+        self, tenant: str, layout: Layout, priced: Rates, now: float, one_hour: bool
+    ) -> Draft | None:
+        """Return the marks if they only read what the store told of a moment ago."""
+        if not layout.spots or (sights := self._recent.recall(tenant, layout, now)) is None:
+            return None
+        drafted = draft(layout, sights, priced, now=now, one_hour=one_hour)
+        busy = any(self._is_writing(tenant, spot.prefix) for spot in layout.spots)
+        if drafted.reserved or drafted.waits or busy:
+            return None
+        # This sighting is counted with others, a second later.
+        self._writes.gather(self._see_all, (tenant, layout, now))
+        return drafted
+
     async def _see(self, tenant: str, layout: Layout, now: float) -> list[PrefixStats]:
-        names = [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
         try:
             async with Limit(_PATIENCE_S):
-                return await self._prefixes.see(tenant, names, now)
+                sights = await self._prefixes.see(tenant, _names(layout), now)
         except TimeoutError:
             raise StoreError("the store took too long for a plan") from None
+        self._recent.keep(tenant, layout, sights, now)
+        return sights
+
+    async def _see_all(self, layouts: Sequence[tuple[str, Layout, float]]) -> None:
+        """Count sightings, and keep what the store tells of each prefix after the last one."""
+        for tenant in {tenant for tenant, _, _ in layouts}:
+            some = [(layout, now) for of, layout, now in layouts if of == tenant]
+            names = [name for layout, _ in some for name in _names(layout)]
+            now = max(now for _, now in some)
+            sights = iter(await self._prefixes.see(tenant, names, now))
+            for layout, _ in some:
+                self._recent.keep(tenant, layout, [next(sights) for _ in layout.spots], now)
 
     async def _claim(self, tenant: str, drafted: Draft, now: float) -> bool:
         """Claim the writes for this call, first in this process, so later calls wait for it."""
         ttls = {drafted.spots[at].prefix: ttl for at, ttl in drafted.marks}
+        self._recent.forget(tenant, ttls)
         self._forget_done()
         until = asyncio.get_running_loop().time() + _HELD_S
         own = {(tenant, prefix) for prefix, _ in drafted.reserved}
@@ -280,6 +310,8 @@ class PromptPlanner:
         if not bookings:
             return
         claimed = tuple(prefix for prefix, _ in drafted.reserved)
+        self._recent.book(tenant, bookings, drafted.at)
+        self._recent.forget(tenant, claimed)
         reads = all(one.used and one.change >= 0 and not one.void for one in bookings)
         if claimed or not reads:
             # At once: it says whether another call may write.
@@ -296,6 +328,10 @@ class PromptPlanner:
                 self._rates.clear()
             self._rates[key] = rates(self._cost, model, now)
         return self._rates[key]
+
+
+def _names(layout: Layout) -> list[tuple[str, str, int]]:
+    return [(spot.prefix, f"{spot.root}{spot.kind}", spot.tokens) for spot in layout.spots]
 
 
 def _without_writes(sight: PrefixStats) -> PrefixStats:

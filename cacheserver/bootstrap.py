@@ -87,12 +87,13 @@ async def build(
         sealer = encryption.build(settings, metrics.unreadable)
         store = await start(storage.build(server, sealer, metrics, clock))
         options = kernel.cache_options(settings)
-        answers = await start(cache.answers(store, embedder, options, metrics, clock))
+        books = await start(ledger.build(store, settings, pricer, metrics, clock))
+        records = books.writer
+        answers = await start(cache.answers(store, embedder, options, metrics, clock, records))
         url = await start(serve_simulated(SimulatedSettings())) if simulated else None
         wrap = None if telemetry is None else telemetry.upstream
         upstream = await start(claude.build(kernel.claude_options(settings, url), metrics, wrap))
         keys = await start(tenants.build(store, settings, metrics, clock))
-        books = await start(ledger.build(store, settings, pricer, metrics, clock))
         host = Host(settings, store, answers, upstream, keys, books, pricer, metrics, clock)
         host.plugins.language = languages()
         if telemetry is not None:

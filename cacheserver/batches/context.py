@@ -39,9 +39,9 @@ from cacheserver.core.types import (
     Tenant,
     Usage,
 )
-from cacheserver.ledger import row_codec
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.language import Language
+from cacheserver.storage import stored_row
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ class BatchContext:
         if line.counted:
             return line.encode()
         row = self.settler.row(line.request, line.settlement)  # first: the line has its saving
-        return replace(line.encode(), row_id=row.id, row=row_codec.encode(row))
+        return replace(line.encode(), row_id=row.id, row=stored_row.encode(row))
 
     def record(self, line: ItemResult, event: str | None = None) -> None:
         """Count a finished item and enter its row. `event` is what is counted, or its end."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from cacheserver.batches.work_queue import WorkQueue
 from cacheserver.cache.ports import Ledger, Metrics
 from cacheserver.core.errors import StoreError
-from cacheserver.ledger import row_codec
+from cacheserver.storage import stored_row
 
 _AT_ONCE = 500
 
@@ -65,7 +65,7 @@ class PendingRows:
         while rows := await self._work.rows(_AT_ONCE):
             before = self._given_up()
             for id, packed in rows.items():
-                row = row_codec.decode(id, packed)
+                row = stored_row.decode(id, packed)
                 if row is None:  # of a layout that this version does not know
                     self._metrics.dropped("batch-rows")
                 elif id not in self._put:

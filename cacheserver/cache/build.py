@@ -18,7 +18,7 @@ from cacheserver.cache.plugins import Plugins
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
 from cacheserver.cache.store import index_sync
-from cacheserver.cache.store.decision_log import DecisionLog, record_of
+from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import HotEntries
@@ -115,6 +115,7 @@ async def answers(
     options: CacheOptions,
     metrics: Metrics,
     clock: Callable[[], float],
+    records: ports.Records,
 ) -> AsyncIterator[Answers]:
     """Open the stored answers. The index is empty until `cache` restores it."""
     embedder = embedding.embedder
@@ -133,10 +134,10 @@ async def answers(
         )
         decision_log = DecisionLog(
             store.redis,
+            records,
             prefix=store.prefix,
             max_bytes=options.max_decision_bytes,
             sealer=store.sealer,
-            read=record_of,
         )
         stack.push_async_callback(decision_log.close)
         batcher = Batcher(embedder, max_batch=embedding.batch)
@@ -222,7 +223,6 @@ async def cache(
     settler = partial(
         Settler,
         pricer=pricer,
-        decision_log=answers.decision_log,
         metrics=metrics,
         clock=clock,
         recorder=books.recorder,

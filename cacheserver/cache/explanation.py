@@ -4,16 +4,13 @@ questions of others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from cacheserver.cache.answer import Settlement, entry_id, kind_of
-from cacheserver.cache.conversation_mark import mark_of
+from cacheserver.cache.answer import kind_of
 from cacheserver.cache.freshness import EXPLAINED
-from cacheserver.cache.request import Request
 from cacheserver.core import evidence
-from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
 from cacheserver.core.types import (
     Bar,
@@ -24,7 +21,6 @@ from cacheserver.core.types import (
     Miss,
     Plan,
     PlannedCall,
-    Query,
     Usage,
 )
 from cacheserver.matching.verification_outcome import Verified
@@ -37,34 +33,68 @@ def explain(decision: Decision, bar: Bar | None, now: float) -> dict[str, Any]:
 
     It contains questions of others; `for_caller` removes them.
     """
-    candidate = _candidate(decision)
-    shown: dict[str, Any] = {
-        "kind": kind_of(decision),
-        "reason": decision.reason,
+    return shown(values(decision, bar, now), kind_of(decision), decision.reason)
+
+
+def values(
+    decision: Decision,
+    bar: Bar | None,
+    now: float,
+    *,
+    asked: str | None = None,
+    questions: bool = True,
+) -> tuple[Any, ...]:
+    """Reduce a decision to values by position, of which `shown` makes the explanation.
+
+    A stored question that equals `asked` is 0. Those served and nearest are among the candidates
+    mostly, and then the place in them. `questions` False: without the text of any question.
+    """
+    near, candidate = _candidates(decision), _candidate(decision)
+    level = None if bar is None else bar.similarity
+    basis: str | int | None = _NO_BASIS
+    if isinstance(decision, Hit | Miss) and decision.level is not None:
+        level, basis = round(decision.level, 6), decision.basis  # what the target asks for here
+    main: Any = None
+    if candidate is not None:
+        place = next((at for at, one in enumerate(near) if one is candidate), None)
+        main = _values(candidate, now, asked, questions) if place is None else place
+    listed = [_values(one, now, asked, questions) for one in near]
+    return main, listed, level, None if bar is None else bar.target, basis
+
+
+def shown(
+    stored: Sequence[Any], kind: str, reason: str, *, asked: str | None = None
+) -> dict[str, Any]:
+    """Return the explanation that `values` were made of."""
+    main, listed, level, target, basis = stored
+    candidates = [_candidate_of(one, asked) for one in listed]
+    explained: dict[str, Any] = {
+        "kind": kind,
+        "reason": reason,
         "similarity": None,
         "question": None,
         "age_s": None,
         "probability": None,
-        "bar": None if bar is None else bar.similarity,
-        "target": None if bar is None else bar.target,
+        "bar": level,
+        "target": target,
     }
-    if candidate is not None:
-        shown["similarity"] = round(candidate.similarity, 6)
-        shown["question"] = candidate.entry.text
-        shown["age_s"] = max(0, int(now - candidate.entry.created_at))
-        shown["candidate"] = candidate.entry.id
-        shown["veto"] = candidate.veto
-        shown["supported"] = candidate.supported
-        shown["corroborated"] = candidate.corroborated
-        shown["pinned"] = candidate.pinned
-        if candidate.probability is not None and candidate.evidence is not None:
-            shown["probability"] = round(candidate.probability, 6)
-            shown["evidence"] = evidence.as_json(candidate.evidence)
-    if isinstance(decision, Hit | Miss) and decision.level is not None:
-        shown["bar"] = round(decision.level, 6)  # a probability: what the target asks for here
-        shown["basis"] = decision.basis
-    shown["candidates"] = [_listed(one, now) for one in _candidates(decision)]
-    return shown
+    if main is not None:
+        chosen, pinned = (
+            (candidates[main], listed[main][_PINNED])
+            if isinstance(main, int)
+            else (_candidate_of(main, asked), main[_PINNED])
+        )
+        explained |= {name: chosen[name] for name in ("similarity", "question", "age_s")}
+        explained["candidate"] = chosen["entry"]
+        explained |= {name: chosen[name] for name in ("veto", "supported", "corroborated")}
+        explained["pinned"] = pinned
+        if chosen["probability"] is not None and chosen["evidence"] is not None:
+            explained["probability"] = chosen["probability"]
+            explained["evidence"] = chosen["evidence"]
+    if basis != _NO_BASIS:
+        explained["basis"] = basis
+    explained["candidates"] = candidates
+    return explained
 
 
 def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,62 +115,10 @@ def for_caller(shown: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def without_questions(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """An explanation without the text of any question."""
-    candidates = [{**one, "question": None} for one in shown["candidates"]]
-    return {**shown, "question": None, "candidates": candidates}
-
-
 def record_for_caller(record: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a record to what its tenant may see: without digests that could be guessed."""
     shown = {name: value for name, value in record.items() if name not in _DIGESTS}
     return {**shown, "decision": for_caller(record["decision"])}
-
-
-def record(
-    request: Request, settlement: Settlement, *, bar: Bar | None, now: float
-) -> dict[str, Any]:
-    """Build the record of a decision, stored for a day; `record_for_caller` reduces it.
-
-    For a tenant that keeps no content it has no question, and `withheld` says so.
-    """
-    query = request.query
-    shown, asked = explain(settlement.decision, bar, now), query.text
-    if query.tenant.no_content:
-        shown, asked = without_questions(shown), None
-    return {
-        **({"withheld": NO_CONTENT} if query.tenant.no_content else {}),
-        "id": request.id,
-        "at": request.started_at,
-        "seconds": round(now - request.started_at, 6),
-        "outcome": settlement.outcome,
-        "decision": shown,
-        "asked": asked,
-        "volatile": query.volatile,
-        "namespace": query.controls.namespace,
-        "task": query.controls.task,
-        "tags": query.controls.tags,
-        "declared": _declared(query),
-        "fingerprint": query.fingerprint,
-        "scope": query.label_scope,
-        "caller": query.caller,
-        "actor": query.actor,
-        "conversation": mark_of(query),
-        "stream": query.stream,
-        "model_asked": query.model,
-        "model": settlement.model,
-        "usage": None if settlement.usage is None else tokens(settlement.usage),
-        "cost_usd": None if settlement.total_cost is None else usd(settlement.total_cost),
-        "saved_usd": None if settlement.net_saved is None else usd(settlement.net_saved),
-        "verified": None if request.verified is None else verified(request.verified),
-        "prices": settlement.prices,
-        "entry_id": settlement.stored or entry_id(settlement.decision),
-        "unstored": settlement.unstored,
-        "ttl_s": settlement.ttl_s,
-        "status": settlement.status,
-        "usage_estimated": settlement.estimated,
-        "asked_how": None if settlement.planned is None else shaped(settlement.planned),
-    }
 
 
 def verified(found: Verified) -> dict[str, Any]:
@@ -154,14 +132,6 @@ def verified(found: Verified) -> dict[str, Any]:
         "seconds": round(found.seconds, 6),
         "remembered": found.remembered,
     }
-
-
-def _declared(query: Query) -> dict[str, Any] | None:
-    """Return the declaration of a request, without the question where no content is kept."""
-    if (declared := query.controls.declared) is None:
-        return None
-    shown = asdict(declared)
-    return {**shown, "question": None} if query.tenant.no_content else shown
 
 
 def shaped(asked: PlannedCall) -> dict[str, Any]:
@@ -217,17 +187,38 @@ def _candidates(decision: Decision) -> list[Candidate]:
     return nearest
 
 
-def _listed(candidate: Candidate, now: float) -> dict[str, Any]:
-    probability = candidate.probability
-    return {
-        "entry": candidate.entry.id,
-        "question": candidate.entry.text,
-        "similarity": round(candidate.similarity, 6),
-        "penalty": round(candidate.penalty, 6),
-        "probability": None if probability is None else round(probability, 6),
-        "veto": candidate.veto,
-        "supported": candidate.supported,
-        "corroborated": candidate.corroborated,
-        "age_s": max(0, int(now - candidate.entry.created_at)),
-        "evidence": None if candidate.evidence is None else evidence.as_json(candidate.evidence),
-    }
+def _values(
+    candidate: Candidate, now: float, asked: str | None, questions: bool
+) -> tuple[Any, ...]:
+    entry, probability, found = candidate.entry, candidate.probability, candidate.evidence
+    question: str | int | None = entry.text if questions else None
+    return (
+        entry.id,
+        0 if question is not None and question == asked else question,
+        round(candidate.similarity, 6),
+        round(candidate.penalty, 6),
+        None if probability is None else round(probability, 6),
+        candidate.veto,
+        candidate.supported,
+        candidate.corroborated,
+        max(0, int(now - entry.created_at)),
+        None if found is None else evidence.values(found),
+        candidate.pinned,
+    )
+
+
+def _candidate_of(stored: Sequence[Any], asked: str | None) -> dict[str, Any]:
+    found = dict(zip(_LISTED, stored, strict=False))
+    if found["question"] == 0:
+        found["question"] = asked
+    if found["evidence"] is not None:
+        found["evidence"] = evidence.of_values(found["evidence"])
+    return found
+
+
+_LISTED = (
+    *("entry", "question", "similarity", "penalty", "probability"),
+    *("veto", "supported", "corroborated", "age_s", "evidence"),
+)
+_PINNED = len(_LISTED)
+_NO_BASIS = 0  # a threshold decided

@@ -27,6 +27,7 @@ from cacheserver.matching.calibration import Calibration
 from cacheserver.matching.conformal_bound import Bar as Required
 from cacheserver.matching.shrinkage import EntryRecord
 from cacheserver.matching.verification_outcome import Plausible, Verified
+from cacheserver.storage.stored_row import Details
 
 # What was read of the keys beside each entry, by its id.
 Read: TypeAlias = Mapping[str, Sequence[bytes | None]]
@@ -150,19 +151,27 @@ class Pricer(Protocol):
 
 
 class Ledger(Protocol):
-    def append(self, row: Row) -> asyncio.Event:
-        """Add a row; the event is set once it is in Redis, or could not be written."""
+    def append(self, row: Row, details: Details | None = None) -> asyncio.Event:
+        """Add a row, and what else is known of the decision of a request that has ended.
+
+        The event is set once they are in Redis, or could not be written.
+        """
 
     async def written(self, done: asyncio.Event) -> None:
         """Wait for such an event; not if Redis is away. Raises nothing."""
 
 
-class DecisionLog(Protocol):
-    def record(
-        self, tenant: str, decision_id: str, decision: dict[str, Any], deltas: Mapping[str, int]
-    ) -> None:
-        """Keep a decision for a day and add to the tenant's statistics. Never blocks."""
+class Records(Protocol):
+    """Rows and decisions as the ledger writes them."""
 
+    def queued(self, id: str) -> tuple[Row, Details | None] | None:
+        """Return a record that is not in Redis yet."""
+
+    async def flush(self) -> None:
+        """Wait until all records are stored and count. Raises `StoreError`."""
+
+
+class DecisionLog(Protocol):
     async def decision(self, tenant: str, decision_id: str) -> dict[str, Any] | None:
         """A decision of the tenant within the last day."""
 

@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from cacheserver.cache import answer as answers
-from cacheserver.cache import explanation
 from cacheserver.cache.answer import Settlement
 from cacheserver.cache.filled import Filled
 from cacheserver.cache.freshness import bar_of
-from cacheserver.cache.ports import DecisionLog, Ledger, Metrics, Pricer
+from cacheserver.cache.ports import Ledger, Metrics, Pricer
 from cacheserver.cache.request import Request
+from cacheserver.cache.store import decision_record
 from cacheserver.core.ledger_row import GONE, Row
-from cacheserver.core.money import usd
 from cacheserver.core.types import Candidate, Decision, Entry, Hit, Nanodollars, Query
 
 # Called for each request that has ended: the query, when, what was paid.
@@ -36,7 +35,6 @@ class Settler:
         self,
         *,
         pricer: Pricer,
-        decision_log: DecisionLog,
         metrics: Metrics,
         clock: Callable[[], float],
         recorder: Recorder,
@@ -45,7 +43,6 @@ class Settler:
         watch: Watch = lambda *_: None,
     ) -> None:
         self._pricer = pricer
-        self._decision_log = decision_log
         self._metrics = metrics
         self._clock = clock
         self._watch = watch
@@ -64,21 +61,17 @@ class Settler:
         request.settled = True
         row = request.row or self.row(request, settlement)
         settlement = priced(request, settlement)
-        request.recorded = self._ledger.append(row)
         if row.unpriced:
             self._metrics.unpriced()
         bar = None
         if query.text is not None:
             bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
-        record = explanation.record(request, settlement, bar=bar, now=now)
-        record["embedder"] = self._evidence_id  # what its evidence rests on
-        record["saved_by_usd"] = {cause: usd(part) for cause, part in row.saved.items()}
-        outcome, reason = settlement.outcome, settlement.decision.reason
-        cost, saved = settlement.total_cost or 0, settlement.net_saved or 0
-        deltas = {"requests": 1, outcome: 1, "cost_nanodollars": cost, "saved_nanodollars": saved}
-        self._decision_log.record(query.tenant.name, request.id, record, deltas)
-        self._metrics.settled(outcome, reason, now - request.started_at)
-        self._metrics.money(cost, saved)
+        details = decision_record.encode(
+            request, settlement, bar=bar, now=now, embedder=self._evidence_id
+        )
+        request.recorded = self._ledger.append(row, details)
+        self._metrics.settled(row.outcome, row.reason, now - request.started_at)
+        self._metrics.money(settlement.total_cost or 0, settlement.net_saved or 0)
         self._watch(query, now, None if settlement.failed else settlement.total_cost)
         return answers.headers(request, settlement, now)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from typing import Any, Final
 
 
@@ -31,11 +32,22 @@ class Evidence:
 
 _STORED: Final = {"recorded_probability": "told"}  # by attribute, where the stored name differs
 _ATTRIBUTES: Final = {_STORED.get(one.name, one.name): one.name for one in fields(Evidence)}
+_VALUES: Final = attrgetter(*_ATTRIBUTES.values())
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
     """Encode evidence for storage and explanations; `read_evidence` decodes it."""
     return {_STORED.get(name, name): value for name, value in asdict(evidence).items()}
+
+
+def values(evidence: Evidence) -> tuple[Any, ...]:
+    """Return evidence as values by position; `of_values` names them as `as_json` does."""
+    return _VALUES(evidence)
+
+
+def of_values(stored: Sequence[Any]) -> dict[str, Any]:
+    """Name evidence that was stored by position: a new field goes at the end of `Evidence`."""
+    return dict(zip(_ATTRIBUTES, stored, strict=False))
 
 
 def read_evidence(row: Mapping[str, Any]) -> Evidence:

@@ -4,7 +4,8 @@
     net saving     = sum(saved) - sum(spent)    `spent` is what the cache paid beside the answer
 
 Rule: amounts are whole nanodollars and `Usage` is what this request was billed for: none on a hit.
-A new field has a default, and a place in the two tables of `ledger.row_codec`.
+A new field has a default, a place in `storage.stored_row`, and if it is exported in
+`ledger.row_codec`.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Row:
     stream: bool = False
     batch_eligible: bool = False
     batched: bool = False
+    # Paid beside `cost` to verify a stored answer; this bill has a row of its own, as `spent`.
+    verification: Nanodollars = 0
 
     @property
     def unpriced(self) -> bool:

@@ -286,7 +286,7 @@ def _kinds() -> tuple[Kind, ...]:
                 "hash",
                 "lp",
                 "record",
-                "money; conversations, tags, tasks",
+                "money; conversations, tags, tasks; questions",
                 "seconds",
             ),
             ("ledger_sizes", "hash", "lrz", "stays", "numbers", "until it is in a ledger file"),

@@ -16,8 +16,9 @@ from cacheserver.core.ledger_row import Row
 from cacheserver.erasure import scripts
 from cacheserver.erasure.selectors import Selector
 from cacheserver.ledger import files as row_files
-from cacheserver.ledger import parquet, row_codec
+from cacheserver.ledger import parquet
 from cacheserver.ledger.fold import SEP
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command, run_script
 
 _STEP: Final = 500
@@ -72,9 +73,10 @@ class ErasedRows:
             for id, packed in found.items():
                 if marker not in packed:
                     continue
-                row = row_codec.decode(id.decode(), packed)
+                stored = stored_row.parted(packed)[0]
+                row = stored_row.decode(id.decode(), stored)
                 if row is not None and (bare := names.without(row)) != row:
-                    words += (id, packed, row_codec.encode(bare))
+                    words += (id, packed, stored_row.encode(bare) + packed[len(stored) :])
             for start in range(0, len(words), 3 * _FOLDED):
                 changed += await run_script(self._replace, key, *words[start : start + 3 * _FOLDED])
             if not int(cursor):

@@ -179,10 +179,7 @@ class KeyWalk:
             self.removed[name] += await command(self._redis, "UNLINK", *gone)
 
     async def _values(
-        self,
-        kind: str,
-        named: Sequence[tuple[bytes, str]],
-        how: Callable[[bytes], Any] = as_object,
+        self, kind: str, named: Sequence[tuple[bytes, str]]
     ) -> list[tuple[bytes, Any | None]]:
         """Return the values of existing keys; None for one that cannot be opened."""
         read: list[tuple[bytes, Any | None]] = []
@@ -192,13 +189,15 @@ class KeyWalk:
             await self._sealer.know(values)
             for (key, name), value in zip(some, values, strict=True):
                 if value is not None:
-                    read.append((key, self._sealer.read(kind, self._tenant, name, value, how)))
+                    read.append(
+                        (key, self._sealer.read(kind, self._tenant, name, value, as_object))
+                    )
         return read
 
     async def _decisions(
         self, named: Sequence[tuple[bytes, str]]
     ) -> list[tuple[bytes, Any | None]]:
-        return await self._values(decision_log.KIND, named, decision_log.record_of)
+        return await decision_log.read(self._redis, self._sealer, self._tenant, named)
 
     async def _erase_decisions(self, found: _Found) -> None:
         """Delete covered decisions; in others remove quoted questions of erased entries."""

@@ -52,7 +52,7 @@ async def build(
 ) -> AsyncIterator[LedgerParts]:
     """Yield the ledger; rows that wait are written on the way out."""
     async with AsyncExitStack() as stack:
-        writer = Ledger(store.redis, prefix=store.prefix)
+        writer = Ledger(store.redis, prefix=store.prefix, sealer=store.sealer)
         stack.push_async_callback(writer.close)
         metrics.gauges.watch_ledger(lambda: writer.waiting)
         rows = LedgerFanOut(writer, [metrics.rows.booked])

@@ -16,6 +16,7 @@ from cacheserver.ledger import files as row_files
 from cacheserver.ledger import parquet, row_codec
 from cacheserver.ledger.files import OnDamage, RowFile
 from cacheserver.ledger.fold import LedgerFold
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command
 
 FORMATS = ("csv", "jsonl", "parquet")
@@ -83,7 +84,7 @@ class LedgerExport:
         stored = await command(self._redis, "ZRANGEBYSCORE", f"{self._prefix}lr", first, last)
         for minute in map(int, stored):
             encoded = await self.encoded_rows(minute)
-            rows = (row_codec.decode(id, row) for id, row in encoded.items())
+            rows = (stored_row.decode(id, row) for id, row in encoded.items())
             yield minute, [row for row in rows if row is not None]
 
     async def encoded_rows(self, minute: int) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from cacheserver.cache.ports import Ledger
 from cacheserver.core import request_context
 from cacheserver.core.ledger_row import Row
+from cacheserver.storage.stored_row import Details
 
 
 class LedgerFanOut:
@@ -21,14 +22,14 @@ class LedgerFanOut:
         """Have `listener` called with each row from now on. It raises nothing and never blocks."""
         self._listeners.append(listener)
 
-    def append(self, row: Row) -> asyncio.Event:
+    def append(self, row: Row, details: Details | None = None) -> asyncio.Event:
         context = request_context.current()
         # Background work started by a request has rows of its own.
         if context is not None and context.decision_id == row.id:
             context.row = row
         for listener in self._listeners:
             listener(row)
-        return self._ledger.append(row)
+        return self._ledger.append(row, details)
 
     async def written(self, done: asyncio.Event) -> None:
         await self._ledger.written(done)

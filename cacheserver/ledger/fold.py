@@ -1,8 +1,8 @@
-"""Fold of the ledger: rows that were recorded move to their minutes, and count in the sums.
+"""Fold of the ledger: what was recorded moves to where it is read, and counts in the sums.
 
-Any server may fold any row, at any time: each counts once (`scripts.FOLD`). Whoever reads rows or
-sums folds first, so that a row counts from the moment it is recorded, also if its server was
-killed.
+Rows go to their minutes, decisions to their ids. Any server may fold any record, at any time: each
+counts once (`scripts.FOLD`). Whoever reads rows, sums or statistics folds first, so that a record
+counts from the moment it is written, also if its server was killed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from hashlib import sha256
 from typing import NamedTuple, TypeAlias
 
 from cacheserver.core.ledger_row import Row
-from cacheserver.ledger import row_codec, sums
+from cacheserver.ledger import sums
 from cacheserver.ledger.scripts import FOLD
 from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
+from cacheserver.storage.json_values import tenant_key
 
 DAY_S = 86_400
 
@@ -28,6 +30,7 @@ _SHORT_S = 90 * DAY_S
 _MOST: Mapping[str, int] = {"ls": 5_000, "lk": 500, "lj": 5_000, "lg": 4_000, "lc": 100_000}
 
 _ROWS = 200  # of one script: about 2 ms of Redis' time, for which others wait
+_SORTED = 10_000  # at once, some 10 MB
 
 SEP = "\x1f"  # separates the parts of a field; no name contains it
 
@@ -41,6 +44,8 @@ class _Recorded(NamedTuple):
     row: Row
     numbers: tuple[tuple[int, int], ...]  # (position, amount)
     stored: bytes
+    ended: bool  # a request's: it counts in the statistics
+    decided: bool  # its decision is stored with it
 
 
 def recorded_key(prefix: str) -> str:
@@ -67,15 +72,19 @@ class LedgerFold:
         A row that this version cannot read stays for the version that wrote it.
         """
         written, self._written = self._written, {}
-        cursor = 0
+        cursor, found = 0, list[_Recorded]()
         while True:
             cursor, stored = await command(
                 self._redis, "HSCAN", recorded_key(self._prefix), cursor, "COUNT", _ROWS
             )
             read = (_read(id, row, written.get(id)) for id, row in stored.items())
-            found = [one for one in read if one is not None]
+            found += [one for one in read if one is not None]
+            if int(cursor) and len(found) < _SORTED:
+                continue
+            found.sort(key=lambda one: one.row.at)  # decisions are listed by time
             for start in range(0, len(found), _ROWS):
                 await self._fold(found[start : start + _ROWS])
+            found.clear()
             if not int(cursor):
                 return
 
@@ -87,38 +96,61 @@ class LedgerFold:
             found = [one for place, one in enumerate(found, 1) if place not in out]
 
 
-def _read(id: bytes, stored: bytes, written: tuple[bytes, Row] | None) -> _Recorded | None:
+def _read(id: bytes, record: bytes, written: tuple[bytes, Row] | None) -> _Recorded | None:
+    stored, details, ended = stored_row.parted(record)
     try:
-        if written is not None and written[0] == stored:
+        if written is not None and written[0] == record:
             row: Row | None = written[1]
         else:
-            row = row_codec.decode(id.decode(), stored)
-        return None if row is None else _Recorded(row, tuple(sums.row_sums(row)), stored)
+            row = stored_row.decode(id.decode(), stored)
+        if row is None:
+            return None
+        return _Recorded(row, tuple(sums.row_sums(row)), stored, ended, details is not None)
     except (TypeError, ValueError, LookupError):
         return None
 
 
 def _arguments(prefix: str, found: Sequence[_Recorded]) -> Iterator[str | bytes | int]:
-    """Yield the arguments of a fold: the rows, and what they add to each cell."""
+    """Yield the arguments of a fold: the rows, and what they add to the statistics and cells."""
     yield prefix
     yield len(found)
     added: dict[_Cell, dict[int, int]] = {}
     slots: dict[tuple[_Cell, ...], dict[int, int]] = {}  # rows mostly share the same three cells
-    for row, numbers, stored in found:
+    statistics: dict[tuple[str, str], int] = {}
+    for row, numbers, stored, ended, decided in found:
         minute = int(row.at // 60)
         yield minute
         yield row.id
         yield stored
+        yield tenant_key(row.tenant) if decided else ""
+        if ended:
+            for name, number in _statistics(row):
+                if number:
+                    at = row.tenant, name
+                    statistics[at] = statistics.get(at, 0) + number
         cells = _slots(row.tenant, row.key_id or "", row.model or row.asked, minute)
         _add(slots.setdefault(cells, {}), numbers)
         for cell, short in _short_cells(row):
             _add(added.setdefault(cell, {}), short)
+    yield len(statistics)
+    for (tenant, name), number in statistics.items():
+        yield from (tenant, name, number)
     for cells, by_place in slots.items():
         for cell in cells:
             _add(added.setdefault(cell, {}), by_place.items())
     for (key, life, field, rest), by_place in added.items():
         yield from (key, life, _MOST[key[:2]], field, rest)
         yield b"".join([_PAIR(place, number) for place, number in by_place.items()])
+
+
+def _statistics(row: Row) -> tuple[tuple[str, int], ...]:
+    """Return what a request adds to the statistics of its tenant."""
+    cost = 0 if row.cost is None else row.cost + row.verification
+    saved = row.net - row.verification
+    return (
+        *(("requests", 1), (row.outcome, 1)),
+        *(("cost_nanodollars", cost), ("saved_nanodollars", saved)),
+    )
 
 
 def _add(into: dict[int, int], numbers: Iterable[tuple[int, int]]) -> None:

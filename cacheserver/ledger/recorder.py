@@ -68,6 +68,7 @@ class LedgerRecorder:
             stream=query.stream,
             batch_eligible=cacheability.batchable(query.body),
             batched=settlement.way != "direct" and paid,
+            verification=0 if request.verified is None else request.verified.cost,
         )
 
     def _of_hit(

@@ -25,6 +25,7 @@ from cacheserver.ledger.files import OnDamage
 from cacheserver.ledger.fold import LedgerFold
 from cacheserver.ledger.scripts import FORGET, WEIGH
 from cacheserver.ledger.writer import Ledger
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 
 ROW_DAYS: Final = 30
@@ -145,7 +146,7 @@ class LedgerRetention:
                 encoded = await self._export.encoded_rows(minute)
                 taken[minute] = len(encoded)
                 rows += len(encoded)
-                decoded = (row_codec.decode(id, row) for id, row in encoded.items())
+                decoded = (stored_row.decode(id, row) for id, row in encoded.items())
                 fresh = [row for row in decoded if row is not None and row.id not in in_files]
                 if fresh and writer is None:
                     writer = await self._in_thread(

@@ -1,53 +1,19 @@
-"""The two forms of a ledger row: stored in Redis, and exported.
+"""Ledger rows as they are exported: one column for each kind of token and each cause (`COLUMNS`).
 
-Stored: a JSON array by position (`STORED`), about 150 bytes. Exported: flat, one column for each
-kind of token and cause (`COLUMNS`), so that a spreadsheet and DuckDB need no unpacking. Both
-tables are complete: encoding, decoding, the CSV header and the Parquet schema are derived from
-them.
+A spreadsheet and DuckDB need no unpacking. The table is complete: the CSV header and the Parquet
+schema are derived from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias
 
-import orjson
-
-from cacheserver.core.ledger_row import CAUSES, NOTHING, SPENDS, Bounds, Row
+from cacheserver.core.ledger_row import CAUSES, SPENDS, Row
 from cacheserver.core.types import Usage
-
-_LAYOUT = 1
-
-# The stored values after the layout's number, by position. A new field goes at the end: rows that
-# were stored before have its default, and an older version skips it.
-STORED: Final = (
-    *("at", "tenant", "key_id", "outcome", "reason", "asked", "model", "baseline", "task", "tags"),
-    *("conversation", "usage", "cost", "saved", "spent", "prices", "call", "status", "unknown"),
-    "flags",  # `_FLAGS`, the first in the lowest bit
-)
-_FLAGS: Final = ("stream", "batch_eligible", "batched")
-_FIRST_VERSION: Final = 20  # how many values every row has
-
-# How the fields are stored that JSON has no type for, or a shorter form of.
-_STORE: Final[Mapping[str, Callable[[Row], Any]]] = {
-    "at": lambda row: round(row.at, 3),
-    "usage": lambda row: 0 if row.usage == NOTHING else astuple(row.usage),
-    "saved": lambda row: row.saved or 0,
-    "spent": lambda row: row.spent or 0,
-    "unknown": lambda row: 0 if row.unknown is None else (row.unknown.least, row.unknown.most),
-    "flags": lambda row: sum(getattr(row, flag) << bit for bit, flag in enumerate(_FLAGS)),
-}
-_LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "tags": tuple,
-    "usage": lambda stored: _usage(stored),
-    "saved": lambda stored: stored or {},
-    "spent": lambda stored: stored or {},
-    "unknown": lambda stored: Bounds(*stored) if stored else None,
-}
-_READERS: Final = tuple(_STORE.get(name) or attrgetter(name) for name in STORED)
 
 ColumnType: TypeAlias = Literal["text", "integer", "flag", "time"]
 
@@ -125,36 +91,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 )
 
 
-def encode(row: Row) -> bytes:
-    """Encode a row for Redis."""
-    return orjson.dumps([_LAYOUT, *(read(row) for read in _READERS)])
-
-
-def decode(id: str, stored: bytes) -> Row | None:
-    """Decode a stored row; None if this version does not know its layout."""
-    try:
-        layout, *values = orjson.loads(stored)
-    except (ValueError, TypeError):
-        return None
-    if layout != _LAYOUT or len(values) < _FIRST_VERSION:
-        return None
-    fields = dict(zip(STORED, values, strict=False))
-    flags = fields.pop("flags")
-    for name, load in _LOAD.items():
-        if name in fields:
-            fields[name] = load(fields[name])
-    fields |= {flag: bool(flags >> bit & 1) for bit, flag in enumerate(_FLAGS)}
-    return Row(id=id, **fields)
-
-
 def flat(row: Row) -> dict[str, Any]:
     """Return a row as it is exported, by the names of `COLUMNS`."""
     usage = row.usage.billed
     return {column.name: column.value(row, usage) for column in COLUMNS}
-
-
-def _usage(stored: Any) -> Usage:
-    if not stored:
-        return NOTHING
-    *counts, legs = stored
-    return replace(Usage(*counts), iterations=tuple((model, _usage(leg)) for model, leg in legs))

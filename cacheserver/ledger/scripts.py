@@ -1,6 +1,6 @@
 """Lua scripts of the ledger, and its keys.
 
-    P lp                       hash: id -> row; recorded, and not yet folded into what follows
+    P lp                       hash: id -> record (`storage.stored_row`) until it is folded
     P lr:{minute}              hash: id -> row
     P lr                       sorted set of the minutes that have rows
     P lrn                      how many rows there are
@@ -11,9 +11,10 @@
     P lk|lg|lc:{day}:{tenant}  hash: task | tag | conversation -> short sums
     P lj:{day}:{tenant}        hash: hour, task -> short sums
 
-A request waits for one `HSET` of its row in `lp`, whose repetition changes nothing. A fold moves
-rows to `lr:{minute}` and adds them to the sums, a second later or before they are read: for some
-20 commands a fold, however many rows it moves. A row is some 150 bytes and its id 28.
+A request waits for one `HSET` of its record in `lp`, whose repetition changes nothing. A fold moves
+rows to `lr:{minute}`, decisions to `d:` and adds them to the sums and statistics, a second later or
+before they are read: for some 20 commands a fold, and one a decision. A row is some 150 bytes and
+its id 28.
 
 Times are whole minutes, hours and days since 1970, UTC. A block is 30 days for grain d, a day for h
 and an hour for m, so that a query over a range reads few keys. Sums are 64-bit integers, packed one
@@ -22,6 +23,9 @@ after the other; Lua counts in doubles, which are exact to 9 million dollars in 
 
 from __future__ import annotations
 
+from cacheserver.cache.store.decision_scripts import KEEP_DECISIONS
+from cacheserver.storage.stored_row import NEAR
+
 # Overhead of a row beside its id and value: 51 bytes measured, and spare room in a growing hash.
 _ROW_BYTES = 60
 # Bytes of a row written by an earlier version, which did not count them (measured).
@@ -29,19 +33,34 @@ _UNCOUNTED_BYTES = 250
 
 # Rows have no TTL: they are deleted once a file has them (`FORGET`).
 #
-# ARGV: P, n; then n of minute, id, row as read from `lp`; then for each cell its key, TTL (s), most
-# fields, field, overflow field, and the numbers to add as (place 1 byte, amount 8). A row counts
-# once: one that has left `lp` or changed there since, and one that `lr` has already, because it was
-# sent again, is left out. If there are any of these, their positions are returned and nothing else
-# is done, so that the rest can be sent again without them. Otherwise an empty list is returned.
-FOLD = """
+# ARGV: P, n; then n of minute, id, row as read from `lp`, tenant as in keys of decisions ('' where
+# the record has none); then m, and m of tenant, name, what to add to the statistics; then for each
+# cell its key, TTL (s), most fields, field, overflow field, and the numbers to add as (place 1
+# byte, amount 8). A row counts once: one that has left `lp` or changed there since, and one that
+# `lr` has already, because it was sent again, is left out; what was sent with it is the decision
+# from then on. If there are any of these, their positions are returned and nothing else is done, so
+# that the rest can be sent again without them. Otherwise an empty list is returned.
+FOLD = (
+    """
 local P, n = ARGV[1], tonumber(ARGV[2])
+"""
+    + KEEP_DECISIONS
+    + """
 local waiting = P .. 'lp'
 local ids, by_minute, out, again = {}, {}, {}, {}
-for i = 1, n do ids[i] = ARGV[3 * i + 1] end
-for i, row in ipairs(redis.call('HMGET', waiting, unpack(ids))) do
-  local minute = ARGV[3 * i]
-  if row ~= ARGV[3 * i + 2] then
+for i = 1, n do ids[i] = ARGV[4 * i] end
+local records = redis.call('HMGET', waiting, unpack(ids))
+
+local function keep_decision(i)
+  local tenant, row, record = ARGV[4 * i + 2], ARGV[4 * i + 1], records[i]
+  if tenant == '' then return end
+  local near = record:byte(#row + 2) == NEAR
+  keep(P .. 'd:' .. tenant .. ':' .. ids[i], record, near and tenant)
+end
+
+for i = 1, n do
+  local minute, row, record = ARGV[4 * i - 1], ARGV[4 * i + 1], records[i]
+  if not record or record:sub(1, #row) ~= row then
     out[#out + 1] = i
   else
     by_minute[minute] = by_minute[minute] or {}
@@ -55,18 +74,24 @@ for minute, places in pairs(by_minute) do
     if row then
       out[#out + 1] = places[at]
       again[#again + 1] = names[at]
+      keep_decision(places[at])
     end
   end
 end
 if again[1] then redis.call('HDEL', waiting, unpack(again)) end
-if out[1] then return out end
+if out[1] then
+  keep_all()
+  return out
+end
+for i = 1, n do keep_decision(i) end
+keep_all()
 local new, sizes, size = {}, {}, 0
 for minute, places in pairs(by_minute) do
   local key, words = P .. 'lr:' .. minute, {}
   sizes[minute] = 0
   if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
   for _, i in ipairs(places) do
-    local id, row = ids[i], ARGV[3 * i + 2]
+    local id, row = ids[i], ARGV[4 * i + 1]
     words[#words + 1] = id
     words[#words + 1] = row
     sizes[minute] = sizes[minute] + #id + #row + ROW_BYTES
@@ -82,7 +107,12 @@ end
 redis.call('INCRBY', P .. 'lrn', n)
 redis.call('INCRBY', P .. 'lrb', size)
 for minute, bytes in pairs(sizes) do redis.call('HINCRBY', P .. 'lrz', minute, bytes) end
-local at = 3 * n + 3
+local at = 4 * n + 4
+for _ = 1, tonumber(ARGV[at - 1]) do
+  redis.call('HINCRBY', P .. 'stats', ARGV[at + 1], ARGV[at + 2])
+  redis.call('HINCRBY', P .. 'stats:' .. ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  at = at + 3
+end
 while at < #ARGV do
   local key, field, packed = P .. ARGV[at], ARGV[at + 3], ARGV[at + 5]
   local old = redis.call('HGET', key, field)
@@ -111,7 +141,14 @@ while at < #ARGV do
   at = at + 6
 end
 return {}
-""".replace("UNCOUNTED_BYTES", str(_UNCOUNTED_BYTES)).replace("ROW_BYTES", str(_ROW_BYTES))
+"""
+)
+for _name, _number in {
+    "UNCOUNTED_BYTES": _UNCOUNTED_BYTES,
+    "ROW_BYTES": _ROW_BYTES,
+    "NEAR": NEAR[0],
+}.items():
+    FOLD = FOLD.replace(_name, str(_number))
 
 # ARGV: P, minute, number of rows written to a file. A minute that got another row meanwhile is kept
 # for the next pass. Returns 1 if the minute was deleted.

@@ -1,27 +1,32 @@
-"""Ledger writer: a request's row is in Redis before the last byte of its answer leaves.
+"""Ledger writer: a request's record is in Redis before the last byte of its answer leaves.
 
-Group commit: a row is written at once if no commit is running; rows that arrive meanwhile are
+Group commit: a record is written at once if no commit is running; those that arrive meanwhile are
 written together in the next. So a quiet server waits for one round trip, and a busy one writes
-many rows in one. The write is one `HSET`, which may be repeated; a task folds what was written
-into minutes and sums, behind the answers (`ledger.fold`).
+many in one. A record is a row and, of a request, the rest of its decision (`storage.stored_row`).
+The write is one `HSET`, which may be repeated; a task folds what was written into minutes, sums,
+decisions and statistics, behind the answers (`ledger.fold`).
 
-While Redis is away, up to `limit` rows are buffered and nobody waits. Dropped rows are counted.
+While Redis is away, up to `limit` records are buffered and nobody waits. Dropped ones are counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from itertools import islice
 
+from cacheserver.cache.store import decision_log
 from cacheserver.core.errors import StoreError
 from cacheserver.core.ledger_row import Row
 from cacheserver.core.single_flight import end
-from cacheserver.ledger import row_codec
 from cacheserver.ledger.fold import LedgerFold, recorded_key
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command
 from cacheserver.storage.deadline import StoreHangs
 from cacheserver.storage.delayed_task import DelayedTask, wait_for_event
+from cacheserver.storage.sealer import PlainSealer, Sealer
+from cacheserver.storage.stored_row import Details
 
 _COMMIT_ROWS = 500  # 100 kB; less than a millisecond of Redis' time
 # Rows are folded this long after they were written, or when there are this many. It costs some 20
@@ -32,20 +37,33 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    row: Row
+    details: Details | None
+
+
 class _Group:
-    """Rows of one commit, and the event that ends the wait for it."""
+    """Records of one commit, and the event that ends the wait for it."""
 
     __slots__ = ("done", "rows")
 
     def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, _Record] = {}
         self.done = asyncio.Event()
 
 
 class Ledger:
     """Writer of rows. `overflowed`, `failures`, `unfolded` and `late` are read by the metrics."""
 
-    def __init__(self, redis: Connection, *, prefix: str = PREFIX, limit: int = 10_000) -> None:
+    def __init__(
+        self,
+        redis: Connection,
+        *,
+        prefix: str = PREFIX,
+        limit: int = 10_000,
+        sealer: Sealer | None = None,
+    ) -> None:
         self.overflowed = 0  # rows dropped
         self.failures = 0  # commits that failed
         self.unfolded = 0  # folds that failed
@@ -53,6 +71,7 @@ class Ledger:
         self.prefix = prefix
         self.redis = redis
         self._limit = limit
+        self._sealer = sealer or PlainSealer()
         self._fold = LedgerFold(redis, prefix=prefix)
         self._to_fold = 0  # rows written since the last fold
         self._folding = DelayedTask(
@@ -87,8 +106,16 @@ class Ledger:
         except StoreHangs:
             self.late += 1
 
-    def append(self, row: Row) -> asyncio.Event:
-        """Queue a row. The event is set when it is in Redis or its commit has failed.
+    def queued(self, id: str) -> tuple[Row, Details | None] | None:
+        """Return a record that is not in Redis yet."""
+        for group in (self._next, self._sending):
+            if group is not None and (found := group.rows.get(id)) is not None:
+                return found.row, found.details
+        return None
+
+    def append(self, row: Row, details: Details | None = None) -> asyncio.Event:
+        """Queue a row, and the rest of its decision. The event is set when it is in Redis or its
+        commit has failed.
 
         A later row of the same id replaces one that is still queued. Never blocks, never fails.
         """
@@ -97,7 +124,9 @@ class Ledger:
             self.overflowed += 1
             group.done.set()
             return group.done
-        group.rows[row.id] = row
+        if details is None and (before := group.rows.get(row.id)) is not None:
+            details = before.details
+        group.rows[row.id] = _Record(row, details)
         if len(group.rows) > self._limit:
             del group.rows[next(iter(group.rows))]
             self.overflowed += 1
@@ -166,16 +195,25 @@ class Ledger:
         """Write a group, a large one in parts; written rows are removed from it."""
         while group.rows:
             part = list(islice(group.rows.values(), _COMMIT_ROWS))
-            stored = [row_codec.encode(row) for row in part]
+            if self._sealer.on:
+                await self._sealer.ready(*{one.row.tenant for one in part if one.details})
+            stored = [self._stored(one.row, one.details) for one in part]
             words: list[str | bytes] = ["HSET", recorded_key(self.prefix)]
-            for row, packed in zip(part, stored, strict=True):
-                words += (row.id, packed)
+            for one, packed in zip(part, stored, strict=True):
+                words += (one.row.id, packed)
             await command(self.redis, *words)
-            for row, packed in zip(part, stored, strict=True):
-                del group.rows[row.id]
-                self._fold.expect(row, packed)
+            for one, packed in zip(part, stored, strict=True):
+                del group.rows[one.row.id]
+                self._fold.expect(one.row, packed)
             self._to_fold += len(part)
             self._folding.start(now=self._to_fold >= _FOLD_ROWS)
+
+    def _stored(self, row: Row, details: Details | None) -> bytes:
+        packed = stored_row.encode(row)
+        if details is None:
+            return packed if row.outcome == "background" else stored_row.joined(packed)
+        sealed = self._sealer.seal(decision_log.KIND, row.tenant, row.id, details.plain)
+        return stored_row.joined(packed, sealed, near=details.near)
 
     def _note_unfolded(self, error: StoreError) -> None:
         self.unfolded += 1

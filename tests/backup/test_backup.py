@@ -18,7 +18,7 @@ from cacheserver.config.settings import Settings
 from cacheserver.core.errors import SettingsError
 from cacheserver.embedded.process import find_server
 from cacheserver.embedded.store import EmbeddedStore
-from cacheserver.ledger import row_codec
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command, connect
 from tests.house import House, came_from
 from tests.ledger.rows import row
@@ -206,7 +206,7 @@ async def test_a_redis_of_ones_own_is_backed_up_and_restored_by_its_prefix(tmp_p
         await restore.load(config, kept, replace=True, say=quiet)
         assert await command(client, "GET", "cs1:later") == b"1"
         # A row that was recorded a moment ago is in the backup, once.
-        await command(client, "HSET", "cs1:lp", "dec_1", row_codec.encode(row(id="dec_1")))
+        await command(client, "HSET", "cs1:lp", "dec_1", stored_row.encode(row(id="dec_1")))
         await backup.save(config, tmp_path / "second", quiet)
         await restore.load(config, tmp_path / "second", replace=True, say=quiet)
         assert await command(client, "GET", "cs1:lrn") == b"1"

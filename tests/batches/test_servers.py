@@ -14,9 +14,9 @@ from cacheserver.batches.pending_rows import PendingRows
 from cacheserver.batches.work_queue import FinishedItem, Waiter, WorkQueue
 from cacheserver.core.errors import StoreError
 from cacheserver.embedded.process import find_server
-from cacheserver.ledger import row_codec
 from cacheserver.ledger.writer import Ledger
 from cacheserver.observability.metrics import Metrics
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection
 from tests.batches.house import QUICK, BatchHouse, item
 from tests.ledger.rows import row
@@ -96,7 +96,7 @@ async def test_rows_that_a_server_left_are_entered_by_the_next(
     assert await killed.take(60)
     known, left, strange = row(), row(), row()
     for place, (one, kept) in enumerate(
-        [(left, row_codec.encode(left)), (strange, b"[9]"), (known, row_codec.encode(known))]
+        [(left, stored_row.encode(left)), (strange, b"[9]"), (known, stored_row.encode(known))]
     ):
         told = FinishedItem(Waiter(job.id, place, "same"), "succeeded", b"{}", "acme", one.id, kept)
         assert await killed.finish_item(told, 1.0)
@@ -126,7 +126,7 @@ async def test_a_row_is_kept_until_the_ledger_has_it(redis: Connection, prefix: 
     rows = rows_of(work, ledger, flush=lambda: flushes.pop(0)())
     await rows.confirm()
     told = FinishedItem(
-        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, stored_row.encode(one)
     )
     assert await work.finish_item(told, 1.0)
     ledger.append(one)
@@ -151,7 +151,7 @@ async def test_a_row_that_found_no_room_in_the_ledger_is_entered_again(
     rows = rows_of(work, ledger)
     await rows.confirm()
     told = FinishedItem(
-        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, row_codec.encode(one)
+        Waiter(job.id, 0, "same"), "succeeded", b"{}", "acme", one.id, stored_row.encode(one)
     )
     assert await work.finish_item(told, 1.0)
     ledger.append(one)

@@ -114,6 +114,8 @@ async def test_nothing_of_the_content_stands_in_plain_anywhere(
                 stored = await values(redis)
                 assert stored.keys() | {"answer_vectors"} == SEALED  # once answers are compared
                 for kind, each in stored.items():
+                    if kind == "decisions":  # after a copy of their rows
+                        each = [value.partition(b"\n")[2] for value in each]
                     assert all((MARK in value[:40]) is on for value in each), kind
                 await command(redis, "BGSAVE")
                 assert await house.parts.eraser._rewrite() == "rewritten"

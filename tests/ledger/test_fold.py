@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cacheserver.core.ledger_row import Row
-from cacheserver.ledger import row_codec, sums
+from cacheserver.ledger import sums
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.fold import LedgerFold, recorded_key
 from cacheserver.ledger.reports import LedgerReports
 from cacheserver.ledger.scripts import FOLD
 from cacheserver.ledger.time_range import Tile
 from cacheserver.ledger.writer import Ledger
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command, run_script
 from tests.ledger.rows import AT, row, rows
 
@@ -25,7 +26,7 @@ DAY = int(AT // 86_400)
 async def write(redis: Connection, prefix: str, *given: Row) -> None:
     """Write rows as a server does that is killed before it folds them."""
     for one in given:
-        words = (recorded_key(prefix), one.id, row_codec.encode(one))
+        words = (recorded_key(prefix), one.id, stored_row.encode(one))
         await command(redis, "HSET", *words)
 
 
@@ -78,7 +79,7 @@ async def test_a_row_that_changed_since_it_was_read_is_folded_as_it_is_now(
     await write(redis, prefix, bare)
     minute = int(named.at // 60)
     left_out = await run_script(
-        redis.register_script(FOLD), prefix, 1, minute, named.id, row_codec.encode(named)
+        redis.register_script(FOLD), prefix, 1, minute, named.id, stored_row.encode(named), "", 0
     )
     assert left_out == [1]
     assert await stored(redis, prefix) == [bare]

@@ -10,7 +10,7 @@ from typing import Any
 import zstandard
 
 from cacheserver.backup import key_copy
-from cacheserver.cache.store.decision_log import DECISION_S
+from cacheserver.cache.store.decision_scripts import DECISION_S
 from cacheserver.embedded.process import find_server
 from cacheserver.ledger.retention import LedgerRetention
 from cacheserver.storage.connection import Connection, command, connect

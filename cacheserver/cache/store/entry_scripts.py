@@ -1,4 +1,4 @@
-"""The Lua scripts of `entries` and `decision_log`. Each is one atomic step: no crash leaves half.
+"""The Lua scripts of `entries`. Each is one atomic step: no crash leaves half.
 
 Keys, all under one prefix P:
 
@@ -16,10 +16,6 @@ Keys, all under one prefix P:
     P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
                                    conversation
     P p:<group>            string  when the group was last purged; for two days
-    P dp                   list    decisions and counts as they were recorded, for a second
-    P d:<tenant>:<id>      string  a decision; dies by itself
-    P dq                   list    of times, sizes and keys: every decision, the oldest first
-    P db                   string  bytes of the decisions in it
 
 `ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
 outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
@@ -247,102 +243,3 @@ drop(ARGV[3])
 return 1
 """
 )
-
-# What a decision takes beside its key and itself: 90 bytes measured, and its key once more in `dq`.
-_DECISION_BYTES = 100
-_MOST_DROPPED = 1_000  # in one step beside as many as came: a millisecond or two
-
-# ARGV: P, how many records, decisions' life (s), most bytes of decisions or 0, how many recent ones
-# are kept, how long the name of counts is remembered (s). Takes the oldest records of `dp`, which
-# are a header, a newline and the decision. The header is JSON: name, tenant, the tenant as in keys
-# if the list of recent ones is to have it, else false, and what it adds to the statistics. The name
-# of a decision is the end of its key; counts alone have a name that begins with "+" and no
-# decision. A record whose write was repeated counts once. Returns how many records there were, and
-# how many decisions were dropped before their time, the oldest first.
-#
-# An entry of `dq` is the time and, for each decision, a line with its size and key. Entries of an
-# earlier version have one decision, on the line of the time.
-FOLD_DECISIONS = """
-local P, life, most = ARGV[1], ARGV[3], tonumber(ARGV[4])
-local records = redis.call('LPOP', P .. 'dp', ARGV[2])
-if not records then return {0, 0} end
-local queue, total = P .. 'dq', P .. 'db'
-local now = tonumber(redis.call('TIME')[1])
-local bytes = tonumber(redis.call('GET', total) or '0')
-local lines, sums, recent = {tostring(now)}, {}, {}
-
-local function add(key, name, delta)
-  sums[key] = sums[key] or {}
-  sums[key][name] = (sums[key][name] or 0) + delta
-end
-
-for _, record in ipairs(records) do
-  local ends = record:find('\\n', 1, true)
-  local readable, header = pcall(cjson.decode, record:sub(1, (ends or 1) - 1))
-  if readable and type(header) == 'table' and header[4] then
-    local name, tenant = header[1], header[2]
-    local first
-    if name:sub(1, 1) == '+' then
-      first = redis.call('SET', P .. 'b:' .. name:sub(2), 1, 'NX', 'EX', ARGV[6])
-    else
-      local key, decision = P .. 'd:' .. name, record:sub(ends + 1)
-      first = redis.call('SET', key, decision, 'NX', 'EX', life)
-      if not first then redis.call('SET', key, decision, 'EX', life) end
-      local size = 2 * #key + #decision + DECISION_BYTES
-      lines[#lines + 1] = size .. ' ' .. key
-      bytes = bytes + size
-      if header[3] then
-        recent[tenant] = recent[tenant] or {P .. 'near:' .. header[3]}
-        table.insert(recent[tenant], key)
-      end
-    end
-    if first then
-      for delta, amount in pairs(header[4]) do
-        add(P .. 'stats', delta, amount)
-        add(P .. 'stats:' .. tenant, delta, amount)
-      end
-    end
-  end
-end
-
-for key, deltas in pairs(sums) do
-  for name, delta in pairs(deltas) do
-    redis.call('HINCRBY', key, name, string.format('%.0f', delta))
-  end
-end
-for _, words in pairs(recent) do
-  redis.call('LPUSH', unpack(words))
-  redis.call('LTRIM', words[1], 0, ARGV[5] - 1)
-  redis.call('EXPIRE', words[1], life)
-end
-if lines[2] then redis.call('RPUSH', queue, table.concat(lines, '\\n')) end
-
-local dropped = 0
-local left = #records + MOST_DROPPED
-while left > 0 do
-  local entry = redis.call('LINDEX', queue, 0)
-  if not entry then
-    bytes = 0
-    break
-  end
-  local since, rest = entry:match('^(%d+)%s(.*)$')
-  local old = now - since >= tonumber(life)
-  if not old and not (most > 0 and bytes > most) then break end
-  redis.call('LPOP', queue)
-  local gone, kept = {}, {since}
-  for line in rest:gmatch('[^\\n]+') do
-    local size, key = line:match('^(%d+) (.*)$')
-    left = left - 1
-    if old or bytes > most then
-      bytes = bytes - size
-      if not old then gone[#gone + 1] = key end
-    else
-      kept[#kept + 1] = line
-    end
-  end
-  if gone[1] then dropped = dropped + redis.call('UNLINK', unpack(gone)) end
-  if kept[2] then redis.call('LPUSH', queue, table.concat(kept, '\\n')) end
-end
-redis.call('SET', total, string.format('%.0f', math.max(0, bytes)))
-return {#records, dropped}
-""".replace("DECISION_BYTES", str(_DECISION_BYTES)).replace("MOST_DROPPED", str(_MOST_DROPPED))

@@ -31,7 +31,6 @@ from cacheserver.app import collect_rarely, create_app, limits_of
 from cacheserver.budgets import rate_limits
 from cacheserver.cache import fingerprint
 from cacheserver.cache.build import Embedding
-from cacheserver.cache.store import decision_log
 from cacheserver.config.otel import OtelChoice
 from cacheserver.config.settings import Settings
 from cacheserver.core import json_text
@@ -45,7 +44,7 @@ from cacheserver.ledger import writer
 ADMIN_KEY = "an-admin-key-for-benchmarks"
 MODEL = "claude-haiku-5-5"
 _AT_ONCE = 64
-_FOLDED = 50  # rows, and decisions
+_FOLDED = 50  # records
 # So high that nobody is refused: what is measured is that they are counted.
 _LIMITS = Limits(
     requests_per_minute=10_000_000, concurrent_misses=1_000_000, tokens_per_minute=10**12
@@ -253,8 +252,8 @@ def _count_instead_of_waiting() -> None:
 
     Instructions of a request are counted here, and on a slow machine fewer requests share a second.
     """
-    writer._FOLD_S = decision_log._FOLD_S = rate_limits._AHEAD_S = 3_600.0
-    writer._FOLD_ROWS = decision_log._FOLD_RECORDS = _FOLDED
+    writer._FOLD_S = rate_limits._AHEAD_S = 3_600.0
+    writer._FOLD_ROWS = _FOLDED
 
 
 @contextlib.asynccontextmanager

@@ -33,6 +33,7 @@ from cacheserver.routing.trials.store import TrialStore
 from cacheserver.routing.trials.trials import Trials
 from cacheserver.simulated import Directives, Simulated, SimulatedSettings, serve_simulated
 from cacheserver.storage.connection import Connection
+from cacheserver.storage.stored_row import Details
 from tests.cache.queries import query
 from tests.models import model_dir
 
@@ -143,7 +144,7 @@ async def trial_harness(
             timeout_s=10.0,
         )
         metrics, kept = Metrics(), TrialStore(store or redis, prefix=prefix)
-        labels, decision_log = Labels(redis, prefix=prefix), DecisionLog(redis, prefix=prefix)
+        labels = Labels(redis, prefix=prefix)
         catalogue = ModelCatalogue(upstream, metrics)
         harness: TrialHarness
 
@@ -151,11 +152,12 @@ async def trial_harness(
             return harness.now
 
         class Kept(Ledger):
-            def append(self, row: Row) -> asyncio.Event:
+            def append(self, row: Row, details: Details | None = None) -> asyncio.Event:
                 harness.rows.append(row)
-                return super().append(row)
+                return super().append(row, details)
 
         ledger = Kept(redis, prefix=prefix)
+        decision_log = DecisionLog(redis, ledger, prefix=prefix)
         books = SpendRecorder(ledger, Pricer())
         calls = TrialCalls(
             labels=labels,

@@ -1,0 +1,103 @@
+"""The stored record of a request: its ledger row, and what else is known of its decision.
+
+    ROW                      of background work, and of all rows of earlier versions
+    ROW "\n"                 of a request whose decision is not known
+    ROW "\n" MARK DETAILS    of all others; MARK is one byte: whether a similarity decided
+
+The row is a JSON array by position (`STORED`) of about 150 bytes and has no line break. The ledger
+keeps it alone. The details are sealed (`storage.sealer`), and last a day with a copy of the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, replace
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from cacheserver.core.ledger_row import NOTHING, Bounds, Row
+from cacheserver.core.types import Usage
+
+_LAYOUT = 1
+
+# The stored values after the layout's number, by position. A new field goes at the end: rows that
+# were stored before have its default, and an older version skips it.
+STORED: Final = (
+    *("at", "tenant", "key_id", "outcome", "reason", "asked", "model", "baseline", "task", "tags"),
+    *("conversation", "usage", "cost", "saved", "spent", "prices", "call", "status", "unknown"),
+    "flags",  # `_FLAGS`, the first in the lowest bit
+    "verification",
+)
+_FLAGS: Final = ("stream", "batch_eligible", "batched")
+_FIRST_VERSION: Final = 20  # how many values every row has
+
+_END: Final = b"\n"
+NEAR: Final = b"~"  # the mark of a decision that depended on a similarity
+_FAR: Final = b"."
+
+# How the fields are stored that JSON has no type for, or a shorter form of.
+_STORE: Final[Mapping[str, Callable[[Row], Any]]] = {
+    "at": lambda row: round(row.at, 6),
+    "usage": lambda row: 0 if row.usage == NOTHING else astuple(row.usage),
+    "saved": lambda row: row.saved or 0,
+    "spent": lambda row: row.spent or 0,
+    "unknown": lambda row: 0 if row.unknown is None else (row.unknown.least, row.unknown.most),
+    "flags": lambda row: sum(getattr(row, flag) << bit for bit, flag in enumerate(_FLAGS)),
+}
+_LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "tags": tuple,
+    "usage": lambda stored: _usage(stored),
+    "saved": lambda stored: stored or {},
+    "spent": lambda stored: stored or {},
+    "unknown": lambda stored: Bounds(*stored) if stored else None,
+}
+_READERS: Final = tuple(_STORE.get(name) or attrgetter(name) for name in STORED)
+
+
+def encode(row: Row) -> bytes:
+    """Encode a row for Redis."""
+    return orjson.dumps([_LAYOUT, *(read(row) for read in _READERS)])
+
+
+def decode(id: str, stored: bytes) -> Row | None:
+    """Decode a stored row; None if this version does not know its layout."""
+    try:
+        layout, *values = orjson.loads(stored)
+    except (ValueError, TypeError):
+        return None
+    if layout != _LAYOUT or len(values) < _FIRST_VERSION:
+        return None
+    fields = dict(zip(STORED, values, strict=False))
+    flags = fields.pop("flags")
+    for name, load in _LOAD.items():
+        if name in fields:
+            fields[name] = load(fields[name])
+    fields |= {flag: bool(flags >> bit & 1) for bit, flag in enumerate(_FLAGS)}
+    return Row(id=id, **fields)
+
+
+class Details(NamedTuple):
+    """Details of a request's decision that its row does not have, as JSON."""
+
+    plain: bytes
+    near: bool  # whether it depended on the similarity of a stored question
+
+
+def joined(row: bytes, details: bytes | None = None, *, near: bool = False) -> bytes:
+    """Join a request's row with its details, None if they are not known."""
+    return row + _END if details is None else b"".join((row, _END, NEAR if near else _FAR, details))
+
+
+def parted(record: bytes) -> tuple[bytes, bytes | None, bool]:
+    """Return the row, its details if there are any, and whether a request's end is recorded."""
+    row, end, rest = record.partition(_END)
+    return row, rest[1:] or None, bool(end)
+
+
+def _usage(stored: Any) -> Usage:
+    if not stored:
+        return NOTHING
+    *counts, legs = stored
+    return replace(Usage(*counts), iterations=tuple((model, _usage(leg)) for model, leg in legs))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 
 from cacheserver.english import features, vocabulary
 from cacheserver.english.language import English
 from cacheserver.english.lexicon import Lexicon, standard
+from cacheserver.english.profile_reader import read_profile
 from cacheserver.languages import detection, plain
 from cacheserver.matching.profile import Difference, Profile
 from cacheserver.matching.volatility import Volatility
@@ -32,11 +32,10 @@ class Languages:
         self._english.forget_texts()
 
     def profile(self, text: str) -> Profile:
-        read = self._english.profile(text)
-        label = detection.detect(text, english=read.recognised)
-        if detection.reads_english(label):
-            return replace(read, language=label)
-        return plain.read_profile(read, label)
+        read = read_profile(text, self._lexicon, _label)
+        if detection.reads_english(read.language):
+            return read
+        return plain.read_profile(read, read.language)
 
     def compare(self, a: Profile, b: Profile) -> Difference | None:
         """Compare two profiles; None for two languages, or if no rule reads what differs."""
@@ -66,6 +65,10 @@ class Languages:
 
     def coverage(self, question: Profile, stored: Sequence[Profile]) -> float:
         return vocabulary.coverage(question, stored, self._lexicon)
+
+
+def _label(text: str, recognised: bool) -> str:
+    return detection.detect(text, english=recognised)
 
 
 def _in_english(difference: Difference) -> bool:

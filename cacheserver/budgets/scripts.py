@@ -12,22 +12,37 @@ from __future__ import annotations
 
 # Functions for any script with P: job scripts release a reservation in the step that ends the ask.
 HOLDS = """
--- Frees a reservation and returns it, [nanodollars, tokens, kind, account ...]; or false.
-local function release(who, id)
-  local leases, held = P .. 'bl:' .. who, P .. 'br:' .. who
-  local kept = redis.call('HGET', held, id)
-  if not kept then return false end
-  local parts = cjson.decode(kept)
-  for i = 4, #parts do
-    local key = P .. 'bg:' .. parts[i]
-    if redis.call('EXISTS', key) == 1 then
-      for place, field in ipairs({'rn', 'rt'}) do  -- Redis reads "-0" as no number
-        if parts[place] ~= '0' then redis.call('HINCRBY', key, field, '-' .. parts[place]) end
-      end
-    end
+-- Adds to what an account has spent and reserved. Without a TTL, only if it still exists; what it
+-- had reserved went with it.
+local function add(account, life, nano, tokens, held_nano, held_tokens)
+  local key = P .. 'bg:' .. account
+  local kept = redis.call('HMGET', key, 'n', 't', 'rn', 'rt')
+  local there = kept[1] or kept[2] or kept[3] or kept[4]
+  if not there and not life then return end
+  local function sum(kept, more) return string.format('%.0f', (tonumber(kept) or 0) + more) end
+  if there then
+    redis.call('HSET', key, 'n', sum(kept[1], nano), 't', sum(kept[2], tokens),
+      'rn', sum(kept[3], held_nano), 'rt', sum(kept[4], held_tokens))
+  else
+    redis.call('HSET', key, 'n', sum(false, nano), 't', sum(false, tokens))
+    redis.call('EXPIRE', key, life)
   end
-  redis.call('HDEL', held, id)
-  redis.call('ZREM', leases, id)
+end
+-- Removes a reservation and returns it, [nanodollars, tokens, kind, account ...]; or false. Its
+-- accounts still count it.
+local function withdraw(who, id)
+  local kept = redis.call('HGET', P .. 'br:' .. who, id)
+  if not kept then return false end
+  redis.call('HDEL', P .. 'br:' .. who, id)
+  redis.call('ZREM', P .. 'bl:' .. who, id)
+  return cjson.decode(kept)
+end
+-- Frees a reservation and returns it, or false.
+local function release(who, id)
+  local parts = withdraw(who, id)
+  for i = 4, parts and #parts or 0 do
+    add(parts[i], nil, 0, 0, -tonumber(parts[1]), -tonumber(parts[2]))
+  end
   return parts
 end
 -- Moves a reservation to another id; false if there is none.
@@ -44,11 +59,7 @@ local function pass_on(who, id, to)
 end
 -- Without a TTL, only if the account still exists.
 local function spend(account, nano, tokens, life)
-  local key = P .. 'bg:' .. account
-  if not life and redis.call('EXISTS', key) == 0 then return end
-  local first = redis.call('HINCRBY', key, 'n', nano) == tonumber(nano)  -- else it has a TTL
-  redis.call('HINCRBY', key, 't', tokens)
-  if life and first and redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, life) end
+  add(account, life, tonumber(nano), tonumber(tokens), 0, 0)
 end
 """
 
@@ -68,8 +79,9 @@ local function free()
 end
 local function numbers(key)
   local kept = redis.call('HMGET', key, 'n', 't', 'rn', 'rt')
+  local new = not (kept[1] or kept[2] or kept[3] or kept[4])
   for i = 1, 4 do kept[i] = tonumber(kept[i] or '0') end
-  return kept
+  return kept, new
 end
 """
 )
@@ -88,13 +100,14 @@ if ARGV[10] ~= '' and redis.call('GET', P .. 'bt:lease') ~= ARGV[10] then
   return redis.error_reply('FENCED another server does the work')
 end
 local freed = free()
-local reply, worst = {0, freed}, 0
+local reply, worst, reserved, new = {0, freed}, 0, {}, {}
 -- The caller gave up and settled before this arrived: nobody would settle it again.
 if redis.call('EXISTS', P .. 'bs:' .. ARGV[4]) == 1 then return {1, freed} end
 local before = redis.call('HGET', held, ARGV[4])
 if before then return {tonumber(cjson.decode(before)[3]), freed} end
 for i = 11, #ARGV, 5 do
-  local kept = numbers(P .. 'bg:' .. ARGV[i])
+  local kept, is_new = numbers(P .. 'bg:' .. ARGV[i])
+  reserved[i], new[i] = {kept[3], kept[4]}, is_new
   local nano, tokens = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   if (nano and kept[1] + kept[3] >= nano) or (tokens and kept[2] + kept[4] >= tokens) then
     worst = math.max(worst, tonumber(ARGV[i + 4]))
@@ -108,9 +121,9 @@ reply[1] = worst + 1
 local parts, longest = {nano, tokens, tostring(reply[1])}, 0
 for i = 11, #ARGV, 5 do
   local key = P .. 'bg:' .. ARGV[i]
-  redis.call('HINCRBY', key, 'rn', nano)
-  redis.call('HINCRBY', key, 'rt', tokens)
-  if redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, ARGV[i + 1]) end
+  redis.call('HSET', key, 'rn', string.format('%.0f', reserved[i][1] + nano),
+    'rt', string.format('%.0f', reserved[i][2] + tokens))
+  if new[i] then redis.call('EXPIRE', key, ARGV[i + 1]) end
   parts[#parts + 1] = ARGV[i]
   longest = math.max(longest, tonumber(ARGV[i + 1]))
 end
@@ -129,8 +142,18 @@ SETTLE = (
     _FREE
     + """
 if not redis.call('SET', P .. 'bs:' .. ARGV[4], '1', 'NX', 'EX', ARGV[7]) then return 0 end
-release(who, ARGV[4])
-for i = 8, #ARGV, 2 do spend(ARGV[i], ARGV[5], ARGV[6], ARGV[i + 1]) end
+local parts = withdraw(who, ARGV[4]) or {0, 0}
+local nano, tokens, holds = -tonumber(parts[1]), -tonumber(parts[2]), {}
+for i = 4, #parts do holds[parts[i]] = true end
+for i = 8, #ARGV, 2 do
+  local held = holds[ARGV[i]]
+  holds[ARGV[i]] = nil
+  add(ARGV[i], ARGV[i + 1], tonumber(ARGV[5]), tonumber(ARGV[6]),
+    held and nano or 0, held and tokens or 0)
+end
+for i = 4, #parts do
+  if holds[parts[i]] then add(parts[i], nil, 0, 0, nano, tokens) end
+end
 return 1
 """
 )

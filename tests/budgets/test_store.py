@@ -62,6 +62,23 @@ async def test_what_was_spent_takes_the_place_of_what_was_reserved(
     assert await stands(store, one) == [Balance(Amount(7, 70), Amount())]
 
 
+async def test_what_was_reserved_is_freed_wherever_the_bill_is_booked(
+    redis: Connection, prefix: str
+) -> None:
+    store, one, other = BudgetStore(redis, prefix=prefix), account(100), account(key="k")
+    most = 2**53 - 1_000  # nanodollars: 9 million dollars
+    assert await store.settle("acme", "before", [one], Amount(most, 5), NOW)
+    assert await reserve(store, "a", [other], 60, 600)
+    await redis.config_resetstat()
+    assert await store.settle("acme", "a", [one], Amount(999, 70), NOW)
+    assert await stands(store, one, other) == [
+        Balance(Amount(most + 999, 75), Amount()),
+        Balance(Amount(), Amount()),
+    ]
+    stats = await redis.info("commandstats")
+    assert stats["cmdstat_hset"]["calls"] == 2  # once for each account
+
+
 async def test_a_settlement_sent_twice_counts_once(redis: Connection, prefix: str) -> None:
     store, one = BudgetStore(redis, prefix=prefix), account(100)
     await reserve(store, "a", [one], 60)

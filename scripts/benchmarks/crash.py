@@ -23,6 +23,7 @@ from scripts.benchmarks.processes.load import (
     temporary_folder,
     wrk,
 )
+from scripts.benchmarks.processes.server import body, question
 from scripts.benchmarks.rows import at_least, at_most, row
 from scripts.benchmarks.run import Run
 
@@ -38,7 +39,8 @@ def measure(run: Run) -> list[dict[str, Any]]:
     with temporary_folder() as folder, simulated_claude() as claude:
         with server(claude, ENTRIES, folder) as ours:
             exact(ours, 8, 1)  # warm
-            warm = _recorded(ours.url, ours.key)
+            Client(ours.url, ours.key, "miss").ask(body(question(ENTRIES)))  # imports the SDK
+            warm, warm_invoice = _recorded(ours.url, ours.key), _invoice(claude)
             bare = wrk(ours, "/bare", TEMPLATE, clients=_CLIENTS, seconds=max(1, run.seconds / 2))
             load = subprocess.Popen(
                 [*_LOAD, ours.url, ours.key, str(_CLIENTS), str(ENTRIES), str(_MISS_EVERY)],
@@ -52,13 +54,13 @@ def measure(run: Run) -> list[dict[str, Any]]:
             after = (*ours.cpu_s(), cpu_s(load.pid))
             os.kill(ours.pid, signal.SIGKILL)
             answered, per_s = json.loads(load.communicate()[0])
-        with urllib.request.urlopen(f"{claude}/_simulated/invoice") as response:
-            invoice = json.loads(response.read())
+        calls, billed = (
+            now - then for now, then in zip(_invoice(claude), warm_invoice, strict=True)
+        )
         with server(NOWHERE, ENTRIES, folder) as again:
             found = _recorded(again.url, again.key)
     recorded, cost = found[0] - warm[0], found[1] - warm[1]
     used = [(now - then) / run.seconds for now, then in zip(after, before, strict=True)]
-    calls, billed = len(invoice["lines"]), invoice["total_nanodollars"]
     missing = (billed - cost) * calls / billed if billed else 0.0
     name = f"killed -9 while serving, a miss in {_MISS_EVERY}"
     return [
@@ -73,6 +75,13 @@ def measure(run: Run) -> list[dict[str, Any]]:
         row("  calls on Claude's invoice", calls),
         at_most(f"{name}: calls on the invoice, not in the ledger", missing, _CLIENTS),
     ]
+
+
+def _invoice(claude: str) -> tuple[int, int]:
+    """Return calls and nanodollars of the simulated Claude's invoice."""
+    with urllib.request.urlopen(f"{claude}/_simulated/invoice") as response:
+        invoice = json.loads(response.read())
+    return len(invoice["lines"]), invoice["total_nanodollars"]
 
 
 def _recorded(url: str, key: str) -> tuple[int, int]:

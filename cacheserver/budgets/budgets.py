@@ -41,7 +41,8 @@ _MOST_HELD = 100_000  # far beyond what one process has under way
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 5.0
 # Bills that nothing was reserved for are summed for so long: each booked alone, they were nine of
 # the store's commands of a miss.
-_SUMMED_S = 0.2
+_SUMMED_S = 1.0
+_BOOKED_S = 0.2  # how long a reservation waits for its tenant's sums to be booked
 _PERIOD_S = 900  # of bills in one sum: a day begins at a quarter of an hour in every time zone
 
 
@@ -267,7 +268,7 @@ class Budgets:
         """Book what is summed of a tenant, before its balances are looked at."""
         if any(key[0] == tenant for key in self._sums):
             with suppress(TimeoutError):
-                async with Limit(_SUMMED_S):
+                async with Limit(_BOOKED_S):
                     await self.flush()
 
     def _start(self) -> None:

@@ -37,7 +37,7 @@ _AWAY_S = 1.0  # a store that failed is not used again sooner
 # for a second; what is left then is lost, a tenth of the limit at most. Tokens likewise, where that
 # is enough for two misses.
 _AHEAD, _AHEAD_S = 600, 1.0
-_SUMMED_S = 0.2  # tokens of those that a miss did not use are summed for so long
+_SUMMED_S = 1.0  # tokens of those that a miss did not use are summed for so long
 _MOST_AHEAD = 1_000
 _REFUSED_S = 0.1  # near the limit each request is asked for alone
 _MOST = 10_000  # limits that are taken ahead

@@ -88,7 +88,7 @@ def main() -> int:
         "--data", type=Path, default=Path("../shared/data"), help="the traces `miss` replays"
     )
     parser.add_argument("--requests", type=int, default=20_000, help="of `invoice`")
-    parser.add_argument("--lines", type=int, default=100_000, help="of the log of `audit`")
+    parser.add_argument("--lines", type=int, default=50_000, help="of the log of `audit`")
     args = parser.parse_args()
     if args.table:
         figures = json.loads(args.table.read_text())

@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import statistics
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from scripts.benchmarks.processes.load import NOWHERE, SERVES_ALL, announced, cpu_s, server, serving
+from scripts.benchmarks.processes.load import (
+    NOWHERE,
+    SERVER_CORE,
+    SERVES_ALL,
+    announced,
+    cpu_s,
+    server,
+    serving,
+)
 from scripts.benchmarks.rows import at_most, row
 from scripts.benchmarks.run import Run
 
@@ -39,13 +48,10 @@ def measure(run: Run) -> list[dict[str, Any]]:
     }
     # As an installed package starts: its modules are compiled.
     compiled = {"PYTHONPYCACHEPREFIX": str(run.folder / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
-    bare, ours = [], []
-    for _ in range(1 + _TURNS):
-        bare.append(_start(_BARE, compiled))
-        ours.append(_start(_SERVE, settings | compiled))
-    bare, ours = bare[1:], ours[1:]  # the first one compiled
-    unit, bare_cpu = statistics.median(one[0] for one in bare), [one[2] for one in bare]
-    ready, similarity, cpu = (statistics.median(each) for each in zip(*ours, strict=True))
+    _start(_BARE, compiled)  # it compiles
+    _start(_SERVE, settings | compiled)  # and writes the snapshot
+    (unit, _, bare_cpu), (ready, similarity, cpu) = _medians(settings, compiled, SERVER_CORE)
+    there, wide = _medians(settings, compiled, f"0-{(os.cpu_count() or 1) - 1}")
     name = f"start with {count:,} entries and a snapshot, in starts of a bare application"
     return [
         at_most(f"{name}: ready", ready / unit, 2),
@@ -53,15 +59,36 @@ def measure(run: Run) -> list[dict[str, Any]]:
         row("  ready in", ready, "s"),
         row("  similarity too", similarity, "s"),
         row("  CPU of the server process until then", cpu, "s"),
-        row("  in starts of a bare application, by CPU", cpu / statistics.median(bare_cpu)),
+        row("  in starts of a bare application, by CPU", cpu / bare_cpu),
         row("  a bare application", unit, "s"),
+        row("  where the store has a core of its own: ready", wide[0] / there[0]),
+        row("  ... similarity too", wide[1] / there[0]),
     ]
 
 
-def _start(command: Sequence[str], settings: Mapping[str, str]) -> tuple[float, float, float]:
+_Took: TypeAlias = tuple[float, float, float]
+
+
+def _medians(
+    settings: Mapping[str, str], compiled: Mapping[str, str], cores: str
+) -> tuple[_Took, _Took]:
+    """Return what starts of a bare application and of the server took, in turns."""
+    bare, ours = [], []
+    for _ in range(_TURNS):
+        bare.append(_start(_BARE, compiled, cores))
+        ours.append(_start(_SERVE, {**settings, **compiled}, cores))
+    return _median(bare), _median(ours)
+
+
+def _median(starts: Sequence[_Took]) -> _Took:
+    ready, similarity, cpu = (statistics.median(each) for each in zip(*starts, strict=True))
+    return ready, similarity, cpu
+
+
+def _start(command: Sequence[str], settings: Mapping[str, str], cores: str = SERVER_CORE) -> _Took:
     """Return seconds until it is ready, until it finds by similarity too, and CPU seconds."""
     started = time.perf_counter()
-    with serving([*command], dict(settings)) as child:
+    with serving([*command], dict(settings), core=cores) as child:
         url = _address(child) if command is _BARE else announced(child)
         address = urlsplit(url)
         ready: float | None = None

@@ -142,8 +142,7 @@ class Engine:
             self._series.note(query, call.at, 0)
         else:
             reason = query.bypass or (found.reason if found is not None else "miss")
-            step = self._ask_claude(call, seen, spent, reason)
-            step = replace(step, verification=self._verified(call, step, found))
+            step = self._ask_claude(call, seen, spent, reason, found)
         return replace(
             step,
             alone=_parts(alone),
@@ -184,12 +183,12 @@ class Engine:
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]
     ) -> tuple[Found | None, Step | None]:
         """Step both cache tiers. Return the step of a hit, or the neighbours found."""
-        fingerprint = seen.query.fingerprint
-        entry = self._stored.get(fingerprint, call.at)
-        if entry is not None:
+        kept = self._stored.get(seen.query.fingerprint, call.at)
+        if kept is not None:
             self._semantic_alone(alone, spent)
-            step = Step(spent, together={"exact": spent}, kind="exact", reason="identical")
-            return None, replace(step, like=entry.source)
+            return None, Step(
+                spent, together={"exact": spent}, kind="exact", reason="identical", like=kept.source
+            )
         found = None if self._similar is None else self._similar.look(seen, call)
         if found is not None and found.served is not None:
             audits = round(found.audit_share * spent)  # what asking a share of them again costs
@@ -217,7 +216,7 @@ class Engine:
             alone["semantic"] = saved - alone.get("exact", 0)
 
     def _ask_claude(
-        self, call: Call, seen: ReplayedRequest, spent: Nanodollars, reason: str
+        self, call: Call, seen: ReplayedRequest, spent: Nanodollars, reason: str, near: Found | None
     ) -> Step:
         """Replay a call that Claude answers, and split its saving by lever, one after the other."""
         model, usage, at = call.model, call.usage, call.at
@@ -252,14 +251,15 @@ class Engine:
                 note("prompt-caching", self._cost(model, usage, at))
         if route is not None:
             self._routes.record(seen, call, route, usage)
-        return Step(spent, together=parts, reason=reason)
+        verified = self._verified(call, left, near)
+        return Step(spent, together=parts, reason=reason, verification=verified)
 
-    def _verified(self, call: Call, step: Step, found: Found | None) -> VerificationEstimate | None:
-        chances = None if found is None else found.chances
-        if self._verification is None or chances is None or step.spent is None:
+    def _verified(
+        self, call: Call, left: Nanodollars, found: Found | None
+    ) -> VerificationEstimate | None:
+        if self._verification is None or found is None or found.chances is None:
             return None
-        left = step.spent - sum(step.together.values())
-        return self._verification.estimate(call, chances, left, self._pricer.cost)
+        return self._verification.estimate(call, found.chances, left, self._pricer.cost)
 
     def _routed_alone(
         self, call: Call, seen: ReplayedRequest, spent: Nanodollars, alone: dict[str, Nanodollars]

@@ -69,11 +69,19 @@ class Row:
     batched: bool = False
     # Paid beside `cost` to verify a stored answer; this bill has a row of its own, as `spent`.
     verification: Nanodollars = 0
+    # Of a call whose usage never arrived (`unknown`): shown and in the statistics, in no sum.
+    estimated: Nanodollars | None = None
 
     @property
     def unpriced(self) -> bool:
         """Return whether the tokens are known and their price is not."""
         return self.cost is None and self.unknown is None
+
+    @property
+    def shown_cost(self) -> Nanodollars | None:
+        """Return the cost with that of verification, estimated if need be; None if not known."""
+        cost = self.estimated if self.cost is None else self.cost
+        return None if cost is None else cost + self.verification
 
     @property
     def net(self) -> Nanodollars:

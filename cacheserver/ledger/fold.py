@@ -42,7 +42,7 @@ class _Recorded(NamedTuple):
     """A row, what it adds to the sums, and its stored form."""
 
     row: Row
-    numbers: tuple[tuple[int, int], ...]  # (position, amount)
+    numbers: Sequence[tuple[int, int]]  # (position, amount)
     stored: bytes
     ended: bool  # a request's: it counts in the statistics
     decided: bool  # its decision is stored with it
@@ -105,7 +105,7 @@ def _read(id: bytes, record: bytes, written: tuple[bytes, Row] | None) -> _Recor
             row = stored_row.decode(id.decode(), stored)
         if row is None:
             return None
-        return _Recorded(row, tuple(sums.row_sums(row)), stored, ended, details is not None)
+        return _Recorded(row, sums.row_sums(row), stored, ended, details is not None)
     except (TypeError, ValueError, LookupError):
         return None
 
@@ -145,11 +145,10 @@ def _arguments(prefix: str, found: Sequence[_Recorded]) -> Iterator[str | bytes 
 
 def _statistics(row: Row) -> tuple[tuple[str, int], ...]:
     """Return what a request adds to the statistics of its tenant."""
-    cost = 0 if row.cost is None else row.cost + row.verification
     saved = row.net - row.verification
     return (
         *(("requests", 1), (row.outcome, 1)),
-        *(("cost_nanodollars", cost), ("saved_nanodollars", saved)),
+        *(("cost_nanodollars", row.shown_cost or 0), ("saved_nanodollars", saved)),
     )
 
 

@@ -69,6 +69,7 @@ class LedgerRecorder:
             batch_eligible=cacheability.batchable(query.body),
             batched=settlement.way != "direct" and paid,
             verification=0 if request.verified is None else request.verified.cost,
+            estimated=settlement.cost if settlement.estimated and not paid else None,
         )
 
     def _of_hit(

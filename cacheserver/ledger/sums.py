@@ -6,7 +6,7 @@ older server can still be read; none is ever moved or removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cacheserver.core.ledger_row import CAUSES, GONE, OUTCOMES, SPENDS, Row
@@ -34,43 +34,45 @@ _SAVED: Final = {cause: PLACE[f"{cause}_saved"] for cause in CAUSES}
 _SPENT: Final = {spend: PLACE[f"{spend}_spent"] for spend in SPENDS}
 
 
-def row_sums(row: Row) -> Iterator[tuple[int, int]]:
-    """Yield what a row adds, as (position, number); zeros are left out."""
-    yield from ((place, number) for place, number in _of(row) if number)
-
-
-def _of(row: Row) -> Iterator[tuple[int, int]]:
-    # Background work is not a request: no caller saw an outcome.
-    yield PLACE["requests"], int(row.outcome != "background")
-    yield PLACE[row.outcome], 1
-    yield PLACE["gone"], int(row.outcome == "failed" and row.status == GONE)
-    if row.outcome == "miss":
-        yield PLACE["unsupported"], int(row.reason == "unsupported")
-    if row.outcome == "exact" and row.saved:
-        yield PLACE["exact_saved"], row.saved.get("exact", 0)
-    else:
-        for cause, amount in row.saved.items():
-            yield _SAVED[cause], amount
-    for spend, amount in row.spent.items():
-        yield _SPENT[spend], amount
-    yield PLACE["eligible"], int(row.batch_eligible)
-    yield PLACE["batched"], int(row.batched)
-    yield PLACE["cost"], row.cost or 0
-    yield PLACE["unpriced"], int(row.unpriced)
+def row_sums(row: Row) -> list[tuple[int, int]]:
+    """Return what a row adds, as (position, number); zeros are left out."""
+    found = [(PLACE[row.outcome], 1)]
+    if row.outcome != "background":  # which is no request: no caller saw an outcome
+        found.append((PLACE["requests"], 1))
+    if row.outcome == "failed" and row.status == GONE:
+        found.append((PLACE["gone"], 1))
+    if row.outcome == "miss" and row.reason == "unsupported":
+        found.append((PLACE["unsupported"], 1))
+    found += [(_SAVED[cause], amount) for cause, amount in row.saved.items() if amount]
+    if row.spent:
+        found += [(_SPENT[spend], amount) for spend, amount in row.spent.items() if amount]
+    if row.batch_eligible:
+        found.append((PLACE["eligible"], 1))
+    if row.batched:
+        found.append((PLACE["batched"], 1))
+    if row.cost:
+        found.append((PLACE["cost"], row.cost))
+    if row.unpriced:
+        found.append((PLACE["unpriced"], 1))
     if row.call is not None:
         usage = row.usage.billed
-        yield PLACE["calls"], 1
-        yield PLACE["input"], usage.input_tokens
-        yield PLACE["output"], usage.output_tokens
-        yield PLACE["cache_read"], usage.cache_read_tokens
-        yield PLACE["cache_write_5m"], usage.cache_write_5m_tokens
-        yield PLACE["cache_write_1h"], usage.cache_write_1h_tokens
-        yield PLACE["web_searches"], usage.web_searches
+        counts = (
+            ("calls", 1),
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_read", usage.cache_read_tokens),
+            ("cache_write_5m", usage.cache_write_5m_tokens),
+            ("cache_write_1h", usage.cache_write_1h_tokens),
+            ("web_searches", usage.web_searches),
+        )
+        found += [(PLACE[name], count) for name, count in counts if count]
     if row.unknown is not None:
-        yield PLACE["unknown"], 1
-        yield PLACE["unknown_least"], row.unknown.least
-        yield PLACE["unknown_most"], row.unknown.most or 0
-        yield PLACE["unbounded"], int(row.unknown.most is None)
+        found.append((PLACE["unknown"], 1))
+        bounds = (("unknown_least", row.unknown.least), ("unknown_most", row.unknown.most or 0))
+        found += [(PLACE[name], amount) for name, amount in bounds if amount]
+        if row.unknown.most is None:
+            found.append((PLACE["unbounded"], 1))
+    return found
 
 
 def short_row_sums(row: Row) -> tuple[tuple[int, int], ...]:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -85,29 +85,13 @@ class StoreHealth:
     def hangs(self) -> bool:
         return self._probing is not None
 
-    @contextlib.asynccontextmanager
-    async def bounded(self) -> AsyncIterator[None]:
-        """Run the block within the time that the request has left.
+    def bounded(self) -> _Bounded:
+        """Return a context whose block runs within the time that the request has left.
 
-        Raises `StoreHangs` when that time is over, and at once while the store hangs.
+        Entering it, or leaving it, raises `StoreHangs` when that time is over, and at once while
+        the store hangs.
         """
-        deadline = _current()
-        if deadline is None:
-            yield
-            return
-        if self.hangs or deadline.left_s <= 0:
-            raise StoreHangs("the store does not answer")
-        wait = Limit(deadline.left_s)
-        try:
-            async with wait:
-                yield
-        except TimeoutError:
-            if wait.expired:
-                self._note()
-                raise StoreHangs("the store does not answer") from None
-            raise
-        finally:
-            deadline.left_s -= wait.waited_s
+        return _Bounded(self)
 
     async def close(self) -> None:
         """Stop probing. May be called twice."""
@@ -134,6 +118,44 @@ class StoreHealth:
                     await self._probe()
                     return
             await asyncio.sleep(_PROBE_S)
+
+
+class _Bounded:
+    """The context of `StoreHealth.bounded`. A class, as every command of a request enters one."""
+
+    __slots__ = ("_deadline", "_health", "_wait")
+
+    def __init__(self, health: StoreHealth) -> None:
+        self._health = health
+        self._wait: Limit | None = None
+
+    async def __aenter__(self) -> None:
+        self._deadline = deadline = _current()
+        if deadline is None:
+            return
+        if self._health.hangs or deadline.left_s <= 0:
+            raise StoreHangs("the store does not answer")
+        self._wait = wait = Limit(deadline.left_s)
+        await wait.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        deadline, wait = self._deadline, self._wait
+        if deadline is None or wait is None:
+            return
+        try:
+            await wait.__aexit__(kind, error, trace)
+        except TimeoutError:
+            if wait.expired:
+                self._health._note()
+                raise StoreHangs("the store does not answer") from None
+            raise
+        finally:
+            deadline.left_s -= wait.waited_s
 
 
 class Limit:

@@ -28,7 +28,7 @@ STORED: Final = (
     *("at", "tenant", "key_id", "outcome", "reason", "asked", "model", "baseline", "task", "tags"),
     *("conversation", "usage", "cost", "saved", "spent", "prices", "call", "status", "unknown"),
     "flags",  # `_FLAGS`, the first in the lowest bit
-    "verification",
+    *("verification", "estimated"),
 )
 _FLAGS: Final = ("stream", "batch_eligible", "batched")
 _FIRST_VERSION: Final = 20  # how many values every row has
@@ -44,7 +44,7 @@ _STORE: Final[Mapping[str, Callable[[Row], Any]]] = {
     "saved": lambda row: row.saved or 0,
     "spent": lambda row: row.spent or 0,
     "unknown": lambda row: 0 if row.unknown is None else (row.unknown.least, row.unknown.most),
-    "flags": lambda row: sum(getattr(row, flag) << bit for bit, flag in enumerate(_FLAGS)),
+    "flags": lambda row: row.stream | row.batch_eligible << 1 | row.batched << 2,
 }
 _LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
     "tags": tuple,
@@ -53,12 +53,17 @@ _LOAD: Final[Mapping[str, Callable[[Any], Any]]] = {
     "spent": lambda stored: stored or {},
     "unknown": lambda stored: Bounds(*stored) if stored else None,
 }
-_READERS: Final = tuple(_STORE.get(name) or attrgetter(name) for name in STORED)
+# Every answer waits for its row to be encoded: most values are read by one call.
+_READ: Final = attrgetter(*("at" if name in _STORE else name for name in STORED))
+_REPLACED: Final = tuple((STORED.index(name) + 1, store) for name, store in _STORE.items())
 
 
 def encode(row: Row) -> bytes:
     """Encode a row for Redis."""
-    return orjson.dumps([_LAYOUT, *(read(row) for read in _READERS)])
+    values = [_LAYOUT, *_READ(row)]
+    for place, store in _REPLACED:
+        values[place] = store(row)
+    return orjson.dumps(values)
 
 
 def decode(id: str, stored: bytes) -> Row | None:

@@ -201,8 +201,9 @@ async def accounts_add_up(house: House, keys: dict[str, str], seen: Seen) -> Non
 
 async def recorded(house: House, tenant: str) -> Any:
     redis: Any = house.parts.entries.entries._redis
-    async for key in redis.scan_iter(match=f"cs1:d:{len(tenant)}:{tenant}:*", count=1_000):
-        yield json.loads(await redis.get(key))
+    start = f"cs1:d:{len(tenant)}:{tenant}:"
+    async for key in redis.scan_iter(match=f"{start}*", count=1_000):
+        yield await house.parts.decision_log.decision(tenant, key.decode().removeprefix(start))
 
 
 async def what_is_stored_may_be(house: House) -> None:

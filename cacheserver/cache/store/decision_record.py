@@ -28,7 +28,7 @@ _LAYOUT: Final = 1
 _DETAILS: Final = (
     *("seconds", "kind", "flags", "decision", "asked", "namespace", "declared", "fingerprint"),
     *("scope", "caller", "actor", "usage", "verified", "entry_id", "unstored", "ttl_s"),
-    *("asked_how", "volatile", "embedder", "estimate"),
+    *("asked_how", "volatile", "embedder"),
 )
 _ESTIMATED, _WITHHELD, _SAVING_UNKNOWN, _BILLED = (1 << bit for bit in range(4))
 
@@ -72,7 +72,6 @@ def encode(
             None if settlement.planned is None else shaped(settlement.planned),
             query.volatile,
             embedder,
-            settlement.cost if settlement.estimated else None,
         )
     )
     return Details(plain, kind in ("semantic", "miss") and explained[0] is not None)
@@ -89,9 +88,6 @@ def decode(row: Row, details: bytes) -> dict[str, Any]:
         usage = tokens(row.usage)
     elif usage is not None:
         usage = dict(zip(tokens(row.usage), usage, strict=True))
-    # What is estimated is no cost in the row, which has bounds instead.
-    cost = row.cost if row.cost is not None else found["estimate"]
-    saved = row.net - row.verification
     talk, space = row.conversation, found["namespace"]
     return {
         **({"withheld": NO_CONTENT} if flags & _WITHHELD else {}),
@@ -117,8 +113,8 @@ def decode(row: Row, details: bytes) -> dict[str, Any]:
         "model_asked": row.asked,
         "model": row.model,
         "usage": usage,
-        "cost_usd": None if cost is None else usd(cost + row.verification),
-        "saved_usd": None if flags & _SAVING_UNKNOWN else usd(saved),
+        "cost_usd": None if row.shown_cost is None else usd(row.shown_cost),
+        "saved_usd": None if flags & _SAVING_UNKNOWN else usd(row.net - row.verification),
         "verified": found["verified"],
         "prices": row.prices,
         "entry_id": found["entry_id"],

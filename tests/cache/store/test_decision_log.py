@@ -10,6 +10,7 @@ import pytest
 from cacheserver.cache.store.decision_log import DecisionLog
 from cacheserver.cache.store.decision_scripts import DECISION_S, LISTED
 from cacheserver.core.errors import StoreError
+from cacheserver.core.ledger_row import Bounds
 from cacheserver.embedded.store import EmbeddedStore
 from cacheserver.ledger.fold import recorded_key
 from cacheserver.ledger.writer import Ledger
@@ -47,9 +48,7 @@ def details(asked: str | None = None, *, near: bool = False) -> Details:
     """The least that is said of a decision."""
     decided = [0 if near else None, [["e1", 0, 0.9, 0, *[None] * 7]] if near else [], None, None, 0]
     nothing = [None] * 12
-    return Details(
-        orjson.dumps([1, 0.1, None, 0, decided, asked, "default", *nothing, "e", None]), near
-    )
+    return Details(orjson.dumps([1, 0.1, None, 0, decided, asked, "default", *nothing, "e"]), near)
 
 
 @pytest.fixture
@@ -154,6 +153,18 @@ async def test_statistics_are_the_sums_of_all_that_was_recorded(
     assert await one.stats("nobody") == {}
     await one.close()
     await other.close()
+
+
+async def test_a_cost_that_is_estimated_is_shown_and_counts(log: Log) -> None:
+    guessed: dict[str, Any] = {"cost": None, "unknown": Bounds(1, 9_000), "estimated": 5_000}
+    log.record("acme", "d1", verification=2_000, saved={}, **guessed)
+    log.record("acme", "d2", cost=None, unknown=Bounds(1, None))
+    found = await log.stats("acme")
+    assert (found["cost_nanodollars"], found["saved_nanodollars"]) == (7_000, -2_000)
+    one, other = await log.decision("acme", "d1"), await log.decision("acme", "d2")
+    assert one is not None
+    assert other is not None
+    assert (one["cost_usd"], other["cost_usd"]) == ("0.000007000", None)
 
 
 async def test_closing_writes_what_is_left_and_takes_no_more(

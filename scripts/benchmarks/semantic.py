@@ -16,9 +16,18 @@ _SERVER_MB, _STORE_MB = 300, 250  # at 100,000 entries
 
 def measure(run: Run) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    resident: dict[int, tuple[float, float]] = {}
     for count in run.entries:
         with server(NOWHERE, count, run.filled(count), *SERVES_ALL) as ours:
             rows += _scope(ours, count, run.seconds)
+            resident[count] = ours.resident_mb(), ours.store_mb()
+    if len(resident) > 1:
+        few, many = min(resident), max(resident)
+        for name, less, more in zip(
+            ("server", "store"), resident[few], resident[many], strict=True
+        ):
+            each = (more - less) * 1024 / (many - few)
+            rows.append(row(f"  {name} process, one entry more", each, "kB"))
     return rows
 
 

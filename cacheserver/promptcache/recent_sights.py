@@ -19,7 +19,7 @@ FRESH_S = MARGIN_S - 1
 _MOST = 2_000  # prefixes, some 1 MB
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Told:
     sight: PrefixStats
     at: float
@@ -68,8 +68,7 @@ class RecentSights:
                 sight = told.sight
                 used_at = began if sight.used_at is None else max(sight.used_at, began)
                 account = sight.account + one.change
-                read = replace(sight, used_at=used_at, ttl=one.ttl, account=account)
-                self._prefixes[key] = replace(told, sight=read)
+                told.sight = replace(sight, used_at=used_at, ttl=one.ttl, account=account)
 
     def forget(self, tenant: str, prefixes: Iterable[str]) -> None:
         """Forget prefixes: the next call asks the store for them."""

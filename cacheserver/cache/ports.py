@@ -157,6 +157,9 @@ class Ledger(Protocol):
         The event is set once they are in Redis, or could not be written.
         """
 
+    def replace(self, row: Row, details: Details) -> asyncio.Event:
+        """Put other details beside a row that was added; it counts once. As `append`."""
+
     async def written(self, done: asyncio.Event) -> None:
         """Wait for such an event; not if Redis is away. Raises nothing."""
 

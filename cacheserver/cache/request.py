@@ -30,6 +30,7 @@ class Request:
     verified: Verified | None = None  # whether a model was asked about stored answers
     row: Row | None = None  # of the ledger; None: it is not settled yet
     recorded: Event | None = None  # set once the row is in the ledger, or could not be written
+    ahead: dict[str, str] | None = None  # its headers, if it was settled as its answer was stored
     _keyed: tuple[Query, str] | None = None  # the last query whose key was asked for
 
     @property

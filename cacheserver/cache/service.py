@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from cacheserver.cache.answer import Answer, Events, Settlement
 from cacheserver.cache.filled import Filled
@@ -257,7 +258,14 @@ class CacheService:
         deadline.share()
         query, decision = request.query, request.decision
         began = self._clock()
-        fill = Fill(self._fill_ports, query, decision, log, looked_at=request.started_at)
+        fill = Fill(
+            self._fill_ports,
+            query,
+            decision,
+            log,
+            looked_at=request.started_at,
+            storing=partial(self._settler.settle_ahead, request),
+        )
         filled = await fill.run()
         if filled.paid:
             self._verifier.filled(query, self._clock() - began)

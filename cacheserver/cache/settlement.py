@@ -17,6 +17,7 @@ from cacheserver.cache.request import Request
 from cacheserver.cache.store import decision_record
 from cacheserver.core.ledger_row import GONE, Row
 from cacheserver.core.types import Candidate, Decision, Entry, Hit, Nanodollars, Query
+from cacheserver.storage.stored_row import Details
 
 # Called for each request that has ended: the query, when, what was paid.
 Watch: TypeAlias = Callable[[Query, float, Nanodollars | None], object]
@@ -29,7 +30,11 @@ class Recorder(Protocol):
 
 
 class Settler:
-    """Settles requests. `settle` is synchronous: nothing can come between its steps."""
+    """Settles requests. `settle` is synchronous: nothing can come between its steps.
+
+    The row of an answer that is stored is written beside it (`settle_ahead`): a caller waits for
+    both at once.
+    """
 
     def __init__(
         self,
@@ -57,23 +62,50 @@ class Settler:
 
     def settle(self, request: Request, settlement: Settlement) -> dict[str, str]:
         """Count a request, record it, and return the headers that describe it."""
-        now, query = self._clock(), request.query
         request.settled = True
+        if request.ahead is not None:
+            return self._confirm(request, settlement, request.ahead)
+        return self._settle(request, settlement)
+
+    def settle_ahead(self, request: Request, filled: Filled) -> None:
+        """Count and record a request before its answer is stored, as if it was.
+
+        `settle` follows when it is known whether it was.
+        """
+        if not request.settled:
+            request.ahead = self._settle(request, paid(request.decision, filled))
+
+    def _confirm(
+        self, request: Request, settlement: Settlement, ahead: dict[str, str]
+    ) -> dict[str, str]:
+        """Return the headers of a request that was settled ahead; mend the record if need be."""
+        if settlement.stored is not None:
+            return ahead
+        settlement, now = priced(request, settlement), self._clock()
+        assert request.row is not None  # it was settled
+        details = self._details(request, settlement, now)
+        request.recorded = self._ledger.replace(request.row, details)
+        return answers.headers(request, settlement, now)
+
+    def _settle(self, request: Request, settlement: Settlement) -> dict[str, str]:
+        now = self._clock()
         row = request.row or self.row(request, settlement)
         settlement = priced(request, settlement)
         if row.unpriced:
             self._metrics.unpriced()
-        bar = None
-        if query.text is not None:
-            bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
-        details = decision_record.encode(
-            request, settlement, bar=bar, now=now, embedder=self._evidence_id
-        )
-        request.recorded = self._ledger.append(row, details)
+        request.recorded = self._ledger.append(row, self._details(request, settlement, now))
         self._metrics.settled(row.outcome, row.reason, now - request.started_at)
         self._metrics.money(settlement.total_cost or 0, settlement.net_saved or 0)
-        self._watch(query, now, None if settlement.failed else settlement.total_cost)
+        self._watch(request.query, now, None if settlement.failed else settlement.total_cost)
         return answers.headers(request, settlement, now)
+
+    def _details(self, request: Request, settlement: Settlement, now: float) -> Details:
+        query, bar = request.query, None
+        if query.text is not None:
+            bar = bar_of(query.tenant, query.controls.namespace, query.label_scope)
+        return decision_record.encode(
+            request, settlement, bar=bar, now=now, embedder=self._evidence_id
+        )
 
     @contextmanager
     def settle_on_error(self, request: Request) -> Iterator[None]:

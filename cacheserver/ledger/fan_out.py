@@ -31,5 +31,8 @@ class LedgerFanOut:
             listener(row)
         return self._ledger.append(row, details)
 
+    def replace(self, row: Row, details: Details) -> asyncio.Event:
+        return self._ledger.replace(row, details)  # the listeners have had the row
+
     async def written(self, done: asyncio.Event) -> None:
         await self._ledger.written(done)

@@ -133,6 +133,10 @@ class Ledger:
         self._start()
         return group.done
 
+    def replace(self, row: Row, details: Details) -> asyncio.Event:
+        """Queue a row again, with other details: those sent last hold, and it counts once."""
+        return self.append(row, details)
+
     async def flush(self) -> None:
         """Wait until all queued rows are in Redis and count. Raises `StoreError` if that fails."""
         while self._next.rows or self._sending is not None:

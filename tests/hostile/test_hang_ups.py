@@ -262,8 +262,15 @@ async def test_what_is_purged_while_it_is_made_is_not_stored(tmp_path: Path, str
         await until(lambda: claude.asked == 1)
         assert (await house.http.post("/v1/purge", json={"tag": "a"})).json() == {"purged": 0}
         claude.go.set()
-        record = await house.http.get(f"/v1/decisions/{(await asking).headers['x-cache-decision']}")
-        assert record.json()["unstored"] == "refused"
+        answer = await asking
+        record = await house.http.get(f"/v1/decisions/{answer.headers['x-cache-decision']}")
+        assert (record.json()["unstored"], record.json()["entry_id"]) == ("refused", None)
+        assert "x-cache-entry" not in answer.headers
+        # Its row was written beside the attempt to store it: it counts once all the same.
+        counted, usage = await stats(house), (await house.http.get("/v1/usage")).json()
+        cost = record.json()["cost_usd"]
+        assert (counted["requests"], counted["cost_usd"]) == (1, cost)
+        assert (usage["totals"]["requests"], usage["totals"]["cost_usd"]) == (1, cost)
         assert came_from(await house.ask("Old?", headers=headers, stream=stream))[0] == "miss"
 
 

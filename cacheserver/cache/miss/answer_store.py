@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cacheserver.cache import answer as answers
@@ -65,12 +66,14 @@ class AnswerStore:
         shared: bool = True,
         doubt: str | None = None,
         embed: bool = True,
+        storing: Callable[[Filled], None] = lambda _: None,
     ) -> Filled:
         """Price an answer, have the levers learn from it, store it if it may be. Raises nothing.
 
         `message` is Claude's; `reply` is the response it came in, None for one of a batch. `doubt`
         is why it may not be a complete message. An answer that fails validation is not stored.
-        `embed` False: the embedder has failed this request before.
+        `embed` False: the embedder has failed this request before. `storing` is called before an
+        answer is stored, with the result if it will be.
         """
         usage = usage_of(message)
         model = str(message.get("model") or planned.route.model)
@@ -92,8 +95,7 @@ class AnswerStore:
         bare, cost, entry = sse.without_id(message), None if bill is None else bill.cost, None
         if unstored is None:
             entry = self._entry(query, message, bare, model, usage, cost, ttl_s)
-            unstored = await self._put(entry, query, asked_at, embed)
-        return Filled(
+        filled = Filled(
             message=bare,
             raw=reply.body if isinstance(reply, Reply) else None,
             headers={**({} if reply is None else reply.headers), **answers.lever_headers(planned)},
@@ -103,13 +105,18 @@ class AnswerStore:
             prices=None if bill is None else bill.version,
             paid=True,
             whole=doubt is None and message.get("type") == "message",
-            entry=entry if unstored is None else None,
+            entry=entry,
             unstored=unstored,
             ttl_s=ttl_s,
             planned=planned,
             call=str(message.get("id") or "") if "usage" in message else None,
             lost=0 if reply is None else reply.lost,
         )
+        if entry is None:
+            return filled
+        storing(filled)
+        why = await self._put(entry, query, asked_at, embed)
+        return filled if why is None else replace(filled, entry=None, unstored=why)
 
     def _entry(
         self,

@@ -54,13 +54,18 @@ class Fill:
         log: EventLog,
         *,
         looked_at: float,
+        storing: Callable[[Filled], None],
     ) -> None:
-        """`looked_at` is when the look-up began that brought the decision, Unix seconds."""
+        """`looked_at` is when the look-up began that brought the decision, Unix seconds.
+
+        `storing` is called before an answer is stored, with the result if it will be.
+        """
         self._ports = ports
         self._query = query
         self._decision = decision
         self._log = log
         self._looked_at = looked_at
+        self._storing = storing
         self._asked_at = 0.0
         self._planned: PlannedCall
 
@@ -260,6 +265,7 @@ class Fill:
             shared=isinstance(self._decision, Miss),
             doubt=doubt,
             embed=self._decision.reason != "embedder",
+            storing=self._storing,
         )
 
     def _call(self, planned: PlannedCall) -> Call:

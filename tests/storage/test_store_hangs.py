@@ -72,7 +72,9 @@ async def test_a_store_that_hangs_is_waited_for_once(
     tmp_path: Path, store: EmbeddedStore, stream: bool
 ) -> None:
     url = await store.start()
-    async with House.open(tmp_path / "data", redis_url=url, store_wait_s=WAIT_S) as house:
+    # What is in memory is served without the store for as long as a lease holds.
+    settings: dict[str, Any] = {"redis_url": url, "store_wait_s": WAIT_S, "hot_bytes": 0}
+    async with House.open(tmp_path / "data", **settings) as house:
         key = await house.key("one")
         for n in range(4):
             await timed(house, f"Question {n}?", key=key, stream=stream)

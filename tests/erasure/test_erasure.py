@@ -225,8 +225,7 @@ async def test_of_a_redis_of_the_operators_its_files_are_not_verified(tmp_path: 
 def texts(house: House) -> list[str]:
     """The texts that a server keeps in memory to read them faster."""
     decider: Any = house.parts.service._decider
-    kept = (decider._profiles, house.parts.entries._batcher._memo)
-    return [text for texts in kept for text in texts]
+    return [*decider._profiles._kept, *house.parts.entries._batcher._memo]
 
 
 async def test_another_servers_index_and_memory_follow(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ async def test_a_wrong_key_is_401_and_none_is_too(house: House) -> None:
     assert house.asked == []
 
 
-@pytest.mark.parametrize("path", ["/admin/tenants", "/admin/keys", "/admin/stats", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/admin/v1/tenants", "/admin/v1/keys", "/admin/v1/stats", "/metrics"]
+)
 async def test_the_admins_paths_need_the_admins_key(house: House, path: str) -> None:
     tenant_key = await house.key("one")
     for headers in ({}, {"x-api-key": tenant_key}, {"authorization": f"Bearer {tenant_key}"}):

@@ -20,15 +20,15 @@ TWIN = "What's the capital of France?"
 
 # A request that only the capability can serve.
 ROUTES: dict[Feature, tuple[str, str, dict[str, Any] | None]] = {
-    "alerts": ("GET", "/admin/alerts", None),
+    "alerts": ("GET", "/admin/v1/alerts", None),
     "batches": ("POST", "/v1/jobs", QUESTION),
     "budgets": ("GET", "/v1/budget", None),
-    "calibration": ("GET", "/admin/tenants/default/reviews", None),
+    "calibration": ("GET", "/admin/v1/tenants/default/reviews", None),
     "conversations": ("GET", "/v1/conversations/holiday", None),
     "erasure": ("POST", "/v1/erase", {"tag": "holiday"}),
     "lint": ("POST", "/v1/lint", {"messages": [{"role": "user", "content": "Hello"}]}),
-    "prompt-caching": ("GET", "/admin/prompts/default/fragments", None),
-    "trials": ("GET", "/admin/routing/default/trials", None),
+    "prompt-caching": ("GET", "/admin/v1/prompts/default/fragments", None),
+    "trials": ("GET", "/admin/v1/routing/default/trials", None),
 }
 
 

@@ -94,7 +94,7 @@ def erase(*, of: str | None = None, **selector: Unpack[Erasure]) -> Call:
         raise ValueError(
             f"give one of {', '.join(f'`{name}`' for name in Erasure.__annotations__)}"
         )
-    path = "/v1/erase" if of is None else f"/admin/tenants/{quote(of, safe='')}/erase"
+    path = "/v1/erase" if of is None else f"/admin/v1/tenants/{quote(of, safe='')}/erase"
     return _post(path, given)
 
 

@@ -107,7 +107,7 @@ class Operator(Caller):
         )
 
     async def create_key(self, tenant: str) -> Tenant | None:
-        got = await self.call("POST", "/admin/keys", body={"tenant": tenant})
+        got = await self.call("POST", "/admin/v1/keys", body={"tenant": tenant})
         if got is None or got.status_code != 200:
             return None
         made = got.json()
@@ -115,7 +115,7 @@ class Operator(Caller):
 
     async def revoke(self, key_id: str) -> None:
         started = time.time()
-        got = await self.call("DELETE", f"/admin/keys/{key_id}", what="DELETE /admin/keys/ID")
+        got = await self.call("DELETE", f"/admin/v1/keys/{key_id}", what="DELETE /admin/v1/keys/ID")
         end = time.time() if got is not None and got.status_code == 200 else math.inf
         self.history.revoked.append(Revoked(started, end, key_id))
 
@@ -124,7 +124,7 @@ class Operator(Caller):
         bar = {"exact_only": True} if closed else {"similarity": 0.95}
         got = await self.call(
             "PUT",
-            f"/admin/tenants/{tenant.name}",
+            f"/admin/v1/tenants/{tenant.name}",
             body={"namespace_bars": {namespace: bar}},
         )
         return time.time() if got is not None and got.status_code == 200 else None

@@ -121,7 +121,7 @@ class Rig:
     async def _tenant(self, name: str, rules: Mapping[str, object]) -> Tenant:
         made = await self.caller.create_key(name)
         assert made is not None, "a first key could not be made"
-        path, right = f"/admin/tenants/{name}", frozenset({200})
+        path, right = f"/admin/v1/tenants/{name}", frozenset({200})
         await self.caller.call("PUT", path, body=rules, right=right)
         return made
 

@@ -29,8 +29,8 @@ _BAD: tuple[tuple[str, str, dict[str, object], dict[str, str]], ...] = (
     ("POST", "/v1/query", _ASKED, {"x-cache-check": f'{{"schema": {{"enum": {_DEEP}}}}}'}),
     ("POST", "/v1/query", _ASKED, {"x-cache-tll": "0"}),
     ("POST", "/v1/query", _ASKED, {"x-cache-namespce": "secret"}),
-    ("PUT", "/admin/tenants/one", {"stale_s": 2**70}, {}),
-    ("PUT", "/admin/tenants/one/bars", {"bar": {"vetoes_off": [{}]}}, {}),
+    ("PUT", "/admin/v1/tenants/one", {"stale_s": 2**70}, {}),
+    ("PUT", "/admin/v1/tenants/one/bars", {"bar": {"vetoes_off": [{}]}}, {}),
 )
 
 

@@ -11,7 +11,7 @@ PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France
 
 
 async def put(house: House, path: str, **fields: Any) -> dict[str, Any]:
-    response = await house.http.put(f"/admin/{path}", headers=ADMIN, json=fields)
+    response = await house.http.put(f"/admin/v1/{path}", headers=ADMIN, json=fields)
     assert response.status_code == 200, response.text
     found = response.json()
     assert isinstance(found, dict)

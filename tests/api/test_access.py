@@ -70,8 +70,8 @@ async def test_the_last_key_revoked_closes_and_a_fresh_server_is_open(tmp_path: 
     async with House.open(tmp_path) as house:
         assert (await house.ask()).status_code == 200
         key = await house.key("one")
-        listed = (await house.http.get("/admin/keys", headers=ADMIN)).json()
-        await house.http.delete(f"/admin/keys/{listed[0]['id']}", headers=ADMIN)
+        listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
+        await house.http.delete(f"/admin/v1/keys/{listed[0]['id']}", headers=ADMIN)
         assert (await house.ask()).status_code == 401
         assert (await house.ask(key=key)).status_code == 401
 
@@ -104,9 +104,9 @@ async def test_wrong_keys_are_slowed_and_logged_and_right_ones_are_not(
         await until(lambda: len(delays.asked) == 6)
         assert (await house.ask(key=right)).status_code == 200  # from the same address
         wrong_admin = {"x-api-key": "an-admin-key-for-guessers"}
-        admin = asyncio.create_task(house.http.get("/admin/keys", headers=wrong_admin))
+        admin = asyncio.create_task(house.http.get("/admin/v1/keys", headers=wrong_admin))
         await until(lambda: len(delays.asked) == 7)
-        assert (await house.http.get("/admin/keys", headers=ADMIN)).status_code == 200
+        assert (await house.http.get("/admin/v1/keys", headers=ADMIN)).status_code == 200
         assert not admin.done()
         assert not guess.done()
         assert delays.asked[5:] == [1.6, 3.2]
@@ -154,7 +154,7 @@ async def test_a_key_of_the_wrong_kind_is_told_how_ours_begin(house: House) -> N
 async def test_limits_of_a_tenant_and_of_a_key_are_set_and_held(house: House) -> None:
     made = (
         await house.http.post(
-            "/admin/keys",
+            "/admin/v1/keys",
             headers=ADMIN,
             json={"tenant": "shop", "limits": {"requests_per_minute": 2}, "expires": "90d"},
         )
@@ -166,17 +166,17 @@ async def test_limits_of_a_tenant_and_of_a_key_are_set_and_held(house: House) ->
     assert refused.headers["x-cache-reason"] == "limit-requests"
     assert refused.headers["x-limit"] == f"shop/{made['id']}/requests_per_minute"
     assert 1 <= int(refused.headers["retry-after"]) <= 30
-    put = await house.http.put(f"/admin/keys/{made['id']}/limits", headers=ADMIN, json={})
+    put = await house.http.put(f"/admin/v1/keys/{made['id']}/limits", headers=ADMIN, json={})
     assert put.json()["limits"]["requests_per_minute"] is None
     assert (await house.ask(key=made["key"])).status_code == 200
     put = await house.http.put(
-        "/admin/tenants/shop", headers=ADMIN, json={"limits": {"tokens_per_minute": 150}}
+        "/admin/v1/tenants/shop", headers=ADMIN, json={"limits": {"tokens_per_minute": 150}}
     )
     assert put.json()["limits"]["tokens_per_minute"] == 150
     assert came_from(await house.ask("A question?", key=made["key"]))[0] == "miss"
     assert came_from(await house.ask("A question?", key=made["key"]))[0] == "exact"  # hits are free
     wrong = await house.http.put(
-        "/admin/tenants/shop", headers=ADMIN, json={"limits": {"requests_per_minute": 0}}
+        "/admin/v1/tenants/shop", headers=ADMIN, json={"limits": {"requests_per_minute": 0}}
     )
     assert wrong.status_code == 400
     assert "`limits.requests_per_minute`" in wrong.text
@@ -189,7 +189,7 @@ async def test_misses_under_way_are_bounded_and_joined_ones_take_no_seat(tmp_pat
     async with House.open(tmp_path, claude=slow) as house:
         key = await house.key("shop")
         put = {"limits": {"concurrent_misses": 1}}
-        await house.http.put("/admin/tenants/shop", headers=ADMIN, json=put)
+        await house.http.put("/admin/v1/tenants/shop", headers=ADMIN, json=put)
         first = asyncio.create_task(house.ask("One?", key=key))
         while not house.asked:
             await house.http.get("/healthz")
@@ -206,8 +206,8 @@ async def test_misses_under_way_are_bounded_and_joined_ones_take_no_seat(tmp_pat
 
 
 async def test_a_rotated_key_is_shown_with_its_overlap_and_last_use(house: House) -> None:
-    made = (await house.http.post("/admin/keys", headers=ADMIN, json={"tenant": "shop"})).json()
-    path = f"/admin/keys/{made['id']}/rotate"
+    made = (await house.http.post("/admin/v1/keys", headers=ADMIN, json={"tenant": "shop"})).json()
+    path = f"/admin/v1/keys/{made['id']}/rotate"
     new = (await house.http.post(path, headers=ADMIN, json={"overlap": "24h"})).json()
     assert (new["id"], new["tenant"]) == (made["id"], "shop")
     for key in (made["key"], new["key"]):
@@ -215,7 +215,7 @@ async def test_a_rotated_key_is_shown_with_its_overlap_and_last_use(house: House
     house.clock.ahead_s += 90_000
     assert (await house.ask(key=made["key"])).status_code == 401
     assert (await house.ask(key=new["key"])).status_code == 200
-    (listed,) = (await house.http.get("/admin/keys", headers=ADMIN)).json()
+    (listed,) = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
     assert listed["overlaps_until"] == pytest.approx(new["overlaps_until"])
     assert listed["last_used"] is not None
     assert "key" not in listed

@@ -14,7 +14,7 @@ from tests.house import ADMIN_KEY, House
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PARIS = "What is the capital of France?"
 LESS_ALIKE = "Which city is the capital of the country France?"
-BARS = "/admin/tenants/default/bars"
+BARS = "/admin/v1/tenants/default/bars"
 
 
 async def put(house: House, path: str, **fields: Any) -> None:
@@ -27,7 +27,7 @@ async def test_a_bar_that_makes_no_sense_is_400(house: House) -> None:
     shares["similarity"] = ("0", "1.01", "inf")
     for field, values in shares.items():
         for value in values:
-            path = f"/admin/tenants/default/shadow?{field}={value}"
+            path = f"/admin/v1/tenants/default/shadow?{field}={value}"
             refused = await house.http.get(path, headers=ADMIN)
             assert refused.status_code == 400, path
             assert f"`{field}`" in refused.json()["error"]["message"]
@@ -38,7 +38,7 @@ async def test_a_target_that_makes_no_sense_is_400_wherever_it_is_given(house: H
     refused_ones: list[Any] = [0, 0.50001, -0.1, 1, True, "x", None, [], 10**400, "$huge"]
     for target in refused_ones:
         for path, asked in (
-            ("/admin/calibrate", {"pairs": pairs, "target": target}),
+            ("/admin/v1/calibrate", {"pairs": pairs, "target": target}),
             (BARS, {"bar": {"target": target}}),
         ):
             method = "PUT" if path == BARS else "POST"
@@ -56,7 +56,7 @@ async def test_a_bar_in_a_scope_that_nothing_was_asked_in_is_400(house: House) -
         refused = await house.http.put(BARS, headers=ADMIN, json=given)
         assert refused.status_code == 400, unknown
     settings = {"scope_bars": {"ab" * 32: {"target": 0.1}}}
-    refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
+    refused = await house.http.put("/admin/v1/tenants/default", headers=ADMIN, json=settings)
     assert refused.status_code == 400
     for bar in ({"target": 0.1}, None):
         await put(house, BARS, level="scope", name=scope, bar=bar)
@@ -73,13 +73,13 @@ async def test_another_tenants_scope_is_400_with_the_tenants_own(house: House) -
         shown = await house.http.get(path, headers={"x-api-key": key})
         scopes.append(shown.json()["scope"])
     given = {"level": "scope", "name": scopes[1], "bar": {"target": 0.1}}
-    refused = await house.http.put("/admin/tenants/one/bars", headers=ADMIN, json=given)
+    refused = await house.http.put("/admin/v1/tenants/one/bars", headers=ADMIN, json=given)
     message = await refusal(refused, "`name`: there is no scope")
     assert message.endswith(f"known: {scopes[0]}")
     settings = {"scope_bars": {scopes[1]: {"target": 0.1}}}
-    refused = await house.http.put("/admin/tenants/one", headers=ADMIN, json=settings)
+    refused = await house.http.put("/admin/v1/tenants/one", headers=ADMIN, json=settings)
     assert (await refusal(refused, "`scope_bars`: there is no scope")).endswith(scopes[0])
-    await put(house, "/admin/tenants/two/bars", **given)
+    await put(house, "/admin/v1/tenants/two/bars", **given)
 
 
 async def refusal(response: httpx2.Response, told: str) -> str:
@@ -95,8 +95,8 @@ async def test_a_veto_that_does_not_exist_is_400_with_those_that_do(house: House
     for path, given in (
         (BARS, {"bar": bar}),
         (BARS, {"bar": bar, "dry_run": True}),
-        ("/admin/tenants/default", {"bar": bar}),
-        ("/admin/tenants/default", {"namespace_bars": {"faq": bar}}),
+        ("/admin/v1/tenants/default", {"bar": bar}),
+        ("/admin/v1/tenants/default", {"namespace_bars": {"faq": bar}}),
     ):
         refused = await house.http.put(path, headers=ADMIN, json=given)
         message = await refusal(refused, "there is no veto 'antonyms'")
@@ -117,7 +117,7 @@ async def test_a_namespace_that_nothing_was_asked_in_is_400_until_it_is_declared
     await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
     await put(house, BARS, **given)
     rules = [{"namespace": "legal", "max_ttl_s": 60}]
-    await put(house, "/admin/tenants/default", ttl_rules=rules)
+    await put(house, "/admin/v1/tenants/default", ttl_rules=rules)
     await put(house, BARS, **{**given, "name": "legal"})
     gone = {"level": "namespace", "name": "legal", "bar": None}
     await put(house, BARS, **gone)
@@ -136,21 +136,21 @@ async def _naming(house: House, tenant: str) -> list[tuple[str, str, Any]]:
     """Every request of the OpenAPI for admins that names a tenant, but for those that make one."""
     described = (await house.http.get("/openapi.json")).json()
     bodies: dict[tuple[str, str], Any] = {
-        ("put", "/admin/tenants/{name}/bars"): {"bar": {"target": 0.1}},
-        ("put", "/admin/routing/{tenant}/thresholds"): {"task": "faq", "tier": "low"},
-        ("post", "/admin/prompts/{tenant}/carry-over"): {"from": "0" * 32, "to": "1" * 32},
-        ("post", "/admin/purge"): {"tenant": tenant},
+        ("put", "/admin/v1/tenants/{name}/bars"): {"bar": {"target": 0.1}},
+        ("put", "/admin/v1/routing/{tenant}/thresholds"): {"task": "faq", "tier": "low"},
+        ("post", "/admin/v1/prompts/{tenant}/carry-over"): {"from": "0" * 32, "to": "1" * 32},
+        ("post", "/admin/v1/purge"): {"tenant": tenant},
     }
     found = []
     for path, methods in described["paths"].items():
         for method, route in methods.items():
             asked = {one["name"] for one in route.get("parameters", ())}
             in_query = "tenant" in asked and "{tenant}" not in path
-            in_path = re.match(r"/admin/.*\{(name|tenant)\}", path) is not None
+            in_path = re.match(r"/admin/v1/.*\{(name|tenant)\}", path) is not None
             if in_path or in_query or (method, path) in bodies:
                 filled = _filled(path, tenant) + (f"?tenant={tenant}" if in_query else "")
                 found.append((method.upper(), filled, bodies.get((method, path))))
-    makes = ("PUT", f"/admin/tenants/{tenant}", None)
+    makes = ("PUT", f"/admin/v1/tenants/{tenant}", None)
     assert makes in found
     return [one for one in found if one != makes]
 
@@ -164,7 +164,7 @@ async def test_a_tenant_that_does_not_exist_is_400_with_those_that_do(house: Hou
         refused = await house.http.request(method, path, headers=ADMIN, json=body)
         message = await refusal(refused, "`tenant`: there is no tenant 'shpo'")
         assert message.endswith("known: shop, default"), path  # the nearest first
-    await put(house, "/admin/tenants/shpo")  # put, it exists
+    await put(house, "/admin/v1/tenants/shpo")  # put, it exists
     for method, path, body in [*asked, export]:
         taken = await house.http.request(method, path, headers=ADMIN, json=body)
         assert "there is no tenant" not in taken.text, path
@@ -182,12 +182,16 @@ async def test_what_a_tenant_left_behind_can_be_seen_and_purged(house: House) ->
     await house.ask(PARIS, key=plain)
     await house.parts.tenants.revoke_key(key.id)
     assert "gone" not in await house.parts.tenants.names()
-    for path in ("/admin/stats?tenant=gone", "/v1/usage?tenant=gone", "/admin/tenants/gone/bars"):
+    for path in (
+        "/admin/v1/stats?tenant=gone",
+        "/v1/usage?tenant=gone",
+        "/admin/v1/tenants/gone/bars",
+    ):
         assert (await house.http.get(path, headers=ADMIN)).status_code == 200, path
-    purged = await house.http.post("/admin/purge", headers=ADMIN, json={"tenant": "gone"})
+    purged = await house.http.post("/admin/v1/purge", headers=ADMIN, json={"tenant": "gone"})
     assert purged.json() == {"purged": 1}
     for given in ({}, {"tenant": 3}, {"tenant": "no name"}):
-        refused = await house.http.post("/admin/purge", headers=ADMIN, json=given)
+        refused = await house.http.post("/admin/v1/purge", headers=ADMIN, json=given)
         await refusal(refused, "`tenant`: must be 1 to 64")
 
 
@@ -207,7 +211,7 @@ async def test_a_caller_reads_the_field_they_wrote(house: House) -> None:
         refused = await house.http.put(BARS, headers=ADMIN, json=given)
         await refusal(refused, f"`{field}`: ")
     settings = {"scope_bars": {"zz": {"target": 0.1}}}
-    refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=settings)
+    refused = await house.http.put("/admin/v1/tenants/default", headers=ADMIN, json=settings)
     await refusal(refused, "`scope_bars.zz`: ")
 
 
@@ -216,7 +220,7 @@ async def test_a_field_that_does_not_exist_is_400_with_those_that_do(house: Hous
     assert "bar, cursor, dry_run" in await refusal(refused, "no field 'baar'")
     refused = await house.http.put(BARS, headers=ADMIN, json={"bar": {"simmilarity": 0.1}})
     assert "known: similarity, audit_share" in await refusal(refused, "no field 'simmilarity'")
-    path = "/admin/tenants/default/shadow?tarjet=0.1"
+    path = "/admin/v1/tenants/default/shadow?tarjet=0.1"
     refused = await house.http.get(path, headers=ADMIN)
     await refusal(refused, "`tarjet`: there is no field")
 
@@ -235,7 +239,7 @@ async def test_a_malformed_pair_file_is_400_with_its_line(house: House) -> None:
         "query_a\tquery_b\tlabel\nx\ty": "line 2 has 2 cells",
         "query_a\tquery_b\tlabel\nx\t \t1": "line 2: `query_b`",
     }.items():
-        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"tsv": tsv})
+        refused = await house.http.post("/admin/v1/calibrate", headers=ADMIN, json={"tsv": tsv})
         assert refused.status_code == 400
         assert told in refused.json()["error"]["message"]
 
@@ -243,6 +247,6 @@ async def test_a_malformed_pair_file_is_400_with_its_line(house: House) -> None:
 async def test_a_pair_whose_label_is_no_label_is_400(house: House) -> None:
     for label in (True, 2, 1.5, None, "yes", [1]):
         pairs = [{"query_a": "a", "query_b": "b", "label": label}]
-        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json={"pairs": pairs})
+        refused = await house.http.post("/admin/v1/calibrate", headers=ADMIN, json={"pairs": pairs})
         assert refused.status_code == 400
         assert "`pairs.0.label`" in refused.json()["error"]["message"]

@@ -19,12 +19,12 @@ async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
     await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
     await put(house, path, level="namespace", name="faq", bar={"target": 0.02}, who="bob")
     assert came_from(await house.ask("Whats the capital of France")) == ("miss", "exact-only")
-    history = (await house.http.get(f"/admin/{path}/history", headers=ADMIN)).json()
+    history = (await house.http.get(f"/admin/v1/{path}/history", headers=ADMIN)).json()
     assert [(c["who"], c["level"], c["name"]) for c in history] == [
         ("bob", "namespace", "faq"),
         ("ann", "tenant", ""),
     ]
-    shown = (await house.http.get(f"/admin/{path}", headers=ADMIN)).json()
+    shown = (await house.http.get(f"/admin/v1/{path}", headers=ADMIN)).json()
     assert shown["tenant"]["exact_only"] is True
     assert shown["namespaces"]["faq"]["target"] == 0.02
     refusals: list[dict[str, Any]] = [
@@ -37,7 +37,7 @@ async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
         {"bar": None},
     ]
     for wrong in refusals:
-        refused = await house.http.put(f"/admin/{path}", headers=ADMIN, json=wrong)
+        refused = await house.http.put(f"/admin/v1/{path}", headers=ADMIN, json=wrong)
         assert refused.status_code == 400, wrong
 
 
@@ -52,7 +52,7 @@ async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: H
         ]
     )
     asked = {"tsv": tsv, "target": 0.5}
-    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    found = (await house.http.post("/admin/v1/calibrate", headers=ADMIN, json=asked)).json()
     assert (found["pairs"], found["unread"], found["target"]) == (4, 0, 0.5)
     assert found["vetoed"] == 1  # "disable" for "enable": no bar serves it
     last = found["probability"]["curve"][-1]
@@ -73,7 +73,7 @@ async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: H
         ({"tsv": tsv, "tarjet": 0.1}, "tarjet"),
     ]
     for wrong, field in refusals:
-        refused = await house.http.post("/admin/calibrate", headers=ADMIN, json=wrong)
+        refused = await house.http.post("/admin/v1/calibrate", headers=ADMIN, json=wrong)
         assert refused.status_code == 400
         assert f"`{field}`" in refused.json()["error"]["message"]
 
@@ -89,13 +89,13 @@ async def test_what_is_recommended_can_be_set(house: House) -> None:
         for name in names
     ]
     asked = {"pairs": right + wrong, "target": 0.3}
-    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    found = (await house.http.post("/admin/v1/calibrate", headers=ADMIN, json=asked)).json()
     bar, why = found["recommended"]["bar"], found["recommended"]["why"]
     assert why.startswith("serves 10 of 20 pairs, 0 of them wrong")
     changed = await put(house, "tenants/default/bars", bar=bar)
     assert changed["after"]["tenant"]["exact_only"] is False
     upside_down = [{**one, "label": 1 - one["label"]} for one in asked["pairs"]]  # type: ignore[attr-defined]
     asked = {"pairs": upside_down, "target": 0.3}
-    found = (await house.http.post("/admin/calibrate", headers=ADMIN, json=asked)).json()
+    found = (await house.http.post("/admin/v1/calibrate", headers=ADMIN, json=asked)).json()
     assert found["recommended"]["bar"] is None
     assert found["recommended"]["why"].startswith("no threshold keeps 0.3: at ")

@@ -41,7 +41,7 @@ def prompt(document: str, asked: str = "Answer from the text: how long?") -> lis
 
 async def allow(house: House, tenant: str = "default", **rules: Any) -> None:
     declared = {"declared": {"enabled": True, **rules}}
-    done = await house.http.put(f"/admin/tenants/{tenant}", json=declared, headers=ADMIN)
+    done = await house.http.put(f"/admin/v1/tenants/{tenant}", json=declared, headers=ADMIN)
     assert done.status_code == 200, done.text
     house.parts.tenants.forget(tenant)
 

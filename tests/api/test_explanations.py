@@ -27,13 +27,15 @@ async def calibrated(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def bar(house: House, **fields: Any) -> None:
-    done = await house.http.put("/admin/tenants/default/bars", headers=ADMIN, json={"bar": fields})
+    done = await house.http.put(
+        "/admin/v1/tenants/default/bars", headers=ADMIN, json={"bar": fields}
+    )
     assert done.status_code == 200, done.text
 
 
 async def explained(house: House, answer: Any, *, admin: bool) -> dict[str, Any]:
     id = answer.headers["x-cache-decision"]
-    path = f"/admin/tenants/default/decisions/{id}" if admin else f"/v1/decisions/{id}"
+    path = f"/admin/v1/tenants/default/decisions/{id}" if admin else f"/v1/decisions/{id}"
     response = await house.http.get(path, headers=ADMIN if admin else None)
     assert response.status_code == 200, response.text
     shown = response.json()["decision"]
@@ -94,7 +96,7 @@ async def test_callers_see_the_question_that_was_served_and_no_other_admins_see_
         every = await explained(calibrated, answer, admin=True)
         assert None not in [one["question"] for one in every["candidates"]]
         assert every["question"] == every["candidates"][0]["question"]
-    path = f"/admin/tenants/default/decisions/{hit.headers['x-cache-decision']}"
+    path = f"/admin/v1/tenants/default/decisions/{hit.headers['x-cache-decision']}"
     assert (await calibrated.http.get(path)).status_code == 401
     for name in ("Zora", "Max"):
         asked = {"prompt": f"Where did our patient {name} Quill go?"}

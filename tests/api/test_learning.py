@@ -159,7 +159,7 @@ async def test_a_good_word_waits_for_review_and_changes_nothing(house: House) ->
         house, verdict="good", decision_id=hit.headers["x-cache-decision"]
     )
     assert (status, done["done"]) == (200, "queued for review")
-    path = "/admin/tenants/default/reviews"
+    path = "/admin/v1/tenants/default/reviews"
     (item,) = (await house.http.get(path, headers=ADMIN)).json()
     assert (item["query_a"], item["query_b"]) == (PARIS, SIMILAR)
     await house.http.delete(f"{path}/{item['id']}", headers=ADMIN)
@@ -229,7 +229,7 @@ async def test_shadow_mode_decides_compares_and_always_asks(calibrated: House) -
         assert came_from(await calibrated.ask(text)) == ("miss", "shadow")
     await calibrated.parts.calibration.learner.idle()
     assert len(calibrated.asked) == 4  # what would have been a wrong hit, once more
-    path = "/admin/tenants/default/shadow"
+    path = "/admin/v1/tenants/default/shadow"
     report = (await calibrated.http.get(path, headers=ADMIN)).json()
     would = report["would_have"]
     assert (report["asked"], would["hits"], would["wrong"]) == (3, 2, 1)

@@ -38,7 +38,7 @@ async def test_code_that_differs_in_a_space_is_matched_exactly_only(eager: House
 async def test_code_is_matched_by_similarity_where_the_operator_says_so(eager: House) -> None:
     async def settle(match_code: bool) -> None:
         done = await eager.http.put(
-            "/admin/tenants/default",
+            "/admin/v1/tenants/default",
             headers={"authorization": f"Bearer {ADMIN_KEY}"},
             json={"match_code": match_code},
         )

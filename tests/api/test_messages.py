@@ -275,7 +275,7 @@ async def test_a_failure_is_shared_too_and_causes_no_second_stampede(house: Hous
 
 async def test_a_stale_answer_stands_in_while_claude_fails(house: House) -> None:
     await house.http.put(
-        "/admin/tenants/default",
+        "/admin/v1/tenants/default",
         json={"stale_s": 600},
         headers={"authorization": "Bearer an-admin-key-for-tests"},
     )

@@ -167,7 +167,7 @@ async def test_a_decision_tells_all_of_it_for_a_day(house: House) -> None:
 
 async def test_lifetimes_and_bars_are_set_live(house: House) -> None:
     changed = await house.http.put(
-        "/admin/tenants/default",
+        "/admin/v1/tenants/default",
         headers=ADMIN,
         json={
             "default_ttl_s": 100,
@@ -183,18 +183,18 @@ async def test_lifetimes_and_bars_are_set_live(house: House) -> None:
     news = await house.ask("News?", headers={"x-cache-tags": "news", "x-cache-ttl": "150"})
     assert news.headers["x-cache-ttl"] == "10"
     for wrong in ({"bar": {"similarity": 2}}, {"max_ttl_s": -1}, {"nonsense": 1}):
-        refused = await house.http.put("/admin/tenants/default", headers=ADMIN, json=wrong)
+        refused = await house.http.put("/admin/v1/tenants/default", headers=ADMIN, json=wrong)
         assert refused.status_code == 400
 
 
 async def test_keys_are_made_shown_once_and_revoked(house: House) -> None:
-    made = (await house.http.post("/admin/keys", headers=ADMIN, json={"tenant": "shop"})).json()
-    listed = (await house.http.get("/admin/keys", headers=ADMIN)).json()
+    made = (await house.http.post("/admin/v1/keys", headers=ADMIN, json={"tenant": "shop"})).json()
+    listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
     assert [key["id"] for key in listed] == [made["id"]]
     assert made["key"] not in str(listed)
     assert came_from(await house.ask(key=made["key"]))[0] == "miss"
-    await house.http.delete(f"/admin/keys/{made['id']}", headers=ADMIN)
-    assert (await house.http.get("/admin/keys", headers=ADMIN)).json() == []
+    await house.http.delete(f"/admin/v1/keys/{made['id']}", headers=ADMIN)
+    assert (await house.http.get("/admin/v1/keys", headers=ADMIN)).json() == []
 
 
 async def test_the_whole_api_is_described(house: House) -> None:

@@ -63,7 +63,7 @@ async def test_an_answer_past_its_deadline_serves_nobody_who_asks_for_its_revali
     house: House,
 ) -> None:
     put = {"stale_s": 600, "default_ttl_s": 60}
-    await house.http.put("/admin/tenants/default", json=put, headers={"x-api-key": ADMIN_KEY})
+    await house.http.put("/admin/v1/tenants/default", json=put, headers={"x-api-key": ADMIN_KEY})
     await house.ask()
     house.clock.ahead_s += 120
     house.upstream.faults.add(Fault("error", status=500, should_retry=False, times=99))

@@ -17,7 +17,7 @@ from cacheserver.matching.shrinkage import EntryRecord
 from tests.house import ADMIN_KEY, House, came_from
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-PATH = "/admin/tenants/default/reviews"
+PATH = "/admin/v1/tenants/default/reviews"
 PARIS = "What is the capital of France?"
 SIMILAR = ("What's the capital of France?", "what is the capital of France?")
 
@@ -111,7 +111,7 @@ async def test_labels_are_those_of_the_models_that_decided(calibrated: House) ->
 
 
 async def replayed(house: House) -> int:
-    path, fields = "/admin/tenants/default/bars", {"dry_run": True, "bar": {"similarity": 0.5}}
+    path, fields = "/admin/v1/tenants/default/bars", {"dry_run": True, "bar": {"similarity": 0.5}}
     found = await house.http.put(path, headers=ADMIN, json=fields)
     return int(found.json()["would_have"]["replayed"]["decisions"])
 
@@ -254,8 +254,8 @@ async def test_praise_of_a_fresh_answer_is_no_label_for_what_came_near(
 async def test_another_tenants_item_is_in_nobody_elses_queue(calibrated: House) -> None:
     (one,) = await praise(calibrated, SIMILAR[:1])
     rows = json.dumps({**one, "label": 1}).encode()
-    await calibrated.http.put("/admin/tenants/other", headers=ADMIN, json={})
-    other = "/admin/tenants/other/reviews"
+    await calibrated.http.put("/admin/v1/tenants/other", headers=ADMIN, json={})
+    other = "/admin/v1/tenants/other/reviews"
     refused = await calibrated.http.post(f"{other}?confirm=true", headers=ADMIN, content=rows)
     assert refused.status_code == 400
     assert "`line 1.id`" in refused.json()["error"]["message"]
@@ -276,7 +276,9 @@ async def test_what_people_say_counts_for_the_caller_whose_question_it_was(
         assert (await calibrated.http.post("/v1/feedback", json=fields)).status_code == 200
         shown = await calibrated.http.get(f"/v1/decisions/{id}")
         assert "caller" not in shown.json()
-        whole = await calibrated.http.get(f"/admin/tenants/default/decisions/{id}", headers=ADMIN)
+        whole = await calibrated.http.get(
+            f"/admin/v1/tenants/default/decisions/{id}", headers=ADMIN
+        )
         callers[verdict] = whole.json()["caller"]
     (good,) = await export(calibrated)
     assert (await take(calibrated, [{**good, "label": 1}], confirm=True)).status_code == 200

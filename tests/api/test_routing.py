@@ -14,7 +14,7 @@ from tests.house import ADMIN_KEY, House
 
 HAIKU, SONNET = "claude-haiku-5-5", "claude-sonnet-5-5"
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-AT = "/admin/routing/default"
+AT = "/admin/v1/routing/default"
 TASK = {"x-cache-task": "extraction"}
 GOLD = "\n".join(json.dumps({"prompt": f"Case {i}?", "expected": "refund"}) for i in range(40))
 
@@ -51,7 +51,7 @@ async def call(house: House, method: str, path: str, **given: Any) -> Any:
 async def set_trials(house: House, **trials: Any) -> None:
     tasks = {"extraction": {"tier": "low", "min_agreement": 0.9}}
     rules = {"routing": {"tasks": tasks, "trials": trials}}
-    put = await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    put = await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
     assert put.status_code == 200, put.text
 
 

@@ -34,7 +34,7 @@ async def query(house: House, **fields: Any) -> Any:
 
 
 async def put(house: House, **fields: Any) -> None:
-    path, admin = "/admin/tenants/default", {"x-api-key": ADMIN_KEY}
+    path, admin = "/admin/v1/tenants/default", {"x-api-key": ADMIN_KEY}
     assert (await house.http.put(path, json=fields, headers=admin)).status_code == 200
 
 

@@ -250,7 +250,7 @@ async def killed_at_each(stage: Stage, steps: list[Step]) -> None:
             if made is None:
                 rules = {"budgets": {"monthly": {"usd": 1_000}, "at_limit": "refuse"}}
                 headers = {"x-api-key": ADMIN_KEY}
-                await http.put(f"{url}/admin/tenants/default", json=rules, headers=headers)
+                await http.put(f"{url}/admin/v1/tenants/default", json=rules, headers=headers)
             # What is held stops all that follows it: first, rows of before are written and folded.
             assert (await http.get(f"{url}/v1/usage")).status_code == 200
             reached = step.hold(stage)

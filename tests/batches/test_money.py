@@ -48,7 +48,7 @@ async def test_a_hit_saves_what_its_item_would_have_cost(tmp_path: Path) -> None
 async def test_a_miss_saves_half_in_a_batch_of_ours(tmp_path: Path) -> None:
     async with BatchHouse.start(tmp_path) as house:
         rules = {"batching": {"flush_size": 1}}
-        await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+        await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
         taken = await house.job(TEXT, max_tokens=100)
         found = (await house.ended(taken.json()["id"]))["result"]
         assert (found["kind"], found["saved_usd"]) == ("miss", found["cost_usd"])

@@ -39,7 +39,7 @@ async def test_what_a_batch_asks_is_held_against_what_came_near(tmp_path: Path) 
         cache = (await results(house, made.id))["a"]["cache"]
         assert (cache["kind"], cache["reason"]) == ("miss", "shadow")
         await house.parts.calibration.learner.idle()
-        path = "/admin/tenants/default/shadow"
+        path = "/admin/v1/tenants/default/shadow"
         shadow = (await house.http.get(path, headers=ADMIN)).json()
         assert (shadow["would_have"]["hits"], shadow["would_have"]["wrong"]) == (1, 1)
 

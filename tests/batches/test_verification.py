@@ -45,7 +45,7 @@ class Stage:
         return await results(self.house, made.id)
 
     async def put(self, **fields: Any) -> None:
-        path = "/admin/tenants/default"
+        path = "/admin/v1/tenants/default"
         assert (await self.house.http.put(path, json=fields, headers=ADMIN)).status_code == 200
 
     async def record(self, line: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
 
 async def rules(house: House, tenant: str = "default", **budgets: Any) -> None:
     answer = await house.http.put(
-        f"/admin/tenants/{tenant}", json={"budgets": budgets}, headers=ADMIN
+        f"/admin/v1/tenants/{tenant}", json={"budgets": budgets}, headers=ADMIN
     )
     assert answer.status_code == 200, answer.text
     house.clock.ahead_s += 4  # settings are believed for three seconds
@@ -152,7 +152,7 @@ async def test_a_failure_of_claudes_gives_back_what_was_held(house: House) -> No
 async def test_a_budget_that_will_not_do_is_a_400_by_name(
     house: House, given: dict[str, Any], field: str
 ) -> None:
-    answer = await house.http.put("/admin/tenants/acme", json={"budgets": given}, headers=ADMIN)
+    answer = await house.http.put("/admin/v1/tenants/acme", json={"budgets": given}, headers=ADMIN)
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
     assert f"`{field}`" in message
@@ -162,16 +162,16 @@ async def test_a_budget_that_will_not_do_is_a_400_by_name(
 async def test_alerts_are_shown_to_the_admin_alone(house: House) -> None:
     await rules(house, daily={"usd": 0})
     await house.parts.alerts.check()
-    shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
+    shown = (await house.http.get("/admin/v1/alerts", headers=ADMIN)).json()["alerts"]
     assert [one["kind"] for one in shown] == ["budget-reached"]
     await house.key("quiet")
-    named = await house.http.get("/admin/alerts?tenant=quiet", headers=ADMIN)
+    named = await house.http.get("/admin/v1/alerts?tenant=quiet", headers=ADMIN)
     assert named.json() == {"alerts": []}
-    assert (await house.http.get("/admin/alerts")).status_code == 401
-    assert (await house.http.get("/admin/alerts?limit=0", headers=ADMIN)).status_code == 400
-    tried = await house.http.post("/admin/tenants/default/alerts/test", headers=ADMIN)
+    assert (await house.http.get("/admin/v1/alerts")).status_code == 401
+    assert (await house.http.get("/admin/v1/alerts?limit=0", headers=ADMIN)).status_code == 400
+    tried = await house.http.post("/admin/v1/tenants/default/alerts/test", headers=ADMIN)
     assert tried.json() == {"delivered": {}}
-    by_key = await house.http.get("/admin/tenants/default/budget", headers=ADMIN)
+    by_key = await house.http.get("/admin/v1/tenants/default/budget", headers=ADMIN)
     assert [one["period"] for one in by_key.json()["budgets"]] == ["day", "month"]
 
 
@@ -187,7 +187,7 @@ async def test_a_model_without_a_price_and_a_budget_are_told_to_whom_the_operato
             },
             "batching": {"webhook_networks": list(HERE.webhook_networks)},
         }
-        done = await house.http.put("/admin/tenants/default", json=fields, headers=ADMIN)
+        done = await house.http.put("/admin/v1/tenants/default", json=fields, headers=ADMIN)
         assert done.status_code == 200, done.text
         house.clock.ahead_s += 4
         answer = await house.ask("Capital of France?", speed="fast")  # Haiku has no such price
@@ -196,7 +196,7 @@ async def test_a_model_without_a_price_and_a_budget_are_told_to_whom_the_operato
         assert [one.kind for one in await alerting.check()] == ["unpriced"]
         spent = (await stands(house))[0]["tokens"]["spent"]
         fields["budgets"]["daily"] = {"tokens": round(spent / 0.9)}
-        await house.http.put("/admin/tenants/default", json=fields, headers=ADMIN)
+        await house.http.put("/admin/v1/tenants/default", json=fields, headers=ADMIN)
         house.clock.ahead_s += 4
         assert [one.kind for one in await alerting.check()] == ["budget-near"]
         assert await alerting.check() == []

@@ -64,7 +64,7 @@ async def teach(house: House, entry_id: str) -> None:
 
 async def unsupported_alerts(house: House) -> list[Mapping[str, Any]]:
     await house.parts.alerts.check()
-    shown = (await house.http.get("/admin/alerts", headers=ADMIN)).json()["alerts"]
+    shown = (await house.http.get("/admin/v1/alerts", headers=ADMIN)).json()["alerts"]
     return [one for one in shown if one["kind"] == "unsupported"]
 
 

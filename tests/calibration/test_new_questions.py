@@ -127,7 +127,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 async def _audit_all(house: House) -> None:
     """Make a label of each hit."""
     bar = {"target": 0.01, "audit_share": 1.0}
-    path = "/admin/tenants/default/bars"
+    path = "/admin/v1/tenants/default/bars"
     assert (await house.http.put(path, headers=ADMIN, json={"bar": bar})).status_code == 200
 
 
@@ -211,7 +211,7 @@ async def test_a_dry_run_foresees_nothing_of_an_answer_that_is_shut(house: House
 
 
 async def _tried(house: House, bar: dict[str, Any]) -> Any:
-    path = "/admin/tenants/default/bars"
+    path = "/admin/v1/tenants/default/bars"
     tried = await house.http.put(path, headers=ADMIN, json={"bar": bar, "dry_run": True})
     return tried.json()["would_have"]
 

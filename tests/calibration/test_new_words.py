@@ -56,7 +56,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_a_word_that_nobody_said_is_not_served_what_others_got(house: House) -> None:
     bar = {"target": 0.01, "audit_share": 1.0}
-    path = "/admin/tenants/default/bars"
+    path = "/admin/v1/tenants/default/bars"
     assert (await house.http.put(path, headers=ADMIN, json={"bar": bar})).status_code == 200
     easy = [frame.format(deed) for deeds in INTENTS.values() for deed in deeds for frame in FRAMES]
     Random(3).shuffle(easy)

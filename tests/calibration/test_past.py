@@ -35,7 +35,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def audit(house: House, share: float) -> None:
     bar = {"target": 0.5, "audit_share": share}
-    path = "/admin/tenants/default/bars"
+    path = "/admin/v1/tenants/default/bars"
     assert (await house.http.put(path, headers=ADMIN, json={"bar": bar})).status_code == 200
 
 

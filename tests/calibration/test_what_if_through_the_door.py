@@ -15,7 +15,7 @@ from tests.house import ADMIN_KEY, House, came_from
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PARIS, SIMILAR = "What is the capital of France?", "What's the capital of France?"
 LESS_ALIKE = "Which city is the capital of the country France?"
-BARS = "/admin/tenants/default/bars"
+BARS = "/admin/v1/tenants/default/bars"
 
 
 def answering(body: Mapping[str, Any]) -> Directives:
@@ -177,7 +177,7 @@ async def test_another_tenants_questions_are_in_no_dry_run(house: House) -> None
     for key in (one, two):
         await house.ask(PARIS, key=key)
         await house.ask(LESS_ALIKE, key=key)
-    path = "/admin/tenants/one/bars"
+    path = "/admin/v1/tenants/one/bars"
     found = (await put(house, path, bar={"similarity": 0.5}, dry_run=True))["would_have"]
     assert found["replayed"]["decisions"] == len(found["questions"]["items"]) == 1
 
@@ -210,7 +210,7 @@ async def test_labels_say_how_much_of_it_was_wrong(calibrated: House) -> None:
 
 
 async def test_what_shadow_mode_compared_is_part_of_a_dry_run(calibrated: House) -> None:
-    await put(calibrated, "/admin/tenants/default", shadow=True)
+    await put(calibrated, "/admin/v1/tenants/default", shadow=True)
     await calibrated.ask(PARIS)
     for text in (LESS_ALIKE, SIMILAR):
         await calibrated.ask(text)
@@ -223,13 +223,13 @@ async def test_what_shadow_mode_compared_is_part_of_a_dry_run(calibrated: House)
 
 
 async def test_a_shadow_report_can_be_asked_for_at_any_bar(calibrated: House) -> None:
-    await put(calibrated, "/admin/tenants/default", shadow=True)
+    await put(calibrated, "/admin/v1/tenants/default", shadow=True)
     await calibrated.ask(PARIS)
     await calibrated.ask("Who wrote the play about the prince of Denmark?")
     for text in (LESS_ALIKE, SIMILAR):
         await calibrated.ask(text)
         await calibrated.parts.calibration.learner.idle()
-    path = "/admin/tenants/default/shadow?similarity=0.5&probability=1&target=0.2"
+    path = "/admin/v1/tenants/default/shadow?similarity=0.5&probability=1&target=0.2"
     report = (await calibrated.http.get(path, headers=ADMIN)).json()
     assert (report["asked"], report["compared"]) == (4, 3)  # nothing came near the first
     loose = report["similarity"]["at"]

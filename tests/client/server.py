@@ -152,7 +152,7 @@ def serving() -> Iterator[Contract]:
             Route("/v1/stats", contract.stats),
             Route("/v1/purge", contract.purge, methods=["POST"]),
             Route("/v1/erase", contract.erase, methods=["POST"]),
-            Route("/admin/tenants/{name:path}/erase", contract.erase, methods=["POST"]),
+            Route("/admin/v1/tenants/{name:path}/erase", contract.erase, methods=["POST"]),
             Route("/v1/decisions/{id}", contract.decision),
         ]
     )

@@ -163,7 +163,7 @@ def test_an_erasure_names_one_thing_and_whose_it_is(client: Client, server: Cont
     assert sent == [
         ("/v1/erase", {"actor": "ann"}),
         ("/v1/erase", {"conversation": "c", "namespace": "docs"}),
-        ("/admin/tenants/a/b/erase", {"tenant": "a/b"}),
+        ("/admin/v1/tenants/a/b/erase", {"tenant": "a/b"}),
     ]
     for wrong in ({}, {"tag": "a", "actor": "b"}, {"tag": "a", "namespace": "b"}):
         with pytest.raises(ValueError, match="give one"):

@@ -105,7 +105,7 @@ async def test_no_vector_of_another_model_is_used_or_stored(
             ready = (await house.http.get("/readyz")).json()
             assert (ready["ready"], ready["embedder"]) == (True, "changed")
             admin = {"x-api-key": ADMIN_KEY}
-            stats = (await house.http.get("/admin/stats", headers=admin)).json()
+            stats = (await house.http.get("/admin/v1/stats", headers=admin)).json()
             assert "another vector" in stats["embedder"]["model_changed"]
             metrics = (await house.http.get("/metrics", headers=admin)).text
             assert 'swallowed_total{site="embedder-changed"} 1.0' in metrics

@@ -84,7 +84,7 @@ async def drive(house: House, who: str, key: str, tenant: str, ids: Mapping[str,
         "/v1/messages/batches",
     ):
         found.add((await house.http.get(path, headers=names)).status_code)
-    for path in (f"/admin/tenants/{tenant}", f"/admin/tenants/{tenant}/reviews"):
+    for path in (f"/admin/v1/tenants/{tenant}", f"/admin/v1/tenants/{tenant}/reviews"):
         found.add((await house.http.get(path, headers=ADMIN)).status_code)
     return found
 
@@ -126,9 +126,9 @@ async def test_damaged_settings_hide_no_other_tenant_and_can_be_put_anew(
         finally:
             await redis.aclose()
         house.parts.tenants.forget("clinic")
-        listed = await house.http.get("/admin/tenants", headers=ADMIN)
+        listed = await house.http.get("/admin/v1/tenants", headers=ADMIN)
         assert [one["name"] for one in listed.json()] == ["acme", "clinic"]
-        shown = await house.http.get("/admin/tenants/clinic", headers=ADMIN)
+        shown = await house.http.get("/admin/v1/tenants/clinic", headers=ADMIN)
         assert (shown.status_code, "damaged" in shown.text) == (503, True)
         asked = await house.ask("Where is the harbour?", key=key)
         assert asked.headers["x-cache"] == "miss"

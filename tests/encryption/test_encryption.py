@@ -60,11 +60,13 @@ async def fill_all(house: House, key: str) -> dict[str, str]:
     """Each route that keeps content: those of an erasure's tests, gold sets, pre-warmed prompts."""
     ids = await fill(house, "ann", key)
     gold = f'{{"prompt": "Who is {GOLD}?", "expected": "Nobody"}}'
-    told = await house.http.put("/admin/routing/acme/gold/extraction", content=gold, headers=ADMIN)
+    told = await house.http.put(
+        "/admin/v1/routing/acme/gold/extraction", content=gold, headers=ADMIN
+    )
     assert told.status_code < 300, told.text
     warm = {"name": "desk", "model": MODEL, "system": f"You are {WARM}."}
     told = await house.http.put(
-        "/admin/tenants/acme", json={"caching": {"prewarm": [warm]}}, headers=ADMIN
+        "/admin/v1/tenants/acme", json={"caching": {"prewarm": [warm]}}, headers=ADMIN
     )
     assert told.status_code < 300, told.text
     await house.parts.conversations.turns.put_summary("acme", "0" * 64, f"About {GOLD}.", keep_s=60)

@@ -99,7 +99,7 @@ async def declare(house: House, who: str, names: Mapping[str, str]) -> None:
     key = await house.parts.tenants.key(names["x-api-key"])
     assert key is not None
     allowed = {"declared": {"enabled": True}}
-    done = await house.http.put(f"/admin/tenants/{key.tenant}", json=allowed, headers=ADMIN)
+    done = await house.http.put(f"/admin/v1/tenants/{key.tenant}", json=allowed, headers=ADMIN)
     assert done.status_code == 200, done.text
     house.parts.tenants.forget(key.tenant)
     fields = {

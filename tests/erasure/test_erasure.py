@@ -111,7 +111,7 @@ async def test_a_whole_tenant_is_erased_and_no_other(house: House, tmp_path: Pat
     counted = await money(house, one)
     redis = await store_of(tmp_path)
     told = await house.http.post(
-        "/admin/tenants/acme/erase", json={"tenant": "acme"}, headers=ADMIN
+        "/admin/v1/tenants/acme/erase", json={"tenant": "acme"}, headers=ADMIN
     )
     assert told.status_code == 200, told.text
     try:
@@ -123,7 +123,7 @@ async def test_a_whole_tenant_is_erased_and_no_other(house: House, tmp_path: Pat
     for name in (b"tag/ann", b"talk-ann", b"space-ann"):
         assert name not in left
     assert await money(house, one) == counted
-    log = await house.http.get("/admin/tenants/acme/erasures", headers=ADMIN)
+    log = await house.http.get("/admin/v1/tenants/acme/erasures", headers=ADMIN)
     assert [(row["who"], row["kind"]) for row in log.json()] == [("admin", "tenant")]
 
 

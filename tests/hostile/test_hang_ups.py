@@ -246,7 +246,7 @@ async def test_what_claude_refuses_is_no_failure_that_an_old_answer_may_hide(hou
 
 async def _allow_stale(house: House) -> None:
     allowed = await house.http.put(
-        "/admin/tenants/default", json={"stale_s": 60}, headers={"x-api-key": ADMIN_KEY}
+        "/admin/v1/tenants/default", json={"stale_s": 60}, headers={"x-api-key": ADMIN_KEY}
     )
     assert allowed.status_code == 200, allowed.text
 

@@ -67,7 +67,7 @@ def _many(word: str) -> dict[str, tuple[str, bytes]]:
 
     crowd = b'{"body":[' + b"[]," * 8_000_000 + b"1]}"
     item = {"body": {"messages": [{"role": "user", "content": word}] * 200}, "expected": "y"}
-    gold, reviews = "/admin/routing/default/gold/extraction", "/admin/tenants/default/reviews"
+    gold, reviews = "/admin/v1/routing/default/gold/extraction", "/admin/v1/tenants/default/reviews"
     return {
         "messages": ("/v1/messages", asked(messages=turns)),
         "messages of auto": ("/v1/messages", asked(messages=turns, model="auto")),

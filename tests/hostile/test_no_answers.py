@@ -61,7 +61,7 @@ async def test_one_that_an_older_version_stored_is_not_served(house: House) -> N
 
 
 async def test_nor_is_it_while_claude_fails(house: House) -> None:
-    path, admin = "/admin/tenants/default", {"x-api-key": ADMIN_KEY}
+    path, admin = "/admin/v1/tenants/default", {"x-api-key": ADMIN_KEY}
     assert (await house.http.put(path, json={"stale_s": 600}, headers=admin)).status_code == 200
     stored = (await house.ask(QUESTION)).headers["x-cache-entry"]
     entry = await house.parts.entries.entries.by_id("default", stored)

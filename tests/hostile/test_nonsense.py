@@ -138,18 +138,18 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"model": "claude-haiku-5-5", "requests": 5, "input_tokens": 5, "output_tokens": 5,
          "prefix_tokens": 1, "ttl": "5m", "reused": 0.5, "answered": 0.5, "batch": False},
     ],
-    "PUT /admin/tenants/{name}": [RULES],
-    "PUT /admin/tenants/{name}/bars": [
+    "PUT /admin/v1/tenants/{name}": [RULES],
+    "PUT /admin/v1/tenants/{name}/bars": [
         {"level": "scope", "name": "0" * 64, "bar": {"target": 0.1}, "who": "me"},
         {"level": "tenant", "bar": {"similarity": 0.9, "vetoes_off": []}, "dry_run": True,
          "limit": 5, "cursor": "x"},
     ],
-    "POST /admin/calibrate": [
+    "POST /admin/v1/calibrate": [
         {"pairs": [{"query_a": "a", "query_b": "b", "label": 1}], "target": 0.1},
         {"tsv": "a\tb\tc"},
     ],
-    "POST /admin/keys": [{"tenant": "t", "label": "l"}],
-    "POST /admin/purge": [{"tenant": "default", "tag": "t"}],
+    "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
+    "POST /admin/v1/purge": [{"tenant": "default", "tag": "t"}],
 }  # fmt: skip
 # What ends another test's house, or is no JSON.
 LEFT_OUT = {"GET /v1/jobs/{id}/events"}

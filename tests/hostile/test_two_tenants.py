@@ -163,5 +163,5 @@ async def test_no_tenants_key_opens_what_is_the_admins(tmp_path: Path) -> None:
         for method, path in admins:  # a wrong key is held up each time: without one it is the same
             got = await house.http.request(method.upper(), path)
             assert got.status_code == 401, (method, path)
-        refused = await house.http.get("/admin/keys", headers={"x-api-key": key})
+        refused = await house.http.get("/admin/v1/keys", headers={"x-api-key": key})
         assert refused.status_code == 401

@@ -348,7 +348,7 @@ class Traffic:
 
     async def _put(self, path: str, **fields: Any) -> None:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        done = await self.house.http.put(f"/admin/{path}", headers=headers, json=fields)
+        done = await self.house.http.put(f"/admin/v1/{path}", headers=headers, json=fields)
         assert done.status_code == 200, done.text
 
     def _next(self) -> int:

@@ -56,7 +56,7 @@ async def test_a_change_of_mode_erases_what_there_is_both_ways(
     assert changed.json()["erased"]["removed"]["answers"] == 1
     assert (await house.ask(key=key)).headers["x-cache"] == "miss"
     assert (await house.ask(key=key)).headers["x-cache"] == "exact"
-    log = await house.http.get("/admin/tenants/acme/erasures", headers=ADMIN)
+    log = await house.http.get("/admin/v1/tenants/acme/erasures", headers=ADMIN)
     assert [row["who"] for row in log.json()] == ["no_content", "no_content"]
 
 
@@ -65,7 +65,7 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
 ) -> None:
     key = await house.key("acme")
     await put(house, "acme", no_content=True)
-    plain = await house.http.get("/admin/tenants/acme", headers=ADMIN)
+    plain = await house.http.get("/admin/v1/tenants/acme", headers=ADMIN)
     assert plain.json()["no_content"] is True
     # As a request notes its prompt that was let in before, and answered after.
     late = guess(house, Tenant("acme"), "ann", talk_of("ann"), actor=False)
@@ -125,7 +125,7 @@ async def test_where_the_key_is_given_up_nobody_is_served_under_guessed_settings
         assert refused.status_code == 503
         assert "sealed" in refused.json()["error"]["message"]
         assert len(house.asked) == 0
-        listed = await house.http.get("/admin/tenants", headers=ADMIN)
+        listed = await house.http.get("/admin/v1/tenants", headers=ADMIN)
         assert [one["name"] for one in listed.json()] == ["sealed"]
         unsaid = await put(house, "sealed", default_ttl_s=60)
         assert unsaid.status_code == 400

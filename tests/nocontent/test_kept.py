@@ -101,7 +101,7 @@ async def test_two_tenants_have_nothing_in_common_for_one_question(house: House)
         asked = await house.ask(key=key, metadata={"user_id": "ann"})
         id = asked.headers["x-cache-decision"]
         await house.parts.decision_log.flush()
-        shown = await house.http.get(f"/admin/tenants/{tenant}/decisions/{id}", headers=ADMIN)
+        shown = await house.http.get(f"/admin/v1/tenants/{tenant}/decisions/{id}", headers=ADMIN)
         found.append(shown.json())
     for name in ("fingerprint", "scope", "actor"):
         assert len({one[name] for one in found}) == 3, name

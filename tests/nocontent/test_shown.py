@@ -20,10 +20,10 @@ from tests.nocontent.traffic import (
 OWN = ("/v1/jobs/{id}", "/v1/jobs/{id}/events", "/v1/messages/batches/{id}/results")
 # Routes that show texts of an ordinary tenant: of each it is proven that it does.
 SHOWING = {
-    "/admin/tenants/{name}/decisions/{id}",
-    "/admin/tenants/{name}/reviews",
-    "/admin/tenants/{name}/reviews/export",
-    "/admin/routing/{tenant}/gold/{task}",
+    "/admin/v1/tenants/{name}/decisions/{id}",
+    "/admin/v1/tenants/{name}/reviews",
+    "/admin/v1/tenants/{name}/reviews/export",
+    "/admin/v1/routing/{tenant}/gold/{task}",
     "/v1/decisions/{id}",
     "/v1/conversations/{name}",
 }
@@ -87,9 +87,9 @@ async def test_there_is_no_review_queue_and_it_is_said_why(house: House) -> None
     assert (told.status_code, told.json()["reason"]) == (200, "no-content")
     assert await house.parts.calibration.reviews.items("sealed", after=None, limit=10) == []
     tried = [
-        await house.http.get("/admin/tenants/sealed/reviews", headers=ADMIN),
-        await house.http.get("/admin/tenants/sealed/reviews/export", headers=ADMIN),
-        await house.http.post("/admin/tenants/sealed/reviews", content=b"{}", headers=ADMIN),
+        await house.http.get("/admin/v1/tenants/sealed/reviews", headers=ADMIN),
+        await house.http.get("/admin/v1/tenants/sealed/reviews/export", headers=ADMIN),
+        await house.http.post("/admin/v1/tenants/sealed/reviews", content=b"{}", headers=ADMIN),
     ]
     for refused in tried:
         assert refused.status_code == 409
@@ -110,7 +110,9 @@ async def test_a_dry_run_names_no_question_and_guesses_nothing(house: House) -> 
         tried = []
         for bar in ({"similarity": 1.0}, {"exact_only": True}):
             got = await house.http.put(
-                f"/admin/tenants/{tenant}/bars", json={"bar": bar, "dry_run": True}, headers=ADMIN
+                f"/admin/v1/tenants/{tenant}/bars",
+                json={"bar": bar, "dry_run": True},
+                headers=ADMIN,
             )
             tried.append(got.json()["would_have"])
         found[tenant] = tried
@@ -135,17 +137,17 @@ async def test_answers_are_carried_over_and_not_named(house: House, tmp_path: Pa
             await house.ask("Who are you?", key=key, system=system, headers=space)
             house.clock.ahead_s += 60
     await house.parts.prompt_caching.writes.drain()
-    shown = await house.http.get("/admin/prompts/sealed/versions", headers=ADMIN)
+    shown = await house.http.get("/admin/v1/prompts/sealed/versions", headers=ADMIN)
     new, old = (one["digest"] for one in shown.json()[0]["versions"])
     fields = {"namespace": "space-ann", "from": old, "to": new}
     tried = await house.http.post(
-        "/admin/prompts/sealed/carry-over", json={**fields, "dry_run": True}, headers=ADMIN
+        "/admin/v1/prompts/sealed/carry-over", json={**fields, "dry_run": True}, headers=ADMIN
     )
     told = tried.json()
     assert (told["found"], told["withheld"]) == (1, "no-content")
     assert [one["question"] for one in told["questions"]] == [None]
     made = await house.http.post(
-        "/admin/prompts/sealed/carry-over",
+        "/admin/v1/prompts/sealed/carry-over",
         json={**fields, "dry_run": False},
         headers=ADMIN,
     )

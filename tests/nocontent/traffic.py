@@ -59,7 +59,7 @@ async def opened(folder: Path, **settings: Any) -> AsyncIterator[House]:
 
 
 async def put(house: House, tenant: str, **fields: Any) -> httpx2.Response:
-    return await house.http.put(f"/admin/tenants/{tenant}", json=fields, headers=ADMIN)
+    return await house.http.put(f"/admin/v1/tenants/{tenant}", json=fields, headers=ADMIN)
 
 
 async def without_content(house: House, tenant: str) -> str:
@@ -130,7 +130,7 @@ async def fill_more(house: House, who: str, key: str) -> dict[str, str]:
         assert told.status_code == 200, told.text
     lines = {"prompt": f"Gold {marker(who, 'gold')}?", "expected": f"{marker(who, 'gold')}"}
     kept = await house.http.put(
-        f"/admin/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
+        f"/admin/v1/routing/{tenant}/gold/summary", content=json_text.dumps(lines), headers=ADMIN
     )
     assert kept.status_code == 200, kept.text
     await house.parts.prompt_caching.writes.drain()

@@ -80,7 +80,7 @@ async def after_traffic(tmp_path: Path) -> Any:
     """What a server tells once all kinds of things have happened."""
     async with House.open(tmp_path, similarity=None) as house:
         budgets = {"budgets": {"daily": {"usd": 0.000001}, "at_limit": "warn"}}
-        put = await house.http.put("/admin/tenants/default", json=budgets, headers=ADMIN)
+        put = await house.http.put("/admin/v1/tenants/default", json=budgets, headers=ADMIN)
         assert put.status_code == 200, put.text
         for _ in range(2):
             await house.ask()

@@ -74,23 +74,23 @@ async def test_a_planned_answer_is_a_hit_for_the_unmarked_request(house: House) 
 async def test_the_admin_sees_what_was_read_and_gained(house: House) -> None:
     for number in range(6):
         await asked(house, number)
-    shown = (await house.http.get("/admin/prompts/default", headers=ADMIN)).json()
+    shown = (await house.http.get("/admin/v1/prompts/default", headers=ADMIN)).json()
     assert shown["calls"] == 6
     assert shown["read_ratio"] == pytest.approx(4 / 6, abs=0.03)
     assert not shown["alert"]
     assert float(shown["gain_usd"]) > 0
     assert float(shown["expected_usd"]) == pytest.approx(float(shown["gain_usd"]), rel=0.05)
-    refused = await house.http.get("/admin/prompts/default?hours=0", headers=ADMIN)
+    refused = await house.http.get("/admin/v1/prompts/default?hours=0", headers=ADMIN)
     assert refused.status_code == 400
     assert "hours" in refused.text
-    assert (await house.http.get("/admin/prompts/default")).status_code == 401
+    assert (await house.http.get("/admin/v1/prompts/default")).status_code == 401
 
 
 async def test_fragments_are_found_with_place_and_price_and_no_words(house: House) -> None:
     for minute in range(5):
         system = f"{SYSTEM}\nNow it is 2026-11-21 04:{minute:02d}. Secret word: plover."
         await house.ask("What do you sell?", system=system)
-    shown = await house.http.get("/admin/prompts/default/fragments", headers=ADMIN)
+    shown = await house.http.get("/admin/v1/prompts/default/fragments", headers=ADMIN)
     (family,) = shown.json()
     (span,) = family["spans"]
     assert (span["kind"], span["pattern"], span["changed"]) == ("timestamp", "9999-99-99 99:99", 4)
@@ -102,7 +102,7 @@ async def test_fragments_are_found_with_place_and_price_and_no_words(house: Hous
 
 async def test_moving_what_changes_is_opted_into(house: House) -> None:
     rules = {"caching": {"move_dynamic": True}}
-    put = await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    put = await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
     assert put.status_code == 200, put.text
     for minute in range(4):
         await house.ask(f"Where is order {minute}?", system=f"Now it is 04:{minute:02d}.\n{SYSTEM}")
@@ -117,11 +117,11 @@ async def test_answers_are_carried_over_to_a_new_version(house: House) -> None:
     for topic in ("refunds", "parcels", "invoices", "vouchers", "returns"):
         await house.ask(f"What is to be known about {topic}?", system=old)
     await house.ask("Do you deliver on Sundays?", system=new)
-    (space,) = (await house.http.get("/admin/prompts/default/versions", headers=ADMIN)).json()
+    (space,) = (await house.http.get("/admin/v1/prompts/default/versions", headers=ADMIN)).json()
     (change,) = space["changes"]
     assert change["entries_left_behind"] == 5
     asked_for = {"from": change["from"], "to": change["to"]}
-    url = "/admin/prompts/default/carry-over"
+    url = "/admin/v1/prompts/default/carry-over"
     dry = (await house.http.post(url, json=asked_for, headers=ADMIN)).json()
     assert (dry["dry_run"], dry["found"], dry["carried"]) == (True, 5, 0)
     miss = await house.ask("What is to be known about parcels?", system=new)
@@ -149,7 +149,9 @@ async def test_answers_are_carried_over_to_a_new_version(house: House) -> None:
 async def test_a_carry_over_that_makes_no_sense_is_refused(
     house: House, fields: dict[str, Any], named: str
 ) -> None:
-    refused = await house.http.post("/admin/prompts/default/carry-over", json=fields, headers=ADMIN)
+    refused = await house.http.post(
+        "/admin/v1/prompts/default/carry-over", json=fields, headers=ADMIN
+    )
     assert refused.status_code == 400
     assert f"`{named}`" in refused.json()["error"]["message"]
 
@@ -157,14 +159,14 @@ async def test_a_carry_over_that_makes_no_sense_is_refused(
 async def test_a_listed_prefix_is_warm_before_its_first_request(house: House) -> None:
     warm = {"name": "support", "model": "claude-haiku-5-5", "system": SYSTEM}
     rules = {"caching": {"prewarm": [warm]}}
-    await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
     assert await house.parts.prompt_caching.prewarmer.round() == 1
     assert await house.parts.prompt_caching.prewarmer.round() == 0  # not again in the same slot
     (call,) = house.asked
     assert (call.body["max_tokens"], len(marks(call.body))) == (0, 1)
     used = await asked(house, 1)
     assert used["cache_read_input_tokens"] > 2_000
-    shown = (await house.http.get("/admin/prompts/default", headers=ADMIN)).json()
+    shown = (await house.http.get("/admin/v1/prompts/default", headers=ADMIN)).json()
     assert shown["warmed"] == 1
     assert float(shown["warm_cost_usd"]) > 0
 
@@ -186,7 +188,7 @@ async def test_with_a_salt_no_tenant_finds_what_another_has_written_at_claude(
 ) -> None:
     salted, curious = await house.key("salted"), await house.key("curious")
     rules = {"caching": {"salt": True}}
-    await house.http.put("/admin/tenants/salted", json=rules, headers=ADMIN)
+    await house.http.put("/admin/v1/tenants/salted", json=rules, headers=ADMIN)
     for number in range(4):
         answer = await of_tenant(house, salted, number)
     used = answer.json()["usage"]
@@ -215,7 +217,7 @@ async def test_a_salt_changes_nothing_that_an_answer_is_found_under(house: House
     for number in range(3):
         plain = await of_tenant(house, "any", number)
     rules = {"caching": {"salt": True}}
-    await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
     assert (await of_tenant(house, "any", 2)).headers["x-cache"] == "exact"
     for number in range(3, 6):
         salted = await of_tenant(house, "any", number)
@@ -236,7 +238,7 @@ async def test_salts_differ_by_tenant_and_are_the_same_on_all_servers(tmp_path: 
         for name, directory in (("one", "a"), ("one", "b"), ("two", "b")):
             async with House.open(tmp_path / directory, redis_url=url) as house:
                 rules = {"caching": {"salt": True}}
-                await house.http.put(f"/admin/tenants/{name}", json=rules, headers=ADMIN)
+                await house.http.put(f"/admin/v1/tenants/{name}", json=rules, headers=ADMIN)
                 key = await house.key(name)
                 for number in range(3):
                     await of_tenant(house, key, len(lines) * 10 + number)

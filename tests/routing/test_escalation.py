@@ -56,7 +56,7 @@ async def test_an_answer_that_will_not_do_is_asked_again_one_tier_up_and_kept(
 async def test_thinking_that_was_switched_off_comes_back_with_the_tier_above(house: House) -> None:
     """Sonnet 5.5 refuses `disabled`: nobody would escalate to it otherwise."""
     quiet = {"lengths": {"thinking_off": ["extraction"], "by_task": {"extraction": 30}}}
-    await house.http.put("/admin/tenants/default", json=quiet, headers=ADMIN)
+    await house.http.put("/admin/v1/tenants/default", json=quiet, headers=ADMIN)
     house.parts.tenants.forget("default")
     asked = {"prompt": "My money back!", "task": "extraction", "check": {"one_of": ["refund"]}}
     answer = await house.http.post("/v1/query", json=asked)
@@ -98,7 +98,7 @@ def streamed_text(streamed: Any) -> str:
 
 async def test_a_stream_is_held_back_where_the_tenant_says_so(house: House) -> None:
     rules = {"routing": {"validation": {"enabled": True, "streams": True}}}
-    put = await house.http.put("/admin/tenants/default", json=rules, headers=ADMIN)
+    put = await house.http.put("/admin/v1/tenants/default", json=rules, headers=ADMIN)
     assert put.status_code == 200
     streamed = await house.ask("My money back!", headers=CHECKED, stream=True, **AUTO)
     assert came_from(streamed)[0] == "miss"

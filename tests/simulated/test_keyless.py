@@ -160,7 +160,7 @@ def halves(body: Mapping[str, Any]) -> Directives | None:
 
 
 async def put(house: House, **fields: Any) -> None:
-    done = await house.http.put("/admin/tenants/default", headers=ADMIN, json=fields)
+    done = await house.http.put("/admin/v1/tenants/default", headers=ADMIN, json=fields)
     assert done.status_code == 200, done.text
 
 
@@ -204,6 +204,6 @@ async def test_shadow_mode_counts_a_made_up_answer_as_one_that_could_not_be_told
         for text in (ASKED, AGAIN):
             await house.ask(text)
             await house.parts.calibration.learner.idle()
-        report = await house.http.get("/admin/tenants/default/shadow", headers=ADMIN)
+        report = await house.http.get("/admin/v1/tenants/default/shadow", headers=ADMIN)
         would = report.json()["would_have"]
         assert (would["hits"], would["wrong"], would["unsure"]) == (1, 0, 1)

@@ -76,7 +76,7 @@ async def test_every_kind_is_shown_with_its_bound(tmp_path: Path) -> None:
             await house.ask(f"Question {n}?")
         await settled(house)
         await house.parts.gauge_sampler.sample()
-        shown = (await house.http.get("/admin/stats", headers=ADMIN)).json()["store"]
+        shown = (await house.http.get("/admin/v1/stats", headers=ADMIN)).json()["store"]
         assert list(shown) == ["answers", "decisions", "ledger", "jobs", "labels"]
         assert 7_000 < shown["decisions"]["bytes"] <= shown["decisions"]["limit_bytes"] == 9_000
         assert shown["ledger"]["bytes"] > 30 * 150

@@ -37,7 +37,7 @@ async def fill(data: Path) -> dict[str, Any]:
             "bar": {"similarity": 0.97},
             "budgets": {"monthly": {"usd": 50}},
         }
-        put = await house.http.put("/admin/tenants/acme", json=rules, headers=ADMIN)
+        put = await house.http.put("/admin/v1/tenants/acme", json=rules, headers=ADMIN)
         assert put.status_code == 200, put.text
         answers = {}
         for text in ("What is a refund?", "What is an invoice?", "How is a password made?"):
@@ -47,7 +47,7 @@ async def fill(data: Path) -> dict[str, Any]:
         hit = await house.ask("What is an invoice?", key=key)
         assert hit.headers["x-cache"] == "exact"
         namespace = {"level": "namespace", "name": "default", "bar": {"target": 0.02}, "who": "ops"}
-        bar = await house.http.put("/admin/tenants/acme/bars", json=namespace, headers=ADMIN)
+        bar = await house.http.put("/admin/v1/tenants/acme/bars", json=namespace, headers=ADMIN)
         assert bar.status_code == 200, bar.text
         feedback = {"verdict": "good", "decision_id": hit.headers["x-cache-decision"]}
         good = await house.http.post("/v1/feedback", json=feedback, headers=mine)
@@ -70,7 +70,7 @@ async def fill(data: Path) -> dict[str, Any]:
         await house.parts.ledger.flush()
         await house.parts.decision_log.flush()
         usage = await house.http.get("/v1/usage", headers=mine)
-        history = await house.http.get("/admin/tenants/acme/bars/history", headers=ADMIN)
+        history = await house.http.get("/admin/v1/tenants/acme/bars/history", headers=ADMIN)
         return {
             "made_at": time.time(),
             "key": key,

@@ -46,7 +46,7 @@ async def holds(house: House, told: dict[str, Any]) -> None:
     """Check that a server finds all that was told."""
     mine, admin = {"x-api-key": told["key"]}, {"x-api-key": ADMIN_KEY}
     assert (await house.ask(key="cs_another")).status_code == 401
-    history = await house.http.get("/admin/tenants/acme/bars/history", headers=admin)
+    history = await house.http.get("/admin/v1/tenants/acme/bars/history", headers=admin)
     assert history.json() == told["history"] != []
     usage = (await house.http.get("/v1/usage", headers=mine)).json()
     for name in ("saved_by_cause_usd", "spent_by_cause_usd"):

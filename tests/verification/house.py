@@ -76,7 +76,7 @@ class Scene:
             assert came_from(await self.ask(text, **given))[0] == "miss"
 
     async def put(self, tenant: str, **fields: Any) -> None:
-        path = f"/admin/tenants/{tenant}"
+        path = f"/admin/v1/tenants/{tenant}"
         answer = await self.house.http.put(path, json=fields, headers=ADMIN)
         assert answer.status_code == 200, answer.text
 
@@ -88,7 +88,7 @@ class Scene:
         return found
 
     async def shown(self, tenant: str = "default", method: str = "GET") -> dict[str, Any]:
-        path = f"/admin/verification/{tenant}"
+        path = f"/admin/v1/verification/{tenant}"
         answer = await self.house.http.request(method, path, headers=ADMIN)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()

@@ -117,7 +117,7 @@ async def test_a_setting_is_kept_as_an_object_and_a_wrong_one_is_named(scene: Sc
     )
     for wrong, field in (("always", "verify.mode"), ({"modus": "off"}, "verify"), (3, "verify")):
         answer = await scene.house.http.put(
-            "/admin/tenants/kept", json={"verify": wrong}, headers={"x-api-key": ADMIN_KEY}
+            "/admin/v1/tenants/kept", json={"verify": wrong}, headers={"x-api-key": ADMIN_KEY}
         )
         assert answer.status_code == 400
         assert f"`{field}" in answer.json()["error"]["message"]

@@ -191,7 +191,7 @@ async def test_an_unknown_host_and_an_internal_one_are_refused_in_the_same_words
             url = f"https://{host}/hook"
             by_job = await house.job("How far is the moon?", deadline=HOUR, webhook=url)
             by_alert = await house.http.put(
-                "/admin/tenants/acme",
+                "/admin/v1/tenants/acme",
                 json={"budgets": {"alerts": {"webhook": url}}},
                 headers={"x-api-key": ADMIN_KEY},
             )

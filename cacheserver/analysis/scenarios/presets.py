@@ -117,7 +117,7 @@ def plan(preset: Preset, cost: Cost, now: float, rules: Rules | None = None) -> 
 
 
 def tenant_rules(preset: Preset) -> Mapping[str, Any]:
-    """Return tenant rules for such work, in the shape of `PUT /admin/tenants/NAME`.
+    """Return tenant rules for such work, in the shape of `PUT /admin/v1/tenants/NAME`.
 
     A task with a rule is recognised where the caller does not name it. Lifetimes and batches need
     no rule: they follow the gaps that are seen and the deadlines that are given.

@@ -49,7 +49,7 @@ def one(name: str, cost: Cost, now: float) -> Iterator[str]:
     if rules:
         yield "To the tenant, in place of what its `routing` says:"
         yield (
-            "  curl -X PUT http://127.0.0.1:8080/admin/tenants/TENANT "
+            "  curl -X PUT http://127.0.0.1:8080/admin/v1/tenants/TENANT "
             f"""-H "authorization: Bearer $ADMIN_KEY" -d '{json.dumps(rules)}'"""
         )
     else:

@@ -19,7 +19,7 @@ from cacheserver.core.errors import BadRequest, KeyLost, NotFound
 from cacheserver.tenants import key_times, tenant_json
 from cacheserver.tenants.api_keys import ApiKey
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = APIRouter(prefix="/admin/v1", tags=["admin"])
 
 
 async def _admitted(request: Request) -> AppState:

@@ -17,7 +17,7 @@ router = APIRouter()
 _MOST_SHOWN = 1_000
 
 
-@router.get("/admin/alerts", tags=["admin"], summary="The last alerts, the newest first")
+@router.get("/admin/v1/alerts", tags=["admin"], summary="The last alerts, the newest first")
 async def recent(request: Request, tenant: str | None = None, limit: int = 100) -> dict[str, Any]:
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -31,7 +31,9 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
 
 
 @router.post(
-    "/admin/tenants/{name}/alerts/test", tags=["admin"], summary="Send a test alert everywhere now"
+    "/admin/v1/tenants/{name}/alerts/test",
+    tags=["admin"],
+    summary="Send a test alert everywhere now",
 )
 async def test(request: Request, name: str) -> dict[str, Any]:
     """Test each alert channel. The reply has `ok` or the error by channel; there is no retry."""

@@ -52,7 +52,7 @@ _BODY = {
 
 
 @router.get(
-    "/admin/tenants/{name}/decisions/{id}",
+    "/admin/v1/tenants/{name}/decisions/{id}",
     tags=["admin"],
     summary="All of a decision, with the questions of its candidates",
 )
@@ -69,7 +69,7 @@ async def decision(request: Request, name: str, id: str) -> dict[str, Any]:
     return found
 
 
-@router.get("/admin/tenants/{name}/bars", tags=["admin"], summary="A tenant's bars")
+@router.get("/admin/v1/tenants/{name}/bars", tags=["admin"], summary="A tenant's bars")
 async def bars(request: Request, name: str) -> dict[str, Any]:
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -77,7 +77,7 @@ async def bars(request: Request, name: str) -> dict[str, Any]:
 
 
 @changes.put(
-    "/admin/tenants/{name}/bars",
+    "/admin/v1/tenants/{name}/bars",
     tags=["admin"],
     summary="Set one bar, or try it dry",
     openapi_extra=_BODY,
@@ -124,7 +124,9 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     return change
 
 
-@changes.get("/admin/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar")
+@changes.get(
+    "/admin/v1/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar"
+)
 async def history(request: Request, name: str, limit: int = 100) -> list[dict[str, Any]]:
     state = state_of(request)
     state.gate.admit_admin(request)

@@ -32,7 +32,7 @@ async def own(request: Request) -> dict[str, Any]:
     return await _shown(state.parts, caller.tenant, [caller.key_id] if caller.key_id else [])
 
 
-@router.get("/admin/tenants/{name}/budget", tags=["admin"], summary="A tenant's budgets, by key")
+@router.get("/admin/v1/tenants/{name}/budget", tags=["admin"], summary="A tenant's budgets, by key")
 async def of_tenant(request: Request, name: str) -> dict[str, Any]:
     state = state_of(request)
     state.gate.admit_admin(request)

@@ -46,7 +46,9 @@ async def erase(request: Request) -> dict[str, Any]:
     return await erase_as(state.parts, caller.tenant, fields, who=who)
 
 
-@router.post("/admin/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY)
+@router.post(
+    "/admin/v1/tenants/{name}/erase", tags=["admin"], summary="The same", openapi_extra=_BODY
+)
 async def erase_of(request: Request, name: str) -> dict[str, Any]:
     """A tenant whose settings and keys were deleted can still be erased."""
     state = state_of(request)
@@ -55,7 +57,7 @@ async def erase_of(request: Request, name: str) -> dict[str, Any]:
     return await erase_as(state.parts, tenant, await state.object(request), who="admin")
 
 
-@router.get("/admin/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
+@router.get("/admin/v1/tenants/{name}/erasures", tags=["admin"], summary="The erasures that were")
 async def erasures(request: Request, name: str) -> list[dict[str, Any]]:
     """List erasures, latest first: who, when and which kind of selector, never its value."""
     state = state_of(request)

@@ -54,7 +54,7 @@ async def feedback(request: Request) -> dict[str, Any]:
     return await state.parts.calibration.feedback.give(caller.tenant, fields)
 
 
-@router.get("/admin/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
+@router.get("/admin/v1/tenants/{name}/shadow", tags=["admin"], summary="What shadow mode saw")
 async def shadow(request: Request, name: str) -> dict[str, Any]:
     """Report which answers the last questions near a stored one would have got.
 
@@ -76,7 +76,7 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
     return await state.parts.calibration.pairs.shadow(tenant.name, target, at)
 
 
-@router.post("/admin/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
+@router.post("/admin/v1/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
 async def calibrate(request: Request) -> dict[str, Any]:
     """Compute precision and hit rate over labelled pairs, and recommend a bar for a target.
 

@@ -96,7 +96,9 @@ async def eligible(request: Request) -> list[dict[str, Any]]:
     return [_row(each) for each in found]
 
 
-@router.get("/admin/batch-eligible", tags=["admin"], summary="The same of all tenants, or of one")
+@router.get(
+    "/admin/v1/batch-eligible", tags=["admin"], summary="The same of all tenants, or of one"
+)
 async def eligible_of_all(request: Request, tenant: str | None = None) -> list[dict[str, Any]]:
     state = state_of(request)
     state.gate.admit_admin(request)

@@ -21,7 +21,7 @@ _ENTRY = re.compile(r"[0-9a-f]{32}")
 _MOST_NAMED = 10_000
 
 
-@router.get("/admin/prompts/{tenant}", tags=["admin"], summary="What Claude's cache saved")
+@router.get("/admin/v1/prompts/{tenant}", tags=["admin"], summary="What Claude's cache saved")
 async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
     """Show tokens read and written, the planned and the actual gain, and the cost of pre-warming.
 
@@ -48,7 +48,9 @@ async def use(request: Request, tenant: str, hours: int = 24) -> dict[str, Any]:
     }
 
 
-@router.get("/admin/prompts/{tenant}/fragments", tags=["admin"], summary="What keeps prompts apart")
+@router.get(
+    "/admin/v1/prompts/{tenant}/fragments", tags=["admin"], summary="What keeps prompts apart"
+)
 async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     """List system prompts that differ only in times, ids, names or numbers, most expensive first.
 
@@ -67,7 +69,7 @@ async def fragments(request: Request, tenant: str) -> list[dict[str, Any]]:
     return found
 
 
-@router.get("/admin/prompts/{tenant}/versions", tags=["admin"], summary="Versions of prompts")
+@router.get("/admin/v1/prompts/{tenant}/versions", tags=["admin"], summary="Versions of prompts")
 async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     """Each namespace's system prompts by hash, with when they were first and last seen, and the
     changes from one to the next with the number of entries left behind.
@@ -80,7 +82,9 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
 
 
 @router.post(
-    "/admin/prompts/{tenant}/carry-over", tags=["admin"], summary="Keep answers over a new version"
+    "/admin/v1/prompts/{tenant}/carry-over",
+    tags=["admin"],
+    summary="Keep answers over a new version",
 )
 async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     """Copy the answers of one version of a system prompt to another.

@@ -28,12 +28,14 @@ _IMPORT_BODY = {
 }
 
 
-@router.get("/admin/tenants/{name}/reviews", tags=["admin"], summary="Answers people called good")
+@router.get(
+    "/admin/v1/tenants/{name}/reviews", tags=["admin"], summary="Answers people called good"
+)
 async def reviews(
     request: Request, name: str, after: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """List the review queue, oldest first. Each item has two questions, to be labelled and sent to
-    `/admin/calibrate`. `after` is the id of the last item seen.
+    `/admin/v1/calibrate`. `after` is the id of the last item seen.
     """
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -46,7 +48,7 @@ async def reviews(
     return [{"id": item_id, **item} for item_id, item in found]
 
 
-@router.get("/admin/tenants/{name}/reviews/export", tags=["admin"], summary="All of the queue")
+@router.get("/admin/v1/tenants/{name}/reviews/export", tags=["admin"], summary="All of the queue")
 async def export(request: Request, name: str) -> Response:
     """Export the review queue as JSON lines, oldest first: set `label` to 1 where one answer
     serves both questions, else to 0, and post the lines back.
@@ -59,7 +61,7 @@ async def export(request: Request, name: str) -> Response:
 
 
 @router.post(
-    "/admin/tenants/{name}/reviews",
+    "/admin/v1/tenants/{name}/reviews",
     tags=["admin"],
     summary="Learn from what people said",
     openapi_extra=_IMPORT_BODY,
@@ -81,7 +83,7 @@ async def take(request: Request, name: str) -> dict[str, Any]:
     return await state.parts.calibration.review_files.take(tenant, rows, confirm=confirm == "true")
 
 
-@router.delete("/admin/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
+@router.delete("/admin/v1/tenants/{name}/reviews/{id}", tags=["admin"], summary="One is reviewed")
 async def reviewed(request: Request, name: str, id: str) -> dict[str, int]:
     state = state_of(request)
     state.gate.admit_admin(request)

@@ -23,9 +23,9 @@ from cacheserver.routing.trials import rules as trials
 from cacheserver.routing.trials.gold import Run
 from cacheserver.routing.trials.rules import Pair, PairRecord
 
-router = APIRouter(prefix="/admin/routing", tags=["admin"])
+router = APIRouter(prefix="/admin/v1/routing", tags=["admin"])
 thresholds = APIRouter(
-    prefix="/admin/routing", tags=["admin"]
+    prefix="/admin/v1/routing", tags=["admin"]
 )  # a tenant's rules: also without trials
 
 _PROVABLE: tuple[Tier, ...] = ("low", "middle")  # above the high one there is none to compare with

@@ -13,7 +13,7 @@ from cacheserver.core.money import usd
 from cacheserver.core.times import iso
 from cacheserver.core.types import Tenant
 
-router = APIRouter(prefix="/admin/verification", tags=["admin"])
+router = APIRouter(prefix="/admin/v1/verification", tags=["admin"])
 
 
 @router.get("/{tenant}", summary="How well the verifying model verifies, and what it costs")

@@ -82,7 +82,9 @@ async def test_a_preset_that_is_applied_is_answered_as_planned(
     async with House.open(tmp_path, upstream="simulated") as house:
         key = await house.key("acme")
         admin, mine = {"authorization": f"Bearer {ADMIN_KEY}"}, {"x-api-key": key}
-        put = await house.http.put("/admin/tenants/acme", json=tenant_rules(preset), headers=admin)
+        put = await house.http.put(
+            "/admin/v1/tenants/acme", json=tenant_rules(preset), headers=admin
+        )
         assert put.status_code == 200, put.text
         path = "/v1/jobs" if preset.patience_s else "/v1/query"
         asked = {"prompt": "What is on the page?", **request_fields(preset)}

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from cacheserver import bootstrap
 from cacheserver.api import errors, openapi, routes, simulated_label
 from cacheserver.api.access_log import AccessLog
+from cacheserver.api.admin_access import Admins
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
 from cacheserver.api.recent_queries import RecentQueries
@@ -30,6 +31,8 @@ from cacheserver.config.settings import Settings
 from cacheserver.core.request_context import Observer
 from cacheserver.core.single_flight import end
 from cacheserver.storage.build import StoreServer
+from cacheserver.tenants.admin_keys import AdminKeys
+from cacheserver.tenants.audit_trail import AuditTrail
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +64,13 @@ def create_app(
         # Its own spans hold paths and queries, and those may hold what somebody typed.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    admins = _admins(parts)
     recent = RecentQueries(settings.hot_bytes // 2)
     parts.host.answers.memories.append(recent.forget)
     parts.metrics.gauges.watch_memory("requests", lambda: recent.size)
     parts.metrics.gauges.watch_memory("answers", lambda: parts.entries.entries.hot.size)
     app.state.app_state = AppState(
-        parts, gate, settings.max_body_bytes, settings.store_wait_s, recent
+        parts, gate, settings.max_body_bytes, settings.store_wait_s, recent, admins
     )
     errors.install(
         app,
@@ -74,12 +78,24 @@ def create_app(
         failed=parts.metrics.refused,
         observers=_observers(parts, settings),
         hot=routes.HOT,
+        admins=admins,
     )
     if settings.upstream == "simulated":
         app.add_middleware(simulated_label.Simulated)
     routes.install(app, parts.off)
     openapi.install(app)
     return app
+
+
+def _admins(parts: Components) -> Admins:
+    """The named admin keys and the audit trail, in the server's store."""
+    store, swallowed = parts.host.store, parts.metrics.swallowed
+    return Admins(
+        AdminKeys(store.redis, prefix=store.prefix, now=parts.clock, swallowed=swallowed),
+        AuditTrail(store.redis, prefix=store.prefix),
+        parts.clock,
+        swallowed,
+    )
 
 
 async def run(

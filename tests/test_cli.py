@@ -17,6 +17,8 @@ from cacheserver.cli import main
 from cacheserver.core.types import Tenant
 from cacheserver.embedded.store import EmbeddedStore, running_url
 from cacheserver.storage.connection import connect
+from cacheserver.tenants.admin_keys import AdminKeys
+from cacheserver.tenants.audit_trail import AuditFilter, AuditTrail
 from cacheserver.tenants.store import Tenants
 from tests.house import ADMIN_KEY, House
 from tests.redis_servers import ENGINES, serving
@@ -107,6 +109,31 @@ async def test_a_key_is_rotated_limited_and_shown_with_all_of_it(shell: Shell) -
         assert f"`{wrong[0].removeprefix('--')}`" in done.stderr
     done = shell.run("key", "limit", id, "--requests-per-minute", "0")
     assert "`limits.requests_per_minute`" in done.stderr
+
+
+async def test_an_admin_key_is_created_listed_and_revoked_and_all_of_it_recorded(
+    shell: Shell, redis_url: str, tenants: Tenants
+) -> None:
+    shell.variables["CACHESERVER_REDIS_URL"] = redis_url
+    created = shell.run("admin-key", "create", "--name", "ann", "--role", "tune")
+    assert created.returncode == 0, created.stderr
+    plain = created.stdout.strip()
+    keys, trail = AdminKeys(tenants._redis), AuditTrail(tenants._redis)
+    key = await keys.find(plain)
+    assert key is not None
+    assert (key.name, key.role, key.expires_at) == ("ann", "tune", None)
+    listed = shell.run("admin-key", "list").stdout
+    assert listed.split()[0] == key.id
+    assert plain not in listed
+    assert shell.run("admin-key", "revoke", key.id).returncode == 0
+    assert await keys.list() == []
+    found, _ = await trail.page(AuditFilter(), limit=2)
+    assert [(one["route"], one["target"]) for one in found] == [
+        ("cacheserver admin-key revoke", {"id": key.id}),
+        ("cacheserver admin-key create", {"name": "ann", "role": "tune"}),
+    ]
+    assert all(one["who"].startswith("command line (") for one in found)
+    assert plain not in str(found)
 
 
 async def test_only_said_out_loud_is_a_server_opened_again(shell: Shell) -> None:

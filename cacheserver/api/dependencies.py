@@ -15,15 +15,26 @@ from typing import Literal
 
 from starlette.requests import HTTPConnection
 
+from cacheserver.api import admin_act
+from cacheserver.api.admin_act import READING, Admin
 from cacheserver.api.slowdown import Slowdown, WrongKey
 from cacheserver.budgets.rate_limits import RateLimits
 from cacheserver.core import request_context
-from cacheserver.core.errors import BadRequest, Forbidden, Loop, SettingsError, Unauthenticated
+from cacheserver.core.errors import (
+    BadRequest,
+    Forbidden,
+    Loop,
+    SettingsError,
+    Unauthenticated,
+    Unavailable,
+)
 from cacheserver.core.types import Tenant
+from cacheserver.tenants.admin_keys import ADMIN_KEY_MARK, SETTING_NAME, AdminKey, Role, allows
 from cacheserver.tenants.store import KEY_MARK, Tenants
 
 OPEN_TENANT = "default"
 OWN_KEY = "x-cacheserver-key"  # ours, where `authorization` holds the caller's Anthropic key
+NAMED_KEY = "named_admin_key"  # in a request's state: the named admin key that was sent
 
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 # A proxy on this machine makes the world look like this machine.
@@ -88,22 +99,46 @@ class Gate:
         key = ours[0] if ours else ""
         return await self._admit_key(request, key, "`Authorization` or `x-api-key`")
 
-    def admit_admin(self, request: HTTPConnection) -> None:
-        """Return if the admin key was sent. Raises `Forbidden` where none is set."""
-        if self._admin_key is None:
-            raise Forbidden("no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart")
-        if not self.is_admin(request):
-            message = "this needs the admin key, in `Authorization` or `x-api-key`"
+    def admit_admin(self, request: HTTPConnection, role: Role | None = None) -> Admin:
+        """Return the admin who asks, if their key has `role` or more.
+
+        Without `role`, reading needs `read` and everything else `all`. Raises `Unauthenticated`,
+        `Forbidden` for a lesser role or where no admin key is set, and `Unavailable`.
+        """
+        needed = role or ("read" if request.scope.get("method") in READING else "all")
+        admin = self._admin_of(request)
+        if admin is None:
+            message = "this needs an admin key, in `Authorization` or `x-api-key`"
             sent = presented(joined(request.headers))
+            if self._admin_key is None and not any(key.startswith(ADMIN_KEY_MARK) for key in sent):
+                raise Forbidden(
+                    "no admin key is set; set `CACHESERVER_ADMIN_KEY` and restart, or create a key "
+                    "with `cacheserver admin-key create`"
+                )
             raise self._wrong(request, message, "admin key") if sent else Unauthenticated(message)
+        if not allows(admin.role, needed):
+            raise Forbidden(
+                f"this needs an admin key with the role `{needed}`; `{admin.name}` has the role "
+                f"`{admin.role}`"
+            )
+        admin_act.admitted(request, admin)
+        return admin
 
     def is_admin(self, request: HTTPConnection) -> bool:
-        """Return True if the admin key was sent. Any other may be a tenant's: it is not wrong."""
-        if self._admin_key is None:
-            return False
-        expected = self._admin_key.encode()
-        sent = [key.encode() for key in presented(joined(request.headers))]
-        return any(hmac.compare_digest(key, expected) for key in sent)
+        """Return True if an admin key was sent. Any other may be a tenant's: it is not wrong."""
+        return self._admin_of(request) is not None
+
+    def _admin_of(self, request: HTTPConnection) -> Admin | None:
+        """Return the admin whose key was sent: the setting's, or the one `AdminAccess` found."""
+        if self._admin_key is not None:
+            expected = self._admin_key.encode()
+            sent = [key.encode() for key in presented(joined(request.headers))]
+            if any(hmac.compare_digest(key, expected) for key in sent):
+                return Admin(SETTING_NAME, "all", None)
+        named = request.scope.get("state", {}).get(NAMED_KEY)
+        if isinstance(named, Unavailable):
+            raise named
+        return Admin(named.name, named.role, named.id) if isinstance(named, AdminKey) else None
 
     async def refuse_open_bind(self, host: str) -> None:
         """Raise `SettingsError` if a server that listens on `host` would be open to everybody."""

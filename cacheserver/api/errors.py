@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cacheserver.api.admin_access import AdminAccess, Admins
 from cacheserver.api.body import parse, read_body
 from cacheserver.api.boundary import Boundary
 from cacheserver.api.hot_routes import HotRoutes
@@ -65,12 +66,14 @@ def install(
     failed: Callable[[int], None] = lambda status: None,
     observers: Sequence[Observer] = (),
     hot: Sequence[Route] = (),
+    admins: Admins | None = None,
 ) -> None:
     """Turn every error of `app` into a response of ours.
 
     Those of wrong keys are held up by `slowdown`. `failed` is told the status of each that the
     cache did not see, to be counted; `observers` are told of every request. `hot` are routes that
-    are answered before the framework is entered, their errors as all others.
+    are answered before the framework is entered, their errors as all others. `admins` have their
+    keys looked up and their changes recorded.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
@@ -86,6 +89,8 @@ def install(
 
     for kind in _ANSWERED:
         app.add_exception_handler(kind, answer)
+    if admins is not None:
+        app.add_middleware(AdminAccess, admins=admins, respond=answer)
     app.add_middleware(HotRoutes, routes=hot, errors=_ANSWERED, respond=answer)
     app.add_middleware(Boundary, failed=failed, respond=_response, observers=observers)
 

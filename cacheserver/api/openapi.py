@@ -20,7 +20,7 @@ _MEANING = {
     "400": "Malformed, or a field that is missing or wrong; the message names it",
     "401": "No key, or a wrong one",
     "402": "A budget is used up",
-    "403": "Another host or a foreign origin; for `/admin`, no admin key is set",
+    "403": "Another host or a foreign origin; for `/admin`, no admin key, or a lesser role",
     "404": "Not there, or another tenant's; under `only-if-cached`, nothing to serve",
     "408": "The body took too long",
     "409": "Not in this state",
@@ -160,7 +160,7 @@ def _response(status: str) -> dict[str, Any]:
 
 
 def _schemes() -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, whose in (("", "A key of the tenant"), ("admin", "The admin key")):
+    for name, whose in (("", "A key of the tenant"), ("admin", "An admin key")):
         header = {"type": "apiKey", "in": "header", "name": "x-api-key", "description": whose}
         yield f"{name}Key" if name else "key", header
         bearer = {"type": "http", "scheme": "bearer", "description": whose}

@@ -38,6 +38,7 @@ from cacheserver.api.resources import (
     verification,
     webhooks,
 )
+from cacheserver.api.resources.admins import audit_trail, keys
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature
@@ -80,6 +81,8 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(routing.thresholds),
     Resource(verification.router, "verification"),
     Resource(admin.router),
+    Resource(keys.router),
+    Resource(audit_trail.router),
 )
 
 

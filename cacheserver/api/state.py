@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from cacheserver.api import admin_act
+from cacheserver.api.admin_access import Admins
 from cacheserver.api.body import parse, read_body, refuse_crowd
 from cacheserver.api.components import Components
 from cacheserver.api.dependencies import Gate
@@ -24,12 +26,15 @@ class AppState:
     max_body_bytes: int
     store_wait_s: float  # of a request, in all
     recent: RecentQueries
+    admins: Admins
     heavy: HeavyWork = field(default_factory=HeavyWork)
 
     async def object(self, request: Request) -> dict[str, Any]:
         """Return a request's JSON object. Raises `BadRequest`, `TooLarge` and `Encoded`."""
         raw = await read_body(request, self.max_body_bytes)
-        return await self.heavy.do(len(raw), lambda: parse(raw))
+        found = await self.heavy.do(len(raw), lambda: parse(raw))
+        admin_act.note_body(request, found)
+        return found
 
     async def lines(self, request: Request, read: Callable[[bytes], T]) -> T:
         """Read an upload of lines with `read`. Raises as `object`, and as `read` does."""

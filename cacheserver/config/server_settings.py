@@ -28,7 +28,7 @@ class ServerSettings(BaseModel):
     admin_key: Secret = setting(
         None,
         "The key for `/admin` and `/metrics`, at least 16 characters.",
-        "Without it both are closed: there is no safe default for a secret.",
+        "Without it only named admin keys open both: there is no safe default for a secret.",
         min_length=16,
     )
     admin_key_file: Path | None = setting(

@@ -322,6 +322,9 @@ def _kinds() -> tuple[Kind, ...]:
             ("key_uses", "hash", "keysused", "stays", "times", own),
             ("access", "string", "access", "stays", "a setting", own),
             ("secret", "string", "secret", "stays", "the server's secret", "always"),
+            ("admin_keys", "hash", "adminkeys", "stays", "hashes, names, roles", own),
+            ("admin_key_uses", "hash", "adminkeysused", "stays", "times", own),
+            ("audit_trail", "stream", "audittrail", "stays", "who, when, what", "the last 10,000"),
             ("settings", "hash", "tenants", "stays", "settings; prompts to be pre-warmed", own),
         ),
         *_of(

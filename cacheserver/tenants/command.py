@@ -1,9 +1,13 @@
-"""`cacheserver key`: the API keys of tenants."""
+"""`cacheserver key` and `cacheserver admin-key`: the keys of tenants and of admins.
+
+Rule: a change is in the audit trail before it is made.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -17,6 +21,8 @@ from cacheserver.tenants import key_times
 if TYPE_CHECKING:  # imported as a command runs
     from cacheserver.config.settings import Settings
     from cacheserver.core.rules.limits import Limits
+    from cacheserver.storage.connection import Connection
+    from cacheserver.tenants.admin_keys import AdminKeys
     from cacheserver.tenants.store import Tenants
 
 
@@ -44,7 +50,9 @@ def add(line: CommandLine) -> None:
     )
     create.add_argument("--tenant", required=True, help="tenant that the key belongs to")
     create.add_argument("--label", default="", help="a name for the list of keys")
-    create.set_defaults(run=lambda args: _with_tenants(args, line, _create(args)))
+    create.set_defaults(
+        run=lambda args: _with_tenants(args, line, _create(args), change="key create")
+    )
     listing = add_command(verbs, "list", help="list all keys", parents=[line.configured])
     listing.set_defaults(run=lambda args: _with_tenants(args, line, _list))
     rotate = add_command(
@@ -57,17 +65,21 @@ def add(line: CommandLine) -> None:
     rotate.add_argument(
         "--overlap", default="0", metavar="TIME", help="how long the old key stays valid: 24h, 7d"
     )
-    rotate.set_defaults(run=lambda args: _with_tenants(args, line, _rotate(args)))
+    rotate.set_defaults(
+        run=lambda args: _with_tenants(args, line, _rotate(args), change="key rotate")
+    )
     limit = add_command(
         verbs, "limit", help="set the rate limits of a key", parents=[line.configured, limits]
     )
     limit.add_argument("id", help="id that `list` shows; limits that are not given are removed")
-    limit.set_defaults(run=lambda args: _with_tenants(args, line, _limit(args)))
+    limit.set_defaults(run=lambda args: _with_tenants(args, line, _limit(args), change="key limit"))
     revoke = add_command(
         verbs, "revoke", help="revoke a key, within seconds", parents=[line.configured]
     )
     revoke.add_argument("id", help="id that `list` shows")
-    revoke.set_defaults(run=lambda args: _with_tenants(args, line, _revoke(args.id)))
+    revoke.set_defaults(
+        run=lambda args: _with_tenants(args, line, _revoke(args.id), change="key revoke")
+    )
     unlock = add_command(
         verbs,
         "open",
@@ -75,10 +87,67 @@ def add(line: CommandLine) -> None:
         parents=[line.configured],
     )
     unlock.add_argument("--yes", action="store_true", required=True, help="confirm")
-    unlock.set_defaults(run=lambda args: _with_tenants(args, line, _open))
+    unlock.set_defaults(run=lambda args: _with_tenants(args, line, _open, change="key open"))
+    _add_admin_keys(line, expiring)
+
+
+def _add_admin_keys(line: CommandLine, expiring: argparse.ArgumentParser) -> None:
+    admin_key = add_command(
+        line.commands, "admin-key", help="create, list and revoke named admin keys"
+    )
+    verbs = admin_key.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    create = add_command(
+        verbs,
+        "create",
+        help="create an admin key and print it, once",
+        parents=[line.configured, expiring],
+    )
+    create.add_argument("--name", required=True, help="its name in the audit trail")
+    create.add_argument(
+        "--role", required=True, help="read; tune: bars, labels, entries, alerts, prices; all"
+    )
+    create.set_defaults(
+        run=lambda args: _with_admins(args, line, _create_admin(args), change="admin-key create")
+    )
+    listing = add_command(verbs, "list", help="list all admin keys", parents=[line.configured])
+    listing.set_defaults(run=lambda args: _with_admins(args, line, _list_admins))
+    revoke = add_command(
+        verbs, "revoke", help="revoke an admin key, within seconds", parents=[line.configured]
+    )
+    revoke.add_argument("id", help="id that `list` shows")
+    revoke.set_defaults(
+        run=lambda args: _with_admins(args, line, _revoke_admin(args.id), change="admin-key revoke")
+    )
 
 
 Command = Callable[["Tenants"], Coroutine[Any, Any, None]]
+AdminCommand = Callable[["AdminKeys"], Coroutine[Any, Any, None]]
+
+
+def _create_admin(args: argparse.Namespace) -> AdminCommand:
+    async def run(keys: AdminKeys) -> None:
+        key, plain = await keys.create(args.name, args.role, expires_at=_moment(args.expires))
+        print(plain)
+        say(f"Admin key {key.id} ({key.name}, {key.role}). It is kept hashed and not shown again.")
+
+    return run
+
+
+async def _list_admins(keys: AdminKeys) -> None:
+    for key in await keys.list():
+        facts = [f"used {'never' if key.last_used_at is None else _shown(key.last_used_at)}"]
+        if key.expires_at is not None:
+            over = key.expires_at <= time.time()
+            facts.append(f"{'expired' if over else 'expires'} {_shown(key.expires_at)}")
+        print(f"{key.id}  {_shown(key.created_at)}  {key.role}  {key.name}  ({'; '.join(facts)})")
+
+
+def _revoke_admin(key_id: str) -> AdminCommand:
+    async def run(keys: AdminKeys) -> None:
+        key = await keys.revoke(key_id)
+        say(f"Admin key {key.id} ({key.name}) is revoked; servers refuse it within seconds.")
+
+    return run
 
 
 def _create(args: argparse.Namespace) -> Command:
@@ -158,33 +227,88 @@ def _limits(args: argparse.Namespace) -> Limits:
     return tenant_json.limits("limits", given)
 
 
-def _with_tenants(args: argparse.Namespace, line: CommandLine, command: Command) -> int:
+def _with_tenants(
+    args: argparse.Namespace, line: CommandLine, command: Command, *, change: str | None = None
+) -> int:
+    """Run a command on the tenants' keys; `change` is what the audit trail calls it."""
     settings = line.settings_of(args)
 
     async def run() -> None:
-        async with _tenants(settings) as tenants:
+        from cacheserver.core.types import Tenant
+        from cacheserver.tenants.store import Tenants
+
+        async with _connected(settings) as redis:
+            if change is not None:
+                await _record(redis, settings, change, args)
+            tenants = Tenants(
+                redis,
+                prefix=settings.redis_prefix,
+                defaults=Tenant(name="default"),
+                access=settings.data_dir / "access",
+            )
             await command(tenants)
 
     asyncio.run(run())
     return 0
 
 
+def _with_admins(
+    args: argparse.Namespace, line: CommandLine, command: AdminCommand, *, change: str | None = None
+) -> int:
+    """Run a command on the admin keys; `change` is what the audit trail calls it."""
+    settings = line.settings_of(args)
+
+    async def run() -> None:
+        from cacheserver.tenants.admin_keys import AdminKeys
+
+        async with _connected(settings) as redis:
+            if change is not None:
+                await _record(redis, settings, change, args)
+            await command(AdminKeys(redis, prefix=settings.redis_prefix))
+
+    asyncio.run(run())
+    return 0
+
+
+async def _record(
+    redis: Connection, settings: Settings, change: str, args: argparse.Namespace
+) -> None:
+    """Record a change in the audit trail. Who made it is the user of this machine."""
+    from cacheserver.tenants.audit_trail import AuditRecord, AuditTrail
+
+    target = {
+        name: str(value)[:200]
+        for name in ("id", "name", "role")
+        if (value := getattr(args, name, None)) is not None
+    }
+    try:
+        user = getpass.getuser()
+    except OSError:  # a user id without a name, as in containers
+        user = "unknown"
+    record = AuditRecord(
+        at=round(time.time(), 3),
+        who=f"command line ({user})",
+        key_id=None,
+        role="all",
+        method="command",
+        route=f"cacheserver {change}",
+        tenant=getattr(args, "tenant", None),
+        target=target,
+    )
+    await AuditTrail(redis, prefix=settings.redis_prefix).add(record)
+
+
 @asynccontextmanager
-async def _tenants(settings: Settings) -> AsyncIterator[Tenants]:
-    """The keys and tenants: in the store of a server that runs, else in one for the moment."""
+async def _connected(settings: Settings) -> AsyncIterator[Connection]:
+    """Yield the store of a server that runs, else of one for the moment."""
     from cacheserver.config import settings as config
-    from cacheserver.core.types import Tenant
     from cacheserver.embedded import command_connection
-    from cacheserver.tenants.store import Tenants
 
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-    prefix, data_dir = settings.redis_prefix, settings.data_dir
     async with command_connection.open_connection(
-        url, data_dir=data_dir, prefix=prefix, tls=config.tls(settings)
+        url,
+        data_dir=settings.data_dir,
+        prefix=settings.redis_prefix,
+        tls=config.tls(settings),
     ) as redis:
-        yield Tenants(
-            redis,
-            prefix=prefix,
-            defaults=Tenant(name="default"),
-            access=data_dir / "access",
-        )
+        yield redis

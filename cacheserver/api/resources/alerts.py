@@ -38,7 +38,7 @@ async def recent(request: Request, tenant: str | None = None, limit: int = 100) 
 async def test(request: Request, name: str) -> dict[str, Any]:
     """Test each alert channel. The reply has `ok` or the error by channel; there is no retry."""
     state = state_of(request)
-    state.gate.admit_admin(request)
+    state.gate.admit_admin(request, "tune")
     tenant = await tenant_of(state, name)
     outcome = await state.parts.alerts.delivery.test(tenant)
     return {"delivered": {channel: why or "ok" for channel, why in outcome.items()}}

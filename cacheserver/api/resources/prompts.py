@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from cacheserver.api import admin_act
+from cacheserver.api.json_body import json_body
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import state_of
 from cacheserver.cache.controls import name as checked_name
@@ -19,6 +21,28 @@ router = APIRouter()
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _ENTRY = re.compile(r"[0-9a-f]{32}")
 _MOST_NAMED = 10_000
+_HASH = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+_CARRY_BODY = json_body(
+    {
+        "namespace": {"type": "string", "default": "default"},
+        "from": _HASH,
+        "to": _HASH,
+        "dry_run": {"type": "boolean", "default": True},
+        "entries": {
+            "type": ["array", "null"],
+            "items": _HASH,
+            "maxItems": _MOST_NAMED,
+            "description": "Ids of the entries to copy; absent: all.",
+        },
+    },
+    {
+        "try it": {
+            "from": "0123456789abcdef0123456789abcdef",
+            "to": "fedcba9876543210fedcba9876543210",
+        }
+    },
+    required=("from", "to"),
+)
 
 
 @router.get("/admin/v1/prompts/{tenant}", tags=["admin"], summary="What Claude's cache saved")
@@ -85,6 +109,7 @@ async def versions(request: Request, tenant: str) -> list[dict[str, Any]]:
     "/admin/v1/prompts/{tenant}/carry-over",
     tags=["admin"],
     summary="Keep answers over a new version",
+    openapi_extra=_CARRY_BODY,
 )
 async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     """Copy the answers of one version of a system prompt to another.
@@ -94,13 +119,15 @@ async def carry_over(request: Request, tenant: str) -> dict[str, Any]:
     under the old prompt may be wrong under the new one: read a dry run first.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    state.gate.admit_admin(request, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - {"namespace", "from", "to", "dry_run", "entries"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
     dry_run = fields.get("dry_run", True)
     if not isinstance(dry_run, bool):
         raise BadRequest("dry_run", "must be true or false")
+    if dry_run:
+        admin_act.note_nothing(request)
     return await state.parts.prompt_caching.versions.carry_over(
         await tenant_of(state, tenant),
         checked_name("namespace", fields.get("namespace", "default")),

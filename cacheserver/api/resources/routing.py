@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from cacheserver.api import errors
+from cacheserver.api.json_body import json_body
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.core import tiers
@@ -22,6 +23,7 @@ from cacheserver.routing.trials import gold_rules
 from cacheserver.routing.trials import rules as trials
 from cacheserver.routing.trials.gold import Run
 from cacheserver.routing.trials.rules import Pair, PairRecord
+from cacheserver.tenants.admin_keys import Role
 
 router = APIRouter(prefix="/admin/v1/routing", tags=["admin"])
 thresholds = APIRouter(
@@ -30,6 +32,18 @@ thresholds = APIRouter(
 
 _PROVABLE: tuple[Tier, ...] = ("low", "middle")  # above the high one there is none to compare with
 
+_THRESHOLD = json_body(
+    {
+        "task": {"type": "string"},
+        "tier": {"enum": list(_PROVABLE)},
+        "min_agreement": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    },
+    {"nine of ten": {"task": "classification", "tier": "low", "min_agreement": 0.9}},
+    required=("task", "tier"),
+)
+_RUN = json_body(
+    {"tier": {"enum": list(_PROVABLE)}}, {"the middle tier": {"tier": "middle"}}, optional=True
+)
 _LINES = {
     "requestBody": {
         "required": True,
@@ -69,13 +83,17 @@ async def shown(request: Request, tenant: str) -> dict[str, Any]:
     }
 
 
-@thresholds.put("/{tenant}/thresholds", summary="The agreement a tier has to show for a task")
+@thresholds.put(
+    "/{tenant}/thresholds",
+    summary="The agreement a tier has to show for a task",
+    openapi_extra=_THRESHOLD,
+)
 async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     """Fields: `task`, `tier` (that such work is for) and `min_agreement` (0 to 1; null: no trial is
     asked for). The tier is used once the interval's lower end is there; till then the next one up.
     In force on every server within seconds.
     """
-    state, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - {"task", "tier", "min_agreement"}:
         raise BadRequest(min(unknown)[:64], "is not known here")
@@ -95,7 +113,7 @@ async def put_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
     It replaces the task's last set; at most 500 questions.
     """
-    state, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant, "tune")
     name = _task(task, found.routing)
     items = await state.lines(request, gold_rules.read)
     await state.parts.trials.live.store.put_gold(tenant, name, items, state.parts.clock())
@@ -119,20 +137,25 @@ async def get_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
 
 @router.delete("/{tenant}/gold/{task}", summary="Remove a gold set")
 async def remove_gold(request: Request, tenant: str, task: str) -> dict[str, Any]:
-    state, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant, "tune")
     name = _task(task, found.routing)
     if not await state.parts.trials.live.store.remove_gold(tenant, name):
         raise NotFound(_NONE)
     return {"task": name, "removed": True}
 
 
-@router.post("/{tenant}/gold/{task}/run", status_code=202, summary="Ask a gold set's questions now")
+@router.post(
+    "/{tenant}/gold/{task}/run",
+    status_code=202,
+    summary="Ask a gold set's questions now",
+    openapi_extra=_RUN,
+)
 async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
     """Start a run in the background, within the daily spending cap; `GET` shows the result.
 
     Field: `tier`, whose model is asked; without it the one the task is for, or `low`.
     """
-    state, found = await _admitted(request, tenant)
+    state, found = await _admitted(request, tenant, "tune")
     name = _task(task, found.routing)
     raw = await errors.read_body(request, state.max_body_bytes)
     fields = errors.parse(raw) if raw.strip() else {}
@@ -149,9 +172,9 @@ async def run_gold(request: Request, tenant: str, task: str) -> JSONResponse:
 _NONE = "this task has no gold set; upload one with PUT"
 
 
-async def _admitted(request: Request, tenant: str) -> tuple[AppState, Tenant]:
+async def _admitted(request: Request, tenant: str, role: Role = "read") -> tuple[AppState, Tenant]:
     state = state_of(request)
-    state.gate.admit_admin(request)
+    state.gate.admit_admin(request, role)
     return state, await tenant_of(state, tenant)
 
 

@@ -33,7 +33,7 @@ async def reset(request: Request, tenant: str) -> dict[str, Any]:
     or what is asked has changed. In force on every server within seconds.
     """
     app = state_of(request)
-    app.gate.admit_admin(request)
+    app.gate.admit_admin(request, "tune")
     found = await tenant_of(app, tenant)
     await app.parts.verification.audited.reset(found.name)
     return await _shown(app, found)

@@ -23,7 +23,7 @@ ROUTES: dict[Feature, tuple[str, str, dict[str, Any] | None]] = {
     "alerts": ("GET", "/admin/v1/alerts", None),
     "batches": ("POST", "/v1/jobs", QUESTION),
     "budgets": ("GET", "/v1/budget", None),
-    "calibration": ("GET", "/admin/v1/tenants/default/reviews", None),
+    "calibration": ("GET", "/admin/v1/labels/queue?tenant=default", None),
     "conversations": ("GET", "/v1/conversations/holiday", None),
     "erasure": ("POST", "/v1/erase", {"tag": "holiday"}),
     "lint": ("POST", "/v1/lint", {"messages": [{"role": "user", "content": "Hello"}]}),

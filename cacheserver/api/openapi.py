@@ -81,7 +81,7 @@ _CONTENT: dict[str, tuple[str, ...]] = {
     "/v1/messages": ("application/json", "text/event-stream"),
     "/v1/query": ("application/json", "text/event-stream"),
     "/v1/usage/export": ("text/csv", "application/x-ndjson", "application/vnd.apache.parquet"),
-    "/admin/v1/tenants/{name}/reviews/export": ("application/x-ndjson",),
+    "/admin/v1/labels/export": ("application/x-ndjson",),
     f"{_BATCH}/{{id}}/results": ("application/x-jsonl",),
 }
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from cacheserver.cache.decider import judge_pair
+from cacheserver.calibration.admin_labels import AdminLabels
 from cacheserver.calibration.answers.reader import READING, AnswerReader
 from cacheserver.calibration.answers.vectors import AnswerVectors
 from cacheserver.calibration.audits import Auditor
-from cacheserver.calibration.bars import Bars
 from cacheserver.calibration.feedback import Feedback
 from cacheserver.calibration.gauges import WrongHitGauges
+from cacheserver.calibration.label_files import LabelFiles
+from cacheserver.calibration.label_queue import LabelQueue
 from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.llm_judge import Judge, JudgeSettings
 from cacheserver.calibration.pairs import Pairs
-from cacheserver.calibration.review_queue import ReviewFiles
 from cacheserver.calibration.review_store import ReviewQueue
 from cacheserver.calibration.second_opinion import SecondOpinion
 from cacheserver.calibration.states import States
@@ -38,9 +39,9 @@ class CalibrationParts:
     labels: Labels
     feedback: Feedback
     pairs: Pairs
-    bars: Bars
     reviews: ReviewQueue
-    review_files: ReviewFiles
+    label_queue: LabelQueue
+    label_files: LabelFiles
     what_if: WhatIf
     wrong_hits: WrongHitShares
     reader: AnswerReader
@@ -117,6 +118,18 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
         clock=clock,
     )
     reviews = ReviewQueue(store.redis, prefix=store.prefix, sealer=store.sealer)
+    given = AdminLabels(store.redis, prefix=store.prefix)
+    queue = LabelQueue(
+        decisions=log,
+        entries=entries,
+        labels=labels,
+        given=given,
+        reviews=reviews,
+        states=states,
+        worker=worker,
+        count=log.count,
+        clock=clock,
+    )
     wrong_hits = WrongHitShares(labels, metrics, clock)
     plugins = host.plugins
     plugins.calibrations, plugins.learner = states, worker
@@ -136,11 +149,9 @@ async def build(host: Host, labels: Labels) -> AsyncIterator[CalibrationParts]:
                 judged=partial(judge_pair, language, answers.prior),
                 states=states,
             ),
-            bars=Bars(store.redis, prefix=store.prefix),
             reviews=reviews,
-            review_files=ReviewFiles(
-                reviews=reviews, entries=entries, states=states, worker=worker, decision_log=log
-            ),
+            label_queue=queue,
+            label_files=LabelFiles(queue=queue, given=given),
             what_if=WhatIf(decisions=log, labels=labels, states=states, language=language),
             wrong_hits=wrong_hits,
             reader=reader,

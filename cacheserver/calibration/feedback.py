@@ -1,4 +1,4 @@
-"""Feedback: a verdict "bad" counts at once, "good" waits for a review.
+"""Feedback: a verdict "bad" counts at once, "good" on a semantic hit waits for a review.
 
 Rule: callers only tighten. Only audits, labels from misses and admins can raise a probability.
 """
@@ -79,32 +79,34 @@ class Feedback:
         self, tenant: str, entry: Entry, record: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         self._journal.count(tenant, {"feedback_good": 1})
+        # The evidence of a miss is that of the nearest entry, not of what the caller was given.
+        if record is None or record["decision"]["kind"] != "semantic":
+            return {"verdict": "good", "entry_id": entry.id, "done": "counted"}
+        decision = record["decision"]
         item: dict[str, Any] = {
             "query_a": entry.text,
-            "query_b": None if record is None else record.get("asked"),
+            "query_b": record.get("asked"),
             "entry_id": entry.id,
-            "decision_id": None if record is None else record["id"],
+            "decision_id": record["id"],
             "verdict": "good",
             "marks": _marks(entry, record),
-        }
-        # The evidence of a miss is that of the nearest entry, not of what the caller was given.
-        served = record is not None and record["decision"]["kind"] == "semantic"
-        if record is not None and served:
-            item["served"] = {
+            "scope": record["scope"],
+            "served": {
                 "fingerprint": record["fingerprint"],
-                "similarity": record["decision"]["similarity"],
-            }
-        if record is not None and served and record["decision"].get("evidence") is not None:
+                "similarity": decision["similarity"],
+            },
+        }
+        if decision.get("evidence") is not None:
             # Needed for the label after the review: the decision's record has expired by then.
             item["decided"] = {
-                "evidence": record["decision"]["evidence"],
+                "evidence": decision["evidence"],
                 "scope": record["scope"],
                 "caller": record.get("caller", ""),
                 "namespace": record.get("namespace"),
                 "fingerprint": record["fingerprint"],
                 "embedder": record.get("embedder", FIRST_EMBEDDER),
             }
-        await self._reviews.put(tenant, item, once=None if record is None else record["id"])
+        await self._reviews.put(tenant, item, once=record["id"])
         return {"verdict": "good", "entry_id": entry.id, "done": "queued for review"}
 
     async def _negative(self, tenant: str, record: Mapping[str, Any], *, source: Source) -> None:
@@ -124,7 +126,7 @@ class Feedback:
         await self._states.learn(tenant, record["scope"], label, once=record["id"])
 
 
-def _marks(entry: Entry, record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _marks(entry: Entry, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the marks by which erasure finds the two questions of an item."""
     of_entry = {
         "namespace": entry.namespace,
@@ -132,7 +134,7 @@ def _marks(entry: Entry, record: Mapping[str, Any] | None) -> list[dict[str, Any
         "actor": entry.actor,
         "conversation": entry.conversation,
     }
-    return [of_entry] if record is None else [of_entry, {one: record.get(one) for one in of_entry}]
+    return [of_entry, {one: record.get(one) for one in of_entry}]
 
 
 def _read(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

@@ -1,4 +1,4 @@
-"""The Lua scripts of `labels`, `reviews` and `bars`: each is one atomic step.
+"""The Lua scripts of `labels` and `reviews`: each is one atomic step.
 
 Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
 
@@ -17,8 +17,6 @@ Keys, all under one prefix P; T is a tenant with its length, `4:acme`:
     P review:T:<id>       string  a pair for a person to look at
     P reviews:T           zset    ids of such pairs, by when they came (us)
     P once:T:<digest>     string  what a step that must happen once gave back
-    P bars:T              hash    what an operator set: tenant, n:<namespace>, s:<scope>
-    P barlog:T            stream  the changes of them
 
 The keys of a script are built inside it, which a cluster would not allow.
 """
@@ -252,20 +250,4 @@ while #reply < 2 * limit do
   from = '(' .. ids[#ids]
 end
 return reply
-"""
-
-# ARGV: P, T, field, bar or '', bars, changes, who, at, level, name. Returns {id, before or false},
-# or false if there are too many bars. The change and its record come together or not at all.
-SET_BAR = """
-local bars, log = ARGV[1] .. 'bars:' .. ARGV[2], ARGV[1] .. 'barlog:' .. ARGV[2]
-local before = redis.call('HGET', bars, ARGV[3])
-if ARGV[4] == '' then
-  redis.call('HDEL', bars, ARGV[3])
-else
-  if not before and redis.call('HLEN', bars) >= tonumber(ARGV[5]) then return false end
-  redis.call('HSET', bars, ARGV[3], ARGV[4])
-end
-local id = redis.call('XADD', log, 'MAXLEN', '=', ARGV[6], '*', 'who', ARGV[7], 'at', ARGV[8],
-  'level', ARGV[9], 'name', ARGV[10], 'before', before or '', 'after', ARGV[4])
-return {id, before}
 """

@@ -31,6 +31,7 @@ WINDOW = (
 LIFE_S = 90 * 86_400  # of a scope's labels and state: after a quiet quarter the prior is as good
 ONCE_S = 86_400  # as long as a decision can be looked up, and so reported
 SHADOW = "shadow"  # name of the window of shadow mode; it is no scope
+RETRACTS = "retracts"  # field of a row that removes the label with this id
 MAX_SPEND = 2**53  # nanodollars, 9 million USD: whole numbers in Lua end there
 
 _MAX_LABEL = 4_096  # bytes; features, hashes and ids are some 400
@@ -123,10 +124,18 @@ class Labels:
         added = await run_script(self._add, self._prefix, *words, *bounds)
         return str(added.decode())
 
+    async def retract(self, tenant: str, scope: str, label_id: str) -> None:
+        """Remove a label. A row says so to servers that have read it already."""
+        if _ID.fullmatch(label_id) is None:
+            raise StoreError(f"{label_id[:64]!r} is not the id of a label")
+        key = f"{self._prefix}labels:{tenant_key(tenant)}:{scope}"
+        await command(self._redis, "XDEL", key, label_id)
+        await self.add(tenant, scope, {RETRACTS: label_id}, once=f"retract:{label_id}")
+
     async def window(
         self, tenant: str, scope: str, *, after: str | None = None, limit: int = WINDOW
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return up to `limit` labels of the scope with their ids, oldest first.
+        """Return up to `limit` labels of the scope with their ids, oldest first; some retract one.
 
         With `after`, those added since that id. Labels that have left the window meanwhile are
         missing, so a reader sees from the first id whether it has all.
@@ -161,6 +170,10 @@ class Labels:
         if life_s > 0:
             key = self._tombstone(tenant, question_key, entry_id)
             await command(self._redis, "SET", key, 1, "EX", life_s)
+
+    async def absolve(self, tenant: str, question_key: str, entry_id: str) -> None:
+        """Remove a tombstone."""
+        await command(self._redis, "DEL", self._tombstone(tenant, question_key, entry_id))
 
     async def adjust(
         self,

@@ -15,7 +15,7 @@ from typing import Any
 
 from cacheserver.cache.ports import Metrics
 from cacheserver.calibration import label_intake
-from cacheserver.calibration.labels import SHADOW, Labels
+from cacheserver.calibration.labels import RETRACTS, SHADOW, Labels
 from cacheserver.core.errors import StoreError
 from cacheserver.core.evidence import as_json, read_evidence
 from cacheserver.core.types import FIRST_EMBEDDER
@@ -105,27 +105,42 @@ class States:
 
     async def learn(
         self, tenant: str, scope: str, label: Label, *, once: str | None = None
-    ) -> None:
-        """Store a label that adds information, and refit if due. Raises `StoreError`."""
+    ) -> str | None:
+        """Store a label that adds information, and refit if due; return its id.
+
+        None: it adds none, and was dropped. Raises `StoreError`.
+        """
         cached, label = self._cached(tenant, scope), replace(label, at=self._clock())
         async with cached.lock:
             await self._look(tenant, scope, cached)
             if not label_intake.wanted(cached.state, label):
                 self._metrics.dropped("labels")
-                return
-            await self._labels.add(tenant, scope, encode(label), once=once)
+                return None
+            added = await self._labels.add(tenant, scope, encode(label), once=once)
             await self._look(tenant, scope, cached)
             for _ in range(_TRIES):
                 if not cached.state.refit_due:
-                    return
+                    break
                 fitted, bars = await _fit(cached, cached.state, calibration.refit)
                 data = self._encode_state(fitted, cached.ids[-1])
                 saved = await self._labels.save_state(tenant, scope, data, version=cached.version)
                 cached.state = fitted
                 cached.bars.update(bars)
                 if saved:
-                    return
+                    break
                 await self._look(tenant, scope, cached)
+            return added
+
+    async def retract(self, tenant: str, scope: str, label_id: str) -> None:
+        """Remove a label: at once here, on other servers with their next look.
+
+        The weights keep what they learned of it until the next fit. Raises `StoreError`.
+        """
+        cached = self._cached(tenant, scope)
+        async with cached.lock:
+            await self._look(tenant, scope, cached)
+            await self._labels.retract(tenant, scope, label_id)
+            await self._look(tenant, scope, cached)
 
     async def _look(self, tenant: str, scope: str, cached: _Scope) -> None:
         """Update `cached` from Redis."""
@@ -133,7 +148,11 @@ class States:
         state, review, served = cached.state, False, False
         for label_id, row in await self._labels.window(tenant, scope, after=cached.last):
             cached.last = label_id
-            if (label := self._read(row)) is not None:
+            if (removed := str(row.get(RETRACTS))) in cached.ids:
+                state = calibration.unlearn(state, cached.ids.index(removed))
+                cached.ids.remove(removed)
+                review = True
+            elif (label := self._read(row)) is not None:
                 state = calibration.learn(state, label)
                 cached.ids.append(label_id)
                 review |= state.review_due

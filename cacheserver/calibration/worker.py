@@ -281,24 +281,50 @@ class Worker:
             await verifier.observe(query, candidate, right=right, weight=weight, served=served)
 
     async def condemn(
-        self, tenant: str, question: str, candidate: Candidate, *, once: str | None
+        self,
+        tenant: str,
+        question: str,
+        candidate: Candidate,
+        *,
+        once: str | None,
+        served: bool = True,
     ) -> None:
-        """Never serve the entry for that question again; lower its and its group's probability."""
+        """Never serve the entry for that question again.
+
+        If it was served, its probability and its group's fall too.
+        """
         entry = candidate.entry
         life_s = max(1, round(entry.expires_at - self._clock()) + 1)
         await self._labels.tombstone(tenant, question, entry.id, life_s=life_s)
-        await self._count_past(tenant, entry.id, _group(candidate), right=False, once=once)
+        if served:
+            await self._count_past(tenant, entry.id, _group(candidate), right=False, once=once)
+
+    async def exonerate(self, tenant: str, entry_id: str, group: str, *, once: str) -> None:
+        """Take back a wrong hit that `condemn` counted."""
+        await self._adjust(tenant, entry_id, group, wrong=-1.0, right=0.0, once=once)
 
     async def _count_past(
         self, tenant: str, entry_id: str, group: str, *, right: bool, once: str | None = None
     ) -> None:
         """Add to the record of an entry's hits, and of its group's."""
         yes, no = float(right), float(not right)
-        await self._labels.adjust(tenant, entry_id, wrong=no, right=yes, once=once)
+        await self._adjust(tenant, entry_id, group, wrong=no, right=yes, once=once)
+
+    async def _adjust(
+        self,
+        tenant: str,
+        entry_id: str,
+        group: str,
+        *,
+        wrong: float,
+        right: float,
+        once: str | None,
+    ) -> None:
+        await self._labels.adjust(tenant, entry_id, wrong=wrong, right=right, once=once)
         # A group is named by its first entry: without the prefix, one count would serve for both.
         group_once = None if once is None else f"group:{once}"
         await self._labels.adjust(
-            tenant, group, wrong=no, right=yes, life_s=_GROUP_S, once=group_once
+            tenant, group, wrong=wrong, right=right, life_s=_GROUP_S, once=group_once
         )
 
     async def _label(

@@ -135,9 +135,9 @@ def _kinds() -> tuple[Kind, ...]:
             ("spending", "string", "spend:T:<rest>", "stays", "money", "two days"),
             ("reviews", "string", "review:T:<id>", "record", "questions", month),
             ("review_lists", "sorted set", "reviews:T", "tenant", "ids", month),
+            ("admin_labels", "hash", "adminlabels:T", "always", "ids, digests, who", month),
+            ("admin_label_times", "sorted set", "adminlabeltimes:T", "always", "digests", month),
             ("once", "string", "once:T:<digest>", "tenant", "ids", "a day; 30 days"),
-            ("bars", "hash", "bars:T", "stays", "settings", own),
-            ("bar_changes", "stream", "barlog:T", "stays", "settings, who", "the last 10,000"),
         ),
         *_of(
             "promptcache",
@@ -326,6 +326,8 @@ def _kinds() -> tuple[Kind, ...]:
             ("admin_key_uses", "hash", "adminkeysused", "stays", "times", own),
             ("audit_trail", "stream", "audittrail", "stays", "who, when, what", "the last 10,000"),
             ("settings", "hash", "tenants", "stays", "settings; prompts to be pre-warmed", own),
+            ("bars", "hash", "bars:T", "stays", "settings, of an earlier version", own),
+            ("bar_changes", "stream", "barlog:T", "stays", "settings, who", "the last 10,000"),
         ),
         *_of(
             "encryption",

@@ -140,6 +140,13 @@ def learn(state: Calibration, label: Label) -> Calibration:
     return replace(state, labels=(*recent, label), fresh=state.fresh + 1)
 
 
+def unlearn(state: Calibration, place: int) -> Calibration:
+    """Return the state without the label at `place`. Its weights change with the next `refit`."""
+    fresh = state.fresh - (place >= len(state.labels) - state.fresh)
+    left = (*state.labels[:place], *state.labels[place + 1 :])
+    return replace(state, labels=left, fresh=fresh)
+
+
 def refit(state: Calibration) -> Calibration:
     """Return the state refitted to its window: 35 ms of CPU for 2,000 labels."""
     state = replace(state, fresh=0)

@@ -13,12 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from redis.exceptions import WatchError
+
 from cacheserver.core.background import BackgroundWork
 from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreError, Unavailable
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
+from cacheserver.tenants.bar_history import BarChange, BarHistory
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
 from cacheserver.tenants.tenant_json import decode, encode
 
@@ -58,6 +61,7 @@ class Tenants(ApiKeys):
         )
         self._tenants = f"{prefix}tenants"
         self._secret = f"{prefix}secret"
+        self.bar_history = BarHistory(redis, prefix=prefix)
         self._defaults = defaults
         self._sealer = sealer or PlainSealer()
         self._read = GraceCache[Tenant](clock)
@@ -130,17 +134,52 @@ class Tenants(ApiKeys):
         assert found is not None  # there are defaults
         return found
 
-    async def put(self, tenant: Tenant) -> None:
+    async def put(
+        self, tenant: Tenant, *, who: str = "admin", undoes: BarChange | None = None
+    ) -> None:
         """Store a tenant's settings; they take effect in every process within `FRESH_S`.
 
-        Raises `BadRequest` naming the invalid field, and `StoreError`.
+        Bars that change are recorded in the same step, as changed by `who`; `undoes` is the change
+        that is taken back. Raises `BadRequest` naming the invalid field, and `StoreError`.
         """
         await self._sealer.ready(STORE)
         # With the store's key: settings stay when everything else of a tenant is erased.
         record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
         with store_errors():
-            await self._redis.hset(self._tenants, tenant.name, record)
+            while not await self._replace(tenant, record, who, undoes):
+                pass  # another server stored settings meanwhile, and so came further
         self._read.forget(tenant.name)
+
+    async def _replace(
+        self, tenant: Tenant, record: bytes, who: str, undoes: BarChange | None
+    ) -> bool:
+        """Store settings with the changes of bars. False: other settings were stored meanwhile."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(self._tenants)
+            stored = await pipe.hget(self._tenants, tenant.name)
+            before: Tenant | None = self.fresh(tenant.name)
+            if stored is not None:
+                try:
+                    await self._sealer.know([_raw(stored)])
+                    before = self._decode(tenant.name, stored)
+                except KeyLost:
+                    before = None
+            pipe.multi()  # type: ignore[no-untyped-call]
+            self.bar_history.append(
+                pipe,
+                before,
+                tenant,
+                self._defaults.bar,
+                who=who,
+                now=self._now(),
+                undoes=undoes,
+            )
+            pipe.hset(self._tenants, tenant.name, record)
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+            return True
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant's cached settings and key."""

@@ -20,7 +20,7 @@ async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
     await put(house, path, level="namespace", name="faq", bar={"target": 0.02}, who="bob")
     assert came_from(await house.ask("Whats the capital of France")) == ("miss", "exact-only")
     history = (await house.http.get(f"/admin/v1/{path}/history", headers=ADMIN)).json()
-    assert [(c["who"], c["level"], c["name"]) for c in history] == [
+    assert [(c["who"], c["level"], c["name"]) for c in history["items"]] == [
         ("bob", "namespace", "faq"),
         ("ann", "tenant", ""),
     ]
@@ -34,11 +34,85 @@ async def test_bars_are_tried_dry_set_and_recorded(house: House) -> None:
         {"bar": {"target": 0.1, "similarity": 0.9}},
         {"level": "scope", "name": "zz", "bar": {"target": 0.1}},
         {"level": "galaxy", "bar": {"target": 0.1}},
-        {"bar": None},
+        {"level": "namespace", "name": "nobodys", "bar": None},
     ]
     for wrong in refusals:
         refused = await house.http.put(f"/admin/v1/{path}", headers=ADMIN, json=wrong)
         assert refused.status_code == 400, wrong
+
+
+async def changes(house: House, tenant: str = "default") -> list[dict[str, Any]]:
+    """The history, oldest first, read two at a time."""
+    path, found, cursor = f"/admin/v1/tenants/{tenant}/bars/history", [], None
+    while True:
+        query = {"limit": "2", **({} if cursor is None else {"cursor": cursor})}
+        page = (await house.http.get(path, params=query, headers=ADMIN)).json()
+        found += page["items"]
+        if (cursor := page["next"]) is None:
+            return found[::-1]
+
+
+async def test_a_bar_that_any_route_sets_is_in_the_history(house: House) -> None:
+    """Also one that a change of mode removed, and none that stayed as it was."""
+    await put(house, "tenants/default/bars", bar={"target": 0.02}, who="ann")
+    await put(
+        house,
+        "tenants/default",
+        default_ttl_s=60,
+        bar={"target": 0.02},
+        namespace_bars={"faq": {"exact_only": True}},
+    )
+    await put(house, "tenants/default", max_ttl_s=600, default_ttl_s=30)
+    await put(house, "tenants/default/bars", bar=None)
+    told = [
+        (c["who"], c["level"], c["name"], c["before"], c["after"]) for c in await changes(house)
+    ]
+    assert told == [
+        ("ann", "tenant", "", None, {"target": 0.02}),
+        ("admin", "namespace", "faq", None, {"exact_only": True}),
+        ("admin", "tenant", "", {"target": 0.02}, None),
+    ]
+    shown = (await house.http.get("/admin/v1/tenants/default/bars", headers=ADMIN)).json()
+    assert shown["tenant"]["similarity"] == 0.95  # the server's
+
+
+async def undo(house: House, status: int = 200, **fields: Any) -> dict[str, Any]:
+    path = "/admin/v1/tenants/default/bars/undo"
+    response = await house.http.post(path, headers=ADMIN, json=fields)
+    assert response.status_code == status, response.text
+    found = response.json()
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_changes_are_undone_one_by_one_and_that_is_in_the_history(house: House) -> None:
+    await house.ask(PARIS, headers={"x-cache-namespace": "faq"})
+    path = "tenants/default/bars"
+    await put(house, path, bar={"similarity": 0.99})
+    await put(house, path, bar={"similarity": 0.9, "vetoes_off": ["order"]})
+    await put(house, path, level="namespace", name="faq", bar={"exact_only": True})
+    await put(house, path, level="namespace", name="faq", bar=None)
+    back = await undo(house, level="tenant", who="ann")  # not the last of all
+    assert (back["after"]["tenant"]["similarity"], back["after"]["namespaces"]) == (0.99, {})
+    assert back["undone"]["after"] == {"similarity": 0.9, "vetoes_off": ["order"]}
+    assert (await undo(house))["after"]["namespaces"]["faq"]["exact_only"] is True
+    assert (await undo(house))["after"]["namespaces"] == {}
+    assert (await undo(house))["after"]["tenant"]["similarity"] == 0.95  # the server's
+    await undo(house, 404)
+    history = await changes(house)
+    assert [c["after"] for c in history[4:]] == [
+        {"similarity": 0.99},
+        {"exact_only": True},
+        None,
+        None,
+    ]
+    undone = [history[at]["id"] for at in (1, 3, 2, 0)]
+    assert [c["undoes"] for c in history] == [None, None, None, None, *undone]
+    assert history[4]["who"] == "ann"
+    await put(house, path, bar={"target": 0.02})
+    assert (await undo(house))["after"]["tenant"]["similarity"] == 0.95
+    for wrong in ({"level": "scope"}, {"level": "tenant", "name": "x"}, {"name": "x"}, {"why": 1}):
+        await undo(house, 400, **wrong)
 
 
 async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: House) -> None:

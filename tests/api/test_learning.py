@@ -159,11 +159,9 @@ async def test_a_good_word_waits_for_review_and_changes_nothing(house: House) ->
         house, verdict="good", decision_id=hit.headers["x-cache-decision"]
     )
     assert (status, done["done"]) == (200, "queued for review")
-    path = "/admin/v1/tenants/default/reviews"
-    (item,) = (await house.http.get(path, headers=ADMIN)).json()
-    assert (item["query_a"], item["query_b"]) == (PARIS, SIMILAR)
-    await house.http.delete(f"{path}/{item['id']}", headers=ADMIN)
-    assert (await house.http.get(path, headers=ADMIN)).json() == []
+    path = "/admin/v1/labels/queue?tenant=default"
+    (item,) = (await house.http.get(path, headers=ADMIN)).json()["items"]
+    assert (item["query_a"], item["query_b"], item["called_good"]) == (PARIS, SIMILAR, True)
 
 
 async def test_feedback_on_anothers_answer_is_404(house: House) -> None:

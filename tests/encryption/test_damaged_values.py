@@ -84,7 +84,7 @@ async def drive(house: House, who: str, key: str, tenant: str, ids: Mapping[str,
         "/v1/messages/batches",
     ):
         found.add((await house.http.get(path, headers=names)).status_code)
-    for path in (f"/admin/v1/tenants/{tenant}", f"/admin/v1/tenants/{tenant}/reviews"):
+    for path in (f"/admin/v1/tenants/{tenant}", f"/admin/v1/labels/queue?tenant={tenant}"):
         found.add((await house.http.get(path, headers=ADMIN)).status_code)
     return found
 

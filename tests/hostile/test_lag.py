@@ -67,7 +67,8 @@ def _many(word: str) -> dict[str, tuple[str, bytes]]:
 
     crowd = b'{"body":[' + b"[]," * 8_000_000 + b"1]}"
     item = {"body": {"messages": [{"role": "user", "content": word}] * 200}, "expected": "y"}
-    gold, reviews = "/admin/v1/routing/default/gold/extraction", "/admin/v1/tenants/default/reviews"
+    gold = "/admin/v1/routing/default/gold/extraction"
+    labels = "/admin/v1/labels/import?tenant=default"
     return {
         "messages": ("/v1/messages", asked(messages=turns)),
         "messages of auto": ("/v1/messages", asked(messages=turns, model="auto")),
@@ -79,8 +80,8 @@ def _many(word: str) -> dict[str, tuple[str, bytes]]:
         "gold, a line": (gold, crowd),
         "gold, lines": (gold, b"\n" * 20_000_000),
         "gold, items": (gold, b"\n".join([json.dumps(item).encode()] * 500)),
-        "reviews, a line": (reviews, crowd),
-        "reviews, lines": (reviews, b"\r\n" * 10_000_000),
+        "labels, a line": (labels, crowd),
+        "labels, lines": (labels, b"\r\n" * 10_000_000),
     }
 
 

@@ -21,8 +21,8 @@ OWN = ("/v1/jobs/{id}", "/v1/jobs/{id}/events", "/v1/messages/batches/{id}/resul
 # Routes that show texts of an ordinary tenant: of each it is proven that it does.
 SHOWING = {
     "/admin/v1/tenants/{name}/decisions/{id}",
-    "/admin/v1/tenants/{name}/reviews",
-    "/admin/v1/tenants/{name}/reviews/export",
+    "/admin/v1/labels/queue",
+    "/admin/v1/labels/export",
     "/admin/v1/routing/{tenant}/gold/{task}",
     "/v1/decisions/{id}",
     "/v1/conversations/{name}",
@@ -45,7 +45,7 @@ async def shows(
         got = await house.http.get(
             path.format(**named),
             headers=ADMIN if path.startswith(("/admin", "/metrics")) else {"x-api-key": key},
-            params={"namespace": f"space-{who}"} if talks else {},
+            params={"namespace": f"space-{who}"} if talks else {"tenant": tenant},
         )
         assert got.status_code in (200, 400, 409), (path, got.text)
         found[path] = got.content
@@ -87,9 +87,11 @@ async def test_there_is_no_review_queue_and_it_is_said_why(house: House) -> None
     assert (told.status_code, told.json()["reason"]) == (200, "no-content")
     assert await house.parts.calibration.reviews.items("sealed", after=None, limit=10) == []
     tried = [
-        await house.http.get("/admin/v1/tenants/sealed/reviews", headers=ADMIN),
-        await house.http.get("/admin/v1/tenants/sealed/reviews/export", headers=ADMIN),
-        await house.http.post("/admin/v1/tenants/sealed/reviews", content=b"{}", headers=ADMIN),
+        await house.http.get("/admin/v1/labels/queue?tenant=sealed", headers=ADMIN),
+        await house.http.get("/admin/v1/labels/export?tenant=sealed", headers=ADMIN),
+        await house.http.post(
+            "/admin/v1/labels/import?tenant=sealed", content=b"{}", headers=ADMIN
+        ),
     ]
     for refused in tried:
         assert refused.status_code == 409

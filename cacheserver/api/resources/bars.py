@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,11 +17,18 @@ from cacheserver.core.errors import BadRequest, NotFound, Unknown
 from cacheserver.core.rules.bounds import SCOPE
 from cacheserver.core.types import Bar, Tenant
 from cacheserver.tenants import tenant_json
+from cacheserver.tenants.bar_history import Place
 
 router = APIRouter()
-changes = APIRouter()  # with their record, and what they would have changed: `calibration`
+changes = APIRouter()  # what they would have changed: `calibration`
 
+_CHANGE_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _FIELDS = frozenset({"level", "name", "bar", "who", "dry_run", "limit", "cursor"})
+_UNDO_FIELDS = frozenset({"level", "name", "who"})
+_PLACE = {
+    "level": {"enum": ["tenant", "namespace", "scope"], "default": "tenant"},
+    "name": {"type": "string", "description": "Of the namespace or scope."},
+}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -30,9 +38,11 @@ _BODY = {
                     "type": "object",
                     "required": ["bar"],
                     "properties": {
-                        "level": {"enum": ["tenant", "namespace", "scope"], "default": "tenant"},
-                        "name": {"type": "string", "description": "Of the namespace or scope."},
-                        "bar": {"type": ["object", "null"], "description": "null removes one."},
+                        **_PLACE,
+                        "bar": {
+                            "type": ["object", "null"],
+                            "description": "null: as the level above; of a tenant, the server.",
+                        },
                         "who": {"type": "string"},
                         "dry_run": {"type": "boolean", "default": False},
                         "limit": {"type": "integer", "minimum": 1, "maximum": PAGE},
@@ -44,6 +54,24 @@ _BODY = {
                     "a threshold without one veto": {
                         "value": {"bar": {"similarity": 0.95, "vetoes_off": ["order"]}}
                     },
+                    "the server's default": {"value": {"bar": None}},
+                },
+            }
+        },
+    }
+}
+_UNDO_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {**_PLACE, "who": {"type": "string"}},
+                },
+                "examples": {
+                    "the last change of all": {"value": {}},
+                    "of a namespace": {"value": {"level": "namespace", "name": "help"}},
                 },
             }
         },
@@ -83,7 +111,8 @@ async def bars(request: Request, name: str) -> dict[str, Any]:
     openapi_extra=_BODY,
 )
 async def set_bar(request: Request, name: str) -> dict[str, Any]:
-    """Set the bar of the tenant, a namespace or a scope; `bar` null removes one.
+    """Set the bar of the tenant, a namespace or a scope; `bar` null removes one: the level above
+    holds then, for the tenant the server's default.
 
     Fields: `level` (`tenant`, `namespace`, `scope`), `name` (of the namespace or scope), `bar`
     (`target` or `similarity` or `exact_only`; `top_k`, `vetoes_off`, `audit_share`), `who`, and
@@ -99,9 +128,9 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     if unknown := fields.keys() - _FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
     if "bar" not in fields:
-        raise BadRequest("bar", "is missing; null removes the one of a namespace or scope")
+        raise BadRequest("bar", "is missing; null removes it")
     before = await tenant_of(state, name)
-    after = _changed(before, fields)
+    after = _changed(before, fields, state.parts.tenants.fresh(name).bar)
     if fields.get("level") == "namespace":
         await refuse_unknown_namespace(state, before, fields["name"])
     await refuse_unknown_scopes(state, "name", before, after)
@@ -113,28 +142,84 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     if dry:
         found = await state.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
         return {**change, "would_have": found}
-    who = fields.get("who", "admin")
-    if not isinstance(who, str):
-        raise BadRequest("who", "must be a string")
-    level, at = fields.get("level", "tenant"), fields.get("name") or ""
-    # Recorded first: a change without a record would be worse than a record without its change.
-    bars, now = state.parts.calibration.bars, state.parts.clock()
-    await bars.set(name, level, at, fields.get("bar"), who=who, now=now)
-    await state.parts.tenants.put(after)
+    await state.parts.tenants.put(after, who=_who(fields))
     return change
 
 
-@changes.get(
-    "/admin/v1/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar"
+@router.post(
+    "/admin/v1/tenants/{name}/bars/undo",
+    tags=["admin"],
+    summary="Take back the last change of a bar",
+    openapi_extra=_UNDO_BODY,
 )
-async def history(request: Request, name: str, limit: int = 100) -> list[dict[str, Any]]:
+async def undo(request: Request, name: str) -> dict[str, Any]:
+    """Set the bar that held before the last change; again, before the one before it.
+
+    With `level` (and `name`), the last change there; else of all the tenant's bars. An undo is in
+    the history, too, with the id of the change that it `undoes`. 404 if nothing is left to undo.
+    """
     state = state_of(request)
     state.gate.admit_admin(request)
-    if not 1 <= limit <= 1_000:
-        raise BadRequest("limit", "must be 1 to 1000")
+    fields = await state.object(request)
+    if unknown := fields.keys() - _UNDO_FIELDS:
+        raise Unknown(min(unknown)[:64], "field", min(unknown), _UNDO_FIELDS)
+    who, tenants = _who(fields), state.parts.tenants
+    before = await tenant_of(state, name)
+    change = await tenants.bar_history.last(before.name, _place(fields))
+    if change is None:
+        raise NotFound("no change of a bar is left to undo here; the history lists all")
+    place = {"level": change.level, "name": change.name or None, "bar": change.before}
+    after = _changed(before, place, tenants.fresh(name).bar, there=False)
+    await tenants.put(after, who=who, undoes=change)
+    return {"before": _bars(before), "after": _bars(after), "undone": asdict(change)}
+
+
+@router.get(
+    "/admin/v1/tenants/{name}/bars/history", tags=["admin"], summary="Who changed which bar"
+)
+async def history(
+    request: Request, name: str, limit: int = 100, cursor: str | None = None
+) -> dict[str, Any]:
+    """Every change of a tenant's bars, by any route, newest first: `at`, `who`, `level`, `name`,
+    the bar `before` and `after` (null: as the level above; of the tenant, the server's default),
+    and `undoes`, the id of a change that was taken back. `cursor` is the `next` of the page before.
+    """
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    if not 1 <= limit <= 200:
+        raise BadRequest("limit", "must be 1 to 200")
+    if cursor is not None and _CHANGE_ID.fullmatch(cursor) is None:
+        raise BadRequest("cursor", "must be the `next` of the page before")
     tenant = await tenant_of(state, name)
-    found = await state.parts.calibration.bars.history(tenant.name, limit)
-    return [asdict(change) for change in found]
+    history = state.parts.tenants.bar_history
+    found = await history.changes(tenant.name, limit + 1, before=cursor)
+    page = found[:limit]
+    return {
+        "items": [asdict(change) for change in page],
+        "next": page[-1].id if len(found) > limit else None,
+    }
+
+
+def _who(fields: Mapping[str, Any]) -> str:
+    who = fields.get("who", "admin")
+    if not isinstance(who, str):
+        raise BadRequest("who", "must be a string")
+    return who
+
+
+def _place(fields: Mapping[str, Any]) -> Place | None:
+    """Return the place whose change is to be undone; None: any. Raises `BadRequest`."""
+    level, name = fields.get("level"), fields.get("name")
+    match level:
+        case None if name is None:
+            return None
+        case "tenant" if name is None:
+            return Place("tenant")
+        case "namespace":
+            return Place("namespace", controls.name("name", name))
+        case "scope":
+            return Place("scope", SCOPE.check("name", name))
+    raise BadRequest("level", "must be `tenant`, or `namespace` or `scope` with a `name`")
 
 
 def _page(fields: Mapping[str, Any], *, dry: bool) -> tuple[int, str | None]:
@@ -150,29 +235,39 @@ def _page(fields: Mapping[str, Any], *, dry: bool) -> tuple[int, str | None]:
     return limit, cursor
 
 
-def _changed(tenant: Tenant, fields: dict[str, Any]) -> Tenant:
-    """Return the tenant with one bar set or removed. Raises `BadRequest` with the field."""
+def _changed(
+    tenant: Tenant, fields: Mapping[str, Any], default: Bar, *, there: bool = True
+) -> Tenant:
+    """Return the tenant with one bar set or removed. Raises `BadRequest` with the field.
+
+    `there`: what is removed must be there.
+    """
     level, at, bar = fields.get("level", "tenant"), fields.get("name"), fields.get("bar")
     match level:
         case "tenant":
-            if bar is None:
-                raise BadRequest("bar", "a tenant always has one: give `exact_only` to close it")
-            return replace(tenant, bar=tenant_json.read_bar("bar", bar))
+            found = default if bar is None else tenant_json.read_bar("bar", bar)
+            return replace(tenant, bar=found)
         case "namespace":
-            bars = _with(tenant.namespace_bars, level, controls.name("name", at), bar)
-            return replace(tenant, namespace_bars=bars)
+            name = controls.name("name", at)
+            return replace(
+                tenant, namespace_bars=_with(tenant.namespace_bars, level, name, bar, there=there)
+            )
         case "scope":
-            bars = _with(tenant.scope_bars, level, SCOPE.check("name", at), bar)
-            return replace(tenant, scope_bars=bars)
+            name = SCOPE.check("name", at)
+            return replace(
+                tenant, scope_bars=_with(tenant.scope_bars, level, name, bar, there=there)
+            )
         case _:
             raise BadRequest("level", "must be `tenant`, `namespace` or `scope`")
 
 
-def _with(bars: Mapping[str, Bar], level: str, at: str, given: object) -> dict[str, Bar]:
+def _with(
+    bars: Mapping[str, Bar], level: str, at: str, given: object, *, there: bool
+) -> dict[str, Bar]:
     """Return the bars of a level with one set, or removed if `given` is None."""
     if given is not None:
         return {**bars, at: tenant_json.read_bar("bar", given)}
-    if at not in bars:
+    if there and at not in bars:
         raise Unknown("name", f"bar of a {level}", at, bars)
     return {name: bar for name, bar in bars.items() if name != at}
 

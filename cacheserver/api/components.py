@@ -18,6 +18,7 @@ from cacheserver.cache.build import Cache
 from cacheserver.cache.call_planner import CallPlanner
 from cacheserver.cache.service import CacheService
 from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.cache.store.reembedding import Reembedding
 from cacheserver.cache.store.semantic import SemanticEntries
 from cacheserver.calibration.build import CalibrationParts
@@ -92,6 +93,10 @@ class Components:
     @property
     def decision_log(self) -> DecisionLog:
         return self.host.answers.decision_log
+
+    @property
+    def decision_search(self) -> DecisionSearch:
+        return self.host.answers.decision_search
 
     @property
     def sticky_models(self) -> StickyModels:

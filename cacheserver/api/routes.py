@@ -39,6 +39,7 @@ from cacheserver.api.resources import (
     webhooks,
 )
 from cacheserver.api.resources.admins import audit_trail, keys
+from cacheserver.api.resources.tuning import decisions
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
 from cacheserver.core.features import Feature
@@ -72,6 +73,7 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(alerts.router, "alerts"),
     Resource(prices.router),
     Resource(cache.router),
+    Resource(decisions.router),
     Resource(erasure.router, "erasure"),
     Resource(feedback.router, "calibration"),
     Resource(bars.router),

@@ -19,6 +19,7 @@ from cacheserver.cache.service import CacheService
 from cacheserver.cache.settlement import Recorder, Settler
 from cacheserver.cache.store import index_sync
 from cacheserver.cache.store.decision_log import DecisionLog
+from cacheserver.cache.store.decision_search import DecisionSearch
 from cacheserver.cache.store.embedder_state import EmbedderStates
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.hot_entries import HotEntries
@@ -80,6 +81,7 @@ class Answers:
 
     entries: SemanticEntries
     decision_log: DecisionLog
+    decision_search: DecisionSearch
     embedder_id: str
     dim: int
     reembedding: Reembedding
@@ -173,6 +175,7 @@ async def answers(
         yield Answers(
             semantic,
             decision_log,
+            DecisionSearch(store.redis, decision_log, prefix=store.prefix, sealer=store.sealer),
             embedder.id,
             embedder.dim,
             reembedding,

@@ -108,6 +108,8 @@ def _kinds() -> tuple[Kind, ...]:
             ("decisions_recorded", "list", "dp", "record", "questions", "seconds"),
             ("decision_lists", "list", "near:T", "tenant", "ids", day),
             ("decision_queue", "list", "dq", "stays", "ids, names of tenants", day),
+            ("decision_rows", "string", "di:T:<hour>", "tenant", "ids, digests, money", day),
+            ("decision_hours", "sorted set", "dis", "stays", "names of tenants", day),
             ("decision_bytes", "string", "db", "stays", "numbers", "always"),
             ("journal_batches", "string", "b:<name>", "stays", "nothing", "an hour"),
             ("counts", "hash", "stats", "stays", "numbers", "always"),

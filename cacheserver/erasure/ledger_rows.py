@@ -73,7 +73,7 @@ class ErasedRows:
             for id, packed in found.items():
                 if marker not in packed:
                     continue
-                stored = stored_row.parted(packed)[0]
+                stored = stored_row.parted(packed).row
                 row = stored_row.decode(id.decode(), stored)
                 if row is not None and (bare := names.without(row)) != row:
                     words += (id, packed, stored_row.encode(bare) + packed[len(stored) :])

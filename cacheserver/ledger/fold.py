@@ -13,6 +13,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, TypeAlias
 
+from cacheserver.cache.store import decision_index
 from cacheserver.core.ledger_row import Row
 from cacheserver.ledger import sums
 from cacheserver.ledger.scripts import FOLD
@@ -46,6 +47,7 @@ class _Recorded(NamedTuple):
     stored: bytes
     ended: bool  # a request's: it counts in the statistics
     decided: bool  # its decision is stored with it
+    indexed: bytes  # its row of the index of decisions; empty: none
 
 
 def recorded_key(prefix: str) -> str:
@@ -97,7 +99,7 @@ class LedgerFold:
 
 
 def _read(id: bytes, record: bytes, written: tuple[bytes, Row] | None) -> _Recorded | None:
-    stored, details, ended = stored_row.parted(record)
+    stored, details, ended, facts = stored_row.parted(record)
     try:
         if written is not None and written[0] == record:
             row: Row | None = written[1]
@@ -105,8 +107,9 @@ def _read(id: bytes, record: bytes, written: tuple[bytes, Row] | None) -> _Recor
             row = stored_row.decode(id.decode(), stored)
         if row is None:
             return None
-        return _Recorded(row, sums.row_sums(row), stored, ended, details is not None)
-    except (TypeError, ValueError, LookupError):
+        indexed = decision_index.pack(row, facts) if facts else b""
+        return _Recorded(row, sums.row_sums(row), stored, ended, details is not None, indexed)
+    except (TypeError, ValueError, LookupError, struct.error):
         return None
 
 
@@ -117,12 +120,13 @@ def _arguments(prefix: str, found: Sequence[_Recorded]) -> Iterator[str | bytes 
     added: dict[_Cell, dict[int, int]] = {}
     slots: dict[tuple[_Cell, ...], dict[int, int]] = {}  # rows mostly share the same three cells
     statistics: dict[tuple[str, str], int] = {}
-    for row, numbers, stored, ended, decided in found:
+    for row, numbers, stored, ended, decided, indexed in found:
         minute = int(row.at // 60)
         yield minute
         yield row.id
         yield stored
         yield tenant_key(row.tenant) if decided else ""
+        yield indexed
         if ended:
             for name, number in _statistics(row):
                 if number:

@@ -24,7 +24,7 @@ after the other; Lua counts in doubles, which are exact to 9 million dollars in 
 from __future__ import annotations
 
 from cacheserver.cache.store.decision_scripts import KEEP_DECISIONS
-from cacheserver.storage.stored_row import NEAR
+from cacheserver.storage.stored_row import EARLIER_NEAR, NEAR
 
 # Overhead of a row beside its id and value: 51 bytes measured, and spare room in a growing hash.
 _ROW_BYTES = 60
@@ -34,12 +34,13 @@ _UNCOUNTED_BYTES = 250
 # Rows have no TTL: they are deleted once a file has them (`FORGET`).
 #
 # ARGV: P, n; then n of minute, id, row as read from `lp`, tenant as in keys of decisions ('' where
-# the record has none); then m, and m of tenant, name, what to add to the statistics; then for each
-# cell its key, TTL (s), most fields, field, overflow field, and the numbers to add as (place 1
-# byte, amount 8). A row counts once: one that has left `lp` or changed there since, and one that
-# `lr` has already, because it was sent again, is left out; what was sent with it is the decision
-# from then on. If there are any of these, their positions are returned and nothing else is done, so
-# that the rest can be sent again without them. Otherwise an empty list is returned.
+# the record has none), row of the index of decisions (or ''); then m, and m of tenant, name, what
+# to add to the statistics; then for each cell its key, TTL (s), most fields, field, overflow field,
+# and the numbers to add as (place 1 byte, amount 8). A row counts once: one that has left `lp` or
+# changed there since, and one that `lr` has already, because it was sent again, is left out; what
+# was sent with it is the decision from then on. If there are any of these, their positions are
+# returned and nothing else is done, so that the rest can be sent again without them. Otherwise an
+# empty list is returned.
 FOLD = (
     """
 local P, n = ARGV[1], tonumber(ARGV[2])
@@ -48,18 +49,20 @@ local P, n = ARGV[1], tonumber(ARGV[2])
     + """
 local waiting = P .. 'lp'
 local ids, by_minute, out, again = {}, {}, {}, {}
-for i = 1, n do ids[i] = ARGV[4 * i] end
+for i = 1, n do ids[i] = ARGV[5 * i - 1] end
 local records = redis.call('HMGET', waiting, unpack(ids))
 
 local function keep_decision(i)
-  local tenant, row, record = ARGV[4 * i + 2], ARGV[4 * i + 1], records[i]
+  local tenant, row, record = ARGV[5 * i + 1], ARGV[5 * i], records[i]
   if tenant == '' then return end
-  local near = record:byte(#row + 2) == NEAR
+  local mark = record:byte(#row + 2)
+  local near = mark == NEAR or mark == EARLIER_MARK
   keep(P .. 'd:' .. tenant .. ':' .. ids[i], record, near and tenant)
+  list(tenant, ARGV[5 * i - 2], ARGV[5 * i + 2])
 end
 
 for i = 1, n do
-  local minute, row, record = ARGV[4 * i - 1], ARGV[4 * i + 1], records[i]
+  local minute, row, record = ARGV[5 * i - 2], ARGV[5 * i], records[i]
   if not record or record:sub(1, #row) ~= row then
     out[#out + 1] = i
   else
@@ -91,7 +94,7 @@ for minute, places in pairs(by_minute) do
   sizes[minute] = 0
   if redis.call('EXISTS', key) == 0 then new[#new + 1] = minute end
   for _, i in ipairs(places) do
-    local id, row = ids[i], ARGV[4 * i + 1]
+    local id, row = ids[i], ARGV[5 * i]
     words[#words + 1] = id
     words[#words + 1] = row
     sizes[minute] = sizes[minute] + #id + #row + ROW_BYTES
@@ -107,7 +110,7 @@ end
 redis.call('INCRBY', P .. 'lrn', n)
 redis.call('INCRBY', P .. 'lrb', size)
 for minute, bytes in pairs(sizes) do redis.call('HINCRBY', P .. 'lrz', minute, bytes) end
-local at = 4 * n + 4
+local at = 5 * n + 4
 for _ = 1, tonumber(ARGV[at - 1]) do
   redis.call('HINCRBY', P .. 'stats', ARGV[at + 1], ARGV[at + 2])
   redis.call('HINCRBY', P .. 'stats:' .. ARGV[at], ARGV[at + 1], ARGV[at + 2])
@@ -146,6 +149,7 @@ return {}
 for _name, _number in {
     "UNCOUNTED_BYTES": _UNCOUNTED_BYTES,
     "ROW_BYTES": _ROW_BYTES,
+    "EARLIER_MARK": EARLIER_NEAR[0],
     "NEAR": NEAR[0],
 }.items():
     FOLD = FOLD.replace(_name, str(_number))

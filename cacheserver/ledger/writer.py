@@ -217,7 +217,7 @@ class Ledger:
         if details is None:
             return packed if row.outcome == "background" else stored_row.joined(packed)
         sealed = self._sealer.seal(decision_log.KIND, row.tenant, row.id, details.plain)
-        return stored_row.joined(packed, sealed, near=details.near)
+        return stored_row.joined_with(packed, sealed, details)
 
     def _note_unfolded(self, error: StoreError) -> None:
         self.unfolded += 1

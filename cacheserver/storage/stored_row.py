@@ -2,10 +2,13 @@
 
     ROW                      of background work, and of all rows of earlier versions
     ROW "\n"                 of a request whose decision is not known
-    ROW "\n" MARK DETAILS    of all others; MARK is one byte: whether a similarity decided
+    ROW "\n" MARK FACTS DETAILS    of all others; MARK is one byte: whether a similarity decided
+    ROW "\n" MARK DETAILS    the same of earlier versions, with marks of their own
 
 The row is a JSON array by position (`STORED`) of about 150 bytes and has no line break. The ledger
-keeps it alone. The details are sealed (`storage.sealer`), and last a day with a copy of the row.
+keeps it alone. The facts are numbers and digests that decisions are searched by, beside the row
+(`cache.store.decision_index`). The details are sealed (`storage.sealer`). Both last a day, with a
+copy of the row.
 """
 
 from __future__ import annotations
@@ -34,8 +37,11 @@ _FLAGS: Final = ("stream", "batch_eligible", "batched")
 _FIRST_VERSION: Final = 20  # how many values every row has
 
 _END: Final = b"\n"
-NEAR: Final = b"~"  # the mark of a decision that depended on a similarity
-_FAR: Final = b"."
+NEAR: Final = b"+"  # the mark of a decision that depended on a similarity
+_FAR: Final = b"-"
+EARLIER_NEAR: Final = b"~"  # without facts
+_EARLIER_FAR: Final = b"."
+FACTS_BYTES: Final = 24
 
 # How the fields are stored that JSON has no type for, or a shorter form of.
 _STORE: Final[Mapping[str, Callable[[Row], Any]]] = {
@@ -88,17 +94,37 @@ class Details(NamedTuple):
 
     plain: bytes
     near: bool  # whether it depended on the similarity of a stored question
+    facts: bytes = b""  # `FACTS_BYTES`; empty: it is not found by a search
 
 
-def joined(row: bytes, details: bytes | None = None, *, near: bool = False) -> bytes:
-    """Join a request's row with its details, None if they are not known."""
-    return row + _END if details is None else b"".join((row, _END, NEAR if near else _FAR, details))
+class Parted(NamedTuple):
+    """Parts of a stored record."""
+
+    row: bytes
+    details: bytes | None  # None: not known
+    ended: bool  # whether a request's end is recorded
+    facts: bytes  # empty: not known
 
 
-def parted(record: bytes) -> tuple[bytes, bytes | None, bool]:
-    """Return the row, its details if there are any, and whether a request's end is recorded."""
+def joined(row: bytes) -> bytes:
+    """Return the record of a request whose decision is not known."""
+    return row + _END
+
+
+def joined_with(row: bytes, sealed: bytes, details: Details) -> bytes:
+    """Join a request's row with its details, which `sealed` are."""
+    if not details.facts:
+        return b"".join((row, _END, EARLIER_NEAR if details.near else _EARLIER_FAR, sealed))
+    return b"".join((row, _END, NEAR if details.near else _FAR, details.facts, sealed))
+
+
+def parted(record: bytes) -> Parted:
+    """Return the parts of a stored record."""
     row, end, rest = record.partition(_END)
-    return row, rest[1:] or None, bool(end)
+    if rest[:1] in (NEAR, _FAR):
+        start = 1 + FACTS_BYTES
+        return Parted(row, rest[start:] or None, True, rest[1:start])
+    return Parted(row, rest[1:] or None, bool(end), b"")
 
 
 def _usage(stored: Any) -> Usage:

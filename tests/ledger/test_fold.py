@@ -79,7 +79,15 @@ async def test_a_row_that_changed_since_it_was_read_is_folded_as_it_is_now(
     await write(redis, prefix, bare)
     minute = int(named.at // 60)
     left_out = await run_script(
-        redis.register_script(FOLD), prefix, 1, minute, named.id, stored_row.encode(named), "", 0
+        redis.register_script(FOLD),
+        prefix,
+        1,
+        minute,
+        named.id,
+        stored_row.encode(named),
+        "",
+        "",
+        0,
     )
     assert left_out == [1]
     assert await stored(redis, prefix) == [bare]

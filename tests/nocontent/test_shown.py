@@ -24,6 +24,9 @@ SHOWING = {
     "/admin/v1/labels/queue",
     "/admin/v1/labels/export",
     "/admin/v1/routing/{tenant}/gold/{task}",
+    "/admin/v1/decisions",
+    "/admin/v1/near-misses",
+    "/v1/decisions",
     "/v1/decisions/{id}",
     "/v1/conversations/{name}",
 }

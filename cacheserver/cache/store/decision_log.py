@@ -112,14 +112,14 @@ class DecisionLog:
         stored = await command(self._redis, "GET", key)
         if stored is None:  # perhaps recorded a moment ago
             waits = await command(self._redis, "HGET", f"{self._prefix}lp", decision_id)
-            if waits is not None and stored_row.parted(waits)[1] is not None:
+            if waits is not None and stored_row.parted(waits).details is not None:
                 stored = waits
         if stored is None:  # or folded meanwhile
             stored = await command(self._redis, "GET", key)
         if stored is None and await command(self._redis, "EXISTS", f"{self._prefix}dp"):
             await self.fold()
             stored = await command(self._redis, "GET", key)
-        (found,) = await _decoded(self._sealer, tenant, [(decision_id, stored)])
+        (found,) = await decode(self._sealer, tenant, [(decision_id, stored)])
         return found
 
     async def near(self, tenant: str) -> list[dict[str, Any]]:
@@ -268,14 +268,14 @@ async def read(
         some = named[start : start + _AT_ONCE]
         values = await command(redis, "MGET", *(key for key, _ in some))
         by_id = [(id, value) for (_, id), value in zip(some, values, strict=True)]
-        records = await _decoded(sealer, tenant, by_id)
+        records = await decode(sealer, tenant, by_id)
         for (key, _), value, record in zip(some, values, records, strict=True):
             if value is not None:
                 found.append((key, record))
     return found
 
 
-async def _decoded(
+async def decode(
     sealer: Sealer, tenant: str, named: Sequence[tuple[str, bytes | None]]
 ) -> list[dict[str, Any] | None]:
     """Return decisions by ids and stored values, None for what is absent or cannot be read."""
@@ -284,7 +284,7 @@ async def _decoded(
     for id, value in named:
         row = None
         if value is not None and not value.startswith(_EARLIER):
-            packed, value, _ = stored_row.parted(value)
+            packed, value, *_ = stored_row.parted(value)
             row = sealer.decoded(partial(stored_row.decode, id, packed))
             if row is None or row.tenant != tenant:
                 value = None

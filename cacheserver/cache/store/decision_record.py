@@ -8,7 +8,7 @@ Rule: a new detail goes at the end, so that those stored before can be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from cacheserver.cache.answer import Settlement, entry_id, kind_of
 from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.explanation import shaped, shown, tokens, values, verified
 from cacheserver.cache.request import Request
+from cacheserver.cache.store import decision_index
 from cacheserver.core import json_text
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.ledger_row import Row
@@ -74,7 +75,11 @@ def encode(
             embedder,
         )
     )
-    return Details(plain, kind in ("semantic", "miss") and explained[0] is not None)
+    return Details(
+        plain,
+        kind in ("semantic", "miss") and explained[0] is not None,
+        _facts(query, explained),
+    )
 
 
 def decode(row: Row, details: bytes) -> dict[str, Any]:
@@ -134,6 +139,27 @@ def earlier(plain: bytes) -> dict[str, Any]:
     if not isinstance(found["decision"], dict) or "kind" not in found["decision"]:
         raise ValueError("a record without a decision")
     return found
+
+
+def _facts(query: Query, explained: Sequence[Any]) -> bytes:
+    """Pack what a search filters by: of the candidate that was served or came nearest, too."""
+    main, listed, *_ = explained
+    near = listed[main] if isinstance(main, int) else main
+    similarity = probability = veto = None
+    if near is not None:
+        similarity, veto = near[_SIMILARITY], near[_VETO]
+        probability = None if near[_EVIDENCE] is None else near[_PROBABILITY]
+    return decision_index.facts(
+        scope=query.label_scope,
+        namespace=query.controls.namespace,
+        veto=veto,
+        similarity=similarity,
+        probability=probability,
+    )
+
+
+# In a candidate's values (`explanation.values`).
+_SIMILARITY, _PROBABILITY, _VETO, _EVIDENCE = 2, 4, 5, 9
 
 
 def _declared(query: Query) -> Mapping[str, Any] | None:

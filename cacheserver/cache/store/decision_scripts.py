@@ -4,6 +4,8 @@
     P near:<tenant>        list    keys of the last ones that depended on a similarity
     P dq                   list    of times, sizes and keys: every decision, the oldest first
     P db                   string  bytes of the decisions in it
+    P di:<tenant>:<hour>   string  rows of the tenant's decisions of an hour (`decision_index`)
+    P dis                  sorted set  tenants and hours that have such rows, by when they began
     P dp                   list    counts as they were recorded, for a second; and decisions, as
                                    earlier versions wrote them
     P b:<name>             string  counts that were added; for an hour
@@ -17,19 +19,24 @@ from __future__ import annotations
 
 from typing import Final
 
+from cacheserver.cache.store.decision_index import ROW_BYTES
+
 DECISION_S: Final = 86_400  # a decision can be looked up for a day
 LISTED: Final = 1_000  # last decisions that depended on a similarity: a what-if replays them
 
 # What a decision takes beside its key and itself: 90 bytes measured, and its key once more in `dq`.
-_DECISION_BYTES = 100
+# And its row in the index.
+_DECISION_BYTES = 100 + ROW_BYTES
+_INDEX_S = DECISION_S + 7_200  # from an hour's first decision: its last begins an hour later
 _MOST_DROPPED = 1_000  # in one step: a millisecond or two
 
 # Part of a script that has `P`. `keep` stores a decision under its key, in place of an earlier one;
-# `near` is the tenant as in keys if it depended on a similarity, else false. `keep_all` follows the
-# last of them. An entry of `dq` is the time and, for each decision, a line with its size and key.
+# `near` is the tenant as in keys if it depended on a similarity, else false. `list` adds a row to
+# the index. `keep_all` follows the last of them. An entry of `dq` is the time and, for each
+# decision, a line with its size and key.
 KEEP_DECISIONS = (
     """
-local kept, kept_bytes, lists = {redis.call('TIME')[1]}, 0, {}
+local kept, kept_bytes, lists, indexed = {redis.call('TIME')[1]}, 0, {}, {}
 
 local function keep(key, decision, near)
   redis.call('SET', key, decision, 'EX', DECISION_S)
@@ -42,7 +49,21 @@ local function keep(key, decision, near)
   end
 end
 
+local function list(tenant, minute, row)
+  if row == '' then return end
+  local hour = tenant .. ':' .. string.format('%.0f', math.floor(minute / 60))
+  indexed[hour] = indexed[hour] or {}
+  table.insert(indexed[hour], row)
+end
+
 local function keep_all()
+  for hour, rows in pairs(indexed) do
+    local key, packed = P .. 'di:' .. hour, table.concat(rows)
+    if redis.call('APPEND', key, packed) == #packed then
+      redis.call('EXPIRE', key, INDEX_S)
+      redis.call('ZADD', P .. 'dis', math.floor(kept[1] / 3600), hour)
+    end
+  end
   for _, words in pairs(lists) do
     redis.call('LPUSH', unpack(words))
     redis.call('LTRIM', words[1], 0, MOST_LISTED)
@@ -54,6 +75,7 @@ local function keep_all()
   end
 end
 """.replace("DECISION_S", str(DECISION_S))
+    .replace("INDEX_S", str(_INDEX_S))
     .replace("DECISION_BYTES", str(_DECISION_BYTES))
     .replace("MOST_LISTED", str(LISTED - 1))
 )
@@ -63,8 +85,9 @@ end
 # wrote them, the decision. The header is JSON: name, tenant, the tenant as in keys if the list of
 # recent ones is to have it, else false, and what it adds to the statistics. The name of a decision
 # is the end of its key; counts alone have a name that begins with "+". A record whose write was
-# repeated counts once. Then the oldest decisions go that are over a day old or too many. Returns
-# whether there is more to do, and how many decisions were dropped before their time.
+# repeated counts once. Then the oldest decisions go that are over a day old or too many, and the
+# index of the hours before the oldest that is left (an hour has decisions that are recorded in the
+# next). Returns whether there is more to do, and how many decisions were dropped before their time.
 #
 # Entries of `dq` of an earlier version have one decision, on the line of the time.
 FOLD_DECISIONS = (
@@ -137,6 +160,14 @@ while left > 0 do
   if still[2] then redis.call('LPUSH', queue, table.concat(still, '\\n')) end
 end
 redis.call('SET', total, string.format('%.0f', math.max(0, bytes)))
+local oldest = (redis.call('LINDEX', queue, 0) or kept[1]):match('^%d+')
+local before = string.format('(%.0f', math.floor(oldest / 3600) - 1)
+local hours = redis.call('ZRANGEBYSCORE', P .. 'dis', '-inf', before, 'LIMIT', 0, MOST_DROPPED)
+if hours[1] then
+  redis.call('ZREM', P .. 'dis', unpack(hours))
+  for place, hour in ipairs(hours) do hours[place] = P .. 'di:' .. hour end
+  redis.call('UNLINK', unpack(hours))
+end
 local more = left <= 0 or #records >= tonumber(ARGV[2])
 return {more and 1 or 0, dropped}
 """

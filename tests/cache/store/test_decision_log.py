@@ -410,5 +410,5 @@ async def test_decisions_whose_day_is_over_are_counted_no_more(
     await log.flush()
     assert await command(redis, "LLEN", f"{prefix}dq") == 2
     assert log.crowded_out == 0
-    assert 500 < (await held(redis, prefix))[0] < 1_000
+    assert 500 < (await held(redis, prefix))[0] < 1_100
     await log.close()

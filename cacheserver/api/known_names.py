@@ -53,11 +53,16 @@ async def refuse_unknown_scopes(state: AppState, field: str, before: Tenant, aft
     if not state.parts.entries.ready:
         return  # what was asked before the start is not known yet
     for scope in after.scope_bars.keys() - before.scope_bars.keys():
-        if await state.parts.entries.has_questions(before.name, scope):
-            continue
-        scopes = await _scopes_of(state, before)
-        if scope not in scopes:
-            raise Unknown(field, "scope", scope, scopes)
+        await refuse_unknown_scope(state, field, before, scope)
+
+
+async def refuse_unknown_scope(state: AppState, field: str, tenant: Tenant, scope: str) -> None:
+    """Raise `BadRequest` naming `field` for a scope that nothing was asked in."""
+    if await state.parts.entries.has_questions(tenant.name, scope):
+        return
+    scopes = await _scopes_of(state, tenant)
+    if scope not in scopes:
+        raise Unknown(field, "scope", scope, scopes)
 
 
 async def _scopes_of(state: AppState, tenant: Tenant) -> set[str]:

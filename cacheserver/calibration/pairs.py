@@ -1,9 +1,10 @@
-"""Recommends bars from labelled pairs and from shadow mode. Changes nothing."""
+"""Recommends bars from labelled pairs and from shadow mode; teaches a scope pairs, if asked."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cacheserver.calibration import what_if_rules
@@ -20,12 +21,25 @@ from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import as_json
 from cacheserver.calibration.what_if_rules import LabelledCandidate
 from cacheserver.core.errors import BadRequest
-from cacheserver.matching import conformal_bound
-from cacheserver.matching.calibration import Calibration
+from cacheserver.core.evidence import Evidence
+from cacheserver.matching import calibration, conformal_bound
+from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.cosine_scale import CosineScale
 from cacheserver.matching.decision import ScoredCandidate
 
 MAX_PAIRS = 20_000  # some two minutes of embedding
+MAX_TAUGHT = calibration.WINDOW  # pairs: a scope is fitted to no more labels
+
+_OPERATOR = "operator"  # whose labels they are, beside those of callers
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Scope that is to learn labelled pairs."""
+
+    tenant: str
+    scope: str
+    confirm: bool  # False: nothing is learned
 
 
 class Pairs:
@@ -45,12 +59,17 @@ class Pairs:
         self._states = states
 
     async def calibrate(
-        self, pairs: Sequence[tuple[str, str, bool]], target: float
+        self,
+        pairs: Sequence[tuple[str, str, bool]],
+        target: float,
+        teach: Lesson | None = None,
     ) -> dict[str, Any]:
         """Return two curves over the pairs, by probability and by cosine, and the bar for `target`.
 
-        Vetoed pairs are counted, but on no curve: no bar serves them.
+        Vetoed pairs are counted, but on no curve: no bar serves them. With `teach` the others are
+        learned as an admin's labels of a scope. Raises `StoreError`.
         """
+        labels: list[tuple[str, Label]] = []
         level = conformal_bound.bar_for(Calibration(), target).level
         by: dict[str, list[Scored]] = {"probability": [], "similarity": []}
         by_target: list[Scored] = []  # what a target serves before a scope has labels
@@ -65,6 +84,8 @@ class Pairs:
             if judged.veto is not None:
                 vetoed += 1
                 continue
+            if teach is not None and judged.evidence is not None:
+                labels.append(self._label(one, other, judged, judged.evidence, right))
             by["similarity"].append(Scored(round(similarity, 6), right))
             by["probability"].append(Scored(round(judged.probability, 6), right))
             if judged.probability >= level and judged.supported is not False:
@@ -80,6 +101,42 @@ class Pairs:
                 for name, scored in by.items()
             },
             "recommended": _recommended(by["similarity"], by_target, target, total=total),
+            **({} if teach is None else {"taught": await self._teach(teach, labels)}),
+        }
+
+    def _label(
+        self, one: str, other: str, judged: ScoredCandidate, evidence: Evidence, right: bool
+    ) -> tuple[str, Label]:
+        """Return a pair as a label, and its name. It is of no entry: its group is its own."""
+        words = f"{len(one)}:{one}{other}:{right}"
+        name = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        found = replace(evidence, group=name, entry=name, recorded_probability=judged.probability)
+        label = Label(
+            evidence=found,
+            right=right,
+            weight=1.0,
+            source="admin",
+            served=False,
+            embedder=self._states.embedder,
+            caller=_OPERATOR,
+        )
+        return name, label
+
+    async def _teach(self, lesson: Lesson, labels: Sequence[tuple[str, Label]]) -> dict[str, Any]:
+        """Learn labels, if it is confirmed. A pair that is sent again within a day counts once."""
+        counted = 0
+        if lesson.confirm:
+            for name, label in labels:
+                learned = await self._states.learn(
+                    lesson.tenant, lesson.scope, label, once=f"taught:{name}"
+                )
+                counted += learned is not None
+        return {
+            "tenant": lesson.tenant,
+            "scope": lesson.scope,
+            "labels": len(labels),
+            "counted": counted,  # the others exceed the part of one caller
+            "dry_run": not lesson.confirm,
         }
 
     async def shadow(

@@ -152,6 +152,45 @@ async def test_labelled_pairs_give_a_curve_and_a_bar_and_change_nothing(house: H
         assert f"`{field}`" in refused.json()["error"]["message"]
 
 
+async def test_labelled_pairs_teach_a_scope_if_asked_and_confirmed(house: House) -> None:
+    await house.ask(PARIS)
+    id = (await house.ask(SIMILAR)).headers["x-cache-decision"]
+    scope = (await house.http.get(f"/v1/decisions/{id}")).json()["scope"]
+    pairs = [
+        *({"query_a": f"Where is {n}?", "query_b": f"Where's {n}?", "label": 1} for n in "abcdefg"),
+        {"query_a": "Who wrote Hamlet?", "query_b": "Who wrote the play Hamlet?", "label": 0},
+        {"query_a": "How do I enable sync?", "query_b": "How do I disable sync?", "label": 0},
+    ]
+
+    async def teach(status: int = 200, **lesson: Any) -> dict[str, Any]:
+        asked = {"pairs": pairs, "teach": {"tenant": "default", "scope": scope, **lesson}}
+        found = await house.http.post("/admin/v1/calibrate", headers=ADMIN, json=asked)
+        assert found.status_code == status, found.text
+        told: dict[str, Any] = found.json()
+        return told
+
+    states = house.parts.calibration.states
+    dry = (await teach())["taught"]
+    assert (dry["labels"], dry["counted"], dry["dry_run"]) == (8, 0, True)  # one is vetoed
+    assert (await states.get("default", scope)).labels == ()
+    for _ in range(2):  # sent again it counts once
+        assert (await teach(confirm=True))["taught"]["counted"] == 8
+    labels = (await states.get("default", scope)).labels
+    assert [label.right for label in labels] == [*[True] * 7, False]
+    assert {(label.source, label.weight, label.served) for label in labels} == {
+        ("admin", 1.0, False)
+    }
+    for wrong in (
+        {"scope": "0" * 64},
+        {"scope": "x"},
+        {"tenant": "nobody"},
+        {"confirm": 1},
+        {"a": 1},
+    ):
+        refused = await teach(400, **wrong)
+        assert "`teach" in refused["error"]["message"] or "`tenant`" in refused["error"]["message"]
+
+
 async def test_what_is_recommended_can_be_set(house: House) -> None:
     names = ["Ann", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon"]
     right = [

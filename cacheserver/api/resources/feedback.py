@@ -6,14 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from cacheserver.api.known_names import tenant_of
-from cacheserver.api.state import state_of
-from cacheserver.calibration.pairs import read_pairs
-from cacheserver.core.errors import BadRequest, Unknown
+from cacheserver.api.known_names import refuse_unknown_scope, tenant_of
+from cacheserver.api.state import AppState, state_of
+from cacheserver.calibration.pairs import MAX_TAUGHT, Lesson, read_pairs
+from cacheserver.core.errors import BadRequest, Unknown, Withheld
+from cacheserver.core.rules.bounds import SCOPE
 
 router = APIRouter()
 
-_CALIBRATED = frozenset({"pairs", "tsv", "target"})
+_CALIBRATED = frozenset({"pairs", "tsv", "target", "teach"})
+_TAUGHT = frozenset({"tenant", "scope", "confirm"})
 _SHADOWED = frozenset({"target", "probability", "similarity"})
 _FEEDBACK_BODY = {
     "requestBody": {
@@ -31,6 +33,48 @@ _FEEDBACK_BODY = {
                 },
                 "examples": {
                     "a wrong hit": {"value": {"verdict": "bad", "decision_id": "dec_0a1b2c3d"}}
+                },
+            }
+        },
+    }
+}
+
+
+_CALIBRATE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "pairs": {"type": "array", "items": {"type": "object"}},
+                        "tsv": {"type": "string", "description": "The same, as a table."},
+                        "target": {"type": "number", "default": 0.01},
+                        "teach": {
+                            "type": "object",
+                            "required": ["tenant", "scope"],
+                            "properties": {
+                                "tenant": {"type": "string"},
+                                "scope": {"type": "string"},
+                                "confirm": {"type": "boolean", "default": False},
+                            },
+                        },
+                    },
+                },
+                "examples": {
+                    "one pair": {
+                        "value": {
+                            "target": 0.05,
+                            "pairs": [
+                                {
+                                    "query_a": "How do I cancel?",
+                                    "query_b": "How can I cancel?",
+                                    "label": 1,
+                                }
+                            ],
+                        }
+                    }
                 },
             }
         },
@@ -76,12 +120,19 @@ async def shadow(request: Request, name: str) -> dict[str, Any]:
     return await state.parts.calibration.pairs.shadow(tenant.name, target, at)
 
 
-@router.post("/admin/v1/calibrate", tags=["admin"], summary="The bar that labelled pairs ask for")
+@router.post(
+    "/admin/v1/calibrate",
+    tags=["admin"],
+    summary="The bar that labelled pairs ask for",
+    openapi_extra=_CALIBRATE_BODY,
+)
 async def calibrate(request: Request) -> dict[str, Any]:
     """Compute precision and hit rate over labelled pairs, and recommend a bar for a target.
 
     Fields: `pairs` (objects with `query_a`, `query_b`, `label` 0 or 1) or `tsv` (the same columns,
-    one header line), and `target` (0.01). Nothing changes: set the bar yourself.
+    one header line), and `target` (0.01). Nothing changes: set the bar yourself. With `teach`
+    (`tenant`, `scope`, `confirm`) a scope learns the pairs that no veto refuses, as an admin's
+    labels; without `confirm` it is only said how many.
     """
     state = state_of(request)
     state.gate.admit_admin(request)
@@ -89,7 +140,27 @@ async def calibrate(request: Request) -> dict[str, Any]:
     if unknown := fields.keys() - _CALIBRATED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
     target = _share("target", fields.get("target", 0.01), most=0.5)
-    return await state.parts.calibration.pairs.calibrate(read_pairs(fields), target)
+    pairs = read_pairs(fields)
+    lesson = await _lesson(state, fields["teach"], len(pairs)) if "teach" in fields else None
+    return await state.parts.calibration.pairs.calibrate(pairs, target, lesson)
+
+
+async def _lesson(state: AppState, given: object, pairs: int) -> Lesson:
+    """Read what is to be taught. Raises `BadRequest` and `Withheld`."""
+    if not isinstance(given, dict):
+        raise BadRequest("teach", "must be an object with `tenant`, `scope` and `confirm`")
+    if unknown := given.keys() - _TAUGHT:
+        raise Unknown("teach", "field", str(min(unknown)), _TAUGHT)
+    if not isinstance(confirm := given.get("confirm", False), bool):
+        raise BadRequest("teach.confirm", "must be true or false")
+    if pairs > MAX_TAUGHT:
+        raise BadRequest("pairs", f"a scope learns at most {MAX_TAUGHT} at once")
+    tenant = await tenant_of(state, given.get("tenant"))
+    if tenant.no_content:
+        raise Withheld(f"tenant {tenant.name} keeps no content: it learns from no pairs of texts")
+    scope = SCOPE.check("teach.scope", given.get("scope"))
+    await refuse_unknown_scope(state, "teach.scope", tenant, scope)
+    return Lesson(tenant.name, scope, confirm)
 
 
 def _share(field: str, value: object, *, most: float) -> float:

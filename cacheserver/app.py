@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cacheserver import bootstrap
-from cacheserver.api import errors, openapi, routes, simulated_label
+from cacheserver.api import docs_page, errors, openapi, routes, simulated_label
 from cacheserver.api.access_log import AccessLog
 from cacheserver.api.admin_access import Admins
 from cacheserver.api.components import Components
@@ -59,6 +59,7 @@ def create_app(
     app = FastAPI(
         title="cacheserver",
         description="A semantic response cache for Claude. `/v1/messages` is the Anthropic API.",
+        docs_url=None,  # ours asks no other host
         redoc_url=None,
         redirect_slashes=False,  # another path is another path
         # Its own spans hold paths and queries, and those may hold what somebody typed.
@@ -84,6 +85,7 @@ def create_app(
         app.add_middleware(simulated_label.Simulated)
     routes.install(app, parts.off)
     openapi.install(app)
+    docs_page.install(app)
     return app
 
 

@@ -45,11 +45,10 @@ async def shows(
         id = next((ids[kind] for kind in ("decision", "job", "batch") if kind in path), "")
         named = {"tenant": tenant, "task": "summary", "id": id}
         named["name"] = f"talk-{who}" if talks else tenant
-        got = await house.http.get(
-            path.format(**named),
-            headers=ADMIN if path.startswith(("/admin", "/metrics")) else {"x-api-key": key},
-            params={"namespace": f"space-{who}"} if talks else {"tenant": tenant},
-        )
+        admin = path.startswith(("/admin", "/metrics"))
+        asked = {"namespace": f"space-{who}"} if talks else {"tenant": tenant} if admin else {}
+        headers = ADMIN if admin else {"x-api-key": key}
+        got = await house.http.get(path.format(**named), headers=headers, params=asked)
         assert got.status_code in (200, 400, 409), (path, got.text)
         found[path] = got.content
     return found

@@ -39,6 +39,9 @@ from cacheserver.api.resources import (
     webhooks,
 )
 from cacheserver.api.resources.admins import audit_trail, keys
+from cacheserver.api.resources.entries import admin as entries
+from cacheserver.api.resources.entries import own as own_entries
+from cacheserver.api.resources.entries import purge
 from cacheserver.api.resources.tuning import decisions
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
@@ -74,6 +77,9 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(prices.router),
     Resource(cache.router),
     Resource(decisions.router),
+    Resource(own_entries.router),
+    Resource(entries.router),
+    Resource(purge.router),
     Resource(erasure.router, "erasure"),
     Resource(feedback.router, "calibration"),
     Resource(bars.router),

@@ -63,8 +63,8 @@ class Entries(Protocol):
         `embed` False: do not wait for the embedder, which has failed this request before.
         """
 
-    def touch(self, entry: Entry) -> None:
-        """Note a hit, for eviction. The lifetime stays as it is."""
+    def touch(self, entry: Entry, saved: Nanodollars) -> None:
+        """Note a hit and what it saved, for eviction and for people. The lifetime stays."""
 
 
 class Claude(Protocol):

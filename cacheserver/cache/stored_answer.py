@@ -76,14 +76,15 @@ class StoredAnswers:
         message, declared = entry.message, query.controls.declared is not None
         if hit.kind == "semantic" or declared:
             message = for_similar(message, declared=declared)
-        self._entries.touch(entry)
+        saved = self._pricer.cost(entry.model, entry.usage, now)
+        self._entries.touch(entry, saved or 0)
         self._audit(query, hit)
         settlement = Settlement(
             hit,
             model=entry.model,
             usage=entry.usage,
             cost=0,
-            saved=self._pricer.cost(entry.model, entry.usage, now),
+            saved=saved,
         )
         return Served(message, settlement)
 

@@ -297,7 +297,7 @@ class Eraser:
             if entry is not None:
                 covered.add(entry, answer=True)
             return
-        async for page in entries.entries_of(erasure.tenant):
+        async for page in entries.search.of_tenant(erasure.tenant):
             for entry in page:
                 if selector.covers(
                     namespace=entry.namespace,

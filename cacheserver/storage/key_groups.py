@@ -6,9 +6,12 @@ A tenant's name is encoded with its length, so no tenant can name the group of a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cacheserver.core.types import Entry
 from cacheserver.storage.json_values import tenant_key
+
+EVERYTHING: Final = "*"  # the group of all entries, of every tenant
 
 
 def groups_of_entry(entry: Entry) -> list[str]:

@@ -40,7 +40,7 @@ class Seen:
     async def get(self, fingerprint: str) -> Entry | None:
         return ENTRY if fingerprint == ENTRY.fingerprint else None
 
-    def touch(self, entry: Entry) -> None:
+    def touch(self, entry: Entry, saved: int) -> None:
         self.touched.append(entry.id)
 
     def cost(self, model: str, usage: Usage, now: float) -> int:

@@ -95,7 +95,7 @@ async def test_who_gives_no_name_is_no_witness_and_is_served_what_has_two(house:
 
 async def test_an_operator_pins_an_entry_and_takes_that_back(house: House) -> None:
     entry = (await ask(house, ANN, "ann")).headers["x-cache-entry"]
-    path = f"/admin/v1/tenants/default/entries/{entry}/pin"
+    path = f"/admin/v1/entries/default/{entry}/pin"
     assert (await house.http.put(path)).status_code == 401
     done = await house.http.put(path, headers=ADMIN)
     assert done.json() == {"tenant": "default", "entry_id": entry, "pinned": True}
@@ -112,14 +112,14 @@ async def test_a_pin_of_what_is_not_there_is_404(house: House) -> None:
     entry = (await ask(house, ANN, "ann")).headers["x-cache-entry"]
     done = await house.http.put("/admin/v1/tenants/other", headers=ADMIN, json={})
     assert done.status_code == 200  # a tenant that exists, of which the entry is not
-    for path in (f"default/entries/{'0' * 32}", f"other/entries/{entry}"):
+    for path in (f"default/{'0' * 32}", f"other/{entry}"):
         for method in ("PUT", "DELETE"):
             refused = await house.http.request(
-                method, f"/admin/v1/tenants/{path}/pin", headers=ADMIN
+                method, f"/admin/v1/entries/{path}/pin", headers=ADMIN
             )
             assert refused.status_code == 404
     await house.http.post("/v1/purge", json={"entry_id": entry})
-    gone = await house.http.put(f"/admin/v1/tenants/default/entries/{entry}/pin", headers=ADMIN)
+    gone = await house.http.put(f"/admin/v1/entries/default/{entry}/pin", headers=ADMIN)
     assert gone.status_code == 404
 
 

@@ -149,7 +149,11 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"tsv": "a\tb\tc"},
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
-    "POST /admin/v1/purge": [{"tenant": "default", "tag": "t"}],
+    "POST /admin/v1/purge": [
+        {"tenant": "default", "tag": "t"},
+        {"model": "m", "text": "x", "older_than_s": 5, "hits_min": 1, "pinned": True,
+         "scope": "0" * 64, "namespace": "n", "dry_run": True, "confirm": "x"},
+    ],
 }  # fmt: skip
 # What ends another test's house, or is no JSON.
 LEFT_OUT = {"GET /v1/jobs/{id}/events"}

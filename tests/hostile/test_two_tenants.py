@@ -47,6 +47,7 @@ class Ids:
             ("/jobs/", self.job),
             ("/batches/", self.batch),
             ("/conversations/", self.conversation),
+            ("/entries/", self.entry),
         ):
             if part in path:
                 return id
@@ -116,6 +117,7 @@ async def owns(house: BatchHouse, ids: Ids, key: str) -> str:
     seen = []
     for path in (
         f"/v1/decisions/{ids.decision}", f"/v1/jobs/{ids.job}", "/v1/conversations/talk",
+        f"/v1/entries/{ids.entry}",
         f"/v1/messages/batches/{ids.batch}", f"/v1/messages/batches/{ids.batch}/results",
     ):  # fmt: skip
         got = await house.http.get(path, headers=headers)

@@ -29,6 +29,10 @@ SHOWING = {
     "/v1/decisions",
     "/v1/decisions/{id}",
     "/v1/conversations/{name}",
+    "/v1/entries",
+    "/v1/entries/{id}",
+    "/admin/v1/entries",
+    "/admin/v1/entries/{tenant}/{id}",
 }
 
 
@@ -42,7 +46,9 @@ async def shows(
         if "get" not in operations or path in (*OWN, "/v1/models", "/v1/models/{id}"):
             continue
         talks = "/conversations/" in path
-        id = next((ids[kind] for kind in ("decision", "job", "batch") if kind in path), "")
+        id = next(
+            (ids[kind] for kind in ("decision", "job", "batch", "entries") if kind in path), ""
+        )
         named = {"tenant": tenant, "task": "summary", "id": id}
         named["name"] = f"talk-{who}" if talks else tenant
         admin = path.startswith(("/admin", "/metrics"))
@@ -54,12 +60,12 @@ async def shows(
     return found
 
 
-async def near(house: House, who: str, key: str) -> str:
-    """The id of a decision that a stored question of `who` came near to."""
+async def near(house: House, who: str, key: str) -> tuple[str, str]:
+    """The id of a decision that a stored question of `who` came near to, and that of its answer."""
     names = {"x-api-key": key, "x-cache-namespace": f"space-{who}"}
     asked = await house.ask(f"WHERE is {marker(who, 'message')} made", headers=names)
     assert asked.headers["x-cache"] == "semantic"
-    return asked.headers["x-cache-decision"]
+    return asked.headers["x-cache-decision"], asked.headers["x-cache-entry"]
 
 
 async def test_no_route_shows_a_text_but_what_a_caller_asked_for_itself(house: House) -> None:
@@ -68,7 +74,7 @@ async def test_no_route_shows_a_text_but_what_a_caller_asked_for_itself(house: H
         whole = tenant == "sealed"
         key = await without_content(house, tenant) if whole else await house.key(tenant)
         ids = await fill_more(house, who, key)
-        ids["decision"] = await near(house, who, key)
+        ids["decision"], ids["entries"] = await near(house, who, key)
         await house.parts.decision_log.flush()
         found[tenant] = await shows(house, tenant, who, key, ids)
         own = await house.http.get(f"/v1/jobs/{ids['job']}", headers={"x-api-key": key})

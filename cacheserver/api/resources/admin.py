@@ -1,4 +1,4 @@
-"""`/admin`: keys, tenants, bars and purges, live. Requires the admin key."""
+"""`/admin`: keys, tenants and statistics, live. Requires the admin key."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from cacheserver.api.known_names import refuse_unknown_scopes, tenant_of
 from cacheserver.api.resources import content_mode
 from cacheserver.api.resources.alerts import refuse_closed_addresses
-from cacheserver.api.resources.cache import purge_as, shown_stats
+from cacheserver.api.resources.cache import shown_stats
 from cacheserver.api.resources.erasure import shown_erasure
 from cacheserver.api.state import AppState, state_of
 from cacheserver.cache.controls import name as checked_name
-from cacheserver.core.errors import BadRequest, KeyLost, NotFound
+from cacheserver.core.errors import BadRequest, KeyLost
 from cacheserver.tenants import key_times, tenant_json
 from cacheserver.tenants.api_keys import ApiKey
 
@@ -81,28 +81,6 @@ async def put_tenant(request: Request, name: str) -> dict[str, Any]:
         return {"name": name, **tenant_json.as_json(changed), "erased": shown_erasure(erased)}
     await state.parts.tenants.put(changed)
     return {"name": name, **tenant_json.as_json(changed)}
-
-
-@router.put("/tenants/{name}/entries/{id}/pin", summary="Vouch for a stored answer")
-async def pin(request: Request, name: str, id: str) -> dict[str, Any]:
-    """A pinned answer serves every actor by similarity where the tenant asks for `corroborate`. The
-    pin goes with the entry: a new answer to the same question has none.
-    """
-    return await _pin(request, name, id, pinned=True)
-
-
-@router.delete("/tenants/{name}/entries/{id}/pin", summary="Take that back")
-async def unpin(request: Request, name: str, id: str) -> dict[str, Any]:
-    """Remove a pin. An entry that a second actor's answer corroborated stays corroborated."""
-    return await _pin(request, name, id, pinned=False)
-
-
-async def _pin(request: Request, name: str, id: str, *, pinned: bool) -> dict[str, Any]:
-    state = await _admitted(request)
-    tenant = (await tenant_of(state, name)).name
-    if not await state.parts.entries.entries.pin(tenant, id, pinned=pinned):
-        raise NotFound("no stored answer of this tenant has this id; it may have gone already")
-    return {"tenant": tenant, "entry_id": id, "pinned": pinned}
 
 
 @router.get("/keys", summary="Every key, without the key itself")
@@ -191,14 +169,3 @@ async def stats(request: Request, tenant: str | None = None) -> dict[str, Any]:
             kind: {"bytes": size, "limit_bytes": sizes.limits[kind]} for kind, size in taken.items()
         },
     }
-
-
-@router.post("/purge", summary="Forget a tenant's answers: all, or an entry, a tag, a namespace")
-async def purge(request: Request) -> dict[str, int]:
-    """A tenant whose settings and keys were deleted can still be purged."""
-    state = await _admitted(request)
-    fields = await _body(request, state)
-    name = (await tenant_of(state, fields.pop("tenant", None))).name
-    if not fields:
-        return {"purged": await state.parts.entries.entries.purge_tenant(name)}
-    return {"purged": await purge_as(state.parts, name, fields)}

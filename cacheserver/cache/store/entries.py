@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from types import TracebackType
 
@@ -21,13 +21,14 @@ import orjson
 
 from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
+from cacheserver.cache.store.entry_search import EntrySearch
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.seen import Seen
 from cacheserver.cache.store.stored_entry import Stored, Together, no_keys
 from cacheserver.cache.store.stored_vectors import StoredVectors
 from cacheserver.core.errors import StoreError
 from cacheserver.core.single_flight import end
-from cacheserver.core.types import FIRST_EMBEDDER, Entry
+from cacheserver.core.types import FIRST_EMBEDDER, Entry, Nanodollars
 from cacheserver.storage import key_groups
 from cacheserver.storage.connection import PREFIX, Connection, command, read_values, run_script
 from cacheserver.storage.sealer import PlainSealer, Sealer
@@ -41,8 +42,7 @@ HALF_LIFE_S = 86_400  # of a hit in GDSF's frequency: yesterday's count half of 
 MARKER_S = 172_800
 _STEP = 200  # entries dropped by one script, which blocks the store for 8 ms
 _SCAN = 10_000  # ids read by one round trip
-_READ = 100  # whole entries read at once: some 400 kB
-_MOST_TOUCHED = 10_000  # hits waiting to be counted; more are dropped, as they are only a hint
+_MOST_TOUCHED = 50_000  # entries whose hits wait to be counted; those of others are dropped
 _UPKEEP_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,8 @@ class Entries:
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
         self.hot = hot or HotEntries(redis, prefix=prefix)
         self.seen = Seen()
-        self._touched: dict[str, int] = {}
+        self.search = EntrySearch(redis, prefix=prefix, sealer=self._sealer)
+        self._touched: dict[str, tuple[int, Nanodollars]] = {}  # hits and what they saved, by id
         # GDSF's L, as of the last upkeep and evictions of this process; b"": to be looked up.
         self._inflation = b""
         self._task: asyncio.Task[None] | None = None
@@ -90,6 +91,7 @@ class Entries:
         self._sweep = redis.register_script(entry_scripts.SWEEP)
         self._purge = redis.register_script(entry_scripts.PURGE)
         self._purge_id = redis.register_script(entry_scripts.PURGE_ID)
+        self._purge_ids = redis.register_script(entry_scripts.PURGE_IDS)
         self._saying = redis.register_script(stored_entry.SAY)
 
     async def __aenter__(self) -> Entries:
@@ -105,10 +107,14 @@ class Entries:
         await self.close()
 
     async def close(self) -> None:
-        """Stop the upkeep. Hits since its last round are not counted."""
+        """Stop the upkeep, and count the hits since its last round."""
         if self._task is not None:
             await end(self._task)
             self._task = None
+            try:
+                await self._count_hits()
+            except StoreError:
+                self.failures += 1
         await self.hot.close()
 
     async def get(self, fingerprint: str) -> Entry | None:
@@ -251,12 +257,11 @@ class Entries:
             if status != 2:
                 return bool(status)
 
-    def touch(self, entry: Entry) -> None:
-        """Count a hit, for the size limit only. The lifetime stays as it is."""
-        if self.max_bytes is None:
-            return
-        if entry.id in self._touched or len(self._touched) < _MOST_TOUCHED:
-            self._touched[entry.id] = self._touched.get(entry.id, 0) + 1
+    def touch(self, entry: Entry, saved: Nanodollars = 0) -> None:
+        """Count a hit and what it saved. The lifetime stays as it is."""
+        hits, before = self._touched.get(entry.id, (0, 0))
+        if hits or len(self._touched) < _MOST_TOUCHED:
+            self._touched[entry.id] = hits + 1, before + saved
 
     async def purge_id(self, tenant: str, entry_id: str) -> int:
         """Purge one entry of `tenant`; returns how many there were: 0 or 1."""
@@ -269,11 +274,11 @@ class Entries:
 
     async def purge_tag(self, tenant: str, tag: str) -> int:
         """Purge `tenant`'s entries with `tag`; returns how many there were."""
-        return await self._purge_group(key_groups.tag_group(tenant, tag))
+        return await self.purge_group(key_groups.tag_group(tenant, tag))
 
     async def purge_namespace(self, tenant: str, namespace: str) -> int:
         """Purge `tenant`'s entries in `namespace`; returns how many there were."""
-        return await self._purge_group(key_groups.namespace_group(tenant, namespace))
+        return await self.purge_group(key_groups.namespace_group(tenant, namespace))
 
     async def purge_marked(self, tenant: str, *, actor: str = "", conversation: str = "") -> int:
         """Purge the entries of an actor or a conversation, by digest; return their number."""
@@ -282,25 +287,7 @@ class Entries:
             if actor
             else key_groups.conversation_group(tenant, conversation)
         )
-        return await self._purge_group(group)
-
-    async def entries_of(self, tenant: str) -> AsyncIterator[list[Entry]]:
-        """Yield a tenant's entries, some at a time; one that comes or goes meanwhile may be left
-        out.
-        """
-        group, cursor = f"{self._prefix}g:{key_groups.tenant_group(tenant)}", 0
-        while True:
-            cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
-            if ids:
-                rows = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
-                names = [str(orjson.loads(row)[0]) for row in rows if row is not None]
-                keys = [f"{self._prefix}e:{name}" for name in names]
-                values = await command(self._redis, "MGET", *keys) if keys else []
-                await self._sealer.know(values, at=codec.ID_END)
-                read = map(self._entry, names, values)
-                yield [found for found in read if found is not None]
-            if int(cursor) == 0:
-                return
+        return await self.purge_group(group)
 
     async def has_namespace(self, tenant: str, namespace: str) -> bool:
         """Return True if anything of `tenant`'s is stored in `namespace`. Raises `StoreError`."""
@@ -309,7 +296,28 @@ class Entries:
 
     async def purge_tenant(self, tenant: str) -> int:
         """Purge all of `tenant`'s entries; returns how many there were."""
-        return await self._purge_group(key_groups.tenant_group(tenant))
+        return await self.purge_group(key_groups.tenant_group(tenant))
+
+    async def purge_group(self, group: str) -> int:
+        """Purge a group of `storage.key_groups`; returns how many entries it had."""
+        now, cursor, total = repr(self._clock()), b"0", 0
+        while True:
+            cursor, *dropped = await self.hot.change(
+                self._purge, group, now, MARKER_S, cursor, _STEP
+            )
+            self._tell([entry_id.decode() for entry_id in dropped])
+            total += len(dropped)
+            if cursor == b"0":
+                return total
+
+    async def purge_ids(self, ids: Sequence[str]) -> int:
+        """Purge these entries; returns how many of them were still there."""
+        total = 0
+        for start in range(0, len(ids), _STEP):
+            dropped = await self.hot.change(self._purge_ids, *ids[start : start + _STEP])
+            self._tell([entry_id.decode() for entry_id in dropped])
+            total += len(dropped)
+        return total
 
     async def live_ids(self) -> set[str]:
         """Return the ids of all that is stored, stale entries included."""
@@ -333,11 +341,7 @@ class Entries:
 
     async def upkeep(self) -> int:
         """Count the hits since the last time, drop what has expired; returns how many that were."""
-        touched, self._touched = self._touched, {}
-        waiting = list(touched.items())
-        for start in range(0, len(waiting), _STEP):
-            pairs = [word for pair in waiting[start : start + _STEP] for word in pair]
-            await run_script(self._touch, self._prefix, repr(self._clock()), HALF_LIFE_S, *pairs)
+        await self._count_hits()
         total = 0
         while True:
             now_ms = round(self._clock() * 1000)
@@ -348,16 +352,14 @@ class Entries:
             if len(dropped) < _STEP:
                 return total
 
-    async def _purge_group(self, group: str) -> int:
-        now, cursor, total = repr(self._clock()), b"0", 0
-        while True:
-            cursor, *dropped = await self.hot.change(
-                self._purge, group, now, MARKER_S, cursor, _STEP
-            )
-            self._tell([entry_id.decode() for entry_id in dropped])
-            total += len(dropped)
-            if cursor == b"0":
-                return total
+    async def _count_hits(self) -> None:
+        touched, self._touched = self._touched, {}
+        waiting = list(touched.items())
+        for start in range(0, len(waiting), _STEP):
+            words: list[str | int] = []
+            for id, counts in waiting[start : start + _STEP]:
+                words += (id, *counts)
+            await run_script(self._touch, self._prefix, repr(self._clock()), HALF_LIFE_S, *words)
 
     async def _keep_up(self) -> None:
         while True:

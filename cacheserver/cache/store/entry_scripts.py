@@ -9,13 +9,14 @@ Keys, all under one prefix P:
     P ids                  hash    entry id -> [fingerprint, bytes, cost, tenant, groups]
     P deadlines            zset    entry id by when Redis drops it (ms)
     P worth                zset    entry id by GDSF's H: what it saves per byte
-    P hits                 hash    entry id -> "hits time", decayed; only of entries hit since
+    P hits                 hash    entry id -> "decayed time hits saved", of entries hit since: the
+                                   first two for GDSF, the others for people
     P state                hash    bytes in use; inflation, GDSF's L
     P sole                 string  the server whose memory of entries is in use (`hot_entries`)
     P shared               string  the last server that met another one; for seconds
     P g:<group>            set     entry ids of a tenant, a namespace, a tag, an actor, a
                                    conversation
-    P p:<group>            string  when the group was last purged; for two days
+    P p:<group>            string  when the group was last purged, `*` for all; for two days
 
 `ids`, `deadlines`, `worth`, `hits`, `state` and `g:` change together, through `drop` and `PUT`, and
 outlive an expired entry until a sweep, so the accounts always balance. The keys of a script are
@@ -101,7 +102,7 @@ PUT = (
 local id, meta, now, life = ARGV[2], cjson.decode(ARGV[5]), ARGV[7], ARGV[8]
 local max, limit, inflation = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local entry_key, vector_key = P .. 'e:' .. meta[1], P .. 'v:' .. meta[1]
-local keys = {P .. 'sole', entry_key, P .. 'p:' .. ARGV[6]}
+local keys = {P .. 'sole', entry_key, P .. 'p:*', P .. 'p:' .. ARGV[6]}
 for _, group in ipairs(meta[5]) do keys[#keys + 1] = P .. 'p:' .. group end
 local found = redis.call('MGET', unpack(keys))
 if fenced(found[1]) then return 'busy' end
@@ -169,25 +170,27 @@ redis.call('SET', P .. 'a:' .. ARGV[3], ARGV[4], 'PX', life)
 return 1
 """
 
-# ARGV: P, now (s), half life (s), then id, hits, id, hits... An entry that was never hit counts
-# as one: the question that made it.
+# ARGV: P, now (s), half life (s), then id, hits, saved, id, hits, saved... An entry that was never
+# hit counts as one for GDSF: the question that made it.
 TOUCH = (
     _PRELUDE
     + """
 local now, half_life = tonumber(ARGV[2]), tonumber(ARGV[3])
 local inflation = tonumber(redis.call('HGET', STATE, 'inflation') or '0')
-for at = 4, #ARGV, 2 do
+for at = 4, #ARGV, 3 do
   local id = ARGV[at]
   local raw = redis.call('HGET', IDS, id)
   if raw then
-    local meta, hits = cjson.decode(raw), 1
+    local meta, hits, total, saved = cjson.decode(raw), 1, 0, 0
     local before = redis.call('HGET', HITS, id)
     if before then
-      local count, when = before:match('(%S+) (%S+)')
+      local count, when, all, worth = before:match('^(%S+) (%S+) ?(%S*) ?(%S*)$')
       hits = tonumber(count) * 0.5 ^ (math.max(0, now - tonumber(when)) / half_life)
+      total, saved = tonumber(all) or 0, tonumber(worth) or 0
     end
     hits = hits + tonumber(ARGV[at + 1])
-    redis.call('HSET', HITS, id, exact(hits) .. ' ' .. ARGV[2])
+    local sums = string.format('%.0f %.0f', total + ARGV[at + 1], saved + ARGV[at + 2])
+    redis.call('HSET', HITS, id, exact(hits) .. ' ' .. ARGV[2] .. ' ' .. sums)
     redis.call('ZADD', WORTH, exact(inflation + hits * meta[3] / meta[2]), id)
   end
 end
@@ -211,7 +214,8 @@ return dropped
 # ARGV: P, group, now (s, as written by the caller), marker's life (s), cursor, limit, server. The
 # marker comes with the first step, so no answer asked for before can slip in between two. Returns
 # the cursor to go on from ('0': all were met) and the dropped ids. SSCAN meets every member there
-# was at the start; SRANDMEMBER takes seconds in a large set that has become sparse.
+# was at the start; SRANDMEMBER takes seconds in a large set that has become sparse. The group
+# `*` is all that is stored.
 PURGE = (
     _PRELUDE
     + _FENCE
@@ -221,12 +225,27 @@ local before = redis.call('GET', mark)
 if not before or tonumber(before) < tonumber(ARGV[3]) then
   redis.call('SET', mark, ARGV[3], 'EX', ARGV[4])
 end
-local step = redis.call('SSCAN', group, ARGV[5], 'COUNT', ARGV[6])
+local all = ARGV[2] == '*'
+local step = redis.call(all and 'HSCAN' or 'SSCAN', all and IDS or group, ARGV[5], 'COUNT', ARGV[6])
 local reply = {step[1]}
-for _, id in ipairs(step[2]) do
-  if drop(id) then reply[#reply + 1] = id end
+for at = 1, #step[2], all and 2 or 1 do
+  if drop(step[2][at]) then reply[#reply + 1] = step[2][at] end
 end
 return reply
+"""
+)
+
+# ARGV: P, ids..., server. Returns the dropped ids. An id that is stored was put whole, so no answer
+# under way has it.
+PURGE_IDS = (
+    _PRELUDE
+    + _FENCE
+    + """
+local dropped = {}
+for at = 2, #ARGV - 1 do
+  if drop(ARGV[at]) then dropped[#dropped + 1] = ARGV[at] end
+end
+return dropped
 """
 )
 

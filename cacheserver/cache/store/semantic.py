@@ -20,7 +20,7 @@ from cacheserver.cache.store.codec import VectorRow
 from cacheserver.cache.store.entries import Entries
 from cacheserver.cache.store.stored_entry import Stored, no_keys
 from cacheserver.core.errors import StoreError
-from cacheserver.core.types import Candidate, Entry, Near, Query
+from cacheserver.core.types import Candidate, Entry, Nanodollars, Near, Query
 from cacheserver.index import snapshot
 from cacheserver.index.batcher import Batcher
 from cacheserver.index.errors import (
@@ -96,8 +96,8 @@ class SemanticEntries:
     async def get(self, fingerprint: str) -> Entry | None:
         return await self.entries.get(fingerprint)
 
-    def touch(self, entry: Entry) -> None:
-        self.entries.touch(entry)
+    def touch(self, entry: Entry, saved: Nanodollars = 0) -> None:
+        self.entries.touch(entry, saved)
 
     def expects(self, query: Query) -> bool:
         """Return whether to read the exact entry first: it may be stored. A hint.

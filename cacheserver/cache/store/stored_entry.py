@@ -52,6 +52,12 @@ def no_keys(entry_id: str) -> Sequence[str]:
     return ()
 
 
+def is_pinned(entry_id: str, value: bytes | None) -> bool:
+    """Return whether the marks that `SAY` wrote are of this entry, and pin it."""
+    id, _, rest = (value or b"").decode().partition(" ")
+    return id == entry_id and PINNED in rest.partition(" ")[0]
+
+
 def read(entry: Entry, value: bytes | None) -> Stored:
     """Add the marks that `SAY` wrote to an entry; marks of another entry are ignored."""
     id, _, rest = (value or b"").decode().partition(" ")

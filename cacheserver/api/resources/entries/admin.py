@@ -1,0 +1,99 @@
+"""`/admin/v1/entries`: stored answers of all tenants, listed, read, evicted and pinned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from cacheserver.api.resources.entries import shown
+from cacheserver.api.resources.entries.selection import (
+    AllEntries,
+    named_tenant,
+    parameters,
+    read_query,
+    withheld_of,
+)
+from cacheserver.api.state import AppState, state_of
+from cacheserver.cache.store.entry_search import FoundEntry
+from cacheserver.core.errors import NotFound
+
+router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
+
+
+@router.get("", summary="Stored answers, the newest first", openapi_extra=parameters(AllEntries))
+async def entries(request: Request) -> dict[str, Any]:
+    """List or search stored answers. All conditions must hold; without any, all are listed.
+
+    Each item has the question, the beginning of the answer, its cost, and the hits it served with
+    what they saved. `next` is the `cursor` of the next page, null on the last. A search that finds
+    little reads for half a second a page: a page may be empty although there is a next one.
+    """
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    if (tenant := request.query_params.get("tenant")) is not None:
+        tenant = (await named_tenant(state, tenant)).name
+    asked = read_query(AllEntries, request.query_params)
+    found = await state.parts.entries.entries.search.page(
+        asked.filter(tenant, state.parts.clock()),
+        limit=asked.limit,
+        before=asked.before,
+        withheld=withheld_of(state.parts),
+    )
+    return await shown.page(state, found)
+
+
+@router.get("/{tenant}/{id}", summary="All of a stored answer")
+async def entry(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """Show an entry with its whole message, as Claude sent it but for the message's id."""
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    found = await found_entry(state, tenant, id)
+    return await shown.whole(state, found)
+
+
+@router.delete("/{tenant}/{id}", summary="Evict a stored answer")
+async def evict(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """Remove an entry: from then on no server serves it. The next question like it is a miss."""
+    state = state_of(request)
+    state.gate.admit_admin(request, "tune")
+    found = await found_entry(state, tenant, id)
+    entry = found.entry
+    await state.parts.entries.entries.purge_id(entry.tenant, entry.id)
+    return {"tenant": entry.tenant, "entry_id": entry.id, "evicted": True}
+
+
+@router.put("/{tenant}/{id}/pin", summary="Vouch for a stored answer")
+async def pin(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """A pinned answer serves every actor by similarity where the tenant asks for `corroborate`. The
+    pin goes with the entry: a new answer to the same question has none.
+    """
+    return await _pin(request, tenant, id, pinned=True)
+
+
+@router.delete("/{tenant}/{id}/pin", summary="Take that back")
+async def unpin(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """Remove a pin. An entry that a second actor's answer corroborated stays corroborated."""
+    return await _pin(request, tenant, id, pinned=False)
+
+
+async def _pin(request: Request, tenant: str, id: str, *, pinned: bool) -> dict[str, Any]:
+    state = state_of(request)
+    state.gate.admit_admin(request, "tune")
+    name = (await named_tenant(state, tenant)).name
+    if not await state.parts.entries.entries.pin(name, id, pinned=pinned):
+        raise _absent()
+    return {"tenant": name, "entry_id": id, "pinned": pinned}
+
+
+async def found_entry(state: AppState, tenant: str, id: str) -> FoundEntry:
+    """Return an entry of a tenant. Raises `BadRequest` and `NotFound`."""
+    name = (await named_tenant(state, tenant)).name
+    found = await state.parts.entries.entries.search.one(name, id)
+    if found is None:
+        raise _absent()
+    return found
+
+
+def _absent() -> NotFound:
+    return NotFound("no stored answer of this tenant has this id; it may have gone already")

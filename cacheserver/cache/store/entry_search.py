@@ -1,0 +1,286 @@
+"""Stored answers, listed and searched newest first, in pages. Off the request path.
+
+Rule: a page reads until it is full or its time is over, and says where to go on. What is stored
+throughout all pages is found; what comes or goes meanwhile may be left out.
+
+Every method raises `StoreError` when the store fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import orjson
+
+from cacheserver.cache.store import codec, stored_entry
+from cacheserver.cache.store.stored_entry import Stored
+from cacheserver.core.types import Entry, Nanodollars
+from cacheserver.storage import key_groups
+from cacheserver.storage.connection import Connection, command
+from cacheserver.storage.sealer import Sealer
+
+_SCAN: Final = 10_000  # ids read by one round trip: 4 ms of the store
+_READ: Final = 200  # whole entries read at once: some 800 kB
+_AT_ONCE: Final = 50  # decoded without a thread: a millisecond
+PAGE_S: Final = 0.5  # for one page; the round trip under way then is finished
+
+# Returns whether a tenant's texts are shown to nobody.
+Withheld = Callable[[str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Conditions on entries; None: any. All of them must hold."""
+
+    tenant: str | None = None
+    namespace: str | None = None
+    tag: str | None = None
+    scope: str | None = None
+    model: str | None = None  # that answered
+    text: str | None = None  # a part of the question, in any case
+    created_from: float | None = None  # Unix seconds, inclusive
+    created_to: float | None = None  # exclusive
+    hits_min: int | None = None
+    hits_max: int | None = None
+    pinned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    """An entry, its marks, and what it has served and saved since hits are counted."""
+
+    entry: Entry
+    marks: Stored
+    hits: int
+    saved: Nanodollars
+    size: int  # bytes, in the arithmetic of the size limit
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """A page, and the `before` of the next one; None: this was the last."""
+
+    items: list[FoundEntry]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    fingerprint: str
+    size: int
+    tenant: str
+    groups: Sequence[str]
+    hits: int
+    saved: Nanodollars
+
+
+async def nothing_withheld(tenant: str) -> bool:
+    """Every tenant's texts may be searched."""
+    return False
+
+
+class EntrySearch:
+    """Reads stored answers by what they are, whole and with their marks and hits."""
+
+    def __init__(self, redis: Connection, *, prefix: str, sealer: Sealer) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._sealer = sealer
+
+    async def page(
+        self,
+        wanted: EntryFilter,
+        *,
+        limit: int,
+        before: str | None = None,
+        withheld: Withheld = nothing_withheld,
+        page_s: float = PAGE_S,
+    ) -> EntryPage:
+        """Return up to `limit` entries older than the id `before`, newest first.
+
+        A page may have fewer, or none, though there is a next one: its time was over. A search by
+        text finds no entry of a tenant whose texts are `withheld`.
+        """
+        ends = time.monotonic() + page_s
+        ids = await self._ids(wanted, before)
+        items: list[FoundEntry] = []
+        size = min(limit, _READ)
+        while chunk := list(islice(ids, size)):
+            found = await self._found(chunk, wanted, withheld)
+            items += found
+            if len(items) > limit:
+                return EntryPage(items[:limit], items[limit - 1].entry.id)
+            if len(items) == limit or time.monotonic() >= ends:
+                return EntryPage(items, chunk[-1] if next(ids, None) else None)
+            size = _READ
+        return EntryPage(items, None)
+
+    async def all(
+        self, wanted: EntryFilter, *, withheld: Withheld = nothing_withheld
+    ) -> AsyncIterator[list[FoundEntry]]:
+        """Yield all entries, newest first, some at a time."""
+        ids = await self._ids(wanted, None)
+        while chunk := list(islice(ids, _READ)):
+            yield await self._found(chunk, wanted, withheld)
+
+    async def of_tenant(self, tenant: str) -> AsyncIterator[list[Entry]]:
+        """Yield a tenant's entries in any order, some at a time."""
+        group, cursor = f"{self._prefix}g:{key_groups.tenant_group(tenant)}", 0
+        while True:
+            cursor, ids = await command(self._redis, "SSCAN", group, cursor, "COUNT", _READ)
+            if ids:
+                found = await self._found([id.decode() for id in ids], EntryFilter(tenant))
+                yield [one.entry for one in found]
+            if int(cursor) == 0:
+                return
+
+    async def one(self, tenant: str, entry_id: str) -> FoundEntry | None:
+        """Return the entry with that id if it is `tenant`'s."""
+        found = await self._found([entry_id], EntryFilter(tenant))
+        return found[0] if found else None
+
+    async def count(self, group: str) -> int:
+        """Return how many entries a purge group has, expired ones that were not swept included."""
+        if group == key_groups.EVERYTHING:
+            return int(await command(self._redis, "HLEN", f"{self._prefix}ids"))
+        return int(await command(self._redis, "SCARD", f"{self._prefix}g:{group}"))
+
+    async def _ids(self, wanted: EntryFilter, before: str | None) -> Iterator[str]:
+        """Return the ids that may match, newest first: of the smallest group that has them all."""
+        words = ("ZSCAN", f"{self._prefix}deadlines")
+        if wanted.tenant is not None:
+            words = ("SSCAN", f"{self._prefix}g:{_group(wanted, wanted.tenant)}")
+        # An entry is as old as its id, or older: a copy for another prompt has a newer one.
+        least = b"" if wanted.created_from is None else _place(wanted.created_from - 0.001)
+        most = b"g" if before is None else before.encode()  # no id is more than `g`
+        runs, cursor = list[list[bytes]](), 0
+        while True:
+            cursor, some = await command(self._redis, *words, cursor, "COUNT", _SCAN)
+            ids: Iterable[bytes] = some if words[0] == "SSCAN" else (id for id, _ in some)
+            runs.append(sorted((id for id in ids if least <= id < most), reverse=True))
+            if int(cursor) == 0:
+                return _distinct(heapq.merge(*runs, reverse=True))
+
+    async def _found(
+        self, ids: Sequence[str], wanted: EntryFilter, withheld: Withheld = nothing_withheld
+    ) -> list[FoundEntry]:
+        """Return those of some ids that match, in their order."""
+        rows = await self._rows(ids, wanted)
+        if wanted.text is not None:
+            hidden = {one: await withheld(one) for one in {row.tenant for row in rows}}
+            rows = [row for row in rows if not hidden[row.tenant]]
+        marks = await self._values("s", rows)
+        if wanted.pinned is not None:
+            chosen = [
+                (row, mark)
+                for row, mark in zip(rows, marks, strict=True)
+                if stored_entry.is_pinned(row.id, mark) is wanted.pinned
+            ]
+            rows, marks = [row for row, _ in chosen], [mark for _, mark in chosen]
+        values = await self._values("e", rows)
+        await self._sealer.know(values, at=codec.ID_END)
+        # Opened here, since the keys in memory change on the event loop only.
+        plain = [
+            codec.unseal(self._sealer, "answers", row.fingerprint, value)
+            for row, value in zip(rows, values, strict=True)
+        ]
+
+        def work() -> list[FoundEntry]:
+            return list(_matching(rows, marks, plain, wanted))
+
+        return work() if len(rows) <= _AT_ONCE else await asyncio.to_thread(work)
+
+    async def _rows(self, ids: Sequence[str], wanted: EntryFilter) -> list[_Row]:
+        """Return what is known without the entries themselves, of those that may match."""
+        metas = await command(self._redis, "HMGET", f"{self._prefix}ids", *ids)
+        counts = await command(self._redis, "HMGET", f"{self._prefix}hits", *ids)
+        rows = []
+        for id, meta, count in zip(ids, metas, counts, strict=True):
+            if meta is None:
+                continue
+            fingerprint, size, _, tenant, groups = orjson.loads(meta)
+            hits, saved = _hits(count)
+            row = _Row(id, fingerprint, int(size), tenant, groups, hits, saved)
+            if _may_match(row, wanted):
+                rows.append(row)
+        return rows
+
+    async def _values(self, kind: str, rows: Sequence[_Row]) -> list[bytes | None]:
+        keys = [f"{self._prefix}{kind}:{row.fingerprint}" for row in rows]
+        found: list[bytes | None] = await command(self._redis, "MGET", *keys) if keys else []
+        return found
+
+
+def _group(wanted: EntryFilter, tenant: str) -> str:
+    """Return the purge group of a tenant that has all that is wanted."""
+    if wanted.tag is not None:
+        return key_groups.tag_group(tenant, wanted.tag)
+    if wanted.namespace is not None:
+        return key_groups.namespace_group(tenant, wanted.namespace)
+    return key_groups.tenant_group(tenant)
+
+
+def _place(at: float) -> bytes:
+    """Return what the ids of that time begin with: they are in the order of their times."""
+    return f"{max(0, int(at * 1000)):012x}".encode()
+
+
+def _distinct(ids: Iterable[bytes]) -> Iterator[str]:
+    """A scan may name an id twice; they are in order."""
+    last = b""
+    for id in ids:
+        if id != last:
+            last = id
+            yield id.decode()
+
+
+def _hits(stored: bytes | None) -> tuple[int, Nanodollars]:
+    """Read hits and savings. An older row has only the decayed count and its time before them."""
+    parts = (stored or b"").split()
+    return (int(parts[2]), int(parts[3])) if len(parts) == 4 else (0, 0)
+
+
+def _may_match(row: _Row, wanted: EntryFilter) -> bool:
+    tenant = row.tenant
+    if wanted.tenant is not None and tenant != wanted.tenant:
+        return False
+    if wanted.tag is not None and key_groups.tag_group(tenant, wanted.tag) not in row.groups:
+        return False
+    if wanted.namespace is not None:
+        group = key_groups.namespace_group(tenant, wanted.namespace)
+        if group not in row.groups:
+            return False
+    if wanted.hits_min is not None and row.hits < wanted.hits_min:
+        return False
+    return wanted.hits_max is None or row.hits <= wanted.hits_max
+
+
+def _matching(
+    rows: Sequence[_Row],
+    marks: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    wanted: EntryFilter,
+) -> Iterator[FoundEntry]:
+    text = None if wanted.text is None else wanted.text.casefold()
+    for row, mark, value in zip(rows, marks, values, strict=True):
+        entry = codec.unpack_entry(value)
+        if entry is None or entry.id != row.id:  # expired, or replaced since
+            continue
+        if wanted.scope is not None and entry.scope != wanted.scope:
+            continue
+        if wanted.model is not None and entry.model != wanted.model:
+            continue
+        if wanted.created_from is not None and entry.created_at < wanted.created_from:
+            continue
+        if wanted.created_to is not None and entry.created_at >= wanted.created_to:
+            continue
+        if text is not None and (entry.text is None or text not in entry.text.casefold()):
+            continue
+        yield FoundEntry(entry, stored_entry.read(entry, mark), row.hits, row.saved, row.size)

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cacheserver.cache.freshness import bar_of, enabled_vetoes
 from cacheserver.calibration.labels import Labels
+from cacheserver.calibration.recalled_vetoes import RecalledVetoes, VetoMemory
 from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if_rules import (
     LabelledCandidate,
@@ -34,7 +35,6 @@ from cacheserver.core.types import Bar, Tenant
 from cacheserver.matching import calibration, conformal_bound
 from cacheserver.matching.calibration import Calibration, Label
 from cacheserver.matching.language import Language
-from cacheserver.matching.profile import Profile
 
 _SCOPES = 20  # the most used ones; each may take some 40 ms in a thread
 _ANY = 0.0  # a bar for scores that are 1 where the real bar, which differs by scope, is cleared
@@ -66,6 +66,7 @@ class WhatIf:
         self._labels = labels
         self._states = states
         self._language = language
+        self._vetoes = VetoMemory()
 
     async def of(
         self, before: Tenant, after: Tenant, *, limit: int = PAGE, cursor: str | None = None
@@ -79,9 +80,13 @@ class WhatIf:
         """
         older = _older(cursor)
         records = await self._decisions.near(before.name)
-        mine = [record for record in records if self._states.made(record)]
+        mine = [
+            record
+            for record in records
+            if self._states.made(record)
+            and _changed(before, after, record["namespace"], record["scope"])
+        ]
         pasts = [past for record in mine if (past := read_past_decision(record)) is not None]
-        pasts = [past for past in pasts if _changed(before, after, past.namespace, past.scope)]
         rows = [
             row
             for row in await self._states.shadow_window(before.name)
@@ -110,15 +115,10 @@ class WhatIf:
         self, pasts: Sequence[PastDecision], scopes: Mapping[str, _Scope]
     ) -> list[tuple[PastDecision, Outcome]]:
         """Replay each decision under its scope's bar; undecided for the least used scopes."""
-        profiles: dict[str, Profile] = {}
-
-        def read(text: str) -> Profile:
-            if text not in profiles:
-                profiles[text] = self._language.profile(text)
-            return profiles[text]
-
+        recalled = RecalledVetoes(self._language, self._vetoes)
+        read, language = recalled.read, cast(Language, recalled)
         return [
-            (past, replay_decision(past, one.bar, one.needed, read=read, language=self._language))
+            (past, replay_decision(past, one.bar, one.needed, read=read, language=language))
             if (one := scopes.get(past.scope)) is not None
             else (past, Outcome(None))
             for past in pasts

@@ -38,6 +38,7 @@ _MAX_LABEL = 4_096  # bytes; features, hashes and ids are some 400
 _MAX_STATE = 131_072  # bytes
 _REMEMBERED = 1_000  # states kept in memory: a few MB at some kB each
 _NO_VERSION = 0
+_SCAN = 1_000  # keys looked at by one round trip
 
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
@@ -72,6 +73,7 @@ class Labels:
         self._save = redis.register_script(label_scripts.SAVE)
         self._forget = redis.register_script(label_scripts.FORGET)
         self._adjust = redis.register_script(label_scripts.ADJUST)
+        self._bury = redis.register_script(label_scripts.TOMBSTONE)
         self._spend = redis.register_script(label_scripts.SPEND)
         self._refund = redis.register_script(label_scripts.REFUND)
 
@@ -169,7 +171,27 @@ class Labels:
         """
         if life_s > 0:
             key = self._tombstone(tenant, question_key, entry_id)
-            await command(self._redis, "SET", key, 1, "EX", life_s)
+            await run_script(self._bury, self._prefix, key, entry_id, life_s * 1000)
+
+    async def outlive(self, tenant: str, entry_id: str, until: float) -> None:
+        """Keep an entry's record until then at least, Unix seconds: its deadline was moved.
+
+        What it was found wrong for must not be served once its old deadline is over. Walks all keys
+        of the store, in steps.
+        """
+        life_ms = round((until - self._now()) * 1000)
+        found = {self._evidence(tenant, entry_id, entry=True)}
+        pattern, cursor = f"{self._prefix}tomb:{tenant_key(tenant)}:*:{entry_id}", 0
+        while True:
+            words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
+            cursor, some = await command(self._redis, *words)
+            found.update(key.decode() for key in some)
+            if int(cursor) == 0:
+                break
+        for key in found:
+            left_ms = await command(self._redis, "PTTL", key)
+            if 0 <= left_ms < life_ms:
+                await command(self._redis, "PEXPIRE", key, life_ms)
 
     async def absolve(self, tenant: str, question_key: str, entry_id: str) -> None:
         """Remove a tombstone."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from cacheserver.api.resources.entries import purge as purges
-from tests.api.admin import ADMIN, PARIS, SIMILAR
+from tests.api.admin import ADMIN, PARIS, SIMILAR, put
 from tests.house import MODEL, House, came_from
+from tests.nocontent.traffic import opened
 
 LIST = "/admin/v1/entries"
 
@@ -134,10 +136,9 @@ async def test_an_entry_is_only_found_under_its_tenant(house: House) -> None:
 
 
 async def test_a_caller_with_a_key_of_their_own_is_listed_and_evicted(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
 ) -> None:
-    folder = tmp_path_factory.mktemp("own")
-    async with House.open(folder, credentials="caller", anthropic_api_key=None) as house:
+    async with House.open(tmp_path, credentials="caller", anthropic_api_key=None) as house:
         await house.ask(PARIS, key="sk-ant-theirs")
         (item,) = await listed(house)
         assert item["tenant"].startswith("default@")
@@ -259,3 +260,72 @@ async def test_one_entry_is_purged_by_its_id(house: House) -> None:
     assert (tried["would_purge"], tried["examples"][0]["id"]) == (1, id)
     assert (await purged(house, tenant="default", entry_id=id)).json() == {"purged": 1}
     assert (await purged(house, tenant="default", entry_id=id)).json() == {"purged": 0}
+
+
+async def ttl(house: House, id: str, **fields: Any) -> httpx2.Response:
+    return await house.http.put(f"{LIST}/default/{id}/ttl", json=fields, headers=ADMIN)
+
+
+async def test_a_life_is_shortened_and_lengthened_for_exact_and_similar_questions(
+    house: House,
+) -> None:
+    first = await house.ask(PARIS)
+    id = first.headers["x-cache-entry"]
+    assert came_from(await house.ask(PARIS))[0] == "exact"
+    longer = await ttl(house, id, ttl_s=7_200)
+    assert longer.status_code == 200, longer.text
+    house.clock.ahead_s += 7_000
+    assert came_from(await house.ask(PARIS))[0] == "exact"
+    assert came_from(await house.ask(SIMILAR))[0] == "semantic"
+    (item,) = await listed(house)
+    assert item["expires_at"] == longer.json()["expires_at"]
+    shorter = await ttl(house, id, ttl_s=60)
+    assert shorter.json()["expires_at"] < item["expires_at"]
+    assert came_from(await house.ask(SIMILAR))[0] == "semantic"
+    house.clock.ahead_s += 61
+    assert came_from(await house.ask(SIMILAR))[0] == "miss"
+
+
+async def test_a_life_beyond_the_tenants_maximum_must_be_meant(house: House) -> None:
+    rules = {"max_ttl_s": 7_200, "ttl_rules": [{"tag": "prices", "max_ttl_s": 600}]}
+    await put(house, "tenants/default", **rules)
+    id = (await house.ask(PARIS, headers={"x-cache-tags": "prices"})).headers["x-cache-entry"]
+    assert (await ttl(house, id, ttl_s=500)).status_code == 200
+    refused = await ttl(house, id, ttl_s=601)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].startswith("`ttl_s`: is beyond")
+    done = await ttl(house, id, ttl_s=10_000, beyond_maximum=True)
+    assert done.status_code == 200
+    house.clock.ahead_s += 9_900
+    assert came_from(await house.ask(PARIS))[0] == "exact"
+    for fields in ({}, {"ttl_s": 0}, {"ttl_s": "60"}, {"ttl_s": 60, "more": 1}):
+        assert (await ttl(house, id, **fields)).status_code == 400
+    assert (await ttl(house, "0" * 32, ttl_s=60)).status_code == 404
+
+
+async def test_what_an_answer_was_found_wrong_for_outlives_its_old_deadline(house: House) -> None:
+    id = (await house.ask(PARIS)).headers["x-cache-entry"]
+    hit = await house.ask(SIMILAR)
+    assert came_from(hit)[0] == "semantic"
+    bad = {"verdict": "bad", "decision_id": hit.headers["x-cache-decision"]}
+    assert (await house.http.post("/v1/feedback", json=bad)).json()["done"] == "tombstoned"
+    assert (await ttl(house, id, ttl_s=100_000)).status_code == 200
+    store = house.parts.host.store
+    keys = [key async for key in store.redis.scan_iter(f"{store.prefix}tomb:*")]
+    assert len(keys) == 1
+    assert await store.redis.pttl(keys[0]) >= 100_000_000
+    late = house.parts.labels  # of an audit that read the entry before
+    await late.tombstone("default", "another", id, life_s=5)
+    keys = [key async for key in store.redis.scan_iter(f"{store.prefix}tomb:*another*")]
+    assert await store.redis.pttl(keys[0]) > 99_000_000
+
+
+async def test_all_of_it_works_on_a_store_that_is_encrypted(tmp_path: Path) -> None:
+    async with opened(tmp_path) as house:
+        id = (await house.ask(PARIS)).headers["x-cache-entry"]
+        (item,) = await listed(house, text="capital")
+        assert item["question"] == PARIS
+        assert (await ttl(house, id, ttl_s=7_200)).status_code == 200
+        house.clock.ahead_s += 7_000
+        assert came_from(await house.ask(SIMILAR))[0] == "semantic"
+        assert (await purged(house, text="CAPITAL")).json() == {"purged": 1}

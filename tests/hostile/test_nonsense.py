@@ -149,6 +149,7 @@ BODIES: dict[str, list[dict[str, Any]]] = {
         {"tsv": "a\tb\tc"},
     ],
     "POST /admin/v1/keys": [{"tenant": "t", "label": "l"}],
+    "PUT /admin/v1/entries/default/x/ttl": [{"ttl_s": 60, "beyond_maximum": True}],
     "POST /admin/v1/purge": [
         {"tenant": "default", "tag": "t"},
         {"model": "m", "text": "x", "older_than_s": 5, "hits_min": 1, "pinned": True,

@@ -21,6 +21,7 @@ import orjson
 
 from cacheserver.cache.store import codec, entry_scripts, stored_entry
 from cacheserver.cache.store.codec import pack_entry, pack_vectors, unpack_entry
+from cacheserver.cache.store.deadlines import Deadlines
 from cacheserver.cache.store.entry_search import EntrySearch
 from cacheserver.cache.store.hot_entries import HotEntries
 from cacheserver.cache.store.seen import Seen
@@ -80,6 +81,9 @@ class Entries:
         self._embedder = embedder
         self.vectors = StoredVectors(redis, prefix=prefix, sealer=self._sealer)
         self.hot = hot or HotEntries(redis, prefix=prefix)
+        self.deadlines = Deadlines(
+            redis, prefix=prefix, sealer=self._sealer, hot=self.hot, clock=clock
+        )
         self.seen = Seen()
         self.search = EntrySearch(redis, prefix=prefix, sealer=self._sealer)
         self._touched: dict[str, tuple[int, Nanodollars]] = {}  # hits and what they saved, by id

@@ -159,6 +159,30 @@ return 1
 """
 )
 
+# ARGV: P, id, fingerprint, meta as read, meta to write, entry as read, entry to write, vectors as
+# read or '', vectors to write, when Redis drops it (ms), life (ms), bytes that it takes more,
+# server. Returns 0 where the entry is gone, or anything was changed since.
+DEADLINE = (
+    _PRELUDE
+    + _FENCE
+    + """
+local id, name = ARGV[2], ARGV[3]
+local entry_key, vector_key = P .. 'e:' .. name, P .. 'v:' .. name
+if redis.call('HGET', IDS, id) ~= ARGV[4] then return 0 end
+if redis.call('GET', entry_key) ~= ARGV[6] then return 0 end
+if (redis.call('GET', vector_key) or '') ~= ARGV[8] then return 0 end
+redis.call('SET', entry_key, ARGV[7], 'PX', ARGV[11])
+if ARGV[9] ~= '' then redis.call('SET', vector_key, ARGV[9], 'PX', ARGV[11]) end
+for _, key in ipairs({P .. 'a:' .. name, P .. 's:' .. name}) do
+  redis.call('PEXPIRE', key, ARGV[11])
+end
+redis.call('HSET', IDS, id, ARGV[5])
+redis.call('ZADD', DEADLINES, ARGV[10], id)
+redis.call('HINCRBY', STATE, 'bytes', ARGV[12])
+return 1
+"""
+)
+
 # ARGV: P, id, fingerprint, the answer's vectors. Returns 0 where the entry is gone or replaced.
 ANSWER = """
 local P = ARGV[1]

@@ -210,6 +210,18 @@ class SemanticEntries:
             self.lacking += 1
         return was_stored
 
+    async def set_deadline(
+        self, tenant: str, entry_id: str, expires_at: float, *, keep_s: int
+    ) -> Entry | None:
+        """Set when an entry of `tenant` expires, here and in the store; None if there is none."""
+        found = await self.entries.deadlines.set(tenant, entry_id, expires_at, keep_s=keep_s)
+        if found is None:
+            return None
+        entry, row = found
+        if row is not None and not self.index_row(row):
+            self.index.remove(_name(entry))
+        return entry
+
     async def embed(self, text: str) -> Vector | None:
         """The vector of a text; None if the embedder cannot read it.
 

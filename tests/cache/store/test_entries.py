@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cacheserver.cache.store.entries import MARKER_S, Entries
+from cacheserver.cache.store.stored_entry import Stored
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import FIRST_EMBEDDER, Entry
 from cacheserver.storage.connection import Connection, command, connect
@@ -346,3 +348,39 @@ async def test_upkeep_in_the_background_survives_a_store_that_is_away(tmp_path: 
                 await store.get("f1")
     await store.close()
     await client.aclose()
+
+
+async def test_a_new_deadline_is_in_all_that_is_stored_of_an_entry(
+    redis: Connection, prefix: str
+) -> None:
+    store = Entries(redis, prefix=prefix, max_bytes=1_000_000)
+    one = entry(tags=("t",))
+    await put(store, one, keep_s=10)
+    assert await store.pin("acme", one.id, pinned=True)
+    ends = time.time() + 100.125
+    found = await store.deadlines.set("acme", one.id, ends, keep_s=20)
+    assert found is not None
+    assert found[0] == replace(one, expires_at=ends)
+    assert await store.by_id("acme", one.id) == found[0]
+    assert [row.expires_at async for row in store.vectors.scan()] == [ends]
+    for kind in "evs":
+        assert 119_000 < await command(redis, "PTTL", f"{prefix}{kind}:f1") <= 120_125
+    score = float(await command(redis, "ZSCORE", f"{prefix}deadlines", one.id))
+    assert score == pytest.approx((ends + 20) * 1000, abs=2)
+    assert (await store.grouped([("f1", one.id)]))[0] == Stored(
+        found[0], one.id, corroborated=True, pinned=True
+    )
+    assert await store.deadlines.set("other", one.id, ends, keep_s=0) is None
+    assert await store.deadlines.set("acme", "0" * 32, ends, keep_s=0) is None
+    assert await store.purge_tag("acme", "t") == 1
+    assert await store.used_bytes() == 0
+    assert await store.deadlines.set("acme", one.id, ends, keep_s=0) is None
+
+
+async def test_a_deadline_of_an_entry_that_was_replaced_is_not_the_newer_ones(
+    store: Entries,
+) -> None:
+    old, new = entry(), entry()
+    await put(store, old, new)
+    assert await store.deadlines.set("acme", old.id, time.time() + 1, keep_s=0) is None
+    assert await store.get("f1") == new

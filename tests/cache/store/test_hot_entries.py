@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ async def test_an_entry_expires_in_memory_to_the_millisecond(
     await store.close()
 
 
-@pytest.mark.parametrize("way", ["id", "tag", "namespace", "tenant", "actor", "replaced"])
+@pytest.mark.parametrize("way", ["id", "ids", "tag", "namespace", "tenant", "actor", "replaced"])
 async def test_a_change_of_its_own_drops_what_it_removed(store: Entries, way: str) -> None:
     one, newer = entry(tags=("red",), actor="who"), entry()
     await put(store, one)
@@ -139,6 +140,8 @@ async def test_a_change_of_its_own_drops_what_it_removed(store: Entries, way: st
     match way:
         case "id":
             await store.purge_id("acme", one.id)
+        case "ids":
+            await store.purge_ids([one.id])
         case "tag":
             await store.purge_tag("acme", "red")
         case "namespace":
@@ -150,6 +153,31 @@ async def test_a_change_of_its_own_drops_what_it_removed(store: Entries, way: st
         case "replaced":
             await put(store, newer)
     assert await store.get("f1") == (newer if way == "replaced" else None)
+
+
+async def test_a_new_deadline_holds_in_memory_to_the_millisecond(
+    redis: Connection, prefix: str
+) -> None:
+    now = time.time()
+    store = server(redis, prefix, clock=lambda: now)
+    one = entry(created_at=now, expires_at=now + 30)
+    await put(store, one)
+    for ttl_s in (5.5, 60.25):  # shorter, then longer
+        await warmed(store, await current(store))
+        ends = now + ttl_s
+        assert await store.deadlines.set("acme", one.id, ends, keep_s=60) is not None
+        await warmed(store, replace(one, expires_at=ends))
+        assert store.hot.get("f1", ends - 0.001) is not None
+        assert store.hot.get("f1", ends) is None
+        left_ms = await redis.pttl(f"{prefix}e:f1")
+        assert (ttl_s + 59) * 1000 < left_ms <= (ttl_s + 60) * 1000
+    await store.close()
+
+
+async def current(store: Entries) -> Entry:
+    found = await store.get("f1")
+    assert found is not None
+    return found
 
 
 async def test_what_the_size_limit_evicts_leaves_the_memory(redis: Connection, prefix: str) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
 
 from cacheserver.api.resources.entries import shown
 from cacheserver.api.resources.entries.selection import (
     AllEntries,
     named_tenant,
     parameters,
+    read_body,
     read_query,
     withheld_of,
 )
 from cacheserver.api.state import AppState, state_of
 from cacheserver.cache.store.entry_search import FoundEntry
-from cacheserver.core.errors import NotFound
+from cacheserver.cache.ttl import lifetime
+from cacheserver.core.errors import BadRequest, NotFound
+from cacheserver.core.rules.bounds import Bound
+from cacheserver.core.types import Controls
 
 router = APIRouter(prefix="/admin/v1/entries", tags=["admin"])
+
+_YEAR_S: Final = 365 * 86_400  # the longest that an operator may set
 
 
 @router.get("", summary="Stored answers, the newest first", openapi_extra=parameters(AllEntries))
@@ -61,6 +68,65 @@ async def evict(request: Request, tenant: str, id: str) -> dict[str, Any]:
     entry = found.entry
     await state.parts.entries.entries.purge_id(entry.tenant, entry.id)
     return {"tenant": entry.tenant, "entry_id": entry.id, "evicted": True}
+
+
+class NewLifetime(BaseModel):
+    """A new lifetime of an entry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ttl_s: Annotated[int, Bound(least=1, most=_YEAR_S)] = Field(
+        description="Seconds from now until it expires."
+    )
+    beyond_maximum: bool = Field(
+        False, description="Go beyond the longest lifetime that the tenant's settings allow."
+    )
+
+
+_TTL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": NewLifetime.model_json_schema(),
+                "examples": {"a day from now": {"value": {"ttl_s": 86_400}}},
+            }
+        },
+    }
+}
+
+
+@router.put("/{tenant}/{id}/ttl", summary="Set when an answer expires", openapi_extra=_TTL_BODY)
+async def set_ttl(request: Request, tenant: str, id: str) -> dict[str, Any]:
+    """Shorten or lengthen the life of an entry. Every server keeps to it at once.
+
+    From its creation it may live as long as the tenant's maximum, or that of a TTL rule that names
+    its namespace or a tag, unless `beyond_maximum` is true. Another server's index finds a
+    lengthened entry by similarity only until the old deadline, or after that server's next start.
+    """
+    state = state_of(request)
+    state.gate.admit_admin(request, "tune")
+    found = await found_entry(state, tenant, id)
+    asked = read_body(NewLifetime, await state.object(request))
+    entry, settings = found.entry, await named_tenant(state, tenant)
+    now = state.parts.clock()
+    expires_at = now + asked.ttl_s
+    whole = Controls(namespace=entry.namespace, tags=entry.tags, ttl_s=_YEAR_S)
+    left_s = entry.created_at + lifetime(whole, settings) - now
+    if asked.ttl_s > left_s and not asked.beyond_maximum:
+        raise BadRequest(
+            "ttl_s",
+            f"is beyond the longest life of this answer, which has {max(0, int(left_s))} s left by "
+            "the tenant's settings; send `beyond_maximum` to go beyond it",
+        )
+    if expires_at > entry.expires_at:
+        await state.parts.labels.outlive(entry.tenant, entry.id, expires_at + 1)
+    changed = await state.parts.entries.set_deadline(
+        entry.tenant, entry.id, expires_at, keep_s=settings.stale_s
+    )
+    if changed is None:
+        raise _absent()
+    return {"tenant": entry.tenant, "entry_id": entry.id, "expires_at": expires_at}
 
 
 @router.put("/{tenant}/{id}/pin", summary="Vouch for a stored answer")

@@ -42,6 +42,9 @@ from cacheserver.api.resources.admins import audit_trail, keys
 from cacheserver.api.resources.entries import admin as entries
 from cacheserver.api.resources.entries import own as own_entries
 from cacheserver.api.resources.entries import purge
+from cacheserver.api.resources.tenants import deletion as tenant_deletion
+from cacheserver.api.resources.tenants import keys as tenant_keys
+from cacheserver.api.resources.tenants import settings as tenant_settings
 from cacheserver.api.resources.tuning import decisions
 from cacheserver.api.state import state_of
 from cacheserver.core.errors import SwitchedOff
@@ -88,6 +91,9 @@ RESOURCES: Final[tuple[Resource, ...]] = (
     Resource(routing.router, "trials"),
     Resource(routing.thresholds),
     Resource(verification.router, "verification"),
+    Resource(tenant_settings.router),
+    Resource(tenant_deletion.router, "erasure"),
+    Resource(tenant_keys.router),
     Resource(admin.router),
     Resource(keys.router),
     Resource(audit_trail.router),

@@ -23,6 +23,7 @@ from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import Controls, Declaration
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script, store_errors
 from cacheserver.storage.json_values import tenant_key
+from cacheserver.storage.key_scan import scan_keys
 from cacheserver.storage.sealer import PlainSealer, Sealer, as_object
 
 Kind: TypeAlias = Literal["batch", "query"]
@@ -146,6 +147,18 @@ class Jobs:
         key = f"{self._prefix}bt:mine:{tenant_key(tenant)}"
         found = await command(self._redis, "ZREVRANGE", key, 0, -1)
         return [id.decode() for id in found]
+
+    async def under_way(self, tenant: str) -> list[Job]:
+        """Return a tenant's jobs that have not ended. It looks through all tenants' jobs."""
+        found: list[Job] = []
+        start = f"{self._prefix}bt:job:"
+        async for page in scan_keys(self._redis, start):
+            for key in page:
+                whose, status = await command(self._redis, "HMGET", key, "tenant", "status")
+                if whose == tenant.encode() and status != b"ended":
+                    job = await self.find(key[len(start) :].decode())
+                    found += [job] if job is not None else []
+        return found
 
     async def unlist(self, tenant: str, id: str) -> None:
         """Drop a batch from the tenant's list: its results have expired."""

@@ -10,6 +10,7 @@ CacheServerError
 │   ├── NotFound           404
 │   │   └── SwitchedOff    404  the operator has switched this capability off
 │   ├── NotCached          404  `only-if-cached` and it was not
+│   ├── Conflict           409  what is under way must end first
 │   ├── Withheld           409  the tenant keeps no content, and this would show or keep some
 │   ├── TooLarge           413
 │   ├── Encoded            415  a body packed in a way we do not read
@@ -121,6 +122,11 @@ class NotCached(CallerError):
 
     status = 404
     type = "not_found_error"
+
+
+class Conflict(CallerError):
+    status = 409
+    type = "conflict_error"
 
 
 class Withheld(CallerError):

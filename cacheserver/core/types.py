@@ -42,9 +42,9 @@ MAX_TOKENS: Final = 1_024
 # settings nor the tenant's say otherwise.
 DEFAULT_TTL_S: Final = 3_600
 MAX_TTL_S: Final = 2_592_000  # 30 days
-_YEAR_S: Final = 365 * 86_400  # the longest that an operator may set
+MOST_TTL_S: Final = 365 * 86_400  # the longest that an operator may set
 
-Ttl: TypeAlias = Annotated[int, Bound(least=0, most=_YEAR_S)]
+Ttl: TypeAlias = Annotated[int, Bound(least=0, most=MOST_TTL_S)]
 Name: TypeAlias = Annotated[str, NAME]
 HitKind: TypeAlias = Literal["exact", "semantic", "coalesced", "stale"]
 

@@ -38,10 +38,11 @@ _REWRITE_S: Final = 20.0  # waited for the store's file: a gigabyte takes some t
 _WAIT_S: Final = 3_600.0  # between passes while jobs are under way: a day at most
 _AFTER_S: Final = 60.0  # behind the longest call: its answer is settled and written by then
 
+SETTINGS_KEPT: Final = "settings and keys, pre-warmed prompts among them"
 NOT_ERASED: Final = (
     "money: ledger rows and sums, without names",
     "fitted weights and counts",
-    "settings and keys, pre-warmed prompts among them",
+    SETTINGS_KEPT,
     "digests that no selector is known of: prompt prefixes (two days), models of turns (an hour)",
 )
 NOT_REACHED: Final = (

@@ -14,9 +14,11 @@ there are two records of that id.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ KEY_MARK = "cs_"  # distinguishes our keys from Anthropic's `sk-ant-...`, for pe
 MAX_OVERLAP_S = 30 * 86_400
 
 _MAX_LABEL = 100
+_PLACE = re.compile(
+    r"[0-9]{1,15}(\.[0-9]{1,9})?:[0-9a-f]{16}"
+)  # of a key in the list: its creation and id
 _DAY_S = 86_400
 # An expired key is listed for this long; then the next key created deletes it.
 _SHOWN_S = 30 * _DAY_S
@@ -151,6 +156,29 @@ class ApiKeys:
         await self._write(changed)
         return next(key for key in changed.values() if not key.replaced)
 
+    async def change_key(
+        self, key_id: str, *, label: str | None, expires: bool, expires_at: float | None
+    ) -> ApiKey:
+        """Set the label of a key unless it is None, and its end if `expires`; None: it has none.
+
+        Its predecessor never outlives it. Raises `BadRequest`, `NotFound` and `StoreError`.
+        """
+        if label is not None:
+            label = names.read("label", label, most=_MAX_LABEL, least=0)
+        if expires:
+            self._check_expiry(expires_at)
+        records = await self._of(key_id)
+        changed: dict[str, ApiKey] = {}
+        for digest, key in records.items():
+            ends = key.expires_at if key.replaced or not expires else expires_at
+            if key.replaced and expires and expires_at is not None and ends is not None:
+                ends = min(ends, expires_at)
+            changed[digest] = replace(
+                key, label=key.label if label is None else label, expires_at=ends
+            )
+        await self._write(changed)
+        return next(key for key in changed.values() if not key.replaced)
+
     async def revoke_key(self, key_id: str) -> ApiKey:
         """Delete a key and its predecessor: no process accepts them after `FRESH_S`.
 
@@ -163,6 +191,14 @@ class ApiKeys:
         self._closed.forget("")
         return next(key for key in records.values() if not key.replaced)
 
+    async def revoke_keys(self, tenant: str) -> list[ApiKey]:
+        """Revoke every key of a tenant and return them. Raises `StoreError`."""
+        keys = [key for key in await self.list_keys() if key.tenant == tenant]
+        for key in keys:
+            with suppress(NotFound):  # revoked by another request meanwhile
+                await self.revoke_key(key.id)
+        return keys
+
     async def list_keys(self) -> list[ApiKey]:
         """Return every key, oldest first; a rotated key appears once. Raises `StoreError`."""
         with store_errors():
@@ -172,7 +208,26 @@ class ApiKeys:
         found = [replace(key, last_used=days.get(key.id)) for key in map(_api_key, records)]
         if found:
             await self._note_keys()
-        return sorted((k for k in found if not k.replaced), key=lambda k: k.created_at)
+        return sorted((k for k in found if not k.replaced), key=lambda k: (k.created_at, k.id))
+
+    async def key_page(
+        self, *, tenant: str | None = None, after: str = "", limit: int
+    ) -> tuple[list[ApiKey], str | None]:
+        """Return some keys of all tenants or of one, oldest first, and the `after` of the next.
+
+        Raises `BadRequest` and `StoreError`.
+        """
+        if after and not _PLACE.fullmatch(after):
+            raise BadRequest("cursor", "must be the `next` of the page before")
+        created, _, id = after.partition(":")
+        last = (float(created), id) if after else (-1.0, "")
+        found = [
+            key
+            for key in await self.list_keys()
+            if tenant in (None, key.tenant) and (key.created_at, key.id) > last
+        ]
+        page = found[:limit]
+        return page, f"{page[-1].created_at!r}:{page[-1].id}" if len(found) > limit else None
 
     async def keys_needed(self) -> bool:
         """Return whether requests need a key: from `FRESH_S` after the first key until `open`.

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import WatchError
 
@@ -20,14 +20,26 @@ from cacheserver.core.errors import BadRequest, KeyLost, SettingsDamaged, StoreE
 from cacheserver.core.types import Tenant
 from cacheserver.storage.connection import PREFIX, Connection, store_errors
 from cacheserver.storage.sealer import STORE, PlainSealer, Sealer
+from cacheserver.tenants import tenant_json
 from cacheserver.tenants.api_keys import KEY_MARK, ApiKey, ApiKeys
 from cacheserver.tenants.bar_history import BarChange, BarHistory
 from cacheserver.tenants.grace_cache import FRESH_S, GRACE_S, GraceCache
-from cacheserver.tenants.tenant_json import decode, encode
+from cacheserver.tenants.tenant_json import Settings
 
 __all__ = ["FRESH_S", "GRACE_S", "KEY_MARK", "ApiKey", "Tenants"]
 
 _DIGESTS: Final = b"digests of content"  # derives the key of a tenant's digests
+_TRIES: Final = 50  # to change settings that others change at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSummary:
+    """A tenant as it is listed."""
+
+    name: str
+    own: Mapping[str, Any] | None  # settings that are not the defaults; None: cannot be read
+    keys: int
+    last_used: str | None  # the last day (UTC) one of its keys was used
 
 
 class Tenants(ApiKeys):
@@ -134,52 +146,109 @@ class Tenants(ApiKeys):
         assert found is not None  # there are defaults
         return found
 
-    async def put(
-        self, tenant: Tenant, *, who: str = "admin", undoes: BarChange | None = None
-    ) -> None:
-        """Store a tenant's settings; they take effect in every process within `FRESH_S`.
+    async def stored(self, tenant: str) -> Settings:
+        """Return a tenant's settings as they are in the store now.
 
-        Bars that change are recorded in the same step, as changed by `who`; `undoes` is the change
-        that is taken back. Raises `BadRequest` naming the invalid field, and `StoreError`.
+        Raises `StoreError`, and `KeyLost` as `settings` does.
+        """
+        return (await self._stored(tenant))[1]
+
+    async def change(
+        self,
+        tenant: str,
+        given: Mapping[str, Any],
+        *,
+        check: Callable[[Tenant, Tenant], Awaitable[None]] | None = None,
+        anew: bool = False,
+        dry_run: bool = False,
+        who: str = "admin",
+        undoes: BarChange | None = None,
+    ) -> Settings:
+        """Change the settings that `given` names; the others stay, also what others change now.
+
+        In effect in every process within `FRESH_S`. `check` is called with the settings before and
+        after, and may refuse. `anew`: what is stored cannot be read, and is replaced. `dry_run`:
+        nothing is stored. Bars that change are recorded in the same step, as changed by `who`;
+        `undoes` is the change that is taken back. Raises `BadRequest` naming the invalid field,
+        `StoreError`, and `KeyLost` as `settings` does.
         """
         await self._sealer.ready(STORE)
-        # With the store's key: settings stay when everything else of a tenant is erased.
-        record = self._sealer.seal("settings", STORE, tenant.name, encode(tenant))
+        for _ in range(_TRIES):
+            if anew:
+                record, before = await self._record(tenant), self._without(tenant)
+            else:
+                record, before = await self._stored(tenant)
+            after = tenant_json.change(tenant, before.own, given, self._defaults)
+            if check is not None:
+                await check(before.tenant, after.tenant)
+            if dry_run:
+                return after
+            # With the store's key: settings stay when everything else of a tenant is erased.
+            sealed = self._sealer.seal("settings", STORE, tenant, tenant_json.encode(after.own))
+            known = None if anew else before.tenant
+            if await self._replace(record, sealed, known, after.tenant, who, undoes):
+                self._read.forget(tenant)
+                return after
+        raise StoreError("the settings are being changed by others; nothing was stored")
+
+    async def put(
+        self,
+        tenant: Tenant,
+        *,
+        before: Tenant | None = None,
+        who: str = "admin",
+        undoes: BarChange | None = None,
+    ) -> None:
+        """Store what is different in a tenant's settings from `before`, by default the stored ones.
+
+        A changed bar that is the server's is no longer the tenant's own. Raises as `change` does.
+        """
+        if before is None:
+            before = (await self.stored(tenant.name)).tenant
+        given = tenant_json.changes(before, tenant)
+        if "bar" in given and tenant.bar == self._defaults.bar:
+            given["bar"] = None
+        await self.change(tenant.name, given, who=who, undoes=undoes)
+
+    async def remove(self, tenant: str) -> bool:
+        """Remove a tenant's settings. False if it has none. Raises `StoreError`."""
         with store_errors():
-            while not await self._replace(tenant, record, who, undoes):
-                pass  # another server stored settings meanwhile, and so came further
-        self._read.forget(tenant.name)
+            removed = await self._redis.hdel(self._tenants, tenant)
+        self._read.forget(tenant)
+        return bool(removed)
 
     async def _replace(
-        self, tenant: Tenant, record: bytes, who: str, undoes: BarChange | None
+        self,
+        record: bytes | None,
+        sealed: bytes,
+        before: Tenant | None,
+        after: Tenant,
+        who: str,
+        undoes: BarChange | None,
     ) -> bool:
-        """Store settings with the changes of bars. False: other settings were stored meanwhile."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            await pipe.watch(self._tenants)
-            stored = await pipe.hget(self._tenants, tenant.name)
-            before: Tenant | None = self.fresh(tenant.name)
-            if stored is not None:
+        """Store settings with the changes of bars. False: others than `record` are stored now."""
+        with store_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                await pipe.watch(self._tenants)
+                stored = await pipe.hget(self._tenants, after.name)
+                if (None if stored is None else _raw(stored)) != record:
+                    return False
+                pipe.multi()  # type: ignore[no-untyped-call]
+                self.bar_history.append(
+                    pipe,
+                    before,
+                    after,
+                    self._defaults.bar,
+                    who=who,
+                    now=self._now(),
+                    undoes=undoes,
+                )
+                pipe.hset(self._tenants, after.name, sealed)
                 try:
-                    await self._sealer.know([_raw(stored)])
-                    before = self._decode(tenant.name, stored)
-                except KeyLost:
-                    before = None
-            pipe.multi()  # type: ignore[no-untyped-call]
-            self.bar_history.append(
-                pipe,
-                before,
-                tenant,
-                self._defaults.bar,
-                who=who,
-                now=self._now(),
-                undoes=undoes,
-            )
-            pipe.hset(self._tenants, tenant.name, record)
-            try:
-                await pipe.execute()
-            except WatchError:
-                return False
-            return True
+                    await pipe.execute()
+                except WatchError:
+                    return False
+        return True
 
     def forget(self, tenant: str) -> None:
         """Drop a tenant's cached settings and key."""
@@ -196,9 +265,41 @@ class Tenants(ApiKeys):
             found.setdefault(key.tenant, self.fresh(key.tenant))
         return [found[name] for name in sorted(found)]
 
+    async def page(self, *, after: str = "", limit: int) -> tuple[list[TenantSummary], str | None]:
+        """Return some of the tenants that have settings or a key, by name, and the next `after`.
+
+        Raises `StoreError`.
+        """
+        with store_errors():
+            named = await self._redis.hkeys(self._tenants)
+        keys: dict[str, list[ApiKey]] = {}
+        for key in await self.list_keys():
+            keys.setdefault(key.tenant, []).append(key)
+        found = sorted(name for name in {*map(_text, named), *keys} if name > after)
+        page = found[:limit]
+        with store_errors():
+            records = await self._redis.hmget(self._tenants, page) if page else []
+        await self._sealer.know([_raw(record) for record in records if record is not None])
+        shown = [
+            TenantSummary(
+                name,
+                self._own(name, record),
+                len(keys.get(name, ())),
+                max((key.last_used for key in keys.get(name, ()) if key.last_used), default=None),
+            )
+            for name, record in zip(page, records, strict=True)
+        ]
+        return shown, page[-1] if len(found) > limit else None
+
+    def _own(self, tenant: str, record: bytes | str | None) -> Mapping[str, Any] | None:
+        try:
+            return {} if record is None else self._decode(tenant, record).own
+        except KeyLost:
+            return None
+
     def _listed(self, tenant: str, record: bytes | str) -> Tenant:
         try:
-            return self._decode(tenant, record)
+            return self._decode(tenant, record).tenant
         except KeyLost:  # one of them must not hide the others
             return self._tightest(tenant)
 
@@ -227,11 +328,23 @@ class Tenants(ApiKeys):
         return hmac.digest(self._hmac, credential.encode(), "sha256")[:16].hex()
 
     async def _load(self, tenant: str) -> Tenant:
-        record = await self._redis.hget(self._tenants, tenant)
+        return (await self._stored(tenant))[1].tenant
+
+    async def _stored(self, tenant: str) -> tuple[bytes | None, Settings]:
+        """Return a tenant's stored record, and the settings in it."""
+        record = await self._record(tenant)
         if record is None:
-            return self.fresh(tenant)
-        await self._sealer.know([_raw(record)])
-        return self._decode(tenant, record)
+            return None, self._without(tenant)
+        await self._sealer.know([record])
+        return record, self._decode(tenant, record)
+
+    async def _record(self, tenant: str) -> bytes | None:
+        with store_errors():
+            record = await self._redis.hget(self._tenants, tenant)
+        return None if record is None else _raw(record)
+
+    def _without(self, tenant: str) -> Settings:
+        return Settings(self.fresh(tenant), {}, {})
 
     async def _with_key(self, tenant: Tenant) -> Tenant:
         """Return the tenant with the key of its digests, if its digests are keyed."""
@@ -240,12 +353,14 @@ class Tenants(ApiKeys):
         await self._sealer.ready(tenant.name)
         return replace(tenant, digest_key=self._sealer.digest(tenant.name, _DIGESTS))
 
-    def _decode(self, tenant: str, record: bytes | str) -> Tenant:
+    def _decode(self, tenant: str, record: bytes | str) -> Settings:
         plain = self._sealer.opened("settings", STORE, tenant, _raw(record))
         if plain is None:
             raise KeyLost(f"the stored settings of tenant {tenant} cannot be decrypted")
         try:
-            return decode(tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto"))
+            return tenant_json.decode(
+                tenant, plain, self._defaults, lambda _: self._swallowed("unknown-veto")
+            )
         except (BadRequest, ValueError, TypeError, LookupError, AttributeError) as error:
             raise SettingsDamaged(f"the stored settings of tenant {tenant} are invalid") from error
 

@@ -1,14 +1,15 @@
 """Tenant settings as JSON, for the store and for the admin API.
 
-Rule: settings are checked whenever they are read, so an invalid one never takes effect, whoever
+Rule: what is stored is what a tenant sets itself; the rest is the server's defaults, whatever they
+are then. Settings are checked whenever they are read, so an invalid one never takes effect, whoever
 wrote it. Their types and bounds are those of `core.types.Tenant`; pydantic checks them and names
 the field that is wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Annotated, Any, Final, get_type_hints
 
 import orjson
@@ -21,10 +22,11 @@ from cacheserver.core.errors import BadRequest, Unknown, unknown
 from cacheserver.core.rules.bounds import SCOPE, STRICT
 from cacheserver.core.rules.limits import Limits
 from cacheserver.core.rules.verification import VerificationRules
-from cacheserver.core.types import Bar, Name, Tenant, TtlRule, VolatilityCaps
+from cacheserver.core.types import MOST_TTL_S, Bar, Name, Tenant, TtlRule, VolatilityCaps
 from cacheserver.matching.language import VETO_NAMES
+from cacheserver.tenants.setting_tree import ROOT, difference, merge
 
-_NO_SETTINGS: Final = frozenset({"name", "digest_key"})  # of a tenant's fields
+_NAMES: Final[frozenset[str]] = frozenset(ROOT.fields or ())
 
 
 def _vetoes(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ _SETTINGS: Final[dict[str, TypeAdapter[Any]]] = {
     **{
         field: TypeAdapter(kind)
         for field, kind in get_type_hints(Tenant, include_extras=True).items()
-        if field not in _NO_SETTINGS
+        if field in _NAMES
     },
     "bar": TypeAdapter(_Bar),
     "namespace_bars": TypeAdapter(dict[Name, _Bar]),
@@ -81,41 +83,77 @@ _KNOWN: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
-def as_json(tenant: Tenant) -> dict[str, Any]:
-    """Return the settings without the name, as `read` takes them."""
-    # `asdict` needs dicts, not read-only views.
-    bars, narrow = dict(tenant.namespace_bars), dict(tenant.scope_bars)
-    shown = asdict(replace(tenant, namespace_bars=bars, scope_bars=narrow))
-    for name in _NO_SETTINGS:
-        del shown[name]
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a tenant: those in force, and what it sets itself."""
+
+    tenant: Tenant
+    own: Mapping[str, Any]  # differences from the server's defaults, as JSON
+    # Of `own`, what contradicts a default that has changed since, by field: what holds instead.
+    conflicts: Mapping[str, str]
+
+
+def as_json(tenant: Tenant, names: Collection[str] = _NAMES) -> dict[str, Any]:
+    """Return all settings of a tenant, or those in `names`, without the tenant's name."""
+    shown = {name: _plain(getattr(tenant, name)) for name in _SETTINGS if name in names}
     for bar in _bars(shown):
         bar["exact_only"] = bar["similarity"] is None and bar["target"] is None
     return shown
 
 
-def read(name: str, given: Mapping[str, Any], base: Tenant) -> Tenant:
-    """Return the settings of tenant `name`: `given` applied over `base`.
+def _plain(value: Any) -> Any:
+    """Return a setting as JSON."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
 
-    A field that is absent from a lever's rules gets its default, not its previous value. Raises
-    `BadRequest` naming the first field that is unknown or invalid.
+
+def change(
+    name: str, own: Mapping[str, Any], given: Mapping[str, Any], defaults: Tenant
+) -> Settings:
+    """Return the settings of tenant `name`, which sets `own`, changed by `given`.
+
+    Raises `BadRequest` naming the first field that is unknown or invalid, or that contradicts
+    another one as a result of this change.
     """
     controls.name("tenant", name)
-    found: dict[str, Any] = {}
-    for field, value in given.items():
-        if field not in _SETTINGS:
-            message = f"is not a tenant setting; there are {', '.join(_SETTINGS)}"
-            raise BadRequest(field[:64], message)
-        found[field] = _parse(_SETTINGS[field], field, value)
-    tenant = replace(base, name=name, **found)
-    if tenant.default_ttl_s > tenant.max_ttl_s:
-        raise BadRequest("default_ttl_s", "is above `max_ttl_s`")
+    after = _settings(name, merge(own, given), defaults)
+    if after.conflicts and after.conflicts != _settings(name, own, defaults).conflicts:
+        field, message = next(iter(after.conflicts.items()))
+        raise BadRequest(field, message)
+    return after
+
+
+def changes(before: Tenant, after: Tenant) -> dict[str, Any]:
+    """Return what `change` needs to make `before` into `after`."""
+    found: dict[str, Any] = difference(as_json(before), _capped(as_json(after)))
+    return found
+
+
+def _settings(name: str, own: Mapping[str, Any], defaults: Tenant) -> Settings:
+    """Return the settings in force. Raises `BadRequest` naming the first that is invalid."""
+    found = {
+        field: _parse(_SETTINGS[field], field, value)
+        for field, value in merge(as_json(defaults, own), own).items()
+    }
+    tenant = replace(defaults, name=name, **found)
     if tenant.no_content and tenant.caching.prewarm:
         message = (
             "contains prompts, which a tenant with `no_content` does not store; leave it empty"
         )
         raise BadRequest("caching.prewarm", message)
     tiers.check(tenant.routing)
-    return tenant
+    conflicts: dict[str, str] = {}
+    if tenant.default_ttl_s > tenant.max_ttl_s:  # no answer lives longer than either allows
+        conflicts["default_ttl_s"] = (
+            f"is above `max_ttl_s`: {tenant.default_ttl_s} > {tenant.max_ttl_s}"
+        )
+        tenant = replace(tenant, default_ttl_s=tenant.max_ttl_s)
+    return Settings(tenant, own, conflicts)
 
 
 def read_bar(field: str, value: object) -> Bar:
@@ -130,35 +168,47 @@ def limits(field: str, value: object) -> Limits:
     return found
 
 
-def encode(tenant: Tenant) -> bytes:
-    """Encode settings for the store. Raises `BadRequest` as `read` does."""
-    written = as_json(tenant)
-    read(tenant.name, written, tenant)
-    return json_text.dumps(written)
+def encode(own: Mapping[str, Any]) -> bytes:
+    """Encode what a tenant sets itself for the store."""
+    return json_text.dumps(own)
 
 
 def decode(
     name: str,
     record: bytes | str,
-    base: Tenant,
+    defaults: Tenant,
     forgotten: Callable[[str], object] = lambda _: None,
-) -> Tenant:
+) -> Settings:
     """Decode stored settings. Raises `BadRequest` or `ValueError` if they are invalid.
 
-    Fields of another version that this one does not know are ignored, and so are removed vetoes;
-    `forgotten` is called with the name of each.
+    Earlier versions stored all settings: those are the tenant's own. Fields of another version that
+    this one does not know are ignored, and so are removed vetoes; `forgotten` is called with the
+    name of each.
     """
     written = orjson.loads(record)
     if not isinstance(written, dict):
         raise BadRequest("settings", "must be an object")
-    given = {field: value for field, value in written.items() if field in _SETTINGS}
+    given = {field: value for field, value in written.items() if field in _NAMES}
     for bar in _bars(given):
         if isinstance(off := bar.get("vetoes_off"), list):
             gone = [veto for veto in off if isinstance(veto, str) and veto not in VETO_NAMES]
             bar["vetoes_off"] = [veto for veto in off if veto not in gone]
             for veto in gone:
                 forgotten(veto)
-    return read(name, given, base)
+    controls.name("tenant", name)
+    return _settings(name, merge({}, _capped(given)), defaults)
+
+
+def _capped(given: dict[str, Any]) -> dict[str, Any]:
+    """Return settings whose `volatility` has the longest lifetime there is where it had no cap.
+
+    It is the same, and null is the default's.
+    """
+    caps = given.get("volatility")
+    if isinstance(caps, dict) and None in caps.values():
+        caps = {name: MOST_TTL_S if cap is None else cap for name, cap in caps.items()}
+        return {**given, "volatility": caps}
+    return given
 
 
 def _bars(given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -70,7 +70,7 @@ async def test_the_last_key_revoked_closes_and_a_fresh_server_is_open(tmp_path: 
     async with House.open(tmp_path) as house:
         assert (await house.ask()).status_code == 200
         key = await house.key("one")
-        listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
+        listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()["items"]
         await house.http.delete(f"/admin/v1/keys/{listed[0]['id']}", headers=ADMIN)
         assert (await house.ask()).status_code == 401
         assert (await house.ask(key=key)).status_code == 401
@@ -172,7 +172,7 @@ async def test_limits_of_a_tenant_and_of_a_key_are_set_and_held(house: House) ->
     put = await house.http.put(
         "/admin/v1/tenants/shop", headers=ADMIN, json={"limits": {"tokens_per_minute": 150}}
     )
-    assert put.json()["limits"]["tokens_per_minute"] == 150
+    assert put.json()["settings"]["limits"]["tokens_per_minute"] == 150
     assert came_from(await house.ask("A question?", key=made["key"]))[0] == "miss"
     assert came_from(await house.ask("A question?", key=made["key"]))[0] == "exact"  # hits are free
     wrong = await house.http.put(
@@ -215,7 +215,7 @@ async def test_a_rotated_key_is_shown_with_its_overlap_and_last_use(house: House
     house.clock.ahead_s += 90_000
     assert (await house.ask(key=made["key"])).status_code == 401
     assert (await house.ask(key=new["key"])).status_code == 200
-    (listed,) = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
+    (listed,) = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()["items"]
     assert listed["overlaps_until"] == pytest.approx(new["overlaps_until"])
     assert listed["last_used"] is not None
     assert "key" not in listed

@@ -140,6 +140,8 @@ async def _naming(house: House, tenant: str) -> list[tuple[str, str, Any]]:
         ("put", "/admin/v1/routing/{tenant}/thresholds"): {"task": "faq", "tier": "low"},
         ("post", "/admin/v1/prompts/{tenant}/carry-over"): {"from": "0" * 32, "to": "1" * 32},
         ("post", "/admin/v1/purge"): {"tenant": tenant},
+        ("post", "/admin/v1/tenants/{name}/bars/undo"): {},
+        ("delete", "/admin/v1/tenants/{name}"): {"confirm": "not yet"},
     }
     found = []
     for path, methods in described["paths"].items():

@@ -42,7 +42,7 @@ async def test_code_is_matched_by_similarity_where_the_operator_says_so(eager: H
             headers={"authorization": f"Bearer {ADMIN_KEY}"},
             json={"match_code": match_code},
         )
-        assert (done.status_code, done.json()["match_code"]) == (200, match_code)
+        assert (done.status_code, done.json()["settings"]["match_code"]) == (200, match_code)
 
     inside, outside = "if x:\n    a()\n    b()", "if x:\n    a()\nb()"
     await settle(True)

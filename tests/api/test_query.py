@@ -189,12 +189,12 @@ async def test_lifetimes_and_bars_are_set_live(house: House) -> None:
 
 async def test_keys_are_made_shown_once_and_revoked(house: House) -> None:
     made = (await house.http.post("/admin/v1/keys", headers=ADMIN, json={"tenant": "shop"})).json()
-    listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()
+    listed = (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()["items"]
     assert [key["id"] for key in listed] == [made["id"]]
     assert made["key"] not in str(listed)
     assert came_from(await house.ask(key=made["key"]))[0] == "miss"
     await house.http.delete(f"/admin/v1/keys/{made['id']}", headers=ADMIN)
-    assert (await house.http.get("/admin/v1/keys", headers=ADMIN)).json() == []
+    assert (await house.http.get("/admin/v1/keys", headers=ADMIN)).json()["items"] == []
 
 
 async def test_the_whole_api_is_described(house: House) -> None:

@@ -129,7 +129,7 @@ def test_whatever_is_sent_as_a_batch_is_read_or_refused(requests: Any) -> None:
 )
 def test_rules_that_make_no_sense_are_refused_by_name(given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenant_json.read("shop", {"batching": given}, Tenant("shop"))
+        tenant_json.change("shop", {}, {"batching": given}, Tenant("shop"))
     assert f"batching.{next(iter(given))}" in refused.value.field
 
 
@@ -139,8 +139,9 @@ def test_rules_are_kept_as_they_were_set() -> None:
         "webhook_hosts": ["*.example.com"],
         "webhook_networks": ["10.0.0.0/8"],
     }
-    tenant = tenant_json.read("shop", {"batching": given}, Tenant("shop"))
-    assert tenant_json.decode("shop", tenant_json.encode(tenant), Tenant("shop")) == tenant
+    tenant = tenant_json.change("shop", {}, {"batching": given}, Tenant("shop")).tenant
+    record = tenant_json.encode(tenant_json.changes(Tenant("shop"), tenant))
+    assert tenant_json.decode("shop", record, Tenant("shop")).tenant == tenant
 
 
 def query(text: str, *, system: str = "Sum up the day.", turns: int = 1) -> Query:

@@ -207,8 +207,7 @@ def test_the_cheapest_model_is_the_lowest_tier_that_can() -> None:
         ({"monthly": {"tokens": -1}}, "budgets.monthly.tokens"),
         ({"daily": {"tokens": 1.5}}, "budgets.daily.tokens"),
         ({"daily": {"usd": "5"}}, "budgets.daily.usd"),
-        ({"daily": {}}, "budgets.daily"),
-        ({"keys": {KEY: {}}}, f"budgets.keys.{KEY}"),
+        ({"keys": {KEY: {"at_limit": "warn"}}}, f"budgets.keys.{KEY}"),
         ({"keys": {"nobody": {"daily": {"usd": 1}}}}, "budgets.keys.nobody"),
         ({"at_limit": "stop"}, "budgets.at_limit"),
         ({"alert_at": 0}, "budgets.alert_at"),
@@ -221,7 +220,7 @@ def test_the_cheapest_model_is_the_lowest_tier_that_can() -> None:
 )
 def test_a_budget_that_will_not_do_is_refused_by_its_name(given: Any, field: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenant_json.read("acme", {"budgets": given}, Tenant("default"))
+        tenant_json.change("acme", {}, {"budgets": given}, Tenant("default"))
     assert refused.value.field.startswith(field)
 
 
@@ -232,9 +231,10 @@ def test_budgets_survive_being_kept() -> None:
         "at_limit": "cheaper",
         "alerts": {"email": ["ops@example.com"], "webhook": "https://example.com/x"},
     }
-    tenant = tenant_json.read("acme", {"budgets": given}, Tenant("default"))
+    tenant = tenant_json.change("acme", {}, {"budgets": given}, Tenant("default")).tenant
     assert tenant.budgets.daily == Limit(usd=0, tokens=5)
-    assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant
+    record = tenant_json.encode(tenant_json.changes(Tenant("default"), tenant))
+    assert tenant_json.decode("acme", record, Tenant("default")).tenant == tenant
 
 
 def test_every_action_at_a_limit_is_in_the_table_and_on_the_page() -> None:

@@ -110,7 +110,7 @@ def test_a_task_nobody_knows_is_a_label_unless_the_tenant_is_strict() -> None:
 )
 def test_an_unknown_tier_is_refused_by_name(given: dict[str, object], field: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenant_json.read("acme", {"routing": given}, Tenant("default"))
+        tenant_json.change("acme", {}, {"routing": given}, Tenant("default"))
     assert refused.value.field.startswith(field)
     if "cheap" in str(given.values()):
         assert "tiers" in refused.value.field or "'low', 'middle' or 'high'" in str(refused.value)
@@ -123,6 +123,7 @@ def test_a_tenants_routing_survives_being_kept() -> None:
         "overrides": [{"model": "claude-opus-5", "to_tier": "middle", "task": "code"}],
         "levels": {"complex": "high"},
     }
-    tenant = tenant_json.read("acme", {"routing": given}, Tenant("default"))
+    tenant = tenant_json.change("acme", {}, {"routing": given}, Tenant("default")).tenant
     assert tenant.routing.levels.complex == "high"
-    assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant
+    record = tenant_json.encode(tenant_json.changes(Tenant("default"), tenant))
+    assert tenant_json.decode("acme", record, Tenant("default")).tenant == tenant

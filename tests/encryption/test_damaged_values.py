@@ -127,7 +127,7 @@ async def test_damaged_settings_hide_no_other_tenant_and_can_be_put_anew(
             await redis.aclose()
         house.parts.tenants.forget("clinic")
         listed = await house.http.get("/admin/v1/tenants", headers=ADMIN)
-        assert [one["name"] for one in listed.json()] == ["acme", "clinic"]
+        assert [one["name"] for one in listed.json()["items"]] == ["acme", "clinic"]
         shown = await house.http.get("/admin/v1/tenants/clinic", headers=ADMIN)
         assert (shown.status_code, "damaged" in shown.text) == (503, True)
         asked = await house.ask("Where is the harbour?", key=key)
@@ -135,7 +135,7 @@ async def test_damaged_settings_hide_no_other_tenant_and_can_be_put_anew(
         unsaid = await put(house, "clinic", semantic=True)
         assert (unsaid.status_code, "`no_content`: must be given" in unsaid.text) == (400, True)
         anew = await put(house, "clinic", no_content=True)
-        assert anew.json()["no_content"] is True
+        assert anew.json()["settings"]["no_content"] is True
         assert "erased" in anew.json()
         for came in ("miss", "exact"):
             again = await house.ask("Where is the harbour?", key=key)

@@ -29,7 +29,7 @@ from tests.erasure.helpers import (
     marker,
     store_of,
 )
-from tests.house import House
+from tests.house import MODEL, House
 from tests.redis_servers import serving
 
 WHOLE = set(PIECES)
@@ -125,6 +125,52 @@ async def test_a_whole_tenant_is_erased_and_no_other(house: House, tmp_path: Pat
     assert await money(house, one) == counted
     log = await house.http.get("/admin/v1/tenants/acme/erasures", headers=ADMIN)
     assert [(row["who"], row["kind"]) for row in log.json()] == [("admin", "tenant")]
+
+
+async def test_a_deleted_tenant_leaves_its_money_and_nothing_else(
+    house: House, tmp_path: Path
+) -> None:
+    path, one, two = "/admin/v1/tenants/acme", await house.key("acme"), await house.key("other")
+    for who, key in (("ann", one), ("bob", two)):
+        await house.ask(f"Where is {marker(who, 'message')} made?", key=key)
+    await house.http.put(path, json={"budgets": {"daily": {"usd": 5}}}, headers=ADMIN)
+    batch = [{"custom_id": "a", "params": {"model": MODEL, "max_tokens": 9, "messages": [
+        {"role": "user", "content": f"Why {marker('ann', 'batch')}?"}]}}]  # fmt: skip
+    made = await house.http.post(
+        "/v1/messages/batches", json={"requests": batch}, headers={"x-api-key": one}
+    )
+    assert made.status_code == 200, made.text
+    for wrong in ({}, {"confirm": "other"}, {"confirm": "acme", "all": True}):
+        refused = await house.http.request("DELETE", path, json=wrong, headers=ADMIN)
+        assert refused.status_code == 400, wrong
+    assert (await house.ask(key=one)).status_code == 200
+    async with asyncio.timeout(30):
+        while True:  # until Claude has given up the batch, if it has it already
+            gone = await house.http.request("DELETE", path, json={"confirm": "acme"}, headers=ADMIN)
+            assert (await house.ask(key=one)).status_code == 401
+            if gone.status_code != 409:
+                break
+    assert gone.status_code == 200, gone.text
+    told = gone.json()
+    assert told["settings_removed"] is True
+    assert told["erased"]["removed"]["answers"] >= 1
+    assert not any("settings" in kept for kept in told["erased"]["kept"])
+    redis = await store_of(tmp_path)
+    try:
+        left = await in_store(redis)
+    finally:
+        await redis.aclose()
+    assert found(left, "ann") == set()
+    assert found(left, "bob") == {"message"}
+    assert (await house.http.get(path, headers=ADMIN)).status_code == 404
+    listed = (await house.http.get("/admin/v1/tenants", headers=ADMIN)).json()["items"]
+    assert [row["name"] for row in listed] == ["other"]
+    used = await house.http.get("/v1/usage?tenant=acme", headers=ADMIN)  # for the invoice
+    assert used.json()["totals"]["requests"] >= 2
+    log = await house.http.get(f"{path}/erasures", headers=ADMIN)
+    assert {(row["who"], row["kind"]) for row in log.json()} == {("deletion", "tenant")}
+    again = await house.http.request("DELETE", path, json={"confirm": "acme"}, headers=ADMIN)
+    assert (again.status_code, again.json()["settings_removed"]) == (200, False)
 
 
 async def test_what_is_not_yours_is_as_what_never_was(house: House) -> None:

@@ -40,7 +40,7 @@ async def test_a_change_of_mode_erases_what_there_is_both_ways(
     assert await guessed(house, "acme", "ann", await kept_of(house, tmp_path)) >= GUESSED
     changed = await put(house, "acme", no_content=True)
     assert changed.status_code == 200, changed.text
-    assert changed.json()["no_content"] is True
+    assert changed.json()["settings"]["no_content"] is True
     assert changed.json()["erased"]["removed"]["answers"] > 0
     kept = await kept_of(house, tmp_path)
     assert texts("ann", kept) == set()
@@ -66,7 +66,7 @@ async def test_what_was_under_way_at_the_change_leaves_no_digest(
     key = await house.key("acme")
     await put(house, "acme", no_content=True)
     plain = await house.http.get("/admin/v1/tenants/acme", headers=ADMIN)
-    assert plain.json()["no_content"] is True
+    assert plain.json()["settings"]["no_content"] is True
     # As a request notes its prompt that was let in before, and answered after.
     late = guess(house, Tenant("acme"), "ann", talk_of("ann"), actor=False)
     house.parts.prompt_caching.watch.learn(late, MODEL, Usage(), house.clock())
@@ -126,12 +126,12 @@ async def test_where_the_key_is_given_up_nobody_is_served_under_guessed_settings
         assert "sealed" in refused.json()["error"]["message"]
         assert len(house.asked) == 0
         listed = await house.http.get("/admin/v1/tenants", headers=ADMIN)
-        assert [one["name"] for one in listed.json()] == ["sealed"]
+        assert [one["name"] for one in listed.json()["items"]] == ["sealed"]
         unsaid = await put(house, "sealed", default_ttl_s=60)
         assert unsaid.status_code == 400
         assert "`no_content`: must be given" in unsaid.json()["error"]["message"]
         anew = await put(house, "sealed", default_ttl_s=60, no_content=False)
-        assert (anew.status_code, anew.json()["no_content"]) == (200, False)
+        assert (anew.status_code, anew.json()["settings"]["no_content"]) == (200, False)
         assert anew.json()["erased"]["removed"]["answers"] > 0
         assert (await house.ask(key=key)).headers["x-cache"] == "miss"
 

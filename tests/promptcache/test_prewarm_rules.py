@@ -53,9 +53,10 @@ def test_nothing_is_sent_that_claude_refuses_with_it() -> None:
 
 def test_the_rules_are_read_from_a_tenants_settings() -> None:
     given = {"prewarm": [{"name": "a", "model": "m", "system": "s", "ttl": "1h"}], "wait_ms": 0}
-    tenant = tenant_json.read("acme", {"caching": given}, Tenant("default"))
+    tenant = tenant_json.change("acme", {}, {"caching": given}, Tenant("default")).tenant
     assert tenant.caching.prewarm == (Warm("a", "m", "s", ttl="1h"),)
-    assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant
+    record = tenant_json.encode(tenant_json.changes(Tenant("default"), tenant))
+    assert tenant_json.decode("acme", record, Tenant("default")).tenant == tenant
 
 
 @pytest.mark.parametrize(
@@ -70,5 +71,5 @@ def test_the_rules_are_read_from_a_tenants_settings() -> None:
 )
 def test_a_rule_that_will_not_do_is_named(given: dict[str, object], named: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        tenant_json.read("acme", {"caching": given}, Tenant("default"))
+        tenant_json.change("acme", {}, {"caching": given}, Tenant("default"))
     assert named in str(refused.value)

@@ -142,7 +142,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     if dry:
         found = await state.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
         return {**change, "would_have": found}
-    await state.parts.tenants.put(after, who=_who(fields))
+    await state.parts.tenants.put(after, before=before, who=_who(fields))
     return change
 
 
@@ -170,7 +170,7 @@ async def undo(request: Request, name: str) -> dict[str, Any]:
         raise NotFound("no change of a bar is left to undo here; the history lists all")
     place = {"level": change.level, "name": change.name or None, "bar": change.before}
     after = _changed(before, place, tenants.fresh(name).bar, there=False)
-    await tenants.put(after, who=who, undoes=change)
+    await tenants.put(after, before=before, who=who, undoes=change)
     return {"before": _bars(before), "after": _bars(after), "undone": asdict(change)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,7 +16,7 @@ from cacheserver.core import tiers
 from cacheserver.core.errors import BadRequest, NotFound
 from cacheserver.core.keyed_digests import NO_CONTENT
 from cacheserver.core.money import usd
-from cacheserver.core.rules.routing import RoutingRules, TaskRule, Tier
+from cacheserver.core.rules.routing import RoutingRules, Tier
 from cacheserver.core.tasks import canonical
 from cacheserver.core.types import Tenant
 from cacheserver.routing.trials import gold_rules
@@ -101,9 +101,8 @@ async def threshold(request: Request, tenant: str) -> dict[str, Any]:
     tier = _tier(fields.get("tier"))
     least = _share(fields.get("min_agreement"))
     name = next((one for one in found.routing.tasks if canonical(one) == task), task)
-    rule = replace(found.routing.tasks.get(name, TaskRule(tier)), tier=tier, min_agreement=least)
-    tasks = {**found.routing.tasks, name: rule}
-    await state.parts.tenants.put(replace(found, routing=replace(found.routing, tasks=tasks)))
+    rule = {"tier": tier, "min_agreement": least}
+    await state.parts.tenants.change(tenant, {"routing": {"tasks": {name: rule}}})
     return {"task": task, "tier": tier, "min_agreement": least}
 
 

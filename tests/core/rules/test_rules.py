@@ -63,11 +63,14 @@ def test_what_is_out_of_bounds_is_refused_where_it_stands(given: bytes, where: o
 
 def test_a_tenants_lever_that_will_not_do_is_named() -> None:
     with pytest.raises(BadRequest) as refused:
-        tenant_json.read("acme", {"caching": {"enabled": "yes"}}, Tenant("default"))
+        tenant_json.change("acme", {}, {"caching": {"enabled": "yes"}}, Tenant("default"))
     assert "caching.enabled" in str(refused.value)
 
 
 def test_a_tenants_levers_survive_being_kept() -> None:
-    tenant = tenant_json.read("acme", {"caching": {"enabled": False}}, Tenant("default"))
+    tenant = tenant_json.change(
+        "acme", {}, {"caching": {"enabled": False}}, Tenant("default")
+    ).tenant
     assert not tenant.caching.enabled
-    assert tenant_json.decode("acme", tenant_json.encode(tenant), Tenant("default")) == tenant
+    record = tenant_json.encode(tenant_json.changes(Tenant("default"), tenant))
+    assert tenant_json.decode("acme", record, Tenant("default")).tenant == tenant

@@ -8,38 +8,54 @@ gone before it is off. Digests differ between the two, so nothing could be found
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from cacheserver.api.state import AppState
 from cacheserver.core.errors import BadRequest
-from cacheserver.core.types import Tenant
 from cacheserver.erasure.erasure import Erased
 from cacheserver.erasure.selectors import Selector
 from cacheserver.tenants.grace_cache import FRESH_S
+from cacheserver.tenants.tenant_json import Settings
+
+T = TypeVar("T")
 
 # Other servers read settings anew after `FRESH_S`; what they took before is written by then.
 _FOLLOWED_S: Final = FRESH_S + 1.0
 
 
-async def change(state: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
-    """Store the settings of a tenant whose mode changed, and erase its content.
+async def change(
+    state: AppState, name: str, given: Mapping[str, Any], planned: Settings, *, anew: bool
+) -> tuple[Settings, Erased]:
+    """Store the settings of a tenant whose mode changes by `given`, and erase its content.
 
     Returns the settings as they are kept: without bars of scopes, for scopes have other ids.
-    Raises `BadRequest` where the mode cannot be, and `StoreError`: what was announced is done
-    later, by whichever server is there.
+    `planned` are those that `given` leads to; `anew`: what is stored cannot be read. Raises
+    `BadRequest` where the mode cannot be, and `StoreError`: what was announced is done later, by
+    whichever server is there.
+    """
+    if planned.tenant.no_content:
+        _check(state)
+
+    async def store() -> Settings:
+        return await state.parts.tenants.change(name, {**given, "scope_bars": None}, anew=anew)
+
+    return await erase_after(state, name, store, who="no_content")
+
+
+async def erase_after(
+    state: AppState, name: str, step: Callable[[], Awaitable[T]], *, who: str
+) -> tuple[T, Erased]:
+    """Take a step after which nothing more comes in as before, then erase all of a tenant.
+
+    Raises `StoreError`: what was announced is done later, by whichever server is there.
     """
     parts = state.parts
-    if changed.no_content:
-        _check(state)
-    changed = replace(changed, scope_bars={})
     alone = parts.eraser.ours  # of a store of our own there is one server
     delay_s = 0.0 if alone else _FOLLOWED_S
-    everything = Selector("tenant", (changed.name,))
-    announced = await parts.eraser.announce(
-        changed.name, everything, who="no_content", delay_s=delay_s
-    )
-    await parts.tenants.put(changed)
+    everything = Selector("tenant", (name,))
+    announced = await parts.eraser.announce(name, everything, who=who, delay_s=delay_s)
+    done = await step()
     await asyncio.sleep(delay_s)
     if (prompts := parts.capabilities.prompt_caching) is not None:
         await prompts.writes.drain()  # of requests that have ended, under the digests of before
@@ -48,10 +64,10 @@ async def change(state: AppState, changed: Tenant) -> tuple[Tenant, Erased]:
         await routing.router.forget()
     else:
         await parts.sticky_models.forget()  # of a time when it was not switched off
-    await parts.labels.forget_states(changed.name)
+    await parts.labels.forget_states(name)
     erased = await parts.eraser.carry_out(announced)  # last: the store's file is written anew
-    parts.tenants.forget(changed.name)  # with the content its key went
-    return changed, erased
+    parts.tenants.forget(name)  # with the content its key went
+    return done, erased
 
 
 def _check(state: AppState) -> None:

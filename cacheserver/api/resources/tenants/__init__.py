@@ -1,0 +1,1 @@
+"""Routes of tenants and their keys, for the admin."""

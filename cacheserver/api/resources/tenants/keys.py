@@ -1,0 +1,162 @@
+"""`/admin/v1/keys`: API keys of tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from cacheserver.api.json_body import json_body
+from cacheserver.api.known_names import tenant_of
+from cacheserver.api.state import AppState, state_of
+from cacheserver.core.errors import BadRequest, Unknown
+from cacheserver.tenants import key_times, tenant_json
+from cacheserver.tenants.api_keys import ApiKey
+
+router = APIRouter(prefix="/admin/v1/keys", tags=["admin"])
+
+_EXPIRES = {
+    "type": ["string", "number", "null"],
+    "description": "A span from now (`90d`, `12h`, seconds) or an ISO 8601 time; null: never.",
+}
+_LABEL = {"type": "string", "maxLength": 100}
+_LIMITS = {
+    name: {"type": ["integer", "null"], "minimum": 1}
+    for name in ("requests_per_minute", "concurrent_misses", "tokens_per_minute")
+}
+
+
+@router.get("", summary="Keys, oldest first, without the keys themselves")
+async def keys(
+    request: Request,
+    tenant: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: str = "",
+) -> dict[str, Any]:
+    """A page of all keys, or of a tenant's. `last_used` is the last day (UTC) on which one was.
+
+    `next` is the `cursor` of the next page, null on the last.
+    """
+    state = await _admitted(request)
+    if tenant is not None:
+        await tenant_of(state, tenant)
+    found, after = await state.parts.tenants.key_page(tenant=tenant, after=cursor, limit=limit)
+    return {"items": [_key(key) for key in found], "next": after}
+
+
+@router.post(
+    "",
+    summary="Create a key; the answer is the only time it is shown",
+    openapi_extra=json_body(
+        {
+            "tenant": {"type": "string"},
+            "label": _LABEL,
+            "expires": _EXPIRES,
+            "limits": {"type": "object", "properties": _LIMITS},
+        },
+        {"for 90 days": {"tenant": "shop", "label": "web site", "expires": "90d"}},
+        required=("tenant",),
+    ),
+)
+async def create_key(request: Request) -> dict[str, Any]:
+    """Fields: `tenant`, `label`, `expires` (`90d` or an ISO 8601 time), `limits`."""
+    state = await _admitted(request)
+    fields = _only(await state.object(request), ("tenant", "label", "expires", "limits"))
+    for field in ("tenant", "label"):
+        if not isinstance(fields.get(field, ""), str):
+            raise BadRequest(field, "must be a string")
+    key, plain = await state.parts.tenants.create_key(
+        fields.get("tenant", ""),
+        fields.get("label", ""),
+        expires_at=_expiry(state, fields),
+        limits=tenant_json.limits("limits", fields.get("limits", {})),
+    )
+    return {**_key(key), "key": plain}
+
+
+@router.put(
+    "/{id}",
+    summary="Change a key's label, or when it ends",
+    openapi_extra=json_body(
+        {"label": _LABEL, "expires": _EXPIRES}, {"it ends in 30 days": {"expires": "30d"}}
+    ),
+)
+async def change_key(request: Request, id: str) -> dict[str, Any]:
+    """Change the fields given; `expires` null lets the key live on.
+
+    The previous key of a rotated one never outlives it. To end a key now, revoke it.
+    """
+    state = await _admitted(request)
+    fields = _only(await state.object(request), ("label", "expires"))
+    if not isinstance(fields.get("label", ""), str):
+        raise BadRequest("label", "must be a string")
+    changed = await state.parts.tenants.change_key(
+        id,
+        label=fields.get("label"),
+        expires_at=_expiry(state, fields),
+        expires="expires" in fields,
+    )
+    return _key(changed)
+
+
+@router.post(
+    "/{id}/rotate",
+    summary="Create a key in place of one, which is taken meanwhile",
+    openapi_extra=json_body(
+        {"overlap": {"type": ["string", "number"]}, "expires": _EXPIRES},
+        {"a day to change over": {"overlap": "24h"}},
+    ),
+)
+async def rotate_key(request: Request, id: str) -> dict[str, Any]:
+    """Fields: `overlap` (`24h`, at most 30 days; 0: the old one ends now), `expires`."""
+    state = await _admitted(request)
+    fields = _only(await state.object(request), ("overlap", "expires"))
+    overlap_s = key_times.seconds("overlap", fields.get("overlap", 0))
+    key, plain = await state.parts.tenants.rotate_key(
+        id, overlap_s=overlap_s, expires_at=_expiry(state, fields)
+    )
+    return {**_key(key), "key": plain}
+
+
+@router.put(
+    "/{id}/limits",
+    summary="Set how fast a key may ask",
+    openapi_extra=json_body(_LIMITS, {"ten a second": {"requests_per_minute": 600}}),
+)
+async def limit_key(request: Request, id: str) -> dict[str, Any]:
+    """Fields: `requests_per_minute`, `concurrent_misses`, `tokens_per_minute`; absent: no limit."""
+    state = await _admitted(request)
+    limits = tenant_json.limits("limits", await state.object(request))
+    return _key(await state.parts.tenants.limit_key(id, limits))
+
+
+@router.delete("/{id}", summary="Revoke a key")
+async def revoke_key(request: Request, id: str) -> dict[str, Any]:
+    state = await _admitted(request)
+    return _key(await state.parts.tenants.revoke_key(id))
+
+
+async def _admitted(request: Request) -> AppState:
+    state = state_of(request)
+    state.gate.admit_admin(request)
+    return state
+
+
+def _key(key: ApiKey) -> dict[str, Any]:
+    shown = asdict(key)
+    del shown["replaced"]  # it never is, of those that are shown
+    return shown
+
+
+def _only(fields: dict[str, Any], allowed: Sequence[str]) -> dict[str, Any]:
+    for field in fields:
+        if field not in allowed:
+            raise Unknown(field[:64], "field", field, allowed)
+    return fields
+
+
+def _expiry(state: AppState, fields: dict[str, Any]) -> float | None:
+    expires = fields.get("expires")
+    return None if expires is None else key_times.moment("expires", expires, state.parts.clock())

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from cacheserver.cache.decider import judge_pair
-from cacheserver.calibration.admin_labels import AdminLabels
 from cacheserver.calibration.answers.reader import READING, AnswerReader
 from cacheserver.calibration.answers.vectors import AnswerVectors
 from cacheserver.calibration.audits import Auditor
 from cacheserver.calibration.feedback import Feedback
 from cacheserver.calibration.gauges import WrongHitGauges
-from cacheserver.calibration.label_files import LabelFiles
-from cacheserver.calibration.label_queue import LabelQueue
 from cacheserver.calibration.labels import Labels
 from cacheserver.calibration.llm_judge import Judge, JudgeSettings
 from cacheserver.calibration.pairs import Pairs
-from cacheserver.calibration.review_store import ReviewQueue
+from cacheserver.calibration.review.admin_labels import AdminLabels
+from cacheserver.calibration.review.label_files import LabelFiles
+from cacheserver.calibration.review.label_queue import LabelQueue
+from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.second_opinion import SecondOpinion
 from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import WhatIf

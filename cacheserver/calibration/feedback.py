@@ -10,7 +10,7 @@ from typing import Any
 
 from cacheserver.cache.ports import DecisionLog
 from cacheserver.cache.store.entries import Entries
-from cacheserver.calibration.review_store import ReviewQueue
+from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.states import States
 from cacheserver.calibration.worker import Worker
 from cacheserver.core.errors import BadRequest, NotFound

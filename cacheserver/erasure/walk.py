@@ -15,8 +15,8 @@ import orjson
 
 from cacheserver.cache.conversation_mark import conversation_mark
 from cacheserver.cache.store import decision_log
-from cacheserver.calibration import review_store
 from cacheserver.calibration.labels import SHADOW
+from cacheserver.calibration.review import review_store
 from cacheserver.conversations import trimming, turns
 from cacheserver.core import json_text
 from cacheserver.core.types import Entry, Tenant

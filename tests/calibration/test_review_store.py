@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cacheserver.calibration.review_store import LIFE_S, ReviewQueue
+from cacheserver.calibration.review.review_store import LIFE_S, ReviewQueue
 from cacheserver.core.errors import StoreError
 from cacheserver.storage.connection import Connection, command
 

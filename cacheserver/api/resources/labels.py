@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
-from cacheserver.calibration import label_files
+from cacheserver.calibration.review import label_files
 from cacheserver.core import names
 from cacheserver.core.errors import BadRequest, Unknown, Withheld
 from cacheserver.core.rules.bounds import SCOPE

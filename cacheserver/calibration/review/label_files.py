@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from cacheserver.calibration.admin_labels import AdminLabels
-from cacheserver.calibration.label_queue import LabelQueue, Pair
 from cacheserver.calibration.pairs import label_of
+from cacheserver.calibration.review.admin_labels import AdminLabels
+from cacheserver.calibration.review.label_queue import LabelQueue, Pair
 from cacheserver.core.errors import BadRequest
 
 MAX_LINES = 10_000  # the queue holds a fifth of that

@@ -17,10 +17,10 @@ from math import isfinite
 from typing import Any, Protocol
 
 from cacheserver.cache.store.entries import Entries
-from cacheserver.calibration.admin_labels import AdminLabel, AdminLabels, Verdict, digest_of
 from cacheserver.calibration.answers.reader import text_of
 from cacheserver.calibration.labels import Labels
-from cacheserver.calibration.review_store import ReviewQueue
+from cacheserver.calibration.review.admin_labels import AdminLabel, AdminLabels, Verdict, digest_of
+from cacheserver.calibration.review.review_store import ReviewQueue
 from cacheserver.calibration.states import States
 from cacheserver.calibration.what_if import Decisions
 from cacheserver.calibration.worker import Worker

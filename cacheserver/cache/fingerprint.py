@@ -20,6 +20,7 @@ from cacheserver.core.errors import BadRequest
 from cacheserver.core.keyed_digests import keyed
 from cacheserver.core.rules.caching import FragmentKind
 from cacheserver.core.types import API_VERSION, AUTO, FIRST_EMBEDDER, Controls, Query, Tenant
+from cacheserver.core.usage import MOST_TOKENS
 from cacheserver.matching import question_text
 from cacheserver.matching.language import Language
 from cacheserver.matching.volatility import ttl_cap_s
@@ -212,6 +213,9 @@ def check(body: Mapping[str, Any]) -> None:
         raise BadRequest("messages", "must hold at least one message")
     _want(body, "stream", bool, "true or false")
     _want(body, "max_tokens", int, "a whole number")
+    if not 0 <= (body.get("max_tokens") or 0) <= MOST_TOKENS:
+        # What a call costs at most is reserved, and booked where its usage never arrives.
+        raise BadRequest("max_tokens", f"must be a whole number from 0 to {MOST_TOKENS}")
     _want(body, "tools", list, "a list of tools")
     _want(body, "system", (str, list), "a string or a list of text blocks")
     if isinstance(body.get("system"), list):

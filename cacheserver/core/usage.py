@@ -1,10 +1,19 @@
-"""Tokens by kind, and how to read them from Claude's `usage`. Imports nothing heavy."""
+"""Tokens by kind, and how to read them from Claude's `usage`. Imports nothing heavy.
+
+What becomes part of ledger rows and keys is read with `count` and `word`: rows of all requests are
+written together, so none may hold what cannot be written or added up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
+
+# Of one request: a thousand times what any model reads or writes. Their price is below 2^53
+# nanodollars, which the store's scripts add up exactly.
+MOST_TOKENS: Final = 1_000_000_000
+_WORD_CHARS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +56,20 @@ def usage_of(message: Mapping[str, Any]) -> Usage:
     reported = _mapping(message.get("usage"))
     usage = _tokens(
         reported,
-        web_searches=_count(_mapping(reported.get("server_tool_use")).get("web_search_requests")),
-        service_tier=_word(reported.get("service_tier"), "standard"),
-        speed=_word(reported.get("speed"), "standard"),
-        inference_geo=_word(reported.get("inference_geo"), ""),
+        web_searches=count(_mapping(reported.get("server_tool_use")).get("web_search_requests")),
+        service_tier=word(reported.get("service_tier"), "standard"),
+        speed=word(reported.get("speed"), "standard"),
+        inference_geo=word(reported.get("inference_geo"), ""),
     )
     iterations = reported.get("iterations")
     if not isinstance(iterations, list):
         return usage
     # An iteration names its model only where it may be another than the message's.
-    model = _word(message.get("model"), "")
+    model = word(message.get("model"), "")
     return replace(
         usage,
         iterations=tuple(
-            (_word(leg.get("model"), model), _tokens(leg))
+            (word(leg.get("model"), model), _tokens(leg))
             for leg in map(_mapping, iterations)
             if leg
         ),
@@ -69,15 +78,15 @@ def usage_of(message: Mapping[str, Any]) -> Usage:
 
 def _tokens(reported: Mapping[str, Any], **others: Any) -> Usage:
     split = _mapping(reported.get("cache_creation"))
-    written = _count(reported.get("cache_creation_input_tokens"))
-    hour = _count(split.get("ephemeral_1h_input_tokens"))
+    written = count(reported.get("cache_creation_input_tokens"))
+    hour = count(split.get("ephemeral_1h_input_tokens"))
     return Usage(
-        input_tokens=_count(reported.get("input_tokens")),
-        output_tokens=_count(reported.get("output_tokens")),
+        input_tokens=count(reported.get("input_tokens")),
+        output_tokens=count(reported.get("output_tokens")),
         # The total is always there, the split only in newer answers: what it leaves is 5-minute.
-        cache_write_5m_tokens=max(_count(split.get("ephemeral_5m_input_tokens")), written - hour),
+        cache_write_5m_tokens=max(count(split.get("ephemeral_5m_input_tokens")), written - hour),
         cache_write_1h_tokens=hour,
-        cache_read_tokens=_count(reported.get("cache_read_input_tokens")),
+        cache_read_tokens=count(reported.get("cache_read_input_tokens")),
         **others,
     )
 
@@ -86,12 +95,16 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def count(value: Any) -> int:
+    """Return a number of tokens as Claude reported it; 0 for what can be none."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 < value <= MOST_TOKENS else 0
 
 
-def _word(value: Any, default: str) -> str:
-    return value if isinstance(value, str) and value else default
+def word(value: Any, default: str) -> str:
+    """Return a name of Claude's, such as a model or an id; `default` for what can be none."""
+    named = isinstance(value, str) and 0 < len(value) <= _WORD_CHARS and value.isprintable()
+    return value if named else default
 
 
 def prompt_tokens(usage: Usage) -> int:

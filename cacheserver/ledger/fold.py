@@ -21,6 +21,7 @@ from cacheserver.ledger.time_range import LIFETIME_S, SECONDS, Grain
 from cacheserver.storage import stored_row
 from cacheserver.storage.connection import PREFIX, Connection, command, run_script
 from cacheserver.storage.json_values import tenant_key
+from cacheserver.storage.stored_row import MOST
 
 DAY_S = 86_400
 
@@ -107,8 +108,11 @@ def _read(id: bytes, record: bytes, written: tuple[bytes, Row] | None) -> _Recor
             row = stored_row.decode(id.decode(), stored)
         if row is None:
             return None
+        numbers = sums.row_sums(row)
+        if not all(-MOST <= number <= MOST for _, number in numbers):
+            return None  # of an earlier version: it would stop the fold of all others
         indexed = decision_index.pack(row, facts) if facts else b""
-        return _Recorded(row, sums.row_sums(row), stored, ended, details is not None, indexed)
+        return _Recorded(row, numbers, stored, ended, details is not None, indexed)
     except (TypeError, ValueError, LookupError, struct.error):
         return None
 

@@ -17,7 +17,7 @@ from cacheserver.core import json_text
 from cacheserver.core.ledger_row import NOTHING, Bounds, Row
 from cacheserver.core.money import Price
 from cacheserver.core.types import Candidate, Hit, Nanodollars, PlannedCall, Query, Usage
-from cacheserver.core.usage import usage_of
+from cacheserver.core.usage import usage_of, word
 from cacheserver.ledger import savings
 from cacheserver.ledger.counterfactual import Levers, usage_for, usage_of_miss
 from cacheserver.ledger.prompt_cache_warmth import PromptCacheWarmth
@@ -194,14 +194,14 @@ class SpendRecorder:
         """Record a call from Claude's message. Never blocks, never fails."""
         usage = usage_of(message)
         bill = self._pricer.bill(message, now) if message.get("usage") else None
-        call = str(message.get("id") or "") or f"{kind}_{secrets.token_hex(12)}"
+        call = word(message.get("id"), f"{kind}_{secrets.token_hex(12)}")
         self._ledger.append(
             background_row(
                 kind,
                 id=f"{kind}:{call}",
                 at=now,
                 tenant=tenant,
-                model=str(message.get("model") or ""),
+                model=word(message.get("model"), ""),
                 usage=usage,
                 cost=None if bill is None else bill.cost,
                 call=call,

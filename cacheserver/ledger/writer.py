@@ -201,7 +201,11 @@ class Ledger:
             part = list(islice(group.rows.values(), _COMMIT_ROWS))
             if self._sealer.on:
                 await self._sealer.ready(*{one.row.tenant for one in part if one.details})
-            stored = [self._stored(one.row, one.details) for one in part]
+            try:
+                stored = [self._stored(one.row, one.details) for one in part]
+            except TypeError:  # one has what cannot be written; it may not stop the others
+                part = [_Record(stored_row.sound(one.row), one.details) for one in part]
+                stored = [self._stored(one.row, one.details) for one in part]
             words: list[str | bytes] = ["HSET", recorded_key(self.prefix)]
             for one, packed in zip(part, stored, strict=True):
                 words += (one.row.id, packed)

@@ -12,7 +12,7 @@ from cacheserver.core import json_text, tiers
 from cacheserver.core.rules.routing import Tier
 from cacheserver.core.rules.validation import Check
 from cacheserver.core.types import PlannedCall, Query, Route, Tried
-from cacheserver.core.usage import usage_of
+from cacheserver.core.usage import usage_of, word
 from cacheserver.output_caps import rules as cap_rules
 from cacheserver.routing import answer_checks
 from cacheserver.routing.model_catalogue import ModelCatalogue
@@ -85,7 +85,7 @@ class Escalation:
         )
         bill = self._pricer.bill(message, now) if message.get("usage") else None
         tried = Tried(
-            str(message.get("model") or route.model),
+            word(message.get("model"), route.model),
             why,
             usage_of(message),
             None if bill is None else bill.cost,

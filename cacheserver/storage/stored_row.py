@@ -36,6 +36,8 @@ STORED: Final = (
 _FLAGS: Final = ("stream", "batch_eligible", "batched")
 _FIRST_VERSION: Final = 20  # how many values every row has
 
+MOST: Final = 2**53 - 1  # the store's scripts add up no larger numbers
+
 _END: Final = b"\n"
 NEAR: Final = b"+"  # the mark of a decision that depended on a similarity
 _FAR: Final = b"-"
@@ -65,11 +67,8 @@ _REPLACED: Final = tuple((STORED.index(name) + 1, store) for name, store in _STO
 
 
 def encode(row: Row) -> bytes:
-    """Encode a row for Redis."""
-    values = [_LAYOUT, *_READ(row)]
-    for place, store in _REPLACED:
-        values[place] = store(row)
-    return orjson.dumps(values)
+    """Encode a row for Redis. Raises `TypeError` if it is not `sound`."""
+    return orjson.dumps(_values(row))
 
 
 def decode(id: str, stored: bytes) -> Row | None:
@@ -87,6 +86,13 @@ def decode(id: str, stored: bytes) -> Row | None:
             fields[name] = load(fields[name])
     fields |= {flag: bool(flags >> bit & 1) for bit, flag in enumerate(_FLAGS)}
     return Row(id=id, **fields)
+
+
+def sound(row: Row) -> Row:
+    """Return a row without what cannot be stored: half pairs and enormous numbers."""
+    found = decode(row.id, orjson.dumps(_sound(_values(row))))
+    assert found is not None  # it is of this version
+    return found
 
 
 class Details(NamedTuple):
@@ -125,6 +131,26 @@ def parted(record: bytes) -> Parted:
         start = 1 + FACTS_BYTES
         return Parted(row, rest[start:] or None, True, rest[1:start])
     return Parted(row, rest[1:] or None, bool(end), b"")
+
+
+def _values(row: Row) -> list[Any]:
+    values = [_LAYOUT, *_READ(row)]
+    for place, store in _REPLACED:
+        values[place] = store(row)
+    return values
+
+
+def _sound(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case int():
+            return max(-MOST, min(MOST, value))
+        case tuple() | list():
+            return [_sound(one) for one in value]
+        case Mapping():
+            return {_sound(name): _sound(one) for name, one in value.items()}
+    return value
 
 
 def _usage(stored: Any) -> Usage:

@@ -13,6 +13,8 @@ from typing import Any
 import anthropic
 import pytest
 
+from tests.hostile.claude import scripted
+from tests.hostile.raw import body_of, request, stats, under_way, until, wire
 from tests.house import ADMIN_KEY, House, came_from
 from tests.webhooks.test_webhooks import HERE, listening
 
@@ -49,6 +51,31 @@ async def test_a_budget_that_is_used_up_is_a_402_that_says_until_when(house: Hou
     assert len(house.asked) == 1
     house.clock.ahead_s += 86_400
     assert came_from(await house.ask("And of Spain?"))[0] == "miss"
+
+
+@pytest.mark.parametrize("most", [-(10**9), 10**25])
+async def test_who_hangs_up_on_an_absurd_call_moves_no_budget_and_stops_no_ledger(
+    tmp_path: Path, most: int
+) -> None:
+    """A call whose usage never arrived is booked at the most that it could cost."""
+    async with scripted(tmp_path) as (house, claude):
+        key = await house.key("acme")
+        await rules(house, "acme", monthly={"usd": 5}, at_limit="refuse")
+        claude.go.clear()
+        bypass = (("x-api-key", key), ("cache-control", "no-store"))
+        async with wire(house) as caller:
+            caller.send(request(body_of("Hang", max_tokens=most), headers=bypass))
+            heard = asyncio.create_task(caller.answer())
+            await until(lambda: claude.asked == 1 or heard.done())
+            caller.hang_up()
+            await until(lambda: not under_way(house))
+            await asyncio.wait({heard})
+        assert (await asyncio.wait_for(stats(house, key), 5))["requests"] in (0, 1)
+        for found in await stands(house, key):
+            assert float(found["usd"]["spent"]) == float(found["usd"]["reserved"]) == 0
+        status, _, body = heard.result()
+        assert (status, claude.asked) == (400, 0)
+        assert "max_tokens" in json.loads(body)["error"]["message"]
 
 
 async def test_the_sdk_does_not_try_a_spent_budget_again(house: House) -> None:

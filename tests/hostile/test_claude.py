@@ -49,6 +49,10 @@ WHOLE = {
     "no content": json.dumps({**MESSAGE, "content": None}).encode(),
     "no usage": json.dumps({**MESSAGE, "usage": None}).encode(),
     "strange usage": json.dumps({**MESSAGE, "usage": {"input_tokens": "x"}, "model": 3}).encode(),
+    "enormous usage": json.dumps(
+        {**MESSAGE, "usage": {"input_tokens": 10**17, "output_tokens": 10**30}}
+    ).encode(),
+    "half pairs": json.dumps({**MESSAGE, "model": "\ud800", "id": "\udfff"}).encode(),
     "strange blocks": json.dumps({**MESSAGE, "content": [3, {"type": 4}, {}]}).encode(),
     "no words": json.dumps({**MESSAGE, "content": [{"type": "text"}]}).encode(),
     "deep": b'{"type":"message","content":' + b"[" * 5000 + b"]" * 5000 + b"}",

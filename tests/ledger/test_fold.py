@@ -106,6 +106,14 @@ async def test_a_row_of_a_newer_version_stays_for_it_and_stops_no_other(
     assert {id.decode(): value for id, value in left.items()} == newer
 
 
+async def test_an_enormous_cost_of_an_earlier_version_stops_no_other(
+    redis: Connection, prefix: str
+) -> None:
+    one = row()
+    await write(redis, prefix, row(cost=10**19), row(cost=-(10**18)), one)
+    assert await stored(redis, prefix) == [one]
+
+
 async def test_rows_are_folded_without_anybody_reading_them(redis: Connection, prefix: str) -> None:
     ledger = Ledger(redis, prefix=prefix)
     await ledger.record(row())

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacheserver.core.ledger_row import Row
+from cacheserver.core.ledger_row import Bounds, Row
+from cacheserver.core.types import Usage
 from cacheserver.ledger import sums
 from cacheserver.ledger.export import LedgerExport
 from cacheserver.ledger.reports import LedgerReports
@@ -67,6 +69,25 @@ async def test_a_row_recorded_twice_counts_once(ledger: Ledger) -> None:
     await asyncio.gather(ledger.record(one), ledger.record(two))
     assert {each.id for each in await kept(ledger)} == {one.id, two.id}
     assert (await summed(ledger))["requests"] == 2
+    assert int(await command(ledger.redis, "GET", f"{ledger.prefix}lrn")) == 2
+
+
+NONSENSE: dict[str, dict[str, Any]] = {
+    "half a pair": {"model": "\ud800", "call": "\udfff", "tags": ("\ud800",)},
+    "tokens": {"usage": Usage(10**30)},
+    "cost": {"cost": 10**30, "saved": {"routing": -(10**20)}},
+    "a bound": {"unknown": Bounds(0, 10**40), "cost": None, "call": None},
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+async def test_a_row_that_cannot_be_written_as_it_is_stops_no_other(
+    ledger: Ledger, what: str
+) -> None:
+    ledger.append(row(**NONSENSE[what]))
+    async with asyncio.timeout(5):
+        await ledger.record(row())
+        await ledger.flush()
     assert int(await command(ledger.redis, "GET", f"{ledger.prefix}lrn")) == 2
 
 

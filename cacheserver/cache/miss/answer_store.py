@@ -18,7 +18,7 @@ from cacheserver.claude import sse
 from cacheserver.claude.upstream import Reply, StreamReply
 from cacheserver.core.errors import StoreError
 from cacheserver.core.types import Entry, Nanodollars, PlannedCall, Query, Usage
-from cacheserver.core.usage import usage_of
+from cacheserver.core.usage import usage_of, word
 
 # How far back it is known which answers were stored here. From a request's look-up to its call to
 # Claude it takes 10 ms; one that took longer looks again.
@@ -76,7 +76,7 @@ class AnswerStore:
         answer is stored, with the result if it will be.
         """
         usage = usage_of(message)
-        model = str(message.get("model") or planned.route.model)
+        model = word(message.get("model"), planned.route.model)
         if doubt is None:
             self._call_planner.learn(query, planned, message, usage, asked_at)
         bill = self._pricer.bill(message, asked_at) if message.get("usage") else None
@@ -109,7 +109,7 @@ class AnswerStore:
             unstored=unstored,
             ttl_s=ttl_s,
             planned=planned,
-            call=str(message.get("id") or "") if "usage" in message else None,
+            call=word(message.get("id"), "") if "usage" in message else None,
             lost=0 if reply is None else reply.lost,
         )
         if entry is None:

@@ -75,18 +75,19 @@ class LedgerFold:
         A row that this version cannot read stays for the version that wrote it.
         """
         written, self._written = self._written, {}
-        cursor, found = 0, list[_Recorded]()
+        cursor, found = 0, dict[bytes, _Recorded]()  # a scan may meet a record twice
         while True:
             cursor, stored = await command(
                 self._redis, "HSCAN", recorded_key(self._prefix), cursor, "COUNT", _ROWS
             )
-            read = (_read(id, row, written.get(id)) for id, row in stored.items())
-            found += [one for one in read if one is not None]
+            for id, record in stored.items():
+                if (one := _read(id, record, written.get(id))) is not None:
+                    found[id] = one
             if int(cursor) and len(found) < _SORTED:
                 continue
-            found.sort(key=lambda one: one.row.at)  # decisions are listed by time
-            for start in range(0, len(found), _ROWS):
-                await self._fold(found[start : start + _ROWS])
+            listed = sorted(found.values(), key=lambda one: one.row.at)  # as decisions are listed
+            for start in range(0, len(listed), _ROWS):
+                await self._fold(listed[start : start + _ROWS])
             found.clear()
             if not int(cursor):
                 return

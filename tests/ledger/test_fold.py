@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +70,32 @@ async def test_a_row_counts_once_whoever_folds_it_and_however_often_it_is_sent(
     assert {one.id for one in await stored(redis, prefix)} == set(told)
     assert int(await command(redis, "GET", f"{prefix}lrn")) == len(told)
     assert not await command(redis, "EXISTS", recorded_key(prefix))
+
+
+@pytest.mark.parametrize("scans", [3, 6, 8, 10])
+async def test_a_row_that_a_scan_meets_twice_counts_once(
+    redis: Connection, prefix: str, monkeypatch: pytest.MonkeyPatch, scans: int
+) -> None:
+    """A scan repeats some of a hash that shrinks meanwhile, as others fold what it has."""
+    names = [f"dec_{n:024d}" for n in range(4_000)]
+    value = stored_row.encode(row())
+    words = [word for name in names for word in (name, value)]
+    await command(redis, "HSET", recorded_key(prefix), *words)
+    run, left, seen = redis.execute_command, 300, 0
+
+    async def interrupted(*words: Any, **options: Any) -> Any:
+        nonlocal seen
+        reply = await run(*words, **options)
+        seen += words[0] == "HSCAN"
+        if words[0] == "HSCAN" and seen == scans:
+            await run("HDEL", recorded_key(prefix), *names[left:])
+            for _ in range(300):  # with each command it shrinks a bit more
+                await run("HGET", recorded_key(prefix), names[0])
+        return reply
+
+    monkeypatch.setattr(redis, "execute_command", interrupted)
+    await LedgerFold(redis, prefix=prefix).run()
+    assert int(await command(redis, "GET", f"{prefix}lrn")) == left
 
 
 async def test_a_row_that_changed_since_it_was_read_is_folded_as_it_is_now(

@@ -34,6 +34,15 @@ class Names:
     at: float
     decisions: Set[str]  # rows by whose ids it is known that they are covered
 
+    def cover(self, row: Row) -> bool:
+        """Return whether the request of a row is covered, by a name of it or as it is known."""
+        if row.tenant != self.tenant or row.at > self.at:
+            return False
+        kind, values = self.selector.kind, self.selector.values
+        tagged = kind == "tag" and not set(values).isdisjoint(row.tags)
+        talked = kind == "conversation" and row.conversation in values
+        return kind == "tenant" or row.id in self.decisions or tagged or talked
+
     def without(self, row: Row) -> Row:
         """Return the row without covered names; the same row if there are none."""
         if row.tenant != self.tenant or row.at > self.at:
@@ -73,10 +82,16 @@ class ErasedRows:
             for id, packed in found.items():
                 if marker not in packed:
                     continue
-                stored = stored_row.parted(packed).row
-                row = stored_row.decode(id.decode(), stored)
-                if row is not None and (bare := names.without(row)) != row:
-                    words += (id, packed, stored_row.encode(bare) + packed[len(stored) :])
+                parts = stored_row.parted(packed)
+                row = stored_row.decode(id.decode(), parts.row)
+                if row is None:
+                    continue
+                bare = names.without(row)
+                if parts.details is not None and names.cover(row):
+                    # Its question goes at once: without its names no later pass would know it.
+                    words += (id, packed, stored_row.joined(stored_row.encode(bare)))
+                elif bare != row:
+                    words += (id, packed, stored_row.encode(bare) + packed[len(parts.row) :])
             for start in range(0, len(words), 3 * _FOLDED):
                 changed += await run_script(self._replace, key, *words[start : start + 3 * _FOLDED])
             if not int(cursor):

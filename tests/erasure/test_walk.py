@@ -9,7 +9,10 @@ from cacheserver.core.types import Tenant
 from cacheserver.erasure.log import Erasure
 from cacheserver.erasure.selectors import Selector
 from cacheserver.erasure.walk import ErasureCover, KeyWalk
+from cacheserver.ledger.writer import Ledger
+from cacheserver.storage import stored_row
 from cacheserver.storage.connection import Connection, command
+from tests.ledger.rows import row
 
 NOW = 2_000_000_000.0
 SELECTORS = {
@@ -39,6 +42,32 @@ async def walked(
     await walk.collect()
     await walk.run()
     return walk
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        Selector("tenant", ("acme",)),
+        Selector("tag", ("mine",)),
+        Selector("conversation", ("ours",)),
+    ],
+)
+async def test_a_decision_that_is_recorded_during_a_walk_goes_with_its_question(
+    redis: Connection, prefix: str, selector: Selector
+) -> None:
+    """Its row loses its names first, by which alone a later pass could tell whose it is."""
+    names = {"tags": ("mine",), "conversation": "ours", "at": NOW - 1}
+    told = stored_row.Details(b'[1,"a secret"]', near=True)
+    covered, other = row(**names), row(**names | {"tenant": "other"})
+    ledger = Ledger(redis, prefix=prefix)
+    for one in (covered, other):
+        await ledger.written(ledger.append(one, told))
+    await walked(redis, prefix, selector, ErasureCover())
+    await ledger.close()
+    assert await command(redis, "GET", f"{prefix}d:4:acme:{covered.id}") is None
+    assert b"a secret" in await command(redis, "GET", f"{prefix}d:5:other:{other.id}")
+    counted = await command(redis, "HGETALL", f"{prefix}stats:acme")
+    assert int(counted[b"requests"]) == 1
 
 
 @pytest.mark.parametrize("by", SELECTORS)

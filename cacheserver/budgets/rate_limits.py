@@ -252,6 +252,8 @@ class RateLimits:
             if refused is None and not here:
                 share.left, share.until = ahead - cost, now + _AHEAD_S
                 return True
+            if refused is None:  # this server's own count, of which nothing is taken ahead
+                self._here.give("", more, ())
             share.alone_until = self._clock() + _REFUSED_S
             return False
         finally:

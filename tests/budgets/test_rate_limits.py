@@ -343,6 +343,20 @@ async def test_with_the_store_away_each_server_counts_for_itself() -> None:
     await client.connection_pool.disconnect()
 
 
+async def test_with_the_store_away_nothing_is_lost_of_a_high_limit() -> None:
+    """Requests are not taken ahead then: what was, nobody had."""
+    with serving(ENGINES["valkey"]) as url:
+        client = connect(url, timeout_s=0.5)
+        server = Server(client, "cs1:")
+        acme = tenant(requests_per_minute=1_200)
+        assert await server.request(acme) is None
+    for _ in range(2_000):
+        server.clock.now += 0.06  # five in six of the limit
+        assert await server.request(acme) is None
+    await server.close()
+    await client.connection_pool.disconnect()
+
+
 async def test_a_store_that_hangs_holds_nobody_up_for_long() -> None:
     with serving(ENGINES["valkey"]) as url:
         client = connect(url)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from cacheserver.english import vetoes_words
 from cacheserver.english.lexicon import Lexicon
 from cacheserver.matching.marks import bare
-from cacheserver.matching.profile import Difference
+from cacheserver.matching.profile import Difference, Profile
 
 # Only between two questions that are `close`; `vetoes.fired` asks for that once.
 OF_CLOSE = frozenset(("preposition", "quantifier", "modal", "tense", "person", "pointer", "asked"))
@@ -129,8 +129,12 @@ def _another_case(one: str, other: str, d: Difference) -> bool:
     if len(low) == 1 and low not in "ciar":  # a variable; the languages are written in both ways
         return True
     short = len(low) <= vetoes_words.SYMBOL and low.isalpha()
-    number = any(a[:1].isdigit() and b == one for a, b in pairwise(d.a.form))
+    number = _numbered(d.a, one) or _numbered(d.b, other)
     return short and (number or low not in (one, other))
+
+
+def _numbered(text: Profile, word: str) -> bool:
+    return any(a[:1].isdigit() and b == word for a, b in pairwise(text.form))
 
 
 def _marks(d: Difference, lexicon: Lexicon) -> bool:

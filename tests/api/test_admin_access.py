@@ -14,6 +14,7 @@ from cacheserver.tenants.audit_trail import AuditFilter, AuditRecord, AuditTrail
 from tests.house import ADMIN_KEY, House
 
 ADMIN = {"x-api-key": ADMIN_KEY}
+TENANT = {"tenant": "acme"}  # some routes take it from the query
 # What is sent to be computed with, and stored nowhere.
 COMPUTES = {"/admin/v1/calibrate"}
 SECRET = "hooks.example/T000/B000/XXXX"
@@ -68,9 +69,9 @@ async def test_a_read_key_sees_everything_and_changes_nothing(house: House) -> N
     before = await trail(house)
     changing = 0
     for method, path, operation in await operations(house):
-        open_ = await house.http.request(method, at(path))
+        open_ = await house.http.request(method, at(path), params=TENANT)
         assert open_.status_code == 401, (method, path)
-        got = await house.http.request(method, at(path), headers=read)
+        got = await house.http.request(method, at(path), params=TENANT, headers=read)
         if method == "GET":
             assert got.status_code not in (401, 403, 500), (method, path, got.text)
             continue
@@ -91,7 +92,7 @@ async def test_every_change_of_every_route_is_in_the_trail(house: House) -> None
             continue
         given = example(operation)
         headers = {**ADMIN, **given.pop("headers", {})}
-        got = await house.http.request(method, at(path), headers=headers, **given)
+        got = await house.http.request(method, at(path), params=TENANT, headers=headers, **given)
         assert got.status_code != 500, (method, path, got.text)
         latest = (await trail(house, limit=1))[:1]
         recorded = bool(latest) and latest[0]["request_id"] == got.headers["request-id"]
@@ -123,6 +124,33 @@ async def test_each_role_does_what_those_before_it_may(house: House) -> None:
         ("all", "/admin/v1/routing/{tenant}/thresholds"),
         ("tune", "/admin/v1/routing/{tenant}/thresholds"),
     ]
+
+
+async def test_a_bar_is_tuned_by_name_with_what_it_was_and_a_dry_run_is_no_change(
+    house: House,
+) -> None:
+    await house.key("acme")
+    tune = await admin_key(house, "tune", name="ann")
+    bars = "/admin/v1/tenants/acme/bars"
+    bar = {"similarity": 0.91, "vetoes_off": ["order"]}
+    for dry in (True, False):
+        got = await house.http.put(bars, json={"bar": bar, "dry_run": dry}, headers=tune)
+        assert got.status_code == 200, got.text
+    undone = await house.http.post(f"{bars}/undo", json={}, headers=tune)
+    assert undone.status_code == 200, undone.text
+    back, change, *rest = await trail(house)
+    assert (change["who"], change["tenant"], change["fields"]) == (
+        "ann",
+        "acme",
+        ["bar", "dry_run"],
+    )
+    similarity = {"before": 0.95, "after": 0.91}
+    assert change["changes"]["tenant.similarity"] == similarity
+    assert change["changes"]["tenant.vetoes_off"] == {"before": [], "after": ["order"]}
+    assert back["changes"]["tenant.similarity"] == {"before": 0.91, "after": 0.95}
+    assert [one["route"] for one in rest] == ["/admin/v1/admin-keys"]
+    history = (await house.http.get(f"{bars}/history", headers=tune)).json()["items"]
+    assert {one["who"] for one in history} == {"ann"}
 
 
 async def test_a_key_ends_when_it_is_revoked_or_expires_and_is_shown_once(house: House) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from cacheserver.api import admin_act
+from cacheserver.api.admin_act import Admin
 from cacheserver.api.known_names import refuse_unknown_namespace, refuse_unknown_scopes, tenant_of
 from cacheserver.api.state import state_of
 from cacheserver.cache import controls
@@ -123,7 +125,7 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     is a 400 that lists those that do.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    admin = state.gate.admit_admin(request, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - _FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _FIELDS)
@@ -142,7 +144,8 @@ async def set_bar(request: Request, name: str) -> dict[str, Any]:
     if dry:
         found = await state.parts.calibration.what_if.of(before, after, limit=limit, cursor=cursor)
         return {**change, "would_have": found}
-    await state.parts.tenants.put(after, before=before, who=_who(fields))
+    await state.parts.tenants.put(after, before=before, who=_who(fields, admin))
+    admin_act.note_change(request, before=_bars(before), after=_bars(after))
     return change
 
 
@@ -159,11 +162,11 @@ async def undo(request: Request, name: str) -> dict[str, Any]:
     the history, too, with the id of the change that it `undoes`. 404 if nothing is left to undo.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    admin = state.gate.admit_admin(request, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - _UNDO_FIELDS:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _UNDO_FIELDS)
-    who, tenants = _who(fields), state.parts.tenants
+    who, tenants = _who(fields, admin), state.parts.tenants
     before = await tenant_of(state, name)
     change = await tenants.bar_history.last(before.name, _place(fields))
     if change is None:
@@ -171,6 +174,7 @@ async def undo(request: Request, name: str) -> dict[str, Any]:
     place = {"level": change.level, "name": change.name or None, "bar": change.before}
     after = _changed(before, place, tenants.fresh(name).bar, there=False)
     await tenants.put(after, before=before, who=who, undoes=change)
+    admin_act.note_change(request, before=_bars(before), after=_bars(after))
     return {"before": _bars(before), "after": _bars(after), "undone": asdict(change)}
 
 
@@ -200,8 +204,8 @@ async def history(
     }
 
 
-def _who(fields: Mapping[str, Any]) -> str:
-    who = fields.get("who", "admin")
+def _who(fields: Mapping[str, Any], admin: Admin) -> str:
+    who = fields.get("who", admin.name)
     if not isinstance(who, str):
         raise BadRequest("who", "must be a string")
     return who

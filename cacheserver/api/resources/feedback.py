@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from cacheserver.api import admin_act
 from cacheserver.api.known_names import refuse_unknown_scope, tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.calibration.pairs import MAX_TAUGHT, Lesson, read_pairs
@@ -135,13 +136,17 @@ async def calibrate(request: Request) -> dict[str, Any]:
     labels; without `confirm` it is only said how many.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    state.gate.admit_admin(request, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - _CALIBRATED:
         raise Unknown(min(unknown)[:64], "field", min(unknown), _CALIBRATED)
     target = _share("target", fields.get("target", 0.01), most=0.5)
     pairs = read_pairs(fields)
     lesson = await _lesson(state, fields["teach"], len(pairs)) if "teach" in fields else None
+    if lesson is None or not lesson.confirm:
+        admin_act.note_nothing(request)
+    else:
+        admin_act.note_change(request, tenant=lesson.tenant)
     return await state.parts.calibration.pairs.calibrate(pairs, target, lesson)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from cacheserver.api import admin_act
+from cacheserver.api.admin_act import Admin
 from cacheserver.api.known_names import tenant_of
 from cacheserver.api.state import AppState, state_of
 from cacheserver.calibration.review import label_files
@@ -88,14 +90,14 @@ async def give(request: Request) -> dict[str, Any]:
     `counted` false: the label corrects no probability, with the `reason` (`threshold`: it decided,
     not a probability; `caller-share`: the caller who asked has its part of the scope's labels).
     """
-    state, fields = await _fields(request, _LABELLED)
+    state, fields, admin = await _fields(request, _LABELLED)
     verdict, pair = fields.get("verdict"), fields.get("pair")
     if verdict not in _VERDICTS:
         raise BadRequest("verdict", "must be `yes`, `no` or `skip`")
     if not isinstance(pair, str):
         raise BadRequest("pair", "must be the id of a pair of the queue")
     name = await _labelled(state, fields.get("tenant"))
-    who = _who(fields.get("who", "admin"))
+    who = _who(fields.get("who", admin.name))
     return await state.parts.calibration.label_queue.give(name, pair, verdict, who=who)
 
 
@@ -113,7 +115,7 @@ async def undo(request: Request) -> dict[str, Any]:
     """Take back the last verdict of a tenant, or that of a `pair`: the label leaves its scope, what
     `no` refused may be served again, and the pair is in the queue. 404 if there is none.
     """
-    state, fields = await _fields(request, _UNDONE)
+    state, fields, _ = await _fields(request, _UNDONE)
     pair = fields.get("pair")
     if pair is not None and not isinstance(pair, str):
         raise BadRequest("pair", "must be the id of a pair of the queue")
@@ -136,29 +138,34 @@ async def export(request: Request, tenant: str) -> Response:
 
 @router.post("/import", summary="Label the pairs of an export", openapi_extra=_IMPORT_BODY)
 async def take(
-    request: Request, tenant: str, confirm: str = "false", who: str = "admin"
+    request: Request, tenant: str, confirm: str = "false", who: str | None = None
 ) -> dict[str, Any]:
     """Import a labelled export. Nothing is stored without `?confirm=true`: the answer says what
     would be. A line that will not do is a 400 that names it, and nothing is kept of the others.
     Each label is as one of `POST /admin/v1/labels`; lines without one are left as they are.
     """
     state = state_of(request)
-    state.gate.admit_admin(request)
+    admin = state.gate.admit_admin(request, "tune")
     if confirm not in ("true", "false"):
         raise BadRequest("confirm", "must be true or false")
+    if confirm == "false":
+        admin_act.note_nothing(request)
     name = await _labelled(state, tenant)
+    admin_act.note_change(request, tenant=name)
     rows = await state.lines(request, label_files.read)
     files = state.parts.calibration.label_files
-    return await files.take(name, rows, confirm=confirm == "true", who=_who(who))
+    return await files.take(name, rows, confirm=confirm == "true", who=_who(who or admin.name))
 
 
-async def _fields(request: Request, known: frozenset[str]) -> tuple[AppState, dict[str, Any]]:
+async def _fields(
+    request: Request, known: frozenset[str]
+) -> tuple[AppState, dict[str, Any], Admin]:
     state = state_of(request)
-    state.gate.admit_admin(request)
+    admin = state.gate.admit_admin(request, "tune")
     fields = await state.object(request)
     if unknown := fields.keys() - known:
         raise Unknown(min(unknown)[:64], "field", min(unknown), known)
-    return state, fields
+    return state, fields, admin
 
 
 def _who(who: object) -> str:
